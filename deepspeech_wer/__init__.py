@@ -1,0 +1,1 @@
+"""What did that merge do to the word error rate? Train every merge, archive the result, publish the page."""

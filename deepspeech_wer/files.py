@@ -1,0 +1,55 @@
+"""Files that survive a crash: written beside, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PARTIAL = ".partial"  # the suffix of what a crash may leave behind; safe to delete at any time
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `data`: after a crash at any moment it holds the old bytes or the new, never a part.
+
+    Raises OSError (disk full, no permission); then the old file is whole and nothing is left beside it.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename and make the rename itself survive a power cut. `target` may be an existing file or empty directory."""
+    source.rename(target)
+    sync_directory(target.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Flush a directory's entries to the disk: fsync of a file alone does not keep its name."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(directory: Path) -> None:
+    """Flush all files and directories below `directory`, and itself."""
+    for root, _, names in os.walk(directory):
+        for name in names:
+            descriptor = os.open(Path(root, name), os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_directory(Path(root))

@@ -1,0 +1,58 @@
+"""What travels between the modules: small frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One merge on the tracked branch."""
+
+    sha: str  # full: 40 (SHA-1) or 64 (SHA-256) hex digits
+    ordinal: int  # place in the first-parent history, 1 for the root commit; the order of everything
+    subject: str
+    author: str
+    committed_at: str  # ISO 8601, UTC
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A merge's files on disk, ready to be worked in."""
+
+    path: Path
+    merge: Merge
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended, before it is archived."""
+
+    status: str  # "done" or "failed"
+    failure: str | None  # None when done, else: no-script, exit N, signal N, timeout, no-hyper, bad-hyper, ...
+    detail: str  # one line for people; "" when done
+    attempt: int  # 1 for the first try
+    started_at: str  # ISO 8601, UTC
+    finished_at: str
+    files: Path | None  # directory with hyper.json and its companions, as the job left it
+    logs: Path  # directory with out.log and err.log
+
+
+@dataclass(frozen=True)
+class Run:
+    """One archived run: the tracker's half (run.json) and the job's (hyper.json)."""
+
+    id: str  # <YYYYmmdd-HHMMSS>-<sha12>, the directory's name
+    directory: Path
+    merge: Merge
+    status: str  # "done" or "failed"
+    failure: str | None
+    detail: str
+    attempt: int
+    started_at: str
+    finished_at: str
+    machine: str
+    hyper: dict[str, Any] | None  # checked by hyper.parse; None when the run failed
