@@ -1,0 +1,264 @@
+"""Every ds_* variable of the tracker -> one frozen Settings. The only reader of the environment.
+
+The names are those of DeepSpeech's 2016 scripts where they had one. Variables of the training job (ds_epochs, ...)
+pass through to it unread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xdg import BaseDirectory
+
+from deepspeech_wer import setting_types as types
+from deepspeech_wer.errors import UsageTrouble
+
+NAME = "deepspeech_wer"  # of our directory below the XDG ones
+MASK = "********"
+
+
+@dataclass(frozen=True)
+class Website:
+    """Where to publish, and as whom."""
+
+    username: str
+    server_fqdn: str
+    server_root: str  # path on the server, absolute or relative to the login directory
+    server_port: int
+    privkey: Path | None  # None: an agent holds it
+    privkey_passphrase: str | None
+    known_hosts: Path | None  # beside ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
+    modes: tuple[int, int]  # of files, of directories
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The effective settings of one call."""
+
+    repo_url: str
+    repo_name: str  # for people: "mozilla/DeepSpeech", or the last part of the URL
+    repo_page: str | None  # https://github.com/mozilla/DeepSpeech, for links to commits
+    github_ref: str | None  # None: follow the remote's HEAD
+    track: str
+    backlog: str
+    clone_path: Path
+    wer_automation: str
+    job_timeout_s: float | None
+    job_attempts: int
+    job_grace_s: float
+    force_sha: tuple[str, ...]
+    gpu_usage_root: Path | None
+    gpu_usage_csv: Path | None
+    gpu_usage_charts: Path | None
+    website: Website | None
+    website_missing: tuple[str, ...]  # the variables that publishing lacks; empty when it is on
+    website_url: str | None
+    github_token: str | None
+    webhook_url: str | None
+    cache: Path  # lock, last_sha1, mirror, tick.json
+    data: Path  # runs, checkpoints, site
+
+    @property
+    def runs(self) -> Path:
+        """One directory per archived run."""
+        return self.data / "runs"
+
+    @property
+    def site(self) -> Path:
+        """The built website."""
+        return self.data / "site"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: how it is read, and what the README says of it."""
+
+    name: str
+    default: str | None
+    check: Callable[[str], Any]  # text -> value; raises ValueError("what was expected")
+    meaning: str
+    secret: bool = False  # never printed, never given to a job
+
+
+_WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
+
+VARIABLES = (
+    Variable("ds_repo_url", None, types.git_url, "any git URL or local path to track; overrides the next two"),
+    Variable(
+        "ds_github_account", "mozilla", types.github_name, "the ACCOUNT of https://github.com/ACCOUNT/PROJECT.git"
+    ),
+    Variable("ds_github_project", "DeepSpeech", types.github_name, "its PROJECT"),
+    Variable("ds_github_ref", None, types.git_ref, "the branch to track; without it the remote's HEAD is followed"),
+    Variable(
+        "ds_track",
+        "merges",
+        types.one_of("merges", "commits"),
+        "`merges`: first-parent commits that bring in a branch; `commits`: every first-parent commit, "
+        "for squash and rebase merging",
+    ),
+    Variable(
+        "ds_backlog",
+        "all",
+        types.one_of("all", "newest"),
+        "`all`: every merge, oldest first; `newest`: the newest first, then the largest gap halved",
+    ),
+    Variable("ds_clone_path", "./ds_exec_clone/", types.path, "where merges are checked out; wiped after use"),
+    Variable(
+        "ds_wer_automation",
+        "./bin/run-wer-automation.sh",
+        types.script,
+        "the job; a relative path is looked up in the checkout",
+    ),
+    Variable("ds_job_timeout", None, types.seconds, "seconds a job may take; without it, for ever"),
+    Variable("ds_job_attempts", "2", types.whole(1, 100), "tries per merge before it is recorded as failed"),
+    Variable("ds_job_grace", "60", types.seconds, "seconds a job has to save its checkpoint when it is stopped"),
+    Variable("ds_automation_force_sha", None, types.shas, "SHA[,SHA...]: run exactly these, once per call"),
+    Variable("ds_dataroot", None, types.path, "below it lies `deepspeech_wer/` with runs and site; else XDG data home"),
+    Variable("ds_gpu_usage_root", None, types.path, "where GPU samples go; without it beside their run"),
+    Variable("ds_gpu_usage_csv", None, types.path, "file of the GPU samples; without it `gpu-usage.csv` of the run"),
+    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; without it beside their run"),
+    Variable("ds_website_username", None, types.word, "user on the web host"),
+    Variable(
+        "ds_website_privkey",
+        None,
+        types.private_key,
+        "private key file; absent where an ssh agent holds it",
+        secret=True,
+    ),
+    Variable("ds_website_privkey_passphrase", None, str, "passphrase of that key", secret=True),
+    Variable("ds_website_server_fqdn", None, types.host, "the web host"),
+    Variable("ds_website_server_port", "22", types.whole(1, 65535), "its SSH port"),
+    Variable("ds_website_server_root", None, types.word, "the web root on it"),
+    Variable("ds_website_known_hosts", None, types.readable_file, "host keys, beside `~/.ssh/known_hosts`"),
+    Variable("ds_website_modes", "0644/0755", types.modes, "modes of published files/directories"),
+    Variable("ds_website_url", None, types.web_url, "the site's public address"),
+    Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
+    Variable("ds_webhook_url", None, types.web_url, "gets a JSON message on alarm and recovery", secret=True),
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable must not reach a job: our secrets, and the doors to other people's keys."""
+    return name.startswith(("ds_website_", "ds_github_token", "ds_webhook_")) or name in {
+        "SSH_AUTH_SOCK",
+        "SSH_AGENT_PID",
+        "SSH_ASKPASS",
+        "GIT_ASKPASS",
+        "GPG_AGENT_INFO",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "KRB5CCNAME",
+    }
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check every setting. Raises UsageTrouble with all faults, one a line."""
+    given = dict(os.environ if environ is None else environ)
+    faults: list[str] = []
+    values = {variable.name: _value(variable, given, faults) for variable in VARIABLES}
+    missing = _website_missing(given)
+    faults += _website_faults(given, missing)
+    if faults:
+        raise UsageTrouble("\n".join(faults))
+    return _settings(values, missing)
+
+
+def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The caller's environment less every secret and every GIT_* variable: the base of what a job sees."""
+    given = os.environ if environ is None else environ
+    return {name: value for name, value in given.items() if not is_secret(name) and not name.startswith("GIT_")}
+
+
+def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
+    """(name, effective value, where it comes from) of every variable, secrets masked, for people to read."""
+    given = os.environ if environ is None else environ
+    rows = []
+    for variable in VARIABLES:
+        text = given.get(variable.name, "")
+        shown = MASK if text and variable.secret else types.without_password(text)
+        origin = "environment" if text else "default" if variable.default else "not set"
+        rows.append((variable.name, shown or variable.default or "", origin))
+    return rows
+
+
+def cache_directory() -> Path:
+    """~/.cache/deepspeech_wer, made if need be."""
+    return Path(BaseDirectory.save_cache_path(NAME))
+
+
+def _value(variable: Variable, given: Mapping[str, str], faults: list[str]) -> Any:
+    text = given.get(variable.name, "") or variable.default
+    if text is None:
+        return None
+    try:
+        return variable.check(text)
+    except ValueError as expected:
+        shown = MASK if variable.secret else types.quoted(text)
+        faults.append(f"{variable.name}: {shown}: expected {expected}")
+        return None
+
+
+def _website_missing(given: Mapping[str, str]) -> tuple[str, ...]:
+    agent = given.get("SSH_AUTH_SOCK") and all(given.get(name) for name in _WEBSITE if name != "ds_website_privkey")
+    return tuple(name for name in _WEBSITE if not given.get(name) and not (agent and name == "ds_website_privkey"))
+
+
+def _website_faults(given: Mapping[str, str], missing: tuple[str, ...]) -> list[str]:
+    known = {variable.name for variable in VARIABLES if variable.name.startswith("ds_website_")}
+    faults = [
+        f"{name}: no such variable: expected one of {', '.join(sorted(known))}"
+        for name in sorted(given)
+        if name.startswith("ds_website_") and name not in known
+    ]
+    if missing and len(missing) < len(_WEBSITE):
+        faults += [
+            f"{name}: not set: expected all of {', '.join(_WEBSITE)}, or none to publish nothing" for name in missing
+        ]
+    return faults
+
+
+def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
+    plain = {name.removeprefix("ds_"): value for name, value in values.items()}
+    page = f"https://github.com/{plain['github_account']}/{plain['github_project']}"
+    url = plain["repo_url"] or f"{page}.git"
+    data = plain["dataroot"] / NAME if plain["dataroot"] else Path(BaseDirectory.xdg_data_home, NAME)
+    return Settings(
+        repo_url=url,
+        repo_name=types.repository_name(url),
+        repo_page=types.repository_page(url),
+        github_ref=plain["github_ref"],
+        track=plain["track"],
+        backlog=plain["backlog"],
+        clone_path=plain["clone_path"],
+        wer_automation=plain["wer_automation"],
+        job_timeout_s=plain["job_timeout"],
+        job_attempts=plain["job_attempts"],
+        job_grace_s=plain["job_grace"],
+        force_sha=plain["automation_force_sha"] or (),
+        gpu_usage_root=plain["gpu_usage_root"],
+        gpu_usage_csv=plain["gpu_usage_csv"],
+        gpu_usage_charts=plain["gpu_usage_charts"],
+        website=None if missing else _website(plain),
+        website_missing=missing,
+        website_url=plain["website_url"],
+        github_token=plain["github_token"],
+        webhook_url=plain["webhook_url"],
+        cache=cache_directory(),
+        data=data,
+    )
+
+
+def _website(plain: Mapping[str, Any]) -> Website:
+    return Website(
+        username=plain["website_username"],
+        server_fqdn=plain["website_server_fqdn"],
+        server_root=plain["website_server_root"],
+        server_port=plain["website_server_port"],
+        privkey=plain["website_privkey"],
+        privkey_passphrase=plain["website_privkey_passphrase"],
+        known_hosts=plain["website_known_hosts"],
+        modes=plain["website_modes"],
+    )
