@@ -54,7 +54,7 @@ def seconds(text: str) -> float:
 
 
 def path(text: str) -> Path:
-    """A path, made absolute. Cron expands nothing in an assignment, so a `$` is a mistake that would make a directory."""
+    """A path, made absolute. Cron expands nothing in an assignment: a `$` there would become a directory's name."""
     if "$" in text or "\0" in text:
         raise ValueError("a path without $ (a crontab expands no variables: write it out)")
     return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - without following symbolic links
@@ -153,8 +153,8 @@ def repository_name(url: str) -> str:
 def repository_page(url: str) -> str | None:
     """The web page of a repository on GitHub or GitLab, where /commit/SHA shows a commit."""
     match = re.fullmatch(
-        r"(?:https?://(?:[^@/]+@)?|(?:ssh://)?git@)((?:github|gitlab)\.[a-z.]+)[/:]([\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?",
-        url,
+        r"(?:https?://(?:[^@/]+@)?|(?:ssh://)?git@)((?:github|gitlab)\.[a-z.]+)[/:]([\w.-]+(?:/[\w.-]+)+)",
+        url.rstrip("/").removesuffix(".git"),
     )
     return f"https://{match[1]}/{match[2]}" if match else None
 
