@@ -1,0 +1,174 @@
+"""The hyper.json record: what a job reports about one training. Reading and checking, nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from deepspeech_wer.errors import Trouble
+
+Scalar = str | int | float | bool | None
+
+MAX_BYTES = 10_000_000  # the records of 2016 have 1 kB
+MAX_DEPTH = 32
+WERS = ("test_wer", "last_validation_wer", "last_train_wer")
+
+
+class HyperError(Trouble):
+    """A hyper.json that cannot be used. The message does not name the file: the caller knows it."""
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """Return the checked record; extra keys are kept. Raises HyperError with one line."""
+    record = _decode(text)
+    _check_depth(record)
+    if not isinstance(record, dict):
+        raise HyperError(f"expected a JSON object, found {_kind(record)}")
+    for key in ("context", "results"):
+        _require_object(record, key)
+    if "parameters" in record:
+        _require_object(record, "parameters")
+    _check_wers(record["results"])
+    time_started(record)
+    return record
+
+
+def time_started(hyper: dict[str, Any]) -> str:
+    """Return context.time_started in UTC as in 2016, `2016-11-16T10:00:00.123456`: no zone, sortable as text."""
+    context = hyper["context"]
+    if "time_started" not in context:
+        raise HyperError("context.time_started is missing, expected an ISO 8601 time")
+    return _utc(context["time_started"])
+
+
+def wer(hyper: dict[str, Any], name: str) -> float | None:
+    """Return one of WERS as a fraction of words; None when it was not measured."""
+    value = hyper["results"].get(name)
+    return None if value is None else float(value)
+
+
+def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:
+    """Return the parameters with nested ones as `data_set.name`; lists become their JSON text."""
+    return dict(_flatten(hyper.get("parameters", {}), ""))
+
+
+def _flatten(parameters: dict[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield prefix + name, json.dumps(value, ensure_ascii=False)
+        else:
+            yield prefix + name, value
+
+
+def _decode(text: bytes) -> Any:
+    if len(text) > MAX_BYTES:
+        raise HyperError(f"too large: {len(text)} bytes, expected at most {MAX_BYTES}")
+    try:
+        # "utf-8-sig": Windows editors put a byte order mark in front, which json.loads refuses.
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HyperError(f"not UTF-8: byte 0x{text[error.start]:02x} at offset {error.start}") from None
+    if not decoded.strip():
+        raise HyperError("empty, expected a JSON object")
+    try:
+        return json.loads(
+            decoded, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_duplicates
+        )
+    except json.JSONDecodeError as error:
+        raise HyperError(_explain(error)) from None
+    except RecursionError:
+        raise HyperError(f"nested too deeply, expected at most {MAX_DEPTH} levels") from None
+    except ValueError:  # more digits than Python converts to an integer
+        raise HyperError("a number has too many digits, expected what fits a double") from None
+
+
+def _explain(error: json.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+        return f"cut off: the text ends in the middle, after {len(error.doc)} characters"
+    return f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise HyperError(f"{name} is not JSON, expected a number or null")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if abs(value) > sys.float_info.max:  # `1e999` is good JSON, but reads as infinity
+        raise HyperError(f"{digits[:20]} is too large for a double, expected a finite number")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in record:
+            raise HyperError(f"the key {_quote(key)} stands twice in one object")
+        record[key] = value
+    return record
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return
+    raise HyperError(f"nested too deeply, expected at most {MAX_DEPTH} levels")
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _require_object(record: dict[str, Any], key: str) -> None:
+    if key not in record:
+        raise HyperError(f"{key} is missing, expected an object")
+    if not isinstance(record[key], dict):
+        raise HyperError(f"{key}: expected an object, found {_kind(record[key])}")
+
+
+def _check_wers(results: dict[str, Any]) -> None:
+    if "test_wer" not in results:
+        raise HyperError("results.test_wer is missing, expected a number, or null if not measured")
+    for name in WERS:
+        value = results.get(name)
+        if value is not None and not _is_wer(value):
+            raise HyperError(f"results.{name}: expected a finite number from 0 up, or null, found {_quote(value)}")
+
+
+def _is_wer(value: Any) -> bool:
+    # bool is an int in Python; the upper bound keeps integers of a thousand digits out
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+
+
+def _utc(text: Any) -> str:
+    expected = "expected an ISO 8601 time such as 2016-11-16T10:00:00"
+    if not isinstance(text, str) or text[10:11] not in ("T", " "):
+        raise HyperError(f"context.time_started: {expected}, found {_quote(text)}")
+    try:
+        time = datetime.fromisoformat(text)
+        return (time.astimezone(UTC) if time.tzinfo else time).replace(tzinfo=None).isoformat()
+    except (ValueError, OverflowError):
+        raise HyperError(f"context.time_started: {expected}, found {_quote(text)}") from None
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _quote(value: Any) -> str:
+    """Show a value from the file in one short line, whatever is in it."""
+    try:
+        text = json.dumps(value)
+    except ValueError:  # an integer of thousands of digits has no text in Python
+        text = "a huge number"
+    return text if len(text) <= 60 else f"{text[:57]}..."
