@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The job: train and test the network of this checkout, once. The tracker calls it after every merge:
+#
+#     ./bin/run-wer-automation.sh [--checkpoint_dir DIR]
+#
+# It turns deepspeech_wer/training/DeepSpeech.ipynb into a script and runs that, with the modules beside it. All settings
+# are ds_* variables (python -c 'from deepspeech_wer.training import parameters as p; print(*p.table(), sep="\n")').
+#
+#   ds_python   the interpreter; unset: the first of $VIRTUAL_ENV, ./.venv, python3 that has TensorFlow and nbconvert.
+#               The tracker sets it to its own, since cron's PATH knows no virtual environment.
+#
+# Exit code: 0 done, 2 unusable settings, 65 the training diverged, else what failed.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+while (($#)); do
+    case $1 in
+        --checkpoint_dir=*) export ds_checkpoint_dir=${1#*=} ;;
+        --checkpoint_dir) export ds_checkpoint_dir=${2:?--checkpoint_dir needs a directory}; shift ;;
+        *) echo "${0##*/}: unknown argument $1: expected --checkpoint_dir DIR" >&2; exit 2 ;;
+    esac
+    shift
+done
+
+can_train() {
+    "$1" -c 'import sys; from importlib.util import find_spec as f; sys.exit(not (f("tensorflow") and f("nbconvert")))' 2>/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in ${ds_python:+"$ds_python"} ${VIRTUAL_ENV:+"$VIRTUAL_ENV/bin/python"} "$root/.venv/bin/python" python3; do
+        if can_train "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+        if [[ $candidate == "${ds_python:-}" ]]; then
+            break
+        fi
+    done
+    echo "${0##*/}: ${ds_python:-no python found} cannot import tensorflow and nbconvert:" \
+        "install deepspeech-wer[training], or set ds_python to an interpreter that has it" >&2
+    return 1
+}
+
+python=$(find_python)
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+
+# The checkout's own package, before an installed one: -P keeps the working directory out, PYTHONPATH puts the root first.
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+
+# To a file and not down a pipe: python would find an empty pipe a fine program when the conversion has failed.
+"$python" -P -m nbconvert --log-level=ERROR --to script --output-dir "$work" --output job \
+    "$root/deepspeech_wer/training/DeepSpeech.ipynb"
+
+"$python" -P -u -m deepspeech_wer.training "$work/job.py"

@@ -1,0 +1,39 @@
+"""python -m deepspeech_wer.training SCRIPT: run the converted notebook, and give its failures their exit codes.
+
+0 done; 1 expected trouble, one line on stderr; 2 settings that cannot be used, one line each; 65 the training diverged
+(the last line starts with "diverged:"); an error in a cell keeps its traceback and ends with 1.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+
+from ..errors import Trouble, UsageTrouble
+
+DIVERGED = 65  # EX_DATAERR of sysexits.h; the tracker's class "diverged"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the script `argv[0]`; return the exit code."""
+    try:
+        runpy.run_path(argv[0], run_name="__main__")
+    except UsageTrouble as trouble:
+        return _tell(trouble, 2)
+    except Trouble as trouble:
+        # By name: importing the class would load TensorFlow before the script has set its threads.
+        if type(trouble).__name__ == "Diverged":
+            return _tell(f"diverged: {trouble}", DIVERGED)
+        return _tell(trouble, 1)
+    return 0
+
+
+def _tell(message: object, code: int) -> int:
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

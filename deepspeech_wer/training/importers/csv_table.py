@@ -1,0 +1,59 @@
+"""Importer `csv`: a directory with train.csv, dev.csv and test.csv, the tables DeepSpeech has used since 2016.
+
+Columns `wav_filename,wav_filesize,transcript` and, if there is one, `speaker`. File names are relative to the table;
+wav and flac are read. The size is for sorting in other programs and is not relied on.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ...errors import Trouble, UsageTrouble
+from ..corpus import Corpus, Utterance
+from ..parameters import Parameters
+
+REQUIRED = ("wav_filename", "transcript")
+
+
+def load(parameters: Parameters) -> Corpus:
+    """The corpus in `ds_dataset_path`."""
+    if parameters.dataset_path is None:
+        raise UsageTrouble("ds_dataset_path is not set: expected, for importer csv, the directory of train.csv")
+    directory = parameters.dataset_path
+    return Corpus("csv", *(read_table(directory / f"{name}.csv") for name in ("train", "dev", "test")))
+
+
+def read_table(table: Path) -> tuple[Utterance, ...]:
+    """The utterances of one table, in its order. Raises Trouble for a missing table, column or audio file."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
+            if missing:
+                raise Trouble(f"{table}: no column {', '.join(missing)}: expected wav_filename,wav_filesize,transcript")
+            utterances = tuple(_utterance(table, reader.line_num, row) for row in reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: {error}") from error
+    if not utterances:
+        raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
+    _refuse_twins(table, utterances)
+    return utterances
+
+
+def _utterance(table: Path, line: int, row: dict[str, str | None]) -> Utterance:
+    name, transcript = row["wav_filename"], row["transcript"]
+    if not name or transcript is None:
+        raise Trouble(f"{table}:{line}: a row without wav_filename or transcript: {row}")
+    audio = table.parent / name
+    if not audio.is_file():
+        raise Trouble(f"{table}:{line}: no audio file {audio}: expected the path relative to the table")
+    return Utterance(name, audio, transcript, row.get("speaker") or None)
+
+
+def _refuse_twins(table: Path, utterances: tuple[Utterance, ...]) -> None:
+    seen: set[str] = set()
+    for utterance in utterances:
+        if utterance.id in seen:
+            raise Trouble(f"{table}: {utterance.id} stands there twice: expected every wav_filename once")
+        seen.add(utterance.id)

@@ -1,0 +1,58 @@
+"""eSpeak NG, called as a library: text in, samples out.
+
+Not deterministic: the same call gives other samples each time. One engine per process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import Trouble
+
+RETRIEVAL = 1  # AUDIO_OUTPUT_RETRIEVAL: samples to the callback, none to the sound card
+UTF8 = 1  # espeakCHARS_UTF8
+RATE, PITCH = 1, 3  # espeak_PARAMETER
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class Engine:
+    """The speaking engine. `rate` is its sample rate in Hz."""
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise Trouble(
+                "ds_importer=synthetic needs the package espeakng-loader: pip install 'deepspeech-wer[demo]', "
+                "or use ds_importer=csv with recordings of your own"
+            ) from error
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = str(espeakng_loader.get_data_path()).encode()
+        self.rate: int = self._library.espeak_Initialize(RETRIEVAL, 0, data, 0)
+        if self.rate <= 0:
+            raise Trouble(f"eSpeak NG does not start with its data in {data.decode()}: reinstall espeakng-loader")
+        self._pieces: list[NDArray[np.int16]] = []
+        self._callback: Callable[..., Any] = CALLBACK(self._collect)  # the library keeps but a pointer
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, text: str, voice: str, words_per_minute: int, pitch: int) -> NDArray[np.int16]:
+        """[samples] at `rate` of a text. Raises Trouble for a voice that is not there."""
+        if self._library.espeak_SetVoiceByName(voice.encode()):
+            raise Trouble(f"eSpeak NG has no voice {voice!r}: reinstall espeakng-loader")
+        self._library.espeak_SetParameter(RATE, words_per_minute, 0)
+        self._library.espeak_SetParameter(PITCH, pitch, 0)
+        self._pieces.clear()
+        raw = text.encode()
+        self._library.espeak_Synth(raw, ctypes.c_size_t(len(raw) + 1), 0, 0, 0, UTF8, None, None)
+        self._library.espeak_Synchronize()
+        return np.concatenate(self._pieces)
+
+    def _collect(self, samples: Any, count: int, _events: Any) -> int:
+        if samples and count > 0:
+            self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0

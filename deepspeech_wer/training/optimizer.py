@@ -1,0 +1,57 @@
+"""Adam with its state in plain arrays, and the learning rate's course.
+
+TensorFlow's fused kernel is called directly: one kernel per variable, and a state that is saved and restored to the
+last bit without knowing the insides of an optimizer class. Kingma & Ba 2014, arXiv:1412.6980.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from .parameters import Parameters
+
+WARM_UP = 0.1  # share of the steps in which one_cycle rises
+
+
+class Adam(tf.Module):  # type: ignore[misc]
+    """Updates a set of variables in place."""
+
+    def __init__(self, weights: dict[str, Any], parameters: Parameters) -> None:
+        super().__init__(name="adam")
+        self.weights = weights
+        self.parameters = parameters
+        self.means = {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in weights.items()}
+        self.squares = {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in weights.items()}
+
+    def apply(self, gradients: dict[str, Any], rate: Any, step: Any) -> None:
+        """One update; `step` counts from 1 (a float tensor, for the correction of the early averages)."""
+        parameters = self.parameters
+        if parameters.clip_norm:
+            clipped, _ = tf.clip_by_global_norm(list(gradients.values()), parameters.clip_norm)
+            gradients = dict(zip(gradients, clipped, strict=True))
+        for name, gradient in gradients.items():
+            tf.raw_ops.ResourceApplyAdam(
+                var=self.weights[name].handle,
+                m=self.means[name].handle,
+                v=self.squares[name].handle,
+                beta1_power=tf.pow(parameters.beta1, step),
+                beta2_power=tf.pow(parameters.beta2, step),
+                lr=rate,
+                beta1=parameters.beta1,
+                beta2=parameters.beta2,
+                epsilon=parameters.epsilon,
+                grad=gradient,
+            )
+
+
+def learning_rate(parameters: Parameters, step: int, steps: int) -> float:
+    """The rate of step 0 .. steps-1: constant, or up over the first tenth and down to 0 along a cosine (Smith 2018)."""
+    if parameters.schedule == "constant":
+        return parameters.learning_rate
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return parameters.learning_rate * (step + 1) / warm
+    return parameters.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

@@ -1,0 +1,216 @@
+"""What a training is told: every `ds_*` variable of the job, read once into one frozen record.
+
+The names are those of the 2016 notebook, less the prefix. Metadata of a field says what values it takes and what it
+means; reading, the fault messages, hyper.json and the table in the README all follow from it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageTrouble
+
+# ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, under names that say the kind
+
+N_INPUT = 26  # coefficients per frame
+N_CONTEXT = 9  # frames seen on each side of one
+MOST = math.inf
+
+
+def _number(default: float, meaning: str, *, least: float, most: float = MOST) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "least": least, "most": most})
+
+
+def _width(meaning: str) -> Any:
+    """0 stands for "follows another width" until `_resolve` has filled it in."""
+    return field(default=0, metadata={"meaning": meaning, "least": 0, "most": 65_536})
+
+
+def _word(default: str, meaning: str, *choices: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+
+
+def _other(default: object, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One training's settings. Widths are resolved: none is 0."""
+
+    # the corpus
+    importer: str = _word("synthetic", "where the speech comes from", "csv", "synthetic")
+    dataset_path: Path | None = _other(None, "the corpus's directory; synthetic makes one in the cache when unset")
+    limit_train: int = _number(0, "use the first N training utterances; 0: all", least=0)
+    limit_dev: int = _number(0, "the same for the validation set", least=0)
+    limit_test: int = _number(0, "the same for the test set", least=0)
+    synthetic_train: int = _number(800, "utterances spoken for training (importer synthetic)", least=1)
+    synthetic_dev: int = _number(100, "utterances spoken for validation", least=1)
+    synthetic_test: int = _number(200, "utterances spoken for the test", least=1)
+
+    # the network
+    n_hidden: int = _number(128, "width of the layers that are not given one of their own", least=1, most=65_536)
+    n_hidden_1: int = _width("width of dense layer 1; unset: n_hidden")
+    n_hidden_2: int = _width("width of dense layer 2; unset: n_hidden")
+    n_hidden_3: int = _width("width of dense layer 3; unset: 2 x n_cell_dim")
+    n_hidden_5: int = _width("width of dense layer 5; unset: n_hidden")
+    n_cell_dim: int = _width("cells of the LSTM, each way; unset: n_hidden")
+    relu_clip: float = _number(20.0, "the dense layers give min(relu, this)", least=1e-3)
+    dropout_rate: float = _number(0.05, "share of each dense layer's outputs dropped in training", least=0, most=0.95)
+    initializer: str = _word("glorot", "how weights start: glorot, or normal with default_stddev", "glorot", "normal")
+    default_stddev: float = _number(0.046875, "deviation of the weights with initializer normal", least=1e-9)
+    normalisation: str = _word(
+        "each", "features to mean 0, deviation 1: each coefficient, or all together", "each", "all"
+    )
+
+    # the training
+    epochs: int = _number(40, "passes over the training set", least=1)
+    train_batch_size: int = _number(16, "utterances a step", least=1)
+    dev_batch_size: int = _number(32, "utterances at once in validation", least=1)
+    test_batch_size: int = _number(32, "utterances at once in the test", least=1)
+    learning_rate: float = _number(0.002, "Adam's rate; the peak of schedule one_cycle", least=0, most=10)
+    schedule: str = _word(
+        "one_cycle", "rise over the first tenth, then a cosine to 0; or constant", "one_cycle", "constant"
+    )
+    beta1: float = _number(0.9, "Adam's decay of the mean", least=0, most=0.999999)
+    beta2: float = _number(0.999, "Adam's decay of the variance", least=0, most=0.999999999)
+    epsilon: float = _number(1e-8, "Adam's guard against division by zero", least=1e-20)
+    clip_norm: float = _number(5.0, "gradients are scaled down to this norm; 0: never", least=0)
+    random_seed: int = _number(4567, "decides weights, batches, dropout and augmentation", least=0, most=2**31 - 1)
+    preset: str = _word(
+        "", "2016: the original's normalisation, weights, rate and no clipping, as defaults", "", "2016"
+    )
+
+    # what is looked at, and when
+    display_step: int = _number(
+        1, "epochs from one word error rate of the training batches to the next; 0: never", least=0
+    )
+    validation_step: int = _number(1, "epochs between validations, the last epoch always; 0: never", least=0)
+    checkpoint_step: int = _number(1, "epochs between checkpoints, the last epoch always; 0: only then", least=0)
+    report_count: int = _number(10, "worst test utterances shown", least=0)
+    log_variables: bool = _other(False, "TensorBoard summaries of weights and gradients, each epoch")
+
+    # where things go
+    checkpoint_dir: Path | None = _other(None, "training goes on from the checkpoint here; unset: none is kept")
+    logs_dir: Path = _other(Path("logs"), "a directory of its own for each run, with hyper.json, is made here")
+    cache_dir: Path = _other(
+        Path(), "features and synthetic speech are kept here; unset: ~/.cache/deepspeech_wer/training"
+    )
+    export_dir: Path | None = _other(None, "the trained model is exported here, as SavedModel and TFLite; unset: not")
+    threads: int = _number(1, "processor threads", least=1, most=1024)
+    wer_sha: str = _word("", "the commit that is trained, set by the tracker; unset: asked of git")
+
+    @property
+    def n_hidden_6(self) -> int:
+        return self.n_character
+
+    @property
+    def n_character(self) -> int:
+        return 29  # 28 letters and CTC's blank
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "": {},
+    "2016": {
+        "normalisation": "all",
+        "initializer": "normal",
+        "learning_rate": 0.001,
+        "schedule": "constant",
+        "clip_norm": 0.0,
+    },
+}
+LEGACY = {"epochs": "training_iters"}  # the notebook's first name for it
+NUMBERS: dict[str, Callable[[str], float]] = {"int": int, "float": float}
+TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+def from_process() -> Parameters:
+    """The parameters of this process: the one place of the training that reads os.environ."""
+    return from_environment(os.environ)
+
+
+def from_environment(environ: Mapping[str, str]) -> Parameters:
+    """The parameters in a mapping of environment variables. Raises UsageTrouble with every fault, one a line."""
+    values: dict[str, object] = dict(PRESETS.get(environ.get("ds_preset", ""), {}))
+    faults: list[str] = []
+    for entry in fields(Parameters):
+        name = variable(entry, environ)
+        if name in environ:
+            try:
+                values[entry.name] = _read(entry, environ[name])
+            except ValueError as error:
+                faults.append(f"{name}={environ[name]!r}: expected {error}")
+    if faults:
+        raise UsageTrouble("\n".join(faults))
+    if "cache_dir" not in values:
+        home = environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        values["cache_dir"] = Path(home, "deepspeech_wer", "training")
+    return _resolve(Parameters(**values))  # type: ignore[arg-type]  # checked by _read, one by one
+
+
+def website_is_set() -> bool:
+    """Whether this process is told where to publish. The tracker keeps that from its jobs: this is a run by hand."""
+    return any(name.startswith("ds_website_") for name in os.environ)
+
+
+def variable(entry: Field[Any], environ: Mapping[str, str]) -> str:
+    """The environment variable that sets a field: its name, or the legacy one where only that is set."""
+    name, legacy = f"ds_{entry.name}", f"ds_{LEGACY.get(entry.name, entry.name)}"
+    return legacy if name not in environ and legacy in environ else name
+
+
+def _read(entry: Field[Any], text: str) -> object:
+    """The value a text stands for. Raises ValueError whose text says what was expected."""
+    if "choices" in entry.metadata:
+        choices: tuple[str, ...] = entry.metadata["choices"]
+        if choices and text not in choices:
+            raise ValueError("one of " + ", ".join(choice or "(empty)" for choice in choices))
+        return text
+    if "least" in entry.metadata:
+        return _read_number(entry, text)
+    if entry.type == "bool":
+        if text.lower() not in TRUE + FALSE:
+            raise ValueError("1 or 0")
+        return text.lower() in TRUE
+    return Path(text).expanduser().absolute() if text else entry.default
+
+
+def _read_number(entry: Field[Any], text: str) -> float:
+    least, most = entry.metadata["least"], entry.metadata["most"]
+    upper = "" if most == MOST else f" to {most:g}"
+    kind = "a whole number" if entry.type == "int" else "a number"
+    try:
+        value = NUMBERS[str(entry.type)](text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most or math.isinf(value):
+        raise ValueError(f"{kind}, {least:g}{upper or ' or more'}")
+    return value
+
+
+def _resolve(given: Parameters) -> Parameters:
+    """Give every width that follows another one its value."""
+    cells = given.n_cell_dim or given.n_hidden
+    widths = {
+        "n_hidden_1": given.n_hidden_1 or given.n_hidden,
+        "n_hidden_2": given.n_hidden_2 or given.n_hidden,
+        "n_hidden_3": given.n_hidden_3 or 2 * cells,
+        "n_hidden_5": given.n_hidden_5 or given.n_hidden,
+        "n_cell_dim": cells,
+    }
+    return Parameters(**{**{entry.name: getattr(given, entry.name) for entry in fields(given)}, **widths})
+
+
+def table() -> list[tuple[str, str, str]]:
+    """(variable, default, meaning) of every parameter, for the README."""
+    rows = []
+    for entry in fields(Parameters):
+        unset = entry.default in (None, "", Path()) or (entry.default == 0 and "unset" in entry.metadata["meaning"])
+        default = "" if unset else str(int(entry.default) if isinstance(entry.default, bool) else entry.default)
+        rows.append((f"ds_{entry.name}", default, entry.metadata["meaning"]))
+    return rows

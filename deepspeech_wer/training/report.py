@@ -1,0 +1,158 @@
+"""What a training leaves: utterances.json, history.json and hyper.json, the job's side of the contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import wer
+from ..files import write_atomically
+from .corpus import Corpus, set_sha256
+from .evaluate import DECODER, Evaluation
+from .model import Network
+from .parameters import N_CONTEXT, N_INPUT, Parameters
+from .train import Epoch
+
+SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
+VERSION = 1
+LIBRARIES = ("tensorflow", "numpy", "soundfile", "kaldialign")
+
+
+def new_run_directory(parameters: Parameters) -> Path:
+    """Make `<logs_dir>/<time>-<commit>/`, where all files of this training go."""
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{git_hash(parameters)[:12]}"
+    directory = parameters.logs_dir / name
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def now() -> str:
+    """The time in UTC, as the records of 2016 write it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def write(
+    directory: Path,
+    parameters: Parameters,
+    corpus: Corpus,
+    network: Network,
+    history: Sequence[Epoch],
+    test: Evaluation,
+    started: str,
+    exported: Mapping[str, int],
+) -> Path:
+    """Write the three files, hyper.json last: it says that the others are whole. Returns its path."""
+    _write_json(directory / "utterances.json", utterances_record(test))
+    _write_json(directory / "history.json", {"version": VERSION, "epochs": [asdict(epoch) for epoch in history]})
+    record = {
+        "context": context_record(parameters, started),
+        "parameters": parameters_record(parameters, corpus),
+        "results": results_record(corpus, network, history, test, exported),
+    }
+    _write_json(directory / "hyper.json", record)
+    return directory / "hyper.json"
+
+
+def context_record(parameters: Parameters, started: str) -> dict[str, Any]:
+    return {
+        "time_started": started,
+        "time_finished": now(),
+        "git_hash": git_hash(parameters),
+        "git_branch": git_branch(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+    }
+
+
+def parameters_record(parameters: Parameters, corpus: Corpus) -> dict[str, Any]:
+    """Every parameter under its name of 2016, and the sizes that notebook recorded with them."""
+    record = asdict(parameters)
+    for name in ("importer", "wer_sha", "cache_dir"):  # data_set.name, context.git_hash, and nobody's business
+        del record[name]
+    sizes = {
+        "train": (corpus.train, parameters.train_batch_size),
+        "validation": (corpus.dev, parameters.dev_batch_size),
+        "test": (corpus.test, parameters.test_batch_size),
+    }
+    batches = {f"total_batches_{name}": -(-len(items) // size) for name, (items, size) in sizes.items()}
+    network = {"n_input": N_INPUT, "n_context": N_CONTEXT, "n_hidden_6": parameters.n_hidden_6}
+    more = {"n_character": parameters.n_character, "data_set": {"name": parameters.importer}}
+    return {**record, **batches, **network, **more}
+
+
+def results_record(
+    corpus: Corpus, network: Network, history: Sequence[Epoch], test: Evaluation, exported: Mapping[str, int]
+) -> dict[str, Any]:
+    score, parameter_count = test.score, network.parameter_count()
+    return {
+        "duration": round(sum(epoch.seconds for epoch in history), 3),
+        "last_train_wer": _last([epoch.train_wer for epoch in history]),
+        "last_validation_wer": _last([epoch.validation_wer for epoch in history]),
+        "test_wer": score.wer,
+        "test_cer": score.cer,
+        "test_loss": test.loss,
+        "test_errors": {
+            "substitutions": score.words.substitutions,
+            "deletions": score.words.deletions,
+            "insertions": score.words.insertions,
+            "words": score.words.reference,
+            "utterances": score.utterances,
+            "missing": score.missing,
+        },
+        "mean_utterance_wer": score.mean_utterance_wer,
+        "real_time_factor": round(test.real_time_factor, 6),
+        "cpu_seconds": round(sum(epoch.cpu_seconds for epoch in history), 3),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "parameters_count": parameter_count,
+        "model_bytes": exported.get("tflite") or 4 * parameter_count,
+        "signature": {"test_set_sha256": set_sha256(corpus.test), "normaliser": wer.NORMALISER, "decoder": DECODER},
+    }
+
+
+def utterances_record(test: Evaluation) -> dict[str, Any]:
+    rows = []
+    for one in test.heard:
+        said = one.item.utterance
+        rows.append([said.id, said.speaker, round(one.item.seconds, 2), said.transcript, one.text])
+    columns = ["id", "speaker", "seconds", "reference", "hypothesis"]
+    return {"version": VERSION, "set": "test", "columns": columns, "rows": rows}
+
+
+def git_hash(parameters: Parameters) -> str:
+    """The commit that is trained: as the tracker says, else as git says, else "unknown"."""
+    return parameters.wer_sha or _git("rev-parse", "HEAD")
+
+
+def git_branch() -> str:
+    return _git("rev-parse", "--abbrev-ref", "HEAD")
+
+
+def _git(*arguments: str) -> str:
+    # An inherited GIT_DIR, as in a hook, would answer for another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(SOURCE_ROOT), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _last(values: Sequence[float | None]) -> float | None:
+    measured = [value for value in values if value is not None]
+    return measured[-1] if measured else None
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    text = json.dumps(record, sort_keys=True, indent=4, allow_nan=False, ensure_ascii=False, default=str)
+    write_atomically(path, f"{text}\n".encode())
+    print(f"wrote {path}", file=sys.stderr, flush=True)

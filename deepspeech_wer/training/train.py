@@ -1,0 +1,237 @@
+"""The training: epochs of steps, looked at as often as asked, resumable after each checkpoint to the last digit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..errors import Trouble
+from . import checkpoint
+from .data import Item, assemble, batches_of_epoch
+from .evaluate import Evaluation, Heard, decode, evaluate, score_heard
+from .model import BATCH, Network, Tensor, arguments, ctc
+from .optimizer import Adam, learning_rate
+from .parameters import Parameters
+from .summaries import Summaries
+from .text import Alphabet
+
+# What may differ between a training and the one that goes on with its checkpoint, without changing a digit.
+# fmt: off
+INDIFFERENT = (
+    "dataset_path", "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
+    "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
+    "test_batch_size", "limit_test", "preset", "wer_sha",
+)
+# fmt: on
+
+
+class Diverged(Trouble):
+    """The loss is no longer a number: nothing that follows would mean anything."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of history.json. None: not measured in this epoch."""
+
+    epoch: int  # from 1
+    train_loss: float  # mean of the utterances, in nats, with dropout
+    train_wer: float | None  # of the training batches as they passed, with dropout: 2016's last_train_wer
+    validation_loss: float | None
+    validation_wer: float | None
+    learning_rate: float  # of the last step
+    seconds: float
+    cpu_seconds: float
+
+
+def train(
+    network: Network, train_items: Sequence[Item], dev_items: Sequence[Item], parameters: Parameters, run_dir: Path
+) -> tuple[Epoch, ...]:
+    """Train the network in place; return its history. A checkpoint in `checkpoint_dir` is gone on from.
+
+    Raises Diverged when a loss is not a finite number.
+    """
+    trainer = Trainer(network, train_items, dev_items, parameters, run_dir)
+    history = trainer.restore()
+    while len(history) < parameters.epochs:
+        history = (*history, trainer.run_epoch(len(history)))
+        _say(history[-1], parameters)
+        if len(history) == parameters.epochs or _is_due(parameters.checkpoint_step, len(history), parameters.epochs):
+            trainer.save(history)
+    return history
+
+
+class Trainer:
+    """Holds what changes from step to step: weights, Adam's state, the summary writer."""
+
+    def __init__(
+        self,
+        network: Network,
+        train_items: Sequence[Item],
+        dev_items: Sequence[Item],
+        parameters: Parameters,
+        run_dir: Path,
+    ) -> None:
+        self.network, self.parameters = network, parameters
+        self.train_items, self.dev_items = train_items, dev_items
+        self.alphabet = Alphabet()
+        self.adam = Adam(network.weights, parameters)
+        self.steps_per_epoch = -(-len(train_items) // parameters.train_batch_size)
+        self.summaries = Summaries(run_dir) if parameters.log_variables else None
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=(*BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32))
+    )
+    def _step(
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        places: Tensor,
+        values: Tensor,
+        shape: Tensor,
+        rate: Tensor,
+        number: Tensor,  # from 0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One update; gives [B] losses, the [T, B] best labels before it, and each variable's gradient norm."""
+        weights = self.network.weights
+        seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: the layers of one step count on from it
+        with tf.GradientTape() as tape:
+            logits = self.network.logits(features, lengths, seed)
+            losses = ctc(logits, lengths, places, values, shape)
+            loss = tf.reduce_mean(losses)
+        gradients = dict(zip(weights, tape.gradient(loss, list(weights.values())), strict=True))
+        self.adam.apply(gradients, rate, tf.cast(number + 1, tf.float32))
+        norms = [tf.norm(gradient) for gradient in gradients.values()] if self.summaries else [rate]
+        return losses, tf.argmax(logits, 2), tf.stack(norms)
+
+    def run_epoch(self, index: int) -> Epoch:
+        """Epoch `index` (from 0): every training utterance once, and the validation set when it is due."""
+        parameters, number = self.parameters, index + 1
+        started, started_cpu = time.perf_counter(), time.process_time()
+        display = _is_due(parameters.display_step, number, parameters.epochs)
+        losses: list[float] = []
+        heard: list[Heard] = []
+        norms = np.zeros(0, np.float32)
+        for step, group in self._batches(index):
+            batch = assemble(group, parameters.normalisation)
+            rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
+            batch_losses, paths, gradient_norms = self._step(*arguments(batch), np.float32(rate), np.int32(step))
+            values, norms = batch_losses.numpy(), gradient_norms.numpy()
+            _refuse_infinite(values, group, number, step, parameters)
+            losses += values.tolist()
+            if display:
+                texts = decode(paths.numpy(), batch, self.alphabet)
+                heard += [Heard(item, text, loss) for item, text, loss in zip(group, texts, values, strict=True)]
+        validation = self._validate(number)
+        epoch = Epoch(
+            epoch=number,
+            train_loss=float(np.mean(losses)),
+            train_wer=score_heard(heard).wer if display else None,
+            validation_loss=validation.loss if validation else None,
+            validation_wer=validation.score.wer if validation else None,
+            learning_rate=rate,
+            seconds=round(time.perf_counter() - started, 3),
+            cpu_seconds=round(time.process_time() - started_cpu, 3),
+        )
+        if self.summaries:
+            self.summaries.write(epoch, self.network.weights, norms)
+        return epoch
+
+    def _batches(self, index: int) -> Iterator[tuple[int, list[Item]]]:
+        """(number of the step from 0, its items) for one epoch, with a progress bar where somebody looks."""
+        parameters = self.parameters
+        groups = batches_of_epoch(self.train_items, parameters.train_batch_size, parameters.random_seed, index)
+        bar = tqdm(
+            groups,
+            total=self.steps_per_epoch,
+            desc=f"epoch {index + 1}/{parameters.epochs}",
+            unit="step",
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+        yield from enumerate(bar, index * self.steps_per_epoch)
+
+    def _validate(self, number: int) -> Evaluation | None:
+        parameters = self.parameters
+        if not _is_due(parameters.validation_step, number, parameters.epochs):
+            return None
+        return evaluate(
+            self.network, self.dev_items, parameters.dev_batch_size, parameters.normalisation, self.alphabet
+        )
+
+    def save(self, history: tuple[Epoch, ...]) -> None:
+        """Write the checkpoint, if one is wanted. Batches and dropout follow from the seed and the epoch: no state."""
+        if self.parameters.checkpoint_dir is None:
+            return
+        meta = {"settings": self._settings(), "history": [asdict(epoch) for epoch in history]}
+        arrays = {name: one.numpy() for name, one in self._state().items()}
+        checkpoint.save(self.parameters.checkpoint_dir, arrays, meta)
+
+    def restore(self) -> tuple[Epoch, ...]:
+        """Take up the checkpoint, if there is one of this very training; return its history."""
+        directory = self.parameters.checkpoint_dir
+        found = checkpoint.load(directory) if directory else None
+        if found is None:
+            return ()
+        arrays, meta = found
+        differing = sorted(name for name, value in self._settings().items() if meta["settings"].get(name) != value)
+        if differing:
+            print(f"{directory}: the checkpoint has another {', '.join(differing)}: training anew", flush=True)
+            return ()
+        for name, one in self._state().items():
+            one.assign(arrays[name])
+        history = tuple(Epoch(**line) for line in meta["history"])
+        print(f"{directory}: going on after epoch {len(history)} of {self.parameters.epochs}", flush=True)
+        return history
+
+    def _state(self) -> dict[str, Any]:
+        parts = {"weights": self.network.weights, "means": self.adam.means, "squares": self.adam.squares}
+        return {f"{part}.{name}": one for part, variables in parts.items() for name, one in variables.items()}
+
+    def _settings(self) -> dict[str, Any]:
+        """Everything that decides the numbers of this training, as JSON keeps it."""
+        settings = {name: value for name, value in asdict(self.parameters).items() if name not in INDIFFERENT}
+        sets = {"training data": self.train_items, "validation data": self.dev_items}
+        for name, items in sets.items():
+            # The name of the features holds the hash of the audio.
+            lines = [f"{item.features.name} {item.utterance.transcript}" for item in items]
+            settings[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return dict(json.loads(json.dumps(settings, default=str)))
+
+
+def _is_due(every: int, number: int, last: int) -> bool:
+    """Whether something done every so many epochs, and after the last, is due after epoch `number`; 0 is never."""
+    return bool(every) and (number % every == 0 or number == last)
+
+
+def _refuse_infinite(
+    losses: NDArray[np.float32], group: list[Item], number: int, step: int, parameters: Parameters
+) -> None:
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if len(bad):
+        utterance = group[bad[0]].utterance.id
+        raise Diverged(
+            f"the loss is {losses[bad[0]]} in epoch {number}, step {step + 1}, utterance {utterance}: "
+            f"expected a finite number: lower ds_learning_rate (now {parameters.learning_rate:g})"
+        )
+
+
+def _say(epoch: Epoch, parameters: Parameters) -> None:
+    parts = [f"epoch {epoch.epoch}/{parameters.epochs}", f"train loss {epoch.train_loss:.4f}"]
+    if epoch.train_wer is not None:
+        parts.append(f"train WER {epoch.train_wer:.2%}")
+    if epoch.validation_loss is not None:
+        parts.append(f"validation loss {epoch.validation_loss:.4f}")
+    if epoch.validation_wer is not None:
+        parts.append(f"validation WER {epoch.validation_wer:.2%}")
+    print(", ".join([*parts, f"{epoch.cpu_seconds:.1f} CPU-s"]), flush=True)
