@@ -1,0 +1,212 @@
+"""What is to be done on the server: the wanted files against its manifest and what is really there. Pure.
+
+The manifest is the server's own record of which files are ours, and what they hold. It is written as `next` before
+the first change and renamed to its name after the last one, so whatever a killed publish left behind can be told.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from deepspeech_wer.errors import Trouble
+
+VERSION = 1
+STATE = ".deepspeech_wer"  # directory in the web root for what visitors need not see
+MANIFEST = f"{STATE}/manifest.json.gz"
+NEXT = f"{STATE}/next.json.gz"
+INDEX = "index.htm"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Entry(NamedTuple):
+    """What one file holds."""
+
+    sha256: str
+    size: int
+    mtime_ns: int  # of the local file; the server keeps whole seconds
+
+    @property
+    def mtime(self) -> int:
+        return self.mtime_ns // 1_000_000_000
+
+
+class Seen(NamedTuple):
+    """What the server's listing says of one file; None where it does not."""
+
+    size: int | None
+    mtime: int | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which files on the server are ours."""
+
+    generation: int = 0
+    files: Mapping[str, Entry] = field(default_factory=dict)  # the site
+    kept: Mapping[str, Entry] = field(default_factory=dict)  # of the site before, for visitors who still read it
+    times: bool = True  # False: this server does not keep the times we set
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file, and why it is touched."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a publish does. Nothing to do: `send` and `remove` are empty and `manifest` is None."""
+
+    send: tuple[Step, ...]
+    remove: tuple[Step, ...]
+    keep: int
+    foreign: tuple[str, ...]  # files that are not ours, where files of ours would go
+    manifest: Manifest | None  # to be the server's when all is done
+
+
+def make(
+    wanted: Mapping[str, Entry], current: Manifest | None, unfinished: Manifest | None, seen: Mapping[str, Seen]
+) -> Plan:
+    """Compare the wanted files with the server. `seen` holds what is there, in every directory that matters."""
+    known = [manifest for manifest in (unfinished, current) if manifest is not None]
+    send, foreign = [], []
+    for path, entry in wanted.items():
+        why = _why(path, entry, known, seen)
+        if why:
+            send.append(Step(path, why))
+        if path in seen and not any(path in manifest.files or path in manifest.kept for manifest in known):
+            foreign.append(path)
+    changed = current is None or unfinished is not None or not _same(wanted, current.files)
+    if not changed and not send:
+        return Plan((), (), len(wanted), (), None)
+    manifest, remove = _following(wanted, current or Manifest(), unfinished, seen) if changed else (current, ())
+    return Plan(tuple(send), tuple(remove), len(wanted) - len(send), tuple(foreign), manifest)
+
+
+def temporary(path: str, sha256: str) -> str:
+    """Where a file is written before it gets its name: beside it, told apart by what it is to hold."""
+    directory, slash, name = path.rpartition("/")
+    return f"{directory}{slash}.{name[:200]}.{sha256[:16]}.partial"
+
+
+def temporaries(manifest: Manifest | None) -> list[str]:
+    """All names under which a publish that aimed at `manifest` may have left unfinished files."""
+    return [temporary(path, entry.sha256) for path, entry in manifest.files.items()] if manifest else []
+
+
+def directories(paths: Iterable[str]) -> list[str]:
+    """Every directory above the paths, parents before children, without the root itself."""
+    found: dict[str, None] = {}
+    for path in paths:
+        parts = path.split("/")[:-1]
+        found.update(dict.fromkeys("/".join(parts[: depth + 1]) for depth in range(len(parts))))
+    return sorted(found, key=lambda path: (path.count("/"), path))
+
+
+def dump(manifest: Manifest) -> bytes:
+    """As stored on the server; `zcat` shows it."""
+    record = {
+        "version": VERSION,
+        "generation": manifest.generation,
+        "times": manifest.times,
+        "files": manifest.files,
+        "kept": manifest.kept,
+    }
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: gzip's header, without the time that gzip.compress puts there
+    return packer.compress(json.dumps(record, separators=(",", ":")).encode()) + packer.flush()
+
+
+def parse(data: bytes) -> Manifest:
+    """Read a manifest. Raises ValueError with what is wrong with it."""
+    try:
+        record = json.loads(zlib.decompressobj(31).decompress(data, 1 << 30))
+    except (zlib.error, ValueError) as error:
+        raise ValueError(f"is no gzipped JSON ({error})") from error
+    if not isinstance(record, dict) or record.get("version") != VERSION:
+        found = record.get("version") if isinstance(record, dict) else None
+        raise ValueError(f"has version {found!r}, expected {VERSION}")
+    try:
+        return Manifest(
+            int(record["generation"]), _entries(record["files"]), _entries(record["kept"]), record["times"] is True
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"lacks or misuses {error}") from error
+
+
+def check_path(path: str) -> None:
+    """Raises Trouble for a path that could leave the web root, or that means no file in it."""
+    parts = path.split("/")
+    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts) or parts[0] == STATE:
+        raise Trouble(f"cannot publish {path!r}: expected the path of a file below the site, written with /")
+
+
+def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, Seen]) -> str:
+    """Why a file must be sent; empty where the server has it."""
+    there = seen.get(path)
+    if there is None:
+        return "missing on the server" if any(path in manifest.files for manifest in known) else "new"
+    records = [
+        (manifest, record)
+        for manifest in known
+        for record in (manifest.files.get(path), manifest.kept.get(path))
+        if record
+    ]
+    if not records:
+        return "replaces a file that was not ours"
+    fitting = {record.sha256 for manifest, record in records if _fits(record, there, times=manifest.times)}
+    if fitting == {entry.sha256}:
+        return ""
+    # two records that both fit: a killed publish left either, and size and time cannot say which
+    return "changed" if fitting else "differs on the server"
+
+
+def _fits(record: Entry, there: Seen, *, times: bool) -> bool:
+    return there.size in (None, record.size) and (not times or there.mtime in (None, record.mtime))
+
+
+def _same(wanted: Mapping[str, Entry], files: Mapping[str, Entry]) -> bool:
+    return wanted.keys() == files.keys() and all(files[path].sha256 == entry.sha256 for path, entry in wanted.items())
+
+
+def _following(
+    wanted: Mapping[str, Entry], current: Manifest, unfinished: Manifest | None, seen: Mapping[str, Seen]
+) -> tuple[Manifest, Sequence[Step]]:
+    """The manifest after this publish, and what nobody needs any more: what even the site before did not hold."""
+    before = {**current.files, **(unfinished.files if unfinished else {})}
+    kept = {path: entry for path, entry in before.items() if path not in wanted and path in seen}
+    older = {**current.kept, **(unfinished.kept if unfinished else {})}
+    remove = [
+        Step(path, "kept for one publish, which is over")
+        for path in older
+        if path in seen and path not in wanted and path not in kept
+    ]
+    files = {path: _as_stored(entry, before.get(path)) for path, entry in wanted.items()}
+    return Manifest(current.generation + 1, files, kept, current.times), remove
+
+
+def _as_stored(entry: Entry, stored: Entry | None) -> Entry:
+    """A file that is not sent again keeps the time that the server shows, whatever the local file's."""
+    return stored if stored is not None and stored.sha256 == entry.sha256 else entry
+
+
+def _entries(record: Mapping[str, Any]) -> dict[str, Entry]:
+    found = {}
+    for path, (sha256, size, mtime_ns) in record.items():
+        if not _SHA256.fullmatch(sha256):
+            raise TypeError(f"the entry of {path!r}")
+        check_manifest_path(path)
+        found[path] = Entry(sha256, int(size), int(mtime_ns))
+    return found
+
+
+def check_manifest_path(path: str) -> None:
+    """A manifest comes from the server: nothing in it may point out of the web root. Raises TypeError."""
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise TypeError(f"the path {path!r}")

@@ -1,0 +1,269 @@
+"""Tasks on the server's files: each a generator for Pipeline.run (see pipeline.py)."""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import pipeline as sftp
+from deepspeech_wer.publish.pipeline import Ask, Body, Refused, Reply, Request, Task, string
+
+T = TypeVar("T")
+
+READ_BYTES = 32 * 1024
+WRITE_BYTES = 32 * 1024  # the most that every server must take in one request
+WRITES_IN_FLIGHT = 64
+
+_READ, _WRITE, _CREATE, _EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
+_SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
+
+
+class Attributes(NamedTuple):
+    """What a server says of a file. Servers may leave out any of it."""
+
+    size: int | None
+    mode: int | None
+    mtime: int | None  # whole seconds
+
+    def is_directory(self) -> bool:
+        return self.mode is not None and stat.S_ISDIR(self.mode)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file is to hold."""
+
+    chunks: Iterable[bytes]
+    mode: int
+    mtime: int | None
+
+
+def checked(reply: Reply) -> Body:
+    """The body of a reply that is no error. Raises Refused."""
+    body = Body(reply.body)
+    if reply.kind == sftp.STATUS:
+        code = body.number()
+        if code != sftp.OK:
+            text = body.text() if body.left() >= 4 else ""
+            raise Refused(code, "".join(c if c.isprintable() else "?" for c in text)[:200] or f"error {code}")
+    return body
+
+
+def list_directory(path: str) -> Task[dict[str, Attributes] | None]:
+    """Names and attributes, less `.` and `..`. None where nothing is there. Raises Refused."""
+    [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
+    try:
+        handle = string(checked(opened).blob())
+    except Refused as refusal:
+        if refusal.code == sftp.NO_SUCH_FILE:
+            return None
+        raise
+    found: dict[str, Attributes] = {}
+    ahead = 2  # a short directory costs no more than its entries and the end
+    while True:
+        replies = yield Ask([Request(sftp.READDIR, handle)] * ahead)
+        ended = False
+        for reply in replies:
+            ended = _names(reply, found) or ended
+        if ended:
+            break
+        ahead = min(ahead * 2, 32)
+    yield Ask([Request(sftp.CLOSE, handle)], lag=1)
+    return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
+
+
+def read_file(path: str) -> Task[bytes | None]:
+    """A whole file. None where nothing is there. Raises Refused."""
+    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">II", _READ, 0))])
+    try:
+        handle = string(checked(opened).blob())
+    except Refused as refusal:
+        if refusal.code == sftp.NO_SUCH_FILE:
+            return None
+        raise
+    data = bytearray()
+    ahead = 4
+    while True:
+        starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
+        replies = yield Ask([Request(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts])
+        if _append(replies, data):
+            break
+        ahead = min(ahead * 2, 64)
+    yield Ask([Request(sftp.CLOSE, handle)], lag=1)
+    return bytes(data)
+
+
+def write_new(path: str, source: Source) -> Task[Attributes]:
+    """Make a file that is not there yet, and return what the server then says of it.
+
+    Every reply is looked at; on an error the half-made file is removed again. mtime is set last, so that a file with
+    the right size and mtime is whole. Raises Refused, and whatever reading the source raises.
+    """
+    flags = _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
+    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=source.mode))])
+    handle = string(checked(opened).blob())
+    try:
+        return (yield from _fill(path, handle, source))
+    except (Refused, Trouble, OSError):
+        yield Ask([Request(sftp.CLOSE, handle), Request(sftp.REMOVE, string(path))])
+        raise
+
+
+def _fill(path: str, handle: bytes, source: Source) -> Task[Attributes]:
+    offset, batch = 0, list[Request]()
+    for chunk in source.chunks:
+        batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
+        offset += len(chunk)
+        if len(batch) == WRITES_IN_FLIGHT // 4:
+            for reply in (yield Ask(batch, lag=WRITES_IN_FLIGHT)):
+                checked(reply)
+            batch = []
+    # on the handle, for the server's umask takes bits away at open; draft-ietf-secsh-filexfer-02 keeps their order
+    *written, stamped, stated, closed = yield Ask(
+        [
+            *batch,
+            Request(sftp.FSETSTAT, handle + _packed(mode=source.mode, mtime=source.mtime)),
+            Request(sftp.FSTAT, handle),
+            Request(sftp.CLOSE, handle),
+        ]
+    )
+    for reply in (*written, closed):
+        checked(reply)
+    try:
+        checked(stamped)
+        found = attributes(checked(stated))
+    except Refused:
+        found = yield from _stamp_apart(path, source)
+    if found.size not in (None, offset):
+        raise Refused(sftp.FAILURE, f"stored {found.size} of {offset} bytes")
+    return found
+
+
+def _stamp_apart(path: str, source: Source) -> Task[Attributes]:
+    """For a server that cannot set mode and time at once, or on a handle: each for itself, as far as it can."""
+    *_, stated = yield Ask(
+        [
+            Request(sftp.SETSTAT, string(path) + _packed(mode=source.mode)),
+            Request(sftp.SETSTAT, string(path) + _packed(mtime=source.mtime)),
+            Request(sftp.STAT, string(path)),
+        ]
+    )
+    return attributes(checked(stated))
+
+
+def state(path: str) -> Task[Attributes | None]:
+    """What a path (a link followed) is. None where nothing is there. Raises Refused."""
+    [reply] = yield Ask([Request(sftp.STAT, string(path))])
+    try:
+        return attributes(checked(reply))
+    except Refused as refusal:
+        if refusal.code == sftp.NO_SUCH_FILE:
+            return None
+        raise
+
+
+def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
+    """Rename over whatever is there. Raises Refused.
+
+    SFTP 3 has no such thing: its RENAME refuses an existing target. OpenSSH's posix-rename does it in one step;
+    without it the target is away for the moment between two requests that travel together.
+    """
+    names = string(source) + string(target)
+    if atomic:
+        replies = yield Ask([Request(sftp.EXTENDED, string("posix-rename@openssh.com") + names)])
+    else:
+        replies = yield Ask([Request(sftp.REMOVE, string(target)), Request(sftp.RENAME, names)])
+    checked(replies[-1])
+
+
+def remove(path: str) -> Task[bool]:
+    """Remove a file. False where it was gone already. Raises Refused."""
+    [reply] = yield Ask([Request(sftp.REMOVE, string(path))])
+    try:
+        checked(reply)
+    except Refused as refusal:
+        if refusal.code == sftp.NO_SUCH_FILE:
+            return False
+        raise
+    return True
+
+
+def make_directory(path: str, mode: int) -> Task[bool]:
+    """Make a directory whose parent is there, with this mode whatever the umask. False where it was there already."""
+    made, stated = yield Ask([Request(sftp.MKDIR, string(path) + _packed(mode=mode)), Request(sftp.STAT, string(path))])
+    try:
+        checked(made)
+    except Refused:
+        if stated.kind == sftp.ATTRS and attributes(Body(stated.body)).is_directory():
+            return False
+        raise
+    if stat.S_IMODE(attributes(checked(stated)).mode or mode) != mode:
+        yield Ask([Request(sftp.SETSTAT, string(path) + _packed(mode=mode))])
+    return True
+
+
+def remove_directory(path: str) -> Task[None]:
+    """Remove a directory if it is empty; nothing happens where it is not."""
+    yield Ask([Request(sftp.RMDIR, string(path))])
+
+
+def attributes(body: Body) -> Attributes:
+    """Read an ATTRS field."""
+    flags = body.number()
+    size = body.number(8) if flags & _SIZE else None
+    if flags & _OWNER:
+        body.number(8)
+    mode = body.number() if flags & _MODE else None
+    mtime = body.number(8) & 0xFFFFFFFF if flags & _TIMES else None  # atime, mtime
+    for _ in range(body.number() if flags & _EXTENDED else 0):
+        body.blob()
+        body.blob()
+    return Attributes(size, mode, mtime)
+
+
+def _packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
+    flags = (_MODE if mode is not None else 0) | (_TIMES if mtime is not None else 0)
+    data = struct.pack(">I", flags)
+    if mode is not None:
+        data += struct.pack(">I", mode)
+    if mtime is not None:
+        data += struct.pack(">II", mtime, mtime)
+    return data
+
+
+def _names(reply: Reply, found: dict[str, Attributes]) -> bool:
+    """Add a READDIR reply's entries to `found`. True at the directory's end."""
+    if reply.kind != sftp.NAME:
+        return _is_end(reply)
+    body = Body(reply.body)
+    for _ in range(body.number()):
+        name = body.text()
+        body.blob()  # as `ls -l` would show it
+        found[name] = attributes(body)
+    return False
+
+
+def _append(replies: list[Reply], data: bytearray) -> bool:
+    """Add READ replies to `data`. True at the file's end. After a short one the rest does not join: asked again."""
+    for reply in replies:
+        if reply.kind != sftp.DATA:
+            return _is_end(reply)
+        part = Body(reply.body).blob()
+        data += part
+        if len(part) < READ_BYTES:
+            return False
+    return False
+
+
+def _is_end(reply: Reply) -> bool:
+    try:
+        checked(reply)
+    except Refused as refusal:
+        if refusal.code == sftp.EOF:
+            return True
+        raise
+    raise Refused(sftp.FAILURE, "an answer of the wrong kind")

@@ -1,0 +1,35 @@
+"""What a publish did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done, or in a dry run would be."""
+
+    sent: tuple[str, ...]  # paths in the web root
+    kept: int  # files that were there already
+    removed: tuple[str, ...]
+    size: int  # bytes of the files sent
+    seconds: float
+    lines: tuple[str, ...] = ()  # of a dry run, one per file that would be touched
+    notes: tuple[str, ...] = ()  # about the server, worth a line in the log
+
+    @property
+    def summary(self) -> str:
+        """One line for the log: `4 of 1,204 files, 31 KB, 0.9 s`."""
+        total = len(self.sent) + self.kept
+        removed = f", {len(self.removed):,} removed" if self.removed else ""
+        return f"{len(self.sent):,} of {total:,} files, {_bytes(self.size)}{removed}, {self.seconds:.1f} s"
+
+
+def _bytes(size: int) -> str:
+    if size < 1000:
+        return f"{size} bytes"
+    for unit in ("KB", "MB"):
+        size_in_unit = size / 1000 if unit == "KB" else size / 1_000_000
+        if size_in_unit < 999.5:
+            return f"{size_in_unit:.0f} {unit}" if size_in_unit >= 10 else f"{size_in_unit:.1f} {unit}"
+    return f"{size / 1e9:.1f} GB"

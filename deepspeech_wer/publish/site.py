@@ -1,0 +1,82 @@
+"""The site as it is to stand on the server: which files, what they hold, where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import page
+from deepspeech_wer.publish.plan import INDEX, Entry, check_path
+
+
+@dataclass(frozen=True)
+class Local:
+    """One file to publish: a file of the site, or bytes made here (the rewritten index.htm)."""
+
+    entry: Entry
+    path: Path
+    data: bytes | None = None
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """The content, read piece by piece. Raises Trouble if it is not what was planned."""
+        if self.data is not None:
+            yield from (self.data[start : start + size] for start in range(0, len(self.data), size))
+            return
+        digest = hashlib.sha256()
+        with self.path.open("rb") as stream:
+            while chunk := stream.read(size):
+                digest.update(chunk)
+                yield chunk
+        if digest.hexdigest() != self.entry.sha256:
+            raise Trouble(f"{self.path}: changed while it was being published: publish again")
+
+
+def read(site: Path, files: Sequence[str], known: Mapping[str, Entry]) -> dict[str, Local]:
+    """What to publish, path -> Local, index.htm last.
+
+    `known`: records of an earlier publish; a file of the same size and time, to the nanosecond, is not read again.
+    Raises Trouble for a file that is missing, unreadable or outside the site.
+    """
+    found = {}
+    for path in dict.fromkeys(files):
+        check_path(path)
+        if path != INDEX:
+            found[path] = _local(site / path, known.get(path))
+    if INDEX in files:
+        html = _bytes(site / INDEX)
+        _hash_names(found, html, site / INDEX)
+    return found
+
+
+def _hash_names(found: dict[str, Local], html: bytes, index: Path) -> None:
+    """Add a copy under a hashed name of each file that the page loads, and the page that names them."""
+    text = html.decode("utf-8", "surrogateescape")
+    names = page.loaded(text, found)
+    hashed = {path: page.hashed_name(path, found[path].entry.sha256) for path in names.values()}
+    for path, name in hashed.items():
+        found[name] = found[path]
+    data = page.renamed(text, names, hashed.__getitem__).encode("utf-8", "surrogateescape")
+    entry = Entry(hashlib.sha256(data).hexdigest(), len(data), index.stat().st_mtime_ns)
+    found[INDEX] = Local(entry, index, data)
+
+
+def _local(file: Path, known: Entry | None) -> Local:
+    try:
+        status = file.stat()
+        if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
+            return Local(known, file)
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise Trouble(f"{file}: cannot be published: {error.strerror}: build the site again") from error
+    return Local(Entry(digest, status.st_size, status.st_mtime_ns), file)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Trouble(f"{file}: cannot be published: {error.strerror}: build the site again") from error

@@ -1,0 +1,325 @@
+"""Publishing without a server: what is planned, whose key is believed, what a page loads, how SFTP is spoken."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import Report, known_hosts, page, pipeline, plan, remote
+from deepspeech_wer.publish import site as sites
+from deepspeech_wer.publish.pipeline import Ask, Lost, Pipeline, Refused, Request, string
+from deepspeech_wer.publish.plan import INDEX, Entry, Manifest, Seen
+
+A, B = "a" * 64, "b" * 64
+SECOND = 1_000_000_000
+KEY, OTHER = base64.b64encode(b"a key").decode(), base64.b64encode(b"another").decode()
+
+
+def test_importing_it_loads_no_paramiko() -> None:
+    heavy = "{'paramiko', 'pysftp', 'requests', 'bs4'}"
+    code = f"import sys, deepspeech_wer.publish; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+class TestPlan:
+    def test_everything_is_new_on_an_empty_server(self) -> None:
+        todo = plan.make({"js/a.js": Entry(A, 1, 0), INDEX: Entry(B, 2, 0)}, None, None, {})
+        assert [(step.path, step.why) for step in todo.send] == [("js/a.js", "new"), (INDEX, "new")]
+        assert todo.manifest is not None
+        assert todo.manifest.generation == 1
+        assert not todo.remove
+        assert not todo.foreign
+
+    def test_nothing_to_do(self) -> None:
+        wanted = {"a": Entry(A, 1, 5 * SECOND)}
+        todo = plan.make(wanted, Manifest(1, wanted), None, {"a": Seen(1, 5)})
+        assert todo == plan.Plan((), (), 1, (), None)
+
+    @pytest.mark.parametrize(
+        ("seen", "why"),
+        [
+            ({}, "missing on the server"),
+            ({"a": Seen(2, 5)}, "differs on the server"),
+            ({"a": Seen(1, 6)}, "differs on the server"),
+        ],
+    )
+    def test_damage_on_the_server_is_mended(self, seen: dict[str, Seen], why: str) -> None:
+        wanted = {"a": Entry(A, 1, 5 * SECOND)}
+        manifest = Manifest(3, wanted)
+        todo = plan.make(wanted, manifest, None, seen)
+        assert todo.send == (plan.Step("a", why),)
+        assert todo.manifest == manifest  # the site is the same: no new generation
+
+    def test_a_touched_local_file_is_not_sent_again(self) -> None:
+        stored = Entry(A, 1, 5 * SECOND)
+        todo = plan.make({"a": Entry(A, 1, 9 * SECOND)}, Manifest(1, {"a": stored}), None, {"a": Seen(1, 5)})
+        assert todo.manifest is None
+
+    def test_a_server_without_times_is_judged_by_sizes(self) -> None:
+        wanted = {"a": Entry(A, 1, 5 * SECOND)}
+        assert plan.make(wanted, Manifest(1, wanted, times=False), None, {"a": Seen(1, 99)}).manifest is None
+
+    def test_what_vanishes_is_kept_for_one_publish_then_removed(self) -> None:
+        old, new, third = ({name: Entry(A, 1, 0)} for name in ("old", "new", "third"))
+        todo = plan.make(new, Manifest(1, old), None, {"old": Seen(1, 0)})
+        assert todo.manifest == Manifest(2, new, old)
+        assert not todo.remove
+        todo = plan.make(third, todo.manifest, None, {"old": Seen(1, 0), "new": Seen(1, 0)})
+        assert todo.manifest == Manifest(3, third, new)
+        assert [step.path for step in todo.remove] == ["old"]
+
+    def test_a_killed_publish_is_finished(self) -> None:
+        current, aimed = (
+            Manifest(1, {"a": Entry(A, 1, 0)}),
+            Manifest(2, {"a": Entry(B, 1, SECOND), "b": Entry(B, 1, 0)}),
+        )
+        todo = plan.make(aimed.files, current, aimed, {"a": Seen(1, 1)})  # a was renamed, b was not
+        assert [step.path for step in todo.send] == ["b"]
+        todo = plan.make(aimed.files, current, aimed, {"a": Seen(1, 1), "b": Seen(1, 0)})  # only the manifest was not
+        assert not todo.send
+        assert todo.manifest is not None
+
+    def test_two_records_that_fit_alike_are_not_trusted(self) -> None:
+        current, aimed = Manifest(1, {"a": Entry(A, 1, 0)}), Manifest(2, {"a": Entry(B, 1, 0)})
+        assert plan.make(aimed.files, current, aimed, {"a": Seen(1, 0)}).send == (plan.Step("a", "changed"),)
+
+    def test_files_that_are_not_ours_are_named(self) -> None:
+        todo = plan.make({"a": Entry(A, 1, 0), "b": Entry(A, 1, 0)}, None, None, {"a": Seen(1, 0), "other": Seen(1, 0)})
+        assert todo.foreign == ("a",)
+        assert "other" not in {step.path for step in todo.remove}
+
+    def test_the_manifest_survives_the_way_to_the_server_and_back(self) -> None:
+        manifest = Manifest(
+            7, {"runs/ä b.js": Entry(A, 3, 1_700_000_000_123_456_789)}, {"x": Entry(B, 0, 0)}, times=False
+        )
+        assert plan.parse(plan.dump(manifest)) == manifest
+        assert plan.dump(manifest) == plan.dump(manifest)
+
+    @pytest.mark.parametrize(
+        "manifest",
+        [
+            Manifest(1, {"../../etc/x": Entry(A, 1, 0)}),
+            Manifest(1, {"a": Entry("<hash>", 1, 0)}),
+            Manifest(1, {"/etc": Entry(A, 1, 0)}),
+        ],
+    )
+    def test_a_hostile_manifest_is_refused(self, manifest: Manifest) -> None:
+        with pytest.raises(ValueError, match="lacks or misuses"):
+            plan.parse(plan.dump(manifest))
+
+    @pytest.mark.parametrize("data", [b"", b"not gzip", plan.dump(Manifest())[:-12]])
+    def test_a_broken_manifest_is_refused(self, data: bytes) -> None:
+        with pytest.raises(ValueError, match="JSON"):
+            plan.parse(data)
+
+    @pytest.mark.parametrize("path", ["", "/etc/passwd", "a/../b", "./a", "a//b", "a/", ".deepspeech_wer/x", "a\0"])
+    def test_paths_that_leave_the_web_root_are_refused(self, path: str) -> None:
+        with pytest.raises(Trouble, match="cannot publish"):
+            plan.check_path(path)
+
+
+class TestKnownHosts:
+    @pytest.fixture
+    def lookup(self, tmp_path: Path) -> Callable[..., list[tuple[bytes, bool]]]:
+        def look(text: str, host: str = "web.example.org", port: int = 22) -> list[tuple[bytes, bool]]:
+            (tmp_path / "known_hosts").write_text(text)
+            keys = known_hosts.lookup(host, port, [tmp_path / "missing", tmp_path / "known_hosts"])
+            return [(key.blob, key.revoked) for key in keys]
+
+        return look
+
+    @pytest.mark.parametrize(
+        ("names", "port", "found"),
+        [
+            ("web.example.org", 22, True),
+            ("WEB.Example.org", 22, True),
+            ("other,web.example.org", 22, True),
+            ("*.example.org", 22, True),
+            ("web.example.o?g", 22, True),
+            ("*.example.org,!web.example.org", 22, False),
+            ("[web.example.org]:2222", 22, False),
+            ("[web.example.org]:2222", 2222, True),
+            ("[*.example.org]:2222", 2222, True),
+            ("web.example.org", 2222, True),
+            ("[web.example.org]:22", 2222, False),
+            ("web.example.org.evil", 22, False),
+            ("webxexample.org", 22, False),
+        ],
+    )
+    def test_names(self, lookup: Callable[..., list[object]], names: str, port: int, found: bool) -> None:
+        assert bool(lookup(f"{names} ssh-ed25519 {KEY} a comment\n", port=port)) is found
+
+    @pytest.mark.parametrize("port", [22, 2222])
+    def test_hashed_names_as_ssh_keygen_makes_them(self, tmp_path: Path, port: int) -> None:
+        public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF6gAnQa6kRvCgpsMn9ZeXnPlBSOGpHzGH6BQxAAAAAA"
+        file = tmp_path / "known_hosts"
+        file.write_text(f"{known_hosts.name_of('web.example.org', port)} {public}\n")
+        subprocess.run(["ssh-keygen", "-q", "-H", "-f", file], check=True, capture_output=True)
+        assert file.read_text().startswith("|1|")
+        assert len(known_hosts.lookup("Web.Example.org", port, [file])) == 1
+        assert not known_hosts.lookup("web.example.org", port + 1, [file]) or port == 22
+
+    def test_all_keys_of_a_host_count_and_bad_lines_do_not(
+        self, lookup: Callable[..., list[tuple[bytes, bool]]]
+    ) -> None:
+        text = (
+            "# web.example.org ssh-rsa comment\n\nweb.example.org\nweb.example.org ssh-rsa not/base64!\n"
+            "|1|x|y ssh-rsa AAAA\n"
+            f"@cert-authority *.example.org ssh-rsa {OTHER}\nweb.example.org ssh-rsa {OTHER}\n"
+            f"web.example.org ssh-ed25519 {KEY}\n@revoked * ssh-ed25519 {KEY}\n"
+        )
+        assert lookup(text) == [(b"another", False), (b"a key", False), (b"a key", True)]
+
+    def test_a_revoked_key_is_never_allowed(self) -> None:
+        good, revoked = known_hosts.HostKey("k", b"1", False), known_hosts.HostKey("k", b"1", True)
+        assert known_hosts.allows([good], b"1")
+        assert not known_hosts.allows([good], b"2")
+        assert not known_hosts.allows([good, revoked], b"1")
+        assert not known_hosts.allows([], b"1")
+
+
+class TestPage:
+    HTML = (
+        '<link rel="stylesheet" href="css/a.css"><link rel=alternate href="feed.xml">'
+        "<link rel=\"icon\" href='./i.svg'>\n"
+        '<script src="js/a.js?v=1" defer></script><script src="https://else.where/js/a.js"></script>'
+        '<a href="css/a.css">css</a><!-- <script src="js/b.js"> --><script>let src = "js/b.js"</script>'
+    )
+
+    def test_what_it_loads(self) -> None:
+        files = {"css/a.css", "js/a.js", "js/b.js", "feed.xml", "i.svg"}
+        assert page.loaded(self.HTML, files) == {"css/a.css": "css/a.css", "js/a.js?v=1": "js/a.js", "./i.svg": "i.svg"}
+
+    def test_only_the_references_change(self) -> None:
+        names = {"css/a.css": "css/a.css", "js/a.js?v=1": "js/a.js"}
+        new = page.renamed(self.HTML, names, lambda path: page.hashed_name(path, A))
+        assert 'src="js/a.aaaaaaaaaaaaaaaa.js"' in new
+        assert new.replace(".aaaaaaaaaaaaaaaa", "").replace("js/a.js", "js/a.js?v=1", 1) == self.HTML
+
+    def test_the_site_gains_hashed_copies_and_ends_with_the_index(self, tmp_path: Path) -> None:
+        (tmp_path / "js").mkdir()
+        (tmp_path / "js/a.js").write_text("1")
+        (tmp_path / INDEX).write_bytes(b'\xff<script src="js/a.js"></script>')
+        found = sites.read(tmp_path, [INDEX, "js/a.js"], {})
+        assert [path.replace("6b86b273ff34fce1", "HASH") for path in found] == ["js/a.js", "js/a.HASH.js", INDEX]
+        assert b"".join(found[INDEX].chunks(7)) == b'\xff<script src="js/a.6b86b273ff34fce1.js"></script>'
+
+    def test_a_file_that_changes_meanwhile_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("1")
+        local = sites.read(tmp_path, ["a"], {})["a"]
+        (tmp_path / "a").write_text("2")
+        with pytest.raises(Trouble, match="changed while"):
+            list(local.chunks(10))
+
+    def test_a_missing_file_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(Trouble, match=r"No such file.*build the site again"):
+            sites.read(tmp_path, ["a"], {})
+
+
+class Talk:
+    """A channel with a scripted server: called with (kind, number, body), answers packets."""
+
+    def __init__(self, answer: Callable[[int, int, bytes], list[bytes]], hello: bytes = b"\x02\0\0\0\x03") -> None:
+        self.answer = answer
+        self.coming = bytearray(struct.pack(">I", len(hello)) + hello)
+        self.sent = bytearray()
+
+    def sendall(self, data: bytes) -> None:
+        self.sent += data
+        while len(self.sent) >= 4 and len(self.sent) >= 4 + int.from_bytes(self.sent[:4], "big"):
+            size = int.from_bytes(self.sent[:4], "big")
+            packet = bytes(self.sent[4 : 4 + size])
+            del self.sent[: 4 + size]
+            if packet[0] != pipeline.INIT:
+                for reply in self.answer(packet[0], int.from_bytes(packet[1:5], "big"), packet[5:]):
+                    self.coming += struct.pack(">I", len(reply)) + reply
+
+    def recv(self, size: int) -> bytes:
+        data = bytes(self.coming[: min(size, 7)])  # in crumbs: packets come in pieces
+        del self.coming[: len(data)]
+        return data
+
+
+def status(number: int, code: int, text: str = "") -> bytes:
+    return struct.pack(">BII", pipeline.STATUS, number, code) + string(text) + string("")
+
+
+class TestPipeline:
+    def test_replies_reach_who_asked_whatever_their_order(self) -> None:
+        held: list[bytes] = []
+
+        def answer(_: int, number: int, body: bytes) -> list[bytes]:
+            held.append(struct.pack(">BI", pipeline.DATA, number) + body)
+            return [held.pop() for _ in range(len(held))] if len(held) == 4 else []
+
+        def task(name: bytes) -> pipeline.Task[list[bytes]]:
+            replies = yield Ask([Request(pipeline.STAT, name + b"1"), Request(pipeline.STAT, name + b"2")])
+            return [reply.body for reply in replies]
+
+        assert Pipeline(Talk(answer)).run([task(b"a"), task(b"b")]) == [[b"a1", b"a2"], [b"b1", b"b2"]]
+
+    def test_the_first_failure_is_raised_after_those_under_way_have_ended(self) -> None:
+        ended = []
+
+        def task(code: int) -> pipeline.Task[None]:
+            [reply] = yield Ask([Request(pipeline.REMOVE, struct.pack(">I", code))])
+            try:
+                remote.checked(reply)
+            finally:
+                ended.append(code)
+
+        session = Pipeline(Talk(lambda _, number, body: [status(number, int.from_bytes(body, "big"), "no\x1b")]))
+        with pytest.raises(Refused, match=r"no\?") as refusal:
+            session.run([task(code) for code in (4, 0, 3)], at_once=2)
+        assert refusal.value.code == 4
+        assert ended == [4, 0]
+
+    @pytest.mark.parametrize(
+        ("hello", "message"),
+        [(b"", "closed"), (b"Welcome!\n", "no SFTP"), (b"\x02\0\0\0\x02", "version 3")],
+    )
+    def test_what_is_no_sftp_is_told(self, hello: bytes, message: str) -> None:
+        talk = Talk(lambda *_: [], hello)
+        if hello != b"\x02\0\0\0\x02":
+            talk.coming = bytearray(hello)
+        with pytest.raises(Lost, match=message):
+            Pipeline(talk)
+
+    def test_a_failed_write_is_noticed_and_its_file_removed(self) -> None:
+        """pysftp's pipelined put throws these replies away: the file then holds zeros, and nobody is told."""
+        seen: list[int] = []
+
+        def answer(kind: int, number: int, _: bytes) -> list[bytes]:
+            seen.append(kind)
+            if kind == pipeline.OPEN:
+                return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
+            return [
+                status(number, pipeline.FAILURE if kind == pipeline.WRITE and seen.count(kind) == 2 else pipeline.OK)
+            ]
+
+        with pytest.raises(Refused):
+            Pipeline(Talk(answer)).one(remote.write_new("f", remote.Source([b"x"] * 5, 0o644, 0)))
+        assert seen[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (31_400, "31 KB"),
+        (1_520, "1.5 KB"),
+        (7_900_000, "7.9 MB"),
+        (999_600, "1.0 MB"),
+        (5_000_000_000, "5.0 GB"),
+    ],
+)
+def test_summary(size: int, text: str) -> None:
+    assert Report(("a",) * 4, 1200, (), size, 0.94).summary == f"4 of 1,204 files, {text}, 0.9 s"
