@@ -1,0 +1,119 @@
+"""The network: its LSTM against TensorFlow's own gradient, its independence of padding, its first weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deepspeech_wer.training import lstm, model, optimizer
+from deepspeech_wer.training.parameters import from_environment
+
+T, B, H = 7, 3, 5
+SMALL = from_environment({"ds_n_hidden": "8", "ds_dropout_rate": "0.5"})
+
+
+def plain_steps(projected: Any, recurrent: Any) -> Any:
+    """The LSTM of lstm.steps, one operation after the other, for TensorFlow to derive."""
+    output = cell = tf.zeros((2, B, H), projected.dtype)
+    outputs = []
+    for time in range(T):
+        out, let_in, keep, candidate = tf.split(projected[time] + output @ recurrent, 4, 2)
+        cell = tf.sigmoid(keep) * cell + tf.sigmoid(let_in) * tf.tanh(candidate)
+        output = tf.sigmoid(out) * tf.tanh(cell)
+        outputs.append(output)
+    return tf.stack(outputs)
+
+
+def test_the_written_gradient_is_the_derived_one() -> None:
+    generator = np.random.default_rng(0)
+    projected, recurrent, upstream = (
+        tf.constant(generator.normal(size=shape), tf.float32)
+        for shape in ((T, 2, B, 4 * H), (2, H, 4 * H), (T, 2, B, H))
+    )
+    results = []
+    for steps in (lstm.steps, plain_steps):
+        with tf.GradientTape() as tape:
+            tape.watch([projected, recurrent])
+            outputs = steps(projected, recurrent)
+        results.append((outputs, *tape.gradient(outputs, [projected, recurrent], output_gradients=upstream)))
+
+    for ours, derived in zip(*results, strict=True):
+        assert np.allclose(ours, derived, atol=1e-5)
+
+
+def test_padding_changes_nothing() -> None:
+    network = model.Network(SMALL)
+    features = np.random.default_rng(0).normal(size=(1, 20, 26)).astype(np.float32)
+    padded = np.concatenate([features, np.zeros((1, 30, 26), np.float32)], 1)
+
+    alone = network.logits(features, tf.constant([20])).numpy()
+    among = network.logits(padded, tf.constant([20])).numpy()
+
+    assert np.abs(alone - among[:20]).max() < 1e-5
+
+
+def test_dropout_follows_its_seed_and_is_off_without_one() -> None:
+    network = model.Network(SMALL)
+    features, lengths = np.ones((1, 20, 26), np.float32), tf.constant([20])
+
+    def logits(seed: tuple[int, int] | None) -> Any:
+        return network.logits(features, lengths, None if seed is None else tf.constant(seed)).numpy()
+
+    assert np.array_equal(logits((1, 2)), logits((1, 2)))
+    assert not np.array_equal(logits((1, 2)), logits((1, 3)))
+    assert np.array_equal(logits(None), logits(None))
+
+
+def test_the_seed_decides_the_first_weights() -> None:
+    one, same = model.initial_weights(SMALL), model.initial_weights(SMALL)
+    other = model.initial_weights(from_environment({"ds_n_hidden": "8", "ds_random_seed": "1"}))
+
+    assert all(np.array_equal(one[name], same[name]) for name in one)
+    assert not np.array_equal(one["h1"], other["h1"])
+
+
+def test_the_weights_of_2016_are_normal() -> None:
+    weights = model.initial_weights(from_environment({"ds_preset": "2016", "ds_n_hidden": "64"}))
+
+    assert weights["h2"].std() == pytest.approx(0.046875, rel=0.05)
+
+
+def test_the_count_of_parameters_is_that_of_the_layers() -> None:
+    n, cells, classes = 8, 8, 29
+    dense = 494 * n + n + n * n + n + n * 2 * cells + 2 * cells + 2 * cells * n + n + n * classes + classes
+    recurrent = 2 * (2 * cells * 4 * cells + cells * 4 * cells + 4 * cells)
+
+    assert model.Network(SMALL).parameter_count() == dense + recurrent
+
+
+def test_one_cycle_rises_over_a_tenth_and_falls_to_nothing() -> None:
+    rates = [optimizer.learning_rate(SMALL, step, 100) for step in range(100)]
+
+    assert max(rates) == rates[9] == rates[10] == SMALL.learning_rate
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.001 * SMALL.learning_rate
+
+
+def test_a_constant_rate_is_constant() -> None:
+    constant = from_environment({"ds_schedule": "constant"})
+
+    assert {optimizer.learning_rate(constant, step, 10) for step in range(10)} == {constant.learning_rate}
+
+
+def test_adam_is_that_of_keras() -> None:
+    generator = np.random.default_rng(0)
+    start, gradients = generator.normal(size=4), generator.normal(size=(5, 4))
+    ours, theirs = tf.Variable(start, dtype=tf.float32), tf.Variable(start, dtype=tf.float32)
+    adam = optimizer.Adam({"w": ours}, from_environment({"ds_clip_norm": "0"}))
+    keras = tf.keras.optimizers.Adam(0.1, epsilon=1e-8)
+
+    for step, gradient in enumerate(gradients, 1):
+        value = tf.constant(gradient, tf.float32)
+        adam.apply({"w": value}, tf.constant(0.1), tf.constant(float(step)))
+        keras.apply_gradients([(value, theirs)])
+
+    assert np.allclose(ours, theirs, atol=1e-5)
