@@ -25,7 +25,7 @@ COEFFICIENTS = 26
 PREEMPHASIS = 0.97
 LIFTER = 22
 FLOOR = float(np.finfo(np.float64).eps)  # under a logarithm, as in python_speech_features
-VERSION = "mfcc26@1"  # part of every cache key: change it with the arithmetic
+VERSION = "mel27@1"  # part of every cache key: change it with the arithmetic
 
 
 def read_audio(path: Path) -> Floats:
@@ -61,8 +61,8 @@ def mfcc(samples: Floats) -> Floats:
     return cepstra(log_mel(samples))
 
 
-def log_mel(samples: Floats) -> tuple[Floats, Floats]:
-    """([frames, 26] log filter bank energies, [frames] log energy) of [samples] at 16 kHz."""
+def log_mel(samples: Floats) -> Floats:
+    """[frames, 27] of [samples] at 16 kHz: the logarithms of 26 filter bank energies, and of the frame's energy."""
     count = frame_count(len(samples))
     emphasised = np.empty((count - 1) * STEP + WINDOW, np.float32)
     used = min(len(samples), len(emphasised))
@@ -72,15 +72,15 @@ def log_mel(samples: Floats) -> tuple[Floats, Floats]:
     frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::STEP]  # [frames, 400]
     spectrum = np.fft.rfft(frames, FFT)  # [frames, 257]
     power = ((spectrum.real**2 + spectrum.imag**2) / FFT).astype(np.float32, copy=False)
-    energies: Floats = power @ filter_bank()  # [frames, 26]
-    return np.log(np.maximum(energies, FLOOR)), np.log(np.maximum(power.sum(1), FLOOR))
+    energies = np.concatenate([power @ filter_bank(), power.sum(1, keepdims=True)], 1)  # [frames, 27]
+    logarithms: Floats = np.log(np.maximum(energies, FLOOR))
+    return logarithms
 
 
-def cepstra(mel: tuple[Floats, Floats]) -> Floats:
-    """[frames, 26] cepstral coefficients of what `log_mel` gives; the first is the log energy."""
-    energies, energy = mel
-    coefficients: Floats = energies @ _cosines()  # [frames, 26]
-    coefficients[:, 0] = energy
+def cepstra(mel: Floats) -> Floats:
+    """[frames, 26] cepstral coefficients of [frames, 27] as `log_mel` gives them; the first is the log energy."""
+    coefficients: Floats = mel[:, :COEFFICIENTS] @ _cosines()  # [frames, 26]
+    coefficients[:, 0] = mel[:, COEFFICIENTS]
     return coefficients
 
 
@@ -96,12 +96,17 @@ def normalise_all(features: Floats) -> Floats:
     return normalised
 
 
+def mel_corners() -> NDArray[np.float64]:
+    """[28] Hz: where the filters begin, peak and end."""
+    top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
+    hertz: NDArray[np.float64] = 700 * (10 ** (np.linspace(0, top, COEFFICIENTS + 2) / 2595) - 1)
+    return hertz
+
+
 @cache
 def filter_bank() -> Floats:
     """[257, 26] triangular filters, evenly spaced on the mel scale from 0 to 8000 Hz."""
-    top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
-    hertz = 700 * (10 ** (np.linspace(0, top, COEFFICIENTS + 2) / 2595) - 1)
-    corners = np.floor((FFT + 1) * hertz / SAMPLE_RATE)  # the rounding of python_speech_features
+    corners = np.floor((FFT + 1) * mel_corners() / SAMPLE_RATE)  # the rounding of python_speech_features
     bank = np.zeros((FFT // 2 + 1, COEFFICIENTS))
     for index, (left, middle, right) in enumerate(zip(corners, corners[1:], corners[2:], strict=False)):
         rising, falling = np.arange(int(left), int(middle)), np.arange(int(middle), int(right))

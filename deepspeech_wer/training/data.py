@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Trouble
-from . import audio
+from . import audio, augment
 from .corpus import Utterance, file_sha256
+from .parameters import Parameters
 from .text import Alphabet, frames_needed
 
 Ints = NDArray[np.int32]
@@ -28,7 +29,7 @@ class Item:
     frames: int
     seconds: float
     labels: Ints  # [letters]
-    features: Path  # a cached .npy of [frames, 26], not yet normalised
+    mel: Path  # a cached .npy of [frames, 27], as audio.log_mel gives it
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,23 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path) -> Item:
             f"expected only {alphabet.letters!r}: spell it out, or leave the utterance out"
         )
     labels = alphabet.encode(utterance.transcript)
-    features = cache / f"{file_sha256(utterance.audio)}-{audio.VERSION}.npy"
-    if not features.exists():
-        _store(features, audio.mfcc(audio.read_audio(utterance.audio)))
-    frames = _frames(features)
+    mel = cache / f"{file_sha256(utterance.audio)}-{audio.VERSION}.npy"
+    if not mel.exists():
+        _store(mel, audio.log_mel(audio.read_audio(utterance.audio)))
+    frames = _frames(mel)
     needed = frames_needed(labels)
     if not len(labels) or needed > frames:
         raise Trouble(
             f"utterance {utterance.id}: its transcript {utterance.transcript!r} needs {needed} frames of 20 ms, "
             f"the audio has {frames}: expected a text that fits the recording: leave the utterance out"
         )
-    return Item(utterance, frames, frames * audio.STEP / audio.SAMPLE_RATE, labels, features)
+    return Item(utterance, frames, frames * audio.STEP / audio.SAMPLE_RATE, labels, mel)
 
 
-def _store(path: Path, features: audio.Floats) -> None:
+def _store(path: Path, mel: audio.Floats) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     with beside.open("wb") as stream:
-        np.save(stream, features)
+        np.save(stream, mel)
     beside.replace(path)
 
 
@@ -89,17 +90,27 @@ def _frames(path: Path) -> int:
     return int(shape[0])
 
 
-def assemble(items: Sequence[Item], normalisation: str) -> Batch:
-    """One batch of the items, in their order."""
-    normalise = NORMALISATIONS[normalisation]
-    lengths = np.array([item.frames for item in items], np.int32)
+def assemble(items: Sequence[Item], parameters: Parameters, generator: np.random.Generator | None = None) -> Batch:
+    """One batch of the items, in their order; with a generator, augmented as the parameters say."""
+    rows = [_features(item, parameters, generator) for item in items]
+    lengths = np.array([len(row) for row in rows], np.int32)
     features = np.zeros((len(items), lengths.max(), audio.COEFFICIENTS), np.float32)  # [B, T, 26]
-    for row, item in enumerate(items):
-        features[row, : item.frames] = normalise(np.load(item.features))
+    for place, row in zip(features, rows, strict=True):
+        place[: len(row)] = row
     labels = [item.labels for item in items]
     places = [(row, column) for row, label in enumerate(labels) for column in range(len(label))]
     shape = np.array([len(items), max(map(len, labels))], np.int64)
     return Batch(tuple(items), features, lengths, np.array(places, np.int64), np.concatenate(labels), shape)
+
+
+def _features(item: Item, parameters: Parameters, generator: np.random.Generator | None) -> audio.Floats:
+    """[frames, 26] normalised coefficients of an item."""
+    normalise = NORMALISATIONS[parameters.normalisation]
+    mel = np.load(item.mel)
+    if generator is None or not augment.is_on(parameters):
+        return normalise(audio.cepstra(mel))
+    mel = augment.change_mel(mel, parameters, generator, frames_needed(item.labels))
+    return augment.change_features(normalise(audio.cepstra(mel)), parameters, generator)
 
 
 def batches_by_length(items: Sequence[Item], size: int) -> list[list[Item]]:

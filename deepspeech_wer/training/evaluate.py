@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .. import wer
 from .data import Batch, Item, assemble, batches_by_length
 from .model import Network
+from .parameters import Parameters
 from .text import Alphabet
 
 DECODER = "greedy"
@@ -46,15 +47,15 @@ class Evaluation:
 
 
 def evaluate(
-    network: Network, items: Sequence[Item], batch_size: int, normalisation: str, alphabet: Alphabet
+    network: Network, items: Sequence[Item], batch_size: int, parameters: Parameters, alphabet: Alphabet
 ) -> Evaluation:
     """Hear a whole set. The order of `items` and the batch size do not change the texts."""
     groups = batches_by_length(items, batch_size)
-    network.score(assemble(groups[0][:1], normalisation))  # traces the graph, which is not to be timed
+    network.score(assemble(groups[0][:1], parameters))  # traces the graph, which is not to be timed
     started = time.process_time()
     by_id: dict[str, Heard] = {}
     for group in groups:
-        batch = assemble(group, normalisation)
+        batch = assemble(group, parameters)
         losses, paths = network.score(batch)
         texts = decode(paths, batch, alphabet)
         for item, text, loss in zip(group, texts, losses, strict=True):

@@ -86,6 +86,13 @@ class Parameters:
         "", "2016: the original's normalisation, weights, rate and no clipping, as defaults", "", "2016"
     )
 
+    # how the training speech is varied
+    augment_tempo: float = _number(0.0, "tempo, at most this share faster or slower; 0: off", least=0, most=0.5)
+    augment_pitch: float = _number(0.0, "length of the vocal tract, likewise", least=0, most=0.5)
+    augment_frequency_masks: int = _number(0, "bands of up to 6 of the 26 hidden", least=0, most=20)
+    augment_time_masks: int = _number(0, "gaps of up to 10 frames, 0.2 s, made", least=0, most=100)
+    augment_noise: float = _number(0.0, "deviation of noise added to the normalised features", least=0, most=10)
+
     # what is looked at, and when
     display_step: int = _number(
         1, "epochs from one word error rate of the training batches to the next; 0: never", least=0

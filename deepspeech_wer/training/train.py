@@ -123,7 +123,7 @@ class Trainer:
         heard: list[Heard] = []
         norms = np.zeros(0, np.float32)
         for step, group in self._batches(index):
-            batch = assemble(group, parameters.normalisation)
+            batch = assemble(group, parameters, np.random.default_rng([parameters.random_seed, index, step]))
             rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
             batch_losses, paths, gradient_norms = self._step(*arguments(batch), np.float32(rate), np.int32(step))
             values, norms = batch_losses.numpy(), gradient_norms.numpy()
@@ -165,9 +165,7 @@ class Trainer:
         parameters = self.parameters
         if not _is_due(parameters.validation_step, number, parameters.epochs):
             return None
-        return evaluate(
-            self.network, self.dev_items, parameters.dev_batch_size, parameters.normalisation, self.alphabet
-        )
+        return evaluate(self.network, self.dev_items, parameters.dev_batch_size, parameters, self.alphabet)
 
     def save(self, history: tuple[Epoch, ...]) -> None:
         """Write the checkpoint, if one is wanted. Batches and dropout follow from the seed and the epoch: no state."""
@@ -203,8 +201,8 @@ class Trainer:
         settings = {name: value for name, value in asdict(self.parameters).items() if name not in INDIFFERENT}
         sets = {"training data": self.train_items, "validation data": self.dev_items}
         for name, items in sets.items():
-            # The name of the features holds the hash of the audio.
-            lines = [f"{item.features.name} {item.utterance.transcript}" for item in items]
+            # The name of the mel file holds the hash of the audio.
+            lines = [f"{item.mel.name} {item.utterance.transcript}" for item in items]
             settings[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         return dict(json.loads(json.dumps(settings, default=str)))
 
