@@ -43,7 +43,8 @@ def load(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | No
     """
     path = directory / NAME
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # By our own handle: numpy leaves one of its own open when the file is not whole.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         meta: dict[str, Any] = json.loads(str(arrays.pop(META)))
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from .model import Network, Tensor
 from .parameters import N_INPUT, Parameters
 
 TOLERANCE = 1e-4  # between the logits of the trained and the exported network
+WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the LSTM's cannot be saved
 
 
 def export(network: Network, items: Sequence[Item], parameters: Parameters, commit: str) -> dict[str, int]:
@@ -35,10 +36,10 @@ def export(network: Network, items: Sequence[Item], parameters: Parameters, comm
     frozen = convert_variables_to_constants_v2(module.logits.get_concrete_function())  # else the file has no weights
     try:
         (beside / "saved_model").mkdir(parents=True)
-        tf.saved_model.save(module, str(beside / "saved_model"))
+        tf.saved_model.save(module, str(beside / "saved_model"), options=WITHOUT_GRADIENTS)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], module)
         (beside / "model.tflite").write_bytes(converter.convert())
-        _verify(network, assemble(items[:1], parameters.normalisation).features, beside)
+        _verify(network, assemble(items[:1], parameters).features, beside)
         shutil.rmtree(target, ignore_errors=True)
         beside.rename(target)
     finally:

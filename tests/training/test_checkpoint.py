@@ -1,0 +1,63 @@
+"""The checkpoint file: whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.training import checkpoint
+
+ARRAYS = {"weights.h1": np.arange(6, dtype=np.float32).reshape(2, 3)}
+
+
+def test_what_was_saved_is_loaded_to_the_last_bit(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "new", ARRAYS, {"history": [1.5]})
+
+    found = checkpoint.load(tmp_path / "new")
+
+    assert found is not None
+    arrays, meta = found
+    assert arrays["weights.h1"].tobytes() == ARRAYS["weights.h1"].tobytes()
+    assert meta["history"] == [1.5]
+
+
+def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("keep", [0, 10, -5])
+def test_half_a_checkpoint_is_never_taken_for_none(tmp_path: Path, keep: int) -> None:
+    checkpoint.save(tmp_path, ARRAYS, {})
+    path = tmp_path / checkpoint.NAME
+    path.write_bytes(path.read_bytes()[:keep])
+
+    with pytest.raises(Trouble, match=r"checkpoint\.npz: is not a readable checkpoint: .*: move it away"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(tmp_path, ARRAYS, {"history": [1]})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Trouble, match=r"checkpoint\.npz: cannot be written: .*No space left"):
+        checkpoint.save(tmp_path, ARRAYS, {"history": [1, 2]})
+
+    found = checkpoint.load(tmp_path)
+    assert found is not None
+    assert found[1]["history"] == [1]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_checkpoint_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "VERSION", 2)
+    checkpoint.save(tmp_path, ARRAYS, {})
+    monkeypatch.undo()
+
+    with pytest.raises(Trouble, match="has version 2, expected 1"):
+        checkpoint.load(tmp_path)

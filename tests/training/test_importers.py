@@ -1,0 +1,164 @@
+"""Corpora: tables of recordings, and speech made on the spot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from tone_corpus import write_corpus
+
+from deepspeech_wer.errors import Trouble, UsageTrouble
+from deepspeech_wer.training import audio, importers
+from deepspeech_wer.training.importers import csv_table, synthetic
+from deepspeech_wer.training.parameters import Parameters, from_environment
+
+
+def csv_parameters(directory: Path, **more: str) -> Parameters:
+    return from_environment({"ds_importer": "csv", "ds_dataset_path": str(directory), **more})
+
+
+def table(directory: Path, text: str) -> Path:
+    write_corpus(directory, {"train": ["a"]})
+    (directory / "train.csv").write_text(text)
+    return directory / "train.csv"
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_a_csv_corpus_has_three_sets_with_speakers(tmp_path: Path, suffix: str) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a b", "c"], "dev": ["a"], "test": ["b"]}, suffix)
+
+    corpus = importers.load(csv_parameters(tmp_path / "c"))
+
+    assert [(one.id, one.transcript, one.speaker) for one in corpus.train] == [
+        (f"train/0{suffix}", "a b", "s0"),
+        (f"train/1{suffix}", "c", "s1"),
+    ]
+    assert (len(corpus.dev), len(corpus.test)) == (1, 1)
+
+
+def test_limits_take_the_first_utterances(tones: Path) -> None:
+    corpus = importers.load(csv_parameters(tones, ds_limit_train="5", ds_limit_test="2"))
+
+    assert (len(corpus.train), len(corpus.dev), len(corpus.test)) == (5, 6, 2)
+
+
+def test_without_a_speaker_column_the_speaker_is_unknown(tmp_path: Path) -> None:
+    path = table(tmp_path / "c", "wav_filename,wav_filesize,transcript\ntrain/0.wav,1,a\n")
+
+    assert csv_table.read_table(path)[0].speaker is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "wav_filename,text\nx,a\n",
+            r"train\.csv: no column transcript: expected wav_filename,wav_filesize,transcript",
+        ),
+        ("wav_filename,transcript\n", r"train\.csv: holds no utterance"),
+        ("", r"train\.csv: no column"),
+        ("wav_filename,transcript\ntrain/9.wav,a\n", r"train\.csv:2: no audio file .*train/9\.wav"),
+        ("wav_filename,transcript\ntrain/0.wav\n", r"train\.csv:2: a row without wav_filename or transcript"),
+        ("wav_filename,transcript\ntrain/0.wav,a\ntrain/0.wav,b\n", r"train/0\.wav stands there twice"),
+    ],
+)
+def test_a_bad_table_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(Trouble, match=said):
+        csv_table.read_table(table(tmp_path / "c", text))
+
+
+def test_a_table_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Trouble, match=r"train\.csv: cannot be read"):
+        importers.load(csv_parameters(tmp_path))
+    (tmp_path / "train.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(Trouble, match=r"train\.csv: cannot be read as a UTF-8"):
+        importers.load(csv_parameters(tmp_path))
+
+
+def test_the_csv_importer_needs_its_path() -> None:
+    with pytest.raises(UsageTrouble, match="ds_dataset_path"):
+        importers.load(from_environment({"ds_importer": "csv"}))
+
+
+SIZES = {"ds_synthetic_train": "3", "ds_synthetic_dev": "1", "ds_synthetic_test": "2"}
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic corpus of six utterances."""
+    pytest.importorskip("espeakng_loader", reason="the synthetic corpus is spoken by espeakng-loader")
+    directory = tmp_path_factory.mktemp("synthetic") / "corpus"
+    importers.load(from_environment({**SIZES, "ds_dataset_path": str(directory)}))
+    return directory
+
+
+def test_synthetic_speech_is_16_khz_words_by_known_speakers(spoken: Path) -> None:
+    corpus = importers.load(from_environment({**SIZES, "ds_dataset_path": str(spoken)}))
+
+    assert (len(corpus.train), len(corpus.dev), len(corpus.test)) == (3, 1, 2)
+    assert set(" ".join(one.transcript for one in corpus.train).split()) <= set(synthetic.WORDS)
+    assert corpus.train[0].speaker in synthetic.VOICES
+    samples = audio.read_audio(corpus.test[0].audio)
+    assert 0.4 < len(samples) / 16_000 < 5
+    assert np.abs(samples).max() > 1000
+
+
+def test_synthetic_speech_is_made_once(spoken: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in spoken.rglob("*")}
+
+    importers.load(from_environment({**SIZES, "ds_dataset_path": str(spoken)}))
+
+    assert {path: path.stat().st_mtime_ns for path in spoken.rglob("*")} == before
+    assert not list(spoken.parent.glob("*.partial"))
+
+
+def test_synthetic_speech_that_was_changed_is_refused(spoken: Path) -> None:
+    changed = spoken / "test" / "00001.flac"
+    original = changed.read_bytes()
+    changed.write_bytes(original[:-1] + b"x")
+    try:
+        with pytest.raises(Trouble, match=r"test/00001\.flac: is not what was made .*: remove"):
+            importers.load(from_environment({**SIZES, "ds_dataset_path": str(spoken)}))
+    finally:
+        changed.write_bytes(original)
+
+
+def test_synthetic_speech_of_another_size_is_refused(spoken: Path) -> None:
+    with pytest.raises(Trouble, match="another recipe"):
+        importers.load(from_environment({"ds_dataset_path": str(spoken)}))
+
+
+def test_a_directory_of_other_things_is_not_spoken_into(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+
+    with pytest.raises(Trouble, match=r"holds files but no manifest\.json"):
+        importers.load(from_environment({**SIZES, "ds_dataset_path": str(tmp_path)}))
+
+
+def test_a_broken_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps(["?"]))
+
+    with pytest.raises(Trouble, match="is not a readable manifest"):
+        importers.load(from_environment({**SIZES, "ds_dataset_path": str(tmp_path)}))
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 16_000, 8_000])
+def test_resampling_keeps_a_tone_and_its_length(rate: int) -> None:
+    tone = (np.sin(2 * np.pi * 1000 * np.arange(rate) / rate) * 10_000).astype(np.int16)
+
+    changed = synthetic.resample(tone, rate)
+
+    assert len(changed) == 16_000
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000) * 10_000
+    assert np.abs(changed[1000:-1000] - expected[1000:-1000]).max() < 60
+
+
+def test_speech_in_another_rate_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"], "dev": ["a"], "test": ["a"]})
+    soundfile.write(tmp_path / "c" / "train" / "0.wav", np.zeros(8000, np.int16), 8000)
+
+    with pytest.raises(Trouble, match="8000 Hz, 1 channels: expected 16000 Hz, mono"):
+        audio.read_audio(importers.load(csv_parameters(tmp_path / "c")).train[0].audio)

@@ -1,0 +1,220 @@
+"""The job as the tracker starts it: the shell script, the notebook, a real training, real failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from tone_corpus import ROOT, Job
+
+from deepspeech_wer.training import checkpoint
+
+NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
+
+
+def test_a_job_trains_tests_and_reports(job: Job, tmp_path: Path) -> None:
+    learning = {"ds_epochs": "40", "ds_learning_rate": "0.01", "ds_train_batch_size": "4", "ds_dropout_rate": "0"}
+    done = job.run(**learning, ds_wer_sha="f" * 40, ds_export_dir=str(tmp_path / "exports"))
+
+    assert done.returncode == 0, done.stderr
+    record = job.record()
+    results = record["results"]
+    assert results["test_wer"] < 0.5  # it has learnt to hear tones
+    assert results["test_wer"] == pytest.approx(wer_of(results["test_errors"]))
+    assert record["parameters"]["data_set"]["name"] == "csv"
+    assert (record["parameters"]["total_batches_train"], record["parameters"]["n_hidden_3"]) == (16, 48)
+    assert record["context"]["git_hash"] == "f" * 40
+    assert record["context"]["time_started"] < record["context"]["time_finished"]
+    assert results["signature"]["normaliser"] == "none@1"
+    assert len(results["signature"]["test_set_sha256"]) == 64
+    assert (tmp_path / "exports" / "latest" / "model.tflite").stat().st_size == results["model_bytes"]
+    # One line for each epoch where nobody watches, and no progress bar.
+    assert sum(line.startswith("epoch ") for line in done.stdout.splitlines()) == 40
+    assert "it/s" not in done.stderr
+
+
+def wer_of(errors: dict[str, int]) -> float:
+    return (errors["substitutions"] + errors["deletions"] + errors["insertions"]) / errors["words"]
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_numbers(job: Job, tmp_path: Path) -> None:
+    settings = {"ds_epochs": "30", "ds_learning_rate": "0.01"}
+    whole = Job(tmp_path / "whole", job.dataset)
+    assert whole.run(**settings).returncode == 0
+
+    kill_in_the_middle(job, tmp_path / "checkpoint", settings)
+    assert not list(job.logs.glob("*/hyper.json"))
+    done = job.run("--checkpoint_dir", str(tmp_path / "checkpoint"), **settings)
+
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch" in done.stdout
+    assert measured(job) == measured(whole)
+
+
+def kill_in_the_middle(job: Job, directory: Path, settings: dict[str, str]) -> None:
+    """Start the job and kill all of it, without warning, once it has two epochs behind it and many before it."""
+    command = job.command("--checkpoint_dir", str(directory))
+    with subprocess.Popen(
+        command,
+        env=job.environment(**settings),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while epochs_in(directory) < 2:
+            assert process.poll() is None and time.monotonic() < deadline, "no checkpoint to kill it after"
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert epochs_in(directory) < 30
+
+
+def epochs_in(directory: Path) -> int:
+    found = checkpoint.load(directory)
+    return len(found[1]["history"]) if found else 0
+
+
+def measured(job: Job) -> dict[str, Any]:
+    results = job.record()["results"]
+    history = job.record("history.json")["epochs"]
+    return {
+        "results": {name: results[name] for name in ("test_wer", "test_cer", "test_loss", "last_validation_wer")},
+        "losses": [(epoch["train_loss"], epoch["validation_loss"], epoch["train_wer"]) for epoch in history],
+        "utterances": job.record("utterances.json")["rows"],
+    }
+
+
+def test_a_diverged_training_says_so_in_its_last_line(job: Job) -> None:
+    done = job.run(ds_initializer="normal", ds_default_stddev="1e30")
+
+    assert done.returncode == 65
+    assert done.stderr.splitlines()[-1].startswith("diverged: the loss is inf in epoch 1, step 1")
+    assert "Traceback" not in done.stderr
+    assert not list(job.logs.glob("*/hyper.json"))
+
+
+def test_an_utterance_that_cannot_be_learnt_is_named_in_one_line(job: Job) -> None:
+    table = job.dataset / "dev.csv"
+    table.write_text(table.read_text() + "train/0.wav,1,a & b,s0\n")
+
+    done = job.run()
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("utterance train/0.wav: '&' in its transcript 'a & b'")
+    assert "Traceback" not in done.stderr
+
+
+def test_unusable_settings_are_all_told_with_exit_code_2(job: Job) -> None:
+    done = job.run(ds_epochs="0", ds_beta1="high")
+
+    assert done.returncode == 2
+    assert [line.split(":")[0] for line in done.stderr.splitlines()[-2:]] == ["ds_epochs='0'", "ds_beta1='high'"]
+
+
+def test_an_interpreter_without_the_parts_is_refused(job: Job) -> None:
+    done = job.run(ds_python="/bin/false")
+
+    assert done.returncode == 1
+    assert "/bin/false cannot import tensorflow and nbconvert" in done.stderr
+
+
+def test_an_unknown_argument_is_refused(job: Job) -> None:
+    done = job.run("--chekpoint_dir", "x")
+
+    assert done.returncode == 2
+    assert "unknown argument --chekpoint_dir" in done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Another checkout of the code, beside the one that is installed in the environment."""
+    target = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__", "website")
+    shutil.copytree(ROOT / "deepspeech_wer", target / "deepspeech_wer", ignore=ignored)
+    shutil.copytree(ROOT / "bin", target / "bin")
+    return target
+
+
+def run_checkout(checkout: Path, job: Job, cwd: Path) -> subprocess.CompletedProcess[str]:
+    script = str(checkout / "bin" / "run-wer-automation.sh")
+    environment = job.environment()
+    return subprocess.run([script], env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_code_of_the_checkout_runs_from_any_directory(checkout: Path, job: Job, tmp_path: Path) -> None:
+    parameters = checkout / "deepspeech_wer" / "training" / "parameters.py"
+    parameters.write_text(parameters.read_text() + '\nraise SystemExit("this is the checkout")\n')
+    decoy = tmp_path / "decoy"
+    (decoy / "deepspeech_wer").mkdir(parents=True)
+    (decoy / "deepspeech_wer" / "__init__.py").write_text('raise SystemExit("this is the working directory")\n')
+
+    done = run_checkout(checkout, job, decoy)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "this is the checkout"
+
+
+@pytest.mark.parametrize("notebook", ["", "{}", '{"cells": [', None])
+def test_a_notebook_that_cannot_be_converted_fails_the_job(checkout: Path, job: Job, notebook: str | None) -> None:
+    path = checkout / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
+    path.unlink()
+    if notebook is not None:
+        path.write_text(notebook)
+
+    assert run_checkout(checkout, job, checkout).returncode != 0
+
+
+def test_a_cell_that_fails_or_leaves_gives_its_exit_code(checkout: Path, job: Job) -> None:
+    path = checkout / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
+    for source, code, said in (("1 / 0", 1, "ZeroDivisionError"), ("raise SystemExit(7)", 7, "")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        notebook.metadata.language_info = {"name": "python", "file_extension": ".py"}
+        path.write_text(nbformat.writes(notebook))
+
+        done = run_checkout(checkout, job, checkout)
+
+        assert (done.returncode, said in done.stderr) == (code, True)
+
+
+def test_the_notebook_stores_no_outputs_and_needs_no_magics() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert not [cell.source for cell in cells if cell.source.lstrip().startswith(("%", "!"))]
+    assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= 8
+
+
+def test_by_hand_the_notebook_merges_and_publishes(job: Job, checkout: Path) -> None:
+    (checkout / "deepspeech_wer" / "cli.py").write_text(
+        "def main(argv):\n    print('called', argv)\n    return 3 if argv == ['publish'] else 0\n"
+    )
+
+    environment = job.environment(ds_epochs="1", ds_website_username="ada")
+    script = str(checkout / "bin" / "run-wer-automation.sh")
+    done = subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout.splitlines()[-2:] == ["called ['merge']", "called ['publish']"]
+    assert done.returncode == 3
+
+
+def test_the_records_keep_the_contract(job: Job) -> None:
+    assert job.run(ds_epochs="2").returncode == 0
+
+    utterances, history = job.record("utterances.json"), job.record("history.json")
+    assert utterances["columns"] == ["id", "speaker", "seconds", "reference", "hypothesis"]
+    assert [row[0] for row in utterances["rows"]] == [f"test/{number}.wav" for number in range(8)]
+    assert utterances["rows"][0][1] == "s0"
+    assert {"epoch", "train_loss", "validation_loss", "validation_wer", "seconds"} <= history["epochs"][0].keys()
+    assert json.dumps(job.record(), allow_nan=False)
+    assert sys.executable not in json.dumps(job.record())

@@ -1,0 +1,189 @@
+"""Real trainings of a second, in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tone_corpus import SMALL
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.training import data, evaluate, export, importers, report, train
+from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.text import Alphabet
+
+Start = Callable[..., "Trained"]
+
+
+@dataclass
+class Trained:
+    parameters: Parameters
+    network: Network
+    items: dict[str, tuple[data.Item, ...]]
+    history: tuple[train.Epoch, ...]
+    directory: Path
+
+    def numbers(self) -> list[tuple[float | None, ...]]:
+        return [(one.train_loss, one.validation_loss, one.train_wer, one.validation_wer) for one in self.history]
+
+    def test(self) -> evaluate.Evaluation:
+        return evaluate.evaluate(self.network, self.items["test"], 4, self.parameters, Alphabet())
+
+
+@pytest.fixture
+def start(tones: Path, tmp_path: Path) -> Start:
+    """Trains on tones with the variables given."""
+
+    def run(**variables: str) -> Trained:
+        parameters = from_environment({**SMALL, "ds_dataset_path": str(tones), **variables})
+        corpus = importers.load(parameters)
+        items = {name: data.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
+        network = Network(parameters)
+        history = train.train(network, items["train"], items["dev"], parameters, tmp_path)
+        return Trained(parameters, network, items, history, tmp_path)
+
+    return run
+
+
+def test_the_same_seed_gives_the_same_losses_to_the_last_digit(start: Start) -> None:
+    augmented = {"ds_augment_tempo": "0.1", "ds_augment_noise": "0.1", "ds_dropout_rate": "0.2"}
+
+    assert start(**augmented).numbers() == start(**augmented).numbers()
+    assert start(**augmented).numbers() != start(**augmented, ds_random_seed="1").numbers()
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_digits(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = start(ds_epochs="4")
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "run_epoch", stop_before_epoch(2, train.Trainer.run_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            start(ds_epochs="4", ds_checkpoint_dir=str(tmp_path / "checkpoint"))
+
+    resumed = start(ds_epochs="4", ds_checkpoint_dir=str(tmp_path / "checkpoint"))
+
+    assert resumed.numbers() == whole.numbers()
+    assert resumed.test().loss == whole.test().loss
+
+
+def stop_before_epoch(last: int, run_epoch: Callable[..., train.Epoch]) -> Callable[..., train.Epoch]:
+    def run(self: train.Trainer, index: int) -> train.Epoch:
+        if index == last:
+            raise KeyboardInterrupt
+        return run_epoch(self, index)
+
+    return run
+
+
+def test_a_finished_training_is_not_trained_again(start: Start, tmp_path: Path) -> None:
+    checkpoint = str(tmp_path / "checkpoint")
+    first = start(ds_checkpoint_dir=checkpoint)
+
+    again = start(ds_checkpoint_dir=checkpoint)
+
+    assert again.history == first.history
+    assert again.test().loss == first.test().loss
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(tmp_path / "checkpoint")
+    start(ds_checkpoint_dir=checkpoint)
+
+    start(ds_checkpoint_dir=checkpoint, ds_learning_rate="0.1", ds_epochs="1")
+
+    assert "the checkpoint has another epochs, learning_rate: training anew" in capsys.readouterr().out
+
+
+def test_steps_say_when_rates_are_measured(start: Start) -> None:
+    trained = start(ds_epochs="5", ds_display_step="2", ds_validation_step="3")
+
+    assert [one.epoch for one in trained.history if one.train_wer is not None] == [2, 4, 5]
+    assert [one.epoch for one in trained.history if one.validation_wer is not None] == [3, 5]
+
+
+def test_steps_of_zero_measure_nothing(start: Start) -> None:
+    trained = start(ds_epochs="2", ds_display_step="0", ds_validation_step="0")
+
+    assert {(one.train_wer, one.validation_wer) for one in trained.history} == {(None, None)}
+
+
+def test_a_loss_that_is_no_number_ends_the_training(start: Start) -> None:
+    with pytest.raises(train.Diverged, match=r"the loss is inf in epoch 1, step 1, utterance train/.*ds_learning_rate"):
+        start(ds_initializer="normal", ds_default_stddev="1e30")
+
+
+def test_variables_are_logged_for_tensorboard(start: Start) -> None:
+    trained = start(ds_epochs="1", ds_log_variables="1")
+
+    (events,) = (trained.directory / "tensorboard").iterdir()
+    content = events.read_bytes()
+    assert all(tag in content for tag in (b"train_loss", b"weights/lstm_kernel", b"gradient_norms/h1"))
+
+
+def test_hearing_does_not_depend_on_order_or_batches(start: Start) -> None:
+    trained = start()
+    items = trained.items["test"]
+
+    def heard(order: tuple[data.Item, ...], size: int) -> dict[str, str]:
+        found = evaluate.evaluate(trained.network, order, size, trained.parameters, Alphabet())
+        return {one.item.utterance.id: one.text for one in found.heard}
+
+    assert heard(items, 2) == heard(items[::-1], 8)
+
+
+def test_the_worst_utterances_come_first(start: Start) -> None:
+    tested = start().test()
+    lines = evaluate.worst(tested, 2)
+
+    rates = [one.counts.rate or 0 for one in tested.heard]
+    assert lines[0].startswith(f"WER: {max(rates):.6f}, loss: ")
+    assert lines[1].startswith(" - source: ")
+    assert lines[2].startswith(" - result: ")
+    assert len(lines) == 6
+
+
+def test_an_exported_network_is_checked_and_latest_points_at_it(start: Start, tmp_path: Path) -> None:
+    trained = start(ds_epochs="1", ds_export_dir=str(tmp_path / "exports"))
+
+    sizes = export.export(trained.network, trained.items["test"], trained.parameters, "0123456789")
+
+    assert (tmp_path / "exports" / "latest").resolve() == tmp_path / "exports" / "0123456"
+    assert (tmp_path / "exports" / "latest" / "model.tflite").stat().st_size == sizes["tflite"]
+    assert sizes["tflite"] > 4 * 0.9 * trained.network.parameter_count()
+    assert sorted(path.name for path in (tmp_path / "exports").iterdir()) == ["0123456", "latest"]
+
+
+def test_an_export_that_answers_otherwise_is_refused(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = start(ds_epochs="1", ds_export_dir=str(tmp_path / "exports"))
+    monkeypatch.setattr(export, "_run_tflite", lambda _, features: np.zeros((features.shape[1], 1, 29), np.float32))
+
+    with pytest.raises(Trouble, match=r"model\.tflite: its logits are .* off the trained network's"):
+        export.export(trained.network, trained.items["test"], trained.parameters, "0123456789")
+
+    assert not list((tmp_path / "exports").iterdir())
+
+
+def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -> None:
+    trained = start(ds_epochs="1", ds_validation_step="0")
+    corpus = importers.load(trained.parameters)
+    parameters = replace(trained.parameters, logs_dir=tmp_path / "logs", wer_sha="a" * 40)
+    directory = report.new_run_directory(parameters)
+
+    path = report.write(
+        directory, parameters, corpus, trained.network, trained.history, trained.test(), report.now(), {}
+    )
+
+    record = json.loads(path.read_text())
+    assert record["results"]["last_validation_wer"] is None
+    assert record["context"]["git_hash"] == "a" * 40
+    assert directory.name.endswith("-" + "a" * 12)

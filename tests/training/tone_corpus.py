@@ -1,0 +1,78 @@
+"""Tiny corpora made of tones, and the job as the tracker starts it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "bin" / "run-wer-automation.sh"
+TONES = {"a": 400, "b": 900, "c": 1700}  # Hz: each word of the corpus is a tone
+
+
+def tone_speech(text: str, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """[samples] at 16 kHz: 0.2 s of tone for each word, with silence around it and some noise."""
+    time = np.arange(3200) / 16_000
+    silence = np.zeros(1600)
+    parts = [silence]
+    for word in text.split():
+        parts += [np.sin(2 * np.pi * TONES[word] * time) * 6000, silence]
+    noise = np.random.default_rng(seed).normal(0, 20, sum(map(len, parts)))
+    return (np.concatenate(parts) + noise).astype(np.int16)
+
+
+def write_corpus(directory: Path, sets: Mapping[str, list[str]], suffix: str = ".wav") -> Path:
+    """A corpus for importer csv: for each set a table and a recording of each transcript."""
+    for name, texts in sets.items():
+        (directory / name).mkdir(parents=True)
+        with (directory / f"{name}.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["wav_filename", "wav_filesize", "transcript", "speaker"])
+            for number, text in enumerate(texts):
+                path = directory / name / f"{number}{suffix}"
+                soundfile.write(path, tone_speech(text, number), 16_000, subtype="PCM_16")
+                writer.writerow([f"{name}/{path.name}", path.stat().st_size, text, f"s{number % 2}"])
+    return directory
+
+
+SMALL = {
+    "ds_n_hidden": "24",
+    "ds_epochs": "3",
+    "ds_train_batch_size": "8",
+    "ds_importer": "csv",
+    "ds_report_count": "2",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Starts the job as the tracker does."""
+
+    logs: Path
+    dataset: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(SCRIPT), *arguments]
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        own = {"ds_python": sys.executable, "ds_logs_dir": str(self.logs), "ds_dataset_path": str(self.dataset)}
+        return {**os.environ, **SMALL, **own, **variables}
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = self.environment(**variables)
+        return subprocess.run(self.command(*arguments), env=environment, capture_output=True, text=True, check=False)
+
+    def record(self, name: str = "hyper.json") -> Any:
+        """The one record of that name that the job left."""
+        (path,) = self.logs.glob(f"*/{name}")
+        return json.loads(path.read_text())
