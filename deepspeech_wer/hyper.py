@@ -52,11 +52,16 @@ def wer(hyper: dict[str, Any], name: str) -> float | None:
 
 def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:
     """Return the parameters with nested ones as `data_set.name`; lists become their JSON text."""
-    return dict(_flatten(hyper.get("parameters", {}), ""))
+    return flatten(hyper.get("parameters", {}))
 
 
-def _flatten(parameters: dict[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:
-    for name, value in parameters.items():
+def flatten(record: dict[str, Any]) -> dict[str, Scalar]:
+    """Return a nested record with the names of all levels joined by dots."""
+    return dict(_flatten(record, ""))
+
+
+def _flatten(record: dict[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:
+    for name, value in record.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{name}.")
         elif isinstance(value, list):

@@ -1,0 +1,7 @@
+"""The page: archived runs -> a site directory that works from any web server and from file://."""
+
+from deepspeech_wer.dashboard.assets import assets, site_files
+from deepspeech_wer.dashboard.project import Project
+from deepspeech_wer.dashboard.site import build
+
+__all__ = ["Project", "assets", "build", "site_files"]

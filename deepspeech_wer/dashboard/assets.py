@@ -1,0 +1,64 @@
+"""What has to be published, and in which order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from deepspeech_wer.dashboard.scripts import VERSION
+from deepspeech_wer.errors import Trouble
+
+INDEX = Path("index.htm")
+DATA = (Path("js/hyper.js"), Path("js/merges.js"), Path("js/index.js"))  # the last is what the page opens from
+MANIFEST = Path(".manifest.json")  # stays at home: what `build` made, and from what
+_TAGS = {"link": "href", "script": "src", "img": "src"}
+
+
+def assets(index: Path) -> list[Path]:
+    """Return the local files that index.htm needs, relative to its directory. Raises Trouble for one outside of it."""
+    from bs4 import BeautifulSoup  # heavy, and idle ticks do without
+
+    page = BeautifulSoup(index.read_bytes(), "html.parser")
+    addresses = [str(tag.get(_TAGS[tag.name]) or "") for tag in page.find_all(list(_TAGS))]
+    return list(dict.fromkeys(path for address in addresses if (path := _local(address, index))))
+
+
+def site_files(site: Path) -> list[Path]:
+    """Return all there is to publish, relative to `site`, in order: whenever the upload breaks off, the page works."""
+    if not (site / INDEX).is_file():
+        raise Trouble(f"{site}: no index.htm: expected a built site, run `deepspeech-wer merge`")
+    runs = [Path(name) for name in run_files(read_manifest(site))]
+    data = [path for path in DATA if (site / path).is_file()]
+    needed = [path for path in assets(site / INDEX) if path not in data]
+    return [*runs, *needed, *data, INDEX]
+
+
+def read_manifest(site: Path) -> dict[str, Any]:
+    """Return what `build` noted; nothing where it is missing or damaged, for then everything is made anew."""
+    try:
+        manifest = json.loads((site / MANIFEST).read_bytes())
+    except (FileNotFoundError, ValueError):
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
+        return {"version": VERSION, "page": [], "runs": {}}
+    return manifest
+
+
+def run_files(manifest: dict[str, Any]) -> Iterator[str]:
+    """Yield the per-run files, which no scan of index.htm can find; each run's script after what it links to."""
+    for name, run in manifest["runs"].items():
+        yield from (f"runs/{name}/{file}" for file in run["files"])
+        yield f"runs/{name}.js"
+
+
+def _local(address: str, index: Path) -> Path | None:
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc or not parts.path:
+        return None
+    path = PurePosixPath(unquote(parts.path))
+    if path.is_absolute() or ".." in path.parts:
+        raise Trouble(f"{index}: {address}: outside of the site, expected an address relative to the page")
+    return Path(path)

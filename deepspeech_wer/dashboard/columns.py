@@ -1,0 +1,157 @@
+"""Runs as columns: what ten thousand of them take is 20 bytes each when compressed, and the page opens at once.
+
+Three codings, undone in website/js/data.js: times and ordinals as differences to the run before; what seldom changes as
+run lengths `[value, count, value, count, ...]`; words that come again as places in a list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+from deepspeech_wer import hyper
+from deepspeech_wer.records import Run
+
+_ID = re.compile(r"(\d{8}-\d{6})-([0-9a-f]{12})")
+_MAX_TEXT = 200  # characters; the run's own file has all of it
+_MAX_PARAMETERS = 200
+_MAX_VALUES = 1000  # a parameter that differs in every run groups nothing
+_MAX_WER = 1e4
+_ABSENT, _UNKNOWN = object(), object()
+
+
+def columns(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the columns of runs in the order of history. WERs are integers of 1e-5, None where not measured."""
+    records = [run.hyper for run in runs]
+    return {
+        "count": len(runs),
+        **_ids(runs),
+        "ordinals": run_lengths(differences([run.merge.ordinal for run in runs])),
+        "committed": differences([_seconds(run.merge.committed_at) for run in runs]),
+        "took": [_took(run) for run in runs],
+        "attempts": run_lengths([run.attempt for run in runs]),
+        "status": _coded([run.failure or run.status for run in runs]),
+        "details": [[place, short(run.detail)] for place, run in enumerate(runs) if run.detail],
+        **{name: [_wer(record, name) for record in records] for name in hyper.WERS},
+        "words": run_lengths([_words(record) for record in records]),
+        "signatures": _coded(_carried([_signature(record) for record in records])),
+        **_parameters(records),
+    }
+
+
+def differences(numbers: Iterable[int | None]) -> list[int | None]:
+    """Return each number less the last one that was there."""
+    last, out = 0, []
+    for number in numbers:
+        out.append(None if number is None else number - last)
+        last = last if number is None else number
+    return out
+
+
+def run_lengths(values: Iterable[Any]) -> list[Any]:
+    """Return `[value, count, value, count, ...]`."""
+    return [item for value, same in groupby(values) for item in (value, sum(1 for _ in same))]
+
+
+def short(text: str) -> str:
+    """Cut a text that would bloat the columns; texts that differ stay different."""
+    if len(text) <= _MAX_TEXT:
+        return text
+    return f"{text[: _MAX_TEXT - 10]}… {zlib.crc32(text.encode('utf-8', 'replace')):08x}"
+
+
+def _ids(runs: Sequence[Run]) -> dict[str, Any]:
+    """Ids as start and sha12; whole only where an id is made in another way."""
+    starts = [_seconds(run.started_at) for run in runs]
+    odd = [[place, run.id] for place, run in enumerate(runs) if run.id != _id(run, starts[place])]
+    return {"shas": "".join(f"{run.merge.sha[:12]:-<12}" for run in runs), "started": differences(starts), "ids": odd}
+
+
+def _id(run: Run, start: int | None) -> str | None:
+    if start is None:
+        return None
+    return f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{run.merge.sha[:12]}"
+
+
+def _seconds(time: str) -> int | None:
+    try:
+        parsed = datetime.fromisoformat(time)
+    except ValueError:
+        return None  # a damaged time costs that time, not the page
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
+
+
+def _took(run: Run) -> int | None:
+    start, end = _seconds(run.started_at), _seconds(run.finished_at)
+    return None if start is None or end is None else max(0, end - start)
+
+
+def _wer(record: dict[str, Any] | None, name: str) -> int | None:
+    value = hyper.wer(record, name) if record else None
+    return None if value is None else round(min(value, _MAX_WER) * 1e5)
+
+
+def _words(record: dict[str, Any] | None) -> int | None:
+    """Return the test set's words where the rounded WER times the words is exactly the number of errors."""
+    errors = record and record["results"].get("test_errors")
+    wer = _wer(record, "test_wer")
+    if not isinstance(errors, dict) or wer is None:
+        return None
+    counts: list[Any] = [errors.get(name) for name in ("words", "substitutions", "deletions", "insertions")]
+    if not all(type(count) is int and 0 <= count < 10**9 for count in counts):
+        return None
+    return counts[0] if round(wer * counts[0] / 1e5) == sum(counts[1:]) else None
+
+
+def _signature(record: dict[str, Any] | None) -> Any:
+    """Return what says which test set was scored, and how: two runs compare only where it is the same."""
+    if record is None:
+        return _UNKNOWN
+    return short(json.dumps(record["results"].get("signature"), sort_keys=True))
+
+
+def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    flat = [hyper.flat_parameters(record) if record else None for record in records]
+    used = Counter(name for parameters in flat if parameters for name in parameters)
+    chosen = sorted(name for name, _ in used.most_common(_MAX_PARAMETERS))
+    coded = {name: _coded(_carried([_value(parameters, name) for parameters in flat])) for name in chosen}
+    kept = {name: column for name, column in coded.items() if len(column["values"]) <= _MAX_VALUES}
+    return {
+        "parameters": [{"name": short(name), **column} for name, column in kept.items()],
+        "parameters_left_out": [short(name) for name in used if name not in kept][:_MAX_PARAMETERS],
+    }
+
+
+def _value(parameters: dict[str, hyper.Scalar] | None, name: str) -> Any:
+    """Return the value as the columns hold it; _UNKNOWN in a failed run, _ABSENT where there is no such parameter."""
+    if parameters is None:
+        return _UNKNOWN
+    value = parameters.get(name, _ABSENT)
+    if isinstance(value, str):
+        return short(value)
+    # JavaScript rounds integers from 2**53 up, and two values would look the same
+    return str(value)[:_MAX_TEXT] if type(value) is int and abs(value) > 2**53 else value
+
+
+def _carried(values: Iterable[Any]) -> Iterator[Any]:
+    """Repeat the last value through failed runs, where it means nothing, as their status tells: that packs better."""
+    last: Any = _ABSENT
+    for value in values:
+        last = last if value is _UNKNOWN else value
+        yield last
+
+
+def _coded(values: Iterable[Any]) -> dict[str, Any]:
+    """Return `{"values": [...], "codes": run lengths of places in them}`, -1 where there is no value."""
+    places: dict[tuple[bool, Any], int] = {}
+    codes = []
+    for value in values:
+        key = (isinstance(value, bool), value)  # for Python, true is 1
+        codes.append(-1 if value is _ABSENT else places.setdefault(key, len(places)))
+    return {"values": [value for _, value in places], "codes": run_lengths(codes)}

@@ -1,0 +1,115 @@
+"""Runs as JavaScript: the bytes of js/hyper.js, js/index.js, js/merges.js and runs/<id>.js. No file is written here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deepspeech_wer import hyper
+from deepspeech_wer.dashboard.columns import columns, run_lengths, short
+from deepspeech_wer.dashboard.project import Project
+from deepspeech_wer.records import Run
+
+VERSION = 1  # of index.js, merges.js and runs/<id>.js; the page refuses what is newer than itself
+
+
+def javascript(value: Any) -> str:
+    """Return a literal that is JSON, ASCII, safe in a script: no `<`, `>`, U+2028, U+2029, NaN."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """Sort by the place of the merge in history; the tries of one merge by their start."""
+    return sorted(runs, key=lambda run: (run.merge.ordinal, run.started_at, run.id))
+
+
+def hyper_js(runs: Sequence[Run]) -> bytes:
+    """Return the contract of 2016, one record a line, sorted by start.
+
+    Failed runs stand apart: they have no WER, and the page of 2016 would draw them as 0 %.
+    """
+    records = [_record(run, run.hyper) for run in in_order(runs) if run.hyper]
+    records.sort(key=lambda record: record["context"]["time_started"])
+    failed = [{"run": _tracked(run)} for run in in_order(runs) if not run.hyper]
+    text = f"window.ALL_THE_DATA = {_one_a_line(records)};\nwindow.FAILED_RUNS = {_one_a_line(failed)};\n"
+    return text.encode("ascii")
+
+
+def index_js(runs: Sequence[Run], project: Project, merges: bytes) -> bytes:
+    """Return the columns the page opens from. The first line alone depends on when the tracker looked."""
+    ordered = in_order(runs)
+    index = {
+        "version": VERSION,
+        "project": {"name": project.name, "url": _web(project.url), "branch": project.branch},
+        "merges": fingerprint(merges),
+        **columns(ordered),
+    }
+    text = f"window.WER_LOOKED_AT={javascript(project.looked_at)};\nwindow.WER_INDEX={javascript(index)};\n"
+    return text.encode("ascii")
+
+
+def merges_js(runs: Sequence[Run]) -> bytes:
+    """Return subjects and authors: half of the text, and not needed to draw."""
+    ordered = in_order(runs)
+    merges = {
+        "version": VERSION,
+        "count": len(runs),
+        "subjects": run_lengths([short(run.merge.subject) for run in ordered]),
+        "authors": run_lengths([short(run.merge.author) for run in ordered]),
+    }
+    return f"window.WER_MERGES={javascript(merges)};\n".encode("ascii")
+
+
+def run_js(run: Run, details: dict[str, Any]) -> bytes:
+    """Return all there is to show about one run. `details`: epochs, logs and files, as site.py found them."""
+    record = run.hyper or {}
+    detail = {
+        "version": VERSION,
+        **_tracked(run),
+        "parents": run.merge.parents,
+        # pairs, not objects: a name such as `__proto__` is a name like any other
+        "context": list(hyper.flatten(record.get("context", {})).items()),
+        "parameters": list(hyper.flat_parameters(record).items()),
+        "results": list(hyper.flatten(record.get("results", {})).items()),
+        **details,
+    }
+    return f"wer.run({javascript(detail)});\n".encode("ascii")
+
+
+def fingerprint(data: bytes) -> str:
+    """Return what is put behind a file's address, so that no browser shows an old one from its cache."""
+    return hashlib.sha256(data).hexdigest()[:8]
+
+
+def _record(run: Run, record: dict[str, Any]) -> dict[str, Any]:
+    context = {**record["context"], "time_started": hyper.time_started(record)}
+    return {**record, "context": context, "run": _tracked(run)}
+
+
+def _tracked(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "sha": run.merge.sha,
+        "ordinal": run.merge.ordinal,
+        "subject": run.merge.subject,
+        "author": run.merge.author,
+        "committed_at": run.merge.committed_at,
+        "status": run.status,
+        "failure": run.failure,
+        "detail": run.detail,
+        "attempt": run.attempt,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "machine": run.machine,
+    }
+
+
+def _one_a_line(records: Sequence[Any]) -> str:
+    return "[\n" + ",\n".join(map(javascript, records)) + "\n]" if records else "[]"
+
+
+def _web(url: str | None) -> str | None:
+    return url.rstrip("/") if url and url.startswith(("https://", "http://")) else None

@@ -1,0 +1,84 @@
+// Start: head of the page, data, the view of the address.
+(() => {
+  "use strict";
+  const { el, format } = wer;
+  const NAV = ["overview", "runs", "parameters"];
+  const root = document.getElementById("content");
+  let cleanUp = null;
+
+  const drawNav = (current) =>
+    wer.replace(document.getElementById("nav"), NAV.map((view) =>
+      el("a", { href: view === "overview" ? "#/" : `#/${view}`, "aria-current": view === current ? "page" : null }, wer.views[view].title)));
+
+  const age = (seconds) => {
+    const hours = seconds / 3600;
+    return hours > 24 * 7 ? "very-stale" : hours > 24 * 2 ? "stale" : "fresh";
+  };
+
+  /** How long the tracker has been silent, by the visitor's own clock: a dead crontab cannot hide. */
+  const drawFreshness = (data) => {
+    const time = data.lookedAt ?? (data.count ? data.started[data.count - 1] : null);
+    if (time === null) return;
+    const silent = Date.now() / 1000 - time;
+    const state = age(silent);
+    const words = { fresh: "", stale: ` · no news for ${format.duration(silent)}`, "very-stale": ` · no news for ${format.duration(silent)}. Is the tracker running?` };
+    const span = document.getElementById("freshness");
+    span.className = `freshness ${state}`;
+    wer.replace(span, el("span", { class: "dot", "aria-hidden": "true" }), el("time", { datetime: new Date(time * 1000).toISOString() }, `Updated ${format.minute(time)} UTC`), words[state]);
+  };
+
+  const drawHead = (data) => {
+    const { name, branch, url } = data.project;
+    document.getElementById("project").textContent = name;
+    const where = wer.commitUrl(data.project, "0000000") ? wer.outside(url, name) : name;
+    wer.replace(document.getElementById("tracked"), "Tracking ", where, branch && [" · branch ", el("span", { class: "mono" }, branch)],
+      data.skipped > 0 && ` · ${format.plural(data.skipped, "damaged record", "damaged records")} left out`);
+  };
+
+  const unknown = (view) => wer.notice("No such view", `This page has no view called “${view.slice(0, 60)}”.`, el("p", {}, el("a", { href: "#/" }, "To the overview")));
+
+  const draw = (data) => {
+    const route = wer.route(location.hash);
+    const view = Object.hasOwn(wer.views, route.view) ? wer.views[route.view] : null;
+    cleanUp?.();
+    cleanUp = null;
+    drawNav(route.view);
+    document.title = `${view ? view.title : "No such view"} · ${data.project.name} WER`;
+    wer.replace(root);
+    if (view) cleanUp = view.draw(root, data, route);
+    else wer.replace(root, unknown(route.view));
+  };
+
+  const drawTheme = () => {
+    const other = document.documentElement.dataset.theme === "dark" ? "Light" : "Dark";
+    const button = document.getElementById("theme");
+    button.setAttribute("aria-label", `${other} colours`);
+    button.title = `${other} colours`;
+    wer.readPalette();
+  };
+
+  const start = ({ data, problem }) => {
+    if (problem) {
+      drawNav(null);
+      wer.replace(root, wer.notice(problem.title, problem.text));
+      return;
+    }
+    drawHead(data);
+    drawFreshness(data);
+    setInterval(() => drawFreshness(data), 60_000);
+    draw(data);
+    performance.mark("wer:drawn");
+    window.addEventListener("hashchange", () => {
+      draw(data);
+      window.scrollTo(0, 0);
+      root.focus({ preventScroll: true });
+    });
+    const idle = window.requestIdleCallback || ((work) => setTimeout(work, 200));
+    idle(() => wer.loadMerges(data));
+  };
+
+  document.addEventListener("wer:theme", drawTheme);
+  document.getElementById("theme").addEventListener("click", wer.toggleTheme);
+  drawTheme();
+  wer.load(start);
+})();

@@ -1,0 +1,136 @@
+// js/index.js, or else js/hyper.js, -> the columns all views read. Undoes the codings of dashboard/columns.py. Pure.
+(() => {
+  "use strict";
+
+  const sums = (differences) => {
+    let last = 0;
+    return differences.map((difference) => (difference === null ? null : (last += difference)));
+  };
+
+  const expand = (runLengths, count) => {
+    const out = new Array(count);
+    let at = 0;
+    for (let i = 0; i < runLengths.length; i += 2) {
+      out.fill(runLengths[i], at, (at += runLengths[i + 1]));
+    }
+    return out;
+  };
+
+  const percent = (units) => units.map((unit) => (unit === null ? null : unit / 1000));
+
+  const stamp = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
+
+  const identify = (index, started, shas) => {
+    const odd = new Map(index.ids);
+    return started.map((seconds, i) => (odd.has(i) ? odd.get(i) : `${stamp(seconds)}-${shas[i]}`));
+  };
+
+  const chop = (text, count) => Array.from({ length: count }, (_, i) => text.slice(12 * i, 12 * i + 12).replace(/-+$/, ""));
+
+  /** Throws on anything that is not an index this page knows. */
+  const fromIndex = (index) => {
+    const count = index.count;
+    const shas = chop(index.shas, count);
+    const started = sums(index.started);
+    const codes = (column) => expand(column.codes, count);
+    const status = codes(index.status).map((code) => index.status.values[code]);
+    return {
+      project: index.project,
+      count,
+      shas,
+      started,
+      ids: identify(index, started, shas),
+      ordinals: sums(expand(index.ordinals, count)),
+      committed: sums(index.committed),
+      took: index.took,
+      attempts: expand(index.attempts, count),
+      status,
+      details: new Map(index.details),
+      test: percent(index.test_wer),
+      validation: percent(index.last_validation_wer),
+      train: percent(index.last_train_wer),
+      words: expand(index.words, count),
+      signatures: codes(index.signatures),
+      parameters: index.parameters.map((column) => ({ ...column, codes: Int32Array.from(codes(column)) })),
+      subjects: null,
+      authors: null,
+      records: null,
+      skipped: 0,
+    };
+  };
+
+  // The contract says that times are UTC; a browser would read one without a zone as local time.
+  const seconds = (text) => {
+    if (typeof text !== "string") return null;
+    const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`;
+    const time = Date.parse(zoned.replace(" ", "T"));
+    return Number.isNaN(time) ? null : Math.floor(time / 1000);
+  };
+
+  const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+  const wer01 = (value) => (typeof value === "number" && value >= 0 && Number.isFinite(value) ? value * 100 : null);
+
+  const flatten = (record, prefix = "", out = new Map()) => {
+    for (const [name, value] of Object.entries(record)) {
+      if (isObject(value)) flatten(value, `${prefix}${name}.`, out);
+      else out.set(prefix + name, Array.isArray(value) ? JSON.stringify(value) : value);
+    }
+    return out;
+  };
+
+  const parameterColumns = (records) => {
+    const flat = records.map((record) => flatten(isObject(record.parameters) ? record.parameters : {}));
+    const names = [...new Set(flat.flatMap((parameters) => [...parameters.keys()]))].sort().slice(0, 200);
+    return names.map((name) => {
+      const values = [...new Set(flat.filter((parameters) => parameters.has(name)).map((parameters) => parameters.get(name)))];
+      const places = new Map(values.map((value, place) => [value, place]));
+      const codes = flat.map((parameters) => (parameters.has(name) ? places.get(parameters.get(name)) : -1));
+      return { name, values, codes: Int32Array.from(codes) };
+    });
+  };
+
+  const usable = (record) =>
+    isObject(record) && (isObject(record.run) || (isObject(record.context) && isObject(record.results) && seconds(record.context.time_started) !== null));
+
+  const inOrder = (records) => {
+    const start = (record) => seconds(record.run?.started_at) ?? seconds(record.context?.time_started) ?? 0;
+    const ordered = records.every((record) => Number.isInteger(record.run?.ordinal));
+    return records.sort((a, b) => (ordered && a.run.ordinal - b.run.ordinal) || start(a) - start(b));
+  };
+
+  /** From what js/hyper.js holds: records of 2016, with or without the tracker's half. */
+  const fromRecords = (all, failed, project) => {
+    const records = inOrder([...all, ...failed].filter(usable));
+    const of = (get) => records.map((record) => get(record.run || {}, record.context || {}, record.results || {}));
+    const sha = (run, context) => String(run.sha || context.git_hash || "");
+    return {
+      project,
+      count: records.length,
+      shas: of((run, context) => sha(run, context).slice(0, 12)),
+      started: of((run, context) => seconds(run.started_at) ?? seconds(context.time_started)),
+      ids: of((run, context) => String(run.id || context.time_started)),
+      ordinals: records.map((record, i) => record.run?.ordinal ?? i + 1),
+      committed: of((run, context) => seconds(run.committed_at) ?? seconds(context.time_started)),
+      took: of((run, _, results) => {
+        const took = seconds(run.finished_at) - seconds(run.started_at);
+        return run.finished_at ? took : Number.isFinite(results.duration) ? results.duration : null;
+      }),
+      attempts: of((run) => run.attempt || 1),
+      status: of((run) => String(run.failure || run.status || "done")),
+      details: new Map(records.map((record, i) => [i, record.run?.detail]).filter(([, detail]) => detail)),
+      test: of((_, __, results) => wer01(results.test_wer)),
+      validation: of((_, __, results) => wer01(results.last_validation_wer)),
+      train: of((_, __, results) => wer01(results.last_train_wer)),
+      words: of((_, __, results) => (Number.isInteger(results.test_errors?.words) ? results.test_errors.words : null)),
+      signatures: of((_, __, results) => JSON.stringify(results.signature ?? null)),
+      parameters: parameterColumns(records),
+      subjects: of((run) => String(run.subject ?? "")),
+      authors: of((run) => String(run.author ?? "")),
+      records,
+      skipped: all.length + failed.length - records.length,
+    };
+  };
+
+  wer.decode = { fromIndex, fromRecords, expand, flatten, seconds };
+})();

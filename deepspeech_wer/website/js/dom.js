@@ -1,0 +1,60 @@
+// Elements. Text enters the page here, as text nodes only; addresses are http(s) or inside the site.
+(() => {
+  "use strict";
+  const SVG = "http://www.w3.org/2000/svg";
+
+  const append = (parent, children) => {
+    for (const child of children.flat(Infinity)) {
+      if (child === null || child === undefined || child === false) continue;
+      parent.append(child instanceof Node ? child : document.createTextNode(String(child)));
+    }
+    return parent;
+  };
+
+  const set = (element, attributes) => {
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value === null || value === undefined) continue;
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (name.startsWith("aria-")) element.setAttribute(name, value); // there, "false" is a word
+      else if (value !== false) element.setAttribute(name, value === true ? "" : value);
+    }
+    return element;
+  };
+
+  /** el("a", {class: "x", href: "#/", onclick: f}, "text", child, [more]) */
+  wer.el = (tag, attributes, ...children) => append(set(document.createElement(tag), attributes), children);
+  wer.svg = (tag, attributes, ...children) => append(set(document.createElementNS(SVG, tag), attributes), children);
+  wer.replace = (parent, ...children) => {
+    parent.replaceChildren();
+    return append(parent, children);
+  };
+
+  /** The address of a commit, or null where the repository has no page of http(s). */
+  wer.commitUrl = (project, sha) => {
+    if (!/^[0-9a-f]{7,64}$/.test(sha)) return null;
+    try {
+      const url = new URL(`${project.url}/commit/${sha}`);
+      return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
+    } catch {
+      return null;
+    }
+  };
+
+  wer.outside = (href, ...children) =>
+    href ? wer.el("a", { href, rel: "noopener noreferrer" }, ...children) : wer.el("span", {}, ...children);
+
+  /** Ask for a script; a damaged one loads too, so `loaded` has to look whether it set what it should. */
+  wer.loadScript = (src, loaded, missing) => {
+    const script = document.createElement("script");
+    script.src = src;
+    script.onload = () => (script.remove(), loaded());
+    script.onerror = () => (script.remove(), missing());
+    document.head.append(script);
+  };
+
+  wer.download = (name, text, type) => {
+    const url = URL.createObjectURL(new Blob([text], { type }));
+    wer.el("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  };
+})();

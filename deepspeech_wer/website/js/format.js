@@ -1,0 +1,51 @@
+// Numbers and times as people read them. WERs are in per cent here, times in seconds since 1970, UTC.
+(() => {
+  "use strict";
+  const NONE = "–";
+  const signed = (text, value) => (value < 0 ? `−${text}` : value > 0 ? `+${text}` : `±${text}`);
+  const grouped = new Intl.NumberFormat("en").format;
+
+  const iso = (seconds) => {
+    const time = new Date(seconds * 1000);
+    return Number.isNaN(time.getTime()) ? "" : time.toISOString();
+  };
+
+  wer.format = {
+    none: NONE,
+    count: grouped,
+    number: (value) => (value === null ? NONE : value.toFixed(2)),
+    percent: (value) => (value === null || value === undefined ? NONE : `${value.toFixed(2)} %`),
+    points: (value) => (value === null ? NONE : `${signed(Math.abs(value).toFixed(2), Math.round(value * 100))} pp`),
+    plural: (count, one, many) => `${grouped(count)} ${count === 1 ? one : many}`,
+
+    date: (seconds) => (seconds === null ? NONE : iso(seconds).slice(0, 10)),
+    minute: (seconds) => (seconds === null ? NONE : iso(seconds).slice(0, 16).replace("T", " ")),
+    exact: (seconds) => (seconds === null ? NONE : `${iso(seconds).slice(0, 19).replace("T", " ")} UTC`),
+    local: (seconds) =>
+      new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" }) + " local time",
+
+    duration: (seconds) => {
+      if (seconds === null) return NONE;
+      if (seconds < 60) return `${Math.round(seconds)} s`;
+      const minutes = Math.round(seconds / 60);
+      if (minutes < 60) return `${minutes} min`;
+      const hours = Math.floor(minutes / 60);
+      return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.round(hours / 24)} days`;
+    },
+
+    bytes: (count) => (count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`),
+
+    /** A parameter's value: short, and different values stay different. */
+    value: (value) => {
+      if (value === undefined) return "not set";
+      if (typeof value !== "number") return String(value);
+      return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential().replace("e-", "e−") : String(value);
+    },
+
+    /** Errors of words, where the test set's size is known. */
+    errors: (data, i) =>
+      data.words[i] && data.test[i] !== null
+        ? `${grouped(Math.round((data.test[i] / 100) * data.words[i]))} errors in ${grouped(data.words[i])} words`
+        : null,
+  };
+})();

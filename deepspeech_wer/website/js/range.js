@@ -1,0 +1,113 @@
+// The strip under the chart: all runs in small, and a window to move and to widen, by pointer or by keyboard.
+(() => {
+  "use strict";
+  const { el } = wer;
+  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+  const outline = (canvas, values, colour) => {
+    const scale = devicePixelRatio || 1;
+    const [width, height] = [canvas.clientWidth * scale, canvas.clientHeight * scale];
+    if (!width) return;
+    Object.assign(canvas, { width, height });
+    const pen = canvas.getContext("2d");
+    const [low, high] = wer.stats.robustRange([values.ys], 0, values.ys.length - 1);
+    const x = (at) => ((at - values.low) / (values.high - values.low)) * width;
+    const y = (wer_) => height - clamp((wer_ - low) / (high - low), 0.02, 1) * (height - 4 * scale);
+    trace(pen, values, x, y);
+    pen.strokeStyle = colour;
+    pen.lineWidth = scale;
+    pen.stroke();
+    pen.globalAlpha = 0.13;
+    pen.fillStyle = colour;
+    pen.fill();
+  };
+
+  /** One closed line through what was measured; at most a few points a pixel. */
+  const trace = (pen, { xs, ys }, x, y) => {
+    const step = Math.max(1, Math.floor(xs.length / 2000));
+    let [first, last] = [null, null];
+    pen.beginPath();
+    for (let i = 0; i < xs.length; i += step) {
+      if (ys[i] === null) continue;
+      first ??= x(xs[i]);
+      last = x(xs[i]);
+      pen.lineTo(last, y(ys[i]));
+    }
+    if (first === null) return;
+    pen.lineTo(last, pen.canvas.height + 9);
+    pen.lineTo(first, pen.canvas.height + 9);
+    pen.closePath();
+  };
+
+  const handle = (label, move) =>
+    el("div", { class: "range-handle", role: "slider", tabindex: 0, "aria-label": label, "aria-orientation": "horizontal", onkeydown: move });
+
+  /**
+   * range({xs, ys, low, high, describe(x)}, changed(from, to)) -> {root, show(from, to), draw()}
+   * `low`, `high`: the whole of the axis.
+   */
+  wer.range = (values, changed) => {
+    const span = values.high - values.low;
+    const least = Math.min(span, Math.max(span / 500, values.least));
+    let [from, to] = [values.low, values.high];
+
+    const choose = (newFrom, newTo) => {
+      show(newFrom, newTo);
+      changed(from, to);
+    };
+    const moveBy = (part) => {
+      const step = clamp(part, values.low - from, values.high - to);
+      choose(from + step, to + step);
+    };
+    const keys = (act) => (event) => {
+      const steps = { ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 };
+      if (!(event.key in steps)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      act(steps[event.key] * span);
+    };
+    const setFrom = (at) => choose(clamp(at, values.low, to - least), to);
+    const setTo = (at) => choose(from, clamp(at, from + least, values.high));
+
+    const canvas = el("canvas", { "aria-hidden": "true" });
+    const left = handle("First run shown", keys((by) => setFrom(from + by)));
+    const right = handle("Last run shown", keys((by) => setTo(to + by)));
+    const pane = el("div", { class: "range-window" }, left, right);
+    const root = el("div", { class: "range" }, canvas, pane);
+
+    const show = (newFrom, newTo) => {
+      [from, to] = [newFrom, newTo];
+      pane.style.left = `${((from - values.low) / span) * 100}%`;
+      pane.style.width = `${((to - from) / span) * 100}%`;
+      [[left, from], [right, to]].forEach(([slider, at]) => {
+        slider.setAttribute("aria-valuemin", Math.floor(values.low));
+        slider.setAttribute("aria-valuemax", Math.ceil(values.high));
+        slider.setAttribute("aria-valuenow", Math.round(at));
+        slider.setAttribute("aria-valuetext", values.describe(at));
+      });
+    };
+
+    const at = (event) => {
+      const box = root.getBoundingClientRect();
+      return values.low + clamp((event.clientX - box.left) / box.width, 0, 1) * span;
+    };
+    root.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      root.setPointerCapture(event.pointerId);
+      let last = at(event);
+      if (!pane.contains(event.target)) moveBy(last - (from + to) / 2);
+      const follow = (move) => {
+        const now = at(move);
+        if (event.target === left) setFrom(now);
+        else if (event.target === right) setTo(now);
+        else moveBy(now - last);
+        last = now;
+      };
+      root.addEventListener("pointermove", follow);
+      root.addEventListener("lostpointercapture", () => root.removeEventListener("pointermove", follow), { once: true });
+    });
+
+    show(from, to);
+    return { root, show, draw: () => outline(canvas, values, wer.colour("test")) };
+  };
+})();

@@ -1,0 +1,86 @@
+// Arithmetic on columns in which null means "not measured". Pure.
+(() => {
+  "use strict";
+  const quantile = (sorted, q) => {
+    const at = (sorted.length - 1) * q;
+    const low = Math.floor(at);
+    return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (at - low);
+  };
+  const ascending = (values) => Float64Array.from(values).sort();
+  const median = (values) => (values.length ? quantile(ascending(values), 0.5) : null);
+
+  const place = (sorted, value) => {
+    let low = 0;
+    let high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle] < value) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+
+  /** The median of the `2 * reach + 1` places around each; null where all of them are null. */
+  const rollingMedian = (values, reach) => {
+    const sorted = [];
+    const out = new Array(values.length);
+    const enter = (value) => value !== null && value !== undefined && sorted.splice(place(sorted, value), 0, value);
+    const leave = (value) => value !== null && value !== undefined && sorted.splice(place(sorted, value), 1);
+    for (let i = 0; i < Math.min(reach, values.length); i++) enter(values[i]);
+    for (let i = 0; i < values.length; i++) {
+      enter(values[i + reach]);
+      leave(values[i - reach - 1]);
+      out[i] = sorted.length ? quantile(sorted, 0.5) : null;
+    }
+    return out;
+  };
+
+  /** Two-sided 95 % quantile of Student's t. */
+  const T = [12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131];
+  const student = (freedom) => T[freedom - 1] || 1.96 + 2.5 / freedom;
+
+  /** {mean, half, count}: `half` of the 95 % interval, null for a single value. */
+  const interval = (values) => {
+    const count = values.length;
+    const mean = values.reduce((sum, value) => sum + value, 0) / count;
+    if (count < 2) return { mean, half: null, count };
+    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (count - 1);
+    return { mean, half: student(count - 1) * Math.sqrt(variance / count), count };
+  };
+
+  const inner = (values) => {
+    const sorted = ascending(values);
+    if (sorted.length < 5) return [sorted[0], sorted[sorted.length - 1]];
+    const [q1, q3] = [quantile(sorted, 0.25), quantile(sorted, 0.75)];
+    const reach = 3 * Math.max(q3 - q1, 1);
+    return [Math.max(q1 - reach, sorted[0]), Math.min(q3 + reach, sorted[sorted.length - 1])];
+  };
+
+  /** [low, high] that shows the bulk of each column between two places: one diverged run does not flatten the rest. */
+  const robustRange = (columns, from, to) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (const column of columns) {
+      const values = column.slice(from, to + 1).filter((value) => value !== null);
+      if (!values.length) continue;
+      const [bottom, top] = inner(values);
+      low = Math.min(low, bottom);
+      high = Math.max(high, top);
+    }
+    if (low > high) return [0, 100];
+    const pad = Math.max((high - low) * 0.08, 0.5);
+    return [Math.max(0, low - pad), high + pad];
+  };
+
+  /** About `count` round numbers from low to high. */
+  const ticks = (low, high, count) => {
+    const rough = (high - low) / count;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+    const digits = Math.max(0, -Math.floor(Math.log10(step)));
+    const out = [];
+    for (let n = Math.ceil(low / step); n * step <= high; n++) out.push({ at: n * step, text: (n * step).toFixed(digits) });
+    return out;
+  };
+
+  wer.stats = { median, rollingMedian, interval, robustRange, ticks, place };
+})();

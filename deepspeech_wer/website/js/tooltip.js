@@ -1,0 +1,54 @@
+// What is known about the run under the pointer.
+(() => {
+  "use strict";
+  const { el, format } = wer;
+
+  const line = (label, ...value) => [el("dt", {}, label), el("dd", {}, ...value)];
+
+  const rates = (data, i) => {
+    const errors = format.errors(data, i);
+    const delta = wer.delta(data, i);
+    return [
+      line("Test", el("b", {}, format.percent(data.test[i])), errors && el("span", { class: "muted" }, ` ${errors}`)),
+      line("Validation", format.percent(data.validation[i])),
+      line("Train", format.percent(data.train[i])),
+      delta === null ? null : line("Change", format.points(delta), el("span", { class: "muted" }, ` since ${data.shas[wer.previous(data, i)].slice(0, 8)}`)),
+    ];
+  };
+
+  const failure = (data, i) => [line("Failed", el("b", {}, data.status[i])), data.details.has(i) ? line("", data.details.get(i)) : null];
+
+  const content = (data, i) => [
+    el("p", { class: "tooltip-title" }, el("span", { class: "mono" }, data.shas[i].slice(0, 8)), ` · merge #${data.ordinals[i]}`),
+    wer.subject(data, i) && el("p", { class: "tooltip-subject" }, wer.subject(data, i)),
+    el("dl", {}, wer.failed(data, i) ? failure(data, i) : rates(data, i),
+      line("Started", format.exact(data.started[i]), el("br"), el("span", { class: "muted" }, format.local(data.started[i])))),
+  ];
+
+  /** The same in one sentence, for the live region. */
+  wer.sentence = (data, i) => {
+    const what = wer.failed(data, i) ? `failed: ${data.status[i]}` : `test ${format.percent(data.test[i])}, validation ${format.percent(data.validation[i])}, train ${format.percent(data.train[i])}`;
+    return `Merge #${data.ordinals[i]}, ${data.shas[i].slice(0, 8)}, ${format.exact(data.started[i])}: ${what}`;
+  };
+
+  wer.tooltip = (data) => {
+    const root = el("div", { class: "tooltip", hidden: true });
+    let shown = null;
+    const hide = () => {
+      root.hidden = true;
+      shown = null;
+    };
+    /** Beside the point, on the side where there is room. `pinned`: with a link, for fingers. */
+    const show = (i, left, top, width, pinned) => {
+      if (shown !== i || pinned) {
+        wer.replace(root, content(data, i), pinned && el("a", { href: wer.runHref(data.ids[i]) }, "Open the run"));
+        root.classList.toggle("pinned", Boolean(pinned));
+        shown = i;
+      }
+      root.hidden = false;
+      const beside = left + 14 + root.offsetWidth <= width ? left + 14 : left - 14 - root.offsetWidth;
+      root.style.transform = `translate(${Math.max(0, beside)}px, ${Math.max(0, top)}px)`;
+    };
+    return { root, show, hide };
+  };
+})();
