@@ -127,6 +127,21 @@ def test_an_interpreter_without_the_parts_is_refused(job: Job) -> None:
     assert "/bin/false cannot import tensorflow and nbconvert" in done.stderr
 
 
+AN4 = ROOT.parent / "shared" / "speech" / "an4"
+
+
+@pytest.mark.skipif(not AN4.exists(), reason=f"{AN4} is not there: real speech for this test")
+def test_the_an4_recipe_hears_real_speech(job: Job) -> None:
+    small = {"ds_limit_train": "32", "ds_limit_dev": "4", "ds_limit_test": "4", "ds_epochs": "1", "ds_n_hidden": "16"}
+    own = {name: value for name, value in job.environment(**small).items() if name != "ds_dataset_path"}
+
+    done = subprocess.run([ROOT / "bin" / "run-an4.sh"], env=own, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    parameters = job.record()["parameters"]
+    assert (parameters["augment_tempo"], parameters["n_cell_dim"], parameters["epochs"]) == (0.15, 16, 1)
+
+
 def test_an_unknown_argument_is_refused(job: Job) -> None:
     done = job.run("--chekpoint_dir", "x")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_steps_of_zero_measure_nothing(start: Start) -> None:
     trained = start(ds_epochs="2", ds_display_step="0", ds_validation_step="0")
 
     assert {(one.train_wer, one.validation_wer) for one in trained.history} == {(None, None)}
+
+
+def test_a_terminal_gets_a_progress_bar_and_a_log_does_not(
+    start: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(ds_epochs="1")
+    assert "step/s" not in capsys.readouterr().err
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    start(ds_epochs="1")
+    said = capsys.readouterr()
+    assert "epoch 1/1:" in said.err
+    assert said.out.startswith("epoch 1/1, train loss ")
 
 
 def test_a_loss_that_is_no_number_ends_the_training(start: Start) -> None:
