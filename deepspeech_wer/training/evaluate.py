@@ -1,4 +1,4 @@
-"""What the network hears: greedy decoding of a set, its loss, and the error rates of the whole set."""
+"""What the network hears: the texts of a set, its loss, and the error rates of the whole set."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import wer
-from .data import Batch, Item, assemble, batches_by_length
+from .data import Item, assemble, batches_by_length
+from .decode import decoder
 from .model import Network
 from .parameters import Parameters
 from .text import Alphabet
-
-DECODER = "greedy"
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Evaluation:
 
     heard: tuple[Heard, ...]  # in the order of the set
     score: wer.Score
+    decoder: str  # as signatures name it
     loss: float  # mean of the utterances
     cpu_seconds: float  # for features, network and decoding
     audio_seconds: float
@@ -50,29 +49,25 @@ def evaluate(
     network: Network, items: Sequence[Item], batch_size: int, parameters: Parameters, alphabet: Alphabet
 ) -> Evaluation:
     """Hear a whole set. The order of `items` and the batch size do not change the texts."""
+    name, decode = decoder(parameters, alphabet)
     groups = batches_by_length(items, batch_size)
     network.score(assemble(groups[0][:1], parameters))  # traces the graph, which is not to be timed
     started = time.process_time()
     by_id: dict[str, Heard] = {}
     for group in groups:
         batch = assemble(group, parameters)
-        losses, paths = network.score(batch)
-        texts = decode(paths, batch, alphabet)
-        for item, text, loss in zip(group, texts, losses, strict=True):
+        losses, logits = network.score(batch)
+        for item, text, loss in zip(group, decode(logits, batch.lengths), losses, strict=True):
             by_id[item.utterance.id] = Heard(item, text, float(loss))
     heard = tuple(by_id[item.utterance.id] for item in items)
     return Evaluation(
         heard,
         score_heard(heard),
+        name,
         float(np.mean([one.loss for one in heard])),
         time.process_time() - started,
         sum(item.seconds for item in items),
     )
-
-
-def decode(paths: NDArray[np.int64], batch: Batch, alphabet: Alphabet) -> list[str]:
-    """The texts of [T, B] best labels per frame."""
-    return [alphabet.decode_path(paths[:length, row].tolist()) for row, length in enumerate(batch.lengths)]
 
 
 def score_heard(heard: Sequence[Heard]) -> wer.Score:

@@ -59,17 +59,17 @@ class Network(tf.Module):  # type: ignore[misc]
     def parameter_count(self) -> int:
         return sum(int(np.prod(weight.shape)) for weight in self.weights.values())
 
-    def score(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """([B] CTC losses, [T, B] best label of each frame) of a batch, without dropout."""
-        losses, paths = self._score(*arguments(batch))
-        return losses.numpy(), paths.numpy()
+    def score(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """([B] CTC losses, [T, B, 29] logits) of a batch, without dropout."""
+        losses, logits = self._score(*arguments(batch))
+        return losses.numpy(), logits.numpy()
 
     @tf.function(input_signature=BATCH)  # type: ignore[untyped-decorator]
     def _score(
         self, features: Tensor, lengths: Tensor, places: Tensor, values: Tensor, shape: Tensor
     ) -> tuple[Tensor, Tensor]:
         logits = self.logits(features, lengths)
-        return ctc(logits, lengths, places, values, shape), tf.argmax(logits, 2)
+        return ctc(logits, lengths, places, values, shape), logits
 
     def logits(self, features: Tensor, lengths: Tensor, seed: Tensor | None = None) -> Tensor:
         """[T, B, 29] unnormalised log probabilities of [B, T, 26] features; frames beyond `lengths` [B] mean nothing.

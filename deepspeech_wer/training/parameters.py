@@ -102,6 +102,10 @@ class Parameters:
     report_count: int = _number(10, "worst test utterances shown", least=0)
     log_variables: bool = _other(False, "TensorBoard summaries of weights and gradients, each epoch")
 
+    # how the text is found
+    decoder: str = _word("greedy", "the best letter of each frame, or beam search", "greedy", "beam")
+    beam_width: int = _number(100, "texts that decoder beam follows", least=1, most=10_000)
+
     # where things go
     checkpoint_dir: Path | None = _other(None, "training goes on from the checkpoint here; unset: none is kept")
     logs_dir: Path = _other(Path("logs"), "a directory of its own for each run, with hyper.json, is made here")

@@ -18,7 +18,7 @@ from typing import Any
 from .. import wer
 from ..files import write_atomically
 from .corpus import Corpus, set_sha256
-from .evaluate import DECODER, Evaluation
+from .evaluate import Evaluation
 from .model import Network
 from .parameters import N_CONTEXT, N_INPUT, Parameters
 from .train import Epoch
@@ -114,7 +114,11 @@ def results_record(
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,
         "model_bytes": exported.get("tflite") or 4 * parameter_count,
-        "signature": {"test_set_sha256": set_sha256(corpus.test), "normaliser": wer.NORMALISER, "decoder": DECODER},
+        "signature": {
+            "test_set_sha256": set_sha256(corpus.test),
+            "normaliser": wer.NORMALISER,
+            "decoder": test.decoder,
+        },
     }
 
 

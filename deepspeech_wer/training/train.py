@@ -19,7 +19,8 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import checkpoint
 from .data import Item, assemble, batches_of_epoch
-from .evaluate import Evaluation, Heard, decode, evaluate, score_heard
+from .decode import greedy
+from .evaluate import Evaluation, Heard, evaluate, score_heard
 from .model import BATCH, Network, Tensor, arguments, ctc
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
@@ -31,7 +32,7 @@ from .text import Alphabet
 INDIFFERENT = (
     "dataset_path", "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
-    "test_batch_size", "limit_test", "preset", "wer_sha",
+    "test_batch_size", "limit_test", "decoder", "beam_width", "preset", "wer_sha",
 )
 # fmt: on
 
@@ -102,7 +103,7 @@ class Trainer:
         rate: Tensor,
         number: Tensor,  # from 0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One update; gives [B] losses, the [T, B] best labels before it, and each variable's gradient norm."""
+        """One update; gives [B] losses, the [T, B, 29] logits before it, and each variable's gradient norm."""
         weights = self.network.weights
         seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: the layers of one step count on from it
         with tf.GradientTape() as tape:
@@ -112,7 +113,7 @@ class Trainer:
         gradients = dict(zip(weights, tape.gradient(loss, list(weights.values())), strict=True))
         self.adam.apply(gradients, rate, tf.cast(number + 1, tf.float32))
         norms = [tf.norm(gradient) for gradient in gradients.values()] if self.summaries else [rate]
-        return losses, tf.argmax(logits, 2), tf.stack(norms)
+        return losses, logits, tf.stack(norms)
 
     def run_epoch(self, index: int) -> Epoch:
         """Epoch `index` (from 0): every training utterance once, and the validation set when it is due."""
@@ -125,12 +126,12 @@ class Trainer:
         for step, group in self._batches(index):
             batch = assemble(group, parameters, np.random.default_rng([parameters.random_seed, index, step]))
             rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
-            batch_losses, paths, gradient_norms = self._step(*arguments(batch), np.float32(rate), np.int32(step))
+            batch_losses, logits, gradient_norms = self._step(*arguments(batch), np.float32(rate), np.int32(step))
             values, norms = batch_losses.numpy(), gradient_norms.numpy()
             _refuse_infinite(values, group, number, step, parameters)
             losses += values.tolist()
             if display:
-                texts = decode(paths.numpy(), batch, self.alphabet)
+                texts = greedy(logits.numpy(), batch.lengths, self.alphabet)
                 heard += [Heard(item, text, loss) for item, text, loss in zip(group, texts, values, strict=True)]
         validation = self._validate(number)
         epoch = Epoch(

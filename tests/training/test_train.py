@@ -188,7 +188,7 @@ def test_an_export_that_answers_otherwise_is_refused(
 
 
 def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -> None:
-    trained = start(ds_epochs="1", ds_validation_step="0")
+    trained = start(ds_epochs="1", ds_validation_step="0", ds_decoder="beam", ds_beam_width="5")
     corpus = importers.load(trained.parameters)
     parameters = replace(trained.parameters, logs_dir=tmp_path / "logs", wer_sha="a" * 40)
     directory = report.new_run_directory(parameters)
@@ -199,5 +199,6 @@ def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -
 
     record = json.loads(path.read_text())
     assert record["results"]["last_validation_wer"] is None
+    assert record["results"]["signature"]["decoder"] == "beam5"
     assert record["context"]["git_hash"] == "a" * 40
     assert directory.name.endswith("-" + "a" * 12)
