@@ -96,7 +96,8 @@ def _invented(ordinal: int, level: float, started: datetime, chance: random.Rand
     kind = chance.random()
     if failures and kind < 0.02:
         failure = chance.choice(["timeout", "exit 1", "signal 9", "no-hyper", "out-of-memory"])
-        return replace(failed(ordinal, failure), started_at=iso(started))
+        lost = done(ordinal, None, started=started)
+        return replace(lost, status="failed", failure=failure, detail=f"ended with {failure}", hyper=None)
     wer, parameters = level + chance.gauss(0, 0.008), {}
     if kind > 0.9:
         name, value, effect = chance.choice(

@@ -14,7 +14,7 @@ from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, run_
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import VERSION, fingerprint
-from deepspeech_wer.files import write_atomically
+from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
 
 WEBSITE = Path(__file__).parent.parent / "website"
@@ -34,6 +34,8 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
     _build_data(runs, site, project)
     _write_changed(site / INDEX, _stamped((WEBSITE / INDEX).read_bytes(), site))
     after = {"version": VERSION, "page": page, "runs": made}
+    if made != before["runs"]:
+        os.sync()  # before the manifest says that they are there; to flush each of ten thousand alone takes a minute
     _remove(_files(before) - _files(after), site)
     _write_changed(site / MANIFEST, scripts.javascript(after).encode())
 
@@ -49,7 +51,7 @@ def _build_run(run: Run, site: Path, before: dict[str, Any] | None) -> dict[str,
         (site / "runs" / run.id).mkdir(exist_ok=True)
         for name in files:
             _link(run.directory / name, site / "runs" / run.id / name)
-        _write_changed(script, scripts.run_js(run, details(run, found)))
+        _put(scripts.run_js(run, details(run, found)), script)
     return made
 
 
@@ -94,9 +96,16 @@ def _write_changed(path: Path, data: bytes, *, same: Callable[[bytes, bytes], bo
     write_atomically(path, data)
 
 
+def _put(data: bytes, target: Path) -> None:
+    """Replace `target` without waiting for the disk."""
+    beside = target.with_name(f".{target.name}{PARTIAL}")
+    beside.write_bytes(data)
+    beside.replace(target)
+
+
 def _link(source: Path, target: Path) -> None:
     """Make `target` the same file, or a copy of it where the file system has no hard links."""
-    beside = target.with_name(f".{target.name}.partial")
+    beside = target.with_name(f".{target.name}{PARTIAL}")
     beside.unlink(missing_ok=True)
     try:
         os.link(source, beside, follow_symlinks=False)

@@ -35,7 +35,7 @@
       data.skipped > 0 && ` · ${format.plural(data.skipped, "damaged record", "damaged records")} left out`);
   };
 
-  const unknown = (view) => wer.notice("No such view", `This page has no view called “${view.slice(0, 60)}”.`, el("p", {}, el("a", { href: "#/" }, "To the overview")));
+  const unknown = (view) => wer.message("No such view", `This page has no view called “${view.slice(0, 60)}”.`, el("p", {}, el("a", { href: "#/" }, "To the overview")));
 
   const draw = (data) => {
     const route = wer.route(location.hash);
@@ -60,7 +60,7 @@
   const start = ({ data, problem }) => {
     if (problem) {
       drawNav(null);
-      wer.replace(root, wer.notice(problem.title, problem.text));
+      wer.replace(root, wer.message(problem.title, problem.text));
       return;
     }
     drawHead(data);

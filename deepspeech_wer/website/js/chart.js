@@ -28,21 +28,25 @@
     least: 3,
     describe: (x) => {
       const i = Math.min(Math.max(Math.round(x), 0), data.count - 1);
-      return `merge #${data.ordinals[i]}, ${format.date(data.started[i])}`;
+      return `№ ${data.ordinals[i]}, ${format.date(data.started[i])}`;
     },
   });
 
-  /** By the date of the merge, in the order of history even where a clock was wrong; a second apart at least. */
+  /**
+   * By the date of the merge, in the order of history even where a clock was wrong; a second apart at least. No merge is
+   * younger than its training: one date in the future would push all later merges there.
+   */
   const byDate = (data) => {
     let last = -Infinity;
-    const xs = data.committed.map((time, i) => (last = Math.max(time ?? data.started[i] ?? 0, last + 1)));
+    const date = (i) => Math.min(data.committed[i] ?? Infinity, data.started[i] ?? Infinity);
+    const xs = data.ids.map((_, i) => (last = Math.max(Number.isFinite(date(i)) ? date(i) : last, last + 1, 0)));
     const pad = Math.max((xs[xs.length - 1] - xs[0]) * 0.01, 3600);
     return { xs, low: xs[0] - pad, high: xs[xs.length - 1] + pad, least: 7200, describe: format.date };
   };
 
   wer.axis = (data, kind) => (kind === "date" ? byDate(data) : byMerge(data));
 
-  const merges = (data) => (_, splits) => splits.map((at) => (Number.isInteger(at) && data.ordinals[at] !== undefined ? `#${data.ordinals[at]}` : ""));
+  const merges = (data) => (_, splits) => splits.map((at) => (Number.isInteger(at) && data.ordinals[at] !== undefined ? `№ ${data.ordinals[at]}` : ""));
 
   const axes = (data, kind) => {
     const common = { stroke: () => palette.muted, font: palette.font, ticks: { show: false }, grid: { stroke: () => palette.grid, width: 1 } };
@@ -223,7 +227,7 @@
     u.over.addEventListener("click", (event) => {
       const i = u.cursor.idx;
       if (i === null || i === undefined || !start || Math.abs(event.clientX - start.x) > 4) return;
-      if (start.type === "touch") tooltip.show(i, u.cursor.left, 8, u.over.clientWidth, true);
+      if (start.type === "touch") tooltip.show(i, u.cursor.left, u.over.clientWidth, true);
       else open(i);
     });
     u.over.addEventListener("mouseleave", () => tooltip.hide());
@@ -246,15 +250,16 @@
     const zoom = (low, high) => u.setScale("x", { min: Math.max(low, axis.low), max: Math.min(high, axis.high) });
     const point = (plot) => {
       if (plot.cursor.idx === null || plot.cursor.left < 0) tooltip.hide();
-      else tooltip.show(plot.cursor.idx, plot.valToPos(axis.xs[plot.cursor.idx], "x"), 8, plot.over.clientWidth);
+      else show(plot.cursor.idx);
     };
+    const show = (i) => tooltip.show(i, u.valToPos(axis.xs[i], "x"), u.over.clientWidth);
     const range = (low, high) => {
       strip.show(low, high);
       on.range(low, high, low <= axis.low && high >= axis.high);
     };
     const focus = (i) => {
       u.setCursor({ left: u.valToPos(axis.xs[i], "x"), top: u.over.clientHeight / 2 });
-      tooltip.show(i, u.valToPos(axis.xs[i], "x"), 8, u.over.clientWidth);
+      show(i);
       live.textContent = wer.sentence(data, i);
     };
     const blur = () => {
@@ -265,7 +270,7 @@
     const start = () => {
       const columns = [axis.xs, ...LINES.map(({ key }) => data[key]), ...medians(data)];
       u = new uPlot(options(data, axis, kind, size(box), { point, range }), columns, box);
-      u.over.append(tooltip.root);
+      u.over.append(tooltip.marker, tooltip.root);
       pointer(u, data, tooltip, on.open);
       box.addEventListener("keydown", keyboard(u, data, axis, { zoom, focus, blur, open: on.open }));
       wer.replace(made.legend, legend(u));

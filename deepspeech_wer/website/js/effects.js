@@ -7,16 +7,18 @@
   const MOST_VALUES = 16;
 
   /**
-   * {places, wers, detrended}: runs with a test WER; `wers` as if each had run with today's code. Runs months apart differ
-   * by their code: a run counts by its distance from the median of the runs around it, laid on the level of the latest.
+   * {places, wers, diverged, detrended}: runs with a test WER; `wers` as if each had run with today's code. Runs months
+   * apart differ by their code: a run counts by its distance from the median of the runs around it, laid on the level of
+   * the latest. `diverged`: as many errors as words; one such run would hide what a value does to the others.
    */
   const comparable = (data) => {
     const places = data.test.flatMap((value, i) => (value === null ? [] : [i]));
     const raw = places.map((i) => data.test[i]);
-    if (raw.length < ENOUGH) return { places, wers: raw, detrended: false };
+    const diverged = raw.map((value) => value >= 100);
+    if (raw.length < ENOUGH) return { places, wers: raw, diverged, detrended: false };
     const level = stats.rollingMedian(raw, REACH);
     const today = stats.median(raw.slice(-REACH));
-    return { places, wers: raw.map((value, k) => today + value - level[k]), detrended: true };
+    return { places, wers: raw.map((value, k) => today + value - level[k]), diverged, detrended: true };
   };
 
   /** The codes relabelled by first appearance: equal texts mean that two parameters always change together. */
@@ -35,8 +37,8 @@
     return [...groups.values()];
   };
 
+  /** "not set" is undefined, which sort puts last unasked. */
   const order = (a, b) => {
-    if (a === undefined || b === undefined) return (a !== undefined) - (b !== undefined);
     if (typeof a === "number" && typeof b === "number") return a - b;
     return String(a) < String(b) ? -1 : 1;
   };
@@ -58,13 +60,21 @@
     }));
   };
 
-  const grouped = (column, { places, wers }) => {
-    const byValue = new Map();
+  /** Value -> its WERs; the diverged ones only where there are no others. */
+  const collect = (column, { places, wers, diverged }) => {
+    const kept = new Map();
+    const rest = new Map();
     places.forEach((i, k) => {
       const value = column.values[column.codes[i]];
-      if (byValue.has(value)) byValue.get(value).push(wers[k]);
-      else byValue.set(value, [wers[k]]);
+      const side = diverged[k] ? rest : kept;
+      if (side.has(value)) side.get(value).push(wers[k]);
+      else side.set(value, [wers[k]]);
     });
+    return new Map([...rest, ...kept]);
+  };
+
+  const grouped = (column, runs) => {
+    const byValue = collect(column, runs);
     const values = [...byValue.keys()].sort(order);
     if (values.length <= MOST_VALUES) return values.map((value) => ({ label: wer.format.value(value), value, wers: byValue.get(value) }));
     return values.every((value) => typeof value === "number") ? ranges(values, byValue) : null;
@@ -97,6 +107,7 @@
       constant: constant.sort(([a], [b]) => (a < b ? -1 : 1)),
       detrended: runs.detrended,
       runs: runs.places.length,
+      diverged: runs.diverged.filter(Boolean).length,
     };
   };
 })();

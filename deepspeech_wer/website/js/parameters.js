@@ -15,10 +15,13 @@
       wer.plot(effect, 290, 190),
       el("p", { class: "hint" }, `${effect.groups.length} values · ${format.plural(count(effect), "run", "runs")} · lowest at `, el("b", {}, effect.best.label)));
 
-  const about = ({ detrended, runs }) => {
-    if (detrended) return "Each point is the mean test WER of the runs with that value, with the progress of the code taken out: every run counts by its distance from the median of the 30 runs around it. Bars are 95 % intervals.";
-    return `Each point is the mean test WER of the runs with that value. Bars are 95 % intervals. ${format.plural(runs, "run is", "runs are")} too few to take the progress of the code out: a difference may be the code's.`;
-  };
+  const TAKEN_OUT = "The progress of the code is taken out: every run counts by its distance from the median of the 30 runs around it.";
+
+  const about = ({ detrended, runs, diverged }) => [
+    "Each point is the mean test WER of the runs with that value, its bar the 95 % interval. ",
+    detrended ? TAKEN_OUT : `${format.plural(runs, "run is", "runs are")} too few to take the progress of the code out: a difference may be the code's.`,
+    diverged ? ` ${format.plural(diverged, "run", "runs")} with 100 % or more left out as diverged.` : "",
+  ];
 
   const constants = ({ constant, tooMany }) => [
     constant.length > 0 && el("details", { class: "card" },
@@ -67,7 +70,7 @@
       const name = rest.join("/");
       const effect = found.effects.find(({ names }) => names.includes(name));
       if (effect) large(root, effect, found);
-      else if (name) wer.replace(root, wer.notice("No chart of this parameter", `“${name.slice(0, 60)}” is not known or never changed.`, el("p", {}, el("a", { href: "#/parameters" }, "All parameters"))));
+      else if (name) wer.replace(root, wer.message("No chart of this parameter", `“${name.slice(0, 60)}” is not known or never changed.`, el("p", {}, el("a", { href: "#/parameters" }, "All parameters"))));
       else overview(root, found);
       return null;
     },

@@ -12,8 +12,11 @@
       el("p", { class: "tile-value" }, value, unit && el("span", { class: "unit" }, ` ${unit}`)),
       notes.map((note) => note && el("p", { class: "tile-note" }, note)));
 
-  wer.notice = (title, text, ...more) =>
-    el("section", { class: "card notice", role: "status" }, el("h2", {}, title), el("p", {}, text), ...more);
+  const notice = (heading) => (title, text, ...more) =>
+    el("section", { class: "card notice", role: "status" }, el(heading, {}, title), el("p", {}, text), ...more);
+  wer.notice = notice("h2");
+  /** A notice that is all there is to see. */
+  wer.message = notice("h1");
 
   wer.heading = (title, ...about) => [el("h1", {}, title), about.length ? el("p", { class: "lead" }, ...about) : null];
 
@@ -45,8 +48,8 @@
 
   const runColumns = {
     run: (data) => ({ title: "Run", cell: (i) => wer.runLink(data, i) }),
-    merge: (data) => ({ title: "Merge", class: "number", cell: (i) => `#${data.ordinals[i]}` }),
-    started: (data) => ({ title: "Started (UTC)", class: "nowrap", cell: (i) => format.minute(data.started[i]) }),
+    merge: (data) => ({ title: "№", class: "number wide", cell: (i) => data.ordinals[i] }),
+    started: (data) => ({ title: "Started (UTC)", class: "nowrap", cell: (i) => [format.date(data.started[i]), el("span", { class: "wide-inline" }, format.minute(data.started[i]).slice(10))] }),
     subject: (data) => ({ title: "Subject", class: "subject wide", cell: (i) => el("span", { title: wer.subject(data, i) }, wer.subject(data, i)) }),
     test: (data) => ({ title: "Test", class: "number", cell: (i) => (wer.failed(data, i) ? wer.status(data, i) : format.percent(data.test[i])) }),
     delta: (data) => ({ title: "Change", class: "number", cell: (i) => wer.change(wer.delta(data, i)) }),

@@ -10,7 +10,7 @@
     const low = Math.min(...groups.map((group) => group.mean - reach(group)));
     const high = Math.max(...groups.map((group) => group.mean + reach(group)));
     const pad = Math.max((high - low) * 0.12, 0.25);
-    return [low - pad, high + pad];
+    return [Math.max(0, low - pad), high + pad];
   };
 
   const shortened = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
@@ -33,7 +33,7 @@
     const x = (k) => box.left + step * (k + 0.5);
     const letters = Math.max(3, Math.floor(step / 6.6));
     const every = Math.ceil(Math.max(...groups.map(({ label }) => Math.min(label.length, 9))) / letters);
-    const rules = stats.ticks(low, high, height > 250 ? 6 : 4).map((tick) => [
+    const rules = stats.ticks(low, high, height > 250 ? 6 : 5).map((tick) => [
       svg("path", { class: "plot-grid", d: `M${box.left} ${y(tick.at)}H${box.right}` }),
       svg("text", { class: "plot-text", x: box.left - 6, y: y(tick.at) + 4, "text-anchor": "end" }, `${tick.text} %`),
     ]);

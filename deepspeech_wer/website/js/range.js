@@ -13,30 +13,28 @@
     const [low, high] = wer.stats.robustRange([values.ys], 0, values.ys.length - 1);
     const x = (at) => ((at - values.low) / (values.high - values.low)) * width;
     const y = (wer_) => height - clamp((wer_ - low) / (high - low), 0.02, 1) * (height - 4 * scale);
-    trace(pen, values, x, y);
-    pen.strokeStyle = colour;
+    const line = trace(values, x, y);
+    pen.strokeStyle = pen.fillStyle = colour;
     pen.lineWidth = scale;
-    pen.stroke();
+    pen.stroke(line.path);
+    line.path.lineTo(line.last, height);
+    line.path.lineTo(line.first, height);
     pen.globalAlpha = 0.13;
-    pen.fillStyle = colour;
-    pen.fill();
+    pen.fill(line.path);
   };
 
-  /** One closed line through what was measured; at most a few points a pixel. */
-  const trace = (pen, { xs, ys }, x, y) => {
+  /** One line through what was measured; at most a few points a pixel. */
+  const trace = ({ xs, ys }, x, y) => {
     const step = Math.max(1, Math.floor(xs.length / 2000));
-    let [first, last] = [null, null];
-    pen.beginPath();
+    const path = new Path2D();
+    let [first, last] = [null, 0];
     for (let i = 0; i < xs.length; i += step) {
       if (ys[i] === null) continue;
-      first ??= x(xs[i]);
       last = x(xs[i]);
-      pen.lineTo(last, y(ys[i]));
+      first ??= last;
+      path.lineTo(last, y(ys[i]));
     }
-    if (first === null) return;
-    pen.lineTo(last, pen.canvas.height + 9);
-    pen.lineTo(first, pen.canvas.height + 9);
-    pen.closePath();
+    return { path, first: first ?? 0, last };
   };
 
   const handle = (label, move) =>

@@ -70,7 +70,7 @@
     const sha = detail?.sha || data.shas[i];
     return [
       el("p", { class: "lead" }, detail?.subject || wer.subject(data, i)),
-      el("p", { class: "facts" }, `Merge #${data.ordinals[i]} · `, wer.outside(wer.commitUrl(data.project, sha), el("span", { class: "mono" }, sha.slice(0, 12))),
+      el("p", { class: "facts" }, `№ ${data.ordinals[i]} of the branch · `, wer.outside(wer.commitUrl(data.project, sha), el("span", { class: "mono" }, sha.slice(0, 12))),
         (detail?.author || data.authors?.[i]) && ` · ${detail?.author || data.authors[i]}`,
         ` · started ${format.exact(data.started[i])}`, detail?.machine && ` on ${detail.machine}`),
     ];
@@ -89,7 +89,13 @@
     el("div", { class: "title-row" }, el("h1", {}, "Run ", el("span", { class: "mono" }, data.shas[i].slice(0, 8) || data.ids[i])), neighbours(data, i)),
     lead(data, i, detail), tiles(data, i), failure(data, i, detail),
     missing && wer.notice("No details", "The file with this run's parameters and logs could not be read. What the index knows stands above."),
-    detail && [wer.failed(data, i) && logs(detail.logs), parameters(data, i, detail.parameters), results(detail.results), epochs(detail.epochs), !wer.failed(data, i) && logs(detail.logs), files(data.ids[i], detail.files)],
+    detail && [
+      wer.failed(data, i) && logs(detail.logs),
+      el("div", { class: "columns" }, parameters(data, i, detail.parameters), results(detail.results)),
+      epochs(detail.epochs),
+      !wer.failed(data, i) && logs(detail.logs),
+      files(data.ids[i], detail.files),
+    ],
   ];
 
   wer.views.run = {
@@ -98,7 +104,7 @@
       const id = rest.join("/");
       const i = data.places.get(id);
       if (i === undefined) {
-        wer.replace(root, wer.notice("No such run", `There is no run “${id.slice(0, 80)}”. It may have been tried again under another id.`, el("p", {}, el("a", { href: "#/runs" }, "All runs"))));
+        wer.replace(root, wer.message("No such run", `There is no run “${id.slice(0, 80)}”. It may have been tried again under another id.`, el("p", {}, el("a", { href: "#/runs" }, "All runs"))));
         return null;
       }
       document.title = `${data.shas[i].slice(0, 8)} · ${data.project.name} WER`;

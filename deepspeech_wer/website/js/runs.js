@@ -25,7 +25,7 @@
   const textTest = (data, word) => (i) =>
     data.ids[i].toLowerCase().includes(word) ||
     data.shas[i].startsWith(word.slice(0, 12)) ||
-    `#${data.ordinals[i]}` === word ||
+    `№${data.ordinals[i]}` === word ||
     data.status[i].includes(word) ||
     format.date(data.started[i]).includes(word) ||
     Boolean(data.subjects && `${data.subjects[i]} ${data.authors[i]}`.toLowerCase().includes(word));

@@ -19,7 +19,7 @@
   const failure = (data, i) => [line("Failed", el("b", {}, data.status[i])), data.details.has(i) ? line("", data.details.get(i)) : null];
 
   const content = (data, i) => [
-    el("p", { class: "tooltip-title" }, el("span", { class: "mono" }, data.shas[i].slice(0, 8)), ` · merge #${data.ordinals[i]}`),
+    el("p", { class: "tooltip-title" }, el("span", { class: "mono" }, data.shas[i].slice(0, 8)), ` · № ${data.ordinals[i]}`),
     wer.subject(data, i) && el("p", { class: "tooltip-subject" }, wer.subject(data, i)),
     el("dl", {}, wer.failed(data, i) ? failure(data, i) : rates(data, i),
       line("Started", format.exact(data.started[i]), el("br"), el("span", { class: "muted" }, format.local(data.started[i])))),
@@ -28,27 +28,29 @@
   /** The same in one sentence, for the live region. */
   wer.sentence = (data, i) => {
     const what = wer.failed(data, i) ? `failed: ${data.status[i]}` : `test ${format.percent(data.test[i])}, validation ${format.percent(data.validation[i])}, train ${format.percent(data.train[i])}`;
-    return `Merge #${data.ordinals[i]}, ${data.shas[i].slice(0, 8)}, ${format.exact(data.started[i])}: ${what}`;
+    return `№ ${data.ordinals[i]}, ${data.shas[i].slice(0, 8)}, ${format.exact(data.started[i])}: ${what}`;
   };
 
   wer.tooltip = (data) => {
     const root = el("div", { class: "tooltip", hidden: true });
+    const marker = el("div", { class: "marker", hidden: true });
     let shown = null;
     const hide = () => {
-      root.hidden = true;
+      root.hidden = marker.hidden = true;
       shown = null;
     };
     /** Beside the point, on the side where there is room. `pinned`: with a link, for fingers. */
-    const show = (i, left, top, width, pinned) => {
+    const show = (i, left, width, pinned) => {
       if (shown !== i || pinned) {
         wer.replace(root, content(data, i), pinned && el("a", { href: wer.runHref(data.ids[i]) }, "Open the run"));
         root.classList.toggle("pinned", Boolean(pinned));
         shown = i;
       }
-      root.hidden = false;
+      root.hidden = marker.hidden = false;
       const beside = left + 14 + root.offsetWidth <= width ? left + 14 : left - 14 - root.offsetWidth;
-      root.style.transform = `translate(${Math.max(0, beside)}px, ${Math.max(0, top)}px)`;
+      root.style.transform = `translate(${Math.max(0, beside)}px, 8px)`;
+      marker.style.transform = `translateX(${left}px)`;
     };
-    return { root, show, hide };
+    return { root, marker, show, hide };
   };
 })();
