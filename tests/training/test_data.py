@@ -65,7 +65,7 @@ def test_a_batch_is_padded_with_zeros_and_its_labels_are_sparse(tmp_path: Path) 
 
     batch = data.assemble(items, PARAMETERS)
 
-    assert batch.features.shape == (2, 50, 26)
+    assert batch.features.shape == (2, 56, 26)  # rounded up to eights
     assert batch.lengths.tolist() == [50, 25]
     assert not batch.features[1, 25:].any()
     assert batch.label_places.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]
