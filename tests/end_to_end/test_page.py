@@ -64,6 +64,7 @@ class Page:
         self.driver.get("about:blank")
         self.driver.get(self.address + view)
         self.until("return !document.body.innerText.includes('Reading the runs')")
+        self.until("return !window.WER_INDEX || WER_INDEX.version > 1 || Boolean(window.WER_MERGES)")
         return self
 
     def until(self, condition: str, timeout_s: float = 10) -> Any:

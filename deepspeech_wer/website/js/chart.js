@@ -221,15 +221,21 @@
     };
   };
 
-  const pointer = (u, data, tooltip, open) => {
+  /** A click opens the run, a bit later: it may be the first half of the double click that shows all. */
+  const pointer = (u, tooltip, open) => {
     let start = null;
+    let opening = null;
     u.over.addEventListener("pointerdown", (event) => (start = { x: event.clientX, type: event.pointerType }));
     u.over.addEventListener("click", (event) => {
       const i = u.cursor.idx;
       if (i === null || i === undefined || !start || Math.abs(event.clientX - start.x) > 4) return;
       if (start.type === "touch") tooltip.show(i, u.cursor.left, u.over.clientWidth, true);
-      else open(i);
+      else {
+        clearTimeout(opening);
+        opening = setTimeout(() => u.over.isConnected && open(i), 250);
+      }
     });
+    u.over.addEventListener("dblclick", () => clearTimeout(opening));
     u.over.addEventListener("mouseleave", () => tooltip.hide());
   };
 
@@ -271,7 +277,7 @@
       const columns = [axis.xs, ...LINES.map(({ key }) => data[key]), ...medians(data)];
       u = new uPlot(options(data, axis, kind, size(box), { point, range }), columns, box);
       u.over.append(tooltip.marker, tooltip.root);
-      pointer(u, data, tooltip, on.open);
+      pointer(u, tooltip, on.open);
       box.addEventListener("keydown", keyboard(u, data, axis, { zoom, focus, blur, open: on.open }));
       wer.replace(made.legend, legend(u));
       root.append(strip.root);
