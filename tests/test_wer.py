@@ -52,7 +52,7 @@ def test_the_counts_are_read_off_the_alignment_that_is_shown(left: list[str], ri
 
 
 def test_an_alignment_shows_which_word_became_which() -> None:
-    assert wer.align("the cat sat".split(), "the hat sat down".split()).pairs == (
+    assert wer.align(["the", "cat", "sat"], ["the", "hat", "sat", "down"]).pairs == (
         ("the", "the"),
         ("cat", "hat"),
         ("sat", "sat"),
