@@ -20,6 +20,8 @@ from invented_runs import PROJECT, archive, done, failed, iso, years
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 
 from deepspeech_wer.dashboard import build
@@ -242,6 +244,19 @@ def test_a_click_on_a_point_opens_the_run(page: Page) -> None:
     assert page.js("return [...document.links].map((a) => a.href)").count(
         f"https://github.com/mozilla/DeepSpeech/commit/{runs[1].merge.sha}"
     )
+
+
+def test_a_finger_gets_the_tooltip_first_and_a_link_in_it(page: Page) -> None:
+    runs = [done(1, 0.5), done(2, 0.4), done(3, 0.3)]
+    page.build(runs).open()
+    touch = ActionBuilder(page.driver, mouse=PointerInput("touch", "finger"))
+    touch.pointer_action.move_to(page.driver.find_element(By.CSS_SELECTOR, ".u-over")).pointer_down().pointer_up()
+    touch.perform()
+    page.until("return document.querySelector('.tooltip a') !== null")
+    assert page.js("return location.hash") == "#/"
+    page.click(".tooltip a")
+    page.until("return location.hash.startsWith('#/run/')")
+    assert runs[1].id in page.js("return location.hash")
 
 
 def test_the_run_view_shows_what_the_run_left(page: Page) -> None:

@@ -1,4 +1,5 @@
-// Start: head of the page, data, the view of the address.
+// Start: head of the page, data, and the view of the address, `#/view/rest?query`.
+// Every view is an entry of wer.views: {title, draw(root, data, {rest, query}) -> clean-up or null}.
 (() => {
   "use strict";
   const { el, format } = wer;
@@ -6,9 +7,36 @@
   const root = document.getElementById("content");
   let cleanUp = null;
 
+  const decode = (text) => {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text; // a lone `%` typed by hand
+    }
+  };
+
+  const parse = (hash) => {
+    const [path, query] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
+    const [view, ...rest] = path.split("/").map(decode);
+    return { view: view || "overview", rest, query: new URLSearchParams(query || "") };
+  };
+
+  /** Note the state in the address without drawing again. */
+  wer.setAddress = (hash) => {
+    if (location.hash !== hash) history.replaceState(null, "", hash);
+  };
+
   const drawNav = (current) =>
-    wer.replace(document.getElementById("nav"), NAV.map((view) =>
-      el("a", { href: view === "overview" ? "#/" : `#/${view}`, "aria-current": view === current ? "page" : null }, wer.views[view].title)));
+    wer.replace(
+      document.getElementById("nav"),
+      NAV.map((view) =>
+        el(
+          "a",
+          { href: view === "overview" ? "#/" : `#/${view}`, "aria-current": view === current ? "page" : null },
+          wer.views[view].title,
+        ),
+      ),
+    );
 
   const age = (seconds) => {
     const hours = seconds / 3600;
@@ -21,24 +49,43 @@
     if (time === null) return;
     const silent = Date.now() / 1000 - time;
     const state = age(silent);
-    const words = { fresh: "", stale: ` · no news for ${format.duration(silent)}`, "very-stale": ` · no news for ${format.duration(silent)}. Is the tracker running?` };
+    const words = {
+      fresh: "",
+      stale: ` · no news for ${format.duration(silent)}`,
+      "very-stale": ` · no news for ${format.duration(silent)}. Is the tracker running?`,
+    };
     const span = document.getElementById("freshness");
     span.className = `freshness ${state}`;
-    wer.replace(span, el("span", { class: "dot", "aria-hidden": "true" }), el("time", { datetime: new Date(time * 1000).toISOString() }, `Updated ${format.minute(time)} UTC`), words[state]);
+    wer.replace(
+      span,
+      el("span", { class: "dot", "aria-hidden": "true" }),
+      el("time", { datetime: new Date(time * 1000).toISOString() }, `Updated ${format.minute(time)} UTC`),
+      words[state],
+    );
   };
 
   const drawHead = (data) => {
     const { name, branch, url } = data.project;
     document.getElementById("project").textContent = name;
     const where = wer.commitUrl(data.project, "0000000") ? wer.outside(url, name) : name;
-    wer.replace(document.getElementById("tracked"), "Tracking ", where, branch && [" · branch ", el("span", { class: "mono" }, branch)],
-      data.skipped > 0 && ` · ${format.plural(data.skipped, "damaged record", "damaged records")} left out`);
+    wer.replace(
+      document.getElementById("tracked"),
+      "Tracking ",
+      where,
+      branch && [" · branch ", el("span", { class: "mono" }, branch)],
+      data.skipped > 0 && ` · ${format.plural(data.skipped, "damaged record", "damaged records")} left out`,
+    );
   };
 
-  const unknown = (view) => wer.message("No such view", `This page has no view called “${view.slice(0, 60)}”.`, el("p", {}, el("a", { href: "#/" }, "To the overview")));
+  const unknown = (view) =>
+    wer.message(
+      "No such view",
+      `This page has no view called “${view.slice(0, 60)}”.`,
+      el("p", {}, el("a", { href: "#/" }, "To the overview")),
+    );
 
   const draw = (data) => {
-    const route = wer.route(location.hash);
+    const route = parse(location.hash);
     const view = Object.hasOwn(wer.views, route.view) ? wer.views[route.view] : null;
     cleanUp?.();
     cleanUp = null;

@@ -46,11 +46,24 @@
 
   wer.axis = (data, kind) => (kind === "date" ? byDate(data) : byMerge(data));
 
-  const merges = (data) => (_, splits) => splits.map((at) => (Number.isInteger(at) && data.ordinals[at] !== undefined ? `№ ${data.ordinals[at]}` : ""));
+  const merges = (data) => (_, splits) =>
+    splits.map((at) => (Number.isInteger(at) && data.ordinals[at] !== undefined ? `№ ${data.ordinals[at]}` : ""));
 
   const axes = (data, kind) => {
-    const common = { stroke: () => palette.muted, font: palette.font, ticks: { show: false }, grid: { stroke: () => palette.grid, width: 1 } };
-    const bottom = kind === "date" ? { space: 80 } : { space: 70, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4], values: merges(data) };
+    const common = {
+      stroke: () => palette.muted,
+      font: palette.font,
+      ticks: { show: false },
+      grid: { stroke: () => palette.grid, width: 1 },
+    };
+    const bottom =
+      kind === "date"
+        ? { space: 80 }
+        : {
+            space: 70,
+            incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4],
+            values: merges(data),
+          };
     return [
       { ...common, ...bottom, size: kind === "date" ? 42 : 28 },
       { ...common, size: 52, values: (_, splits) => splits.map((value) => `${+value.toFixed(2)} %`) },
@@ -82,7 +95,13 @@
         u.series[s].points.size = faint(u) ? 4 : 6;
         return linear(u, s, from, to);
       },
-      points: { show: (u) => !faint(u), filter: lone(column), size: 6, stroke: () => palette[line.key], fill: () => palette[line.key] },
+      points: {
+        show: (u) => !faint(u),
+        filter: lone(column),
+        size: 6,
+        stroke: () => palette[line.key],
+        fill: () => palette[line.key],
+      },
     };
   };
 
@@ -99,7 +118,9 @@
   };
 
   const medians = (data) =>
-    (data.medians ||= LINES.map(({ key }) => (isDense(0, data.count - 1) ? stats.rollingMedian(data[key], REACH) : new Array(data.count).fill(null))));
+    (data.medians ||= LINES.map(({ key }) =>
+      isDense(0, data.count - 1) ? stats.rollingMedian(data[key], REACH) : new Array(data.count).fill(null),
+    ));
 
   // -- marks: failed runs, and runs above or below the picture
 
@@ -155,13 +176,27 @@
 
   const options = (data, axis, kind, size, on) => {
     const shown = (u) => LINES.map(({ key }) => data[key]).filter((_, k) => u.series[k + 1].show);
-    const limit = (_, from, to) => (from <= axis.xs[0] && to >= axis.xs[axis.xs.length - 1] ? [axis.low, axis.high] : [Math.max(from, axis.low), Math.min(to, axis.high)]);
+    const limit = (_, from, to) =>
+      from <= axis.xs[0] && to >= axis.xs[axis.xs.length - 1]
+        ? [axis.low, axis.high]
+        : [Math.max(from, axis.low), Math.min(to, axis.high)];
     return {
       ...size,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      fmtDate: (template) => uPlot.fmtDate(template.replace("{M}/{D}/{YY}", "{YYYY}-{MM}-{DD}").replace("{M}/{D}", "{MM}-{DD}").replace("{h}:{mm}{aa}", "{HH}:{mm}").replace("{h}{aa}", "{HH}:00").replace("\n{YY}", "\n{YYYY}")),
+      fmtDate: (template) =>
+        uPlot.fmtDate(
+          template
+            .replace("{M}/{D}/{YY}", "{YYYY}-{MM}-{DD}")
+            .replace("{M}/{D}", "{MM}-{DD}")
+            .replace("{h}:{mm}{aa}", "{HH}:{mm}")
+            .replace("{h}{aa}", "{HH}:00")
+            .replace("\n{YY}", "\n{YYYY}"),
+        ),
       legend: { show: false },
-      scales: { x: { time: kind === "date", range: limit }, y: { range: (u) => stats.robustRange(shown(u), ...u.series[0].idxs) } },
+      scales: {
+        x: { time: kind === "date", range: limit },
+        y: { range: (u) => stats.robustRange(shown(u), ...u.series[0].idxs) },
+      },
       axes: axes(data, kind),
       series: [{}, ...LINES.map((line) => raw(line, data[line.key])), ...LINES.map(smooth)],
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, dist: 4 }, lock: false },
@@ -175,16 +210,33 @@
   };
 
   const legend = (u) =>
-    el("div", { class: "legend", role: "group", "aria-label": "Lines shown" }, LINES.map((line, k) => {
-      const sample = wer.svg("svg", { width: 22, height: 8, "aria-hidden": "true", class: `line-${line.key}` }, wer.svg("path", { d: "M1 4h20" }));
-      const button = el("button", { type: "button", "aria-pressed": true, onclick: () => {
-        const show = button.getAttribute("aria-pressed") !== "true";
-        button.setAttribute("aria-pressed", show);
-        u.setSeries(k + 1, { show });
-        u.setSeries(k + 4, { show });
-      } }, sample, line.label);
-      return button;
-    }));
+    el(
+      "div",
+      { class: "legend", role: "group", "aria-label": "Lines shown" },
+      LINES.map((line, k) => {
+        const sample = wer.svg(
+          "svg",
+          { width: 22, height: 8, "aria-hidden": "true", class: `line-${line.key}` },
+          wer.svg("path", { d: "M1 4h20" }),
+        );
+        const button = el(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": true,
+            onclick: () => {
+              const show = button.getAttribute("aria-pressed") !== "true";
+              button.setAttribute("aria-pressed", show);
+              u.setSeries(k + 1, { show });
+              u.setSeries(k + 4, { show });
+            },
+          },
+          sample,
+          line.label,
+        );
+        return button;
+      }),
+    );
 
   const size = (root) => ({ width: Math.max(root.clientWidth, 200), height: root.clientWidth < 560 ? 260 : 340 });
 
@@ -194,7 +246,8 @@
     const walk = (by) => {
       at = Math.min(Math.max(at + by, 0), data.count - 1);
       const { min, max } = u.scales.x;
-      if (axis.xs[at] < min || axis.xs[at] > max) act.zoom(axis.xs[at] - (max - min) / 2, axis.xs[at] + (max - min) / 2);
+      if (axis.xs[at] < min || axis.xs[at] > max)
+        act.zoom(axis.xs[at] - (max - min) / 2, axis.xs[at] + (max - min) / 2);
       act.focus(at);
     };
     const zoom = (factor) => {
@@ -247,10 +300,18 @@
     const axis = wer.axis(data, kind);
     const tooltip = wer.tooltip(data);
     const live = el("p", { class: "visually-hidden", "aria-live": "polite" });
-    const box = el("div", { class: "chart", role: "group", tabindex: 0, "aria-roledescription": "chart",
-      "aria-label": "Word error rate of every run. Arrow keys walk from run to run, Enter opens one, plus and minus zoom, 0 shows all." });
+    const box = el("div", {
+      class: "chart",
+      role: "group",
+      tabindex: 0,
+      "aria-roledescription": "chart",
+      "aria-label":
+        "Word error rate of every run. Arrow keys walk from run to run, Enter opens one, plus and minus zoom, 0 shows all.",
+    });
     const root = el("div", { class: "chart-box" }, box, live);
-    const strip = wer.range({ ...axis, ys: isDense(0, data.count - 1) ? medians(data)[0] : data.test }, (low, high) => zoom(low, high));
+    const strip = wer.range({ ...axis, ys: isDense(0, data.count - 1) ? medians(data)[0] : data.test }, (low, high) =>
+      zoom(low, high),
+    );
     let u = null;
 
     const zoom = (low, high) => u.setScale("x", { min: Math.max(low, axis.low), max: Math.min(high, axis.high) });

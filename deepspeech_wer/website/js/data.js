@@ -6,7 +6,10 @@
   const problem = (title, text) => ({ problem: { title, text } });
 
   const newer = (version) =>
-    problem("The data is newer than this page", `It has version ${version}, this page reads ${VERSION}. Publish the page of the same release.`);
+    problem(
+      "The data is newer than this page",
+      `It has version ${version}, this page reads ${VERSION}. Publish the page of the same release.`,
+    );
 
   /** Hand {data} or {problem: {title, text}} to `done`: from js/index.js, or else from js/hyper.js. */
   wer.load = (done) => {
@@ -16,8 +19,17 @@
       const data = attempt(() => wer.decode.fromIndex(index));
       if (data) return done({ data: complete(data, window.WER_LOOKED_AT, index.merges) });
     }
-    return wer.loadScript("js/hyper.js", () => done(fromHyper()), () =>
-      done(problem("No data", "Neither js/index.js nor js/hyper.js could be read. The tracker writes both; were they published with the page?")));
+    return wer.loadScript(
+      "js/hyper.js",
+      () => done(fromHyper()),
+      () =>
+        done(
+          problem(
+            "No data",
+            "Neither js/index.js nor js/hyper.js could be read. The tracker writes both; were they published with the page?",
+          ),
+        ),
+    );
   };
 
   const attempt = (make) => {
@@ -35,7 +47,10 @@
     const project = { name: "Speech", url: null, branch: "" };
     const data = Array.isArray(all) ? attempt(() => wer.decode.fromRecords(all, failed, project)) : null;
     if (data) return { data: complete(data, undefined, null) };
-    return problem("The data is damaged", "js/hyper.js is there, but is not a whole list of runs. The tracker's next tick writes it anew.");
+    return problem(
+      "The data is damaged",
+      "js/hyper.js is there, but is not a whole list of runs. The tracker's next tick writes it anew.",
+    );
   };
 
   const complete = (data, lookedAt, merges) => {
@@ -48,13 +63,17 @@
   /** Subjects and authors come after the first drawing. `wer:merges` tells when they are there. */
   wer.loadMerges = (data) => {
     if (data.subjects || data.merges === null) return;
-    wer.loadScript(`js/merges.js?${data.merges}`, () => {
-      const merges = window.WER_MERGES;
-      if (!merges || merges.count !== data.count) return; // of another build: better none than wrong ones
-      data.subjects = wer.decode.expand(merges.subjects, data.count);
-      data.authors = wer.decode.expand(merges.authors, data.count);
-      document.dispatchEvent(new Event("wer:merges"));
-    }, () => {});
+    wer.loadScript(
+      `js/merges.js?${data.merges}`,
+      () => {
+        const merges = window.WER_MERGES;
+        if (!merges || merges.count !== data.count) return; // of another build: better none than wrong ones
+        data.subjects = wer.decode.expand(merges.subjects, data.count);
+        data.authors = wer.decode.expand(merges.authors, data.count);
+        document.dispatchEvent(new Event("wer:merges"));
+      },
+      () => {},
+    );
   };
 
   const loaded = new Map();
@@ -74,7 +93,10 @@
 
   /** What a run was trained and tested with. Paths do not count: they differ by machine and by run. */
   const conditions = (data) => {
-    const columns = [data.signatures, ...data.parameters.filter((column) => !isPath(column)).map((column) => column.codes)];
+    const columns = [
+      data.signatures,
+      ...data.parameters.filter((column) => !isPath(column)).map((column) => column.codes),
+    ];
     return (i) => columns.map((column) => column[i]).join();
   };
 

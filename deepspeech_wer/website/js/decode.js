@@ -25,7 +25,8 @@
     return started.map((seconds, i) => (odd.has(i) ? odd.get(i) : `${stamp(seconds)}-${shas[i]}`));
   };
 
-  const chop = (text, count) => Array.from({ length: count }, (_, i) => text.slice(12 * i, 12 * i + 12).replace(/-+$/, ""));
+  const chop = (text, count) =>
+    Array.from({ length: count }, (_, i) => text.slice(12 * i, 12 * i + 12).replace(/-+$/, ""));
 
   /** Throws on anything that is not an index this page knows. */
   const fromIndex = (index) => {
@@ -83,7 +84,9 @@
     const flat = records.map((record) => flatten(isObject(record.parameters) ? record.parameters : {}));
     const names = [...new Set(flat.flatMap((parameters) => [...parameters.keys()]))].sort().slice(0, 200);
     return names.map((name) => {
-      const values = [...new Set(flat.filter((parameters) => parameters.has(name)).map((parameters) => parameters.get(name)))];
+      const values = [
+        ...new Set(flat.filter((parameters) => parameters.has(name)).map((parameters) => parameters.get(name))),
+      ];
       const places = new Map(values.map((value, place) => [value, place]));
       const codes = flat.map((parameters) => (parameters.has(name) ? places.get(parameters.get(name)) : -1));
       return { name, values, codes: Int32Array.from(codes) };
@@ -91,7 +94,9 @@
   };
 
   const usable = (record) =>
-    isObject(record) && (isObject(record.run) || (isObject(record.context) && isObject(record.results) && seconds(record.context.time_started) !== null));
+    isObject(record) &&
+    (isObject(record.run) ||
+      (isObject(record.context) && isObject(record.results) && seconds(record.context.time_started) !== null));
 
   const inOrder = (records) => {
     const start = (record) => seconds(record.run?.started_at) ?? seconds(record.context?.time_started) ?? 0;

@@ -15,7 +15,8 @@
     for (const [name, value] of Object.entries(attributes || {})) {
       if (value === null || value === undefined) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else if (name.startsWith("aria-")) element.setAttribute(name, value); // there, "false" is a word
+      else if (name.startsWith("aria-"))
+        element.setAttribute(name, value); // there, "false" is a word
       else if (value !== false) element.setAttribute(name, value === true ? "" : value);
     }
     return element;

@@ -54,7 +54,10 @@
       seen += byValue.get(value).length;
     }
     return bins.filter(Boolean).map((inside) => ({
-      label: inside.length === 1 ? wer.format.value(inside[0]) : `${wer.format.value(inside[0])}–${wer.format.value(inside[inside.length - 1])}`,
+      label:
+        inside.length === 1
+          ? wer.format.value(inside[0])
+          : `${wer.format.value(inside[0])}–${wer.format.value(inside[inside.length - 1])}`,
       value: inside.length === 1 ? inside[0] : null,
       wers: inside.flatMap((value) => byValue.get(value)),
     }));
@@ -76,16 +79,19 @@
   const grouped = (column, runs) => {
     const byValue = collect(column, runs);
     const values = [...byValue.keys()].sort(order);
-    if (values.length <= MOST_VALUES) return values.map((value) => ({ label: wer.format.value(value), value, wers: byValue.get(value) }));
+    if (values.length <= MOST_VALUES)
+      return values.map((value) => ({ label: wer.format.value(value), value, wers: byValue.get(value) }));
     return values.every((value) => typeof value === "number") ? ranges(values, byValue) : null;
   };
+
+  const isNumeric = (column) => column.values.every((value) => typeof value === "number");
 
   const effect = (columns, runs) => {
     const groups = grouped(columns[0], runs);
     if (!groups) return { names: columns.map((column) => column.name), groups: null };
     const rows = groups.map(({ wers, ...group }) => ({ ...group, ...stats.interval(wers) }));
     const best = rows.reduce((a, b) => (b.mean < a.mean ? b : a));
-    return { names: columns.map((column) => column.name), groups: rows, best, numeric: columns[0].values.every((value) => typeof value === "number") };
+    return { names: columns.map((column) => column.name), groups: rows, best, numeric: isNumeric(columns[0]) };
   };
 
   /**
@@ -98,8 +104,17 @@
     const constant = [];
     for (const columns of runs.places.length ? merged(data, runs.places) : []) {
       const values = new Set(runs.places.map((i) => columns[0].codes[i]));
-      if (values.size > 1) varied.push(effect(columns, runs));
-      else constant.push(...columns.map((column) => [column.name, wer.format.value(column.values[column.codes[runs.places[0]]])]));
+      if (values.size > 1)
+        varied.push(
+          effect(
+            columns.sort((a, b) => isNumeric(b) - isNumeric(a)),
+            runs,
+          ),
+        );
+      else
+        constant.push(
+          ...columns.map((column) => [column.name, wer.format.value(column.values[column.codes[runs.places[0]]])]),
+        );
     }
     return {
       effects: varied.filter(({ groups }) => groups),

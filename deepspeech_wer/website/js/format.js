@@ -33,7 +33,8 @@
       return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.round(hours / 24)} days`;
     },
 
-    bytes: (count) => (count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`),
+    bytes: (count) =>
+      count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`,
 
     /** A parameter's value: short, and different values stay different. */
     value: (value) => {
@@ -43,9 +44,10 @@
     },
 
     /** Errors of words, where the test set's size is known. */
-    errors: (data, i) =>
-      data.words[i] && data.test[i] !== null
-        ? `${grouped(Math.round((data.test[i] / 100) * data.words[i]))} errors in ${grouped(data.words[i])} words`
-        : null,
+    errors: (data, i, between = " errors in ", after = " words") => {
+      const words = data.words[i];
+      if (!words || data.test[i] === null) return null;
+      return `${grouped(Math.round((data.test[i] / 100) * words))}${between}${grouped(words)}${after}`;
+    },
   };
 })();

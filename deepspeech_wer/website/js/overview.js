@@ -10,40 +10,70 @@
     if (last === undefined) return wer.tile("Latest test WER", format.none, "", "no run has measured one yet");
     const before = wer.previous(data, last);
     const errors = format.errors(data, last);
-    return wer.tile("Latest test WER", format.number(data.test[last]), "%",
+    return wer.tile(
+      "Latest test WER",
+      format.number(data.test[last]),
+      "%",
       [wer.runLink(data, last), ` · ${format.date(data.started[last])}`],
-      before === null ? "first with these parameters" : [wer.change(wer.delta(data, last)), " vs ", wer.runLink(data, before)],
-      errors);
+      before === null
+        ? "first with these parameters"
+        : [wer.change(wer.delta(data, last)), " vs ", wer.runLink(data, before)],
+      errors,
+    );
   };
 
   const bestTile = (data, places) => {
     if (!places.length) return wer.tile("Best ever", format.none, "", "");
     const best = places.reduce((a, b) => (data.test[b] < data.test[a] ? b : a));
     const now = data.test[places[places.length - 1]] - data.test[best];
-    return wer.tile("Best ever", format.number(data.test[best]), "%",
+    return wer.tile(
+      "Best ever",
+      format.number(data.test[best]),
+      "%",
       [wer.runLink(data, best), ` · ${format.date(data.started[best])}`],
-      now === 0 ? "the latest is the best" : ["now ", format.points(now)]);
+      now === 0 ? "the latest is the best" : ["now ", format.points(now)],
+    );
   };
 
   const overfitTile = (data, last) => {
     const known = last !== undefined && data.train[last] !== null;
-    return wer.tile("Overfit gap (test − train)", known ? format.number(data.test[last] - data.train[last]) : format.none, known ? "pp" : "",
-      known ? `test ${format.percent(data.test[last])}, train ${format.percent(data.train[last])}` : "the latest run has no train WER");
+    return wer.tile(
+      "Overfit gap (test − train)",
+      known ? format.number(data.test[last] - data.train[last]) : format.none,
+      known ? "pp" : "",
+      known
+        ? `test ${format.percent(data.test[last])}, train ${format.percent(data.train[last])}`
+        : "the latest run has no train WER",
+    );
   };
 
   const runsTile = (data) => {
     const failures = data.status.filter((status) => status !== "done").length;
     const end = data.started[data.count - 1];
     const recent = data.started.filter((time) => time > end - 30 * DAY).length;
-    return wer.tile("Runs", format.count(data.count), "",
-      [failures ? el("a", { href: "#/runs?status=failed" }, `${format.count(failures)} failed`) : "none failed", ` · ${format.count(recent)} in the last 30 days`],
-      `the last took ${format.duration(data.took[data.count - 1])}`);
+    return wer.tile(
+      "Runs",
+      format.count(data.count),
+      "",
+      [
+        failures ? el("a", { href: "#/runs?status=failed" }, `${format.count(failures)} failed`) : "none failed",
+        ` · ${format.count(recent)} in the last 30 days`,
+      ],
+      `the last took ${format.duration(data.took[data.count - 1])}`,
+    );
   };
 
   const tiles = (data) => {
     const places = measured(data);
     const last = places[places.length - 1];
-    return el("div", { class: "tiles" }, latestTile(data, last), bestTile(data, places), overfitTile(data, last), runsTile(data));
+    return el(
+      "div",
+      { class: "tiles" },
+      latestTile(data, last),
+      bestTile(data, places),
+      overfitTile(data, last),
+      runsTile(data),
+    );
   };
 
   /** Something went wrong after the last figure on the page: say so above everything. */
@@ -53,17 +83,39 @@
     const count = data.count - first;
     if (!count || !first) return null;
     const what = count === 1 ? "The latest run failed" : `The latest ${count} runs failed`;
-    return el("p", { class: "banner" }, "✕ ", what, ": ", data.status[data.count - 1], " · ", wer.runLink(data, data.count - 1));
+    return el(
+      "p",
+      { class: "banner" },
+      "✕ ",
+      what,
+      ": ",
+      data.status[data.count - 1],
+      " · ",
+      wer.runLink(data, data.count - 1),
+    );
   };
 
   const presets = (data, kind) => {
-    const options = kind === "date" ? [[30, "30 d"], [90, "90 d"], [365, "1 y"]] : [[30, "30"], [100, "100"], [1000, "1,000"]];
+    const options =
+      kind === "date"
+        ? [
+            [30, "30 d"],
+            [90, "90 d"],
+            [365, "1 y"],
+          ]
+        : [
+            [30, "30"],
+            [100, "100"],
+            [1000, "1,000"],
+          ];
     const span = kind === "date" ? (data.committed[data.count - 1] - data.committed[0]) / DAY : data.count;
     return [...options.filter(([amount]) => amount < span), ["all", "all"]];
   };
 
   const presetRange = (axis, kind, preset) =>
-    preset === "all" ? [axis.low, axis.high] : [Math.max(axis.low, axis.high - preset * (kind === "date" ? DAY : 1)), axis.high];
+    preset === "all"
+      ? [axis.low, axis.high]
+      : [Math.max(axis.low, axis.high - preset * (kind === "date" ? DAY : 1)), axis.high];
 
   /** A range in the address, if it is one. */
   const rangeOf = (query) => {
@@ -97,10 +149,29 @@
       chart.zoom(...presetRange(chart.axis, kind, preset));
       zooms.press(preset);
     });
-    const card = el("section", { class: "card" },
-      el("div", { class: "card-head" }, el("h2", {}, "WER of every merge"), chart.legend, el("span", { class: "grow" }),
-        wer.choice("Axis", [["merge", "by merge"], ["date", "by date"]], kind, swap), zooms),
-      chart.root, el("p", { class: "hint" }, hint(data), " ", el("a", { href: "#/runs" }, "The same as a table")));
+    const card = el(
+      "section",
+      { class: "card" },
+      el(
+        "div",
+        { class: "card-head" },
+        el("h2", {}, "WER of every merge"),
+        chart.legend,
+        el("span", { class: "grow" }),
+        wer.choice(
+          "Axis",
+          [
+            ["merge", "by merge"],
+            ["date", "by date"],
+          ],
+          kind,
+          swap,
+        ),
+        zooms,
+      ),
+      chart.root,
+      el("p", { class: "hint" }, hint(data), " ", el("a", { href: "#/runs" }, "The same as a table")),
+    );
     const start = () => {
       chart.start();
       // uPlot scales in a microtask; what it does before the visitor has touched anything is no news for the address
@@ -119,17 +190,41 @@
 
   const latest = (data) => {
     const rows = Array.from({ length: Math.min(12, data.count) }, (_, i) => data.count - 1 - i);
-    return el("section", { class: "card" },
-      el("div", { class: "card-head" }, el("h2", {}, "Latest runs"), el("span", { class: "grow" }), el("a", { href: "#/runs" }, `all ${format.count(data.count)}`)),
-      wer.table("Latest runs", wer.runColumns(data, "run", "started", "subject", "test", "delta", "validation", "train", "errors", "took"), rows));
+    return el(
+      "section",
+      { class: "card" },
+      el(
+        "div",
+        { class: "card-head" },
+        el("h2", {}, "Latest runs"),
+        el("span", { class: "grow" }),
+        el("a", { href: "#/runs" }, `all ${format.count(data.count)}`),
+      ),
+      wer.table(
+        "Latest runs",
+        wer.runColumns(data, "run", "started", "subject", "test", "delta", "validation", "train", "errors", "took"),
+        rows,
+      ),
+    );
   };
 
   wer.views.overview = {
     title: "Overview",
     draw: (root, data, { query }) => {
-      wer.replace(root, wer.heading("Word error rate, every merge", "Lower is better. 0 % means every word was understood; insertions can push it above 100 %."));
+      wer.replace(
+        root,
+        wer.heading(
+          "Word error rate, every merge",
+          "Lower is better. 0 % means every word was understood; insertions can push it above 100 %.",
+        ),
+      );
       if (!data.count) {
-        root.append(wer.notice("No runs yet", "The tracker has not finished a training. Each merge appears here as soon as its word error rate is known."));
+        root.append(
+          wer.notice(
+            "No runs yet",
+            "The tracker has not finished a training. Each merge appears here as soon as its word error rate is known.",
+          ),
+        );
         return null;
       }
       const chart = chartCard(data, query);

@@ -10,57 +10,98 @@
   const count = ({ groups }) => groups.reduce((sum, group) => sum + group.count, 0);
 
   const small = (effect) =>
-    el("li", { class: "card small-multiple" },
+    el(
+      "li",
+      { class: "card small-multiple" },
       el("h2", {}, el("a", { href: href(effect.names[0]) }, title(effect.names))),
       wer.plot(effect, 290, 190),
-      el("p", { class: "hint" }, `${effect.groups.length} values · ${format.plural(count(effect), "run", "runs")} · lowest at `, el("b", {}, effect.best.label)));
+      el(
+        "p",
+        { class: "hint" },
+        `${effect.groups.length} values · ${format.plural(count(effect), "run", "runs")} · lowest at `,
+        el("b", {}, effect.best.label),
+      ),
+    );
 
-  const TAKEN_OUT = "The progress of the code is taken out: every run counts by its distance from the median of the 30 runs around it.";
+  const TAKEN_OUT =
+    "The progress of the code is taken out: every run counts by its distance from the median of the 30 runs around it.";
 
   const about = ({ detrended, runs, diverged }) => [
     "Each point is the mean test WER of the runs with that value, its bar the 95 % interval. ",
-    detrended ? TAKEN_OUT : `${format.plural(runs, "run is", "runs are")} too few to take the progress of the code out: a difference may be the code's.`,
+    detrended
+      ? TAKEN_OUT
+      : `${format.plural(runs, "run is", "runs are")} too few to take the progress of the code out: a difference may be the code's.`,
     diverged ? ` ${format.plural(diverged, "run", "runs")} with 100 % or more left out as diverged.` : "",
   ];
 
   const constants = ({ constant, tooMany }) => [
-    constant.length > 0 && el("details", { class: "card" },
-      el("summary", {}, `${format.plural(constant.length, "parameter", "parameters")} never changed`),
-      el("dl", { class: "pairs" }, constant.map(([name, value]) => [el("dt", { class: "mono" }, name), el("dd", { class: "mono" }, value)]))),
+    constant.length > 0 &&
+      el(
+        "details",
+        { class: "card" },
+        el("summary", {}, `${format.plural(constant.length, "parameter", "parameters")} never changed`),
+        el(
+          "dl",
+          { class: "pairs" },
+          constant.map(([name, value]) => [el("dt", { class: "mono" }, name), el("dd", { class: "mono" }, value)]),
+        ),
+      ),
     tooMany.length > 0 && el("p", { class: "hint" }, "Too many different texts to chart: ", tooMany.join(", ")),
   ];
 
   const overview = (root, found) => {
-    wer.replace(root, wer.heading("Hyper-parameters", about(found)),
-      found.effects.length ? el("ul", { class: "multiples" }, found.effects.map(small)) : nothing(found), constants(found));
+    wer.replace(
+      root,
+      wer.heading("Hyper-parameters", about(found)),
+      found.effects.length ? el("ul", { class: "multiples" }, found.effects.map(small)) : nothing(found),
+      constants(found),
+    );
   };
 
   const nothing = ({ runs }) =>
-    runs ? wer.notice("Nothing to compare yet", "All runs used the same parameters. As soon as one is changed, its effect appears here.")
+    runs
+      ? wer.notice(
+          "Nothing to compare yet",
+          "All runs used the same parameters. As soon as one is changed, its effect appears here.",
+        )
       : wer.notice("No runs yet", "No run has measured a test WER.");
 
   /** What finds these runs in the table; a search cannot hold blanks. */
   const runsHref = (name, value) => {
     const word = `${name}=${value}`;
-    return value === undefined || value === null || /\s/.test(word) ? null : `#/runs?${new URLSearchParams({ q: word })}`;
+    return value === undefined || value === null || /\s/.test(word)
+      ? null
+      : `#/runs?${new URLSearchParams({ q: word })}`;
   };
 
   const large = (root, effect, found) => {
     const columns = [
       { title: "Value", cell: (group) => el("span", { class: "mono" }, group.label) },
       { title: "Mean test WER", class: "number", cell: (group) => format.percent(group.mean) },
-      { title: "95 % interval", class: "number", cell: (group) => (group.half === null ? format.none : `± ${group.half.toFixed(2)} pp`) },
-      { title: "Runs", class: "number", cell: (group) => {
-        const to = runsHref(effect.names[0], group.value);
-        return to ? el("a", { href: to }, format.count(group.count)) : format.count(group.count);
-      } },
+      {
+        title: "95 % interval",
+        class: "number",
+        cell: (group) => (group.half === null ? format.none : `± ${group.half.toFixed(2)} pp`),
+      },
+      {
+        title: "Runs",
+        class: "number",
+        cell: (group) => {
+          const to = runsHref(effect.names[0], group.value);
+          return to ? el("a", { href: to }, format.count(group.count)) : format.count(group.count);
+        },
+      },
     ];
-    wer.replace(root, el("p", { class: "back" }, el("a", { href: "#/parameters" }, "‹ all parameters")),
+    wer.replace(
+      root,
+      el("p", { class: "back" }, el("a", { href: "#/parameters" }, "‹ all parameters")),
       el("h1", {}, title(effect.names)),
       el("p", { class: "lead" }, about(found)),
-      effect.names.length > 1 && el("p", { class: "lead" }, "These parameters always changed together: nobody can tell which of them it was."),
+      effect.names.length > 1 &&
+        el("p", { class: "lead" }, "These parameters always changed together: nobody can tell which of them it was."),
       el("section", { class: "card" }, wer.plot(effect, 960, 340)),
-      el("section", { class: "card" }, wer.table("Values", columns, effect.groups)));
+      el("section", { class: "card" }, wer.table("Values", columns, effect.groups)),
+    );
   };
 
   wer.views.parameters = {
@@ -70,7 +111,15 @@
       const name = rest.join("/");
       const effect = found.effects.find(({ names }) => names.includes(name));
       if (effect) large(root, effect, found);
-      else if (name) wer.replace(root, wer.message("No chart of this parameter", `“${name.slice(0, 60)}” is not known or never changed.`, el("p", {}, el("a", { href: "#/parameters" }, "All parameters"))));
+      else if (name)
+        wer.replace(
+          root,
+          wer.message(
+            "No chart of this parameter",
+            `“${name.slice(0, 60)}” is not known or never changed.`,
+            el("p", {}, el("a", { href: "#/parameters" }, "All parameters")),
+          ),
+        );
       else overview(root, found);
       return null;
     },

@@ -33,16 +33,48 @@
     const x = (k) => box.left + step * (k + 0.5);
     const letters = Math.max(3, Math.floor(step / 6.6));
     const every = Math.ceil(Math.max(...groups.map(({ label }) => Math.min(label.length, 9))) / letters);
-    const rules = stats.ticks(low, high, height > 250 ? 6 : 5).map((tick) => [
-      svg("path", { class: "plot-grid", d: `M${box.left} ${y(tick.at)}H${box.right}` }),
-      svg("text", { class: "plot-text", x: box.left - 6, y: y(tick.at) + 4, "text-anchor": "end" }, `${tick.text} %`),
-    ]);
-    const labels = groups.map((group, k) => k % every === 0 &&
-      svg("text", { class: "plot-text", x: x(k), y: height - 8, "text-anchor": "middle" }, shortened(group.label, letters * every)));
-    const line = numeric && svg("path", { class: "plot-line", d: groups.map((group, k) => `${k ? "L" : "M"}${x(k)} ${y(group.mean)}`).join("") });
+    const rules = stats
+      .ticks(low, high, height > 250 ? 6 : 5)
+      .map((tick) => [
+        svg("path", { class: "plot-grid", d: `M${box.left} ${y(tick.at)}H${box.right}` }),
+        svg("text", { class: "plot-text", x: box.left - 6, y: y(tick.at) + 4, "text-anchor": "end" }, `${tick.text} %`),
+      ]);
+    const labels = groups.map(
+      (group, k) =>
+        k % every === 0 &&
+        svg(
+          "text",
+          { class: "plot-text", x: x(k), y: height - 8, "text-anchor": "middle" },
+          shortened(group.label, letters * every),
+        ),
+    );
+    const line =
+      numeric &&
+      svg("path", {
+        class: "plot-line",
+        d: groups.map((group, k) => `${k ? "L" : "M"}${x(k)} ${y(group.mean)}`).join(""),
+      });
     const points = groups.map((group, k) =>
-      svg("g", {}, svg("title", {}, describe(group)), bar(x(k), group, y, box), svg("circle", { class: "plot-point", cx: x(k), cy: y(group.mean), r: 4 })));
-    return svg("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Test WER by ${shortened(names.join(", "), 80)}. ${groups.map(describe).join("; ")}` },
-      rules, labels, line, points);
+      svg(
+        "g",
+        {},
+        svg("title", {}, describe(group)),
+        bar(x(k), group, y, box),
+        svg("circle", { class: "plot-point", cx: x(k), cy: y(group.mean), r: 4 }),
+      ),
+    );
+    return svg(
+      "svg",
+      {
+        class: "plot",
+        viewBox: `0 0 ${width} ${height}`,
+        role: "img",
+        "aria-label": `Test WER by ${shortened(names.join(", "), 80)}. ${groups.map(describe).join("; ")}`,
+      },
+      rules,
+      labels,
+      line,
+      points,
+    );
   };
 })();

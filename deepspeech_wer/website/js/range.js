@@ -38,7 +38,14 @@
   };
 
   const handle = (label, move) =>
-    el("div", { class: "range-handle", role: "slider", tabindex: 0, "aria-label": label, "aria-orientation": "horizontal", onkeydown: move });
+    el("div", {
+      class: "range-handle",
+      role: "slider",
+      tabindex: 0,
+      "aria-label": label,
+      "aria-orientation": "horizontal",
+      onkeydown: move,
+    });
 
   /**
    * range({xs, ys, low, high, describe(x)}, changed(from, to)) -> {root, show(from, to), draw()}
@@ -58,7 +65,16 @@
       choose(from + step, to + step);
     };
     const keys = (act) => (event) => {
-      const steps = { ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 };
+      const steps = {
+        ArrowLeft: -0.02,
+        ArrowDown: -0.02,
+        ArrowRight: 0.02,
+        ArrowUp: 0.02,
+        PageDown: -0.1,
+        PageUp: 0.1,
+        Home: -1,
+        End: 1,
+      };
       if (!(event.key in steps)) return;
       event.preventDefault();
       event.stopPropagation();
@@ -68,8 +84,14 @@
     const setTo = (at) => choose(from, clamp(at, from + least, values.high));
 
     const canvas = el("canvas", { "aria-hidden": "true" });
-    const left = handle("First run shown", keys((by) => setFrom(from + by)));
-    const right = handle("Last run shown", keys((by) => setTo(to + by)));
+    const left = handle(
+      "First run shown",
+      keys((by) => setFrom(from + by)),
+    );
+    const right = handle(
+      "Last run shown",
+      keys((by) => setTo(to + by)),
+    );
     const pane = el("div", { class: "range-window" }, left, right);
     const root = el("div", { class: "range" }, canvas, pane);
 
@@ -77,7 +99,10 @@
       [from, to] = [newFrom, newTo];
       pane.style.left = `${((from - values.low) / span) * 100}%`;
       pane.style.width = `${((to - from) / span) * 100}%`;
-      [[left, from], [right, to]].forEach(([slider, at]) => {
+      [
+        [left, from],
+        [right, to],
+      ].forEach(([slider, at]) => {
         slider.setAttribute("aria-valuemin", Math.floor(values.low));
         slider.setAttribute("aria-valuemax", Math.ceil(values.high));
         slider.setAttribute("aria-valuenow", Math.round(at));
@@ -102,7 +127,9 @@
         last = now;
       };
       root.addEventListener("pointermove", follow);
-      root.addEventListener("lostpointercapture", () => root.removeEventListener("pointermove", follow), { once: true });
+      root.addEventListener("lostpointercapture", () => root.removeEventListener("pointermove", follow), {
+        once: true,
+      });
     });
 
     show(from, to);

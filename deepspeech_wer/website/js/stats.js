@@ -78,7 +78,8 @@
     const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
     const digits = [0, 1, 2, 3].find((places) => Number.isInteger(+(step * 10 ** places).toPrecision(9))) ?? 4;
     const out = [];
-    for (let n = Math.ceil(low / step); n * step <= high; n++) out.push({ at: n * step, text: (n * step).toFixed(digits) });
+    for (let n = Math.ceil(low / step); n * step <= high; n++)
+      out.push({ at: n * step, text: (n * step).toFixed(digits) });
     return out;
   };
 

@@ -12,22 +12,47 @@
       line("Test", el("b", {}, format.percent(data.test[i])), errors && el("span", { class: "muted" }, ` ${errors}`)),
       line("Validation", format.percent(data.validation[i])),
       line("Train", format.percent(data.train[i])),
-      delta === null ? null : line("Change", format.points(delta), el("span", { class: "muted" }, ` since ${data.shas[wer.previous(data, i)].slice(0, 8)}`)),
+      delta === null
+        ? null
+        : line(
+            "Change",
+            format.points(delta),
+            el("span", { class: "muted" }, ` since ${data.shas[wer.previous(data, i)].slice(0, 8)}`),
+          ),
     ];
   };
 
-  const failure = (data, i) => [line("Failed", el("b", {}, data.status[i])), data.details.has(i) ? line("", data.details.get(i)) : null];
+  const failure = (data, i) => [
+    line("Failed", el("b", {}, data.status[i])),
+    data.details.has(i) ? line("", data.details.get(i)) : null,
+  ];
 
   const content = (data, i) => [
-    el("p", { class: "tooltip-title" }, el("span", { class: "mono" }, data.shas[i].slice(0, 8)), ` · № ${data.ordinals[i]}`),
+    el(
+      "p",
+      { class: "tooltip-title" },
+      el("span", { class: "mono" }, data.shas[i].slice(0, 8)),
+      ` · № ${data.ordinals[i]}`,
+    ),
     wer.subject(data, i) && el("p", { class: "tooltip-subject" }, wer.subject(data, i)),
-    el("dl", {}, wer.failed(data, i) ? failure(data, i) : rates(data, i),
-      line("Started", format.exact(data.started[i]), el("br"), el("span", { class: "muted" }, format.local(data.started[i])))),
+    el(
+      "dl",
+      {},
+      wer.failed(data, i) ? failure(data, i) : rates(data, i),
+      line(
+        "Started",
+        format.exact(data.started[i]),
+        el("br"),
+        el("span", { class: "muted" }, format.local(data.started[i])),
+      ),
+    ),
   ];
 
   /** The same in one sentence, for the live region. */
   wer.sentence = (data, i) => {
-    const what = wer.failed(data, i) ? `failed: ${data.status[i]}` : `test ${format.percent(data.test[i])}, validation ${format.percent(data.validation[i])}, train ${format.percent(data.train[i])}`;
+    const what = wer.failed(data, i)
+      ? `failed: ${data.status[i]}`
+      : `test ${format.percent(data.test[i])}, validation ${format.percent(data.validation[i])}, train ${format.percent(data.train[i])}`;
     return `№ ${data.ordinals[i]}, ${data.shas[i].slice(0, 8)}, ${format.exact(data.started[i])}: ${what}`;
   };
 
