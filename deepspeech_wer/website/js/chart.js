@@ -327,7 +327,7 @@
     const focus = (i) => {
       u.setCursor({ left: u.valToPos(axis.xs[i], "x"), top: u.over.clientHeight / 2 });
       show(i);
-      live.textContent = wer.sentence(data, i);
+      live.textContent = tooltip.root.innerText;
     };
     const blur = () => {
       u.setCursor({ left: -10, top: -10 });

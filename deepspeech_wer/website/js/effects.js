@@ -95,7 +95,8 @@
   };
 
   /**
-   * {effects: [{names, groups: [{label, value, mean, half, count}], best}], constant: [[name, value]], tooMany: [name], detrended, runs}
+   * {effects: [{names, groups: [{label, value, mean, half, count}], best}], constant: [[name, value]], tooMany: [name],
+   * detrended, runs, diverged}
    * `names`: parameters that always changed together, so that nobody can tell them apart.
    */
   wer.effects = (data) => {

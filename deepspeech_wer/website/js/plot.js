@@ -22,7 +22,9 @@
   };
 
   const describe = (group) =>
-    `${group.label}: ${format.percent(group.mean)}${group.half === null ? "" : ` ± ${group.half.toFixed(2)}`}, ${format.plural(group.count, "run", "runs")}`;
+    `${group.label}: ${format.percent(group.mean)}` +
+    (group.half === null ? "" : ` ± ${group.half.toFixed(2)}`) +
+    `, ${format.plural(group.count, "run", "runs")}`;
 
   /** plot({names, groups, numeric}, width, height) */
   wer.plot = ({ names, groups, numeric }, width, height) => {

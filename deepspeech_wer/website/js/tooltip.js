@@ -48,14 +48,6 @@
     ),
   ];
 
-  /** The same in one sentence, for the live region. */
-  wer.sentence = (data, i) => {
-    const what = wer.failed(data, i)
-      ? `failed: ${data.status[i]}`
-      : `test ${format.percent(data.test[i])}, validation ${format.percent(data.validation[i])}, train ${format.percent(data.train[i])}`;
-    return `№ ${data.ordinals[i]}, ${data.shas[i].slice(0, 8)}, ${format.exact(data.started[i])}: ${what}`;
-  };
-
   wer.tooltip = (data) => {
     const root = el("div", { class: "tooltip", hidden: true });
     const marker = el("div", { class: "marker", hidden: true });
