@@ -21,7 +21,7 @@ def quoted(text: str) -> str:
 
 def without_password(text: str) -> str:
     """A URL without the password or token that stands in it."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
+    return re.sub(r"(\w+://)[^/@\s]+@|[^/@\s]+:[^/@\s]+@", r"\1", text)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

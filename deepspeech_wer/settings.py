@@ -86,6 +86,16 @@ class Variable:
 
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
 
+_GIT_KEPT = (
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSL_CAINFO",
+    "GIT_PROXY_COMMAND",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_NOSYSTEM",
+)
+
 VARIABLES = (
     Variable("ds_repo_url", None, types.git_url, "any git URL or local path to track; overrides the next two"),
     Variable(
@@ -182,6 +192,16 @@ def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, s
         origin = "environment" if text else "default" if variable.default else "not set"
         rows.append((variable.name, shown or variable.default or "", origin))
     return rows
+
+
+def forget_git_variables() -> None:
+    """Remove inherited GIT_* from our environment: GIT_DIR and its like would point git at another repository.
+
+    What names the way to the remote stays.
+    """
+    for name in list(os.environ):
+        if name.startswith("GIT_") and name not in _GIT_KEPT:
+            del os.environ[name]
 
 
 def cache_directory() -> Path:

@@ -1,0 +1,79 @@
+"""Every test is sealed: its own home, git identity, language and time zone; the real home is never touched."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from xdg import BaseDirectory
+
+KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TMPDIR", "PYTHONHASHSEED")
+
+
+@pytest.fixture(autouse=True)
+def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home and nothing else of the caller's environment; the home's path."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name not in KEPT and not name.startswith(("PYTEST_", "COV_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("TZ", "Pacific/Chatham")  # +12:45: a local time taken for UTC never goes unseen
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    importlib.reload(BaseDirectory)  # it reads the environment when imported
+    monkeypatch.chdir(home)
+    yield home
+    importlib.reload(BaseDirectory)
+
+
+class Repository:
+    """A git repository to be tracked, made by real git."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("config", "user.name", "Ada")
+        self.git("config", "user.email", "ada@example.com")
+
+    def git(self, *arguments: str) -> str:
+        """Run git in it; what it printed."""
+        done = subprocess.run(["git", "-C", str(self.path), *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def write(self, files: dict[str, str]) -> None:
+        """Write files; those below bin/ can be executed."""
+        for name, text in files.items():
+            file = self.path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+            file.chmod(0o755 if name.startswith("bin/") else 0o644)
+
+    def commit(self, subject: str, files: dict[str, str] | None = None) -> str:
+        """Commit on the current branch; the new commit's SHA."""
+        self.write(files or {})
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", subject)
+        return self.git("rev-parse", "HEAD")
+
+    def merge(self, subject: str, files: dict[str, str] | None = None) -> str:
+        """Bring in a side branch of one commit by a true merge; the merge's SHA."""
+        branch = self.git("branch", "--show-current")
+        self.git("checkout", "--quiet", "-b", "side")
+        self.commit(f"{subject} (work)", files)
+        self.git("checkout", "--quiet", branch)
+        self.git("merge", "--quiet", "--no-ff", "--message", subject, "side")
+        self.git("branch", "--quiet", "--delete", "side")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """An empty repository on the branch main."""
+    return Repository(tmp_path / "tracked")

@@ -1,0 +1,139 @@
+"""Fetching into the mirror, against real git."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import mirror
+from deepspeech_wer.errors import Trouble
+from tests.conftest import Repository
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "repository.git"
+
+
+def test_follows_the_head_of_the_remote(repository: Repository, bare: Path) -> None:
+    first = repository.commit("one")
+    assert mirror.update(bare, str(repository.path), None) == first
+    repository.git("branch", "--move", "trunk")
+    second = repository.commit("two")
+    assert mirror.update(bare, str(repository.path), None) == second
+
+
+def test_an_empty_repository_has_nothing_yet(repository: Repository, bare: Path) -> None:
+    assert mirror.update(bare, str(repository.path), None) is None
+
+
+def test_a_missing_branch_names_the_head(repository: Repository, bare: Path) -> None:
+    repository.commit("one")
+    with pytest.raises(Trouble, match=r"no branch gone there \(its HEAD is main\): set ds_github_ref"):
+        mirror.update(bare, str(repository.path), "gone")
+
+
+@pytest.mark.parametrize("ref", ["release", "refs/heads/release", "light", "annotated"])
+def test_branches_and_tags_lead_to_their_commit(repository: Repository, bare: Path, ref: str) -> None:
+    commit = repository.commit("one")
+    repository.git("branch", "release")
+    repository.git("tag", "light")
+    repository.git("tag", "--annotate", "--message", "x", "annotated")
+    repository.commit("two")
+    assert mirror.update(bare, str(repository.path), ref) == commit
+
+
+def test_a_branch_goes_before_a_tag_of_its_name(repository: Repository, bare: Path) -> None:
+    repository.commit("one")
+    repository.git("tag", "v1")
+    repository.git("checkout", "--quiet", "-b", "v1")
+    tip = repository.commit("two")
+    repository.git("checkout", "--quiet", "main")
+    assert mirror.update(bare, str(repository.path), "v1") == tip
+
+
+def test_a_rewritten_branch_is_followed(repository: Repository, bare: Path) -> None:
+    repository.commit("one")
+    repository.commit("two")
+    mirror.update(bare, str(repository.path), "main")
+    repository.git("reset", "--quiet", "--hard", "HEAD~1")
+    other = repository.commit("three")
+    assert mirror.update(bare, str(repository.path), "main") == other
+
+
+def test_a_sha256_repository_is_mirrored(tmp_path: Path, bare: Path) -> None:
+    path = tmp_path / "sha256"
+    subprocess.run(["git", "init", "--quiet", "--object-format=sha256", str(path)], check=True)
+    subprocess.run(
+        ["git", "-C", str(path), "-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m1"],
+        check=True,
+    )
+    tip = mirror.update(bare, str(path), None)
+    assert tip is not None
+    assert len(tip) == 64
+
+
+def test_a_shallow_remote_is_mirrored(repository: Repository, bare: Path, tmp_path: Path) -> None:
+    for subject in "abc":
+        tip = repository.commit(subject)
+    shallow = tmp_path / "shallow"
+    subprocess.run(["git", "clone", "--quiet", "--depth=2", f"file://{repository.path}", str(shallow)], check=True)
+    assert mirror.update(bare, str(shallow), None) == tip
+
+
+def test_an_unreachable_repository_is_one_line(bare: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"git://user:secret@127.0.0.1:{closed.getsockname()[1]}/x.git"
+        with pytest.raises(Trouble, match=r"cannot fetch git://127\.0\.0\.1") as caught:
+            mirror.update(bare, url, None)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_path_without_repository_is_one_line(tmp_path: Path, bare: Path) -> None:
+    with pytest.raises(Trouble, match="does not appear to be a git repository"):
+        mirror.update(bare, str(tmp_path / "nowhere"), None)
+
+
+def _zero_length_ref(bare: Path) -> None:
+    (bare / "refs" / "tracked" / "head").write_bytes(b"")
+
+
+def _stale_locks(bare: Path) -> None:
+    (bare / "refs" / "tracked" / "head.lock").write_bytes(b"")
+    (bare / "config.lock").write_bytes(b"")
+    (bare / "shallow.lock").write_bytes(b"")
+
+
+def _no_objects(bare: Path) -> None:
+    shutil.rmtree(bare / "objects")
+    (bare / "objects").mkdir()
+
+
+def _emptied_head(bare: Path) -> None:
+    (bare / "HEAD").write_bytes(b"")
+
+
+def _garbage_config(bare: Path) -> None:
+    (bare / "config").write_bytes(b"\xff[[")
+
+
+@pytest.mark.parametrize("damage", [_zero_length_ref, _stale_locks, _no_objects, _emptied_head, _garbage_config])
+def test_a_damaged_mirror_is_made_anew(repository: Repository, bare: Path, damage: object) -> None:
+    repository.commit("one")
+    mirror.update(bare, str(repository.path), None)
+    damage(bare)  # type: ignore[operator]
+    tip = repository.commit("two")
+    assert mirror.update(bare, str(repository.path), None) == tip
+    assert mirror.run_git(bare, "rev-list", "--count", mirror.TRACKED) == "2"
+
+
+def test_a_silent_server_is_given_up(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "FETCH_TIMEOUT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Trouble, match="no end after 1 s"):
+        mirror.update(bare, f"git://127.0.0.1:{silent.getsockname()[1]}/x.git", None)
