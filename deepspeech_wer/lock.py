@@ -1,0 +1,90 @@
+"""One tick at a time: a kernel lock on a file that is never unlinked.
+
+No stale lock can exist: the kernel releases it with the last process that holds the descriptor. The job inherits the
+descriptor, so a job that outlives a killed tick keeps the next tick from training beside it. What stands in the file
+is for people, and for telling a living tick from such an orphan. Imports nothing heavy: a busy tick must cost nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from deepspeech_wer import processes
+
+ORPHAN_CHECK_S = 2.0  # a tick writes its name within milliseconds of locking; so long must the lock be nobody's
+
+
+def acquire(path: str) -> int | None:
+    """Take the lock; None where another process holds it. The descriptor is the lock: keep it open.
+
+    O_RDWR because NFS emulates flock by a write lock. The file may be replaced between open and lock: look again.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if _is_still(descriptor, path):
+            _sign(descriptor)
+            return descriptor
+        os.close(descriptor)
+
+
+def holder(path: str) -> tuple[int, str, str] | None:
+    """(pid, host, start time in UTC) of the tick that signed the lock and still lives; None where there is none."""
+    lines = _signature(path)
+    if len(lines) < 4 or lines[1] != os.uname().nodename:
+        return None
+    alive = lines[0].isdigit() and processes.start_time(int(lines[0])) == lines[3]
+    return (int(lines[0]), lines[1], lines[2]) if alive else None
+
+
+def is_orphaned(path: str) -> bool:
+    """Whether a busy lock is held by no living tick, seen twice: the tick was killed and its job lives on."""
+    if holder(path) or _signed_elsewhere(path):
+        return False
+    time.sleep(ORPHAN_CHECK_S)
+    return holder(path) is None
+
+
+def end_orphans(path: str) -> list[int]:
+    """End every process that holds the lock's file open; their pids. Also finds daemons that left their session."""
+    status = os.stat(path)
+    orphans = [pid for pid in processes.holding((status.st_dev, status.st_ino)) if pid != os.getpid()]
+    processes.end(orphans, grace_s=3.0)
+    return orphans
+
+
+def _is_still(descriptor: int, path: str) -> bool:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _sign(descriptor: int) -> None:
+    pid = os.getpid()
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    text = f"{pid}\n{os.uname().nodename}\n{started}\n{processes.start_time(pid)}\n"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def _signature(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(1000).splitlines()
+    except OSError:
+        return []
+
+
+def _signed_elsewhere(path: str) -> bool:
+    """Over NFS the holder may be another host's, out of sight."""
+    lines = _signature(path)
+    return len(lines) > 1 and lines[1] != os.uname().nodename

@@ -1,0 +1,155 @@
+"""Processes of this user, seen through /proc (proc(5)), and ended for certain. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+_POLL_S = 0.05
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, as "boot-id:clock ticks"; None where there is none. With the pid it names one process
+    for ever: pids are reused, also across reboots.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            fields = stream.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if len(fields) < 20 or fields[0] in (b"Z", b"X"):
+        return None
+    return f"{_boot_id()}:{fields[19].decode()}"
+
+
+def holding(inode: tuple[int, int]) -> list[int]:
+    """The processes that have the file (device, inode) open, as far as this user may see."""
+    return [pid for pid in _pids() if _has_open(pid, inode)]
+
+
+def with_environment(entry: str) -> list[int]:
+    """The processes whose environment at their start held `entry`, "NAME=value"."""
+    wanted = entry.encode()
+    return [pid for pid in _pids() if wanted in _read(f"/proc/{pid}/environ").split(b"\0")]
+
+
+def in_session(session: int) -> list[int]:
+    """The processes of a session (a job starts its own)."""
+    found = []
+    for pid in _pids():
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        if len(fields) > 3 and int(fields[3]) == session:
+            found.append(pid)
+    return found
+
+
+def descendants(ancestor: int) -> list[int]:
+    """All that descends from a process, nearest first; a subreaper's orphaned grandchildren are its children."""
+    children: dict[int, list[int]] = {}
+    for pid in _pids():
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        if len(fields) > 1:
+            children.setdefault(int(fields[1]), []).append(pid)
+    found, queue = [], [ancestor]
+    while queue:
+        queue += children.get(queue[0], [])
+        found += children.pop(queue.pop(0), [])
+    return found
+
+
+def end(pids: list[int], *, grace_s: float) -> None:
+    """SIGTERM, wait, SIGKILL. Through descriptors of the processes: a pid reused meanwhile is never signalled."""
+    handles = [handle for handle in map(_open_handle, pids) if handle is not None]
+    try:
+        _signal_all(handles, signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        _signal_all(handles, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def hide() -> None:
+    """No other process of this user may read our memory or /proc/PID/environ (prctl(2), PR_SET_DUMPABLE)."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def adopt_orphans() -> None:
+    """Daemons that a job leaves behind become our children, to be found and ended (PR_SET_CHILD_SUBREAPER)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap() -> None:
+    """Take the exit status of adopted children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes  # 5 ms, and only needed once there is a job to run
+
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def _boot_id() -> str:
+    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def _has_open(pid: int, inode: tuple[int, int]) -> bool:
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    for name in names:
+        try:
+            status = os.stat(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) == inode:
+            return True
+    return False
+
+
+def _open_handle(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _signal_all(handles: list[int], number: signal.Signals) -> None:
+    for handle in handles:
+        try:
+            signal.pidfd_send_signal(handle, number)
+        except OSError:
+            continue  # it has ended, or is not ours
+
+
+def _is_running(handle: int) -> bool:
+    import select
+
+    reap()
+    return not select.select([handle], [], [], 0)[0]  # a process's descriptor is readable once it has ended
