@@ -69,10 +69,11 @@ class TestPlan:
     def test_what_vanishes_is_kept_for_one_publish_then_removed(self) -> None:
         old, new, third = ({name: Entry(A, 1, 0)} for name in ("old", "new", "third"))
         todo = plan.make(new, Manifest(1, old), None, {"old": Seen(1, 0)})
-        assert todo.manifest == Manifest(2, new, old)
+        assert todo.manifest == Manifest(2, new, old, {"old": old["old"], "new": None})
+        assert plan.version_before(todo.manifest) == old
         assert not todo.remove
         todo = plan.make(third, todo.manifest, None, {"old": Seen(1, 0), "new": Seen(1, 0)})
-        assert todo.manifest == Manifest(3, third, new)
+        assert todo.manifest == Manifest(3, third, new, {"new": new["new"], "third": None})
         assert [step.path for step in todo.remove] == ["old"]
 
     def test_a_killed_publish_is_finished(self) -> None:
@@ -97,7 +98,11 @@ class TestPlan:
 
     def test_the_manifest_survives_the_way_to_the_server_and_back(self) -> None:
         manifest = Manifest(
-            7, {"runs/ä b.js": Entry(A, 3, 1_700_000_000_123_456_789)}, {"x": Entry(B, 0, 0)}, times=False
+            7,
+            {"runs/ä b.js": Entry(A, 3, 1_700_000_000_123_456_789)},
+            {"x": Entry(B, 0, 0)},
+            {"a": None, "b": Entry(B, 1, 2)},
+            times=False,
         )
         assert plan.parse(plan.dump(manifest)) == manifest
         assert plan.dump(manifest) == plan.dump(manifest)

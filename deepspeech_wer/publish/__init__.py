@@ -1,8 +1,9 @@
 """The built site -> the web root, over SFTP. A visitor sees the site before or the site after, never a mixture.
 
 The package: `known_hosts` and `connection` (who is at the other end), `pipeline` and `remote` (the protocol),
-`site`, `page` and `plan` (what is to be done; pure but for reading the site), `publisher` (doing it). Importing this
-loads none of them but `report`: a tick with nothing to publish needs no paramiko.
+`site`, `page` and `plan` (what is to be done; pure but for reading the site), `server`, `look`, `lock` and `carry_out`
+(doing it), `publisher` (from first to last). Importing this loads none of them but `report`: a tick that publishes
+nothing needs no paramiko.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.settings import Website
 
-__all__ = ["Report", "publish"]
+__all__ = ["Report", "publish", "rollback"]
 
 RETRY_AFTER_S = (1.0, 4.0, 10.0)
 TIMEOUT_S = 30.0
+LOCK_WAIT_S = 60.0  # for another publisher in the same web root
 
 
 def publish(
@@ -28,6 +30,7 @@ def publish(
     adopt: bool = False,
     progress: Callable[[int, int], None] | None = None,
     timeout_s: float = TIMEOUT_S,
+    lock_wait_s: float = LOCK_WAIT_S,
     retry_after_s: Sequence[float] = RETRY_AFTER_S,
 ) -> Report:
     """Bring `files` (paths relative to `site`, with /) to the web root, index.htm last. Nothing new: nothing is sent.
@@ -40,5 +43,24 @@ def publish(
     """
     from deepspeech_wer.publish import publisher  # the import that loads paramiko
 
-    options = publisher.Options(dry_run=dry_run, adopt=adopt, progress=progress, timeout_s=timeout_s)
-    return publisher.publish(site, files, website, options, retry_after_s)
+    options = publisher.Options(dry_run, adopt, progress, timeout_s, lock_wait_s, retry_after_s)
+    return publisher.publish(site, files, website, options)
+
+
+def rollback(
+    website: Website,
+    *,
+    dry_run: bool = False,
+    timeout_s: float = TIMEOUT_S,
+    lock_wait_s: float = LOCK_WAIT_S,
+    retry_after_s: Sequence[float] = RETRY_AFTER_S,
+) -> Report:
+    """Bring back the version before the one that is published; a second rollback undoes the first.
+
+    All of it is on the server still: nothing is sent, and no local site is needed. The next publish brings the newest
+    version again. Raises Trouble where there is none before, or where the server could not keep it.
+    """
+    from deepspeech_wer.publish import publisher
+
+    options = publisher.Options(dry_run, False, None, timeout_s, lock_wait_s, retry_after_s)
+    return publisher.rollback(website, options)

@@ -37,6 +37,7 @@ _CIPHERS = (
 _DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signatures of an ssh-rsa key; the SHA-1 one is called ssh-rsa itself
 _KEEPALIVE_S = 10
+_NO_KEY = "ds_website_privkey: not set, and no ssh agent holds a key (under cron there is none): set it to a key file"
 
 
 class Dropped(Trouble):
@@ -59,6 +60,15 @@ def connected(website: Website, *, timeout_s: float) -> Iterator[Connection]:
         connection.close()
 
 
+class _Transport(paramiko.Transport):  # type: ignore[misc]
+    """paramiko's own time-out ends with the first message: a server that vanishes after it is waited for for ever."""
+
+    def start_client(self, event: Any = None, timeout: float | None = None) -> None:
+        super().start_client(event, timeout or self.handshake_timeout)
+        if not self.initial_kex_done:
+            raise paramiko.SSHException("no answer in time while agreeing on keys")
+
+
 class Connection(pysftp.Connection):  # type: ignore[misc]
     """One SSH connection, checked and authenticated when the constructor returns."""
 
@@ -71,19 +81,28 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         self._sftp_live, self._cnopts = False, _options()
         if not any(not key.revoked for key in self._known):
             raise Trouble(_unknown_host(website))
-        keys = _private_keys(website)
+        agent: Any = paramiko.Agent() if website.privkey is None else None
+        keys = [_private_key(website.privkey, website.privkey_passphrase)] if website.privkey else agent.get_keys()
         try:
+            if not keys:
+                raise Trouble(_NO_KEY)
             super().__init__(
                 website.server_fqdn, username=website.username, port=website.server_port, cnopts=self._cnopts
             )
             self._check_host_key()
             self._authenticate(keys)
+        except paramiko.IncompatiblePeer as error:
+            self.close()
+            raise Trouble(f"{where(website)}: the server offers weak algorithms only: {_reason(error)}") from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
             raise Dropped(f"{where(website)}: the connection failed: {_reason(error)}") from error
         except BaseException:
             self.close()
             raise
+        finally:
+            if agent:
+                agent.close()
 
     def open_sftp(self) -> Any:
         """A channel on which the server speaks SFTP. Raises Dropped, or Trouble where SFTP is switched off."""
@@ -102,7 +121,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
     def _start_transport(self, host: str, port: int) -> None:
         """Of pysftp's: called by its __init__. Its own way waits 135 s for a host that does not answer."""
-        transport = self._transport = paramiko.Transport(_socket(host, port, self._timeout_s))
+        transport = self._transport = _Transport(_socket(host, port, self._timeout_s))
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._timeout_s
         transport.channel_timeout = transport.clear_to_send_timeout = self._timeout_s
         transport.set_keepalive(_KEEPALIVE_S)
@@ -128,9 +147,9 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 raise Trouble(
                     f"{where(self._website)}: the server accepts no public keys, only {', '.join(error.allowed_types)}"
                 ) from error
-            except paramiko.AuthenticationException:
-                if not self._transport.is_active():
-                    break
+            except paramiko.AuthenticationException as error:
+                if not self._transport.is_active() or "timeout" in str(error):
+                    raise Dropped(f"{where(self._website)}: the connection was lost while logging in") from error
                 continue
             raise Trouble(f"{where(self._website)}: the server wants more than a public key: allow that user one")
         tried = str(self._website.privkey or f"the {len(keys)} keys of the ssh agent")
@@ -157,7 +176,7 @@ def _known_hosts_files(website: Website) -> list[Path]:
 
 def _ordered(offered: Sequence[str], known: Sequence[known_hosts.HostKey]) -> list[str]:
     """Algorithms for which a key is on record first: servers have several keys, and only those can be checked."""
-    kinds = {key.kind for key in known if not key.revoked}
+    kinds = {key.kind for key in known if known_hosts.allows(known, key.blob)}
     first = [name for name in offered if name in kinds or (name in _RSA and "ssh-rsa" in kinds)]
     return first + [name for name in offered if name not in first]
 
@@ -176,17 +195,6 @@ def _socket(host: str, port: int, timeout_s: float) -> socket.socket:
     # Without it, writes into a black hole go on for a quarter of an hour.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))
     return connection
-
-
-def _private_keys(website: Website) -> list[Any]:
-    if website.privkey is not None:
-        return [_private_key(website.privkey, website.privkey_passphrase)]
-    keys = list(paramiko.Agent().get_keys())
-    if not keys:
-        raise Trouble(
-            "ds_website_privkey: not set, and no ssh agent holds a key (under cron there is none): set it to a key file"
-        )
-    return keys
 
 
 def _private_key(file: Path, passphrase: str | None) -> Any:

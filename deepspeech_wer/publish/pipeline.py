@@ -9,10 +9,12 @@ time, so what reads as "open, then write, then close" costs few round trips for 
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Generator, Iterable, Sequence
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from deepspeech_wer.errors import Trouble
 
@@ -57,6 +59,7 @@ class Ask(NamedTuple):
 
     requests: Sequence[Request]
     lag: int = 0
+    forget: bool = False  # go on at once, and never see these replies
 
 
 Task = Generator[Ask, list[Reply], T]
@@ -96,6 +99,9 @@ class Pipeline:
         self._in = bytearray()
         self._number = 0
         self._waiting: dict[int, _Job] = {}
+        self._lost: Lost | None = None
+        self._beat: tuple[Request, float] | None = None
+        self._beat_at = 0.0
         self.extensions = self._hello()
 
     def run(self, tasks: Iterable[Task[T]], *, at_once: int = 64) -> list[T]:
@@ -124,6 +130,15 @@ class Pipeline:
         """Run a single task."""
         return self.run([task])[0]
 
+    @contextlib.contextmanager
+    def beating(self, request: Request, every_s: float) -> Iterator[None]:
+        """Send a request now and then, between whatever else is sent; its replies are nobody's."""
+        self._beat, self._beat_at = (request, every_s), time.monotonic() + every_s
+        try:
+            yield
+        finally:
+            self._beat = None
+
     def _step(self, job: _Job, results: dict[int, T], failures: list[Exception]) -> bool:
         """Let a task go on as far as it can without waiting. True while it is not at its end."""
         while job.outstanding <= job.lag:
@@ -142,7 +157,7 @@ class Pipeline:
                 return False
             job.lag = ask.lag
             for request in ask.requests:
-                self._send(request, job)
+                self._send(request, _Job(job.task, -1, done=True) if ask.forget else job)
         return True
 
     def _send(self, request: Request, job: _Job) -> None:
@@ -159,17 +174,22 @@ class Pipeline:
             self._flush()
 
     def _flush(self) -> None:
+        if self._lost:  # at once: whoever tidies up must not wait for the time-out again
+            raise self._lost
         data = b"".join(self._out)
         self._out.clear()
         self._out_bytes = 0
         try:
             for start in range(0, len(data), PACKET_BYTES):
                 self._channel.sendall(data[start : start + PACKET_BYTES])
-        except OSError as error:  # also time-outs; paramiko has no class of its own here
-            raise Lost(_silence(error)) from error
+        except (OSError, EOFError) as error:  # also time-outs; paramiko has no class of its own here
+            self._lose(_silence(error), error)
 
     def _receive(self) -> list[_Job]:
         """Wait for replies, store them with their jobs, and return those jobs."""
+        if self._beat and time.monotonic() >= self._beat_at:
+            self._beat_at = time.monotonic() + self._beat[1]
+            self._send(self._beat[0], _Job(_nothing(), -1, done=True))
         self._flush()
         jobs = []
         for packet in self._packets():
@@ -203,11 +223,15 @@ class Pipeline:
     def _read(self) -> bytes:
         try:
             data = self._channel.recv(FLUSH_BYTES)
-        except OSError as error:
-            raise Lost(_silence(error)) from error
+        except (OSError, EOFError) as error:
+            self._lose(_silence(error), error)
         if not data:
-            raise Lost("the server closed the connection")
+            self._lose("the server closed the connection")
         return data
+
+    def _lose(self, reason: str, error: Exception | None = None) -> NoReturn:
+        self._lost = Lost(reason)
+        raise self._lost from error
 
     def _hello(self) -> dict[str, str]:
         """Exchange versions. Returns the server's extensions: name -> their version."""
@@ -223,8 +247,14 @@ class Pipeline:
         return found
 
 
-def _silence(error: OSError) -> str:
-    return "the server fell silent" if isinstance(error, TimeoutError) else f"the connection was lost ({error})"
+def _nothing() -> Task[None]:
+    yield Ask([])
+
+
+def _silence(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "the server fell silent"
+    return f"the connection was lost ({error})" if str(error) else "the connection was lost"
 
 
 class Body:

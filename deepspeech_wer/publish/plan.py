@@ -19,6 +19,7 @@ VERSION = 1
 STATE = ".deepspeech_wer"  # directory in the web root for what visitors need not see
 MANIFEST = f"{STATE}/manifest.json.gz"
 NEXT = f"{STATE}/next.json.gz"
+OLD = f"{STATE}/old"  # replaced files of the version before, by their hash: what a rollback brings back
 INDEX = "index.htm"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -40,6 +41,7 @@ class Seen(NamedTuple):
 
     size: int | None
     mtime: int | None
+    mode: int | None = None  # permissions
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Manifest:
     generation: int = 0
     files: Mapping[str, Entry] = field(default_factory=dict)  # the site
     kept: Mapping[str, Entry] = field(default_factory=dict)  # of the site before, for visitors who still read it
+    previous: Mapping[str, Entry | None] = field(default_factory=dict)  # files that were others before; None: none was
     times: bool = True  # False: this server does not keep the times we set
 
 
@@ -90,6 +93,26 @@ def make(
     return Plan(tuple(send), tuple(remove), len(wanted) - len(send), tuple(foreign), manifest)
 
 
+def version_before(manifest: Manifest) -> dict[str, Entry]:
+    """The files of the version that `manifest` replaced."""
+    files = {path: entry for path, entry in manifest.files.items() if path not in manifest.previous}
+    return {**files, **{path: entry for path, entry in manifest.previous.items() if entry is not None}}
+
+
+def old(sha256: str) -> str:
+    """Where a replaced file of that content is kept."""
+    return f"{OLD}/{sha256}"
+
+
+def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Seen]) -> str | None:
+    """The hash of what the server has under `path`, if it is still what the manifest says."""
+    entry = manifest.files.get(path) if manifest else None
+    there = seen.get(path)
+    if manifest is None or entry is None or there is None or not _fits(entry, there, times=manifest.times):
+        return None
+    return entry.sha256
+
+
 def temporary(path: str, sha256: str) -> str:
     """Where a file is written before it gets its name: beside it, told apart by what it is to hold."""
     directory, slash, name = path.rpartition("/")
@@ -118,6 +141,7 @@ def dump(manifest: Manifest) -> bytes:
         "times": manifest.times,
         "files": manifest.files,
         "kept": manifest.kept,
+        "previous": manifest.previous,
     }
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: gzip's header, without the time that gzip.compress puts there
     return packer.compress(json.dumps(record, separators=(",", ":")).encode()) + packer.flush()
@@ -134,7 +158,14 @@ def parse(data: bytes) -> Manifest:
         raise ValueError(f"has version {found!r}, expected {VERSION}")
     try:
         return Manifest(
-            int(record["generation"]), _entries(record["files"]), _entries(record["kept"]), record["times"] is True
+            int(record["generation"]),
+            _entries(record["files"]),
+            _entries(record["kept"]),
+            {
+                **dict.fromkeys(path for path, entry in record["previous"].items() if entry is None),
+                **_entries({path: entry for path, entry in record["previous"].items() if entry is not None}),
+            },
+            record["times"] is True,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"lacks or misuses {error}") from error
@@ -188,7 +219,15 @@ def _following(
         if path in seen and path not in wanted and path not in kept
     ]
     files = {path: _as_stored(entry, before.get(path)) for path, entry in wanted.items()}
-    return Manifest(current.generation + 1, files, kept, current.times), remove
+    return Manifest(current.generation + 1, files, kept, _differing(current.files, files), current.times), remove
+
+
+def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
+    return {
+        path: before.get(path)
+        for path in {**before, **after}
+        if path not in before or path not in after or before[path].sha256 != after[path].sha256
+    }
 
 
 def _as_stored(entry: Entry, stored: Entry | None) -> Entry:

@@ -16,7 +16,9 @@ T = TypeVar("T")
 
 READ_BYTES = 32 * 1024
 WRITE_BYTES = 32 * 1024  # the most that every server must take in one request
-WRITES_IN_FLIGHT = 64
+UNFINISHED = 0o600  # mode of a file that is being written
+BATCH_BYTES = 512 * 1024
+BYTES_IN_FLIGHT = 4 * 1024 * 1024  # of one file, unanswered: twice what a channel of OpenSSH's buffers
 
 _READ, _WRITE, _CREATE, _EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
@@ -72,7 +74,7 @@ def list_directory(path: str) -> Task[dict[str, Attributes] | None]:
         if ended:
             break
         ahead = min(ahead * 2, 32)
-    yield Ask([Request(sftp.CLOSE, handle)], lag=1)
+    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
     return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
 
 
@@ -93,18 +95,18 @@ def read_file(path: str) -> Task[bytes | None]:
         if _append(replies, data):
             break
         ahead = min(ahead * 2, 64)
-    yield Ask([Request(sftp.CLOSE, handle)], lag=1)
+    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
     return bytes(data)
 
 
 def write_new(path: str, source: Source) -> Task[Attributes]:
     """Make a file that is not there yet, and return what the server then says of it.
 
-    Every reply is looked at; on an error the half-made file is removed again. mtime is set last, so that a file with
-    the right size and mtime is whole. Raises Refused, and whatever reading the source raises.
+    Every reply is looked at; on an error the half-made file is removed again. Mode and mtime are set last, so that a
+    file with the right size, mode and mtime is whole. Raises Refused, and whatever reading the source raises.
     """
     flags = _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
-    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=source.mode))])
+    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=UNFINISHED))])
     handle = string(checked(opened).blob())
     try:
         return (yield from _fill(path, handle, source))
@@ -118,8 +120,8 @@ def _fill(path: str, handle: bytes, source: Source) -> Task[Attributes]:
     for chunk in source.chunks:
         batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
         offset += len(chunk)
-        if len(batch) == WRITES_IN_FLIGHT // 4:
-            for reply in (yield Ask(batch, lag=WRITES_IN_FLIGHT)):
+        if len(batch) * len(chunk) >= BATCH_BYTES:
+            for reply in (yield Ask(batch, lag=BYTES_IN_FLIGHT // len(chunk))):
                 checked(reply)
             batch = []
     # on the handle, for the server's umask takes bits away at open; draft-ietf-secsh-filexfer-02 keeps their order
@@ -164,6 +166,12 @@ def state(path: str) -> Task[Attributes | None]:
         if refusal.code == sftp.NO_SUCH_FILE:
             return None
         raise
+
+
+def link(source: str, target: str) -> Task[bool]:
+    """Give a file a second name (OpenSSH's hardlink). False where the server cannot, or the name is taken."""
+    [reply] = yield Ask([Request(sftp.EXTENDED, string("hardlink@openssh.com") + string(source) + string(target))])
+    return reply.kind == sftp.STATUS and Body(reply.body).number() == sftp.OK
 
 
 def replace(source: str, target: str, *, atomic: bool) -> Task[None]:

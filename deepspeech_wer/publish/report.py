@@ -12,7 +12,7 @@ class Report:
     sent: tuple[str, ...]  # paths in the web root
     kept: int  # files that were there already
     removed: tuple[str, ...]
-    size: int  # bytes of the files sent
+    size: int  # bytes of the files sent; less than the files hold where a killed publish had sent some
     seconds: float
     lines: tuple[str, ...] = ()  # of a dry run, one per file that would be touched
     notes: tuple[str, ...] = ()  # about the server, worth a line in the log

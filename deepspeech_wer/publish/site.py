@@ -14,11 +14,12 @@ from deepspeech_wer.publish.plan import INDEX, Entry, check_path
 
 @dataclass(frozen=True)
 class Local:
-    """One file to publish: a file of the site, or bytes made here (the rewritten index.htm)."""
+    """One file to publish: a file of the site, bytes made here (the rewritten index.htm), or what the server has."""
 
     entry: Entry
     path: Path
     data: bytes | None = None
+    stored: bool = False  # True: the server has this content (a rollback); there is no local file
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """The content, read piece by piece. Raises Trouble if it is not what was planned."""

@@ -47,9 +47,22 @@ class Sshd:
             "ds_website_known_hosts": str(self.known_hosts),
         }
 
+    def also_at(self, port: int) -> Website:
+        """The same server behind another port of this machine, its key known there too."""
+        public = self.known_hosts.read_text().splitlines()[0].split(maxsplit=1)[1]
+        with self.known_hosts.open("a") as stream:
+            stream.write(f"[{self.host}]:{port} {public}\n")
+        return replace(self.website, server_port=port)
+
     def sessions(self) -> list[int]:
         """The process ids of its sessions: killing one cuts that connection, the server goes on."""
         return _children(self.process.pid)
+
+    def wait_for_sessions_to_end(self) -> None:
+        """A session whose client has gone ends by itself; until then it may still be busy."""
+        deadline = time.monotonic() + 10
+        while self.sessions() and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def kill_sessions(self) -> int:
         """Cut every connection, as a failing network would. Returns how many there were."""

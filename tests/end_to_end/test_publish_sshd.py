@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,15 +11,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from sshd import Sshd, generate_key, running_sshd
-
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import Report, publish
-from deepspeech_wer.settings import Website
-
-PAGE = '<!DOCTYPE html><script src="js/index.js"></script><link rel="stylesheet" href="css/app.css">'
+from tests.end_to_end.publishing import PAGE, leftovers, published, put, write
+from tests.end_to_end.sshd import Sshd, running_sshd
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +40,6 @@ def site(tmp_path: Path) -> Path:
     return directory
 
 
-def write(site: Path, files: dict[str, str | bytes]) -> None:
-    for path, content in files.items():
-        (site / path).parent.mkdir(parents=True, exist_ok=True)
-        (site / path).write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def put(site: Path, website: Website, **options: object) -> Report:
-    files = sorted(str(file.relative_to(site)) for file in site.rglob("*") if file.is_file())
-    return publish(site, files, website, retry_after_s=(), **options)  # type: ignore[arg-type]
-
-
-def published(root: Path) -> dict[str, bytes]:
-    """Everything in the web root but the state directory."""
-    return {
-        str(file.relative_to(root)): file.read_bytes()
-        for file in root.rglob("*")
-        if file.is_file() and ".deepspeech_wer" not in file.parts
-    }
-
-
 class TestSite:
     def test_all_files_arrive_under_their_names_and_the_index_names_hashed_ones(self, site: Path, server: Sshd) -> None:
         report = put(site, server.website)
@@ -81,6 +54,7 @@ class TestSite:
 
     def test_again_sends_nothing_then_only_what_changed(self, site: Path, server: Sshd) -> None:
         put(site, server.website)
+        assert leftovers(server.root) == []
         before = {file: file.stat().st_mtime_ns for file in server.root.rglob("*")}
         report = put(site, server.website)
         assert (report.sent, report.removed, report.size, report.kept) == ((), (), 0, 7)
@@ -103,13 +77,39 @@ class TestSite:
         with running_sshd(tmp_path / "sshd", umask=0o077) as server:
             put(site, server.website)
             for file in server.root.rglob("*"):
-                assert stat.S_IMODE(file.stat().st_mode) == (0o755 if file.is_dir() else 0o644), file
+                mode = 0o755 if file.is_dir() else 0o644
+                expected = mode & 0o770 if ".deepspeech_wer" in file.parts else mode  # that is nobody else's business
+                assert stat.S_IMODE(file.stat().st_mode) == expected, file
 
     def test_a_dry_run_says_what_and_why_and_changes_nothing(self, site: Path, server: Sshd) -> None:
         report = put(site, server.website, dry_run=True)
         assert "send    index.htm (" in report.lines[-1]
         assert report.lines[-1].endswith(": new")
         assert list(server.root.iterdir()) == []
+
+    def test_names_with_a_leading_dot_or_beyond_utf8(self, site: Path, server: Sshd) -> None:
+        write(site, {"runs/.hidden": "1", "runs/\udcff": "latin", "runs/a b'\"$`;": "quotes"})
+        put(site, server.website)
+        assert published(server.root)["runs/\udcff"] == b"latin"
+        assert not put(site, server.website).sent
+
+    @pytest.mark.parametrize("link", [False, True])
+    def test_a_root_relative_to_the_login_directory_or_a_symbolic_link(
+        self, site: Path, server: Sshd, tmp_path: Path, link: bool
+    ) -> None:
+        root = os.path.relpath(server.root, Path("~" + server.user).expanduser())
+        if link:
+            (tmp_path / "link").symlink_to(server.root)
+            root = str(tmp_path / "link")
+        put(site, replace(server.website, server_root=root + "/"))
+        assert "index.htm" in published(server.root)
+        assert leftovers(server.root) == []
+
+    def test_two_sites_side_by_side(self, site: Path, server: Sshd) -> None:
+        for name in ("english", "deutsch"):
+            (server.root / name).mkdir()
+            put(site, replace(server.website, server_root=f"{server.root}/{name}"))
+        assert published(server.root / "english") == published(server.root / "deutsch")
 
     def test_progress_ends_at_the_total(self, site: Path, server: Sshd) -> None:
         seen: list[tuple[int, int]] = []
@@ -156,28 +156,3 @@ class TestWebRoot:
         assert published(server.root)["js/hyper.js"] == b"x"
         put(site, server.website, adopt=True)
         assert published(server.root)["js/hyper.js"] == b"data 1"
-
-
-class TestKeys:
-    @pytest.mark.parametrize("key_type", ["ecdsa", "rsa"])  # ed25519 is used by all others
-    def test_key_types(self, site: Path, tmp_path: Path, key_type: str) -> None:
-        with running_sshd(tmp_path / "sshd", key_type=key_type) as server:
-            assert put(site, server.website).sent
-
-    def test_an_unknown_host_is_refused_with_the_cure(self, site: Path, server: Sshd, tmp_path: Path) -> None:
-        (tmp_path / "empty").touch()
-        with pytest.raises(Trouble, match=rf"unknown host.*ssh-keyscan -p {server.port} 127.0.0.1 >> ") as trouble:
-            put(site, replace(server.website, known_hosts=tmp_path / "empty"))
-        assert "\n" not in str(trouble.value)
-        assert published(server.root) == {}
-
-    def test_a_changed_host_key_is_refused(self, site: Path, server: Sshd, tmp_path: Path) -> None:
-        public = generate_key(tmp_path / "other", "ed25519").with_suffix(".pub").read_text()
-        (tmp_path / "changed").write_text(f"[127.0.0.1]:{server.port} {public}")
-        with pytest.raises(Trouble, match=r"none of those on record.*ssh-keygen -R '\[127.0.0.1\]:"):
-            put(site, replace(server.website, known_hosts=tmp_path / "changed"))
-        assert published(server.root) == {}
-
-    def test_a_key_that_the_server_does_not_know(self, site: Path, server: Sshd, tmp_path: Path) -> None:
-        with pytest.raises(Trouble, match=r"refuses .*authorized_keys"):
-            put(site, replace(server.website, privkey=generate_key(tmp_path / "stranger", "ed25519")))

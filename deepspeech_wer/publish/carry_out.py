@@ -1,0 +1,195 @@
+"""Carrying a plan out: everything is written beside its place first, then renamed, data before index.htm.
+
+Before the first rename nothing that visitors see has changed, so a full disk, a quota or a broken connection leaves the
+site as it was. After it only renames are left, and the next publish knows from `next` and the listing which were done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import plan, remote
+from deepspeech_wer.publish.look import Found
+from deepspeech_wer.publish.pipeline import Task
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
+from deepspeech_wer.publish.remote import Source
+from deepspeech_wer.publish.server import Server
+from deepspeech_wer.publish.site import Local
+
+Progress = Callable[[int, int], None]
+STATE_MODE_MASK = 0o770  # the state is nobody's business but that of those who publish
+
+
+@dataclass(frozen=True)
+class Work:
+    """One plan, where it is carried out, and with what."""
+
+    server: Server
+    found: Found
+    wanted: Mapping[str, Local]
+    todo: Plan
+    manifest: Manifest
+    progress: Progress | None
+
+    def beside(self, path: str) -> str:
+        """Where a file is written before it gets its name."""
+        return plan.temporary(path, self.manifest.files[path].sha256)
+
+
+def carry_out(work: Work) -> tuple[Manifest, int]:
+    """Returns the manifest that is then the server's, and the bytes of files sent. Raises Trouble, Lost."""
+    sending = [step.path for step in work.todo.send]
+    manifest = work.manifest
+    make_directories(work.server, work.found, [NEXT, plan.old("")])
+    _write_next(work.server, manifest)  # before anything else is made: from here on the web root is known as ours
+    make_directories(work.server, work.found, list(manifest.files))
+    counter = _Counter(work)
+    keeps_times = _upload(work, sending, counter)
+    if manifest.times and not keeps_times:
+        manifest = replace(manifest, times=False)
+        _write_next(work.server, manifest)
+    for stage in ([path for path in sending if path != INDEX], [path for path in sending if path == INDEX]):
+        _rename(work.server, {path: work.beside(path) for path in stage})
+    _tidy(work, manifest)  # before the manifest forgets what is to be removed
+    _rename(work.server, {MANIFEST: NEXT})
+    return manifest, counter.sent
+
+
+def make_directories(server: Server, found: Found, paths: Sequence[str]) -> None:
+    """Make what is missing above the paths, parents first."""
+    missing = [path for path in plan.directories(paths) if path not in found.directories]
+    for depth in sorted({path.count("/") for path in missing}):
+        level = [path for path in missing if path.count("/") == depth]
+        server.run("make", {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level})
+
+
+def _write_next(server: Server, manifest: Manifest) -> None:
+    path, beside = server.path(NEXT), server.path(f"{NEXT}.partial")
+    source = Source((plan.dump(manifest),), _mode(server, NEXT, 0), None)
+
+    def task() -> Task[None]:
+        yield from remote.remove(beside)
+        yield from remote.write_new(beside, source)
+        yield from remote.replace(beside, path, atomic=server.atomic)
+
+    server.run("write", {NEXT: task()})
+
+
+def _upload(work: Work, sending: Sequence[str], counter: _Counter) -> bool:
+    """Write all files beside their places. False where this server does not keep the times we set."""
+    same: dict[str, list[str]] = {}
+    for path in sending:
+        same.setdefault(work.manifest.files[path].sha256, []).append(path)
+    counter.total = sum(work.wanted[paths[0]].entry.size for paths in same.values())
+    results = work.server.run(
+        "write",
+        {
+            **{paths[0]: _deliver(work, paths, counter) for paths in same.values()},
+            **{plan.old(sha256): _save(work, path, sha256) for path, sha256 in _outgoing(work, sending)},
+        },
+    )
+    return all(results[path] for path in results)
+
+
+class _Counter:
+    """Tells the caller how far the upload is."""
+
+    def __init__(self, work: Work) -> None:
+        self._tell = work.progress
+        self._done = 0
+        self.total = 0
+        self.sent = 0
+
+    def chunks(self, local: Local, size: int) -> Iterator[bytes]:
+        for chunk in local.chunks(size):
+            yield chunk
+            self.sent += len(chunk)
+            self.count(len(chunk))
+
+    def count(self, size: int) -> None:
+        self._done += size
+        if self._tell:
+            self._tell(self._done, self.total)
+
+
+def _deliver(work: Work, paths: Sequence[str], counter: _Counter) -> Task[bool]:
+    """Write one content beside its first place, and link it beside the others. False if its time is not kept."""
+    first, *others = paths
+    kept = yield from _write(work, first, counter)
+    for other in others:
+        linked = work.server.links and (
+            yield from remote.link(work.server.path(work.beside(first)), work.server.path(work.beside(other)))
+        )
+        if not linked:
+            yield from _write(work, other, counter)
+    return kept
+
+
+def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
+    server, local, entry = work.server, work.wanted[path], work.manifest.files[path]
+    beside, there = server.path(work.beside(path)), work.found.seen.get(work.beside(path))
+    if there is not None:
+        if work.manifest.times and there == Seen(
+            entry.size, entry.mtime, server.website.modes[0]
+        ):  # these are set last
+            counter.count(entry.size)
+            return True
+        yield from remote.remove(beside)
+    if local.stored:
+        if not (yield from remote.link(server.path(plan.old(entry.sha256)), beside)):
+            raise Trouble(f"{server.name}: {server.path(path)}: its former content is not on the server any more")
+        return True
+    source = Source(counter.chunks(local, server.limits.write_bytes), server.website.modes[0], entry.mtime)
+    written = yield from remote.write_new(beside, source)
+    return written.mtime in (None, entry.mtime)
+
+
+def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What is about to be replaced by a new version, and its hash."""
+    if not work.server.links or work.manifest is work.found.current:
+        return
+    for path in sending:
+        sha256 = plan.holding(path, work.found.current, work.found.seen)
+        if sha256 and plan.old(sha256) not in work.found.seen:
+            yield path, sha256
+
+
+def _save(work: Work, path: str, sha256: str) -> Task[bool]:
+    """Give the version before a second name, for a rollback."""
+    yield from remote.link(work.server.path(path), work.server.path(plan.old(sha256)))
+    return True
+
+
+def _rename(server: Server, sources: Mapping[str, str]) -> None:
+    server.run(
+        "put in place",
+        {
+            target: remote.replace(server.path(source), server.path(target), atomic=server.atomic)
+            for target, source in sources.items()
+        },
+    )
+
+
+def _tidy(work: Work, manifest: Manifest) -> None:
+    """Remove what nobody needs any more, and what killed publishes left."""
+    server, seen = work.server, work.found.seen
+    used = {work.beside(path) for path in manifest.files}
+    previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
+    gone = [
+        *(step.path for step in work.todo.remove),
+        *(path for path in plan.temporaries(work.found.unfinished) if path in seen and path not in used),
+        *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
+        *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
+    ]
+    server.run("remove", {path: remote.remove(server.path(path)) for path in gone})
+    needed = {*plan.directories([*manifest.files, *manifest.kept]), STATE, OLD}
+    empty = [path for path in plan.directories(step.path for step in work.todo.remove) if path not in needed]
+    for path in reversed(empty):
+        server.run("remove", {path: remote.remove_directory(server.path(path))})
+
+
+def _mode(server: Server, path: str, of_directory: int) -> int:
+    mode = server.website.modes[of_directory]
+    return mode & STATE_MODE_MASK if path.split("/", 1)[0] == STATE else mode

@@ -1,0 +1,160 @@
+"""One publisher at a time in a web root, though all that the server has is files.
+
+The lock is a file made with SFTP's "exclusive" flag. Its holder writes it anew every few seconds, so its time on the
+server's own clock says whether anybody is still there; one that fell silent is taken away. No lock holds for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import pipeline, remote
+from deepspeech_wer.publish.pipeline import Ask, Refused, Request, Task, string
+from deepspeech_wer.publish.plan import STATE
+from deepspeech_wer.publish.server import Server
+
+LOCK = f"{STATE}/lock"
+BEAT_S = 15.0
+STALE_S = 120.0  # eight beats missed
+UNSIGNED_STALE_S = 5.0  # made, but its holder was gone before it wrote who it is
+ASK_AGAIN_S = 1.0
+_WRITE_CREATE_EXCLUSIVE = 0x02 | 0x08 | 0x20
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who publishes: told to those who wait, and how a lock of our own that a kill left behind is known again."""
+
+    host: str
+    pid: int
+    machine: str  # this boot of this machine (or container), hashed
+    token: str  # of this publish
+    since: str  # UTC
+
+    def dump(self) -> bytes:
+        return json.dumps(vars(self)).encode()
+
+
+def holder(token: str) -> Holder:
+    """This process."""
+    return Holder(
+        socket.gethostname(), os.getpid(), _machine(), token, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    )
+
+
+@contextlib.contextmanager
+def held(server: Server, mine: Holder, wait_s: float) -> Iterator[None]:
+    """Hold the web root's lock. Raises Trouble, naming the holder, if another one still has it after `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        handle = server.session.one(_take(server, mine))
+        if handle is not None:
+            break
+        other, age_s = server.session.one(_holder(server, mine))
+        if _is_dead(other, mine, age_s):
+            server.session.one(_break(server, mine, other))
+        elif time.monotonic() >= deadline:
+            raise Trouble(
+                f"{server.name}: {server.path()}: {_named(other)} is publishing there (last sign of life "
+                f"{age_s:.0f} s ago); waited {wait_s:g} s: try again later"
+            )
+        else:
+            time.sleep(ASK_AGAIN_S)
+    beat = Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(mine.dump()))
+    with server.session.beating(beat, BEAT_S):
+        try:
+            yield
+        finally:
+            # after a lost connection there is nobody to tell; the lock is known again, or goes stale
+            with contextlib.suppress(pipeline.Lost):
+                server.session.one(_release(server, handle))
+
+
+def _take(server: Server, mine: Holder) -> Task[bytes | None]:
+    path, data = server.path(LOCK), mine.dump()
+    attributes = struct.pack(">I", 0)
+    [opened] = yield Ask(
+        [Request(pipeline.OPEN, string(path) + struct.pack(">I", _WRITE_CREATE_EXCLUSIVE) + attributes)]
+    )
+    try:
+        handle = string(remote.checked(opened).blob())
+    except Refused as refusal:
+        if (yield from remote.state(path)) is None:
+            raise Trouble(
+                f"{server.name}: cannot write {path} ({refusal.text}): may that user write there?"
+            ) from refusal
+        return None
+    [written] = yield Ask([Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(data))])
+    try:
+        remote.checked(written)
+    except Refused as refusal:
+        yield Ask([Request(pipeline.CLOSE, handle), Request(pipeline.REMOVE, string(path))])
+        raise Trouble(
+            f"{server.name}: cannot write {path} ({refusal.text}): is the disk or the quota full?"
+        ) from refusal
+    return handle
+
+
+def _release(server: Server, handle: bytes) -> Task[None]:
+    yield Ask([Request(pipeline.CLOSE, handle), Request(pipeline.REMOVE, string(server.path(LOCK)))])
+
+
+def _holder(server: Server, mine: Holder) -> Task[tuple[dict[str, Any], float]]:
+    """Who has the lock, and for how many seconds it has been silent, by the server's clock."""
+    path, probe = server.path(LOCK), server.path(f"{LOCK}.{mine.token}.partial")
+    data = yield from remote.read_file(path)
+    state = yield from remote.state(path)
+    now = yield from remote.write_new(probe, remote.Source((b"",), server.website.modes[0], None))
+    yield from remote.remove(probe)
+    age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
+    return _parsed(data), float(age_s)
+
+
+def _is_dead(other: dict[str, Any], mine: Holder, age_s: float) -> bool:
+    if other.get("machine") == mine.machine and isinstance(other.get("pid"), int):
+        # our own is one from before the connection broke
+        return other["pid"] == mine.pid or not Path(f"/proc/{other['pid']}").exists()
+    return age_s > (STALE_S if other else UNSIGNED_STALE_S)
+
+
+def _break(server: Server, mine: Holder, other: dict[str, Any]) -> Task[None]:
+    """Take a dead lock away. Renamed first: of two who try one succeeds, and a live one taken by mistake goes back."""
+    path, aside = server.path(LOCK), server.path(f"{LOCK}.{mine.token}.stale")
+    yield Ask([Request(pipeline.RENAME, string(path) + string(aside))])
+    data = yield from remote.read_file(aside)
+    if data is not None and _parsed(data) != other:
+        yield Ask([Request(pipeline.RENAME, string(aside) + string(path))])
+        return
+    yield from remote.remove(aside)
+
+
+def _parsed(data: bytes | None) -> dict[str, Any]:
+    """What a lock says; nothing where its holder was killed before writing."""
+    try:
+        found = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(other: dict[str, Any]) -> str:
+    host, pid, since = (str(other.get(key, "?"))[:100] for key in ("host", "pid", "since"))
+    text = f"process {pid} on {host}, since {since}," if other else "somebody"
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _machine() -> str:
+    """Tells this boot and this process namespace from all others: only there does a process id mean anything."""
+    parts = [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,90 @@
+"""One open SFTP session and what its other end can do; refusals become Trouble that names the file and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import pipeline, remote
+from deepspeech_wer.publish.connection import where
+from deepspeech_wer.publish.pipeline import Ask, Pipeline, Refused, Request, Task, string
+from deepspeech_wer.settings import Website
+
+HANDLES = 64  # files open at a time where the server does not say what it allows
+MOST_HANDLES = 256
+
+
+@dataclass
+class Limits:
+    """What one request and one session may take, as far as the server says (limits@openssh.com)."""
+
+    handles: int = HANDLES
+    write_bytes: int = remote.WRITE_BYTES
+
+
+@dataclass(frozen=True)
+class Server:
+    """An open session below one web root."""
+
+    session: Pipeline
+    website: Website
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def atomic(self) -> bool:
+        """Whether a file can be replaced in one step."""
+        return self.session.extensions.get("posix-rename@openssh.com") == "1"
+
+    @property
+    def links(self) -> bool:
+        """Whether a file can have two names."""
+        return self.session.extensions.get("hardlink@openssh.com") == "1"
+
+    @property
+    def name(self) -> str:
+        """The server, for messages."""
+        return where(self.website)
+
+    def path(self, path: str = "") -> str:
+        """The server's path of a file in the web root."""
+        root = self.website.server_root
+        return f"{root.rstrip('/')}/{path}" if path else root
+
+    def run(self, what: str, tasks: Mapping[str, Task[remote.T]]) -> dict[str, remote.T]:
+        """Run one task per path; the first refusal becomes Trouble that names its path."""
+        named = [self._named(path, what, task) for path, task in tasks.items()]
+        return dict(zip(tasks, self.session.run(named, at_once=self.limits.handles), strict=True))
+
+    def ask_limits(self) -> Task[None]:
+        """Learn what the server allows; draft-ietf-secsh-filexfer-02 promises only 32 KB a request."""
+        if self.session.extensions.get("limits@openssh.com") != "1":
+            return
+        [reply] = yield Ask([Request(pipeline.EXTENDED, string("limits@openssh.com"))])
+        if reply.kind == pipeline.EXTENDED_REPLY:
+            _, _, write_bytes, handles = (int.from_bytes(reply.body[at : at + 8], "big") for at in (0, 8, 16, 24))
+            self.limits.write_bytes = min(write_bytes or remote.WRITE_BYTES, pipeline.FLUSH_BYTES)
+            self.limits.handles = min(handles // 2 or MOST_HANDLES, MOST_HANDLES)
+
+    def _named(self, path: str, what: str, task: Task[remote.T]) -> Task[remote.T]:
+        try:
+            return (yield from task)
+        except Refused as refusal:
+            self._explain(path, what, refusal)
+        except OSError as error:
+            raise Trouble(f"{error.filename}: cannot be read: {error.strerror}: build the site again") from error
+
+    def _explain(self, path: str, what: str, refusal: Refused) -> NoReturn:
+        cure = {
+            pipeline.PERMISSION_DENIED: "give that user the right to",
+            pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
+            pipeline.FAILURE: "is the disk or the quota full, or something else of that name there?",
+        }.get(refusal.code, "see the server's log")
+        raise Trouble(f"{self.name}: cannot {what} {self.path(path)} ({refusal.text}): {cure}") from refusal
+
+
+def some(names: Sequence[str]) -> str:
+    """A few names for a message, whatever characters they hold."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

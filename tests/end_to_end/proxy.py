@@ -1,0 +1,95 @@
+"""A bad network on loopback: a proxy that delays, cuts or swallows what goes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Network:
+    """What the proxy does to the connections that come while it is set so."""
+
+    target: int  # port on loopback
+    delay_s: float = 0.0  # each way
+    cut_after: int | None = None  # bytes from the client; then both sides are reset
+    swallow_after: int | None = None  # bytes from the client; then nothing goes through, either way
+    port: int = 0
+    sent: int = 0  # bytes from clients so far
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def serve(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._connect, "127.0.0.1", self.port, limit=1 << 20)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 20)
+        up, down = self._pipe(reader, far_writer, counted=True), self._pipe(far_reader, writer, counted=False)
+        self._tasks |= {asyncio.ensure_future(up), asyncio.ensure_future(down)}
+        done, _ = await asyncio.wait(self._tasks & asyncio.all_tasks(), return_when=asyncio.FIRST_COMPLETED)
+        self._tasks -= done
+        for end in (writer, far_writer):
+            end.transport.abort() if self.cut_after is not None else end.close()
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
+        loop = asyncio.get_running_loop()
+        passed = 0
+        swallowing = False
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if counted:
+                    passed += len(data)
+                    self.sent += len(data)
+                    if self.cut_after is not None and passed >= self.cut_after:
+                        return
+                    swallowing = self.swallow_after is not None and passed >= self.swallow_after
+                if swallowing:
+                    await asyncio.sleep(3600)
+                if self.delay_s:
+                    loop.call_later(self.delay_s, writer.write, data)
+                else:
+                    writer.write(data)
+                    await writer.drain()
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s * 1.5)
+
+
+@contextlib.contextmanager
+def bad_network(target: int) -> Iterator[Network]:
+    """A proxy in a thread, as long as the block lasts."""
+    network, loop = Network(target), asyncio.new_event_loop()
+    server = loop.run_until_complete(network.serve())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def close() -> None:
+        server.close()
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    try:
+        yield network
+    finally:
+        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _main(target: int, delay_s: float) -> None:
+    network = Network(target, delay_s)
+    server = await network.serve()
+    print(network.port, flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":  # TARGET_PORT DELAY_S: a process of its own, for measuring
+    asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2])))

@@ -1,0 +1,73 @@
+"""What the tests of publishing share: a small site, a publish of it, and what is then in the web root."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deepspeech_wer.publish import Report, publish
+from deepspeech_wer.settings import Website
+
+PAGE = '<!DOCTYPE html><script src="js/index.js"></script><link rel="stylesheet" href="css/app.css">'
+
+
+def write(site: Path, files: dict[str, str | bytes]) -> None:
+    """Write files below a directory."""
+    for path, content in files.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def version(site: Path, number: int, size: int = 1000) -> None:
+    """Write version `number` of a site: the page and everything that it loads say which one they are."""
+    mark = f"version {number} "
+    write(
+        site,
+        {
+            "index.htm": f"<!-- {mark}-->{PAGE}",
+            "js/index.js": mark * size,
+            "js/hyper.js": mark * size * 2,
+            "css/app.css": f"/* {mark}*/",
+            f"runs/{number}.js": mark,
+        },
+    )
+
+
+def files_of(site: Path) -> list[str]:
+    """All files of a site, index.htm last."""
+    files = sorted(str(file.relative_to(site)) for file in site.rglob("*") if file.is_file())
+    return [*(path for path in files if path != "index.htm"), "index.htm"]
+
+
+def put(site: Path, website: Website, **options: object) -> Report:
+    """Publish a site, without a second try."""
+    given: dict[str, object] = {"retry_after_s": (), "lock_wait_s": 5.0, **options}
+    return publish(site, files_of(site), website, **given)  # type: ignore[arg-type]
+
+
+def published(root: Path) -> dict[str, bytes]:
+    """Everything in the web root but our state."""
+    return {
+        str(file.relative_to(root)): file.read_bytes()
+        for file in root.rglob("*")
+        if file.is_file() and ".deepspeech_wer" not in file.parts
+    }
+
+
+def leftovers(root: Path) -> list[str]:
+    """What a publish that has come to its end must not leave: temporary files, and the lock."""
+    return [str(file.relative_to(root)) for file in root.rglob("*") if re.search(r"partial|stale|lock|next", file.name)]
+
+
+def load_page(root: Path) -> str:
+    """Load the page as a browser does: index.htm, then what it names. Which version it is, or "mixed: ..."."""
+    index = (root / "index.htm").read_text()
+    mark = re.search(r"version \d+ ", index)
+    for path in re.findall(r'(?:src|href)="([^"]+)"', index):
+        try:
+            text = (root / path).read_text()
+        except FileNotFoundError:
+            return f"mixed: {path} is not there"
+        if mark is None or mark[0] not in text:
+            return f"mixed: {index} loads {text[:60]}"
+    return mark[0] if mark else "no version"

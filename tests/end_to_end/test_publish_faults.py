@@ -1,0 +1,320 @@
+"""Publishing when things go wrong: connections break, servers fall silent, disks fill up, two come at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import lock
+from deepspeech_wer.settings import Website
+from tests.end_to_end.proxy import Network, bad_network
+from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
+from tests.end_to_end.sshd import Sshd, free_port, running_sshd
+
+KILLS = 50
+PRELUDE = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import PosixPath
+from deepspeech_wer.settings import Website
+from tests.end_to_end.publishing import put
+"""
+
+
+@pytest.fixture(scope="module")
+def module_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def network(module_sshd: Sshd) -> Iterator[Network]:
+    """A way to the module's server that can be made worse."""
+    with bad_network(module_sshd.port) as network:
+        module_sshd.also_at(network.port)
+        yield network
+
+
+@pytest.fixture
+def server(module_sshd: Sshd, tmp_path: Path) -> Sshd:
+    root = tmp_path / "root"
+    root.mkdir()
+    return replace(module_sshd, root=root, website=replace(module_sshd.website, server_root=str(root)))
+
+
+@pytest.fixture
+def bad_way(server: Sshd, network: Network) -> Iterator[Website]:
+    """The server, reached through `network`."""
+    yield replace(server.website, server_port=network.port)
+    network.cut_after = network.swallow_after = None
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    version(tmp_path / "site", 1)
+    return tmp_path / "site"
+
+
+class Visitor(threading.Thread):
+    """Loads the page over and over, as browsers do, and remembers what it was."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root, self.seen, self.stop = root, Counter[str](), threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            self.seen[load_page(self.root)] += 1
+            time.sleep(0.0005)
+
+
+@contextlib.contextmanager
+def visited(root: Path) -> Iterator[Counter[str]]:
+    visitor = Visitor(root)
+    visitor.start()
+    try:
+        yield visitor.seen
+    finally:
+        visitor.stop.set()
+        visitor.join()
+
+
+def complete(root: Path) -> set[bytes]:
+    """The contents that a killed publish brought to the server."""
+    return {
+        file.read_bytes() for file in root.rglob("*") if file.is_file() and stat.S_IMODE(file.stat().st_mode) == 0o644
+    }
+
+
+def test_killed_at_seeded_moments_no_visitor_sees_a_mixture_and_nothing_is_sent_twice(
+    site: Path, server: Sshd, network: Network, bad_way: Website
+) -> None:
+    chance = random.Random(20161116)  # noqa: S311 - seeded, for a test
+    put(site, server.website)
+    kills = partly = 0
+    with visited(server.root) as seen:
+        for number in range(2, 2 + KILLS):
+            version(site, number)
+            for path in files_of(site):  # versions a second apart, as real ones are
+                os.utime(site / path, (1_480_000_000 + number,) * 2)
+            network.cut_after = chance.randrange(3_000, 48_000)
+            try:
+                put(site, bad_way)
+            except Trouble as trouble:
+                kills += 1
+                assert re.search("lost|closed|failed", str(trouble)), trouble
+            server.wait_for_sessions_to_end()
+            there = complete(server.root)
+            partly += any(file.suffix == ".partial" for file in server.root.rglob("*"))
+            missing = {(site / path).read_bytes() for path in files_of(site) if path != "index.htm"} - there
+            report = put(site, server.website)
+            assert report.size - sum(map(len, missing)) in (0, page_size(server.root)), (number, report)
+            assert load_page(server.root) == f"version {number} "
+            assert set(leftovers(server.root)) <= {lock.LOCK}  # a dead one, where only its removal was missing
+    assert kills >= KILLS * 0.8  # the others were cut after their last byte
+    assert partly >= KILLS * 0.4
+    assert not [what for what in seen if what.startswith(("mixed", "no version"))], seen
+    assert len(seen) > KILLS * 0.8
+    assert not put(site, server.website).sent
+
+
+def page_size(root: Path) -> int:
+    return (root / "index.htm").stat().st_size
+
+
+@pytest.mark.parametrize("after_s", [0.35, 0.4, 0.45, 0.5])
+def test_the_publisher_is_killed(site: Path, server: Sshd, after_s: float) -> None:
+    for number in range(500):
+        write(site, {f"runs/{number}.js": str(number) * 1000})
+    code = f"{PRELUDE}put(PosixPath({str(site)!r}), {server.website!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
+        process.kill()
+    server.wait_for_sessions_to_end()
+    report = put(site, server.website)
+    assert load_page(server.root) == "version 1 "
+    assert leftovers(server.root) == []
+    assert published(server.root).keys() >= set(files_of(site))
+    assert report.seconds < 5  # the dead one's lock held nobody up
+
+
+def test_a_dropped_connection_is_tried_again(site: Path, server: Sshd, network: Network, bad_way: Website) -> None:
+    network.cut_after = 20_000
+    timer = threading.Timer(0.3, lambda: setattr(network, "cut_after", None))
+    timer.start()
+    try:
+        assert put(site, bad_way, retry_after_s=(0.5,)).sent
+    finally:
+        timer.join()
+    assert load_page(server.root) == "version 1 "
+
+
+def test_retries_are_bounded_and_counted(site: Path, server: Sshd) -> None:
+    nobody = server.also_at(free_port())
+    with pytest.raises(Trouble, match=r"cannot connect: Connection refused \(3 tries\)"):
+        put(site, nobody, retry_after_s=(0.01, 0.01))
+
+
+def test_a_host_without_address(site: Path, server: Sshd, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    known.write_text(server.known_hosts.read_text().replace(server.host, "no.such.host.invalid"))
+    website = replace(server.website, server_fqdn="no.such.host.invalid", known_hosts=known)
+    with pytest.raises(Trouble, match="no address known for this name"):
+        put(site, website)
+
+
+class TestSilence:
+    """pysftp waits 135 s for a host that is not there, and for ever for one that vanishes in the middle."""
+
+    def test_a_server_that_accepts_and_says_nothing(self, site: Path, server: Sshd) -> None:
+        with socket.create_server((server.host, 0)) as listener:
+            website = server.also_at(listener.getsockname()[1])
+            started = time.monotonic()
+            with pytest.raises(Trouble, match="failed"):
+                put(site, website, timeout_s=0.5)
+            assert time.monotonic() - started < 3
+
+    @pytest.mark.parametrize("after", [1_000, 2_000, 3_000, 5_000, 20_000, 36_000])
+    def test_a_black_hole_in_the_middle(
+        self, site: Path, server: Sshd, network: Network, bad_way: Website, after: int
+    ) -> None:
+        """The first two are in the middle of the key exchange, where paramiko waits for ever."""
+        network.swallow_after = after
+        started = time.monotonic()
+        with pytest.raises(Trouble, match=r"silent|failed|lost"):
+            put(site, bad_way, timeout_s=0.7)
+        assert time.monotonic() - started < 5
+        network.swallow_after = None
+        server.kill_sessions()
+        put(site, server.website, lock_wait_s=10)
+        assert load_page(server.root) == "version 1 "
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def small(self, server: Sshd) -> Iterator[Sshd]:
+        """A web root of 200 KB."""
+        if os.geteuid() != 0:
+            pytest.skip("only root may mount a small file system")
+        mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(server.root)]
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+        try:
+            yield server
+        finally:
+            subprocess.run(["umount", "-l", server.root], check=True)
+
+    def test_the_old_site_stays_whole_and_the_next_publish_goes_through(self, site: Path, small: Sshd) -> None:
+        put(site, small.website)
+        before = published(small.root)
+        version(site, 2, size=20_000)
+        with pytest.raises(Trouble, match="is the disk or the quota full"):
+            put(site, small.website)
+        assert {path: data for path, data in published(small.root).items() if not path.endswith(".partial")} == before
+        version(site, 3)
+        put(site, small.website)
+        assert load_page(small.root) == "version 3 "
+        assert leftovers(small.root) == []
+
+    def test_not_a_byte_left(self, site: Path, small: Sshd) -> None:
+        put(site, small.website)
+        with contextlib.suppress(OSError), (small.root / "hog").open("wb") as hog:
+            while True:
+                hog.write(bytes(4096))
+                hog.flush()
+        version(site, 2)
+        with pytest.raises(Trouble, match="is the disk or the quota full"):
+            put(site, small.website)
+        assert load_page(small.root) == "version 1 "
+        (small.root / "hog").unlink()
+        put(site, small.website)
+        assert load_page(small.root) == "version 2 "
+
+
+class TestTogether:
+    def hold(self, server: Sshd, **changes: object) -> Path:
+        file = server.root / lock.LOCK
+        file.parent.mkdir(exist_ok=True)
+        other = {"host": "elsewhere", "pid": 7, "machine": "another", "token": "t", "since": "2016-11-16T10:00:00Z"}
+        file.write_text(json.dumps({**other, **changes}))
+        return file
+
+    def test_the_second_waits_a_bounded_time_and_says_who_holds_it(self, site: Path, server: Sshd) -> None:
+        file = self.hold(server)
+        with pytest.raises(Trouble, match=r"process 7 on elsewhere, since 2016-11-16T10:00:00Z, is publishing there"):
+            put(site, server.website, lock_wait_s=0.2)
+        assert file.exists()
+        assert published(server.root) == {}
+
+    def test_it_goes_on_when_the_first_is_done(self, site: Path, server: Sshd) -> None:
+        file = self.hold(server)
+        timer = threading.Timer(0.3, file.unlink)
+        timer.start()
+        put(site, server.website)
+        timer.join()
+        assert load_page(server.root) == "version 1 "
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", None])
+    def test_a_silent_lock_goes_stale(self, site: Path, server: Sshd, content: str | None) -> None:
+        file = self.hold(server)
+        if content is not None:
+            file.write_text(content)
+        then = time.time() - lock.STALE_S - 5
+        os.utime(file, (then, then))
+        assert put(site, server.website, lock_wait_s=0).sent
+        assert leftovers(server.root) == []
+
+    def test_a_live_lock_is_kept_alive(self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lock, "BEAT_S", 0.0)
+        put(site, server.website)
+        assert leftovers(server.root) == []
+
+    def test_the_lock_of_a_dead_process_of_this_machine_holds_nobody_up(self, site: Path, server: Sshd) -> None:
+        with subprocess.Popen(["true"]) as process:
+            process.wait()
+        self.hold(server, machine=lock.holder("x").machine, pid=process.pid)
+        assert put(site, server.website, lock_wait_s=0).sent
+
+    def test_two_at_a_time_both_come_through(self, site: Path, server: Sshd, tmp_path: Path) -> None:
+        version(tmp_path / "other", 2)
+        code = f"{PRELUDE}for site in sys.argv[1:] * 4: put(PosixPath(site), {server.website!r}, lock_wait_s=20)"
+        put(site, server.website)
+        with visited(server.root) as seen:
+            both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / name)]) for name in ("site", "other")]
+            assert [process.wait(60) for process in both] == [0, 0]
+        assert set(seen) <= {"version 1 ", "version 2 "}
+        assert leftovers(server.root) == []
+
+
+def test_memory_stays_bounded_whatever_the_size(site: Path, server: Sshd) -> None:
+    with (site / "big.bin").open("wb") as stream:
+        stream.truncate(300_000_000)
+    (site / "index.htm").unlink()
+    code = (
+        "import resource, sys, pathlib\n"
+        "from deepspeech_wer.publish import publish\n"
+        "from deepspeech_wer.settings import Website\nfrom pathlib import PosixPath\n"
+        f"publish(pathlib.Path({str(site)!r}), ['big.bin'], {server.website!r})\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert (server.root / "big.bin").stat().st_size == 300_000_000
+    assert int(done.stdout) < 80_000  # KB; 40 of them are Python's and paramiko's

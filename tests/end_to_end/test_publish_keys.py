@@ -1,0 +1,183 @@
+"""Whose key opens which server, and which server is believed: against a real OpenSSH server on loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.settings import Website
+from tests.end_to_end.publishing import published, put, version
+from tests.end_to_end.sshd import Sshd, generate_key, require, running_sshd
+
+
+@pytest.fixture(scope="module")
+def module_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    directory = tmp_path_factory.mktemp("sshd")
+    ecdsa, rsa = generate_key(directory / "ecdsa", "ecdsa"), generate_key(directory / "rsa", "rsa")
+    with running_sshd(directory / "server", options=(f"HostKey {ecdsa}", f"HostKey {rsa}")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(module_sshd: Sshd, tmp_path: Path) -> Sshd:
+    root = tmp_path / "root"
+    root.mkdir()
+    return replace(module_sshd, root=root, website=replace(module_sshd.website, server_root=str(root)))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    version(tmp_path / "site", 1)
+    return tmp_path / "site"
+
+
+def authorized(server: Sshd, key: Path) -> Website:
+    """The server lets that key in as well."""
+    with (server.key.parent / "authorized_keys").open("ab") as stream:
+        stream.write(Path(f"{key}.pub").read_bytes())
+    return replace(server.website, privkey=key)
+
+
+class TestOurKey:
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            ("ed25519", ()),
+            ("ecdsa", ()),
+            ("ecdsa", ("-b", "521", "-m", "PEM")),
+            ("rsa", ()),
+            ("rsa", ("-m", "PEM")),
+        ],
+    )
+    def test_kinds_and_formats(
+        self, site: Path, server: Sshd, tmp_path: Path, kind: str, options: tuple[str, ...]
+    ) -> None:
+        assert put(site, authorized(server, generate_key(tmp_path / "key", kind, "", *options))).sent
+
+    @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+    def test_passphrase(
+        self, site: Path, server: Sshd, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        website = authorized(server, generate_key(tmp_path / "key", kind, "open sesame"))
+        with pytest.raises(Trouble, match=r"/key: has a passphrase: set ds_website_privkey_passphrase"):
+            put(site, website)
+        with pytest.raises(Trouble, match=r"/key: ds_website_privkey_passphrase does not open it") as wrong:
+            put(site, replace(website, privkey_passphrase="close sesame"))
+        caplog.set_level(logging.DEBUG)
+        assert put(site, replace(website, privkey_passphrase="open sesame")).sent
+        assert "sesame" not in f"{wrong.value}{caplog.text}"
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (None, "cannot be read: No such file"),
+            ("ssh-ed25519 AAAA x", "is a public key: give the private one"),
+            ("", "is no private key that can be used"),
+            ("PuTTY-User-Key-File-3: ssh-ed25519\n", "is no private key that can be used"),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n", "is no private key"),
+        ],
+    )
+    def test_what_is_no_key(self, site: Path, server: Sshd, tmp_path: Path, content: str | None, message: str) -> None:
+        if content is not None:
+            (tmp_path / "key").write_text(content)
+        with pytest.raises(Trouble, match=f"ds_website_privkey: .*/key: {message}") as trouble:
+            put(site, replace(server.website, privkey=tmp_path / "key"))
+        assert "c2VjcmV0" not in str(trouble.value)
+        assert "\n" not in str(trouble.value)
+
+    def test_a_key_that_the_server_does_not_know(self, site: Path, server: Sshd, tmp_path: Path) -> None:
+        with pytest.raises(Trouble, match=r"refuses .*/stranger: add the public key to .*authorized_keys"):
+            put(site, replace(server.website, privkey=generate_key(tmp_path / "stranger", "ed25519")))
+
+    def test_an_agent_holds_it(self, site: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        website = replace(server.website, privkey=None)
+        with pytest.raises(Trouble, match="not set, and no ssh agent holds a key"):
+            put(site, website)
+        agent_socket = tmp_path / "agent"
+        with subprocess.Popen([require("ssh-agent", "openssh-client"), "-D", "-a", agent_socket], stdout=-3) as agent:
+            try:
+                while not agent_socket.exists():
+                    assert agent.poll() is None
+                monkeypatch.setenv("SSH_AUTH_SOCK", str(agent_socket))
+                for key in (generate_key(tmp_path / "another", "ecdsa"), server.key):  # the first is refused
+                    subprocess.run(["ssh-add", "-q", key], check=True, stderr=subprocess.DEVNULL)
+                assert put(site, website).sent
+            finally:
+                agent.terminate()
+
+
+class TestTheirKey:
+    def lines(self, server: Sshd) -> dict[str, str]:
+        """The server's host keys as in known_hosts, without the name."""
+        scan = [require("ssh-keyscan", "openssh-client"), "-p", str(server.port), server.host]
+        found = subprocess.run(scan, check=True, capture_output=True, text=True).stdout
+        return {line.split()[1]: " ".join(line.split()[1:]) for line in found.splitlines() if not line.startswith("#")}
+
+    def known(self, server: Sshd, text: str) -> Website:
+        file = server.root.parent / "known_hosts"
+        file.write_text(text)
+        return replace(server.website, known_hosts=file)
+
+    @pytest.mark.parametrize("kind", ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"])
+    def test_any_key_on_record_will_do(self, site: Path, server: Sshd, kind: str) -> None:
+        assert put(site, self.known(server, f"[{server.host}]:{server.port} {self.lines(server)[kind]}\n")).sent
+
+    def test_a_stale_rsa_line_first(self, site: Path, server: Sshd, tmp_path: Path) -> None:
+        stale = generate_key(tmp_path / "stale", "rsa").with_suffix(".pub").read_text()
+        name = f"[{server.host}]:{server.port}"
+        lines = f"broken line\n{name} {stale}{name} {self.lines(server)['ssh-ed25519']}\n"
+        assert put(site, self.known(server, lines)).sent
+
+    def test_hashed_and_in_the_home(self, site: Path, server: Sshd, sealed: Path) -> None:
+        file = sealed / ".ssh/known_hosts"
+        file.parent.mkdir()
+        shutil.copy(server.known_hosts, file)
+        subprocess.run(["ssh-keygen", "-q", "-H", "-f", file], check=True, capture_output=True)
+        assert server.host not in file.read_text()
+        assert put(site, replace(server.website, known_hosts=None)).sent
+
+    def test_unknown(self, site: Path, server: Sshd, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        with pytest.raises(Trouble, match=rf"unknown host.*ssh-keyscan -p {server.port} 127.0.0.1 >> .*known_hosts"):
+            put(site, self.known(server, f"else.where {self.lines(server)['ssh-ed25519']}\n"))
+        assert published(server.root) == {}
+
+    def test_changed(self, site: Path, server: Sshd, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        public = generate_key(tmp_path / "other", "ed25519").with_suffix(".pub").read_text()
+        with pytest.raises(Trouble, match=r"none of those on record.*ssh-keygen -R '\[127.0.0.1\]:") as trouble:
+            put(site, self.known(server, f"[{server.host}]:{server.port} {public}"))
+        said = f"{trouble.value}{caplog.text}"
+        assert not any(line.split()[1] in said for line in (public, *self.lines(server).values()))
+        assert published(server.root) == {}
+
+    def test_revoked(self, site: Path, server: Sshd) -> None:
+        keys = self.lines(server)
+        name = f"[{server.host}]:{server.port}"
+        revoked = f"{name} {keys['ssh-ed25519']}\n@revoked * {keys['ssh-ed25519']}\n"
+        with pytest.raises(Trouble, match="revokes"):
+            put(site, self.known(server, revoked))
+        # as ssh does, the key types on record and not revoked are asked for
+        assert put(site, self.known(server, f"{revoked}{name} {keys['ssh-rsa']}\n")).sent
+
+    @pytest.mark.parametrize(
+        "option", ["Ciphers aes128-cbc", "MACs hmac-sha1", "KexAlgorithms diffie-hellman-group14-sha1"]
+    )
+    def test_a_server_with_weak_algorithms_only_is_refused(self, site: Path, tmp_path: Path, option: str) -> None:
+        ciphers = ("Ciphers aes128-ctr",) if option.startswith("MACs") else ()
+        with (
+            running_sshd(tmp_path / "weak", options=(option, *ciphers)) as server,
+            pytest.raises(Trouble, match="weak"),
+        ):
+            put(site, server.website)
+
+    def test_the_environment_of_the_tests_has_no_agent(self) -> None:
+        assert "SSH_AUTH_SOCK" not in os.environ
