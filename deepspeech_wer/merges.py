@@ -1,0 +1,148 @@
+"""Which merges are new: read from the mirror by GitPython."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from itertools import groupby, takewhile
+from pathlib import Path
+
+import git
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Merge
+
+MANY_COMMITS = 20  # a history that long without one merge is squashed or rebased
+
+_FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is to be done."""
+
+    base: str | None  # everything up to here is archived: what last_sha1 should hold; None before the first run
+    next: Merge | None  # the merge to run now
+    waiting: int  # merges without a run, the next one included
+
+
+def find(
+    mirror: Path, tip: str, *, last: str | None, archived: Collection[str], track: str = "merges", backlog: str = "all"
+) -> Found:
+    """The merges after `last` up to `tip` that are not archived, and which of them comes first.
+
+    `last` is what last_sha1 holds; on the first run there is none, and the tip alone is due. `archived` holds the first
+    12 digits of every archived commit. `track` and `backlog` are the settings of these names. Where `last` is garbage
+    or no longer in the history, it goes on from the newest first-parent commit that is archived; where there is none,
+    with the tip alone.
+    """
+    if tip == last:
+        return Found(tip, None, 0)
+    repository = git.Repo(mirror)
+    base = _base(repository, tip, last, archived)
+    if base is None:
+        return Found(None, _merge(repository, tip, _count(repository, tip)), 1)
+    new = _between(repository, base, tip, track)
+    if track == "merges" and not new:
+        _warn_of_squashing(repository, tip)
+    done = list(takewhile(lambda sha: sha[:12] in archived, new))
+    due = [sha for sha in new if sha[:12] not in archived]
+    chosen = _choose(new, archived, backlog) if due else None
+    merge = _merge(repository, chosen, _count(repository, chosen)) if chosen else None
+    return Found(done[-1] if done else base, merge, len(due))
+
+
+def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
+    """The commits of `names` (7 to 64 hex digits), in the order given. Raises Trouble: unknown or ambiguous."""
+    repository = git.Repo(mirror)
+    found = []
+    for name in names:
+        try:
+            sha = repository.git.rev_parse("--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        except git.GitCommandError:
+            raise Trouble(f"{name}: no commit of the tracked branch, or not the only one: give more digits") from None
+        found.append(_merge(repository, sha, _count(repository, sha)))
+    return found
+
+
+def _choose(new: Sequence[str], archived: Collection[str], backlog: str) -> str:
+    """The oldest without a run; or the newest, then the middle of the longest stretch without one."""
+    due = [sha[:12] not in archived for sha in new]
+    if backlog == "all" or not any(due):
+        return new[due.index(True)]
+    if due[-1]:
+        return new[-1]
+    stretches = [[place for place, _ in group] for is_due, group in groupby(enumerate(due), lambda p: p[1]) if is_due]
+    longest = max(stretches, key=len)
+    return new[longest[len(longest) // 2]]
+
+
+def _base(repository: git.Repo, tip: str, last: str | None, archived: Collection[str]) -> str | None:
+    """The commit to go on from; None: the tip alone is due."""
+    if last and _FULL_SHA.fullmatch(last) and _is_ancestor(repository, last, tip):
+        return last
+    base = next((sha for sha in _chain(repository, tip) if sha[:12] in archived), None)
+    if last is not None:
+        way = (
+            f"from {base[:12]}, the newest archived commit there"
+            if base
+            else "with its newest commit, for none is archived"
+        )
+        log.warning("the branch was rewritten: last_sha1 %r is not in its history; going on %s", last[:64], way)
+    return base
+
+
+def _is_ancestor(repository: git.Repo, sha: str, tip: str) -> bool:
+    try:
+        repository.git.merge_base("--is-ancestor", sha, tip)
+    except git.GitCommandError:
+        return False
+    return True
+
+
+def _between(repository: git.Repo, base: str, tip: str, track: str) -> list[str]:
+    options = ["--reverse", "--first-parent"] + (["--merges"] if track == "merges" else [])
+    listed: str = repository.git.rev_list(*options, f"{base}..{tip}")
+    return listed.split()
+
+
+def _chain(repository: git.Repo, tip: str) -> list[str]:
+    """The first-parent history, newest first."""
+    listed: str = repository.git.rev_list("--first-parent", tip)
+    return listed.split()
+
+
+def _count(repository: git.Repo, sha: str) -> int:
+    return int(repository.git.rev_list("--first-parent", "--count", sha))
+
+
+def _warn_of_squashing(repository: git.Repo, tip: str) -> None:
+    if int(repository.git.rev_list("--first-parent", "--merges", "--count", "--max-count=1", tip)):
+        return
+    commits = _count(repository, tip)
+    if commits >= MANY_COMMITS:
+        log.warning(
+            "%d commits and no merge among them: this branch is squashed or rebased? Set ds_track=commits", commits
+        )
+
+
+def _merge(repository: git.Repo, sha: str, ordinal: int) -> Merge:
+    commit = repository.commit(sha)
+    return Merge(
+        sha=commit.hexsha,
+        ordinal=ordinal,
+        subject=_line(commit.summary),
+        author=_line(commit.author.name),
+        committed_at=commit.committed_datetime.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        parents=tuple(parent.hexsha for parent in commit.parents),
+    )
+
+
+def _line(text: str | bytes | None) -> str:
+    shown = text.decode(errors="replace") if isinstance(text, bytes) else text or ""
+    return "".join(character if character.isprintable() else " " for character in shown)[:300]

@@ -1,0 +1,180 @@
+"""Which merges are new, held against real git."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deepspeech_wer import merges, mirror
+from deepspeech_wer.errors import Trouble
+from tests.conftest import Repository
+
+
+def replay(bare: Path, tip: str, last: str | None, archived: set[str], **options: str) -> list[str]:
+    """Tick after tick until nothing is left: the SHAs in the order in which they would be run."""
+    ran: list[str] = []
+    while (found := merges.find(bare, tip, last=last, archived=archived, **options)).next:
+        assert found.next.sha not in ran
+        ran.append(found.next.sha)
+        archived.add(found.next.sha[:12])
+        last = found.base
+    return ran
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    return tmp_path / "repository.git"
+
+
+def fetched(bare: Path, repository: Repository) -> str:
+    tip = mirror.update(bare, str(repository.path), None)
+    assert tip
+    return tip
+
+
+def test_the_first_run_takes_the_head_then_every_merge_once(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    found = merges.find(bare, fetched(bare, repository), last=None, archived=set())
+    assert found.next
+    assert (found.next.sha, found.next.ordinal, found.waiting, found.base) == (root, 1, 1, None)
+    shas = [repository.merge(subject) for subject in "abc"]
+    assert replay(bare, fetched(bare, repository), root, {root[:12]}) == shas
+
+
+def test_a_merge_is_described(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    sha = repository.merge("bring in \x1b[31m<b>")
+    found = merges.find(bare, fetched(bare, repository), last=root, archived={root[:12]})
+    assert found.next
+    assert found.next.subject == "bring in  [31m<b>"
+    assert (found.next.author, found.next.ordinal, found.next.sha) == ("Ada", 2, sha)
+    assert found.next.parents[0] == root
+    assert found.next.committed_at.endswith("Z")
+
+
+def test_nothing_new(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    assert merges.find(bare, fetched(bare, repository), last=root, archived={root[:12]}) == merges.Found(root, None, 0)
+
+
+def test_a_direct_push_is_no_merge_but_a_commit(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    pushed = repository.commit("pushed")
+    tip = fetched(bare, repository)
+    assert merges.find(bare, tip, last=root, archived={root[:12]}) == merges.Found(root, None, 0)
+    assert replay(bare, tip, root, {root[:12]}, track="commits") == [pushed]
+
+
+def test_an_archived_merge_is_never_run_again(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    shas = [repository.merge(subject) for subject in "abc"]
+    found = merges.find(bare, fetched(bare, repository), last=root, archived={shas[0][:12], shas[1][:12]})
+    assert (found.base, found.next and found.next.sha, found.waiting) == (shas[1], shas[2], 1)
+
+
+def test_after_a_force_push_it_goes_on_from_the_newest_archived(
+    repository: Repository, bare: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = repository.commit("root")
+    kept, lost = repository.merge("kept"), repository.merge("lost")
+    fetched(bare, repository)
+    repository.git("reset", "--quiet", "--hard", kept)
+    new = repository.merge("new")
+    archived = {sha[:12] for sha in (root, kept, lost)}
+    assert replay(bare, fetched(bare, repository), lost, archived) == [new]
+    assert caplog.text.count("the branch was rewritten") == 1
+
+
+@pytest.mark.parametrize("last", ["--all", "-n1", "HEAD~3", "", "0" * 40, "deadbeef", "\x00"])
+def test_garbage_in_last_sha1_reaches_no_git(repository: Repository, bare: Path, last: str) -> None:
+    root = repository.commit("root")
+    sha = repository.merge("a")
+    tip = fetched(bare, repository)
+    assert replay(bare, tip, last, {root[:12]}) == [sha]
+    assert replay(bare, tip, last, set()) == [tip]
+
+
+def test_squashing_is_noticed(repository: Repository, bare: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = repository.commit("root")
+    for n in range(merges.MANY_COMMITS):
+        repository.commit(str(n))
+    merges.find(bare, fetched(bare, repository), last=root, archived={root[:12]})
+    assert "Set ds_track=commits" in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_the_newest_first_then_the_largest_gap_halved(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    shas = [repository.merge(str(n)) for n in range(7)]
+    ran = replay(bare, fetched(bare, repository), root, {root[:12]}, backlog="newest")
+    assert [shas.index(sha) for sha in ran] == [6, 3, 1, 5, 0, 2, 4]
+
+
+def test_forced_commits_are_found_by_their_first_digits(repository: Repository, bare: Path) -> None:
+    sha = repository.commit("root")
+    fetched(bare, repository)
+    assert [merge.sha for merge in merges.resolve(bare, [sha[:8], sha])] == [sha, sha]
+    with pytest.raises(Trouble, match="abcdef0: no commit"):
+        merges.resolve(bare, ["abcdef0"])
+
+
+def grow(repository: Repository, steps: list[tuple[str, int]]) -> None:
+    """A history of any shape from a list of moves."""
+    repository.commit("root")
+    for number, (move, which) in enumerate(steps):
+        branches = repository.git("branch", "--format=%(refname:short)").split()
+        other = branches[which % len(branches)]
+        if move == "commit":
+            repository.commit(str(number))
+        elif move == "branch":
+            repository.git("branch", f"b{number}", "HEAD")
+        elif move == "elsewhere":
+            repository.git("checkout", "--quiet", other)
+        elif move == "foxtrot":  # the old trunk becomes the second parent
+            repository.git("checkout", "--quiet", "-B", "fox", other)
+            repository.commit(f"fox {number}")
+            repository.git("merge", "--quiet", "--no-ff", "--strategy=ours", "--message", f"f{number}", "main")
+            repository.git("checkout", "--quiet", "-B", "main", "fox")
+        else:
+            several = branches[: 1 + which % 3] if move == "octopus" else [other]
+            repository.git("merge", "--quiet", "--no-ff", "--strategy=ours", "--message", f"m{number}", *several)
+    repository.git("checkout", "--quiet", "main")
+
+
+MOVES = st.tuples(
+    st.sampled_from(["commit", "commit", "branch", "elsewhere", "merge", "merge", "octopus", "foxtrot"]),
+    st.integers(0, 5),
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(MOVES, min_size=4, max_size=14), start=st.integers(0, 100))
+def test_equals_git_on_any_history(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], start: int
+) -> None:
+    directory = tmp_path_factory.mktemp("history")
+    repository, bare = Repository(directory / "tracked"), directory / "repository.git"
+    grow(repository, steps)
+    tip = fetched(bare, repository)
+    chain = repository.git("rev-list", "--first-parent", "main").split()
+    last = chain[start % len(chain)]
+    for track, options in (("merges", ["--merges"]), ("commits", [])):
+        expected = repository.git("rev-list", "--reverse", "--first-parent", *options, f"{last}..main").split()
+        assert replay(bare, tip, last, {last[:12]}, track=track) == expected
+
+
+def test_a_hundred_thousand_commits_are_read_in_one_go(tmp_path: Path, bare: Path) -> None:
+    stream = "".join(f"commit refs/heads/main\ncommitter A <a@b> {n} +0000\ndata 1\nx\n" for n in range(1, 100_001))
+    source = tmp_path / "long"
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(source)], check=True)
+    subprocess.run(["git", "-C", str(source), "fast-import", "--quiet"], input=stream.encode(), check=True)
+    tip = mirror.update(bare, str(source), None)
+    assert tip
+    found = merges.find(bare, tip, last=None, archived=set())
+    assert found.next
+    assert found.next.ordinal == 100_000
