@@ -20,7 +20,7 @@ import git
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.setting_types import without_password
 
-TRACKED = "refs/tracked/head"
+TRACKED = "refs/tracked/head"  # no branch: it may hold an annotated tag
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
 LOCAL_TIMEOUT_S = 600.0
 _SAFE = {
@@ -36,8 +36,8 @@ _SAFE = {
 }
 _OPTIONS = ("-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.autoDetach=false")
 _REMOTE_SIDE = re.compile(
-    r"could not resolve|unable to look up|unable to access|connection|timed out|time-out|does not appear to be a git repository|"
-    r"could not read from remote|repository .* not found|not found:|authentication|permission denied|access denied|"
+    r"could not resolve|unable to look up|unable to access|connection|timed out|time-out|does not appear to be a git "
+    r"repository|could not read from remote|repository .* not found|not found:|authentication|permission denied|access denied|"
     r"host key|no such device|network|early EOF|hung up|unexpected disconnect|remote error|upload-pack|"
     r"could not read username|service not enabled|invalid gitfile|dubious ownership",
     re.IGNORECASE,
@@ -116,7 +116,16 @@ def _update(mirror: Path, url: str, ref: str | None) -> str | None:
 def _create(mirror: Path, object_format: str = "sha1") -> None:
     shutil.rmtree(mirror, ignore_errors=True)
     mirror.parent.mkdir(parents=True, exist_ok=True)
-    run_git(mirror.parent, "init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(mirror))
+    run_git(
+        mirror.parent,
+        "init",
+        "--quiet",
+        "--bare",
+        "--template=",
+        "--initial-branch=tracked",
+        f"--object-format={object_format}",
+        str(mirror),
+    )
 
 
 def _fetch(mirror: Path, url: str, pattern: str) -> None:

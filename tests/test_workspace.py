@@ -1,0 +1,152 @@
+"""Checkouts that are their own, and wiping that never hits anything else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import merges, mirror, workspace
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Merge
+from tests.conftest import Repository
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def merge(repository: Repository, cache: Path) -> Merge:
+    repository.commit("root", {"model.py": "old", "bin/job": "#!/bin/sh\n"})
+    tip = mirror.update(cache / "repository.git", str(repository.path), None)
+    assert tip
+    return merges.resolve(cache / "repository.git", [tip])[0]
+
+
+def crash_within(cache: Path, merge: Merge, path: Path) -> None:
+    """Leave a checkout as a killed process does."""
+    if (child := os.fork()) == 0:
+        with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (path / "model.py").exists()
+
+
+def git(path: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(path), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_it_holds_the_merge_and_is_wiped(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    path = tmp_path / "a clone" / "here"
+    with workspace.checkout(cache / "repository.git", merge, path, origin="https://example.com/x.git") as checkout:
+        assert (checkout.path / "model.py").read_text() == "old"
+        assert git(path, "rev-parse", "HEAD") == merge.sha
+        assert git(path, "remote", "get-url", "origin") == "https://example.com/x.git"
+        assert git(path, "status", "--porcelain") == ""
+        assert not (path / ".git" / "objects" / "info" / "alternates").exists()
+    assert not path.exists()
+
+
+def test_a_job_cannot_poison_the_mirror(repository: Repository, cache: Path, merge: Merge, tmp_path: Path) -> None:
+    path, planted = tmp_path / "clone", tmp_path / "planted"
+    with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
+        hooks = path / ".git" / "hooks"
+        hooks.mkdir(exist_ok=True)
+        for name in ("post-checkout", "reference-transaction", "post-merge"):
+            (hooks / name).write_text(f"#!/bin/sh\ntouch {planted}\n")
+            (hooks / name).chmod(0o755)
+        for file in (path / ".git" / "objects").rglob("*"):
+            if file.is_file():
+                file.chmod(0o600)
+                file.write_bytes(b"")
+    repository.commit("next")
+    tip = mirror.update(cache / "repository.git", str(repository.path), None)
+    with workspace.checkout(
+        cache / "repository.git", merges.resolve(cache / "repository.git", [str(tip)])[0], path, origin="x"
+    ):
+        assert (path / "model.py").read_text() == "old"
+    assert not planted.exists()
+
+
+def test_what_a_crash_left_is_wiped_first(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    path = tmp_path / "clone"
+    crash_within(cache, merge, path)
+    (path / "left.txt").write_text("x")
+    with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
+        assert not (path / "left.txt").exists()
+
+
+def test_a_checkout_at_another_place_is_wiped_too(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    crash_within(cache, merge, tmp_path / "old")
+    workspace.wipe(cache, tmp_path / "new")
+    assert not (tmp_path / "old").exists()
+
+
+def _file(path: Path) -> None:
+    path.write_text("mine")
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.tex").write_text("mine")
+
+
+def _link(path: Path) -> None:
+    target = path.parent / "elsewhere"
+    _directory(target)
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("foreign", [_file, _directory, _link])
+def test_nothing_foreign_is_ever_wiped(cache: Path, merge: Merge, tmp_path: Path, foreign: object) -> None:
+    path = tmp_path / "clone"
+    foreign(path)  # type: ignore[operator]
+    with (
+        pytest.raises(Trouble, match="left alone"),
+        workspace.checkout(cache / "repository.git", merge, path, origin="x"),
+    ):
+        pass
+    assert path.exists()
+
+
+def test_what_took_the_place_of_our_checkout_is_foreign(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    path = tmp_path / "clone"
+    crash_within(cache, merge, path)
+    path.rename(tmp_path / "moved")
+    _directory(path)
+    with pytest.raises(Trouble, match="left alone"):
+        workspace.wipe(cache, path)
+    assert (path / "thesis.tex").exists()
+
+
+def test_home_is_refused(cache: Path, merge: Merge, sealed: Path) -> None:
+    with (
+        pytest.raises(Trouble, match="holds other things"),
+        workspace.checkout(cache / "repository.git", merge, sealed, origin="x"),
+    ):
+        pass
+    assert sealed.exists()
+
+
+def test_permissions_taken_away_do_not_keep_it(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    path = tmp_path / "clone"
+    with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
+        locked = path / "a" / "b"
+        locked.mkdir(parents=True)
+        (locked / "c").write_text("x")
+        for directory in (locked, locked.parent, path):
+            directory.chmod(0)
+    assert not path.exists()
+
+
+def test_a_deleted_checkout_is_no_trouble(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    path = tmp_path / "clone"
+    with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
+        subprocess.run(["rm", "-rf", str(path)], check=True)
+    assert not path.exists()
