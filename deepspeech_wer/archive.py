@@ -1,0 +1,185 @@
+"""Runs on disk: one directory each, the truth; all else is derived from them.
+
+    runs/<YYYYmmdd-HHMMSS>-<sha12>/
+        run.json     the tracker's half
+        hyper.json   byte for byte what the job wrote
+        out.log  err.log  utterances.json  history.json  gpu-usage.csv     where there are any
+
+A run is built beside, flushed to the disk and renamed: it is there whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer import hyper
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import PARTIAL, rename_durably, sync_tree, write_atomically
+from deepspeech_wer.records import Merge, Outcome, Run
+
+VERSION = 1
+RUN, HYPER = "run.json", "hyper.json"
+COMPANIONS = {"utterances.json": 256 << 20, "history.json": 16 << 20, "gpu-usage.csv": 64 << 20}  # name: bytes at most
+LOGS = ("out.log", "err.log")
+
+log = logging.getLogger(__name__)
+
+
+def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str) -> Run:
+    """Archive one run. When this returns, the result cannot be lost. Raises OSError: nothing is left behind."""
+    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = _free_name(runs, merge, outcome)
+    beside = runs / f".{name}{PARTIAL}"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(mode=0o700)
+        _copy_all(outcome, beside)
+        write_atomically(beside / RUN, _serialise(merge, outcome, machine), mode=0o600)
+        sync_tree(beside)
+        rename_durably(beside, runs / name)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return read(runs / name)
+
+
+def names(runs: Path) -> list[str]:
+    """The archived runs' names, oldest start first."""
+    try:
+        return sorted(entry.name for entry in os.scandir(runs) if not entry.name.startswith(".") and entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def commits(runs: Path) -> set[str]:
+    """The first 12 digits of every archived commit, read off the names alone."""
+    return {name[16:28] for name in names(runs)}
+
+
+def load(runs: Path) -> list[Run]:
+    """Every readable run, in the order of their names; an unreadable one is named in the log and left as it is."""
+    return list(_load(runs))
+
+
+def find(runs: Path, name: str) -> Run:
+    """The run of that name, or the newest of the commit whose SHA begins so. Raises Trouble."""
+    listed = names(runs)
+    matching = [found for found in listed if found == name] or [
+        found for found in listed if found[16:].startswith(name[:12])
+    ]
+    if not name or not matching:
+        raise Trouble(f"no run {name!r} in {runs}: `runs` lists them")
+    return read(runs / matching[-1])
+
+
+def read(directory: Path) -> Run:
+    """One archived run. Raises Trouble that names the file: missing, broken, of a newer version."""
+    record = _read_record(directory / RUN)
+    try:
+        fields = {key: record[key] for key in ("status", "failure", "detail", "attempt", "started_at", "finished_at")}
+        merge = Merge(**{**record["merge"], "parents": tuple(record["merge"]["parents"])})
+        return Run(
+            id=directory.name,
+            directory=directory,
+            merge=merge,
+            machine=record["machine"],
+            hyper=_read_hyper(directory) if fields["status"] == "done" else None,
+            **fields,
+        )
+    except (KeyError, TypeError) as error:
+        raise Trouble(f"{directory / RUN}: expected the record of a run, found one without {error}") from None
+
+
+def remove_partial(runs: Path) -> None:
+    """Remove what a crash left half made."""
+    if runs.is_dir():
+        for left in runs.glob(f".*{PARTIAL}"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _load(runs: Path) -> Iterator[Run]:
+    for name in names(runs):
+        try:
+            yield read(runs / name)
+        except Trouble as trouble:
+            log.warning("left out: %s", trouble)
+
+
+def _free_name(runs: Path, merge: Merge, outcome: Outcome) -> str:
+    start = datetime.fromisoformat(outcome.started_at).strftime("%Y%m%d-%H%M%S")
+    name = wanted = f"{start}-{merge.sha[:12]}"
+    number = 2
+    while (runs / name).exists():  # the same merge twice in a second, or a clock set back
+        name = f"{wanted}-{number}"
+        number += 1
+    return name
+
+
+def _copy_all(outcome: Outcome, target: Path) -> None:
+    for name in LOGS:
+        copy_plain(outcome.logs / name, target / name, most=1 << 30)
+    if outcome.files is not None:
+        for name, most in {HYPER: hyper.MAX_BYTES, **COMPANIONS}.items():
+            copy_plain(outcome.files / name, target / name, most=most)
+
+
+def copy_plain(source: Path, target: Path, *, most: int) -> None:
+    """Copy a regular file of at most `most` bytes, if there is one; never what a symbolic link or a pipe leads to."""
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            log.warning("%s: expected a plain file of at most %d bytes; left out of the archive", source.name, most)
+            return
+        with target.open("xb") as copy:
+            target.chmod(0o600)
+            shutil.copyfileobj(stream, copy)
+
+
+def _serialise(merge: Merge, outcome: Outcome, machine: str) -> bytes:
+    record: dict[str, Any] = {
+        "version": VERSION,
+        "merge": asdict(merge),
+        "status": outcome.status,
+        "failure": outcome.failure,
+        "detail": outcome.detail,
+        "attempt": outcome.attempt,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "machine": machine,
+    }
+    return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise Trouble(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise Trouble(f"{path}: expected JSON, found something else ({error})") from None
+    version = record.get("version") if isinstance(record, dict) else None
+    if version != VERSION:
+        raise Trouble(f"{path}: expected version {VERSION}, found {version!r}: made by a newer deepspeech_wer?")
+    return dict(record)
+
+
+def _read_hyper(directory: Path) -> dict[str, Any]:
+    try:
+        return hyper.parse((directory / HYPER).read_bytes())
+    except OSError as error:
+        raise Trouble(f"{directory / HYPER}: {error.strerror}") from None
+    except hyper.HyperError as error:
+        raise Trouble(f"{directory / HYPER}: {error}") from None

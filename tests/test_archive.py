@@ -1,0 +1,126 @@
+"""Runs on disk: whole or not at all, unreadable never taken for empty."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import archive
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Merge, Outcome
+
+MERGE = Merge("c0ffee" * 6 + "abcd", 7, "bring in <b>", "Ada", "2026-01-02T03:04:05Z", ("1" * 40, "2" * 40))
+HYPER = b'{"context":{"time_started":"2026-01-02T03:04:05.5"},\n "parameters":{"x":1},"results":{"test_wer":0.25}}\n'
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "runs"
+
+
+@pytest.fixture
+def outcome(tmp_path: Path) -> Outcome:
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "hyper.json").write_bytes(HYPER)
+    (made / "out.log").write_text("hello\n")
+    start, end = "2026-01-02T03:04:05Z", "2026-01-02T03:05:05Z"
+    return Outcome("done", None, "", 1, start, end, files=made, logs=made)
+
+
+def test_a_run_comes_back_as_it_was_stored(runs: Path, outcome: Outcome) -> None:
+    run = archive.store(runs, MERGE, outcome, machine="trainer")
+    assert run.id == "20260102-030405-c0ffeec0ffee"
+    assert (run.merge, run.status, run.attempt, run.machine) == (MERGE, "done", 1, "trainer")
+    assert run.hyper is not None
+    assert run.hyper["results"]["test_wer"] == 0.25
+    assert (run.directory / "hyper.json").read_bytes() == HYPER
+    assert (run.directory / "out.log").read_text() == "hello\n"
+    assert archive.load(runs) == [run]
+    assert archive.commits(runs) == {"c0ffeec0ffee"}
+
+
+def test_what_is_written_is_private(runs: Path, outcome: Outcome) -> None:
+    run = archive.store(runs, MERGE, outcome, machine="trainer")
+    assert {path.stat().st_mode & 0o777 for path in run.directory.iterdir()} == {0o600}
+    assert run.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_same_merge_twice_in_a_second_keeps_both(runs: Path, outcome: Outcome) -> None:
+    first = archive.store(runs, MERGE, outcome, machine="m")
+    second = archive.store(runs, MERGE, outcome, machine="m")
+    assert [run.id for run in archive.load(runs)] == [first.id, second.id]
+    assert archive.find(runs, "c0ffee") == second
+
+
+def test_a_failed_run_needs_no_hyper(runs: Path, outcome: Outcome, tmp_path: Path) -> None:
+    failed = replace(outcome, status="failed", failure="exit 3", detail="it broke", files=None, logs=tmp_path)
+    run = archive.store(runs, MERGE, failed, machine="m")
+    assert (run.failure, run.detail, run.hyper) == ("exit 3", "it broke", None)
+
+
+def test_neither_links_nor_pipes_are_archived(runs: Path, outcome: Outcome, tmp_path: Path) -> None:
+    assert outcome.files
+    secret = tmp_path / "secret"
+    secret.write_text("key")
+    (outcome.files / "history.json").symlink_to(secret)
+    os.mkfifo(outcome.files / "utterances.json")
+    run = archive.store(runs, MERGE, outcome, machine="m")
+    assert sorted(path.name for path in run.directory.iterdir()) == ["hyper.json", "out.log", "run.json"]
+
+
+def test_a_crash_while_storing_leaves_nothing_that_counts(
+    runs: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive, "sync_tree", full)
+    with pytest.raises(OSError, match="No space"):
+        archive.store(runs, MERGE, outcome, machine="m")
+    assert list(runs.iterdir()) == []
+    (runs / ".20260102-030405-c0ffeec0ffee.partial").mkdir()
+    assert archive.names(runs) == []
+    archive.remove_partial(runs)
+    assert list(runs.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "complaint"),
+    [
+        ("run.json", "", "expected JSON"),
+        ("run.json", '{"version": 2}', "expected version 1, found 2"),
+        ("run.json", "[]", "expected version 1"),
+        ("run.json", '{"version": 1}', "without 'status'"),
+        ("hyper.json", "{", "hyper.json"),
+        ("hyper.json", None, "No such file"),
+    ],
+)
+def test_an_unreadable_run_is_named_and_the_others_go_on(
+    runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, file: str, text: str | None, complaint: str
+) -> None:
+    broken = archive.store(runs, MERGE, outcome, machine="m")
+    whole = archive.store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
+    (broken.directory / file).unlink()
+    if text is not None:
+        (broken.directory / file).write_text(text)
+    assert archive.load(runs) == [whole]
+    assert complaint in caplog.text
+    assert str(broken.directory / file) in caplog.text
+    assert archive.commits(runs) == {"c0ffeec0ffee", "f" * 12}  # and it is not run again
+
+
+def test_an_unknown_run_says_where_to_look(runs: Path) -> None:
+    with pytest.raises(Trouble, match="no run 'nope'"):
+        archive.find(runs, "nope")
+
+
+def test_run_json_can_be_read_by_people(runs: Path, outcome: Outcome) -> None:
+    run = archive.store(runs, MERGE, outcome, machine="m")
+    record = json.loads((run.directory / "run.json").read_text())
+    assert record["version"] == 1
+    assert record["merge"]["subject"] == "bring in <b>"
