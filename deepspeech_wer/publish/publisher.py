@@ -118,7 +118,7 @@ def _version_before(server: Server, found: Found) -> dict[str, Local]:
     """The version that the current one replaced, all of it on the server. Raises Trouble where it is not."""
     if found.unfinished is not None:
         raise Trouble(f"{server.name}: {server.path()}: a publish was cut short there: publish first, then roll back")
-    if found.current is None or not found.current.previous:
+    if found.current is None or not found.current.previous or not plan.version_before(found.current):
         raise Trouble(f"{server.name}: {server.path()}: holds no version before this one: nothing to roll back to")
     wanted = {}
     for path, entry in plan.version_before(found.current).items():

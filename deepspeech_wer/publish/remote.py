@@ -57,25 +57,27 @@ def checked(reply: Reply) -> Body:
 
 def list_directory(path: str) -> Task[dict[str, Attributes] | None]:
     """Names and attributes, less `.` and `..`. None where nothing is there. Raises Refused."""
-    [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
     try:
+        [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
         handle = string(checked(opened).blob())
+        found = yield from _entries(handle)  # asyncssh tells only here that there is no such directory
     except Refused as refusal:
         if refusal.code == sftp.NO_SUCH_FILE:
             return None
         raise
+    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
+    return found
+
+
+def _entries(handle: bytes) -> Task[dict[str, Attributes]]:
     found: dict[str, Attributes] = {}
     ahead = 2  # a short directory costs no more than its entries and the end
     while True:
         replies = yield Ask([Request(sftp.READDIR, handle)] * ahead)
-        ended = False
-        for reply in replies:
-            ended = _names(reply, found) or ended
-        if ended:
-            break
+        ended = [_names(reply, found) for reply in replies]
+        if any(ended):
+            return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
         ahead = min(ahead * 2, 32)
-    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
-    return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
 
 
 def read_file(path: str) -> Task[bytes | None]:

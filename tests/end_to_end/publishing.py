@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def version(site: Path, number: int, size: int = 1000) -> None:
             f"runs/{number}.js": mark,
         },
     )
+    for path in files_of(site):  # a second apart, as real versions are
+        os.utime(site / path, (1_480_000_000 + number,) * 2)
 
 
 def files_of(site: Path) -> list[str]:

@@ -111,8 +111,6 @@ def test_killed_at_seeded_moments_no_visitor_sees_a_mixture_and_nothing_is_sent_
     with visited(server.root) as seen:
         for number in range(2, 2 + KILLS):
             version(site, number)
-            for path in files_of(site):  # versions a second apart, as real ones are
-                os.utime(site / path, (1_480_000_000 + number,) * 2)
             network.cut_after = chance.randrange(3_000, 48_000)
             try:
                 put(site, bad_way)

@@ -1,0 +1,123 @@
+"""A second SFTP implementation on loopback, asyncssh's, that can be told to lack what some web hosts lack."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncssh
+import asyncssh.sftp
+
+from deepspeech_wer.settings import Website
+from tests.end_to_end.sshd import HOST, generate_key
+
+EXTENSIONS = frozenset({b"posix-rename@openssh.com", b"hardlink@openssh.com", b"limits@openssh.com"})
+
+
+class Host(asyncssh.SFTPServer):
+    """A web host: everything below one directory, nothing above it."""
+
+    def __init__(self, channel: asyncssh.SSHServerChannel) -> None:
+        super().__init__(channel, chroot=str(self.root).encode())
+
+    root: Path
+
+
+class WithoutTimes(Host):
+    """Sets modes but no times, and refuses both at once."""
+
+    def setstat(self, path: bytes, attrs: asyncssh.SFTPAttrs, *, follow_symlinks: bool = True) -> None:
+        if attrs.mtime is not None:
+            raise asyncssh.SFTPOpUnsupported("no times here")
+        super().setstat(path, attrs, follow_symlinks=follow_symlinks)
+
+    def fsetstat(self, file_obj: object, attrs: asyncssh.SFTPAttrs) -> None:
+        if attrs.mtime is not None:
+            raise asyncssh.SFTPOpUnsupported("no times here")
+        super().fsetstat(file_obj, attrs)
+
+
+class WithoutModes(Host):
+    """Says no to every change of attributes, as some managed hosts do."""
+
+    def setstat(self, *_: object, **__: object) -> None:
+        raise asyncssh.SFTPPermissionDenied("not here")
+
+    def fsetstat(self, *_: object) -> None:
+        raise asyncssh.SFTPPermissionDenied("not here")
+
+
+class ReadOnly(Host):
+    """Shows everything, takes nothing."""
+
+    def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
+        if pflags & 0x02:
+            raise asyncssh.SFTPPermissionDenied("read only")
+        return super().open(path, pflags, attrs)
+
+    def mkdir(self, *_: object) -> None:
+        raise asyncssh.SFTPPermissionDenied("read only")
+
+
+class Quota(Host):
+    """Takes so many bytes and no more."""
+
+    left = 10**6
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        Quota.left -= len(data)
+        if Quota.left < 0:
+            raise asyncssh.SFTPFailure("quota exceeded")
+        written: int = super().write(file_obj, offset, data)
+        return written
+
+
+@contextlib.contextmanager
+def running_host(
+    directory: Path, kind: type[Host] = Host, *, without: frozenset[bytes] = frozenset()
+) -> Iterator[tuple[Website, Path]]:
+    """Serve until the block ends. Yields the Website, whose root is "/", and that root's path on this machine."""
+    directory.mkdir(parents=True, exist_ok=True)
+    key, host_key = generate_key(directory / "id", "ed25519"), generate_key(directory / "host_key", "ed25519")
+    root = directory / "root"
+    root.mkdir()
+    served = type("Served", (kind,), {"root": root})
+    known_extensions = asyncssh.sftp.SFTPServerHandler._extensions
+    asyncssh.sftp.SFTPServerHandler._extensions = [pair for pair in known_extensions if pair[0] not in without]
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(
+        asyncssh.listen(
+            HOST,
+            0,
+            server_host_keys=[str(host_key)],
+            authorized_client_keys=str(key.with_suffix(".pub")),
+            sftp_factory=served,
+        )
+    )
+    port = server.sockets[0].getsockname()[1]
+    known_hosts = directory / "known_hosts"
+    known_hosts.write_text(f"[{HOST}]:{port} {host_key.with_suffix('.pub').read_text()}")
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def close() -> None:
+        server.close()
+        await server.wait_closed()
+        for _ in range(200):  # its connections end when it notices that their clients have gone
+            if len(asyncio.all_tasks()) == 1:
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)
+
+    try:
+        yield Website(getpass.getuser(), HOST, "/", port, key, None, known_hosts, (0o644, 0o755)), root
+    finally:
+        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        asyncssh.sftp.SFTPServerHandler._extensions = known_extensions

@@ -1,0 +1,141 @@
+"""Publishing to a second SFTP implementation, with and without what OpenSSH has and others lack; and rolling back."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import rollback
+from deepspeech_wer.settings import Website
+from tests.end_to_end.other_server import (
+    EXTENSIONS,
+    Host,
+    Quota,
+    ReadOnly,
+    WithoutModes,
+    WithoutTimes,
+    running_host,
+)
+from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
+from tests.end_to_end.sshd import running_sshd
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    version(tmp_path / "site", 1)
+    return tmp_path / "site"
+
+
+def three_versions(site: Path, website: Website, root: Path) -> list[tuple[str, ...]]:
+    """Publish three versions, each twice; what was removed."""
+    removed = []
+    for number in (1, 2, 3):
+        version(site, number)
+        report = put(site, website)
+        assert load_page(root) == f"version {number} "
+        assert published(root).keys() >= set(files_of(site))
+        assert leftovers(root) == []
+        assert not put(site, website).sent
+        removed.append(report.removed)
+    return removed
+
+
+def test_as_it_comes(site: Path, tmp_path: Path) -> None:
+    with running_host(tmp_path / "host") as (website, root):
+        removed = three_versions(site, website, root)
+        assert [len(paths) for paths in removed] == [0, 0, 2]  # what version 1 alone had: its script and its style
+        for file in root.rglob("*.js"):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+
+def test_without_posix_rename_and_links(site: Path, tmp_path: Path) -> None:
+    with running_host(tmp_path / "host", without=EXTENSIONS) as (website, root):
+        assert any("posix-rename" in note for note in put(site, website).notes)
+        assert not put(site, website).notes
+        three_versions(site, website, root)
+        with pytest.raises(Trouble, match="cannot link files"):
+            rollback(website)
+
+
+@pytest.mark.parametrize("kind", [WithoutTimes, WithoutModes])
+def test_without_setting_attributes(site: Path, tmp_path: Path, kind: type[Host]) -> None:
+    with running_host(tmp_path / "host", kind) as (website, root):
+        assert any("keeps no times" in note for note in put(site, website).notes)
+        three_versions(site, website, root)
+
+
+def test_without_the_right_to_write(site: Path, tmp_path: Path) -> None:
+    with running_host(tmp_path / "host", ReadOnly) as (website, root):
+        with pytest.raises(Trouble, match="give that user the right"):
+            put(site, website)
+        assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [0, 100, 3000, 20_000, 30_000])
+def test_a_quota(site: Path, tmp_path: Path, left: int) -> None:
+    with running_host(tmp_path / "host", Quota) as (website, root):
+        put(site, website)
+        before = published(root)
+        Quota.left = left
+        version(site, 2)
+        with pytest.raises(Trouble, match=r"\(quota exceeded\).*is the disk or the quota full"):
+            put(site, website)
+        assert {path: data for path, data in published(root).items() if not path.endswith(".partial")} == before
+        Quota.left = 10**6
+        put(site, website)
+        assert load_page(root) == "version 2 "
+        assert leftovers(root) == []
+
+
+class TestRollback:
+    @pytest.fixture(params=["asyncssh", "OpenSSH"])
+    def host(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Website, Path]]:
+        if request.param == "asyncssh":
+            with running_host(tmp_path / "host") as found:
+                yield found
+        else:
+            with running_sshd(tmp_path / "host") as server:
+                yield server.website, server.root
+
+    def test_there_and_back_again(self, site: Path, host: tuple[Website, Path]) -> None:
+        website, root = host
+        put(site, website)
+        with pytest.raises(Trouble, match="nothing to roll back to"):
+            rollback(website)
+        first = {path: published(root)[path] for path in published(root)}
+        version(site, 2)
+        (site / "runs/1.js").unlink()
+        put(site, website)
+        second = published(root)
+        assert "index.htm" in rollback(website, dry_run=True).lines[-1]
+        report = rollback(website)
+        assert report.sent[-1] == "index.htm"
+        assert report.size == 0
+        assert load_page(root) == "version 1 "
+        assert {path: published(root)[path] for path in first} == first
+        rollback(website)
+        assert {path: published(root)[path] for path in second} == second
+        assert load_page(root) == "version 2 "
+        version(site, 3)
+        put(site, website)
+        assert load_page(root) == "version 3 "
+        rollback(website)
+        assert load_page(root) == "version 2 "
+        assert leftovers(root) == []
+
+    def test_a_run_that_was_removed_comes_back(self, site: Path, host: tuple[Website, Path]) -> None:
+        website, root = host
+        put(site, website)
+        for number in (2, 3):
+            version(site, number)
+            put(site, website)
+        (site / "runs/1.js").unlink()
+        write(site, {"js/hyper.js": "other"})
+        put(site, website)
+        rollback(website)
+        assert (root / "runs/1.js").read_text() == "version 1 "
+        assert (root / "js/hyper.js").read_text() != "other"
