@@ -28,6 +28,7 @@ def publish(
     *,
     dry_run: bool = False,
     adopt: bool = False,
+    url: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     timeout_s: float = TIMEOUT_S,
     lock_wait_s: float = LOCK_WAIT_S,
@@ -36,14 +37,16 @@ def publish(
     """Bring `files` (paths relative to `site`, with /) to the web root, index.htm last. Nothing new: nothing is sent.
 
     Only files that an earlier publish of ours put there are replaced or removed; `adopt` takes over others that are in
-    the way. A dry run changes nothing and says in `Report.lines` what would happen. `progress` is called with bytes
-    done and bytes in all. A connection that breaks is tried again after each of `retry_after_s`.
+    the way. A dry run changes nothing and says in `Report.lines` what would happen. With `url`, the site's public
+    address, what was published is read back through the web server; `Report.differences` says what it serves instead.
+    `progress` is called with bytes done and bytes in all. A connection that breaks is tried again after each of
+    `retry_after_s`.
 
     Raises Trouble, one line: what, where, expected and found, cure. Whatever it says, visitors have a whole site.
     """
     from deepspeech_wer.publish import publisher  # the import that loads paramiko
 
-    options = publisher.Options(dry_run, adopt, progress, timeout_s, lock_wait_s, retry_after_s)
+    options = publisher.Options(dry_run, adopt, url, progress, timeout_s, lock_wait_s, retry_after_s)
     return publisher.publish(site, files, website, options)
 
 
@@ -51,6 +54,7 @@ def rollback(
     website: Website,
     *,
     dry_run: bool = False,
+    url: str | None = None,
     timeout_s: float = TIMEOUT_S,
     lock_wait_s: float = LOCK_WAIT_S,
     retry_after_s: Sequence[float] = RETRY_AFTER_S,
@@ -62,5 +66,5 @@ def rollback(
     """
     from deepspeech_wer.publish import publisher
 
-    options = publisher.Options(dry_run, False, None, timeout_s, lock_wait_s, retry_after_s)
+    options = publisher.Options(dry_run, False, url, None, timeout_s, lock_wait_s, retry_after_s)
     return publisher.rollback(website, options)

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paramiko import SSHException  # type: ignore[import-untyped]
@@ -32,6 +32,7 @@ class Options:
 
     dry_run: bool
     adopt: bool
+    url: str | None  # where the web server shows the site
     progress: Callable[[int, int], None] | None
     timeout_s: float
     lock_wait_s: float
@@ -67,7 +68,8 @@ def _towards(aim: Aim, files: Sequence[str], website: Website, options: Options)
         try:
             with _session(website, options.timeout_s) as server:
                 goal, manifest, size = _bring(server, aim, files, options, mine)
-                return _report(server, goal, manifest, size, options, time.monotonic() - started)
+                report = _report(server, goal, manifest, size, options, time.monotonic() - started)
+            return _read_back(report, goal, options)
         except Dropped as error:
             if wait_s is None:
                 tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
@@ -128,6 +130,15 @@ def _version_before(server: Server, found: Found) -> dict[str, Local]:
             cure = "it was replaced by an older publish" if server.links else "this server cannot link files"
             raise Trouble(f"{server.name}: {server.path(path)}: its former content was not kept ({cure})")
     return wanted
+
+
+def _read_back(report: Report, goal: Goal, options: Options) -> Report:
+    if options.url is None or options.dry_run or not report.sent:
+        return report
+    from deepspeech_wer.publish import read_back  # requests takes 60 ms to import
+
+    entries = {path: local.entry for path, local in goal.wanted.items()}
+    return replace(report, differences=read_back.differences(options.url, entries, report.sent))
 
 
 def _size(goal: Goal) -> int:

@@ -16,6 +16,7 @@ class Report:
     seconds: float
     lines: tuple[str, ...] = ()  # of a dry run, one per file that would be touched
     notes: tuple[str, ...] = ()  # about the server, worth a line in the log
+    differences: tuple[str, ...] = ()  # what the web server serves instead, read back from ds_website_url
 
     @property
     def summary(self) -> str:

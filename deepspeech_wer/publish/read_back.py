@@ -1,0 +1,90 @@
+"""Reading the published site back through the web server: does it serve what was put there?
+
+SFTP can succeed into a directory that no web server shows, behind a cache that shows last week's page, or on a host
+whose DirectoryIndex knows no index.htm. Imported only where ds_website_url is set and something was published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import secrets
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import requests
+
+from deepspeech_wer.publish.plan import INDEX, Entry
+
+TIMEOUT_S = 15.0
+LARGEST = 64 * 1024 * 1024  # of an answer; what is larger is not compared
+SHOWN = 80
+
+
+def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str]:
+    """Address below the web root -> the path it is to serve: `/`, the page, its data, and one run's file."""
+    runs = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries]
+    data = [path for path in entries if re.fullmatch(r"js/index(\.[0-9a-f]{16})?\.js", path)]
+    paths = [*([INDEX] if INDEX in entries else []), *data, *runs[:1]]
+    return {**({"": INDEX} if INDEX in entries else {}), **{path: path for path in paths}}
+
+
+def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> tuple[str, ...]:
+    """One line for each address that serves something else than was published: what, and what may be wrong."""
+    base = url if url.endswith("/") else f"{url}/"
+    found = []
+    with requests.Session() as session:
+        session.headers["User-Agent"] = "deepspeech-wer"
+        for address, path in chosen(entries, sent).items():
+            problem = _difference(session, base + quote(address), entries[path], address)
+            if problem:
+                found.append(f"{base}{address}: {problem}")
+                if problem.startswith("no answer"):
+                    break
+    return tuple(found)
+
+
+def _difference(session: requests.Session, address: str, entry: Entry, name: str) -> str:
+    """What is wrong with what an address serves; empty when it is the published file."""
+    try:
+        status, body, age = _fetch(session, address)
+        same = hashlib.sha256(body).hexdigest() == entry.sha256
+        fresh = body if same or status != 200 else _fetch(session, f"{address}?{secrets.token_hex(8)}")[1]
+    except requests.RequestException as error:
+        return f"no answer ({_reason(error)}): is ds_website_url right, and the web server up?"
+    if status != 200:
+        cure = f"set DirectoryIndex {INDEX}" if not name else "does the web server show this directory and these modes?"
+        return f"answers {status}: {cure}"
+    if same:
+        return ""
+    if hashlib.sha256(fresh).hexdigest() == entry.sha256:
+        return f"a cache in between serves an older version{f' ({age} s old)' if age else ''}; the web server is right"
+    cure = f"set DirectoryIndex {INDEX}" if not name else "is ds_website_server_root the directory it shows?"
+    return f"serves {len(body):,} bytes that begin {_beginning(body)}, not the {entry.size:,} published: {cure}"
+
+
+def _fetch(session: requests.Session, address: str) -> tuple[int, bytes, str]:
+    """Status, body (unpacked, whatever compression the server chose), age in a cache. Raises RequestException."""
+    with session.get(address, timeout=TIMEOUT_S, stream=True, headers={"Cache-Control": "no-cache"}) as response:
+        body = bytearray()
+        for chunk in response.iter_content(1 << 16):
+            body += chunk
+            if len(body) > LARGEST:
+                break
+        age = response.headers.get("Age", "")
+        return response.status_code, bytes(body), age if age.isdigit() else ""
+
+
+def _beginning(body: bytes) -> str:
+    text = " ".join(html.unescape(body[: SHOWN * 4].decode("utf-8", "replace")).split())
+    return repr(text[:SHOWN])
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost of the errors that requests wraps: "Connection refused"."""
+    if isinstance(error, requests.Timeout):
+        return f"none within {TIMEOUT_S:g} s"
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return getattr(error, "strerror", None) or str(error)[:200] or type(error).__name__
