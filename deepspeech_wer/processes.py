@@ -6,6 +6,10 @@ import os
 import signal
 import time
 
+TYPE_CHECKING = False  # as in typing, whose import would cost a busy tick
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _POLL_S = 0.05
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
@@ -41,7 +45,7 @@ def in_session(session: int) -> list[int]:
     found = []
     for pid in _pids():
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        if len(fields) > 3 and int(fields[3]) == session:
+        if len(fields) > 3 and int(fields[3]) == session and fields[0] != b"Z":
             found.append(pid)
     return found
 
@@ -87,13 +91,13 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def reap() -> None:
-    """Take the exit status of adopted children that have ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+def reap(pids: Iterable[int]) -> None:
+    """Take the exit status of those among `pids` that are adopted children of ours and have ended."""
+    for pid in pids:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
 
 
 def _prctl(option: int, value: int) -> None:
@@ -151,5 +155,4 @@ def _signal_all(handles: list[int], number: signal.Signals) -> None:
 def _is_running(handle: int) -> bool:
     import select
 
-    reap()
     return not select.select([handle], [], [], 0)[0]  # a process's descriptor is readable once it has ended
