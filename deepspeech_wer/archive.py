@@ -99,6 +99,11 @@ def read(directory: Path) -> Run:
         raise Trouble(f"{directory / RUN}: expected the record of a run, found one without {error}") from None
 
 
+def holds(runs: Path, merge: Merge, outcome: Outcome) -> bool:
+    """Whether this very run is archived."""
+    return (runs / _name(merge, outcome)).exists()
+
+
 def remove_partial(runs: Path) -> None:
     """Remove what a crash left half made."""
     if runs.is_dir():
@@ -114,9 +119,12 @@ def _load(runs: Path) -> Iterator[Run]:
             log.warning("left out: %s", trouble)
 
 
+def _name(merge: Merge, outcome: Outcome) -> str:
+    return f"{datetime.fromisoformat(outcome.started_at):%Y%m%d-%H%M%S}-{merge.sha[:12]}"
+
+
 def _free_name(runs: Path, merge: Merge, outcome: Outcome) -> str:
-    start = datetime.fromisoformat(outcome.started_at).strftime("%Y%m%d-%H%M%S")
-    name = wanted = f"{start}-{merge.sha[:12]}"
+    name = wanted = _name(merge, outcome)
     number = 2
     while (runs / name).exists():  # the same merge twice in a second, or a clock set back
         name = f"{wanted}-{number}"

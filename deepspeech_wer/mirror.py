@@ -35,14 +35,6 @@ _SAFE = {
     "LC_ALL": "C.UTF-8",
 }
 _OPTIONS = ("-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.autoDetach=false")
-_REMOTE_SIDE = re.compile(
-    r"could not resolve|unable to look up|unable to access|connection|timed out|time-out|does not appear to be a git "
-    r"repository|could not read from remote|repository .* not found|not found:|authentication|permission denied|access denied|"
-    r"host key|no such device|network|early EOF|hung up|unexpected disconnect|remote error|upload-pack|"
-    r"could not read username|service not enabled|invalid gitfile|dubious ownership",
-    re.IGNORECASE,
-)
-
 log = logging.getLogger(__name__)
 
 
@@ -88,7 +80,7 @@ def update(mirror: Path, url: str, ref: str | None) -> str | None:
     try:
         return _update(mirror, url, ref)
     except GitError as error:
-        if not mirror.exists() or _REMOTE_SIDE.search(str(error)) or error.code is None:
+        if error.code is None or not is_damaged(mirror):
             raise Trouble(_cannot_fetch(url, ref, error)) from None
         log.warning("mirror %s: %s; it is fetched anew", mirror, error)
     shutil.rmtree(mirror)
@@ -96,6 +88,24 @@ def update(mirror: Path, url: str, ref: str | None) -> str | None:
         return _update(mirror, url, ref)
     except GitError as error:
         raise Trouble(_cannot_fetch(url, ref, error)) from None
+
+
+def tip(mirror: Path) -> str:
+    """The newest commit of the tracked branch that was fetched. Raises GitError."""
+    return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
+
+
+def is_damaged(mirror: Path) -> bool:
+    """Whether something local is wrong with the mirror, so that no fetch into it can ever work."""
+    if not mirror.exists():
+        return False
+    try:
+        has_commits = run_git(mirror, "for-each-ref", "--count=1", TRACKED)
+        if has_commits:
+            run_git(mirror, "rev-list", "--quiet", TRACKED)
+    except GitError:
+        return True
+    return any(mirror.rglob("*.lock")) or any(not ref.stat().st_size for ref in mirror.glob("refs/tracked/*"))
 
 
 def _update(mirror: Path, url: str, ref: str | None) -> str | None:
@@ -108,7 +118,7 @@ def _update(mirror: Path, url: str, ref: str | None) -> str | None:
             if "couldn't find remote ref" not in str(error):
                 raise
             continue
-        return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
+        return tip(mirror)
     _check_empty(mirror, url, ref)
     return None
 

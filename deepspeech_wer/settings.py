@@ -15,9 +15,9 @@ from typing import Any
 from xdg import BaseDirectory
 
 from deepspeech_wer import setting_types as types
+from deepspeech_wer.cache import NAME, cache_directory
 from deepspeech_wer.errors import UsageTrouble
 
-NAME = "deepspeech_wer"  # of our directory below the XDG ones
 MASK = "********"
 
 
@@ -204,11 +204,6 @@ def forget_git_variables() -> None:
             del os.environ[name]
 
 
-def cache_directory() -> Path:
-    """~/.cache/deepspeech_wer, made if need be."""
-    return Path(BaseDirectory.save_cache_path(NAME))
-
-
 def _value(variable: Variable, given: Mapping[str, str], faults: list[str]) -> Any:
     text = given.get(variable.name, "") or variable.default
     if text is None:
@@ -266,7 +261,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
         website_url=plain["website_url"],
         github_token=plain["github_token"],
         webhook_url=plain["webhook_url"],
-        cache=cache_directory(),
+        cache=Path(cache_directory()),
         data=data,
     )
 

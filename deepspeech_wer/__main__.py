@@ -1,0 +1,8 @@
+"""python -m deepspeech_wer"""
+
+import sys
+
+from deepspeech_wer.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""THE entry point: one tick. New merges are trained, archived, shown, published; a crash at any line loses nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_wer import archive, files, journal, merges, mirror, processes, show_site
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Merge
+from deepspeech_wer.run_merge import recover, run_merge, title
+from deepspeech_wer.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """How a tick shows itself on a terminal; under cron not at all."""
+
+    job_line: Callable[[str], None] | None = None  # gets each line of the job's output
+    upload: Callable[[int, int], None] | None = None  # gets bytes done, bytes in all
+
+
+def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[str] = ()) -> bool:
+    """One tick, under the lock. True: all went well; False: done, but a merge failed or the publishing did.
+
+    `forced` are commits to be run whatever the archive holds. Raises Trouble: nothing could be done.
+    """
+    processes.hide()
+    recovered = recover(settings)
+    well = recovered is None or recovered.status == "done"
+    for merge in _forced(settings, forced) if forced else _new(settings):
+        run = run_merge(settings, merge, lock, watcher.job_line)
+        well &= run.status == "done"
+        _advance(settings)
+        well &= show_site.show(settings, upload=watcher.upload)
+        journal.clear(settings.cache)
+    if show_site.is_behind(settings):
+        well &= show_site.show(settings, upload=watcher.upload)
+    journal.clear(settings.cache)
+    return well
+
+
+def look(settings: Settings) -> merges.Found:
+    """Fetch, and find what is to be done. Raises Trouble: the repository cannot be reached, the branch is not there."""
+    tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
+    if tip is None:
+        log.info("%s: no commit there yet", settings.repo_name)
+        return merges.Found(None, None, 0)
+    return _find(settings, tip)
+
+
+def read_last(cache: Path) -> str | None:
+    """What last_sha1 holds, whatever it is; None when there is none."""
+    try:
+        return (cache / "last_sha1").read_text("utf-8", "replace").strip()
+    except FileNotFoundError:
+        return None
+
+
+def _new(settings: Settings) -> Iterator[Merge]:
+    """Each merge that is due, looked for anew after each: during a long training more may have come."""
+    while (found := look(settings)).next:
+        waiting = f", {found.waiting - 1} more waiting" if found.waiting > 1 else ""
+        log.info("%s by %s: training%s", title(found.next), found.next.author, waiting)
+        yield found.next
+    _write_last(settings, found.base)
+
+
+def _forced(settings: Settings, names: Sequence[str]) -> list[Merge]:
+    mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
+    return merges.resolve(_mirror(settings), names)
+
+
+def _advance(settings: Settings) -> None:
+    """Bring last_sha1 to the newest merge up to which everything is archived."""
+    _write_last(settings, _find(settings, mirror.tip(_mirror(settings))).base)
+
+
+def _find(settings: Settings, tip: str) -> merges.Found:
+    return merges.find(
+        _mirror(settings),
+        tip,
+        last=read_last(settings.cache),
+        archived=archive.commits(settings.runs),
+        track=settings.track,
+        backlog=settings.backlog,
+    )
+
+
+def _write_last(settings: Settings, sha: str | None) -> None:
+    if sha is None or sha == read_last(settings.cache):
+        return
+    try:
+        files.write_atomically(settings.cache / "last_sha1", f"{sha}\n".encode(), mode=0o600)
+    except OSError as error:
+        raise Trouble(f"cannot write {settings.cache}/last_sha1: {error.strerror}; the next call goes on") from None
+
+
+def _mirror(settings: Settings) -> Path:
+    return settings.cache / "repository.git"

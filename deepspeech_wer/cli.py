@@ -1,0 +1,141 @@
+"""The command line: sub-commands, logging, exit codes. The only reader of sys.argv.
+
+Without a word it is one tick, what cron runs. Exit codes: 0 done, nothing to do, or another tick is at work; 1 expected
+trouble, told in one line; 2 unusable settings or command line; 3 a bug, with its traceback; 4 done, but a merge failed
+or the publishing did; 128 + N ended by signal N. Everything heavy is imported once it is known to be needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from deepspeech_wer import lock
+from deepspeech_wer.errors import Trouble, UsageTrouble
+
+TYPE_CHECKING = False  # as in typing, whose import would cost a busy tick
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+DONE, TROUBLE, USAGE, BUG, FAILED = 0, 1, 2, 3, 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        if not arguments:
+            return _tick(())
+        return _command(arguments)
+    except UsageTrouble as trouble:
+        _complain("settings cannot be used:\n  " + str(trouble).replace("\n", "\n  "))
+        return USAGE
+    except Trouble as trouble:
+        _complain(str(trouble))
+        return TROUBLE
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 128 + 2
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception:  # the top door: a bug is told with its traceback and has an exit code of its own
+        import logging
+
+        logging.getLogger(__name__).exception("a bug in deepspeech_wer; please report it with these lines")
+        return BUG
+
+
+def _tick(forced: Sequence[str]) -> int:
+    """One tick. The lock comes first: a busy tick imports nothing else."""
+    from deepspeech_wer.cache import cache_directory
+
+    path = f"{cache_directory()}/lock"
+    descriptor = lock.acquire(path)
+    if descriptor is None:
+        descriptor = _take_over(path)
+        if descriptor is None:
+            return DONE
+    try:
+        return _tick_locked(descriptor, forced)
+    finally:
+        os.close(descriptor)
+
+
+def _take_over(path: str) -> int | None:
+    """The lock is busy: by a living tick, then leave it; or by the job of a killed one, then end that and go on."""
+    if not lock.is_orphaned(path):
+        return None
+    orphans = lock.end_orphans(path)
+    if orphans:
+        _log("ended the job of a killed tick (processes %s)", ", ".join(map(str, orphans)))
+    return lock.acquire(path)
+
+
+def _tick_locked(descriptor: int, forced: Sequence[str]) -> int:
+    from deepspeech_wer import automation, progress, settings
+
+    _set_up_logging()
+    settings.forget_git_variables()
+    current = settings.load()
+    _end_by_signal()
+    watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
+    well = automation.tick(current, descriptor, watcher=watcher, forced=forced or current.force_sha)
+    return DONE if well else FAILED
+
+
+def _command(arguments: Sequence[str]) -> int:
+    from deepspeech_wer import commands, settings
+
+    options = commands.parser().parse_args(arguments)
+    _set_up_logging(quiet=options.quiet)
+    if options.command == "run" and not options.dry_run:
+        return _tick(options.sha)
+    settings.forget_git_variables()
+    action: Callable[[argparse.Namespace], int] = options.action
+    return action(options)
+
+
+def _end_by_signal() -> None:
+    """SIGTERM, SIGHUP: unwind, so that the job gets its time to save a checkpoint and the checkout is wiped."""
+    import signal
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _set_up_logging(*, quiet: bool = False) -> None:
+    """To stderr: on a terminal the bare message, under cron with the time in UTC."""
+    import logging
+    import time
+
+    formatter = logging.Formatter(
+        "%(message)s" if sys.stderr.isatty() else "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"
+    )
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logger = logging.getLogger("deepspeech_wer")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = "PYTEST_CURRENT_TEST" in os.environ
+
+
+def _log(message: str, *values: object) -> None:
+    import logging
+
+    _set_up_logging()
+    logging.getLogger(__name__).warning(message, *values)
+
+
+def _complain(message: str) -> None:
+    """One line on stderr, stamped where nobody watches."""
+    import time
+
+    stamp = "" if sys.stderr.isatty() else time.strftime("%Y-%m-%dT%H:%M:%SZ ERROR ", time.gmtime())
+    print(f"{stamp}deepspeech_wer: {message}", file=sys.stderr)

@@ -1,0 +1,205 @@
+"""One merge: checked out, its job run, its run archived; and the same finished where a killed tick left it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from deepspeech_wer import archive, job, journal, workspace
+from deepspeech_wer import settings as environment
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Checkout, Merge, Outcome, Run
+from deepspeech_wer.setting_types import without_password
+from deepspeech_wer.settings import Settings
+
+MAX_INTERRUPTIONS = 10  # a merge over which so many ticks died is given up
+
+log = logging.getLogger(__name__)
+
+
+def run_merge(settings: Settings, merge: Merge, lock: int, job_line: Callable[[str], None] | None) -> Run:
+    """Run a merge's job until it is done or given up, and archive that: from then on the result cannot be lost.
+
+    `job_line` gets each line of the job's output. Raises Trouble for what is no fault of the job: no room, a foreign
+    directory at ds_clone_path.
+    """
+    entry = _begin(settings, merge)
+    if entry.interruptions > MAX_INTERRUPTIONS:
+        return _archive(settings, entry, _given_up(settings, entry))
+    while True:
+        outcome = _attempt(settings, entry, lock, job_line)
+        if _is_final(settings, outcome):
+            return _archive(settings, entry, outcome)
+        log.warning(
+            "%s: attempt %d of %d: %s: %s",
+            title(merge),
+            entry.attempt,
+            settings.job_attempts,
+            outcome.failure,
+            outcome.detail,
+        )
+        entry = replace(entry, attempt=entry.attempt + 1)
+
+
+def recover(settings: Settings) -> Run | None:
+    """Finish or undo what a killed tick left: its job ended, a finished result archived, half-made things removed.
+
+    The run that was archived so, if any. What was not finished is found again by the tick itself, and goes on from its
+    checkpoint.
+    """
+    entry = journal.read(settings.cache)
+    run = None
+    if entry:
+        log.warning("the last tick was cut off at %s (%s); going on from there", title(entry.merge), entry.phase)
+        job.end_leftovers(entry.token, grace_s=3.0)
+        outcome = _left_outcome(settings, entry)
+        if outcome and _is_final(settings, outcome) and not archive.holds(settings.runs, entry.merge, outcome):
+            run = _archive(settings, entry, outcome)
+    archive.remove_partial(settings.runs)
+    workspace.wipe(settings.cache, settings.clone_path)
+    return run
+
+
+def title(merge: Merge) -> str:
+    """How a merge is called in the log."""
+    return f'{merge.sha[:12]} "{merge.subject[:60]}"'
+
+
+def _begin(settings: Settings, merge: Merge) -> journal.Entry:
+    """A new entry in the journal; where the last tick died over the same merge, its count of attempts goes on."""
+    before = journal.read(settings.cache)
+    same = before if before and before.merge.sha == merge.sha else None
+    entry = journal.Entry(
+        phase="checkout",
+        merge=merge,
+        attempt=same.attempt if same else 1,
+        interruptions=same.interruptions + 1 if same else 0,
+        token=os.urandom(16).hex(),
+        since=_now(),
+    )
+    journal.write(settings.cache, entry)
+    return entry
+
+
+def _attempt(settings: Settings, entry: journal.Entry, lock: int, job_line: Callable[[str], None] | None) -> Outcome:
+    """One try, in a clean checkout of its own."""
+    _enter(settings, entry, "checkout")
+    mirror = settings.cache / "repository.git"
+    origin = without_password(settings.repo_url)
+    with workspace.checkout(mirror, entry.merge, settings.clone_path, origin=origin) as checkout:
+        outcome = _run_job(settings, entry, checkout, lock, job_line)
+        _enter(settings, entry, "wipe")
+    return outcome
+
+
+def _run_job(
+    settings: Settings, entry: journal.Entry, checkout: Checkout, lock: int, job_line: Callable[[str], None] | None
+) -> Outcome:
+    what = job.Job(
+        script=settings.wer_automation,
+        environment=environment.job_environment(),
+        work=_fresh_work(settings),
+        checkpoints=_checkpoints(settings, entry.merge),
+        timeout_s=settings.job_timeout_s,
+        grace_s=settings.job_grace_s,
+        token=entry.token,
+        lock=lock,
+    )
+    _enter(settings, entry, "job")
+    outcome = job.run(what, checkout, attempt=entry.attempt, echo=job_line)
+    try:
+        journal.save_outcome(what.work, outcome)
+    except OSError as error:
+        raise Trouble(f"cannot write below {settings.data}: {error.strerror}; the next call goes on") from None
+    return outcome
+
+
+def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
+    _enter(settings, entry, "archive")
+    try:
+        run = archive.store(settings.runs, entry.merge, outcome, machine=os.uname().nodename)
+    except OSError as error:
+        raise Trouble(
+            f"cannot archive the run of {entry.merge.sha[:12]} below {settings.runs}: {error.strerror}; "
+            "its result is kept, the next call tries again"
+        ) from None
+    _enter(settings, entry, "advance")
+    shutil.rmtree(settings.data / "work", ignore_errors=True)
+    shutil.rmtree(_checkpoint_path(settings, entry.merge), ignore_errors=True)
+    log.log(logging.INFO if run.status == "done" else logging.ERROR, "%s: %s", title(run.merge), _result(run))
+    return run
+
+
+def _left_outcome(settings: Settings, entry: journal.Entry) -> Outcome | None:
+    """How the job of a killed tick ended, as far as that can be known.
+
+    Where the tick died before its job, nobody knows the exit code: then a whole hyper.json, a job's last act, counts.
+    """
+    work = settings.data / "work"
+    outcome = journal.read_outcome(work)
+    if outcome is None and entry.phase == "job":
+        failure, _, found = job.judge(work / "logs")
+        if failure is None:
+            return Outcome("done", None, "", entry.attempt, entry.since, _now(), files=found, logs=work)
+    return outcome
+
+
+def _is_final(settings: Settings, outcome: Outcome) -> bool:
+    return outcome.status == "done" or outcome.failure in job.NEVER_RETRIED or outcome.attempt >= settings.job_attempts
+
+
+def _given_up(settings: Settings, entry: journal.Entry) -> Outcome:
+    detail = f"{entry.interruptions} ticks were killed while it was in work"
+    work = _fresh_work(settings)
+    return Outcome("failed", "interrupted", detail, entry.attempt, entry.since, _now(), files=None, logs=work)
+
+
+def _fresh_work(settings: Settings) -> Path:
+    work = settings.data / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise Trouble(f"cannot make {work}: {error.strerror}") from None
+    return work
+
+
+def _checkpoints(settings: Settings, merge: Merge) -> Path:
+    """The merge's checkpoint directory; filled once from the one that <cache>/checkpoint_file names."""
+    path = _checkpoint_path(settings, merge)
+    request = settings.cache / "checkpoint_file"
+    if not path.exists() and request.is_file():
+        source = Path(request.read_text("utf-8", "replace").strip())
+        if not source.is_dir():
+            raise Trouble(f"{request}: expected the path of a checkpoint directory, found {str(source)!r}: mend it")
+        shutil.copytree(source, path)
+        request.unlink()
+    return path
+
+
+def _checkpoint_path(settings: Settings, merge: Merge) -> Path:
+    return settings.data / "checkpoints" / merge.sha
+
+
+def _enter(settings: Settings, entry: journal.Entry, phase: str) -> None:
+    try:
+        journal.write(settings.cache, replace(entry, phase=phase))
+    except OSError as error:
+        raise Trouble(f"cannot write below {settings.cache}: {error.strerror}; the next call goes on") from None
+
+
+def _result(run: Run) -> str:
+    if run.hyper is None:
+        tries = f" after {run.attempt} attempts" if run.attempt > 1 else ""
+        return f"failed{tries}: {run.failure}: {run.detail}"
+    wer = run.hyper["results"]["test_wer"]
+    return "done, test WER not measured" if wer is None else f"done, test WER {100 * wer:.2f} %"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,198 @@
+"""Whole ticks with a scripted job: real git, real processes, no web host."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import archive, cli, settings
+from tests.conftest import Repository
+
+JOB = """#!/bin/sh
+set -e
+. ./wer
+mkdir -p "$ds_logs_dir/x"
+printf '{"context":{"time_started":"2026-01-01T00:00:00.000%s","git_hash":"%s"},"parameters":{"n":1},"results":{
+"test_wer":%s,"last_validation_wer":0.4,"last_train_wer":0.3}}' "$$" "$ds_wer_sha" "$wer" > "$ds_logs_dir/x/hyper.json"
+"""
+
+TICK = [sys.executable, "-P", "-m", "deepspeech_wer"]
+
+
+@pytest.fixture
+def tracked(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A repository of one commit whose job works, with the variables set to track it."""
+    repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
+    monkeypatch.setenv("ds_repo_url", str(repository.path))
+    monkeypatch.setenv("ds_clone_path", str(repository.path.parent / "clone"))
+    return repository
+
+
+def tick(*arguments: str) -> int:
+    return cli.main(list(arguments))
+
+
+def wers() -> list[float | str | None]:
+    """WER or class of failure of every run, in the order of history."""
+    runs = sorted(archive.load(settings.load().runs), key=lambda run: run.merge.ordinal)
+    return [run.hyper["results"]["test_wer"] if run.hyper else run.failure for run in runs]
+
+
+def test_new_merges_are_run_oldest_first_and_nothing_twice(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tick() == 0
+    assert wers() == [0.5]
+    tracked.merge("better", {"wer": "wer=0.4\n"})
+    tip = tracked.merge("worse", {"wer": "wer=0.6\n"})
+    assert tick() == 0
+    assert wers() == [0.5, 0.4, 0.6]
+    current = settings.load()
+    assert (current.cache / "last_sha1").read_text() == f"{tip}\n"
+    assert not current.clone_path.exists()
+    assert not (current.cache / "tick.json").exists()
+    assert sorted(path.name for path in current.data.iterdir()) == ["checkpoints", "runs", "site"]
+    before = {path: path.stat().st_mtime_ns for path in current.data.rglob("*")}
+    capsys.readouterr()
+    assert tick() == 0
+    assert capsys.readouterr() == ("", "")
+    assert {path: path.stat().st_mtime_ns for path in current.data.rglob("*")} == before
+
+
+def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
+    tracked.merge("a", {"wer": "wer=0.25\n"})
+    tick()
+    tracked.merge("b", {"wer": "wer=0.2\n"})
+    tick()
+    text = (settings.load().site / "js" / "hyper.js").read_text()
+    match = re.search(r"window\.ALL_THE_DATA = (\[.*?\n\]);", text, re.DOTALL)
+    assert match
+    records = json.loads(match[1])
+    assert [record["results"]["test_wer"] for record in records] == [0.25, 0.2]
+    starts = [record["context"]["time_started"] for record in records]
+    assert starts == sorted(starts)
+    assert all({"last_validation_wer", "last_train_wer"} <= record["results"].keys() for record in records)
+
+
+def test_a_broken_merge_is_recorded_and_the_queue_goes_on(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    tracked.merge("broken", {"wer": "echo 'no such layer' >&2; exit 3\n"})
+    tracked.merge("mended", {"wer": "wer=0.1\n"})
+    assert tick() == cli.FAILED
+    assert wers() == [0.5, "exit 3", 0.1]
+    errors = [line for line in capsys.readouterr().err.splitlines() if "ERROR" in line]
+    assert len(errors) == 1
+    assert re.search(r'"broken": failed after 2 attempts: exit 3: no such layer$', errors[0])
+    assert tick() == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "failure"),
+    [
+        ({"wer": "wer=NaN\n"}, "bad-hyper"),
+        ({"wer": "wer='0.2'\ntrap 'truncate --size=40 $ds_logs_dir/x/hyper.json' EXIT\n"}, "bad-hyper"),
+        ({"wer": "exit 0\n"}, "no-hyper"),
+        ({"bin/run-wer-automation.sh": "#!/no/python\n"}, "no-script"),
+        ({"wer": "kill -9 $$\n"}, "signal 9"),
+    ],
+)
+def test_each_fault_is_one_failed_run_and_one_line(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], files: dict[str, str], failure: str
+) -> None:
+    tick()
+    capsys.readouterr()
+    tracked.merge("faulty", files)
+    assert tick() == cli.FAILED
+    assert wers() == [0.5, failure]
+    assert capsys.readouterr().err.count("ERROR") == 1
+    site = settings.load().site
+    assert "FAILED_RUNS" in (site / "js" / "hyper.js").read_text()
+
+
+def test_a_missing_script_is_a_failed_run(tracked: Repository) -> None:
+    tick()
+    tracked.git("rm", "--quiet", "bin/run-wer-automation.sh")
+    tracked.merge("without its job")
+    assert tick() == cli.FAILED
+    assert wers() == [0.5, "no-script"]
+
+
+def test_a_hanging_job_is_ended(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ds_job_timeout", "0.5")
+    monkeypatch.setenv("ds_job_attempts", "1")
+    tracked.merge("hangs", {"wer": "sleep 1000\n"})
+    assert tick() == cli.FAILED
+    assert wers() == ["timeout"]
+
+
+def test_html_in_hyper_stays_data(tracked: Repository) -> None:
+    tracked.merge("x", {"wer": 'wer=\'0.2, "<script>alert(1)</script>": "</script><img src=x>"\'\n'})
+    assert tick() == 0
+    text = (settings.load().site / "js" / "hyper.js").read_text()
+    assert "<" not in text
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("url", ["/nowhere/at/all", "git://127.0.0.1:1/x.git"])
+def test_an_unreachable_repository_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    tick()
+    capsys.readouterr()
+    monkeypatch.setenv("ds_repo_url", url)
+    assert tick() == cli.TROUBLE
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert wers() == [0.5]
+
+
+def test_all_unusable_settings_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_track", "everything")
+    monkeypatch.setenv("ds_job_attempts", "0")
+    monkeypatch.setenv("ds_website_server_fqdn", "www.example.com")
+    assert tick() == cli.USAGE
+    err = capsys.readouterr().err
+    for name in ("ds_track", "ds_job_attempts", "ds_website_username", "ds_website_privkey", "ds_website_server_root"):
+        assert f"  {name}: " in err
+
+
+def test_forced_commits_are_run_again(tracked: Repository) -> None:
+    tick()
+    sha = tracked.git("rev-parse", "HEAD")
+    assert tick("run", "--sha", sha[:10]) == 0
+    assert wers() == [0.5, 0.5]
+    assert tick() == 0
+    assert wers() == [0.5, 0.5]
+
+
+def test_an_empty_repository_has_nothing_yet(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_repo_url", str(repository.path))
+    assert tick() == 0
+    assert "no commit there yet" in capsys.readouterr().err
+
+
+def test_a_second_tick_leaves_silently(tracked: Repository, sealed: Path) -> None:
+    tracked.merge(
+        "slow", {"wer": f"touch {sealed}/started; while [ ! -e {sealed}/go ]; do sleep 0.05; done; wer=0.3\n"}
+    )
+    first = subprocess.Popen(TICK, stderr=subprocess.PIPE)
+    try:
+        while not (sealed / "started").exists():
+            assert first.poll() is None
+        second = subprocess.run(TICK, capture_output=True, check=False)
+        assert (second.returncode, second.stdout, second.stderr) == (0, b"", b"")
+    finally:
+        (sealed / "go").touch()
+        first.communicate()
+    assert first.returncode == 0
+    assert wers() == [0.3]
