@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, remote
+from deepspeech_wer.publish.lock import LOCK, Lock
 from deepspeech_wer.publish.look import Found
 from deepspeech_wer.publish.pipeline import Task
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
@@ -38,22 +39,28 @@ class Work:
         return plan.temporary(path, self.manifest.files[path].sha256)
 
 
-def carry_out(work: Work) -> tuple[Manifest, int]:
-    """Returns the manifest that is then the server's, and the bytes of files sent. Raises Trouble, Lost."""
+def carry_out(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
+    """Returns the manifest that is then the server's, and the bytes of files sent. Raises Trouble, Lost.
+
+    `draft`: where the new manifest has been written. It becomes `next` before anything of the site is made: from then
+    on the web root is known as ours, and what is in it can be told.
+    """
+    server, manifest = work.server, work.manifest
     sending = [step.path for step in work.todo.send]
-    manifest = work.manifest
-    make_directories(work.server, work.found, [NEXT, plan.old("")])
-    _write_next(work.server, manifest)  # before anything else is made: from here on the web root is known as ours
-    make_directories(work.server, work.found, list(manifest.files))
+    first = {NEXT: remote.replace(server.path(draft), server.path(NEXT), atomic=server.atomic)}
+    if any(path not in work.found.directories for path in plan.directories(manifest.files)):
+        server.run("write", first)
+        make_directories(server, work.found, list(manifest.files))
+        first = {}
     counter = _Counter(work)
-    keeps_times = _upload(work, sending, counter)
+    keeps_times = _upload(work, sending, counter, first)
     if manifest.times and not keeps_times:
         manifest = replace(manifest, times=False)
-        _write_next(work.server, manifest)
+        server.run("write", {draft: draft_next(server, draft, manifest)})
+        _rename(server, {NEXT: draft})
     for stage in ([path for path in sending if path != INDEX], [path for path in sending if path == INDEX]):
-        _rename(work.server, {path: work.beside(path) for path in stage})
-    _tidy(work, manifest)  # before the manifest forgets what is to be removed
-    _rename(work.server, {MANIFEST: NEXT})
+        _rename(server, {path: work.beside(path) for path in stage})
+    _finish(work, manifest, draft, lock)
     return manifest, counter.sent
 
 
@@ -65,32 +72,29 @@ def make_directories(server: Server, found: Found, paths: Sequence[str]) -> None
         server.run("make", {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level})
 
 
-def _write_next(server: Server, manifest: Manifest) -> None:
-    path, beside = server.path(NEXT), server.path(f"{NEXT}.partial")
-    source = Source((plan.dump(manifest),), _mode(server, NEXT, 0), None)
-
-    def task() -> Task[None]:
-        yield from remote.remove(beside)
-        yield from remote.write_new(beside, source)
-        yield from remote.replace(beside, path, atomic=server.atomic)
-
-    server.run("write", {NEXT: task()})
+def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
+    """Write the manifest to a place of its own, to be renamed."""
+    data, size = plan.dump(manifest), server.limits.write_bytes
+    chunks = [data[start : start + size] for start in range(0, len(data), size)]  # of 10,000 runs it is a megabyte
+    yield from remote.write_new(server.path(path), Source(chunks, _mode(server, path, 0), None))
 
 
-def _upload(work: Work, sending: Sequence[str], counter: _Counter) -> bool:
-    """Write all files beside their places. False where this server does not keep the times we set."""
-    same: dict[str, list[str]] = {}
+def _upload(work: Work, sending: Sequence[str], counter: _Counter, first: Mapping[str, Task[None]]) -> bool:
+    """Write all files beside their places, after `first`. False where this server does not keep the times we set."""
+    same: dict[tuple[str, int], list[str]] = {}  # what two names can share: content and time
     for path in sending:
-        same.setdefault(work.manifest.files[path].sha256, []).append(path)
+        entry = work.manifest.files[path]
+        same.setdefault((entry.sha256, entry.mtime), []).append(path)
     counter.total = sum(work.wanted[paths[0]].entry.size for paths in same.values())
     results = work.server.run(
         "write",
         {
+            **first,
             **{paths[0]: _deliver(work, paths, counter) for paths in same.values()},
             **{plan.old(sha256): _save(work, path, sha256) for path, sha256 in _outgoing(work, sending)},
         },
     )
-    return all(results[path] for path in results)
+    return all(kept is not False for kept in results.values())
 
 
 class _Counter:
@@ -118,12 +122,12 @@ def _deliver(work: Work, paths: Sequence[str], counter: _Counter) -> Task[bool]:
     """Write one content beside its first place, and link it beside the others. False if its time is not kept."""
     first, *others = paths
     kept = yield from _write(work, first, counter)
+    if others and work.server.links:
+        beside = work.server.path(work.beside(first))
+        linked = yield from remote.link(beside, [work.server.path(work.beside(other)) for other in others])
+        others = [other for other, done in zip(others, linked, strict=True) if not done]
     for other in others:
-        linked = work.server.links and (
-            yield from remote.link(work.server.path(work.beside(first)), work.server.path(work.beside(other)))
-        )
-        if not linked:
-            yield from _write(work, other, counter)
+        yield from _write(work, other, counter)
     return kept
 
 
@@ -138,7 +142,7 @@ def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
             return True
         yield from remote.remove(beside)
     if local.stored:
-        if not (yield from remote.link(server.path(plan.old(entry.sha256)), beside)):
+        if (yield from remote.link(server.path(plan.old(entry.sha256)), [beside])) == [False]:
             raise Trouble(f"{server.name}: {server.path(path)}: its former content is not on the server any more")
         return True
     source = Source(counter.chunks(local, server.limits.write_bytes), server.website.modes[0], entry.mtime)
@@ -158,7 +162,7 @@ def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _save(work: Work, path: str, sha256: str) -> Task[bool]:
     """Give the version before a second name, for a rollback."""
-    yield from remote.link(work.server.path(path), work.server.path(plan.old(sha256)))
+    yield from remote.link(work.server.path(path), [work.server.path(plan.old(sha256))])
     return True
 
 
@@ -172,10 +176,13 @@ def _rename(server: Server, sources: Mapping[str, str]) -> None:
     )
 
 
-def _tidy(work: Work, manifest: Manifest) -> None:
-    """Remove what nobody needs any more, and what killed publishes left."""
+def _finish(work: Work, manifest: Manifest, draft: str, lock: Lock) -> None:
+    """Remove what nobody needs any more, and what killed publishes left; then the manifest; then the lock.
+
+    In one flight, which the server carries out in its order: the manifest must not forget what is still to be removed.
+    """
     server, seen = work.server, work.found.seen
-    used = {work.beside(path) for path in manifest.files}
+    used = {draft, *(work.beside(path) for path in manifest.files)}
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
     gone = [
         *(step.path for step in work.todo.remove),
@@ -183,11 +190,17 @@ def _tidy(work: Work, manifest: Manifest) -> None:
         *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
         *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
     ]
-    server.run("remove", {path: remote.remove(server.path(path)) for path in gone})
     needed = {*plan.directories([*manifest.files, *manifest.kept]), STATE, OLD}
     empty = [path for path in plan.directories(step.path for step in work.todo.remove) if path not in needed]
-    for path in reversed(empty):
-        server.run("remove", {path: remote.remove_directory(server.path(path))})
+    server.run(
+        "finish",
+        {
+            **{path: remote.remove(server.path(path)) for path in gone},
+            **{path: remote.remove_directory(server.path(path)) for path in reversed(empty)},
+            MANIFEST: remote.replace(server.path(NEXT), server.path(MANIFEST), atomic=server.atomic),
+            LOCK: lock.release(),
+        },
+    )
 
 
 def _mode(server: Server, path: str, of_directory: int) -> int:

@@ -104,19 +104,30 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             if agent:
                 agent.close()
 
+    @property
+    def is_openssh(self) -> bool:
+        """Whether requests may be sent before the answer to those they build on: its server reads in order."""
+        return "OpenSSH" in self._transport.remote_version
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the connection still stands; then whatever failed was said no to."""
+        return bool(self._transport.is_active())
+
     def open_sftp(self) -> Any:
-        """A channel on which the server speaks SFTP. Raises Dropped, or Trouble where SFTP is switched off."""
-        try:
-            channel = self._transport.open_session(timeout=self._timeout_s)
-            channel.settimeout(self._timeout_s)
+        """A channel on which the server is asked for SFTP. With OpenSSH without waiting: if it says no, it ends."""
+        channel = self._transport.open_session(timeout=self._timeout_s)
+        channel.settimeout(self._timeout_s)
+        if not self.is_openssh:
             channel.invoke_subsystem("sftp")
-        except paramiko.SSHException as error:
-            if self._transport.is_active():
-                raise Trouble(
-                    f"{where(self._website)}: the server offers no SFTP ({_reason(error)}): "
-                    "switch it on there (sshd_config: Subsystem sftp internal-sftp)"
-                ) from error
-            raise Dropped(f"{where(self._website)}: the connection was lost: {_reason(error)}") from error
+            return channel
+        request = paramiko.Message()  # RFC 4254, 6.5
+        request.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
+        request.add_int(channel.remote_chanid)
+        request.add_string("subsystem")
+        request.add_boolean(True)
+        request.add_string("sftp")
+        self._transport._send_user_message(request)
         return channel
 
     def _start_transport(self, host: str, port: int) -> None:

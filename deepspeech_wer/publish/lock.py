@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,34 @@ def holder(token: str) -> Holder:
     )
 
 
+@dataclass
+class Lock:
+    """A lock that is held."""
+
+    server: Server
+    handle: bytes
+    waited: bool  # for somebody else: what was seen before is old
+    along: Mapping[str, Any]  # the results of what travelled with the first attempt
+    released: bool = False
+
+    def release(self) -> Task[None]:
+        """Give it back; once."""
+        self.released = True
+        path = string(self.server.path(LOCK))
+        yield Ask([Request(pipeline.CLOSE, self.handle), Request(pipeline.REMOVE, path)])
+
+
 @contextlib.contextmanager
-def held(server: Server, mine: Holder, wait_s: float) -> Iterator[None]:
-    """Hold the web root's lock. Raises Trouble, naming the holder, if another one still has it after `wait_s`."""
+def held(server: Server, mine: Holder, wait_s: float, along: Mapping[str, Task[Any]]) -> Iterator[Lock]:
+    """Hold the web root's lock; `along` are tasks, by their paths, that travel with the first attempt.
+
+    Raises Trouble, naming the holder, if another one still has it after `wait_s`.
+    """
     deadline = time.monotonic() + wait_s
-    while True:
-        handle = server.session.one(_take(server, mine))
-        if handle is not None:
-            break
+    results = server.run("write", {LOCK: _take(server, mine), **along})
+    handle = results.pop(LOCK)
+    waited = handle is None
+    while handle is None:
         other, age_s = server.session.one(_holder(server, mine))
         if _is_dead(other, mine, age_s):
             server.session.one(_break(server, mine, other))
@@ -71,14 +91,17 @@ def held(server: Server, mine: Holder, wait_s: float) -> Iterator[None]:
             )
         else:
             time.sleep(ASK_AGAIN_S)
+        handle = server.session.one(_take(server, mine))
+    lock = Lock(server, handle, waited, results)
     beat = Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(mine.dump()))
     with server.session.beating(beat, BEAT_S):
         try:
-            yield
+            yield lock
         finally:
             # after a lost connection there is nobody to tell; the lock is known again, or goes stale
             with contextlib.suppress(pipeline.Lost):
-                server.session.one(_release(server, handle))
+                if not lock.released:
+                    server.session.one(lock.release())
 
 
 def _take(server: Server, mine: Holder) -> Task[bytes | None]:
@@ -104,10 +127,6 @@ def _take(server: Server, mine: Holder) -> Task[bytes | None]:
             f"{server.name}: cannot write {path} ({refusal.text}): is the disk or the quota full?"
         ) from refusal
     return handle
-
-
-def _release(server: Server, handle: bytes) -> Task[None]:
-    yield Ask([Request(pipeline.CLOSE, handle), Request(pipeline.REMOVE, string(server.path(LOCK)))])
 
 
 def _holder(server: Server, mine: Holder) -> Task[tuple[dict[str, Any], float]]:

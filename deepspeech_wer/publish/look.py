@@ -32,7 +32,6 @@ class Found:
 
 def look(server: Server, files: Sequence[str]) -> Found:
     """Three round trips, four where the manifest knows of directories that the site does not. Raises Trouble."""
-    server.run("read", {"": server.ask_limits()})
     manifests, listings = _read(server, [MANIFEST, NEXT], ["", STATE, OLD, *plan.directories(files)])
     root = listings[""]
     if root is None:
@@ -49,11 +48,9 @@ def look(server: Server, files: Sequence[str]) -> Found:
 
 def stamp(server: Server) -> Task[tuple[Seen | None, Seen | None]]:
     """`Found.stamp` as it is now."""
-    found = []
-    for path in (MANIFEST, NEXT):
-        attributes = yield from remote.state(server.path(path))
-        found.append(_as_seen(attributes) if attributes else None)
-    return found[0], found[1]
+    now = yield from remote.states([server.path(path) for path in (MANIFEST, NEXT)])
+    current, unfinished = (_as_seen(attributes) if attributes else None for attributes in now)
+    return current, unfinished
 
 
 def check(server: Server, found: Found, todo: Plan, *, adopt: bool) -> None:
@@ -84,6 +81,8 @@ def _read(
         **{path: remote.list_directory(server.path(path)) for path in directories},
         **{path: remote.read_file(server.path(path)) for path in files},
     }
+    if "" in directories:
+        tasks["/"] = server.ask_limits()  # no path of ours
     results = server.run("read", tasks)
     return {path: results[path] for path in files}, {path: results[path] for path in directories}  # type: ignore[misc]
 

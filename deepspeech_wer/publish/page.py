@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
+from deepspeech_wer.errors import Trouble
+
 _LOADED_RELS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
 _HASH_CHARS = 16
 
@@ -26,7 +28,10 @@ def hashed_name(path: str, sha256: str) -> str:
 def loaded(html: str, files: Collection[str]) -> dict[str, str]:
     """What a page in the web root loads of `files`: the reference as written -> the file's path."""
     finder = _Finder()
-    finder.feed(html)
+    try:
+        finder.feed(html)
+    except AssertionError as error:  # of the parser's own, for a broken <![
+        raise Trouble(f"index.htm is no HTML ({error}): build the site again") from error
     found = {}
     for reference in finder.references:
         path = posixpath.normpath(unquote(re.split(r"[?#]", reference, maxsplit=1)[0]).removeprefix("./"))

@@ -92,7 +92,10 @@ class _Job:
 class Pipeline:
     """The client side of one SFTP session. Raises Lost from every method once the channel is gone."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, *, eager: bool = False) -> None:
+        """`eager`: do not wait for the server's greeting before the first requests; it saves a round trip."""
+        self.extensions: dict[str, str] = {}  # the server's: name -> version; with the first reply when eager
+        self.greeted = False
         self._channel = channel
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -102,7 +105,10 @@ class Pipeline:
         self._lost: Lost | None = None
         self._beat: tuple[Request, float] | None = None
         self._beat_at = 0.0
-        self.extensions = self._hello()
+        self._put(struct.pack(">IBI", 5, INIT, 3))
+        while not (self.greeted or eager):
+            self._flush()
+            self._packets()
 
     def run(self, tasks: Iterable[Task[T]], *, at_once: int = 64) -> list[T]:
         """Run tasks, `at_once` at a time, and return their results in order.
@@ -203,7 +209,7 @@ class Pipeline:
         return jobs
 
     def _packets(self) -> list[bytes]:
-        """At least one whole packet, length stripped."""
+        """At least one whole packet, length stripped; none only for the greeting."""
         packets: list[bytes] = []
         while not packets:
             self._in += self._read()
@@ -218,6 +224,8 @@ class Pipeline:
                 packets.append(bytes(self._in[start + 4 : start + 4 + size]))
                 start += 4 + size
             del self._in[:start]
+        if not self.greeted:
+            self._greet(packets.pop(0))
         return packets
 
     def _read(self) -> bytes:
@@ -233,18 +241,14 @@ class Pipeline:
         self._lost = Lost(reason)
         raise self._lost from error
 
-    def _hello(self) -> dict[str, str]:
-        """Exchange versions. Returns the server's extensions: name -> their version."""
-        self._put(struct.pack(">IBI", 5, INIT, 3))
-        self._flush()
-        packet = self._packets()[0]
+    def _greet(self, packet: bytes) -> None:
         if packet[0] != VERSION or int.from_bytes(packet[1:5], "big") < 3:
-            raise Lost("the server speaks no SFTP version 3")
-        body, found = Body(packet, 5), {}
+            self._lose("the server speaks no SFTP version 3")
+        body = Body(packet, 5)
         while body.left():
             name = body.text()
-            found[name] = body.text()
-        return found
+            self.extensions[name] = body.text()
+        self.greeted = True
 
 
 def _nothing() -> Task[None]:

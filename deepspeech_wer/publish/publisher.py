@@ -14,12 +14,12 @@ from paramiko import SSHException  # type: ignore[import-untyped]
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import look, plan
 from deepspeech_wer.publish import site as sites
-from deepspeech_wer.publish.carry_out import Work, carry_out, make_directories
+from deepspeech_wer.publish.carry_out import Work, carry_out, draft_next, make_directories
 from deepspeech_wer.publish.connection import Dropped, connected, where
 from deepspeech_wer.publish.lock import LOCK, Holder, held, holder
 from deepspeech_wer.publish.look import Found
 from deepspeech_wer.publish.pipeline import Lost, Pipeline
-from deepspeech_wer.publish.plan import Entry, Manifest, Plan
+from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entry, Manifest, Plan
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.publish.server import Server
 from deepspeech_wer.publish.site import Local
@@ -81,9 +81,16 @@ def _towards(aim: Aim, files: Sequence[str], website: Website, options: Options)
 @contextmanager
 def _session(website: Website, timeout_s: float) -> Iterator[Server]:
     with connected(website, timeout_s=timeout_s) as connection:
+        server = None
         try:
-            yield Server(Pipeline(connection.open_sftp()), website)
+            server = Server(Pipeline(connection.open_sftp(), eager=connection.is_openssh), website)
+            yield server
         except (Lost, SSHException) as error:
+            if connection.is_alive and not (server and server.session.greeted):
+                raise Trouble(
+                    f"{where(website)}: the server offers no SFTP ({error}): switch it on there "
+                    "(sshd_config: Subsystem sftp internal-sftp)"
+                ) from error
             raise Dropped(f"{where(website)}: {error}") from error
 
 
@@ -91,16 +98,22 @@ def _bring(
     server: Server, aim: Aim, files: Sequence[str], options: Options, mine: Holder
 ) -> tuple[Goal, Manifest | None, int]:
     goal = _goal(server, aim, files, options)
-    if options.dry_run or goal.todo.manifest is None:
+    manifest = goal.todo.manifest
+    if options.dry_run or manifest is None:
         return goal, goal.found.current, _size(goal)
-    make_directories(server, goal.found, [LOCK])
-    with held(server, mine, options.lock_wait_s):
-        if server.session.one(look.stamp(server)) != goal.found.stamp:  # somebody published while we looked
+    make_directories(server, goal.found, [LOCK, plan.old("")])
+    draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
+    along = {MANIFEST: look.stamp(server), draft: draft_next(server, draft, manifest)}
+    with held(server, mine, options.lock_wait_s, along) as lock:
+        if lock.waited or lock.along[MANIFEST] != goal.found.stamp:  # somebody published while we looked
             goal = _goal(server, aim, files, options)
-        if goal.todo.manifest is None:
-            return goal, goal.found.current, 0
-        work = Work(server, goal.found, goal.wanted, goal.todo, goal.todo.manifest, options.progress)
-        return goal, *carry_out(work)
+            manifest = goal.todo.manifest
+            if manifest is None:
+                return goal, goal.found.current, 0
+            draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
+            server.run("write", {draft: draft_next(server, draft, manifest)})
+        work = Work(server, goal.found, goal.wanted, goal.todo, manifest, options.progress)
+        return goal, *carry_out(work, draft, lock)
 
 
 def _goal(server: Server, aim: Aim, files: Sequence[str], options: Options) -> Goal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -161,19 +161,29 @@ def _stamp_apart(path: str, source: Source) -> Task[Attributes]:
 
 def state(path: str) -> Task[Attributes | None]:
     """What a path (a link followed) is. None where nothing is there. Raises Refused."""
-    [reply] = yield Ask([Request(sftp.STAT, string(path))])
-    try:
-        return attributes(checked(reply))
-    except Refused as refusal:
-        if refusal.code == sftp.NO_SUCH_FILE:
-            return None
-        raise
+    [found] = yield from states([path])
+    return found
 
 
-def link(source: str, target: str) -> Task[bool]:
-    """Give a file a second name (OpenSSH's hardlink). False where the server cannot, or the name is taken."""
-    [reply] = yield Ask([Request(sftp.EXTENDED, string("hardlink@openssh.com") + string(source) + string(target))])
-    return reply.kind == sftp.STATUS and Body(reply.body).number() == sftp.OK
+def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
+    """`state` of each."""
+    replies = yield Ask([Request(sftp.STAT, string(path)) for path in paths])
+    found: list[Attributes | None] = []
+    for reply in replies:
+        try:
+            found.append(attributes(checked(reply)))
+        except Refused as refusal:
+            if refusal.code != sftp.NO_SUCH_FILE:
+                raise
+            found.append(None)
+    return found
+
+
+def link(source: str, targets: Sequence[str]) -> Task[list[bool]]:
+    """Give a file more names (OpenSSH's hardlink). False for each that the server cannot, or that is taken."""
+    start = string("hardlink@openssh.com") + string(source)
+    replies = yield Ask([Request(sftp.EXTENDED, start + string(target)) for target in targets])
+    return [reply.kind == sftp.STATUS and Body(reply.body).number() == sftp.OK for reply in replies]
 
 
 def replace(source: str, target: str, *, atomic: bool) -> Task[None]:

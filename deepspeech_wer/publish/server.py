@@ -59,7 +59,7 @@ class Server:
 
     def ask_limits(self) -> Task[None]:
         """Learn what the server allows; draft-ietf-secsh-filexfer-02 promises only 32 KB a request."""
-        if self.session.extensions.get("limits@openssh.com") != "1":
+        if self.session.greeted and "limits@openssh.com" not in self.session.extensions:
             return
         [reply] = yield Ask([Request(pipeline.EXTENDED, string("limits@openssh.com"))])
         if reply.kind == pipeline.EXTENDED_REPLY:

@@ -7,7 +7,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass
@@ -20,7 +20,6 @@ class Network:
     swallow_after: int | None = None  # bytes from the client; then nothing goes through, either way
     port: int = 0
     sent: int = 0  # bytes from clients so far
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self) -> asyncio.Server:
         server = await asyncio.start_server(self._connect, "127.0.0.1", self.port, limit=1 << 20)
@@ -29,10 +28,17 @@ class Network:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 20)
-        up, down = self._pipe(reader, far_writer, counted=True), self._pipe(far_reader, writer, counted=False)
-        self._tasks |= {asyncio.ensure_future(up), asyncio.ensure_future(down)}
-        done, _ = await asyncio.wait(self._tasks & asyncio.all_tasks(), return_when=asyncio.FIRST_COMPLETED)
-        self._tasks -= done
+        both = {
+            asyncio.ensure_future(self._pipe(reader, far_writer, counted=True)),
+            asyncio.ensure_future(self._pipe(far_reader, writer, counted=False)),
+        }
+        try:
+            _, left = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if self.cut_after is None:
+                await asyncio.wait(left, timeout=1)
+        finally:
+            for task in both:
+                task.cancel()
         for end in (writer, far_writer):
             end.transport.abort() if self.cut_after is not None else end.close()
 

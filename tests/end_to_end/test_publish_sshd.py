@@ -111,6 +111,15 @@ class TestSite:
             put(site, replace(server.website, server_root=f"{server.root}/{name}"))
         assert published(server.root / "english") == published(server.root / "deutsch")
 
+    def test_many_files_some_alike(self, site: Path, server: Sshd) -> None:
+        """The manifest of so many is larger than one request may be; files alike in content may differ in time."""
+        for number in range(6_000):
+            write(site, {f"runs/{number % 7}/{number}": f"{number % 5_990} x"})
+            os.utime(site / f"runs/{number % 7}/{number}", (1e9 + number, 1e9 + number))
+        assert put(site, server.website).seconds < 20
+        assert (server.root / ".deepspeech_wer/manifest.json.gz").stat().st_size > 256 * 1024
+        assert not put(site, server.website).sent
+
     def test_progress_ends_at_the_total(self, site: Path, server: Sshd) -> None:
         seen: list[tuple[int, int]] = []
         report = put(site, server.website, progress=lambda done, total: seen.append((done, total)))
