@@ -123,7 +123,6 @@ def _set_up_logging(*, quiet: bool = False) -> None:
     logger = logging.getLogger("deepspeech_wer")
     logger.handlers = [handler]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    logger.propagate = "PYTEST_CURRENT_TEST" in os.environ
 
 
 def _log(message: str, *values: object) -> None:

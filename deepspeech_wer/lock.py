@@ -54,9 +54,14 @@ def is_orphaned(path: str) -> bool:
 def end_orphans(path: str) -> list[int]:
     """End every process that holds the lock's file open; their pids. Also finds daemons that left their session."""
     status = os.stat(path)
-    orphans = [pid for pid in processes.holding((status.st_dev, status.st_ino)) if pid != os.getpid()]
-    processes.end(orphans, grace_s=3.0)
-    return orphans
+    ended: list[int] = []
+    for _ in range(10):  # what is ended may have started something meanwhile
+        orphans = [pid for pid in processes.holding((status.st_dev, status.st_ino)) if pid != os.getpid()]
+        if not orphans:
+            break
+        processes.end(orphans, grace_s=0.5 if ended else 3.0)
+        ended += orphans
+    return ended
 
 
 def _is_still(descriptor: int, path: str) -> bool:

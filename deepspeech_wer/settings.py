@@ -179,7 +179,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The caller's environment less every secret and every GIT_* variable: the base of what a job sees."""
     given = os.environ if environ is None else environ
-    return {name: value for name, value in given.items() if not is_secret(name) and not name.startswith("GIT_")}
+    passed = {name: value for name, value in given.items() if not is_secret(name) and not name.startswith("GIT_")}
+    if "ds_repo_url" in passed:
+        passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
+    return passed
 
 
 def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:

@@ -1,0 +1,150 @@
+"""One tick at a time, and no stale lock ever."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import lock, processes
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "lock")
+
+
+def held(path: str, then: str) -> subprocess.Popen[str]:
+    """A process that takes the lock, says so, and goes on with `then`."""
+    code = f"import os, subprocess, sys, time\nfrom deepspeech_wer import lock\nd = lock.acquire({path!r})\n{then}"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline()
+    return process
+
+
+def test_it_is_held_once_and_free_after(path: str) -> None:
+    first = lock.acquire(path)
+    assert first is not None
+    assert lock.acquire(path) is None
+    os.close(first)
+    second = lock.acquire(path)
+    assert second is not None
+    os.close(second)
+
+
+def test_a_killed_holder_frees_it(path: str) -> None:
+    process = held(path, "print('ok', flush=True); time.sleep(1000)")
+    assert lock.acquire(path) is None
+    assert lock.holder(path)
+    assert lock.holder(path) == (process.pid, os.uname().nodename, (lock.holder(path) or ("", "", ""))[2])
+    assert not lock.is_orphaned(path)
+    process.kill()
+    process.communicate()
+    descriptor = lock.acquire(path)
+    assert descriptor is not None
+    os.close(descriptor)
+
+
+def test_a_job_keeps_the_lock_of_its_killed_tick_until_it_is_ended(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "ORPHAN_CHECK_S", 0.1)
+    job = "trap '' TERM; while :; do sleep 1; done"
+    then = f"p = subprocess.Popen(['bash', '-c', {job!r}], pass_fds=[d], start_new_session=True)\n"
+    process = held(path, f"{then}print(p.pid, flush=True); time.sleep(1000)")
+    process.kill()
+    process.wait()  # not for the end of its output: the job has that open too
+    assert process.stdout
+    process.stdout.close()
+    assert lock.acquire(path) is None
+    assert lock.holder(path) is None
+    assert lock.is_orphaned(path)
+    assert lock.end_orphans(path)
+    descriptor = lock.acquire(path)
+    assert descriptor is not None
+    os.close(descriptor)
+
+
+def test_a_reused_pid_is_not_taken_for_the_holder(path: str) -> None:
+    Path(path).write_text(f"{os.getpid()}\n{os.uname().nodename}\n2026-01-01T00:00:00Z\nanother boot:123\n")
+    assert lock.holder(path) is None
+
+
+def test_a_lock_of_another_host_is_left_alone(path: str) -> None:
+    Path(path).write_text("1\nelsewhere\n2026-01-01T00:00:00Z\nx:1\n")
+    assert not lock.is_orphaned(path)
+
+
+def test_a_replaced_file_is_locked_anew(path: str) -> None:
+    first = lock.acquire(path)
+    assert first is not None
+    Path(path).unlink()
+    second = lock.acquire(path)
+    assert second is not None
+    for descriptor in (first, second):
+        os.close(descriptor)
+
+
+def test_it_is_private(path: str) -> None:
+    descriptor = lock.acquire(path)
+    assert descriptor is not None
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+    os.close(descriptor)
+
+
+def test_a_hundred_at_once_are_never_two(path: str, tmp_path: Path) -> None:
+    code = (
+        f"import os, time\nfrom deepspeech_wer import lock\ninside = {str(tmp_path / 'inside')!r}\n"
+        f"if lock.acquire({path!r}) is not None:\n"
+        "    os.mkdir(inside); time.sleep(3); os.rmdir(inside); print('worked')\n"
+    )
+
+    def one(_: int) -> str:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    with ThreadPoolExecutor(20) as pool:
+        said = list(pool.map(one, range(100)))
+    assert 1 <= said.count("worked\n") <= 5
+    assert set(said) <= {"worked\n", ""}
+
+
+def test_a_process_is_known_by_pid_and_start(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "1000"], env={"MARK": "x-1"}, cwd=tmp_path)
+    while processes.with_environment("MARK=x-1") != [process.pid]:
+        time.sleep(0.01)
+    started = processes.start_time(process.pid)
+    assert started
+    assert process.pid in processes.descendants(os.getpid())
+    processes.end([process.pid], grace_s=1)
+    assert process.wait() == -15
+    assert processes.start_time(process.pid) is None
+
+
+def test_one_that_ignores_sigterm_is_killed() -> None:
+    process = subprocess.Popen(
+        ["bash", "-c", "trap '' TERM; echo; while :; do sleep 0.1; done"], stdout=subprocess.PIPE
+    )
+    assert process.stdout
+    process.stdout.readline()
+    processes.end([process.pid], grace_s=0.2)
+    process.stdout.close()
+    assert process.wait() == -9
+
+
+def test_the_environment_of_a_hidden_process_cannot_be_read() -> None:
+    code = "from deepspeech_wer import processes; processes.hide(); print(flush=True); input()"
+    hidden = subprocess.Popen(
+        [sys.executable, "-c", code], env={"SECRET": "x"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert hidden.stdout
+    assert hidden.stdin
+    hidden.stdout.readline()
+    assert (Path("/proc") / str(hidden.pid) / "environ").stat().st_uid == 0
+    hidden.stdin.write(b"\n")
+    hidden.stdin.close()
+    hidden.stdout.close()
+    assert hidden.wait() == 0

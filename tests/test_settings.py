@@ -1,0 +1,169 @@
+"""Every variable read and checked, all faults at once, secrets kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import settings
+from deepspeech_wer.errors import UsageTrouble
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.write_text("x")
+    path.chmod(0o600)
+    return path
+
+
+def website(key: Path) -> dict[str, str]:
+    return {
+        "ds_website_username": "www",
+        "ds_website_privkey": str(key),
+        "ds_website_server_fqdn": "WWW.Example.com",
+        "ds_website_server_root": "htdocs/my site",
+    }
+
+
+def faults(given: dict[str, str]) -> str:
+    with pytest.raises(UsageTrouble) as caught:
+        settings.load(given)
+    return str(caught.value)
+
+
+def test_the_defaults_are_those_of_2016(sealed: Path) -> None:
+    current = settings.load({})
+    assert current.repo_url == "https://github.com/mozilla/DeepSpeech.git"
+    assert current.repo_page == "https://github.com/mozilla/DeepSpeech"
+    assert current.wer_automation == "./bin/run-wer-automation.sh"
+    assert current.clone_path == sealed / "ds_exec_clone"
+    assert (current.job_attempts, current.job_timeout_s, current.job_grace_s) == (2, None, 60)
+    assert (current.track, current.backlog, current.github_ref) == ("merges", "all", None)
+    assert (current.cache, current.data) == (sealed / ".cache/deepspeech_wer", sealed / ".local/share/deepspeech_wer")
+    assert current.website is None
+    assert current.website_missing == tuple(website(Path("x")))
+
+
+def test_a_whole_website_is_read(key: Path) -> None:
+    found = settings.load(website(key)).website
+    assert found == settings.Website("www", "www.example.com", "htdocs/my site", 22, key, None, None, (0o644, 0o755))
+
+
+def test_account_and_project_make_the_url() -> None:
+    current = settings.load({"ds_github_account": "kaldi-asr", "ds_github_project": "kaldi"})
+    assert (current.repo_url, current.repo_name) == ("https://github.com/kaldi-asr/kaldi.git", "kaldi-asr/kaldi")
+
+
+@pytest.mark.parametrize(
+    ("url", "page", "name"),
+    [
+        ("https://github.com/a/b.git", "https://github.com/a/b", "a/b"),
+        ("https://token@github.com/a/b", "https://github.com/a/b", "a/b"),
+        ("git@github.com:a/b.git", "https://github.com/a/b", "a/b"),
+        ("ssh://git@gitlab.com/a/b/c.git", "https://gitlab.com/a/b/c", "b/c"),
+        ("file:///srv/git/speech.git", None, "speech"),
+        ("/srv/git/speech/.git", None, "speech"),
+    ],
+)
+def test_the_repository_has_a_name_and_a_page(url: str, page: str | None, name: str) -> None:
+    current = settings.load({"ds_repo_url": url})
+    assert (current.repo_page, current.repo_name) == (page, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ds_repo_url", "--upload-pack=touch x", "a git URL"),
+        ("ds_repo_url", "ext::sh -c touch% x", "a git URL"),
+        ("ds_github_account", "../..", "a name"),
+        ("ds_github_ref", "--all", "the name of a branch"),
+        ("ds_github_ref", "a..b", "the name of a branch"),
+        ("ds_track", "squash", "merges or commits"),
+        ("ds_backlog", "some", "all or newest"),
+        ("ds_clone_path", "$HOME/clone", "a crontab expands no variables"),
+        ("ds_dataroot", "${HOME}", "a crontab expands no variables"),
+        ("ds_job_timeout", "1h", "a positive number of seconds"),
+        ("ds_job_timeout", "0", "a positive number of seconds"),
+        ("ds_job_timeout", "nan", "a positive number of seconds"),
+        ("ds_job_attempts", "0", "a whole number from 1"),
+        ("ds_job_attempts", "²", "a whole number from 1"),
+        ("ds_automation_force_sha", "HEAD", "7 to 64 hex digits"),
+        ("ds_website_server_port", "65536", "a whole number from 1 to 65535"),
+        ("ds_website_server_fqdn", "-oProxyCommand=x", "a host name"),
+        ("ds_website_server_fqdn", "host:22", "a host name"),
+        ("ds_website_url", "ftp://x", "starts with http"),
+        ("ds_website_modes", "644", "two octal modes"),
+        ("ds_website_known_hosts", "/nowhere", "a file, found none"),
+        ("ds_webhook_url", "x", "starts with http"),
+    ],
+)
+def test_what_cannot_be_used_is_told_with_what_was_expected(name: str, value: str, expected: str) -> None:
+    line = next(line for line in faults({name: value}).splitlines() if line.startswith(f"{name}: "))
+    assert expected in line
+
+
+def test_all_faults_are_told_at_once(key: Path) -> None:
+    given = website(key) | {"ds_track": "x", "ds_job_attempts": "x", "ds_website_server_port": "x"}
+    assert [line.partition(":")[0] for line in faults(given).splitlines()] == [
+        "ds_track",
+        "ds_job_attempts",
+        "ds_website_server_port",
+    ]
+
+
+@pytest.mark.parametrize("missing", ["ds_website_username", "ds_website_privkey", "ds_website_server_root"])
+def test_a_partly_set_website_is_a_fault(key: Path, missing: str) -> None:
+    given = website(key)
+    del given[missing]
+    assert faults(given).startswith(f"{missing}: not set: expected all of ds_website_username")
+
+
+def test_an_agent_may_hold_the_key(key: Path) -> None:
+    given = website(key) | {"SSH_AUTH_SOCK": "/run/agent"}
+    del given["ds_website_privkey"]
+    found = settings.load(given).website
+    assert found
+    assert found.privkey is None
+
+
+def test_a_misspelt_website_variable_is_a_fault() -> None:
+    assert "ds_website_user: no such variable" in faults({"ds_website_user": "x"})
+
+
+def test_a_key_that_others_can_read_is_refused(key: Path) -> None:
+    key.chmod(0o640)
+    assert re.search(r"found mode 0640 \(chmod 600 ", faults(website(key)))
+
+
+def test_an_empty_value_is_not_set() -> None:
+    assert settings.load({"ds_github_ref": "", "ds_job_timeout": ""}).github_ref is None
+
+
+def test_secrets_are_masked_wherever_they_are_shown() -> None:
+    given = {
+        "ds_github_token": "s3cret",
+        "ds_webhook_url": "https://hooks.example.com/s3cret",
+        "ds_website_privkey_passphrase": "s3cret",
+        "ds_repo_url": "https://user:s3cret@example.com/x.git",
+    }
+    rows = settings.describe(given)
+    assert "s3cret" not in str(rows)
+    assert ("ds_github_token", settings.MASK, "environment") in rows
+    assert ("ds_repo_url", "https://example.com/x.git", "environment") in rows
+    assert ("ds_track", "merges", "default") in rows
+    assert ("ds_github_ref", "", "not set") in rows
+    assert "s3cret" not in faults({"ds_github_token": "s3cret\n", "ds_webhook_url": "s3cret"})
+
+
+def test_the_job_gets_no_secret_and_all_else(key: Path) -> None:
+    given = website(key) | {"ds_github_token": "x", "ds_webhook_url": "x", "SSH_AUTH_SOCK": "x", "GIT_DIR": "x"}
+    passed = {"ds_epochs": "3", "PATH": "/bin", "LANG": "C", "ds_repo_url": "https://example.com/x.git"}
+    assert settings.job_environment(given | passed) == passed
+
+
+def test_a_password_in_the_url_is_a_secret_too() -> None:
+    given = {"ds_repo_url": "https://user:s3cret@example.com/x.git"}
+    assert settings.job_environment(given) == {"ds_repo_url": "https://example.com/x.git"}
