@@ -32,14 +32,18 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
     processes.hide()
     recovered = recover(settings)
     well = recovered is None or recovered.status == "done"
+    ran = 0
     for merge in _forced(settings, forced) if forced else _new(settings):
         run = run_merge(settings, merge, lock, watcher.job_line)
         well &= run.status == "done"
         _advance(settings)
         well &= show_site.show(settings, upload=watcher.upload)
         journal.clear(settings.cache)
-    if show_site.is_behind(settings):
+        ran += 1
+    if not ran and show_site.is_behind(settings):
         well &= show_site.show(settings, upload=watcher.upload)
+    if ran and settings.website is None:
+        log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     journal.clear(settings.cache)
     return well
 

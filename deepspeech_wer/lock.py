@@ -35,8 +35,8 @@ def acquire(path: str) -> int | None:
 
 
 def holder(path: str) -> tuple[int, str, str] | None:
-    """(pid, host, start time in UTC) of the tick that signed the lock and still lives; None where there is none."""
-    lines = _signature(path)
+    """(pid, host, start time in UTC) of the tick that holds the lock and still lives; None where there is none."""
+    lines = _signature(path) if _is_held(path) else []
     if len(lines) < 4 or lines[1] != os.uname().nodename:
         return None
     alive = lines[0].isdigit() and processes.start_time(int(lines[0])) == lines[3]
@@ -62,6 +62,20 @@ def end_orphans(path: str) -> list[int]:
         processes.end(orphans, grace_s=0.5 if ended else 3.0)
         ended += orphans
     return ended
+
+
+def _is_held(path: str) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _is_still(descriptor: int, path: str) -> bool:

@@ -60,6 +60,8 @@ def recover(settings: Settings) -> Run | None:
         outcome = _left_outcome(settings, entry)
         if outcome and _is_final(settings, outcome) and not archive.holds(settings.runs, entry.merge, outcome):
             run = _archive(settings, entry, outcome)
+        elif outcome and archive.holds(settings.runs, entry.merge, outcome):
+            _tidy(settings, entry.merge)
     archive.remove_partial(settings.runs)
     workspace.wipe(settings.cache, settings.clone_path)
     return run
@@ -129,10 +131,15 @@ def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
             "its result is kept, the next call tries again"
         ) from None
     _enter(settings, entry, "advance")
-    shutil.rmtree(settings.data / "work", ignore_errors=True)
-    shutil.rmtree(_checkpoint_path(settings, entry.merge), ignore_errors=True)
+    _tidy(settings, entry.merge)
     log.log(logging.INFO if run.status == "done" else logging.ERROR, "%s: %s", title(run.merge), _result(run))
     return run
+
+
+def _tidy(settings: Settings, merge: Merge) -> None:
+    """Remove what an archived run no longer needs; last what tells a recovery that it is archived."""
+    shutil.rmtree(_checkpoint_path(settings, merge), ignore_errors=True)
+    shutil.rmtree(settings.data / "work", ignore_errors=True)
 
 
 def _left_outcome(settings: Settings, entry: journal.Entry) -> Outcome | None:

@@ -37,8 +37,6 @@ def show(settings: Settings, *, upload: Callable[[int, int], None] | None = None
         if settings.website:
             report = publish.publish(settings.site, listed, settings.website, progress=upload)
             log.info("published %s", report.summary)
-        else:
-            log.info("not publishing: %s not set", ", ".join(settings.website_missing))
         files.write_atomically(settings.cache / "shown", _state(settings).encode(), mode=0o600)
     except Trouble as trouble:
         log.error("not published: %s", trouble)

@@ -70,8 +70,12 @@ def test_a_job_keeps_the_lock_of_its_killed_tick_until_it_is_ended(path: str, mo
 
 
 def test_a_reused_pid_is_not_taken_for_the_holder(path: str) -> None:
+    descriptor = lock.acquire(path)
+    assert descriptor is not None
+    assert lock.holder(path)
     Path(path).write_text(f"{os.getpid()}\n{os.uname().nodename}\n2026-01-01T00:00:00Z\nanother boot:123\n")
     assert lock.holder(path) is None
+    os.close(descriptor)
 
 
 def test_a_lock_of_another_host_is_left_alone(path: str) -> None:

@@ -1,0 +1,191 @@
+"""Ticks killed at any moment lose nothing and repeat nothing finished.
+
+A backlog of six merges with a scripted job. Each kill is SIGKILL to the tick alone, as the out-of-memory killer sends
+it; its job lives on. `python -m tests.end_to_end.test_kill 500` does it five hundred times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import journal, processes
+from tests.conftest import Repository
+
+SEED = 2016
+MERGES = 6
+JOB = """#!/bin/bash
+set -e
+. ./wer
+for epoch in 1 2 3; do
+    [ -e "$2/epoch$epoch" ] || { sleep 0.03; touch "$2/epoch$epoch"; }
+done
+sleep 1000 &
+mkdir -p "$ds_logs_dir/x"
+printf '{"context":{"time_started":"2026-01-01T00:00:00"},"parameters":{"n":1},"results":{"test_wer":%s}}' \\
+    "$wer" > "$ds_logs_dir/x/.partial"
+mv "$ds_logs_dir/x/.partial" "$ds_logs_dir/x/hyper.json"
+"""
+# Kills itself at the n-th entry of a phase, just before or just after it is noted.
+KILL_AT_PHASE = """
+import os, signal, sys
+from deepspeech_wer import cli, journal
+phase, after = sys.argv[1], sys.argv[2] == "after"
+write = journal.write
+def killing(cache, entry):
+    if entry.phase == phase and not after: os.kill(os.getpid(), signal.SIGKILL)
+    write(cache, entry)
+    if entry.phase == phase and after: os.kill(os.getpid(), signal.SIGKILL)
+journal.write = killing
+sys.exit(cli.main([]))
+"""
+# Kills itself right before the n-th rename: every write that matters ends in one.
+KILL_AT_RENAME = """
+import os, signal, sys
+from pathlib import Path
+from deepspeech_wer import cli
+left = int(sys.argv[1])
+def killing(method):
+    def wrapped(self, target):
+        global left
+        left -= 1
+        if left == 0: os.kill(os.getpid(), signal.SIGKILL)
+        return method(self, target)
+    return wrapped
+Path.rename, Path.replace = killing(Path.rename), killing(Path.replace)
+sys.exit(cli.main([]))
+"""
+
+
+class Machine:
+    """A tracked repository with a backlog, and a home of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.repository = Repository(directory / "tracked")
+        self.repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.9\n"})
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "XDG_CACHE_HOME": str(directory / "cache"),
+            "ds_dataroot": str(directory / "data"),
+            "ds_repo_url": str(self.repository.path),
+            "ds_clone_path": str(directory / "clone"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        self.cache = directory / "cache" / "deepspeech_wer"
+        self.data = directory / "data" / "deepspeech_wer"
+        assert self.tick() == 0
+        for number in range(MERGES):
+            self.repository.merge(f"merge {number}", {"wer": f"wer=0.{number + 1}\n"})
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a tick, or a script that runs one."""
+        command = [sys.executable, *(arguments or ("-P", "-m", "deepspeech_wer"))]
+        log = (self.directory / "log").open("ab")
+        with log:
+            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+
+    def tick(self) -> int:
+        """One whole tick; its exit code."""
+        return self.start().wait(timeout=120)
+
+    def kill_during(self, seconds: float) -> None:
+        """Start a tick and kill it after a while."""
+        process = self.start()
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+
+    def check(self) -> None:
+        """After the next tick all is done, once, and nothing is left."""
+        code = self.tick()
+        assert code == 0, (self.directory / "log").read_text()
+        runs = [json.loads((run / "run.json").read_text()) for run in sorted((self.data / "runs").iterdir())]
+        history = self.repository.git("rev-list", "--reverse", "--first-parent", "main").split()
+        assert sorted(run["merge"]["ordinal"] for run in runs) == list(range(1, MERGES + 2))
+        assert {run["merge"]["sha"] for run in runs} == set(history)
+        assert {run["status"] for run in runs} == {"done"}
+        assert (self.cache / "last_sha1").read_text() == f"{history[-1]}\n"
+        assert len(re.findall(r'"test_wer"', (self.data / "site" / "js" / "hyper.js").read_text())) == MERGES + 1
+        assert not (self.directory / "clone").exists()
+        assert not (self.cache / "tick.json").exists()
+        assert sorted(path.name for path in self.data.iterdir()) == ["checkpoints", "runs", "site"]
+        assert not list((self.data / "checkpoints").iterdir())
+        assert not list(self.directory.rglob("*.partial"))
+        assert processes.with_environment(f"HOME={self.directory}") == []
+
+
+def reset(machine: Machine) -> None:
+    """Forget all runs but the first, so that the backlog stands again."""
+    root = machine.repository.git("rev-list", "--max-parents=0", "main")
+    for run in (machine.data / "runs").iterdir():
+        if root[:12] not in run.name:
+            subprocess.run(["rm", "-r", str(run)], check=True)
+    (machine.cache / "last_sha1").write_text(f"{root}\n")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return Machine(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("phase", journal.PHASES)
+def test_killed_at_a_phase(machine: Machine, phase: str, when: str) -> None:
+    reset(machine)
+    assert machine.start("-c", KILL_AT_PHASE, phase, when).wait(timeout=60) == -signal.SIGKILL
+    machine.check()
+
+
+@pytest.mark.parametrize("number", range(1, 21))
+def test_killed_at_a_rename(machine: Machine, number: int) -> None:
+    reset(machine)
+    assert machine.start("-c", KILL_AT_RENAME, str(number)).wait(timeout=60) in (-signal.SIGKILL, 0)
+    machine.check()
+
+
+def test_killed_at_random_moments(machine: Machine) -> None:
+    kill_at_random(machine, times=26, seed=SEED)
+
+
+def kill_at_random(machine: Machine, *, times: int, seed: int) -> None:
+    """A kill at a random moment, then a whole tick and all checks, again and again."""
+    moments = random.Random(seed)
+    for _ in range(times):
+        reset(machine)
+        machine.kill_during(moments.uniform(0.02, 4))
+        machine.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_it_ends_its_job_and_says_so(machine: Machine, number: signal.Signals) -> None:
+    reset(machine)
+    process = machine.start()
+    entry = None
+    while not (entry and entry.phase == "job"):
+        entry = journal.read(machine.cache)
+        assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    assert processes.with_environment(f"HOME={machine.directory}") == []
+    assert not (machine.directory / "clone").exists()
+    machine.check()
+
+
+if __name__ == "__main__":
+    times = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else SEED
+    with tempfile.TemporaryDirectory() as directory:
+        kill_at_random(Machine(Path(directory)), times=times, seed=seed)
+    print(f"{times} kills, seed {seed}: nothing lost, nothing run twice, nothing left")

@@ -1,0 +1,134 @@
+"""What is typed by hand, and what it answers."""
+
+from __future__ import annotations
+
+import os
+import threading
+import urllib.request
+
+import pytest
+
+from deepspeech_wer import archive, automation, cli, commands, lock, settings
+from tests.conftest import Repository
+from tests.test_automation import tracked as tracked  # the fixture
+
+
+@pytest.fixture
+def trained(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> Repository:
+    """A tracked repository with one good and one failed run."""
+    cli.main([])
+    tracked.merge("broken <b>", {"wer": "exit 7\n"})
+    cli.main([])
+    capsys.readouterr()
+    return tracked
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert cli.main(list(arguments)) == code
+    return capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("trained")
+def test_runs_lists_them_in_the_order_of_history(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "runs").splitlines()
+    assert len(lines) == 2
+    assert "50.00 %" in lines[0]
+    assert "failed: exit 7" in lines[1]
+
+
+def test_show_tells_all_of_one_run(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "show", trained.git("rev-parse", "HEAD")[:9])
+    assert "failed: exit 7: it said nothing on stderr" in text
+    text = said(capsys, "show", trained.git("rev-list", "--max-parents=0", "HEAD")[:9])
+    assert "results.test_wer" in text
+    assert "parameters.n" in text
+
+
+@pytest.mark.usefixtures("trained")
+def test_show_of_an_unknown_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", "nope"]) == cli.TROUBLE
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_status_tells_what_is_going_on(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "status")
+    assert "no tick is running" in text
+    assert f"last_sha1: {trained.git('rev-parse', 'HEAD')}" in text
+    assert "runs: 2" in text
+    assert "site: up to date, not published" in text
+
+
+@pytest.mark.usefixtures("trained")
+def test_status_names_the_holder_of_the_lock(capsys: pytest.CaptureFixture[str]) -> None:
+    descriptor = lock.acquire(str(settings.load().cache / "lock"))
+    assert descriptor is not None
+    assert "a tick is running: process" in said(capsys, "status")
+    assert cli.main(["merge"]) == cli.TROUBLE
+    assert "a tick is at work (process" in capsys.readouterr().err
+    os.close(descriptor)
+
+
+def test_settings_lists_every_variable_and_where_it_comes_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ds_github_token", "s3cret")
+    text = said(capsys, "settings")
+    for variable in settings.VARIABLES:
+        assert variable.name in text
+    assert "s3cret" not in text
+
+
+@pytest.mark.usefixtures("trained")
+def test_merge_rebuilds_a_deleted_site(capsys: pytest.CaptureFixture[str]) -> None:
+    hyper_js = settings.load().site / "js" / "hyper.js"
+    before = hyper_js.read_bytes()
+    hyper_js.unlink()
+    assert "2 runs merged into" in said(capsys, "merge")
+    assert hyper_js.read_bytes() == before
+
+
+@pytest.mark.usefixtures("trained")
+def test_publishing_is_optional(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "publish").startswith("not publishing: ds_website_username, ds_website_privkey")
+
+
+def test_a_dry_run_says_what_is_due_and_runs_nothing(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "run", "--dry-run") == "nothing is due\n"
+    trained.merge("next")
+    assert "1 due; next: " in said(capsys, "run", "--dry-run")
+    assert len(archive.names(settings.load().runs)) == 2
+
+
+@pytest.mark.usefixtures("trained")
+def test_serve_shows_the_site() -> None:
+    with commands.preview(str(settings.load().site), 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        with urllib.request.urlopen(url) as answer:
+            assert b"js/index.js" in answer.read()
+        server.shutdown()
+        thread.join()
+
+
+def test_serve_without_a_site_names_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve"]) == cli.TROUBLE
+    assert "`merge` builds it" in capsys.readouterr().err
+
+
+def test_a_word_it_does_not_know_is_usage() -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["dance"])
+    assert caught.value.code == cli.USAGE
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_bug_has_its_traceback_and_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(automation, "tick", broken)
+    assert cli.main([]) == cli.BUG
+    assert "ZeroDivisionError" in capsys.readouterr().err
