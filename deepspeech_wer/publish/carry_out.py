@@ -81,10 +81,9 @@ def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
 
 def _upload(work: Work, sending: Sequence[str], counter: _Counter, first: Mapping[str, Task[None]]) -> bool:
     """Write all files beside their places, after `first`. False where this server does not keep the times we set."""
-    same: dict[tuple[str, int], list[str]] = {}  # what two names can share: content and time
+    same: dict[int, list[str]] = {}  # a file and its copy under a hashed name; not all that happen to be alike
     for path in sending:
-        entry = work.manifest.files[path]
-        same.setdefault((entry.sha256, entry.mtime), []).append(path)
+        same.setdefault(id(work.wanted[path]), []).append(path)
     counter.total = sum(work.wanted[paths[0]].entry.size for paths in same.values())
     results = work.server.run(
         "write",

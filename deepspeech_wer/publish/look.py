@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from deepspeech_wer.errors import Trouble
@@ -12,6 +14,10 @@ from deepspeech_wer.publish.pipeline import Task
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
 from deepspeech_wer.publish.remote import Attributes
 from deepspeech_wer.publish.server import Server, some
+
+FEW = 64  # directories that are listed without a thought
+MANIFEST_BYTES = 64  # a file, packed
+CHECKED_EVERY = 64  # publishes: how often a directory that seems untouched is listed all the same
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,12 @@ class Found:
 
 
 def look(server: Server, files: Sequence[str]) -> Found:
-    """Three round trips, four where the manifest knows of directories that the site does not. Raises Trouble."""
-    manifests, listings = _read(server, [MANIFEST, NEXT], ["", STATE, OLD, *plan.directories(files)])
+    """Two round trips; more where directories are many, or long, or of files that vanished. Raises Trouble."""
+    wanted = plan.directories(files)
+    deep = [path for path in wanted if "/" in path]
+    first = wanted if len(deep) <= FEW else [path for path in wanted if "/" not in path]
+    sizes = {**_entries_expected([*files, *wanted]), MANIFEST: len(files) * MANIFEST_BYTES}
+    manifests, listings = _read(server, [MANIFEST, NEXT], ["", STATE, OLD, *first], sizes)
     root = listings[""]
     if root is None:
         raise Trouble(
@@ -41,9 +51,45 @@ def look(server: Server, files: Sequence[str]) -> Found:
         )
     current, unfinished = (_manifest(server, path, manifests[path]) for path in (MANIFEST, NEXT))
     owned = [path for manifest in (current, unfinished) if manifest for path in (*manifest.files, *manifest.kept)]
-    more = [path for path in plan.directories(owned) if path not in listings]
-    listings |= _read(server, [], more)[1]
-    return Found(current, unfinished, *_seen(listings), frozenset(root))
+    more = [path for path in plan.directories([*files, *owned]) if path not in listings]
+    settled = current is not None and unfinished is None and len(more) > FEW
+    trusted = _untouched(server, more, listings, current) if current and settled else frozenset[str]()
+    listings |= _read(server, [], [path for path in more if path not in trusted], sizes)[1]
+    seen, directories = _seen(listings)
+    return Found(current, unfinished, {**_recorded(current, trusted), **seen}, directories | trusted, frozenset(root))
+
+
+def _untouched(
+    server: Server, directories: Sequence[str], listings: Mapping[str, dict[str, Attributes] | None], current: Manifest
+) -> frozenset[str]:
+    """Those of many directories that need no listing.
+
+    By their own times, which their parents' listings show, nothing in them came, went or was renamed since the manifest
+    was written; both times are the server's. A file that was only written into does not show there, so one in
+    CHECKED_EVERY is listed all the same, others every time.
+    """
+    written = (listings[STATE] or {}).get(MANIFEST.removeprefix(f"{STATE}/"))
+    if not server.is_openssh or written is None or written.mtime is None:  # elsewhere such times may mean nothing
+        return frozenset()
+    found = set()
+    for path in directories:
+        parent, _, name = path.rpartition("/")
+        there = (listings.get(parent) or {}).get(name)
+        due = zlib.crc32(path.encode("utf-8", "surrogateescape")) % CHECKED_EVERY == current.generation % CHECKED_EVERY
+        if there and there.is_directory() and there.mtime and there.mtime < written.mtime and not due:
+            found.add(path)
+    return frozenset(found)
+
+
+def _recorded(current: Manifest | None, directories: Collection[str]) -> dict[str, Seen]:
+    """What the manifest says of the files in these directories, as if listed."""
+    if current is None or not directories:
+        return {}
+    return {
+        path: Seen(entry.size, entry.mtime)
+        for path, entry in (*current.files.items(), *current.kept.items())
+        if path.rpartition("/")[0] in directories
+    }
 
 
 def stamp(server: Server) -> Task[tuple[Seen | None, Seen | None]]:
@@ -74,12 +120,16 @@ def check(server: Server, found: Found, todo: Plan, *, adopt: bool) -> None:
         )
 
 
+def _entries_expected(paths: Sequence[str]) -> dict[str, int]:
+    return Counter(path.rpartition("/")[0] for path in paths)
+
+
 def _read(
-    server: Server, files: Sequence[str], directories: Sequence[str]
+    server: Server, files: Sequence[str], directories: Sequence[str], sizes: Mapping[str, int]
 ) -> tuple[dict[str, bytes | None], dict[str, dict[str, Attributes] | None]]:
     tasks: dict[str, Task[bytes | dict[str, Attributes] | None]] = {
-        **{path: remote.list_directory(server.path(path)) for path in directories},
-        **{path: remote.read_file(server.path(path)) for path in files},
+        **{path: remote.list_directory(server.path(path), sizes.get(path, 0)) for path in directories},
+        **{path: remote.read_file(server.path(path), sizes.get(path, 0)) for path in files},
     }
     if "" in directories:
         tasks["/"] = server.ask_limits()  # no path of ours

@@ -277,12 +277,19 @@ class Body:
             raise Lost("a reply ended too early: that is no SFTP")
         return int.from_bytes(self._data[self._at - size : self._at], "big")
 
-    def blob(self) -> bytes:
-        size = self.number()
-        self._at += size
+    def fields(self, layout: struct.Struct) -> tuple[int, ...]:
+        start = self._at
+        self._at += layout.size
         if self._at > len(self._data):
             raise Lost("a reply ended too early: that is no SFTP")
-        return self._data[self._at - size : self._at]
+        return layout.unpack_from(self._data, start)
+
+    def blob(self) -> bytes:
+        start = self._at + 4
+        self._at = start + int.from_bytes(self._data[start - 4 : start], "big")
+        if self._at > len(self._data):
+            raise Lost("a reply ended too early: that is no SFTP")
+        return self._data[start : self._at]
 
     def text(self) -> str:
         return self.blob().decode("utf-8", "surrogateescape")

@@ -126,11 +126,12 @@ def temporaries(manifest: Manifest | None) -> list[str]:
 
 def directories(paths: Iterable[str]) -> list[str]:
     """Every directory above the paths, parents before children, without the root itself."""
-    found: dict[str, None] = {}
-    for path in paths:
-        parts = path.split("/")[:-1]
-        found.update(dict.fromkeys("/".join(parts[: depth + 1]) for depth in range(len(parts))))
-    return sorted(found, key=lambda path: (path.count("/"), path))
+    found: set[str] = set()
+    todo = {path.rpartition("/")[0] for path in paths}
+    while todo:
+        found |= todo
+        todo = {path.rpartition("/")[0] for path in todo} - found
+    return sorted(found - {""}, key=lambda path: (path.count("/"), path))
 
 
 def dump(manifest: Manifest) -> bytes:

@@ -83,7 +83,9 @@ def _session(website: Website, timeout_s: float) -> Iterator[Server]:
     with connected(website, timeout_s=timeout_s) as connection:
         server = None
         try:
-            server = Server(Pipeline(connection.open_sftp(), eager=connection.is_openssh), website)
+            server = Server(
+                Pipeline(connection.open_sftp(), eager=connection.is_openssh), website, connection.is_openssh
+            )
             yield server
         except (Lost, SSHException) as error:
             if connection.is_alive and not (server and server.session.greeted):
@@ -137,7 +139,7 @@ def _version_before(server: Server, found: Found) -> dict[str, Local]:
         raise Trouble(f"{server.name}: {server.path()}: holds no version before this one: nothing to roll back to")
     wanted = {}
     for path, entry in plan.version_before(found.current).items():
-        wanted[path] = Local(entry, Path(path), stored=True)
+        wanted[path] = Local(entry, path, stored=True)
         there = path in found.current.kept or path not in found.current.previous
         if not there and plan.old(entry.sha256) not in found.seen:
             cure = "it was replaced by an older publish" if server.links else "this server cannot link files"
@@ -157,7 +159,7 @@ def _read_back(report: Report, goal: Goal, options: Options) -> Report:
 def _size(goal: Goal) -> int:
     """Bytes to be sent: a content under two names goes once."""
     sending = [goal.wanted[step.path] for step in goal.todo.send]
-    return sum({local.entry.sha256: local.entry.size for local in sending if not local.stored}.values())
+    return sum({id(local): local.entry.size for local in sending if not local.stored}.values())
 
 
 def _report(

@@ -16,12 +16,14 @@ T = TypeVar("T")
 
 READ_BYTES = 32 * 1024
 WRITE_BYTES = 32 * 1024  # the most that every server must take in one request
+NAMES_A_REPLY = 100  # of a listing, with OpenSSH
 UNFINISHED = 0o600  # mode of a file that is being written
 BATCH_BYTES = 512 * 1024
 BYTES_IN_FLIGHT = 4 * 1024 * 1024  # of one file, unanswered: twice what a channel of OpenSSH's buffers
 
 _READ, _WRITE, _CREATE, _EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
+_USUAL = struct.Struct(">QIIIII")  # size, uid, gid, permissions, atime, mtime
 
 
 class Attributes(NamedTuple):
@@ -55,12 +57,17 @@ def checked(reply: Reply) -> Body:
     return body
 
 
-def list_directory(path: str) -> Task[dict[str, Attributes] | None]:
-    """Names and attributes, less `.` and `..`. None where nothing is there. Raises Refused."""
+def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] | None]:
+    """Names and attributes, less `.` and `..`. None where nothing is there. Raises Refused.
+
+    `expected` entries are asked for at once, so that ten thousand of them take one round trip and not ten.
+    """
     try:
         [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
         handle = string(checked(opened).blob())
-        found = yield from _entries(handle)  # asyncssh tells only here that there is no such directory
+        found = yield from _entries(
+            handle, expected // NAMES_A_REPLY + 2
+        )  # asyncssh tells only here that there is no such directory
     except Refused as refusal:
         if refusal.code == sftp.NO_SUCH_FILE:
             return None
@@ -69,19 +76,18 @@ def list_directory(path: str) -> Task[dict[str, Attributes] | None]:
     return found
 
 
-def _entries(handle: bytes) -> Task[dict[str, Attributes]]:
+def _entries(handle: bytes, ahead: int) -> Task[dict[str, Attributes]]:
     found: dict[str, Attributes] = {}
-    ahead = 2  # a short directory costs no more than its entries and the end
     while True:
         replies = yield Ask([Request(sftp.READDIR, handle)] * ahead)
         ended = [_names(reply, found) for reply in replies]
         if any(ended):
             return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
-        ahead = min(ahead * 2, 32)
+        ahead = min(ahead, 16) * 2
 
 
-def read_file(path: str) -> Task[bytes | None]:
-    """A whole file. None where nothing is there. Raises Refused."""
+def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
+    """A whole file, of which `expected` bytes are asked for at once. None where nothing is there. Raises Refused."""
     [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">II", _READ, 0))])
     try:
         handle = string(checked(opened).blob())
@@ -90,13 +96,13 @@ def read_file(path: str) -> Task[bytes | None]:
             return None
         raise
     data = bytearray()
-    ahead = 4
+    ahead = expected // READ_BYTES + 2
     while True:
         starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
         replies = yield Ask([Request(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts])
         if _append(replies, data):
             break
-        ahead = min(ahead * 2, 64)
+        ahead = min(ahead, 32) * 2
     yield Ask([Request(sftp.CLOSE, handle)], forget=True)
     return bytes(data)
 
@@ -234,6 +240,9 @@ def remove_directory(path: str) -> Task[None]:
 def attributes(body: Body) -> Attributes:
     """Read an ATTRS field."""
     flags = body.number()
+    if flags == _SIZE | _OWNER | _MODE | _TIMES:  # what OpenSSH sends: taken at once, for listings of 20,000 files
+        usual = body.fields(_USUAL)
+        return Attributes(usual[0], usual[3], usual[5])
     size = body.number(8) if flags & _SIZE else None
     if flags & _OWNER:
         body.number(8)

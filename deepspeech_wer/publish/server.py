@@ -30,6 +30,7 @@ class Server:
 
     session: Pipeline
     website: Website
+    is_openssh: bool
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -44,7 +44,7 @@ def files_of(site: Path) -> list[str]:
 
 def put(site: Path, website: Website, **options: object) -> Report:
     """Publish a site, without a second try."""
-    given: dict[str, object] = {"retry_after_s": (), "lock_wait_s": 5.0, **options}
+    given: dict[str, object] = {"retry_after_s": (), "lock_wait_s": 10.0, **options}
     return publish(site, files_of(site), website, **given)  # type: ignore[arg-type]
 
 

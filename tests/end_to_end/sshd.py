@@ -83,6 +83,7 @@ def running_sshd(
     options: tuple[str, ...] = (),
     chroot: bool = False,
     umask: int = 0o022,
+    sftp: bool = True,
 ) -> Iterator[Sshd]:
     """Run sshd below `directory` until the block ends. Where there is none, skip; on CI, fail."""
     require(BINARY, "openssh-server")
@@ -109,7 +110,7 @@ def running_sshd(
                 "KbdInteractiveAuthentication no",
                 "LogLevel VERBOSE",
                 "MaxStartups 100",
-                f"Subsystem sftp internal-sftp -u {umask:04o}",
+                *([f"Subsystem sftp internal-sftp -u {umask:04o}"] if sftp else []),
                 *([f"ChrootDirectory {jail}", "ForceCommand internal-sftp"] if chroot else []),
             ]
         )

@@ -105,7 +105,7 @@ def complete(root: Path) -> set[bytes]:
 def test_killed_at_seeded_moments_no_visitor_sees_a_mixture_and_nothing_is_sent_twice(
     site: Path, server: Sshd, network: Network, bad_way: Website
 ) -> None:
-    chance = random.Random(20161116)  # noqa: S311 - seeded, for a test
+    chance = random.Random(20161116)
     put(site, server.website)
     kills = partly = 0
     with visited(server.root) as seen:

@@ -179,5 +179,11 @@ class TestTheirKey:
         ):
             put(site, server.website)
 
+    def test_a_server_without_sftp(self, site: Path, tmp_path: Path) -> None:
+        options = ("Subsystem nothing /bin/true",)
+        with running_sshd(tmp_path / "plain", options=options, sftp=False) as server, pytest.raises(Trouble) as trouble:
+            put(site, server.website)
+        assert "offers no SFTP" in str(trouble.value)
+
     def test_the_environment_of_the_tests_has_no_agent(self) -> None:
         assert "SSH_AUTH_SOCK" not in os.environ

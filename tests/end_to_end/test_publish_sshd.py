@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import look, remote
 from tests.end_to_end.publishing import PAGE, leftovers, published, put, write
 from tests.end_to_end.sshd import Sshd, running_sshd
 
@@ -165,3 +168,47 @@ class TestWebRoot:
         assert published(server.root)["js/hyper.js"] == b"x"
         put(site, server.website, adopt=True)
         assert published(server.root)["js/hyper.js"] == b"data 1"
+
+
+class TestManyDirectories:
+    """With thousands of run directories, those that nothing happened to are not listed every time."""
+
+    @pytest.fixture
+    def many(self, site: Path, server: Sshd) -> Path:
+        for number in range(look.FEW + 20):
+            write(site, {f"runs/{number}/hyper.json": "{}", f"runs/{number}/out.log": "log"})
+        put(site, server.website)
+        time.sleep(1.1)  # the server's clock must be past the second in which the directories were made
+        write(site, {"js/hyper.js": "data 2"})
+        put(site, server.website)
+        return site
+
+    def listed(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The run directories that are listed from now on."""
+        paths: list[str] = []
+        original = remote.list_directory
+
+        def heard(path: str, expected: int) -> object:
+            paths.append(path)
+            return original(path, expected)
+
+        monkeypatch.setattr(remote, "list_directory", heard)
+        return paths
+
+    def test_few_are_listed(self, many: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+        listed = self.listed(monkeypatch)
+        assert not put(many, server.website).sent
+        assert len([path for path in listed if "/runs/" in path]) < 10
+
+    def test_what_went_missing_is_noticed(self, many: Path, server: Sshd) -> None:
+        (server.root / "runs/7/out.log").unlink()
+        shutil.rmtree(server.root / "runs/8")
+        assert sorted(put(many, server.website).sent) == ["runs/7/out.log", "runs/8/hyper.json", "runs/8/out.log"]
+        assert not put(many, server.website).sent
+
+    def test_what_was_written_into_is_noticed_in_its_turn(
+        self, many: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (server.root / "runs/7/out.log").write_text("damaged")
+        monkeypatch.setattr(look, "CHECKED_EVERY", 1)
+        assert put(many, server.website).sent == ("runs/7/out.log",)
