@@ -104,13 +104,6 @@ def holds(runs: Path, merge: Merge, outcome: Outcome) -> bool:
     return (runs / _name(merge, outcome)).exists()
 
 
-def remove_partial(runs: Path) -> None:
-    """Remove what a crash left half made."""
-    if runs.is_dir():
-        for left in runs.glob(f".*{PARTIAL}"):
-            shutil.rmtree(left, ignore_errors=True)
-
-
 def _load(runs: Path) -> Iterator[Run]:
     for name in names(runs):
         try:

@@ -37,6 +37,7 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
         run = run_merge(settings, merge, lock, watcher.job_line)
         well &= run.status == "done"
         _advance(settings)
+        journal.enter(settings.cache, "show")
         well &= show_site.show(settings, upload=watcher.upload)
         journal.clear(settings.cache)
         ran += 1

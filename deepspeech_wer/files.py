@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 PARTIAL = ".partial"  # the suffix of what a crash may leave behind; safe to delete at any time
@@ -26,6 +27,15 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def remove_partial(directory: Path) -> None:
+    """Remove what crashed writes left below `directory`. Only while nobody else writes there."""
+    for left in directory.rglob(f".*{PARTIAL}"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def rename_durably(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ its job ended, from that moment until the run is archived.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from deepspeech_wer.files import write_atomically
 from deepspeech_wer.records import Merge, Outcome
 
 VERSION = 1
-PHASES = ("checkout", "job", "archive", "advance", "wipe", "site", "publish")
+PHASES = ("checkout", "job", "wipe", "archive", "advance", "show")  # in their order
 
 _TICK, _OUTCOME = "tick.json", "outcome.json"
 
@@ -44,6 +44,13 @@ def read(cache: Path) -> Entry | None:
         return Entry(**{**record, "merge": _merge(record["merge"])}) if record else None
     except (KeyError, TypeError):
         return None
+
+
+def enter(cache: Path, phase: str) -> None:
+    """Note the next phase of what is going on. Raises OSError."""
+    entry = read(cache)
+    if entry:
+        write(cache, replace(entry, phase=phase))
 
 
 def clear(cache: Path) -> None:

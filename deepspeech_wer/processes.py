@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 TYPE_CHECKING = False  # as in typing, whose import would cost a busy tick
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _POLL_S = 0.05
+_SIGTERM, _SIGKILL = 15, 9
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -68,11 +68,11 @@ def end(pids: list[int], *, grace_s: float) -> None:
     """SIGTERM, wait, SIGKILL. Through descriptors of the processes: a pid reused meanwhile is never signalled."""
     handles = [handle for handle in map(_open_handle, pids) if handle is not None]
     try:
-        _signal_all(handles, signal.SIGTERM)
+        _signal_all(handles, _SIGTERM)
         deadline = time.monotonic() + grace_s
         while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        _signal_all(handles, signal.SIGKILL)
+        _signal_all(handles, _SIGKILL)
         deadline = time.monotonic() + 10
         while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -144,7 +144,9 @@ def _open_handle(pid: int) -> int | None:
         return None
 
 
-def _signal_all(handles: list[int], number: signal.Signals) -> None:
+def _signal_all(handles: list[int], number: int) -> None:
+    import signal  # brings enum and more
+
     for handle in handles:
         try:
             signal.pidfd_send_signal(handle, number)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from deepspeech_wer import archive, job, journal, workspace
+from deepspeech_wer import archive, files, job, journal, workspace
 from deepspeech_wer import settings as environment
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Checkout, Merge, Outcome, Run
@@ -62,7 +62,10 @@ def recover(settings: Settings) -> Run | None:
             run = _archive(settings, entry, outcome)
         elif outcome and archive.holds(settings.runs, entry.merge, outcome):
             _tidy(settings, entry.merge)
-    archive.remove_partial(settings.runs)
+        for place in (settings.runs, settings.site):
+            files.remove_partial(place)
+    for left in settings.cache.glob(f".*{files.PARTIAL}"):
+        left.unlink()
     workspace.wipe(settings.cache, settings.clone_path)
     return run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive
+from deepspeech_wer import archive, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge, Outcome
 
@@ -85,7 +85,7 @@ def test_a_crash_while_storing_leaves_nothing_that_counts(
     assert list(runs.iterdir()) == []
     (runs / ".20260102-030405-c0ffeec0ffee.partial").mkdir()
     assert archive.names(runs) == []
-    archive.remove_partial(runs)
+    files.remove_partial(runs)
     assert list(runs.iterdir()) == []
 
 
