@@ -1,0 +1,69 @@
+"""Where the demo's things lie, and the environment in which its ticks find them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_wer import settings
+
+_KEPT = ("PATH", "LANG", "LC_ALL", "TERM", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The demo's directory and what is in it."""
+
+    root: Path
+
+    @property
+    def sample(self) -> Path:
+        """The tracked repository, with its working tree."""
+        return self.root / "sample"
+
+    @property
+    def web(self) -> Path:
+        """The web root, which the tick reaches by SFTP alone."""
+        return self.root / "web"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the call that is at work here."""
+        return self.root / "lock"
+
+    @property
+    def cache(self) -> Path:
+        """The tracker's cache: lock, last_sha1, mirror; and the speech."""
+        return self.root / "cache" / "deepspeech_wer"
+
+    @property
+    def data(self) -> Path:
+        """The tracker's data: runs, checkpoints, site."""
+        return self.root / "data" / "deepspeech_wer"
+
+    def make(self) -> None:
+        for path in (self.keys, self.cache, self.data, self.home):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.web.mkdir(exist_ok=True)
+
+    @property
+    def home(self) -> Path:
+        """The home of all that the demo starts: yours is neither read nor written."""
+        return self.root / "home"
+
+    def environment(self) -> dict[str, str]:
+        """What git and the ticks see: nothing of the caller's settings, and this directory for everything."""
+        kept = {name: value for name, value in settings.job_environment().items() if name in _KEPT}
+        return {
+            **kept,
+            "HOME": str(self.home),
+            "XDG_CACHE_HOME": str(self.root / "cache"),
+            "ds_dataroot": str(self.root / "data"),
+            "ds_clone_path": str(self.root / "clone"),
+            "ds_repo_url": str(self.sample),
+            "ds_github_ref": "main",
+        }

@@ -1,0 +1,184 @@
+"""The demo: its own training once, at a tiny size; going on, again and again, with a scripted job."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import archive, commands, demo
+from deepspeech_wer.demo import sample
+from deepspeech_wer.demo.place import Place
+
+JOB = """#!/bin/sh
+set -e
+. ./parameters.sh
+if grep -q relu_limit deepspeech_wer/training/model.py; then echo "no relu_limit" >&2; exit 1; fi
+sleep "${pause:-0}"
+mkdir -p "$ds_logs_dir/x"
+printf '{"context":{"time_started":"2026-01-01T00:00:00.000%03d","git_hash":"%s"},"parameters":{"n":1},"results":{
+"test_wer":%s,"last_validation_wer":0.4,"last_train_wer":0.3}}' "$$" "$ds_wer_sha" \
+    "${ds_dropout_rate:-$ds_learning_rate}" > "$ds_logs_dir/x/hyper.json"
+"""
+
+# What `python -m deepspeech_wer demo` does, its training replaced by the scripted job.
+SCRIPTED = """
+import sys
+from deepspeech_wer import cli
+from deepspeech_wer.demo import sample
+from tests.test_demo import scripted
+sample.sources = lambda: scripted(sys.argv[1])
+sys.exit(cli.main(["demo", *sys.argv[2:]]))
+"""
+WERS = [0.002, 0.004, "exit 1", 0.004, 0.3]
+
+
+def scripted(pause: str = "0") -> dict[str, str]:
+    """A repository whose job takes so many seconds and trains nothing."""
+    return {"bin/run-wer-automation.sh": f"#!/bin/sh\npause={pause}\n{JOB}", sample.MODEL: "parameters.relu_clip\n"}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo below a temporary directory, run as the command is."""
+
+    place: Place
+
+    def start(self, *arguments: str, pause: str = "0") -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPTED, pause, "--directory", str(self.place.root), *arguments],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, pause: str = "0") -> str:
+        """One whole call; what it printed."""
+        process = self.start("--no-serve", pause=pause)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+        return out
+
+    def wers(self) -> list[float | str | None]:
+        runs = sorted(archive.load(self.place.data / "runs"), key=lambda run: run.merge.ordinal)
+        return [run.hyper["results"]["test_wer"] if run.hyper else run.failure for run in runs]
+
+    def state(self) -> dict[Path, int]:
+        """When each file that a call with nothing to do must leave alone was written."""
+        roots = (self.place.web, self.place.data, self.place.sample)
+        return {path: path.stat().st_mtime_ns for root in roots for path in root.rglob("*")}
+
+
+@pytest.fixture
+def fast(tmp_path: Path) -> Demo:
+    return Demo(Place(tmp_path / "a demo"))
+
+
+def test_every_merge_is_trained_and_published_once(fast: Demo, sealed: Path) -> None:
+    said = fast.finish()
+    assert fast.wers() == WERS
+    assert "5 merges run" in said
+    assert re.search(r"30\.0 %    \+29\.6  Drop out 30 % of each layer", said)
+    assert re.search(r"failed           Call the clip a limit \(no relu_limit\)", said)
+    web, site = fast.place.web, fast.place.data / "site"
+    assert (web / "js" / "hyper.js").read_bytes() == (site / "js" / "hyper.js").read_bytes()
+    assert (web / "index.htm").exists()
+    assert {path.stat().st_mode & 0o777 for path in fast.place.keys.glob("*_key")} == {0o600}
+    assert list(sealed.iterdir()) == []  # the home was left alone
+
+    before = fast.state()
+    assert "nothing new" in fast.finish()
+    assert fast.state() == before
+
+
+def test_a_merge_of_ones_own_is_run_too(fast: Demo) -> None:
+    fast.finish()
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=Me", "-c", "user.email=me@example.com")
+        subprocess.run(["git", *who, "-C", fast.place.sample, *arguments], check=True, capture_output=True)
+
+    git("checkout", "-b", "mine")
+    with (fast.place.sample / "parameters.sh").open("a") as stream:
+        stream.write("export ds_dropout_rate=0.1\n")
+    git("commit", "--all", "--message", "mine")
+    git("checkout", "main")
+    git("merge", "--no-ff", "--message", "My idea", "mine")
+    assert "1 merge run" in fast.finish()
+    assert fast.wers() == [*WERS, 0.1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_is_killed_goes_on(fast: Demo, number: signal.Signals) -> None:
+    for wait_s in (0.5, 1.0, 2.0):
+        with fast.start("--no-serve", pause="0.3") as process:
+            time.sleep(wait_s)
+            process.send_signal(number)
+    fast.finish(pause="0.3")
+    assert fast.wers() == WERS
+
+
+def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
+    fast.finish()
+    with contextlib.ExitStack() as stack:
+        taken = stack.enter_context(commands.preview(str(fast.place.root), 0))
+        process = stack.enter_context(fast.start("--port", str(taken.server_port)))
+        stack.callback(process.kill)
+        said, address = _address(process)
+        assert f"port {taken.server_port} is busy" in said
+        with urllib.request.urlopen(address) as answer:  # noqa: S310 - it is http
+            page = answer.read()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert page == (fast.place.web / "index.htm").read_bytes()
+
+
+def test_a_second_demo_beside_is_told_of_the_first(fast: Demo) -> None:
+    first = fast.start("--no-serve", pause="5")
+    try:
+        while not (fast.place.cache / "tick.json").exists():
+            time.sleep(0.02)
+        second = fast.start("--no-serve")
+        _, err = second.communicate(timeout=20)
+        assert second.returncode == 1
+        assert f"another demo is at work there (process {first.pid})" in err
+    finally:
+        first.terminate()
+        first.communicate(timeout=60)
+    assert first.returncode == 128 + signal.SIGTERM
+
+
+def test_the_sample_holds_a_training_of_its_own(
+    fast: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real training, on a few utterances; the third merge breaks the network's own code."""
+    tiny = {"ds_synthetic_train": "16", "ds_synthetic_dev": "2", "ds_synthetic_test": "4", "ds_epochs": "1"}
+    monkeypatch.setattr(sample, "RECIPE", {**sample.RECIPE, **tiny, "ds_n_hidden": "8"})
+    monkeypatch.setattr(sample, "STEPS", (sample.STEPS[0], sample.STEPS[2]))
+    assert demo.run(str(fast.place.root), port=0, serve=False) == 0
+    assert "has no attribute 'relu_limit'" in capsys.readouterr().out
+    trained, broken = fast.wers()
+    assert isinstance(trained, float)
+    assert broken == "exit 1"
+
+
+def _address(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """(what a demo said, the address of its page)"""
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if match := re.search(r"(http://\S+)", line):
+            return said, match[1]
+    raise AssertionError(said)
