@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="list what would be sent or removed, and send nothing"
     )
     publishing.add_argument("--adopt", action="store_true", help="replace files in the web root that others put there")
+    publishing.add_argument("--rollback", action="store_true", help="bring back the version published before")
     serve = _add(subs, "serve", _serve, "show the site on this machine")
     serve.add_argument("--port", type=int, default=8000, help="(8000) 0 takes a free one")
     demo = _add(subs, "demo", _demo, "the whole cycle on this machine alone")
@@ -136,20 +137,33 @@ def _publish(options: argparse.Namespace) -> int:
     if current.website is None:
         print(f"not publishing: {', '.join(current.website_missing)} not set")
         return 0
+    if options.rollback:
+        return _rollback(current.website, options, current)
     with _locked(current):
         listed = show_site.build(current)
         report = publish.publish(
             current.site,
             listed,
             current.website,
+            url=current.website_url,
             dry_run=options.dry_run,
             adopt=options.adopt,
             progress=progress.upload_bar(),
         )
-    for line in (*report.lines, *report.notes):
-        print(line)
-    print(f"{'would send' if options.dry_run else 'published'} {report.summary}")
-    return 0
+    return _tell("published", report, is_dry=options.dry_run)
+
+
+def _rollback(website: settings.Website, options: argparse.Namespace, current: Settings) -> int:
+    with _locked(current):
+        report = publish.rollback(website, url=current.website_url, dry_run=options.dry_run)
+    return _tell("rolled back", report, is_dry=options.dry_run)
+
+
+def _tell(done: str, report: publish.Report, *, is_dry: bool) -> int:
+    for line in (*report.lines, *report.notes, *report.differences):
+        print(_plain(line))
+    print(f"{'would send' if is_dry else done} {report.summary}")
+    return 4 if report.differences else 0
 
 
 def _serve(options: argparse.Namespace) -> int:

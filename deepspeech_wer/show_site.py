@@ -35,8 +35,12 @@ def show(settings: Settings, *, upload: Callable[[int, int], None] | None = None
     try:
         listed = build(settings)
         if settings.website:
-            report = publish.publish(settings.site, listed, settings.website, progress=upload)
+            report = publish.publish(settings.site, listed, settings.website, url=settings.website_url, progress=upload)
             log.info("published %s", report.summary)
+            for note in report.notes:
+                log.info("%s: %s", settings.website.server_fqdn, note)
+            for difference in report.differences:
+                log.warning("%s", difference)
         files.write_atomically(settings.cache / "shown", _state(settings).encode(), mode=0o600)
     except Trouble as trouble:
         log.error("not published: %s", trouble)
