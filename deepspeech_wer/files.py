@@ -38,6 +38,12 @@ def remove_partial(directory: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def is_full(place: Path) -> bool:
+    """Whether the file system that `place` is on, or will be, has next to no room: git's messages do not say so."""
+    existing = next(path for path in (place, *place.parents) if path.exists())
+    return shutil.disk_usage(existing).free < 1 << 20
+
+
 def rename_durably(source: Path, target: Path) -> None:
     """Rename and make the rename itself survive a power cut. `target` may be an existing file or empty directory."""
     source.rename(target)

@@ -18,6 +18,7 @@ from typing import cast
 import git
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import is_full
 from deepspeech_wer.setting_types import without_password
 
 TRACKED = "refs/tracked/head"  # no branch: it may hold an annotated tag
@@ -81,13 +82,13 @@ def update(mirror: Path, url: str, ref: str | None) -> str | None:
         return _update(mirror, url, ref)
     except GitError as error:
         if error.code is None or not is_damaged(mirror):
-            raise Trouble(_cannot_fetch(url, ref, error)) from None
+            raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
         log.warning("mirror %s: %s; it is fetched anew", mirror, error)
     shutil.rmtree(mirror)
     try:
         return _update(mirror, url, ref)
     except GitError as error:
-        raise Trouble(_cannot_fetch(url, ref, error)) from None
+        raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
 
 
 def tip(mirror: Path) -> str:
@@ -183,6 +184,7 @@ def _reason(text: str) -> str:
     return (telling or lines or [""])[0]
 
 
-def _cannot_fetch(url: str, ref: str | None, error: GitError) -> str:
+def _cannot_fetch(mirror: Path, url: str, ref: str | None, error: GitError) -> str:
     what = f" ({ref})" if ref else ""
-    return f"cannot fetch {without_password(url)}{what}: {error}; the next call tries again"
+    room = f"; no space left for {mirror}" if is_full(mirror) else ""
+    return f"cannot fetch {without_password(url)}{what}: {error}{room}; the next call tries again"

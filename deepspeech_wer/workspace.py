@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import write_atomically
-from deepspeech_wer.mirror import run_git
+from deepspeech_wer.files import is_full, write_atomically
+from deepspeech_wer.mirror import GitError, run_git
 from deepspeech_wer.records import Checkout, Merge
 
 _MARK = "checkout.json"  # in the cache: which directory is ours to wipe; within the checkout a job could forge it
@@ -33,7 +33,7 @@ def checkout(mirror: Path, merge: Merge, path: Path, *, origin: str) -> Iterator
     wipe(mirror.parent, path)
     _claim(mirror.parent, path)
     try:
-        _clone(mirror, merge, path, origin)
+        _clone_or_explain(mirror, merge, path, origin)
         yield Checkout(path, merge)
     finally:
         wipe(mirror.parent, path)
@@ -69,6 +69,18 @@ def _claim(cache: Path, path: Path) -> None:
     status = path.stat()
     mark = {"version": 1, "path": str(path), "device": status.st_dev, "inode": status.st_ino}
     write_atomically(cache / _MARK, json.dumps(mark).encode(), mode=0o600)
+
+
+def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
+    """A mirror out of which nothing can be cloned is damaged, unless it is only room that lacks: it goes."""
+    try:
+        _clone(mirror, merge, path, origin)
+    except GitError as error:
+        full = next((place for place in (path, mirror) if is_full(place)), None)
+        if full is None:
+            shutil.rmtree(mirror, ignore_errors=True)
+        cure = f"no space left for {full}" if full else f"the mirror {mirror} is fetched anew by the next call"
+        raise Trouble(f"cannot check out {merge.sha[:12]} into {path}: {error}; {cure}") from None
 
 
 def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:

@@ -150,3 +150,21 @@ def test_a_deleted_checkout_is_no_trouble(cache: Path, merge: Merge, tmp_path: P
     with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
         subprocess.run(["rm", "-rf", str(path)], check=True)
     assert not path.exists()
+
+
+def test_a_mirror_without_its_files_is_remade(
+    repository: Repository, cache: Path, merge: Merge, tmp_path: Path
+) -> None:
+    blob = repository.git("rev-parse", "HEAD:model.py")
+    for pack in (cache / "repository.git" / "objects" / "pack").iterdir():
+        pack.unlink()
+    (cache / "repository.git" / "objects" / blob[:2] / blob[2:]).unlink(missing_ok=True)
+    path = tmp_path / "clone"
+    with (
+        pytest.raises(Trouble, match="fetched anew by the next call"),
+        workspace.checkout(cache / "repository.git", merge, path, origin="x"),
+    ):
+        pass
+    assert mirror.update(cache / "repository.git", str(repository.path), None) == merge.sha
+    with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
+        assert (path / "model.py").exists()

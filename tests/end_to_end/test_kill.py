@@ -156,7 +156,7 @@ def test_killed_at_a_rename(machine: Machine, number: int) -> None:
 
 
 def test_killed_at_random_moments(machine: Machine) -> None:
-    kill_at_random(machine, times=26, seed=SEED)
+    kill_at_random(machine, times=28, seed=SEED)
 
 
 def kill_at_random(machine: Machine, *, times: int, seed: int) -> None:

@@ -1,0 +1,118 @@
+"""A hundred ticks at once, and a disk that is full at every write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import archive
+from tests.conftest import Repository
+
+TICK = [sys.executable, "-P", "-m", "deepspeech_wer"]
+JOB = """#!/bin/sh
+. ./wer
+mkdir -p "$ds_logs_dir/x"
+echo '{"context":{"time_started":"2026-01-01T00:00:00"},"results":{"test_wer":'$wer'}}' > "$ds_logs_dir/x/hyper.json"
+"""
+
+
+def tracking(repository: Repository, directory: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "XDG_CACHE_HOME": str(directory / "cache"),
+        "ds_dataroot": str(directory / "data"),
+        "ds_repo_url": str(repository.path),
+        "ds_clone_path": str(directory / "clone"),
+    }
+
+
+def test_of_a_hundred_ticks_at_once_one_works(repository: Repository, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    slow = f"echo x >> {started}; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; wer=0.5\n"
+    repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": slow})
+    environment = tracking(repository, tmp_path)
+    ticks = [
+        subprocess.Popen(TICK, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(100)
+    ]
+    said = []
+    worker = None
+    while len(said) < 99:
+        for tick in [tick for tick in ticks if tick.poll() is not None]:
+            said.append((tick.returncode, *tick.communicate()))
+            ticks.remove(tick)
+    assert set(said) == {(0, b"", b"")}
+    (tmp_path / "go").touch()
+    (worker,) = ticks
+    _, err = worker.communicate()
+    assert (worker.returncode, b"test WER 50.00 %" in err) == (0, True)
+    assert started.read_text() == "x\n"
+    assert len(archive.names(tmp_path / "data" / "deepspeech_wer" / "runs")) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    if os.geteuid():
+        pytest.skip("mounting a tmpfs takes root")
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", str(path)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount a tmpfs")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.parametrize("free_kb", [0, 4, 8, 16, 24, 40, 80, 160, 320, 640])
+@pytest.mark.parametrize("place", ["cache", "data"])
+def test_a_full_disk_costs_nothing(
+    repository: Repository, tmp_path: Path, small_disk: Path, place: str, free_kb: int
+) -> None:
+    repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
+    variable = {"cache": "XDG_CACHE_HOME", "data": "ds_dataroot"}[place]
+    environment = tracking(repository, tmp_path) | {variable: str(small_disk)}
+    assert subprocess.run(TICK, env=environment, capture_output=True, check=False).returncode == 0
+    data = Path(environment["ds_dataroot"]) / "deepspeech_wer"
+    page = (data / "site" / "js" / "hyper.js").read_bytes()
+    last = (Path(environment["XDG_CACHE_HOME"]) / "deepspeech_wer" / "last_sha1").read_text()
+    repository.merge("next", {"wer": "wer=0.4\n"})
+
+    fill(small_disk, free_kb)
+    full = subprocess.run(TICK, env=environment, capture_output=True, check=False, text=True)
+    assert full.returncode in (0, 1, 4), full.stderr
+    assert "Traceback" not in full.stderr
+    if full.returncode:
+        assert "no space left" in full.stderr.lower(), full.stderr
+        assert (data / "site" / "js" / "hyper.js").read_bytes() in (page, after(data))
+        assert all(run.status == "done" for run in archive.load(data / "runs"))
+        read_last = (Path(environment["XDG_CACHE_HOME"]) / "deepspeech_wer" / "last_sha1").read_text()
+        assert read_last in (last, repository.git("rev-parse", "HEAD") + "\n")
+
+    (small_disk / "filler").unlink(missing_ok=True)
+    room = subprocess.run(TICK, env=environment, capture_output=True, check=False, text=True)
+    assert room.returncode == 0, room.stderr
+    runs = sorted(archive.load(data / "runs"), key=lambda run: run.merge.ordinal)
+    assert [run.hyper and run.hyper["results"]["test_wer"] for run in runs] == [0.5, 0.4]
+    assert b"0.4" in (data / "site" / "js" / "hyper.js").read_bytes()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def after(data: Path) -> bytes:
+    """The page with the new run, should that be there already; whole in any case."""
+    text = (data / "site" / "js" / "hyper.js").read_bytes()
+    return text if text.rstrip().endswith(b";") else b""
+
+
+def fill(disk: Path, free_kb: int) -> None:
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError:
+            filler.truncate(max(0, filler.tell() - 1024 * free_kb))
