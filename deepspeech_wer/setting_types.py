@@ -146,7 +146,8 @@ def modes(text: str) -> tuple[int, int]:
 
 def repository_name(url: str) -> str:
     """What people call it: ACCOUNT/PROJECT on a forge, the last part elsewhere."""
-    parts = re.split(r"[/:]", without_password(url).rstrip("/").removesuffix("/.git").removesuffix(".git"))
+    place = re.sub(r"^\w+://[^/]*", "", without_password(url))  # without host and port
+    parts = [part for part in re.split(r"[/:]", place.rstrip("/").removesuffix("/.git").removesuffix(".git")) if part]
     return "/".join(parts[-2:]) if _is_remote(url) and not url.startswith("file:") else parts[-1]
 
 
