@@ -80,6 +80,7 @@ def _tick_locked(descriptor: int, forced: Sequence[str]) -> int:
     _set_up_logging()
     settings.forget_git_variables()
     current = settings.load()
+    settings.forget_secrets()
     _end_by_signal()
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
     well = automation.tick(current, descriptor, watcher=watcher, forced=forced or current.force_sha)

@@ -43,7 +43,13 @@ def find(
     """
     if tip == last:
         return Found(tip, None, 0)
-    repository = git.Repo(mirror)
+    with git.Repo(mirror) as repository:  # closing it ends the `git cat-file` that it keeps at hand
+        return _find(repository, tip, last, archived, track, backlog)
+
+
+def _find(
+    repository: git.Repo, tip: str, last: str | None, archived: Collection[str], track: str, backlog: str
+) -> Found:
     base = _base(repository, tip, last, archived)
     if base is None:
         return Found(None, _merge(repository, tip, _count(repository, tip)), 1)
@@ -59,15 +65,17 @@ def find(
 
 def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
     """The commits of `names` (7 to 64 hex digits), in the order given. Raises Trouble: unknown or ambiguous."""
-    repository = git.Repo(mirror)
-    found = []
-    for name in names:
-        try:
-            sha = repository.git.rev_parse("--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-        except git.GitCommandError:
-            raise Trouble(f"{name}: no commit of the tracked branch, or not the only one: give more digits") from None
-        found.append(_merge(repository, sha, _count(repository, sha)))
-    return found
+    with git.Repo(mirror) as repository:
+        shas = [_resolve(repository, name) for name in names]
+        return [_merge(repository, sha, _count(repository, sha)) for sha in shas]
+
+
+def _resolve(repository: git.Repo, name: str) -> str:
+    try:
+        sha: str = repository.git.rev_parse("--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    except git.GitCommandError:
+        raise Trouble(f"{name}: no commit of the tracked branch, or not the only one: give more digits") from None
+    return sha
 
 
 def _choose(new: Sequence[str], archived: Collection[str], backlog: str) -> str:

@@ -86,6 +86,8 @@ class Variable:
 
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
 
+_SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_")
+
 _GIT_KEPT = (
     "GIT_SSH",
     "GIT_SSH_COMMAND",
@@ -153,7 +155,7 @@ VARIABLES = (
 
 def is_secret(name: str) -> bool:
     """Whether a variable must not reach a job: our secrets, and the doors to other people's keys."""
-    return name.startswith(("ds_website_", "ds_github_token", "ds_webhook_")) or name in {
+    return name.startswith(_SECRET_PREFIXES) or name in {
         "SSH_AUTH_SOCK",
         "SSH_AGENT_PID",
         "SSH_ASKPASS",
@@ -195,6 +197,17 @@ def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, s
         origin = "environment" if text else "default" if variable.default else "not set"
         rows.append((variable.name, shown or variable.default or "", origin))
     return rows
+
+
+def forget_secrets() -> None:
+    """Remove our secrets from our environment once they are loaded, so that nothing we start inherits them.
+
+    A job may read the environment of every process of its user: that of a `git cat-file` which GitPython keeps at hand,
+    say. An ssh agent's address stays: git and the publishing have a use for it.
+    """
+    for name in list(os.environ):
+        if name.startswith(_SECRET_PREFIXES):
+            del os.environ[name]
 
 
 def forget_git_variables() -> None:

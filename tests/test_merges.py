@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deepspeech_wer import merges, mirror
+from deepspeech_wer import merges, mirror, processes
 from deepspeech_wer.errors import Trouble
 from tests.conftest import Repository
 
@@ -55,6 +56,13 @@ def test_a_merge_is_described(repository: Repository, bare: Path) -> None:
     assert (found.next.author, found.next.ordinal, found.next.sha) == ("Ada", 2, sha)
     assert found.next.parents[0] == root
     assert found.next.committed_at.endswith("Z")
+
+
+def test_no_git_is_kept_running(repository: Repository, bare: Path) -> None:
+    tip = repository.commit("root")
+    assert merges.find(bare, fetched(bare, repository), last=None, archived=set()).next
+    assert merges.resolve(bare, [tip])
+    assert processes.descendants(os.getpid()) == []  # a job could read its environment
 
 
 def test_nothing_new(repository: Repository, bare: Path) -> None:
