@@ -206,7 +206,7 @@ def _enter(settings: Settings, entry: journal.Entry, phase: str) -> None:
 def _result(run: Run) -> str:
     if run.hyper is None:
         tries = f" after {run.attempt} attempts" if run.attempt > 1 else ""
-        return f"failed{tries}: {run.failure}: {run.detail}"
+        return f"failed{tries}: {run.failure}: {run.detail} (log: {run.directory}/err.log)"
     wer = run.hyper["results"]["test_wer"]
     return "done, test WER not measured" if wer is None else f"done, test WER {100 * wer:.2f} %"
 

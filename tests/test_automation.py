@@ -89,7 +89,7 @@ def test_a_broken_merge_is_recorded_and_the_queue_goes_on(
     assert wers() == [0.5, "exit 3", 0.1]
     errors = [line for line in capsys.readouterr().err.splitlines() if "ERROR" in line]
     assert len(errors) == 1
-    assert re.search(r'"broken": failed after 2 attempts: exit 3: no such layer$', errors[0])
+    assert re.search(r'"broken": failed after 2 attempts: exit 3: no such layer \(log: /\S+/err\.log\)$', errors[0])
     assert tick() == 0
 
 
