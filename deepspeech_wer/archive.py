@@ -29,7 +29,7 @@ from deepspeech_wer.records import Merge, Outcome, Run
 VERSION = 1
 RUN, HYPER = "run.json", "hyper.json"
 COMPANIONS = {"utterances.json": 256 << 20, "history.json": 16 << 20, "gpu-usage.csv": 64 << 20}  # name: bytes at most
-LOGS = ("out.log", "err.log")
+LOGS = {"out.log": 1 << 30, "err.log": 1 << 30, "gpu-usage.csv": 64 << 20}  # ours: they come before a job's own
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +126,12 @@ def _free_name(runs: Path, merge: Merge, outcome: Outcome) -> str:
 
 
 def _copy_all(outcome: Outcome, target: Path) -> None:
-    for name in LOGS:
-        copy_plain(outcome.logs / name, target / name, most=1 << 30)
+    for name, most in LOGS.items():
+        copy_plain(outcome.logs / name, target / name, most=most)
     if outcome.files is not None:
         for name, most in {HYPER: hyper.MAX_BYTES, **COMPANIONS}.items():
-            copy_plain(outcome.files / name, target / name, most=most)
+            if not (target / name).exists():
+                copy_plain(outcome.files / name, target / name, most=most)
 
 
 def copy_plain(source: Path, target: Path, *, most: int) -> None:

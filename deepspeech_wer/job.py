@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import hyper, processes
+from deepspeech_wer import gpu, hyper, processes
 from deepspeech_wer.joblog import JobLog
 from deepspeech_wer.records import Checkout, Outcome
 
@@ -43,6 +43,7 @@ class Job:
     grace_s: float
     token: str
     lock: int | None  # the lock's descriptor; the job inherits it
+    gpu_usage: Path | None = None  # file for samples of the GPUs
 
 
 def run(job: Job, checkout: Checkout, *, attempt: int, echo: Callable[[str], None] | None = None) -> Outcome:
@@ -115,7 +116,8 @@ def _run(job: Job, checkout: Checkout, attempt: int, logs: Path, out: JobLog, er
             reason = "no #! line" if error.errno == errno.ENOEXEC else error.strerror
             return "no-script", f"{job.script}: cannot be executed: {reason}"
         started.append(process)
-        in_time = _attend(process, job.timeout_s, out, err)
+        with gpu.sampling(job.gpu_usage, job.environment):
+            in_time = _attend(process, job.timeout_s, out, err)
     if not in_time:
         return "timeout", f"no end after {job.timeout_s:g} s (ds_job_timeout)"
     return _classify(process.returncode, _out_of_memory_kills() > kills, err)

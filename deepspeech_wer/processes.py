@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _SIGTERM, _SIGKILL = 15, 9
-_PR_SET_DUMPABLE = 4  # linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -89,6 +90,11 @@ def hide() -> None:
 def adopt_orphans() -> None:
     """Daemons that a job leaves behind become our children, to be found and ended (PR_SET_CHILD_SUBREAPER)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent() -> None:
+    """This process, newly forked, gets SIGTERM when its parent dies, however that dies (PR_SET_PDEATHSIG)."""
+    _prctl(_PR_SET_PDEATHSIG, _SIGTERM)
 
 
 def reap(pids: Iterable[int]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from deepspeech_wer import archive, files, job, journal, workspace
+from deepspeech_wer import archive, files, gpu, job, journal, workspace
 from deepspeech_wer import settings as environment
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Checkout, Merge, Outcome, Run
@@ -105,15 +105,17 @@ def _attempt(settings: Settings, entry: journal.Entry, lock: int, job_line: Call
 def _run_job(
     settings: Settings, entry: journal.Entry, checkout: Checkout, lock: int, job_line: Callable[[str], None] | None
 ) -> Outcome:
+    work = _fresh_work(settings)
     what = job.Job(
         script=settings.wer_automation,
         environment=environment.job_environment(),
-        work=_fresh_work(settings),
+        work=work,
         checkpoints=_checkpoints(settings, entry.merge),
         timeout_s=settings.job_timeout_s,
         grace_s=settings.job_grace_s,
         token=entry.token,
         lock=lock,
+        gpu_usage=gpu.place(work, entry.merge.sha, csv=settings.gpu_usage_csv, root=settings.gpu_usage_root),
     )
     _enter(settings, entry, "job")
     outcome = job.run(what, checkout, attempt=entry.attempt, echo=job_line)

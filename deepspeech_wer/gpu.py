@@ -1,0 +1,86 @@
+"""What the GPUs did while a job ran, sampled by nvidia-smi into a CSV file. Without nvidia-smi there is none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepspeech_wer import processes
+
+EVERY_S = 5
+COLUMNS = {  # of the CSV file: nvidia-smi's name of it; the time is UTC
+    "timestamp": "timestamp",
+    "index": "index",
+    "gpu_percent": "utilization.gpu",
+    "memory_controller_percent": "utilization.memory",
+    "memory_used_mib": "memory.used",
+    "memory_total_mib": "memory.total",
+    "temperature_celsius": "temperature.gpu",
+    "power_watts": "power.draw",
+}
+GPU_USAGE = "gpu-usage.csv"
+_HEADER = (",".join(COLUMNS) + "\n").encode()
+
+log = logging.getLogger(__name__)
+
+
+def place(work: Path, sha: str, *, csv: Path | None, root: Path | None) -> Path:
+    """Where a run's samples go: to one file for all runs, below a root as in 2016, or into the run's own directory."""
+    if csv:
+        return csv
+    return root / sha[:12] / f"gpu-usage-{time.time():.0f}.csv" if root else work / GPU_USAGE
+
+
+@contextmanager
+def sampling(path: Path | None, environment: Mapping[str, str]) -> Iterator[None]:
+    """Sample within the block, if there is a path and an nvidia-smi. No trouble with it ever costs the job."""
+    program = shutil.which("nvidia-smi", path=environment.get("PATH")) if path else None
+    if path is None or program is None:
+        yield
+        return
+    sampler = _start(program, path, environment)
+    try:
+        yield
+    finally:
+        if sampler:
+            _stop(sampler, path)
+
+
+def _start(program: str, path: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    command = [
+        program,
+        f"--query-gpu={','.join(COLUMNS.values())}",
+        "--format=csv,noheader,nounits",
+        f"--loop={EVERY_S}",
+    ]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        with os.fdopen(descriptor, "ab", buffering=0) as stream:
+            if not os.fstat(descriptor).st_size:
+                stream.write(_HEADER)
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.DEVNULL,
+                env={**environment, "TZ": "UTC"},  # its timestamps are local time without an offset
+                start_new_session=True,
+                preexec_fn=processes.end_with_parent,  # a killed tick takes it along
+            )
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("no GPU samples: %s: %s", path, getattr(error, "strerror", None) or error)
+        return None
+
+
+def _stop(sampler: subprocess.Popen[bytes], path: Path) -> None:
+    if sampler.poll():  # it gave up by itself; its complaint goes to stdout, so into the file
+        log.warning("GPU samples in %s end early: nvidia-smi: exit %d", path, sampler.returncode)
+    processes.end(processes.in_session(sampler.pid), grace_s=2.0)
+    sampler.wait()
