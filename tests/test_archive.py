@@ -124,3 +124,10 @@ def test_run_json_can_be_read_by_people(runs: Path, outcome: Outcome) -> None:
     record = json.loads((run.directory / "run.json").read_text())
     assert record["version"] == 1
     assert record["merge"]["subject"] == "bring in <b>"
+
+
+def test_a_clock_set_back_changes_no_order(runs: Path, outcome: Outcome) -> None:
+    first = archive.store(runs, MERGE, outcome, machine="m")
+    earlier = replace(outcome, started_at="2025-12-31T23:59:59Z", finished_at="2026-01-01T00:00:00Z")
+    second = archive.store(runs, replace(MERGE, sha="f" * 40, ordinal=8), earlier, machine="m")
+    assert sorted(archive.load(runs), key=lambda run: run.merge.ordinal) == [first, second]

@@ -186,3 +186,23 @@ def test_a_hundred_thousand_commits_are_read_in_one_go(tmp_path: Path, bare: Pat
     found = merges.find(bare, tip, last=None, archived=set())
     assert found.next
     assert found.next.ordinal == 100_000
+
+
+def test_a_backlog_of_five_hundred_merges(tmp_path: Path, bare: Path) -> None:
+    stream = ["commit refs/heads/main\nmark :1\ncommitter A <a@b> 1 +0000\ndata 1\nx\n"]
+    for n in range(500):
+        side, merge, trunk = 2 * n + 2, 2 * n + 3, 2 * n + 1
+        stream.append(f"commit refs/heads/side\nmark :{side}\ncommitter A <a@b> {n} +0000\ndata 1\ns\nfrom :{trunk}\n")
+        stream.append(f"commit refs/heads/main\nmark :{merge}\ncommitter A <a@b> {n} +0000\ndata 1\nm\n")
+        stream.append(f"from :{trunk}\nmerge :{side}\n")
+    source = tmp_path / "long"
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(source)], check=True)
+    subprocess.run(["git", "-C", str(source), "fast-import", "--quiet"], input="".join(stream).encode(), check=True)
+    tip = mirror.update(bare, str(source), "main")
+    assert tip
+    root = mirror.run_git(bare, "rev-list", "--max-parents=0", tip)
+    chain = mirror.run_git(bare, "rev-list", "--reverse", "--first-parent", "--merges", tip).split()
+    found = merges.find(bare, tip, last=root, archived={root[:12]})
+    assert (found.waiting, found.next and found.next.sha) == (500, chain[0])
+    found = merges.find(bare, tip, last=root, archived={sha[:12] for sha in [root, *chain[:300]]})
+    assert (found.waiting, found.base, found.next and found.next.ordinal) == (200, chain[299], 302)

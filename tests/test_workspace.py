@@ -168,3 +168,57 @@ def test_a_mirror_without_its_files_is_remade(
     assert mirror.update(cache / "repository.git", str(repository.path), None) == merge.sha
     with workspace.checkout(cache / "repository.git", merge, path, origin="x"):
         assert (path / "model.py").exists()
+
+
+def fetched(repository: Repository, cache: Path) -> Merge:
+    tip = mirror.update(cache / "repository.git", str(repository.path), None)
+    assert tip
+    return merges.resolve(cache / "repository.git", [tip])[0]
+
+
+def test_submodules_are_not_fetched(repository: Repository, cache: Path, tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    sha = repository.commit("root", {"a": "a"})
+    for name, url in (("evil", f"ext::sh -c touch% {touched}"), ("local", f"file://{repository.path}")):
+        with (repository.path / ".gitmodules").open("a") as modules:
+            modules.write(f'[submodule "{name}"]\n\tpath = {name}\n\turl = {url}\n')
+        repository.git("update-index", "--add", "--cacheinfo", f"160000,{sha},{name}")
+    repository.git("add", ".gitmodules")
+    repository.git("commit", "--quiet", "--message", "submodules")
+    path = tmp_path / "clone"
+    with workspace.checkout(cache / "repository.git", fetched(repository, cache), path, origin="x"):
+        assert [list((path / name).iterdir()) for name in ("evil", "local")] == [[], []]
+    assert not touched.exists()
+
+
+def test_neither_filters_nor_hooks_of_the_repository_are_run(
+    repository: Repository, cache: Path, tmp_path: Path
+) -> None:
+    touched = tmp_path / "touched"
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345678901\n"
+    repository.commit(
+        "root",
+        {
+            ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs\n*.txt filter=evil\n",
+            ".gitconfig": f'[filter "evil"]\n\tsmudge = touch {touched}\n',
+            ".githooks/post-checkout": f"#!/bin/sh\ntouch {touched}\n",
+            "model.bin": pointer,
+            "a.txt": "a",
+        },
+    )
+    path = tmp_path / "clone"
+    with workspace.checkout(cache / "repository.git", fetched(repository, cache), path, origin="x"):
+        assert (path / "model.bin").read_text() == pointer
+        assert (path / "a.txt").read_text() == "a"
+    assert not touched.exists()
+
+
+def test_names_from_hell_stay_within(repository: Repository, cache: Path, tmp_path: Path) -> None:
+    repository.commit("root", {"-rf": "x", "a\nb": "x", "ünï": "x", "--upload-pack=x/y": "x"})
+    (repository.path / "link").symlink_to("/etc")
+    repository.commit("link")
+    path = tmp_path / "clone"
+    with workspace.checkout(cache / "repository.git", fetched(repository, cache), path, origin="x"):
+        assert (path / "-rf").exists()
+        assert (path / "link").is_symlink()
+    assert Path("/etc/passwd").exists()
