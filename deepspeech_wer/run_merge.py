@@ -119,14 +119,20 @@ def _run_job(
     )
     _enter(settings, entry, "job")
     outcome = job.run(what, checkout, attempt=entry.attempt, echo=job_line)
+    if outcome.files is None:
+        shutil.rmtree(what.work / "logs", ignore_errors=True)
+        if files.is_full(what.checkpoints):  # filled by the job itself, nothing would ever run here again
+            shutil.rmtree(what.checkpoints, ignore_errors=True)
     try:
         journal.save_outcome(what.work, outcome)
     except OSError as error:
-        raise Trouble(f"cannot write below {settings.data}: {error.strerror}; the next call goes on") from None
+        log.warning("cannot write below %s: %s", settings.data, error.strerror)  # it only matters after a crash
     return outcome
 
 
 def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
+    if outcome.status == "failed":
+        shutil.rmtree(_checkpoint_path(settings, entry.merge), ignore_errors=True)  # room for the run's record
     _enter(settings, entry, "archive")
     try:
         run = archive.store(settings.runs, entry.merge, outcome, machine=os.uname().nodename)

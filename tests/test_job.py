@@ -182,3 +182,10 @@ def test_a_signal_to_the_tick_ends_the_job(tmp_path: Path) -> None:
     os.kill(child, 15)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
     assert processes.start_time(int(marker.read_text())) is None
+
+
+def test_a_crowd_of_children_is_ended(tmp_path: Path) -> None:
+    assert (
+        run(tmp_path, f"ulimit -u 400 2>/dev/null; for n in {{1..200}}; do setsid sleep 1000 & done\n{GOOD}").status
+        == "done"
+    )

@@ -103,6 +103,23 @@ def test_a_full_disk_costs_nothing(
     assert not list(tmp_path.rglob("*.partial"))
 
 
+@pytest.mark.parametrize("place", ['"$ds_logs_dir"', '"$2"', "."])
+def test_a_job_that_fills_the_disk_is_a_failed_run(
+    repository: Repository, tmp_path: Path, small_disk: Path, place: str
+) -> None:
+    fills = f"head -c 100000000 /dev/zero > {place}/filler || exit 9\n"
+    repository.commit("root", {"bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"'), "wer": fills})
+    environment = tracking(repository, tmp_path)
+    environment |= {"ds_dataroot": str(small_disk), "ds_clone_path": str(small_disk / "clone")}
+    full = subprocess.run(TICK, env=environment, capture_output=True, check=False, text=True)
+    assert full.returncode == 4, full.stderr
+    (run,) = archive.load(small_disk / "deepspeech_wer" / "runs")
+    assert run.failure == "exit 9"
+    assert "No space left" in run.detail
+    repository.merge("mended", {"wer": "wer=0.4\n"})
+    assert subprocess.run(TICK, env=environment, capture_output=True, check=False).returncode == 0
+
+
 def after(data: Path) -> bytes:
     """The page with the new run, should that be there already; whole in any case."""
     text = (data / "site" / "js" / "hyper.js").read_bytes()
