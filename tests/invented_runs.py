@@ -51,7 +51,7 @@ def done(
 ) -> Run:
     """Return a run in memory; `archive` gives it a directory."""
     started = started or EPOCH + timedelta(hours=9 * ordinal)
-    sha = f"{random.Random(ordinal).getrandbits(160):040x}"  # noqa: S311
+    sha = f"{random.Random(ordinal).getrandbits(160):040x}"
     text = subject or SUBJECTS[ordinal % 4].format(n=1000 + ordinal)
     merge = Merge(sha, ordinal, text, "Reuben Morais", iso(started - timedelta(minutes=20)), ("b" * 40, "c" * 40))
     record = hyper_record(started, test, **parameters)
@@ -83,7 +83,7 @@ def _archived(run: Run, directory: Path) -> Run:
 
 def years(count: int, *, failures: bool = True) -> list[Run]:
     """Return `count` merges: slow progress, three regressions, sweeps of one parameter, diverged and failed runs."""
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     level, runs, started = 0.56, [], EPOCH
     for ordinal in range(1, count + 1):
         started += timedelta(seconds=chance.randrange(3_600, 60_000))
