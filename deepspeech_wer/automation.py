@@ -40,9 +40,12 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
         journal.enter(settings.cache, "show")
         well &= show_site.show(settings, upload=watcher.upload)
         journal.clear(settings.cache)
+        _tell(settings)
         ran += 1
     if not ran and show_site.is_behind(settings):
         well &= show_site.show(settings, upload=watcher.upload)
+    if not ran:
+        _tell(settings)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     journal.clear(settings.cache)
@@ -94,6 +97,13 @@ def _find(settings: Settings, tip: str) -> merges.Found:
         track=settings.track,
         backlog=settings.backlog,
     )
+
+
+def _tell(settings: Settings) -> None:
+    if settings.github_token or settings.webhook_url:
+        from deepspeech_wer import notify  # the others need none of it
+
+        notify.tell(settings, archive.names(settings.runs), lambda name: archive.read(settings.runs / name))
 
 
 def _write_last(settings: Settings, sha: str | None) -> None:

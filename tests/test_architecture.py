@@ -16,7 +16,7 @@ PACKAGE = ROOT / "deepspeech_wer"
 FLOORS = (
     ("errors", "setting_types", "cache", "processes", "files", "records", "progress"),
     ("lock", "hyper", "wer", "settings", "joblog", "gpu"),
-    ("mirror", "merges", "workspace", "job", "journal", "archive", "dashboard", "publish", "training"),
+    ("mirror", "merges", "workspace", "job", "journal", "archive", "dashboard", "publish", "notify", "training"),
     ("run_merge", "show_site"),
     ("automation",),
     ("commands",),

@@ -1,0 +1,310 @@
+"""Commit statuses and webhook messages, to a real HTTP server."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepspeech_wer import archive, files, notify, settings
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Merge, Run
+from deepspeech_wer.settings import Settings
+from tests.conftest import Repository
+from tests.test_automation import TICK
+from tests.test_automation import tracked as tracked  # the fixture
+
+TOKEN = "gh-s3cret"
+WORST = "<!channel> @all " + "é\N{GRINNING FACE}\n" * 200
+
+
+@dataclass
+class Endpoint:
+    """Takes what is posted, as GitHub and chat servers do."""
+
+    url: str = ""
+    code: int = 201
+    got: list[tuple[str, str | None, dict[str, Any]]] = field(default_factory=list)  # path, Authorization, message
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [message for _, _, message in self.got]
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    it = Endpoint()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            it.got.append((self.path, self.headers["Authorization"], json.loads(body)))
+            self.send_response(it.code)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        it.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield it
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def hooked(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with a webhook alone."""
+    monkeypatch.setenv("ds_webhook_url", f"{endpoint.url}/hook/s3cret")
+    current = settings.load()
+    current.cache.mkdir(parents=True, exist_ok=True)
+    return current
+
+
+@pytest.fixture
+def github(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with a token for mozilla/DeepSpeech alone."""
+    monkeypatch.setenv("ds_github_token", TOKEN)
+    monkeypatch.setenv("ds_website_url", "https://wer.example.com/deep")
+    assert endpoint.url
+    current = settings.load()
+    current.cache.mkdir(parents=True, exist_ok=True)
+    return current
+
+
+def tick(current: Settings) -> str:
+    """A tick with that webhook, as its own process: it forgets secrets once it has read them. What it complained of."""
+    environment = {**os.environ, "ds_webhook_url": current.webhook_url or ""}
+    return subprocess.run(TICK, env=environment, capture_output=True, text=True, check=False).stderr
+
+
+def make(number: int, wer: float | None = None, detail: str = "no such layer") -> Run:
+    """A run; without a WER a failed one."""
+    sha = f"{number:040x}"
+    started = f"2026-01-02T03:{number // 60:02d}:{number % 60:02d}Z"
+    hyper = None if wer is None else {"results": {"test_wer": wer}}
+    status, failure, text = ("failed", "exit 3", detail) if wer is None else ("done", None, "")
+    merge = Merge(sha, number, "bring in <b>", "Ada", started, ())
+    name = f"20260102-03{number // 60:02d}{number % 60:02d}-{sha[:12]}"
+    return Run(name, Path(name), merge, status, failure, text, 1, started, started, "trainer", hyper)
+
+
+def tell(current: Settings, runs: list[Run], endpoint: Endpoint) -> None:
+    by_name = {run.id: run for run in runs}
+    notify.tell(current, list(by_name), by_name.__getitem__, api=endpoint.url)
+
+
+def test_a_status_on_the_commit_of_every_run(github: Settings, endpoint: Endpoint) -> None:
+    good, bad = make(1, 0.1234), make(2)
+    tell(github, [good], endpoint)
+    tell(github, [good, bad], endpoint)
+    assert endpoint.got == [
+        (
+            f"/repos/mozilla/DeepSpeech/statuses/{run.merge.sha}",
+            f"Bearer {TOKEN}",
+            {
+                "state": state,
+                "context": "deepspeech_wer",
+                "description": text,
+                "target_url": f"https://wer.example.com/deep/#/run/{run.id}",
+            },
+        )
+        for run, state, text in (
+            (good, "success", "test WER 12.34 %"),
+            (bad, "failure", "failed: exit 3: no such layer"),
+        )
+    ]
+
+
+def test_a_status_is_what_github_takes(github: Settings, endpoint: Endpoint) -> None:
+    tell(github, [make(1, detail=WORST)], endpoint)
+    description = endpoint.messages[0]["description"]
+    assert len(description) == 140
+    assert description.startswith("failed: exit 3: <!channel> @all é? é?")
+
+
+def test_netrc_does_not_take_the_place_of_the_token(github: Settings, endpoint: Endpoint, sealed: Path) -> None:
+    (sealed / ".netrc").write_text("machine 127.0.0.1 login ada password other\n")
+    (sealed / ".netrc").chmod(0o600)
+    tell(github, [make(1, 0.5)], endpoint)
+    assert endpoint.got[0][1] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("page", "address"),
+    [
+        ("https://github.com/mozilla/DeepSpeech", "https://api.github.com/repos/mozilla/DeepSpeech/statuses"),
+        ("https://github.example.com/speech/wer", "https://github.example.com/api/v3/repos/speech/wer/statuses"),
+        ("https://gitlab.com/speech/wer", None),
+        (None, None),
+    ],
+)
+def test_the_address_follows_from_the_page(page: str | None, address: str | None) -> None:
+    assert notify.statuses_address(page) == address
+
+
+def test_an_alarm_for_each_failure_and_one_recovery(hooked: Settings, endpoint: Endpoint) -> None:
+    runs = [make(1, 0.5), make(2), make(3), make(4, 0.25), make(5, 0.2)]
+    for number in range(1, len(runs) + 1):
+        tell(hooked, runs[:number], endpoint)
+    tell(hooked, runs, endpoint)
+    assert [message["run"] for message in endpoint.messages] == [runs[1].id, runs[2].id, runs[3].id]
+    title = 'bring in ‹b›" by Ada'
+    assert endpoint.messages[0] == {
+        "text": f'mozilla/DeepSpeech: failed: exit 3: no such layer: {runs[1].merge.sha[:12]} "{title}',
+        "run": runs[1].id,
+        "sha": runs[1].merge.sha,
+        "status": "failed",
+        "failure": "exit 3",
+        "test_wer": None,
+    }
+    assert "recovered: test WER 25.00 %: " in endpoint.messages[2]["text"]
+    assert endpoint.messages[2]["test_wer"] == 0.25
+
+
+def test_a_job_calls_nobody(hooked: Settings, endpoint: Endpoint) -> None:
+    tell(hooked, [make(1, detail=WORST)], endpoint)
+    assert "<" not in endpoint.messages[0]["text"]
+    assert "@all" not in endpoint.messages[0]["text"]
+
+
+def test_a_new_channel_is_told_of_the_newest_run_alone(github: Settings, endpoint: Endpoint) -> None:
+    tell(github, [make(number) for number in range(100)], endpoint)
+    assert len(endpoint.got) == 1
+
+
+def test_what_could_not_be_told_is_told_later_but_not_all_of_a_long_outage(
+    hooked: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [make(number) for number in range(50)]
+    endpoint.code = 500
+    for number in (1, 2, 50):
+        tell(hooked, runs[:number], endpoint)
+    assert [record.getMessage() for record in caplog.records] == [
+        "webhook: it answers 500: is ds_webhook_url right?; the next tick tries again"
+    ] * 3
+    assert len(endpoint.got) == 3  # one try each
+    endpoint.code = 200
+    endpoint.got.clear()
+    tell(hooked, runs, endpoint)
+    tell(hooked, runs, endpoint)
+    assert [message["run"] for message in endpoint.messages] == [run.id for run in runs[-20:]]
+
+
+def test_a_commit_that_github_does_not_know_holds_up_no_other(
+    github: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.code = 422
+    tell(github, [make(1)], endpoint)
+    tell(github, [make(1), make(2)], endpoint)
+    assert len(endpoint.got) == 2
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("code", [301, 401, 404, 503])
+def test_refusals_are_one_line_without_secrets(
+    github: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    endpoint.code = code
+    tell(github, [make(1)], endpoint)
+    assert len(endpoint.got) == 1  # a redirect is not followed
+    assert len(caplog.records) == 1
+    assert f"GitHub answers {code}" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_a_server_that_stays_silent_or_is_away_is_one_line(
+    hooked: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/s3cret"
+        tell(replace(hooked, webhook_url=address), [make(1)], endpoint)
+    tell(replace(hooked, webhook_url=address), [make(1)], endpoint)
+    tell(replace(hooked, webhook_url="http://s3cret.invalid/x"), [make(1)], endpoint)
+    assert len(caplog.records) == 3
+    assert "webhook: no answer within 0.2 s;" in caplog.text
+    assert "webhook: no answer (Connection refused);" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_after_a_crash_before_the_note_it_is_told_once_more(
+    hooked: Settings, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(hooked, [make(1)], endpoint)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomically", full)
+        tell(hooked, [make(1), make(2)], endpoint)
+    tell(hooked, [make(1), make(2)], endpoint)
+    tell(hooked, [make(1), make(2)], endpoint)
+    assert [message["run"] for message in endpoint.messages] == [make(1).id, make(2).id, make(2).id]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}', '{"version": 1, "told": 3}'])
+def test_an_unreadable_note_is_like_a_new_one(hooked: Settings, endpoint: Endpoint, content: str) -> None:
+    (hooked.cache / "told.json").write_text(content)
+    tell(hooked, [make(1), make(2)], endpoint)
+    tell(hooked, [make(1), make(2)], endpoint)
+    assert [message["run"] for message in endpoint.messages] == [make(2).id]
+
+
+def test_an_unreadable_run_holds_up_no_other(hooked: Settings, endpoint: Endpoint) -> None:
+    def read(name: str) -> Run:
+        if name == make(1).id:
+            raise Trouble("broken")
+        return make(2)
+
+    notify.tell(hooked, [make(1).id], read)
+    notify.tell(hooked, [make(1).id, make(2).id], read)
+    assert [message["run"] for message in endpoint.messages] == [make(2).id]
+
+
+def test_ticks_tell_of_failure_and_recovery(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
+    tick(hooked)
+    tracked.merge("broken", {"wer": "exit 3\n"})
+    tracked.merge("mended", {"wer": "wer=0.1\n"})
+    tick(hooked)
+    tick(hooked)
+    assert [message["status"] for message in endpoint.messages] == ["failed", "done"]
+    assert [message["run"] for message in endpoint.messages] == archive.names(settings.load().runs)[1:]
+
+
+def test_a_tick_tells_later_what_it_could_not(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
+    tracked.commit("broken", {"wer": "exit 3\n"})
+    endpoint.code = 500
+    said = tick(hooked)
+    assert "the next tick tries again" in said
+    assert "s3cret" not in said
+    endpoint.code = 200
+    assert tick(hooked) == ""
+    assert tick(hooked) == ""
+    assert len(endpoint.got) == 2
+
+
+@pytest.mark.usefixtures("tracked")
+def test_an_idle_tick_stays_light(hooked: Settings) -> None:
+    tick(hooked)
+    code = (
+        "import sys; from deepspeech_wer import cli; code = cli.main([]); "
+        "print(code, 'deepspeech_wer.notify' in sys.modules, 'requests' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0 True False\n"
