@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invented_runs import PROJECT, archive, done, failed, years
 
 from deepspeech_wer.dashboard import assets, build, site_files
 from deepspeech_wer.dashboard.columns import columns, differences, run_lengths, short
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
+from tests.invented_runs import PROJECT, archive, done, failed, years
 
 HOSTILE = "</script><script>alert(1)</script>\u2028\u2029<!-- &amp; `${1}`"
 

@@ -14,10 +14,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from invented_runs import PROJECT, archive, done, years
-
 from deepspeech_wer.dashboard import assets, build, site_files
 from deepspeech_wer.records import Run
+from tests.invented_runs import PROJECT, archive, done, years
 
 ROUNDS = 5
 SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")

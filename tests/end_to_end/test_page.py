@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invented_runs import PROJECT, archive, done, failed, iso, years
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.chrome.service import Service
@@ -26,6 +25,7 @@ from selenium.webdriver.common.by import By
 
 from deepspeech_wer.dashboard import build
 from deepspeech_wer.records import Run
+from tests.invented_runs import PROJECT, archive, done, failed, iso, years
 
 SWITCHES = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
