@@ -13,7 +13,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from deepspeech_wer.dashboard import assets, build, site_files
 from deepspeech_wer.records import Run
 from tests.invented_runs import PROJECT, archive, done, years
