@@ -235,14 +235,15 @@ def test_the_crontab_example_takes_two_merges_to_a_page(repository: Repository, 
         running_cron(),
     ):
         text = filled_example({**crontab_values(user, server), "ds_repo_url": f"{git_url}/{repository.path.name}"})
+        # nobody listens on port 9: what is said about that must not name the address, which is a secret
         text = f"ds_github_token={TOKEN}\nds_webhook_url=http://127.0.0.1:9/{WEBHOOK}\n{text}"
         assert not re.search(r"^[^#\n]*(USER|ACCOUNT|PROJECT|example\.com)", text, re.MULTILINE)
         with crontab(user, text):
             wait_for(lambda: (user.home / ".cache/deepspeech_wer/last_sha1").read_text().strip() == tip, log)
             wait_for(lambda: not user.processes("deepspeech_wer"), log)
         lines = log.read_text().splitlines()
-        assert re.fullmatch(r'\S+Z INFO \w{12} "Better by Åsa": done, test WER 36.25 %', lines[-2])
-        assert re.fullmatch(r"\S+Z INFO published \d+ of \d+ files, .*", lines[-1])
+        assert any(re.fullmatch(r'\S+Z INFO \w{12} "Better by Åsa": done, test WER 36.25 %', line) for line in lines)
+        assert any(re.fullmatch(r"\S+Z INFO published \d+ of \d+ files, .*", line) for line in lines)
         assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) ", line) for line in lines)
         told = r'"Broken by Åsa": failed after 2 attempts: exit 1: no such layer \(log: (/\S+/err\.log)\)$'
         (line,) = [line for line in lines if " ERROR " in line]
