@@ -10,7 +10,8 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -40,10 +41,18 @@ class _Failed(Exception):
 
 @dataclass(frozen=True)
 class _Channel:
-    """One way of telling. `send` gets a run and the one before it, and raises _Failed."""
+    """One way of telling. `send` gets a run and the status of the run told before, and raises _Failed."""
 
     name: str
-    send: Callable[[Run, Run | None], None]
+    send: Callable[[Run, str | None], None]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a channel was told."""
+
+    names: tuple[str, ...]  # of the newest runs
+    last: str | None  # the status of the last run told
 
 
 def tell(settings: Settings, names: Sequence[str], read: Callable[[str], Run], *, api: str | None = None) -> None:
@@ -53,7 +62,7 @@ def tell(settings: Settings, names: Sequence[str], read: Callable[[str], Run], *
     """
     for channel in _channels(settings, api):
         try:
-            _tell(channel, settings.cache, names[-NEWEST - 1 :], read)
+            _tell(channel, settings.cache, names[-NEWEST:], read)
         except _Failed as failure:
             log.warning("%s: %s; the next tick tries again", channel.name, failure)
         except OSError as error:
@@ -74,22 +83,20 @@ def _channels(settings: Settings, api: str | None) -> Iterator[_Channel]:
     if token and statuses:
         yield _Channel("commit status", lambda run, _: _set_status(statuses, token, run, settings.website_url))
     if webhook:
-        yield _Channel("webhook", lambda run, before: _alarm(webhook, run, before, settings))
+        yield _Channel("webhook", lambda run, last: _alarm(webhook, run, last, settings))
 
 
 def _tell(channel: _Channel, cache: Path, names: Sequence[str], read: Callable[[str], Run]) -> None:
-    before = _read_told(cache).get(channel.name)
-    if before is None and names:  # a channel that is new is told of the newest run alone, not of years of history
-        _note(cache, channel.name, names[:-1])
-    before = list(names[:-1]) if before is None else before
-    for place, name in enumerate(names):
-        if name in before or (place == 0 and len(names) > NEWEST):
-            continue
-        run = _readable(read, name)
-        if run:
-            channel.send(run, _readable(read, names[place - 1]) if place else None)
-        before = [known for known in names if known in before or known == name]
-        _note(cache, channel.name, before)
+    known = _read_told(cache).get(channel.name)
+    if known is None:  # a channel that is new is told of the newest run alone, not of years of history
+        known = _Told(tuple(names[:-1]), None)
+        _note(cache, channel.name, known)
+    untold = [name for name in names if name not in known.names]
+    for run in sorted(_readable(read, untold), key=lambda run: (run.started_at, run.merge.ordinal)):
+        channel.send(run, known.last)
+        told = tuple(name for name in names if name in known.names or name == run.id)
+        known = _Told(told, run.status)
+        _note(cache, channel.name, known)
 
 
 def _set_status(statuses: str, token: str, run: Run, website_url: str | None) -> None:
@@ -109,9 +116,9 @@ def _set_status(statuses: str, token: str, run: Run, website_url: str | None) ->
         raise _Failed(f"GitHub answers {code} for {run.merge.sha[:12]}{moved}")
 
 
-def _alarm(webhook: str, run: Run, before: Run | None, settings: Settings) -> None:
+def _alarm(webhook: str, run: Run, last: str | None, settings: Settings) -> None:
     """A run that failed, or the first that did not after one that did; of no other."""
-    recovered = run.status == "done" and before is not None and before.status == "failed"
+    recovered = run.status == "done" and last == "failed"
     if run.status == "done" and not recovered:
         return
     title = f'{run.merge.sha[:12]} "{run.merge.subject}" by {run.merge.author}'
@@ -152,10 +159,10 @@ def _post(address: str, message: Mapping[str, Any], token: str | None = None) ->
     except requests.Timeout:
         raise _Failed(f"no answer within {TIMEOUT_S:g} s") from None
     except (requests.RequestException, OSError, ValueError) as error:
-        raise _Failed(f"no answer ({_reason(error)})") from None
+        raise _Failed(f"no answer ({reason(error)})") from None
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The innermost error's kind: its text may hold the address, which is a secret."""
     while inner := error.__cause__ or error.__context__:
         error = inner
@@ -190,23 +197,24 @@ def _harmless(text: str) -> str:
     return re.sub(r"@(?=\w)", "@\N{WORD JOINER}", " ".join(plain.split()))
 
 
-def _readable(read: Callable[[str], Run], name: str) -> Run | None:
-    try:
-        return read(name)
-    except Trouble:  # the page's build names it
-        return None
+def _readable(read: Callable[[str], Run], names: Sequence[str]) -> Iterator[Run]:
+    for name in names:
+        with suppress(Trouble):  # the page's build names it
+            yield read(name)
 
 
-def _read_told(cache: Path) -> dict[str, list[str]]:
-    """Channel -> names of the runs told. Unreadable is like new: of the newest run alone."""
+def _read_told(cache: Path) -> dict[str, _Told]:
+    """Channel -> what it was told. Unreadable is like new: the newest run alone will be told."""
     try:
         record = json.loads((cache / _TOLD).read_bytes())
-    except (OSError, ValueError):
+        if record["version"] != VERSION:
+            return {}
+        return {name: _Told(tuple(told["names"]), told["last"]) for name, told in record["channels"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-    told = record.get("told") if isinstance(record, dict) and record.get("version") == VERSION else None
-    return {name: list(map(str, runs)) for name, runs in told.items()} if isinstance(told, dict) else {}
 
 
-def _note(cache: Path, channel: str, names: Sequence[str]) -> None:
-    record = {"version": VERSION, "told": {**_read_told(cache), channel: list(names)}}
+def _note(cache: Path, channel: str, told: _Told) -> None:
+    channels = {name: asdict(known) for name, known in {**_read_told(cache), channel: told}.items()}
+    record = {"version": VERSION, "channels": channels}
     files.write_atomically(cache / _TOLD, json.dumps(record).encode(), mode=0o600)

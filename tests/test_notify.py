@@ -258,12 +258,20 @@ def test_after_a_crash_before_the_note_it_is_told_once_more(
     assert [message["run"] for message in endpoint.messages] == [make(1).id, make(2).id, make(2).id]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}', '{"version": 1, "told": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}', '{"version": 1, "channels": 3}'])
 def test_an_unreadable_note_is_like_a_new_one(hooked: Settings, endpoint: Endpoint, content: str) -> None:
     (hooked.cache / "told.json").write_text(content)
     tell(hooked, [make(1), make(2)], endpoint)
     tell(hooked, [make(1), make(2)], endpoint)
     assert [message["run"] for message in endpoint.messages] == [make(2).id]
+
+
+def test_runs_of_one_second_are_told_in_the_order_of_history(hooked: Settings, endpoint: Endpoint) -> None:
+    tell(hooked, [make(0, 0.5)], endpoint)
+    bad, good = replace(make(1), id="20260102-030401-f"), replace(make(2, 0.2), id="20260102-030401-a")
+    good = replace(good, started_at=bad.started_at)
+    tell(hooked, [make(0, 0.5), good, bad], endpoint)
+    assert [message["run"] for message in endpoint.messages] == [bad.id, good.id]
 
 
 def test_an_unreadable_run_holds_up_no_other(hooked: Settings, endpoint: Endpoint) -> None:
@@ -284,7 +292,9 @@ def test_ticks_tell_of_failure_and_recovery(tracked: Repository, hooked: Setting
     tick(hooked)
     tick(hooked)
     assert [message["status"] for message in endpoint.messages] == ["failed", "done"]
-    assert [message["run"] for message in endpoint.messages] == archive.names(settings.load().runs)[1:]
+    assert [message["run"] for message in endpoint.messages] == [
+        run.id for run in sorted(archive.load(settings.load().runs), key=lambda run: run.merge.ordinal)[1:]
+    ]
 
 
 def test_a_tick_tells_later_what_it_could_not(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
