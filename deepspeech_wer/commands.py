@@ -8,7 +8,7 @@ import http.server
 import os
 from collections.abc import Callable
 
-from deepspeech_wer import archive, automation, journal, lock, progress, publish, settings, show_site
+from deepspeech_wer import archive, automation, check, journal, lock, progress, publish, settings, show_site
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Settings
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="say which merges are due, and run nothing")
     _add(subs, "status", _status, "what is going on, and what was done last")
     _add(subs, "settings", _settings, "every variable, its effective value and where that comes from")
+    _add(subs, "check", _check, "will tonight's tick work? Everything it needs is tried, and nothing changed")
     _add(subs, "runs", _runs, "the archived runs, in the order of history")
     _add(subs, "show", _show, "one run in full").add_argument("run", help="its id, or the first digits of its commit")
     _add(subs, "merge", _merge, "merge the archived runs into js/hyper.js and build the site")
@@ -94,6 +95,14 @@ def _settings(_: argparse.Namespace) -> int:
         print(f"{name:<32} {value:<32} ({origin})")
     settings.load()
     return 0
+
+
+def _check(_: argparse.Namespace) -> int:
+    faults = 0
+    for finding in check.check():
+        print(f"{finding.level:<5}  {finding.subject:<10}  {_plain(finding.text)}", flush=True)
+        faults += finding.level == check.FAULT
+    return 1 if faults else 0
 
 
 def _runs(_: argparse.Namespace) -> int:

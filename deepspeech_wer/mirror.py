@@ -91,6 +91,24 @@ def update(mirror: Path, url: str, ref: str | None) -> str | None:
         raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
 
 
+def ask(directory: Path, url: str, ref: str | None) -> str | None:
+    """What the tracked branch is at over there, without fetching it; None while the repository is empty.
+
+    Raises Trouble: the repository cannot be reached, the branch is not there.
+    """
+    try:
+        for pattern in _patterns(ref):
+            listed = run_git(directory, "ls-remote", "--end-of-options", url, pattern, timeout_s=120)
+            for line in listed.splitlines():
+                sha, _, name = line.partition("\t")
+                if name == pattern:  # git also lists names that end so
+                    return sha
+        _check_empty(directory, url, ref)
+    except GitError as error:
+        raise Trouble(_cannot_fetch(directory, url, ref, error)) from None
+    return None
+
+
 def tip(mirror: Path) -> str:
     """The newest commit of the tracked branch that was fetched. Raises GitError."""
     return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")

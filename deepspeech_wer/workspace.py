@@ -39,6 +39,12 @@ def checkout(mirror: Path, merge: Merge, path: Path, *, origin: str) -> Iterator
         wipe(mirror.parent, path)
 
 
+def check(cache: Path, path: Path) -> None:
+    """Raises Trouble where no checkout could be made at `path`, as far as that can be told without touching it."""
+    _refuse_holder(cache, path)
+    _refuse_foreign(cache, path)
+
+
 def wipe(cache: Path, path: Path) -> None:
     """Remove the checkout at `path`, if this program made it; also one at another place, made under other settings.
 
@@ -47,20 +53,14 @@ def wipe(cache: Path, path: Path) -> None:
     for place in dict.fromkeys([path, *_marked(cache)]):
         if _is_ours(cache, place):
             _remove(place)
-        elif place == path and os.path.lexists(path) and not _is_empty_directory(path):
-            raise Trouble(
-                f"ds_clone_path {path}: expected nothing there, or a checkout made by deepspeech_wer, found something "
-                "else, which is left alone: move it away or set another path"
-            )
+        elif place == path:
+            _refuse_foreign(cache, path)
     (cache / _MARK).unlink(missing_ok=True)
 
 
 def _claim(cache: Path, path: Path) -> None:
     """Make the directory, and note that it is ours by its inode: a directory put there later is not."""
-    if path == Path.home() or path in (*Path.home().parents, cache, *cache.parents):
-        raise Trouble(
-            f"ds_clone_path {path}: expected a directory that may be wiped, found one that holds other things"
-        )
+    _refuse_holder(cache, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
@@ -69,6 +69,21 @@ def _claim(cache: Path, path: Path) -> None:
     status = path.stat()
     mark = {"version": 1, "path": str(path), "device": status.st_dev, "inode": status.st_ino}
     write_atomically(cache / _MARK, json.dumps(mark).encode(), mode=0o600)
+
+
+def _refuse_holder(cache: Path, path: Path) -> None:
+    if path == Path.home() or path in (*Path.home().parents, cache, *cache.parents):
+        raise Trouble(
+            f"ds_clone_path {path}: expected a directory that may be wiped, found one that holds other things"
+        )
+
+
+def _refuse_foreign(cache: Path, path: Path) -> None:
+    if os.path.lexists(path) and not _is_empty_directory(path) and not _is_ours(cache, path):
+        raise Trouble(
+            f"ds_clone_path {path}: expected nothing there, or a checkout made by deepspeech_wer, found something "
+            "else, which is left alone: move it away or set another path"
+        )
 
 
 def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:

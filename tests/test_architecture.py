@@ -18,7 +18,7 @@ FLOORS = (
     ("lock", "hyper", "wer", "settings", "joblog", "gpu"),
     ("mirror", "merges", "workspace", "job", "journal", "archive", "dashboard", "publish", "notify", "training"),
     ("run_merge", "show_site"),
-    ("automation",),
+    ("automation", "check"),
     ("commands",),
     ("demo",),
     ("cli",),

@@ -1,0 +1,218 @@
+"""`check`: each prerequisite, met and not met."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import archive, check, cli, lock, settings
+from tests.conftest import Repository
+from tests.end_to_end.sshd import Sshd, free_port, running_sshd
+from tests.test_automation import tracked as tracked  # the fixture
+
+MOUNTS = r"""sysfs /sys sysfs rw 0 0
+/dev/sda1 / ext4 rw,relatime 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+/dev/sdb1 /home/ada/fast\040disk xfs rw 0 0
+//nas/data /mnt/nas cifs rw 0 0
+tmpfs /mnt/nas tmpfs rw 0 0
+"""
+
+
+def found(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, str]:
+    """What `check` prints: subject -> level and text."""
+    capsys.readouterr()
+    assert cli.main(["check"]) == code
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    return {subject: f"{level} {text}" for level, subject, text in lines}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """A web host, with the variables set to publish there."""
+    with running_sshd(tmp_path / "sshd") as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def test_all_is_well_and_nothing_is_changed(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = found(capsys)
+    assert {line.split()[0] for line in lines.values()} <= {"ok", "hint"}
+    assert lines["repository"] == f"ok tracked, its HEAD is at {tracked.git('rev-parse', 'HEAD')[:12]}"
+    assert lines["publishing"].startswith("ok off (ds_website_username, ")
+    current = settings.load()
+    assert list(current.cache.iterdir()) == []
+    assert not current.data.exists()
+    assert not current.clone_path.exists()
+
+
+def test_every_unusable_setting_is_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ds_track", "everything")
+    monkeypatch.setenv("ds_job_attempts", "0")
+    assert cli.main(["check"]) == 1
+    captured = capsys.readouterr()
+    assert [line.split()[:3] for line in captured.out.splitlines()] == [
+        ["fault", "settings", "ds_track:"],
+        ["fault", "settings", "ds_job_attempts:"],
+    ]
+    assert captured.err == ""
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize(
+    ("name", "value", "subject", "text"),
+    [
+        ("ds_repo_url", "/nowhere/at/all", "repository", "cannot fetch /nowhere/at/all"),
+        ("ds_github_ref", "release", "repository", "no branch release there (its HEAD is main): set ds_github_ref"),
+        ("ds_wer_automation", "/nowhere/job", "job", "expected an executable file, found none"),
+        ("ds_clone_path", "{home}/full", "checkout", "found something else"),
+        ("ds_clone_path", "{home}", "checkout", "one that holds other things"),
+        ("ds_dataroot", "{home}/full/file", "data", "cannot write in"),
+        ("ds_website_url", "http://127.0.0.1:1/", "page", "no answer (Connection refused)"),
+    ],
+)
+def test_a_fault_has_its_line_and_the_others_theirs(
+    sealed: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    subject: str,
+    text: str,
+) -> None:
+    (sealed / "full").mkdir()
+    (sealed / "full" / "file").touch()
+    monkeypatch.setenv(name, value.replace("{home}", str(sealed)))
+    lines = found(capsys, code=1)
+    assert [name for name, line in lines.items() if line.startswith("fault ")] == [subject]
+    assert text in lines[subject]
+    assert len(lines) == 11
+
+
+def test_an_empty_repository_is_a_hint(
+    repository: Repository, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ds_repo_url", str(repository.path))
+    assert found(capsys)["repository"] == "hint tracked holds no commit yet"
+
+
+@pytest.mark.usefixtures("tracked")
+def test_an_old_git_is_a_fault(
+    sealed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sealed / "bin").mkdir()
+    (sealed / "bin" / "git").write_text('#!/bin/sh\ncase "$*" in *version) echo git version 2.20.1;; esac\n')
+    (sealed / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sealed / 'bin'}:{os.environ['PATH']}")
+    assert found(capsys, code=1)["git"].startswith("fault expected 2.29 or newer, found git version 2.20.1")
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_python_that_cannot_train_is_a_hint(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ds_python", "/bin/false")
+    assert "/bin/false: has no tensorflow and nbconvert: install" in found(capsys)["job"]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_token_without_github_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ds_github_token", "s3cret")
+    assert found(capsys)["notices"] == "hint ds_github_token is set, but tracked is not at GitHub: no statuses are set"
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_tick_at_work_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    descriptor = lock.acquire(str(settings.load().cache / "lock"))
+    assert descriptor is not None
+    assert f"a tick is at work, process {os.getpid()} since " in found(capsys)["lock"]
+    os.close(descriptor)
+
+
+@pytest.mark.usefixtures("tracked")
+def test_the_web_host_is_tried_and_left_as_it_is(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
+    assert found(capsys)["publishing"].endswith("host key, login and web root are right; no site is built yet")
+    cli.main(["merge"])
+    assert "; would send " in found(capsys)["publishing"]
+    assert list(server.root.iterdir()) == []
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_web_root_of_others_is_a_fault(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
+    (server.root / "thesis.tex").touch()
+    cli.main(["merge"])
+    assert "holds thesis.tex: expected an empty directory" in found(capsys, code=1)["publishing"]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_web_root_of_others_is_a_fault_also_before_the_first_site(
+    server: Sshd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (server.root / "thesis.tex").touch()
+    assert "holds thesis.tex: expected an empty directory" in found(capsys, code=1)["publishing"]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_an_unknown_host_key_and_a_silent_host_are_faults(
+    server: Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.known_hosts.write_text("")
+    assert "unknown host: no known_hosts file has a key" in found(capsys, code=1)["publishing"]
+    monkeypatch.setenv("ds_website_server_port", str(free_port()))
+    assert found(capsys, code=1)["publishing"].startswith("fault ")
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (403, "hint")])
+def test_the_public_address_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: int, level: str
+) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as web:
+        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("ds_website_url", f"http://127.0.0.1:{web.server_port}/wer/")
+        assert found(capsys)["page"].startswith(f"{level} http://127.0.0.1:{web.server_port}/wer/ answers")
+        web.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/cache", "ext4"),
+        ("/home/ada/.cache", "nfs4"),
+        ("/home/ada/fast disk/x", "xfs"),
+        ("/homes", "ext4"),
+        ("/mnt/nas/x", "tmpfs"),
+    ],
+)
+def test_the_file_system_of_a_path(path: str, kind: str) -> None:
+    assert check.filesystem(Path(path), MOUNTS) == kind
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_lock_on_nfs_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
+    assert "is on nfs4: locks may not hold there" in found(capsys)["lock"]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_after_a_tick_all_is_still_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    assert len(archive.names(settings.load().runs)) == 1
+    found(capsys)
