@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except Exception:  # the top door: a bug is told with its traceback and has an exit code of its own
+    except Exception as error:  # the top door: a bug is told with its traceback and has an exit code of its own
+        if isinstance(error, ImportError) and "git executable" in str(error):  # how GitPython says it when imported
+            _complain("no git on PATH: install it, or name its directory in the crontab's PATH")
+            return TROUBLE
         import logging
 
         logging.getLogger(__name__).exception("a bug in deepspeech_wer; please report it with these lines")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import urllib.request
 
@@ -10,6 +11,7 @@ import pytest
 
 from deepspeech_wer import archive, automation, cli, commands, lock, settings
 from tests.conftest import Repository
+from tests.test_automation import TICK
 from tests.test_automation import tracked as tracked  # the fixture
 
 
@@ -132,3 +134,13 @@ def test_a_bug_has_its_traceback_and_its_code(
     monkeypatch.setattr(automation, "tick", broken)
     assert cli.main([]) == cli.BUG
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["check"]])
+def test_without_git_the_cure_is_named(command: list[str]) -> None:
+    done = subprocess.run(
+        [*TICK, *command], env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == cli.TROUBLE
+    assert done.stderr.endswith("no git on PATH: install it, or name its directory in the crontab's PATH\n")
+    assert len(done.stderr.splitlines()) == 1
