@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deepspeech_wer import processes
@@ -83,4 +83,5 @@ def _stop(sampler: subprocess.Popen[bytes], path: Path) -> None:
     if sampler.poll():  # it gave up by itself; its complaint goes to stdout, so into the file
         log.warning("GPU samples in %s end early: nvidia-smi: exit %d", path, sampler.returncode)
     processes.end(processes.in_session(sampler.pid), grace_s=2.0)
-    sampler.wait()
+    with suppress(subprocess.TimeoutExpired):  # a driver that hangs holds its callers where no signal reaches them
+        sampler.wait(timeout=1)
