@@ -84,6 +84,8 @@ class Variable:
     secret: bool = False  # never printed, never given to a job
 
 
+_GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
+
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
 
 _SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_")
@@ -103,7 +105,7 @@ VARIABLES = (
     Variable(
         "ds_github_account", "mozilla", types.github_name, "the ACCOUNT of https://github.com/ACCOUNT/PROJECT.git"
     ),
-    Variable("ds_github_project", "DeepSpeech", types.github_name, "its PROJECT"),
+    Variable(*_GITHUB[1], types.github_name, "its PROJECT"),
     Variable("ds_github_ref", None, types.git_ref, "the branch to track; without it the remote's HEAD is followed"),
     Variable(
         "ds_track",
@@ -190,13 +192,22 @@ def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
     """(name, effective value, where it comes from) of every variable, secrets masked, for people to read."""
     given = os.environ if environ is None else environ
-    rows = []
-    for variable in VARIABLES:
-        text = given.get(variable.name, "")
-        shown = MASK if text and variable.secret else types.without_password(text)
-        origin = "environment" if text else "default" if variable.default else "not set"
-        rows.append((variable.name, shown or variable.default or "", origin))
-    return rows
+    return [(variable.name, *_describe(variable, given)) for variable in VARIABLES]
+
+
+def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
+    text = given.get(variable.name, "")
+    if text:
+        return MASK if variable.secret else types.without_password(text), "environment"
+    if variable.default:
+        return variable.default, "default"
+    account, project = (given.get(name) or default for name, default in _GITHUB)
+    derived = {
+        "ds_repo_url": f"https://github.com/{account}/{project}.git",
+        "ds_github_ref": "HEAD",
+        "ds_dataroot": BaseDirectory.xdg_data_home,
+    }.get(variable.name)
+    return (derived, "follows from others") if derived else ("", "not set")
 
 
 def forget_secrets() -> None:

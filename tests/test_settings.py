@@ -159,7 +159,8 @@ def test_secrets_are_masked_wherever_they_are_shown() -> None:
     assert ("ds_github_token", settings.MASK, "environment") in rows
     assert ("ds_repo_url", "https://example.com/x.git", "environment") in rows
     assert ("ds_track", "merges", "default") in rows
-    assert ("ds_github_ref", "", "not set") in rows
+    assert ("ds_github_ref", "HEAD", "follows from others") in rows
+    assert ("ds_job_timeout", "", "not set") in rows
     assert "s3cret" not in faults({"ds_github_token": "s3cret\n", "ds_webhook_url": "s3cret"})
 
 
