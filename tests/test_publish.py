@@ -286,6 +286,19 @@ class TestPipeline:
         assert refusal.value.code == 4
         assert ended == [4, 0]
 
+    def test_after_an_interruption_nothing_is_waited_for(self) -> None:
+        def task() -> pipeline.Task[None]:
+            yield Ask([Request(pipeline.REMOVE, b"")])
+
+        def stop(*_: object) -> list[bytes]:
+            raise SystemExit(143)
+
+        session = Pipeline(Talk(stop))
+        with pytest.raises(SystemExit):
+            session.one(task())
+        with pytest.raises(Lost, match="interrupted"):
+            session.one(task())
+
     @pytest.mark.parametrize(
         ("hello", "message"),
         [(b"", "closed"), (b"Welcome!\n", "no SFTP"), (b"\x02\0\0\0\x02", "version 3")],

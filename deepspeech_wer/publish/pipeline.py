@@ -115,6 +115,13 @@ class Pipeline:
 
         After a first failure no more are started, those under way come to their end, and the failure is raised.
         """
+        try:
+            return self._run(tasks, at_once)
+        except (KeyboardInterrupt, SystemExit):  # perhaps half a packet was sent: no more will be understood
+            self._lost = Lost("interrupted")
+            raise
+
+    def _run(self, tasks: Iterable[Task[T]], at_once: int) -> list[T]:
         feed, results, failures = enumerate(tasks), dict[int, T](), list[Exception]()
         active = 0
         while True:
