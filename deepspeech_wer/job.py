@@ -55,7 +55,7 @@ def run(job: Job, checkout: Checkout, *, attempt: int, echo: Callable[[str], Non
     """
     started_at = _now()
     logs = job.work / "logs"
-    for directory in (logs, job.checkpoints):
+    for directory in (logs, job.checkpoints, job.work / "tmp"):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     out, err = JobLog(job.work / "out.log", echo=echo), JobLog(job.work / "err.log", echo=echo)
     try:
@@ -131,6 +131,8 @@ def _start(job: Job, checkout: Checkout, script: Path, attempt: int, logs: Path)
         "ds_wer_sha": checkout.merge.sha,
         "ds_wer_attempt": str(attempt),
         "ds_python": job.environment.get("ds_python") or sys.executable,
+        # Goes with the run, also when the job is killed.
+        "TMPDIR": job.environment.get("TMPDIR") or str(job.work / "tmp"),
         TOKEN: job.token,
     }
     return subprocess.Popen(

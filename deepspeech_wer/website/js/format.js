@@ -13,7 +13,7 @@
   wer.format = {
     none: NONE,
     count: grouped,
-    number: (value) => (value === null ? NONE : value.toFixed(2)),
+    number: (value) => (value === null ? NONE : value.toFixed(2).replace("-", "−")),
     percent: (value) => (value === null || value === undefined ? NONE : `${value.toFixed(2)} %`),
     points: (value) => (value === null ? NONE : `${signed(Math.abs(value).toFixed(2), Math.round(value * 100))} pp`),
     plural: (count, one, many) => `${grouped(count)} ${count === 1 ? one : many}`,
