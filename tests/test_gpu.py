@@ -27,7 +27,10 @@ VALUES = {
     "power.draw": "251.33",
 }
 NVIDIA_SMI = (
-    f"""#!{sys.executable} -S
+    # a #! line cannot name an interpreter with a blank in its path: sh reads two lines, Python a string
+    f"""#!/bin/sh
+'''exec' '{sys.executable}' -S "$0" "$@"
+' '''
 VALUES = {VALUES}
 """
     + """
