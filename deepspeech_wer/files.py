@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 PARTIAL = ".partial"  # the suffix of what a crash may leave behind; safe to delete at any time
@@ -29,13 +30,24 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
+def remove_tree(path: Path) -> bool:
+    """Remove a file or a tree in which a job may have taken permissions away; False: it is still there."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+    if not os.path.lexists(path):
+        return True
+    for directory, _, _ in os.walk(path):  # top down: what is permitted now is looked into next
+        with suppress(OSError):
+            Path(directory).chmod(0o700)
+    shutil.rmtree(path, ignore_errors=True)
+    return not os.path.lexists(path)
+
+
 def remove_partial(directory: Path) -> None:
     """Remove what crashed writes left below `directory`. Only while nobody else writes there."""
     for left in directory.rglob(f".*{PARTIAL}"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        remove_tree(left)
 
 
 def is_full(place: Path) -> bool:

@@ -12,18 +12,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deepspeech_wer import gpu, hyper, processes
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.joblog import JobLog
 from deepspeech_wer.records import Checkout, Outcome
 
 HYPER_FOUND = "hyper.json"
 DIVERGED = 65  # the exit code by which the training says that its loss is not finite
 TOKEN = "ds_wer_run"  # noqa: S105 - stands in the environment of all that a job starts, by which it is found again
-NEVER_RETRIED = ("no-script", "bad-hyper", "diverged")  # the same again would end the same
+NEVER_RETRIED = ("no-script", "no-checkout", "bad-hyper", "diverged")  # the same again would end the same
 
 _DRAIN_S = 2.0  # for the last output of a job that has ended; a daemon of its may hold the pipe for ever
 _POLL_S = 0.5
@@ -49,15 +51,19 @@ class Job:
 def run(job: Job, checkout: Checkout, *, attempt: int, echo: Callable[[str], None] | None = None) -> Outcome:
     """Run the job to its end, and end all that it leaves behind.
 
-    Never raises for what a job does: that is its Outcome, with one of the classes no-script, exit N, signal N, timeout,
-    no-hyper, bad-hyper, out-of-memory, diverged. What stops the tick itself (KeyboardInterrupt, SystemExit) passes
-    through, after the job had `grace_s` to save its checkpoint.
+    Raises Trouble where it cannot be started for want of room, and nothing for what a job does: that is its Outcome,
+    with one of the classes no-script, exit N, signal N, timeout, no-hyper, bad-hyper, out-of-memory, diverged. What
+    stops the tick itself (KeyboardInterrupt, SystemExit) passes through, after the job had `grace_s` to save its
+    checkpoint.
     """
     started_at = _now()
     logs = job.work / "logs"
-    for directory in (logs, job.checkpoints, job.work / "tmp"):
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    out, err = JobLog(job.work / "out.log", echo=echo), JobLog(job.work / "err.log", echo=echo)
+    try:
+        for directory in (logs, job.checkpoints, job.work / "tmp"):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        out, err = JobLog(job.work / "out.log", echo=echo), JobLog(job.work / "err.log", echo=echo)
+    except OSError as error:
+        raise Trouble(f"cannot prepare a run: {error.filename}: {error.strerror}") from None
     try:
         failure, detail = _run(job, checkout, attempt, logs, out, err)
     finally:
@@ -80,19 +86,27 @@ def run(job: Job, checkout: Checkout, *, attempt: int, echo: Callable[[str], Non
 
 def judge(logs: Path) -> tuple[str | None, str, Path | None]:
     """What a job left: (class of failure or None, one line, the directory with its hyper.json)."""
-    found = sorted(path for path in logs.glob(f"*/{HYPER_FOUND}") if path.is_file() and not path.is_symlink())
-    if (logs / HYPER_FOUND).is_file() and not (logs / HYPER_FOUND).is_symlink():
-        found.append(logs / HYPER_FOUND)
+    found = _candidates(logs)
     if not found:
         return "no-hyper", f"the job ended well but wrote no hyper.json below ds_logs_dir ({logs})", None
     newest = max(found, key=lambda path: path.stat().st_mtime_ns)
     try:
-        hyper.parse(newest.read_bytes())
+        with newest.open("rb") as stream:
+            hyper.parse(stream.read(hyper.MAX_BYTES + 1))
     except hyper.HyperError as error:
         return "bad-hyper", f"{newest.name}: {error}", newest.parent
     except OSError as error:
         return "bad-hyper", f"{newest.name}: {error.strerror}", newest.parent
     return None, "", newest.parent
+
+
+def _candidates(logs: Path) -> list[Path]:
+    try:
+        logs.chmod(0o700)  # a job may have taken that away
+        paths = [logs / HYPER_FOUND, *sorted(logs.glob(f"*/{HYPER_FOUND}"))]
+        return [path for path in paths if path.is_file() and not path.is_symlink()]
+    except OSError:
+        return []
 
 
 def end_leftovers(token: str, *, grace_s: float) -> list[int]:
@@ -104,12 +118,12 @@ def end_leftovers(token: str, *, grace_s: float) -> list[int]:
 
 def _run(job: Job, checkout: Checkout, attempt: int, logs: Path, out: JobLog, err: JobLog) -> tuple[str | None, str]:
     script = Path(checkout.path, job.script)
-    if not script.is_file():
+    if not os.path.isfile(script):  # noqa: PTH113 - False also for names that are too long
         return "no-script", f"{job.script}: no such file in the checkout: set ds_wer_automation"
     if not os.access(script, os.X_OK):
         return "no-script", f"{job.script}: not executable (mode {script.stat().st_mode & 0o777:04o}): chmod +x it"
     kills = _out_of_memory_kills()
-    with _ended(job) as started:
+    with _ended(job, out, err) as started:
         try:
             process = _start(job, checkout, script, attempt, logs)
         except OSError as error:
@@ -148,7 +162,7 @@ def _start(job: Job, checkout: Checkout, script: Path, attempt: int, logs: Path)
 
 
 @contextmanager
-def _ended(job: Job) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _ended(job: Job, out: JobLog, err: JobLog) -> Iterator[list[subprocess.Popen[bytes]]]:
     """On leaving, also by a signal to the tick, nothing of the job put into the list runs any more.
 
     While it runs we are its subreaper: what leaves its session and its parents is still our descendant.
@@ -160,13 +174,13 @@ def _ended(job: Job) -> Iterator[list[subprocess.Popen[bytes]]]:
         yield started
     finally:
         for process in started:
-            _end_all(process, job, ours)
+            _end_all(process, job, ours, partial(_drain, process, out, err))
             for stream in (process.stdout, process.stderr):
                 if stream:
                     stream.close()
 
 
-def _end_all(process: subprocess.Popen[bytes], job: Job, ours: set[int]) -> None:
+def _end_all(process: subprocess.Popen[bytes], job: Job, ours: set[int], drain: Callable[[], None]) -> None:
     for _ in range(10):  # what is ended may have started something meanwhile
         left = {*processes.in_session(process.pid), *processes.descendants(os.getpid())}
         left |= set(processes.with_environment(f"{TOKEN}={job.token}"))
@@ -177,9 +191,19 @@ def _end_all(process: subprocess.Popen[bytes], job: Job, ours: set[int]) -> None
             break
         if process.returncode is not None:
             log.info("the job left %d processes behind; ended", len(left))
-        processes.end(sorted(left), grace_s=job.grace_s if process.returncode is None else 3.0)
+        # A job that says much while it saves its checkpoint must not wait for a reader.
+        processes.end(sorted(left), grace_s=job.grace_s if process.returncode is None else 3.0, meanwhile=drain)
         processes.reap(left - {process.pid})
+    drain()
     process.wait()
+
+
+def _drain(process: subprocess.Popen[bytes], out: JobLog, err: JobLog) -> None:
+    """Take what the job has written and has not been read."""
+    for stream, joblog in ((process.stdout, out), (process.stderr, err)):
+        with suppress(BlockingIOError, ValueError):  # nothing there; closed
+            while stream and (data := os.read(stream.fileno(), 1 << 16)):
+                joblog.feed(data)
 
 
 def _attend(process: subprocess.Popen[bytes], timeout_s: float | None, out: JobLog, err: JobLog) -> bool:

@@ -17,6 +17,8 @@ from deepspeech_wer.records import Merge, Outcome
 VERSION = 1
 PHASES = ("checkout", "job", "wipe", "archive", "advance", "show")  # in their order
 
+STOPPED = "stopped"  # in good order, by a signal or by trouble that is not the merge's
+
 _TICK, _OUTCOME = "tick.json", "outcome.json"
 
 
@@ -24,10 +26,11 @@ _TICK, _OUTCOME = "tick.json", "outcome.json"
 class Entry:
     """One merge in work."""
 
-    phase: str  # one of PHASES
+    phase: str  # one of PHASES, or STOPPED
     merge: Merge
     attempt: int
     interruptions: int  # how often a tick died over this merge
+    progress: int  # changes when a checkpoint is written
     token: str  # stands in the environment of the job and all that it starts
     since: str  # ISO 8601, UTC
 

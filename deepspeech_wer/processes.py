@@ -7,7 +7,7 @@ import time
 
 TYPE_CHECKING = False  # as in typing, whose import would cost a busy tick
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _POLL_S = 0.05
 _SIGTERM, _SIGKILL = 15, 9
@@ -65,13 +65,18 @@ def descendants(ancestor: int) -> list[int]:
     return found
 
 
-def end(pids: list[int], *, grace_s: float) -> None:
-    """SIGTERM, wait, SIGKILL. Through descriptors of the processes: a pid reused meanwhile is never signalled."""
+def end(pids: list[int], *, grace_s: float, meanwhile: Callable[[], None] | None = None) -> None:
+    """SIGTERM, wait (calling `meanwhile` again and again), SIGKILL.
+
+    Through descriptors of the processes: a pid that is reused in between is never signalled.
+    """
     handles = [handle for handle in map(_open_handle, pids) if handle is not None]
     try:
         _signal_all(handles, _SIGTERM)
         deadline = time.monotonic() + grace_s
         while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
+            if meanwhile:
+                meanwhile()
             time.sleep(_POLL_S)
         _signal_all(handles, _SIGKILL)
         deadline = time.monotonic() + 10

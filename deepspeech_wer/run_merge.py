@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,13 +32,22 @@ def run_merge(settings: Settings, merge: Merge, lock: int, job_line: Callable[[s
     entry = _begin(settings, merge)
     if entry.interruptions > MAX_INTERRUPTIONS:
         return _archive(settings, entry, _given_up(settings, entry))
+    try:
+        return _try(settings, entry, lock, job_line)
+    except (Trouble, SystemExit, KeyboardInterrupt):
+        with suppress(OSError):
+            journal.enter(settings.cache, journal.STOPPED)
+        raise
+
+
+def _try(settings: Settings, entry: journal.Entry, lock: int, job_line: Callable[[str], None] | None) -> Run:
     while True:
         outcome = _attempt(settings, entry, lock, job_line)
         if _is_final(settings, outcome):
             return _archive(settings, entry, outcome)
         log.warning(
             "%s: attempt %d of %d: %s: %s",
-            title(merge),
+            title(entry.merge),
             entry.attempt,
             settings.job_attempts,
             outcome.failure,
@@ -62,6 +72,8 @@ def recover(settings: Settings) -> Run | None:
             run = _archive(settings, entry, outcome)
         elif outcome and archive.holds(settings.runs, entry.merge, outcome):
             _tidy(settings, entry.merge)
+        elif outcome:  # that attempt is over, and is not made again
+            journal.write(settings.cache, replace(entry, attempt=outcome.attempt + 1))
         for place in (settings.runs, settings.site):
             files.remove_partial(place)
     for left in settings.cache.glob(f".*{files.PARTIAL}"):
@@ -79,11 +91,14 @@ def _begin(settings: Settings, merge: Merge) -> journal.Entry:
     """A new entry in the journal; where the last tick died over the same merge, its count of attempts goes on."""
     before = journal.read(settings.cache)
     same = before if before and before.merge.sha == merge.sha else None
+    progress = _progress(settings, merge)
+    cut_off = same is not None and same.phase == "job" and same.progress == progress
     entry = journal.Entry(
         phase="checkout",
         merge=merge,
         attempt=same.attempt if same else 1,
-        interruptions=same.interruptions + 1 if same else 0,
+        interruptions=(same.interruptions + cut_off) if same and same.progress == progress else 0,
+        progress=progress,
         token=os.urandom(16).hex(),
         since=_now(),
     )
@@ -91,14 +106,26 @@ def _begin(settings: Settings, merge: Merge) -> journal.Entry:
     return entry
 
 
+def _progress(settings: Settings, merge: Merge) -> int:
+    """Changes when a checkpoint is written: a training that gets on is not given up, however often it is cut off."""
+    path = _checkpoint_path(settings, merge)
+    with suppress(OSError):
+        return max((file.lstat().st_mtime_ns for file in path.rglob("*")), default=0)
+    return 0
+
+
 def _attempt(settings: Settings, entry: journal.Entry, lock: int, job_line: Callable[[str], None] | None) -> Outcome:
     """One try, in a clean checkout of its own."""
     _enter(settings, entry, "checkout")
     mirror = settings.cache / "repository.git"
     origin = without_password(settings.repo_url)
-    with workspace.checkout(mirror, entry.merge, settings.clone_path, origin=origin) as checkout:
-        outcome = _run_job(settings, entry, checkout, lock, job_line)
-        _enter(settings, entry, "wipe")
+    try:
+        with workspace.checkout(mirror, entry.merge, settings.clone_path, origin=origin) as checkout:
+            outcome = _run_job(settings, entry, checkout, lock, job_line)
+            _enter(settings, entry, "wipe")
+    except workspace.CannotCheckOut as trouble:
+        work = _fresh_work(settings)
+        return Outcome("failed", "no-checkout", str(trouble), entry.attempt, entry.since, _now(), files=None, logs=work)
     return outcome
 
 
@@ -120,9 +147,9 @@ def _run_job(
     _enter(settings, entry, "job")
     outcome = job.run(what, checkout, attempt=entry.attempt, echo=job_line)
     if outcome.files is None:
-        shutil.rmtree(what.work / "logs", ignore_errors=True)
+        files.remove_tree(what.work / "logs")
         if files.is_full(what.checkpoints):  # filled by the job itself, nothing would ever run here again
-            shutil.rmtree(what.checkpoints, ignore_errors=True)
+            files.remove_tree(what.checkpoints)
     try:
         journal.save_outcome(what.work, outcome)
     except OSError as error:
@@ -131,8 +158,7 @@ def _run_job(
 
 
 def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
-    if outcome.status == "failed":
-        shutil.rmtree(_checkpoint_path(settings, entry.merge), ignore_errors=True)  # room for the run's record
+    _make_room(settings, entry.merge, outcome)
     _enter(settings, entry, "archive")
     try:
         run = archive.store(settings.runs, entry.merge, outcome, machine=os.uname().nodename)
@@ -147,10 +173,21 @@ def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
     return run
 
 
+def _make_room(settings: Settings, merge: Merge, outcome: Outcome) -> None:
+    """Remove all that the archive does not take: a job may have filled the disk with it."""
+    files.remove_tree(_checkpoint_path(settings, merge))
+    files.remove_tree(outcome.logs / "tmp")
+    kept = {outcome.files / name for name in (archive.HYPER, *archive.COMPANIONS)} if outcome.files else set()
+    logs = outcome.logs / "logs"
+    for path in (*logs.glob("*/*"), *logs.glob("*")):
+        if path not in kept and path != outcome.files:
+            files.remove_tree(path)
+
+
 def _tidy(settings: Settings, merge: Merge) -> None:
     """Remove what an archived run no longer needs; last what tells a recovery that it is archived."""
-    shutil.rmtree(_checkpoint_path(settings, merge), ignore_errors=True)
-    shutil.rmtree(settings.data / "work", ignore_errors=True)
+    files.remove_tree(_checkpoint_path(settings, merge))
+    files.remove_tree(settings.data / "work")
 
 
 def _left_outcome(settings: Settings, entry: journal.Entry) -> Outcome | None:
@@ -179,7 +216,7 @@ def _given_up(settings: Settings, entry: journal.Entry) -> Outcome:
 
 def _fresh_work(settings: Settings) -> Path:
     work = settings.data / "work"
-    shutil.rmtree(work, ignore_errors=True)
+    files.remove_tree(work)
     try:
         work.mkdir(parents=True, mode=0o700)
     except OSError as error:
@@ -190,14 +227,27 @@ def _fresh_work(settings: Settings) -> Path:
 def _checkpoints(settings: Settings, merge: Merge) -> Path:
     """The merge's checkpoint directory; filled once from the one that <cache>/checkpoint_file names."""
     path = _checkpoint_path(settings, merge)
+    if path.is_symlink() or path.is_file():
+        path.unlink()  # put there by a job
     request = settings.cache / "checkpoint_file"
     if not path.exists() and request.is_file():
         source = Path(request.read_text("utf-8", "replace").strip())
-        if not source.is_dir():
-            raise Trouble(f"{request}: expected the path of a checkpoint directory, found {str(source)!r}: mend it")
-        shutil.copytree(source, path)
+        if not source.is_absolute() or not source.is_dir() or settings.data.is_relative_to(source):
+            raise Trouble(f"{request}: expected the whole path of a checkpoint directory, found {str(source)!r}")
+        _copy(source, path)
         request.unlink()
     return path
+
+
+def _copy(source: Path, target: Path) -> None:
+    beside = target.with_name(f".{target.name}{files.PARTIAL}")
+    files.remove_tree(beside)
+    try:
+        shutil.copytree(source, beside)
+    except (OSError, shutil.Error) as error:
+        files.remove_tree(beside)
+        raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
+    beside.rename(target)
 
 
 def _checkpoint_path(settings: Settings, merge: Merge) -> Path:

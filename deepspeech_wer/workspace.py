@@ -7,20 +7,27 @@ next fetch, and hard-linked objects share their inodes with the mirror.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import is_full, write_atomically
+from deepspeech_wer.files import is_full, remove_tree, write_atomically
 from deepspeech_wer.mirror import GitError, run_git
 from deepspeech_wer.records import Checkout, Merge
 
 _MARK = "checkout.json"  # in the cache: which directory is ours to wipe; within the checkout a job could forge it
 _WIPE_TRIES = 20
+
+log = logging.getLogger(__name__)
+
+
+class CannotCheckOut(Trouble):
+    """The merge itself cannot be laid out here: a name longer than the file system takes, say."""
 
 
 @contextmanager
@@ -28,7 +35,7 @@ def checkout(mirror: Path, merge: Merge, path: Path, *, origin: str) -> Iterator
     """The files of `merge` in a new clone at `path`; wiped on leaving.
 
     `origin` is what the clone's remote is called for the job (its URL without password). Raises Trouble where `path`
-    holds anything that this program did not make.
+    holds anything that this program did not make, CannotCheckOut where the merge cannot be laid out.
     """
     wipe(mirror.parent, path)
     _claim(mirror.parent, path)
@@ -54,8 +61,17 @@ def wipe(cache: Path, path: Path) -> None:
         if _is_ours(cache, place):
             _remove(place)
         elif place == path:
+            if path in _marked(cache) and os.path.lexists(path):
+                _set_aside(path)
             _refuse_foreign(cache, path)
     (cache / _MARK).unlink(missing_ok=True)
+
+
+def _set_aside(path: Path) -> None:
+    """A job put something else in the place of its checkout: not ours to wipe, but not to stop the queue either."""
+    aside = path.with_name(f"{path.name}.left-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+    path.rename(aside)
+    log.warning("%s: a job replaced its checkout; what stands there is kept as %s", path, aside)
 
 
 def _claim(cache: Path, path: Path) -> None:
@@ -87,15 +103,27 @@ def _refuse_foreign(cache: Path, path: Path) -> None:
 
 
 def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
-    """A mirror out of which nothing can be cloned is damaged, unless it is only room that lacks: it goes."""
+    """Raises Trouble for what is wrong here (no room; a damaged mirror, which goes), CannotCheckOut for the merge."""
     try:
         _clone(mirror, merge, path, origin)
     except GitError as error:
+        what = f"cannot check out {merge.sha[:12]} into {path}: {error}"
         full = next((place for place in (path, mirror) if is_full(place)), None)
-        if full is None:
-            shutil.rmtree(mirror, ignore_errors=True)
-        cure = f"no space left for {full}" if full else f"the mirror {mirror} is fetched anew by the next call"
-        raise Trouble(f"cannot check out {merge.sha[:12]} into {path}: {error}; {cure}") from None
+        if full:
+            raise Trouble(f"{what}; no space left for {full}") from None
+        if _is_complete(mirror, merge):
+            raise CannotCheckOut(what) from None
+        shutil.rmtree(mirror, ignore_errors=True)
+        raise Trouble(f"{what}; the mirror {mirror} is fetched anew by the next call") from None
+
+
+def _is_complete(mirror: Path, merge: Merge) -> bool:
+    """Whether the mirror holds every file of the merge."""
+    try:
+        run_git(mirror, "rev-list", "--objects", "--no-walk", "--quiet", merge.sha)
+    except GitError:
+        return False
+    return True
 
 
 def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
@@ -133,13 +161,8 @@ def _is_empty_directory(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove a tree in which a job may have taken permissions away, or in which a dying process still writes."""
     for _ in range(_WIPE_TRIES):
-        shutil.rmtree(path, ignore_errors=True)
-        if not os.path.lexists(path):
+        if remove_tree(path):
             return
-        for directory, _, _ in os.walk(path):
-            with suppress(OSError):
-                Path(directory).chmod(0o700)
         time.sleep(0.1)
     raise Trouble(f"cannot wipe {path}: something goes on writing there, or it belongs to another user")

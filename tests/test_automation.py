@@ -196,3 +196,41 @@ def test_a_second_tick_leaves_silently(tracked: Repository, sealed: Path) -> Non
         first.communicate()
     assert first.returncode == 0
     assert wers() == [0.3]
+
+
+def test_trouble_that_is_not_the_merges_never_gives_it_up(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick()
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    with monkeypatch.context() as patched:
+        patched.setenv("ds_clone_path", "/proc/none/x")
+        for _ in range(13):
+            assert tick() == cli.TROUBLE
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+
+
+def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
+    locked = "mkdir -p $ds_logs_dir/d/e; touch $ds_logs_dir/d/e/f; chmod 0 $ds_logs_dir/d/e $ds_logs_dir"
+    tracked.merge("locks", {"wer": f"{locked}\nexit 1\n"})
+    assert tick() == cli.FAILED
+    tracked.merge("checkpoint is a file", {"wer": 'rm -rf "$ds_checkpoint_dir"; touch "$ds_checkpoint_dir"; exit 1\n'})
+    assert tick() == cli.FAILED
+    tracked.merge("replaces its checkout", {"wer": "wer=0.3; d=$PWD; mv $d $d.old; mkdir $d; touch $d/x\n"})
+    tracked.merge("mended", {"wer": "wer=0.1\n"})
+    assert tick() == 0
+    assert wers() == ["exit 1", "exit 1", 0.3, 0.1]
+
+
+@pytest.mark.parametrize("text", ["", "relative", "/"])
+def test_a_checkpoint_file_names_a_checkpoint(tracked: Repository, text: str) -> None:
+    cache = settings.load().cache
+    (cache / "checkpoint_file").write_text(text)
+    assert tick() == cli.TROUBLE
+    good = tracked.path.parent / "checkpoint"
+    good.mkdir()
+    (good / "epoch3").touch()
+    (cache / "checkpoint_file").write_text(f"{good}\n")
+    tracked.merge("x", {"wer": 'test -e "$ds_checkpoint_dir/epoch3"; wer=0.2\n'})
+    assert tick() == 0
+    assert not (cache / "checkpoint_file").exists()
+    assert (good / "epoch3").exists()

@@ -189,3 +189,15 @@ def test_a_crowd_of_children_is_ended(tmp_path: Path) -> None:
         run(tmp_path, f"ulimit -u 400 2>/dev/null; for n in {{1..200}}; do setsid sleep 1000 & done\n{GOOD}").status
         == "done"
     )
+
+
+def test_it_may_say_much_while_it_saves_its_checkpoint(tmp_path: Path) -> None:
+    saving = "head -c 300000 /dev/zero | tr '\\0' x; echo; echo saved > \"$1\"; exit 1"
+    script = f"save() {{ {saving}; }}; trap 'save \"$2/state\"' TERM; while :; do sleep 0.05; done"
+    assert run(tmp_path, script, timeout_s=0.5, grace_s=10).failure == "timeout"
+    assert (tmp_path / "checkpoints" / "state").exists()
+
+
+def test_a_huge_hyper_is_not_read(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "mkdir $ds_logs_dir/x; truncate -s 900G $ds_logs_dir/x/hyper.json")
+    assert (outcome.failure, "too large" in outcome.detail) == ("bad-hyper", True)

@@ -115,14 +115,36 @@ def test_nothing_foreign_is_ever_wiped(cache: Path, merge: Merge, tmp_path: Path
     assert path.exists()
 
 
-def test_what_took_the_place_of_our_checkout_is_foreign(cache: Path, merge: Merge, tmp_path: Path) -> None:
+def test_what_took_the_place_of_our_checkout_is_set_aside(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "clone"
     crash_within(cache, merge, path)
     path.rename(tmp_path / "moved")
     _directory(path)
-    with pytest.raises(Trouble, match="left alone"):
-        workspace.wipe(cache, path)
-    assert (path / "thesis.tex").exists()
+    workspace.wipe(cache, path)
+    assert not path.exists()
+    (aside,) = tmp_path.glob("clone.left-*")
+    assert (aside / "thesis.tex").exists()
+
+
+def test_a_merge_that_cannot_be_laid_out_is_told_apart(
+    repository: Repository, cache: Path, merge: Merge, tmp_path: Path
+) -> None:
+    blob = repository.git("rev-parse", f"{merge.sha}:model.py")
+    tree = subprocess.run(
+        ["git", "-C", str(repository.path), "mktree"],
+        input=f"100644 blob {blob}\t{'x' * 300}\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    repository.git("update-ref", "refs/heads/main", repository.git("commit-tree", tree, "-p", merge.sha, "-m", "long"))
+    long = fetched(repository, cache)
+    with (
+        pytest.raises(workspace.CannotCheckOut),
+        workspace.checkout(cache / "repository.git", long, tmp_path / "clone", origin="x"),
+    ):
+        pass
+    assert (cache / "repository.git").exists()
 
 
 def test_home_is_refused(cache: Path, merge: Merge, sealed: Path) -> None:
