@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import groupby, takewhile
 from pathlib import Path
 
@@ -140,17 +140,35 @@ def _warn_of_squashing(repository: git.Repo, tip: str) -> None:
 
 
 def _merge(repository: git.Repo, sha: str, ordinal: int) -> Merge:
-    commit = repository.commit(sha)
+    """A commit as git shows it: GitPython's own reading of one fails on an absurd date or an unknown encoding."""
+    shown: bytes = repository.git.log(
+        "--max-count=1",
+        "--no-show-signature",
+        "--encoding=UTF-8",
+        "--format=tformat:%H%x00%P%x00%ct%x00%an%x00%B",
+        sha,
+        stdout_as_string=False,
+        strip_newline_in_stdout=False,
+    )
+    name, parents, seconds, author, message = shown.decode(errors="replace").split("\0", 4)
     return Merge(
-        sha=commit.hexsha,
+        sha=name,
         ordinal=ordinal,
-        subject=_line(commit.summary),
-        author=_line(commit.author.name),
-        committed_at=commit.committed_datetime.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        parents=tuple(parent.hexsha for parent in commit.parents),
+        subject=_line(message.partition("\n")[0]),
+        author=_line(author),
+        committed_at=_time(seconds),
+        parents=tuple(parents.split()),
     )
 
 
-def _line(text: str | bytes | None) -> str:
-    shown = text.decode(errors="replace") if isinstance(text, bytes) else text or ""
-    return "".join(character if character.isprintable() else " " for character in shown)[:300]
+def _time(seconds: str) -> str:
+    """Anything may stand in a commit: what is no date of ours becomes the last one that can be written."""
+    try:
+        moment = datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return "9999-12-31T23:59:59Z"
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)[:300]

@@ -58,6 +58,35 @@ def test_a_merge_is_described(repository: Repository, bare: Path) -> None:
     assert found.next.committed_at.endswith("Z")
 
 
+@pytest.mark.parametrize(
+    ("date", "shown"),
+    [
+        ("@999999999999 +0000", "9999-12-31T23:59:59Z"),
+        ("@99999999999999999 +0000", "9999-12-31T23:59:59Z"),
+        ("@1 -1200", "1970-01-01T00:00:01Z"),
+    ],
+)
+def test_an_absurd_date_stops_nothing(
+    repository: Repository, bare: Path, monkeypatch: pytest.MonkeyPatch, date: str, shown: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_COMMITTER_DATE", date)
+        repository.commit("root")
+    found = merges.find(bare, fetched(bare, repository), last=None, archived=set())
+    assert found.next
+    assert (found.next.committed_at, found.next.subject) == (shown, "root")
+
+
+@pytest.mark.parametrize("encoding", ["x-klingon", "ISO-8859-1", "utf-7"])
+def test_no_encoding_stops_anything(repository: Repository, bare: Path, encoding: str) -> None:
+    repository.git("config", "i18n.commitEncoding", encoding)
+    repository.git("config", "user.name", "Ada L")
+    repository.commit("root\nand more")
+    found = merges.find(bare, fetched(bare, repository), last=None, archived=set())
+    assert found.next
+    assert (found.next.author, found.next.subject) == ("Ada L", "root")
+
+
 def test_no_git_is_kept_running(repository: Repository, bare: Path) -> None:
     tip = repository.commit("root")
     before = set(processes.descendants(os.getpid()))  # what other tests' jobs left was adopted by this process
