@@ -2,9 +2,17 @@
 
 from xdg import BaseDirectory
 
+from deepspeech_wer.errors import Trouble
+
 NAME = "deepspeech_wer"  # of our directory below the XDG ones
 
 
 def cache_directory() -> str:
-    """~/.cache/deepspeech_wer (XDG_CACHE_HOME), made if need be."""
-    return str(BaseDirectory.save_cache_path(NAME))
+    """~/.cache/deepspeech_wer (XDG_CACHE_HOME), made if need be. Raises Trouble: it cannot be made."""
+    home = str(BaseDirectory.xdg_cache_home)
+    if not home.startswith("/"):  # without HOME and without an entry in passwd `~` stays what it is
+        raise Trouble(f"cache directory {home}: expected an absolute path: set HOME or XDG_CACHE_HOME")
+    try:
+        return str(BaseDirectory.save_cache_path(NAME))
+    except OSError as error:
+        raise Trouble(f"cannot make {home}/{NAME}: {error.strerror}: set XDG_CACHE_HOME") from None

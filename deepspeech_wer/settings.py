@@ -175,6 +175,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     values = {variable.name: _value(variable, given, faults) for variable in VARIABLES}
     missing = _website_missing(given)
     faults += _website_faults(given, missing)
+    if not values["ds_dataroot"] and not BaseDirectory.xdg_data_home.startswith("/"):
+        faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME")
     if faults:
         raise UsageTrouble("\n".join(faults))
     return _settings(values, missing)

@@ -14,7 +14,8 @@ PACKAGE = ROOT / "deepspeech_wer"
 
 # Each module may import those of lower floors only; modules of one floor do not import each other.
 FLOORS = (
-    ("errors", "setting_types", "cache", "processes", "files", "records", "progress"),
+    ("errors",),
+    ("setting_types", "cache", "processes", "files", "records", "progress"),
     ("lock", "hyper", "wer", "settings", "joblog", "gpu"),
     ("mirror", "merges", "workspace", "job", "journal", "archive", "dashboard", "publish", "notify", "training"),
     ("run_merge", "show_site"),

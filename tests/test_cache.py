@@ -1,0 +1,34 @@
+"""Where the cache is, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from xdg import BaseDirectory
+
+from deepspeech_wer import settings
+from deepspeech_wer.cache import cache_directory
+from deepspeech_wer.errors import Trouble, UsageTrouble
+
+
+def test_it_is_made(sealed: Path) -> None:
+    assert cache_directory() == f"{sealed}/.cache/deepspeech_wer"
+    assert Path(cache_directory()).is_dir()
+
+
+def test_one_that_cannot_be_made_is_one_line(sealed: Path) -> None:
+    (sealed / ".cache").touch()
+    with pytest.raises(Trouble, match=r"cannot make .*: (Not a directory|File exists): set XDG_CACHE_HOME"):
+        cache_directory()
+
+
+def test_without_a_home_nothing_is_written_beside_us(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseDirectory.os.path, "expanduser", lambda text: text)  # as for a user without passwd entry
+    importlib.reload(BaseDirectory)
+    with pytest.raises(Trouble, match="set HOME or XDG_CACHE_HOME"):
+        cache_directory()
+    with pytest.raises(UsageTrouble, match="ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME"):
+        settings.load({})
+    assert list(sealed.iterdir()) == []
