@@ -62,11 +62,13 @@ def look(settings: Settings) -> merges.Found:
 
 
 def read_last(cache: Path) -> str | None:
-    """What last_sha1 holds, whatever it is; None when there is none."""
+    """What last_sha1 holds, whatever it is; None when there is none. Raises Trouble: it cannot be read."""
     try:
         return (cache / "last_sha1").read_text("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
+    except OSError as error:  # never taken for a first run
+        raise Trouble(f"cannot read {cache}/last_sha1: {error.strerror}") from None
 
 
 def _new(settings: Settings) -> Iterator[Merge]:

@@ -12,6 +12,7 @@ import os
 import time
 
 from deepspeech_wer import processes
+from deepspeech_wer.errors import Trouble
 
 ORPHAN_CHECK_S = 2.0  # a tick writes its name within milliseconds of locking; so long must the lock be nobody's
 
@@ -20,18 +21,23 @@ def acquire(path: str) -> int | None:
     """Take the lock; None where another process holds it. The descriptor is the lock: keep it open.
 
     O_RDWR because NFS emulates flock by a write lock. The file may be replaced between open and lock: look again.
+    Raises Trouble: the file cannot be opened or written.
     """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    try:
+        while True:
+            descriptor = _try(path)
+            if descriptor is None or _is_still(descriptor, path):
+                break
             os.close(descriptor)
-            return None
-        if _is_still(descriptor, path):
+    except OSError as error:
+        raise Trouble(f"cannot lock {path}: {error.strerror}") from None
+    if descriptor is not None:
+        try:
             _sign(descriptor)
-            return descriptor
-        os.close(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise Trouble(f"cannot write {path}: {error.strerror}") from None
+    return descriptor
 
 
 def holder(path: str) -> tuple[int, str, str] | None:
@@ -64,11 +70,26 @@ def end_orphans(path: str) -> list[int]:
     return ended
 
 
+def _try(path: str) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _is_held(path: str) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise Trouble(f"cannot open {path}: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

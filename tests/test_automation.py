@@ -152,6 +152,21 @@ def test_an_unreachable_repository_is_one_line(
     assert wers() == [0.5]
 
 
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("name", ["last_sha1", "lock"])
+def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    tick()
+    capsys.readouterr()
+    place = settings.load().cache / name
+    place.unlink()
+    place.mkdir()
+    assert tick() == cli.TROUBLE
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert f"{place}: Is a directory" in err
+    assert wers() == [0.5]
+
+
 def test_all_unusable_settings_are_told_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import lock, processes
+from deepspeech_wer.errors import Trouble
 
 
 @pytest.fixture
@@ -97,6 +99,27 @@ def test_it_is_private(path: str) -> None:
     descriptor = lock.acquire(path)
     assert descriptor is not None
     assert Path(path).stat().st_mode & 0o777 == 0o600
+    os.close(descriptor)
+
+
+def test_one_that_cannot_be_opened_is_one_line(path: str) -> None:
+    Path(path).mkdir()
+    with pytest.raises(Trouble, match=r"cannot lock .*: Is a directory"):
+        lock.acquire(path)
+    with pytest.raises(Trouble, match=r"cannot open .*: Is a directory"):
+        lock.holder(path)
+
+
+def test_one_that_cannot_be_signed_is_not_kept(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(Trouble, match="No space left on device"):
+            lock.acquire(path)
+    descriptor = lock.acquire(path)
+    assert descriptor is not None
     os.close(descriptor)
 
 
