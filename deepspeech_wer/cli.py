@@ -72,6 +72,8 @@ def _take_over(path: str) -> int | None:
     if not lock.is_orphaned(path):
         return None
     orphans = lock.end_orphans(path)
+    if orphans is None:
+        return None
     if orphans:
         _log("ended the job of a killed tick (processes %s)", ", ".join(map(str, orphans)))
     return lock.acquire(path)

@@ -57,13 +57,30 @@ def is_orphaned(path: str) -> bool:
     return holder(path) is None
 
 
-def end_orphans(path: str) -> list[int]:
-    """End every process that holds the lock's file open; their pids. Also finds daemons that left their session."""
+def end_orphans(path: str) -> list[int] | None:
+    """End every process that holds the lock of a killed tick; their pids. None: another tick is about it.
+
+    Also finds daemons that left their session. A tick that only looks, or has just taken the lock, is none of them.
+    """
+    try:
+        takeover = _try(f"{path}.takeover")
+        if takeover is None:
+            return None
+        try:
+            return _end_orphans(path)
+        finally:
+            os.close(takeover)
+    except OSError as error:
+        raise Trouble(f"cannot lock {path}.takeover: {error.strerror}") from None
+
+
+def _end_orphans(path: str) -> list[int]:
     status = os.stat(path)
     ended: list[int] = []
     for _ in range(10):  # what is ended may have started something meanwhile
-        orphans = [pid for pid in processes.holding((status.st_dev, status.st_ino)) if pid != os.getpid()]
-        if not orphans:
+        owners = processes.locking((status.st_dev, status.st_ino))
+        orphans = [pid for pid, owner in owners.items() if owner not in owners]  # inherited, from one that is gone
+        if not orphans or holder(path):
             break
         processes.end(orphans, grace_s=0.5 if ended else 3.0)
         ended += orphans

@@ -30,9 +30,19 @@ def start_time(pid: int) -> str | None:
     return f"{_boot_id()}:{fields[19].decode()}"
 
 
-def holding(inode: tuple[int, int]) -> list[int]:
-    """The processes that have the file (device, inode) open, as far as this user may see."""
-    return [pid for pid in _pids() if _has_open(pid, inode)]
+def locking(inode: tuple[int, int]) -> dict[int, int]:
+    """The processes that hold a flock on the file (device, inode), as far as this user may see, each with the pid of
+    the process that took it: itself, or the one it was inherited from. Having the file open is not yet holding it.
+    """
+    import re  # a busy tick has no need of it
+
+    owners = {}
+    for pid in _pids():
+        for name in _open_on(pid, inode):
+            found = re.search(rb"^lock:.* FLOCK +\S+ +\S+ +(-?\d+) ", _read(f"/proc/{pid}/fdinfo/{name}"), re.MULTILINE)
+            if found:
+                owners[pid] = int(found[1])
+    return owners
 
 
 def with_environment(entry: str) -> list[int]:
@@ -133,19 +143,21 @@ def _boot_id() -> str:
     return _read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
-def _has_open(pid: int, inode: tuple[int, int]) -> bool:
+def _open_on(pid: int, inode: tuple[int, int]) -> list[str]:
+    """The names of its descriptors that are open on the file."""
     try:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
-        return False
+        return []
+    found = []
     for name in names:
         try:
             status = os.stat(f"/proc/{pid}/fd/{name}")
         except OSError:
             continue
         if (status.st_dev, status.st_ino) == inode:
-            return True
-    return False
+            found.append(name)
+    return found
 
 
 def _open_handle(pid: int) -> int | None:

@@ -71,6 +71,45 @@ def test_a_job_keeps_the_lock_of_its_killed_tick_until_it_is_ended(path: str, mo
     os.close(descriptor)
 
 
+def test_ticks_that_take_over_at_once_leave_each_other_alone(path: str, tmp_path: Path) -> None:
+    job = "trap '' TERM; while :; do sleep 1; done"
+    then = f"p = subprocess.Popen(['bash', '-c', {job!r}], pass_fds=[d], start_new_session=True)\n"
+    process = held(path, f"{then}print(p.pid, flush=True); time.sleep(1000)")
+    process.kill()
+    process.wait()
+    assert process.stdout
+    process.stdout.close()
+    code = (
+        "import os, time\nfrom deepspeech_wer import cli, lock\n"
+        f"d = lock.acquire({path!r}) or cli._take_over({path!r})\n"
+        "if d is not None:\n    print('worked', flush=True); time.sleep(5)\n"
+    )
+    ticks = []
+    for _ in range(12):
+        ticks.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+            )
+        )
+        time.sleep(0.15)
+    said = [tick.communicate() for tick in ticks]
+    assert [tick.returncode for tick in ticks] == [0] * 12
+    assert sum(out == "worked\n" for out, _ in said) == 1
+    assert sum("ended the job of a killed tick" in err for _, err in said) == 1
+
+
+def test_one_that_has_just_taken_the_lock_is_no_orphan(path: str) -> None:
+    process = held(path, "print('ok', flush=True); time.sleep(1000)")
+    Path(path).write_text("")  # as before it is signed
+    assert lock.holder(path) is None
+    with Path(path).open() as looking:
+        assert lock.end_orphans(path) == []
+        assert looking
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
 def test_a_reused_pid_is_not_taken_for_the_holder(path: str) -> None:
     descriptor = lock.acquire(path)
     assert descriptor is not None
