@@ -7,10 +7,11 @@ or the publishing did; 128 + N ended by signal N. Everything heavy is imported o
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
-from deepspeech_wer import lock
+from deepspeech_wer import lock, processes
 from deepspeech_wer.errors import Trouble, UsageTrouble
 
 TYPE_CHECKING = False  # as in typing, whose import would cost a busy tick
@@ -25,6 +26,7 @@ DONE, TROUBLE, USAGE, BUG, FAILED = 0, 1, 2, 3, 4
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _open_missing_streams()
     try:
         if not arguments:
             return _tick(())
@@ -69,6 +71,9 @@ def _tick(forced: Sequence[str]) -> int:
 
 def _take_over(path: str) -> int | None:
     """The lock is busy: by a living tick, then leave it; or by the job of a killed one, then end that and go on."""
+    if lock.holder(path):  # the usual case: what follows would cost a busy tick a fifth of its time
+        return None
+    processes.hide()
     if not lock.is_orphaned(path):
         return None
     orphans = lock.end_orphans(path)
@@ -80,6 +85,7 @@ def _take_over(path: str) -> int | None:
 
 
 def _tick_locked(descriptor: int, forced: Sequence[str]) -> int:
+    processes.hide()  # before anything else: the environment holds our secrets
     from deepspeech_wer import automation, progress, settings
 
     _set_up_logging()
@@ -93,8 +99,11 @@ def _tick_locked(descriptor: int, forced: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
+    processes.hide()
     from deepspeech_wer import commands, settings
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale without a character is no reason to fail
     options = commands.parser().parse_args(arguments)
     _set_up_logging(quiet=options.quiet)
     if options.command == "run" and not options.dry_run:
@@ -102,6 +111,17 @@ def _command(arguments: Sequence[str]) -> int:
     settings.forget_git_variables()
     action: Callable[[argparse.Namespace], int] = options.action
     return action(options)
+
+
+def _open_missing_streams() -> None:
+    """Called with a standard stream closed, the next file opened would take its place: the lock, say."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: this one
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def _end_by_signal() -> None:

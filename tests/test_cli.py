@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import urllib.request
 
 import pytest
 
-from deepspeech_wer import archive, automation, cli, commands, lock, settings
+from deepspeech_wer import archive, automation, cli, lock, settings
+from deepspeech_wer.preview import preview
 from tests.conftest import Repository
 from tests.test_automation import TICK
 from tests.test_automation import tracked as tracked  # the fixture
@@ -103,7 +105,7 @@ def test_a_dry_run_says_what_is_due_and_runs_nothing(trained: Repository, capsys
 
 @pytest.mark.usefixtures("trained")
 def test_serve_shows_the_site() -> None:
-    with commands.preview(str(settings.load().site), 0) as server:
+    with preview(str(settings.load().site), 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/"
@@ -144,3 +146,39 @@ def test_without_git_the_cure_is_named(command: list[str]) -> None:
     assert done.returncode == cli.TROUBLE
     assert done.stderr.endswith("no git on PATH: install it, or name its directory in the crontab's PATH\n")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["--quiet", "serve", "--port", "0"], ["status"], []])
+def test_every_command_hides_before_it_loads_anything(command: list[str]) -> None:
+    code = f"""
+import sys
+from deepspeech_wer import cli, processes
+def hide():
+    heavy = {{"git", "argparse", "deepspeech_wer.settings", "deepspeech_wer.automation"}} & set(sys.modules)
+    print("hidden", *heavy, flush=True)
+    raise SystemExit(9)
+processes.hide = hide
+cli.main({command!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (9, "hidden\n"), done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_bug(tracked: Repository, closed: str) -> None:
+    script = f'exec "$@" {closed}'
+    done = subprocess.run(["sh", "-c", script, "sh", *TICK], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert len(archive.names(settings.load().runs)) == 1
+    done = subprocess.run(["sh", "-c", script, "sh", *TICK, "show", "nope"], capture_output=True, check=False)
+    assert done.returncode == cli.TROUBLE
+    assert tracked.path.exists()
+
+
+def test_what_the_terminal_cannot_show_is_replaced(tracked: Repository) -> None:
+    tracked.merge("naïve ☃")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for command in ([], ["runs"]):
+        done = subprocess.run([*TICK, *command], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "na?ve ?" in done.stdout
