@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,10 @@ def look(settings: Settings) -> merges.Found:
     if tip is None:
         log.info("%s: no commit there yet", settings.repo_name)
         return merges.Found(None, None, 0)
-    return _find(settings, tip)
+    found = _find(settings, tip)
+    if found.squashed:
+        _warn_of_squashing(settings.cache, tip, found.squashed)
+    return found
 
 
 def read_last(cache: Path) -> str | None:
@@ -69,6 +73,17 @@ def read_last(cache: Path) -> str | None:
         return None
     except OSError as error:  # never taken for a first run
         raise Trouble(f"cannot read {cache}/last_sha1: {error.strerror}") from None
+
+
+def _warn_of_squashing(cache: Path, tip: str, commits: int) -> None:
+    """Once for each newest commit, not at each tick."""
+    warned = cache / "warned_sha1"
+    with contextlib.suppress(OSError):  # none yet; where it cannot be read, a warning too many is better than none
+        if warned.read_text("utf-8", "replace").strip() == tip:
+            return
+    log.warning("%d commits and no merge among them: this branch is squashed or rebased? Set ds_track=commits", commits)
+    with contextlib.suppress(OSError):
+        files.write_atomically(warned, f"{tip}\n".encode(), mode=0o600)
 
 
 def _new(settings: Settings) -> Iterator[Merge]:

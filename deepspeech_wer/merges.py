@@ -29,6 +29,7 @@ class Found:
     base: str | None  # everything up to here is archived: what last_sha1 should hold; None before the first run
     next: Merge | None  # the merge to run now
     waiting: int  # merges without a run, the next one included
+    squashed: int = 0  # so many commits and no merge among them: squashed or rebased
 
 
 def find(
@@ -54,13 +55,12 @@ def _find(
     if base is None:
         return Found(None, _merge(repository, tip, _count(repository, tip)), 1)
     new = _between(repository, base, tip, track)
-    if track == "merges" and not new:
-        _warn_of_squashing(repository, tip)
+    squashed = _squashed(repository, tip) if track == "merges" and not new else 0
     done = list(takewhile(lambda sha: sha[:12] in archived, new))
     due = [sha for sha in new if sha[:12] not in archived]
     chosen = _choose(new, archived, backlog) if due else None
     merge = _merge(repository, chosen, _count(repository, chosen)) if chosen else None
-    return Found(done[-1] if done else base, merge, len(due))
+    return Found(done[-1] if done else base, merge, len(due), squashed)
 
 
 def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
@@ -129,14 +129,12 @@ def _count(repository: git.Repo, sha: str) -> int:
     return int(repository.git.rev_list("--first-parent", "--count", sha))
 
 
-def _warn_of_squashing(repository: git.Repo, tip: str) -> None:
+def _squashed(repository: git.Repo, tip: str) -> int:
+    """How many commits there are, where they are many and no merge is among them; else 0."""
     if int(repository.git.rev_list("--first-parent", "--merges", "--count", "--max-count=1", tip)):
-        return
+        return 0
     commits = _count(repository, tip)
-    if commits >= MANY_COMMITS:
-        log.warning(
-            "%d commits and no merge among them: this branch is squashed or rebased? Set ds_track=commits", commits
-        )
+    return commits if commits >= MANY_COMMITS else 0
 
 
 def _merge(repository: git.Repo, sha: str, ordinal: int) -> Merge:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, settings
+from deepspeech_wer import archive, cli, merges, settings
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh
@@ -165,6 +165,20 @@ def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str
     assert len(err.splitlines()) == 1
     assert f"{place}: Is a directory" in err
     assert wers() == [0.5]
+
+
+def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    for n in range(merges.MANY_COMMITS):
+        tracked.commit(str(n))
+    capsys.readouterr()
+    told = []
+    for commit in (False, False, True, False):
+        if commit:
+            tracked.commit("one more")
+        assert tick() == 0
+        told.append(capsys.readouterr().err.count("Set ds_track=commits"))
+    assert told == [1, 0, 1, 0]
 
 
 def test_all_unusable_settings_are_told_at_once(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 from pathlib import Path
@@ -137,13 +136,15 @@ def test_garbage_in_last_sha1_reaches_no_git(repository: Repository, bare: Path,
     assert replay(bare, tip, last, set()) == [tip]
 
 
-def test_squashing_is_noticed(repository: Repository, bare: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_squashing_is_noticed(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     for n in range(merges.MANY_COMMITS):
         repository.commit(str(n))
-    merges.find(bare, fetched(bare, repository), last=root, archived={root[:12]})
-    assert "Set ds_track=commits" in caplog.text
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    tip = fetched(bare, repository)
+    assert merges.find(bare, tip, last=root, archived={root[:12]}).squashed == merges.MANY_COMMITS + 1
+    assert merges.find(bare, tip, last=root, archived={root[:12]}, track="commits").squashed == 0
+    repository.merge("a")
+    assert merges.find(bare, fetched(bare, repository), last=root, archived={root[:12]}).squashed == 0
 
 
 def test_the_newest_first_then_the_largest_gap_halved(repository: Repository, bare: Path) -> None:
