@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import http.server
 import os
 from collections.abc import Callable
 
 from deepspeech_wer import archive, automation, check, journal, lock, progress, publish, settings, show_site
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.preview import preview
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Settings
 
@@ -189,26 +188,6 @@ def _demo(options: argparse.Namespace) -> int:
     from deepspeech_wer import demo  # it alone needs the [demo] extra
 
     return demo.run(options.directory, port=options.port, serve=not options.no_serve)
-
-
-def preview(directory: str, port: int) -> http.server.ThreadingHTTPServer:
-    """A web server of a directory on loopback; `index.htm` is its index, as with `DirectoryIndex index.htm`."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        index_pages = ("index.htm",)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
-            pass
-
-        def send_head(self):  # type: ignore[no-untyped-def]
-            if self.path.split("?")[0] == "/":
-                self.path = "/index.htm"
-            return super().send_head()
-
-    try:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=directory))
-    except OSError as error:
-        raise Trouble(f"port {port}: {error.strerror}: choose another with --port") from None
 
 
 class _locked:  # noqa: N801 - reads as a verb

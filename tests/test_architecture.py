@@ -18,17 +18,15 @@ FLOORS = (
     ("setting_types", "cache", "processes", "files", "records", "progress"),
     ("lock", "hyper", "wer", "settings", "joblog", "gpu"),
     ("mirror", "merges", "workspace", "job", "journal", "archive", "dashboard", "publish", "notify", "training"),
-    ("run_merge", "show_site"),
+    ("run_merge", "show_site", "preview"),
     ("automation", "check"),
-    ("commands",),
     ("demo",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )
 UPWARD = {
     ("workspace", "mirror"),  # both are git: the checkout is cloned from the mirror, through its door to git
-    ("commands", "demo"),  # started by it, and imported only then
-    ("cli", "commands"),
 }
 ONLY_IN = {
     "pysftp": "publish",

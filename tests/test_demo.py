@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, commands, demo
+from deepspeech_wer import archive, demo
 from deepspeech_wer.demo import sample
 from deepspeech_wer.demo.place import Place
+from deepspeech_wer.preview import preview
 
 JOB = """#!/bin/sh
 set -e
@@ -131,7 +132,7 @@ def test_a_demo_that_is_killed_goes_on(fast: Demo, number: signal.Signals) -> No
 def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
     fast.finish()
     with contextlib.ExitStack() as stack:
-        taken = stack.enter_context(commands.preview(str(fast.place.root), 0))
+        taken = stack.enter_context(preview(str(fast.place.root), 0))
         process = stack.enter_context(fast.start("--port", str(taken.server_port)))
         stack.callback(process.kill)
         said, address = _address(process)

@@ -12,10 +12,11 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 
-from deepspeech_wer import archive, commands, lock, processes
+from deepspeech_wer import archive, lock, processes
 from deepspeech_wer.demo import sample
 from deepspeech_wer.demo.place import Place
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.preview import preview
 from deepspeech_wer.records import Run
 
 try:
@@ -142,10 +143,10 @@ def _bound(place: Place, port: int) -> ThreadingHTTPServer:
     """A web server at the port, or at the next one that is free."""
     for candidate in range(port, port + PORTS_TRIED):
         try:
-            return commands.preview(str(place.web), candidate)
+            return preview(str(place.web), candidate)
         except Trouble:
             _say(f"port {candidate} is busy: trying the next one")
-    return commands.preview(str(place.web), 0)
+    return preview(str(place.web), 0)
 
 
 @contextmanager
