@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deepspeech_wer import dashboard, lock, mirror, notify, publish, workspace
 from deepspeech_wer import settings as environment
-from deepspeech_wer.errors import Trouble, UsageTrouble
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.settings import Settings
 
 OK, HINT, FAULT = "ok", "hint", "fault"  # a hint is no fault: the tick may well work
@@ -41,7 +41,7 @@ def check() -> Iterator[Finding]:
     """Try everything, one thing after another; what was found, as it is found."""
     try:
         settings = environment.load()
-    except UsageTrouble as trouble:
+    except Trouble as trouble:
         yield from (Finding(FAULT, "settings", fault) for fault in str(trouble).splitlines())
         return
     yield Finding(OK, "settings", "all can be used, see `settings`")

@@ -179,7 +179,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME")
     if faults:
         raise UsageTrouble("\n".join(faults))
-    return _settings(values, missing)
+    loaded = _settings(values, missing)
+    faults += _overlaps(loaded)
+    if faults:
+        raise UsageTrouble("\n".join(faults))
+    return loaded
 
 
 def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -261,6 +265,20 @@ def _website_faults(given: Mapping[str, str], missing: tuple[str, ...]) -> list[
         faults += [
             f"{name}: not set: expected all of {', '.join(_WEBSITE)}, or none to publish nothing" for name in missing
         ]
+    return faults
+
+
+def _overlaps(loaded: Settings) -> list[str]:
+    """The checkout is wiped after use: nothing of ours may lie in it, nor it among what is ours."""
+    clone = Path(os.path.realpath(loaded.clone_path))
+    faults = []
+    for path, what in ((loaded.data, "ds_dataroot"), (loaded.cache, "XDG_CACHE_HOME")):
+        place = Path(os.path.realpath(path))
+        if clone.is_relative_to(place) or place.is_relative_to(clone):
+            faults.append(
+                f"ds_clone_path: {types.quoted(str(loaded.clone_path))}: expected a place apart from {what} ({path}), "
+                "for it is wiped after use"
+            )
     return faults
 
 

@@ -72,7 +72,6 @@ def test_every_unusable_setting_is_a_line(capsys: pytest.CaptureFixture[str], mo
         ("ds_github_ref", "release", "repository", "no branch release there (its HEAD is main): set ds_github_ref"),
         ("ds_wer_automation", "/nowhere/job", "job", "expected an executable file, found none"),
         ("ds_clone_path", "{home}/full", "checkout", "found something else"),
-        ("ds_clone_path", "{home}", "checkout", "one that holds other things"),
         ("ds_dataroot", "{home}/full/file", "data", "cannot write in"),
         ("ds_website_url", "http://127.0.0.1:1/", "page", "no answer (Connection refused)"),
     ],

@@ -119,6 +119,32 @@ def test_all_faults_are_told_at_once(key: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("clone", "dataroot", "others"),
+    [
+        ("{home}/x", "{home}/x", ["ds_dataroot"]),
+        ("{home}/x", "{home}/x/y", ["ds_dataroot"]),
+        ("{home}/x/deepspeech_wer/runs", "{home}/x", ["ds_dataroot"]),
+        ("{home}/link/deepspeech_wer", "{home}/x", ["ds_dataroot"]),
+        ("{home}/.cache/deepspeech_wer/clone", "{home}/x", ["XDG_CACHE_HOME"]),
+        ("{home}", "{home}/x", ["ds_dataroot", "XDG_CACHE_HOME"]),
+        ("/", "{home}/x", ["ds_dataroot", "XDG_CACHE_HOME"]),
+    ],
+)
+def test_the_checkout_lies_apart_from_what_is_kept(sealed: Path, clone: str, dataroot: str, others: list[str]) -> None:
+    (sealed / "link").symlink_to("x")
+    given = {"ds_clone_path": clone.format(home=sealed), "ds_dataroot": dataroot.format(home=sealed)}
+    found = faults(given).splitlines()
+    assert len(found) == len(others)
+    for line, other in zip(found, others, strict=True):
+        assert line.startswith("ds_clone_path: ")
+        assert f"expected a place apart from {other} (" in line
+
+
+def test_the_checkout_may_lie_beside_what_is_kept(sealed: Path) -> None:
+    assert settings.load({"ds_clone_path": f"{sealed}/x/clone", "ds_dataroot": f"{sealed}/x"}).clone_path
+
+
 @pytest.mark.parametrize("missing", ["ds_website_username", "ds_website_privkey", "ds_website_server_root"])
 def test_a_partly_set_website_is_a_fault(key: Path, missing: str) -> None:
     given = website(key)
