@@ -44,8 +44,15 @@ def find(
     """
     if tip == last:
         return Found(tip, None, 0)
-    with git.Repo(mirror) as repository:  # closing it ends the `git cat-file` that it keeps at hand
+    with _opened(mirror) as repository:
         return _find(repository, tip, last, archived, track, backlog)
+
+
+def _opened(mirror: Path) -> git.Repo:
+    """The mirror for GitPython. Closing it ends what it keeps running."""
+    repository = git.Repo(mirror)
+    repository.git.update_environment(GIT_DIR=str(mirror))  # said outright, a bare one is right by any ~/.gitconfig
+    return repository
 
 
 def _find(
@@ -65,7 +72,7 @@ def _find(
 
 def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
     """The commits of `names` (7 to 64 hex digits), in the order given. Raises Trouble: unknown or ambiguous."""
-    with git.Repo(mirror) as repository:
+    with _opened(mirror) as repository:
         shas = [_resolve(repository, name) for name in names]
         return [_merge(repository, sha, _count(repository, sha)) for sha in shas]
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import cast
 
@@ -35,16 +36,33 @@ _SAFE = {
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C.UTF-8",
 }
-_OPTIONS = ("-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never", "-c", "gc.autoDetach=false")
+_CONFIG = {
+    "core.hooksPath": "/dev/null",
+    "protocol.ext.allow": "never",
+    "gc.autoDetach": "false",
+    "safe.bareRepository": "all",  # the mirror is one, and ours, whatever ~/.gitconfig says of others
+}
+_OPTIONS = tuple(word for name, value in _CONFIG.items() for word in ("-c", f"{name}={value}"))
+RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
+_PASSING = re.compile(
+    r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
+    r"|unable to connect|unreachable|early eof|hung up|unexpected disconnect|rpc failed|returned error: (429|5\d\d)"
+    r"|(gnutls|ssl|tls)\w* .*(error|failed)|empty reply|transfer closed",
+    re.IGNORECASE,
+)
 log = logging.getLogger(__name__)
 
 
 class GitError(Trouble):
-    """git failed; `code` is its exit code, None after a time-out; the message is its last line."""
+    """git failed; `code` is its exit code, None after a time-out; the message is the line that says most.
 
-    def __init__(self, message: str, code: int | None) -> None:
+    `is_passing`: something on the network let it down that may have passed in a moment.
+    """
+
+    def __init__(self, message: str, code: int | None, *, is_passing: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.is_passing = is_passing
 
 
 def run_git(directory: Path, *arguments: str, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
@@ -66,9 +84,11 @@ def run_git(directory: Path, *arguments: str, timeout_s: float = LOCAL_TIMEOUT_S
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode:
+        said = err.decode(errors="replace")
         raise GitError(
-            _reason(err.decode(errors="replace")) or f"git {arguments[0]}: exit {process.returncode}",
+            _reason(said) or f"git {arguments[0]}: exit {process.returncode}",
             process.returncode,
+            is_passing=bool(_PASSING.search(said)),
         )
     return out.decode(errors="replace").rstrip("\n")
 
@@ -128,6 +148,17 @@ def is_damaged(mirror: Path) -> bool:
 
 
 def _update(mirror: Path, url: str, ref: str | None) -> str | None:
+    for pause_s in RETRY_AFTER_S:
+        try:
+            return _update_once(mirror, url, ref)
+        except GitError as error:
+            if not error.is_passing:
+                raise
+        time.sleep(pause_s)
+    return _update_once(mirror, url, ref)
+
+
+def _update_once(mirror: Path, url: str, ref: str | None) -> str | None:
     if not (mirror / "HEAD").exists():
         _create(mirror)
     for pattern in _patterns(ref):

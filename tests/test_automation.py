@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, merges, settings
+from deepspeech_wer import archive, cli, merges, mirror, settings
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh
@@ -147,6 +147,7 @@ def test_an_unreachable_repository_is_one_line(
     tick()
     capsys.readouterr()
     monkeypatch.setenv("ds_repo_url", url)
+    monkeypatch.setattr(mirror, "RETRY_AFTER_S", ())
     assert tick() == cli.TROUBLE
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert wers() == [0.5]
@@ -179,6 +180,14 @@ def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, caps
         assert tick() == 0
         told.append(capsys.readouterr().err.count("Set ds_track=commits"))
     assert told == [1, 0, 1, 0]
+
+
+def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(tracked: Repository, sealed: Path) -> None:
+    (sealed / ".gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
+    assert tick() == 0
+    tracked.merge("next")
+    assert tick() == 0
+    assert wers() == [0.5, 0.5]
 
 
 def test_all_unusable_settings_are_told_at_once(

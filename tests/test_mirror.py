@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import mirror
+from deepspeech_wer import merges, mirror
 from deepspeech_wer.errors import Trouble
 from tests.conftest import Repository
 
@@ -85,7 +86,8 @@ def test_a_shallow_remote_is_mirrored(repository: Repository, bare: Path, tmp_pa
     assert mirror.update(bare, str(shallow), None) == tip
 
 
-def test_an_unreachable_repository_is_one_line(bare: Path) -> None:
+def test_an_unreachable_repository_is_one_line(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "RETRY_AFTER_S", (0.0,))
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"git://user:secret@127.0.0.1:{closed.getsockname()[1]}/x.git"
@@ -137,3 +139,73 @@ def test_a_silent_server_is_given_up(bare: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(mirror, "FETCH_TIMEOUT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Trouble, match="no end after 1 s"):
         mirror.update(bare, f"git://127.0.0.1:{silent.getsockname()[1]}/x.git", None)
+
+
+def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(
+    repository: Repository, bare: Path, sealed: Path
+) -> None:
+    root = repository.commit("one")
+    (sealed / ".gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
+    assert mirror.update(bare, str(repository.path), None) == root
+    found = merges.find(bare, root, last=None, archived=set())
+    assert found.next
+    assert found.next.sha == root
+    assert merges.resolve(bare, [root[:9]])[0].sha == root
+
+
+def counting_git(directory: Path, monkeypatch: pytest.MonkeyPatch, complaint: str, failures: int) -> Path:
+    """Put a git first on PATH whose first fetches fail; the file that gets a byte for each."""
+    real, count = shutil.which("git"), directory / "count"
+    (directory / "bin").mkdir()
+    script = directory / "bin" / "git"
+    script.write_text(
+        f"""#!/bin/sh
+case " $* " in *" fetch "*)
+    printf x >> {count}
+    [ "$(wc -c < {count})" -gt {failures} ] || {{ echo "{complaint}" >&2; exit 128; }}
+esac
+exec {real} "$@"
+"""
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(mirror, "RETRY_AFTER_S", (0.01, 0.01))
+    return count
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "fatal: unable to access 'https://x/': Could not resolve host: x",
+        "ssh: connect to host x port 22: Connection timed out",
+        "fatal: unable to access 'https://x/': The requested URL returned error: 503",
+        "error: RPC failed; curl 56 GnuTLS recv error (-54)",
+        "fatal: the remote end hung up unexpectedly",
+    ],
+)
+def test_a_network_that_fails_for_a_moment_is_tried_again(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: str
+) -> None:
+    tip = repository.commit("one")
+    count = counting_git(tmp_path, monkeypatch, complaint, 2)
+    assert mirror.update(bare, str(repository.path), None) == tip
+    assert count.read_text() == "xxx"
+    count.unlink()
+    (tmp_path / "bin" / "git").write_text((tmp_path / "bin" / "git").read_text().replace("-gt 2", "-gt 3"))
+    with pytest.raises(Trouble, match="cannot fetch"):
+        mirror.update(bare, str(repository.path), None)
+    assert count.read_text() == "xxx"
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    ["fatal: Authentication failed for 'https://x/'", "remote: Repository not found.", "git@x: Permission denied"],
+)
+def test_what_will_not_pass_is_not_tried_again(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: str
+) -> None:
+    repository.commit("one")
+    count = counting_git(tmp_path, monkeypatch, complaint, 9)
+    with pytest.raises(Trouble, match="cannot fetch"):
+        mirror.update(bare, str(repository.path), None)
+    assert count.read_text() == "x"
