@@ -483,6 +483,13 @@ def test_fault_9_a_parameter_added_later_is_charted(page: Page) -> None:
     assert [row.split()[0] for row in rows(page)] == ["100", "500", "not"]
 
 
+def test_a_path_of_each_runs_own_is_no_hyper_parameter(page: Page) -> None:
+    runs = [done(n, 0.5 - n / 10, lr=n, checkpoint_dir=f"/data/{n}", data="/data/ted") for n in (1, 2, 3)]
+    text = page.build(runs).open("#/parameters").text()
+    assert "checkpoint_dir" not in text
+    assert "lr" in text
+
+
 def test_fault_10_parameters_that_change_together_share_a_chart(page: Page) -> None:
     runs = [
         done(1, 0.5),

@@ -89,13 +89,13 @@
     return wer.loadScript(`runs/${encodeURIComponent(id)}.js`, given, () => done(null));
   };
 
-  const isPath = (column) => column.values.some((value) => typeof value === "string" && value.includes("/"));
+  wer.isPath = (column) => column.values.some((value) => typeof value === "string" && value.includes("/"));
 
   /** What a run was trained and tested with. Paths do not count: they differ by machine and by run. */
   const conditions = (data) => {
     const columns = [
       data.signatures,
-      ...data.parameters.filter((column) => !isPath(column)).map((column) => column.codes),
+      ...data.parameters.filter((column) => !wer.isPath(column)).map((column) => column.codes),
     ];
     return (i) => columns.map((column) => column[i]).join();
   };

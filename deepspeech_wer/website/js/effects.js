@@ -27,9 +27,13 @@
     return places.map((i) => labels.get(codes[i]) ?? (labels.set(codes[i], labels.size), labels.size - 1)).join();
   };
 
+  /** A path of each run's own tells nothing. */
+  const isOwn = (column, places) =>
+    wer.isPath(column) && places.length > 1 && new Set(places.map((i) => column.codes[i])).size === places.length;
+
   const merged = (data, places) => {
     const groups = new Map();
-    for (const column of data.parameters) {
+    for (const column of data.parameters.filter((column) => !isOwn(column, places))) {
       const key = partition(column.codes, places);
       if (groups.has(key)) groups.get(key).push(column);
       else groups.set(key, [column]);
