@@ -32,14 +32,19 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def remove_tree(path: Path) -> bool:
     """Remove a file or a tree in which a job may have taken permissions away; False: it is still there."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
+    with suppress(OSError):  # as an ordinary user, below a directory without permissions
+        if path.is_symlink() or path.is_file():
+            path.unlink()
     shutil.rmtree(path, ignore_errors=True)
     if not os.path.lexists(path):
         return True
-    for directory, _, _ in os.walk(path):  # top down: what is permitted now is looked into next
-        with suppress(OSError):
-            Path(directory).chmod(0o700)
+    with suppress(OSError):
+        path.chmod(0o700)
+    for directory, below, _ in os.walk(path):  # top down: what is permitted here is looked into next
+        for name in below:
+            if not Path(directory, name).is_symlink():
+                with suppress(OSError):
+                    Path(directory, name).chmod(0o700)
     shutil.rmtree(path, ignore_errors=True)
     return not os.path.lexists(path)
 
