@@ -65,8 +65,9 @@ class Demo:
 
     def finish(self, pause: str = "0") -> str:
         """One whole call; what it printed."""
-        process = self.start("--no-serve", pause=pause)
-        out, err = process.communicate(timeout=60)
+        with self.start("--no-serve", pause=pause) as process, contextlib.ExitStack() as stack:
+            stack.callback(process.kill)  # where it hangs
+            out, err = process.communicate(timeout=60)
         assert process.returncode == 0, out + err
         return out
 

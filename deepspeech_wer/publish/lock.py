@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import pipeline, remote
 from deepspeech_wer.publish.pipeline import Ask, Refused, Request, Task, string
@@ -38,6 +39,7 @@ class Holder:
 
     host: str
     pid: int
+    started: str  # with the pid it names one process for ever
     machine: str  # this boot of this machine (or container), hashed
     token: str  # of this publish
     since: str  # UTC
@@ -49,7 +51,12 @@ class Holder:
 def holder(token: str) -> Holder:
     """This process."""
     return Holder(
-        socket.gethostname(), os.getpid(), _machine(), token, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=processes.start_time(os.getpid()) or "",
+        machine=_machine(),
+        token=token,
+        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
 
 
@@ -143,7 +150,7 @@ def _holder(server: Server, mine: Holder) -> Task[tuple[dict[str, Any], float]]:
 def _is_dead(other: dict[str, Any], mine: Holder, age_s: float) -> bool:
     if other.get("machine") == mine.machine and isinstance(other.get("pid"), int):
         # our own is one from before the connection broke
-        return other["pid"] == mine.pid or not Path(f"/proc/{other['pid']}").exists()
+        return other["pid"] == mine.pid or processes.start_time(other["pid"]) != other.get("started")
     return age_s > (STALE_S if other else UNSIGNED_STALE_S)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import lock
 from deepspeech_wer.settings import Website
@@ -286,10 +287,23 @@ class TestTogether:
         assert leftovers(server.root) == []
 
     def test_the_lock_of_a_dead_process_of_this_machine_holds_nobody_up(self, site: Path, server: Sshd) -> None:
-        with subprocess.Popen(["true"]) as process:
-            process.wait()
-        self.hold(server, machine=lock.holder("x").machine, pid=process.pid)
-        assert put(site, server.website, lock_wait_s=0).sent
+        with subprocess.Popen(["sleep", "60"]) as process:
+            started = processes.start_time(process.pid)
+            process.kill()
+            while not _is_zombie(process.pid):  # as it stays where the first process of a container reaps nothing
+                time.sleep(0.01)
+            self.hold(server, machine=lock.holder("x").machine, pid=process.pid, started=started)
+            assert put(site, server.website, lock_wait_s=0).sent
+
+    def test_the_lock_of_a_live_process_of_this_machine_is_waited_for(self, site: Path, server: Sshd) -> None:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            started = processes.start_time(process.pid)
+            self.hold(server, machine=lock.holder("x").machine, pid=process.pid, started=started)
+            with pytest.raises(Trouble, match="is publishing there"):
+                put(site, server.website, lock_wait_s=0.2)
+            self.hold(server, machine=lock.holder("x").machine, pid=process.pid, started="another boot:1")
+            assert put(site, server.website, lock_wait_s=0).sent
+            process.kill()
 
     def test_two_at_a_time_both_come_through(self, site: Path, server: Sshd, tmp_path: Path) -> None:
         version(tmp_path / "other", 2)
@@ -300,6 +314,10 @@ class TestTogether:
             assert [process.wait(60) for process in both] == [0, 0]
         assert set(seen) <= {"version 1 ", "version 2 "}
         assert leftovers(server.root) == []
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_memory_stays_bounded_whatever_the_size(site: Path, server: Sshd) -> None:
