@@ -1,12 +1,13 @@
 """Ticks killed at any moment lose nothing and repeat nothing finished.
 
 A backlog of six merges with a scripted job. Each kill is SIGKILL to the tick alone, as the out-of-memory killer sends
-it; its job lives on. `python -m tests.end_to_end.test_kill 500` does it five hundred times.
+it; its job lives on. `python -m tests.end_to_end.test_kill 500` does it five hundred times, and says where it hit.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import re
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,10 @@ import pytest
 from deepspeech_wer import journal, processes
 from tests.conftest import Repository
 
+log = logging.getLogger(__name__)
+
 SEED = 2016
+OUTSIDE = "before or after a merge"
 MERGES = 6
 JOB = """#!/bin/bash
 set -e
@@ -100,12 +105,15 @@ class Machine:
         """One whole tick; its exit code."""
         return self.start().wait(timeout=120)
 
-    def kill_during(self, seconds: float) -> None:
-        """Start a tick and kill it after a while."""
+    def kill_during(self, seconds: float) -> str | None:
+        """Start a tick and kill it after a while; in which phase that was, None where it had ended before."""
         process = self.start()
         time.sleep(seconds)
         process.kill()
-        process.wait()
+        if process.wait() != -signal.SIGKILL:
+            return None
+        entry = journal.read(self.cache)
+        return entry.phase if entry else OUTSIDE
 
     def check(self) -> None:
         """After the next tick all is done, once, and nothing is left."""
@@ -156,16 +164,21 @@ def test_killed_at_a_rename(machine: Machine, number: int) -> None:
 
 
 def test_killed_at_random_moments(machine: Machine) -> None:
-    kill_at_random(machine, times=28, seed=SEED)
+    assert kill_at_random(machine, times=28, seed=SEED).total() == 28
 
 
-def kill_at_random(machine: Machine, *, times: int, seed: int) -> None:
-    """A kill at a random moment, then a whole tick and all checks, again and again."""
+def kill_at_random(machine: Machine, *, times: int, seed: int) -> Counter[str]:
+    """A kill at a random moment, then one whole tick and all checks, again and again; how many in each phase."""
     moments = random.Random(seed)
-    for _ in range(times):
+    hit = Counter[str]()
+    while hit.total() < times:
         reset(machine)
-        machine.kill_during(moments.uniform(0.02, 4))
+        phase = machine.kill_during(moments.uniform(0.02, 4))
         machine.check()
+        if phase:
+            hit[phase] += 1
+            log.info("%d of %d: killed in %s; the next tick left all in order", hit.total(), times, phase)
+    return hit
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -183,9 +196,16 @@ def test_asked_to_end_it_ends_its_job_and_says_so(machine: Machine, number: sign
     machine.check()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Kill, and print where."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else SEED
     with tempfile.TemporaryDirectory() as directory:
-        kill_at_random(Machine(Path(directory)), times=times, seed=seed)
-    print(f"{times} kills, seed {seed}: nothing lost, nothing run twice, nothing left")
+        hit = kill_at_random(Machine(Path(directory)), times=times, seed=seed)
+    where = ", ".join(f"{hit[phase]} {phase}" for phase in (*journal.PHASES, OUTSIDE) if hit[phase])
+    print(f"{times} kills, seed {seed}: {where}. Each time the next tick left nothing lost, twice or behind.")
+
+
+if __name__ == "__main__":
+    main()
