@@ -62,7 +62,7 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path) -> Item:
             f"utterance {utterance.id}: {' '.join(map(repr, outside))} in its transcript {utterance.transcript!r}: "
             f"expected only {alphabet.letters!r}: spell it out, or leave the utterance out"
         )
-    labels = alphabet.encode(utterance.transcript)
+    labels = np.array(alphabet.encode(utterance.transcript), np.int32)
     mel = cache / f"{file_sha256(utterance.audio)}-{audio.VERSION}.npy"
     if not mel.exists():
         _store(mel, audio.log_mel(audio.read_audio(utterance.audio)))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageTrouble
+from .text import Alphabet, read_alphabet
 
 # ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, under names that say the kind
 
@@ -52,6 +53,10 @@ class Parameters:
     synthetic_train: int = _number(800, "utterances spoken for training (importer synthetic)", least=1)
     synthetic_dev: int = _number(100, "utterances spoken for validation", least=1)
     synthetic_test: int = _number(200, "utterances spoken for the test", least=1)
+
+    alphabet: Alphabet = _other(
+        Alphabet(), "file of the letters that transcripts are made of, one a line; unset: space, a-z and apostrophe"
+    )
 
     # the network
     n_hidden: int = _number(128, "width of the layers that are not given one of their own", least=1, most=65_536)
@@ -122,7 +127,7 @@ class Parameters:
 
     @property
     def n_character(self) -> int:
-        return 29  # 28 letters and CTC's blank
+        return len(self.alphabet.letters) + 1  # and CTC's blank
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -188,7 +193,10 @@ def _read(entry: Field[Any], text: str) -> object:
         if text.lower() not in TRUE + FALSE:
             raise ValueError("1 or 0")
         return text.lower() in TRUE
-    return Path(text).expanduser().absolute() if text else entry.default
+    if not text:
+        return entry.default
+    path = Path(text).expanduser().absolute()
+    return read_alphabet(path) if entry.type == "Alphabet" else path
 
 
 def _read_number(entry: Field[Any], text: str) -> float:
@@ -221,7 +229,8 @@ def table() -> list[tuple[str, str, str]]:
     """(variable, default, meaning) of every parameter, for the README."""
     rows = []
     for entry in fields(Parameters):
-        unset = entry.default in (None, "", Path()) or (entry.default == 0 and "unset" in entry.metadata["meaning"])
+        follows = entry.default == 0 and "unset" in entry.metadata["meaning"]
+        unset = follows or entry.default in (None, "", Path(), Alphabet())
         default = "" if unset else str(int(entry.default) if isinstance(entry.default, bool) else entry.default)
         rows.append((f"ds_{entry.name}", default, entry.metadata["meaning"]))
     return rows

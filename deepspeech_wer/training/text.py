@@ -1,13 +1,16 @@
-"""Letters and numbers: the alphabet of the network's outputs."""
+"""Letters and numbers: the alphabet of the network's outputs.
+
+Free of numpy: the parameters hold the alphabet, and are read before anything that takes threads is imported.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
 
 ENGLISH = " abcdefghijklmnopqrstuvwxyz'"  # 28 letters; the 29th output is CTC's blank
 
@@ -22,14 +25,18 @@ class Alphabet:
     def blank(self) -> int:
         return len(self.letters)
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The label of each letter."""
+        return {letter: number for number, letter in enumerate(self.letters)}
+
     def outside(self, text: str) -> list[str]:
         """The characters of a text that cannot be written, each once, sorted."""
-        return sorted(set(clean(text)) - set(self.letters))
+        return sorted(set(clean(text)) - self.numbers.keys())
 
-    def encode(self, text: str) -> NDArray[np.int32]:
-        """[letters] labels of a text. Raises KeyError for a character outside the alphabet."""
-        numbers = {letter: number for number, letter in enumerate(self.letters)}
-        return np.array([numbers[letter] for letter in clean(text)], np.int32)
+    def encode(self, text: str) -> list[int]:
+        """The labels of a text. Raises KeyError for a character outside the alphabet."""
+        return [self.numbers[letter] for letter in clean(text)]
 
     def decode(self, labels: Iterable[int]) -> str:
         """The text of labels, without blanks among them; white space at the ends is dropped and runs of it are one."""
@@ -45,12 +52,66 @@ class Alphabet:
             previous = label
         return self.decode(labels)
 
+    def to_text(self) -> str:
+        """The alphabet as a file holds it: one letter a line, in the order of the labels."""
+        return "".join(f"{_ESCAPED if letter == '#' else letter}\n" for letter in self.letters)
+
+
+_ESCAPED = "\\#"  # a line that begins with # is a comment
+
+
+def read_alphabet(path: Path) -> Alphabet:
+    """The alphabet of a UTF-8 file in the format of DeepSpeech's alphabet.txt, see `parse_alphabet`.
+
+    Raises ValueError whose text says what was expected.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"a UTF-8 file with one letter a line: {error}") from error
+    return parse_alphabet(text)
+
+
+def parse_alphabet(text: str) -> Alphabet:
+    r"""The alphabet of a text with one letter a line; lines that begin with # are comments, and \# is the letter #.
+
+    Letters are taken as NFC, like transcripts. A combining mark may stand for itself, as scripts like Devanagari need.
+    Raises ValueError whose text says what was expected and in which line.
+    """
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()  # the newline at the end
+    found: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            continue
+        letter = _letter(line.removesuffix("\r"), number)
+        if letter in found:
+            raise ValueError(f"every letter once: {letter!r} stands in lines {found[letter]} and {number}")
+        found[letter] = number
+    if " " not in found:
+        raise ValueError("a line that holds one space: it parts the words")
+    if len(found) == 1:
+        raise ValueError("letters beside the space")
+    return Alphabet("".join(found))
+
+
+def _letter(line: str, number: int) -> str:
+    """The letter that a line stands for."""
+    letter = "#" if line == _ESCAPED else unicodedata.normalize("NFC", line)
+    if len(letter) != 1:
+        raise ValueError(f"one character a line (as NFC): line {number} is {line!r}")
+    if letter != " " and (letter.isspace() or unicodedata.category(letter) in ("Cc", "Cs")):
+        raise ValueError(f"no control character and no white space but the space: line {number} is {line!r}")
+    return letter
+
 
 def clean(text: str) -> str:
     """A transcript as it is learnt: NFC, words parted by one space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def frames_needed(labels: NDArray[np.int32]) -> int:
+def frames_needed(labels: Iterable[int]) -> int:
     """How many frames CTC needs to write the labels: one each, and a blank between two equal neighbours."""
-    return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
+    row = list(labels)
+    return len(row) + sum(left == right for left, right in pairwise(row))

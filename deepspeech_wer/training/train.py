@@ -18,14 +18,13 @@ from tqdm import tqdm
 
 from ..errors import Trouble
 from . import checkpoint
-from .data import Item, assemble, batches_of_epoch
+from .data import Batch, Item, assemble, batches_of_epoch
 from .decode import greedy
 from .evaluate import Evaluation, Heard, evaluate, score_heard
 from .model import BATCH, Network, Tensor, arguments, ctc
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
-from .text import Alphabet
 
 # What may differ between a training and the one that goes on with its checkpoint, without changing a digit.
 # fmt: off
@@ -85,10 +84,15 @@ class Trainer:
     ) -> None:
         self.network, self.parameters = network, parameters
         self.train_items, self.dev_items = train_items, dev_items
-        self.alphabet = Alphabet()
+        self.alphabet = parameters.alphabet
         self.adam = Adam(network.weights, parameters)
         self.steps_per_epoch = -(-len(train_items) // parameters.train_batch_size)
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
+
+    def step(self, batch: Batch, rate: float, number: int) -> tuple[NDArray[np.float32], ...]:
+        """One update of the weights, the `number`th from 0: [B] losses and [T, B, 29] logits before it, gradient norms."""
+        given = (*arguments(batch), np.float32(rate), np.int32(number))
+        return tuple(result.numpy() for result in self._step(*given))
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=(*BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32))
@@ -126,12 +130,11 @@ class Trainer:
         for step, group in self._batches(index):
             batch = assemble(group, parameters, np.random.default_rng([parameters.random_seed, index, step]))
             rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
-            batch_losses, logits, gradient_norms = self._step(*arguments(batch), np.float32(rate), np.int32(step))
-            values, norms = batch_losses.numpy(), gradient_norms.numpy()
+            values, logits, norms = self.step(batch, rate, step)
             _refuse_infinite(values, group, number, step, parameters)
             losses += values.tolist()
             if display:
-                texts = greedy(logits.numpy(), batch.lengths, self.alphabet)
+                texts = greedy(logits, batch.lengths, self.alphabet)
                 heard += [Heard(item, text, loss) for item, text, loss in zip(group, texts, values, strict=True)]
         validation = self._validate(number)
         epoch = Epoch(

@@ -78,6 +78,22 @@ def test_the_preset_of_2016_changes_defaults_only() -> None:
     assert read.learning_rate == 0.5
 
 
+def test_the_outputs_follow_the_alphabet(tmp_path: Path) -> None:
+    (tmp_path / "alphabet.txt").write_text(" \nά\nς\nσ\nж\n", "utf-8")
+
+    read = parameters.from_environment({"ds_alphabet": str(tmp_path / "alphabet.txt")})
+
+    assert (read.alphabet.letters, read.n_character, read.n_hidden_6) == (" άςσж", 6, 6)
+    assert parameters.from_environment({"ds_alphabet": ""}).n_character == 29
+
+
+def test_an_alphabet_that_cannot_be_used_is_told_with_the_other_faults(tmp_path: Path) -> None:
+    (tmp_path / "alphabet.txt").write_text("a\n")
+
+    with pytest.raises(UsageTrouble, match=r"ds_alphabet=.*txt': expected a line that holds one space.*\nds_epochs"):
+        parameters.from_environment({"ds_alphabet": str(tmp_path / "alphabet.txt"), "ds_epochs": "0"})
+
+
 def test_the_table_names_every_variable_with_its_meaning() -> None:
     rows = {name: (default, meaning) for name, default, meaning in parameters.table()}
 

@@ -17,7 +17,7 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bin" / "run-wer-automation.sh"
-TONES = {"a": 400, "b": 900, "c": 1700}  # Hz: each word of the corpus is a tone
+TONES = {"a": 400, "b": 900, "c": 1700, "ά": 400, "σς": 900, "ж": 1700}  # Hz: each word of a corpus is a tone
 
 
 def tone_speech(text: str, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int16]]:

@@ -1,0 +1,49 @@
+"""A training whose letters are not a-z."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tone_corpus import SMALL, write_corpus
+
+from deepspeech_wer.training import data, evaluate, importers, train
+from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.parameters import from_environment
+
+WORDS = ("ά", "σς", "ж")
+LEARNING = {"ds_epochs": "40", "ds_learning_rate": "0.01", "ds_train_batch_size": "4", "ds_dropout_rate": "0"}
+
+
+def test_a_network_learns_to_write_greek_and_russian(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    choice = np.random.default_rng(1)
+    sets = {
+        name: [" ".join(choice.choice(WORDS, choice.integers(1, 4))) for _ in range(count)]
+        for name, count in (("train", 64), ("dev", 6), ("test", 8))
+    }
+    write_corpus(tmp_path / "corpus", sets)
+    (tmp_path / "alphabet.txt").write_text("# letters\n \nά\nς\nσ\nж\n", "utf-8")
+    places = {
+        "ds_dataset_path": str(tmp_path / "corpus"),
+        "ds_alphabet": str(tmp_path / "alphabet.txt"),
+        "ds_checkpoint_dir": str(tmp_path / "checkpoint"),
+    }
+    parameters = from_environment({**SMALL, **LEARNING, **places})
+    items = {
+        name: data.prepare(one, parameters.alphabet, tmp_path / "features")
+        for name, one in importers.load(parameters).sets().items()
+    }
+    network = Network(parameters)
+
+    train.train(network, items["train"], items["dev"], parameters, tmp_path)
+
+    tested = evaluate.evaluate(network, items["test"], 4, parameters, parameters.alphabet)
+    assert tested.score.wer is not None
+    assert tested.score.wer < 0.5
+    assert set("".join(one.text for one in tested.heard)) <= set(" άςσж")
+
+    (tmp_path / "alphabet.txt").write_text(" \nά\nσ\nς\nж\n", "utf-8")  # the same letters, in another order
+    other = from_environment({**SMALL, **LEARNING, **places, "ds_epochs": "1"})
+    train.train(Network(other), items["train"][:4], items["dev"], other, tmp_path)
+    assert "the checkpoint has another alphabet" in capsys.readouterr().out
