@@ -16,6 +16,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -34,8 +35,12 @@ LOGS = {"out.log": 1 << 30, "err.log": 1 << 30, "gpu-usage.csv": 64 << 20}  # ou
 log = logging.getLogger(__name__)
 
 
-def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str) -> Run:
-    """Archive one run. When this returns, the result cannot be lost. Raises OSError: nothing is left behind."""
+def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
+    """Archive one run. When this returns, the result cannot be lost. Raises OSError: nothing is left behind.
+
+    `base` is the commit up to which everything is archived, itself included once this run is; None for a run that was
+    asked for by hand, which says nothing of the others.
+    """
     runs.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = _free_name(runs, merge, outcome)
     beside = runs / f".{name}{PARTIAL}"
@@ -43,7 +48,7 @@ def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str) -> Run:
     try:
         beside.mkdir(mode=0o700)
         _copy_all(outcome, beside)
-        write_atomically(beside / RUN, _serialise(merge, outcome, machine), mode=0o600)
+        write_atomically(beside / RUN, _serialise(merge, outcome, machine, base), mode=0o600)
         sync_tree(beside)
         rename_durably(beside, runs / name)
     except BaseException:
@@ -63,6 +68,16 @@ def names(runs: Path) -> list[str]:
 def commits(runs: Path) -> set[str]:
     """The first 12 digits of every archived commit, read off the names alone."""
     return {name[16:28] for name in names(runs)}
+
+
+def bases(runs: Path) -> set[str]:
+    """The commits up to which everything was archived, as the runs tell: what last_sha1 can be found from again."""
+    found = set()
+    for name in names(runs):
+        with suppress(Trouble):  # the page's build names it
+            record = _read_record(runs / name / RUN)
+            found.add(record.get("base", record.get("merge", {}).get("sha")))
+    return {sha for sha in found if isinstance(sha, str)}
 
 
 def load(runs: Path) -> list[Run]:
@@ -150,7 +165,7 @@ def copy_plain(source: Path, target: Path, *, most: int) -> None:
             shutil.copyfileobj(stream, copy)
 
 
-def _serialise(merge: Merge, outcome: Outcome, machine: str) -> bytes:
+def _serialise(merge: Merge, outcome: Outcome, machine: str, base: str | None) -> bytes:
     record: dict[str, Any] = {
         "version": VERSION,
         "merge": asdict(merge),
@@ -161,6 +176,7 @@ def _serialise(merge: Merge, outcome: Outcome, machine: str) -> bytes:
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
         "machine": machine,
+        "base": base,
     }
     return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 

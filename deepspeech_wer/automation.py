@@ -6,12 +6,13 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from deepspeech_wer import archive, files, journal, merges, mirror, processes, show_site
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge
-from deepspeech_wer.run_merge import recover, run_merge, title
+from deepspeech_wer.run_merge import recover, remove_checkpoints, run_merge, title
 from deepspeech_wer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
     recovered = recover(settings)
     well = recovered is None or recovered.status == "done"
     ran = 0
-    for merge in _forced(settings, forced) if forced else _new(settings):
-        run = run_merge(settings, merge, lock, watcher.job_line)
+    for merge, base in chain(_cut_off(settings), _forced(settings, forced) if forced else _new(settings)):
+        run = run_merge(settings, merge, lock, watcher.job_line, base=base)
         well &= run.status == "done"
         _advance(settings)
         journal.enter(settings.cache, "show")
@@ -86,18 +87,40 @@ def _warn_of_squashing(cache: Path, tip: str, commits: int) -> None:
         files.write_atomically(warned, f"{tip}\n".encode(), mode=0o600)
 
 
-def _new(settings: Settings) -> Iterator[Merge]:
-    """Each merge that is due, looked for anew after each: during a long training more may have come."""
+def _new(settings: Settings) -> Iterator[tuple[Merge, str]]:
+    """Each merge that is due, and up to where all is archived once it is; looked for anew after each: during a long
+    training more may have come.
+    """
     while (found := look(settings)).next:
+        _write_last(settings, found.base)  # told once what is told of it
         waiting = f", {found.waiting - 1} more waiting" if found.waiting > 1 else ""
         log.info("%s by %s: training%s", title(found.next), found.next.author, waiting)
-        yield found.next
-    _write_last(settings, found.base)
+        yield found.next, found.base or found.next.sha
+    if found.base:
+        _write_last(settings, found.base)
+    remove_checkpoints(settings, lambda sha: _may_be_due(settings, sha))
 
 
-def _forced(settings: Settings, names: Sequence[str]) -> list[Merge]:
+def _forced(settings: Settings, names: Sequence[str]) -> Iterator[tuple[Merge, None]]:
     mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
-    return merges.resolve(_mirror(settings), names)
+    yield from ((merge, None) for merge in merges.resolve(_mirror(settings), names))
+
+
+def _cut_off(settings: Settings) -> Iterator[tuple[Merge, None]]:
+    """The commit that was run by hand when the last tick was killed: nothing else would find it again."""
+    entry = journal.read(settings.cache)
+    if entry is None or entry.base or entry.phase in (journal.STOPPED, "advance", "show"):
+        return
+    tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
+    if tip and merges.contains(_mirror(settings), tip, entry.merge.sha):
+        yield entry.merge, None
+
+
+def _may_be_due(settings: Settings, sha: str) -> bool:
+    """Whether a commit that has a checkpoint may be gone on with: no longer, once the branch was rewritten."""
+    if sha[:12] in archive.commits(settings.runs):
+        return False
+    return merges.contains(_mirror(settings), mirror.tip(_mirror(settings)), sha)
 
 
 def _advance(settings: Settings) -> None:
@@ -106,14 +129,19 @@ def _advance(settings: Settings) -> None:
 
 
 def _find(settings: Settings, tip: str) -> merges.Found:
-    return merges.find(
-        _mirror(settings),
-        tip,
+    known = merges.Known(
         last=read_last(settings.cache),
         archived=archive.commits(settings.runs),
-        track=settings.track,
-        backlog=settings.backlog,
+        bases=lambda: archive.bases(settings.runs),
+        started=_started(settings),
     )
+    return merges.find(_mirror(settings), tip, known, track=settings.track, backlog=settings.backlog)
+
+
+def _started(settings: Settings) -> str | None:
+    """The first run of all, which is its own base, where it was cut off."""
+    entry = journal.read(settings.cache)
+    return entry.merge.sha if entry and entry.base == entry.merge.sha else None
 
 
 def _tell(settings: Settings) -> None:
@@ -124,12 +152,17 @@ def _tell(settings: Settings) -> None:
 
 
 def _write_last(settings: Settings, sha: str | None) -> None:
-    if sha is None or sha == read_last(settings.cache):
+    """None: what stands there is of a branch that was rewritten as a whole."""
+    if sha == read_last(settings.cache):
         return
+    place = settings.cache / "last_sha1"
     try:
-        files.write_atomically(settings.cache / "last_sha1", f"{sha}\n".encode(), mode=0o600)
+        if sha is None:
+            place.unlink(missing_ok=True)
+        else:
+            files.write_atomically(place, f"{sha}\n".encode(), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {settings.cache}/last_sha1: {error.strerror}; the next call goes on") from None
+        raise Trouble(f"cannot write {place}: {error.strerror}; the next call goes on") from None
 
 
 def _mirror(settings: Settings) -> Path:

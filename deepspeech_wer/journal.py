@@ -33,6 +33,7 @@ class Entry:
     progress: int  # changes when a checkpoint is written
     token: str  # stands in the environment of the job and all that it starts
     since: str  # ISO 8601, UTC
+    base: str | None = None  # up to here everything is archived; None when this one was asked for by hand
 
 
 def write(cache: Path, entry: Entry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, takewhile
@@ -32,20 +32,33 @@ class Found:
     squashed: int = 0  # so many commits and no merge among them: squashed or rebased
 
 
-def find(
-    mirror: Path, tip: str, *, last: str | None, archived: Collection[str], track: str = "merges", backlog: str = "all"
-) -> Found:
-    """The merges after `last` up to `tip` that are not archived, and which of them comes first.
+@dataclass(frozen=True)
+class Known:
+    """What earlier ticks left to go by."""
 
-    `last` is what last_sha1 holds; on the first run there is none, and the tip alone is due. `archived` holds the first
-    12 digits of every archived commit. `track` and `backlog` are the settings of these names. Where `last` is garbage
-    or no longer in the history, it goes on from the newest first-parent commit that is archived; where there is none,
-    with the tip alone.
+    last: str | None  # what last_sha1 holds, whatever it is
+    archived: Collection[str]  # the first 12 digits of every archived commit
+    bases: Callable[[], Collection[str]] = frozenset  # commits up to which everything was archived, told by the archive
+    started: str | None = None  # the first run, where it was cut off
+
+
+def find(mirror: Path, tip: str, known: Known, *, track: str = "merges", backlog: str = "all") -> Found:
+    """The merges up to `tip` that are not archived, and which of them comes first.
+
+    `track` and `backlog` are the settings of these names. On the first run the tip alone is due; from then on all that
+    come after last_sha1. Where that is missing, garbage or no longer in the history, it goes on from the newest of the
+    bases there; where there is none, as on the first run.
     """
-    if tip == last:
+    if tip == known.last:
         return Found(tip, None, 0)
     with _opened(mirror) as repository:
-        return _find(repository, tip, last, archived, track, backlog)
+        return _find(repository, tip, known, track, backlog)
+
+
+def contains(mirror: Path, tip: str, sha: str) -> bool:
+    """Whether a commit is in the history of `tip`."""
+    with _opened(mirror) as repository:
+        return _is_in_history(repository, sha, tip)
 
 
 def _opened(mirror: Path) -> git.Repo:
@@ -55,19 +68,36 @@ def _opened(mirror: Path) -> git.Repo:
     return repository
 
 
-def _find(
-    repository: git.Repo, tip: str, last: str | None, archived: Collection[str], track: str, backlog: str
-) -> Found:
-    base = _base(repository, tip, last, archived)
+def _find(repository: git.Repo, tip: str, known: Known, track: str, backlog: str) -> Found:
+    last, archived = known.last, known.archived
+    base = last if _is_in_history(repository, last, tip) else _newest(repository, tip, known.bases())
     if base is None:
-        return Found(None, _merge(repository, tip, _count(repository, tip)), 1)
+        return _find_first(repository, tip, known)
     new = _between(repository, base, tip, track)
     squashed = _squashed(repository, tip) if track == "merges" and not new else 0
     done = list(takewhile(lambda sha: sha[:12] in archived, new))
     due = [sha for sha in new if sha[:12] not in archived]
     chosen = _choose(new, archived, backlog) if due else None
     merge = _merge(repository, chosen, _count(repository, chosen)) if chosen else None
-    return Found(done[-1] if done else base, merge, len(due), squashed)
+    reached = done[-1] if done else base
+    if base != last:
+        _tell_of_rewriting(last, f"from {reached[:12]}, up to which all is archived")
+    return Found(reached, merge, len(due), squashed)
+
+
+def _find_first(repository: git.Repo, tip: str, known: Known) -> Found:
+    """The tip; once begun, the same commit, though the branch has moved on."""
+    _tell_of_rewriting(known.last, "with its newest commit, for none is archived")
+    started = known.started if _is_in_history(repository, known.started, tip) else None
+    due = [sha for sha in (started, tip) if sha and sha[:12] not in known.archived]
+    if not due:  # it was run by hand
+        return Found(tip, None, 0)
+    return Found(None, _merge(repository, due[0], _count(repository, due[0])), 1)
+
+
+def _tell_of_rewriting(last: str | None, way: str) -> None:
+    if last is not None:
+        log.warning("the branch was rewritten: last_sha1 %r is not in its history; going on %s", last[:64], way)
 
 
 def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
@@ -97,22 +127,14 @@ def _choose(new: Sequence[str], archived: Collection[str], backlog: str) -> str:
     return new[longest[len(longest) // 2]]
 
 
-def _base(repository: git.Repo, tip: str, last: str | None, archived: Collection[str]) -> str | None:
-    """The commit to go on from; None: the tip alone is due."""
-    if last and _FULL_SHA.fullmatch(last) and _is_ancestor(repository, last, tip):
-        return last
-    base = next((sha for sha in _chain(repository, tip) if sha[:12] in archived), None)
-    if last is not None:
-        way = (
-            f"from {base[:12]}, the newest archived commit there"
-            if base
-            else "with its newest commit, for none is archived"
-        )
-        log.warning("the branch was rewritten: last_sha1 %r is not in its history; going on %s", last[:64], way)
-    return base
+def _newest(repository: git.Repo, tip: str, shas: Collection[str]) -> str | None:
+    """The newest of some commits in the first-parent history."""
+    return next((sha for sha in _chain(repository, tip) if sha in shas), None) if shas else None
 
 
-def _is_ancestor(repository: git.Repo, sha: str, tip: str) -> bool:
+def _is_in_history(repository: git.Repo, sha: str | None, tip: str) -> bool:
+    if not _FULL_SHA.fullmatch(sha or ""):  # `--all`, `-n1` and `HEAD~3` mean something to git
+        return False
     try:
         repository.git.merge_base("--is-ancestor", sha, tip)
     except git.GitCommandError:

@@ -23,13 +23,15 @@ MAX_INTERRUPTIONS = 10  # a merge over which so many ticks died is given up
 log = logging.getLogger(__name__)
 
 
-def run_merge(settings: Settings, merge: Merge, lock: int, job_line: Callable[[str], None] | None) -> Run:
+def run_merge(
+    settings: Settings, merge: Merge, lock: int, job_line: Callable[[str], None] | None, *, base: str | None
+) -> Run:
     """Run a merge's job until it is done or given up, and archive that: from then on the result cannot be lost.
 
-    `job_line` gets each line of the job's output. Raises Trouble for what is no fault of the job: no room, a foreign
-    directory at ds_clone_path.
+    `job_line` gets each line of the job's output; `base` goes into the archive with the run. Raises Trouble for what is
+    no fault of the job: no room, a foreign directory at ds_clone_path.
     """
-    entry = _begin(settings, merge)
+    entry = _begin(settings, merge, base)
     if entry.interruptions > MAX_INTERRUPTIONS:
         return _archive(settings, entry, _given_up(settings, entry))
     try:
@@ -59,8 +61,8 @@ def _try(settings: Settings, entry: journal.Entry, lock: int, job_line: Callable
 def recover(settings: Settings) -> Run | None:
     """Finish or undo what a killed tick left: its job ended, a finished result archived, half-made things removed.
 
-    The run that was archived so, if any. What was not finished is found again by the tick itself, and goes on from its
-    checkpoint.
+    The run that was archived so, if any. What was not finished stands in the journal still, and goes on from its
+    checkpoint when the tick comes to it.
     """
     entry = journal.read(settings.cache)
     run = None
@@ -70,8 +72,10 @@ def recover(settings: Settings) -> Run | None:
         outcome = _left_outcome(settings, entry)
         if outcome and _is_final(settings, outcome) and not archive.holds(settings.runs, entry.merge, outcome):
             run = _archive(settings, entry, outcome)
+            journal.clear(settings.cache)
         elif outcome and archive.holds(settings.runs, entry.merge, outcome):
             _tidy(settings, entry.merge)
+            journal.clear(settings.cache)
         elif outcome:  # that attempt is over, and is not made again
             journal.write(settings.cache, replace(entry, attempt=outcome.attempt + 1))
         for place in (settings.runs, settings.site):
@@ -82,12 +86,20 @@ def recover(settings: Settings) -> Run | None:
     return run
 
 
+def remove_checkpoints(settings: Settings, is_needed: Callable[[str], bool]) -> None:
+    """Remove the checkpoints of commits, named by SHA, that are never gone on with: of a branch that was rewritten."""
+    for path in (settings.data / "checkpoints").glob("*"):
+        if not is_needed(path.name):
+            log.info("removing the checkpoint of %s, which is no longer due", path.name[:12])
+            files.remove_tree(path)
+
+
 def title(merge: Merge) -> str:
     """How a merge is called in the log."""
     return f'{merge.sha[:12]} "{merge.subject[:60]}"'
 
 
-def _begin(settings: Settings, merge: Merge) -> journal.Entry:
+def _begin(settings: Settings, merge: Merge, base: str | None) -> journal.Entry:
     """A new entry in the journal; where the last tick died over the same merge, its count of attempts goes on."""
     before = journal.read(settings.cache)
     same = before if before and before.merge.sha == merge.sha else None
@@ -101,6 +113,7 @@ def _begin(settings: Settings, merge: Merge) -> journal.Entry:
         progress=progress,
         token=os.urandom(16).hex(),
         since=_now(),
+        base=base,
     )
     journal.write(settings.cache, entry)
     return entry
@@ -161,7 +174,7 @@ def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
     _make_room(settings, entry.merge, outcome)
     _enter(settings, entry, "archive")
     try:
-        run = archive.store(settings.runs, entry.merge, outcome, machine=os.uname().nodename)
+        run = archive.store(settings.runs, entry.merge, outcome, machine=os.uname().nodename, base=entry.base)
     except OSError as error:
         raise Trouble(
             f"cannot archive the run of {entry.merge.sha[:12]} below {settings.runs}: {error.strerror}; "

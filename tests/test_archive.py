@@ -57,6 +57,18 @@ def test_the_same_merge_twice_in_a_second_keeps_both(runs: Path, outcome: Outcom
     assert archive.find(runs, "c0ffee") == second
 
 
+def test_it_tells_up_to_where_all_is_archived(runs: Path, outcome: Outcome) -> None:
+    archive.store(runs, MERGE, outcome, machine="m", base="1" * 40)
+    archive.store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")  # by hand
+    before = archive.store(runs, replace(MERGE, sha="e" * 40), outcome, machine="m")
+    broken = archive.store(runs, replace(MERGE, sha="d" * 40), outcome, machine="m", base="d" * 40)
+    record = json.loads((before.directory / "run.json").read_text())
+    del record["base"]  # as runs had none at first
+    (before.directory / "run.json").write_text(json.dumps(record))
+    (broken.directory / "run.json").write_text("{")
+    assert archive.bases(runs) == {"1" * 40, "e" * 40}
+
+
 def test_a_failed_run_needs_no_hyper(runs: Path, outcome: Outcome, tmp_path: Path) -> None:
     failed = replace(outcome, status="failed", failure="exit 3", detail="it broke", files=None, logs=tmp_path)
     run = archive.store(runs, MERGE, failed, machine="m")

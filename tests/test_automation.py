@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +212,85 @@ def test_forced_commits_are_run_again(tracked: Repository) -> None:
     assert wers() == [0.5, 0.5]
 
 
+def test_a_commit_run_by_hand_before_the_first_tick_makes_no_backlog(tracked: Repository) -> None:
+    old = tracked.git("rev-parse", "HEAD")
+    for number in range(1, 4):
+        tracked.merge(str(number), {"wer": f"wer=0.{number}\n"})
+    assert tick("run", "--sha", old) == 0
+    assert tick() == 0
+    assert wers() == [0.5, 0.3]
+    tracked.merge("4", {"wer": "wer=0.4\n"})
+    assert tick() == 0
+    assert wers() == [0.5, 0.3, 0.4]
+
+
+def test_without_its_cache_a_backlog_goes_on(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick()
+    monkeypatch.setenv("ds_backlog", "newest")
+    for number in range(1, 6):
+        tracked.merge(str(number), {"wer": f"[ -e {tracked.path}/go ] || kill -TERM $PPID; wer=0.{number}\n"})
+    tracked.merge("6", {"wer": "wer=0.6\n"})
+    assert subprocess.run(TICK, check=False).returncode == 143
+    assert wers() == [0.5, 0.6]  # and five are skipped
+    shutil.rmtree(settings.load().cache)
+    (tracked.path / "go").touch()
+    assert tick() == 0
+    assert wers() == [0.5, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert (settings.load().cache / "last_sha1").read_text() == tracked.git("rev-parse", "HEAD") + "\n"
+
+
+def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) -> None:
+    tick()
+    sha = tracked.merge(
+        "next", {"wer": f'touch "$2/saved"; [ -e {tracked.path}/go ] || {{ kill -9 $PPID; sleep 99; }}; wer=0.4\n'}
+    )
+    (tracked.path / "bin" / "run-wer-automation.sh").write_text(JOB.replace(". ./wer", '. ./wer "$@"'))
+    assert subprocess.run([*TICK, "run", "--sha", sha], check=False).returncode == -9
+    tracked.git("reset", "--quiet", "--hard", "HEAD~1")
+    tracked.git("branch", "--quiet", "other", sha)
+    (tracked.path / "go").touch()
+    assert tick() == 0  # the branch was rewritten: it is not due any more
+    assert wers() == [0.5]
+    tracked.git("merge", "--quiet", "--ff-only", sha)
+    (tracked.path / "go").unlink()
+    assert subprocess.run([*TICK, "run", "--sha", sha], check=False).returncode == -9
+    (tracked.path / "go").touch()
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+
+
+def test_a_rewritten_branch_takes_its_checkpoints_along(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    kept = tracked.git("rev-parse", "HEAD")
+    tracked.write({"bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
+    sha = tracked.merge("lost", {"wer": 'touch "$2/saved"; kill -TERM $PPID; sleep 100\n'})
+    assert subprocess.run(TICK, check=False).returncode == 143
+    checkpoints = settings.load().data / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == [sha]
+    capsys.readouterr()
+    assert subprocess.run(TICK, check=False).returncode == 143
+    assert [path.name for path in checkpoints.iterdir()] == [sha]  # it is due still
+    tracked.git("reset", "--quiet", "--hard", kept)
+    assert tick() == 0
+    assert list(checkpoints.iterdir()) == []
+    assert f"removing the checkpoint of {sha[:12]}" in capsys.readouterr().err
+
+
+def test_a_rewritten_branch_is_told_of_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    tracked.git("checkout", "--quiet", "--orphan", "anew")
+    tracked.commit("root anew")
+    tracked.git("branch", "--quiet", "--force", "--move", "anew", "main")
+    capsys.readouterr()
+    assert tick() == 0
+    assert capsys.readouterr().err.count("the branch was rewritten") == 1
+    assert wers() == [0.5, 0.5]
+    assert tick() == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_an_empty_repository_has_nothing_yet(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,12 +343,12 @@ def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
 def test_a_checkpoint_file_names_a_checkpoint(tracked: Repository, text: str) -> None:
     cache = settings.load().cache
     (cache / "checkpoint_file").write_text(text)
+    tracked.merge("x", {"wer": 'test -e "$ds_checkpoint_dir/epoch3"; wer=0.2\n'})
     assert tick() == cli.TROUBLE
     good = tracked.path.parent / "checkpoint"
     good.mkdir()
     (good / "epoch3").touch()
     (cache / "checkpoint_file").write_text(f"{good}\n")
-    tracked.merge("x", {"wer": 'test -e "$ds_checkpoint_dir/epoch3"; wer=0.2\n'})
     assert tick() == 0
     assert not (cache / "checkpoint_file").exists()
     assert (good / "epoch3").exists()

@@ -147,7 +147,7 @@ def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(
     root = repository.commit("one")
     (sealed / ".gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
     assert mirror.update(bare, str(repository.path), None) == root
-    found = merges.find(bare, root, last=None, archived=set())
+    found = merges.find(bare, root, merges.Known(None, set()))
     assert found.next
     assert found.next.sha == root
     assert merges.resolve(bare, [root[:9]])[0].sha == root
