@@ -25,29 +25,49 @@ COEFFICIENTS = 26
 PREEMPHASIS = 0.97
 LIFTER = 22
 FLOOR = float(np.finfo(np.float64).eps)  # under a logarithm, as in python_speech_features
+HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
 VERSION = "mel27@1"  # part of every cache key: change it with the arithmetic
 
 
-def read_audio(path: Path) -> Floats:
-    """[samples] of a mono 16 kHz wav or flac file, in the range of 16-bit integers.
+def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats:
+    """[samples] of a mono 16 kHz recording, from `start` to `end` in seconds, in the range of 16-bit integers.
 
-    Raises Trouble for what cannot be read, for another rate or channel count, and for a file without samples: a
-    resampled or mixed-down recording would be another test set, so that is done once, by hand, and not silently here.
+    Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit big-endian samples without a header, as AN4
+    has them. Mp3 is brought to 16 kHz from any rate: what it decodes to is an approximation anyway. Of the others,
+    another rate or channel count is refused: a resampled or mixed-down recording would be another test set, so that is
+    done once, by hand, and not silently here.
+
+    Raises Trouble for those, for what cannot be read, and where there are no samples.
     """
     try:
-        with soundfile.SoundFile(path) as stream:
+        with soundfile.SoundFile(path, **(HEADERLESS if path.suffix == ".raw" else {})) as stream:
             rate, channels = stream.samplerate, stream.channels
-            samples: NDArray[np.int16] = stream.read(dtype="int16", always_2d=True)
+            stream.seek(min(round(start * rate), stream.frames))
+            count = -1 if end is None else max(0, round((end - start) * rate))
+            samples: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
-    if rate != SAMPLE_RATE or channels != 1:
+    if channels != 1 or (rate != SAMPLE_RATE and path.suffix != ".mp3"):
         raise Trouble(
             f"{path}: {rate} Hz, {channels} channels: expected 16000 Hz, mono; convert it with: "
             f"sox {path.name} -r 16000 -c 1 -b 16 NEW{path.suffix}"
         )
     if not len(samples):
-        raise Trouble(f"{path}: holds no sample: expected speech")
-    return samples[:, 0].astype(np.float32)
+        part = "" if end is None else f" between {start:g} and {end:g} s"
+        raise Trouble(f"{path}: holds no sample{part}: expected speech")
+    return resample(samples[:, 0], rate).astype(np.float32)
+
+
+def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
+    """[samples] at `rate` Hz as samples at 16 kHz, by cutting the spectrum: exact for what lies under 8 kHz."""
+    if rate == SAMPLE_RATE:
+        return samples
+    block = rate // np.gcd(rate, SAMPLE_RATE)
+    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % block))
+    length = len(padded) * SAMPLE_RATE // rate
+    spectrum = np.fft.rfft(padded)
+    changed = np.fft.irfft(spectrum[: length // 2 + 1], length) * (length / len(padded))
+    return np.clip(np.round(changed), -32768, 32767).astype(np.int16)
 
 
 def frame_count(samples: int) -> int:

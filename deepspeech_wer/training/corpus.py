@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
+class Segment(NamedTuple):
+    """A part of a recording, in seconds from its beginning."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
-    """One recording and its transcript."""
+    """One recording, or a segment of one, and its transcript."""
 
     id: str  # unique in its set: as the corpus names it
     audio: Path
     transcript: str
     speaker: str | None = None  # None: unknown
+    segment: Segment | None = None  # None: all of the recording
 
 
 @dataclass(frozen=True)
@@ -25,10 +34,14 @@ class Corpus:
     train: tuple[Utterance, ...]
     dev: tuple[Utterance, ...]
     test: tuple[Utterance, ...]
+    tolerant: bool = field(
+        default=False, kw_only=True
+    )  # what cannot be learnt is left out and counted; False: it is an error
 
     def limited(self, train: int, dev: int, test: int) -> Corpus:
         """The first so many utterances of each set; 0 is all of them."""
-        return Corpus(self.name, self.train[: train or None], self.dev[: dev or None], self.test[: test or None])
+        cut = self.train[: train or None], self.dev[: dev or None], self.test[: test or None]
+        return Corpus(self.name, *cut, tolerant=self.tolerant)
 
     def sets(self) -> dict[str, tuple[Utterance, ...]]:
         return {"train": self.train, "dev": self.dev, "test": self.test}
@@ -38,12 +51,3 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def set_sha256(utterances: tuple[Utterance, ...]) -> str:
-    """What a set is, in 64 hex digits: ids, transcripts and the bytes of the audio. Where it lies does not count."""
-    digest = hashlib.sha256()
-    for utterance in sorted(utterances, key=lambda one: one.id):
-        line = f"{utterance.id}\t{utterance.transcript}\t{file_sha256(utterance.audio)}\n"
-        digest.update(line.encode())
-    return digest.hexdigest()

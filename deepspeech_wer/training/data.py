@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ..errors import Trouble
 from . import audio, augment
@@ -19,18 +24,21 @@ from .text import Alphabet, frames_needed
 Ints = NDArray[np.int32]
 NORMALISATIONS = {"each": audio.normalise_each, "all": audio.normalise_all}
 ROUND = 8  # frames: fewer lengths of batches are fewer kernels to be made for them: 8 % of the time, 15 % of the memory
+MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more is no matter of single utterances
+FAULTS_TOLD = 10  # one by one
 JITTER = 0.15  # relative: how far apart in length two utterances of one batch may be drawn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
-    """An utterance ready for the network."""
+    """An utterance ready for the network: what is kept of it in memory. Its features lie on the disk."""
 
     utterance: Utterance
     frames: int
     seconds: float
     labels: Ints  # [letters]
-    mel: Path  # a cached .npy of [frames, 27], as audio.log_mel gives it
+    mel: Path  # a cached .npy of [frames, 27], as audio.log_mel gives it; its name holds the hash of the audio
+    audio_sha256: str
 
 
 @dataclass(frozen=True)
@@ -45,50 +53,121 @@ class Batch:
     label_shape: NDArray[np.int64]  # [2] (utterances, longest label)
 
 
-def prepare(utterances: Sequence[Utterance], alphabet: Alphabet, cache: Path) -> tuple[Item, ...]:
+def prepare(
+    utterances: Sequence[Utterance], alphabet: Alphabet, cache: Path, *, tolerant: bool = False
+) -> tuple[Item, ...]:
     """Check every utterance and compute its features, or find them in the cache.
 
-    Raises Trouble that names the utterance: audio that cannot be read, characters outside the alphabet, nothing said,
-    or a transcript longer than its recording can hold.
+    Several trainings may fill one cache at a time, and one that was killed is gone on with. Raises Trouble that names
+    the utterance: audio that cannot be read, characters outside the alphabet, nothing said, or a transcript longer than
+    its recording can hold. Where `tolerant`, such are told, counted and left out, up to 5 % of the utterances.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    return tuple(_prepare_one(utterance, alphabet, cache) for utterance in utterances)
+    items: list[Item] = []
+    faults = 0
+    hashes = _Hashes()
+    for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
+        try:
+            items.append(_prepare_one(utterance, alphabet, cache, hashes))
+        except Unusable as fault:
+            faults += 1
+            if not tolerant:
+                raise
+            if faults > max(1, MOST_LEFT_OUT * len(utterances)):
+                raise Trouble(f"{faults} utterances cannot be learnt, more than 1 in 20; the last: {fault}") from fault
+            if faults <= FAULTS_TOLD:
+                print(f"left out: {fault}", file=sys.stderr, flush=True)
+    if faults and not items:
+        raise Trouble("no utterance of the set can be learnt: expected at least one")
+    if faults:
+        print(f"left out: {faults} of {len(utterances)} utterances", file=sys.stderr, flush=True)
+    return tuple(items)
 
 
-def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path) -> Item:
+class Unusable(Trouble):
+    """One utterance cannot be learnt."""
+
+
+class _Hashes:
+    """Hashes of audio files. The segments of one recording follow each other: it is read once for all of them."""
+
+    def __init__(self) -> None:
+        self._last = (Path(), "")
+
+    def of(self, path: Path) -> str:
+        if path != self._last[0]:
+            self._last = (path, file_sha256(path))
+        return self._last[1]
+
+
+def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: _Hashes) -> Item:
+    where = f"utterance {utterance.id} ({utterance.audio})"
     outside = alphabet.outside(utterance.transcript)
     if outside:
-        raise Trouble(
-            f"utterance {utterance.id}: {' '.join(map(repr, outside))} in its transcript {utterance.transcript!r}: "
-            f"expected only {alphabet.letters!r}: spell it out, or leave the utterance out"
+        raise Unusable(
+            f"{where}: {' '.join(map(repr, outside))} in its transcript {utterance.transcript!r}: "
+            f"expected only {alphabet.letters!r}: spell it out, leave the utterance out, or set ds_alphabet"
         )
-    labels = np.array(alphabet.encode(utterance.transcript), np.int32)
-    mel = cache / f"{file_sha256(utterance.audio)}-{audio.VERSION}.npy"
-    if not mel.exists():
-        _store(mel, audio.log_mel(audio.read_audio(utterance.audio)))
-    frames = _frames(mel)
+    labels = alphabet.encode(utterance.transcript)
+    mel, digest, frames = _features_on_disk(utterance, where, cache, hashes)
     needed = frames_needed(labels)
-    if not len(labels) or needed > frames:
-        raise Trouble(
-            f"utterance {utterance.id}: its transcript {utterance.transcript!r} needs {needed} frames of 20 ms, "
+    if not labels or needed > frames:
+        raise Unusable(
+            f"{where}: its transcript {utterance.transcript!r} needs {needed} frames of 20 ms, "
             f"the audio has {frames}: expected a text that fits the recording: leave the utterance out"
         )
-    return Item(utterance, frames, frames * audio.STEP / audio.SAMPLE_RATE, labels, mel)
+    seconds = frames * audio.STEP / audio.SAMPLE_RATE
+    return Item(utterance, frames, seconds, np.array(labels, np.int32), mel, digest)
+
+
+def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Hashes) -> tuple[Path, str, int]:
+    """(file of the features, hash of the audio, frames) of an utterance; computed unless the file is there, whole."""
+    part = "-{:.3f}-{:.3f}".format(*utterance.segment) if utterance.segment else ""
+    try:
+        digest = hashes.of(utterance.audio)
+        mel = cache / f"{digest}{part}-{audio.VERSION}.npy"
+        frames = _frames(mel)
+        if frames is not None:
+            return mel, digest, frames
+        features = audio.log_mel(audio.read_audio(utterance.audio, *(utterance.segment or ())))
+    except (Trouble, OSError) as error:
+        raise Unusable(f"{where}: {error}") from error
+    _store(mel, features)
+    return mel, digest, len(features)
 
 
 def _store(path: Path, mel: audio.Floats) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    with beside.open("wb") as stream:
-        np.save(stream, mel)
-    beside.replace(path)
+    try:
+        with beside.open("wb") as stream:
+            np.save(stream, mel)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise Trouble(f"{path.parent}: cannot be written: {error}: free space, or set ds_cache_dir") from error
 
 
-def _frames(path: Path) -> int:
-    """How many frames a cached file holds, from its header alone."""
-    with path.open("rb") as stream:
-        np.lib.format.read_magic(stream)
-        shape, _, _ = np.lib.format.read_array_header_1_0(stream)
-    return int(shape[0])
+def _frames(path: Path) -> int | None:
+    """How many frames a cached file holds, from its header alone; None where it is not there, or not whole."""
+    try:
+        with path.open("rb") as stream:
+            np.lib.format.read_magic(stream)
+            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+            whole = stream.tell() + math.prod(shape) * kind.itemsize == os.fstat(stream.fileno()).st_size
+    except (FileNotFoundError, ValueError):
+        return None
+    return int(shape[0]) if whole else None
+
+
+def set_sha256(items: Sequence[Item]) -> str:
+    """What a set is, in 64 hex digits: ids, transcripts and the bytes of the audio. Where it lies does not count."""
+    digest = hashlib.sha256()
+    for item in sorted(items, key=lambda one: one.utterance.id):
+        said = item.utterance
+        part = "".join(f"\t{second:.3f}" for second in said.segment or ())
+        digest.update(f"{said.id}\t{said.transcript}\t{item.audio_sha256}{part}\n".encode())
+    return digest.hexdigest()
 
 
 def assemble(items: Sequence[Item], parameters: Parameters, generator: np.random.Generator | None = None) -> Batch:
@@ -99,10 +178,24 @@ def assemble(items: Sequence[Item], parameters: Parameters, generator: np.random
     features = np.zeros((len(items), frames, audio.COEFFICIENTS), np.float32)  # [B, T, 26]
     for place, row in zip(features, rows, strict=True):
         place[: len(row)] = row
-    labels = [item.labels for item in items]
-    places = [(row, column) for row, label in enumerate(labels) for column in range(len(label))]
-    shape = np.array([len(items), max(map(len, labels))], np.int64)
-    return Batch(tuple(items), features, lengths, np.array(places, np.int64), np.concatenate(labels), shape)
+    counts = np.array([len(item.labels) for item in items])
+    dense = np.full((len(items), counts.max()), -1, np.int32)  # [B, longest label]
+    for place, item in zip(dense, items, strict=True):
+        place[: len(item.labels)] = item.labels
+    return Batch(tuple(items), features, lengths, *sparse_labels(dense, counts))
+
+
+def sparse_labels(dense: Ints, counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ints, NDArray[np.int64]]:
+    """(places [letters, 2], values [letters], shape [2]) of [B, longest label] labels, padded to the right.
+
+    `counts` [B] are the labels' lengths. Raises ValueError unless the second dimension is the longest of them: the CTC
+    kernel takes it from the shape, and would read padding as letters.
+    """
+    longest = int(counts.max(initial=0))
+    if dense.shape != (len(counts), longest):
+        raise ValueError(f"labels of shape {dense.shape}: expected {(len(counts), longest)}, the longest label second")
+    places = np.argwhere(np.arange(longest) < counts[:, None])
+    return places, dense[places[:, 0], places[:, 1]], np.array(dense.shape, np.int64)
 
 
 def _features(item: Item, parameters: Parameters, generator: np.random.Generator | None) -> audio.Floats:

@@ -17,7 +17,8 @@ from typing import Any
 
 from .. import wer
 from ..files import write_atomically
-from .corpus import Corpus, set_sha256
+from .corpus import Corpus
+from .data import Item, set_sha256
 from .evaluate import Evaluation
 from .model import Network
 from .parameters import N_CONTEXT, N_INPUT, Parameters
@@ -25,7 +26,9 @@ from .train import Epoch
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
-LIBRARIES = ("tensorflow", "numpy", "soundfile", "kaldialign")
+LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
+NOT_RECORDED = ("importer", "wer_sha", "cache_dir")  # data_set.name, context.git_hash, and nobody's business
+Sets = Mapping[str, Sequence[Item]]  # train, dev and test, as they were learnt and tested
 
 
 def new_run_directory(parameters: Parameters) -> Path:
@@ -45,6 +48,7 @@ def write(
     directory: Path,
     parameters: Parameters,
     corpus: Corpus,
+    sets: Sets,
     network: Network,
     history: Sequence[Epoch],
     test: Evaluation,
@@ -55,42 +59,68 @@ def write(
     _write_json(directory / "utterances.json", utterances_record(test))
     _write_json(directory / "history.json", {"version": VERSION, "epochs": [asdict(epoch) for epoch in history]})
     record = {
-        "context": context_record(parameters, started),
-        "parameters": parameters_record(parameters, corpus),
-        "results": results_record(corpus, network, history, test, exported),
+        "context": context_record(parameters, corpus, sets, started),
+        "parameters": parameters_record(parameters, sets),
+        "results": results_record(network, history, test, exported),
     }
     _write_json(directory / "hyper.json", record)
     return directory / "hyper.json"
 
 
-def context_record(parameters: Parameters, started: str) -> dict[str, Any]:
+def context_record(parameters: Parameters, corpus: Corpus, sets: Sets, started: str) -> dict[str, Any]:
     return {
         "time_started": started,
         "time_finished": now(),
         "git_hash": git_hash(parameters),
         "git_branch": git_branch(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "machine": {
+            "processor": processor(),
+            "processors": os.cpu_count(),
+            "threads": parameters.threads,
+            "system": platform.platform(),
+        },
+        "data": data_record(corpus, sets),
     }
 
 
-def parameters_record(parameters: Parameters, corpus: Corpus) -> dict[str, Any]:
-    """Every parameter under its name of 2016, and the sizes that notebook recorded with them."""
-    record = asdict(parameters)
-    for name in ("importer", "wer_sha", "cache_dir"):  # data_set.name, context.git_hash, and nobody's business
+def data_record(corpus: Corpus, sets: Sets) -> dict[str, Any]:
+    """What each set is: the hash of its recordings and transcripts, and how much of it there is."""
+    return {
+        name: {
+            "sha256": set_sha256(items),
+            "utterances": len(items),
+            "left_out": len(corpus.sets()[name]) - len(items),
+            "seconds": round(sum(item.seconds for item in items), 2),
+        }
+        for name, items in sets.items()
+    }
+
+
+def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
+    """Every parameter under its name of 2016, and the sizes that notebook recorded with them.
+
+    The record is published: of directories and files it holds the last component alone, not where they lie here.
+    """
+    record = asdict(parameters) | {"alphabet": parameters.alphabet.letters}
+    for name in NOT_RECORDED:
         del record[name]
-    sizes = {
-        "train": (corpus.train, parameters.train_batch_size),
-        "validation": (corpus.dev, parameters.dev_batch_size),
-        "test": (corpus.test, parameters.test_batch_size),
+    for name, value in record.items():
+        if isinstance(value, Path):
+            record[name] = value.name
+    batch_sizes = {
+        "train": ("train", parameters.train_batch_size),
+        "validation": ("dev", parameters.dev_batch_size),
+        "test": ("test", parameters.test_batch_size),
     }
-    batches = {f"total_batches_{name}": -(-len(items) // size) for name, (items, size) in sizes.items()}
+    batches = {f"total_batches_{name}": -(-len(sets[one]) // size) for name, (one, size) in batch_sizes.items()}
     network = {"n_input": N_INPUT, "n_context": N_CONTEXT, "n_hidden_6": parameters.n_hidden_6}
     more = {"n_character": parameters.n_character, "data_set": {"name": parameters.importer}}
     return {**record, **batches, **network, **more}
 
 
 def results_record(
-    corpus: Corpus, network: Network, history: Sequence[Epoch], test: Evaluation, exported: Mapping[str, int]
+    network: Network, history: Sequence[Epoch], test: Evaluation, exported: Mapping[str, int]
 ) -> dict[str, Any]:
     score, parameter_count = test.score, network.parameter_count()
     return {
@@ -115,11 +145,21 @@ def results_record(
         "parameters_count": parameter_count,
         "model_bytes": exported.get("tflite") or 4 * parameter_count,
         "signature": {
-            "test_set_sha256": set_sha256(corpus.test),
+            "test_set_sha256": set_sha256([one.item for one in test.heard]),
             "normaliser": wer.NORMALISER,
             "decoder": test.decoder,
         },
     }
+
+
+def processor() -> str:
+    """The name of this machine's processor, as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def utterances_record(test: Evaluation) -> dict[str, Any]:

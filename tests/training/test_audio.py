@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,3 +65,77 @@ def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
         audio.read_audio(tmp_path / "empty.wav")
     with pytest.raises(Trouble, match="absent"):
         audio.read_audio(tmp_path / "absent.wav")
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 16_000, 8_000])
+def test_resampling_keeps_a_tone_and_its_length(rate: int) -> None:
+    tone = (np.sin(2 * np.pi * 1000 * np.arange(rate) / rate) * 10_000).astype(np.int16)
+
+    changed = audio.resample(tone, rate)
+
+    assert len(changed) == 16_000
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000) * 10_000
+    assert np.abs(changed[1000:-1000] - expected[1000:-1000]).max() < 60
+
+
+def sphere(samples: np.ndarray[Any, Any], order: str, coding: str = "pcm") -> bytes:
+    """A NIST SPHERE file, as CMU's and LIUM's archives hold them: a header of 1024 bytes, then the samples."""
+    lines = [
+        "NIST_1A",
+        "   1024",
+        "database_id -s3 an4",
+        f"sample_count -i {len(samples)}",
+        "sample_rate -i 16000",
+        "channel_count -i 1",
+        "sample_n_bytes -i 2",
+        f"sample_byte_format -s2 {order}",
+        "sample_sig_bits -i 16",
+        f"sample_coding -s{len(coding)} {coding}",
+        "end_head\n",
+    ]
+    return "\n".join(lines).encode().ljust(1024, b" ") + samples.astype({"01": "<i2", "10": ">i2"}[order]).tobytes()
+
+
+@pytest.mark.parametrize("order", ["01", "10"])
+def test_sphere_is_read_in_both_byte_orders_and_in_parts(tmp_path: Path, order: str) -> None:
+    samples = np.arange(-16_000, 16_000, dtype=np.int16)
+    (tmp_path / "a.sph").write_bytes(sphere(samples, order))
+
+    assert np.array_equal(audio.read_audio(tmp_path / "a.sph"), samples)
+    assert np.array_equal(audio.read_audio(tmp_path / "a.sph", 0.25, 0.75), samples[4000:12_000])
+
+
+def test_compressed_sphere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.sph").write_bytes(sphere(np.ones(800, np.int16), "01", "pcm,embedded-shorten-v2.00"))
+
+    with pytest.raises(Trouble, match=r"a\.sph: cannot be read as audio: .*format"):
+        audio.read_audio(tmp_path / "a.sph")
+
+
+def test_raw_samples_are_big_endian(tmp_path: Path) -> None:
+    samples = np.arange(-500, 500, dtype=np.int16)
+    (tmp_path / "a.raw").write_bytes(samples.astype(">i2").tobytes())
+
+    assert np.array_equal(audio.read_audio(tmp_path / "a.raw"), samples)
+
+
+@pytest.mark.parametrize("rate", [48_000, 32_000, 16_000])
+def test_mp3_of_any_rate_is_brought_to_16_khz(tmp_path: Path, rate: int) -> None:
+    tone = (np.sin(2 * np.pi * 1000 * np.arange(rate) / rate) * 10_000).astype(np.int16)
+    soundfile.write(tmp_path / "a.mp3", tone, rate, format="MP3")
+
+    samples = audio.read_audio(tmp_path / "a.mp3")
+
+    assert len(samples) == pytest.approx(16_000, rel=0.02)
+    spectrum = np.abs(np.fft.rfft(samples[2000:14_000]))
+    assert spectrum.argmax() * 16_000 / 12_000 == pytest.approx(1000, abs=2)
+
+
+def test_a_flac_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).normal(0, 1000, 32_000).astype(np.int16)
+    soundfile.write(tmp_path / "a.flac", noise, 16_000)
+    whole = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(whole[: len(whole) // 2])
+
+    with pytest.raises(Trouble, match=r"a\.flac: cannot be read as audio"):
+        audio.read_audio(tmp_path / "a.flac")

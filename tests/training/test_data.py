@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import soundfile
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training import audio, data
-from deepspeech_wer.training.corpus import Utterance, set_sha256
+from deepspeech_wer.training.corpus import Segment, Utterance
 from deepspeech_wer.training.parameters import from_environment
 from deepspeech_wer.training.text import Alphabet
 
@@ -50,14 +53,97 @@ def test_features_are_computed_once_for_each_recording(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("transcript", "said"),
     [
-        ("room 101", r"utterance one: '0' '1' in its transcript 'room 101': expected only"),
-        ("a" * 40, r"utterance one: .* needs 79 frames of 20 ms, the audio has 50"),
-        ("  ", r"utterance one: its transcript '  ' needs 0 frames"),
+        ("room 101", r"utterance one \(.*one\.wav\): '0' '1' in its transcript 'room 101': expected only"),
+        ("a" * 40, r"utterance one \(.*one\.wav\): .* needs 79 frames of 20 ms, the audio has 50"),
+        ("  ", r"utterance one \(.*one\.wav\): its transcript '  ' needs 0 frames"),
     ],
 )
 def test_what_cannot_be_learnt_is_named_before_training(tmp_path: Path, transcript: str, said: str) -> None:
     with pytest.raises(Trouble, match=said):
         prepare(tmp_path, utterance(tmp_path, "one", transcript))
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"RIFF"), lambda path: path.unlink()])
+def test_audio_that_cannot_be_read_is_named_with_its_utterance(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    said = replace(utterance(tmp_path, "one", "go"), id="talk-7")
+    spoil(said.audio)
+
+    with pytest.raises(Trouble, match=r"utterance talk-7 \(.*one\.wav\): .*one\.wav"):
+        prepare(tmp_path, said)
+
+
+def test_a_tolerant_set_leaves_out_what_cannot_be_learnt_and_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = [utterance(tmp_path, f"u{number}", "go", 0.3) for number in range(39)]
+    bad = utterance(tmp_path, "bad", "naïve")
+
+    items = data.prepare([*good, bad], Alphabet(), tmp_path / "cache", tolerant=True)
+
+    assert [item.utterance for item in items] == good
+    assert capsys.readouterr().err.splitlines()[0].startswith("left out: utterance bad (")
+    prepared = data.prepare([*good, bad, replace(bad, id="bad2")], Alphabet(), tmp_path / "cache", tolerant=True)
+    assert len(prepared) == 39
+    assert capsys.readouterr().err.splitlines()[-1] == "left out: 2 of 41 utterances"
+    with pytest.raises(Trouble, match=r"3 utterances cannot be learnt, more than 1 in 20; the last: utterance bad \("):
+        data.prepare([*good, bad, bad, bad], Alphabet(), tmp_path / "cache", tolerant=True)
+    with pytest.raises(Trouble, match="no utterance of the set"):
+        data.prepare([bad], Alphabet(), tmp_path / "cache", tolerant=True)
+
+
+def test_a_segment_has_the_features_of_its_part_of_the_recording(tmp_path: Path) -> None:
+    whole = utterance(tmp_path, "talk", "go", 3)
+    samples, _ = soundfile.read(whole.audio, dtype="int16")
+    soundfile.write(tmp_path / "part.wav", samples[8000:24_000], 16_000)
+
+    first, second, part = prepare(
+        tmp_path,
+        replace(whole, segment=Segment(0.5, 1.5)),
+        replace(whole, segment=Segment(1.5, 2.75)),
+        Utterance("part", tmp_path / "part.wav", "go"),
+    )
+
+    assert np.array_equal(np.load(first.mel), np.load(part.mel))
+    assert (first.seconds, second.seconds) == (pytest.approx(1, abs=0.03), pytest.approx(1.25, abs=0.03))
+    with pytest.raises(Trouble, match=r"talk\.wav: holds no sample between 3 and 4 s"):
+        prepare(tmp_path, replace(whole, segment=Segment(3, 4)))
+
+
+@pytest.mark.parametrize("left", [0, 7, 90, 1000])
+def test_features_that_a_power_cut_left_in_part_are_computed_again(tmp_path: Path, left: int) -> None:
+    one = utterance(tmp_path, "one", "go")
+    (item,) = prepare(tmp_path, one)
+    whole = item.mel.read_bytes()
+    item.mel.write_bytes(whole[:left])
+
+    (again,) = prepare(tmp_path, one)
+
+    assert again == replace(item, labels=again.labels)
+    assert item.mel.read_bytes() == whole
+    assert list((tmp_path / "cache").iterdir()) == [item.mel]
+
+
+def test_a_cache_that_cannot_be_filled_is_no_fault_of_the_utterance(tmp_path: Path) -> None:
+    one = utterance(tmp_path, "one", "go")
+    name = f"{prepare(tmp_path, one)[0].mel.name}.{os.getpid()}"
+    (tmp_path / "other" / name).mkdir(parents=True)  # in the way of what is written there first
+
+    with pytest.raises(Trouble, match=r"other: cannot be written: .*: free space, or set ds_cache_dir"):
+        data.prepare([one], Alphabet(), tmp_path / "other", tolerant=True)
+
+
+@pytest.mark.parametrize("columns", [2, 4])
+def test_labels_must_be_as_wide_as_the_longest(columns: int) -> None:
+    counts = np.array([1, 3])
+    with pytest.raises(ValueError, match=r"expected \(2, 3\), the longest label second"):
+        data.sparse_labels(np.zeros((2, columns), np.int32), counts)
+
+
+def test_sparse_labels_are_those_that_are_not_padding() -> None:
+    places, values, shape = data.sparse_labels(np.array([[5, -1, -1], [0, 0, 7]], np.int32), np.array([1, 3]))
+
+    assert places.tolist() == [[0, 0], [1, 0], [1, 1], [1, 2]]
+    assert (values.tolist(), shape.tolist()) == ([5, 0, 0, 7], [2, 3])
 
 
 def test_a_batch_is_padded_with_zeros_and_its_labels_are_sparse(tmp_path: Path) -> None:
@@ -90,6 +176,10 @@ def test_a_set_is_known_by_its_words_and_sounds_not_by_its_place(tmp_path: Path)
     (tmp_path / "other").mkdir()
     here, there = utterance(tmp_path, "one", "go"), utterance(tmp_path / "other", "one", "go")
 
-    assert set_sha256((here,)) == set_sha256((there,))
-    assert set_sha256((here,)) != set_sha256((utterance(tmp_path, "one", "stop"),))
-    assert set_sha256((here,)) != set_sha256((utterance(tmp_path, "one", "go", 0.5),))
+    def known(said: Utterance) -> str:
+        return data.set_sha256(prepare(tmp_path, said))
+
+    assert known(here) == known(there)
+    assert known(replace(here, segment=Segment(0, 0.5))) != known(here)
+    assert known(replace(here, transcript="stop")) != known(here)
+    assert known(here) != known(utterance(tmp_path, "one", "go", 0.5))

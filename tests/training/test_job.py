@@ -109,7 +109,9 @@ def test_an_utterance_that_cannot_be_learnt_is_named_in_one_line(job: Job) -> No
     done = job.run()
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("utterance train/0.wav: '&' in its transcript 'a & b'")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"utterance train/0.wav ({job.dataset}/train/0.wav): '&' in its transcript 'a & b'"
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -231,5 +233,32 @@ def test_the_records_keep_the_contract(job: Job) -> None:
     assert [row[0] for row in utterances["rows"]] == [f"test/{number}.wav" for number in range(8)]
     assert utterances["rows"][0][1] == "s0"
     assert {"epoch", "train_loss", "validation_loss", "validation_wer", "seconds"} <= history["epochs"][0].keys()
-    assert json.dumps(job.record(), allow_nan=False)
-    assert sys.executable not in json.dumps(job.record())
+    record = job.record()
+    assert json.dumps(record, allow_nan=False)
+    assert record["context"]["data"]["train"].keys() == {"sha256", "utterances", "left_out", "seconds"}
+    assert (record["context"]["data"]["test"]["utterances"], record["context"]["data"]["test"]["left_out"]) == (8, 0)
+    assert record["context"]["data"]["test"]["sha256"] == record["results"]["signature"]["test_set_sha256"]
+    assert record["context"]["data"]["dev"]["seconds"] == pytest.approx(6 * 0.8, abs=3)
+    assert record["context"]["machine"]["threads"] == 1
+    assert record["context"]["machine"]["processor"]
+    assert {"python", "tensorflow", "keras", "numpy"} <= record["context"]["versions"].keys()
+    assert {"cpu_seconds", "peak_memory_bytes", "real_time_factor", "model_bytes"} <= record["results"].keys()
+
+
+def test_the_records_say_nothing_of_where_things_lie_here(job: Job, tmp_path: Path) -> None:
+    done = job.run("--checkpoint_dir", str(tmp_path / "checkpoints" / "abc"), ds_epochs="1", ds_cache_dir=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+    parameters = job.record()["parameters"]
+    assert (parameters["dataset_path"], parameters["checkpoint_dir"], parameters["logs_dir"]) == (
+        "tones",
+        "abc",
+        "logs",
+    )
+    assert parameters["export_dir"] is None
+    assert parameters["alphabet"] == " abcdefghijklmnopqrstuvwxyz'"
+    for name in ("hyper.json", "utterances.json", "history.json"):
+        text = json.dumps(job.record(name))
+        assert str(tmp_path) not in text
+        assert str(Path(sys.executable).parent) not in text
+        assert "cache_dir" not in text

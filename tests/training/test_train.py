@@ -194,7 +194,7 @@ def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -
     directory = report.new_run_directory(parameters)
 
     path = report.write(
-        directory, parameters, corpus, trained.network, trained.history, trained.test(), report.now(), {}
+        directory, parameters, corpus, trained.items, trained.network, trained.history, trained.test(), report.now(), {}
     )
 
     record = json.loads(path.read_text())

@@ -14,13 +14,11 @@ import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from ...errors import Trouble
 from ...files import write_atomically
-from ..audio import SAMPLE_RATE
+from ..audio import SAMPLE_RATE, resample
 from ..corpus import Corpus, Utterance, file_sha256
 from ..parameters import Parameters
 from .csv_table import read_table
@@ -88,16 +86,6 @@ def _speak(engine: Engine, directory: Path, name: str, number: int) -> Utterance
     samples = engine.speak(text, voice, choice.randint(140, 200), choice.randint(35, 65))
     soundfile.write(directory / name, resample(samples, engine.rate), SAMPLE_RATE, subtype="PCM_16")
     return Utterance(name, directory / name, text, voice)
-
-
-def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
-    """[samples] at `rate` Hz as samples at 16 kHz, by cutting the spectrum: exact for what lies under 8 kHz."""
-    block = rate // np.gcd(rate, SAMPLE_RATE)
-    padded = np.pad(samples.astype(np.float64), (0, -len(samples) % block))
-    length = len(padded) * SAMPLE_RATE // rate
-    spectrum = np.fft.rfft(padded)
-    changed = np.fft.irfft(spectrum[: length // 2 + 1], length) * (length / len(padded))
-    return np.clip(np.round(changed), -32768, 32767).astype(np.int16)
 
 
 def _write_table(path: Path, utterances: list[Utterance]) -> None:
