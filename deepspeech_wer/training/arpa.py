@@ -42,6 +42,10 @@ class Ngrams:
     def knows(self, word: str) -> bool:
         return (word,) in self.tables[0]
 
+    def alone(self, word: str) -> float:
+        """log10 P(word), whatever was before."""
+        return self.log10_probability((), word if self.knows(word) else UNKNOWN)
+
     def start(self) -> Gram:
         """The context at the beginning of a sentence."""
         return self._context((BEGIN,))
