@@ -185,9 +185,9 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from deepspeech_wer import demo  # it alone needs the [demo] extra
+    from deepspeech_wer.demo import cycle  # it alone needs the [demo] extra
 
-    return demo.run(options.directory, port=options.port, serve=not options.no_serve)
+    return cycle.run(options.directory, port=options.port, serve=not options.no_serve)
 
 
 class _locked:  # noqa: N801 - reads as a verb

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, demo
-from deepspeech_wer.demo import sample
+from deepspeech_wer import archive
+from deepspeech_wer.demo import cycle, sample
 from deepspeech_wer.demo.place import Place
 from deepspeech_wer.preview import preview
 
@@ -169,7 +169,7 @@ def test_the_sample_holds_a_training_of_its_own(
     monkeypatch.setattr(sample, "RECIPE", {**sample.RECIPE, **tiny, "ds_n_hidden": "8"})
     monkeypatch.setattr(sample, "STEPS", (sample.STEPS[0], sample.STEPS[2]))
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers are this process's own
-    assert demo.run(str(fast.place.root), port=0, serve=False) == 0
+    assert cycle.run(str(fast.place.root), port=0, serve=False) == 0
     assert "has no attribute 'relu_limit'" in capsys.readouterr().out
     trained, broken = fast.wers()
     assert isinstance(trained, float)

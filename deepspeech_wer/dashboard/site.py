@@ -9,11 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer.dashboard import scripts
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
 from deepspeech_wer.dashboard.project import Project
-from deepspeech_wer.dashboard.scripts import VERSION, fingerprint
+from deepspeech_wer.dashboard.scripts import (
+    VERSION,
+    fingerprint,
+    hyper_js,
+    in_order,
+    index_js,
+    javascript,
+    merges_js,
+    run_js,
+)
 from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
 
@@ -29,7 +37,7 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
     before = read_manifest(site)
-    made = {run.id: _build_run(run, site, before["runs"].get(run.id)) for run in scripts.in_order(runs)}
+    made = {run.id: _build_run(run, site, before["runs"].get(run.id)) for run in in_order(runs)}
     page = _build_page(site)
     _build_data(runs, site, project)
     _write_changed(site / INDEX, _stamped((WEBSITE / INDEX).read_bytes(), site))
@@ -37,7 +45,7 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
     if made != before["runs"]:
         os.sync()  # before the manifest says that they are there; to flush each of ten thousand alone takes a minute
     _remove(_files(before) - _files(after), site)
-    _write_changed(site / MANIFEST, scripts.javascript(after).encode())
+    _write_changed(site / MANIFEST, javascript(after).encode())
 
 
 def _build_run(run: Run, site: Path, before: dict[str, Any] | None) -> dict[str, Any]:
@@ -51,7 +59,7 @@ def _build_run(run: Run, site: Path, before: dict[str, Any] | None) -> dict[str,
         (site / "runs" / run.id).mkdir(exist_ok=True)
         for name in files:
             _link(run.directory / name, site / "runs" / run.id / name)
-        _put(scripts.run_js(run, details(run, found)), script)
+        _put(run_js(run, details(run, found)), script)
     return made
 
 
@@ -66,10 +74,10 @@ def _build_page(site: Path) -> list[str]:
 
 
 def _build_data(runs: Sequence[Run], site: Path, project: Project) -> None:
-    merges = scripts.merges_js(runs)
-    _write_changed(site / "js/hyper.js", scripts.hyper_js(runs))
+    merges = merges_js(runs)
+    _write_changed(site / "js/hyper.js", hyper_js(runs))
     _write_changed(site / "js/merges.js", merges)
-    _write_changed(site / "js/index.js", scripts.index_js(runs, project, merges), same=_same_but_looked_at)
+    _write_changed(site / "js/index.js", index_js(runs, project, merges), same=_same_but_looked_at)
 
 
 def _same_but_looked_at(old: bytes, new: bytes) -> bool:

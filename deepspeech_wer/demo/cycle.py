@@ -33,7 +33,7 @@ FINE = (0, 4)  # of a tick: 4 is done, but a merge failed, as one of the sample'
 
 
 def run(directory: str, *, port: int, serve: bool) -> int:
-    """Bring the demo up to date, and show the page. Raises Trouble."""
+    """Bring the demo in `directory` up to date; with `serve`, show its page until Ctrl-C. The exit code."""
     place = Place(Path(directory).resolve())
     _end_by_signal()
     with _only_one(place):
