@@ -45,8 +45,15 @@ class Parameters:
     """One training's settings. Widths are resolved: none is 0."""
 
     # the corpus
-    importer: str = _word("synthetic", "where the speech comes from", "csv", "synthetic")
-    dataset_path: Path | None = _other(None, "the corpus's directory; synthetic makes one in the cache when unset")
+    importer: str = _word(
+        "synthetic",
+        "where the speech comes from",
+        *("an4", "common_voice", "csv", "ldc93s1", "librivox", "synthetic", "ted"),
+    )
+    dataset_path: Path | None = _other(
+        None, "the corpus's directory; unset, but for csv: one in the cache, where it is downloaded or made"
+    )
+    mirror_url: str = _word("", "where the files of public corpora are fetched from: an address, or a directory")
     limit_train: int = _number(0, "use the first N training utterances; 0: all", least=0)
     limit_dev: int = _number(0, "the same for the validation set", least=0)
     limit_test: int = _number(0, "the same for the test set", least=0)
@@ -54,6 +61,11 @@ class Parameters:
     synthetic_dev: int = _number(100, "utterances spoken for validation", least=1)
     synthetic_test: int = _number(200, "utterances spoken for the test", least=1)
 
+    librivox_subsets: str = _word(
+        "train-clean-100,train-clean-360,train-other-500,dev-clean,dev-other,test-clean,test-other",
+        "archives of LibriSpeech that are used (importer librivox)",
+    )
+    common_voice_archive: str = _word("", "file name of a language's archive at ds_mirror_url (importer common_voice)")
     alphabet: Alphabet = _other(
         Alphabet(), "file of the letters that transcripts are made of, one a line; unset: space, a-z and apostrophe"
     )

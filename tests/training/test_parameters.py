@@ -47,7 +47,7 @@ def test_all_faults_are_told_at_once_with_name_value_and_what_was_expected() -> 
         parameters.from_environment(given)
 
     assert str(caught.value).splitlines() == [
-        "ds_importer='tapes': expected one of csv, synthetic",
+        "ds_importer='tapes': expected one of an4, common_voice, csv, ldc93s1, librivox, synthetic, ted",
         "ds_dropout_rate='1.5': expected a number, 0 to 0.95",
         "ds_epochs='many': expected a whole number, 1 or more",
         "ds_log_variables='perhaps': expected 1 or 0",

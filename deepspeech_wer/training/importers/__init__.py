@@ -1,4 +1,8 @@
-"""Where the speech comes from: one function per kind of corpus, found by the name in `ds_importer`."""
+"""Where the speech comes from: one module per kind of corpus, found by the name in `ds_importer`.
+
+The next one: a module here with `load(parameters) -> Corpus`, a line in IMPORTERS, and the name among the choices of
+`Parameters.importer`. What importers share (download, unpacking, transcripts, speech synthesis) lies in `tools`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,16 @@ from collections.abc import Callable
 
 from ..corpus import Corpus
 from ..parameters import Parameters
-from . import csv_table, synthetic
+from . import an4, common_voice, csv_table, ldc93s1, librivox, synthetic, ted
 
 IMPORTERS: dict[str, Callable[[Parameters], Corpus]] = {
+    "an4": an4.load,
+    "common_voice": common_voice.load,
     "csv": csv_table.load,
+    "ldc93s1": ldc93s1.load,
+    "librivox": librivox.load,
     "synthetic": synthetic.load,
+    "ted": ted.load,
 }
 
 

@@ -22,7 +22,7 @@ from ..audio import SAMPLE_RATE, resample
 from ..corpus import Corpus, Utterance, file_sha256
 from ..parameters import Parameters
 from .csv_table import read_table
-from .espeak import Engine
+from .tools.espeak import Engine
 
 # fmt: off
 WORDS = (

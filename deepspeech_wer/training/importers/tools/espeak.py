@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import Trouble
+from ....errors import Trouble
 
 RETRIEVAL = 1  # AUDIO_OUTPUT_RETRIEVAL: samples to the callback, none to the sound card
 UTF8 = 1  # espeakCHARS_UTF8

@@ -1,0 +1,67 @@
+"""Importer `an4`: CMU's census data of 1991, spelled names and numbers; free for any use.
+
+The archive unpacks to an4/etc/ (an4_train.fileids, an4_train.transcription, the same of the test) and an4/wav/, NIST
+SPHERE; that of an4_raw.bigendian.tar.gz, unpacked by hand, is read too. The test set is the official one. There is no
+official validation set: eight speakers of the training set are it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import Trouble
+from ..corpus import Corpus, Utterance
+from ..parameters import Parameters
+from ..text import Alphabet
+from .tools.download import Remote
+from .tools.place import directory_of, first_that_is_there
+from .tools.transcripts import spoken
+from .tools.unpack import obtain
+
+ARCHIVE = Remote("http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz")  # CMU publishes no hash of it
+DEV_SPEAKERS = {"fjdn", "fplp", "mcel", "mdxs", "mjdr", "mmap", "mrjc2", "mtcv"}
+LINE = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>[^()\s]+)\)\s*")
+
+
+def load(parameters: Parameters) -> Corpus:
+    """The corpus, downloaded where it is not there."""
+    place = directory_of(parameters)
+    root = first_that_is_there(place / "an4", place / "wav") or obtain(ARCHIVE, place, parameters.mirror_url) / "an4"
+    root = root.parent if root.name == "wav" else root
+    learnt = tuple(_read(root, "train", parameters.alphabet))
+    return Corpus(
+        "an4",
+        tuple(one for one in learnt if one.speaker not in DEV_SPEAKERS),
+        tuple(one for one in learnt if one.speaker in DEV_SPEAKERS),
+        tuple(_read(root, "test", parameters.alphabet)),
+    )
+
+
+def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance]:
+    """The utterances in the order of their table: each line of .fileids is a path, with its text in .transcription."""
+    table = root / "etc" / f"an4_{kind}.transcription"
+    texts = dict(_texts(table))
+    for name in _lines(table.with_suffix(".fileids")):
+        path = root / "wav" / name
+        audio = next((one for one in (Path(f"{path}.sph"), Path(f"{path}.raw")) if one.is_file()), None)
+        if path.name not in texts or audio is None:
+            missing = f"{path}.sph or .raw" if audio is None else f"its line in {table}"
+            raise Trouble(f"{table.with_suffix('.fileids')}: {name}: expected {missing}: unpack the archive again")
+        yield Utterance(path.name, audio, spoken(texts[path.name], alphabet), path.parent.name)
+
+
+def _texts(table: Path) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(_lines(table), 1):
+        found = LINE.fullmatch(line)
+        if not found:
+            raise Trouble(f"{table}:{number}: {line!r}: expected <s> TEXT </s> (UTTERANCE)")
+        yield found["name"], found["text"]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text("ascii").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(f"{path}: cannot be read: {error}: expected AN4's archive, unpacked") from error

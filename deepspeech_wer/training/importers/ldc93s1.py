@@ -1,0 +1,38 @@
+"""Importer `ldc93s1`: one utterance, the sample that the LDC shows of TIMIT. A network must be able to learn it.
+
+It is training, validation and test set at once, as in DeepSpeech since 2016: its rate shows that the parts fit
+together, and nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import Trouble
+from ..corpus import Corpus, Utterance
+from ..parameters import Parameters
+from .tools.download import Remote, fetch
+from .tools.place import directory_of
+from .tools.transcripts import spoken
+from .tools.unpack import exclusive
+
+# The LDC publishes no hashes of them.
+AUDIO = Remote("https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.wav")
+TEXT = Remote("https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.txt")
+
+
+def load(parameters: Parameters) -> Corpus:
+    """The utterance, three times; downloaded where it is not there."""
+    directory = directory_of(parameters)
+    with exclusive(directory):
+        audio, text = (fetch(remote, directory, parameters.mirror_url) for remote in (AUDIO, TEXT))
+    only = (Utterance("LDC93S1", audio, spoken(_read(text), parameters.alphabet)),)
+    return Corpus("ldc93s1", only, only, only)
+
+
+def _read(path: Path) -> str:
+    """The sentence of a TIMIT text file: `FIRST_SAMPLE LAST_SAMPLE SENTENCE`."""
+    parts = path.read_text("ascii", "replace").split(maxsplit=2)
+    if len(parts) < 3 or not (parts[0].isdigit() and parts[1].isdigit()):
+        raise Trouble(f"{path}: expected FIRST_SAMPLE LAST_SAMPLE SENTENCE: remove it to have it fetched again")
+    return parts[2]

@@ -1,0 +1,79 @@
+"""Importer `librivox`: LibriSpeech (Panayotov et al. 2015), 1000 hours of read English, CC BY 4.0.
+
+`ds_librivox_subsets` names the archives; those of train, dev and test together are the three sets, as in 2016. Each
+unpacks to LibriSpeech/SUBSET/SPEAKER/CHAPTER/, with a .flac for each utterance and one .trans.txt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import Trouble, UsageTrouble
+from ..corpus import Corpus, Utterance
+from ..parameters import Parameters
+from ..text import Alphabet
+from .tools.download import Remote
+from .tools.place import directory_of, first_that_is_there
+from .tools.transcripts import spoken
+from .tools.unpack import obtain
+
+ARCHIVES = "https://www.openslr.org/resources/12/"
+SHA256 = {
+    "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+    "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    "test-clean": "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    "test-other": "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
+}
+
+
+def load(parameters: Parameters) -> Corpus:
+    """The subsets asked for, downloaded where they are not there."""
+    names = _subsets(parameters.librivox_subsets)
+    sets = {
+        kind: tuple(one for name in names if name.startswith(kind) for one in _read(name, parameters))
+        for kind in ("train", "dev", "test")
+    }
+    return Corpus("librivox", **sets, tolerant=True)
+
+
+def _subsets(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    unknown = sorted(set(names) - SHA256.keys())
+    missing = [kind for kind in ("train", "dev", "test") if not any(name.startswith(kind) for name in names)]
+    if unknown or missing or len(names) > len(set(names)):
+        raise UsageTrouble(
+            f"ds_librivox_subsets={text!r}: expected, parted by commas, some of {', '.join(SHA256)}, each once, and at "
+            "least one each of train, dev and test"
+        )
+    return names
+
+
+def _read(name: str, parameters: Parameters) -> Iterator[Utterance]:
+    root = _directory(name, parameters)
+    tables = sorted(root.glob("*/*/*.trans.txt"))
+    if not tables:
+        raise Trouble(f"{root}: no SPEAKER/CHAPTER/*.trans.txt below it: remove it to have it unpacked again")
+    for table in tables:
+        yield from _chapter(table, parameters.alphabet)
+
+
+def _directory(name: str, parameters: Parameters) -> Path:
+    place = directory_of(parameters)
+    by_hand = first_that_is_there(place / "LibriSpeech" / name)
+    if by_hand:
+        return by_hand
+    remote = Remote(f"{ARCHIVES}{name}.tar.gz", SHA256[name])
+    return obtain(remote, place, parameters.mirror_url) / "LibriSpeech" / name
+
+
+def _chapter(table: Path, alphabet: Alphabet) -> Iterator[Utterance]:
+    for number, line in enumerate(table.read_text("utf-8").splitlines(), 1):
+        name, _, text = line.partition(" ")
+        audio = table.parent / f"{name}.flac"
+        if not text or not audio.is_file():
+            raise Trouble(f"{table}:{number}: {line!r}: expected UTTERANCE TEXT, and {audio.name} beside it")
+        yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0])

@@ -1,0 +1,73 @@
+"""Importer `ted`: TED-LIUM release 2 (Rousseau et al. 2014), 207 hours of English talks, CC BY-NC-ND 3.0.
+
+The archive unpacks to TEDLIUM_release2/{train,dev,test}/, with a recording of each talk in sph/ and its segments in
+stm/. The segments are read out of the talks as they are needed: no copy is made of them. Not used, as everywhere:
+what lies between the segments, and segments with a word that nobody could make out (<unk>).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import Trouble
+from ..corpus import Corpus, Segment, Utterance
+from ..parameters import Parameters
+from ..text import Alphabet
+from .tools.download import Remote
+from .tools.place import directory_of, first_that_is_there
+from .tools.transcripts import spoken
+from .tools.unpack import obtain
+
+ARCHIVE = Remote(
+    "https://www.openslr.org/resources/19/TEDLIUM_release2.tar.gz",
+    "93281b5fcaaae5c88671c9d000b443cb3c7ea3499ad12010b3934ca41a7b9c58",
+)
+GAPS = ("inter_segment_gap", "ignore_time_segment_in_scoring")
+UNKNOWN = "<unk>"
+NOT_SPOKEN = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)")  # silences, noises and fillers, marks of variants
+
+
+def load(parameters: Parameters) -> Corpus:
+    """The corpus, downloaded where it is not there."""
+    place = directory_of(parameters)
+    root = first_that_is_there(place / "TEDLIUM_release2" / "train")
+    root = root.parent if root else obtain(ARCHIVE, place, parameters.mirror_url) / "TEDLIUM_release2"
+    sets = {kind: tuple(_read(root / kind, parameters.alphabet)) for kind in ("train", "dev", "test")}
+    return Corpus("ted", **sets, tolerant=True)
+
+
+def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance]:
+    tables = sorted(directory.glob("stm/*.stm"))
+    if not tables:
+        raise Trouble(f"{directory}: no stm/*.stm below it: remove it to have it unpacked again")
+    unknown = 0
+    for table in tables:
+        audio = directory / "sph" / f"{table.stem}.sph"
+        if not audio.is_file():
+            raise Trouble(f"{table}: expected its recording at {audio}: unpack the archive again")
+        for number, line in enumerate(table.read_text("utf-8").splitlines(), 1):
+            if UNKNOWN in line:
+                unknown += 1
+            elif line.strip() and not line.startswith(";;"):
+                yield from _segment(line, f"{table}:{number}", audio, alphabet)
+    if unknown:
+        print(f"{directory}: {unknown} segments with {UNKNOWN} are not used", file=sys.stderr, flush=True)
+
+
+def _segment(line: str, where: str, audio: Path, alphabet: Alphabet) -> Iterator[Utterance]:
+    """The utterance of one line of STM: TALK CHANNEL SPEAKER START END [<LABELS>] TEXT; none of a gap."""
+    parts = line.split(maxsplit=5)
+    try:
+        _, _, speaker, start, end = parts[:5]
+        segment = Segment(float(start), float(end))
+    except ValueError as error:
+        raise Trouble(f"{where}: {line!r}: expected TALK CHANNEL SPEAKER START END TEXT, times in seconds") from error
+    text = re.sub(r"^<[^>]*>\s*", "", parts[5]) if len(parts) == 6 else ""
+    if speaker in GAPS or text.strip() in GAPS:
+        return
+    said = NOT_SPOKEN.sub(" ", text).replace(" '", "'")  # it 's: the suffix is a word of its own there
+    name = f"{audio.stem}-{round(segment.start * 100):07d}-{round(segment.end * 100):07d}"  # as Kaldi has it
+    yield Utterance(name, audio, spoken(said, alphabet), speaker, segment)

@@ -1,0 +1,1 @@
+"""What importers are made with: download, unpacking, transcripts, speech."""

@@ -1,0 +1,425 @@
+"""The importers of public corpora, each on a small archive of the real layout, served as the real one is."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from tone_corpus import tone_speech
+from web_server import Site, serving
+
+from deepspeech_wer.errors import Trouble, UsageTrouble
+from deepspeech_wer.training import data, importers
+from deepspeech_wer.training.corpus import Corpus, Segment
+from deepspeech_wer.training.importers import an4, librivox, ted
+from deepspeech_wer.training.importers.tools.download import Remote
+from deepspeech_wer.training.importers.tools.transcripts import spoken
+from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.text import Alphabet
+
+Samples = np.ndarray[Any, np.dtype[np.int16]]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as one:
+        yield one
+
+
+def sound(text: str = "a b c", kind: str = "FLAC", rate: int = 16_000, channels: int = 1) -> bytes:
+    stream = io.BytesIO()
+    samples = np.repeat(tone_speech(text)[:, None], channels, 1)
+    soundfile.write(stream, samples, rate, format=kind, subtype=None if kind == "MP3" else "PCM_16")
+    return stream.getvalue()
+
+
+def packed(files: Mapping[str, bytes | str]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for name, content in files.items():
+            raw = content.encode() if isinstance(content, str) else content
+            member = tarfile.TarInfo(name)
+            member.size = len(raw)
+            tar.addfile(member, io.BytesIO(raw))
+    return stream.getvalue()
+
+
+def parameters(importer: str, place: Path, site: Site | None = None, **more: str) -> Parameters:
+    mirror = {"ds_mirror_url": site.url} if site else {}
+    return from_environment({"ds_importer": importer, "ds_dataset_path": str(place), **mirror, **more})
+
+
+def prepared(corpus: Corpus, cache: Path, alphabet: Alphabet | None = None) -> dict[str, tuple[data.Item, ...]]:
+    letters = alphabet or Alphabet()
+    return {name: data.prepare(one, letters, cache, tolerant=corpus.tolerant) for name, one in corpus.sets().items()}
+
+
+# LDC93S1
+
+
+def test_ldc93s1_is_one_utterance_three_times(site: Site, tmp_path: Path) -> None:
+    site.files = {"LDC93S1.wav": sound(kind="WAV"), "LDC93S1.txt": b"0 46797 She had your dark suit.\n"}
+
+    corpus = importers.load(parameters("ldc93s1", tmp_path, site))
+
+    assert corpus.train == corpus.dev == corpus.test
+    assert [(one.id, one.transcript) for one in corpus.train] == [("LDC93S1", "she had your dark suit")]
+    assert len(prepared(corpus, tmp_path / "cache")["test"]) == 1
+    asked = len(site.asked)
+    importers.load(parameters("ldc93s1", tmp_path, site))
+    assert len(site.asked) == asked == 2
+
+
+def test_ldc93s1_text_of_another_form_is_refused(site: Site, tmp_path: Path) -> None:
+    site.files = {"LDC93S1.wav": sound(kind="WAV"), "LDC93S1.txt": b"<html>moved</html>"}
+
+    with pytest.raises(Trouble, match=r"LDC93S1\.txt: expected FIRST_SAMPLE LAST_SAMPLE SENTENCE"):
+        importers.load(parameters("ldc93s1", tmp_path, site))
+
+
+# LibriSpeech
+
+SUBSETS = {"ds_librivox_subsets": "train-clean-100,dev-clean,test-clean,test-other"}
+
+
+def libri(subset: str, speaker: int = 84, **more: bytes | str) -> dict[str, bytes | str]:
+    chapter = f"LibriSpeech/{subset}/{speaker}/121"
+    name = f"{speaker}-121"
+    return {
+        "LibriSpeech/README.TXT": "read me",
+        f"{chapter}/{name}-0000.flac": sound("a b c"),
+        f"{chapter}/{name}-0001.flac": sound("b"),
+        f"{chapter}/{name}.trans.txt": f"{name}-0000 DON'T GO\n{name}-0001 A\n",
+        **{f"{chapter}/{key}": value for key, value in more.items()},
+    }
+
+
+@pytest.fixture
+def libri_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """LibriSpeech's archives; no archive that a test makes has the published hash."""
+    for number, subset in enumerate(("train-clean-100", "dev-clean", "test-clean", "test-other")):
+        site.files[f"{subset}.tar.gz"] = packed(libri(subset, 84 + number))
+        monkeypatch.setitem(librivox.SHA256, subset, None)
+    return site
+
+
+def test_librivox_has_its_subsets_and_speakers(libri_site: Site, tmp_path: Path) -> None:
+    corpus = importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+
+    assert [(one.id, one.transcript, one.speaker) for one in corpus.train] == [
+        ("84-121-0000", "don't go", "84"),
+        ("84-121-0001", "a", "84"),
+    ]
+    assert [one.speaker for one in corpus.test] == ["86", "86", "87", "87"]
+    assert {name: len(one) for name, one in prepared(corpus, tmp_path / "cache").items()} == {
+        "train": 2,
+        "dev": 2,
+        "test": 4,
+    }
+    assert len(libri_site.asked) == 4
+    importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+    assert len(libri_site.asked) == 4
+
+
+def test_librivox_goes_on_after_an_interrupted_download(libri_site: Site, tmp_path: Path) -> None:
+    libri_site.statuses = [200, 404]  # the first subset arrives, the second does not
+    with pytest.raises(Trouble, match=r"dev-clean\.tar\.gz: HTTP 404"):
+        importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+
+    importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+
+    names = [path.strip("/").removesuffix(".tar.gz") for path, _ in libri_site.asked]
+    assert names == ["train-clean-100", "dev-clean", "dev-clean", "test-clean", "test-other"]
+
+
+def test_librivox_that_was_unpacked_by_hand_is_used(tmp_path: Path) -> None:
+    for subset in ("train-clean-100", "dev-clean", "test-clean"):
+        for name, content in libri(subset).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    three = {"ds_librivox_subsets": "train-clean-100, dev-clean, test-clean"}
+    assert len(importers.load(parameters("librivox", tmp_path, **three)).test) == 2
+
+
+def test_librivox_checks_the_published_hash(libri_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+
+    with pytest.raises(Trouble, match=r"train-clean-100\.tar\.gz: its SHA-256 is \w+, expected d4ddd1d5"):
+        importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+
+
+@pytest.mark.parametrize("subsets", ["", "train-clean-100", "train-clean-10,dev-clean,test-clean"])
+def test_librivox_subsets_that_are_none_are_refused(tmp_path: Path, subsets: str) -> None:
+    with pytest.raises(UsageTrouble, match=r"ds_librivox_subsets=.*at least one each of train, dev and test"):
+        importers.load(parameters("librivox", tmp_path, ds_librivox_subsets=subsets))
+
+
+BAD_AUDIO = {
+    "truncated": (sound()[:400], "cannot be read as audio"),
+    "another rate": (sound(rate=8000), "8000 Hz, 1 channels: expected 16000 Hz, mono"),
+    "stereo": (sound(channels=2), "16000 Hz, 2 channels: expected 16000 Hz, mono"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BAD_AUDIO.values(), ids=BAD_AUDIO)
+def test_bad_audio_is_left_out_with_its_name_and_at_most_little_of_it(
+    libri_site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, said: str
+) -> None:
+    libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121-0001.flac": content}))
+
+    items = prepared(importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS)), tmp_path / "cache")
+
+    assert [item.utterance.id for item in items["dev"]] == ["84-121-0000"]
+    told, counted = capsys.readouterr().err.splitlines()[-2:]
+    assert told.startswith("left out: utterance 84-121-0001 (")
+    assert "84-121-0001.flac" in told
+    assert said in told
+    assert counted == "left out: 1 of 2 utterances"
+
+
+def test_a_recording_that_is_missing_and_a_text_that_is_empty_are_named(libri_site: Site, tmp_path: Path) -> None:
+    for text, said in (
+        ("84-121-0000 GO\n84-121-0007 A\n", "0007.flac beside it"),
+        ("84-121-0000\n", "expected UTTERANCE"),
+    ):
+        libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121.trans.txt": text}))
+        place = tmp_path / said.split(" ")[0]
+        with pytest.raises(Trouble, match=rf"84-121\.trans\.txt:\d: .*{said}"):
+            importers.load(parameters("librivox", place, libri_site, **SUBSETS))
+
+
+def test_an_archive_with_a_path_that_leaves_it_is_refused(libri_site: Site, tmp_path: Path) -> None:
+    libri_site.files["dev-clean.tar.gz"] = packed({"../../evil": "x"})
+
+    with pytest.raises(Trouble, match=r"dev-clean\.tar\.gz: \.\./\.\./evil leaves the archive"):
+        importers.load(parameters("librivox", tmp_path / "a" / "b", libri_site, **SUBSETS))
+    assert not (tmp_path / "evil").exists()
+
+
+# TED-LIUM
+
+STM = """;; a comment
+talk S28 inter_segment_gap 0 0.1 <o,,unknown> ignore_time_segment_in_scoring
+talk S28 Ada 0.1 0.9 <o,f0,female> it 's {UH} here(2) <sil>
+talk S28 Ada 0.9 1.50 <o,f0,female> the <unk> man
+talk S28 Bob 1.5 1.90 we
+"""
+
+
+def ted_archive(stm: str = STM) -> bytes:
+    talk = sound("a b c a b c", "NIST")
+    folders = [f"TEDLIUM_release2/{kind}" for kind in ("train", "dev", "test")]
+    return packed({f"{one}/sph/talk.sph": talk for one in folders} | {f"{one}/stm/talk.stm": stm for one in folders})
+
+
+@pytest.fixture
+def ted_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    site.files["TEDLIUM_release2.tar.gz"] = ted_archive()
+    monkeypatch.setattr(ted, "ARCHIVE", Remote(ted.ARCHIVE.url))
+    return site
+
+
+def test_ted_reads_the_segments_of_its_talks(
+    ted_site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = importers.load(parameters("ted", tmp_path, ted_site))
+
+    assert [(one.id, one.transcript, one.speaker, one.segment) for one in corpus.train] == [
+        ("talk-0000010-0000090", "it's here", "Ada", Segment(0.1, 0.9)),
+        ("talk-0000150-0000190", "we", "Bob", Segment(1.5, 1.9)),
+    ]
+    assert (
+        f"{tmp_path}/TEDLIUM_release2/TEDLIUM_release2/train: 1 segments with <unk> are not used"
+        in capsys.readouterr().err
+    )
+    items = prepared(corpus, tmp_path / "cache")["test"]
+    assert [round(item.seconds, 1) for item in items] == [0.8, 0.4]
+    samples = tone_speech("a b c a b c")[1600:14_400].astype(np.float32)
+    assert np.array_equal(np.load(items[0].mel), data.audio.log_mel(samples))
+
+
+def test_ted_of_another_form_is_named_with_its_line(ted_site: Site, tmp_path: Path) -> None:
+    ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive("talk S28 Ada 0.1 late <o> text\n")
+
+    with pytest.raises(Trouble, match=r"talk\.stm:1: 'talk S28 Ada 0\.1 late <o> text': expected TALK CHANNEL"):
+        importers.load(parameters("ted", tmp_path, ted_site))
+
+
+# Common Voice
+
+HEADER = "client_id\tpath\tsentence\tup_votes\n"
+
+
+def common_voice_archive(**tables: str) -> bytes:
+    root = "cv-corpus-17.0-2024-03-15/de"
+    row = f"{'f' * 128}\tcommon_voice_de_{{}}.mp3\t{{}}\t2\n"
+    sentences = {
+        "train": ["„Zwölf“ süße Äpfel – groß!", 'Er sagte: "so'],
+        "dev": ["Übermut"],
+        "test": ["Ja."],
+    }
+    files: dict[str, bytes | str] = {}
+    for kind, said in sentences.items():
+        rows = "".join(row.format(f"{kind}{number}", text) for number, text in enumerate(said))
+        files[f"{root}/{kind}.tsv"] = tables.get(kind, HEADER + rows)
+        for number in range(len(said)):
+            files[f"{root}/clips/common_voice_de_{kind}{number}.mp3"] = sound("a b c a b c a b c", "MP3", 48_000)
+    return packed({f"{root}/validated.tsv": HEADER, **files})
+
+
+GERMAN = " abcdefghijklmnopqrstuvwxyzäöüß"
+NAME = "cv-corpus-17.0-2024-03-15-de.tar.gz"
+
+
+@pytest.fixture
+def german(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "alphabet.txt").write_text(Alphabet(GERMAN).to_text(), "utf-8")
+    return {"ds_alphabet": str(tmp_path / "alphabet.txt"), "ds_common_voice_archive": NAME}
+
+
+def test_common_voice_has_its_published_sets_in_any_language(
+    site: Site, tmp_path: Path, german: dict[str, str]
+) -> None:
+    site.files[NAME] = common_voice_archive()
+
+    corpus = importers.load(parameters("common_voice", tmp_path / "data", site, **german))
+
+    assert [(one.id, one.transcript, one.speaker) for one in corpus.train] == [
+        ("common_voice_de_train0", "zwölf süße äpfel groß", "f" * 16),
+        ("common_voice_de_train1", "er sagte so", "f" * 16),
+    ]
+    items = prepared(corpus, tmp_path / "cache", Alphabet(GERMAN))
+    assert [len(items[kind]) for kind in ("train", "dev", "test")] == [2, 1, 1]
+    assert items["test"][0].seconds == pytest.approx(len(tone_speech("a b c a b c a b c")) / 48_000, abs=0.1)
+
+
+def test_common_voice_that_lies_there_packed_is_unpacked(tmp_path: Path, german: dict[str, str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / NAME).write_bytes(common_voice_archive())
+
+    corpus = importers.load(parameters("common_voice", tmp_path / "data", **german))
+
+    assert len(corpus.train) == 2
+
+
+def test_common_voice_that_is_not_there_is_told_with_the_way_to_it(tmp_path: Path, german: dict[str, str]) -> None:
+    with pytest.raises(
+        UsageTrouble, match=r"data: expected the archive .*https://commonvoice\.mozilla\.org/.*ds_mirror"
+    ):
+        importers.load(parameters("common_voice", tmp_path / "data", **german))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("client_id\tsentence\n", r"train\.tsv: no column path"),
+        (HEADER + "\ta.mp3\ttext\t1\n", r"train\.tsv:2: expected client_id, path and sentence"),
+        (HEADER + "f\t../a.mp3\ttext\t1\n", r"train\.tsv:2: expected client_id, path and sentence"),
+    ],
+)
+def test_a_bad_table_of_common_voice_is_named(
+    site: Site, tmp_path: Path, german: dict[str, str], table: str, said: str
+) -> None:
+    site.files[NAME] = common_voice_archive(train=table)
+
+    with pytest.raises(Trouble, match=said):
+        importers.load(parameters("common_voice", tmp_path / "data", site, **german))
+
+
+def test_an_alphabet_of_another_language_is_no_matter_of_single_utterances(tmp_path: Path) -> None:
+    (tmp_path / "cv").mkdir()
+    rows = "".join(f"f\tcommon_voice_de_train{number % 2}.mp3\tgrüße\t1\n" for number in range(20))
+    (tmp_path / "cv" / NAME).write_bytes(common_voice_archive(train=HEADER + rows))
+    corpus = importers.load(parameters("common_voice", tmp_path / "cv"))
+
+    with pytest.raises(
+        Trouble, match=r"2 utterances cannot be learnt, more than 1 in 20; .*'ß' 'ü' in .*set ds_alphabet"
+    ):
+        prepared(corpus, tmp_path / "cache")
+
+
+# AN4
+
+
+def an4_archive(suffix: str = "sph", **etc: str) -> bytes:
+    def speech(text: str) -> bytes:
+        return tone_speech(text).astype(">i2").tobytes() if suffix == "raw" else sound(text, "NIST")
+
+    names = ["an4_clstk/fash/an251-fash-b", "an4_clstk/mjdr/an16-mjdr-b", "an4test_clstk/fcaw/an406-fcaw-b"]
+    tables = {
+        "an4_train.fileids": "\n".join(names[:2]) + "\n",
+        "an4_train.transcription": "<s> YES </s> (an251-fash-b)\n<s> RUBOUT G  M </s> (an16-mjdr-b)\n",
+        "an4_test.fileids": f"{names[2]}\n",
+        "an4_test.transcription": "GO (an406-fcaw-b)\n",
+        **etc,
+    }
+    files: dict[str, bytes | str] = {f"an4/etc/{name}": text for name, text in tables.items()}
+    return packed(files | {f"an4/wav/{name}.{suffix}": speech("a b c") for name in names})
+
+
+@pytest.mark.parametrize("suffix", ["sph", "raw"])
+def test_an4_has_its_official_test_set_and_eight_speakers_for_validation(
+    site: Site, tmp_path: Path, suffix: str
+) -> None:
+    site.files["an4_sphere.tar.gz"] = an4_archive(suffix)
+
+    corpus = importers.load(parameters("an4", tmp_path, site))
+
+    found = {name: [(one.id, one.transcript, one.speaker) for one in said] for name, said in corpus.sets().items()}
+    assert found == {
+        "train": [("an251-fash-b", "yes", "fash")],
+        "dev": [("an16-mjdr-b", "rubout g m", "mjdr")],
+        "test": [("an406-fcaw-b", "go", "fcaw")],
+    }
+    (item,) = prepared(corpus, tmp_path / "cache")["test"]
+    assert np.array_equal(np.load(item.mel), data.audio.log_mel(tone_speech("a b c").astype(np.float32)))
+    assert len(an4.DEV_SPEAKERS) == 8
+
+
+@pytest.mark.parametrize(
+    ("etc", "said"),
+    [
+        ({"an4_test.transcription": "GO\n"}, r"an4_test\.transcription:1: 'GO': expected <s> TEXT </s> \(UTTERANCE\)"),
+        ({"an4_test.transcription": "GO (other)\n"}, r"an4_test\.fileids: an4test_clstk/.*: expected its line in"),
+        ({"an4_test.fileids": "an4test_clstk/x/y\n"}, r"an4_test\.fileids: .*: expected .*y\.sph or \.raw"),
+    ],
+)
+def test_an4_tables_that_do_not_fit_are_named(site: Site, tmp_path: Path, etc: dict[str, str], said: str) -> None:
+    site.files["an4_sphere.tar.gz"] = an4_archive(**etc)
+
+    with pytest.raises(Trouble, match=said):
+        importers.load(parameters("an4", tmp_path, site))
+
+
+# what they share
+
+
+@pytest.mark.parametrize(
+    ("letters", "published", "expected"),
+    [
+        (Alphabet().letters, "“Don’t stop,” said Ada—twice.", "don't stop said ada twice"),
+        (" abcdeimnost", "It’s A-b; DON'T", "its a b dont"),
+        (Alphabet().letters, "50% & more", "50% & more"),  # not spelled out: left out or refused later
+        (" ABCDEFGO'", "Go, bad dog", "GO BAD DOG"),
+        (" abcöß", "Ö ß B", "ö ß b"),
+        (" αβς", "ΑΒΑΣ", "αβας"),  # the sigma at the end of a word is another letter
+        (" aıiklr", "ILIK İri", "ılık iri"),
+        (" aB-", "aB-a", "aB-a"),
+    ],
+)
+def test_sentences_become_what_is_spoken(letters: str, published: str, expected: str) -> None:
+    assert spoken(published, Alphabet(letters)) == expected
+
+
+def test_every_importer_can_be_chosen(tmp_path: Path) -> None:
+    for name in importers.IMPORTERS:
+        assert from_environment({"ds_importer": name, "ds_dataset_path": str(tmp_path)}).importer == name
+    with pytest.raises(UsageTrouble, match=", ".join(sorted(importers.IMPORTERS))):
+        from_environment({"ds_importer": "?"})

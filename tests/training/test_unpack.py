@@ -1,0 +1,118 @@
+"""Archives, good and hostile."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.training.importers.tools import unpack
+from deepspeech_wer.training.importers.tools.download import Remote
+
+
+def file(name: str, content: bytes = b"speech", kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.type, member.linkname, member.mode = len(content), kind, link, 0o6777
+    return member
+
+
+def archive(path: Path, *members: tarfile.TarInfo, mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for member in members:
+            tar.addfile(member, io.BytesIO(b"speech"[: member.size].ljust(member.size)))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz", "w"])
+def test_files_and_directories_come_out_without_their_permissions(tmp_path: Path, mode: str) -> None:
+    members = (file("c/", b"", tarfile.DIRTYPE), file("c/d/a.wav"), file("./b.txt"), file("c/../e.txt"))
+
+    unpack.unpack(archive(tmp_path / "a.tar.gz", *members, mode=mode), tmp_path / "out")
+
+    names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
+    assert names == ["b.txt", "c", "c/d", "c/d/a.wav", "e.txt"]
+    assert (tmp_path / "out" / "c" / "d" / "a.wav").read_bytes() == b"speech"
+    assert (tmp_path / "out" / "c" / "d" / "a.wav").stat().st_mode & 0o6022 == 0
+
+
+HOSTILE = {
+    "climbs": file("a/../../evil"),
+    "absolute": file("/tmp/evil"),
+    "link out": file("a", b"", tarfile.SYMTYPE, "../evil"),
+    "absolute link": file("a", b"", tarfile.SYMTYPE, "/etc/passwd"),
+    "hard link out": file("a", b"", tarfile.LNKTYPE, "../evil"),
+    "device": file("a", b"", tarfile.CHRTYPE),
+    "pipe": file("a", b"", tarfile.FIFOTYPE),
+}
+
+
+@pytest.mark.parametrize("member", HOSTILE.values(), ids=HOSTILE)
+def test_what_leaves_the_archive_or_is_no_file_is_refused_in_one_line(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    (tmp_path / "in").mkdir()
+    path = archive(tmp_path / "in" / "a.tar.gz", file("good"), member)
+
+    with pytest.raises(Trouble, match=f"^{path}: {member.name} (leaves the archive|is a device): expected") as caught:
+        unpack.unpack(path, tmp_path / "in" / "out")
+
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "in", path]
+
+
+def test_links_inside_are_left_out_and_nothing_is_written_through_one(tmp_path: Path) -> None:
+    members = (
+        file("d/a"),
+        file("link", b"", tarfile.SYMTYPE, "d"),
+        file("d/hard", b"", tarfile.LNKTYPE, "d/a"),
+        file("link/b"),
+    )
+
+    unpack.unpack(archive(tmp_path / "a.tar.gz", *members), tmp_path / "out")
+
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_symlink()]
+    assert (tmp_path / "out" / "link" / "b").is_file()
+    assert not (tmp_path / "out" / "d" / "hard").exists()
+
+
+def test_an_archive_that_grows_absurdly_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpack, "ALLOWANCE", 1000)
+    path = archive(tmp_path / "a.tar.gz", file("zeros", bytes(5_000_000)))
+
+    with pytest.raises(Trouble, match=r"a\.tar\.gz: zeros \(5,000,000 bytes\) is more than the disk has room for, or"):
+        unpack.unpack(path, tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[::-1],
+        lambda whole: whole[:50] + b"?" * 40 + whole[90:],
+    ],
+    ids=["cut", "other", "scratched"],
+)
+def test_a_damaged_archive_is_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    path = archive(tmp_path / "a.tar.gz", *(file(f"f{number}") for number in range(50)))
+    path.write_bytes(spoil(path.read_bytes()))
+
+    with pytest.raises(Trouble, match=r"a\.tar\.gz: is damaged: .*: remove it to have it fetched again") as caught:
+        unpack.unpack(path, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_unpacking_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "speech.partial" / "left").mkdir(parents=True)
+    (tmp_path / "mirror").mkdir()
+    archive(tmp_path / "mirror" / "speech.tar.gz", file("a"))
+
+    directory = unpack.obtain(Remote("https://speech.invalid/speech.tar.gz"), tmp_path, str(tmp_path / "mirror"))
+
+    assert directory == tmp_path / "speech"
+    assert [path.name for path in directory.iterdir()] == ["a"]
+    (tmp_path / "mirror" / "speech.tar.gz").unlink()  # no longer needed
+    assert unpack.obtain(Remote("https://speech.invalid/speech.tar.gz"), tmp_path, "") == directory
