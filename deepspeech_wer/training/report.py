@@ -27,7 +27,7 @@ from .train import Epoch
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
-NOT_RECORDED = ("importer", "wer_sha", "cache_dir")  # data_set.name, context.git_hash, and nobody's business
+NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")  # data_set.name, context.git_hash, nobody's business
 Sets = Mapping[str, Sequence[Item]]  # train, dev and test, as they were learnt and tested
 
 

@@ -246,7 +246,13 @@ def test_the_records_keep_the_contract(job: Job) -> None:
 
 
 def test_the_records_say_nothing_of_where_things_lie_here(job: Job, tmp_path: Path) -> None:
-    done = job.run("--checkpoint_dir", str(tmp_path / "checkpoints" / "abc"), ds_epochs="1", ds_cache_dir=str(tmp_path))
+    done = job.run(
+        "--checkpoint_dir",
+        str(tmp_path / "checkpoints" / "abc"),
+        ds_epochs="1",
+        ds_cache_dir=str(tmp_path),
+        ds_mirror_url="http://ada:secret@mirror.invalid/",
+    )
     assert done.returncode == 0, done.stderr
 
     parameters = job.record()["parameters"]
@@ -262,3 +268,4 @@ def test_the_records_say_nothing_of_where_things_lie_here(job: Job, tmp_path: Pa
         assert str(tmp_path) not in text
         assert str(Path(sys.executable).parent) not in text
         assert "cache_dir" not in text
+        assert "secret" not in text
