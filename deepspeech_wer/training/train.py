@@ -29,7 +29,8 @@ from .summaries import Summaries
 # What may differ between a training and the one that goes on with its checkpoint, without changing a digit.
 # fmt: off
 INDIFFERENT = (
-    "dataset_path", "mirror_url", "librivox_subsets", "common_voice_archive", "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
+    "dataset_path", "mirror_url", "librivox_subsets", "common_voice_archive",
+    "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
     "test_batch_size", "limit_test", "decoder", "beam_width", "preset", "wer_sha",
 )
