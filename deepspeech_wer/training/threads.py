@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from .quiet import quiet_start
+
 
 def limit(threads: int) -> None:
     """Hold numpy and TensorFlow to so many threads. Must run before either is imported.
@@ -13,8 +15,10 @@ def limit(threads: int) -> None:
     """
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or it greets in every log
-    import tensorflow as tf
+    with quiet_start():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()  # looks for GPUs, and tells of each way not to find one
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -40,6 +40,8 @@ def test_a_job_trains_tests_and_reports(job: Job, tmp_path: Path) -> None:
     # One line for each epoch where nobody watches, and no progress bar.
     assert sum(line.startswith("epoch ") for line in done.stdout.splitlines()) == 40
     assert "it/s" not in done.stderr
+    # Nothing else in the log: TensorFlow's greeting is kept out.
+    assert [line for line in done.stderr.splitlines() if not line.startswith("wrote ")] == []
 
 
 def wer_of(errors: dict[str, int]) -> float:

@@ -1,0 +1,48 @@
+"""What TensorFlow writes while it starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+GREETING = """\
+I0000 00:00:1795495315.857514    2056 cudart_stub.cc:31] Could not find cuda drivers on your machine
+WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+2025-09-17 14:44:05.157831: I external/local_xla/xla/tsl/cuda/cudart_stub.cc:32] Could not find cuda drivers
+E0000 00:00:1795495321.217834    2056 cuda_platform.cc:52] failed call to cuInit: INTERNAL: UNKNOWN ERROR (303)
+"""
+ERROR = "E0000 00:00:1795495321.217834    2056 cuda_dnn.cc:1] Could not create cudnn handle\n"
+CODE = """
+import os, sys
+from deepspeech_wer.training.quiet import quiet_start
+with quiet_start():
+    os.write(2, sys.argv[1].encode())
+    {inside}
+print("after", file=sys.stderr)
+"""
+
+
+def run(said: str, inside: str = "pass", **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CODE.format(inside=inside), said]
+    path = {"PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, capture_output=True, text=True, env=path | environment, check=False)
+
+
+def test_the_greeting_is_kept_out_and_errors_are_not() -> None:
+    assert run(GREETING + ERROR).stderr == ERROR + "after\n"
+
+
+def test_the_last_words_of_an_abort_are_not_lost() -> None:
+    done = run(GREETING + ERROR, "os.abort()")
+
+    assert done.returncode < 0
+    assert done.stderr == ERROR
+
+
+def test_who_sets_the_switch_decides() -> None:
+    assert run(GREETING, TF_CPP_MIN_LOG_LEVEL="0").stderr == GREETING + "after\n"
+
+
+def test_without_grep_nothing_is_kept_out(tmp_path: Path) -> None:
+    assert run(GREETING, PATH=str(tmp_path)).stderr == GREETING + "after\n"
