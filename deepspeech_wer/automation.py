@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deepspeech_wer import archive, files, journal, merges, mirror, processes, show_site
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.lock import follows_a_kill
 from deepspeech_wer.records import Merge
 from deepspeech_wer.run_merge import recover, remove_checkpoints, run_merge, title
 from deepspeech_wer.settings import Settings
@@ -32,6 +33,8 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
     `forced` are commits to be run whatever the archive holds. Raises Trouble: nothing could be done.
     """
     processes.hide()
+    if follows_a_kill(lock):
+        _end_leftovers(settings)
     recovered = recover(settings)
     well = recovered is None or recovered.status == "done"
     ran = 0
@@ -56,7 +59,8 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
 
 def look(settings: Settings) -> merges.Found:
     """Fetch, and find what is to be done. Raises Trouble: the repository cannot be reached, the branch is not there."""
-    tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
+    last = read_last(settings.cache)
+    tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref, known=last)
     if tip is None:
         log.info("%s: no commit there yet", settings.repo_name)
         return merges.Found(None, None, 0)
@@ -64,6 +68,12 @@ def look(settings: Settings) -> merges.Found:
     if found.squashed:
         _warn_of_squashing(settings.cache, tip, found.squashed)
     return found
+
+
+def _end_leftovers(settings: Settings) -> None:
+    left = mirror.end_leftovers(_mirror(settings))
+    if left:
+        log.warning("ended the git of a killed tick (processes %s)", ", ".join(map(str, left)))
 
 
 def read_last(cache: Path) -> str | None:

@@ -43,10 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except Exception as error:  # the top door: a bug is told with its traceback and has an exit code of its own
-        if isinstance(error, ImportError) and "git executable" in str(error):  # how GitPython says it when imported
-            _complain("no git on PATH: install it, or name its directory in the crontab's PATH")
-            return TROUBLE
+    except Exception:  # the top door: a bug is told with its traceback and has an exit code of its own
         import logging
 
         logging.getLogger(__name__).exception("a bug in deepspeech_wer; please report it with these lines")
@@ -66,7 +63,7 @@ def _tick(forced: Sequence[str]) -> int:
     try:
         return _tick_locked(descriptor, forced)
     finally:
-        os.close(descriptor)
+        lock.release(descriptor)
 
 
 def _take_over(path: str) -> int | None:

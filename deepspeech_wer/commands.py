@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 
 from deepspeech_wer import archive, automation, check, journal, lock, progress, publish, settings, show_site
@@ -205,7 +204,7 @@ class _locked:  # noqa: N801 - reads as a verb
         self._descriptor = descriptor
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        lock.release(self._descriptor)
 
 
 def _line(run: Run) -> str:

@@ -14,6 +14,8 @@ import time
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
 
+_AFTER_A_KILL = b"after a kill\n"  # below the signature
+
 ORPHAN_CHECK_S = 2.0  # a tick writes its name within milliseconds of locking; so long must the lock be nobody's
 
 
@@ -38,6 +40,17 @@ def acquire(path: str) -> int | None:
             os.close(descriptor)
             raise Trouble(f"cannot write {path}: {error.strerror}") from None
     return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Give the lock back in good order, and say so in the file: what is signed there was killed, or is at work."""
+    os.ftruncate(descriptor, 0)
+    os.close(descriptor)
+
+
+def follows_a_kill(descriptor: int) -> bool:
+    """Whether the one that held the lock before us did not give it back."""
+    return os.pread(descriptor, 1000, 0).endswith(_AFTER_A_KILL)
 
 
 def holder(path: str) -> tuple[int, str, str] | None:
@@ -128,9 +141,10 @@ def _is_still(descriptor: int, path: str) -> bool:
 def _sign(descriptor: int) -> None:
     pid = os.getpid()
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    text = f"{pid}\n{os.uname().nodename}\n{started}\n{processes.start_time(pid)}\n"
+    text = f"{pid}\n{os.uname().nodename}\n{started}\n{processes.start_time(pid)}\n".encode()
+    was_signed = os.pread(descriptor, 1, 0)
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    os.pwrite(descriptor, text + (_AFTER_A_KILL if was_signed else b""), 0)
 
 
 def _signature(path: str) -> list[str]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, takewhile
 from pathlib import Path
-
-import git
+from typing import TYPE_CHECKING
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge
+
+if TYPE_CHECKING:
+    import git
 
 MANY_COMMITS = 20  # a history that long without one merge is squashed or rebased
 
@@ -63,6 +65,8 @@ def contains(mirror: Path, tip: str, sha: str) -> bool:
 
 def _opened(mirror: Path) -> git.Repo:
     """The mirror for GitPython. Closing it ends what it keeps running."""
+    import git  # 35 ms: an idle tick has no need of it
+
     repository = git.Repo(mirror)
     repository.git.update_environment(GIT_DIR=str(mirror))  # said outright, a bare one is right by any ~/.gitconfig
     return repository
@@ -108,10 +112,9 @@ def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
 
 
 def _resolve(repository: git.Repo, name: str) -> str:
-    try:
-        sha: str = repository.git.rev_parse("--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    except git.GitCommandError:
-        raise Trouble(f"{name}: no commit of the tracked branch, or not the only one: give more digits") from None
+    sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if sha is None:
+        raise Trouble(f"{name}: no commit of the tracked branch, or not the only one: give more digits")
     return sha
 
 
@@ -133,13 +136,20 @@ def _newest(repository: git.Repo, tip: str, shas: Collection[str]) -> str | None
 
 
 def _is_in_history(repository: git.Repo, sha: str | None, tip: str) -> bool:
-    if not _FULL_SHA.fullmatch(sha or ""):  # `--all`, `-n1` and `HEAD~3` mean something to git
+    if not sha or not _FULL_SHA.fullmatch(sha):  # `--all`, `-n1` and `HEAD~3` mean something to git
         return False
+    return _answer(repository, "merge-base", "--is-ancestor", sha, tip) is not None
+
+
+def _answer(repository: git.Repo, *arguments: str) -> str | None:
+    """What git says; None where it fails."""
+    from git import GitCommandError
+
     try:
-        repository.git.merge_base("--is-ancestor", sha, tip)
-    except git.GitCommandError:
-        return False
-    return True
+        said: str = repository.git.execute(["git", *arguments])
+    except GitCommandError:
+        return None
+    return said
 
 
 def _between(repository: git.Repo, base: str, tip: str, track: str) -> list[str]:

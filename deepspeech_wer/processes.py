@@ -108,8 +108,29 @@ def adopt_orphans() -> None:
 
 
 def end_with_parent() -> None:
-    """This process, newly forked, gets SIGTERM when its parent dies, however that dies (PR_SET_PDEATHSIG)."""
+    """This process, newly forked, gets SIGTERM when its parent dies, however that dies (PR_SET_PDEATHSIG).
+
+    It outlives the exec of any plain program, but is not handed on to what that starts.
+    """
     _prctl(_PR_SET_PDEATHSIG, _SIGTERM)
+
+
+def this() -> str:
+    """This process, named for ever: its pid and when it started."""
+    return f"{os.getpid()}@{start_time(os.getpid())}"
+
+
+def of_the_dead(variable: str) -> list[int]:
+    """The processes in whose environment `variable` names, as `this` does, a process that is no more."""
+    wanted = f"{variable}=".encode()
+    found = []
+    for pid in _pids():
+        named = [entry for entry in _read(f"/proc/{pid}/environ").split(b"\0") if entry.startswith(wanted)]
+        for entry in named:
+            starter, _, started = entry.removeprefix(wanted).decode(errors="replace").partition("@")
+            if starter.isdigit() and start_time(int(starter)) != started:
+                found.append(pid)
+    return found
 
 
 def reap(pids: Iterable[int]) -> None:

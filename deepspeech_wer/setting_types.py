@@ -21,7 +21,7 @@ def quoted(text: str) -> str:
 
 def without_password(text: str) -> str:
     """A URL without the password or token that stands in it."""
-    return re.sub(r"(\w+://)[^/@\s]+@|[^/@\s]+:[^/@\s]+@", r"\1", text)
+    return re.sub(r"(\w+://)[^/\s]+@|[^/@\s]+:[^/\s]+@", r"\1", text)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -118,6 +118,8 @@ def git_url(text: str) -> str:
     """A URL that git can fetch from; never an option, never a helper that runs commands (`ext::`)."""
     if text.startswith("-") or not text.isprintable() or re.match(r"[A-Za-z0-9+.-]+::", text):
         raise ValueError("a git URL or a local path")
+    if re.match(r"(?!https?:|ftps?:)\w[\w+]*://[^/]*:[^/]*@", text):
+        raise ValueError("a git URL whose password, if any, is for https; ssh takes a key")
     return str(path(text)) if text.startswith(_LOCAL) or not _is_remote(text) else text
 
 

@@ -93,6 +93,7 @@ _SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_")
 _GIT_KEPT = (
     "GIT_SSH",
     "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
     "GIT_SSL_CAINFO",
     "GIT_PROXY_COMMAND",
     "GIT_CONFIG_GLOBAL",
@@ -195,6 +196,24 @@ def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     return passed
 
 
+def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The caller's environment for git: less our own secrets and what would point it at another repository."""
+    given = os.environ if environ is None else environ
+    foreign = {name for name in given if name.startswith("GIT_") and name not in _GIT_KEPT}
+    passed = {name: given[name] for name in given if name not in foreign and not name.startswith(_SECRET_PREFIXES)}
+    if "ds_repo_url" in passed:
+        passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
+    return passed
+
+
+def ssh_of_git(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
+    """The variables by which the user tells git how to call ssh: a command, which goes before what git is configured
+    with, and a program, which comes after that.
+    """
+    given = os.environ if environ is None else environ
+    return given.get("GIT_SSH_COMMAND") or None, given.get("GIT_SSH") or None
+
+
 def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
     """(name, effective value, where it comes from) of every variable, secrets masked, for people to read."""
     given = os.environ if environ is None else environ
@@ -217,7 +236,8 @@ def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
 
 
 def forget_secrets() -> None:
-    """Remove our secrets from our environment once they are loaded, so that nothing we start inherits them.
+    """Remove our secrets from our environment once they are loaded, so that nothing we start inherits them; from the
+    repository's URL, its password.
 
     A job may read the environment of every process of its user: that of a `git cat-file` which GitPython keeps at hand,
     say. An ssh agent's address stays: git and the publishing have a use for it.
@@ -225,6 +245,9 @@ def forget_secrets() -> None:
     for name in list(os.environ):
         if name.startswith(_SECRET_PREFIXES):
             del os.environ[name]
+    url = os.environ.get("ds_repo_url")  # noqa: SIM112 - this is its name
+    if url:
+        os.environ.update(ds_repo_url=types.without_password(url))
 
 
 def forget_git_variables() -> None:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "deepspeech_wer"
 FLOORS = (
     ("errors",),
     ("setting_types", "cache", "processes", "files", "records", "progress"),
-    ("lock", "hyper", "wer", "settings", "joblog", "gpu"),
+    ("lock", "hyper", "wer", "settings", "joblog", "gpu", "remote"),
     ("mirror", "merges", "workspace", "job", "journal", "archive", "dashboard", "publish", "notify", "training"),
     ("run_merge", "show_site", "preview"),
     ("automation", "check"),
@@ -32,11 +32,11 @@ ONLY_IN = {
     "pysftp": "publish",
     "paramiko": "publish",
     "tensorflow": "training",
-    "git": "mirror merges",
+    "git": "merges",
     "xdg": "cache settings training",
     "asyncssh": "demo",
 }
-HEAVY = ("tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
+HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
 
 
 def imports() -> list[tuple[str, str]]:

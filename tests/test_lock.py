@@ -53,6 +53,22 @@ def test_a_killed_holder_frees_it(path: str) -> None:
     os.close(descriptor)
 
 
+def test_it_tells_whether_the_one_before_was_killed(path: str) -> None:
+    def follows_a_kill() -> bool:
+        descriptor = lock.acquire(path)
+        assert descriptor is not None
+        told = lock.follows_a_kill(descriptor)
+        lock.release(descriptor)
+        return told
+
+    assert not follows_a_kill()
+    process = held(path, "print('ok', flush=True); time.sleep(1000)")
+    process.kill()
+    process.communicate()
+    assert follows_a_kill()
+    assert not follows_a_kill()
+
+
 def test_a_job_keeps_the_lock_of_its_killed_tick_until_it_is_ended(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "ORPHAN_CHECK_S", 0.1)
     job = "trap '' TERM; while :; do sleep 1; done"
