@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from deepspeech_wer import archive, files, journal, merges, mirror, processes, show_site
+from deepspeech_wer import archive, files, journal, merges, mirror, mounts, processes, show_site
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.lock import follows_a_kill
 from deepspeech_wer.records import Merge
@@ -33,6 +33,9 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
     `forced` are commits to be run whatever the archive holds. Raises Trouble: nothing could be done.
     """
     processes.hide()
+    doubt = mounts.doubt_of_locks(settings.cache)
+    if doubt:
+        _warn_once(settings.cache, "warned_mount", doubt, doubt)
     if follows_a_kill(lock):
         _end_leftovers(settings)
     recovered = recover(settings)
@@ -66,7 +69,8 @@ def look(settings: Settings) -> merges.Found:
         return merges.Found(None, None, 0)
     found = _find(settings, tip)
     if found.squashed:
-        _warn_of_squashing(settings.cache, tip, found.squashed)
+        squashed = f"{found.squashed} commits and no merge among them: this branch is squashed or rebased?"
+        _warn_once(settings.cache, "warned_sha1", tip, f"{squashed} Set ds_track=commits")
     return found
 
 
@@ -86,15 +90,14 @@ def read_last(cache: Path) -> str | None:
         raise Trouble(f"cannot read {cache}/last_sha1: {error.strerror}") from None
 
 
-def _warn_of_squashing(cache: Path, tip: str, commits: int) -> None:
-    """Once for each newest commit, not at each tick."""
-    warned = cache / "warned_sha1"
+def _warn_once(cache: Path, name: str, occasion: str, warning: str) -> None:
+    """Once for each occasion, which the file of that name remembers; not at each tick."""
     with contextlib.suppress(OSError):  # none yet; where it cannot be read, a warning too many is better than none
-        if warned.read_text("utf-8", "replace").strip() == tip:
+        if (cache / name).read_text("utf-8", "replace").strip() == occasion:
             return
-    log.warning("%d commits and no merge among them: this branch is squashed or rebased? Set ds_track=commits", commits)
+    log.warning("%s", warning)
     with contextlib.suppress(OSError):
-        files.write_atomically(warned, f"{tip}\n".encode(), mode=0o600)
+        files.write_atomically(cache / name, f"{occasion}\n".encode(), mode=0o600)
 
 
 def _new(settings: Settings) -> Iterator[tuple[Merge, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import dashboard, lock, mirror, notify, publish, workspace
+from deepspeech_wer import dashboard, lock, mirror, mounts, notify, publish, workspace
 from deepspeech_wer import settings as environment
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.settings import Settings
@@ -22,9 +22,6 @@ GIT = (2, 29)  # the first with fetch --no-write-fetch-head
 TIMEOUT_S = 10.0
 LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30
 DEFAULT_JOB = "./bin/run-wer-automation.sh"
-_REMOTE = re.compile(
-    r"nfs\d?|cifs|smb\w*|9p|afs|ceph|lustre|glusterfs|beegfs|gpfs|fuse\.(sshfs|glusterfs|ceph\S*|s3fs)"
-)
 _FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('tensorflow', 'nbconvert'))))"
 
 
@@ -55,22 +52,10 @@ def check() -> Iterator[Finding]:
         yield Finding(level, subject, text)
 
 
-def filesystem(path: Path, mounts: str) -> str:
-    """The type of the file system on which a path lies, from what stands in /proc/mounts (proc_mounts(5))."""
-    kind, longest = "", -1
-    for line in mounts.splitlines():
-        _, point, found = line.split(" ")[:3]
-        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
-        if path.is_relative_to(place) and len(place) >= longest:  # of two at one place the later hides the earlier
-            kind, longest = found, len(place)
-    return kind
-
-
 def _lock(settings: Settings) -> tuple[str, str]:
-    kind = filesystem(settings.cache.resolve(), Path("/proc/mounts").read_text("utf-8", "surrogateescape"))
-    if _REMOTE.fullmatch(kind):
-        cure = "locks may not hold there, and ticks run beside each other: set XDG_CACHE_HOME to a local directory"
-        return HINT, f"{settings.cache} is on {kind}: {cure}"
+    doubt = mounts.doubt_of_locks(settings.cache)
+    if doubt:
+        return HINT, doubt
     _try_to_write(settings.cache)
     holder = lock.holder(str(settings.cache / "lock"))
     return OK, f"{settings.cache}" + (f"; a tick is at work, process {holder[0]} since {holder[2]}" if holder else "")

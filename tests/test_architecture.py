@@ -15,7 +15,7 @@ PACKAGE = ROOT / "deepspeech_wer"
 # Each module may import those of lower floors only; modules of one floor do not import each other.
 FLOORS = (
     ("errors",),
-    ("setting_types", "cache", "processes", "files", "records", "progress"),
+    ("setting_types", "cache", "processes", "files", "records", "progress", "mounts"),
     ("lock", "hyper", "wer", "settings", "joblog", "gpu", "remote"),
     ("mirror", "merges", "workspace", "job", "journal", "archive", "dashboard", "publish", "notify", "training"),
     ("run_merge", "show_site", "preview"),

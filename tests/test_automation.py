@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, merges, mirror, settings
+from deepspeech_wer import archive, cli, merges, mirror, mounts, settings
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh
@@ -181,6 +181,19 @@ def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, caps
         assert tick() == 0
         told.append(capsys.readouterr().err.count("Set ds_track=commits"))
     assert told == [1, 0, 1, 0]
+
+
+def test_a_cache_on_nfs_is_told_of_once(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = tracked.path.parent / "mounts"  # mounting an NFS takes a server and rights
+    listed.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {sealed.resolve()} nfs4 rw 0 0\n")
+    monkeypatch.setattr(mounts, "MOUNTS", listed)
+    told = []
+    for _ in range(3):
+        assert tick() == 0
+        told.append(capsys.readouterr().err.count("is on nfs4: locks may not hold there"))
+    assert told == [1, 0, 0]
 
 
 def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(tracked: Repository, sealed: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, check, cli, lock, settings
+from deepspeech_wer import archive, cli, lock, settings
 from tests.conftest import Repository
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 from tests.test_automation import tracked as tracked  # the fixture
@@ -201,12 +201,12 @@ def test_the_public_address_is_asked(
     ],
 )
 def test_the_file_system_of_a_path(path: str, kind: str) -> None:
-    assert check.filesystem(Path(path), MOUNTS) == kind
+    assert mounts.filesystem(Path(path), MOUNTS) == kind
 
 
 @pytest.mark.usefixtures("tracked")
 def test_a_lock_on_nfs_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
+    monkeypatch.setattr(mounts, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
     assert "is on nfs4: locks may not hold there" in found(capsys)["lock"]
 
 
