@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, lock, settings
+from deepspeech_wer import archive, cli, lock, mounts, settings
 from tests.conftest import Repository
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 from tests.test_automation import tracked as tracked  # the fixture
