@@ -10,10 +10,9 @@ import numpy as np
 
 from .. import wer
 from .data import Item, assemble, batches_by_length
-from .decode import decoder
+from .decode import Decoder
 from .model import Network
 from .parameters import Parameters
-from .text import Alphabet
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,31 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """What one decoder made of a set."""
+
+    decoder: Decoder
+    score: wer.Score
+    cpu_seconds: float  # of decoding alone
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A set as the network heard it."""
 
-    heard: tuple[Heard, ...]  # in the order of the set
-    score: wer.Score
-    decoder: str  # as signatures name it
+    heard: tuple[Heard, ...]  # in the order of the set, by the first decoder
+    decoded: tuple[Decoded, ...]  # by all decoders
     loss: float  # mean of the utterances
-    cpu_seconds: float  # for features, network and decoding
+    cpu_seconds: float  # for features, network and the first decoder
     audio_seconds: float
+
+    @property
+    def score(self) -> wer.Score:
+        return self.decoded[0].score
+
+    @property
+    def decoder(self) -> Decoder:
+        return self.decoded[0].decoder
 
     @property
     def real_time_factor(self) -> float:
@@ -46,26 +61,34 @@ class Evaluation:
 
 
 def evaluate(
-    network: Network, items: Sequence[Item], batch_size: int, parameters: Parameters, alphabet: Alphabet
+    network: Network, items: Sequence[Item], batch_size: int, parameters: Parameters, decoders: Sequence[Decoder]
 ) -> Evaluation:
-    """Hear a whole set. The order of `items` and the batch size do not change the texts."""
-    name, decode = decoder(parameters, alphabet)
+    """Hear a whole set, by each of the decoders. The order of `items` and the batch size do not change the texts."""
     groups = batches_by_length(items, batch_size)
     network.score(assemble(groups[0][:1], parameters))  # traces the graph, which is not to be timed
     started = time.process_time()
-    by_id: dict[str, Heard] = {}
+    losses: dict[str, float] = {}
+    texts: list[dict[str, str]] = [{} for _ in decoders]
+    seconds = [0.0 for _ in decoders]
     for group in groups:
         batch = assemble(group, parameters)
-        losses, logits = network.score(batch)
-        for item, text, loss in zip(group, decode(logits, batch.lengths), losses, strict=True):
-            by_id[item.utterance.id] = Heard(item, text, float(loss))
-    heard = tuple(by_id[item.utterance.id] for item in items)
+        batch_losses, logits = network.score(batch)
+        ids = [item.utterance.id for item in group]
+        losses.update(zip(ids, map(float, batch_losses), strict=True))
+        for number, decoder in enumerate(decoders):
+            begun = time.process_time()
+            texts[number].update(zip(ids, decoder.texts(logits, batch.lengths), strict=True))
+            seconds[number] += time.process_time() - begun
+    cpu_seconds = time.process_time() - started - sum(seconds[1:])
+    references = {item.utterance.id: item.utterance.transcript for item in items}
     return Evaluation(
-        heard,
-        score_heard(heard),
-        name,
-        float(np.mean([one.loss for one in heard])),
-        time.process_time() - started,
+        tuple(Heard(item, texts[0][item.utterance.id], losses[item.utterance.id]) for item in items),
+        tuple(
+            Decoded(decoder, wer.score_corpus(references, one), spent)
+            for decoder, one, spent in zip(decoders, texts, seconds, strict=True)
+        ),
+        float(np.mean(list(losses.values()))),
+        cpu_seconds,
         sum(item.seconds for item in items),
     )
 

@@ -21,6 +21,7 @@ from .text import Alphabet, read_alphabet
 N_INPUT = 26  # coefficients per frame
 N_CONTEXT = 9  # frames seen on each side of one
 MOST = math.inf
+DECODERS = ("greedy", "beam", "lm")
 
 
 def _number(default: float, meaning: str, *, least: float, most: float = MOST) -> Any:
@@ -34,6 +35,15 @@ def _width(meaning: str) -> Any:
 
 def _word(default: str, meaning: str, *choices: str) -> Any:
     return field(default=default, metadata={"meaning": meaning, "choices": choices})
+
+
+def _words(default: str, meaning: str, *choices: str) -> Any:
+    """Any of the choices, parted by commas."""
+    return field(default=default, metadata={"meaning": meaning, "each_of": choices})
+
+
+def _optional(meaning: str, *, least: float, most: float) -> Any:
+    return field(default=None, metadata={"meaning": meaning, "least": least, "most": most})
 
 
 def _other(default: object, meaning: str) -> Any:
@@ -120,8 +130,19 @@ class Parameters:
     log_variables: bool = _other(False, "TensorBoard summaries of weights and gradients, each epoch")
 
     # how the text is found
-    decoder: str = _word("greedy", "the best letter of each frame, or beam search", "greedy", "beam")
-    beam_width: int = _number(100, "texts that decoder beam follows", least=1, most=10_000)
+    decoder: str = _word(
+        "greedy", "greedy: the best letter of each frame; beam: beam search; lm: with a language model", *DECODERS
+    )
+    decoders: str = _words("", "further ones whose word error rate is measured, parted by commas", *DECODERS)
+    beam_width: int = _number(100, "texts that decoders beam and lm follow", least=1, most=10_000)
+    lm_path: Path | None = _other(
+        None, "the language model of decoder lm, ARPA or KenLM; unset: made of the training transcripts"
+    )
+    lm_order: int = _number(3, "words in the n-grams of the model that is made", least=1, most=9)
+    lm_alpha: float | None = _optional(
+        "weight of the language model; unset: chosen on the validation set", least=0, most=20
+    )
+    lm_beta: float | None = _optional("bonus for each word, likewise", least=-20, most=20)
 
     # where things go
     checkpoint_dir: Path | None = _other(None, "training goes on from the checkpoint here; unset: none is kept")
@@ -132,6 +153,12 @@ class Parameters:
     export_dir: Path | None = _other(None, "the trained model is exported here, as SavedModel and TFLite; unset: not")
     threads: int = _number(1, "processor threads", least=1, most=1024)
     wer_sha: str = _word("", "the commit that is trained, set by the tracker; unset: asked of git")
+
+    @property
+    def all_decoders(self) -> tuple[str, ...]:
+        """The decoder of `test_wer`, then the further ones."""
+        further = [name for name in DECODERS if name in self.decoders.split(",")]
+        return (self.decoder, *(name for name in further if name != self.decoder))
 
     @property
     def n_hidden_6(self) -> int:
@@ -153,7 +180,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
 }
 LEGACY = {"epochs": "training_iters"}  # the notebook's first name for it
-NUMBERS: dict[str, Callable[[str], float]] = {"int": int, "float": float}
+NUMBERS: dict[str, Callable[[str], float]] = {"int": int, "float": float, "float | None": float}
 TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -199,6 +226,13 @@ def _read(entry: Field[Any], text: str) -> object:
         if choices and text not in choices:
             raise ValueError("one of " + ", ".join(choice or "(empty)" for choice in choices))
         return text
+    if "each_of" in entry.metadata:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not set(names) <= set(entry.metadata["each_of"]):
+            raise ValueError(f"some of {', '.join(entry.metadata['each_of'])}, parted by commas")
+        return ",".join(names)
+    if entry.default is None and not text:
+        return None
     if "least" in entry.metadata:
         return _read_number(entry, text)
     if entry.type == "bool":

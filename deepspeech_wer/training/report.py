@@ -60,7 +60,7 @@ def write(
     _write_json(directory / "history.json", {"version": VERSION, "epochs": [asdict(epoch) for epoch in history]})
     record = {
         "context": context_record(parameters, corpus, sets, started),
-        "parameters": parameters_record(parameters, sets),
+        "parameters": parameters_record(parameters, sets) | found_out(test),
         "results": results_record(network, history, test, exported),
     }
     _write_json(directory / "hyper.json", record)
@@ -119,6 +119,11 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
     return {**record, **batches, **network, **more}
 
 
+def found_out(test: Evaluation) -> dict[str, object]:
+    """What was left open by the parameters and decided in the run: which language model, and its weights."""
+    return {name: value for one in test.decoded for name, value in one.decoder.settings.items()}
+
+
 def results_record(
     network: Network, history: Sequence[Epoch], test: Evaluation, exported: Mapping[str, int]
 ) -> dict[str, Any]:
@@ -147,7 +152,16 @@ def results_record(
         "signature": {
             "test_set_sha256": set_sha256([one.item for one in test.heard]),
             "normaliser": wer.NORMALISER,
-            "decoder": test.decoder,
+            "decoder": test.decoder.signature,
+        },
+        "decoders": {
+            one.decoder.name: {
+                "wer": one.score.wer,
+                "cer": one.score.cer,
+                "cpu_seconds": round(one.cpu_seconds, 3),
+                "signature": one.decoder.signature,
+            }
+            for one in test.decoded
         },
     }
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import checkpoint
 from .data import Batch, Item, assemble, batches_of_epoch
-from .decode import greedy
+from .decode import greedy, greedy_decoder
 from .evaluate import Evaluation, Heard, evaluate, score_heard
 from .model import BATCH, Network, Tensor, arguments, ctc
 from .optimizer import Adam, learning_rate
@@ -32,7 +32,8 @@ INDIFFERENT = (
     "dataset_path", "mirror_url", "librivox_subsets", "common_voice_archive",
     "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
-    "test_batch_size", "limit_test", "decoder", "beam_width", "preset", "wer_sha",
+    "test_batch_size", "limit_test", "decoder", "decoders", "beam_width", "preset",
+    "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
 )
 # fmt: on
 
@@ -170,7 +171,9 @@ class Trainer:
         parameters = self.parameters
         if not _is_due(parameters.validation_step, number, parameters.epochs):
             return None
-        return evaluate(self.network, self.dev_items, parameters.dev_batch_size, parameters, self.alphabet)
+        return evaluate(
+            self.network, self.dev_items, parameters.dev_batch_size, parameters, [greedy_decoder(self.alphabet)]
+        )
 
     def save(self, history: tuple[Epoch, ...]) -> None:
         """Write the checkpoint, if one is wanted. Batches and dropout follow from the seed and the epoch: no state."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from deepspeech_wer.training import decode
-from deepspeech_wer.training.parameters import from_environment
 from deepspeech_wer.training.text import Alphabet
 
 ALPHABET = Alphabet()
@@ -43,8 +42,6 @@ def test_beam_search_adds_up_the_paths_of_a_text() -> None:
     assert decode.beam(unsure, np.array([2], np.int32), ALPHABET, 10) == ["a"]
 
 
-def test_the_name_says_which_decoder_it_was() -> None:
-    beam = from_environment({"ds_decoder": "beam", "ds_beam_width": "7"})
-
-    assert decode.decoder(from_environment({}), ALPHABET)[0] == "greedy"
-    assert decode.decoder(beam, ALPHABET)[0] == "beam7"
+def test_the_signature_says_which_decoder_it_was() -> None:
+    assert decode.greedy_decoder(ALPHABET).signature == "greedy"
+    assert decode.beam_decoder(ALPHABET, 7).signature == "beam7"

@@ -23,13 +23,18 @@ NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
 
 def test_a_job_trains_tests_and_reports(job: Job, tmp_path: Path) -> None:
     learning = {"ds_epochs": "40", "ds_learning_rate": "0.01", "ds_train_batch_size": "4", "ds_dropout_rate": "0"}
-    done = job.run(**learning, ds_wer_sha="f" * 40, ds_export_dir=str(tmp_path / "exports"))
+    done = job.run(**learning, ds_wer_sha="f" * 40, ds_decoders="beam,lm", ds_export_dir=str(tmp_path / "exports"))
 
     assert done.returncode == 0, done.stderr
     record = job.record()
     results = record["results"]
     assert results["test_wer"] < 0.5  # it has learnt to hear tones
-    assert results["test_wer"] == pytest.approx(wer_of(results["test_errors"]))
+    assert results["test_wer"] == pytest.approx(wer_of(results["test_errors"])) == results["decoders"]["greedy"]["wer"]
+    assert {name: one["signature"] for name, one in results["decoders"].items()} == {
+        "greedy": "greedy",
+        "beam": "beam100",
+        "lm": "lm3-beam100",
+    }
     assert record["parameters"]["data_set"]["name"] == "csv"
     assert (record["parameters"]["total_batches_train"], record["parameters"]["n_hidden_3"]) == (16, 48)
     assert record["context"]["git_hash"] == "f" * 40

@@ -13,7 +13,9 @@ import pytest
 from tone_corpus import SMALL
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import data, evaluate, export, importers, report, train
+from deepspeech_wer.training import data, decoders, evaluate, export, importers, lm_weights, report, train
+from deepspeech_wer.training.corpus import file_sha256
+from deepspeech_wer.training.decode import greedy_decoder
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
@@ -33,7 +35,9 @@ class Trained:
         return [(one.train_loss, one.validation_loss, one.train_wer, one.validation_wer) for one in self.history]
 
     def test(self) -> evaluate.Evaluation:
-        return evaluate.evaluate(self.network, self.items["test"], 4, self.parameters, Alphabet())
+        words = decoders.word_search(self.parameters, self.items["train"], self.directory)
+        ways = decoders.prepare(self.parameters, words, self.network, self.items["dev"])
+        return evaluate.evaluate(self.network, self.items["test"], 4, self.parameters, ways)
 
 
 @pytest.fixture
@@ -147,7 +151,7 @@ def test_hearing_does_not_depend_on_order_or_batches(start: Start) -> None:
     items = trained.items["test"]
 
     def heard(order: tuple[data.Item, ...], size: int) -> dict[str, str]:
-        found = evaluate.evaluate(trained.network, order, size, trained.parameters, Alphabet())
+        found = evaluate.evaluate(trained.network, order, size, trained.parameters, [greedy_decoder(Alphabet())])
         return {one.item.utterance.id: one.text for one in found.heard}
 
     assert heard(items, 2) == heard(items[::-1], 8)
@@ -188,7 +192,7 @@ def test_an_export_that_answers_otherwise_is_refused(
 
 
 def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -> None:
-    trained = start(ds_epochs="1", ds_validation_step="0", ds_decoder="beam", ds_beam_width="5")
+    trained = start(ds_epochs="1", ds_validation_step="0", ds_decoder="lm", ds_decoders="greedy,lm", ds_beam_width="5")
     corpus = importers.load(trained.parameters)
     parameters = replace(trained.parameters, logs_dir=tmp_path / "logs", wer_sha="a" * 40)
     directory = report.new_run_directory(parameters)
@@ -199,6 +203,11 @@ def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -
 
     record = json.loads(path.read_text())
     assert record["results"]["last_validation_wer"] is None
-    assert record["results"]["signature"]["decoder"] == "beam5"
+    assert record["results"]["signature"]["decoder"] == "lm3-beam5"
+    assert list(record["results"]["decoders"]) == ["greedy", "lm"]
+    assert record["results"]["decoders"]["lm"]["wer"] == record["results"]["test_wer"]
+    assert record["parameters"]["lm_path"] == "lm.arpa"
+    assert record["parameters"]["lm_sha256"] == file_sha256(trained.directory / "lm.arpa")
+    assert record["parameters"]["lm_alpha"] in lm_weights.ALPHAS
     assert record["context"]["git_hash"] == "a" * 40
     assert directory.name.endswith("-" + "a" * 12)
