@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,12 +62,53 @@ def connected(website: Website, *, timeout_s: float) -> Iterator[Connection]:
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]
-    """paramiko's own time-out ends with the first message: a server that vanishes after it is waited for for ever."""
+    """paramiko's, with an end to its patience, and one request for the authentication service however many keys."""
+
+    auth_handler: Any
 
     def start_client(self, event: Any = None, timeout: float | None = None) -> None:
+        """Its own time-out ends with the first message: a server that vanishes after it is waited for for ever."""
         super().start_client(event, timeout or self.handshake_timeout)
         if not self.initial_kex_done:
             raise paramiko.SSHException("no answer in time while agreeing on keys")
+
+    @property
+    def is_openssh(self) -> bool:
+        """Whether requests may be sent before the answer to those they build on: its server reads in order."""
+        return "OpenSSH" in self.remote_version
+
+    def auth_publickey(self, username: str, key: Any, event: threading.Event | None = None) -> list[str]:
+        """Returns the further ways to authenticate that the server wants, mostly none."""
+        done = event or threading.Event()
+        self.auth_handler = _Login(self, asked=self.auth_handler is not None, at_once=self.is_openssh)
+        self.auth_handler.auth_publickey(username, key, done)
+        further: list[str] = self.auth_handler.wait_for_response(done)
+        return further
+
+
+class _Login(paramiko.auth_handler.AuthHandler):  # type: ignore[misc]
+    """Asks for the service once, not once for each key: at the second time asyncssh's server hangs up.
+
+    With `at_once` the key follows without waiting for the answer, which saves a round trip.
+    """
+
+    def __init__(self, transport: _Transport, *, asked: bool, at_once: bool) -> None:
+        super().__init__(transport)
+        self._asked = asked
+        self._at_once = at_once
+
+    def _request_auth(self) -> None:
+        if not self._asked:
+            super()._request_auth()
+        if self._asked or self._at_once:
+            accepted = paramiko.Message()
+            accepted.add_string("ssh-userauth")
+            accepted.rewind()
+            super()._parse_service_accept(accepted)
+
+    def _parse_service_accept(self, message: Any) -> None:
+        if not self._at_once:
+            super()._parse_service_accept(message)
 
 
 class Connection(pysftp.Connection):  # type: ignore[misc]
@@ -106,8 +148,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
     @property
     def is_openssh(self) -> bool:
-        """Whether requests may be sent before the answer to those they build on: its server reads in order."""
-        return "OpenSSH" in self._transport.remote_version
+        """Whether the server is one whose ways are known."""
+        return bool(self._transport.is_openssh)
 
     @property
     def is_alive(self) -> bool:
@@ -150,7 +192,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             raise Trouble(_wrong_key(self._website, key.get_name(), self._known, key.asbytes()))
 
     def _authenticate(self, keys: Sequence[Any]) -> None:
-        for key in keys:
+        for refused, key in enumerate(keys):
             try:
                 if not self._transport.auth_publickey(self._website.username, key):
                     return
@@ -159,6 +201,11 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                     f"{where(self._website)}: the server accepts no public keys, only {', '.join(error.allowed_types)}"
                 ) from error
             except paramiko.AuthenticationException as error:
+                if refused and not self._transport.is_active():
+                    raise Trouble(
+                        f"{where(self._website)}: the server hung up after {refused} of the {len(keys)} keys of the "
+                        "ssh agent: set ds_website_privkey to the right one"
+                    ) from error
                 if not self._transport.is_active() or "timeout" in str(error):
                     raise Dropped(f"{where(self._website)}: the connection was lost while logging in") from error
                 continue
@@ -205,7 +252,20 @@ def _socket(host: str, port: int, timeout_s: float) -> socket.socket:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Without it, writes into a black hole go on for a quarter of an hour.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))
-    return connection
+    return _Socket(fileno=connection.detach())
+
+
+class _Socket(socket.socket):
+    """Acknowledges at once.
+
+    sshd holds a second small packet back until the first is acknowledged (Nagle), and Linux waits 40 ms with that for
+    something to send along. Logging in is a series of just such packets.
+    """
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        data = super().recv(size, flags)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # holds for a few packets only
+        return data
 
 
 def _private_key(file: Path, passphrase: str | None) -> Any:

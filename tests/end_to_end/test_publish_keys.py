@@ -97,7 +97,9 @@ class TestOurKey:
         with pytest.raises(Trouble, match=r"refuses .*/stranger: add the public key to .*authorized_keys"):
             put(site, replace(server.website, privkey=generate_key(tmp_path / "stranger", "ed25519")))
 
-    def test_an_agent_holds_it(self, site: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_agent_without_keys_or_with_too_many(
+        self, site: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         website = replace(server.website, privkey=None)
         with pytest.raises(Trouble, match="not set, and no ssh agent holds a key"):
             put(site, website)
@@ -107,9 +109,12 @@ class TestOurKey:
                 while not agent_socket.exists():
                     assert agent.poll() is None
                 monkeypatch.setenv("SSH_AUTH_SOCK", str(agent_socket))
-                for key in (generate_key(tmp_path / "another", "ecdsa"), server.key):  # the first is refused
+                for key in (*(generate_key(tmp_path / f"{number}", "ed25519") for number in range(7)), server.key):
                     subprocess.run(["ssh-add", "-q", key], check=True, stderr=subprocess.DEVNULL)
-                assert put(site, website).sent
+                with pytest.raises(
+                    Trouble, match=r"hung up after \d of the 8 keys of the ssh agent: set ds_website_priv"
+                ):
+                    put(site, website)
             finally:
                 agent.terminate()
 
