@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import os
+import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +29,13 @@ class Host(asyncssh.SFTPServer):
         super().__init__(channel, chroot=str(self.root).encode())
 
     root: Path
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        """asyncssh takes a write cut short by a full disk for a whole one; no client could tell."""
+        written: int = super().write(file_obj, offset, data)
+        if written < len(data):
+            raise asyncssh.SFTPFailure("short write")
+        return written
 
 
 class WithoutTimes(Host):
@@ -121,3 +132,31 @@ def running_host(
         thread.join()
         loop.close()
         asyncssh.sftp.SFTPServerHandler._extensions = known_extensions
+
+
+def _serve(port: int, root: str, authorized: str, files: list[str]) -> None:
+    """As sshd does: a process for each connection. Killing one cuts that connection, the others go on."""
+    host_keys = [asyncssh.read_private_key(file) for file in files]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    os.umask(0o077)
+    with socket.create_server((HOST, port)) as listener:
+        while True:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                asyncio.run(_session(connection, root, authorized, host_keys))
+                os._exit(0)
+            connection.close()
+
+
+async def _session(connection: socket.socket, root: str, authorized: str, host_keys: list[asyncssh.SSHKey]) -> None:
+    served = type("Served", (Host,), {"root": Path(root)})
+    with contextlib.suppress(asyncssh.Error, OSError):  # clients that go away in the middle
+        session = await asyncssh.run_server(
+            connection, server_host_keys=host_keys, authorized_client_keys=authorized, sftp_factory=served
+        )
+        await session.wait_closed()
+
+
+if __name__ == "__main__":  # PORT ROOT AUTHORIZED_KEYS HOST_KEY...
+    _serve(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])

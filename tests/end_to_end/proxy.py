@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -18,6 +18,8 @@ class Network:
     delay_s: float = 0.0  # each way
     cut_after: int | None = None  # bytes from the client; then both sides are reset
     swallow_after: int | None = None  # bytes from the client; then nothing goes through, either way
+    call_after: int | None = None  # bytes from the client; then `call` is called, once
+    call: Callable[[], object] = int
     port: int = 0
     sent: int = 0  # bytes from clients so far
 
@@ -28,24 +30,27 @@ class Network:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 20)
-        both = {
-            asyncio.ensure_future(self._pipe(reader, far_writer, counted=True)),
-            asyncio.ensure_future(self._pipe(far_reader, writer, counted=False)),
-        }
-        try:
-            _, left = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if self.cut_after is None:
-                await asyncio.wait(left, timeout=1)
-        finally:
-            for task in both:
-                task.cancel()
+        hole = asyncio.Event()  # once set, nothing comes out again
+        there = asyncio.ensure_future(self._pipe(reader, far_writer, hole, counted=True))
+        back = asyncio.ensure_future(self._pipe(far_reader, writer, hole, counted=False))
+        both = {there, back}
+        with contextlib.suppress(asyncio.CancelledError):  # at the end of the test
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if self.cut_after is None and not back.done():
+                with contextlib.suppress(OSError):
+                    far_writer.write_eof()
+                await asyncio.wait({back}, timeout=1)
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
         for end in (writer, far_writer):
-            end.transport.abort() if self.cut_after is not None else end.close()
+            end.transport.abort() if self.cut_after is not None or hole.is_set() else end.close()
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
+    async def _pipe(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hole: asyncio.Event, *, counted: bool
+    ) -> None:
         loop = asyncio.get_running_loop()
         passed = 0
-        swallowing = False
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
                 if counted:
@@ -53,9 +58,13 @@ class Network:
                     self.sent += len(data)
                     if self.cut_after is not None and passed >= self.cut_after:
                         return
-                    swallowing = self.swallow_after is not None and passed >= self.swallow_after
-                if swallowing:
-                    await asyncio.sleep(3600)
+                    if self.swallow_after is not None and passed >= self.swallow_after:
+                        hole.set()
+                    if self.call_after is not None and passed >= self.call_after:
+                        self.call_after = None
+                        self.call()
+                if hole.is_set():
+                    await loop.create_future()
                 if self.delay_s:
                     loop.call_later(self.delay_s, writer.write, data)
                 else:

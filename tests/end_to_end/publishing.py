@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from deepspeech_wer.publish import Report, publish
@@ -74,3 +79,28 @@ def load_page(root: Path) -> str:
         if mark is None or mark[0] not in text:
             return f"mixed: {index} loads {text[:60]}"
     return mark[0] if mark else "no version"
+
+
+class Visitor(threading.Thread):
+    """Loads the page over and over, as browsers do, and remembers what it was."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root, self.seen, self.stop = root, Counter[str](), threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            self.seen[load_page(self.root)] += 1
+            time.sleep(0.0005)
+
+
+@contextlib.contextmanager
+def visited(root: Path) -> Iterator[Counter[str]]:
+    """What a browser that loads the page over and over sees while the block lasts."""
+    visitor = Visitor(root)
+    visitor.start()
+    try:
+        yield visitor.seen
+    finally:
+        visitor.stop.set()
+        visitor.join()

@@ -30,6 +30,7 @@ class Sshd:
     port: int
     user: str
     key: Path
+    host_key: Path
     known_hosts: Path
     root: Path  # an empty directory to publish into; its path on the server is `website.server_root`
     log: Path
@@ -68,7 +69,7 @@ class Sshd:
         """Cut every connection, as a failing network would. Returns how many there were."""
         killed = 0
         for pid in self.sessions():
-            for victim in [*_descendants(pid), pid]:
+            for victim in [*descendants(pid), pid]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
                     killed += 1
@@ -120,7 +121,7 @@ def running_sshd(
     with log.open("wb") as stream, subprocess.Popen([BINARY, "-D", "-e", "-f", config], stderr=stream) as process:
         server_root = "/web root" if chroot else str(root)
         website = Website(getpass.getuser(), HOST, server_root, port, key, None, known_hosts, (0o644, 0o755))
-        server = Sshd(HOST, port, getpass.getuser(), key, known_hosts, root, log, process, website)
+        server = Sshd(HOST, port, getpass.getuser(), key, host_key, known_hosts, root, log, process, website)
         try:
             wait_for_port(port, process)
             yield server
@@ -188,8 +189,9 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The process ids of all that a process started, and what those started; parents first."""
     found = []
     for child in _children(pid):
-        found += [child, *_descendants(child)]
+        found += [child, *descendants(child)]
     return found

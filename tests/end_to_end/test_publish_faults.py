@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
-import re
 import socket
-import stat
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +21,9 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import lock
 from deepspeech_wer.settings import Website
 from tests.end_to_end.proxy import Network, bad_network
-from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
+from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, visited, write
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 
-KILLS = 50
 PRELUDE = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
@@ -70,71 +65,6 @@ def bad_way(server: Sshd, network: Network) -> Iterator[Website]:
 def site(tmp_path: Path) -> Path:
     version(tmp_path / "site", 1)
     return tmp_path / "site"
-
-
-class Visitor(threading.Thread):
-    """Loads the page over and over, as browsers do, and remembers what it was."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__()
-        self.root, self.seen, self.stop = root, Counter[str](), threading.Event()
-
-    def run(self) -> None:
-        while not self.stop.is_set():
-            self.seen[load_page(self.root)] += 1
-            time.sleep(0.0005)
-
-
-@contextlib.contextmanager
-def visited(root: Path) -> Iterator[Counter[str]]:
-    visitor = Visitor(root)
-    visitor.start()
-    try:
-        yield visitor.seen
-    finally:
-        visitor.stop.set()
-        visitor.join()
-
-
-def complete(root: Path) -> set[bytes]:
-    """The contents that a killed publish brought to the server."""
-    return {
-        file.read_bytes() for file in root.rglob("*") if file.is_file() and stat.S_IMODE(file.stat().st_mode) == 0o644
-    }
-
-
-def test_killed_at_seeded_moments_no_visitor_sees_a_mixture_and_nothing_is_sent_twice(
-    site: Path, server: Sshd, network: Network, bad_way: Website
-) -> None:
-    chance = random.Random(20161116)
-    put(site, server.website)
-    kills = partly = 0
-    with visited(server.root) as seen:
-        for number in range(2, 2 + KILLS):
-            version(site, number)
-            network.cut_after = chance.randrange(3_000, 48_000)
-            try:
-                put(site, bad_way)
-            except Trouble as trouble:
-                kills += 1
-                assert re.search("lost|closed|failed", str(trouble)), trouble
-            server.wait_for_sessions_to_end()
-            there = complete(server.root)
-            partly += any(file.suffix == ".partial" for file in server.root.rglob("*"))
-            missing = {(site / path).read_bytes() for path in files_of(site) if path != "index.htm"} - there
-            report = put(site, server.website)
-            assert report.size - sum(map(len, missing)) in (0, page_size(server.root)), (number, report)
-            assert load_page(server.root) == f"version {number} "
-            assert set(leftovers(server.root)) <= {lock.LOCK}  # a dead one, where only its removal was missing
-    assert kills >= KILLS * 0.8  # the others were cut after their last byte
-    assert partly >= KILLS * 0.4
-    assert not [what for what in seen if what.startswith(("mixed", "no version"))], seen
-    assert len(seen) > KILLS * 0.8
-    assert not put(site, server.website).sent
-
-
-def page_size(root: Path) -> int:
-    return (root / "index.htm").stat().st_size
 
 
 @pytest.mark.parametrize("after_s", [0.35, 0.4, 0.45, 0.5])
