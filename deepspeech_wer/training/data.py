@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..errors import Trouble
 from . import audio, augment
-from .corpus import Utterance, file_sha256
+from .corpus import Segment, Utterance, file_sha256
 from .parameters import Parameters
 from .text import Alphabet, frames_needed
 
@@ -37,8 +37,13 @@ class Item:
     frames: int
     seconds: float
     labels: Ints  # [letters]
-    mel: Path  # a cached .npy of [frames, 27], as audio.log_mel gives it; its name holds the hash of the audio
     audio_sha256: str
+    cache: Path  # one for all: a path of its own for each of a million utterances would take half a gigabyte
+
+    @property
+    def mel(self) -> Path:
+        """A .npy of [frames, 27], as audio.log_mel gives it; its name holds the hash of the audio."""
+        return _mel_path(self.cache, self.audio_sha256, self.utterance.segment)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,6 @@ def prepare(
     the utterance: audio that cannot be read, characters outside the alphabet, nothing said, or a transcript longer than
     its recording can hold. Where `tolerant`, such are told, counted and left out, up to 5 % of the utterances.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     items: list[Item] = []
     faults = 0
     hashes = _Hashes()
@@ -109,7 +113,7 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
             f"expected only {alphabet.letters!r}: spell it out, leave the utterance out, or set ds_alphabet"
         )
     labels = alphabet.encode(utterance.transcript)
-    mel, digest, frames = _features_on_disk(utterance, where, cache, hashes)
+    digest, frames = _features_on_disk(utterance, where, cache, hashes)
     needed = frames_needed(labels)
     if not labels or needed > frames:
         raise Unusable(
@@ -117,35 +121,41 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
             f"the audio has {frames}: expected a text that fits the recording: leave the utterance out"
         )
     seconds = frames * audio.STEP / audio.SAMPLE_RATE
-    return Item(utterance, frames, seconds, np.array(labels, np.int32), mel, digest)
+    return Item(utterance, frames, seconds, np.array(labels, np.int32), digest, cache)
 
 
-def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Hashes) -> tuple[Path, str, int]:
-    """(file of the features, hash of the audio, frames) of an utterance; computed unless the file is there, whole."""
-    part = "-{:.3f}-{:.3f}".format(*utterance.segment) if utterance.segment else ""
+def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:
+    part = "-{:.3f}-{:.3f}".format(*segment) if segment else ""
+    # In 256 directories: one with all of them is three times as slow to fill.
+    return cache / audio_sha256[:2] / f"{audio_sha256}{part}-{audio.VERSION}.npy"
+
+
+def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Hashes) -> tuple[str, int]:
+    """(hash of the audio, frames) of an utterance, whose features are computed unless their file is there, whole."""
     try:
         digest = hashes.of(utterance.audio)
-        mel = cache / f"{digest}{part}-{audio.VERSION}.npy"
+        mel = _mel_path(cache, digest, utterance.segment)
         frames = _frames(mel)
         if frames is not None:
-            return mel, digest, frames
+            return digest, frames
         features = audio.log_mel(audio.read_audio(utterance.audio, *(utterance.segment or ())))
     except (Trouble, OSError) as error:
         raise Unusable(f"{where}: {error}") from error
     _store(mel, features)
-    return mel, digest, len(features)
+    return digest, len(features)
 
 
 def _store(path: Path, mel: audio.Floats) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as stream:
             np.save(stream, mel)
         beside.replace(path)
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
-        raise Trouble(f"{path.parent}: cannot be written: {error}: free space, or set ds_cache_dir") from error
+        raise Trouble(f"{path}: cannot be written: {error}: free space, or set ds_cache_dir") from error
 
 
 def _frames(path: Path) -> int | None:
