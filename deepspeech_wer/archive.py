@@ -24,7 +24,7 @@ from typing import Any
 
 from deepspeech_wer import hyper
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, rename_durably, sync_tree, write_atomically
+from deepspeech_wer.files import PARTIAL, make_private, rename_durably, sync_tree, write_atomically
 from deepspeech_wer.records import Merge, Outcome, Run
 
 VERSION = 1
@@ -41,7 +41,7 @@ def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str
     `base` is the commit up to which everything is archived, itself included once this run is; None for a run that was
     asked for by hand, which says nothing of the others.
     """
-    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(runs)
     name = _free_name(runs, merge, outcome)
     beside = runs / f".{name}{PARTIAL}"
     shutil.rmtree(beside, ignore_errors=True)

@@ -1,5 +1,7 @@
 """Where the tracker keeps its lock and its state. Imports nothing heavy: it is on the way of a busy tick."""
 
+import os
+
 from xdg import BaseDirectory
 
 from deepspeech_wer.errors import Trouble
@@ -12,7 +14,10 @@ def cache_directory() -> str:
     home = str(BaseDirectory.xdg_cache_home)
     if not home.startswith("/"):  # without HOME and without an entry in passwd `~` stays what it is
         raise Trouble(f"cache directory {home}: expected an absolute path: set HOME or XDG_CACHE_HOME")
+    umask = os.umask(0o077)  # for this user alone
     try:
         return str(BaseDirectory.save_cache_path(NAME))
     except OSError as error:
         raise Trouble(f"cannot make {home}/{NAME}: {error.strerror}: set XDG_CACHE_HOME") from None
+    finally:
+        os.umask(umask)

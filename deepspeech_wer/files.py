@@ -10,6 +10,17 @@ from pathlib import Path
 PARTIAL = ".partial"  # the suffix of what a crash may leave behind; safe to delete at any time
 
 
+def make_private(directory: Path) -> None:
+    """Make a directory, and those above it that are missing, for this user alone. Raises OSError."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        if directory.parent == directory:
+            raise
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data`: after a crash at any moment it holds the old bytes or the new, never a part.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from deepspeech_wer import gpu, hyper, processes
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import make_private
 from deepspeech_wer.joblog import JobLog
 from deepspeech_wer.records import Checkout, Outcome
 
@@ -60,7 +61,7 @@ def run(job: Job, checkout: Checkout, *, attempt: int, echo: Callable[[str], Non
     logs = job.work / "logs"
     try:
         for directory in (logs, job.checkpoints, job.work / "tmp"):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(directory)
         out, err = JobLog(job.work / "out.log", echo=echo), JobLog(job.work / "err.log", echo=echo)
     except OSError as error:
         raise Trouble(f"cannot prepare a run: {error.filename}: {error.strerror}") from None

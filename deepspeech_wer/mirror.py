@@ -21,7 +21,7 @@ from pathlib import Path
 from deepspeech_wer import processes
 from deepspeech_wer import settings as environment
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import is_full
+from deepspeech_wer.files import is_full, make_private
 from deepspeech_wer.remote import Remote, is_by_ssh, reach, without_questions
 from deepspeech_wer.setting_types import without_password
 
@@ -111,6 +111,7 @@ def _start(directory: Path, arguments: Sequence[str], remote: Remote) -> subproc
             stderr=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=processes.end_with_parent,
+            umask=0o077,
         )
     except OSError as error:
         if error.filename == "git":
@@ -261,7 +262,7 @@ def _looked_at(mirror: Path) -> str:
 
 def _create(mirror: Path, object_format: str = "sha1") -> None:
     shutil.rmtree(mirror, ignore_errors=True)
-    mirror.parent.mkdir(parents=True, exist_ok=True)
+    make_private(mirror.parent)
     run_git(
         mirror.parent,
         "init",

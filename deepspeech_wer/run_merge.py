@@ -231,7 +231,7 @@ def _fresh_work(settings: Settings) -> Path:
     work = settings.data / "work"
     files.remove_tree(work)
     try:
-        work.mkdir(parents=True, mode=0o700)
+        files.make_private(work)
     except OSError as error:
         raise Trouble(f"cannot make {work}: {error.strerror}") from None
     return work

@@ -23,7 +23,7 @@ def build(settings: Settings) -> Sequence[str]:
         looked_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     try:
-        settings.site.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.make_private(settings.site)
         dashboard.build(archive.load(settings.runs), settings.site, project=project)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or settings.site}: {error.strerror}") from None

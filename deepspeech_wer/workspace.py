@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import is_full, remove_tree, write_atomically
+from deepspeech_wer.files import is_full, make_private, remove_tree, write_atomically
 from deepspeech_wer.mirror import GitError, run_git
 from deepspeech_wer.records import Checkout, Merge
 
@@ -78,8 +78,7 @@ def _claim(cache: Path, path: Path) -> None:
     """Make the directory, and note that it is ours by its inode: a directory put there later is not."""
     _refuse_holder(cache, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700, exist_ok=True)
+        make_private(path)
     except OSError as error:
         raise Trouble(f"ds_clone_path {path}: {error.strerror}") from None
     status = path.stat()

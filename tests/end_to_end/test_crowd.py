@@ -133,3 +133,35 @@ def fill(disk: Path, free_kb: int) -> None:
                 filler.write(bytes(4096))
         except OSError:
             filler.truncate(max(0, filler.tell() - 1024 * free_kb))
+
+
+# What a job writes has the modes that it gives it, what is published those of ds_website_modes; both lie in directories
+# that are the user's alone.
+OTHERS = ("clone/", "data/deepspeech_wer/checkpoints/", "data/deepspeech_wer/work/logs/", "data/deepspeech_wer/site/")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_all_that_is_written_is_for_the_user_alone(repository: Repository, tmp_path: Path, umask: int) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    look = f"find {home} -printf '%m %P\\n' > {tmp_path}/seen; umask > {tmp_path}/umask; : > $2/saved"
+    fails = f"[ ! -e {tmp_path}/fails ] || exit 1"
+    script = JOB.replace(". ./wer", f'. ./wer "$@"\n{look}\n{fails}')
+    repository.commit("root", {"bin/run-wer-automation.sh": script, "wer": "wer=0.5\n"})
+    environment = tracking(repository, home) | {"ds_job_attempts": "1"}
+    for code in (0, 4):
+        done = subprocess.run(TICK, env=environment, capture_output=True, text=True, check=False, umask=umask)
+        assert done.returncode == code, done.stderr
+        assert int((tmp_path / "umask").read_text(), 8) == umask  # the job's is its caller's
+        during = [line.split(" ", 1) for line in (tmp_path / "seen").read_text().splitlines()]
+        assert {"clone/wer", "cache/deepspeech_wer/tick.json"} <= {name for _, name in during}
+        after = [(f"{path.lstat().st_mode & 0o777:o}", str(path.relative_to(home))) for path in home.rglob("*")]
+        assert "data/deepspeech_wer/site/index.htm" in {name for _, name in after}
+        wide = [
+            (mode, name)
+            for mode, name in (*during, *after)
+            if name and not name.startswith(OTHERS) and int(mode, 8) & 0o077
+        ]
+        assert wide == []
+        (tmp_path / "fails").touch()
+        repository.merge("fails")
