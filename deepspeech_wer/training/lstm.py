@@ -23,16 +23,37 @@ def bidirectional(inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor,
 
     Exact for each utterance whatever it is padded to: the outputs beyond its length (lengths [B]) mean nothing.
     """
-    shape = tf.shape(inputs)
-    gates = 4 * recurrent.shape[1]
+    count, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
+    cells = recurrent.shape[1]
+    turn = turning(lengths, count)
     flat = tf.reshape(inputs, (-1, inputs.shape[2]))  # one product of two matrices: a third of the time of [T, B, N]
-    projected = tf.reshape(tf.nn.bias_add(flat @ kernel, bias), (shape[0], shape[1], 2 * gates))  # [T, B, 8H]
-    # Split and unstack, because the gradient of a slice is a copy as large as what was sliced.
-    forwards, backwards = tf.split(projected, 2, 2)  # [T, B, 4H] each
-    # Turning each utterance round within its own length keeps the padding at the end, where it disturbs nothing.
-    turned = tf.reverse_sequence(backwards, lengths, seq_axis=0, batch_axis=1)
-    first, second = tf.unstack(steps(tf.stack([forwards, turned], 1), recurrent), axis=1)  # [T, B, H] each
-    return tf.concat([first, tf.reverse_sequence(second, lengths, seq_axis=0, batch_axis=1)], 2)
+    halves = zip((flat, reorder(flat, turn)), tf.split(kernel, 2, 1), tf.split(bias, 2), strict=True)
+    projected = [
+        tf.reshape(tf.nn.bias_add(rows @ half, start), (count, batch, 4 * cells)) for rows, half, start in halves
+    ]
+    first, second = tf.unstack(steps(tf.stack(projected, 1), recurrent), axis=1)  # [T, B, H] each
+    second = tf.reshape(reorder(tf.reshape(second, (-1, cells)), turn), (count, batch, cells))
+    return tf.concat([first, second], 2)
+
+
+def turning(lengths: Tensor, count: Tensor) -> Tensor:
+    """[T*B]: the order of the rows of a flat [T, B] that turns each utterance round within its own length.
+
+    So the padding stays at the end, where it disturbs nothing. Turned twice is as before.
+    """
+    time = tf.range(count)[:, None]  # [T, 1]
+    turned = tf.where(time < lengths, lengths - 1 - time, time)  # [T, B]
+    batch = tf.shape(lengths)[0]
+    return tf.reshape(turned * batch + tf.range(batch), (-1,))
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def reorder(rows: Tensor, order: Tensor) -> tuple[Tensor, Any]:
+    """The rows [R, N] in an order [R] that is its own inverse: copies of whole rows both ways.
+
+    tf.reverse_sequence goes number by number, and the gradient of tf.gather adds up what it need not.
+    """
+    return tf.gather(rows, order), lambda upstream: (tf.gather(upstream, order), None)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -117,3 +117,31 @@ def test_adam_is_that_of_keras() -> None:
         keras.apply_gradients([(value, theirs)])
 
     assert np.allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_dropout_mask_keeps_its_share_and_the_sum() -> None:
+    mask = model._dropout_mask(tf.constant((999, 101)), 0.25, tf.constant((1, 2))).numpy()
+
+    assert mask.shape == (999, 101)
+    assert (mask == 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert mask.mean() == pytest.approx(1, abs=0.01)
+
+
+def test_the_clipped_relu_has_a_gradient_between_its_bounds_alone() -> None:
+    values = tf.constant([-1.0, 0.5, 19.99, 20.0, 25.0])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        clipped = model._clipped_relu(values, tf.constant(20.0))
+
+    assert clipped.numpy().tolist() == pytest.approx([0, 0.5, 19.99, 20, 20])
+    assert tape.gradient(clipped, values).numpy().tolist() == [0, 1, 1, 0, 0]
+
+
+def test_an_utterance_is_turned_round_within_its_length() -> None:
+    turn = lstm.turning(tf.constant([3, 2]), tf.constant(4))
+    rows = tf.reshape(tf.constant([[[1], [10]], [[2], [20]], [[3], [0]], [[0], [0]]]), (-1, 1))
+
+    turned = tf.gather(rows, turn).numpy().reshape(4, 2)
+
+    assert turned.T.tolist() == [[3, 2, 1, 0], [20, 10, 0, 0]]
+    assert tf.gather(turn, turn).numpy().tolist() == list(range(8))
