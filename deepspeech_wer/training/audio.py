@@ -116,6 +116,9 @@ def normalise_all(features: Floats) -> Floats:
     return normalised
 
 
+NORMALISATIONS = {"each": normalise_each, "all": normalise_all}  # as ds_normalisation names them
+
+
 def mel_corners() -> NDArray[np.float64]:
     """[28] Hz: where the filters begin, peak and end."""
     top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)

@@ -22,7 +22,6 @@ from .parameters import Parameters
 from .text import Alphabet, frames_needed
 
 Ints = NDArray[np.int32]
-NORMALISATIONS = {"each": audio.normalise_each, "all": audio.normalise_all}
 ROUND = 8  # frames: fewer lengths of batches are fewer kernels to be made for them: 8 % of the time, 15 % of the memory
 MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more is no matter of single utterances
 FAULTS_TOLD = 10  # one by one
@@ -210,7 +209,7 @@ def sparse_labels(dense: Ints, counts: NDArray[np.int64]) -> tuple[NDArray[np.in
 
 def _features(item: Item, parameters: Parameters, generator: np.random.Generator | None) -> audio.Floats:
     """[frames, 26] normalised coefficients of an item."""
-    normalise = NORMALISATIONS[parameters.normalisation]
+    normalise = audio.NORMALISATIONS[parameters.normalisation]
     mel = np.load(item.mel)
     if generator is None or not augment.is_on(parameters):
         return normalise(audio.cepstra(mel))

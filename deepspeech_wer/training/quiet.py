@@ -26,20 +26,31 @@ NOISE = "|".join(
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Keep the greeting out of stderr, unless TF_CPP_MIN_LOG_LEVEL is set: then its setter decides.
-
-    By a process of its own, so that the last words of a TensorFlow that aborts (another CPU, say) are not lost.
-    """
-    grep = shutil.which("grep")
-    if SWITCH in os.environ or not grep:
+    """Keep the greeting out of stderr, unless TF_CPP_MIN_LOG_LEVEL is set: then its setter decides."""
+    if SWITCH in os.environ:
         yield
         return
     os.environ[SWITCH] = "2"
+    with without_lines(NOISE):
+        yield
+
+
+@contextmanager
+def without_lines(noise: str) -> Iterator[None]:
+    """Keep the lines that a regular expression finds out of stderr, also those that C++ writes.
+
+    By a process of its own, so that the last words of a library that aborts (another CPU, say) are not lost. Where
+    there is no grep, everything goes through.
+    """
+    grep = shutil.which("grep")
+    if not grep:
+        yield
+        return
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
         reading, writing = os.pipe()
-        with subprocess.Popen([grep, "--line-buffered", "-Ev", NOISE], stdin=reading, stdout=stderr):
+        with subprocess.Popen([grep, "--line-buffered", "-Ev", noise], stdin=reading, stdout=stderr):
             os.close(reading)
             os.dup2(writing, 2)
             os.close(writing)
