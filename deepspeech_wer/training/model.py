@@ -126,7 +126,10 @@ def _dropout_mask(shape: Tensor, rate: float, seed: Tensor) -> Tensor:
 
 
 def initial_weights(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
-    """Every weight's first value, by name, decided by `random_seed` alone; biases are 0, forget gates' are 1."""
+    """Every weight's first value, by name, decided by `random_seed` alone; biases are 0, forget gates' are 1.
+
+    With initializer normal, as in 2016, the dense layers' weights and biases are drawn alike, and the LSTM's as ever.
+    """
     generator = np.random.default_rng(parameters.random_seed)
     cells = parameters.n_cell_dim
     shapes: dict[str, tuple[int, ...]] = {
@@ -140,7 +143,10 @@ def initial_weights(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
     }
     weights = {name: _draw(generator, parameters, name, shape) for name, shape in shapes.items()}
     for name in ("h1", "h2", "h3", "h5", "h6"):
-        weights[name.replace("h", "b")] = np.zeros(weights[name].shape[-1], np.float32)
+        bias = np.zeros(weights[name].shape[-1], np.float32)
+        if parameters.initializer == "normal":
+            bias = generator.normal(0, parameters.default_stddev, bias.shape).astype(np.float32)
+        weights[name.replace("h", "b")] = bias
     bias = np.zeros((2, 4, cells), np.float32)
     bias[:, 2] = 1  # the forget gates: an LSTM that remembers from the start learns sooner
     weights["lstm_bias"] = bias.reshape(-1)
@@ -150,7 +156,7 @@ def initial_weights(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
 def _draw(
     generator: np.random.Generator, parameters: Parameters, name: str, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    if parameters.initializer == "normal":
+    if parameters.initializer == "normal" and not name.startswith("lstm"):
         return generator.normal(0, parameters.default_stddev, shape).astype(np.float32)
     if name == "lstm_recurrent":  # orthogonal: each gate's block keeps the length of the state it is given
         cells = shape[1]

@@ -75,10 +75,16 @@ def test_the_seed_decides_the_first_weights() -> None:
     assert not np.array_equal(one["h1"], other["h1"])
 
 
-def test_the_weights_of_2016_are_normal() -> None:
+def test_the_dense_layers_of_2016_begin_normal_with_their_biases_and_the_lstm_does_not() -> None:
     weights = model.initial_weights(from_environment({"ds_preset": "2016", "ds_n_hidden": "64"}))
+    usual = model.initial_weights(from_environment({"ds_n_hidden": "64"}))
 
-    assert weights["h2"].std() == pytest.approx(0.046875, rel=0.05)
+    for name in ("h1", "h2", "h3", "h5", "h6"):
+        assert weights[name].std() == pytest.approx(0.046875, rel=0.1)
+        assert 0.02 < weights[name.replace("h", "b")].std() < 0.08
+        assert not usual[name.replace("h", "b")].any()
+    assert weights["lstm_kernel"].max() == pytest.approx(usual["lstm_kernel"].max(), rel=0.01)
+    assert np.array_equal(weights["lstm_bias"], usual["lstm_bias"])
 
 
 def test_the_count_of_parameters_is_that_of_the_layers() -> None:

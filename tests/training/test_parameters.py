@@ -75,7 +75,9 @@ def test_the_preset_of_2016_changes_defaults_only() -> None:
     read = parameters.from_environment({"ds_preset": "2016", "ds_learning_rate": "0.5"})
 
     assert (read.normalisation, read.initializer, read.schedule) == ("all", "normal", "constant")
-    assert read.learning_rate == 0.5
+    assert (read.default_stddev, read.clip_norm, read.learning_rate) == (0.046875, 0, 0.5)
+    assert parameters.from_environment({"ds_preset": "2016"}).learning_rate == 0.001
+    assert (read.beta1, read.beta2, read.epsilon, read.dropout_rate, read.relu_clip) == (0.9, 0.999, 1e-8, 0.05, 20)
 
 
 def test_the_outputs_follow_the_alphabet(tmp_path: Path) -> None:
