@@ -241,7 +241,7 @@ def _take(selector: selectors.BaseSelector, wait_s: float) -> bool:
 
 
 def _classify(code: int, out_of_memory: bool, err: JobLog) -> tuple[str | None, str]:
-    said = next((line.strip() for line in reversed(err.last) if line.strip()), "")
+    said = err.last_words()
     if code == 0:
         return None, ""
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory:

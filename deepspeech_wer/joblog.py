@@ -5,78 +5,133 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-HEAD_BYTES = 4 << 20  # written as it comes
-TAIL_BYTES = 1 << 20  # kept in memory and written at the end
+HEAD_BYTES = 4 << 20  # written as it comes, line by line
+TAIL_BYTES = 1 << 20  # after that the newest is kept as it came, and written at the end
 LINE_BYTES = 64 << 10
 
 _ANSI = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = bytes({*range(0x20), 0x7F} - {0x09})
 
 
 class JobLog:
-    """One of a job's two streams. A full disk ends the writing, not the job: the run is worth more than its log."""
+    """One of a job's two streams. A full disk ends the writing, not the job: the run is worth more than its log.
+
+    A job may write gigabytes, in lines of one letter: past the head they cost little more than to be read.
+    """
 
     def __init__(self, path: Path, *, echo: Callable[[str], None] | None = None) -> None:
-        self.last = deque[str](maxlen=20)  # the last lines, for the one-line account of a failure
         self._stream: BinaryIO | None = path.open("wb", buffering=0)
         path.chmod(0o600)
         self._echo = echo
-        self._unfinished = b""
-        self._written = 0
-        self._tail = deque[bytes]()
+        self._last = ""
+        self._room = HEAD_BYTES
+        self._unfinished = b""  # a line of the head whose end has not come yet
+        self._tail = deque[tuple[str, bytes]]()  # (time, output as it came), TAIL_BYTES and a piece at most
         self._tail_bytes = 0
         self._dropped = 0
 
     def feed(self, data: bytes) -> None:
         """Take output as it comes."""
-        *lines, self._unfinished = re.split(rb"\r?\n|\r", self._unfinished + data)
-        for line in lines:
-            self._line(line)
+        if self._room <= 0:
+            self._hold(data)
+            return
+        *lines, self._unfinished = _split(self._unfinished + data)
         if len(self._unfinished) > LINE_BYTES:
-            self._line(self._unfinished)
+            lines.append(self._unfinished)
             self._unfinished = b""
+        for number, line in enumerate(lines, start=1):
+            self._line(line)
+            if self._room <= 0:
+                self._hold(b"\n".join((*lines[number:], self._unfinished)))
+                self._unfinished = b""
+                break
+
+    def last_words(self) -> str:
+        """The last line that is not blank, for the one-line account of a failure; "" where there is none."""
+        newest = (self._unfinished, *(line for _, line in islice(self._held(), 20)))
+        return next(filter(None, (_clean(line).strip()[:500] for line in newest)), self._last)
 
     def close(self) -> None:
         """Write what is held back."""
-        if self._unfinished:
-            self._line(self._unfinished)
-        if self._dropped:
-            self._write(b"[... %d bytes left out ...]\n" % self._dropped)
-        for line in self._tail:
-            self._write(line)
+        self._line(self._unfinished)
+        newest: list[bytes] = []
+        size = 0
+        for now, line in self._held():
+            clean = _clean(line)
+            stamped = _stamped(now, clean) if clean else b""
+            size += len(stamped)
+            if size > TAIL_BYTES:
+                break
+            newest.append(stamped)
+            self._tail_bytes -= len(line) + 1
+        if left_out := self._dropped + max(0, self._tail_bytes):
+            self._write(b"[... %d bytes left out ...]\n" % left_out)
+        for stamped in reversed(newest):
+            self._write(stamped)
         if self._stream:
             self._stream.close()
 
     def _line(self, line: bytes) -> None:
-        clean = _CONTROL.sub(b"", _ANSI.sub(b"", line)).decode("utf-8", "replace")
+        clean = _clean(line)
+        self._room -= len(line)
         if not clean:
             return
-        self.last.append(clean[:500])
+        self._last = clean.strip()[:500] or self._last
         if self._echo:
             self._echo(clean)
-        stamped = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {clean}\n".encode()
-        if self._written < HEAD_BYTES:
-            self._write(stamped)
-        else:
-            self._hold(stamped)
+        stamped = _stamped(_now(), clean)
+        self._room -= len(stamped) - len(line)
+        self._write(stamped)
 
-    def _hold(self, line: bytes) -> None:
-        self._tail.append(line)
-        self._tail_bytes += len(line)
-        while self._tail_bytes > TAIL_BYTES:
-            dropped = len(self._tail.popleft())
+    def _hold(self, data: bytes) -> None:
+        if self._echo:
+            for clean in filter(None, map(_clean, _split(data))):
+                self._echo(clean)
+        self._tail.append((_now(), data))
+        self._tail_bytes += len(data)
+        while self._tail_bytes - len(self._tail[0][1]) > TAIL_BYTES:
+            dropped = len(self._tail.popleft()[1])
             self._tail_bytes -= dropped
             self._dropped += dropped
 
+    def _held(self) -> Iterator[tuple[str, bytes]]:
+        """(time, line) of what is held, newest first; a line without end in pieces."""
+        now, rest = "", b""  # of a line that began in the piece before
+        for now, data in reversed(self._tail):
+            text = data.replace(b"\r", b"\n") + rest
+            end = len(text)
+            while (start := text.rfind(b"\n", max(0, end - LINE_BYTES), end)) >= 0 or end > LINE_BYTES:
+                yield now, text[max(start + 1, end - LINE_BYTES) : end]
+                end = max(start, end - LINE_BYTES)
+            rest = text[:end]
+        yield now, rest
+
     def _write(self, data: bytes) -> None:
-        self._written += len(data)
         if self._stream:
             try:
                 self._stream.write(data)
             except OSError:
                 self._stream.close()
                 self._stream = None
+
+
+def _split(data: bytes) -> list[bytes]:
+    """Into lines, by either system's ends of lines and by the carriage returns of progress bars."""
+    return data.replace(b"\r", b"\n").split(b"\n")
+
+
+def _clean(line: bytes) -> str:
+    return _ANSI.sub(b"", line).translate(None, _CONTROL).decode("utf-8", "replace")
+
+
+def _stamped(now: str, clean: str) -> bytes:
+    return f"{now} {clean}\n".encode()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

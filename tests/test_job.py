@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import signal
 import time
 from pathlib import Path
@@ -201,3 +203,61 @@ def test_it_may_say_much_while_it_saves_its_checkpoint(tmp_path: Path) -> None:
 def test_a_huge_hyper_is_not_read(tmp_path: Path) -> None:
     outcome = run(tmp_path, "mkdir $ds_logs_dir/x; truncate -s 900G $ds_logs_dir/x/hyper.json")
     assert (outcome.failure, "too large" in outcome.detail) == ("bad-hyper", True)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000, 65536])
+def test_a_log_is_the_same_in_pieces_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(joblog, "HEAD_BYTES", 300)
+    monkeypatch.setattr(joblog, "TAIL_BYTES", 1000)
+    monkeypatch.setattr(joblog, "_now", lambda: "T")
+    data = b"".join(b"line %d\x1b[0m\x07\n" % number for number in range(2000)) + b"\r\n10%\r20%\r\n\n \nlast words"
+    written = joblog.JobLog(tmp_path / "log")
+    for start in range(0, len(data), piece):
+        written.feed(data[start : start + piece])
+    assert written.last_words() == "last words"
+    written.close()
+    head, note, tail = re.split(r"(\[\.\.\. \d+ bytes left out \.\.\.\]\n)", (tmp_path / "log").read_text())
+    assert note
+    expected = [f"T line {number}\n" for number in range(2000)] + ["T 10%\n", "T 20%\n", "T  \n", "T last words\n"]
+    assert head == "".join(expected[: head.count("\n")])
+    assert tail == "".join(expected[-tail.count("\n") :])
+    assert 300 <= len(head) < 320
+    assert 700 < len(tail) <= 1000
+
+
+def test_a_line_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joblog, "HEAD_BYTES", 1 << 20)
+    written = joblog.JobLog(tmp_path / "log")
+    for _ in range(100):
+        written.feed(b"x" * 65536)
+    written.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert max(map(len, lines)) <= 2 * joblog.LINE_BYTES + 30
+    assert len(lines) > 20
+    assert (tmp_path / "log").stat().st_size < (1 << 20) + joblog.TAIL_BYTES + 2 * joblog.LINE_BYTES
+
+
+def test_a_log_within_bounds_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joblog, "HEAD_BYTES", 100)
+    monkeypatch.setattr(joblog, "_now", lambda: "T")
+    echoed: list[str] = []
+    written = joblog.JobLog(tmp_path / "log", echo=echoed.append)
+    for number in range(100):
+        written.feed(b"%d\n" % number)
+    written.close()
+    assert (tmp_path / "log").read_text() == "".join(f"T {number}\n" for number in range(100))
+    assert echoed == [str(number) for number in range(100)]
+
+
+def test_the_last_words_may_have_no_end(tmp_path: Path) -> None:
+    assert run(tmp_path, "printf 'no such layer' >&2; exit 3").detail == "no such layer"
+
+
+@pytest.mark.parametrize(
+    "what", ["yes", "cat /dev/zero", "yes $'\\x1b[31m'", "yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]
+)
+def test_a_hundred_megabytes_are_taken_in_little_memory(tmp_path: Path, what: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert run(tmp_path, f"{what} | head -c 100M\n{GOOD}", timeout_s=120).status == "done"
+    assert (tmp_path / "work" / "out.log").stat().st_size < joblog.HEAD_BYTES + joblog.TAIL_BYTES + (1 << 17)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
