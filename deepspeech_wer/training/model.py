@@ -50,6 +50,7 @@ class Network(tf.Module):  # type: ignore[misc]
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(name="deepspeech")
+        self.frame_stride = parameters.frame_stride
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
         self.weights: dict[str, Any] = {
@@ -77,26 +78,32 @@ class Network(tf.Module):  # type: ignore[misc]
         With a seed ([2] integers) dropout is on, and the same seed drops the same outputs.
         """
         weights = self.weights
-        frames, batch = tf.shape(features)[1], tf.shape(features)[0]
+        frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
+        steps = -(-frames // stride)  # S: each of `stride` frames
+        before = N_CONTEXT - (stride - 1) // 2  # the window stands in the middle of its frames
+        after = steps * stride - frames + WINDOW - stride - before
+        padded = tf.pad(features, ((0, 0), (before, after), (0, 0)))
         # Frames as the rows of an image, utterances as its columns: the window's result is time-major at once.
-        image = tf.transpose(features, (1, 0, 2))[tf.newaxis]  # [1, T, B, 26]
-        windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=1, padding="SAME")  # [1, T, B, n_hidden_1]
+        image = tf.transpose(padded, (1, 0, 2))[tf.newaxis]  # [1, T', B, 26]
+        windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
         # From here on flat: a product of two matrices, and in the gradient one, not one for each frame.
-        layer = tf.reshape(windowed, (-1, windowed.shape[3]))  # [T*B, n_hidden_1]
+        layer = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
         layer = self._dense_end(layer + weights["b1"], seed, 1)
-        layer = self._dense_end(layer @ weights["h2"] + weights["b2"], seed, 2)  # [T*B, n_hidden_2]
-        layer = self._dense_end(layer @ weights["h3"] + weights["b3"], seed, 3)  # [T*B, n_hidden_3]
+        layer = self._dense_end(layer @ weights["h2"] + weights["b2"], seed, 2)  # [S*B, n_hidden_2]
+        layer = self._dense_end(layer @ weights["h3"] + weights["b3"], seed, 3)  # [S*B, n_hidden_3]
         layer = lstm.bidirectional(
-            tf.reshape(layer, (frames, batch, layer.shape[1])),
-            lengths,
+            tf.reshape(layer, (steps, batch, layer.shape[1])),
+            -(-lengths // stride),
             weights["lstm_kernel"],
             weights["lstm_bias"],
             weights["lstm_recurrent"],
-        )  # [T, B, 2H]
-        layer = tf.reshape(layer, (-1, layer.shape[2]))  # [T*B, 2H]
-        layer = self._dense_end(layer @ weights["h5"] + weights["b5"], seed, 5)  # [T*B, n_hidden_5]
-        layer = layer @ weights["h6"] + weights["b6"]  # [T*B, 29]
-        return tf.reshape(layer, (frames, batch, layer.shape[1]))
+        )  # [S, B, 2H]
+        layer = tf.reshape(layer, (-1, layer.shape[2]))  # [S*B, 2H]
+        layer = self._dense_end(layer @ weights["h5"] + weights["b5"], seed, 5)  # [S*B, n_hidden_5]
+        layer = layer @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
+        layer = tf.reshape(layer, (steps, batch, stride, layer.shape[1] // stride))
+        layer = tf.transpose(layer, (0, 2, 1, 3))  # [S, stride, B, 29]
+        return tf.reshape(layer, (steps * stride, batch, layer.shape[3]))[:frames]
 
     def _dense_end(self, values: Tensor, seed: Tensor | None, layer: int) -> Tensor:
         """What follows the product of a dense layer: min(relu, relu_clip) and dropout."""
@@ -139,7 +146,7 @@ def initial_weights(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
         "lstm_kernel": (parameters.n_hidden_3, 8 * cells),  # forwards, backwards; four gates each
         "lstm_recurrent": (2, cells, 4 * cells),
         "h5": (2 * cells, parameters.n_hidden_5),
-        "h6": (parameters.n_hidden_5, parameters.n_character),
+        "h6": (parameters.n_hidden_5, parameters.frame_stride * parameters.n_character),
     }
     weights = {name: _draw(generator, parameters, name, shape) for name, shape in shapes.items()}
     for name in ("h1", "h2", "h3", "h5", "h6"):

@@ -87,6 +87,7 @@ class Parameters:
     n_hidden_3: int = _width("width of dense layer 3; unset: 2 x n_cell_dim")
     n_hidden_5: int = _width("width of dense layer 5; unset: n_hidden")
     n_cell_dim: int = _width("cells of the LSTM, each way; unset: n_hidden")
+    frame_stride: int = _number(1, "frames to a step of the LSTM, logits for each; 1: as in 2016", least=1, most=8)
     relu_clip: float = _number(20.0, "the dense layers give min(relu, this)", least=1e-3)
     dropout_rate: float = _number(0.05, "share of each dense layer's outputs dropped in training", least=0, most=0.95)
     initializer: str = _word("glorot", "how weights start: glorot, or normal with default_stddev", "glorot", "normal")

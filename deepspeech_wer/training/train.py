@@ -92,7 +92,7 @@ class Trainer:
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
 
     def step(self, batch: Batch, rate: float, number: int) -> tuple[NDArray[np.float32], ...]:
-        """Update the weights, the `number`th time from 0; give [B] losses and [T, B, 29] logits before it, and norms."""
+        """Update the weights, the `number`th time from 0; give [B] losses and [T, B, 29] logits before, and norms."""
         given = (*arguments(batch), np.float32(rate), np.int32(number))
         return tuple(result.numpy() for result in self._step(*given))
 

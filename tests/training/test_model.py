@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -44,15 +46,33 @@ def test_the_written_gradient_is_the_derived_one() -> None:
         assert np.allclose(ours, derived, atol=1e-5)
 
 
-def test_padding_changes_nothing() -> None:
-    network = model.Network(SMALL)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_padding_changes_nothing(stride: int) -> None:
+    network = model.Network(replace(SMALL, frame_stride=stride))
     features = np.random.default_rng(0).normal(size=(1, 20, 26)).astype(np.float32)
     padded = np.concatenate([features, np.zeros((1, 30, 26), np.float32)], 1)
 
     alone = network.logits(features, tf.constant([20])).numpy()
     among = network.logits(padded, tf.constant([20])).numpy()
 
+    assert alone.shape == (20, 1, 29)
     assert np.abs(alone - among[:20]).max() < 1e-5
+
+
+def test_a_stride_of_two_sees_pairs_of_frames() -> None:
+    network = model.Network(replace(SMALL, frame_stride=2))
+    features = np.random.default_rng(0).normal(size=(1, 21, 26)).astype(np.float32)
+    windows = np.pad(features[0], ((9, 10), (0, 0)))
+    h1, b1 = network.weights["h1"].numpy(), network.weights["b1"].numpy()
+    seen = np.stack([np.tensordot(windows[start : start + 19], h1, 2) + b1 for start in range(0, 21, 2)])
+
+    for name in ("h2", "h3"):
+        network.weights[name].assign(np.eye(*network.weights[name].shape))
+    received: list[Any] = []
+    with mock.patch.object(lstm, "bidirectional", lambda layer, *_: received.append(layer) or layer):
+        assert network.logits(features, tf.constant([21])).shape == (21, 1, 29)
+
+    assert np.allclose(received[0][:, 0, :8], np.maximum(seen, 0), atol=1e-5)
 
 
 def test_dropout_follows_its_seed_and_is_off_without_one() -> None:
