@@ -1,0 +1,57 @@
+"""The training as a picture: losses and word error rates, epoch by epoch.
+
+Drawn where somebody looks, in a notebook, and nowhere else: the job that the notebook becomes needs no matplotlib.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .train import Epoch
+
+TRAINING, VALIDATION = "#0072b2", "#d55e00"  # told apart by every kind of eye (Okabe and Ito 2008)
+INCHES = (10, 3.6)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The history of a training, as Jupyter shows it."""
+
+    history: Sequence[Epoch]
+
+    def __repr__(self) -> str:
+        return f"{len(self.history)} epochs; their curves need matplotlib: pip install 'deepspeech-wer[notebook]'"
+
+    def _repr_png_(self) -> bytes | None:
+        try:
+            return self.png()
+        except ModuleNotFoundError:
+            return None  # and so the text is shown
+
+    def png(self) -> bytes:
+        """The picture. Raises ModuleNotFoundError without matplotlib."""
+        from matplotlib.figure import Figure  # without pyplot: needs no display and leaves no state
+
+        figure = Figure(INCHES, layout="constrained")
+        losses, rates = figure.subplots(1, 2)
+        self._draw(losses, "CTC loss (nats per utterance)", "train_loss", "validation_loss", 1)
+        self._draw(rates, "word error rate (%)", "train_wer", "validation_wer", 100)
+        rates.set_ylim(bottom=0)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=120)
+        return stream.getvalue()
+
+    def _draw(self, axes: Any, title: str, training: str, validation: str, scale: float) -> None:
+        for name, label, colour in ((training, "training", TRAINING), (validation, "validation", VALIDATION)):
+            points = [(one.epoch, scale * value) for one in self.history if (value := getattr(one, name)) is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=label, color=colour, marker="." if len(points) < 20 else "")
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(frameon=False)
