@@ -29,6 +29,12 @@ def test_every_variable_of_the_job_stands_in_it(entry: tuple[str, str, str]) -> 
     assert row(*entry) in README
 
 
+def test_every_importer_stands_in_it() -> None:
+    choices = parameters.Parameters.__dataclass_fields__["importer"].metadata["choices"]
+    for name in choices:
+        assert re.search(rf"^\| `{name}` \| \w", README, re.MULTILINE), name
+
+
 def test_no_variable_stands_in_it_that_is_not_there() -> None:
     known = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
     known |= {"ds_python", "ds_wer_attempt", "ds_exec_clone", "ds_website_", "ds_gpu_usage_", "ds_"}
