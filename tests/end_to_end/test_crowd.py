@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from deepspeech_wer import archive
 from tests.conftest import Repository
+from tests.end_to_end.cron import temporary_user, virtual_environment
 
 TICK = [sys.executable, "-P", "-m", "deepspeech_wer"]
 JOB = """#!/bin/sh
@@ -165,3 +167,60 @@ def test_all_that_is_written_is_for_the_user_alone(repository: Repository, tmp_p
         assert wide == []
         (tmp_path / "fails").touch()
         repository.merge("fails")
+
+
+# Each process starts more, in sessions of their own; at the limit it tries again and again.
+FORK_BOMB = """#!/usr/bin/env python3
+import os, time
+deadline = time.monotonic() + 300  # should all else fail
+while time.monotonic() < deadline:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+    except OSError:
+        pass
+"""
+
+
+def test_a_fork_bomb_is_ended_whole(repository: Repository) -> None:
+    with temporary_user() as user:
+        python = virtual_environment(user) / "python"
+        job = JOB.replace(". ./wer", ". ./wer; [ -z $bomb ] || exec bin/bomb")
+        repository.commit("root", {"bin/run-wer-automation.sh": job, "bin/bomb": FORK_BOMB, "wer": "wer=0.5 bomb=x\n"})
+        repository.merge("mended", {"wer": "wer=0.4\n"})
+        tracked = user.home / "tracked"
+        shutil.copytree(repository.path, tracked)
+        user.own(tracked)
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(user.home),
+            "ds_repo_url": str(tracked),
+            "ds_job_timeout": "4",
+            "ds_job_attempts": "1",
+            "ds_job_grace": "1",
+        }
+        first = repository.git("rev-list", "--max-parents=0", "main")
+        limited = ["prlimit", "--nproc=150", str(python), "-P", "-m", "deepspeech_wer"]
+
+        def tick(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*limited, *arguments],
+                env=environment,
+                cwd=user.home,
+                user=user.uid,
+                group=user.gid,
+                extra_groups=(),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
+            )
+
+        done = tick("run", "--sha", first)
+        assert done.returncode == 4, done.stderr
+        assert "failed: timeout: no end after 4 s" in done.stderr
+        assert user.processes("bin/bomb") == []
+        assert not (user.home / "ds_exec_clone").exists()
+        done = tick()
+        assert done.returncode == 0, done.stderr
+        assert "done, test WER 40.00 %" in done.stderr
