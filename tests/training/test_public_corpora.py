@@ -401,6 +401,23 @@ def test_an4_tables_that_do_not_fit_are_named(site: Site, tmp_path: Path, etc: d
 # what they share
 
 
+@pytest.mark.parametrize("importer", ["ldc93s1", "librivox", "ted", "an4"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, importer: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(Trouble, match=r"file/data: cannot be written: .*: set ds_dataset_path"):
+        importers.load(parameters(importer, tmp_path / "file" / "data"))
+
+
+def test_without_a_path_the_corpus_lies_in_the_cache(site: Site, tmp_path: Path) -> None:
+    site.files["an4_sphere.tar.gz"] = an4_archive()
+    given = {"ds_importer": "an4", "ds_mirror_url": site.url, "ds_cache_dir": str(tmp_path)}
+
+    (one,) = importers.load(from_environment(given)).test
+
+    assert one.audio == tmp_path / "datasets/an4/an4_sphere/an4/wav/an4test_clstk/fcaw/an406-fcaw-b.sph"
+
+
 @pytest.mark.parametrize(
     ("letters", "published", "expected"),
     [

@@ -32,7 +32,7 @@ def load(parameters: Parameters) -> Corpus:
 
 def _read(path: Path) -> str:
     """The sentence of a TIMIT text file: `FIRST_SAMPLE LAST_SAMPLE SENTENCE`."""
-    parts = path.read_text("ascii", "replace").split(maxsplit=2)
+    parts = path.read_text("utf-8", "replace").split(maxsplit=2)
     if len(parts) < 3 or not (parts[0].isdigit() and parts[1].isdigit()):
         raise Trouble(f"{path}: expected FIRST_SAMPLE LAST_SAMPLE SENTENCE: remove it to have it fetched again")
     return parts[2]

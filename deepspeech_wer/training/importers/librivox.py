@@ -71,7 +71,7 @@ def _directory(name: str, parameters: Parameters) -> Path:
 
 
 def _chapter(table: Path, alphabet: Alphabet) -> Iterator[Utterance]:
-    for number, line in enumerate(table.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(table.read_text("utf-8", "replace").splitlines(), 1):
         name, _, text = line.partition(" ")
         audio = table.parent / f"{name}.flac"
         if not text or not audio.is_file():

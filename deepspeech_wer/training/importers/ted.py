@@ -48,7 +48,7 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance]:
         audio = directory / "sph" / f"{table.stem}.sph"
         if not audio.is_file():
             raise Trouble(f"{table}: expected its recording at {audio}: unpack the archive again")
-        for number, line in enumerate(table.read_text("utf-8").splitlines(), 1):
+        for number, line in enumerate(table.read_text("utf-8", "replace").splitlines(), 1):
             if UNKNOWN in line:
                 unknown += 1
             elif line.strip() and not line.startswith(";;"):

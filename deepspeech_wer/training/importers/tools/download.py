@@ -65,8 +65,7 @@ def fetch(remote: Remote, directory: Path, mirror: str = "") -> Path:
         found = _download_checked(url, path, expected)
     if expected is None:
         print(f"{path}: no hash of it is published: keeping {found} in {record.name}", file=sys.stderr, flush=True)
-        directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(record, f"{found}  {remote.name}\n".encode())
+        _keep(record, f"{found}  {remote.name}\n")
     elif found != expected:
         raise Trouble(f"{path}: its SHA-256 is {found}, expected {expected}: remove it to have it fetched again")
     return path
@@ -82,6 +81,14 @@ def _directory_of(mirror: str) -> Path | None:
     if not path.is_dir():
         raise UsageTrouble(f"ds_mirror_url={mirror!r}: expected a directory that is there")
     return path
+
+
+def _keep(record: Path, text: str) -> None:
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(record, text.encode())
+    except OSError as error:
+        raise Trouble(f"{record}: cannot be written: {error}: set ds_dataset_path to where it can") from error
 
 
 def _recorded(record: Path) -> str | None:

@@ -44,8 +44,12 @@ def stem(name: str) -> str:
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
     """Let one process at a time download and unpack into `directory`; the next waits."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as stream:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("w")
+    except OSError as error:
+        raise Trouble(f"{directory}: cannot be written: {error}: set ds_dataset_path to where it can") from error
+    with lock as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
