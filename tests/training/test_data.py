@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -121,6 +125,41 @@ def test_features_that_a_power_cut_left_in_part_are_computed_again(tmp_path: Pat
     assert again == replace(item, labels=again.labels)
     assert item.mel.read_bytes() == whole
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [item.mel]
+
+
+def test_several_trainings_fill_one_cache_and_go_on_with_a_killed_one(tmp_path: Path) -> None:
+    for number in range(30):
+        utterance(tmp_path, "x" * (number + 1), "go", 0.3)  # each with a sound of its own
+    code = """
+import sys
+from pathlib import Path
+from deepspeech_wer.training import data
+from deepspeech_wer.training.corpus import Utterance
+from deepspeech_wer.training.text import Alphabet
+said = [Utterance(path.stem, path, "go") for path in sorted(Path(sys.argv[1]).glob("*.wav"))]
+print("ready", flush=True)
+sys.stdin.readline()
+print(data.set_sha256(data.prepare(said, Alphabet(), Path(sys.argv[1], "cache"))))
+"""
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path], stdin=PIPE, stdout=PIPE, text=True) for _ in range(3)
+    ]
+    for one in started:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    killed, *others = started
+    assert killed.stdin is not None
+    killed.stdin.write("go\n")
+    killed.stdin.flush()
+    while killed.poll() is None and not list(tmp_path.rglob("*.npy")):
+        time.sleep(0.001)
+    killed.kill()
+    hashes = [one.communicate("go\n", timeout=120)[0] for one in others]
+    killed.communicate()
+
+    assert len(set(hashes)) == 1
+    assert [one.returncode for one in others] == [0, 0]
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 30
 
 
 def test_a_cache_that_cannot_be_filled_is_no_fault_of_the_utterance(tmp_path: Path) -> None:
