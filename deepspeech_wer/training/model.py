@@ -82,7 +82,9 @@ class Network(tf.Module):  # type: ignore[misc]
         steps = -(-frames // stride)  # S: each of `stride` frames
         before = N_CONTEXT - (stride - 1) // 2  # the window stands in the middle of its frames
         after = steps * stride - frames + WINDOW - stride - before
-        padded = tf.pad(features, ((0, 0), (before, after), (0, 0)))
+        # Not tf.pad: with a computed width it forgets how many coefficients there are, and TFLite needs to know.
+        around = (tf.zeros((batch, before, N_INPUT)), features, tf.zeros((batch, after, N_INPUT)))
+        padded = tf.concat(around, 1)  # [B, T', 26]
         # Frames as the rows of an image, utterances as its columns: the window's result is time-major at once.
         image = tf.transpose(padded, (1, 0, 2))[tf.newaxis]  # [1, T', B, 26]
         windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
