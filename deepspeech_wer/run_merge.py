@@ -123,7 +123,7 @@ def _progress(settings: Settings, merge: Merge) -> int:
     """Changes when a checkpoint is written: a training that gets on is not given up, however often it is cut off."""
     path = _checkpoint_path(settings, merge)
     with suppress(OSError):
-        return max((file.lstat().st_mtime_ns for file in path.rglob("*")), default=0)
+        return sum(file.lstat().st_mtime_ns for file in path.rglob("*"))  # the newest alone would hide a clock set back
     return 0
 
 

@@ -1,0 +1,146 @@
+"""Clocks that are set back, leap forward, change to winter time or stand still, in real ticks.
+
+The time of day of the tick's process is falsified, as Python asks for it: libfaketime ends every time.sleep of Python's
+with an error. The monotonic clock goes on, as it does when an administrator sets the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Repository
+
+NOON = "2026-06-01T12:00:00Z"
+
+JOB = """#!/bin/sh
+set -e
+. ./work
+mkdir -p "$ds_logs_dir/x"
+echo '{"context":{"time_started":"'$(date -u +%Y-%m-%dT%H:%M:%S)'"},"results":{"test_wer":'$wer'}}' \
+> "$ds_logs_dir/x/hyper.json"
+"""
+
+
+# The file holds "SECONDS +", a time that passes, or "SECONDS", one that stands still; it may be written at any moment.
+FALSIFYING = """
+import sys, time
+from pathlib import Path
+clock, start, gmtime, localtime = Path(sys.argv.pop(1)), time.monotonic(), time.gmtime, time.localtime
+def now():
+    moment, *passes = clock.read_text().split()
+    return float(moment) + (time.monotonic() - start if passes else 0)
+time.time = now
+time.gmtime = lambda seconds=None: gmtime(now() if seconds is None else seconds)
+time.localtime = lambda seconds=None: localtime(now() if seconds is None else seconds)
+from deepspeech_wer import cli
+sys.exit(cli.main())
+"""
+
+
+class Machine:
+    """A tracker on a machine whose time of day can be set."""
+
+    def __init__(self, directory: Path, repository: Repository) -> None:
+        self.repository = repository
+        self.clock = directory / "clock"
+        self.data = directory / "data" / "deepspeech_wer"
+        self.cache = directory / ".cache" / "deepspeech_wer"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "TZ": "Europe/Berlin",
+            "ds_dataroot": str(directory / "data"),
+            "ds_repo_url": str(repository.path),
+            "ds_clone_path": str(directory / "clone"),
+        }
+        repository.commit("root", {"bin/run-wer-automation.sh": JOB, "work": "wer=0.9\n"})
+
+    def tick(self, moment: str, *arguments: str, code: int = 0, stands_still: bool = False, **variables: str) -> str:
+        """A tick that begins at a moment; what it said."""
+        self.clock.write_text(seconds(moment) + ("" if stands_still else " +"))
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", FALSIFYING, str(self.clock), *arguments],
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    def runs(self) -> list[str]:
+        """The archived runs' names."""
+        return sorted(path.name for path in (self.data / "runs").iterdir())
+
+    def wers(self) -> list[float]:
+        """Of all runs, in the order of history, as `runs` prints them."""
+        return [float(wer) for wer in re.findall(r"(\d+\.\d\d) % ", self.tick(NOON, "runs"))]
+
+
+def seconds(moment: str) -> str:
+    """Since 1970, of a moment written with its offset to UTC."""
+    return str(datetime.fromisoformat(moment).timestamp())
+
+
+@pytest.fixture
+def machine(sealed: Path, repository: Repository) -> Machine:
+    return Machine(sealed, repository)
+
+
+def test_however_the_clock_is_set_each_merge_is_run_once_in_order(machine: Machine) -> None:
+    machine.tick(NOON)
+    moments = ["2020-01-01T12:00:00Z", "2038-01-19T03:14:08Z", "1971-01-01T12:00:00Z", "2026-06-01T12:00:05Z"]
+    for number, moment in enumerate(moments, start=1):
+        sha = machine.repository.merge(f"at {moment}", {"work": f"wer=0.{number}\n"})
+        assert f"{moment[:14]}" in machine.tick(moment)
+        assert (machine.cache / "last_sha1").read_text() == f"{sha}\n"
+        assert machine.tick(moment) == ""
+    assert machine.wers() == [90, 10, 20, 30, 40]
+    assert [name[:8] for name in machine.runs()] == ["19710101", "20200101", "20260601", "20260601", "20380119"]
+    assert (machine.data / "site" / "js" / "hyper.js").read_text().count('"test_wer"') == 5
+
+
+def test_in_the_hour_that_comes_twice_names_are_unique_and_in_order(machine: Machine) -> None:
+    for number, moment in enumerate(["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"]):
+        machine.repository.merge(str(number), {"work": f"wer=0.{number}\n"})
+        machine.tick(moment)
+    assert machine.wers() == [0, 10]
+    assert [name[:11] for name in machine.runs()] == ["20261025-00", "20261025-01"]
+
+
+def test_runs_of_one_second_have_names_of_their_own(machine: Machine) -> None:
+    machine.tick(NOON, stands_still=True)
+    for number in range(1, 4):
+        sha = machine.repository.merge(str(number), {"work": f"wer=0.{number}\n"})
+    machine.tick(NOON, stands_still=True)
+    for _ in range(2):
+        machine.tick(NOON, "run", "--sha", sha, stands_still=True)
+    assert machine.wers() == [90, 10, 20, 30, 30, 30]
+    assert {name[:15] for name in machine.runs()} == {"20260601-120000"}
+    assert [name[15:] for name in machine.runs() if sha[:12] in name] == [f"-{sha[:12]}{n}" for n in ("", "-2", "-3")]
+
+
+def test_time_standing_still_stops_no_timeout(machine: Machine) -> None:
+    machine.repository.merge("hangs", {"work": "sleep 1000\n"})
+    said = machine.tick(NOON, code=4, stands_still=True, ds_job_timeout="1", ds_job_attempts="1")
+    assert "failed: timeout: no end after 1 s" in said
+
+
+@pytest.mark.parametrize("moment", ["2036-06-01T12:00:00Z", "2016-06-01T12:00:00Z"])
+def test_a_clock_that_is_set_under_a_job_ends_nothing(machine: Machine, moment: str) -> None:
+    sets = f"echo '{seconds(moment)} +' > {machine.clock}; sleep 1; wer=0.2\n"
+    machine.repository.merge("sets the clock", {"work": sets})
+    machine.tick(NOON, ds_job_timeout="600")
+    assert machine.wers() == [20]
+    (run,) = machine.runs()
+    record = json.loads((machine.data / "runs" / run / "run.json").read_text())
+    assert (record["started_at"][:4], record["finished_at"][:4]) == ("2026", moment[:4])
