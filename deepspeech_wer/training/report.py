@@ -100,14 +100,15 @@ def data_record(corpus: Corpus, sets: Sets) -> dict[str, Any]:
 def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
     """Every parameter under its name of 2016, and the sizes that notebook recorded with them.
 
-    The record is published: of directories and files it holds the last component alone, not where they lie here.
+    The record is published: of a path it holds the last component alone, as `.../NAME`, and not where it lies here. The
+    slash tells the page that it is one: runs are compared whatever their paths.
     """
     record = asdict(parameters) | {"alphabet": parameters.alphabet.letters}
     for name in NOT_RECORDED:
         del record[name]
     for name, value in record.items():
         if isinstance(value, Path):
-            record[name] = value.name
+            record[name] = f".../{value.name}"
     batch_sizes = {
         "train": ("train", parameters.train_batch_size),
         "validation": ("dev", parameters.dev_batch_size),
