@@ -6,6 +6,7 @@ frame. Computing only those frames, in one matrix, is ten times faster and equal
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,7 @@ COEFFICIENTS = 26
 PREEMPHASIS = 0.97
 LIFTER = 22
 FLOOR = float(np.finfo(np.float64).eps)  # under a logarithm, as in python_speech_features
+BLOCK = 10  # seconds that are read at once of a recording of any length
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
 VERSION = "mel27@1"  # part of every cache key: change it with the arithmetic
 
@@ -56,6 +58,33 @@ def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats
         part = "" if end is None else f" between {start:g} and {end:g} s"
         raise Trouble(f"{path}: holds no sample{part}: expected speech")
     return resample(samples[:, 0], rate).astype(np.float32)
+
+
+def read_blocks(path: Path) -> Iterator[Floats]:
+    """The samples at 16 kHz of a recording of any rate and any number of channels, some seconds at a time.
+
+    Channels are averaged. This is for use, where a text is wanted of whatever there is; `read_audio` is for corpora.
+    Raises Trouble for what cannot be read.
+    """
+    try:
+        with soundfile.SoundFile(path, **(HEADERLESS if path.suffix == ".raw" else {})) as stream:
+            rate, size = stream.samplerate, BLOCK * stream.samplerate
+            before = np.zeros(0, np.int16)
+            block = _read_mono(stream, size)
+            while len(block):
+                after = _read_mono(stream, size)
+                # A second of what is around it keeps the ends of the block clean.
+                start = len(before) * SAMPLE_RATE // rate
+                changed = resample(np.concatenate([before, block, after[:rate]]), rate)
+                yield changed[start : start + -(-len(block) * SAMPLE_RATE // rate)].astype(np.float32)
+                before, block = block[-rate:], after
+    except (OSError, soundfile.SoundFileError) as error:
+        raise Trouble(f"{path}: cannot be read as audio: {error}") from error
+
+
+def _read_mono(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
+    samples: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
+    return samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
 
 
 def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:

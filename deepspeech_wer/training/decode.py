@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +24,7 @@ class Decoder:
     signature: str  # as results.signature has it: what must be alike for two word error rates to be compared
     texts: Callable[[Logits, Lengths], list[str]]
     settings: Mapping[str, object] = field(default_factory=dict)  # what was found out for it: hyper.json records it
+    language_model: Path | None = None  # the file of it
 
 
 def greedy_decoder(alphabet: Alphabet) -> Decoder:

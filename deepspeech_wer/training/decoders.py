@@ -26,6 +26,7 @@ class WordSearch:
     search: LexiconBeam
     signature: str
     settings: Mapping[str, object]
+    path: Path
 
 
 def word_search(parameters: Parameters, items: Sequence[Item], run_dir: Path) -> WordSearch | None:
@@ -45,6 +46,7 @@ def word_search(parameters: Parameters, items: Sequence[Item], run_dir: Path) ->
         search,
         f"lm{model.order}{whose}-beam{parameters.beam_width}",
         {"lm_path": path.name, "lm_sha256": sha256, "lm_order": model.order, "lm_words": len(model.words())},
+        path,
     )
 
 
@@ -74,7 +76,7 @@ def _lm_decoder(parameters: Parameters, words: WordSearch, network: Network, ite
     def texts(logits: Logits, lengths: Lengths) -> list[str]:
         return [search.text(logits[:length, row]) for row, length in enumerate(lengths)]
 
-    return Decoder("lm", words.signature, texts, {**words.settings, **settings})
+    return Decoder("lm", words.signature, texts, {**words.settings, **settings}, words.path)
 
 
 def make_model(items: Sequence[Item], order: int, path: Path) -> Path:

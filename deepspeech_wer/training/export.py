@@ -2,53 +2,84 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..errors import Trouble
-from .audio import Floats
+from . import audio
 from .data import Item, assemble
+from .decode import Decoder, greedy
 from .model import Network, Tensor
 from .parameters import N_INPUT, Parameters
+from .recognise import DESCRIPTION, MODEL, Description, LanguageWeights, Recogniser, description_record
 
 TOLERANCE = 1e-4  # between the logits of the trained and the exported network
 WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the LSTM's cannot be saved
+SAVED_MODEL, LANGUAGE_MODEL = "saved_model", "lm.arpa"
+LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy")
 
 
-def export(network: Network, items: Sequence[Item], parameters: Parameters, commit: str) -> dict[str, int]:
-    """Write `<export_dir>/<commit>/saved_model` and `model.tflite`, and point `latest` there.
+def export(
+    network: Network, items: Sequence[Item], parameters: Parameters, commit: str, decoders: Sequence[Decoder] = ()
+) -> dict[str, int]:
+    """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there.
 
-    Both take [1, frames, 26] normalised features and give [frames, 1, 29] logits; the number of frames is free. Returns
-    the sizes in bytes. Raises Trouble when an exported network answers otherwise than the trained one.
+    Both networks take [1, frames, 26] normalised features and give [frames, 1, labels] logits; the number of frames is
+    free. A language model that the run made goes with them, as `lm.arpa`. Returns the sizes in bytes. Raises Trouble
+    when an exported network answers otherwise than the trained one, or hears another text in the first of `items`.
     """
     if parameters.export_dir is None:
         return {}
     target = parameters.export_dir / commit[:7]
     beside = target.with_name(f".{target.name}.{os.getpid()}")
-    module = _Exported(network)
-    frozen = convert_variables_to_constants_v2(module.logits.get_concrete_function())  # else the file has no weights
     try:
-        (beside / "saved_model").mkdir(parents=True)
-        tf.saved_model.save(module, str(beside / "saved_model"), options=WITHOUT_GRADIENTS)
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], module)
-        (beside / "model.tflite").write_bytes(converter.convert())
-        _verify(network, assemble(items[:1], parameters).features, beside)
-        shutil.rmtree(target, ignore_errors=True)
-        beside.rename(target)
+        beside.mkdir(parents=True)
+        _write_networks(network, beside)
+        sizes = {
+            SAVED_MODEL: sum(path.stat().st_size for path in (beside / SAVED_MODEL).rglob("*") if path.is_file()),
+            "tflite": (beside / MODEL).stat().st_size,
+        }
+        description = Description(
+            commit, parameters.alphabet, parameters.normalisation, _language_model(decoders, parameters, beside)
+        )
+        record = description_record(description, sizes, {name: version(name) for name in LIBRARIES})
+        (beside / DESCRIPTION).write_text(json.dumps(record, indent=4, ensure_ascii=False) + "\n", "utf-8")
+        _verify(network, items[0], parameters, beside)
+        replace(target, beside)
+    except OSError as error:
+        raise Trouble(f"{target}: cannot be written: {error}: free space, or mend ds_export_dir") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _point_latest(target)
-    return {
-        "saved_model": sum(path.stat().st_size for path in (target / "saved_model").rglob("*") if path.is_file()),
-        "tflite": (target / "model.tflite").stat().st_size,
-    }
+    return sizes
+
+
+def _write_networks(network: Network, directory: Path) -> None:
+    module = _Exported(network)
+    frozen = convert_variables_to_constants_v2(module.logits.get_concrete_function())  # else the file has no weights
+    tf.saved_model.save(module, str(directory / SAVED_MODEL), options=WITHOUT_GRADIENTS)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], module)
+    (directory / MODEL).write_bytes(converter.convert())
+
+
+def _language_model(decoders: Sequence[Decoder], parameters: Parameters, directory: Path) -> LanguageWeights | None:
+    """Copy the language model that was made; say how the model of the run is weighed."""
+    for decoder in decoders:
+        if decoder.language_model is not None:
+            if parameters.lm_path is None:
+                shutil.copyfile(decoder.language_model, directory / LANGUAGE_MODEL)
+            alpha, beta = (float(str(decoder.settings[name])) for name in ("lm_alpha", "lm_beta"))
+            return LanguageWeights(decoder.language_model.name, alpha, beta, parameters.beam_width)
+    return None
 
 
 class _Exported(tf.Module):  # type: ignore[misc]
@@ -63,32 +94,52 @@ class _Exported(tf.Module):  # type: ignore[misc]
         return self.network.logits(features, tf.shape(features)[1:2])
 
 
-def _verify(network: Network, features: Floats, directory: Path) -> None:
+def _verify(network: Network, item: Item, parameters: Parameters, directory: Path) -> None:
+    features = assemble([item], parameters).features
     expected = network.logits(features, tf.constant([features.shape[1]])).numpy()
-    loaded = tf.saved_model.load(str(directory / "saved_model"))  # its function works only while it is held
-    saved = loaded.logits(features).numpy()
-    lite = _run_tflite(directory / "model.tflite", features)
-    for name, found in {"saved_model": saved, "model.tflite": lite}.items():
+    with _without_warnings():
+        loaded = tf.saved_model.load(str(directory / SAVED_MODEL))  # its function works only while it is held
+    recogniser = Recogniser(directory)
+    answers = {SAVED_MODEL: loaded.logits(features).numpy(), MODEL: recogniser.infer(features[0])[:, None]}
+    for name, found in answers.items():
         apart = float(np.abs(found - expected).max())
-        if apart > TOLERANCE:
+        if not apart <= TOLERANCE:
             raise Trouble(
                 f"{directory / name}: its logits are {apart:.2g} off the trained network's: expected {TOLERANCE}"
             )
+    _verify_text(network, item, parameters, directory, recogniser)
 
 
-def _run_tflite(path: Path, features: Floats) -> Floats:
-    interpreter = Interpreter(str(path), num_threads=1)
-    place = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(place, features.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(place, features)
-    interpreter.invoke()
-    logits: Floats = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return logits
+def _verify_text(network: Network, item: Item, parameters: Parameters, directory: Path, recogniser: Recogniser) -> None:
+    """The whole way from the recording, as the users of the file go it."""
+    batch = assemble([item], parameters)
+    _, logits = network.score(batch)
+    (expected,) = greedy(logits, batch.lengths, parameters.alphabet)
+    said = item.utterance
+    found = recogniser.text(audio.read_audio(said.audio, *(said.segment or ())))
+    if found != expected:
+        raise Trouble(f"{directory / MODEL}: hears {found!r} in {said.id}: expected {expected!r}, as in training")
 
 
-def _point_latest(target: Path) -> None:
-    """Move the link `latest` in one step: there is always one."""
-    beside = target.with_name(f".latest.{os.getpid()}")
-    beside.symlink_to(target.name)
-    beside.replace(target.with_name("latest"))
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Loading warns of gradients that were left out on purpose."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def replace(target: Path, beside: Path) -> None:
+    """Put `beside` where `target` is, and move the link `latest` there in one step: there always is one."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        target.rename(aside)
+    beside.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
+    link = target.with_name(f".latest.{os.getpid()}")
+    link.symlink_to(target.name)
+    link.replace(target.with_name("latest"))

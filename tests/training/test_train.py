@@ -8,12 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tone_corpus import SMALL
 
-from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import data, decoders, evaluate, export, importers, lm_weights, report, train
+from deepspeech_wer.training import data, decoders, evaluate, importers, lm_weights, report, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decode import greedy_decoder
 from deepspeech_wer.training.model import Network
@@ -166,29 +164,6 @@ def test_the_worst_utterances_come_first(start: Start) -> None:
     assert lines[1].startswith(" - source: ")
     assert lines[2].startswith(" - result: ")
     assert len(lines) == 6
-
-
-def test_an_exported_network_is_checked_and_latest_points_at_it(start: Start, tmp_path: Path) -> None:
-    trained = start(ds_epochs="1", ds_export_dir=str(tmp_path / "exports"))
-
-    sizes = export.export(trained.network, trained.items["test"], trained.parameters, "0123456789")
-
-    assert (tmp_path / "exports" / "latest").resolve() == tmp_path / "exports" / "0123456"
-    assert (tmp_path / "exports" / "latest" / "model.tflite").stat().st_size == sizes["tflite"]
-    assert sizes["tflite"] > 4 * 0.9 * trained.network.parameter_count()
-    assert sorted(path.name for path in (tmp_path / "exports").iterdir()) == ["0123456", "latest"]
-
-
-def test_an_export_that_answers_otherwise_is_refused(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained = start(ds_epochs="1", ds_export_dir=str(tmp_path / "exports"))
-    monkeypatch.setattr(export, "_run_tflite", lambda _, features: np.zeros((features.shape[1], 1, 29), np.float32))
-
-    with pytest.raises(Trouble, match=r"model\.tflite: its logits are .* off the trained network's"):
-        export.export(trained.network, trained.items["test"], trained.parameters, "0123456789")
-
-    assert not list((tmp_path / "exports").iterdir())
 
 
 def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -> None:

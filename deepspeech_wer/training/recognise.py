@@ -1,0 +1,144 @@
+"""An exported network at work: from samples to logits and texts, on ai-edge-litert alone, without TensorFlow.
+
+An export is a directory with `model.tflite` and `model.json`, which says what the network was trained for: its letters
+and its features. Without that a model file is numbers without a meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from ..errors import Trouble
+from . import audio
+from .quiet import without_lines
+from .text import Alphabet
+
+MODEL, DESCRIPTION = "model.tflite", "model.json"
+VERSION = 1  # of the description
+NOISE = "^INFO: Created TensorFlow Lite XNNPACK delegate"
+FEATURES: Mapping[str, object] = {
+    "version": audio.VERSION,
+    "sample_rate": audio.SAMPLE_RATE,
+    "window": audio.WINDOW,
+    "step": audio.STEP,
+    "fft": audio.FFT,
+    "coefficients": audio.COEFFICIENTS,
+    "preemphasis": audio.PREEMPHASIS,
+    "lifter": audio.LIFTER,
+}
+
+
+@dataclass(frozen=True)
+class LanguageWeights:
+    """How the validation set wants a language model weighed with this network."""
+
+    file: str  # the model, without its directory
+    alpha: float
+    beta: float
+    beam_width: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an exported network was trained for."""
+
+    commit: str
+    alphabet: Alphabet
+    normalisation: str
+    language_model: LanguageWeights | None = None
+
+
+def description_record(
+    description: Description, sizes: Mapping[str, int], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """model.json's content; `sizes` are bytes of the files beside it, `versions` those of the libraries."""
+    return {
+        "version": VERSION,
+        "commit": description.commit,
+        "alphabet": description.alphabet.letters,
+        "features": {**FEATURES, "normalisation": description.normalisation},
+        "language_model": vars(description.language_model) if description.language_model else None,
+        "bytes": dict(sizes),
+        "libraries": dict(versions),
+    }
+
+
+def read_description(path: Path) -> Description:
+    """The description in a model.json. Raises Trouble when it is none, or is of other features than ours."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        if record["version"] != VERSION:
+            raise Trouble(f"{path}: has version {record['version']}, expected {VERSION}: export the network anew")
+        features, weights = record["features"], record["language_model"]
+        found = Description(
+            record["commit"],
+            Alphabet(record["alphabet"]),
+            features["normalisation"],
+            LanguageWeights(**weights) if weights else None,
+        )
+        if features["version"] != audio.VERSION or found.normalisation not in audio.NORMALISATIONS:
+            raise Trouble(
+                f"{path}: its network was trained on features {features['version']}, {found.normalisation}: expected "
+                f"{audio.VERSION}: use the version of this package that it was trained with"
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Trouble(
+            f"{path}: is not a readable description of an exported network ({type(error).__name__}: {error}): "
+            "expected the model.json that ds_export_dir gives"
+        ) from error
+    return found
+
+
+class Recogniser:
+    """An exported network, ready to hear. Raises Trouble for what is none."""
+
+    def __init__(self, place: Path, *, threads: int = 1) -> None:
+        """`place` is an export's directory, or the model.tflite in it."""
+        directory = place if place.is_dir() else place.parent
+        model = place / MODEL if place.is_dir() else place
+        self.description = read_description(directory / DESCRIPTION)
+        self.alphabet = self.description.alphabet
+        self._normalise = audio.NORMALISATIONS[self.description.normalisation]
+        try:
+            with without_lines(NOISE):
+                self._interpreter = Interpreter(str(model), num_threads=threads)
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise Trouble(f"{model}: cannot be used as a TFLite file: {' '.join(str(error).split())}") from error
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+        labels = self.infer(np.zeros((8, audio.COEFFICIENTS), np.float32)).shape[1]
+        if labels != len(self.alphabet.letters) + 1:
+            raise Trouble(
+                f"{model}: has {labels} outputs: expected those of {len(self.alphabet.letters)} letters and a blank, "
+                f"as {DESCRIPTION} beside it says: the two are not of one export"
+            )
+
+    def logits(self, samples: audio.Floats) -> audio.Floats:
+        """[frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one sample."""
+        return self.infer(self._normalise(audio.mfcc(samples)))
+
+    def infer(self, features: audio.Floats) -> audio.Floats:
+        """[frames, labels] logits of [frames, 26] normalised features."""
+        interpreter = self._interpreter
+        interpreter.resize_tensor_input(self._input, (1, *features.shape))
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(self._input, features[None])
+        interpreter.invoke()
+        logits: audio.Floats = interpreter.get_tensor(self._output)[:, 0]  # [T, 1, labels]
+        return logits
+
+    def greedy(self, logits: audio.Floats) -> str:
+        """The text of the best label of each frame of [frames, labels] logits."""
+        return self.alphabet.decode_path(logits.argmax(1).tolist())
+
+    def text(self, samples: audio.Floats) -> str:
+        """The text of [samples] at 16 kHz, in the range of 16-bit integers."""
+        return self.greedy(self.logits(samples))

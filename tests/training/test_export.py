@@ -1,0 +1,178 @@
+"""Exported networks: what is written, that it is checked, and that it hears what the trained one hears."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tone_corpus import SMALL, write_corpus
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.training import audio, data, decoders, export, importers
+from deepspeech_wer.training.decode import greedy
+from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.recognise import Recogniser
+
+COMMIT = "0123456789"
+
+
+@dataclass(frozen=True)
+class Exported:
+    parameters: Parameters
+    network: Network  # untrained: it hears many letters
+    items: tuple[data.Item, ...]
+    directory: Path
+    sizes: dict[str, int]
+
+
+def export_one(place: Path, **variables: str) -> Exported:
+    corpus = write_corpus(place / "tones", {"train": ["a b"], "dev": ["a"], "test": ["b a c a", "c", "a b b"]})
+    places = {"ds_dataset_path": str(corpus), "ds_export_dir": str(place / "exports")}
+    parameters = from_environment({**SMALL, **places, **variables})
+    items = {
+        name: data.prepare(one, parameters.alphabet, place / "features")
+        for name, one in importers.load(parameters).sets().items()
+    }
+    network = Network(parameters)
+    words = decoders.word_search(parameters, items["train"], place)
+    ways = decoders.prepare(parameters, words, network, items["dev"])
+    sizes = export.export(network, items["test"], parameters, COMMIT, ways)
+    return Exported(parameters, network, items["test"], place / "exports", sizes)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """One export for all tests that do not change it; its language model goes with it."""
+    place = tmp_path_factory.mktemp("exported")
+    return export_one(place, ds_decoder="lm", ds_lm_alpha="0.9", ds_lm_beta="-1", ds_beam_width="7")
+
+
+@pytest.fixture
+def copied(exported: Exported, tmp_path: Path) -> Path:
+    return shutil.copytree(exported.directory / "latest", tmp_path / "copied")
+
+
+def test_an_export_is_whole_and_latest_points_at_it(exported: Exported) -> None:
+    latest, sizes = exported.directory / "latest", exported.sizes
+
+    assert latest.resolve() == exported.directory / "0123456"
+    assert sorted(path.name for path in exported.directory.iterdir()) == ["0123456", "latest"]
+    assert sorted(path.name for path in latest.iterdir()) == ["lm.arpa", "model.json", "model.tflite", "saved_model"]
+    assert (latest / "model.tflite").stat().st_size == sizes["tflite"]
+    assert sizes["tflite"] > 4 * 0.9 * exported.network.parameter_count()
+    record = json.loads((latest / "model.json").read_text("utf-8"))
+    assert record["bytes"] == sizes
+    assert record["commit"] == COMMIT
+    assert record["alphabet"] == " abcdefghijklmnopqrstuvwxyz'"
+    assert record["features"]["sample_rate"] == 16_000
+    assert record["libraries"]["tensorflow"] == tf.__version__
+
+
+def test_the_language_model_of_the_run_goes_with_it(exported: Exported) -> None:
+    latest = exported.directory / "latest"
+
+    assert (latest / "lm.arpa").read_bytes() == (exported.directory.parent / "lm.arpa").read_bytes()
+    assert json.loads((latest / "model.json").read_text())["language_model"] == {
+        "file": "lm.arpa", "alpha": 0.9, "beta": -1.0, "beam_width": 7,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("normalisation", "stride"), [("each", "1"), ("all", "2")])
+def test_what_is_exported_hears_what_the_network_hears(tmp_path: Path, normalisation: str, stride: str) -> None:
+    letters = tmp_path / "letters"
+    letters.write_text(" \na\nb\nc\nä\n", "utf-8")
+    one = export_one(tmp_path, ds_alphabet=str(letters), ds_normalisation=normalisation, ds_frame_stride=stride)
+    loaded = tf.saved_model.load(str(one.directory / "latest" / "saved_model"))
+    recogniser = Recogniser(one.directory / "latest" / "model.tflite")
+
+    texts = set()
+    for item in one.items:
+        batch = data.assemble([item], one.parameters)
+        _, expected = one.network.score(batch)
+        logits = recogniser.logits(audio.read_audio(item.utterance.audio))
+        np.testing.assert_allclose(logits, expected[: item.frames, 0], atol=1e-4)
+        np.testing.assert_allclose(loaded.logits(batch.features[:, : item.frames])[:, 0], logits, atol=1e-4)
+        assert [recogniser.greedy(logits)] == greedy(expected, batch.lengths, one.parameters.alphabet)
+        texts.add(recogniser.greedy(logits))
+    assert len(texts) > 1
+    assert set("".join(texts)) <= set(" abcä")
+
+
+def test_nothing_is_said_while_a_model_is_loaded(exported: Exported, capfd: pytest.CaptureFixture[str]) -> None:
+    Recogniser(exported.directory / "latest")
+
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "said"),
+    [
+        ("infer", lambda _, features: np.zeros((len(features), 29), np.float32), r"its logits are .* off the trained"),
+        ("infer", lambda _, features: np.full((len(features), 29), np.nan, np.float32), "its logits are nan off"),
+        ("text", lambda *_: "something else", r"hears 'something else' in test/0\.wav: expected"),
+    ],
+)
+def test_an_export_that_answers_otherwise_is_refused(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, answer: object, said: str
+) -> None:
+    monkeypatch.setattr(export, "_write_networks", lambda _, place: shutil.copytree(
+        exported.directory / "latest", place, dirs_exist_ok=True
+    ))  # fmt: skip
+    monkeypatch.setattr(export.Recogniser, method, answer)
+    parameters = from_environment({**SMALL, "ds_export_dir": str(tmp_path / "exports")})
+
+    with pytest.raises(Trouble, match=said):
+        export.export(exported.network, exported.items, parameters, COMMIT)
+
+    assert not list((tmp_path / "exports").iterdir())
+
+
+def test_an_older_export_is_replaced_and_latest_moves_on(tmp_path: Path) -> None:
+    for commit, name in (("0123456", "first"), ("0123456", "second"), ("fedcba9", "third")):
+        beside = tmp_path / ".beside"
+        beside.mkdir()
+        (beside / name).touch()
+        export.replace(tmp_path / commit, beside)
+
+    assert (tmp_path / "latest").readlink() == Path("fedcba9")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0123456", "fedcba9", "latest"]
+    assert [path.name for path in (tmp_path / "0123456").iterdir()] == ["second"]
+
+
+def test_where_nothing_can_be_written_it_is_told(exported: Exported, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    parameters = from_environment({**SMALL, "ds_export_dir": str(tmp_path / "file")})
+
+    with pytest.raises(Trouble, match=r"cannot be written: .*ds_export_dir"):
+        export.export(exported.network, exported.items, parameters, COMMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("model.json", None, "is not a readable description"),
+        ("model.json", "{", "is not a readable description"),
+        ("model.json", '{"version": 2}', "has version 2, expected 1"),
+        ("model.json", '"version": "mel27@1"->"version": "mel0@0"', "trained on features mel0@0"),
+        ("model.json", "abc->ab", "has 29 outputs: expected those of 27 letters"),
+        ("model.tflite", "no model", "cannot be used as a TFLite file"),
+        ("model.tflite", None, "cannot be used as a TFLite file"),
+    ],
+)
+def test_a_model_that_is_none_is_refused(copied: Path, name: str, content: str | None, said: str) -> None:
+    path = copied / name
+    if content is None:
+        path.unlink()
+    elif "->" in content:
+        path.write_text(path.read_text("utf-8").replace(*content.split("->")), "utf-8")
+    else:
+        path.write_text(content)
+
+    with pytest.raises(Trouble, match=said):
+        Recogniser(copied)
