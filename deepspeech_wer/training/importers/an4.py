@@ -20,7 +20,9 @@ from .tools.place import directory_of, first_that_is_there
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
-ARCHIVE = Remote("http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz")  # CMU publishes no hash of it
+# CMU's own address, http://www.speech.cs.cmu.edu/databases/an4/, has been dead since 2022 (NVIDIA-NeMo/Speech#4188):
+# this is NVIDIA's copy of its archive. Nobody publishes a hash of it.
+ARCHIVE = Remote("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz")
 DEV_SPEAKERS = {"fjdn", "fplp", "mcel", "mdxs", "mjdr", "mmap", "mrjc2", "mtcv"}
 LINE = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>[^()\s]+)\)\s*")
 
