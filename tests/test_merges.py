@@ -208,49 +208,170 @@ def test_forced_commits_are_found_by_their_first_digits(repository: Repository, 
         merges.resolve(bare, ["abcdef0"])
 
 
-def grow(repository: Repository, steps: list[tuple[str, int]]) -> None:
-    """A history of any shape from a list of moves."""
-    repository.commit("root")
-    for number, (move, which) in enumerate(steps):
-        branches = repository.git("branch", "--format=%(refname:short)").split()
-        other = branches[which % len(branches)]
-        if move == "commit":
-            repository.commit(str(number))
-        elif move == "branch":
-            repository.git("branch", f"b{number}", "HEAD")
-        elif move == "elsewhere":
-            repository.git("checkout", "--quiet", other)
-        elif move == "foxtrot":  # the old trunk becomes the second parent
-            repository.git("checkout", "--quiet", "-B", "fox", other)
-            repository.commit(f"fox {number}")
-            repository.git("merge", "--quiet", "--no-ff", "--strategy=ours", "--message", f"f{number}", "main")
-            repository.git("checkout", "--quiet", "-B", "main", "fox")
-        else:
-            several = branches[: 1 + which % 3] if move == "octopus" else [other]
-            repository.git("merge", "--quiet", "--no-ff", "--strategy=ours", "--message", f"m{number}", *several)
-    repository.git("checkout", "--quiet", "main")
+# -- on generated histories, against git's own answer
+
+MOVES = ("push", "merge", "octopus", "foxtrot", "criss-cross", "back-merge", "unrelated", "fast-forward")
 
 
-MOVES = st.tuples(
-    st.sampled_from(["commit", "commit", "branch", "elsewhere", "merge", "merge", "octopus", "foxtrot"]),
-    st.integers(0, 5),
+class History:
+    """A history of any shape, for git fast-import; commits are numbers."""
+
+    def __init__(self, moves: list[tuple[str, int, int]]) -> None:
+        self.stream = ""
+        self.commits = 0
+        self.main = self.commit()
+        self.tips = [self.main]
+        for move, which, other in moves:
+            self.main = self.moved(move, 1 + which % self.commits, 1 + other % self.commits)
+            self.tips.append(self.main)
+        for number, tip in enumerate([*self.tips, self.main]):
+            name = "main" if number == len(self.tips) else f"tip-{number}"
+            self.stream += f"reset refs/heads/{name}\nfrom :{tip}\n\n"
+
+    def commit(self, *parents: int) -> int:
+        """A commit on top of others, in their order; of none, a root."""
+        self.commits += 1
+        start = "" if parents else "reset refs/heads/work\n\n"
+        self.stream += f"{start}commit refs/heads/work\nmark :{self.commits}\n"
+        self.stream += f"committer A <a@example.com> {self.commits} +0000\ndata 1\nx\n"
+        for word, parent in zip(("from", *["merge"] * len(parents)), dict.fromkeys(parents), strict=False):
+            self.stream += f"{word} :{parent}\n"
+        return self.commits
+
+    def moved(self, move: str, which: int, other: int) -> int:
+        """Where main is after a move; `which` and `other` are any commits from before."""
+        main = self.main
+        if move == "push":
+            return self.commit(main)
+        if move == "merge":
+            return self.commit(main, self.commit(self.commit(which)))
+        if move == "octopus":
+            return self.commit(main, self.commit(which), self.commit(other), self.commit(main))
+        if move == "foxtrot":  # the trunk so far becomes the second parent
+            return self.commit(self.commit(which), main)
+        if move == "criss-cross":
+            left, right = self.commit(main), self.commit(which)
+            return self.commit(self.commit(left, right), self.commit(right, left))
+        if move == "back-merge":  # the side branch takes the trunk in twice before it is merged
+            side = self.commit(self.commit(self.commit(which), main), other)
+            return self.commit(main, side)
+        if move == "unrelated":
+            return self.commit(main, self.commit())
+        assert move == "fast-forward"
+        return self.commit(self.commit(main))
+
+    def into(self, path: Path, object_format: str = "sha1") -> Path:
+        """Make a repository of it."""
+        start = ["git", "init", "--quiet", "--initial-branch=main", f"--object-format={object_format}", str(path)]
+        subprocess.run(start, check=True)
+        subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=self.stream.encode(), check=True)
+        return path
+
+
+def asked(path: Path, *arguments: str) -> list[str]:
+    """What `git rev-list --first-parent`, the oracle, says."""
+    command = ["git", "-C", str(path), "rev-list", "--reverse", "--first-parent", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_generated_histories_have_every_shape(tmp_path: Path) -> None:
+    path = History([("merge", 0, 0), *((move, 1, 2) for move in MOVES)]).into(tmp_path / "h")
+
+    def git(*arguments: str) -> list[str]:
+        command = ["git", "-C", str(path), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    def tip(move: str, before: bool = False) -> str:
+        return f"tip-{MOVES.index(move) + (1 if before else 2)}"
+
+    parents = {move: len(git("rev-parse", f"{tip(move)}^@")) for move in MOVES}
+    assert parents == dict(zip(MOVES, (1, 2, 4, 2, 2, 2, 2, 1), strict=True))
+    assert git("rev-parse", tip("foxtrot", before=True)) == git("rev-parse", f"{tip('foxtrot')}^2")
+    assert not set(git("rev-parse", tip("foxtrot", before=True))) & set(asked(path, tip("foxtrot")))
+    assert len(git("merge-base", "--all", f"{tip('criss-cross')}^1", f"{tip('criss-cross')}^2")) == 2
+    assert len(git("rev-list", "--max-parents=0", "main")) == 2
+    inside = set(git("rev-list", "--merges", "main")) - set(asked(path, "--merges", "main"))
+    assert inside  # merges that never were the tip
+
+
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+SHAPES = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=10)
+
+
+@FEW
+@given(
+    moves=SHAPES,
+    start=st.integers(0, 100),
+    object_format=st.sampled_from(["sha1", "sha256"]),
+    depth=st.sampled_from([0, 0, 1, 2, 4]),
 )
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(MOVES, min_size=4, max_size=14), start=st.integers(0, 100))
 def test_equals_git_on_any_history(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], start: int
+    tmp_path_factory: pytest.TempPathFactory,
+    moves: list[tuple[str, int, int]],
+    start: int,
+    object_format: str,
+    depth: int,
 ) -> None:
     directory = tmp_path_factory.mktemp("history")
-    repository, bare = Repository(directory / "tracked"), directory / "repository.git"
-    grow(repository, steps)
-    tip = fetched(bare, repository)
-    chain = repository.git("rev-list", "--first-parent", "main").split()
+    path = History(moves).into(directory / "tracked", object_format)
+    if depth:
+        shallow = ["git", "clone", "--quiet", "--branch=main", f"--depth={depth}", f"file://{path}"]
+        subprocess.run([*shallow, str(directory / "shallow")], check=True)
+        path = directory / "shallow"
+    bare = directory / "repository.git"
+    tip = mirror.update(bare, str(path), "main")
+    assert tip
+    chain = asked(path, "main")
     last = chain[start % len(chain)]
     for track, options in (("merges", ["--merges"]), ("commits", [])):
-        expected = repository.git("rev-list", "--reverse", "--first-parent", *options, f"{last}..main").split()
+        expected = asked(path, *options, f"{last}..main")
         assert replay(bare, tip, last, {last[:12]}, track=track) == expected
+
+
+@FEW
+@given(moves=SHAPES, looks=st.sets(st.integers(0, 10)), track=st.sampled_from(["merges", "commits"]))
+def test_tick_by_tick_it_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: set[int], track: str
+) -> None:
+    grown = [move for move in moves if move[0] != "foxtrot"]  # which changes what was the trunk
+    directory = tmp_path_factory.mktemp("history")
+    history = History(grown)
+    path = history.into(directory / "tracked")
+    bare = directory / "repository.git"
+    tip = mirror.update(bare, str(path), "main")
+    root = asked(path, "main")[0]
+    last, archived, ran = root, {root[:12]}, []
+    for number in (*sorted(looks), len(grown)):
+        if number <= len(grown):
+            tip = asked(path, f"tip-{number}")[-1]
+            new = replay(bare, tip, last, archived, track=track)
+            ran += new
+            last = merges.find(bare, tip, merges.Known(last, archived), track=track).base or last
+    assert ran == asked(path, *(["--merges"] if track == "merges" else []), f"{root}..main")
+
+
+@FEW
+@given(moves=SHAPES, looks=st.lists(st.integers(0, 10), min_size=2, max_size=5))
+def test_through_rewriting_nothing_is_run_twice(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: list[int]
+) -> None:
+    """The branch leaps from one of its tips to any other, back and forth."""
+    directory = tmp_path_factory.mktemp("history")
+    path = History(moves).into(directory / "tracked")
+    bare = directory / "repository.git"
+    last, archived, bases, ran = None, set(), set(), []
+    for look in looks:
+        tip = mirror.update(bare, str(path), f"tip-{look % (len(moves) + 1)}")
+        assert tip
+        new = replay(bare, tip, last, archived, bases)
+        assert set(new) <= set(asked(path, tip))
+        ran += new
+        found = merges.find(bare, tip, merges.Known(last, archived, lambda: bases))
+        assert found.next is None
+        last = found.base
+        assert last
+        assert last in asked(path, tip) or merges.contains(bare, tip, last)
+    assert len(ran) == len(set(ran))
 
 
 def test_a_hundred_thousand_commits_are_read_in_one_go(tmp_path: Path, bare: Path) -> None:
