@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from scipy import fft
 
 from ..errors import Trouble
 
@@ -28,7 +29,7 @@ LIFTER = 22
 FLOOR = float(np.finfo(np.float64).eps)  # under a logarithm, as in python_speech_features
 BLOCK = 10  # seconds that are read at once of a recording of any length
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
-VERSION = "mel27@1"  # part of every cache key: change it with the arithmetic
+VERSION = "mel27@2"  # part of every cache key: change it with the arithmetic
 
 
 def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats:
@@ -119,7 +120,7 @@ def log_mel(samples: Floats) -> Floats:
     np.subtract(samples[1:used], PREEMPHASIS * samples[: used - 1], out=emphasised[1:used], casting="same_kind")
     emphasised[used:] = 0
     frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::STEP]  # [frames, 400]
-    spectrum = np.fft.rfft(frames, FFT)  # [frames, 257]
+    spectrum = fft.rfft(frames, FFT)  # [frames, 257]; several frames at a time, unlike numpy's
     power = ((spectrum.real**2 + spectrum.imag**2) / FFT).astype(np.float32, copy=False)
     energies = np.concatenate([power @ filter_bank(), power.sum(1, keepdims=True)], 1)  # [frames, 27]
     logarithms: Floats = np.log(np.maximum(energies, FLOOR))
