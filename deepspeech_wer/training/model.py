@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from . import lstm
+from . import devices, lstm
 from .data import Batch
 from .parameters import N_CONTEXT, N_INPUT, Parameters
 
@@ -53,9 +53,11 @@ class Network(tf.Module):  # type: ignore[misc]
         self.frame_stride = parameters.frame_stride
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
-        self.weights: dict[str, Any] = {
-            name: tf.Variable(value, name=name) for name, value in initial_weights(parameters).items()
-        }
+        self.strategy = devices.strategy(parameters.devices)
+        with self.strategy.scope():
+            self.weights: dict[str, Any] = {
+                name: tf.Variable(value, name=name) for name, value in initial_weights(parameters).items()
+            }
 
     def parameter_count(self) -> int:
         return sum(int(np.prod(weight.shape)) for weight in self.weights.values())

@@ -152,6 +152,7 @@ class Parameters:
         Path(), "features and synthetic speech are kept here; unset: ~/.cache/deepspeech_wer/training"
     )
     export_dir: Path | None = _other(None, "the trained model is exported here, as SavedModel and TFLite; unset: not")
+    devices: int = _number(0, "GPUs that share each batch; 0: all there are", least=0, most=1024)
     threads: int = _number(1, "processor threads", least=1, most=1024)
     wer_sha: str = _word("", "the commit that is trained, set by the tracker; unset: asked of git")
 

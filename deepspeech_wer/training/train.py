@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import checkpoint
+from . import checkpoint, devices
 from .data import Batch, Item, assemble, batches_of_epoch
 from .decode import greedy, greedy_decoder
 from .evaluate import Evaluation, Heard, evaluate, score_heard
@@ -87,7 +87,8 @@ class Trainer:
         self.network, self.parameters = network, parameters
         self.train_items, self.dev_items = train_items, dev_items
         self.alphabet = parameters.alphabet
-        self.adam = Adam(network.weights, parameters)
+        with network.strategy.scope():
+            self.adam = Adam(network.weights, parameters)
         self.steps_per_epoch = -(-len(train_items) // parameters.train_batch_size)
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
 
@@ -110,13 +111,36 @@ class Trainer:
         number: Tensor,  # from 0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One update; gives [B] losses, the [T, B, 29] logits before it, and each variable's gradient norm."""
+        batch, strategy = (features, lengths, places, values, shape), self.network.strategy
+        count = strategy.num_replicas_in_sync
+        if count == 1:
+            return self._update(batch, None, rate, number)
+
+        def on_one() -> tuple[Tensor, Tensor, Tensor]:
+            context = tf.distribute.get_replica_context()
+            own, weights = devices.share(batch, context.replica_id_in_sync_group, count)
+            weights /= tf.cast(tf.shape(lengths)[0], tf.float32)
+            return self._update(own, weights, rate, number)
+
+        losses, logits, norms = (strategy.experimental_local_results(one) for one in strategy.run(on_one))
+        size = tf.shape(lengths)[0]
+        return devices.joined(losses, 0, size), devices.joined(logits, 1, size), norms[0]
+
+    def _update(
+        self, batch: tuple[Tensor, ...], shares: Tensor | None, rate: Tensor, number: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One update, as `_step` gives it, by this device's batch; `shares` [b]: each loss's part in that of all."""
         weights = self.network.weights
         seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: the layers of one step count on from it
         with tf.GradientTape() as tape:
+            features, lengths, *labels = batch
             logits = self.network.logits(features, lengths, seed)
-            losses = ctc(logits, lengths, places, values, shape)
-            loss = tf.reduce_mean(losses)
-        gradients = dict(zip(weights, tape.gradient(loss, list(weights.values())), strict=True))
+            losses = ctc(logits, lengths, *labels)
+            loss = tf.reduce_mean(losses) if shares is None else tf.reduce_sum(losses * shares)
+        found = tape.gradient(loss, list(weights.values()))
+        if shares is not None:
+            found = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, found)
+        gradients = dict(zip(weights, found, strict=True))
         self.adam.apply(gradients, rate, tf.cast(number + 1, tf.float32))
         norms = [tf.norm(gradient) for gradient in gradients.values()] if self.summaries else [rate]
         return losses, logits, tf.stack(norms)
