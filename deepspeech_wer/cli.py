@@ -25,8 +25,11 @@ DONE, TROUBLE, USAGE, BUG, FAILED = 0, 1, 2, 3, 4
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
     _open_missing_streams()
+    return _flushed(_run(sys.argv[1:] if argv is None else list(argv)))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         if not arguments:
             return _tick(())
@@ -40,14 +43,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return 128 + 2
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # told by _flushed
         return DONE
     except Exception:  # the top door: a bug is told with its traceback and has an exit code of its own
         import logging
 
         logging.getLogger(__name__).exception("a bug in deepspeech_wer; please report it with these lines")
         return BUG
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once all that was said is written: a log that nobody takes (a full disk) changes nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # the interpreter would try again
+            if stream is sys.stdout and not isinstance(error, BrokenPipeError):  # `head` has seen enough
+                _complain(f"cannot write the answer: {error.strerror}")
+                code = code or TROUBLE
+    return code
 
 
 def _tick(forced: Sequence[str]) -> int:

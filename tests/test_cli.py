@@ -177,6 +177,25 @@ def test_closed_streams_are_no_bug(tracked: Repository, closed: str) -> None:
     assert tracked.path.exists()
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_under_the_log_costs_no_run(tracked: Repository, stream: str) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        log = {stream: full}
+        assert subprocess.run(TICK, check=False, **log).returncode == 0
+        assert len(archive.names(settings.load().runs)) == 1
+        tracked.merge("broken", {"wer": "exit 7\n"})
+        assert subprocess.run(TICK, check=False, **log).returncode == 4
+        listed = subprocess.run([*TICK, "runs"], check=False, stderr=subprocess.PIPE, stdout=full)
+    assert listed.returncode == cli.TROUBLE
+    assert listed.stderr.endswith(b"cannot write the answer: No space left on device\n")
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_reader_that_has_seen_enough_is_no_trouble() -> None:
+    done = subprocess.run(["bash", "-c", '"$@" | true; exit ${PIPESTATUS[0]}', "-", *TICK, "runs"], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_what_the_terminal_cannot_show_is_replaced(tracked: Repository) -> None:
     tracked.merge("naïve ☃")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
