@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from tone_corpus import tone_speech
+from tone_corpus import Job, tone_speech
 from web_server import Site, serving
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
@@ -396,6 +396,22 @@ def test_an4_tables_that_do_not_fit_are_named(site: Site, tmp_path: Path, etc: d
 
     with pytest.raises(Trouble, match=said):
         importers.load(parameters("an4", tmp_path, site))
+
+
+def test_a_job_fetches_its_corpus_and_trains_on_it(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "an4_sphere.tar.gz").write_bytes(an4_archive())
+    job = Job(tmp_path / "logs", tmp_path / "an4")
+
+    done = job.run(ds_importer="an4", ds_mirror_url=str(tmp_path / "mirror"), ds_epochs="1")
+
+    assert done.returncode == 0, done.stderr
+    record = job.record()
+    assert record["parameters"]["data_set"]["name"] == "an4"
+    assert record["parameters"]["dataset_path"] == ".../an4"
+    assert [record["context"]["data"][name]["utterances"] for name in ("train", "dev", "test")] == [1, 1, 1]
+    assert job.record("utterances.json")["rows"][0][:2] == ["an406-fcaw-b", "fcaw"]
+    assert str(tmp_path / "mirror") not in str(record)
 
 
 # what they share
