@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from . import devices, lstm
+from . import cudnn, devices, lstm
 from .data import Batch
 from .parameters import N_CONTEXT, N_INPUT, Parameters
 
@@ -54,7 +54,10 @@ class Network(tf.Module):  # type: ignore[misc]
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
         self.strategy = devices.strategy(parameters.devices)
+        self.lstm: Any = lstm.bidirectional  # what trains and scores; the way of `cudnn` where there is a GPU
         with self.strategy.scope():
+            if tf.config.list_logical_devices("GPU"):
+                self.lstm = cudnn.Bidirectional(parameters.n_hidden_3, parameters.n_cell_dim)
             self.weights: dict[str, Any] = {
                 name: tf.Variable(value, name=name) for name, value in initial_weights(parameters).items()
             }
@@ -71,13 +74,16 @@ class Network(tf.Module):  # type: ignore[misc]
     def _score(
         self, features: Tensor, lengths: Tensor, places: Tensor, values: Tensor, shape: Tensor
     ) -> tuple[Tensor, Tensor]:
-        logits = self.logits(features, lengths)
+        logits = self.logits(features, lengths, layer=self.lstm)
         return ctc(logits, lengths, places, values, shape), logits
 
-    def logits(self, features: Tensor, lengths: Tensor, seed: Tensor | None = None) -> Tensor:
+    def logits(
+        self, features: Tensor, lengths: Tensor, seed: Tensor | None = None, layer: Any = lstm.bidirectional
+    ) -> Tensor:
         """[T, B, 29] unnormalised log probabilities of [B, T, 26] features; frames beyond `lengths` [B] mean nothing.
 
-        With a seed ([2] integers) dropout is on, and the same seed drops the same outputs.
+        With a seed ([2] integers) dropout is on, and the same seed drops the same outputs. `layer`: which LSTM; unless
+        told, the one that can be exported.
         """
         weights = self.weights
         frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
@@ -91,23 +97,23 @@ class Network(tf.Module):  # type: ignore[misc]
         image = tf.transpose(padded, (1, 0, 2))[tf.newaxis]  # [1, T', B, 26]
         windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
         # From here on flat: a product of two matrices, and in the gradient one, not one for each frame.
-        layer = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
-        layer = self._dense_end(layer + weights["b1"], seed, 1)
-        layer = self._dense_end(layer @ weights["h2"] + weights["b2"], seed, 2)  # [S*B, n_hidden_2]
-        layer = self._dense_end(layer @ weights["h3"] + weights["b3"], seed, 3)  # [S*B, n_hidden_3]
-        layer = lstm.bidirectional(
-            tf.reshape(layer, (steps, batch, layer.shape[1])),
+        rows = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
+        rows = self._dense_end(rows + weights["b1"], seed, 1)
+        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], seed, 2)  # [S*B, n_hidden_2]
+        rows = self._dense_end(rows @ weights["h3"] + weights["b3"], seed, 3)  # [S*B, n_hidden_3]
+        rows = layer(
+            tf.reshape(rows, (steps, batch, rows.shape[1])),
             -(-lengths // stride),
             weights["lstm_kernel"],
             weights["lstm_bias"],
             weights["lstm_recurrent"],
         )  # [S, B, 2H]
-        layer = tf.reshape(layer, (-1, layer.shape[2]))  # [S*B, 2H]
-        layer = self._dense_end(layer @ weights["h5"] + weights["b5"], seed, 5)  # [S*B, n_hidden_5]
-        layer = layer @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
-        layer = tf.reshape(layer, (steps, batch, stride, layer.shape[1] // stride))
-        layer = tf.transpose(layer, (0, 2, 1, 3))  # [S, stride, B, 29]
-        return tf.reshape(layer, (steps * stride, batch, layer.shape[3]))[:frames]
+        rows = tf.reshape(rows, (-1, rows.shape[2]))  # [S*B, 2H]
+        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], seed, 5)  # [S*B, n_hidden_5]
+        rows = rows @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
+        rows = tf.reshape(rows, (steps, batch, stride, rows.shape[1] // stride))
+        rows = tf.transpose(rows, (0, 2, 1, 3))  # [S, stride, B, 29]
+        return tf.reshape(rows, (steps * stride, batch, rows.shape[3]))[:frames]
 
     def _dense_end(self, values: Tensor, seed: Tensor | None, layer: int) -> Tensor:
         """What follows the product of a dense layer: min(relu, relu_clip) and dropout."""

@@ -134,7 +134,7 @@ class Trainer:
         seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: the layers of one step count on from it
         with tf.GradientTape() as tape:
             features, lengths, *labels = batch
-            logits = self.network.logits(features, lengths, seed)
+            logits = self.network.logits(features, lengths, seed, self.network.lstm)
             losses = ctc(logits, lengths, *labels)
             loss = tf.reduce_mean(losses) if shares is None else tf.reduce_sum(losses * shares)
         found = tape.gradient(loss, list(weights.values()))

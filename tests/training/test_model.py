@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from deepspeech_wer.training import lstm, model, optimizer
+from deepspeech_wer.training import cudnn, lstm, model, optimizer
 from deepspeech_wer.training.parameters import from_environment
 
 T, B, H = 7, 3, 5
@@ -69,10 +68,33 @@ def test_a_stride_of_two_sees_pairs_of_frames() -> None:
     for name in ("h2", "h3"):
         network.weights[name].assign(np.eye(*network.weights[name].shape))
     received: list[Any] = []
-    with mock.patch.object(lstm, "bidirectional", lambda layer, *_: received.append(layer) or layer):
-        assert network.logits(features, tf.constant([21])).shape == (21, 1, 29)
+
+    def layer(inputs: Any, lengths: Any, *_: Any) -> Any:
+        received.extend([inputs, lengths])
+        return inputs
+
+    assert network.logits(features, tf.constant([21]), layer=layer).shape == (21, 1, 29)
 
     assert np.allclose(received[0][:, 0, :8], np.maximum(seen, 0), atol=1e-5)
+    assert received[1].numpy().tolist() == [11]
+
+
+def test_the_way_for_gpus_gives_the_same_logits_and_gradients() -> None:
+    network = model.Network(replace(SMALL, relu_clip=1.0))
+    network.weights["lstm_bias"].assign(np.random.default_rng(1).normal(size=64))  # each gate another one
+    features = np.random.default_rng(0).normal(size=(3, 20, 26)).astype(np.float32)
+    lengths = tf.constant([20, 13, 7])
+    within = tf.cast(tf.range(20)[:, tf.newaxis] < lengths, tf.float32)[:, :, tf.newaxis]
+    results = []
+    for layer in (network.lstm, cudnn.Bidirectional(16, 8)):
+        with tf.GradientTape() as tape:
+            logits = network.logits(features, lengths, layer=layer) * within
+            total = tf.reduce_sum(logits**2)
+        results.append([logits, *tape.gradient(total, list(network.weights.values()))])
+
+    for ours, theirs in zip(*results, strict=True):
+        assert np.abs(ours).max() > 0
+        assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_follows_its_seed_and_is_off_without_one() -> None:

@@ -1,0 +1,50 @@
+"""The LSTM of lstm.py by keras.layers.LSTM, which runs cuDNN's one kernel for all frames where there is a GPU.
+
+Without a GPU that layer steps through a loop of its own, slower than lstm.py's; so the tests can hold the two against
+each other anywhere. The weights stay the network's own: a checkpoint goes on with or without a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from . import lstm
+
+Tensor = Any  # tf.Tensor; TensorFlow ships no types
+
+
+class Bidirectional:
+    """Called like lstm.bidirectional, for inputs of `width` and so many cells each way."""
+
+    def __init__(self, width: int, cells: int) -> None:
+        self._layer = tf.keras.layers.LSTM(cells, return_sequences=True)
+        self._layer.build((None, None, width))
+
+    def __call__(self, inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:
+        """[T, B, 2H] outputs over [T, B, N] inputs; kernel [N, 8H], bias [8H], recurrent [2, H, 4H]."""
+        turn = lstm.turning(lengths, tf.shape(inputs)[0])
+        kernels, biases, recurrents = tf.split(kernel, 2, 1), tf.split(bias, 2), tf.unstack(recurrent)
+        forwards = self._one_way(inputs, kernels[0], biases[0], recurrents[0])
+        backwards = self._one_way(_reorder(inputs, turn), kernels[1], biases[1], recurrents[1])
+        return tf.concat([forwards, _reorder(backwards, turn)], 2)
+
+    def _one_way(self, inputs: Tensor, *weights: Tensor) -> Tensor:
+        kernel, bias, recurrent = (_gates_as_in_keras(one) for one in weights)
+        # Without a mask, which cuDNN would take for lengths: the padding is at the end, where it disturbs nothing.
+        states = [state.value for state in self._layer.non_trainable_variables]
+        outputs, _ = self._layer.stateless_call([kernel, recurrent, bias], states, tf.transpose(inputs, (1, 0, 2)))
+        return tf.transpose(outputs, (1, 0, 2))
+
+
+def _reorder(values: Tensor, order: Tensor) -> Tensor:
+    """The rows of a flattened [T, B, N] in another order."""
+    shape = tf.shape(values)
+    return tf.reshape(lstm.reorder(tf.reshape(values, (-1, values.shape[2])), order), shape)
+
+
+def _gates_as_in_keras(weights: Tensor) -> Tensor:
+    """[..., 4H] weights of the gates output, input, forget, candidate in Keras' order."""
+    output, let_in, forget, candidate = tf.split(weights, 4, -1)
+    return tf.concat([let_in, forget, candidate, output], -1)
