@@ -18,6 +18,7 @@ class Site:
     files: dict[str, bytes] = field(default_factory=dict)
     knows_ranges: bool = True
     etag: str | None = '"v1"'
+    headers: dict[str, str] = field(default_factory=dict)  # more of them, with each file
     cuts: list[int] = field(default_factory=list)  # after so many bytes the next answers break off
     statuses: list[int] = field(default_factory=list)  # the next answers are these, without a file
     asked: list[tuple[str, str | None]] = field(default_factory=list)  # (path, Range)
@@ -42,6 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(416, {"Content-Length": "0", "Content-Range": f"bytes */{len(content)}"})
             return
         headers = {"Content-Length": str(len(content) - start)} | ({"ETag": site.etag} if site.etag else {})
+        headers |= site.headers
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self._head(206 if start else 200, headers)

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from ....errors import Trouble, UsageTrouble
@@ -133,12 +134,7 @@ def _download(url: str, partial: Path, note: Path, hash_is_known: bool) -> bool:
             try:
                 _attempt(session, url, partial, note, hash_is_known)
                 return began_with > 0
-            except (
-                _Passing,
-                requests.ConnectionError,
-                requests.Timeout,
-                requests.exceptions.ChunkedEncodingError,
-            ) as one:
+            except PASSING_ERRORS as one:
                 vain = 0 if _size(partial) > before + PROGRESS else vain + 1
                 if vain == ATTEMPTS:
                     raise Trouble(
@@ -156,6 +152,9 @@ def _download(url: str, partial: Path, note: Path, hash_is_known: bool) -> bool:
 
 class _Passing(Exception):
     """A try that failed as the next one may not."""
+
+
+PASSING_ERRORS = (_Passing, requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
 def _attempt(session: requests.Session, url: str, partial: Path, note: Path, hash_is_known: bool) -> None:
@@ -228,7 +227,8 @@ def _write_body(response: requests.Response, partial: Path, start: int, total: i
         disable=not sys.stderr.isatty(),
     )
     with bar, partial.open("ab" if start else "wb") as stream:
-        for chunk in response.iter_content(CHUNK):
+        # Undecoded: some servers call the gzip in .tar.gz a Content-Encoding, which requests would take off.
+        for chunk in response.raw.stream(CHUNK, decode_content=False):
             stream.write(chunk)
             bar.update(len(chunk))
 
