@@ -45,8 +45,13 @@ def _run(arguments: Sequence[str]) -> int:
         return 128 + 2
     except BrokenPipeError:  # told by _flushed
         return DONE
-    except Exception:  # the top door: a bug is told with its traceback and has an exit code of its own
+    except Exception as error:  # the top door: a bug is told with its traceback and has an exit code of its own
+        import errno
         import logging
+
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            _complain(f"{error.filename or 'cannot write'}: {error.strerror}; the next call goes on")
+            return TROUBLE
 
         logging.getLogger(__name__).exception("a bug in deepspeech_wer; please report it with these lines")
         return BUG

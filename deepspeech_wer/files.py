@@ -35,7 +35,9 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             stream.flush()
             os.fsync(descriptor)
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a write does not know its file
         beside.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)

@@ -36,7 +36,7 @@ def run_merge(
         return _archive(settings, entry, _given_up(settings, entry))
     try:
         return _try(settings, entry, lock, job_line)
-    except (Trouble, SystemExit, KeyboardInterrupt):
+    except (Trouble, OSError, SystemExit, KeyboardInterrupt):
         with suppress(OSError):
             journal.enter(settings.cache, journal.STOPPED)
         raise
