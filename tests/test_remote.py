@@ -215,6 +215,7 @@ def of_git(tick: subprocess.Popen[bytes], started_at: str | None) -> list[int]:
 def test_git_ends_with_a_tick_that_is_killed(tracked: Repository, scheme: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         tick = started(tracked, f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x")
+        silent.settimeout(60)
         connection, _ = silent.accept()
         started_at = processes.start_time(tick.pid)
         assert fetching(of_git(tick, started_at))
