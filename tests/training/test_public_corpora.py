@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from tone_corpus import Job, tone_speech
+from tone_corpus import ROOT, Job, tone_speech
 from web_server import Site, serving
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
@@ -81,6 +83,34 @@ def test_ldc93s1_text_of_another_form_is_refused(site: Site, tmp_path: Path) -> 
 
     with pytest.raises(Trouble, match=r"LDC93S1\.txt: expected FIRST_SAMPLE LAST_SAMPLE SENTENCE"):
         importers.load(parameters("ldc93s1", tmp_path, site))
+
+
+def test_the_recipe_of_ldc93s1_learns_its_utterance_by_heart(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the utterance is spoken by espeakng-loader")
+    code = """
+import sys, soundfile
+from deepspeech_wer.training.audio import resample
+from deepspeech_wer.training.importers.tools.espeak import Engine
+engine = Engine()
+samples = engine.speak("She had your dark suit in greasy wash water all year.", "en-us", 160, 50)
+soundfile.write(sys.argv[1], resample(samples, engine.rate), 16_000, subtype="PCM_16")
+"""
+    (tmp_path / "mirror").mkdir()
+    # In a process of its own: there is one engine to a process, and another test has it.
+    subprocess.run([sys.executable, "-c", code, tmp_path / "mirror" / "LDC93S1.wav"], check=True)
+    (tmp_path / "mirror" / "LDC93S1.txt").write_text("0 46797 She had your dark suit in greasy wash water all year.\n")
+    job = Job(tmp_path / "logs", tmp_path / "ldc93s1")
+    unset = ("ds_importer", "ds_n_hidden", "ds_epochs", "ds_train_batch_size")
+    environment = {name: value for name, value in job.environment().items() if name not in unset}
+    environment["ds_mirror_url"] = str(tmp_path / "mirror")
+
+    done = subprocess.run(
+        [ROOT / "bin" / "run-ldc93s1.sh"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert job.record()["results"]["test_wer"] == 0
+    assert job.record("utterances.json")["rows"][0][-1] == "she had your dark suit in greasy wash water all year"
 
 
 # LibriSpeech

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Do the parts fit together? Learns one utterance by heart, within seconds: a word error rate other than 0 is a fault.
+#
+#     ./bin/run-ldc93s1.sh [--checkpoint_dir DIR]
+#
+# The utterance is downloaded, or taken from ds_mirror_url. Every other ds_* variable can be set from outside too.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+export ds_importer=${ds_importer:-ldc93s1}
+export ds_n_hidden=${ds_n_hidden:-100}
+export ds_train_batch_size=${ds_train_batch_size:-1}
+export ds_epochs=${ds_epochs:-100}
+export ds_learning_rate=${ds_learning_rate:-0.002}
+export ds_dropout_rate=${ds_dropout_rate:-0}
+export ds_validation_step=${ds_validation_step:-25}
+export ds_display_step=${ds_display_step:-25}
+
+exec "$root/bin/run-wer-automation.sh" "$@"
