@@ -272,6 +272,19 @@ def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) 
     assert wers() == [0.5, 0.4]
 
 
+@pytest.mark.parametrize(("signal", "code"), [("KILL", -9), ("TERM", 143), ("HUP", 129)])
+def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository, signal: str, code: int) -> None:
+    saves = "trap 'touch \"$2/saved\"; exit 1' TERM"
+    first = f'{saves}; touch "$2/epoch1"; kill -{signal} $PPID; while :; do sleep 0.1; done'
+    work = f'[ -e "$2/epoch1" ] || {{ {first}; }}; [ {signal} = KILL ] || [ -e "$2/saved" ]; wer=0.4\n'
+    tracked.merge("long", {"wer": work, "bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
+    assert subprocess.run(TICK, check=False).returncode == code
+    assert wers() == []
+    assert tick() == 0
+    assert wers() == [0.4]
+    assert list((settings.load().data / "checkpoints").iterdir()) == []
+
+
 def test_a_rewritten_branch_takes_its_checkpoints_along(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import files
+from deepspeech_wer import archive, files
+from deepspeech_wer.records import Merge, Outcome
 
 
 def test_a_locked_tree_is_removed_as_an_ordinary_user(tmp_path: Path) -> None:
@@ -32,6 +33,48 @@ def test_a_locked_tree_is_removed_as_an_ordinary_user(tmp_path: Path) -> None:
     assert done.stdout == "True\n"
     assert not tree.exists()
     assert outside.stat().st_mode & 0o777 == 0o500
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each flush to the disk, and each rename, in their order."""
+    calls: list[str] = []
+    fsync = os.fsync
+
+    def flushing(descriptor: int) -> None:
+        calls.append(f"flush {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def renaming(path: Path, target: Path) -> Path:
+        calls.append(f"rename to {target.name}")
+        os.rename(path, target)  # noqa: PTH104 - what is replaced is Path's
+        return target
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(Path, "replace", renaming)
+    monkeypatch.setattr(Path, "rename", renaming)
+    return calls
+
+
+def test_a_file_is_flushed_then_renamed_then_its_directory_flushed(tmp_path: Path, seen: list[str]) -> None:
+    files.write_atomically(tmp_path / "file", b"x")
+    assert seen == [f"flush .file.{os.getpid()}.partial", "rename to file", f"flush {tmp_path.name}"]
+
+
+def test_a_run_is_flushed_whole_before_it_is_there(tmp_path: Path, seen: list[str]) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    for name in ("hyper.json", "out.log", "err.log"):
+        (made / name).write_text('{"context":{"time_started":"2026-01-01T00:00:00"},"results":{"test_wer":0.5}}')
+    moment = "2026-01-01T00:00:00Z"
+    merge = Merge("a" * 40, 1, "s", "A", moment, ())
+    run = archive.store(
+        tmp_path / "runs", merge, Outcome("done", None, "", 1, moment, moment, files=made, logs=made), machine="m"
+    )
+    *before, renamed, last = seen
+    assert (renamed, last) == (f"rename to {run.id}", "flush runs")
+    flushed = {"hyper.json", "out.log", "err.log", "run.json", f".{run.id}.partial"}
+    assert {f"flush {name}" for name in flushed} <= set(before)
 
 
 def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:

@@ -38,14 +38,27 @@ def test_a_missing_branch_names_the_head(repository: Repository, bare: Path) -> 
         mirror.update(bare, str(repository.path), "gone")
 
 
-@pytest.mark.parametrize("ref", ["release", "refs/heads/release", "light", "annotated"])
+@pytest.mark.parametrize(
+    "ref", ["release", "heads/release", "refs/heads/release", "light", "annotated", "tags/annotated", "refs/tags/light"]
+)
 def test_branches_and_tags_lead_to_their_commit(repository: Repository, bare: Path, ref: str) -> None:
     commit = repository.commit("one")
     repository.git("branch", "release")
     repository.git("tag", "light")
     repository.git("tag", "--annotate", "--message", "x", "annotated")
     repository.commit("two")
+    repository.git("branch", "old/release")  # git lists it too when asked for `release`
     assert mirror.update(bare, str(repository.path), ref) == commit
+    assert mirror.update(bare, str(repository.path), ref, known=commit) == commit
+
+
+@pytest.mark.parametrize("ref", ["release", "heads/release", "refs/heads/release", None])
+def test_asking_finds_the_same(repository: Repository, bare: Path, tmp_path: Path, ref: str | None) -> None:
+    repository.commit("one")
+    repository.git("branch", "a/release")
+    repository.git("branch", "release")
+    repository.commit("two")
+    assert mirror.ask(tmp_path, str(repository.path), ref) == mirror.update(bare, str(repository.path), ref)
 
 
 def test_a_branch_goes_before_a_tag_of_its_name(repository: Repository, bare: Path) -> None:
@@ -133,6 +146,17 @@ def test_a_damaged_mirror_is_made_anew(repository: Repository, bare: Path, damag
     tip = repository.commit("two")
     assert mirror.update(bare, str(repository.path), None) == tip
     assert mirror.run_git(bare, "rev-list", "--count", mirror.TRACKED) == "2"
+
+
+def test_a_mirror_is_kept_small(repository: Repository, bare: Path) -> None:
+    repository.commit("one")
+    mirror.update(bare, str(repository.path), None)
+    for name, value in (("fetch.unpackLimit", "1"), ("gc.autoPackLimit", "3")):  # a pack each; and few of them
+        mirror.run_git(bare, "config", name, value)
+    for number in range(9):
+        repository.commit(str(number), {str(number): str(number)})
+        mirror.update(bare, str(repository.path), None)
+    assert 1 <= len(list(bare.glob("objects/pack/*.pack"))) <= 4
 
 
 def test_a_silent_server_is_given_up(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
