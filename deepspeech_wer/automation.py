@@ -116,7 +116,9 @@ def _new(settings: Settings) -> Iterator[tuple[Merge, str]]:
 
 def _forced(settings: Settings, names: Sequence[str]) -> Iterator[tuple[Merge, None]]:
     mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
-    yield from ((merge, None) for merge in merges.resolve(_mirror(settings), names))
+    for merge in merges.resolve(_mirror(settings), names):
+        log.info("%s by %s: training, as asked for", title(merge), merge.author)
+        yield merge, None
 
 
 def _cut_off(settings: Settings) -> Iterator[tuple[Merge, None]]:
@@ -126,6 +128,7 @@ def _cut_off(settings: Settings) -> Iterator[tuple[Merge, None]]:
         return
     tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
     if tip and merges.contains(_mirror(settings), tip, entry.merge.sha):
+        log.info("%s by %s: training, as was asked for", title(entry.merge), entry.merge.author)
         yield entry.merge, None
 
 

@@ -216,10 +216,12 @@ def test_all_unusable_settings_are_told_at_once(
         assert f"  {name}: " in err
 
 
-def test_forced_commits_are_run_again(tracked: Repository) -> None:
+def test_forced_commits_are_run_again(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     sha = tracked.git("rev-parse", "HEAD")
+    capsys.readouterr()
     assert tick("run", "--sha", sha[:10]) == 0
+    assert f'{sha[:12]} "root" by Ada: training, as asked for\n' in capsys.readouterr().err
     assert wers() == [0.5, 0.5]
     assert tick() == 0
     assert wers() == [0.5, 0.5]
