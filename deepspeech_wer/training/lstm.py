@@ -91,39 +91,38 @@ def _gradient(
     upstream: Tensor, gates: Tensor, cell: Tensor, output: Tensor, recurrent: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients with regard to `projected` and `recurrent` of `steps`."""
-    cells = recurrent.shape[1]
+    cells, count = recurrent.shape[1], tf.shape(gates)[0]
     opened, let_in, kept, candidate = tf.split(gates, 4, 3)  # [T, 2, B, H] each
     squashed = tf.tanh(cell)
     before = tf.concat([tf.zeros_like(cell[:1]), cell[:-1]], 0)
-    through = tf.concat(  # [T, 2, B, 3H]: from the cell to its three gates
+    to_gates = tf.concat(  # [T, 2, B, 4H]: from the output to its gate, and from the cell to its three
         [
+            squashed * opened * (1 - opened),
             candidate * let_in * (1 - let_in),
             before * kept * (1 - kept),
             let_in * (1 - candidate * candidate),
         ],
         3,
     )
-    to_output_gate = squashed * opened * (1 - opened)  # [T, 2, B, H]
-    to_cell = opened * (1 - squashed * squashed)
-    reads = [tf.TensorArray(tf.float32, tf.shape(gates)[0]).unstack(one) for one in (upstream, to_cell, through)]
-    read_gate, read_kept = (
-        tf.TensorArray(tf.float32, tf.shape(gates)[0]).unstack(one) for one in (to_output_gate, kept)
-    )
-    written = tf.TensorArray(tf.float32, tf.shape(gates)[0], element_shape=gates.shape[1:])
+    to_cell = opened * (1 - squashed * squashed)  # [T, 2, B, H]
+    of_time = [tf.TensorArray(tf.float32, count).unstack(one) for one in (upstream, to_cell, kept, to_gates)]
+    written = tf.TensorArray(tf.float32, count, element_shape=gates.shape[1:])
     transposed = tf.transpose(recurrent, (0, 2, 1))  # [2, 4H, H]
 
     def step(time: Tensor, from_output: Tensor, from_cell: Tensor, written: Tensor) -> tuple[Tensor, ...]:
-        of_output = reads[0].read(time) + from_output  # [2, B, H]
-        of_cell = of_output * reads[1].read(time) + from_cell
-        of_gates = tf.concat(
-            [of_output * read_gate.read(time), tf.tile(of_cell, (1, 1, 3)) * reads[2].read(time)], 2
-        )  # [2, B, 4H]
-        return time - 1, of_gates @ transposed, of_cell * read_kept.read(time), written.write(time, of_gates)
+        upstream, to_cell, kept, to_gates = (one.read(time) for one in of_time)
+        of_output = upstream + from_output  # [2, B, H]
+        of_cell = of_output * to_cell + from_cell
+        of_gates = tf.concat([of_output, of_cell, of_cell, of_cell], 2) * to_gates  # [2, B, 4H]
+        return time - 1, of_gates @ transposed, of_cell * kept, written.write(time, of_gates)
 
     start = tf.zeros_like(upstream[0])
-    state = (tf.shape(gates)[0] - 1, start, start, written)
+    state = (count - 1, start, start, written)
     of_projected = tf.while_loop(lambda time, *_: time >= 0, step, state)[3].stack()  # [T, 2, B, 4H]
     outputs_before = tf.concat([tf.zeros_like(output[:1]), output[:-1]], 0)
-    left = tf.reshape(tf.transpose(outputs_before, (1, 3, 0, 2)), (2, cells, -1))  # [2, H, T*B]
-    right = tf.reshape(tf.transpose(of_projected, (1, 0, 2, 3)), (2, -1, 4 * cells))  # [2, T*B, 4H]
-    return of_projected, left @ right
+    # Each way apart: its rows are copied anyway, and the product of two matrices is quicker than that of two pairs.
+    of_recurrent = [
+        tf.matmul(tf.reshape(rows, (-1, cells)), tf.reshape(of_rows, (-1, 4 * cells)), transpose_a=True)
+        for rows, of_rows in zip(tf.unstack(outputs_before, axis=1), tf.unstack(of_projected, axis=1), strict=True)
+    ]
+    return of_projected, tf.stack(of_recurrent)
