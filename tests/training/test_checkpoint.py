@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,24 @@ def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(Trouble, match=r"checkpoint\.npz: cannot be written: .*No space left"):
         checkpoint.save(tmp_path, ARRAYS, {"history": [1, 2]})
+
+    found = checkpoint.load(tmp_path)
+    assert found is not None
+    assert found[1]["history"] == [1]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_that_fills_up_loses_no_earlier_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, ARRAYS, {"history": [1]})
+    larger = {"weights.h1": np.zeros(100_000, np.float32)}
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))  # bytes: the write ends half-way
+    try:
+        with pytest.raises(Trouble, match=r"checkpoint\.npz: cannot be written: "):
+            checkpoint.save(tmp_path, larger, {"history": [1, 2]})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     found = checkpoint.load(tmp_path)
     assert found is not None
