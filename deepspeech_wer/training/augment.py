@@ -49,7 +49,7 @@ def change_features(features: Floats, parameters: Parameters, generator: np.rand
         start = generator.integers(0, len(features) - width + 1)
         features[start : start + width] = 0
     if parameters.augment_noise:
-        features += generator.normal(0, parameters.augment_noise, features.shape).astype(np.float32)
+        features += np.float32(parameters.augment_noise) * generator.standard_normal(features.shape, np.float32)
     return features
 
 
