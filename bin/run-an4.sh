@@ -21,8 +21,8 @@ defaults() {
 
 if [[ ${1-} == large ]]; then
     shift
-    defaults ds_n_hidden=256 ds_epochs=200 ds_learning_rate=0.0015 ds_dropout_rate=0.2 \
-        ds_augment_tempo=0.2 ds_augment_pitch=0.15
+    defaults ds_n_hidden=256 ds_epochs=200 ds_learning_rate=0.0015 ds_dropout_rate=0.3 \
+        ds_augment_tempo=0.2 ds_augment_pitch=0.15 ds_augment_frequency_masks=2 ds_augment_time_masks=2
 fi
 defaults ds_importer=csv ds_dataset_path="$root/../shared/speech/an4" ds_validation_step=10 ds_display_step=10
 defaults ds_n_hidden=128 ds_epochs=70 ds_learning_rate=0.002 ds_dropout_rate=0.15
