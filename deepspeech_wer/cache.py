@@ -14,10 +14,13 @@ def cache_directory() -> str:
     home = str(BaseDirectory.xdg_cache_home)
     if not home.startswith("/"):  # without HOME and without an entry in passwd `~` stays what it is
         raise Trouble(f"cache directory {home}: expected an absolute path: set HOME or XDG_CACHE_HOME")
+    path = f"{home}/{NAME}"
     umask = os.umask(0o077)  # for this user alone
     try:
         return str(BaseDirectory.save_cache_path(NAME))
     except OSError as error:
-        raise Trouble(f"cannot make {home}/{NAME}: {error.strerror}: set XDG_CACHE_HOME") from None
+        if os.path.isdir(path):  # pyxdg looks, then makes: another tick came between
+            return path
+        raise Trouble(f"cannot make {path}: {error.strerror}: set XDG_CACHE_HOME") from None
     finally:
         os.umask(umask)

@@ -18,6 +18,18 @@ def test_it_is_made(sealed: Path) -> None:
     assert Path(cache_directory()).is_dir()
 
 
+def test_another_tick_may_make_it_first(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = BaseDirectory.os.path.isdir
+
+    def be_late(path: str) -> bool:
+        found = look(path)
+        Path(path).mkdir(parents=True, exist_ok=True)  # as another tick does, between the look and the making
+        return found
+
+    monkeypatch.setattr(BaseDirectory.os.path, "isdir", be_late)
+    assert cache_directory() == f"{sealed}/.cache/deepspeech_wer"
+
+
 def test_one_that_cannot_be_made_is_one_line(sealed: Path) -> None:
     (sealed / ".cache").touch()
     with pytest.raises(Trouble, match=r"cannot make .*: (Not a directory|File exists): set XDG_CACHE_HOME"):
