@@ -212,20 +212,20 @@ class TestPage:
         (tmp_path / "js").mkdir()
         (tmp_path / "js/a.js").write_text("1")
         (tmp_path / INDEX).write_bytes(b'\xff<script src="js/a.js"></script>')
-        found = sites.read(tmp_path, [INDEX, "js/a.js"], {})
+        found = sites.read(tmp_path, sites.scan(tmp_path, [INDEX, "js/a.js"]), {})
         assert [path.replace("6b86b273ff34fce1", "HASH") for path in found] == ["js/a.js", "js/a.HASH.js", INDEX]
         assert b"".join(found[INDEX].chunks(7)) == b'\xff<script src="js/a.6b86b273ff34fce1.js"></script>'
 
     def test_a_file_that_changes_meanwhile_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("1")
-        local = sites.read(tmp_path, ["a"], {})["a"]
+        local = sites.read(tmp_path, sites.scan(tmp_path, ["a"]), {})["a"]
         (tmp_path / "a").write_text("2")
         with pytest.raises(Trouble, match="changed while"):
             list(local.chunks(10))
 
     def test_a_missing_file_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(Trouble, match=r"No such file.*build the site again"):
-            sites.read(tmp_path, ["a"], {})
+            sites.scan(tmp_path, ["a"])
 
 
 class Talk:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, remote
@@ -47,29 +48,33 @@ def carry_out(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     """
     server, manifest = work.server, work.manifest
     sending = [step.path for step in work.todo.send]
-    first = {NEXT: remote.replace(server.path(draft), server.path(NEXT), atomic=server.atomic)}
+    first = _replacements(server, {NEXT: draft})
     if any(path not in work.found.directories for path in plan.directories(manifest.files)):
-        server.run("write", first)
-        make_directories(server, work.found, list(manifest.files))
+        make_directories(server, work.found, list(manifest.files), first)
         first = {}
     counter = _Counter(work)
     keeps_times = _upload(work, sending, counter, first)
     if manifest.times and not keeps_times:
         manifest = replace(manifest, times=False)
         server.run("write", {draft: draft_next(server, draft, manifest)})
-        _rename(server, {NEXT: draft})
-    for stage in ([path for path in sending if path != INDEX], [path for path in sending if path == INDEX]):
-        _rename(server, {path: work.beside(path) for path in stage})
-    _finish(work, manifest, draft, lock)
+        server.run("put in place", _replacements(server, {NEXT: draft}))
+    data = {path: work.beside(path) for path in sending if path != INDEX}
+    server.run("put in place", _replacements(server, data))
+    _finish(work, manifest, draft, lock, _replacements(server, {INDEX: work.beside(INDEX)} if INDEX in sending else {}))
     return manifest, counter.sent
 
 
-def make_directories(server: Server, found: Found, paths: Sequence[str]) -> None:
-    """Make what is missing above the paths, parents first."""
+def make_directories(
+    server: Server, found: Found, paths: Sequence[str], first: Mapping[str, Task[None]] | None = None
+) -> None:
+    """Make what is missing above the paths, parents first; all of it after `first`."""
+    stages: list[tuple[str, Mapping[str, Task[Any]]]] = [("write", first or {})]
     missing = [path for path in plan.directories(paths) if path not in found.directories]
     for depth in sorted({path.count("/") for path in missing}):
         level = [path for path in missing if path.count("/") == depth]
-        server.run("make", {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level})
+        tasks = {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level}
+        stages.append(("make", tasks))
+    server.run_in_order(stages)
 
 
 def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
@@ -165,20 +170,17 @@ def _save(work: Work, path: str, sha256: str) -> Task[bool]:
     return True
 
 
-def _rename(server: Server, sources: Mapping[str, str]) -> None:
-    server.run(
-        "put in place",
-        {
-            target: remote.replace(server.path(source), server.path(target), atomic=server.atomic)
-            for target, source in sources.items()
-        },
-    )
+def _replacements(server: Server, sources: Mapping[str, str]) -> dict[str, Task[None]]:
+    return {
+        target: remote.replace(server.path(source), server.path(target), atomic=server.atomic)
+        for target, source in sources.items()
+    }
 
 
-def _finish(work: Work, manifest: Manifest, draft: str, lock: Lock) -> None:
-    """Remove what nobody needs any more, and what killed publishes left; then the manifest; then the lock.
+def _finish(work: Work, manifest: Manifest, draft: str, lock: Lock, index: Mapping[str, Task[None]]) -> None:
+    """Put `index` in its place, remove what nobody needs any more, and what killed publishes left.
 
-    In one flight, which the server carries out in its order: the manifest must not forget what is still to be removed.
+    Only then the manifest, which must not forget what is still to be removed, and the lock.
     """
     server, seen = work.server, work.found.seen
     used = {draft, *(work.beside(path) for path in manifest.files)}
@@ -191,15 +193,14 @@ def _finish(work: Work, manifest: Manifest, draft: str, lock: Lock) -> None:
     ]
     needed = {*plan.directories([*manifest.files, *manifest.kept]), STATE, OLD}
     empty = [path for path in plan.directories(step.path for step in work.todo.remove) if path not in needed]
-    server.run(
-        "finish",
-        {
-            **{path: remote.remove(server.path(path)) for path in gone},
-            **{path: remote.remove_directory(server.path(path)) for path in reversed(empty)},
-            MANIFEST: remote.replace(server.path(NEXT), server.path(MANIFEST), atomic=server.atomic),
-            LOCK: lock.release(),
-        },
-    )
+    stages: list[tuple[str, Mapping[str, Task[Any]]]] = [
+        ("put in place", index),
+        ("remove", {path: remote.remove(server.path(path)) for path in gone}),
+        ("remove", {path: remote.remove_directory(server.path(path)) for path in reversed(empty)}),
+        ("put in place", _replacements(server, {MANIFEST: NEXT})),
+        ("remove", {LOCK: lock.release()}),
+    ]
+    server.run_in_order(stages)
 
 
 def _mode(server: Server, path: str, of_directory: int) -> int:

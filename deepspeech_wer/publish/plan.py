@@ -21,6 +21,7 @@ MANIFEST = f"{STATE}/manifest.json.gz"
 NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, by their hash: what a rollback brings back
 INDEX = "index.htm"
+_NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -79,13 +80,10 @@ def make(
 ) -> Plan:
     """Compare the wanted files with the server. `seen` holds what is there, in every directory that matters."""
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
-    send, foreign = [], []
-    for path, entry in wanted.items():
-        why = _why(path, entry, known, seen)
-        if why:
-            send.append(Step(path, why))
-        if path in seen and not any(path in manifest.files or path in manifest.kept for manifest in known):
-            foreign.append(path)
+    ours = {path for manifest in known for paths in (manifest.files, manifest.kept) for path in paths}
+    foreign = [path for path in wanted if path in seen and path not in ours]
+    reasons = ((path, _why(path, entry, known, seen)) for path, entry in wanted.items())
+    send = [Step(path, why) for path, why in reasons if why]
     changed = current is None or unfinished is not None or not _same(wanted, current.files)
     if not changed and not send:
         return Plan((), (), len(wanted), (), None)
@@ -174,8 +172,7 @@ def parse(data: bytes) -> Manifest:
 
 def check_path(path: str) -> None:
     """Raises Trouble for a path that could leave the web root, or that means no file in it."""
-    parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts) or parts[0] == STATE:
+    if "\0" in path or _NO_FILE.search(path) or path.split("/", 1)[0] == STATE:
         raise Trouble(f"cannot publish {path!r}: expected the path of a file below the site, written with /")
 
 
@@ -184,15 +181,16 @@ def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, 
     there = seen.get(path)
     if there is None:
         return "missing on the server" if any(path in manifest.files for manifest in known) else "new"
-    records = [
-        (manifest, record)
-        for manifest in known
-        for record in (manifest.files.get(path), manifest.kept.get(path))
-        if record
-    ]
-    if not records:
+    ours, fitting = False, set()
+    for manifest in known:
+        for records in (manifest.files, manifest.kept):
+            record = records.get(path)
+            if record is not None:
+                ours = True
+                if _fits(record, there, times=manifest.times):
+                    fitting.add(record.sha256)
+    if not ours:
         return "replaces a file that was not ours"
-    fitting = {record.sha256 for manifest, record in records if _fits(record, there, times=manifest.times)}
     if fitting == {entry.sha256}:
         return ""
     # two records that both fit: a killed publish left either, and size and time cannot say which
@@ -248,5 +246,5 @@ def _entries(record: Mapping[str, Any]) -> dict[str, Entry]:
 
 def check_manifest_path(path: str) -> None:
     """A manifest comes from the server: nothing in it may point out of the web root. Raises TypeError."""
-    if any(part in ("", ".", "..") for part in path.split("/")):
+    if _NO_FILE.search(path):
         raise TypeError(f"the path {path!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,7 +54,9 @@ Aim = Callable[[Server, Found], Mapping[str, Local]]  # what is wanted, given wh
 
 def publish(site: Path, files: Sequence[str], website: Website, options: Options) -> Report:
     """See deepspeech_wer.publish.publish."""
-    return _towards(lambda _, found: sites.read(site, files, _records(found)), files, website, options)
+    with ThreadPoolExecutor(1) as aside:  # 20,000 files are looked at while the server is logged in to
+        scanning = aside.submit(sites.scan, site, files)
+        return _towards(lambda _, found: sites.read(site, scanning.result(), _records(found)), files, website, options)
 
 
 def rollback(website: Website, options: Options) -> Report:

@@ -65,9 +65,8 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
     try:
         [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
         handle = string(checked(opened).blob())
-        found = yield from _entries(
-            handle, expected // NAMES_A_REPLY + 2
-        )  # asyncssh tells only here that there is no such directory
+        ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
+        found = yield from _entries(handle, ahead)  # asyncssh tells only here that there is no such directory
     except Refused as refusal:
         if refusal.code == sftp.NO_SUCH_FILE:
             return None
@@ -99,8 +98,10 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     ahead = expected // READ_BYTES + 2
     while True:
         starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
-        replies = yield Ask([Request(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts])
-        if _append(replies, data):
+        reads = [Request(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts]
+        *replies, stated = yield Ask([*reads, Request(sftp.FSTAT, handle)])
+        # the size saves asking once more only to be told that this was the end
+        if _append(replies, data) or (stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data)):
             break
         ahead = min(ahead, 32) * 2
     yield Ask([Request(sftp.CLOSE, handle)], forget=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NoReturn
 
 from deepspeech_wer.errors import Trouble
@@ -57,6 +58,15 @@ class Server:
         """Run one task per path; the first refusal becomes Trouble that names its path."""
         named = [self._named(path, what, task) for path, task in tasks.items()]
         return dict(zip(tasks, self.session.run(named, at_once=self.limits.handles), strict=True))
+
+    def run_in_order(self, stages: Sequence[tuple[str, Mapping[str, Task[remote.T]]]]) -> None:
+        """Run stages, each a `what` and its tasks, one after the other.
+
+        OpenSSH's server does one request after the other: there they all travel at once, and save a round trip each.
+        """
+        named = [[self._named(path, what, task) for path, task in tasks.items()] for what, tasks in stages]
+        for tasks in [list(chain.from_iterable(named))] if self.is_openssh else named:
+            self.session.run(tasks, at_once=self.limits.handles)
 
     def ask_limits(self) -> Task[None]:
         """Learn what the server allows; draft-ietf-secsh-filexfer-02 promises only 32 KB a request."""

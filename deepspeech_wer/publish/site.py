@@ -36,17 +36,25 @@ class Local:
             raise Trouble(f"{self.path}: changed while it was being published: publish again")
 
 
-def read(site: Path, files: Sequence[str], known: Mapping[str, Entry]) -> dict[str, Local]:
+def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
+    """The files to publish. Raises Trouble for one that is missing or outside the site."""
+    found = {}
+    for path in files:
+        check_path(path)
+        try:
+            found[path] = os.stat(f"{site}/{path}")  # noqa: PTH116 - of 20,000 Paths each takes as long as the publish
+        except OSError as error:
+            raise _unreadable(f"{site}/{path}", error) from error
+    return found
+
+
+def read(site: Path, files: Mapping[str, os.stat_result], known: Mapping[str, Entry]) -> dict[str, Local]:
     """What to publish, path -> Local, index.htm last.
 
     `known`: records of an earlier publish; a file of the same size and time, to the nanosecond, is not read again.
-    Raises Trouble for a file that is missing, unreadable or outside the site.
+    Raises Trouble for a file that is unreadable.
     """
-    found = {}
-    for path in dict.fromkeys(files):
-        check_path(path)
-        if path != INDEX:
-            found[path] = _local(f"{site}/{path}", known.get(path))
+    found = {path: _local(f"{site}/{path}", status, known.get(path)) for path, status in files.items() if path != INDEX}
     if INDEX in files:
         html = _bytes(site / INDEX)
         _hash_names(found, html, site / INDEX)
@@ -65,15 +73,14 @@ def _hash_names(found: dict[str, Local], html: bytes, index: Path) -> None:
     found[INDEX] = Local(entry, str(index), data)
 
 
-def _local(file: str, known: Entry | None) -> Local:
+def _local(file: str, status: os.stat_result, known: Entry | None) -> Local:
+    if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        return Local(known, file)
     try:
-        status = os.stat(file)  # noqa: PTH116 - 20,000 of them: a Path each takes as long as the publish
-        if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            return Local(known, file)
         with Path(file).open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise Trouble(f"{file}: cannot be published: {error.strerror}: build the site again") from error
+        raise _unreadable(file, error) from error
     return Local(Entry(digest, status.st_size, status.st_mtime_ns), file)
 
 
@@ -81,4 +88,8 @@ def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise Trouble(f"{file}: cannot be published: {error.strerror}: build the site again") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: str | Path, error: OSError) -> Trouble:
+    return Trouble(f"{file}: cannot be published: {error.strerror}: build the site again")
