@@ -102,7 +102,7 @@ def test_it_ends_with_a_job_that_fails(
 
 
 def test_it_ends_with_a_killed_tick(tracked: Repository, nvidia_smi: Path) -> None:
-    tracked.commit("hangs", {"wer": WAITS + "sleep 1000\n"})
+    tracked.commit("hangs", {"wer": WAITS + '[ -e "$HOME/killed" ] || sleep 1000\n'})
     first = subprocess.Popen(TICK, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 10
     while not (nvidia_smi.exists() and nvidia_smi.read_text()) and time.monotonic() < deadline:
@@ -112,8 +112,9 @@ def test_it_ends_with_a_killed_tick(tracked: Repository, nvidia_smi: Path) -> No
     while is_running(nvidia_smi) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not is_running(nvidia_smi)
-    tracked.commit("ends", {"wer": "wer=0.5\n"})
-    assert tick() == 0  # ends what the first left
+    nvidia_smi.with_name("killed").touch()
+    assert tick() == 0  # ends what the first left, and goes on with the same commit
+    assert rows(archive.load(settings.load().runs)[0].directory / "gpu-usage.csv")
 
 
 @pytest.mark.usefixtures("nvidia_smi")
