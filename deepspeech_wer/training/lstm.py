@@ -3,7 +3,8 @@
 TensorFlow's own gradient of such a loop keeps every intermediate of every step on a stack and adds up the weights'
 gradient step by step, which costs five times the forward pass. Written out, what does not depend on the later steps is
 computed for all steps at once, the loop keeps one product a step, and the weights' gradient is one product at the end:
-half the time (Hochreiter & Schmidhuber 1997; Gers et al. 2000 for the forget gate).
+half the time (Hochreiter & Schmidhuber 1997; Gers et al. 2000 for the forget gate). Half of what remains beside the
+products is copying, so each step fetches its own rows: nothing is turned round, stacked or split as a whole.
 
 Shapes: T frames, B utterances, H cells each way; 2 is (forwards, backwards). Gates stand in the order output, input,
 forget, candidate: those with a sigmoid first, those whose gradient comes through the cell last.
@@ -23,106 +24,106 @@ def bidirectional(inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor,
 
     Exact for each utterance whatever it is padded to: the outputs beyond its length (lengths [B]) mean nothing.
     """
-    count, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
     cells = recurrent.shape[1]
-    turn = turning(lengths, count)
     flat = tf.reshape(inputs, (-1, inputs.shape[2]))  # one product of two matrices: a third of the time of [T, B, N]
-    halves = zip((flat, reorder(flat, turn)), tf.split(kernel, 2, 1), tf.split(bias, 2), strict=True)
-    projected = [
-        tf.reshape(tf.nn.bias_add(rows @ half, start), (count, batch, 4 * cells)) for rows, half, start in halves
-    ]
-    first, second = tf.unstack(steps(tf.stack(projected, 1), recurrent), axis=1)  # [T, B, H] each
-    second = tf.reshape(reorder(tf.reshape(second, (-1, cells)), turn), (count, batch, cells))
-    return tf.concat([first, second], 2)
+    projected = tf.reshape(tf.nn.bias_add(flat @ kernel, bias), (-1, 4 * cells))  # [T*B*2, 4H]
+    taken, given = _rows(lengths, tf.shape(inputs)[0])
+    taken = tf.ensure_shape(taken, (None, 2, inputs.shape[1]))  # TFLite needs to know B where it is fixed
+    outputs = steps(projected, recurrent, taken, given)  # [T*B*2, H]
+    return tf.reshape(outputs, (-1, tf.shape(inputs)[1], 2 * cells))
 
 
-def turning(lengths: Tensor, count: Tensor) -> Tensor:
-    """[T*B]: the order of the rows of a flat [T, B] that turns each utterance round within its own length.
+def _rows(lengths: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """(taken [T, 2, B], given [T*B*2]): which row of [T*B*2] each step takes, and which of the steps' [T*2*B] it gave.
 
-    So the padding stays at the end, where it disturbs nothing. Turned twice is as before.
+    Backwards is from the end of each utterance, not of the batch, so the padding comes last and disturbs nothing.
     """
-    time = tf.range(count)[:, None]  # [T, 1]
+    time, utterance = tf.range(count)[:, None], tf.range(tf.shape(lengths)[0])  # [T, 1], [B]
     turned = tf.where(time < lengths, lengths - 1 - time, time)  # [T, B]
+    straight = time + tf.zeros_like(turned)
     batch = tf.shape(lengths)[0]
-    return tf.reshape(turned * batch + tf.range(batch), (-1,))
+    taken = tf.stack([2 * (straight * batch + utterance), 2 * (turned * batch + utterance) + 1], 1)
+    given = tf.stack([2 * straight * batch + utterance, (2 * turned + 1) * batch + utterance], 2)
+    return taken, tf.reshape(given, (-1,))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def reorder(rows: Tensor, order: Tensor) -> tuple[Tensor, Any]:
-    """The rows [R, N] in an order [R] that is its own inverse: copies of whole rows both ways.
-
-    tf.reverse_sequence goes number by number, and the gradient of tf.gather adds up what it need not.
-    """
-    return tf.gather(rows, order), lambda upstream: (tf.gather(upstream, order), None)
-
-
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def steps(projected: Tensor, recurrent: Tensor) -> tuple[Tensor, Any]:
-    """[T, 2, B, H] outputs for [T, 2, B, 4H] projected inputs and [2, H, 4H] recurrent weights."""
+def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) -> tuple[Tensor, Any]:
+    """[T*B*2, H] outputs for [T*B*2, 4H] projected inputs and [2, H, 4H] recurrent weights; rows as `_rows` has them."""
     cells = recurrent.shape[1]
-    start = tf.zeros_like(projected[0, :, :, :cells])  # [2, B, H]
-    count = tf.shape(projected)[0]
-    inputs = tf.TensorArray(tf.float32, size=count).unstack(projected)
-    gates_out, cells_out, outputs = (
-        # TFLite needs to know B here where it is fixed.
-        tf.TensorArray(tf.float32, size=count, element_shape=(2, start.shape[1], width))
-        for width in (4 * cells, cells, cells)
-    )
+    count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
+    start = tf.zeros((2, batch, cells))
+    kept = [tf.TensorArray(tf.float32, count, element_shape=(2, taken.shape[2], cells)) for _ in range(6)]
 
-    def step(time: Tensor, output: Tensor, cell: Tensor, *arrays: Tensor) -> tuple[Tensor, ...]:
-        gates = inputs.read(time) + output @ recurrent  # [2, B, 4H]
+    def step(time: Tensor, output: Tensor, cell: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
+        gates = tf.gather(projected, tf.gather(taken, time)) + output @ recurrent  # [2, B, 4H]
         opened, candidate = tf.sigmoid(gates[:, :, : 3 * cells]), tf.tanh(gates[:, :, 3 * cells :])
-        cell = opened[:, :, 2 * cells :] * cell + opened[:, :, cells : 2 * cells] * candidate
-        output = opened[:, :, :cells] * tf.tanh(cell)
-        values = (tf.concat([opened, candidate], 2), cell, output)
-        return time + 1, output, cell, *(array.write(time, value) for array, value in zip(arrays, values, strict=True))
+        let_out, let_in, keep = (opened[:, :, gate * cells : (gate + 1) * cells] for gate in range(3))
+        cell = keep * cell + let_in * candidate
+        output = let_out * tf.tanh(cell)
+        values = (let_out, let_in, keep, candidate, cell, output)
+        return time + 1, output, cell, *(array.write(time, value) for array, value in zip(kept, values, strict=True))
 
-    state = (0, start, start, gates_out, cells_out, outputs)
-    *_, gates_out, cells_out, outputs = tf.while_loop(lambda time, *_: time < count, step, state)
-    result = outputs.stack()
+    _, _, _, *kept = tf.while_loop(lambda time, *_: time < count, step, (0, start, start, *kept))
+    output = kept.pop().stack()  # [T, 2, B, H]
 
-    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
-        return _gradient(upstream, gates_out.stack(), cells_out.stack(), result, recurrent)
+    def gradient(upstream: Tensor) -> tuple[Tensor | None, ...]:
+        of_steps = _of_steps(upstream, *(one.stack() for one in kept), recurrent, taken)  # [T, 2, B, 4H]
+        of_projected = tf.gather(tf.reshape(of_steps, (-1, 4 * cells)), given)
+        return of_projected, _of_recurrent(_before(output), of_steps), None, None
 
-    return result, gradient
+    return tf.gather(tf.reshape(output, (-1, cells)), given), gradient
 
 
-def _gradient(
-    upstream: Tensor, gates: Tensor, cell: Tensor, output: Tensor, recurrent: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients with regard to `projected` and `recurrent` of `steps`."""
-    cells, count = recurrent.shape[1], tf.shape(gates)[0]
-    opened, let_in, kept, candidate = tf.split(gates, 4, 3)  # [T, 2, B, H] each
+def _of_steps(
+    upstream: Tensor,
+    let_out: Tensor,
+    let_in: Tensor,
+    keep: Tensor,
+    candidate: Tensor,
+    cell: Tensor,
+    recurrent: Tensor,
+    taken: Tensor,
+) -> Tensor:
+    """[T, 2, B, 4H] gradient with regard to the gates of each step, of [T*B*2, H] that of the outputs."""
+    count = tf.shape(cell)[0]
     squashed = tf.tanh(cell)
-    before = tf.concat([tf.zeros_like(cell[:1]), cell[:-1]], 0)
     to_gates = tf.concat(  # [T, 2, B, 4H]: from the output to its gate, and from the cell to its three
         [
-            squashed * opened * (1 - opened),
+            squashed * let_out * (1 - let_out),
             candidate * let_in * (1 - let_in),
-            before * kept * (1 - kept),
+            _before(cell) * keep * (1 - keep),
             let_in * (1 - candidate * candidate),
         ],
         3,
     )
-    to_cell = opened * (1 - squashed * squashed)  # [T, 2, B, H]
-    of_time = [tf.TensorArray(tf.float32, count).unstack(one) for one in (upstream, to_cell, kept, to_gates)]
-    written = tf.TensorArray(tf.float32, count, element_shape=gates.shape[1:])
+    to_cell = let_out * (1 - squashed * squashed)  # [T, 2, B, H]
+    written = tf.TensorArray(tf.float32, count, element_shape=to_gates.shape[1:])
     transposed = tf.transpose(recurrent, (0, 2, 1))  # [2, 4H, H]
 
     def step(time: Tensor, from_output: Tensor, from_cell: Tensor, written: Tensor) -> tuple[Tensor, ...]:
-        upstream, to_cell, kept, to_gates = (one.read(time) for one in of_time)
-        of_output = upstream + from_output  # [2, B, H]
-        of_cell = of_output * to_cell + from_cell
-        of_gates = tf.concat([of_output, of_cell, of_cell, of_cell], 2) * to_gates  # [2, B, 4H]
-        return time - 1, of_gates @ transposed, of_cell * kept, written.write(time, of_gates)
+        of_output = tf.gather(upstream, tf.gather(taken, time)) + from_output  # [2, B, H]
+        of_cell = of_output * tf.gather(to_cell, time) + from_cell
+        of_gates = tf.concat([of_output, of_cell, of_cell, of_cell], 2) * tf.gather(to_gates, time)  # [2, B, 4H]
+        return time - 1, of_gates @ transposed, of_cell * tf.gather(keep, time), written.write(time, of_gates)
 
-    start = tf.zeros_like(upstream[0])
-    state = (count - 1, start, start, written)
-    of_projected = tf.while_loop(lambda time, *_: time >= 0, step, state)[3].stack()  # [T, 2, B, 4H]
-    outputs_before = tf.concat([tf.zeros_like(output[:1]), output[:-1]], 0)
-    # Each way apart: its rows are copied anyway, and the product of two matrices is quicker than that of two pairs.
-    of_recurrent = [
-        tf.matmul(tf.reshape(rows, (-1, cells)), tf.reshape(of_rows, (-1, 4 * cells)), transpose_a=True)
-        for rows, of_rows in zip(tf.unstack(outputs_before, axis=1), tf.unstack(of_projected, axis=1), strict=True)
-    ]
-    return of_projected, tf.stack(of_recurrent)
+    start = tf.zeros_like(cell[0])
+    return tf.while_loop(lambda time, *_: time >= 0, step, (count - 1, start, start, written))[3].stack()
+
+
+def _of_recurrent(outputs_before: Tensor, of_steps: Tensor) -> Tensor:
+    """[2, H, 4H] gradient with regard to the recurrent weights.
+
+    Each way apart: its rows are copied anyway, and the product of two matrices is quicker than that of two pairs.
+    """
+    pairs = zip(tf.unstack(outputs_before, axis=1), tf.unstack(of_steps, axis=1), strict=True)
+    return tf.stack([tf.matmul(_flat(rows), _flat(of_rows), transpose_a=True) for rows, of_rows in pairs])
+
+
+def _flat(values: Tensor) -> Tensor:
+    return tf.reshape(values, (-1, values.shape[-1]))
+
+
+def _before(values: Tensor) -> Tensor:
+    """[T, ...] what stood there a step before, at first 0."""
+    return tf.concat([tf.zeros_like(values[:1]), values[:-1]], 0)

@@ -12,36 +12,43 @@ import tensorflow as tf
 from deepspeech_wer.training import cudnn, lstm, model, optimizer
 from deepspeech_wer.training.parameters import from_environment
 
-T, B, H = 7, 3, 5
+T, B, N, H = 7, 3, 4, 5
 SMALL = from_environment({"ds_n_hidden": "8", "ds_dropout_rate": "0.5"})
 
 
-def plain_steps(projected: Any, recurrent: Any) -> Any:
-    """The LSTM of lstm.steps, one operation after the other, for TensorFlow to derive."""
-    output = cell = tf.zeros((2, B, H), projected.dtype)
-    outputs = []
-    for time in range(T):
-        out, let_in, keep, candidate = tf.split(projected[time] + output @ recurrent, 4, 2)
-        cell = tf.sigmoid(keep) * cell + tf.sigmoid(let_in) * tf.tanh(candidate)
-        output = tf.sigmoid(out) * tf.tanh(cell)
-        outputs.append(output)
-    return tf.stack(outputs)
+def plain_lstm(inputs: Any, lengths: Any, kernel: Any, bias: Any, recurrent: Any) -> Any:
+    """lstm.bidirectional, one operation after the other, for TensorFlow to derive."""
+    results = []
+    for way, weights in enumerate(zip(tf.split(kernel, 2, 1), tf.split(bias, 2), tf.unstack(recurrent), strict=True)):
+        turned = [inputs, tf.reverse_sequence(inputs, lengths, 0, 1)][way]
+        output = cell = tf.zeros((B, H))
+        outputs = []
+        for time in range(T):
+            gates = turned[time] @ weights[0] + weights[1] + output @ weights[2]
+            out, let_in, keep, candidate = tf.split(gates, 4, 1)
+            cell = tf.sigmoid(keep) * cell + tf.sigmoid(let_in) * tf.tanh(candidate)
+            output = tf.sigmoid(out) * tf.tanh(cell)
+            outputs.append(output)
+        results.append([tf.stack(outputs), tf.reverse_sequence(tf.stack(outputs), lengths, 0, 1)][way])
+    return tf.concat(results, 2)
 
 
 def test_the_written_gradient_is_the_derived_one() -> None:
     generator = np.random.default_rng(0)
-    projected, recurrent, upstream = (
-        tf.constant(generator.normal(size=shape), tf.float32)
-        for shape in ((T, 2, B, 4 * H), (2, H, 4 * H), (T, 2, B, H))
-    )
+    shapes = ((T, B, N), (N, 8 * H), (8 * H,), (2, H, 4 * H), (T, B, 2 * H))
+    inputs, kernel, bias, recurrent, upstream = (tf.constant(generator.normal(size=one), tf.float32) for one in shapes)
+    lengths = tf.constant([7, 3, 5])
+    real = tf.transpose(tf.sequence_mask(lengths, T, tf.float32))[:, :, None]  # beyond, outputs mean nothing
     results = []
-    for steps in (lstm.steps, plain_steps):
+    for layer in (lstm.bidirectional, plain_lstm):
         with tf.GradientTape() as tape:
-            tape.watch([projected, recurrent])
-            outputs = steps(projected, recurrent)
-        results.append((outputs, *tape.gradient(outputs, [projected, recurrent], output_gradients=upstream)))
+            tape.watch([inputs, kernel, bias, recurrent])
+            outputs = layer(inputs, lengths, kernel, bias, recurrent) * real
+        gradients = tape.gradient(outputs, [inputs, kernel, bias, recurrent], output_gradients=upstream)
+        results.append((outputs, *gradients))
 
     for ours, derived in zip(*results, strict=True):
+        assert np.abs(derived).max() > 0.1
         assert np.allclose(ours, derived, atol=1e-5)
 
 
@@ -186,7 +193,7 @@ def test_the_clipped_relu_has_a_gradient_between_its_bounds_alone() -> None:
 
 
 def test_an_utterance_is_turned_round_within_its_length() -> None:
-    turn = lstm.turning(tf.constant([3, 2]), tf.constant(4))
+    turn = cudnn._turning(tf.constant([3, 2]), tf.constant(4))
     rows = tf.reshape(tf.constant([[[1], [10]], [[2], [20]], [[3], [0]], [[0], [0]]]), (-1, 1))
 
     turned = tf.gather(rows, turn).numpy().reshape(4, 2)
