@@ -19,7 +19,7 @@ def cache_directory() -> str:
     try:
         return str(BaseDirectory.save_cache_path(NAME))
     except OSError as error:
-        if os.path.isdir(path):  # pyxdg looks, then makes: another tick came between
+        if os.path.isdir(path):  # noqa: PTH112  # pyxdg looks, then makes: another tick came between
             return path
         raise Trouble(f"cannot make {path}: {error.strerror}: set XDG_CACHE_HOME") from None
     finally:
