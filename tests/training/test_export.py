@@ -159,7 +159,7 @@ def test_where_nothing_can_be_written_it_is_told(exported: Exported, tmp_path: P
         ("model.json", None, "is not a readable description"),
         ("model.json", "{", "is not a readable description"),
         ("model.json", '{"version": 2}', "has version 2, expected 1"),
-        ("model.json", '"version": "mel27@1"->"version": "mel0@0"', "trained on features mel0@0"),
+        ("model.json", f"{audio.VERSION}->mel0@0", "trained on features mel0@0"),
         ("model.json", "abc->ab", "has 29 outputs: expected those of 27 letters"),
         ("model.tflite", "no model", "cannot be used as a TFLite file"),
         ("model.tflite", None, "cannot be used as a TFLite file"),
