@@ -47,7 +47,7 @@ def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats
             rate, channels = stream.samplerate, stream.channels
             stream.seek(min(round(start * rate), stream.frames))
             count = -1 if end is None else max(0, round((end - start) * rate))
-            samples: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
+            samples = _read(stream, count)
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
     if channels != 1 or (rate != SAMPLE_RATE and path.suffix != ".mp3"):
@@ -65,13 +65,18 @@ def read_blocks(path: Path) -> Iterator[Floats]:
     """The samples at 16 kHz of a recording of any rate and any number of channels, some seconds at a time.
 
     Channels are averaged. This is for use, where a text is wanted of whatever there is; `read_audio` is for corpora.
-    Raises Trouble for what cannot be read.
+    Raises Trouble for what cannot be read, and where there are no samples.
     """
+    if path.suffix == ".raw":
+        raise Trouble(f"{path}: samples without a header, of which nobody knows the rate: expected wav, flac, mp3, ...")
     try:
-        with soundfile.SoundFile(path, **(HEADERLESS if path.suffix == ".raw" else {})) as stream:
+        path.open("rb").close()  # whose errors say more than the library's
+        with soundfile.SoundFile(path) as stream:
             rate, size = stream.samplerate, BLOCK * stream.samplerate
             before = np.zeros(0, np.int16)
             block = _read_mono(stream, size)
+            if not len(block):
+                raise Trouble(f"{path}: holds no sample: expected speech")
             while len(block):
                 after = _read_mono(stream, size)
                 # A second of what is around it keeps the ends of the block clean.
@@ -84,8 +89,17 @@ def read_blocks(path: Path) -> Iterator[Floats]:
 
 
 def _read_mono(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
-    samples: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
+    samples = _read(stream, count)  # [samples, channels]
     return samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
+
+
+def _read(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
+    """The next [samples, channels], at most so many; -1: all there are."""
+    if stream.subtype not in ("FLOAT", "DOUBLE"):
+        whole: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
+        return whole
+    fractions: Floats = stream.read(count, dtype="float32", always_2d=True)  # as int16 they would be -1, 0 and 1
+    return np.clip(np.round(fractions * 32768), -32768, 32767).astype(np.int16)
 
 
 def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:

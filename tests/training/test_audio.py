@@ -78,6 +78,38 @@ def test_resampling_keeps_a_tone_and_its_length(rate: int) -> None:
     assert np.abs(changed[1000:-1000] - expected[1000:-1000]).max() < 60
 
 
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (8000, 1), (22_050, 3)])
+def test_a_recording_in_blocks_is_the_whole_recording(tmp_path: Path, rate: int, channels: int) -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(round(23.5 * rate)) / rate) * 10_000
+    shares = np.arange(1, channels + 1) * 2 / (channels + 1)  # 1 on average
+    soundfile.write(tmp_path / "a.wav", (tone[:, None] * shares).astype(np.int16), rate)
+
+    blocks = list(audio.read_blocks(tmp_path / "a.wav"))
+
+    assert [len(block) for block in blocks] == [160_000, 160_000, 56_000]
+    expected = np.sin(2 * np.pi * 1000 * np.arange(376_000) / 16_000) * 10_000
+    assert np.abs(np.concatenate(blocks) - expected)[1000:-1000].max() < 60
+
+
+def test_a_recording_in_blocks_that_has_no_samples_or_no_header_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 44_100)
+
+    with pytest.raises(Trouble, match=r"empty\.wav: holds no sample"):
+        next(audio.read_blocks(tmp_path / "empty.wav"))
+    with pytest.raises(Trouble, match=r"a\.raw: samples without a header"):
+        next(audio.read_blocks(tmp_path / "a.raw"))
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_in_floating_point_are_as_loud_as_those_in_integers(tmp_path: Path, subtype: str) -> None:
+    samples = np.array([-40_000, -32_768, -500, 0, 1, 32_767, 40_000])
+    soundfile.write(tmp_path / "a.wav", samples / 32_768, 16_000, subtype=subtype)
+
+    expected = np.clip(samples, -32_768, 32_767)
+    assert np.array_equal(audio.read_audio(tmp_path / "a.wav"), expected)
+    assert np.array_equal(next(audio.read_blocks(tmp_path / "a.wav")), expected)
+
+
 def sphere(samples: np.ndarray[Any, Any], order: str, coding: str = "pcm") -> bytes:
     """A NIST SPHERE file, as CMU's and LIUM's archives hold them: a header of 1024 bytes, then the samples."""
     lines = [
