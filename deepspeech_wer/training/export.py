@@ -21,11 +21,11 @@ from .data import Item, assemble
 from .decode import Decoder, greedy
 from .model import Network, Tensor
 from .parameters import N_INPUT, Parameters
-from .recognise import DESCRIPTION, MODEL, Description, LanguageWeights, Recogniser, description_record
+from .recognise import DESCRIPTION, LANGUAGE_MODEL, MODEL, Description, LanguageWeights, Recogniser, description_record
 
 TOLERANCE = 1e-4  # between the logits of the trained and the exported network
 WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the LSTM's cannot be saved
-SAVED_MODEL, LANGUAGE_MODEL = "saved_model", "lm.arpa"
+SAVED_MODEL = "saved_model"
 LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy")
 
 

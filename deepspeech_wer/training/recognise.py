@@ -1,7 +1,8 @@
 """An exported network at work: from samples to logits and texts, on ai-edge-litert alone, without TensorFlow.
 
 An export is a directory with `model.tflite` and `model.json`, which says what the network was trained for: its letters
-and its features. Without that a model file is numbers without a meaning.
+and its features. Without that a model file is numbers without a meaning. Where the run made a language model, that is
+`lm.arpa` beside them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from . import audio
 from .quiet import without_lines
 from .text import Alphabet
 
-MODEL, DESCRIPTION = "model.tflite", "model.json"
+MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"
 VERSION = 1  # of the description
 NOISE = "^INFO: Created TensorFlow Lite XNNPACK delegate"
 FEATURES: Mapping[str, object] = {
@@ -91,7 +92,7 @@ def read_description(path: Path) -> Description:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Trouble(
             f"{path}: is not a readable description of an exported network ({type(error).__name__}: {error}): "
-            "expected the model.json that ds_export_dir gives"
+            "expected that of an export, ds_export_dir/latest say"
         ) from error
     return found
 
@@ -101,9 +102,12 @@ class Recogniser:
 
     def __init__(self, place: Path, *, threads: int = 1) -> None:
         """`place` is an export's directory, or the model.tflite in it."""
+        if not place.exists():
+            raise Trouble(f"{place}: is not there: expected an export, ds_export_dir/latest say")
         directory = place if place.is_dir() else place.parent
         model = place / MODEL if place.is_dir() else place
         self.description = read_description(directory / DESCRIPTION)
+        self.language_model = directory / LANGUAGE_MODEL  # need not be there
         self.alphabet = self.description.alphabet
         self._normalise = audio.NORMALISATIONS[self.description.normalisation]
         try:
@@ -123,7 +127,11 @@ class Recogniser:
 
     def logits(self, samples: audio.Floats) -> audio.Floats:
         """[frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one sample."""
-        return self.infer(self._normalise(audio.mfcc(samples)))
+        return self.logits_of_mel(audio.log_mel(samples))
+
+    def logits_of_mel(self, mel: audio.Floats) -> audio.Floats:
+        """[frames, labels] logits of [frames, 27] as `audio.log_mel` gives them."""
+        return self.infer(self._normalise(audio.cepstra(mel)))
 
     def infer(self, features: audio.Floats) -> audio.Floats:
         """[frames, labels] logits of [frames, 26] normalised features."""

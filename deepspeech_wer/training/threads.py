@@ -15,8 +15,7 @@ def limit(threads: int, devices: int = 0) -> None:
     One thread is the default: at these sizes a second one gains nothing, and one thread alone gives the same losses to
     the last digit each time.
     """
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    limit_numpy(threads)
     with quiet_start():
         import tensorflow as tf
 
@@ -27,3 +26,9 @@ def limit(threads: int, devices: int = 0) -> None:
     if devices > 1 and not gpus:
         (processor,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * devices)
+
+
+def limit_numpy(threads: int) -> None:
+    """Hold numpy alone to so many threads. Must run before it is imported: it would start one for each processor."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)

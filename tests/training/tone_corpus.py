@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,25 @@ SCRIPT = ROOT / "bin" / "run-wer-automation.sh"
 TONES = {"a": 400, "b": 900, "c": 1700, "ά": 400, "σς": 900, "ж": 1700}  # Hz: each word of a corpus is a tone
 
 
-def tone_speech(text: str, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """[samples] at 16 kHz: 0.2 s of tone for each word, with silence around it and some noise."""
+def tone_speech(text: str, seed: int = 0, pause: float = 0) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """[samples] at 16 kHz: 0.2 s of tone for each word, with silence around it and some noise.
+
+    A pause, in seconds, is silence before and after the whole.
+    """
     time = np.arange(3200) / 16_000
-    silence = np.zeros(1600)
-    parts = [silence]
+    silence, longer = np.zeros(1600), np.zeros(round(pause * 16_000))
+    parts = [longer, silence]
     for word in text.split():
         parts += [np.sin(2 * np.pi * TONES[word] * time) * 6000, silence]
+    parts.append(longer)
     noise = np.random.default_rng(seed).normal(0, 20, sum(map(len, parts)))
     return (np.concatenate(parts) + noise).astype(np.int16)
 
 
-def write_corpus(directory: Path, sets: Mapping[str, list[str]], suffix: str = ".wav") -> Path:
-    """A corpus for importer csv: for each set a table and a recording of each transcript."""
+def write_corpus(
+    directory: Path, sets: Mapping[str, list[str]], suffix: str = ".wav", pauses: Sequence[float] = (0,)
+) -> Path:
+    """A corpus for importer csv: for each set a table and a recording of each transcript, the pauses taken in turn."""
     for name, texts in sets.items():
         (directory / name).mkdir(parents=True)
         with (directory / f"{name}.csv").open("w", newline="") as stream:
@@ -40,7 +46,7 @@ def write_corpus(directory: Path, sets: Mapping[str, list[str]], suffix: str = "
             writer.writerow(["wav_filename", "wav_filesize", "transcript", "speaker"])
             for number, text in enumerate(texts):
                 path = directory / name / f"{number}{suffix}"
-                soundfile.write(path, tone_speech(text, number), 16_000, subtype="PCM_16")
+                soundfile.write(path, tone_speech(text, number, pauses[number % len(pauses)]), 16_000, subtype="PCM_16")
                 writer.writerow([f"{name}/{path.name}", path.stat().st_size, text, f"s{number % 2}"])
     return directory
 

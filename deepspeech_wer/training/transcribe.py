@@ -1,0 +1,84 @@
+"""python -m deepspeech_wer.training.transcribe MODEL FILE...: the text of recordings, by an exported network.
+
+MODEL is an export (DIR/latest, say, where ds_export_dir was DIR), or the model.tflite in one. For each FILE (wav, flac,
+mp3, ..., of any rate) one line: the file, its seconds, the real-time factor (processor seconds per second of speech)
+and the text, parted by tabs.
+
+With - as the FILE, speech is read as it comes: raw 16-bit little-endian samples at 16 kHz, one channel, from the
+standard input, as `arecord -f S16_LE -r 16000 -t raw` gives them. Then each line is `partial` or `final`, where in the
+stream the speech begins and ends in seconds, and its text: a partial one every 200 ms of speech, a final one at each
+pause.
+
+The text is the best letter of each frame or, with --lm, the likeliest by a language model too, which takes some 20
+times as long; partial ones do without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import Trouble
+from .threads import limit_numpy
+
+STREAM = "-"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code: 0, 1 when a file or the model cannot be used, 2 for a wrong command line."""
+    given = parser().parse_args(argv)
+    if STREAM in given.files and len(given.files) > 1:
+        parser().error(f"{STREAM} cannot be read together with files")
+    if given.lm is None and (given.alpha, given.beta, given.beam_width) != (None, None, None):
+        parser().error("--alpha, --beta and --beam-width need --lm")
+    limit_numpy(given.threads)
+    from . import transcription  # and with it numpy
+
+    wanted = transcription.Wanted(
+        model=given.model,
+        language_model=given.lm,
+        alpha=given.alpha,
+        beta=given.beta,
+        beam_width=given.beam_width,
+        threads=given.threads,
+    )
+    try:
+        if given.files == [STREAM]:
+            return transcription.stream(wanted, sys.stdin.buffer)
+        return transcription.files(wanted, [Path(file) for file in given.files])
+    except Trouble as trouble:
+        print(trouble, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    summary, _, more = (__doc__ or "").partition("\n\n")
+    made = argparse.ArgumentParser(
+        "python -m deepspeech_wer.training.transcribe",
+        description=more or summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("model", metavar="MODEL", type=Path)
+    made.add_argument("files", metavar="FILE", nargs="+")
+    made.add_argument(
+        "--lm", metavar="LM", help="search with this language model, ARPA or KenLM; own: with the one in MODEL"
+    )
+    made.add_argument("--alpha", metavar="X", type=float, help="its weight; unset: as MODEL has it, or 0.8")
+    made.add_argument("--beta", metavar="X", type=float, help="bonus for each word; unset: as MODEL has it, or 0.5")
+    made.add_argument("--beam-width", metavar="N", type=_count, help="texts followed; unset: as MODEL has it, or 100")
+    made.add_argument("--threads", metavar="N", type=_count, default=1, help="processor threads (1)")
+    return made
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,341 @@
+"""Transcribing: files and streams, by a network that was trained on tones and exported."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from tone_corpus import SMALL, tone_speech, write_corpus
+
+from deepspeech_wer.training import arpa, audio, data, export, importers, live, ngram, train, transcribe, transcription
+from deepspeech_wer.training.live import Listener
+from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.parameters import from_environment
+from deepspeech_wer.training.recognise import Recogniser
+
+RATE = audio.SAMPLE_RATE
+TEXTS = ("a b", "c", "b a c", "c c a")
+LEARNING = {
+    "ds_n_hidden": "32",
+    "ds_epochs": "24",
+    "ds_learning_rate": "0.01",
+    "ds_train_batch_size": "4",
+    "ds_dropout_rate": "0",
+    "ds_augment_noise": "0.2",
+    "ds_augment_tempo": "0.2",
+    "ds_display_step": "0",
+    "ds_validation_step": "24",
+}
+TIMEOUT = 60  # seconds that a command may take
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a network that has learnt the tones."""
+    place = tmp_path_factory.mktemp("transcribe")
+    choice = np.random.default_rng(1)
+    learnt, dev = ([" ".join(choice.choice(list("abc"), choice.integers(1, 5))) for _ in range(n)] for n in (160, 16))
+    sets = {"train": learnt, "dev": dev, "test": list(TEXTS)}
+    corpus = write_corpus(place / "tones", sets, pauses=(0, 0.6))
+    places = {"ds_dataset_path": str(corpus), "ds_export_dir": str(place / "exports")}
+    for seed in "123":  # most learn, but which depends on the processor's arithmetic
+        parameters = from_environment({**SMALL, **LEARNING, **places, "ds_random_seed": seed})
+        items = {
+            name: data.prepare(one, parameters.alphabet, place / "features")
+            for name, one in importers.load(parameters).sets().items()
+        }
+        network = Network(parameters)
+        if train.train(network, items["train"], items["dev"], parameters, place)[-1].validation_wer == 0:
+            break
+    else:
+        pytest.fail("no network has learnt the tones")
+    export.export(network, items["test"], parameters, "0123456789")
+    return place / "exports" / "latest"
+
+
+@pytest.fixture(scope="module")
+def recogniser(model: Path) -> Recogniser:
+    return Recogniser(model)
+
+
+def speech(*texts: str, pause: float = 1.2) -> audio.Floats:
+    """Utterances with pauses between them, as long as before the first and after the last."""
+    parts = [tone_speech(text, number, pause / 2) for number, text in enumerate(texts)]
+    silence = tone_speech("", len(texts), pause / 4)
+    return np.concatenate([silence, *parts, silence]).astype(np.float32)
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "deepspeech_wer.training.transcribe", *map(str, arguments)]
+
+
+def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """The command at work on what is at hand."""
+    return subprocess.run(
+        command(*arguments), **{"capture_output": True, "timeout": TIMEOUT, "check": False, **options}
+    )
+
+
+@contextmanager
+def listening(model: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command at a stream, killed when that takes too long: its output then ends, and the test fails."""
+    with subprocess.Popen(command(model, "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        timer = Timer(TIMEOUT, process.kill)
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def test_files_of_any_form_become_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = tone_speech("b a c")
+    fine = audio.resample(samples, RATE // 2)  # as if it had been recorded at 32 kHz
+    soundfile.write(tmp_path / "1.wav", samples, RATE, subtype="PCM_16")
+    soundfile.write(tmp_path / "2.flac", samples, RATE)
+    soundfile.write(tmp_path / "3.wav", np.stack([fine, fine // 2], 1), 32_000, subtype="PCM_24")
+
+    assert transcribe.main([str(model), *(str(tmp_path / name) for name in ("1.wav", "2.flac", "3.wav"))]) == 0
+
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [Path(row[0]).name for row in rows] == ["1.wav", "2.flac", "3.wav"]
+    for _, seconds, factor, text in rows:
+        assert float(seconds) == pytest.approx(len(samples) / RATE, abs=0.01)
+        assert float(factor) > 0
+        assert text == "b a c"
+
+
+def test_a_file_that_cannot_be_heard_does_not_stop_the_others(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "good.wav", tone_speech("a"), RATE)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), RATE)
+    (tmp_path / "text.wav").write_text("no audio")
+    names = ["none.wav", "text.wav", "empty.wav", "samples.raw", "good.wav"]
+
+    assert transcribe.main([str(model), *(str(tmp_path / name) for name in names)]) == 1
+
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0].endswith("\ta")
+    expected = ["No such file", "cannot be read as audio", "holds no sample", "without a header"]
+    for line, name, words in zip(said.err.splitlines(), names, expected, strict=False):
+        assert line.startswith(str(tmp_path / name))
+        assert words in line
+    assert len(said.err.splitlines()) == 4
+
+
+def test_it_starts_without_tensorflow(model: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone_speech("c a"), RATE)
+    code = (
+        "import sys; from deepspeech_wer.training import transcribe; early = set(sys.modules); "
+        "code = transcribe.main(sys.argv[1:]); "
+        "print(code, {'tensorflow', 'keras', 'kaldialign'} & set(sys.modules), 'numpy' in early)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, model, tmp_path / "a.wav"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
+    )
+
+    assert done.stdout.splitlines()[0].endswith("\tc a")
+    assert done.stdout.splitlines()[1] == "0 set() False"
+    assert done.stderr == ""
+
+
+def test_a_stream_gives_partial_results_and_a_final_one_at_each_pause(model: Path) -> None:
+    stream = speech("a b", "b a c").astype("<i2").tobytes()
+
+    done = run(model, "-", input=stream)
+
+    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    assert [row[3] for row in rows if row[0] == "final"] == ["a b", "b a c"]
+    ends = [float(row[2]) for row in rows if row[0] == "partial"]
+    steps = np.diff(ends).round(2)
+    assert len(ends) > 8
+    assert set(steps) <= {0.2} | {step for step in steps if step >= live.PAUSE}  # 200 ms, but for the pauses
+    assert [float(row[1]) for row in rows] == sorted(float(row[1]) for row in rows)
+    assert done.stderr == b""
+
+
+def test_what_is_said_comes_before_the_stream_ends(model: Path) -> None:
+    with listening(model) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(speech("a b").astype("<i2").tobytes())
+        process.stdin.flush()
+        assert next(line for line in process.stdout if line.startswith(b"final")).endswith(b"\ta b\n")
+
+        process.stdin.write(tone_speech("c a").astype("<i2").tobytes())
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(b"partial")
+        process.send_signal(signal.SIGINT)  # as from the keyboard: what was heard is not lost
+
+        assert process.stdout.read().splitlines()[-1].startswith(b"final")
+        assert process.wait() == 0
+
+
+def test_an_audio_file_as_a_stream_is_refused(model: Path) -> None:
+    wave = io.BytesIO()
+    soundfile.write(wave, tone_speech("a"), RATE, format="WAV")
+
+    done = run(model, "-", input=wave.getvalue())
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"the standard input is an audio file: expected raw samples")
+
+
+def test_who_stops_reading_ends_it_quietly(model: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone_speech("a"), RATE)
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = run(model, *[tmp_path / "a.wav"] * 3, capture_output=False, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("size", [1, 777, 3200, 50_000])
+def test_results_do_not_depend_on_the_pieces_a_stream_comes_in(recogniser: Recogniser, size: int) -> None:
+    samples = speech("c")[: 2 * RATE] if size == 1 else speech("a b", "c")
+    whole = Listener(recogniser)
+    pieces = Listener(recogniser)
+
+    expected = [*whole.feed(samples), *whole.close()]
+    found = [result for start in range(0, len(samples), size) for result in pieces.feed(samples[start : start + size])]
+
+    assert [*found, *pieces.close()] == expected
+    assert expected[-1].final
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "hum", "nothing"])
+def test_where_nobody_speaks_nothing_is_heard(recogniser: Recogniser, kind: str) -> None:
+    time = np.arange(6 * RATE)
+    samples = {
+        "silence": np.zeros(len(time)),
+        "noise": np.random.default_rng(0).normal(0, 300, len(time)),
+        "hum": 2000 * np.sin(2 * np.pi * 50 * time / RATE),
+        "nothing": np.zeros(0),
+    }[kind].astype(np.float32)
+    listener = Listener(recogniser)
+
+    assert [*listener.feed(samples), *listener.close()] == []
+
+
+def test_speech_is_heard_above_steady_noise(recogniser: Recogniser) -> None:
+    spoken = speech("c c c")
+    samples = spoken + np.random.default_rng(0).normal(0, 1000, len(spoken)).astype(np.float32)
+    listener = Listener(recogniser)
+
+    assert [*listener.feed(samples), *listener.close()] != []
+
+
+def test_speech_without_a_pause_is_cut_and_memory_stays_bounded(recogniser: Recogniser) -> None:
+    samples = tone_speech(" ".join("abc"[number % 3] for number in range(120))).astype(np.float32)  # 36 s
+    listener = Listener(recogniser)
+    results, longest = [], 0
+    for start in range(0, len(samples), live.EVERY):
+        results += listener.feed(samples[start : start + live.EVERY])
+        longest = max(longest, len(listener._samples))
+    results += listener.close()
+
+    finals = [result for result in results if result.final]
+    assert longest <= live.LONGEST * RATE + live.EVERY
+    assert len(finals) >= 3
+    words = " ".join(result.text for result in finals).split()
+    assert len(words) == pytest.approx(120, abs=12)
+    assert finals[-1].end == pytest.approx(len(samples) / RATE, abs=0.1)
+
+
+def test_a_long_recording_is_heard_in_stretches(recogniser: Recogniser) -> None:
+    samples = speech(*TEXTS * 7)
+
+    count, text = transcription.hear(iter(np.array_split(samples, 9)), recogniser, recogniser.greedy)
+
+    assert count == len(samples)
+    assert text == " ".join(TEXTS * 7)
+
+
+def test_a_language_model_has_its_say(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arpa.write(tmp_path / "b.arpa", ngram.estimate([["b", "b"], ["b"]] * 5, 2))
+    soundfile.write(tmp_path / "a.wav", tone_speech("a b"), RATE)
+    own = ["--lm", str(tmp_path / "b.arpa"), str(model), str(tmp_path / "a.wav")]
+
+    assert transcribe.main([*own, "--alpha", "0"]) == 0
+    assert transcribe.main([*own, "--alpha", "20", "--beta", "-3", "--beam-width", "50"]) == 0
+
+    heard = [line.split("\t")[3] for line in capsys.readouterr().out.splitlines()]
+    assert heard[0] == "a b"
+    assert set(heard[1].split()) <= {"b"}
+
+
+def test_the_language_model_that_was_exported_is_found(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = shutil.copytree(model, tmp_path / "copied")
+    arpa.write(copied / "lm.arpa", ngram.estimate([["b", "b"], ["b"]] * 5, 2))
+    soundfile.write(tmp_path / "a.wav", tone_speech("a b"), RATE)
+    own = ["--lm", "own", "--alpha", "20", "--beta", "-3"]
+
+    assert transcribe.main([*own, str(copied), str(tmp_path / "a.wav")]) == 0
+    assert transcribe.main([*own, str(copied / "model.tflite"), str(tmp_path / "a.wav")]) == 0
+    assert transcribe.main([*own, str(model), str(tmp_path / "a.wav")]) == 1
+
+    said = capsys.readouterr()
+    assert [set(line.split("\t")[3].split()) <= {"b"} for line in said.out.splitlines()] == [True, True]
+    assert said.err.startswith(f"{model / 'lm.arpa'}: no language model was exported: the training made none")
+
+
+def test_weights_come_from_the_export_unless_they_are_given(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "b.arpa"
+    arpa.write(path, ngram.estimate([["b"]], 1))
+    recogniser = Recogniser(model)
+    object.__setattr__(
+        recogniser.description, "language_model", transcription.LanguageWeights("b.arpa", alpha=2, beta=3, beam_width=4)
+    )
+
+    chosen = transcription.search(recogniser, transcription.Wanted(model, str(path), beta=7))
+
+    assert chosen is not None
+    assert (chosen.alpha, chosen.beta, chosen.width) == (2, 7, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-", "a.wav"], "cannot be read together"),
+        (["--lm", "own", "--beam-width", "0", "-"], "'0': expected a whole number, 1 or more"),
+        (["--alpha", "1", "-"], "need --lm"),
+        ([], "required: FILE"),
+    ],
+)
+def test_a_wrong_command_line_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        transcribe.main(["model", *arguments])
+
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_model_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe.main([str(tmp_path), "a.wav"]) == 1
+    assert transcribe.main([str(tmp_path / "absent"), "a.wav"]) == 1
+
+    broken, absent = capsys.readouterr().err.splitlines()
+    assert broken.startswith(f"{tmp_path / 'model.json'}: is not a readable description")
+    assert absent.startswith(f"{tmp_path / 'absent'}: is not there")
