@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from xdg import BaseDirectory
 
-KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TMPDIR", "PYTHONHASHSEED")
+KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TMPDIR", "PYTHONHASHSEED", "TF_NUM_INTRAOP_THREADS")
 
 
 @pytest.fixture(autouse=True)
