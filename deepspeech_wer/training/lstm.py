@@ -49,7 +49,7 @@ def _rows(lengths: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) -> tuple[Tensor, Any]:
-    """[T*B*2, H] outputs for [T*B*2, 4H] projected inputs and [2, H, 4H] recurrent weights; rows as `_rows` has them."""
+    """[T*B*2, H] outputs for [T*B*2, 4H] projected inputs and [2, H, 4H] recurrent weights; rows as in `_rows`."""
     cells = recurrent.shape[1]
     count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
     start = tf.zeros((2, batch, cells))

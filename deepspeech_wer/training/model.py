@@ -78,13 +78,20 @@ class Network(tf.Module):  # type: ignore[misc]
         return ctc(logits, lengths, places, values, shape), logits
 
     def logits(
-        self, features: Tensor, lengths: Tensor, seed: Tensor | None = None, layer: Any = lstm.bidirectional
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        seed: Tensor | None = None,
+        layer: Any = lstm.bidirectional,
+        *,
+        drop: Tensor | bool = True,
     ) -> Tensor:
         """[T, B, 29] unnormalised log probabilities of [B, T, 26] features; frames beyond `lengths` [B] mean nothing.
 
-        With a seed ([2] integers) dropout is on, and the same seed drops the same outputs. `layer`: which LSTM; unless
-        told, the one that can be exported.
+        With a seed ([2] integers) there is dropout, unless `drop` says no, and the same seed drops the same outputs.
+        `layer`: which LSTM; unless told, the one that can be exported.
         """
+        dropped = tf.where(drop, min(round(self.dropout_rate * 256), 255), 0)
         weights = self.weights
         frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
         steps = -(-frames // stride)  # S: each of `stride` frames
@@ -98,9 +105,9 @@ class Network(tf.Module):  # type: ignore[misc]
         windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
         # From here on flat: a product of two matrices, and in the gradient one, not one for each frame.
         rows = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
-        rows = self._dense_end(rows + weights["b1"], seed, 1)
-        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], seed, 2)  # [S*B, n_hidden_2]
-        rows = self._dense_end(rows @ weights["h3"] + weights["b3"], seed, 3)  # [S*B, n_hidden_3]
+        rows = self._dense_end(rows + weights["b1"], seed, 1, dropped)
+        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], seed, 2, dropped)  # [S*B, n_hidden_2]
+        rows = self._dense_end(rows @ weights["h3"] + weights["b3"], seed, 3, dropped)  # [S*B, n_hidden_3]
         rows = layer(
             tf.reshape(rows, (steps, batch, rows.shape[1])),
             -(-lengths // stride),
@@ -109,18 +116,18 @@ class Network(tf.Module):  # type: ignore[misc]
             weights["lstm_recurrent"],
         )  # [S, B, 2H]
         rows = tf.reshape(rows, (-1, rows.shape[2]))  # [S*B, 2H]
-        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], seed, 5)  # [S*B, n_hidden_5]
+        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], seed, 5, dropped)  # [S*B, n_hidden_5]
         rows = rows @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
         rows = tf.reshape(rows, (steps, batch, stride, rows.shape[1] // stride))
         rows = tf.transpose(rows, (0, 2, 1, 3))  # [S, stride, B, 29]
         return tf.reshape(rows, (steps * stride, batch, rows.shape[3]))[:frames]
 
-    def _dense_end(self, values: Tensor, seed: Tensor | None, layer: int) -> Tensor:
+    def _dense_end(self, values: Tensor, seed: Tensor | None, layer: int, dropped: Tensor) -> Tensor:
         """What follows the product of a dense layer: min(relu, relu_clip) and dropout."""
         clipped = _clipped_relu(values, tf.constant(self.relu_clip))
         if seed is None or not self.dropout_rate:
             return clipped
-        return clipped * _dropout_mask(tf.shape(values), self.dropout_rate, seed + tf.constant((0, layer)))
+        return clipped * _dropout_mask(tf.shape(values), dropped, seed + tf.constant((0, layer)))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -130,16 +137,15 @@ def _clipped_relu(values: Tensor, most: Tensor) -> tuple[Tensor, Any]:
     return clipped, lambda upstream: (tf.raw_ops.Relu6Grad(gradients=upstream, features=clipped * (6 / most)), None)
 
 
-def _dropout_mask(shape: Tensor, rate: float, seed: Tensor) -> Tensor:
-    """What to multiply with: 0 for the share `rate`, to a 256th, and for the others what keeps the sum.
+def _dropout_mask(shape: Tensor, dropped: Tensor, seed: Tensor) -> Tensor:
+    """What to multiply with: 0 for `dropped` in 256, and for the others what keeps the sum.
 
     One random byte a number, and a product: a third of the time of tf.nn.dropout with its random floats.
     """
-    dropped = min(round(rate * 256), 255)
     count = tf.reduce_prod(shape)
     words = tf.random.stateless_uniform(((count + 3) // 4,), seed, None, None, tf.int32, alg="philox")
-    kept = tf.reshape(tf.bitcast(words, tf.uint8), (-1,))[:count] >= tf.constant(dropped, tf.uint8)
-    return tf.reshape(tf.cast(kept, tf.float32) * (256 / (256 - dropped)), shape)
+    kept = tf.reshape(tf.bitcast(words, tf.uint8), (-1,))[:count] >= tf.cast(dropped, tf.uint8)
+    return tf.reshape(tf.cast(kept, tf.float32) * tf.cast(256 / (256 - dropped), tf.float32), shape)
 
 
 def initial_weights(parameters: Parameters) -> dict[str, NDArray[np.float32]]:

@@ -120,6 +120,7 @@ class Parameters:
     augment_frequency_masks: int = _number(0, "bands of up to 6 of the 26 hidden", least=0, most=20)
     augment_time_masks: int = _number(0, "gaps of up to 10 frames, 0.2 s, made", least=0, most=100)
     augment_noise: float = _number(0.0, "deviation of noise added to the normalised features", least=0, most=10)
+    plain_epochs: int = _number(0, "epochs at the start without dropout and augmentation", least=0)
 
     # what is looked at, and when
     display_step: int = _number(

@@ -134,7 +134,8 @@ class Trainer:
         seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: the layers of one step count on from it
         with tf.GradientTape() as tape:
             features, lengths, *labels = batch
-            logits = self.network.logits(features, lengths, seed, self.network.lstm)
+            drop = number >= self.parameters.plain_epochs * self.steps_per_epoch
+            logits = self.network.logits(features, lengths, seed, self.network.lstm, drop=drop)
             losses = ctc(logits, lengths, *labels)
             loss = tf.reduce_mean(losses) if shares is None else tf.reduce_sum(losses * shares)
         found = tape.gradient(loss, list(weights.values()))
@@ -154,7 +155,7 @@ class Trainer:
         heard: list[Heard] = []
         norms = np.zeros(0, np.float32)
         for step, group in self._batches(index):
-            batch = assemble(group, parameters, np.random.default_rng([parameters.random_seed, index, step]))
+            batch = assemble(group, parameters, self._chance(index, step))
             rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
             values, logits, norms = self.step(batch, rate, step)
             _refuse_infinite(values, group, number, step, parameters)
@@ -176,6 +177,12 @@ class Trainer:
         if self.summaries:
             self.summaries.write(epoch, self.network.weights, norms)
         return epoch
+
+    def _chance(self, index: int, step: int) -> np.random.Generator | None:
+        """What decides how a batch is augmented; None in the epochs without that."""
+        if index < self.parameters.plain_epochs:
+            return None
+        return np.random.default_rng([self.parameters.random_seed, index, step])
 
     def _batches(self, index: int) -> Iterator[tuple[int, list[Item]]]:
         """(number of the step from 0, its items) for one epoch, with a progress bar where somebody looks."""

@@ -175,7 +175,7 @@ def test_adam_is_that_of_keras() -> None:
 
 
 def test_the_dropout_mask_keeps_its_share_and_the_sum() -> None:
-    mask = model._dropout_mask(tf.constant((999, 101)), 0.25, tf.constant((1, 2))).numpy()
+    mask = model._dropout_mask(tf.constant((999, 101)), tf.constant(64), tf.constant((1, 2))).numpy()
 
     assert mask.shape == (999, 101)
     assert (mask == 0).mean() == pytest.approx(0.25, abs=0.01)

@@ -60,6 +60,16 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit(start: Start) -> 
     assert start(**augmented).numbers() != start(**augmented, ds_random_seed="1").numbers()
 
 
+def test_plain_epochs_have_neither_dropout_nor_augmentation(start: Start) -> None:
+    varied = {"ds_augment_tempo": "0.3", "ds_augment_noise": "0.5", "ds_dropout_rate": "0.5", "ds_epochs": "2"}
+    plain = start(ds_dropout_rate="0", ds_epochs="2").numbers()
+    mixed = start(**varied, ds_plain_epochs="1").numbers()
+
+    assert mixed[0] == plain[0]
+    assert mixed[1] != plain[1]
+    assert start(**varied).numbers()[0] != plain[0]
+
+
 def test_a_training_that_was_stopped_ends_with_the_same_digits(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
