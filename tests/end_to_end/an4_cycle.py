@@ -42,7 +42,9 @@ from tests.end_to_end.visitor import all_the_data, document, served
 
 MOST_WER, MOST_CPU_SECONDS = 0.35, 300.0
 RECIPE = "bin/run-an4.sh"
-AUGMENTATION = re.compile(r"^export ds_augment_.*\n", re.MULTILINE)
+AUGMENTATION = re.compile(r"^defaults ds_augment_.*\n", re.MULTILINE)
+EPOCHS = re.compile(r"(?<=^defaults ds_n_hidden=128 ds_epochs=)\d+", re.MULTILINE)
+FEWER = 25
 LOG = ".deepspeech_wer.log"
 
 
@@ -81,7 +83,7 @@ def _write_repository(path: Path) -> Repository:
     repository = Repository(path)
     archived = subprocess.run(["git", "-C", ROOT, "archive", "HEAD"], capture_output=True, check=True)
     subprocess.run(["tar", "--extract", "--directory", path], input=archived.stdout, check=True)
-    repository.commit("Train on AN4", {RECIPE: AUGMENTATION.sub("", (path / RECIPE).read_text())})
+    repository.commit("Train on AN4", {RECIPE: _changed(AUGMENTATION, "")})
     return repository
 
 
@@ -90,8 +92,14 @@ def _first_merge(repository: Repository) -> None:
 
 
 def _second_merge(repository: Repository) -> None:
-    text = re.sub(r"ds_epochs:-\d+", "ds_epochs:-40", (ROOT / RECIPE).read_text())
-    repository.merge("Train 40 epochs: a third less time", {RECIPE: text})
+    repository.merge(f"Train {FEWER} epochs: less time", {RECIPE: _changed(EPOCHS, str(FEWER))})
+
+
+def _changed(what: re.Pattern[str], new: str) -> str:
+    """The recipe with a part of it changed."""
+    text, count = what.subn(new, (ROOT / RECIPE).read_text())
+    assert count, f"{RECIPE}: expected {what.pattern}"
+    return text
 
 
 def _cycle(options: argparse.Namespace, repository: Repository) -> list[dict[str, Any]]:
