@@ -49,6 +49,9 @@ def carry_out(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     server, manifest = work.server, work.manifest
     sending = [step.path for step in work.todo.send]
     first = _replacements(server, {NEXT: draft})
+    if work.found.current is None and work.found.unfinished is None:  # else a refusal leaves an unknown web root
+        server.run("put in place", first)
+        first = {}
     if any(path not in work.found.directories for path in plan.directories(manifest.files)):
         make_directories(server, work.found, list(manifest.files), first)
         first = {}
@@ -180,27 +183,37 @@ def _replacements(server: Server, sources: Mapping[str, str]) -> dict[str, Task[
 def _finish(work: Work, manifest: Manifest, draft: str, lock: Lock, index: Mapping[str, Task[None]]) -> None:
     """Put `index` in its place, remove what nobody needs any more, and what killed publishes left.
 
-    Only then the manifest, which must not forget what is still to be removed, and the lock.
+    Only when all that is done the manifest, which would otherwise tell of a page that was refused, or forget what could
+    not be removed; and the lock. With `index` travels what neither the page before nor the new one loads, with the
+    manifest what every publish finds again.
     """
     server, seen = work.server, work.found.seen
     used = {draft, *(work.beside(path) for path in manifest.files)}
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
-    gone = [
+    known = [
         *(step.path for step in work.todo.remove),
         *(path for path in plan.temporaries(work.found.unfinished) if path in seen and path not in used),
+    ]
+    stray = [
         *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
         *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
     ]
     needed = {*plan.directories([*manifest.files, *manifest.kept]), STATE, OLD}
     empty = [path for path in plan.directories(step.path for step in work.todo.remove) if path not in needed]
-    stages: list[tuple[str, Mapping[str, Task[Any]]]] = [
-        ("put in place", index),
-        ("remove", {path: remote.remove(server.path(path)) for path in gone}),
-        ("remove", {path: remote.remove_directory(server.path(path)) for path in reversed(empty)}),
-        ("put in place", _replacements(server, {MANIFEST: NEXT})),
-        ("remove", {LOCK: lock.release()}),
-    ]
-    server.run_in_order(stages)
+    server.run_in_order(
+        [
+            ("put in place", index),
+            ("remove", {path: remote.remove(server.path(path)) for path in known}),
+            ("remove", {path: remote.remove_directory(server.path(path)) for path in reversed(empty)}),
+        ]
+    )
+    server.run_in_order(
+        [
+            ("remove", {path: remote.remove(server.path(path)) for path in stray}),
+            ("put in place", _replacements(server, {MANIFEST: NEXT})),
+            ("remove", {LOCK: lock.release()}),
+        ]
+    )
 
 
 def _mode(server: Server, path: str, of_directory: int) -> int:

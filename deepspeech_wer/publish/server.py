@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import pipeline, remote
@@ -59,10 +59,11 @@ class Server:
         named = [self._named(path, what, task) for path, task in tasks.items()]
         return dict(zip(tasks, self.session.run(named, at_once=self.limits.handles), strict=True))
 
-    def run_in_order(self, stages: Sequence[tuple[str, Mapping[str, Task[remote.T]]]]) -> None:
-        """Run stages, each a `what` and its tasks, one after the other.
+    def run_in_order(self, stages: Sequence[tuple[str, Mapping[str, Task[Any]]]]) -> None:
+        """Run stages, each a `what` and its tasks, one after the other, where a refusal harms no later stage.
 
         OpenSSH's server does one request after the other: there they all travel at once, and save a round trip each.
+        It does so whatever became of those before.
         """
         named = [[self._named(path, what, task) for path, task in tasks.items()] for what, tasks in stages]
         for tasks in [list(chain.from_iterable(named))] if self.is_openssh else named:

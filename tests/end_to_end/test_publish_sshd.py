@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import look, remote
-from tests.end_to_end.publishing import PAGE, leftovers, published, put, write
+from deepspeech_wer.settings import Website
+from tests.end_to_end.publishing import PAGE, files_of, leftovers, load_page, published, put, version, write
 from tests.end_to_end.sshd import Sshd, running_sshd
 
 
@@ -212,3 +214,69 @@ class TestManyDirectories:
         (server.root / "runs/7/out.log").write_text("damaged")
         monkeypatch.setattr(look, "CHECKED_EVERY", 1)
         assert put(many, server.website).sent == ("runs/7/out.log",)
+
+
+class TestRefused:
+    """What travels together with a request that is refused is carried out all the same: it must do no harm."""
+
+    @pytest.fixture
+    def website(self, server: Sshd, tmp_path: Path) -> Website:
+        """Version 1 has been published, and version 2, as long and of the same second, is to be."""
+        self.site = tmp_path / "versions"
+        version(self.site, 1)
+        put(self.site, server.website)
+        version(self.site, 2)
+        for path in files_of(self.site):
+            os.utime(self.site / path, ns=(1_480_000_001_000_000_016,) * 2)
+        return server.website
+
+    @pytest.mark.parametrize("path", ["index.htm", "js/hyper.js", "runs/2.js"])
+    def test_a_file_that_cannot_be_put_in_place(self, server: Sshd, website: Website, path: str) -> None:
+        """Neither its stage nor a later one pretends that it was: the manifest still means the page that is there."""
+        before = published(server.root)
+        aside = server.root.parent / "aside"
+        if path in before:
+            (server.root / path).rename(aside)
+        write(server.root / path, {"in the way": ""})
+        with pytest.raises(Trouble, match=f"cannot put in place .*{path} .*something else of that name"):
+            put(self.site, website)
+        shutil.rmtree(server.root / path)
+        if path in before:
+            aside.rename(server.root / path)
+        assert load_page(server.root) == "version 1 "
+        put(self.site, website)
+        assert load_page(server.root) == "version 2 "
+        assert published(server.root)["js/hyper.js"] == (self.site / "js/hyper.js").read_bytes()
+        assert leftovers(server.root) == []
+
+    def test_a_file_that_cannot_be_removed(self, server: Sshd, website: Website) -> None:
+        """It stays known as ours, and the next publish tries again."""
+        put(self.site, website)
+        there = published(server.root)
+        [kept] = [
+            path
+            for path in there
+            if path.startswith("js/index.") and b"version 1 " in there[path] and path not in files_of(self.site)
+        ]
+        mount = ["mount", "--bind", str(server.root / kept), str(server.root / kept)]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("only root may mount one file on another")
+        version(self.site, 3)
+        try:
+            with pytest.raises(Trouble, match=f"cannot remove .*{kept}"):
+                put(self.site, website)
+        finally:
+            subprocess.run(["umount", server.root / kept], check=True)
+        assert load_page(server.root) == "version 3 "
+        assert put(self.site, website).removed == (kept,)
+        assert leftovers(server.root) == []
+
+    def test_a_user_who_may_not_rename(self, tmp_path: Path) -> None:
+        """Nothing of the site is made before the web root is known as ours: said as often as it is tried."""
+        version(tmp_path / "site", 1)
+        options = ("Subsystem sftp internal-sftp -P rename,posix-rename",)
+        with running_sshd(tmp_path / "sshd", options=options, sftp=False) as strict:
+            for _ in range(2):
+                with pytest.raises(Trouble, match=r"cannot put in place .*next.json.gz \(Permission denied\)"):
+                    put(tmp_path / "site", strict.website)
+            assert published(strict.root) == {}
