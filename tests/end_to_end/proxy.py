@@ -7,7 +7,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -16,12 +16,13 @@ class Network:
 
     target: int  # port on loopback
     delay_s: float = 0.0  # each way
-    cut_after: int | None = None  # bytes from the client; then both sides are reset
+    cut_after: int | None = None  # bytes from the client; then both sides are reset, once
     swallow_after: int | None = None  # bytes from the client; then nothing goes through, either way
     call_after: int | None = None  # bytes from the client; then `call` is called, once
     call: Callable[[], object] = int
     port: int = 0
     sent: int = 0  # bytes from clients so far
+    never: asyncio.Event = field(default_factory=asyncio.Event)  # keeps those who wait in a hole from being collected
 
     async def serve(self) -> asyncio.Server:
         server = await asyncio.start_server(self._connect, "127.0.0.1", self.port, limit=1 << 20)
@@ -33,10 +34,11 @@ class Network:
         hole = asyncio.Event()  # once set, nothing comes out again
         there = asyncio.ensure_future(self._pipe(reader, far_writer, hole, counted=True))
         back = asyncio.ensure_future(self._pipe(far_reader, writer, hole, counted=False))
-        both = {there, back}
+        both, reset = {there, back}, True
         with contextlib.suppress(asyncio.CancelledError):  # at the end of the test
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if self.cut_after is None and not back.done():
+            reset = hole.is_set() or (there.done() and there.result())
+            if not reset and not back.done():
                 with contextlib.suppress(OSError):
                     far_writer.write_eof()
                 await asyncio.wait({back}, timeout=1)
@@ -44,11 +46,12 @@ class Network:
             task.cancel()
         await asyncio.gather(*both, return_exceptions=True)
         for end in (writer, far_writer):
-            end.transport.abort() if self.cut_after is not None or hole.is_set() else end.close()
+            end.transport.abort() if reset else end.close()
 
     async def _pipe(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hole: asyncio.Event, *, counted: bool
-    ) -> None:
+    ) -> bool:
+        """Pass on what comes, until it ends. True where the connection is to be cut."""
         loop = asyncio.get_running_loop()
         passed = 0
         with contextlib.suppress(OSError):
@@ -57,14 +60,15 @@ class Network:
                     passed += len(data)
                     self.sent += len(data)
                     if self.cut_after is not None and passed >= self.cut_after:
-                        return
+                        self.cut_after = None
+                        return True
                     if self.swallow_after is not None and passed >= self.swallow_after:
                         hole.set()
                     if self.call_after is not None and passed >= self.call_after:
                         self.call_after = None
                         self.call()
                 if hole.is_set():
-                    await loop.create_future()
+                    await self.never.wait()
                 if self.delay_s:
                     loop.call_later(self.delay_s, writer.write, data)
                 else:
@@ -72,6 +76,7 @@ class Network:
                     await writer.drain()
         if self.delay_s:
             await asyncio.sleep(self.delay_s * 1.5)
+        return False
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def server(module_sshd: Sshd, tmp_path: Path) -> Sshd:
 def bad_way(server: Sshd, network: Network) -> Iterator[Website]:
     """The server, reached through `network`."""
     yield replace(server.website, server_port=network.port)
-    network.cut_after = network.swallow_after = None
+    network.cut_after = network.swallow_after = network.call_after = None
 
 
 @pytest.fixture
@@ -67,31 +67,30 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-@pytest.mark.parametrize("after_s", [0.35, 0.4, 0.45, 0.5])
-def test_the_publisher_is_killed(site: Path, server: Sshd, after_s: float) -> None:
+@pytest.mark.parametrize("after", [2_000, 6_000, 50_000, 500_000, 1_400_000])
+def test_the_publisher_is_killed(
+    site: Path, server: Sshd, network: Network, bad_way: Website, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
     for number in range(500):
         write(site, {f"runs/{number}.js": str(number) * 1000})
-    code = f"{PRELUDE}put(PosixPath({str(site)!r}), {server.website!r})"
+    code = f"{PRELUDE}put(PosixPath({str(site)!r}), {bad_way!r})"
+    reached = threading.Event()
+    network.call_after, network.call = after, reached.set
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(after_s)
+        assert reached.wait(60)
         process.kill()
     server.wait_for_sessions_to_end()
-    report = put(site, server.website)
+    monkeypatch.setattr(lock, "UNSIGNED_STALE_S", -1.0)  # killed before it wrote who it is
+    put(site, server.website, lock_wait_s=0)  # the dead one's lock holds nobody up
     assert load_page(server.root) == "version 1 "
     assert leftovers(server.root) == []
     assert published(server.root).keys() >= set(files_of(site))
-    assert report.seconds < 5  # the dead one's lock held nobody up
 
 
 def test_a_dropped_connection_is_tried_again(site: Path, server: Sshd, network: Network, bad_way: Website) -> None:
     network.cut_after = 20_000
-    timer = threading.Timer(0.3, lambda: setattr(network, "cut_after", None))
-    timer.start()
-    try:
-        assert put(site, bad_way, retry_after_s=(0.5,)).sent
-    finally:
-        timer.join()
+    assert put(site, bad_way, retry_after_s=(0.1,)).sent
+    assert network.cut_after is None
     assert load_page(server.root) == "version 1 "
 
 
@@ -118,7 +117,7 @@ class TestSilence:
             started = time.monotonic()
             with pytest.raises(Trouble, match="failed"):
                 put(site, website, timeout_s=0.5)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 12
 
     @pytest.mark.parametrize("after", [1_000, 2_000, 3_000, 5_000, 20_000, 36_000])
     def test_a_black_hole_in_the_middle(
@@ -129,7 +128,7 @@ class TestSilence:
         started = time.monotonic()
         with pytest.raises(Trouble, match=r"silent|failed|lost"):
             put(site, bad_way, timeout_s=0.7)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 12
         network.swallow_after = None
         server.kill_sessions()
         put(site, server.website, lock_wait_s=10)
