@@ -52,8 +52,8 @@ def carry_out(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     if work.found.current is None and work.found.unfinished is None:  # else a refusal leaves an unknown web root
         server.run("put in place", first)
         first = {}
-    if any(path not in work.found.directories for path in plan.directories(manifest.files)):
-        make_directories(server, work.found, list(manifest.files), first)
+    if any(path not in work.found.directories for path in plan.directories(sending)):
+        make_directories(server, work.found, sending, first)
         first = {}
     counter = _Counter(work)
     keeps_times = _upload(work, sending, counter, first)
@@ -63,7 +63,7 @@ def carry_out(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
         server.run("put in place", _replacements(server, {NEXT: draft}))
     data = {path: work.beside(path) for path in sending if path != INDEX}
     server.run("put in place", _replacements(server, data))
-    _finish(work, manifest, draft, lock, _replacements(server, {INDEX: work.beside(INDEX)} if INDEX in sending else {}))
+    _finish(work, manifest, lock, _replacements(server, {INDEX: work.beside(INDEX)} if INDEX in sending else {}))
     return manifest, counter.sent
 
 
@@ -180,7 +180,7 @@ def _replacements(server: Server, sources: Mapping[str, str]) -> dict[str, Task[
     }
 
 
-def _finish(work: Work, manifest: Manifest, draft: str, lock: Lock, index: Mapping[str, Task[None]]) -> None:
+def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, Task[None]]) -> None:
     """Put `index` in its place, remove what nobody needs any more, and what killed publishes left.
 
     Only when all that is done the manifest, which would otherwise tell of a page that was refused, or forget what could
@@ -188,18 +188,18 @@ def _finish(work: Work, manifest: Manifest, draft: str, lock: Lock, index: Mappi
     manifest what every publish finds again.
     """
     server, seen = work.server, work.found.seen
-    used = {draft, *(work.beside(path) for path in manifest.files)}
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
-    known = [
-        *(step.path for step in work.todo.remove),
-        *(path for path in plan.temporaries(work.found.unfinished) if path in seen and path not in used),
-    ]
+    known = [step.path for step in work.todo.remove]
+    if work.found.unfinished:
+        used = {work.beside(path) for path in manifest.files}
+        known += [path for path in plan.temporaries(work.found.unfinished) if path in seen and path not in used]
     stray = [
         *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
         *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
     ]
-    needed = {*plan.directories([*manifest.files, *manifest.kept]), STATE, OLD}
-    empty = [path for path in plan.directories(step.path for step in work.todo.remove) if path not in needed]
+    left = [*manifest.files, *manifest.kept]
+    touched = plan.directories(step.path for step in work.todo.remove)
+    empty = [path for path in touched if not any(other.startswith(f"{path}/") for other in left)]
     server.run_in_order(
         [
             ("put in place", index),

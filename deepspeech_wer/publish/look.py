@@ -17,7 +17,8 @@ from deepspeech_wer.publish.server import Server, some
 
 FEW = 64  # directories that are listed without a thought
 MANIFEST_BYTES = 64  # a file, packed
-CHECKED_EVERY = 64  # publishes: how often a directory that seems untouched is listed all the same
+CHECKED_EVERY = 8  # publishes: how often some directories that seem untouched are listed all the same
+CHECKED_PARTS = 8  # and which part of them at a time
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class Found:
         return self.seen.get(MANIFEST), self.seen.get(NEXT)
 
 
-def look(server: Server, files: Sequence[str]) -> Found:
-    """Two round trips; more where directories are many, or long, or of files that vanished. Raises Trouble."""
+def look(server: Server, files: Sequence[str], recent: Collection[str] = ()) -> Found:
+    """Two round trips; more where directories are many, or long, or of files that vanished. Raises Trouble.
+
+    `recent`: of many directories, a few in which something may have changed since the last publish.
+    """
     wanted = plan.directories(files)
     deep = [path for path in wanted if "/" in path]
-    first = wanted if len(deep) <= FEW else [path for path in wanted if "/" not in path]
+    first = wanted if len(deep) <= FEW else [path for path in wanted if "/" not in path or path in recent]
     sizes = {**_entries_expected([*files, *wanted]), MANIFEST: len(files) * MANIFEST_BYTES}
     manifests, listings = _read(server, [MANIFEST, NEXT], ["", STATE, OLD, *first], sizes)
     root = listings[""]
@@ -51,12 +55,18 @@ def look(server: Server, files: Sequence[str]) -> Found:
         )
     current, unfinished = (_manifest(server, path, manifests[path]) for path in (MANIFEST, NEXT))
     owned = [path for manifest in (current, unfinished) if manifest for path in (*manifest.files, *manifest.kept)]
-    more = [path for path in plan.directories([*files, *owned]) if path not in listings]
+    more = [path for path in plan.directories([*files, *owned]) if not _is_known(path, listings)]
     settled = current is not None and unfinished is None and len(more) > FEW
     trusted = _untouched(server, more, listings, current) if current and settled else frozenset[str]()
     listings |= _read(server, [], [path for path in more if path not in trusted], sizes)[1]
     seen, directories = _seen(listings)
     return Found(current, unfinished, {**_recorded(current, trusted), **seen}, directories | trusted, frozenset(root))
+
+
+def _is_known(path: str, listings: Mapping[str, dict[str, Attributes] | None]) -> bool:
+    """Whether a directory has been listed, or its parent has been, where it is missing."""
+    parent, _, name = path.rpartition("/")
+    return path in listings or (parent in listings and name not in (listings[parent] or {}))
 
 
 def _untouched(
@@ -65,17 +75,18 @@ def _untouched(
     """Those of many directories that need no listing.
 
     By their own times, which their parents' listings show, nothing in them came, went or was renamed since the manifest
-    was written; both times are the server's. A file that was only written into does not show there, so one in
-    CHECKED_EVERY is listed all the same, others every time.
+    was written; both times are the server's. A file that was only written into does not show there, so now and then a
+    part is listed all the same, a different one each time.
     """
     written = (listings[STATE] or {}).get(MANIFEST.removeprefix(f"{STATE}/"))
     if not server.is_openssh or written is None or written.mtime is None:  # elsewhere such times may mean nothing
         return frozenset()
+    turn, pause = divmod(current.generation, CHECKED_EVERY)
     found = set()
     for path in directories:
         parent, _, name = path.rpartition("/")
         there = (listings.get(parent) or {}).get(name)
-        due = zlib.crc32(path.encode("utf-8", "surrogateescape")) % CHECKED_EVERY == current.generation % CHECKED_EVERY
+        due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_PARTS == 0
         if there and there.is_directory() and there.mtime and there.mtime < written.mtime and not due:
             found.add(path)
     return frozenset(found)

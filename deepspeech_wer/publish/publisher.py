@@ -26,6 +26,8 @@ from deepspeech_wer.publish.server import Server
 from deepspeech_wer.publish.site import Local
 from deepspeech_wer.settings import Website
 
+NEWEST = 32  # files whose directories are looked at first
+
 
 @dataclass(frozen=True)
 class Options:
@@ -49,28 +51,39 @@ class Goal:
     todo: Plan
 
 
-Aim = Callable[[Server, Found], Mapping[str, Local]]  # what is wanted, given what is there
+@dataclass(frozen=True)
+class Aim:
+    """What is to be brought about."""
+
+    wanted: Callable[[Server, Found], Mapping[str, Local]]  # given what is there
+    files: Sequence[str] = ()  # as far as known before a look
+    newest: Callable[[], Sequence[str]] = tuple  # some of them; none when asked too early
 
 
 def publish(site: Path, files: Sequence[str], website: Website, options: Options) -> Report:
     """See deepspeech_wer.publish.publish."""
     with ThreadPoolExecutor(1) as aside:  # 20,000 files are looked at while the server is logged in to
         scanning = aside.submit(sites.scan, site, files)
-        return _towards(lambda _, found: sites.read(site, scanning.result(), _records(found)), files, website, options)
+        aim = Aim(
+            lambda _, found: sites.read(site, scanning.result(), _records(found)),
+            files,
+            lambda: sites.newest(scanning.result(), NEWEST) if scanning.done() else (),
+        )
+        return _towards(aim, website, options)
 
 
 def rollback(website: Website, options: Options) -> Report:
     """See deepspeech_wer.publish.rollback."""
-    return _towards(_version_before, (), website, options)
+    return _towards(Aim(_version_before), website, options)
 
 
-def _towards(aim: Aim, files: Sequence[str], website: Website, options: Options) -> Report:
+def _towards(aim: Aim, website: Website, options: Options) -> Report:
     """Bring the server to the aim, trying again when the connection drops."""
     started, mine = time.monotonic(), holder(secrets.token_hex(8))
     for wait_s in (*options.retry_after_s, None):
         try:
             with _session(website, options.timeout_s) as server:
-                goal, manifest, size = _bring(server, aim, files, options, mine)
+                goal, manifest, size = _bring(server, aim, options, mine)
                 report = _report(server, goal, manifest, size, options, time.monotonic() - started)
             return _read_back(report, goal, options)
         except Dropped as error:
@@ -99,10 +112,8 @@ def _session(website: Website, timeout_s: float) -> Iterator[Server]:
             raise Dropped(f"{where(website)}: {error}") from error
 
 
-def _bring(
-    server: Server, aim: Aim, files: Sequence[str], options: Options, mine: Holder
-) -> tuple[Goal, Manifest | None, int]:
-    goal = _goal(server, aim, files, options)
+def _bring(server: Server, aim: Aim, options: Options, mine: Holder) -> tuple[Goal, Manifest | None, int]:
+    goal = _goal(server, aim, options)
     manifest = goal.todo.manifest
     if options.dry_run or manifest is None:
         return goal, goal.found.current, _size(goal)
@@ -111,7 +122,7 @@ def _bring(
     along = {MANIFEST: look.stamp(server), draft: draft_next(server, draft, manifest)}
     with held(server, mine, options.lock_wait_s, along) as lock:
         if lock.waited or lock.along[MANIFEST] != goal.found.stamp:  # somebody published while we looked
-            goal = _goal(server, aim, files, options)
+            goal = _goal(server, aim, options)
             manifest = goal.todo.manifest
             if manifest is None:
                 return goal, goal.found.current, 0
@@ -121,9 +132,9 @@ def _bring(
         return goal, *carry_out(work, draft, lock)
 
 
-def _goal(server: Server, aim: Aim, files: Sequence[str], options: Options) -> Goal:
-    found = look.look(server, files)
-    wanted = aim(server, found)
+def _goal(server: Server, aim: Aim, options: Options) -> Goal:
+    found = look.look(server, aim.files, set(plan.directories(aim.newest())))
+    wanted = aim.wanted(server, found)
     entries = {path: local.entry for path, local in wanted.items()}
     todo = plan.make(entries, found.current, found.unfinished, found.seen)
     look.check(server, found, todo, adopt=options.adopt)

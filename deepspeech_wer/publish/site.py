@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
         except OSError as error:
             raise _unreadable(f"{site}/{path}", error) from error
     return found
+
+
+def newest(found: Mapping[str, os.stat_result], count: int) -> list[str]:
+    """Those of the files that were written last."""
+    return heapq.nlargest(count, found, key=lambda path: found[path].st_mtime_ns)
 
 
 def read(site: Path, files: Mapping[str, os.stat_result], known: Mapping[str, Entry]) -> dict[str, Local]:

@@ -90,7 +90,7 @@ class WebHost:
 
     def wait_for_sessions_to_end(self) -> None:
         """A session whose client has gone ends by itself; until then it may still be busy."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 30
         while descendants(self.pid) and time.monotonic() < deadline:
             time.sleep(0.005)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -61,7 +62,7 @@ class Sshd:
 
     def wait_for_sessions_to_end(self) -> None:
         """A session whose client has gone ends by itself; until then it may still be busy."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while self.sessions() and time.monotonic() < deadline:
             time.sleep(0.005)
 
@@ -152,14 +153,15 @@ def generate_key(file: Path, key_type: str, passphrase: str = "", *options: str)
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port on loopback that nobody listens on, and that the kernel gives to no outgoing connection meanwhile."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind((HOST, port))
+            return port
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes] | None = None, timeout_s: float = 10) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes] | None = None, timeout_s: float = 30) -> None:
     """Wait until somebody listens there."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
