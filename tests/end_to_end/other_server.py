@@ -118,16 +118,20 @@ def running_host(
     async def close() -> None:
         server.close()
         await server.wait_closed()
-        for _ in range(200):  # its connections end when it notices that their clients have gone
+        for _ in range(500):  # its connections end when it notices that their clients have gone
             if len(asyncio.all_tasks()) == 1:
                 break
             await asyncio.sleep(0.01)
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await asyncio.sleep(0.02)
 
     try:
         yield Website(getpass.getuser(), HOST, "/", port, key, None, known_hosts, (0o644, 0o755)), root
     finally:
-        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(close(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

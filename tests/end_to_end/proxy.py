@@ -97,7 +97,7 @@ def bad_network(target: int) -> Iterator[Network]:
     try:
         yield network
     finally:
-        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(close(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.run_until_complete(loop.shutdown_asyncgens())

@@ -238,9 +238,14 @@ class TestTogether:
         version(tmp_path / "other", 2)
         code = f"{PRELUDE}for site in sys.argv[1:] * 4: put(PosixPath(site), {server.website!r}, lock_wait_s=20)"
         put(site, server.website)
-        with visited(server.root) as seen:
-            both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / name)]) for name in ("site", "other")]
-            assert [process.wait(60) for process in both] == [0, 0]
+        commands = [[sys.executable, "-c", code, str(tmp_path / name)] for name in ("site", "other")]
+        with (
+            visited(server.root) as seen,
+            subprocess.Popen(commands[0]) as one,
+            subprocess.Popen(commands[1]) as other,
+        ):
+            pass
+        assert (one.returncode, other.returncode) == (0, 0)
         assert set(seen) <= {"version 1 ", "version 2 "}
         assert leftovers(server.root) == []
 
