@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Website:
     server_root: str  # path on the server, absolute or relative to the login directory
     server_port: int
     privkey: Path | None  # None: an agent holds it
-    privkey_passphrase: str | None
+    privkey_passphrase: str | None = field(repr=False)
     known_hosts: Path | None  # beside ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
     modes: tuple[int, int]  # of files, of directories
 

@@ -190,6 +190,13 @@ def test_secrets_are_masked_wherever_they_are_shown() -> None:
     assert "s3cret" not in faults({"ds_github_token": "s3cret\n", "ds_webhook_url": "s3cret"})
 
 
+def test_a_passphrase_is_in_no_representation(key: Path) -> None:
+    loaded = settings.load(website(key) | {"ds_website_privkey_passphrase": "s3cret"})
+    assert loaded.website is not None
+    assert loaded.website.privkey_passphrase == "s3cret"
+    assert "s3cret" not in repr(loaded)
+
+
 def test_the_job_gets_no_secret_and_all_else(key: Path) -> None:
     given = website(key) | {"ds_github_token": "x", "ds_webhook_url": "x", "SSH_AUTH_SOCK": "x", "GIT_DIR": "x"}
     passed = {"ds_epochs": "3", "PATH": "/bin", "LANG": "C", "ds_repo_url": "https://example.com/x.git"}

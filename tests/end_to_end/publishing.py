@@ -53,6 +53,11 @@ def put(site: Path, website: Website, **options: object) -> Report:
     return publish(site, files_of(site), website, **given)  # type: ignore[arg-type]
 
 
+def constructed(website: Website) -> str:
+    """The expression that makes it; its repr keeps the passphrase to itself."""
+    return f"Website({', '.join(f'{name}={value!r}' for name, value in vars(website).items())})"
+
+
 def published(root: Path) -> dict[str, bytes]:
     """Everything in the web root but our state."""
     return {

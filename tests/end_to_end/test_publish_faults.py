@@ -21,7 +21,17 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import lock
 from deepspeech_wer.settings import Website
 from tests.end_to_end.proxy import Network, bad_network
-from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, visited, write
+from tests.end_to_end.publishing import (
+    constructed,
+    files_of,
+    leftovers,
+    load_page,
+    published,
+    put,
+    version,
+    visited,
+    write,
+)
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 
 PRELUDE = f"""
@@ -73,7 +83,7 @@ def test_the_publisher_is_killed(
 ) -> None:
     for number in range(500):
         write(site, {f"runs/{number}.js": str(number) * 1000})
-    code = f"{PRELUDE}put(PosixPath({str(site)!r}), {bad_way!r})"
+    code = f"{PRELUDE}put(PosixPath({str(site)!r}), {constructed(bad_way)})"
     reached = threading.Event()
     network.call_after, network.call = after, reached.set
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
@@ -236,7 +246,7 @@ class TestTogether:
 
     def test_two_at_a_time_both_come_through(self, site: Path, server: Sshd, tmp_path: Path) -> None:
         version(tmp_path / "other", 2)
-        code = f"{PRELUDE}for site in sys.argv[1:] * 4: put(PosixPath(site), {server.website!r}, lock_wait_s=20)"
+        code = f"{PRELUDE}for site in sys.argv[1:] * 4: put(PosixPath(site), {constructed(server.website)}, lock_wait_s=20)"
         put(site, server.website)
         commands = [[sys.executable, "-c", code, str(tmp_path / name)] for name in ("site", "other")]
         with (
@@ -262,7 +272,7 @@ def test_memory_stays_bounded_whatever_the_size(site: Path, server: Sshd) -> Non
         "import pathlib, re\n"
         "from deepspeech_wer.publish import publish\n"
         "from deepspeech_wer.settings import Website\nfrom pathlib import PosixPath\n"
-        f"publish(pathlib.Path({str(site)!r}), ['big.bin'], {server.website!r})\n"
+        f"publish(pathlib.Path({str(site)!r}), ['big.bin'], {constructed(server.website)})\n"
         # not ru_maxrss, which begins with the peak of the process that started this one
         "print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"
     )
