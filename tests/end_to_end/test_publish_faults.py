@@ -121,6 +121,16 @@ def test_a_host_without_address(site: Path, server: Sshd, tmp_path: Path) -> Non
 class TestSilence:
     """pysftp waits 135 s for a host that is not there, and for ever for one that vanishes in the middle."""
 
+    def test_a_host_that_is_not_there(self, site: Path, server: Sshd) -> None:
+        """Nor says no: as one whose queue of connections is full, it drops what asks for another."""
+        with socket.create_server((server.host, 0), backlog=0) as listener, contextlib.ExitStack() as queue:
+            for _ in range(3):
+                waiting = queue.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(listener.getsockname())
+            with pytest.raises(Trouble, match=r"cannot connect: no answer within 0.3 s"):
+                put(site, server.also_at(listener.getsockname()[1]), timeout_s=0.3)
+
     def test_a_server_that_accepts_and_says_nothing(self, site: Path, server: Sshd) -> None:
         with socket.create_server((server.host, 0)) as listener:
             website = server.also_at(listener.getsockname()[1])
@@ -246,7 +256,8 @@ class TestTogether:
 
     def test_two_at_a_time_both_come_through(self, site: Path, server: Sshd, tmp_path: Path) -> None:
         version(tmp_path / "other", 2)
-        code = f"{PRELUDE}for site in sys.argv[1:] * 4: put(PosixPath(site), {constructed(server.website)}, lock_wait_s=20)"
+        website = constructed(server.website)
+        code = f"{PRELUDE}for site in sys.argv[1:] * 4: put(PosixPath(site), {website}, lock_wait_s=20)"
         put(site, server.website)
         commands = [[sys.executable, "-c", code, str(tmp_path / name)] for name in ("site", "other")]
         with (

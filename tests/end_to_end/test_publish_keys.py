@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import known_hosts
 from deepspeech_wer.settings import Website
 from tests.end_to_end.publishing import published, put, version
 from tests.end_to_end.sshd import Sshd, generate_key, require, running_sshd
@@ -148,6 +149,13 @@ class TestTheirKey:
         subprocess.run(["ssh-keygen", "-q", "-H", "-f", file], check=True, capture_output=True)
         assert server.host not in file.read_text()
         assert put(site, replace(server.website, known_hosts=None)).sent
+
+    def test_known_to_the_whole_machine(self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+        website = replace(server.website, known_hosts=None)
+        with pytest.raises(Trouble, match="unknown host"):
+            put(site, website)
+        monkeypatch.setattr(known_hosts, "SYSTEM_WIDE", server.known_hosts)
+        assert put(site, website).sent
 
     def test_unknown(self, site: Path, server: Sshd, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)

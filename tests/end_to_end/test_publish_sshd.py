@@ -92,6 +92,24 @@ class TestSite:
         assert "send    index.htm (" in report.lines[-1]
         assert report.lines[-1].endswith(": new")
         assert list(server.root.iterdir()) == []
+        put(site, server.website)
+        [old] = server.root.glob("js/index.*.js")
+        write(site, {"js/index.js": "v2"})
+        put(site, server.website)
+        write(site, {"js/index.js": "v3", "runs/new.js": ""})
+        (server.root / "css/app.css").unlink()
+        (server.root / "js/hyper.js").write_text("damaged")
+        before = published(server.root)
+        lines = put(site, server.website, dry_run=True).lines
+        assert published(server.root) == before
+        for line in (
+            "send    css/app.css (0 bytes): missing on the server",
+            "send    js/hyper.js (6 bytes): differs on the server",
+            "send    js/index.js (2 bytes): changed",
+            "send    runs/new.js (0 bytes): new",
+            f"remove  {old.relative_to(server.root)}: kept for one publish, which is over",
+        ):
+            assert line in lines
 
     def test_names_with_a_leading_dot_or_beyond_utf8(self, site: Path, server: Sshd) -> None:
         write(site, {"runs/.hidden": "1", "runs/\udcff": "latin", "runs/a b'\"$`;": "quotes"})
