@@ -197,9 +197,9 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, Task
         *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
         *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
     ]
-    left = [*manifest.files, *manifest.kept]
     touched = plan.directories(step.path for step in work.todo.remove)
-    empty = [path for path in touched if not any(other.startswith(f"{path}/") for other in left)]
+    needed = set(plan.directories([*manifest.files, *manifest.kept])) if touched else set()
+    empty = [path for path in touched if path not in needed]
     server.run_in_order(
         [
             ("put in place", index),
