@@ -4,14 +4,18 @@ Cases, as in the measurements that led to this design:
     a  500 files of 4 KB, new          c  the same again, unchanged        d  one of them, of 2 MB, changed
     b  one file of 50 MB, new          e  one run more on a site of 10,000 runs (20,000 files, 8 MB of data anew)
 The programs take turns, round after round, against one sshd on loopback, straight or through a proxy with --delay-ms.
-Printed: the median of each in seconds, its ratio to rsync, and for programs in Python the same without their start.
+Printed: the median of each in seconds, its ratio to rsync, and for programs in Python the same without their start: the
+interpreter and its imports, measured once a round as well. Programs that send everything anew are left out of e; those
+that wait for a reply to each file take part over a delay only with --slow, as does lftp in e, which takes minutes.
+
+Needed: rsync, lftp, and OpenSSH's client and server (apt-get install rsync lftp openssh-client openssh-server);
+asyncssh comes with bin/install test.
 """
 
 from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import re
 import shutil
@@ -28,7 +32,8 @@ from pathlib import Path
 from tests.end_to_end.sshd import HOST, Sshd, running_sshd
 
 REPOSITORY = Path(__file__).parents[2]
-REPETITIVE = {"sftp -b", "pysftp 2016"}  # send everything every time, a file a round trip or five
+A_TRIP_EACH = {"sftp -b", "pysftp 2016"}  # or five: of every file
+EVERYTHING_ANEW = {*A_TRIP_EACH, "asyncssh"}
 
 OURS = """
 import os, sys
@@ -83,7 +88,7 @@ async def main():
             await asyncio.gather(*map(put, paths))
 asyncio.run(main())
 """
-STARTS = {
+STARTS = {  # of those in Python
     "ours": "import deepspeech_wer.publish.publisher",
     "pysftp 2016": "import paramiko; paramiko.DSSKey = paramiko.RSAKey; import pysftp",
     "asyncssh": "import asyncssh",
@@ -191,44 +196,59 @@ def emptied(directory: Path) -> None:
     directory.mkdir()
 
 
+def start(name: str) -> float:
+    """How long a program in Python takes before it does anything."""
+    return seconds([sys.executable, "-c", STARTS[name]]) if name in STARTS else 0.0
+
+
+def takes_part(name: str, case: str, given: argparse.Namespace) -> bool:
+    if case == "e":
+        return name not in EVERYTHING_ANEW and (given.slow or name != "lftp")
+    return given.slow or not given.delay_ms or name not in A_TRIP_EACH
+
+
 def measure(
-    way: Callable[[Path, Path], Way], base: Path, cases: str, programs: list[str], rounds: int, slow: bool
+    way: Callable[[Path, Path, bool], Way], base: Path, programs: list[str], given: argparse.Namespace
 ) -> dict[tuple[str, str], list[float]]:
+    """Seconds, round by round, of each case and program; case "" is the start of the program."""
     found: dict[tuple[str, str], list[float]] = {}
     roots = {name: base / re.sub(r"\W", "_", name) for name in programs}
     small, large, big = (base / name for name in ("small", "large", "big"))
     small_site(small)
     write(large / "big.bin", os.urandom(50_000_000))
-    if "e" in cases:
+    if "e" in given.cases:
         big_site(big)
         for name, root in roots.items():
-            if name not in REPETITIVE | {"asyncssh"}:
+            if takes_part(name, "e", given):
                 emptied(root.with_name(f"{root.name}_big"))
                 for number in (-1, 0):  # twice, for the site is to be one that has been there for long
                     one_run_more(big, number)
-                    seconds(PROGRAMS[name](way(big, root.with_name(f"{root.name}_big"))))
+                    seconds(PROGRAMS[name](way(big, root.with_name(f"{root.name}_big"), True)))
                     time.sleep(1)
-    for turn in range(rounds):
-        for case in cases:
+    for turn in range(given.rounds):
+        for name in programs:
+            found.setdefault(("", name), []).append(start(name))
+        for case in given.cases:
             if case == "d":
                 write(small / "js/data.js", os.urandom(2_000_000))
             if case == "e":
                 one_run_more(big, turn + 1)
             for name in programs:
-                if (name in REPETITIVE and not slow) or (case == "e" and name in REPETITIVE | {"asyncssh"}):
+                if not takes_part(name, case, given):
                     continue
-                root = roots[name].with_name(f"{roots[name].name}_big") if case == "e" else roots[name]
+                root = roots[name].with_name(roots[name].name + {"b": "_large", "e": "_big"}.get(case, ""))
                 if case in "ab":
                     emptied(root)
                 site = {"b": large, "e": big}.get(case, small)
-                found.setdefault((case, name), []).append(seconds(PROGRAMS[name](way(site, root))))
+                found.setdefault((case, name), []).append(seconds(PROGRAMS[name](way(site, root, False))))
     return found
 
 
-def show(found: dict[tuple[str, str], list[float]], starts: dict[str, float], cases: str, programs: list[str]) -> None:
+def show(found: dict[tuple[str, str], list[float]], cases: str, programs: list[str]) -> None:
     print("| program | " + " | ".join(cases) + " |\n| --- |" + " --- |" * len(cases))
     for name in programs:
-        for less, label in [(0.0, name), (starts.get(name, 0.0), f"{name} less its start")]:
+        start_s = statistics.median(found["", name])
+        for less, label in [(0.0, name), (start_s, f"{name} less its start of {start_s:.2f} s")]:
             if label != name and not less:
                 continue
             cells = []
@@ -262,28 +282,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--delay-ms", type=float, default=0, help="each way; 20 makes a round trip of 40 ms")
-    parser.add_argument("--cases", default="acdb")
+    parser.add_argument("--cases", default="abcde", help="c and d need a")
     parser.add_argument("--programs", default=",".join(PROGRAMS))
     parser.add_argument("--slow", action="store_true", help="also those that take minutes with a delay")
     given = parser.parse_args()
     programs = given.programs.split(",")
-    starts = {
-        name: statistics.median(seconds([sys.executable, "-c", code]) for _ in range(5))
-        for name, code in STARTS.items()
-    }
     with (
         tempfile.TemporaryDirectory() as directory,
         running_sshd(Path(directory) / "sshd") as server,
         reached(server, given.delay_ms) as port,
     ):
 
-        def way(site: Path, root: Path) -> Way:
-            return Way(server, port, site, root)
+        def way(site: Path, root: Path, straight: bool) -> Way:
+            return Way(server, server.port if straight else port, site, root)
 
-        found = measure(way, Path(directory), given.cases, programs, given.rounds, given.slow or not given.delay_ms)
+        found = measure(way, Path(directory), programs, given)
     print(f"{given.rounds} rounds, {given.delay_ms:g} ms each way; seconds (ratio to rsync)")
-    show(found, starts, given.cases, programs)
-    print(json.dumps({"starts": starts}))
+    show(found, given.cases, programs)
 
 
 if __name__ == "__main__":
