@@ -297,8 +297,8 @@ def main() -> None:
             return Way(server, server.port if straight else port, site, root)
 
         found = measure(way, Path(directory), programs, given)
-    print(f"{given.rounds} rounds, {given.delay_ms:g} ms each way; seconds (ratio to rsync)")
-    show(found, given.cases, programs)
+        print(f"{given.rounds} rounds, {given.delay_ms:g} ms each way; seconds (ratio to rsync)")
+        show(found, given.cases, programs)
 
 
 if __name__ == "__main__":
