@@ -68,24 +68,19 @@ def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) ->
     output = kept.pop().stack()  # [T, 2, B, H]
 
     def gradient(upstream: Tensor) -> tuple[Tensor | None, ...]:
-        of_steps = _of_steps(upstream, *(one.stack() for one in kept), recurrent, taken)  # [T, 2, B, 4H]
+        of_steps = _of_steps(upstream, [one.stack() for one in kept], recurrent, taken)  # [T, 2, B, 4H]
         of_projected = tf.gather(tf.reshape(of_steps, (-1, 4 * cells)), given)
         return of_projected, _of_recurrent(_before(output), of_steps), None, None
 
     return tf.gather(tf.reshape(output, (-1, cells)), given), gradient
 
 
-def _of_steps(
-    upstream: Tensor,
-    let_out: Tensor,
-    let_in: Tensor,
-    keep: Tensor,
-    candidate: Tensor,
-    cell: Tensor,
-    recurrent: Tensor,
-    taken: Tensor,
-) -> Tensor:
-    """[T, 2, B, 4H] gradient with regard to the gates of each step, of [T*B*2, H] that of the outputs."""
+def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Tensor) -> Tensor:
+    """[T, 2, B, 4H] gradient with regard to each step's gates, from [T*B*2, H] that of the outputs.
+
+    `kept` [T, 2, B, H]: the steps' gates and cells, as `steps` writes them.
+    """
+    let_out, let_in, keep, candidate, cell = kept
     count = tf.shape(cell)[0]
     squashed = tf.tanh(cell)
     to_gates = tf.concat(  # [T, 2, B, 4H]: from the output to its gate, and from the cell to its three
