@@ -89,7 +89,7 @@ def judge(logs: Path) -> tuple[str | None, str, Path | None]:
     """What a job left: (class of failure or None, one line, the directory with its hyper.json)."""
     found = _candidates(logs)
     if not found:
-        return "no-hyper", f"the job ended well but wrote no hyper.json below ds_logs_dir ({logs})", None
+        return "no-hyper", "the job ended well but wrote no hyper.json below ds_logs_dir (no link is followed)", None
     newest = max(found, key=lambda path: path.stat().st_mtime_ns)
     try:
         with newest.open("rb") as stream:
@@ -103,8 +103,11 @@ def judge(logs: Path) -> tuple[str | None, str, Path | None]:
 
 def _candidates(logs: Path) -> list[Path]:
     try:
+        if logs.is_symlink():
+            return []
         logs.chmod(0o700)  # a job may have taken that away
-        paths = [logs / HYPER_FOUND, *sorted(logs.glob(f"*/{HYPER_FOUND}"))]
+        places = [logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())]
+        paths = [place / HYPER_FOUND for place in places]
         return [path for path in paths if path.is_file() and not path.is_symlink()]
     except OSError:
         return []

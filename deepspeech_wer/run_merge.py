@@ -187,12 +187,14 @@ def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
 
 
 def _make_room(settings: Settings, merge: Merge, outcome: Outcome) -> None:
-    """Remove all that the archive does not take: a job may have filled the disk with it."""
+    """Remove all that the archive does not take: a job may have filled the disk with it. No link is followed."""
     files.remove_tree(_checkpoint_path(settings, merge))
     files.remove_tree(outcome.logs / "tmp")
     kept = {outcome.files / name for name in (archive.HYPER, *archive.COMPANIONS)} if outcome.files else set()
     logs = outcome.logs / "logs"
-    for path in (*logs.glob("*/*"), *logs.glob("*")):
+    if logs.is_symlink():
+        logs.unlink()
+    for path in (*logs.glob("*"), *(outcome.files.glob("*") if outcome.files else ())):
         if path not in kept and path != outcome.files:
             files.remove_tree(path)
 

@@ -367,6 +367,29 @@ def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
     assert wers() == ["exit 1", "exit 1", 0.3, 0.1]
 
 
+@pytest.mark.parametrize("place", ['"$ds_logs_dir/a"', '"$ds_logs_dir/x/a"', '"$ds_checkpoint_dir/a"', "a"])
+def test_what_a_job_links_to_is_left_alone(tracked: Repository, tmp_path: Path, place: str) -> None:
+    (tmp_path / "corpus" / "deep").mkdir(parents=True)
+    for name in ("a.wav", "deep/b.wav"):
+        (tmp_path / "corpus" / name).touch()
+    script = JOB.replace(". ./wer", '. ./wer\nmkdir "$ds_logs_dir/x"\neval "$links"')
+    links = f"ln -s {tmp_path}/corpus {place}; ln -s x $ds_logs_dir/latest"
+    tracked.merge("links", {"bin/run-wer-automation.sh": script, "wer": f"wer=0.4 links='{links}'\n"})
+    assert tick() == 0
+    assert wers() == [0.4]
+    assert sorted(path.name for path in (tmp_path / "corpus").rglob("*")) == ["a.wav", "b.wav", "deep"]
+
+
+def test_a_directory_of_logs_made_a_link_is_no_longer_looked_into(tracked: Repository, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.wav").touch()
+    moves = f"rmdir $ds_logs_dir; ln -s {tmp_path}/corpus $ds_logs_dir; wer=0.4\n"
+    tracked.merge("moves its logs", {"wer": moves})
+    assert tick() == cli.FAILED
+    assert wers() == ["no-hyper"]
+    assert (tmp_path / "corpus" / "a.wav").exists()
+
+
 @pytest.mark.parametrize("text", ["", "relative", "/"])
 def test_a_checkpoint_file_names_a_checkpoint(tracked: Repository, text: str) -> None:
     cache = settings.load().cache

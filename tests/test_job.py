@@ -90,6 +90,8 @@ def test_it_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (GOOD.replace("0.5", "NaN"), "bad-hyper", "NaN"),
         ("mkdir $ds_logs_dir/x; ln -s /etc/passwd $ds_logs_dir/x/hyper.json", "no-hyper", ""),
         ("mkdir $ds_logs_dir/x; mkfifo $ds_logs_dir/x/hyper.json", "no-hyper", ""),
+        (f"mkdir own; ln -s $PWD/own $ds_logs_dir/x; {GOOD}", "no-hyper", "no link is followed"),
+        (f"mkdir own; rmdir $ds_logs_dir; ln -s $PWD/own $ds_logs_dir; {GOOD}", "no-hyper", ""),
         ("echo '{}' > hyper.json", "no-hyper", "ds_logs_dir"),
         ("rm -rf .git bin; cd /; rm -rf $OLDPWD; exit 4", "exit 4", ""),
         ("chmod 0 .; exit 5", "exit 5", ""),
@@ -112,6 +114,11 @@ def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None
 def test_the_newest_of_several_counts(tmp_path: Path) -> None:
     outcome = run(tmp_path, f"mkdir $ds_logs_dir/a; echo old > $ds_logs_dir/a/hyper.json; sleep 0.05\n{GOOD}")
     assert outcome.status == "done"
+
+
+def test_a_link_to_the_newest_is_not_the_result(tmp_path: Path) -> None:
+    outcome = run(tmp_path, f"{GOOD}\nln -s x $ds_logs_dir/latest")
+    assert (outcome.failure, outcome.files) == (None, tmp_path / "work" / "logs" / "x")
 
 
 def test_html_in_hyper_is_data(tmp_path: Path) -> None:
