@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MANY_COMMITS = 20  # a history that long without one merge is squashed or rebased
 
+_SHORT_SHA = re.compile(r"[0-9A-Fa-f]{7,64}")
 _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,12 @@ def _find_first(repository: git.Repo, tip: str, known: Known) -> Found:
 
 
 def _tell_of_rewriting(last: str | None, way: str) -> None:
-    if last is not None:
-        log.warning("the branch was rewritten: last_sha1 %r is not in its history; going on %s", last[:64], way)
+    if last is None:
+        return
+    if _FULL_SHA.fullmatch(last):
+        log.warning("the branch was rewritten: last_sha1 %s is not in its history; going on %s", last, way)
+    else:
+        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; going on %s", last[:64], way)
 
 
 def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
@@ -112,6 +117,8 @@ def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
 
 
 def _resolve(repository: git.Repo, name: str) -> str:
+    if not _SHORT_SHA.fullmatch(name):  # HEAD is the mirror's own there, and means nothing to anybody
+        raise Trouble(f"{name!r}: expected a commit's 7 to 64 hex digits")
     sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if sha is None:
         raise Trouble(f"{name}: no commit of the tracked branch, or not the only one: give more digits")

@@ -319,6 +319,21 @@ def test_a_rewritten_branch_is_told_of_once(tracked: Repository, capsys: pytest.
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("text", ["--all", "HEAD~3", "", "\x1b[31mred", "deadbeef"])
+def test_a_damaged_last_sha1_is_no_rewritten_branch(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    tick()
+    place = settings.load().cache / "last_sha1"
+    place.write_text(text)
+    capsys.readouterr()
+    assert tick() == 0
+    err = capsys.readouterr().err
+    assert f"last_sha1 is damaged: expected 40 or 64 hex digits, found {text!r}; going on from " in err
+    assert "rewritten" not in err
+    assert place.read_text() == tracked.git("rev-parse", "HEAD") + "\n"
+
+
 def test_an_empty_repository_has_nothing_yet(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -218,6 +218,9 @@ def test_forced_commits_are_found_by_their_first_digits(repository: Repository, 
     assert [merge.sha for merge in merges.resolve(bare, [sha[:8], sha])] == [sha, sha]
     with pytest.raises(Trouble, match="abcdef0: no commit"):
         merges.resolve(bare, ["abcdef0"])
+    for name in ("HEAD", "tracked", "HEAD~1", sha[:6], "--all"):
+        with pytest.raises(Trouble, match="expected a commit's 7 to 64 hex digits"):
+            merges.resolve(bare, [name])
 
 
 # -- on generated histories, against git's own answer
