@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 DONE, TROUBLE, USAGE, BUG, FAILED = 0, 1, 2, 3, 4
 
 
+class _Stopped(SystemExit):
+    """A signal came that ends the tick."""
+
+    def __init__(self, number: int) -> None:
+        import signal
+
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     _open_missing_streams()
@@ -43,6 +53,9 @@ def _run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return 128 + 2
+    except _Stopped as stopped:
+        _complain(f"ended by {stopped.name}; the next call goes on")
+        return int(str(stopped.code))
     except BrokenPipeError:  # told by _flushed
         return DONE
     except Exception as error:  # the top door: a bug is told with its traceback and has an exit code of its own
@@ -146,7 +159,7 @@ def _end_by_signal() -> None:
     import signal
 
     def stop(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        raise _Stopped(number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)

@@ -76,7 +76,7 @@ def descendants(ancestor: int) -> list[int]:
 
 
 def end(pids: list[int], *, grace_s: float, meanwhile: Callable[[], None] | None = None) -> None:
-    """SIGTERM, wait (calling `meanwhile` again and again), SIGKILL.
+    """SIGTERM, wait (calling `meanwhile` again and again), SIGKILL; that at once where a signal to us ends the wait.
 
     Through descriptors of the processes: a pid that is reused in between is never signalled.
     """
@@ -88,13 +88,17 @@ def end(pids: list[int], *, grace_s: float, meanwhile: Callable[[], None] | None
             if meanwhile:
                 meanwhile()
             time.sleep(_POLL_S)
-        _signal_all(handles, _SIGKILL)
-        deadline = time.monotonic() + 10
-        while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
     finally:
+        _kill(handles)
         for handle in handles:
             os.close(handle)
+
+
+def _kill(handles: list[int]) -> None:
+    _signal_all(handles, _SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def hide() -> None:

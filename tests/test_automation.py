@@ -280,7 +280,9 @@ def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository,
     first = f'{saves}; touch "$2/epoch1"; kill -{signal} $PPID; while :; do sleep 0.1; done'
     work = f'[ -e "$2/epoch1" ] || {{ {first}; }}; [ {signal} = KILL ] || [ -e "$2/saved" ]; wer=0.4\n'
     tracked.merge("long", {"wer": work, "bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
-    assert subprocess.run(TICK, check=False).returncode == code
+    done = subprocess.run(TICK, check=False, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code
+    assert (f"ended by SIG{signal}; the next call goes on" in done.stderr) == (code > 0)
     assert wers() == []
     assert tick() == 0
     assert wers() == [0.4]

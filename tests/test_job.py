@@ -193,6 +193,24 @@ def test_a_signal_to_the_tick_ends_the_job(tmp_path: Path) -> None:
     assert processes.start_time(int(marker.read_text())) is None
 
 
+def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
+    marker, told = tmp_path / "pid", tmp_path / "told"
+    saves_for_ever = f"trap 'touch {told}' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
+    if (child := os.fork()) == 0:
+        signal.signal(signal.SIGTERM, stop)
+        try:
+            run(tmp_path, saves_for_ever, timeout_s=None, grace_s=1000)
+        except SystemExit as stopped:
+            os._exit(int(str(stopped.code)))
+        os._exit(0)
+    for sign in (marker, told):
+        while not (sign.exists() and (sign is told or sign.read_text())):
+            time.sleep(0.02)
+        os.kill(child, 15)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert processes.start_time(int(marker.read_text())) is None
+
+
 def test_a_crowd_of_children_is_ended(tmp_path: Path) -> None:
     assert (
         run(tmp_path, f"ulimit -u 400 2>/dev/null; for n in {{1..200}}; do setsid sleep 1000 & done\n{GOOD}").status
