@@ -65,6 +65,11 @@ def _run(arguments: Sequence[str]) -> int:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             _complain(f"{error.filename or 'cannot write'}: {error.strerror}; the next call goes on")
             return TROUBLE
+        if isinstance(error, PermissionError) and error.filename:
+            _complain(
+                f"{error.filename}: {error.strerror}: as which user does this run? It must be able to write there"
+            )
+            return TROUBLE
 
         logging.getLogger(__name__).exception("a bug in deepspeech_wer; please report it with these lines")
         return BUG

@@ -84,7 +84,7 @@ def _status(_: argparse.Namespace) -> int:
     print(f"runs: {len(names)} in {current.runs}")
     if names:
         print(f"newest: {_line(archive.read(current.runs / names[-1]))}")
-    print(f"site: {'not up to date' if show_site.is_behind(current) else 'up to date'}, {_place(current)}")
+    print(f"site: {_site(current)}")
     return 0
 
 
@@ -214,6 +214,12 @@ def _line(run: Run) -> str:
         wer = run.hyper["results"]["test_wer"]
         result = "not measured" if wer is None else f"{100 * wer:6.2f} %"
     return f"{run.merge.ordinal:>5}  {run.id}  {result:<24} {run.merge.subject[:60]}"
+
+
+def _site(current: Settings) -> str:
+    if not (current.site / "index.htm").exists():
+        return "none yet"
+    return f"{'not up to date' if show_site.is_behind(current) else 'up to date'}, {_place(current)}"
 
 
 def _place(current: Settings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def make_private(directory: Path) -> None:
             raise
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def let_in(*directories: Path) -> None:
+    """Let this user into those of its directories, from the outermost on, whose permissions a job took away."""
+    for directory in directories:
+        with suppress(OSError):  # not there
+            mode = stat.S_IMODE(directory.stat().st_mode)
+            if mode & 0o700 != 0o700:
+                directory.chmod(mode | 0o700)
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from deepspeech_wer import gpu, hyper, processes
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import make_private
+from deepspeech_wer.files import let_in, make_private
 from deepspeech_wer.joblog import JobLog
 from deepspeech_wer.records import Checkout, Outcome
 
@@ -70,6 +70,7 @@ def run(job: Job, checkout: Checkout, *, attempt: int, echo: Callable[[str], Non
     finally:
         out.close()
         err.close()
+        let_in(job.work.parent, job.work)
     files = None
     if failure is None:
         failure, detail, files = judge(logs)

@@ -69,6 +69,7 @@ def recover(settings: Settings) -> Run | None:
     if entry:
         log.warning("the last tick was cut off at %s (%s); going on from there", title(entry.merge), entry.phase)
         job.end_leftovers(entry.token, grace_s=3.0)
+        files.let_in(settings.data, settings.data / "work", settings.runs, settings.site, settings.data / "checkpoints")
         outcome = _left_outcome(settings, entry)
         if outcome and _is_final(settings, outcome) and not archive.holds(settings.runs, entry.merge, outcome):
             run = _archive(settings, entry, outcome)
@@ -159,6 +160,7 @@ def _run_job(
     )
     _enter(settings, entry, "job")
     outcome = job.run(what, checkout, attempt=entry.attempt, echo=job_line)
+    files.let_in(settings.cache, settings.runs, settings.site, settings.data / "checkpoints")
     if outcome.files is None:
         files.remove_tree(what.work / "logs")
         if files.is_full(what.checkpoints):  # filled by the job itself, nothing would ever run here again

@@ -384,6 +384,23 @@ def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
     assert wers() == ["exit 1", "exit 1", 0.3, 0.1]
 
 
+def test_permissions_of_the_trackers_own_directories_are_given_back(tracked: Repository) -> None:
+    tick()
+    current = settings.load()
+    places = [
+        current.data / "work",
+        current.data / "checkpoints",
+        current.runs,
+        current.site,
+        current.cache,
+        current.data,
+    ]
+    tracked.merge("locks out", {"wer": f"trap 'chmod 0 {' '.join(map(str, places))}' EXIT; wer=0.4\n"})
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+    assert {f"{place.stat().st_mode & 0o777:o}" for place in places[1:]} == {"700"}
+
+
 @pytest.mark.parametrize("place", ['"$ds_logs_dir/a"', '"$ds_logs_dir/x/a"', '"$ds_checkpoint_dir/a"', "a"])
 def test_what_a_job_links_to_is_left_alone(tracked: Repository, tmp_path: Path, place: str) -> None:
     (tmp_path / "corpus" / "deep").mkdir(parents=True)

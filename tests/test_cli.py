@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import threading
 import urllib.request
+from typing import NoReturn
 
 import pytest
 
@@ -60,6 +62,26 @@ def test_status_tells_what_is_going_on(trained: Repository, capsys: pytest.Captu
     assert f"last_sha1: {trained.git('rev-parse', 'HEAD')}" in text
     assert "runs: 2" in text
     assert "site: up to date, not published" in text
+
+
+def test_status_claims_no_site_before_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "site: none yet\n" in said(capsys, "status")
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_directory_that_cannot_be_read_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/runs")
+
+    monkeypatch.setattr(archive, "names", refused)
+    for command in (["status"], ["runs"], []):
+        capsys.readouterr()
+        assert cli.main(command) == cli.TROUBLE
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1
+        assert "/data/runs: Permission denied: as which user does this run?" in err
 
 
 @pytest.mark.usefixtures("trained")
