@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -184,5 +185,6 @@ def _try_to_write(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=there) as stream:
             stream.write(b"?" * 4096)
     except OSError as error:
-        raise Trouble(f"{path}: cannot write in {there}: {error.strerror}: as which user does cron run it?") from None
+        cure = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "as which user does cron run it?"
+        raise Trouble(f"{path}: cannot write in {there}: {error.strerror}: {cure}") from None
     return there

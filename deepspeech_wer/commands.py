@@ -41,10 +41,10 @@ def parser() -> argparse.ArgumentParser:
     publishing.add_argument("--adopt", action="store_true", help="replace files in the web root that others put there")
     publishing.add_argument("--rollback", action="store_true", help="bring back the version published before")
     serve = _add(subs, "serve", _serve, "show the site on this machine")
-    serve.add_argument("--port", type=int, default=8000, help="(8000) 0 takes a free one")
+    serve.add_argument("--port", type=_port, default=8000, help="(8000) 0 takes a free one")
     demo = _add(subs, "demo", _demo, "the whole cycle on this machine alone")
     demo.add_argument("--directory", default="demo", help="(./demo) where everything of it lies")
-    demo.add_argument("--port", type=int, default=8000, help="(8000) of the published page; 0 takes a free one")
+    demo.add_argument("--port", type=_port, default=8000, help="(8000) of the published page; 0 takes a free one")
     demo.add_argument("--no-serve", action="store_true", help="end once the page is published")
     return top
 
@@ -55,6 +55,12 @@ def _add(
     sub = subs.add_parser(name, help=text, description=text)
     sub.set_defaults(action=action)
     return sub
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, found {text!r}")
+    return int(text)
 
 
 def _dry_run(_: argparse.Namespace) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, takewhile
@@ -64,13 +66,25 @@ def contains(mirror: Path, tip: str, sha: str) -> bool:
         return _is_in_history(repository, sha, tip)
 
 
-def _opened(mirror: Path) -> git.Repo:
-    """The mirror for GitPython. Closing it ends what it keeps running."""
+@contextmanager
+def _opened(mirror: Path) -> Iterator[git.Repo]:
+    """The mirror for GitPython. Closing it ends what it keeps running.
+
+    Raises Trouble where something in it is damaged; then it is gone, and fetched anew by the next call.
+    """
+    from configparser import Error  # of its config
+
     import git  # 35 ms: an idle tick has no need of it
 
-    repository = git.Repo(mirror)
-    repository.git.update_environment(GIT_DIR=str(mirror))  # said outright, a bare one is right by any ~/.gitconfig
-    return repository
+    try:
+        with git.Repo(mirror) as repository:
+            # Said outright, a bare one is right by any ~/.gitconfig.
+            repository.git.update_environment(GIT_DIR=str(mirror))
+            yield repository
+    except (git.GitError, Error, UnicodeDecodeError) as error:
+        shutil.rmtree(mirror, ignore_errors=True)
+        reason = " ".join(str(error).split())[-200:]
+        raise Trouble(f"the mirror {mirror} is damaged, and fetched anew by the next call: {reason}") from None
 
 
 def _find(repository: git.Repo, tip: str, known: Known, track: str, backlog: str) -> Found:

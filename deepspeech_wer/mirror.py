@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from deepspeech_wer import processes
 from deepspeech_wer import settings as environment
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import is_full, make_private
+from deepspeech_wer.files import is_full, make_private, remove_tree
 from deepspeech_wer.remote import Remote, is_by_ssh, reach, without_questions
 from deepspeech_wer.setting_types import without_password
 
@@ -134,7 +133,7 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
         if error.code is None or not is_damaged(mirror):
             raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
         log.warning("mirror %s: %s; it is fetched anew", mirror, error)
-    shutil.rmtree(mirror)
+    remove_tree(mirror)
     try:
         return _update(mirror, remote, ref, known)
     except GitError as error:
@@ -261,7 +260,7 @@ def _looked_at(mirror: Path) -> str:
 
 
 def _create(mirror: Path, object_format: str = "sha1") -> None:
-    shutil.rmtree(mirror, ignore_errors=True)
+    remove_tree(mirror)  # also a file, or a link that leads nowhere
     make_private(mirror.parent)
     run_git(
         mirror.parent,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -62,6 +65,15 @@ def test_every_unusable_setting_is_a_line(capsys: pytest.CaptureFixture[str], mo
         ["fault", "settings", "ds_job_attempts:"],
     ]
     assert captured.err == ""
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_full_disk_is_no_matter_of_users(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert "No space left on device: make room there" in found(capsys, code=1)["data"]
 
 
 @pytest.mark.usefixtures("tracked")

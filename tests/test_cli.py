@@ -137,6 +137,13 @@ def test_serve_shows_the_site() -> None:
         thread.join()
 
 
+@pytest.mark.parametrize("port", ["99999", "-1", "web"])
+def test_serve_on_no_port_is_a_matter_of_usage(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["serve", f"--port={port}"])
+    assert f"expected a port from 0 to 65535, found '{port}'" in capsys.readouterr().err
+
+
 def test_serve_without_a_site_names_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve"]) == cli.TROUBLE
     assert "`merge` builds it" in capsys.readouterr().err

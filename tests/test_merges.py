@@ -223,6 +223,22 @@ def test_forced_commits_are_found_by_their_first_digits(repository: Repository, 
             merges.resolve(bare, [name])
 
 
+@pytest.mark.parametrize("damage", ["a config that git can read", "a config of nulls", "a lost commit"])
+def test_a_mirror_whose_damage_no_fetch_sees_is_made_anew(repository: Repository, bare: Path, damage: str) -> None:
+    root = repository.commit("root")
+    for subject in "ab":
+        repository.merge(subject)
+    tip = fetched(bare, repository)
+    if damage == "a lost commit":
+        (bare / "objects" / root[:2] / root[2:]).unlink()
+    else:
+        (bare / "config").write_bytes(b"garbage\n" if damage.endswith("read") else bytes(60))
+    with pytest.raises(Trouble, match=f"the mirror {bare} is damaged, and fetched anew by the next call: ") as told:
+        merges.find(bare, tip, merges.Known(None, set()))
+    assert "\n" not in str(told.value)
+    assert merges.find(bare, fetched(bare, repository), merges.Known(None, set())).next
+
+
 # -- on generated histories, against git's own answer
 
 MOVES = ("push", "merge", "octopus", "foxtrot", "criss-cross", "back-merge", "unrelated", "fast-forward")

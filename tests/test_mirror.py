@@ -138,7 +138,20 @@ def _garbage_config(bare: Path) -> None:
     (bare / "config").write_bytes(b"\xff[[")
 
 
-@pytest.mark.parametrize("damage", [_zero_length_ref, _stale_locks, _no_objects, _emptied_head, _garbage_config])
+def _a_file(bare: Path) -> None:
+    shutil.rmtree(bare)
+    bare.touch()
+
+
+def _a_link_to_nowhere(bare: Path) -> None:
+    shutil.rmtree(bare)
+    bare.symlink_to("nowhere")
+
+
+DAMAGES = (_zero_length_ref, _stale_locks, _no_objects, _emptied_head, _garbage_config, _a_file, _a_link_to_nowhere)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_mirror_is_made_anew(repository: Repository, bare: Path, damage: object) -> None:
     repository.commit("one")
     mirror.update(bare, str(repository.path), None)
