@@ -67,7 +67,7 @@ class Demo:
         """One whole call; what it printed."""
         with self.start("--no-serve", pause=pause) as process, contextlib.ExitStack() as stack:
             stack.callback(process.kill)  # where it hangs
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
         return out
 
@@ -141,7 +141,7 @@ def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
         with urllib.request.urlopen(address) as answer:  # noqa: S310 - it is http
             page = answer.read()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         assert process.returncode == 0
         assert page == (fast.place.web / "index.htm").read_bytes()
 
@@ -150,9 +150,10 @@ def test_a_second_demo_beside_is_told_of_the_first(fast: Demo) -> None:
     first = fast.start("--no-serve", pause="5")
     try:
         while not (fast.place.cache / "tick.json").exists():
+            assert first.poll() is None
             time.sleep(0.02)
         second = fast.start("--no-serve")
-        _, err = second.communicate(timeout=20)
+        _, err = second.communicate(timeout=60)
         assert second.returncode == 1
         assert f"another demo is at work there (process {first.pid})" in err
     finally:
