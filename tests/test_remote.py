@@ -221,7 +221,7 @@ def test_git_ends_with_a_tick_that_is_killed(tracked: Repository, scheme: str, t
         assert fetching(of_git(tick, started_at))
         tick.kill()
         tick.wait()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while fetching(of_git(tick, started_at)):
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -110,7 +110,7 @@ def crontab(user: User, text: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run([program, "-u", user.name, "-r"], check=True)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while user.processes("deepspeech_wer") and time.monotonic() < deadline:
             for pid in user.processes("deepspeech_wer"):
                 with contextlib.suppress(ProcessLookupError):

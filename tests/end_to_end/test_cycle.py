@@ -276,7 +276,7 @@ def crontab_values(user: User, server: Sshd) -> dict[str, str]:
     }
 
 
-def wait_for(condition: Callable[[], bool], log: Path, timeout_s: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], log: Path, timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, log.read_text() if log.exists() else "cron has not started the tick"

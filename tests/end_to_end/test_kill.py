@@ -103,7 +103,7 @@ class Machine:
 
     def tick(self) -> int:
         """One whole tick; its exit code."""
-        return self.start().wait(timeout=120)
+        return self.start().wait(timeout=600)
 
     def kill_during(self, seconds: float) -> str | None:
         """Start a tick and kill it after a while; in which phase that was, None where it had ended before."""
@@ -152,14 +152,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 @pytest.mark.parametrize("phase", journal.PHASES)
 def test_killed_at_a_phase(machine: Machine, phase: str, when: str) -> None:
     reset(machine)
-    assert machine.start("-c", KILL_AT_PHASE, phase, when).wait(timeout=60) == -signal.SIGKILL
+    assert machine.start("-c", KILL_AT_PHASE, phase, when).wait(timeout=300) == -signal.SIGKILL
     machine.check()
 
 
 @pytest.mark.parametrize("number", range(1, 21))
 def test_killed_at_a_rename(machine: Machine, number: int) -> None:
     reset(machine)
-    assert machine.start("-c", KILL_AT_RENAME, str(number)).wait(timeout=60) in (-signal.SIGKILL, 0)
+    assert machine.start("-c", KILL_AT_RENAME, str(number)).wait(timeout=300) in (-signal.SIGKILL, 0)
     machine.check()
 
 
@@ -190,7 +190,7 @@ def test_asked_to_end_it_ends_its_job_and_says_so(machine: Machine, number: sign
         entry = journal.read(machine.cache)
         assert process.poll() is None
     process.send_signal(number)
-    assert process.wait(timeout=60) == 128 + number
+    assert process.wait(timeout=300) == 128 + number
     assert processes.with_environment(f"HOME={machine.directory}") == []
     assert not (machine.directory / "clone").exists()
     machine.check()
