@@ -89,7 +89,8 @@ def _status(_: argparse.Namespace) -> int:
     names = archive.names(current.runs)
     print(f"runs: {len(names)} in {current.runs}")
     if names:
-        print(f"newest: {_line(archive.read(current.runs / names[-1]))}")
+        in_its_second = [archive.read(current.runs / name) for name in names if name[:15] == names[-1][:15]]
+        print(f"newest: {_line(max(in_its_second, key=lambda run: run.merge.ordinal))}")
     print(f"site: {_site(current)}")
     return 0
 

@@ -64,6 +64,15 @@ def test_status_tells_what_is_going_on(trained: Repository, capsys: pytest.Captu
     assert "site: up to date, not published" in text
 
 
+@pytest.mark.usefixtures("trained")
+def test_the_newest_of_one_second_is_the_last_in_history(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = settings.load().runs
+    (first, second) = sorted(archive.load(runs), key=lambda run: run.merge.ordinal)
+    (runs / first.id).rename(runs / "20260601-120000-ffffffffffff")
+    (runs / second.id).rename(runs / "20260601-120000-000000000000")
+    assert "newest:     2  20260601-120000-000000000000" in said(capsys, "status")
+
+
 def test_status_claims_no_site_before_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "site: none yet\n" in said(capsys, "status")
 
