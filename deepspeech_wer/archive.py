@@ -72,12 +72,14 @@ def commits(runs: Path) -> set[str]:
 
 def bases(runs: Path) -> set[str]:
     """The commits up to which everything was archived, as the runs tell: what last_sha1 can be found from again."""
-    found = set()
+    found: set[str] = set()
     for name in names(runs):
-        with suppress(Trouble):  # the page's build names it
+        with suppress(Trouble, KeyError, TypeError):  # the page's build names it
             record = _read_record(runs / name / RUN)
-            found.add(record.get("base", record.get("merge", {}).get("sha")))
-    return {sha for sha in found if isinstance(sha, str)}
+            base = record["base"] if "base" in record else record["merge"]["sha"]
+            if isinstance(base, str):
+                found.add(base)
+    return found
 
 
 def load(runs: Path) -> list[Run]:

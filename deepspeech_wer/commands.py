@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from deepspeech_wer import archive, automation, check, journal, lock, progress, publish, settings, show_site
 from deepspeech_wer.errors import Trouble
@@ -89,8 +89,7 @@ def _status(_: argparse.Namespace) -> int:
     names = archive.names(current.runs)
     print(f"runs: {len(names)} in {current.runs}")
     if names:
-        in_its_second = [archive.read(current.runs / name) for name in names if name[:15] == names[-1][:15]]
-        print(f"newest: {_line(max(in_its_second, key=lambda run: run.merge.ordinal))}")
+        print(f"newest: {_newest(current, names)}")
     print(f"site: {_site(current)}")
     return 0
 
@@ -221,6 +220,14 @@ def _line(run: Run) -> str:
         wer = run.hyper["results"]["test_wer"]
         result = "not measured" if wer is None else f"{100 * wer:6.2f} %"
     return f"{run.merge.ordinal:>5}  {run.id}  {result:<24} {run.merge.subject[:60]}"
+
+
+def _newest(current: Settings, names: Sequence[str]) -> str:
+    try:
+        in_its_second = [archive.read(current.runs / name) for name in names if name[:15] == names[-1][:15]]
+    except Trouble as trouble:
+        return f"cannot be read: {trouble}"
+    return _line(max(in_its_second, key=lambda run: run.merge.ordinal))
 
 
 def _site(current: Settings) -> str:

@@ -67,6 +67,11 @@ def test_it_tells_up_to_where_all_is_archived(runs: Path, outcome: Outcome) -> N
     (before.directory / "run.json").write_text(json.dumps(record))
     (broken.directory / "run.json").write_text("{")
     assert archive.bases(runs) == {"1" * 40, "e" * 40}
+    for number, text in enumerate(("", "[]", '{"version":1}', '{"version":1,"merge":5}', '{"version":1,"base":[]}')):
+        (runs / f"broken{number}").mkdir()
+        (runs / f"broken{number}" / "run.json").write_text(text)
+    assert archive.bases(runs) == {"1" * 40, "e" * 40}
+    assert len(archive.load(runs)) == 3
 
 
 def test_a_failed_run_needs_no_hyper(runs: Path, outcome: Outcome, tmp_path: Path) -> None:

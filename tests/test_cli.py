@@ -73,6 +73,15 @@ def test_the_newest_of_one_second_is_the_last_in_history(capsys: pytest.CaptureF
     assert "newest:     2  20260601-120000-000000000000" in said(capsys, "status")
 
 
+@pytest.mark.usefixtures("trained")
+def test_a_run_that_cannot_be_read_leaves_the_rest_of_status(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = settings.load().runs
+    (runs / archive.names(runs)[-1] / "run.json").write_text("")
+    text = said(capsys, "status")
+    assert "newest: cannot be read: /" in text
+    assert "site: up to date" in text
+
+
 def test_status_claims_no_site_before_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "site: none yet\n" in said(capsys, "status")
 
