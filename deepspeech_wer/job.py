@@ -195,7 +195,7 @@ def _end_all(process: subprocess.Popen[bytes], job: Job, ours: set[int], drain: 
         if not left:
             break
         if process.returncode is not None:
-            log.info("the job left %d processes behind; ended", len(left))
+            log.info("the job left %d process%s behind; ended", len(left), "" if len(left) == 1 else "es")
         # A job that says much while it saves its checkpoint must not wait for a reader.
         processes.end(sorted(left), grace_s=job.grace_s if process.returncode is None else 3.0, meanwhile=drain)
         processes.reap(left - {process.pid})

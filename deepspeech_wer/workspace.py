@@ -111,7 +111,7 @@ def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> No
         if full:
             raise Trouble(f"{what}; no space left for {full}") from None
         if _is_complete(mirror, merge):
-            raise CannotCheckOut(what) from None
+            raise CannotCheckOut(what.replace(str(path), path.name)) from None  # it goes to the page
         shutil.rmtree(mirror, ignore_errors=True)
         raise Trouble(f"{what}; the mirror {mirror} is fetched anew by the next call") from None
 

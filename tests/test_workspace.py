@@ -140,10 +140,11 @@ def test_a_merge_that_cannot_be_laid_out_is_told_apart(
     repository.git("update-ref", "refs/heads/main", repository.git("commit-tree", tree, "-p", merge.sha, "-m", "long"))
     long = fetched(repository, cache)
     with (
-        pytest.raises(workspace.CannotCheckOut),
+        pytest.raises(workspace.CannotCheckOut, match="into clone: ") as told,
         workspace.checkout(cache / "repository.git", long, tmp_path / "clone", origin="x"),
     ):
         pass
+    assert str(tmp_path) not in str(told.value)  # it goes to the page
     assert (cache / "repository.git").exists()
 
 
