@@ -26,7 +26,7 @@ if [[ ${1-} == large ]]; then
         ds_augment_frequency_masks=2 ds_augment_time_masks=2
 fi
 defaults ds_importer=csv ds_dataset_path="$root/../shared/speech/an4" ds_validation_step=10 ds_display_step=10
-defaults ds_n_hidden=128 ds_epochs=37 ds_plain_epochs=5 ds_learning_rate=0.0025 ds_dropout_rate=0.05
+defaults ds_n_hidden=128 ds_epochs=50 ds_plain_epochs=5 ds_learning_rate=0.0025 ds_dropout_rate=0.05
 defaults ds_augment_tempo=0.15 ds_augment_pitch=0.1 ds_augment_frequency_masks=1 ds_augment_time_masks=1
 defaults ds_decoders=greedy,lm
 
