@@ -2,9 +2,10 @@
 
     python -m tests.end_to_end.an4_cycle [--dataset DIR] [--directory DIR]      as root, about a quarter of an hour
 
-A repository with this project's tree, whose job is its bin/run-an4.sh with fewer epochs, gets two merges. A real user's crontab, made of
-crontab.example, lets Debian's cron tick every minute; git daemon serves the repository, sshd takes the page. Printed:
-the figures of both runs, and the log as an operator reads it. Kept in --directory: page, picture, log and archive.
+A repository with this project's tree, whose job is its bin/run-an4.sh with fewer epochs, gets two merges. A real user's
+crontab, made of crontab.example, lets Debian's cron tick every minute; git daemon serves the repository, sshd takes the
+page. Printed: the figures of both runs, and the log as an operator reads it. Kept in --directory: page, picture, log
+and archive.
 """
 
 from __future__ import annotations
