@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from . import cudnn, devices, lstm
+from . import ctc, cudnn, devices, lstm
 from .data import Batch
 from .parameters import N_CONTEXT, N_INPUT, Parameters
 
@@ -32,17 +32,6 @@ BATCH = (  # a batch as a graph takes it: None is any size, so one trace serves 
 def arguments(batch: Batch) -> tuple[NDArray[Any], ...]:
     """The arrays of a batch, in the order of BATCH."""
     return batch.features, batch.lengths, batch.label_places, batch.label_values, batch.label_shape
-
-
-def ctc(logits: Tensor, lengths: Tensor, places: Tensor, values: Tensor, shape: Tensor) -> Tensor:
-    """[B] CTC losses of [T, B, 29] logits (Graves et al. 2006).
-
-    Sparse labels, no label lengths and the blank last: only so does TensorFlow choose its C++ kernel, which saves 110
-    to 270 ms a step.
-    """
-    labels = tf.SparseTensor(places, values, shape)
-    blank = logits.shape[-1] - 1
-    return tf.nn.ctc_loss(labels, logits, label_length=None, logit_length=lengths, blank_index=blank)
 
 
 class Network(tf.Module):  # type: ignore[misc]
@@ -75,7 +64,7 @@ class Network(tf.Module):  # type: ignore[misc]
         self, features: Tensor, lengths: Tensor, places: Tensor, values: Tensor, shape: Tensor
     ) -> tuple[Tensor, Tensor]:
         logits = self.logits(features, lengths, layer=self.lstm)
-        return ctc(logits, lengths, places, values, shape), logits
+        return ctc.losses(logits, lengths, places, values, shape), logits
 
     def logits(
         self,
@@ -118,6 +107,8 @@ class Network(tf.Module):  # type: ignore[misc]
         rows = tf.reshape(rows, (-1, rows.shape[2]))  # [S*B, 2H]
         rows = self._dense_end(rows @ weights["h5"] + weights["b5"], seed, 5, dropped)  # [S*B, n_hidden_5]
         rows = rows @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
+        if stride == 1:  # what follows would change nothing, and its gradient would copy everything twice
+            return tf.reshape(rows, (steps, batch, rows.shape[1]))
         rows = tf.reshape(rows, (steps, batch, stride, rows.shape[1] // stride))
         rows = tf.transpose(rows, (0, 2, 1, 3))  # [S, stride, B, 29]
         return tf.reshape(rows, (steps * stride, batch, rows.shape[3]))[:frames]

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import checkpoint, devices
+from . import checkpoint, ctc, devices
 from .data import Batch, Item, assemble, batches_of_epoch
 from .decode import greedy, greedy_decoder
 from .evaluate import Evaluation, Heard, evaluate, score_heard
-from .model import BATCH, Network, Tensor, arguments, ctc
+from .model import BATCH, Network, Tensor, arguments
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
@@ -136,7 +136,7 @@ class Trainer:
             features, lengths, *labels = batch
             drop = number >= self.parameters.plain_epochs * self.steps_per_epoch
             logits = self.network.logits(features, lengths, seed, self.network.lstm, drop=drop)
-            losses = ctc(logits, lengths, *labels)
+            losses = ctc.losses(logits, lengths, *labels)
             loss = tf.reduce_mean(losses) if shares is None else tf.reduce_sum(losses * shares)
         found = tape.gradient(loss, list(weights.values()))
         if shares is not None:
