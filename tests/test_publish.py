@@ -28,6 +28,12 @@ def test_importing_it_loads_no_paramiko() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_publishing_loads_nothing_that_it_does_not_use() -> None:
+    unused = "{'invoke', 'asyncio', 'unittest'}"
+    code = f"import sys, deepspeech_wer.publish.publisher; print(sorted({unused} & set(sys.modules))); import invoke"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
 class TestPlan:
     def test_everything_is_new_on_an_empty_server(self) -> None:
         todo = plan.make({"js/a.js": Entry(A, 1, 0), INDEX: Entry(B, 2, 0)}, None, None, {})

@@ -16,15 +16,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import paramiko  # type: ignore[import-untyped]
-
-# pysftp 0.2.9 (2016) imports a name that paramiko dropped in 4.0, and falls back to it for keys that are not RSA.
-if not hasattr(paramiko, "DSSKey"):
-    paramiko.DSSKey = type("DSSKey", (), {})
-import pysftp
-
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import known_hosts
+from deepspeech_wer.publish.libraries import paramiko, pysftp
+from deepspeech_wer.publish.pipeline import Lost
 from deepspeech_wer.settings import Website
 
 # Preferred first; AEAD ciphers cost one pass over the data. What is not named here is off: CBC, 3DES, SHA-1, MD5.
@@ -158,11 +153,14 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
     def open_sftp(self) -> Any:
         """A channel on which the server is asked for SFTP. With OpenSSH without waiting: if it says no, it ends."""
-        channel = self._transport.open_session(timeout=self._timeout_s)
-        channel.settimeout(self._timeout_s)
-        if not self.is_openssh:
-            channel.invoke_subsystem("sftp")
-            return channel
+        try:
+            channel = self._transport.open_session(timeout=self._timeout_s)
+            channel.settimeout(self._timeout_s)
+            if not self.is_openssh:
+                channel.invoke_subsystem("sftp")
+                return channel
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise Lost(_reason(error)) from error
         request = paramiko.Message()  # RFC 4254, 6.5
         request.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
         request.add_int(channel.remote_chanid)

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paramiko import SSHException  # type: ignore[import-untyped]
-
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import look, plan
 from deepspeech_wer.publish import site as sites
@@ -103,7 +101,7 @@ def _session(website: Website, timeout_s: float) -> Iterator[Server]:
                 Pipeline(connection.open_sftp(), eager=connection.is_openssh), website, connection.is_openssh
             )
             yield server
-        except (Lost, SSHException) as error:
+        except Lost as error:
             if connection.is_alive and not (server and server.session.greeted):
                 raise Trouble(
                     f"{where(website)}: the server offers no SFTP ({error}): switch it on there "
