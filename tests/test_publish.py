@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import Report, known_hosts, page, pipeline, plan, remote
+from deepspeech_wer.publish import Report, dial, known_hosts, page, pipeline, plan, remote
 from deepspeech_wer.publish import site as sites
 from deepspeech_wer.publish.pipeline import Ask, Lost, Pipeline, Refused, Request, string
 from deepspeech_wer.publish.plan import INDEX, Entry, Manifest, Seen
+from deepspeech_wer.settings import Website
+from tests.end_to_end.publishing import constructed
 
 A, B = "a" * 64, "b" * 64
 SECOND = 1_000_000_000
@@ -32,6 +36,46 @@ def test_publishing_loads_nothing_that_it_does_not_use() -> None:
     unused = "{'invoke', 'asyncio', 'unittest'}"
     code = f"import sys, deepspeech_wer.publish.publisher; print(sorted({unused} & set(sys.modules))); import invoke"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+class TestDial:
+    """A server here that only listens."""
+
+    @pytest.fixture
+    def listening(self) -> Iterator[tuple[socket.socket, Website]]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            yield listener, Website("u", "127.0.0.1", "/w", port, None, None, None, (0o644, 0o755))
+
+    def test_the_server_learns_who_is_here_before_paramiko_is_loaded(
+        self, listening: tuple[socket.socket, Website]
+    ) -> None:
+        listener, website = listening
+        code = (
+            "import sys; from deepspeech_wer.publish import dial; from deepspeech_wer.settings import Website\n"
+            f"with dial.called({constructed(website)}, 5) as call: call.result()\n"
+            "print('paramiko' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        assert done.stdout == "False\n"
+        with listener.accept()[0] as other:
+            assert other.recv(100) == b"SSH-2.0-deepspeech_wer\r\n"
+            assert not other.recv(100)  # and it hung up
+
+    def test_it_is_told_once(self, listening: tuple[socket.socket, Website]) -> None:
+        listener, website = listening
+        with dial.called(website, 5) as call, listener.accept()[0] as other:
+            call.result().send(b"SSH-2.0-deepspeech_wer\r\n")  # as paramiko does
+            call.result().send(b"more")
+            call.result().shutdown(socket.SHUT_WR)
+            assert b"".join(iter(lambda: other.recv(100), b"")) == b"SSH-2.0-deepspeech_wer\r\nmore"
+
+    def test_nobody_waits_for_a_line_that_is_not_wanted_any_more(self) -> None:
+        started = time.monotonic()
+        website = Website("u", "192.0.2.1", "/w", 22, None, None, None, (0o644, 0o755))  # RFC 5737: goes nowhere
+        with dial.called(website, 60):
+            pass
+        assert time.monotonic() - started < 5
 
 
 class TestPlan:

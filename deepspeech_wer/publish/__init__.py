@@ -1,9 +1,9 @@
 """The built site -> the web root, over SFTP. A visitor sees the site before or the site after, never a mixture.
 
-The package: `known_hosts` and `connection` (who is at the other end), `pipeline` and `remote` (the protocol),
-`site`, `page` and `plan` (what is to be done; pure but for reading the site), `server`, `look`, `lock` and `carry_out`
-(doing it), `publisher` (from first to last). Importing this loads none of them but `report`: a tick that publishes
-nothing needs no paramiko.
+The package: `dial`, `transport`, `known_hosts` and `connection` (who is at the other end), `pipeline` and `remote` (the
+protocol), `site`, `page` and `plan` (what is to be done; pure but for reading the site), `server`, `look`, `lock` and
+`carry_out` (doing it), `publisher` (from first to last). Importing this loads none of them but `report`: a tick that
+publishes nothing needs no paramiko.
 """
 
 from __future__ import annotations
@@ -44,10 +44,13 @@ def publish(
 
     Raises Trouble, one line: what, where, expected and found, cure. Whatever it says, visitors have a whole site.
     """
-    from deepspeech_wer.publish import publisher  # the import that loads paramiko
+    from deepspeech_wer.publish import dial
 
-    options = publisher.Options(dry_run, adopt, url, progress, timeout_s, lock_wait_s, retry_after_s)
-    return publisher.publish(site, files, website, options)
+    with dial.called(website, timeout_s) as call:
+        from deepspeech_wer.publish import publisher  # the import that loads paramiko
+
+        options = publisher.Options(dry_run, adopt, url, progress, timeout_s, lock_wait_s, retry_after_s)
+        return publisher.publish(site, files, website, options, call)
 
 
 def rollback(
@@ -64,7 +67,10 @@ def rollback(
     All of it is on the server still: nothing is sent, and no local site is needed. The next publish brings the newest
     version again. Raises Trouble where there is none before, or where the server could not keep it.
     """
-    from deepspeech_wer.publish import publisher
+    from deepspeech_wer.publish import dial
 
-    options = publisher.Options(dry_run, False, url, None, timeout_s, lock_wait_s, retry_after_s)
-    return publisher.rollback(website, options)
+    with dial.called(website, timeout_s) as call:
+        from deepspeech_wer.publish import publisher
+
+        options = publisher.Options(dry_run, False, url, None, timeout_s, lock_wait_s, retry_after_s)
+        return publisher.rollback(website, options, call)

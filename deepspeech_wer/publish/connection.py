@@ -7,19 +7,19 @@ Sources: RFC 4253 (transport), RFC 4252 (authentication), ssh(1).
 from __future__ import annotations
 
 import logging
-import socket
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import known_hosts
+from deepspeech_wer.publish import dial, known_hosts
+from deepspeech_wer.publish.dial import Dropped, Line, reason
 from deepspeech_wer.publish.libraries import paramiko, pysftp
 from deepspeech_wer.publish.pipeline import Lost
+from deepspeech_wer.publish.transport import Transport
 from deepspeech_wer.settings import Website
 
 # Preferred first; AEAD ciphers cost one pass over the data. What is not named here is off: CBC, 3DES, SHA-1, MD5.
@@ -36,82 +36,31 @@ _KEEPALIVE_S = 10
 _NO_KEY = "ds_website_privkey: not set, and no ssh agent holds a key (under cron there is none): set it to a key file"
 
 
-class Dropped(Trouble):
-    """The network or the server went away: the same call may succeed in a moment."""
-
-
 @contextmanager
-def connected(website: Website, *, timeout_s: float) -> Iterator[Connection]:
+def connected(website: Website, call: Future[Line] | None, *, timeout_s: float) -> Iterator[Connection]:
     """A connection whose server is the one on record and which has let us in.
 
+    `call`: one that was made before.
     Raises Dropped where waiting may help, else Trouble with the cure.
     """
     logger = logging.getLogger("paramiko")  # prints tracebacks of its thread, and keys at its finest level
     logger.addHandler(logging.NullHandler())
     logger.setLevel(logging.CRITICAL)
-    connection = Connection(website, timeout_s)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-class _Transport(paramiko.Transport):  # type: ignore[misc]
-    """paramiko's, with an end to its patience, and one request for the authentication service however many keys."""
-
-    auth_handler: Any
-
-    def start_client(self, event: Any = None, timeout: float | None = None) -> None:
-        """Its own time-out ends with the first message: a server that vanishes after it is waited for for ever."""
-        super().start_client(event, timeout or self.handshake_timeout)
-        if not self.initial_kex_done:
-            raise paramiko.SSHException("no answer in time while agreeing on keys")
-
-    @property
-    def is_openssh(self) -> bool:
-        """Whether requests may be sent before the answer to those they build on: its server reads in order."""
-        return "OpenSSH" in self.remote_version
-
-    def auth_publickey(self, username: str, key: Any, event: threading.Event | None = None) -> list[str]:
-        """Returns the further ways to authenticate that the server wants, mostly none."""
-        done = event or threading.Event()
-        self.auth_handler = _Login(self, asked=self.auth_handler is not None, at_once=self.is_openssh)
-        self.auth_handler.auth_publickey(username, key, done)
-        further: list[str] = self.auth_handler.wait_for_response(done)
-        return further
-
-
-class _Login(paramiko.auth_handler.AuthHandler):  # type: ignore[misc]
-    """Asks for the service once, not once for each key: at the second time asyncssh's server hangs up.
-
-    With `at_once` the key follows without waiting for the answer, which saves a round trip.
-    """
-
-    def __init__(self, transport: _Transport, *, asked: bool, at_once: bool) -> None:
-        super().__init__(transport)
-        self._asked = asked
-        self._at_once = at_once
-
-    def _request_auth(self) -> None:
-        if not self._asked:
-            super()._request_auth()
-        if self._asked or self._at_once:
-            accepted = paramiko.Message()
-            accepted.add_string("ssh-userauth")
-            accepted.rewind()
-            super()._parse_service_accept(accepted)
-
-    def _parse_service_accept(self, message: Any) -> None:
-        if not self._at_once:
-            super()._parse_service_accept(message)
+    with nullcontext(call) if call else dial.called(website, timeout_s) as line:
+        connection = Connection(website, timeout_s, line)
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
 class Connection(pysftp.Connection):  # type: ignore[misc]
     """One SSH connection, checked and authenticated when the constructor returns."""
 
-    def __init__(self, website: Website, timeout_s: float) -> None:
+    def __init__(self, website: Website, timeout_s: float, call: Future[Line]) -> None:
         self._website = website
         self._timeout_s = timeout_s
+        self._call = call
         self._known = known_hosts.lookup(website.server_fqdn, website.server_port, _known_hosts_files(website))
         # for pysftp's __del__, should its __init__ not get far enough to set them
         self._transport: Any = None
@@ -130,10 +79,10 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             self._authenticate(keys)
         except paramiko.IncompatiblePeer as error:
             self.close()
-            raise Trouble(f"{where(website)}: the server offers weak algorithms only: {_reason(error)}") from error
+            raise Trouble(f"{where(website)}: the server offers weak algorithms only: {reason(error)}") from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
-            raise Dropped(f"{where(website)}: the connection failed: {_reason(error)}") from error
+            raise Dropped(f"{where(website)}: the connection failed: {reason(error)}") from error
         except BaseException:
             self.close()
             raise
@@ -152,29 +101,15 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         return bool(self._transport.is_active())
 
     def open_sftp(self) -> Any:
-        """A channel on which the server is asked for SFTP. With OpenSSH without waiting: if it says no, it ends."""
+        """A channel on which the server has been asked for SFTP. With OpenSSH it may still say no: then it ends."""
         try:
-            channel = self._transport.open_session(timeout=self._timeout_s)
-            channel.settimeout(self._timeout_s)
-            if not self.is_openssh:
-                channel.invoke_subsystem("sftp")
-                return channel
+            return self._transport.open_sftp()
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise Lost(_reason(error)) from error
-        request = paramiko.Message()  # RFC 4254, 6.5
-        request.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
-        request.add_int(channel.remote_chanid)
-        request.add_string("subsystem")
-        request.add_boolean(True)
-        request.add_string("sftp")
-        self._transport._send_user_message(request)
-        return channel
+            raise Lost(reason(error)) from error
 
-    def _start_transport(self, host: str, port: int) -> None:
+    def _start_transport(self, *_: object) -> None:
         """Of pysftp's: called by its __init__. Its own way waits 135 s for a host that does not answer."""
-        transport = self._transport = _Transport(_socket(host, port, self._timeout_s))
-        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._timeout_s
-        transport.channel_timeout = transport.clear_to_send_timeout = self._timeout_s
+        transport = self._transport = Transport(self._call.result(), self._timeout_s)
         transport.set_keepalive(_KEEPALIVE_S)
         options = transport.get_security_options()
         options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
@@ -237,35 +172,6 @@ def _ordered(offered: Sequence[str], known: Sequence[known_hosts.HostKey]) -> li
     return first + [name for name in offered if name not in first]
 
 
-def _socket(host: str, port: int, timeout_s: float) -> socket.socket:
-    deadline = time.monotonic() + timeout_s
-    try:
-        connection = socket.create_connection((host, port), timeout=timeout_s)
-    except socket.gaierror as error:
-        raise Dropped(f"{host}: no address known for this name ({error.strerror}): check it and the network") from error
-    except OSError as error:
-        waited = timeout_s if time.monotonic() >= deadline else 0
-        reason = f"no answer within {waited:g} s" if waited else _reason(error)
-        raise Dropped(f"{host} port {port}: cannot connect: {reason}") from error
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Without it, writes into a black hole go on for a quarter of an hour.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))
-    return _Socket(fileno=connection.detach())
-
-
-class _Socket(socket.socket):
-    """Acknowledges at once.
-
-    sshd holds a second small packet back until the first is acknowledged (Nagle), and Linux waits 40 ms with that for
-    something to send along. Logging in is a series of just such packets.
-    """
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        data = super().recv(size, flags)
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # holds for a few packets only
-        return data
-
-
 def _private_key(file: Path, passphrase: str | None) -> Any:
     """Raises Trouble that names the file and what is wrong with it, and nothing of what is in it."""
     try:
@@ -317,10 +223,3 @@ def _keyscan(website: Website) -> str:
     return (
         f"ssh-keyscan -p {website.server_port} {website.server_fqdn} >> {website.known_hosts or '~/.ssh/known_hosts'}"
     )
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import look, plan
 from deepspeech_wer.publish import site as sites
 from deepspeech_wer.publish.carry_out import Work, carry_out, draft_next, make_directories
-from deepspeech_wer.publish.connection import Dropped, connected, where
+from deepspeech_wer.publish.connection import connected, where
+from deepspeech_wer.publish.dial import Dropped, Line
 from deepspeech_wer.publish.lock import LOCK, Holder, held, holder
 from deepspeech_wer.publish.look import Found
 from deepspeech_wer.publish.pipeline import Lost, Pipeline
@@ -58,7 +59,7 @@ class Aim:
     newest: Callable[[], Sequence[str]] = tuple  # some of them; none when asked too early
 
 
-def publish(site: Path, files: Sequence[str], website: Website, options: Options) -> Report:
+def publish(site: Path, files: Sequence[str], website: Website, options: Options, call: Future[Line]) -> Report:
     """See deepspeech_wer.publish.publish."""
     with ThreadPoolExecutor(1) as aside:  # 20,000 files are looked at while the server is logged in to
         scanning = aside.submit(sites.scan, site, files)
@@ -67,20 +68,20 @@ def publish(site: Path, files: Sequence[str], website: Website, options: Options
             files,
             lambda: sites.newest(scanning.result(), NEWEST) if scanning.done() else (),
         )
-        return _towards(aim, website, options)
+        return _towards(aim, website, options, call)
 
 
-def rollback(website: Website, options: Options) -> Report:
+def rollback(website: Website, options: Options, call: Future[Line]) -> Report:
     """See deepspeech_wer.publish.rollback."""
-    return _towards(Aim(_version_before), website, options)
+    return _towards(Aim(_version_before), website, options, call)
 
 
-def _towards(aim: Aim, website: Website, options: Options) -> Report:
+def _towards(aim: Aim, website: Website, options: Options, call: Future[Line] | None) -> Report:
     """Bring the server to the aim, trying again when the connection drops."""
     started, mine = time.monotonic(), holder(secrets.token_hex(8))
     for wait_s in (*options.retry_after_s, None):
         try:
-            with _session(website, options.timeout_s) as server:
+            with _session(website, call, options.timeout_s) as server:
                 goal, manifest, size = _bring(server, aim, options, mine)
                 report = _report(server, goal, manifest, size, options, time.monotonic() - started)
             return _read_back(report, goal, options)
@@ -89,12 +90,13 @@ def _towards(aim: Aim, website: Website, options: Options) -> Report:
                 tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
                 raise Trouble(f"{error}{tries}; the next publish goes on from there") from error
             time.sleep(wait_s)
+            call = None
     raise AssertionError("unreachable")
 
 
 @contextmanager
-def _session(website: Website, timeout_s: float) -> Iterator[Server]:
-    with connected(website, timeout_s=timeout_s) as connection:
+def _session(website: Website, call: Future[Line] | None, timeout_s: float) -> Iterator[Server]:
+    with connected(website, call, timeout_s=timeout_s) as connection:
         server = None
         try:
             server = Server(
