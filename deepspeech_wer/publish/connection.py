@@ -40,14 +40,14 @@ _NO_KEY = "ds_website_privkey: not set, and no ssh agent holds a key (under cron
 def connected(website: Website, call: Future[Line] | None, *, timeout_s: float) -> Iterator[Connection]:
     """A connection whose server is the one on record and which has let us in.
 
-    `call`: one that was made before.
+    Without a `call` that was made before, this is a second try: it takes none of the short cuts that know the server.
     Raises Dropped where waiting may help, else Trouble with the cure.
     """
     logger = logging.getLogger("paramiko")  # prints tracebacks of its thread, and keys at its finest level
     logger.addHandler(logging.NullHandler())
     logger.setLevel(logging.CRITICAL)
     with nullcontext(call) if call else dial.called(website, timeout_s) as line:
-        connection = Connection(website, timeout_s, line)
+        connection = Connection(website, timeout_s, line, careful=call is None)
         try:
             yield connection
         finally:
@@ -57,10 +57,11 @@ def connected(website: Website, call: Future[Line] | None, *, timeout_s: float) 
 class Connection(pysftp.Connection):  # type: ignore[misc]
     """One SSH connection, checked and authenticated when the constructor returns."""
 
-    def __init__(self, website: Website, timeout_s: float, call: Future[Line]) -> None:
+    def __init__(self, website: Website, timeout_s: float, call: Future[Line], *, careful: bool) -> None:
         self._website = website
         self._timeout_s = timeout_s
         self._call = call
+        self._careful = careful
         self._known = known_hosts.lookup(website.server_fqdn, website.server_port, _known_hosts_files(website))
         # for pysftp's __del__, should its __init__ not get far enough to set them
         self._transport: Any = None
@@ -109,7 +110,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
     def _start_transport(self, *_: object) -> None:
         """Of pysftp's: called by its __init__. Its own way waits 135 s for a host that does not answer."""
-        transport = self._transport = Transport(self._call.result(), self._timeout_s)
+        transport = self._transport = Transport(self._call.result(), self._timeout_s, careful=self._careful)
         transport.set_keepalive(_KEEPALIVE_S)
         options = transport.get_security_options()
         options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
@@ -127,7 +128,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
     def _authenticate(self, keys: Sequence[Any]) -> None:
         for refused, key in enumerate(keys):
             try:
-                if not self._transport.auth_publickey(self._website.username, key):
+                if not self._transport.auth_publickey(self._website.username, key, only=len(keys) == 1):
                     return
             except paramiko.BadAuthenticationType as error:
                 raise Trouble(

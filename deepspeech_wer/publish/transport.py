@@ -1,4 +1,4 @@
-"""paramiko's transport with an end to its patience, and with fewer round trips before we are let in.
+"""paramiko's transport with an end to its patience, and with fewer round trips before the first request of SFTP.
 
 Sources: RFC 4253 (transport), RFC 4252 (authentication), RFC 4254 (channels).
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from deepspeech_wer.publish.dial import IDENTIFICATION, Line
+from deepspeech_wer.publish.dial import IDENTIFICATION, Dropped, Line
 from deepspeech_wer.publish.libraries import paramiko
+
+_FIRST_CHANNEL = 0  # the number that OpenSSH gives to the first channel of a connection
 
 
 class Transport(paramiko.Transport):  # type: ignore[misc]
@@ -17,11 +19,14 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
 
     auth_handler: Any
 
-    def __init__(self, line: Line, timeout_s: float) -> None:
+    def __init__(self, line: Line, timeout_s: float, *, careful: bool) -> None:
+        """`careful`: without the short cuts that know the ways of OpenSSH's server."""
         super().__init__(line)
+        self._careful = careful
         self.local_version = IDENTIFICATION
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = timeout_s
         self.channel_timeout = self.clear_to_send_timeout = timeout_s
+        self._opening: tuple[Any, threading.Event] | None = None
 
     def start_client(self, event: Any = None, timeout: float | None = None) -> None:
         """Its own time-out ends with the first message: a server that vanishes after it is waited for for ever."""
@@ -32,31 +37,66 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
     @property
     def is_openssh(self) -> bool:
         """Whether requests may be sent before the answer to those they build on: its server reads in order."""
-        return "OpenSSH" in self.remote_version
+        return not self._careful and "OpenSSH" in self.remote_version
 
-    def auth_publickey(self, username: str, key: Any, event: threading.Event | None = None) -> list[str]:
-        """Returns the further ways to authenticate that the server wants, mostly none."""
+    def auth_publickey(
+        self, username: str, key: Any, event: threading.Event | None = None, *, only: bool = False
+    ) -> list[str]:
+        """Returns the further ways to authenticate that the server wants, mostly none.
+
+        The `only` key there is will be the right one: with OpenSSH all that asks for SFTP follows it without waiting,
+        which saves two round trips. A server that refuses the key does not understand the rest, and says so.
+        """
         done = event or threading.Event()
         self.auth_handler = _Login(self, asked=self.auth_handler is not None, at_once=self.is_openssh)
         self.auth_handler.auth_publickey(username, key, done)
+        if only and self.is_openssh:
+            self._opening = self._ask_for_sftp()
         further: list[str] = self.auth_handler.wait_for_response(done)
         return further
 
     def open_sftp(self) -> Any:
-        """A channel on which the server is asked for SFTP. With OpenSSH without waiting: if it says no, it ends."""
-        channel = self.open_session()
-        channel.settimeout(self.channel_timeout)
+        """A channel on which the server has been asked for SFTP. OpenSSH's answer is not waited for: a no ends it."""
         if not self.is_openssh:
+            channel = self.open_session()
+            channel.settimeout(self.channel_timeout)
             channel.invoke_subsystem("sftp")
             return channel
+        channel, confirmed = self._opening or self._ask_for_sftp()
+        self._opening = None
+        if not confirmed.wait(self.channel_timeout) or self._channels.get(channel.chanid) is None:
+            raise self.get_exception() or paramiko.SSHException("no channel was opened")
+        if channel.remote_chanid != _FIRST_CHANNEL:
+            raise Dropped(f"{self.remote_version}: its first channel has the number {channel.remote_chanid}")
+        return channel
+
+    def _ask_for_sftp(self) -> tuple[Any, threading.Event]:
+        """Ask for a channel, and for SFTP on it, in one go. The event comes with the server's answer about the channel.
+
+        What paramiko's open_session and invoke_subsystem do, each with a round trip of its own.
+        """
+        channel = paramiko.Channel(self._next_channel())
+        confirmed = self.channel_events[channel.chanid] = threading.Event()
+        self._channels.put(channel.chanid, channel)
+        self.channels_seen[channel.chanid] = True
+        channel._set_transport(self)
+        channel._set_window(self.default_window_size, self.default_max_packet_size)
+        channel.settimeout(self.channel_timeout)
+        opening = paramiko.Message()  # RFC 4254, 5.1
+        opening.add_byte(paramiko.common.cMSG_CHANNEL_OPEN)
+        opening.add_string("session")
+        opening.add_int(channel.chanid)
+        opening.add_int(self.default_window_size)
+        opening.add_int(self.default_max_packet_size)
+        self._send_user_message(opening)
         request = paramiko.Message()  # RFC 4254, 6.5
         request.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
-        request.add_int(channel.remote_chanid)
+        request.add_int(_FIRST_CHANNEL)
         request.add_string("subsystem")
         request.add_boolean(True)
         request.add_string("sftp")
         self._send_user_message(request)
-        return channel
+        return channel, confirmed
 
 
 class _Login(paramiko.auth_handler.AuthHandler):  # type: ignore[misc]

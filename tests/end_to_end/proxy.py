@@ -22,6 +22,7 @@ class Network:
     call: Callable[[], object] = int
     port: int = 0
     sent: int = 0  # bytes from clients so far
+    trips: int = 0  # how often, with a delay, a client went on after an answer
     never: asyncio.Event = field(default_factory=asyncio.Event)  # keeps those who wait in a hole from being collected
 
     async def serve(self) -> asyncio.Server:
@@ -53,12 +54,15 @@ class Network:
     ) -> bool:
         """Pass on what comes, until it ends. True where the connection is to be cut."""
         loop = asyncio.get_running_loop()
-        passed = 0
+        passed, went_on_at = 0, loop.time()
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
                 if counted:
                     passed += len(data)
                     self.sent += len(data)
+                    if loop.time() > went_on_at + 1.8 * self.delay_s:  # what comes sooner waited for no answer
+                        self.trips += 1
+                        went_on_at = loop.time()
                     if self.cut_after is not None and passed >= self.cut_after:
                         self.cut_after = None
                         return True
