@@ -128,17 +128,15 @@ class _Counter:
 def _deliver(work: Work, paths: Sequence[str], counter: _Counter) -> Task[bool]:
     """Write one content beside its first place, and link it beside the others. False if its time is not kept."""
     first, *others = paths
-    kept = yield from _write(work, first, counter)
-    if others and work.server.links:
-        beside = work.server.path(work.beside(first))
-        linked = yield from remote.link(beside, [work.server.path(work.beside(other)) for other in others])
-        others = [other for other, done in zip(others, linked, strict=True) if not done]
-    for other in others:
-        yield from _write(work, other, counter)
+    names = [work.server.path(work.beside(other)) for other in others] if work.server.links else []
+    kept, linked = yield from _write(work, first, names, counter)
+    for other, done in zip(others, linked or [False] * len(others), strict=True):
+        if not done:
+            yield from _write(work, other, [], counter)
     return kept
 
 
-def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
+def _write(work: Work, path: str, names: Sequence[str], counter: _Counter) -> Task[tuple[bool, list[bool]]]:
     server, local, entry = work.server, work.wanted[path], work.manifest.files[path]
     beside, there = server.path(work.beside(path)), work.found.seen.get(work.beside(path))
     if there is not None:
@@ -146,15 +144,15 @@ def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
             entry.size, entry.mtime, server.website.modes[0]
         ):  # these are set last
             counter.count(entry.size)
-            return True
+            return True, (yield from remote.link(beside, names))
         yield from remote.remove(beside)
     if local.stored:
         if (yield from remote.link(server.path(plan.old(entry.sha256)), [beside])) == [False]:
             raise Trouble(f"{server.name}: {server.path(path)}: its former content is not on the server any more")
-        return True
+        return True, (yield from remote.link(beside, names))
     source = Source(counter.chunks(local, server.limits.write_bytes), server.website.modes[0], entry.mtime)
-    written = yield from remote.write_new(beside, source)
-    return written.mtime in (None, entry.mtime)
+    written, linked = yield from remote.write_linked(beside, names, source)
+    return written.mtime in (None, entry.mtime), linked
 
 
 def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -109,22 +109,29 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
 
 
 def write_new(path: str, source: Source) -> Task[Attributes]:
-    """Make a file that is not there yet, and return what the server then says of it.
+    """Make a file that is not there yet, and return what the server then says of it. See write_linked."""
+    found, _ = yield from write_linked(path, [], source)
+    return found
+
+
+def write_linked(path: str, names: Sequence[str], source: Source) -> Task[tuple[Attributes, list[bool]]]:
+    """Make a file that is not there yet, and give it more names, as `link` does.
 
     Every reply is looked at; on an error the half-made file is removed again. Mode and mtime are set last, so that a
-    file with the right size, mode and mtime is whole. Raises Refused, and whatever reading the source raises.
+    file with the right size, mode and mtime is whole, whatever its name. Raises Refused, and whatever reading the
+    source raises.
     """
     flags = _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
     [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=UNFINISHED))])
     handle = string(checked(opened).blob())
     try:
-        return (yield from _fill(path, handle, source))
+        return (yield from _fill(path, names, handle, source))
     except (Refused, Trouble, OSError):
-        yield Ask([Request(sftp.CLOSE, handle), Request(sftp.REMOVE, string(path))])
+        yield Ask([Request(sftp.CLOSE, handle), *(Request(sftp.REMOVE, string(name)) for name in (path, *names))])
         raise
 
 
-def _fill(path: str, handle: bytes, source: Source) -> Task[Attributes]:
+def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Task[tuple[Attributes, list[bool]]]:
     offset, batch = 0, list[Request]()
     for chunk in source.chunks:
         batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
@@ -134,14 +141,17 @@ def _fill(path: str, handle: bytes, source: Source) -> Task[Attributes]:
                 checked(reply)
             batch = []
     # on the handle, for the server's umask takes bits away at open; draft-ietf-secsh-filexfer-02 keeps their order
-    *written, stamped, stated, closed = yield Ask(
+    replies = yield Ask(
         [
             *batch,
             Request(sftp.FSETSTAT, handle + _packed(mode=source.mode, mtime=source.mtime)),
             Request(sftp.FSTAT, handle),
             Request(sftp.CLOSE, handle),
+            *_links(path, names),  # to one file, so it matters not whether its content is there already
         ]
     )
+    linked = [_is_ok(replies.pop()) for _ in names][::-1]
+    *written, stamped, stated, closed = replies
     for reply in (*written, closed):
         checked(reply)
     try:
@@ -151,7 +161,7 @@ def _fill(path: str, handle: bytes, source: Source) -> Task[Attributes]:
         found = yield from _stamp_apart(path, source)
     if found.size not in (None, offset):
         raise Refused(sftp.FAILURE, f"stored {found.size} of {offset} bytes")
-    return found
+    return found, linked
 
 
 def _stamp_apart(path: str, source: Source) -> Task[Attributes]:
@@ -188,9 +198,8 @@ def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
 
 def link(source: str, targets: Sequence[str]) -> Task[list[bool]]:
     """Give a file more names (OpenSSH's hardlink). False for each that the server cannot, or that is taken."""
-    start = string("hardlink@openssh.com") + string(source)
-    replies = yield Ask([Request(sftp.EXTENDED, start + string(target)) for target in targets])
-    return [reply.kind == sftp.STATUS and Body(reply.body).number() == sftp.OK for reply in replies]
+    replies = yield Ask(_links(source, targets))
+    return [_is_ok(reply) for reply in replies]
 
 
 def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
@@ -263,6 +272,15 @@ def _packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     if mtime is not None:
         data += struct.pack(">II", mtime, mtime)
     return data
+
+
+def _links(source: str, targets: Sequence[str]) -> list[Request]:
+    start = string("hardlink@openssh.com") + string(source)
+    return [Request(sftp.EXTENDED, start + string(target)) for target in targets]
+
+
+def _is_ok(reply: Reply) -> bool:
+    return reply.kind == sftp.STATUS and Body(reply.body).number() == sftp.OK
 
 
 def _names(reply: Reply, found: dict[str, Attributes]) -> bool:

@@ -17,7 +17,7 @@ ONE_WAY_S = 0.15  # more than the work between two requests takes on a busy mach
 LOGIN = 2  # keys agreed on; let in, with a channel and SFTP on it
 LOOK = 2  # directories and manifest: opened, read
 LOCK = 2  # the lock and the draft of the manifest: made, written
-SEND = 3  # opened; written; given a second name
+SEND = 2  # opened; written, and given a second name
 PUT_IN_PLACE = 3  # data, index.htm, the manifest
 
 
