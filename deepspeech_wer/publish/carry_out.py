@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import groupby
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, remote
@@ -17,7 +17,7 @@ from deepspeech_wer.publish.look import Found
 from deepspeech_wer.publish.pipeline import Task
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
 from deepspeech_wer.publish.remote import Source
-from deepspeech_wer.publish.server import Server
+from deepspeech_wer.publish.server import Server, Stage
 from deepspeech_wer.publish.site import Local
 
 Progress = Callable[[int, int], None]
@@ -48,15 +48,13 @@ def carry_out(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     """
     server, manifest = work.server, work.manifest
     sending = [step.path for step in work.todo.send]
-    first = _replacements(server, {NEXT: draft})
+    before: list[Stage] = [("put in place", _replacements(server, {NEXT: draft}))]
     if work.found.current is None and work.found.unfinished is None:  # else a refusal leaves an unknown web root
-        server.run("put in place", first)
-        first = {}
-    if any(path not in work.found.directories for path in plan.directories(sending)):
-        make_directories(server, work.found, sending, first)
-        first = {}
+        server.run_in_order(before)
+        before = []
+    before += directories_made(server, work.found, sending)
     counter = _Counter(work)
-    keeps_times = _upload(work, sending, counter, first)
+    keeps_times = _upload(work, sending, counter, before)
     if manifest.times and not keeps_times:
         manifest = replace(manifest, times=False)
         server.run("write", {draft: draft_next(server, draft, manifest)})
@@ -67,17 +65,13 @@ def carry_out(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     return manifest, counter.sent
 
 
-def make_directories(
-    server: Server, found: Found, paths: Sequence[str], first: Mapping[str, Task[None]] | None = None
-) -> None:
-    """Make what is missing above the paths, parents first; all of it after `first`."""
-    stages: list[tuple[str, Mapping[str, Task[Any]]]] = [("write", first or {})]
+def directories_made(server: Server, found: Found, paths: Sequence[str]) -> list[Stage]:
+    """The making of what is missing above the paths, parents first."""
     missing = [path for path in plan.directories(paths) if path not in found.directories]
-    for depth in sorted({path.count("/") for path in missing}):
-        level = [path for path in missing if path.count("/") == depth]
-        tasks = {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level}
-        stages.append(("make", tasks))
-    server.run_in_order(stages)
+    return [
+        ("make", {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level})
+        for _, level in groupby(missing, key=lambda path: path.count("/"))
+    ]
 
 
 def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
@@ -87,21 +81,18 @@ def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
     yield from remote.write_new(server.path(path), Source(chunks, _mode(server, path, 0), None))
 
 
-def _upload(work: Work, sending: Sequence[str], counter: _Counter, first: Mapping[str, Task[None]]) -> bool:
-    """Write all files beside their places, after `first`. False where this server does not keep the times we set."""
+def _upload(work: Work, sending: Sequence[str], counter: _Counter, before: Sequence[Stage]) -> bool:
+    """Write all files beside their places, after `before`. False where this server does not keep the times we set."""
     same: dict[int, list[str]] = {}  # a file and its copy under a hashed name; not all that happen to be alike
     for path in sending:
         same.setdefault(id(work.wanted[path]), []).append(path)
     counter.total = sum(work.wanted[paths[0]].entry.size for paths in same.values())
-    results = work.server.run(
-        "write",
-        {
-            **first,
-            **{paths[0]: _deliver(work, paths, counter) for paths in same.values()},
-            **{plan.old(sha256): _save(work, path, sha256) for path, sha256 in _outgoing(work, sending)},
-        },
-    )
-    return all(kept is not False for kept in results.values())
+    tasks = {
+        **{paths[0]: _deliver(work, paths, counter) for paths in same.values()},
+        **{plan.old(sha256): _save(work, path, sha256) for path, sha256 in _outgoing(work, sending)},
+    }
+    results = work.server.run_in_order([*before, ("write", tasks)])
+    return all(results[path] for path in tasks)
 
 
 class _Counter:

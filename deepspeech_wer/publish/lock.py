@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import pipeline, remote
 from deepspeech_wer.publish.pipeline import Ask, Refused, Request, Task, string
 from deepspeech_wer.publish.plan import STATE
-from deepspeech_wer.publish.server import Server
+from deepspeech_wer.publish.server import Server, Stage
 
 LOCK = f"{STATE}/lock"
 BEAT_S = 15.0
@@ -73,19 +73,26 @@ class Lock:
     def release(self) -> Task[None]:
         """Give it back; once."""
         self.released = True
-        path = string(self.server.path(LOCK))
-        yield Ask([Request(pipeline.CLOSE, self.handle), Request(pipeline.REMOVE, path)])
+        yield from _release(self.server, self.handle)
 
 
 @contextlib.contextmanager
-def held(server: Server, mine: Holder, wait_s: float, along: Mapping[str, Task[Any]]) -> Iterator[Lock]:
-    """Hold the web root's lock; `along` are tasks, by their paths, that travel with the first attempt.
+def held(
+    server: Server, mine: Holder, wait_s: float, before: Sequence[Stage], along: Mapping[str, Task[Any]]
+) -> Iterator[Lock]:
+    """Hold the web root's lock; `along` are tasks, by their paths, that travel with the first attempt, after `before`.
 
     Raises Trouble, naming the holder, if another one still has it after `wait_s`.
     """
     deadline = time.monotonic() + wait_s
-    results = server.run("write", {LOCK: _take(server, mine), **along})
-    handle = results.pop(LOCK)
+    taken: list[bytes] = []
+    try:
+        results = server.run_in_order([*before, ("write", {LOCK: _take(server, mine, taken), **along})])
+    except Trouble:
+        for unused in taken:
+            server.session.one(_release(server, unused))
+        raise
+    handle = results[LOCK]
     waited = handle is None
     while handle is None:
         other, age_s = server.session.one(_holder(server, mine))
@@ -98,7 +105,7 @@ def held(server: Server, mine: Holder, wait_s: float, along: Mapping[str, Task[A
             )
         else:
             time.sleep(ASK_AGAIN_S)
-        handle = server.session.one(_take(server, mine))
+        handle = server.session.one(_take(server, mine, taken))
     lock = Lock(server, handle, waited, results)
     beat = Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(mine.dump()))
     with server.session.beating(beat, BEAT_S):
@@ -111,7 +118,12 @@ def held(server: Server, mine: Holder, wait_s: float, along: Mapping[str, Task[A
                     server.session.one(lock.release())
 
 
-def _take(server: Server, mine: Holder) -> Task[bytes | None]:
+def _release(server: Server, handle: bytes) -> Task[None]:
+    yield Ask([Request(pipeline.CLOSE, handle), Request(pipeline.REMOVE, string(server.path(LOCK)))])
+
+
+def _take(server: Server, mine: Holder, taken: list[bytes]) -> Task[bytes | None]:
+    """The lock's handle, also added to `taken`; None where another one has it."""
     path, data = server.path(LOCK), mine.dump()
     attributes = struct.pack(">I", 0)
     [opened] = yield Ask(
@@ -133,6 +145,7 @@ def _take(server: Server, mine: Holder) -> Task[bytes | None]:
         raise Trouble(
             f"{server.name}: cannot write {path} ({refusal.text}): is the disk or the quota full?"
         ) from refusal
+    taken.append(handle)
     return handle
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import look, plan
 from deepspeech_wer.publish import site as sites
-from deepspeech_wer.publish.carry_out import Work, carry_out, draft_next, make_directories
+from deepspeech_wer.publish.carry_out import Work, carry_out, directories_made, draft_next
 from deepspeech_wer.publish.connection import connected, where
 from deepspeech_wer.publish.dial import Dropped, Line
 from deepspeech_wer.publish.lock import LOCK, Holder, held, holder
@@ -117,10 +117,10 @@ def _bring(server: Server, aim: Aim, options: Options, mine: Holder) -> tuple[Go
     manifest = goal.todo.manifest
     if options.dry_run or manifest is None:
         return goal, goal.found.current, _size(goal)
-    make_directories(server, goal.found, [LOCK, plan.old("")])
+    state = directories_made(server, goal.found, [LOCK, plan.old("")])
     draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
     along = {MANIFEST: look.stamp(server), draft: draft_next(server, draft, manifest)}
-    with held(server, mine, options.lock_wait_s, along) as lock:
+    with held(server, mine, options.lock_wait_s, state, along) as lock:
         if lock.waited or lock.along[MANIFEST] != goal.found.stamp:  # somebody published while we looked
             goal = _goal(server, aim, options)
             manifest = goal.todo.manifest

@@ -13,6 +13,8 @@ from deepspeech_wer.publish.connection import where
 from deepspeech_wer.publish.pipeline import Ask, Pipeline, Refused, Request, Task, string
 from deepspeech_wer.settings import Website
 
+Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
+
 HANDLES = 64  # files open at a time where the server does not say what it allows
 MOST_HANDLES = 256
 
@@ -56,18 +58,19 @@ class Server:
 
     def run(self, what: str, tasks: Mapping[str, Task[remote.T]]) -> dict[str, remote.T]:
         """Run one task per path; the first refusal becomes Trouble that names its path."""
-        named = [self._named(path, what, task) for path, task in tasks.items()]
-        return dict(zip(tasks, self.session.run(named, at_once=self.limits.handles), strict=True))
+        return self.run_in_order([(what, tasks)])
 
-    def run_in_order(self, stages: Sequence[tuple[str, Mapping[str, Task[Any]]]]) -> None:
-        """Run stages, each a `what` and its tasks, one after the other, where a refusal harms no later stage.
+    def run_in_order(self, stages: Sequence[Stage]) -> dict[str, Any]:
+        """Run stages one after the other, where a refusal harms no later stage. Returns the results, by path.
 
         OpenSSH's server does one request after the other: there they all travel at once, and save a round trip each.
         It does so whatever became of those before.
         """
         named = [[self._named(path, what, task) for path, task in tasks.items()] for what, tasks in stages]
-        for tasks in [list(chain.from_iterable(named))] if self.is_openssh else named:
-            self.session.run(tasks, at_once=self.limits.handles)
+        together = [list(chain.from_iterable(named))] if self.is_openssh else named
+        results = [self.session.run(tasks, at_once=self.limits.handles) for tasks in together]
+        paths = chain.from_iterable(tasks for _, tasks in stages)
+        return dict(zip(paths, chain.from_iterable(results), strict=True))
 
     def ask_limits(self) -> Task[None]:
         """Learn what the server allows; draft-ietf-secsh-filexfer-02 promises only 32 KB a request."""

@@ -75,7 +75,7 @@ def test_without_the_right_to_write(site: Path, tmp_path: Path) -> None:
         assert list(root.iterdir()) == []
 
 
-@pytest.mark.parametrize("left", [0, 100, 3000, 20_000, 30_000])
+@pytest.mark.parametrize("left", [0, 100, 400, 3000, 20_000, 30_000])
 def test_a_quota(site: Path, tmp_path: Path, left: int) -> None:
     with running_host(tmp_path / "host", Quota) as (website, root):
         put(site, website)
@@ -85,6 +85,7 @@ def test_a_quota(site: Path, tmp_path: Path, left: int) -> None:
         with pytest.raises(Trouble, match=r"\(quota exceeded\).*is the disk or the quota full"):
             put(site, website)
         assert {path: data for path, data in published(root).items() if not path.endswith(".partial")} == before
+        assert not (root / ".deepspeech_wer" / "lock").exists()  # nor is anybody kept waiting
         Quota.left = 10**6
         put(site, website)
         assert load_page(root) == "version 2 "
