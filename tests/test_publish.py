@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import Report, dial, known_hosts, page, pipeline, plan, remote
+from deepspeech_wer.publish import Report, dial, known_hosts, page, pipeline, plan, remote, server
 from deepspeech_wer.publish import site as sites
 from deepspeech_wer.publish.pipeline import Ask, Lost, Pipeline, Refused, Request, string
 from deepspeech_wer.publish.plan import INDEX, Entry, Manifest, Seen
@@ -335,6 +335,21 @@ class TestPipeline:
             session.run([task(code) for code in (4, 0, 3)], at_once=2)
         assert refusal.value.code == 4
         assert ended == [4, 0]
+
+    @pytest.mark.parametrize(("away_s", "unanswered"), [(0, 512 * 1024), (0.01, 1_250_000), (0.1, 4 * 1024 * 1024)])
+    def test_as_much_is_sent_ahead_as_a_fast_line_holds(self, away_s: float, unanswered: int) -> None:
+        class Far(Talk):
+            def recv(self, size: int) -> bytes:
+                if len(self.coming) == 21:  # the whole answer
+                    time.sleep(away_s)
+                return super().recv(size)
+
+        session = Pipeline(Far(lambda _, number, __: [status(number, 0)]))
+        website = Website("u", "h", "/w", 22, None, None, None, (0o644, 0o755))
+        for _ in range(3):
+            session.one(remote.remove("a"))
+        found = server.Server(session, website, True).bytes_in_flight
+        assert unanswered <= found < unanswered * 1.5
 
     def test_after_an_interruption_nothing_is_waited_for(self) -> None:
         def task() -> pipeline.Task[None]:

@@ -141,7 +141,8 @@ def _write(work: Work, path: str, names: Sequence[str], counter: _Counter) -> Ta
         if (yield from remote.link(server.path(plan.old(entry.sha256)), [beside])) == [False]:
             raise Trouble(f"{server.name}: {server.path(path)}: its former content is not on the server any more")
         return True, (yield from remote.link(beside, names))
-    source = Source(counter.chunks(local, server.limits.write_bytes), server.website.modes[0], entry.mtime)
+    chunks = counter.chunks(local, server.limits.write_bytes)
+    source = Source(chunks, server.website.modes[0], entry.mtime, server.bytes_in_flight)
     written, linked = yield from remote.write_linked(beside, names, source)
     return written.mtime in (None, entry.mtime), linked
 

@@ -10,6 +10,7 @@ time, so what reads as "open, then write, then close" costs few round trips for 
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ EXTENDED, EXTENDED_REPLY = 200, 201
 
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 0, 1, 2, 3, 4, 8
 
-FLUSH_BYTES = 256 * 1024  # requests gathered before they are handed to the channel
+FLUSH_BYTES = 128 * 1024  # requests gathered before they are handed to the channel
 PACKET_BYTES = 32 * 1024 - 64  # of one SSH packet: what every server takes, less the header
 LARGEST_REPLY = 16 * 1024 * 1024  # anything larger is no SFTP: a login script that prints, say
 
@@ -96,6 +97,8 @@ class Pipeline:
         """`eager`: do not wait for the server's greeting before the first requests; it saves a round trip."""
         self.extensions: dict[str, str] = {}  # the server's: name -> version; with the first reply when eager
         self.greeted = False
+        self.trip_s = math.inf  # the shortest time in which a first answer came
+        self._asked_at: float | None = None  # when nothing else was unanswered
         self._channel = channel
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -174,6 +177,8 @@ class Pipeline:
         return True
 
     def _send(self, request: Request, job: _Job) -> None:
+        if not self._waiting:
+            self._asked_at = time.monotonic()
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._waiting[self._number] = job
         job.outstanding += 1
@@ -204,8 +209,11 @@ class Pipeline:
             self._beat_at = time.monotonic() + self._beat[1]
             self._send(self._beat[0], _Job(_nothing(), -1, done=True))
         self._flush()
-        jobs = []
-        for packet in self._packets():
+        jobs, packets = [], self._packets()
+        if self._asked_at is not None:
+            self.trip_s = min(self.trip_s, time.monotonic() - self._asked_at)
+            self._asked_at = None
+        for packet in packets:
             number = int.from_bytes(packet[1:5], "big")
             job = self._waiting.pop(number, None)
             if job is None:

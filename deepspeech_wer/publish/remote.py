@@ -18,7 +18,6 @@ READ_BYTES = 32 * 1024
 WRITE_BYTES = 32 * 1024  # the most that every server must take in one request
 NAMES_A_REPLY = 100  # of a listing, with OpenSSH
 UNFINISHED = 0o600  # mode of a file that is being written
-BATCH_BYTES = 512 * 1024
 BYTES_IN_FLIGHT = 4 * 1024 * 1024  # of one file, unanswered: twice what a channel of OpenSSH's buffers
 
 _READ, _WRITE, _CREATE, _EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
@@ -44,6 +43,7 @@ class Source:
     chunks: Iterable[bytes]
     mode: int
     mtime: int | None
+    in_flight: int = BYTES_IN_FLIGHT
 
 
 def checked(reply: Reply) -> Body:
@@ -136,8 +136,8 @@ def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Tas
     for chunk in source.chunks:
         batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
         offset += len(chunk)
-        if len(batch) * len(chunk) >= BATCH_BYTES:
-            for reply in (yield Ask(batch, lag=BYTES_IN_FLIGHT // len(chunk))):
+        if len(batch) * len(chunk) >= sftp.FLUSH_BYTES:
+            for reply in (yield Ask(batch, lag=source.in_flight // len(chunk))):
                 checked(reply)
             batch = []
     # on the handle, for the server's umask takes bits away at open; draft-ietf-secsh-filexfer-02 keeps their order

@@ -17,6 +17,8 @@ Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and o
 
 HANDLES = 64  # files open at a time where the server does not say what it allows
 MOST_HANDLES = 256
+LEAST_IN_FLIGHT = 512 * 1024
+LINE_BYTES_A_SECOND = 125_000_000  # a gigabit
 
 
 @dataclass
@@ -45,6 +47,14 @@ class Server:
     def links(self) -> bool:
         """Whether a file can have two names."""
         return self.session.extensions.get("hardlink@openssh.com") == "1"
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Of a file, how much to send unanswered: what a fast line holds, and no more.
+
+        sshd's buffers grow by copying all that is in them: the more they hold, the longer it takes over each packet.
+        """
+        return int(max(LEAST_IN_FLIGHT, min(remote.BYTES_IN_FLIGHT, self.session.trip_s * LINE_BYTES_A_SECOND)))
 
     @property
     def name(self) -> str:
