@@ -8,7 +8,9 @@ publishes nothing needs no paramiko.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer.publish.report import Report
@@ -46,7 +48,7 @@ def publish(
     """
     from deepspeech_wer.publish import dial
 
-    with dial.called(website, timeout_s) as call:
+    with _uncollected(), dial.called(website, timeout_s) as call:
         from deepspeech_wer.publish import publisher  # the import that loads paramiko
 
         options = publisher.Options(dry_run, adopt, url, progress, timeout_s, lock_wait_s, retry_after_s)
@@ -69,8 +71,23 @@ def rollback(
     """
     from deepspeech_wer.publish import dial
 
-    with dial.called(website, timeout_s) as call:
+    with _uncollected(), dial.called(website, timeout_s) as call:
         from deepspeech_wer.publish import publisher
 
         options = publisher.Options(dry_run, False, url, None, timeout_s, lock_wait_s, retry_after_s)
         return publisher.rollback(website, options, call)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for cycles, which goes through the records of 20,000 files again and again: a fifth of it all.
+
+    The block leaves few cycles; what it does leave is found after it.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import stat
@@ -148,6 +149,15 @@ class TestSite:
         seen: list[tuple[int, int]] = []
         report = put(site, server.website, progress=lambda done, total: seen.append((done, total)))
         assert seen[-1] == (report.size, report.size)
+
+    def test_garbage_is_collected_after_it_not_meanwhile(self, site: Path, server: Sshd) -> None:
+        seen = []
+        put(site, server.website, progress=lambda *_: seen.append(gc.isenabled()))
+        assert set(seen) == {False}
+        assert gc.isenabled()
+        with pytest.raises(Trouble):
+            put(site, replace(server.website, server_root="/nowhere"))
+        assert gc.isenabled()
 
     def test_inside_a_chroot(self, site: Path) -> None:
         if os.geteuid() != 0:
