@@ -64,7 +64,9 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
             return channel
         channel, confirmed = self._opening or self._ask_for_sftp()
         self._opening = None
-        if not confirmed.wait(self.channel_timeout) or self._channels.get(channel.chanid) is None:
+        if not confirmed.wait(self.channel_timeout):  # it may know no such short cut
+            raise Dropped(f"{self.remote_version}: no answer in time to the request for SFTP")
+        if self._channels.get(channel.chanid) is None:
             raise self.get_exception() or paramiko.SSHException("no channel was opened")
         if channel.remote_chanid != _FIRST_CHANNEL:
             raise Dropped(f"{self.remote_version}: its first channel has the number {channel.remote_chanid}")

@@ -18,7 +18,8 @@ import pytest
 
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import lock
+from deepspeech_wer.publish import lock, transport
+from deepspeech_wer.publish.libraries import paramiko
 from deepspeech_wer.settings import Website
 from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import (
@@ -130,6 +131,16 @@ class TestSilence:
                 waiting.connect_ex(listener.getsockname())
             with pytest.raises(Trouble, match=r"cannot connect: no answer within 0.3 s"):
                 put(site, server.also_at(listener.getsockname()[1]), timeout_s=0.3)
+
+    def test_a_server_that_overlooks_what_comes_with_the_login(
+        self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unheard = paramiko.Channel(0), threading.Event()
+        monkeypatch.setattr(transport.Transport, "_ask_for_sftp", lambda _: unheard)
+        with pytest.raises(Trouble, match="no answer in time to the request for SFTP"):
+            put(site, server.website, timeout_s=1)
+        put(site, server.website, timeout_s=1, retry_after_s=(0.1,))
+        assert load_page(server.root) == "version 1 "
 
     def test_a_server_that_accepts_and_says_nothing(self, site: Path, server: Sshd) -> None:
         with socket.create_server((server.host, 0)) as listener:
