@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from xdg import BaseDirectory
+
+# What a script starts in the background ignores SIGINT, and so does all that it starts: here what tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TMPDIR", "PYTHONHASHSEED", "TF_NUM_INTRAOP_THREADS")
 

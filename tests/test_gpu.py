@@ -40,10 +40,11 @@ options = dict(part.split("=", 1) for part in sys.argv[1:])
 assert options["--format"] == "csv,noheader,nounits", options
 Path.home().joinpath("nvidia-smi.pid").write_text(str(os.getpid()))
 links = [f"/proc/self/fd/{number}" for number in range(3, 20)]
-Path.home().joinpath("nvidia-smi.fds").write_text(" ".join(map(os.readlink, filter(os.path.exists, links))))
+links = " ".join(map(os.readlink, filter(os.path.exists, links)))
 while True:
     VALUES["timestamp"] = time.strftime("%Y/%m/%d %H:%M:%S.000")
     print(", ".join(VALUES[name] for name in options["--query-gpu"].split(",")), flush=True)
+    Path.home().joinpath("nvidia-smi.fds").write_text(links)  # the job waits for it, and so for a sample
     time.sleep(float(options["--loop"]))
 """
 )
@@ -113,6 +114,7 @@ def test_it_ends_with_a_killed_tick(tracked: Repository, nvidia_smi: Path) -> No
         time.sleep(0.02)
     assert not is_running(nvidia_smi)
     nvidia_smi.with_name("killed").touch()
+    nvidia_smi.with_name("nvidia-smi.fds").unlink()  # the job is to wait for the next one
     assert tick() == 0  # ends what the first left, and goes on with the same commit
     assert rows(archive.load(settings.load().runs)[0].directory / "gpu-usage.csv")
 

@@ -13,7 +13,7 @@ from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import put, version
 from tests.end_to_end.sshd import Sshd, running_sshd
 
-ONE_WAY_S = 0.15  # more than the work between two requests takes on a busy machine
+ONE_WAY_S = 0.3  # far more than the work between two requests takes on a busy machine
 LOGIN = 2  # keys agreed on; let in, with a channel and SFTP on it
 LOOK = 2  # directories and manifest: opened, read
 LOCK = 2  # the lock and the draft of the manifest: made, written
