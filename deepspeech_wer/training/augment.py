@@ -29,9 +29,13 @@ def is_on(parameters: Parameters) -> bool:
     )
 
 
-def change_mel(mel: Floats, parameters: Parameters, generator: np.random.Generator, least: int) -> Floats:
+def draw_tempo(parameters: Parameters, generator: np.random.Generator) -> float:
+    """How much faster a whole batch is spoken: utterances of like length stay so, which saves a tenth of the time."""
+    return generator.uniform(1 - parameters.augment_tempo, 1 + parameters.augment_tempo)
+
+
+def change_mel(mel: Floats, parameters: Parameters, generator: np.random.Generator, tempo: float, least: int) -> Floats:
     """[frames', 27] another rendering of [frames, 27] log mel energies and energy; frames' is `least` or more."""
-    tempo = generator.uniform(1 - parameters.augment_tempo, 1 + parameters.augment_tempo)
     pitch = generator.uniform(1 - parameters.augment_pitch, 1 + parameters.augment_pitch)
     changed = _stretch(mel, max(least, round(len(mel) / tempo)))
     changed[:, :COEFFICIENTS] = changed[:, :COEFFICIENTS] @ _warp(pitch)

@@ -212,6 +212,20 @@ def test_each_epoch_has_every_item_once_and_the_same_again_for_the_same_seed(tmp
     assert len({str(names(1, epoch)) for epoch in range(1, 9)}) > 1
 
 
+def test_of_a_real_sets_lengths_little_is_padding(tmp_path: Path) -> None:
+    items = prepare(tmp_path, *(utterance(tmp_path, f"u{number}", "ab", 0.6 + number / 50) for number in range(120)))
+    varied = replace(PARAMETERS, augment_tempo=0.15)
+
+    real = padded = 0
+    for epoch in range(1, 6):
+        for number, group in enumerate(data.batches_of_epoch(items, 8, 1, epoch)):
+            batch = data.assemble(group, varied, np.random.default_rng([epoch, number]))
+            real, padded = real + int(batch.lengths.sum()), padded + batch.features.shape[0] * batch.features.shape[1]
+
+    assert real < padded < 1.12 * real
+    assert batch.features.shape[1] != max(item.frames for item in group)  # spoken faster or slower
+
+
 def test_a_set_is_known_by_its_words_and_sounds_not_by_its_place(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     here, there = utterance(tmp_path, "one", "go"), utterance(tmp_path / "other", "one", "go")
