@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import Report, dial, known_hosts, page, pipeline, plan, remote, server
+from deepspeech_wer.publish import Report, dial, known_hosts, lock, page, pipeline, plan, remote, server
 from deepspeech_wer.publish import site as sites
 from deepspeech_wer.publish.pipeline import Ask, Lost, Pipeline, Refused, Request, string
 from deepspeech_wer.publish.plan import INDEX, Entry, Manifest, Seen
@@ -406,3 +406,40 @@ class TestPipeline:
 )
 def test_summary(size: int, text: str) -> None:
     assert Report(("a",) * 4, 1200, (), size, 0.94).summary == f"4 of 1,204 files, {text}, 0.9 s"
+
+
+FAILURE, NO_SUCH_FILE, DONE = (
+    pipeline.Reply(pipeline.STATUS, struct.pack(">I", code) + string("") + string(""))
+    for code in (pipeline.FAILURE, pipeline.NO_SUCH_FILE, pipeline.OK)
+)
+HANDLE = pipeline.Reply(pipeline.HANDLE, string(b"h"))
+
+
+class Anywhere:
+    """As much of a server as a lock asks of it."""
+
+    name = "host"
+
+    def path(self, path: str) -> str:
+        return path
+
+
+@pytest.mark.parametrize("vanished", [0, 1, 3])
+def test_a_lock_given_back_while_it_is_looked_at_is_taken(vanished: int) -> None:
+    answers = iter([FAILURE, NO_SUCH_FILE] * vanished + [HANDLE, DONE])
+    taken: list[bytes] = []
+    task = lock._take(Anywhere(), lock.holder("t"), taken)  # type: ignore[arg-type]
+    with pytest.raises(StopIteration) as done:
+        next(task)
+        while True:
+            task.send([next(answers)])
+    assert done.value.value == string(b"h") == taken[0]
+    assert next(answers, None) is None
+
+
+def test_a_lock_that_cannot_be_made_is_told() -> None:
+    task = lock._take(Anywhere(), lock.holder("t"), [])  # type: ignore[arg-type]
+    next(task)
+    with pytest.raises(Trouble, match=r"^host: cannot write .*/lock \("):
+        for answer in [FAILURE, NO_SUCH_FILE] * 20:
+            task.send([answer])

@@ -30,6 +30,7 @@ BEAT_S = 15.0
 STALE_S = 120.0  # eight beats missed
 UNSIGNED_STALE_S = 5.0  # made, but its holder was gone before it wrote who it is
 ASK_AGAIN_S = 1.0
+TRIALS = 4  # a refusal with no lock to be seen: given back in between, or not to be made at all
 _WRITE_CREATE_EXCLUSIVE = 0x02 | 0x08 | 0x20
 
 
@@ -125,18 +126,19 @@ def _release(server: Server, handle: bytes) -> Task[None]:
 def _take(server: Server, mine: Holder, taken: list[bytes]) -> Task[bytes | None]:
     """The lock's handle, also added to `taken`; None where another one has it."""
     path, data = server.path(LOCK), mine.dump()
-    attributes = struct.pack(">I", 0)
-    [opened] = yield Ask(
-        [Request(pipeline.OPEN, string(path) + struct.pack(">I", _WRITE_CREATE_EXCLUSIVE) + attributes)]
-    )
-    try:
-        handle = string(remote.checked(opened).blob())
-    except Refused as refusal:
-        if (yield from remote.state(path)) is None:
-            raise Trouble(
-                f"{server.name}: cannot write {path} ({refusal.text}): may that user write there?"
-            ) from refusal
-        return None
+    request = Request(pipeline.OPEN, string(path) + struct.pack(">II", _WRITE_CREATE_EXCLUSIVE, 0))
+    for trial in range(1, TRIALS + 1):
+        [opened] = yield Ask([request])
+        try:
+            handle = string(remote.checked(opened).blob())
+            break
+        except Refused as refusal:
+            if (yield from remote.state(path)) is not None:
+                return None
+            if trial == TRIALS:  # before, its holder may have given it back in between
+                raise Trouble(
+                    f"{server.name}: cannot write {path} ({refusal.text}): may that user write there?"
+                ) from refusal
     [written] = yield Ask([Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(data))])
     try:
         remote.checked(written)
