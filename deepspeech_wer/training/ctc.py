@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.integer[Any]]
 NEVER = np.float32(-1e30)  # logarithm of no probability at all: of -inf the differences are no numbers
 PAD = 2
+MOST_CELLS = 1 << 24  # of one array: 64 MB, of which three live at a time
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -37,17 +38,31 @@ def losses(logits: Tensor, lengths: Tensor, places: Tensor, values: Tensor, shap
     return found, lambda upstream: (upstream[:, tf.newaxis] * of_logits, None, None, None, None)
 
 
-@np.errstate(invalid="ignore")  # a loss that is no number is told by the training, with the utterance
 def with_gradient(
     logits: Floats, lengths: Numbers, places: Numbers, values: Numbers, shape: Numbers
 ) -> tuple[Floats, Floats]:
-    """([B] losses, [T, B, C] gradient of each with regard to the logits)."""
+    """([B] losses, [T, B, C] gradient of each with regard to the logits).
+
+    Long utterances are taken a few at a time: half a minute of speech has a thousand states in each of 1,500 frames.
+    """
+    letters, counts = _states(places, values, shape, logits.shape[2] - 1)
+    size = max(1, MOST_CELLS // (2 * len(logits) * letters.shape[1]))  # utterances at a time
+    found = np.empty(len(lengths), np.float32)
+    gradient = np.empty_like(logits)
+    for start in range(0, len(lengths), size):
+        part = slice(start, start + size)
+        found[part], gradient[:, part] = _of_some(logits[:, part], lengths[part], letters[part], counts[part])
+    return found, gradient
+
+
+@np.errstate(invalid="ignore")  # a loss that is no number is told by the training, with the utterance
+def _of_some(logits: Floats, lengths: Numbers, letters: Numbers, counts: Numbers) -> tuple[Floats, Floats]:
+    """`with_gradient` of utterances whose states are `letters` [B, W], `counts` [B] of them."""
     frames, batch, characters = logits.shape
     scores = logits - logits.max(2, keepdims=True)
     scores -= np.log(np.exp(scores).sum(2, keepdims=True))
     broken = ~np.isfinite(scores.sum((0, 2)))  # [B]; their NaNs would flow into the utterances beside them
     scores[:, broken] = 0
-    letters, counts = _states(places, values, shape, characters - 1)
     # Backwards each utterance starts with its own last frame and state: what it then takes is what it takes forwards.
     times = np.arange(frames)[:, np.newaxis]  # [T, 1]
     turned = np.where(times < lengths, lengths - 1 - times, times)  # [T, B]

@@ -198,8 +198,8 @@ def assemble(items: Sequence[Item], parameters: Parameters, generator: np.random
 def sparse_labels(dense: Ints, counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ints, NDArray[np.int64]]:
     """(places [letters, 2], values [letters], shape [2]) of [B, longest label] labels, padded to the right.
 
-    `counts` [B] are the labels' lengths. Raises ValueError unless the second dimension is the longest of them: the CTC
-    kernel takes it from the shape, and would read padding as letters.
+    `counts` [B] are the labels' lengths. Raises ValueError unless the second dimension is the longest of them: the
+    loss takes it from the shape, TensorFlow's kernel would read padding as letters.
     """
     longest = int(counts.max(initial=0))
     if dense.shape != (len(counts), longest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -116,6 +117,21 @@ def test_what_is_no_number_stays_none() -> None:
     batch[0][5, 3] = np.nan
     losses, _ = ctc.with_gradient(*batch)
     assert np.isnan(losses).tolist() == [row == 3 for row in range(8)]
+
+
+def test_long_utterances_take_bounded_memory_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    labels = [generator.integers(0, 28, 400).tolist() for _ in range(16)]
+    batch = batch_of(generator.normal(size=(1500, 16, 29)).astype(np.float32), [1500] * 16, labels)
+    tracemalloc.start()
+    try:
+        losses, gradient = ctc.with_gradient(*batch)
+        assert tracemalloc.get_traced_memory()[1] < 250e6
+    finally:
+        tracemalloc.stop()
+    monkeypatch.setattr(ctc, "MOST_CELLS", 1 << 40)
+    for one, other in zip(ctc.with_gradient(*batch), (losses, gradient), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_padding_has_no_part() -> None:
