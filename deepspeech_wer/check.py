@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import dashboard, lock, mirror, mounts, notify, publish, workspace
+from deepspeech_wer import dashboard, lock, mirror, mounts, notify, workspace
 from deepspeech_wer import settings as environment
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import api
 from deepspeech_wer.settings import Settings
 
 OK, HINT, FAULT = "ok", "hint", "fault"  # a hint is no fault: the tick may well work
@@ -120,7 +121,7 @@ def _publishing(settings: Settings) -> tuple[str, str]:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
     site = settings.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
-    report = publish.publish(site, built, settings.website, dry_run=True, timeout_s=TIMEOUT_S, retry_after_s=())
+    report = api.publish(site, built, settings.website, dry_run=True, timeout_s=TIMEOUT_S, retry_after_s=())
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
     return OK, f"{where}: host key, login and web root are right; " + (
         f"would send {report.summary}" if built else "no site is built yet"

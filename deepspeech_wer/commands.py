@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import archive, automation, check, journal, lock, progress, publish, settings, show_site
+from deepspeech_wer import archive, automation, check, journal, lock, progress, settings, show_site
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.preview import preview
+from deepspeech_wer.publish import api
+from deepspeech_wer.publish.report import Report
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Settings
 
@@ -154,7 +156,7 @@ def _publish(options: argparse.Namespace) -> int:
         return _rollback(current.website, options, current)
     with _locked(current):
         listed = show_site.build(current)
-        report = publish.publish(
+        report = api.publish(
             current.site,
             listed,
             current.website,
@@ -168,11 +170,11 @@ def _publish(options: argparse.Namespace) -> int:
 
 def _rollback(website: settings.Website, options: argparse.Namespace, current: Settings) -> int:
     with _locked(current):
-        report = publish.rollback(website, url=current.website_url, dry_run=options.dry_run)
+        report = api.rollback(website, url=current.website_url, dry_run=options.dry_run)
     return _tell("rolled back", report, is_dry=options.dry_run)
 
 
-def _tell(done: str, report: publish.Report, *, is_dry: bool) -> int:
+def _tell(done: str, report: Report, *, is_dry: bool) -> int:
     for line in (*report.lines, *report.notes, *report.differences):
         print(_plain(line))
     print(f"{'would send' if is_dry else done} {report.summary}")

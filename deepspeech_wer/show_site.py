@@ -7,8 +7,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, archive, dashboard, files, publish
+from deepspeech_wer import __version__, archive, dashboard, files
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import api
 from deepspeech_wer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def show(settings: Settings, *, upload: Callable[[int, int], None] | None = None
     try:
         listed = build(settings)
         if settings.website:
-            report = publish.publish(settings.site, listed, settings.website, url=settings.website_url, progress=upload)
+            report = api.publish(settings.site, listed, settings.website, url=settings.website_url, progress=upload)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", settings.website.server_fqdn, note)

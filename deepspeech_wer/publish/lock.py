@@ -135,7 +135,7 @@ def _take(server: Server, mine: Holder, taken: list[bytes]) -> Task[bytes | None
         except Refused as refusal:
             if (yield from remote.state(path)) is not None:
                 return None
-            if trial == TRIALS:  # before, its holder may have given it back in between
+            if trial == TRIALS:
                 raise Trouble(
                     f"{server.name}: cannot write {path} ({refusal.text}): may that user write there?"
                 ) from refusal

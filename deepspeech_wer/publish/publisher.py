@@ -60,7 +60,7 @@ class Aim:
 
 
 def publish(site: Path, files: Sequence[str], website: Website, options: Options, call: Future[Line]) -> Report:
-    """See deepspeech_wer.publish.publish."""
+    """See api.publish."""
     with ThreadPoolExecutor(1) as aside:  # 20,000 files are looked at while the server is logged in to
         scanning = aside.submit(sites.scan, site, files)
         aim = Aim(
@@ -72,7 +72,7 @@ def publish(site: Path, files: Sequence[str], website: Website, options: Options
 
 
 def rollback(website: Website, options: Options, call: Future[Line]) -> Report:
-    """See deepspeech_wer.publish.rollback."""
+    """See api.rollback."""
     return _towards(Aim(_version_before), website, options, call)
 
 

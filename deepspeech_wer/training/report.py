@@ -20,9 +20,9 @@ from ..files import write_atomically
 from .corpus import Corpus
 from .data import Item, set_sha256
 from .evaluate import Evaluation
+from .history import Epoch
 from .model import Network
 from .parameters import N_CONTEXT, N_INPUT, Parameters
-from .train import Epoch
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from .audio import Floats
-
-if TYPE_CHECKING:
-    from .train import Epoch
+from .history import Epoch
 
 FLUSH_EVERY = 600_000  # ms; each epoch flushes anyway
 

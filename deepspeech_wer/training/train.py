@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from . import checkpoint, ctc, devices
 from .data import Batch, Item, assemble, batches_of_epoch
 from .decode import greedy, greedy_decoder
 from .evaluate import Evaluation, Heard, evaluate, score_heard
+from .history import Epoch
 from .model import BATCH, Network, Tensor, arguments
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
@@ -40,20 +41,6 @@ INDIFFERENT = (
 
 class Diverged(Trouble):
     """The loss is no longer a number: nothing that follows would mean anything."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of history.json. None: not measured in this epoch."""
-
-    epoch: int  # from 1
-    train_loss: float  # mean of the utterances, in nats, with dropout
-    train_wer: float | None  # of the training batches as they passed, with dropout: 2016's last_train_wer
-    validation_loss: float | None
-    validation_wer: float | None
-    learning_rate: float  # of the last step
-    seconds: float
-    cpu_seconds: float
 
 
 def train(

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepspeech_wer.publish import Report, publish
+from deepspeech_wer.publish.api import publish
+from deepspeech_wer.publish.report import Report
 from deepspeech_wer.settings import Website
 
 PAGE = '<!DOCTYPE html><script src="js/index.js"></script><link rel="stylesheet" href="css/app.css">'

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import rollback
+from deepspeech_wer.publish.api import rollback
 from deepspeech_wer.settings import Website
 from tests.end_to_end.other_server import (
     EXTENSIONS,

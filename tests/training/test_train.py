@@ -14,6 +14,7 @@ from tone_corpus import SMALL
 from deepspeech_wer.training import data, decoders, evaluate, importers, lm_weights, report, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decode import greedy_decoder
+from deepspeech_wer.training.history import Epoch
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
@@ -26,7 +27,7 @@ class Trained:
     parameters: Parameters
     network: Network
     items: dict[str, tuple[data.Item, ...]]
-    history: tuple[train.Epoch, ...]
+    history: tuple[Epoch, ...]
     directory: Path
 
     def numbers(self) -> list[tuple[float | None, ...]]:
@@ -85,8 +86,8 @@ def test_a_training_that_was_stopped_ends_with_the_same_digits(
     assert resumed.test().loss == whole.test().loss
 
 
-def stop_before_epoch(last: int, run_epoch: Callable[..., train.Epoch]) -> Callable[..., train.Epoch]:
-    def run(self: train.Trainer, index: int) -> train.Epoch:
+def stop_before_epoch(last: int, run_epoch: Callable[..., Epoch]) -> Callable[..., Epoch]:
+    def run(self: train.Trainer, index: int) -> Epoch:
         if index == last:
             raise KeyboardInterrupt
         return run_epoch(self, index)
