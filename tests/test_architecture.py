@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deepspeech_wer"
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each module may import those of lower floors only; modules of one floor do not import each other.
 FLOORS = (
@@ -39,20 +41,25 @@ ONLY_IN = {
 HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
 
 
+def imported_by(path: Path) -> list[str]:
+    """The full name of everything that a module imports, wherever in it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(ROOT).parent.parts
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join((*base, *filter(None, [node.module])))
+            found += [f"{start}.{alias.name}" for alias in node.names]
+    return found
+
+
 def imports() -> list[tuple[str, str]]:
     """(room, imported name) of every import in the package; a room is a module or a sub-package."""
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                found += [(room, alias.name) for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                package = path.relative_to(ROOT).parent.parts
-                base = package[: len(package) - node.level + 1] if node.level else ()
-                start = ".".join((*base, *filter(None, [node.module])))
-                found += [(room, f"{start}.{alias.name}") for alias in node.names]
-    return found
+    return [
+        (path.relative_to(PACKAGE).parts[0].removesuffix(".py"), name) for path in MODULES for name in imported_by(path)
+    ]
 
 
 def test_every_room_has_a_floor() -> None:
@@ -75,6 +82,17 @@ def test_imports_point_down() -> None:
         if other != room and (room, other) not in UPWARD and floor_of[other] >= floor_of[room]:
             wrong.append(f"{room} imports {other}")
     assert wrong == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
+    }
+    graph = {
+        name: {one for full in imported_by(path) for one in (full, full.rpartition(".")[0]) if one in modules} - {name}
+        for name, path in modules.items()
+    }
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names them
 
 
 @pytest.mark.parametrize(("library", "rooms"), ONLY_IN.items())
