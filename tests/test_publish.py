@@ -392,6 +392,36 @@ class TestPipeline:
             Pipeline(Talk(answer)).one(remote.write_new("f", remote.Source([b"x"] * 5, 0o644, 0)))
         assert seen[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
 
+    @pytest.mark.parametrize("lost", [0, 1, 9])
+    def test_a_write_cut_short_that_the_server_calls_whole_is_noticed(self, lost: int) -> None:
+        """As proftpd does where the disk is full for a moment: a hole of zeros, and the size is right."""
+        stored, seen = bytearray(), list[int]()
+
+        def answer(kind: int, number: int, body: bytes) -> list[bytes]:
+            seen.append(kind)
+            if kind == pipeline.OPEN:
+                return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
+            if kind == pipeline.WRITE:
+                (at,), data = struct.unpack(">Q", body[5:13]), body[17:]
+                stored[at:] = bytes(at - len(stored)) + data[: len(data) - (lost if at == 10 else 0)]
+            if kind == pipeline.READ:
+                at, size = struct.unpack(">QI", body[5:])
+                return [struct.pack(">BI", pipeline.DATA, number) + string(bytes(stored[at : at + size]))]
+            if kind == pipeline.FSTAT:
+                return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, len(stored))]
+            return [status(number, pipeline.OK)]
+
+        chunks = [b"a" * 10, b"b" * 8 + b"\0\0", b"\0" * 10, b"c" * 10]
+        task = remote.write_new("f", remote.Source(chunks, 0o644, 0, reread=True))
+        if lost < 3:  # of the two zeros nothing is lost: a hole reads as zeros
+            assert Pipeline(Talk(answer)).one(task).size == len(stored) == 40
+            assert stored == b"".join(chunks)
+        else:
+            with pytest.raises(Refused, match="byte 17 was said to be stored and is not"):
+                Pipeline(Talk(answer)).one(task)
+            assert len(stored) == 40
+            assert seen[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
+
 
 @pytest.mark.parametrize(
     ("size", "text"),

@@ -78,7 +78,7 @@ def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
     """Write the manifest to a place of its own, to be renamed."""
     data, size = plan.dump(manifest), server.limits.write_bytes
     chunks = [data[start : start + size] for start in range(0, len(data), size)]  # of 10,000 runs it is a megabyte
-    yield from remote.write_new(server.path(path), Source(chunks, _mode(server, path, 0), None))
+    yield from remote.write_new(server.path(path), Source(chunks, _mode(server, path, 0), None, reread=server.rereads))
 
 
 def _upload(work: Work, sending: Sequence[str], counter: _Counter, before: Sequence[Stage]) -> bool:
@@ -142,7 +142,7 @@ def _write(work: Work, path: str, names: Sequence[str], counter: _Counter) -> Ta
             raise Trouble(f"{server.name}: {server.path(path)}: its former content is not on the server any more")
         return True, (yield from remote.link(beside, names))
     chunks = counter.chunks(local, server.limits.write_bytes)
-    source = Source(chunks, server.website.modes[0], entry.mtime, server.bytes_in_flight)
+    source = Source(chunks, server.website.modes[0], entry.mtime, server.bytes_in_flight, server.rereads)
     written, linked = yield from remote.write_linked(beside, names, source)
     return written.mtime in (None, entry.mtime), linked
 

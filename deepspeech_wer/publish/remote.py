@@ -44,6 +44,7 @@ class Source:
     mode: int
     mtime: int | None
     in_flight: int = BYTES_IN_FLIGHT
+    reread: bool = False  # whether to look into what the server says it has written
 
 
 def checked(reply: Reply) -> Body:
@@ -121,7 +122,7 @@ def write_linked(path: str, names: Sequence[str], source: Source) -> Task[tuple[
     file with the right size, mode and mtime is whole, whatever its name. Raises Refused, and whatever reading the
     source raises.
     """
-    flags = _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
+    flags = _READ | _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
     [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=UNFINISHED))])
     handle = string(checked(opened).blob())
     try:
@@ -132,14 +133,21 @@ def write_linked(path: str, names: Sequence[str], source: Source) -> Task[tuple[
 
 
 def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Task[tuple[Attributes, list[bool]]]:
-    offset, batch = 0, list[Request]()
+    offset, batch, ends = 0, list[Request](), list[tuple[int, bytes]]()
     for chunk in source.chunks:
+        if source.reread and (said := chunk.rstrip(b"\0")):
+            ends.append((offset + len(said) - 1, said[-1:]))
         batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
         offset += len(chunk)
         if len(batch) * len(chunk) >= sftp.FLUSH_BYTES:
             for reply in (yield Ask(batch, lag=source.in_flight // len(chunk))):
                 checked(reply)
             batch = []
+    if source.reread:
+        for reply in (yield Ask(batch)):
+            checked(reply)
+        batch = []
+        yield from _reread(handle, ends)
     # on the handle, for the server's umask takes bits away at open; draft-ietf-secsh-filexfer-02 keeps their order
     replies = yield Ask(
         [
@@ -162,6 +170,18 @@ def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Tas
     if found.size not in (None, offset):
         raise Refused(sftp.FAILURE, f"stored {found.size} of {offset} bytes")
     return found, linked
+
+
+def _reread(handle: bytes, ends: Sequence[tuple[int, bytes]]) -> Task[None]:
+    """Raise Refused where the last byte of a write, but for zeros, is not there.
+
+    proftpd 1.3.8 says OK to a write of which the disk took only a part, and where room is made meanwhile, the next one
+    leaves a hole. A hole reads as zeros, so one byte tells whether a write was whole.
+    """
+    replies = yield Ask([Request(sftp.READ, handle + struct.pack(">QI", at, 1)) for at, _ in ends])
+    for (at, said), reply in zip(ends, replies, strict=True):
+        if checked(reply).blob() != said:
+            raise Refused(sftp.FAILURE, f"byte {at} was said to be stored and is not: is the disk or the quota full?")
 
 
 def _stamp_apart(path: str, source: Source) -> Task[Attributes]:

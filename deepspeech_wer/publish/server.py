@@ -49,6 +49,11 @@ class Server:
         return self.session.extensions.get("hardlink@openssh.com") == "1"
 
     @property
+    def rereads(self) -> bool:
+        """Whether what was written must be looked at: OpenSSH's server owns up to a write that was cut short."""
+        return not self.is_openssh
+
+    @property
     def bytes_in_flight(self) -> int:
         """Of a file, how much to send unanswered: what a fast line holds, and no more.
 
