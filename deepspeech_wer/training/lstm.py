@@ -58,7 +58,8 @@ def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) ->
 
     def step(time: Tensor, output: Tensor, cell: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
         gates = tf.gather(projected, tf.gather(taken, time)) + _both_ways(output, weights)  # [2, B, 4H]
-        opened, candidate = tf.sigmoid(gates[:, :, : 3 * cells]), tf.tanh(gates[:, :, 3 * cells :])
+        opened, candidate = tf.split(gates, (3 * cells, cells), 2)
+        opened, candidate = tf.sigmoid(opened), tf.tanh(candidate)
         let_out, let_in, keep = tf.split(opened, 3, 2)
         before, cell = cell, keep * cell + let_in * candidate
         squashed = tf.tanh(cell)
@@ -103,7 +104,8 @@ def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Te
 
 def _both_ways(rows: Tensor, weights: list[Tensor]) -> Tensor:
     """[2, B, M] of [2, B, N] rows and two of [N, M] weights: at 128 cells a tenth quicker than a product of pairs."""
-    return tf.stack([rows[0] @ weights[0], rows[1] @ weights[1]])
+    forwards, backwards = tf.unstack(rows)
+    return tf.stack([forwards @ weights[0], backwards @ weights[1]])
 
 
 def _of_recurrent(output: Tensor, of_steps: Tensor) -> Tensor:

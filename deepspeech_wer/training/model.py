@@ -43,6 +43,7 @@ class Network(tf.Module):  # type: ignore[misc]
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
         self.strategy = devices.strategy(parameters.devices)
+        self.executor = devices.executor(self.strategy, parameters.threads)
         self.lstm: Any = lstm.bidirectional  # what trains and scores; the way of `cudnn` where there is a GPU
         with self.strategy.scope():
             if tf.config.list_logical_devices("GPU"):
@@ -56,7 +57,8 @@ class Network(tf.Module):  # type: ignore[misc]
 
     def score(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """([B] CTC losses, [T, B, 29] logits) of a batch, without dropout."""
-        losses, logits = self._score(*arguments(batch))
+        with tf.experimental.function_executor_type(self.executor):
+            losses, logits = self._score(*arguments(batch))
         return losses.numpy(), logits.numpy()
 
     @tf.function(input_signature=BATCH)  # type: ignore[untyped-decorator]

@@ -82,7 +82,8 @@ class Trainer:
     def step(self, batch: Batch, rate: float, number: int) -> tuple[NDArray[np.float32], ...]:
         """Update the weights, the `number`th time from 0; give [B] losses and [T, B, 29] logits before, and norms."""
         given = (*arguments(batch), np.float32(rate), np.int32(number))
-        return tuple(result.numpy() for result in self._step(*given))
+        with tf.experimental.function_executor_type(self.network.executor):
+            return tuple(result.numpy() for result in self._step(*given))
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=(*BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32))

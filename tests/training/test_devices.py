@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,6 +56,18 @@ def test_two_devices_train_as_one_does(tones: Path, tmp_path: Path) -> None:
     assert (one_count, two_count) == (1, 2)
     assert two_losses == pytest.approx(one_losses, rel=1e-4)
     assert two_rate == one_rate
+
+
+@pytest.mark.parametrize(
+    ("threads", "count", "gpus", "in_turn"), [(1, 1, 0, 1), (2, 1, 0, 0), (1, 2, 0, 0), (1, 1, 1, 0)]
+)
+def test_operations_take_their_turns_only_where_nothing_could_run_beside_them(
+    threads: int, count: int, gpus: int, in_turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * gpus)
+    strategy = SimpleNamespace(num_replicas_in_sync=count)
+
+    assert devices.executor(strategy, threads) == ("SINGLE_THREADED_EXECUTOR" if in_turn else "")
 
 
 def test_shares_hold_each_utterance_once() -> None:

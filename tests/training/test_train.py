@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tone_corpus import SMALL
 
-from deepspeech_wer.training import data, decoders, evaluate, importers, lm_weights, report, train
+from deepspeech_wer.training import data, decoders, devices, evaluate, importers, lm_weights, report, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decode import greedy_decoder
 from deepspeech_wer.training.history import Epoch
@@ -59,6 +59,17 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit(start: Start) -> 
 
     assert start(**augmented).numbers() == start(**augmented).numbers()
     assert start(**augmented).numbers() != start(**augmented, ds_random_seed="1").numbers()
+
+
+def test_operations_that_take_their_turns_give_the_digits_of_the_queue(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_turn = start(ds_dropout_rate="0.2")
+    monkeypatch.setattr(devices, "executor", lambda *_: "")
+    queued = start(ds_dropout_rate="0.2")
+
+    assert (in_turn.network.executor, queued.network.executor) == ("SINGLE_THREADED_EXECUTOR", "")
+    assert in_turn.numbers() == queued.numbers()
 
 
 def test_plain_epochs_have_neither_dropout_nor_augmentation(start: Start) -> None:
