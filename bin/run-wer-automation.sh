@@ -38,8 +38,12 @@ find_python() {
             break
         fi
     done
-    echo "${0##*/}: ${ds_python:-no python found} cannot import tensorflow and nbconvert:" \
-        "install deepspeech-wer[training], or set ds_python to an interpreter that has it" >&2
+    if [[ ${ds_python:-} ]]; then
+        echo "${0##*/}: ds_python=$ds_python cannot import tensorflow and nbconvert: install deepspeech-wer[training] there" >&2
+    else
+        echo "${0##*/}: none of \$VIRTUAL_ENV, $root/.venv and python3 can import tensorflow and nbconvert:" \
+            "'$root/bin/install training' makes a .venv that can; or set ds_python to an interpreter" >&2
+    fi
     return 1
 }
 

@@ -136,6 +136,20 @@ def test_an_interpreter_without_the_parts_is_refused(job: Job) -> None:
     assert "/bin/false cannot import tensorflow and nbconvert" in done.stderr
 
 
+def test_a_checkout_without_any_interpreter_says_what_makes_one(tmp_path: Path) -> None:
+    script = tmp_path / "bin" / "run-wer-automation.sh"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "bin" / script.name, script)
+    (tmp_path / "python3").symlink_to("/bin/false")
+
+    done = subprocess.run(
+        [script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert f"'{tmp_path}/bin/install training' makes a .venv that can" in done.stderr
+
+
 AN4 = ROOT.parent / "shared" / "speech" / "an4"
 
 
