@@ -321,6 +321,20 @@ class TestPipeline:
 
         assert Pipeline(Talk(answer)).run([task(b"a"), task(b"b")]) == [[b"a1", b"a2"], [b"b1", b"b2"]]
 
+    def test_what_is_forgotten_goes_with_what_is_asked_next(self) -> None:
+        """A packet for each would cost the server one, and would look like one more round trip."""
+        kinds, talk = list[int](), Talk(lambda kind, number, _: kinds.append(kind) or [status(number, pipeline.OK)])
+
+        def task() -> pipeline.Task[None]:
+            yield Ask([Request(pipeline.STAT, b"")])
+            yield Ask([Request(pipeline.CLOSE, b"")], forget=True)
+
+        line = Pipeline(talk)
+        line.run([task(), task()])
+        assert kinds == [pipeline.STAT] * 2
+        line.one(task())
+        assert kinds[2:] == [pipeline.CLOSE, pipeline.CLOSE, pipeline.STAT]
+
     def test_the_first_failure_is_raised_after_those_under_way_have_ended(self) -> None:
         ended = []
 
@@ -391,6 +405,47 @@ class TestPipeline:
         with pytest.raises(Refused):
             Pipeline(Talk(answer)).one(remote.write_new("f", remote.Source([b"x"] * 5, 0o644, 0)))
         assert seen[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
+
+    def test_a_server_that_opens_for_reading_or_for_writing_alone_is_written_to(self) -> None:
+        """As those in front of an object store are; what they stored cannot be looked into then."""
+        opened, seen = list[int](), list[int]()
+
+        def answer(kind: int, number: int, body: bytes) -> list[bytes]:
+            seen.append(kind)
+            if kind == pipeline.OPEN:
+                [flags] = struct.unpack_from(">I", body, 4 + len("f"))
+                opened.append(flags & 3)
+                if flags & 3 == 3:
+                    return [status(number, pipeline.UNSUPPORTED)]
+                return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
+            if kind == pipeline.FSTAT:
+                return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, 5)]
+            return [status(number, pipeline.OK)]
+
+        task = remote.write_new("f", remote.Source([b"x" * 5], 0o644, 0, reread=True))
+        assert Pipeline(Talk(answer)).one(task).size == 5
+        assert opened == [3, 2]
+        assert pipeline.READ not in seen
+
+    def test_a_large_file_is_looked_into_as_it_is_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(remote, "REREAD_AT_ONCE", 3)
+        seen = list[tuple[int, int]]()
+
+        def answer(kind: int, number: int, body: bytes) -> list[bytes]:
+            if kind == pipeline.OPEN:
+                return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
+            if kind in (pipeline.WRITE, pipeline.READ):
+                seen.append((kind, struct.unpack(">Q", body[5:13])[0]))
+            if kind == pipeline.READ:
+                return [struct.pack(">BI", pipeline.DATA, number) + string("x")]
+            if kind == pipeline.FSTAT:
+                return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, 20)]
+            return [status(number, pipeline.OK)]
+
+        task = remote.write_new("f", remote.Source([b"xxxxx"] * 4, 0o644, 0, reread=True))
+        assert Pipeline(Talk(answer)).one(task).size == 20
+        wrote, read = pipeline.WRITE, pipeline.READ
+        assert seen == [(wrote, 0), (wrote, 5), (wrote, 10), (read, 4), (read, 9), (read, 14), (wrote, 15), (read, 19)]
 
     @pytest.mark.parametrize("lost", [0, 1, 9])
     def test_a_write_cut_short_that_the_server_calls_whole_is_noticed(self, lost: int) -> None:

@@ -102,6 +102,7 @@ class Pipeline:
         self._channel = channel
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._unsent = True  # whether there is something in _out for which an answer is waited
         self._in = bytearray()
         self._number = 0
         self._waiting: dict[int, _Job] = {}
@@ -181,6 +182,7 @@ class Pipeline:
             self._asked_at = time.monotonic()
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._waiting[self._number] = job
+        self._unsent |= not job.done
         job.outstanding += 1
         self._put(struct.pack(">IBI", len(request.body) + 5, request.kind, self._number))
         self._put(request.body)
@@ -196,7 +198,7 @@ class Pipeline:
             raise self._lost
         data = b"".join(self._out)
         self._out.clear()
-        self._out_bytes = 0
+        self._out_bytes, self._unsent = 0, False
         try:
             for start in range(0, len(data), PACKET_BYTES):
                 self._channel.sendall(data[start : start + PACKET_BYTES])
@@ -208,7 +210,9 @@ class Pipeline:
         if self._beat and time.monotonic() >= self._beat_at:
             self._beat_at = time.monotonic() + self._beat[1]
             self._send(self._beat[0], _Job(_nothing(), -1, done=True))
-        self._flush()
+            self._unsent = True
+        if self._unsent:  # what is forgotten goes with the next that is not
+            self._flush()
         jobs, packets = [], self._packets()
         if self._asked_at is not None:
             self.trip_s = min(self.trip_s, time.monotonic() - self._asked_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import stat
 import struct
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ T = TypeVar("T")
 READ_BYTES = 32 * 1024
 WRITE_BYTES = 32 * 1024  # the most that every server must take in one request
 NAMES_A_REPLY = 100  # of a listing, with OpenSSH
+REREAD_AT_ONCE = 1024  # ends of writes, 32 MB apart: the memory that they take is bounded
 UNFINISHED = 0o600  # mode of a file that is being written
 BYTES_IN_FLIGHT = 4 * 1024 * 1024  # of one file, unanswered: twice what a channel of OpenSSH's buffers
 
@@ -122,14 +124,22 @@ def write_linked(path: str, names: Sequence[str], source: Source) -> Task[tuple[
     file with the right size, mode and mtime is whole, whatever its name. Raises Refused, and whatever reading the
     source raises.
     """
-    flags = _READ | _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
-    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=UNFINISHED))])
-    handle = string(checked(opened).blob())
+    handle, can_reread = yield from _open_new(path, source.reread)
     try:
-        return (yield from _fill(path, names, handle, source))
+        return (yield from _fill(path, names, handle, dataclasses.replace(source, reread=can_reread)))
     except (Refused, Trouble, OSError):
         yield Ask([Request(sftp.CLOSE, handle), *(Request(sftp.REMOVE, string(name)) for name in (path, *names))])
         raise
+
+
+def _open_new(path: str, reread: bool) -> Task[tuple[bytes, bool]]:
+    """(handle, whether it can be read from too): servers in front of an object store open for one of both."""
+    for reading in (_READ, 0) if reread else (0,):
+        flags = reading | _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
+        [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=UNFINISHED))])
+        if opened.kind == sftp.HANDLE:
+            break
+    return string(checked(opened).blob()), bool(reading)
 
 
 def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Task[tuple[Attributes, list[bool]]]:
@@ -143,11 +153,12 @@ def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Tas
             for reply in (yield Ask(batch, lag=source.in_flight // len(chunk))):
                 checked(reply)
             batch = []
-    if source.reread:
-        for reply in (yield Ask(batch)):
-            checked(reply)
+        if len(ends) == REREAD_AT_ONCE:
+            yield from _reread(handle, batch, ends)
+            batch, ends = [], []
+    if ends:
+        yield from _reread(handle, batch, ends)
         batch = []
-        yield from _reread(handle, ends)
     # on the handle, for the server's umask takes bits away at open; draft-ietf-secsh-filexfer-02 keeps their order
     replies = yield Ask(
         [
@@ -172,15 +183,19 @@ def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Tas
     return found, linked
 
 
-def _reread(handle: bytes, ends: Sequence[tuple[int, bytes]]) -> Task[None]:
-    """Raise Refused where the last byte of a write, but for zeros, is not there.
+def _reread(handle: bytes, writes: Sequence[Request], ends: Sequence[tuple[int, bytes]]) -> Task[None]:
+    """Wait for `writes` and all before them, then raise Refused where one of `ends`, bytes at offsets, is not there.
+
+    `ends` are the last bytes of the writes, but for zeros.
 
     proftpd 1.3.8 says OK to a write of which the disk took only a part, and where room is made meanwhile, the next one
     leaves a hole. A hole reads as zeros, so one byte tells whether a write was whole.
     """
+    for reply in (yield Ask(writes)):
+        checked(reply)
     replies = yield Ask([Request(sftp.READ, handle + struct.pack(">QI", at, 1)) for at, _ in ends])
     for (at, said), reply in zip(ends, replies, strict=True):
-        if checked(reply).blob() != said:
+        if reply.kind != sftp.DATA or Body(reply.body).blob() != said:
             raise Refused(sftp.FAILURE, f"byte {at} was said to be stored and is not: is the disk or the quota full?")
 
 
