@@ -3,7 +3,7 @@
 #
 #     ./bin/run-an4.sh [long] [--checkpoint_dir DIR]         or, for the tracker: ds_wer_automation=./bin/run-an4.sh
 #
-# n_cell_dim 128, within 300 CPU-seconds; long: the same network with more epochs and more variation, some 17 CPU-minutes.
+# n_cell_dim 128, within 300 CPU-seconds; long: the same network with more epochs and more variation, some 16 CPU-minutes.
 # ds_dataset_path is the directory of train.csv, dev.csv and test.csv; every other ds_* variable can be set from outside
 # too. The values were chosen on the validation set; tests/benchmarks/ablation.py shows what each is worth there.
 set -euo pipefail
