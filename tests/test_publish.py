@@ -307,6 +307,38 @@ def status(number: int, code: int, text: str = "") -> bytes:
     return struct.pack(">BII", pipeline.STATUS, number, code) + string(text) + string("")
 
 
+class Storing:
+    """A scripted server of one file, written on the handle w and read on r; `takes` says what of a write it stores."""
+
+    def __init__(self, takes: Callable[[int, bytes], bytes] = lambda _, data: data, *, readable: bool = True) -> None:
+        self.takes, self.readable = takes, readable
+        self.stored = bytearray()
+        self.kinds, self.read = list[int](), list[tuple[bytes, int]]()
+        self.opened, self.closed = list[bytes](), list[bytes]()
+
+    def __call__(self, kind: int, number: int, body: bytes) -> list[bytes]:
+        self.kinds.append(kind)
+        handle, rest = body[4:5], body[5:]
+        if kind == pipeline.OPEN:
+            [flags] = struct.unpack_from(">I", rest)
+            if flags & 3 == 1 and not self.readable:
+                return [status(number, pipeline.PERMISSION_DENIED)]
+            self.opened.append({1: b"r", 2: b"w"}[flags & 3])
+            return [struct.pack(">BI", pipeline.HANDLE, number) + string(self.opened[-1])]
+        if kind == pipeline.CLOSE:
+            self.closed.append(handle)
+        if kind == pipeline.WRITE:
+            (at,), data = struct.unpack_from(">Q", rest), rest[12:]
+            self.stored[at:] = bytes(at - len(self.stored)) + self.takes(at, data)
+        if kind == pipeline.READ:
+            at, size = struct.unpack(">QI", rest)
+            self.read.append((handle, at))
+            return [struct.pack(">BI", pipeline.DATA, number) + string(bytes(self.stored[at : at + size]))]
+        if kind in (pipeline.FSTAT, pipeline.STAT):
+            return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, len(self.stored))]
+        return [status(number, pipeline.OK)]
+
+
 class TestPipeline:
     def test_replies_reach_who_asked_whatever_their_order(self) -> None:
         held: list[bytes] = []
@@ -406,76 +438,50 @@ class TestPipeline:
             Pipeline(Talk(answer)).one(remote.write_new("f", remote.Source([b"x"] * 5, 0o644, 0)))
         assert seen[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
 
-    def test_a_server_that_opens_for_reading_or_for_writing_alone_is_written_to(self) -> None:
-        """As those in front of an object store are; what they stored cannot be looked into then."""
-        opened, seen = list[int](), list[int]()
-
-        def answer(kind: int, number: int, body: bytes) -> list[bytes]:
-            seen.append(kind)
-            if kind == pipeline.OPEN:
-                [flags] = struct.unpack_from(">I", body, 4 + len("f"))
-                opened.append(flags & 3)
-                if flags & 3 == 3:
-                    return [status(number, pipeline.UNSUPPORTED)]
-                return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
-            if kind == pipeline.FSTAT:
-                return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, 5)]
-            return [status(number, pipeline.OK)]
-
-        task = remote.write_new("f", remote.Source([b"x" * 5], 0o644, 0, reread=True))
-        assert Pipeline(Talk(answer)).one(task).size == 5
-        assert opened == [3, 2]
-        assert pipeline.READ not in seen
-
-    def test_a_large_file_is_looked_into_as_it_is_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(remote, "REREAD_AT_ONCE", 3)
-        seen = list[tuple[int, int]]()
-
-        def answer(kind: int, number: int, body: bytes) -> list[bytes]:
-            if kind == pipeline.OPEN:
-                return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
-            if kind in (pipeline.WRITE, pipeline.READ):
-                seen.append((kind, struct.unpack(">Q", body[5:13])[0]))
-            if kind == pipeline.READ:
-                return [struct.pack(">BI", pipeline.DATA, number) + string("x")]
-            if kind == pipeline.FSTAT:
-                return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, 20)]
-            return [status(number, pipeline.OK)]
-
-        task = remote.write_new("f", remote.Source([b"xxxxx"] * 4, 0o644, 0, reread=True))
-        assert Pipeline(Talk(answer)).one(task).size == 20
-        wrote, read = pipeline.WRITE, pipeline.READ
-        assert seen == [(wrote, 0), (wrote, 5), (wrote, 10), (read, 4), (read, 9), (read, 14), (wrote, 15), (read, 19)]
-
     @pytest.mark.parametrize("lost", [0, 1, 9])
     def test_a_write_cut_short_that_the_server_calls_whole_is_noticed(self, lost: int) -> None:
         """As proftpd does where the disk is full for a moment: a hole of zeros, and the size is right."""
-        stored, seen = bytearray(), list[int]()
-
-        def answer(kind: int, number: int, body: bytes) -> list[bytes]:
-            seen.append(kind)
-            if kind == pipeline.OPEN:
-                return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
-            if kind == pipeline.WRITE:
-                (at,), data = struct.unpack(">Q", body[5:13]), body[17:]
-                stored[at:] = bytes(at - len(stored)) + data[: len(data) - (lost if at == 10 else 0)]
-            if kind == pipeline.READ:
-                at, size = struct.unpack(">QI", body[5:])
-                return [struct.pack(">BI", pipeline.DATA, number) + string(bytes(stored[at : at + size]))]
-            if kind == pipeline.FSTAT:
-                return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, len(stored))]
-            return [status(number, pipeline.OK)]
-
+        server = Storing(lambda at, data: data[: len(data) - lost] if at == 10 else data)
         chunks = [b"a" * 10, b"b" * 8 + b"\0\0", b"\0" * 10, b"c" * 10]
         task = remote.write_new("f", remote.Source(chunks, 0o644, 0, reread=True))
         if lost < 3:  # of the two zeros nothing is lost: a hole reads as zeros
-            assert Pipeline(Talk(answer)).one(task).size == len(stored) == 40
-            assert stored == b"".join(chunks)
+            assert Pipeline(Talk(server)).one(task).size == 40
+            assert server.stored == b"".join(chunks)
         else:
             with pytest.raises(Refused, match="byte 17 was said to be stored and is not"):
-                Pipeline(Talk(answer)).one(task)
-            assert len(stored) == 40
-            assert seen[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
+                Pipeline(Talk(server)).one(task)
+            assert server.kinds[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
+        assert len(server.stored) == 40
+        assert sorted(server.closed) == sorted(server.opened) == [b"r", b"w"]
+
+    def test_what_was_written_is_read_on_a_handle_of_its_own_before_it_counts_as_whole(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Servers built on Go's pkg/sftp take a READ of a handle that writes for a write of zeros."""
+        monkeypatch.setattr(remote, "LOOKS_AT_ONCE", 3)
+        server = Storing()
+        task = remote.write_new("f", remote.Source([b"xxxxx"] * 4, 0o644, 0, reread=True))
+        assert Pipeline(Talk(server)).one(task).size == 20
+        assert server.read == [(b"r", 4), (b"r", 9), (b"r", 14), (b"r", 19)]
+        assert server.kinds.index(pipeline.SETSTAT) > max(n for n, k in enumerate(server.kinds) if k == pipeline.READ)
+        assert sorted(server.closed) == [b"r", b"w"]
+
+    def test_a_link_that_the_server_only_says_it_made_is_none(self) -> None:
+        """As rclone's server does: what is not there would be put in place, and published."""
+
+        def answer(kind: int, number: int, body: bytes) -> list[bytes]:
+            if kind == pipeline.STAT and body == string("made"):
+                return [struct.pack(">BI", pipeline.ATTRS, number) + bytes(4)]
+            return [status(number, pipeline.NO_SUCH_FILE if kind == pipeline.STAT else pipeline.OK)]
+
+        assert Pipeline(Talk(answer)).one(remote.link("f", ["made", "said"])) == [True, False]
+
+    def test_a_server_that_opens_nothing_for_reading_is_written_to(self) -> None:
+        server = Storing(readable=False)
+        task = remote.write_new("f", remote.Source([b"xxxxx"], 0o644, 0, reread=True))
+        assert Pipeline(Talk(server)).one(task).size == 5
+        assert server.read == []
+        assert server.closed == [b"w"]
 
 
 @pytest.mark.parametrize(

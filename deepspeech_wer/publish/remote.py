@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import stat
 import struct
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 READ_BYTES = 32 * 1024
 WRITE_BYTES = 32 * 1024  # the most that every server must take in one request
 NAMES_A_REPLY = 100  # of a listing, with OpenSSH
-REREAD_AT_ONCE = 1024  # ends of writes, 32 MB apart: the memory that they take is bounded
+LOOKS_AT_ONCE = 1024
 UNFINISHED = 0o600  # mode of a file that is being written
 BYTES_IN_FLIGHT = 4 * 1024 * 1024  # of one file, unanswered: twice what a channel of OpenSSH's buffers
 
@@ -46,7 +46,7 @@ class Source:
     mode: int
     mtime: int | None
     in_flight: int = BYTES_IN_FLIGHT
-    reread: bool = False  # whether to look into what the server says it has written
+    reread: bool = False  # whether to look at what the server says it has written
 
 
 def checked(reply: Reply) -> Body:
@@ -124,79 +124,119 @@ def write_linked(path: str, names: Sequence[str], source: Source) -> Task[tuple[
     file with the right size, mode and mtime is whole, whatever its name. Raises Refused, and whatever reading the
     source raises.
     """
-    handle, can_reread = yield from _open_new(path, source.reread)
+    flags = _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
+    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=UNFINISHED))])
+    handles = [string(checked(opened).blob())]  # those to be closed; twice is once too often, for a server reuses them
     try:
-        return (yield from _fill(path, names, handle, dataclasses.replace(source, reread=can_reread)))
+        fill = _fill_and_look if source.reread else _fill
+        return (yield from fill(path, names, handles, source))
     except (Refused, Trouble, OSError):
-        yield Ask([Request(sftp.CLOSE, handle), *(Request(sftp.REMOVE, string(name)) for name in (path, *names))])
+        yield Ask([*_closes(handles), *(Request(sftp.REMOVE, string(name)) for name in (path, *names))])
         raise
 
 
-def _open_new(path: str, reread: bool) -> Task[tuple[bytes, bool]]:
-    """(handle, whether it can be read from too): servers in front of an object store open for one of both."""
-    for reading in (_READ, 0) if reread else (0,):
-        flags = reading | _WRITE | _CREATE | _EXCLUSIVE  # exclusive: never through a link that somebody laid there
-        [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + _packed(mode=UNFINISHED))])
-        if opened.kind == sftp.HANDLE:
-            break
-    return string(checked(opened).blob()), bool(reading)
-
-
-def _fill(path: str, names: Sequence[str], handle: bytes, source: Source) -> Task[tuple[Attributes, list[bool]]]:
-    offset, batch, ends = 0, list[Request](), list[tuple[int, bytes]]()
-    for chunk in source.chunks:
-        if source.reread and (said := chunk.rstrip(b"\0")):
-            ends.append((offset + len(said) - 1, said[-1:]))
-        batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
-        offset += len(chunk)
-        if len(batch) * len(chunk) >= sftp.FLUSH_BYTES:
-            for reply in (yield Ask(batch, lag=source.in_flight // len(chunk))):
-                checked(reply)
-            batch = []
-        if len(ends) == REREAD_AT_ONCE:
-            yield from _reread(handle, batch, ends)
-            batch, ends = [], []
-    if ends:
-        yield from _reread(handle, batch, ends)
-        batch = []
+def _fill(path: str, names: Sequence[str], handles: list[bytes], source: Source) -> Task[tuple[Attributes, list[bool]]]:
+    [handle] = handles
+    size, last_writes = yield from _write_chunks(handle, source.chunks, source.in_flight)
     # on the handle, for the server's umask takes bits away at open; draft-ietf-secsh-filexfer-02 keeps their order
     replies = yield Ask(
         [
-            *batch,
+            *last_writes,
             Request(sftp.FSETSTAT, handle + _packed(mode=source.mode, mtime=source.mtime)),
             Request(sftp.FSTAT, handle),
-            Request(sftp.CLOSE, handle),
+            *_closes(handles),
             *_links(path, names),  # to one file, so it matters not whether its content is there already
         ]
     )
-    linked = [_is_ok(replies.pop()) for _ in names][::-1]
+    linked = _linked([replies.pop() for _ in range(2 * len(names))][::-1])
     *written, stamped, stated, closed = replies
     for reply in (*written, closed):
         checked(reply)
+    return (yield from _stamped(path, source, size, stamped, stated)), linked
+
+
+def _fill_and_look(
+    path: str, names: Sequence[str], handles: list[bytes], source: Source
+) -> Task[tuple[Attributes, list[bool]]]:
+    """`_fill` for a server whose OK may be none: raises Refused where a write, but for zeros at its end, is not whole.
+
+    proftpd 1.3.8 says OK to a write of which the disk took only a part, and where room is made meanwhile, the next one
+    leaves a hole. A hole reads as zeros, so the last byte that is none tells whether a write was whole. It is read on
+    a handle of its own: servers built on Go's pkg/sftp take a READ of a handle that writes for a write of zeros.
+    """
+    offsets, said = array("Q"), bytearray()  # of 10 GB they are 3 MB
+
+    def noted() -> Iterator[bytes]:
+        offset = 0
+        for chunk in source.chunks:
+            if end := len(chunk.rstrip(b"\0")):
+                offsets.append(offset + end - 1)
+                said.append(chunk[end - 1])
+            offset += len(chunk)
+            yield chunk
+
+    size, last_writes = yield from _write_chunks(handles[0], noted(), source.in_flight)
+    reading = Request(sftp.OPEN, string(path) + struct.pack(">II", _READ, 0))
+    *written, closed, opened = yield Ask([*last_writes, *_closes(handles), reading])
+    if opened.kind == sftp.HANDLE:  # else it cannot be looked into
+        handles.append(string(Body(opened.body).blob()))
+    for reply in (*written, closed):
+        checked(reply)
+    for handle in handles:
+        yield from _look(handle, offsets, said)
+    replies = yield Ask(
+        [
+            *_closes(handles),
+            Request(sftp.SETSTAT, string(path) + _packed(mode=source.mode, mtime=source.mtime)),
+            Request(sftp.STAT, string(path)),
+            *_links(path, names),
+        ]
+    )
+    linked = _linked([replies.pop() for _ in range(2 * len(names))][::-1])
+    *_, stamped, stated = replies
+    return (yield from _stamped(path, source, size, stamped, stated)), linked
+
+
+def _write_chunks(handle: bytes, chunks: Iterable[bytes], in_flight: int) -> Task[tuple[int, list[Request]]]:
+    """(bytes, the last writes of them, still to be asked)."""
+    offset, batch = 0, list[Request]()
+    for chunk in chunks:
+        batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
+        offset += len(chunk)
+        if len(batch) * len(chunk) >= sftp.FLUSH_BYTES:
+            for reply in (yield Ask(batch, lag=in_flight // len(chunk))):
+                checked(reply)
+            batch = []
+    return offset, batch
+
+
+def _look(handle: bytes, offsets: Sequence[int], said: Sequence[int]) -> Task[None]:
+    """Raise Refused where one of the bytes `said` is not at its offset."""
+    for start in range(0, len(offsets), LOOKS_AT_ONCE):
+        some = offsets[start : start + LOOKS_AT_ONCE]
+        replies = yield Ask([Request(sftp.READ, handle + struct.pack(">QI", offset, 1)) for offset in some])
+        for offset, byte, reply in zip(some, said[start:], replies, strict=False):
+            if reply.kind != sftp.DATA or Body(reply.body).blob() != bytes([byte]):
+                raise Refused(sftp.FAILURE, f"byte {offset} was said to be stored and is not")
+
+
+def _closes(handles: list[bytes]) -> list[Request]:
+    """What closes them; they are to be closed no more."""
+    closes = [Request(sftp.CLOSE, handle) for handle in handles]
+    handles.clear()
+    return closes
+
+
+def _stamped(path: str, source: Source, size: int, stamped: Reply, stated: Reply) -> Task[Attributes]:
+    """What the server says of a file, from its replies to setting mode and time, and to asking for it."""
     try:
         checked(stamped)
         found = attributes(checked(stated))
     except Refused:
         found = yield from _stamp_apart(path, source)
-    if found.size not in (None, offset):
-        raise Refused(sftp.FAILURE, f"stored {found.size} of {offset} bytes")
-    return found, linked
-
-
-def _reread(handle: bytes, writes: Sequence[Request], ends: Sequence[tuple[int, bytes]]) -> Task[None]:
-    """Wait for `writes` and all before them, then raise Refused where one of `ends`, bytes at offsets, is not there.
-
-    `ends` are the last bytes of the writes, but for zeros.
-
-    proftpd 1.3.8 says OK to a write of which the disk took only a part, and where room is made meanwhile, the next one
-    leaves a hole. A hole reads as zeros, so one byte tells whether a write was whole.
-    """
-    for reply in (yield Ask(writes)):
-        checked(reply)
-    replies = yield Ask([Request(sftp.READ, handle + struct.pack(">QI", at, 1)) for at, _ in ends])
-    for (at, said), reply in zip(ends, replies, strict=True):
-        if reply.kind != sftp.DATA or Body(reply.body).blob() != said:
-            raise Refused(sftp.FAILURE, f"byte {at} was said to be stored and is not: is the disk or the quota full?")
+    if found.size not in (None, size):
+        raise Refused(sftp.FAILURE, f"stored {found.size} of {size} bytes")
+    return found
 
 
 def _stamp_apart(path: str, source: Source) -> Task[Attributes]:
@@ -234,7 +274,7 @@ def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
 def link(source: str, targets: Sequence[str]) -> Task[list[bool]]:
     """Give a file more names (OpenSSH's hardlink). False for each that the server cannot, or that is taken."""
     replies = yield Ask(_links(source, targets))
-    return [_is_ok(reply) for reply in replies]
+    return _linked(replies)
 
 
 def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
@@ -311,7 +351,13 @@ def _packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
 
 def _links(source: str, targets: Sequence[str]) -> list[Request]:
     start = string("hardlink@openssh.com") + string(source)
-    return [Request(sftp.EXTENDED, start + string(target)) for target in targets]
+    pairs = [(Request(sftp.EXTENDED, start + string(name)), Request(sftp.STAT, string(name))) for name in targets]
+    return [request for pair in pairs for request in pair]
+
+
+def _linked(replies: Sequence[Reply]) -> list[bool]:
+    """Which of `_links` are there: rclone's server says OK to a link and makes none."""
+    return [_is_ok(made) and found.kind == sftp.ATTRS for made, found in zip(replies[::2], replies[1::2], strict=True)]
 
 
 def _is_ok(reply: Reply) -> bool:
