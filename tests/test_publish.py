@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import dial, known_hosts, lock, page, pipeline, plan, remote, server
+from deepspeech_wer.publish import dial, known_hosts, lock, new_file, page, pipeline, plan, remote, server
 from deepspeech_wer.publish import site as sites
 from deepspeech_wer.publish.pipeline import Ask, Lost, Pipeline, Refused, Request, string
 from deepspeech_wer.publish.plan import INDEX, Entry, Manifest, Seen
@@ -435,7 +435,7 @@ class TestPipeline:
             ]
 
         with pytest.raises(Refused):
-            Pipeline(Talk(answer)).one(remote.write_new("f", remote.Source([b"x"] * 5, 0o644, 0)))
+            Pipeline(Talk(answer)).one(new_file.write("f", new_file.Source([b"x"] * 5, 0o644, 0)))
         assert seen[-2:] == [pipeline.CLOSE, pipeline.REMOVE]
 
     @pytest.mark.parametrize("lost", [0, 1, 9])
@@ -443,7 +443,7 @@ class TestPipeline:
         """As proftpd does where the disk is full for a moment: a hole of zeros, and the size is right."""
         server = Storing(lambda at, data: data[: len(data) - lost] if at == 10 else data)
         chunks = [b"a" * 10, b"b" * 8 + b"\0\0", b"\0" * 10, b"c" * 10]
-        task = remote.write_new("f", remote.Source(chunks, 0o644, 0, reread=True))
+        task = new_file.write("f", new_file.Source(chunks, 0o644, 0, reread=True))
         if lost < 3:  # of the two zeros nothing is lost: a hole reads as zeros
             assert Pipeline(Talk(server)).one(task).size == 40
             assert server.stored == b"".join(chunks)
@@ -458,9 +458,9 @@ class TestPipeline:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Servers built on Go's pkg/sftp take a READ of a handle that writes for a write of zeros."""
-        monkeypatch.setattr(remote, "LOOKS_AT_ONCE", 3)
+        monkeypatch.setattr(new_file, "LOOKS_AT_ONCE", 3)
         server = Storing()
-        task = remote.write_new("f", remote.Source([b"xxxxx"] * 4, 0o644, 0, reread=True))
+        task = new_file.write("f", new_file.Source([b"xxxxx"] * 4, 0o644, 0, reread=True))
         assert Pipeline(Talk(server)).one(task).size == 20
         assert server.read == [(b"r", 4), (b"r", 9), (b"r", 14), (b"r", 19)]
         assert server.kinds.index(pipeline.SETSTAT) > max(n for n, k in enumerate(server.kinds) if k == pipeline.READ)
@@ -478,7 +478,7 @@ class TestPipeline:
 
     def test_a_server_that_opens_nothing_for_reading_is_written_to(self) -> None:
         server = Storing(readable=False)
-        task = remote.write_new("f", remote.Source([b"xxxxx"], 0o644, 0, reread=True))
+        task = new_file.write("f", new_file.Source([b"xxxxx"], 0o644, 0, reread=True))
         assert Pipeline(Talk(server)).one(task).size == 5
         assert server.read == []
         assert server.closed == [b"w"]

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan, remote
+from deepspeech_wer.publish import new_file, plan, remote
 from deepspeech_wer.publish.lock import LOCK, Lock
 from deepspeech_wer.publish.look import Found
+from deepspeech_wer.publish.new_file import Source
 from deepspeech_wer.publish.pipeline import Task
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
-from deepspeech_wer.publish.remote import Source
 from deepspeech_wer.publish.server import Server, Stage
 from deepspeech_wer.publish.site import Local
 
@@ -78,7 +78,7 @@ def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
     """Write the manifest to a place of its own, to be renamed."""
     data, size = plan.dump(manifest), server.limits.write_bytes
     chunks = [data[start : start + size] for start in range(0, len(data), size)]  # of 10,000 runs it is a megabyte
-    yield from remote.write_new(server.path(path), Source(chunks, _mode(server, path, 0), None, reread=server.rereads))
+    yield from new_file.write(server.path(path), Source(chunks, _mode(server, path, 0), None, reread=server.rereads))
 
 
 def _upload(work: Work, sending: Sequence[str], counter: _Counter, before: Sequence[Stage]) -> bool:
@@ -143,7 +143,7 @@ def _write(work: Work, path: str, names: Sequence[str], counter: _Counter) -> Ta
         return True, (yield from remote.link(beside, names))
     chunks = counter.chunks(local, server.limits.write_bytes)
     source = Source(chunks, server.website.modes[0], entry.mtime, server.bytes_in_flight, server.rereads)
-    written, linked = yield from remote.write_linked(beside, names, source)
+    written, linked = yield from new_file.write_linked(beside, names, source)
     return written.mtime in (None, entry.mtime), linked
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import pipeline, remote
+from deepspeech_wer.publish import new_file, pipeline, remote
 from deepspeech_wer.publish.pipeline import Ask, Refused, Request, Task, string
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.server import Server, Stage
@@ -156,7 +156,7 @@ def _holder(server: Server, mine: Holder) -> Task[tuple[dict[str, Any], float]]:
     path, probe = server.path(LOCK), server.path(f"{LOCK}.{mine.token}.partial")
     data = yield from remote.read_file(path)
     state = yield from remote.state(path)
-    now = yield from remote.write_new(probe, remote.Source((b"",), server.website.modes[0], None))
+    now = yield from new_file.write(probe, new_file.Source((b"",), server.website.modes[0], None))
     yield from remote.remove(probe)
     age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
     return _parsed(data), float(age_s)
