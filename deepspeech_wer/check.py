@@ -137,7 +137,7 @@ def _public_address(settings: Settings) -> tuple[str, str]:
     try:
         with requests.get(url, timeout=TIMEOUT_S, stream=True, headers={"User-Agent": "deepspeech-wer"}) as answer:
             code = answer.status_code
-    except requests.RequestException as error:
+    except (requests.RequestException, OSError, ValueError) as error:
         return FAULT, f"{url}: no answer ({notify.reason(error)}): is ds_website_url right, and the web server up?"
     if code == 200:
         return OK, f"{url} answers"

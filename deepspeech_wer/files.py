@@ -53,6 +53,11 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
+def home() -> Path:
+    """The user's home directory; no whole path where there is none, of which Path.home() makes an error."""
+    return Path(os.path.expanduser("~"))  # noqa: PTH111
+
+
 def remove_tree(path: Path) -> bool:
     """Remove a file or a tree in which a job may have taken permissions away; False: it is still there."""
     with suppress(OSError):  # as an ordinary user, below a directory without permissions

@@ -235,7 +235,11 @@ def _given_up(settings: Settings, entry: journal.Entry) -> Outcome:
 
 def _fresh_work(settings: Settings) -> Path:
     work = settings.data / "work"
-    files.remove_tree(work)
+    if not files.remove_tree(work):  # what lies there would be taken for this job's results
+        raise Trouble(
+            f"cannot clear {work}: an earlier job left files there that this user may not remove "
+            "(from a container, as root?): remove it by hand"
+        )
     try:
         files.make_private(work)
     except OSError as error:

@@ -57,7 +57,10 @@ def path(text: str) -> Path:
     """A path, made absolute. Cron expands nothing in an assignment: a `$` there would become a directory's name."""
     if "$" in text or "\0" in text:
         raise ValueError("a path without $ (a crontab expands no variables: write it out)")
-    return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - without following symbolic links
+    try:
+        return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - without following symbolic links
+    except FileNotFoundError:
+        raise ValueError("a whole path, since the working directory is gone") from None
 
 
 def readable_file(text: str) -> Path:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import is_full, make_private, remove_tree, write_atomically
+from deepspeech_wer.files import home, is_full, make_private, remove_tree, write_atomically
 from deepspeech_wer.mirror import GitError, run_git
 from deepspeech_wer.records import Checkout, Merge
 
@@ -87,7 +87,7 @@ def _claim(cache: Path, path: Path) -> None:
 
 
 def _refuse_holder(cache: Path, path: Path) -> None:
-    if path == Path.home() or path in (*Path.home().parents, cache, *cache.parents):
+    if path in (home(), *home().parents, cache, *cache.parents):
         raise Trouble(
             f"ds_clone_path {path}: expected a directory that may be wiped, found one that holds other things"
         )

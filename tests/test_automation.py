@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, merges, mirror, mounts, settings
+from deepspeech_wer import archive, cli, files, merges, mirror, mounts, settings
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh
@@ -382,6 +382,24 @@ def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
     tracked.merge("mended", {"wer": "wer=0.1\n"})
     assert tick() == 0
     assert wers() == ["exit 1", "exit 1", 0.3, 0.1]
+
+
+def test_results_that_cannot_be_removed_are_never_the_next_merges(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a job leaves them that writes as root, from a container."""
+    work = settings.load().data / "work"
+    removing = files.remove_tree
+    monkeypatch.setattr(
+        files, "remove_tree", lambda path: removing(path) if path != work or not work.exists() else False
+    )
+    assert tick() == 0
+    assert (work / "logs" / "x" / "hyper.json").exists()
+    tracked.merge("writes nothing", {"wer": "exit 0\n"})
+    capsys.readouterr()
+    assert tick() == 1
+    assert f"cannot clear {work}: an earlier job left files there" in capsys.readouterr().err
+    assert wers() == [0.5]
 
 
 def test_permissions_of_the_trackers_own_directories_are_given_back(tracked: Repository) -> None:

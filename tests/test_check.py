@@ -86,6 +86,7 @@ def test_a_full_disk_is_no_matter_of_users(capsys: pytest.CaptureFixture[str], m
         ("ds_clone_path", "{home}/full", "checkout", "found something else"),
         ("ds_dataroot", "{home}/full/file", "data", "cannot write in"),
         ("ds_website_url", "http://127.0.0.1:1/", "page", "no answer (Connection refused)"),
+        ("ds_website_url", "http://www..example.com/", "page", "no answer ("),
     ],
 )
 def test_a_fault_has_its_line_and_the_others_theirs(

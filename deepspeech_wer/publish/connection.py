@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from deepspeech_wer import files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import dial, known_hosts
 from deepspeech_wer.publish.dial import Dropped, Line, reason
@@ -163,7 +164,7 @@ def _options() -> SimpleNamespace:
 
 def _known_hosts_files(website: Website) -> list[Path]:
     own = [website.known_hosts] if website.known_hosts else []
-    return [*own, Path.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE]
+    return [*own, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE]
 
 
 def _ordered(offered: Sequence[str], known: Sequence[known_hosts.HostKey]) -> list[str]:

@@ -10,14 +10,17 @@ import hashlib
 import html
 import re
 import secrets
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from urllib.parse import quote
 
 import requests
 
 from deepspeech_wer.publish.plan import INDEX, Entry
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 15.0  # of silence
+PATIENCE_S = 60.0  # for all of it: the lock of the tracker is held meanwhile
 LARGEST = 64 * 1024 * 1024  # of an answer; what is larger is not compared
 SHOWN = 80
 
@@ -33,16 +36,32 @@ def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str
 def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> tuple[str, ...]:
     """One line for each address that serves something else than was published: what, and what may be wrong."""
     base = url if url.endswith("/") else f"{url}/"
-    found = []
+    found, done = list[str](), Future[None]()
+
+    def compare() -> None:
+        try:
+            found.extend(_compare(base, entries, sent))  # one after another: what there is when patience ends is told
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=compare, daemon=True).start()  # no time-out of requests ends an answer that drips
+    try:
+        done.result(PATIENCE_S)
+    except TimeoutError:
+        return (*found, f"{base}: still being read after {PATIENCE_S:g} s: is the web server that slow?")
+    return tuple(found)
+
+
+def _compare(base: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> Iterator[str]:
     with requests.Session() as session:
         session.headers["User-Agent"] = "deepspeech-wer"
         for address, path in chosen(entries, sent).items():
             problem = _difference(session, base + quote(address), entries[path], address)
             if problem:
-                found.append(f"{base}{address}: {problem}")
+                yield f"{base}{address}: {problem}"
                 if problem.startswith("no answer"):
                     break
-    return tuple(found)
 
 
 def _difference(session: requests.Session, address: str, entry: Entry, name: str) -> str:
@@ -51,7 +70,7 @@ def _difference(session: requests.Session, address: str, entry: Entry, name: str
         status, body, age = _fetch(session, address)
         same = hashlib.sha256(body).hexdigest() == entry.sha256
         fresh = body if same or status != 200 else _fetch(session, f"{address}?{secrets.token_hex(8)}")[1]
-    except requests.RequestException as error:
+    except (requests.RequestException, OSError, ValueError) as error:  # some addresses are no RequestException's
         return f"no answer ({_reason(error)}): is ds_website_url right, and the web server up?"
     if status != 200:
         cure = f"set DirectoryIndex {INDEX}" if not name else "does the web server show this directory and these modes?"

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from deepspeech_wer.publish import read_back
 from deepspeech_wer.settings import Website
 from tests.end_to_end.publishing import PAGE, files_of, put, version, write
 from tests.end_to_end.sshd import free_port, running_sshd
@@ -118,6 +119,37 @@ def test_nobody_answers(site: Path, host: tuple[Website, Path]) -> None:
     [line] = put(site, host[0], url=f"http://127.0.0.1:{free_port()}/").differences
     assert "no answer" in line
     assert "refused" in line
+
+
+def to(address: str) -> Answer:
+    return lambda *_: (302, b"", {"Location": address})
+
+
+@pytest.mark.parametrize("answer", [to("http://a..b/"), to("http://[::1"), to("http://" + "a" * 64 + ".org/")])
+def test_an_address_that_is_none_is_told_as_no_answer(site: Path, host: tuple[Website, Path], answer: Answer) -> None:
+    website, root = host
+    with web_server(root, answer) as url:
+        [line] = put(site, website, url=url).differences
+    assert "no answer" in line
+    [line] = put(site, website, url="http://www..example.com/").differences or ("no answer: nothing was published",)
+    assert "no answer" in line
+
+
+def test_an_answer_that_drips_is_not_waited_for_for_ever(
+    site: Path, host: tuple[Website, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    website, root = host
+    monkeypatch.setattr(read_back, "PATIENCE_S", 0.3)
+    ended = threading.Event()
+
+    def dripping(*_: object) -> tuple[int, bytes, dict[str, str]]:
+        ended.wait(20)
+        return 200, b"", {}
+
+    with web_server(root, dripping) as url:
+        [line] = put(site, website, url=url).differences
+        ended.set()
+    assert line.endswith("still being read after 0.3 s: is the web server that slow?")
 
 
 def test_names_that_an_address_cannot_hold(site: Path, host: tuple[Website, Path]) -> None:
