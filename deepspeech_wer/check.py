@@ -1,4 +1,4 @@
-"""Will tonight's tick work? Everything it needs is tried, and nothing is changed."""
+"""Will tonight's tick work? Everything it needs is tried, and nothing is left changed."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _publishing(settings: Settings) -> tuple[str, str]:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
     site = settings.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
-    report = api.publish(site, built, settings.website, dry_run=True, timeout_s=TIMEOUT_S, retry_after_s=())
+    report = api.publish(site, built, settings.website, dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
     return OK, f"{where}: host key, login and web root are right; " + (
         f"would send {report.summary}" if built else "no site is built yet"

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,14 @@ def test_a_removed_site_is_built_again(site: Path, runs: list[Run]) -> None:
     build(runs, site, project=PROJECT)
     assert (site / "js/hyper.js").exists()
     assert (site / "runs" / f"{runs[0].id}.js").exists()
+
+
+def test_a_runs_file_that_is_missing_from_the_site_is_put_there_again(site: Path, runs: list[Run]) -> None:
+    before = {name: file[0] for name, file in snapshot(site).items()}
+    (site / "runs" / runs[0].id / "hyper.json").unlink()
+    shutil.rmtree(site / "runs" / runs[1].id)
+    build(runs, site, project=PROJECT)
+    assert {name: file[0] for name, file in snapshot(site).items()} == before
 
 
 def test_the_runs_own_files_are_byte_for_byte_the_archives(site: Path, runs: list[Run]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import math
 import socket
 import struct
 import subprocess
@@ -164,13 +166,19 @@ class TestPlan:
             Manifest(1, {"../../etc/x": Entry(A, 1, 0)}),
             Manifest(1, {"a": Entry("<hash>", 1, 0)}),
             Manifest(1, {"/etc": Entry(A, 1, 0)}),
+            Manifest(math.inf),  # type: ignore[arg-type]
+            Manifest(1, {"a": Entry(A, math.nan, 0)}),  # type: ignore[arg-type]
         ],
     )
     def test_a_hostile_manifest_is_refused(self, manifest: Manifest) -> None:
         with pytest.raises(ValueError, match="lacks or misuses"):
             plan.parse(plan.dump(manifest))
 
-    @pytest.mark.parametrize("data", [b"", b"not gzip", plan.dump(Manifest())[:-12]])
+    @pytest.mark.parametrize(("seconds", "kept"), [(-1, 0), (1 << 32, (1 << 32) - 1), (1_480_000_000, 1_480_000_000)])
+    def test_times_that_the_protocol_does_not_know_are_the_nearest_it_does(self, seconds: int, kept: int) -> None:
+        assert Entry(A, 1, seconds * 1_000_000_000).mtime == kept
+
+    @pytest.mark.parametrize("data", [b"", b"not gzip", plan.dump(Manifest())[:-12], gzip.compress(b"[" * 100_000)])
     def test_a_broken_manifest_is_refused(self, data: bytes) -> None:
         with pytest.raises(ValueError, match="JSON"):
             plan.parse(data)

@@ -55,12 +55,19 @@ def _build_run(run: Run, site: Path, before: dict[str, Any] | None) -> dict[str,
     files = [name for name in FILES if name in found]
     made = {"stamp": fingerprint(stamp.encode()), "files": files}
     script = site / "runs" / f"{run.id}.js"
-    if made != before or not script.exists():
+    if made != before or not script.exists() or not _holds(site / "runs" / run.id, files):
         (site / "runs" / run.id).mkdir(exist_ok=True)
         for name in files:
             _link(run.directory / name, site / "runs" / run.id / name)
         _put(run_js(run, details(run, found)), script)
     return made
+
+
+def _holds(directory: Path, names: list[str]) -> bool:
+    try:
+        return set(names) <= {entry.name for entry in os.scandir(directory)}
+    except FileNotFoundError:
+        return False
 
 
 def _build_page(site: Path) -> list[str]:

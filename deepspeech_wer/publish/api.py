@@ -23,6 +23,7 @@ def publish(
     dry_run: bool = False,
     adopt: bool = False,
     url: str | None = None,
+    probe: bool = False,
     progress: Callable[[int, int], None] | None = None,
     timeout_s: float = TIMEOUT_S,
     lock_wait_s: float = LOCK_WAIT_S,
@@ -31,7 +32,8 @@ def publish(
     """Bring `files` (paths relative to `site`, with /) to the web root, index.htm last. Nothing new: nothing is sent.
 
     Only files that an earlier publish of ours put there are replaced or removed; `adopt` takes over others that are in
-    the way. A dry run changes nothing and says in `Report.lines` what would happen. With `url`, the site's public
+    the way. A dry run changes nothing and says in `Report.lines` what would happen; with
+    `probe` it writes a file and removes it again, to see that it can. With `url`, the site's public
     address, what was published is read back through the web server; `Report.differences` says what it serves instead.
     `progress` is called with bytes done and bytes in all. A connection that breaks is tried again after each of
     `retry_after_s`.
@@ -43,7 +45,7 @@ def publish(
     with _uncollected(), dial.called(website, timeout_s) as call:
         from deepspeech_wer.publish import publisher  # the import that loads paramiko
 
-        options = publisher.Options(dry_run, adopt, url, progress, timeout_s, lock_wait_s, retry_after_s)
+        options = publisher.Options(dry_run, adopt, url, progress, timeout_s, lock_wait_s, retry_after_s, probe)
         return publisher.publish(site, files, website, options, call)
 
 

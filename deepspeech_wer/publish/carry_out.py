@@ -6,6 +6,7 @@ site as it was. After it only renames are left, and the next publish knows from 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -72,6 +73,17 @@ def directories_made(server: Server, found: Found, paths: Sequence[str]) -> list
         ("make", {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level})
         for _, level in groupby(missing, key=lambda path: path.count("/"))
     ]
+
+
+def probe(server: Server, found: Found) -> None:
+    """Write a file and remove it again, to see whether a publish could. Raises Trouble."""
+    path = f"{STATE}/{secrets.token_hex(8)}.partial"
+    server.run_in_order(directories_made(server, found, [path]))
+    source = Source((b"?" * 4096,), _mode(server, path, 0), None, reread=server.rereads)
+    server.run("write", {path: new_file.write(server.path(path), source)})
+    server.run("remove", {path: remote.remove(server.path(path))})
+    if STATE not in found.directories:
+        server.run("remove", {STATE: remote.remove_directory(server.path(STATE))})
 
 
 def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:

@@ -28,6 +28,7 @@ from deepspeech_wer.publish.server import Server, Stage
 LOCK = f"{STATE}/lock"
 BEAT_S = 15.0
 STALE_S = 120.0  # eight beats missed
+AHEAD_S = 45.0  # how long a time in the future may stand: the server's clock was set back, and three beats missed
 UNSIGNED_STALE_S = 5.0  # made, but its holder was gone before it wrote who it is
 ASK_AGAIN_S = 1.0
 TRIALS = 4  # a refusal with no lock to be seen: given back in between, or not to be made at all
@@ -95,18 +96,23 @@ def held(
         raise
     handle = results[LOCK]
     waited = handle is None
+    ahead_since: float | None = None
     while handle is None:
-        other, age_s = server.session.one(_holder(server, mine))
-        if _is_dead(other, mine, age_s):
-            server.session.one(_break(server, mine, other))
-        elif time.monotonic() >= deadline:
+        # a directory of that name, say, can neither be read nor taken away: then this is where it is told
+        other, age_s = server.run("read", {LOCK: _holder(server, mine)})[LOCK]
+        now = time.monotonic()
+        ahead_since = None if age_s > -BEAT_S else ahead_since or now
+        if _is_dead(other, mine, age_s) or (ahead_since is not None and now - ahead_since > AHEAD_S):
+            server.run("take away", {LOCK: _break(server, mine, other)})
+        elif now >= deadline:
+            sign = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of the server's clock"
             raise Trouble(
                 f"{server.name}: {server.path()}: {_named(other)} is publishing there (last sign of life "
-                f"{age_s:.0f} s ago); waited {wait_s:g} s: try again later"
+                f"{sign}); waited {wait_s:g} s: try again later"
             )
         else:
             time.sleep(ASK_AGAIN_S)
-        handle = server.session.one(_take(server, mine, taken))
+        handle = server.run("write", {LOCK: _take(server, mine, taken)})[LOCK]
     lock = Lock(server, handle, waited, results)
     beat = Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(mine.dump()))
     with server.session.beating(beat, BEAT_S):

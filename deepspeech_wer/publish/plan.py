@@ -34,7 +34,8 @@ class Entry(NamedTuple):
 
     @property
     def mtime(self) -> int:
-        return self.mtime_ns // 1_000_000_000
+        """As the server keeps it: SFTP 3 knows no time before 1970 and none after 2106."""
+        return min(max(self.mtime_ns // 1_000_000_000, 0), 0xFFFFFFFF)
 
 
 class Seen(NamedTuple):
@@ -150,7 +151,7 @@ def parse(data: bytes) -> Manifest:
     """Read a manifest. Raises ValueError with what is wrong with it."""
     try:
         record = json.loads(zlib.decompressobj(31).decompress(data, 1 << 30))
-    except (zlib.error, ValueError) as error:
+    except (zlib.error, ValueError, RecursionError) as error:
         raise ValueError(f"is no gzipped JSON ({error})") from error
     if not isinstance(record, dict) or record.get("version") != VERSION:
         found = record.get("version") if isinstance(record, dict) else None
@@ -166,7 +167,7 @@ def parse(data: bytes) -> Manifest:
             },
             record["times"] is True,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"lacks or misuses {error}") from error
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import look, plan
 from deepspeech_wer.publish import site as sites
-from deepspeech_wer.publish.carry_out import Work, carry_out, directories_made, draft_next
+from deepspeech_wer.publish.carry_out import Work, carry_out, directories_made, draft_next, probe
 from deepspeech_wer.publish.connection import connected, where
 from deepspeech_wer.publish.dial import Dropped, Line
 from deepspeech_wer.publish.lock import LOCK, Holder, held, holder
@@ -39,6 +39,7 @@ class Options:
     timeout_s: float
     lock_wait_s: float
     retry_after_s: Sequence[float]
+    probe: bool = False  # at a dry run, also see whether the web root can be written
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def _bring(server: Server, aim: Aim, options: Options, mine: Holder) -> tuple[Go
     goal = _goal(server, aim, options)
     manifest = goal.todo.manifest
     if options.dry_run or manifest is None:
+        if options.probe:
+            probe(server, goal.found)
         return goal, goal.found.current, _size(goal)
     state = directories_made(server, goal.found, [LOCK, plan.old("")])
     draft = f"{NEXT}.{secrets.token_hex(8)}.partial"

@@ -193,6 +193,16 @@ class TestFullDisk:
         assert load_page(small.root) == "version 3 "
         assert leftovers(small.root) == []
 
+    def test_a_probe_finds_it_out_and_leaves_nothing(self, site: Path, small: Sshd) -> None:
+        assert put(site, small.website, dry_run=True, probe=True).sent
+        assert list(small.root.iterdir()) == []
+        (small.root / ".htaccess").touch()
+        with contextlib.suppress(OSError):
+            (small.root / "index.htm").write_bytes(bytes(300_000))
+        put(site, small.website, dry_run=True)
+        with pytest.raises(Trouble, match="is the disk or the quota full"):
+            put(site, small.website, dry_run=True, probe=True)
+
     def test_not_a_byte_left(self, site: Path, small: Sshd) -> None:
         put(site, small.website)
         with contextlib.suppress(OSError), (small.root / "hog").open("wb") as hog:
@@ -241,6 +251,30 @@ class TestTogether:
         assert put(site, server.website, lock_wait_s=0).sent
         assert leftovers(server.root) == []
 
+    def test_a_lock_of_the_future_goes_stale_unless_it_is_renewed(
+        self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server's clock was set back after its holder was gone."""
+        monkeypatch.setattr(lock, "AHEAD_S", 1.0)
+        file = self.hold(server)
+        os.utime(file, (time.time() + 1e6,) * 2)
+        with pytest.raises(Trouble, match=r"last sign of life \d+ s ahead of the server's clock"):
+            put(site, server.website, lock_wait_s=0)
+        assert put(site, server.website, lock_wait_s=10).sent
+        file = self.hold(server)
+        os.utime(file, (time.time() + 1e6,) * 2)
+        renewing = threading.Timer(0.5, lambda: os.utime(file))
+        renewing.start()
+        version(site, 2)
+        with pytest.raises(Trouble, match=r"last sign of life \d s ago"):
+            put(site, server.website, lock_wait_s=3)
+        renewing.join()
+
+    def test_a_directory_in_the_place_of_the_lock_is_told(self, site: Path, server: Sshd) -> None:
+        (server.root / lock.LOCK).mkdir(parents=True)
+        with pytest.raises(Trouble, match=r"cannot read .*lock .*something else of that name"):
+            put(site, server.website, lock_wait_s=0)
+
     def test_a_live_lock_is_kept_alive(self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lock, "BEAT_S", 0.0)
         put(site, server.website)
@@ -280,6 +314,13 @@ class TestTogether:
         assert (one.returncode, other.returncode) == (0, 0)
         assert set(seen) <= {"version 1 ", "version 2 "}
         assert leftovers(server.root) == []
+
+
+def test_a_file_of_before_1970_is_published_once(site: Path, server: Sshd) -> None:
+    os.utime(site / "runs" / "1.js", (-86_400, -86_400))
+    put(site, server.website)
+    assert (server.root / "runs" / "1.js").stat().st_mtime == 0
+    assert put(site, server.website).sent == ()
 
 
 def _is_zombie(pid: int) -> bool:
