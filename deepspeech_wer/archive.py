@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -95,6 +95,9 @@ def find(runs: Path, name: str) -> Run:
     ]
     if not name or not matching:
         raise Trouble(f"no run {name!r} in {runs}: `runs` lists them")
+    meant = sorted({found[16:28] for found in matching})
+    if len(meant) > 1:
+        raise Trouble(f"{name!r} begins {len(meant)} commits ({', '.join(meant[:3])}, ...): give more of it")
     return read(runs / matching[-1])
 
 
@@ -102,18 +105,13 @@ def read(directory: Path) -> Run:
     """One archived run. Raises Trouble that names the file: missing, broken, of a newer version."""
     record = _read_record(directory / RUN)
     try:
-        fields = {key: record[key] for key in ("status", "failure", "detail", "attempt", "started_at", "finished_at")}
-        merge = Merge(**{**record["merge"], "parents": tuple(record["merge"]["parents"])})
-        return Run(
-            id=directory.name,
-            directory=directory,
-            merge=merge,
-            machine=record["machine"],
-            hyper=_read_hyper(directory) if fields["status"] == "done" else None,
-            **fields,
-        )
+        fields = _fields(record, _RUN_FIELDS)
+        of_merge = _fields(record["merge"], _MERGE_FIELDS)
+        merge = Merge(**{**of_merge, "parents": tuple(map(str, of_merge["parents"]))})
     except (KeyError, TypeError) as error:
         raise Trouble(f"{directory / RUN}: expected the record of a run, found one without {error}") from None
+    found = _read_hyper(directory) if fields["status"] == "done" else None
+    return Run(id=directory.name, directory=directory, merge=merge, hyper=found, **fields)
 
 
 def holds(runs: Path, merge: Merge, outcome: Outcome) -> bool:
@@ -183,12 +181,54 @@ def _serialise(merge: Merge, outcome: Outcome, machine: str, base: str | None) -
     return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
+def _fields(record: dict[str, Any], wanted: dict[str, Callable[[Any], bool]]) -> dict[str, Any]:
+    """Those fields of a record. Raises KeyError or TypeError that names what is missing or of another kind."""
+    for key, is_usable in wanted.items():
+        if not is_usable(record[key]):
+            raise TypeError(f"a usable {key!r}: {str(record[key])[:40]!r}")
+    return {key: record[key] for key in wanted}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return bool(datetime.fromisoformat(value))
+    except (TypeError, ValueError):
+        return False
+
+
+_RUN_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "status": lambda value: value in ("done", "failed"),
+    "failure": lambda value: value is None or isinstance(value, str),
+    "detail": _is_text,
+    "attempt": _is_number,
+    "started_at": _is_time,
+    "finished_at": _is_time,
+    "machine": _is_text,
+}
+_MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "sha": _is_text,
+    "ordinal": _is_number,
+    "subject": _is_text,
+    "author": _is_text,
+    "committed_at": _is_time,
+    "parents": lambda value: isinstance(value, list),
+}
+
+
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except OSError as error:
         raise Trouble(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Trouble(f"{path}: expected JSON, found something else ({error})") from None
     version = record.get("version") if isinstance(record, dict) else None
     if version != VERSION:

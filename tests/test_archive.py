@@ -131,6 +131,44 @@ def test_an_unreadable_run_is_named_and_the_others_go_on(
     assert archive.commits(runs) == {"c0ffeec0ffee", "f" * 12}  # and it is not run again
 
 
+@pytest.mark.parametrize(
+    ("place", "key", "value"),
+    [
+        ("", "status", ["done"]),
+        ("", "detail", 7),
+        ("", "attempt", "1"),
+        ("", "started_at", None),
+        ("", "finished_at", "yesterday"),
+        ("", "machine", {}),
+        ("merge", "ordinal", None),
+        ("merge", "ordinal", "7"),
+        ("merge", "subject", 5),
+        ("merge", "committed_at", 1_480_000_000),
+        ("merge", "parents", "ab"),
+    ],
+)
+def test_a_field_of_another_kind_is_named_and_the_others_go_on(
+    runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, place: str, key: str, value: object
+) -> None:
+    broken = archive.store(runs, MERGE, outcome, machine="m")
+    whole = archive.store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
+    record = json.loads((broken.directory / "run.json").read_text())
+    (record[place] if place else record)[key] = value
+    (broken.directory / "run.json").write_text(json.dumps(record))
+    assert archive.load(runs) == [whole]
+    assert f"found one without a usable {key!r}" in caplog.text
+
+
+def test_a_beginning_of_several_commits_names_no_run(runs: Path, outcome: Outcome) -> None:
+    first = archive.store(runs, MERGE, outcome, machine="m")
+    again = archive.store(runs, MERGE, replace(outcome, started_at="2030-01-01T00:00:00Z"), machine="m")
+    archive.store(runs, replace(MERGE, sha="c1" * 20), outcome, machine="m")
+    assert archive.find(runs, MERGE.sha[:4]) == again
+    assert archive.find(runs, first.id) == first
+    with pytest.raises(Trouble, match="'c' begins 2 commits"):
+        archive.find(runs, "c")
+
+
 def test_an_unknown_run_says_where_to_look(runs: Path) -> None:
     with pytest.raises(Trouble, match="no run 'nope'"):
         archive.find(runs, "nope")
