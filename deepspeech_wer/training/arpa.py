@@ -10,9 +10,11 @@ import gzip
 import math
 import re
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import Trouble
 from ..files import write_atomically
@@ -97,10 +99,22 @@ def read(path: Path) -> Ngrams:
     Raises Trouble for what is not one: no such header, another count than it promises, a line that does not fit.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as stream:
-            return _parse(path, enumerate(stream, 1))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        with _opened(path) as stream:
+            found = _parse(path, enumerate(stream, 1))
+            stream.read()  # to the end, where gzip's checksum is
+            return found
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise Trouble(f"{path}: cannot be read as an ARPA language model: {error}") from error
+
+
+def _opened(path: Path) -> TextIO:
+    if _is_packed(path):
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _parse(path: Path, lines: Iterator[tuple[int, str]]) -> Ngrams:
@@ -117,13 +131,14 @@ def _parse(path: Path, lines: Iterator[tuple[int, str]]) -> Ngrams:
                 weight = float(fields[length + 1]) if len(fields) > length + 1 else 0.0
             except ValueError:
                 words = []
-            if len(words) != length or len(fields) > length + 2 or math.isnan(probability + weight):
+            fit = len(words) == length and len(fields) <= length + 2
+            if not fit or not -math.inf <= probability <= 0 or not abs(weight) <= -MISSING:
                 raise Trouble(f"{path}, line {number}: {line.strip()!r}: expected LOG10 {length} words [LOG10]")
             gram = tuple(map(_word, words))
             unknown = [word for word in gram if length > 1 and (word,) not in tables[0]]
             if unknown:
                 raise Trouble(f"{path}, line {number}: {unknown[0]!r} is none of its 1-grams: a cut or edited file")
-            table[gram] = (probability, weight)
+            table[gram] = (max(probability, MISSING), weight)  # -inf would be no number once it is weighed with 0
         if len(table) != count:
             raise Trouble(f"{path}: {len(table)} {length}-grams: its header promises {count}: a cut or edited file")
         tables.append(table)
@@ -176,7 +191,8 @@ def write(path: Path, model: Ngrams) -> None:
         for gram, (probability, weight) in sorted(table.items()):
             line = f"{probability:.7g}\t{' '.join(gram)}"
             lines.append(f"{line}\t{weight:.7g}" if length < model.order and weight else line)
+    data = ("\n".join([*lines, "", "\\end\\", ""])).encode()
     try:
-        write_atomically(path, ("\n".join([*lines, "", "\\end\\", ""])).encode())
+        write_atomically(path, gzip.compress(data) if _is_packed(path) else data)
     except OSError as error:
         raise Trouble(f"{path}: cannot be written: {error}") from error

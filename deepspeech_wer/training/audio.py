@@ -6,6 +6,7 @@ frame. Computing only those frames, in one matrix, is ten times faster and equal
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,8 +28,10 @@ COEFFICIENTS = 26
 PREEMPHASIS = 0.97
 LIFTER = 22
 FLOOR = float(np.finfo(np.float64).eps)  # under a logarithm, as in python_speech_features
+SILENT = -20.0  # log energy of a frame below which no sample is but 0: one alone of 1 makes -6
 BLOCK = 10  # seconds that are read at once of a recording of any length
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
+STREAMED = 0x7FFFF000  # sizes from here on: written down a pipe, when nobody knew
 VERSION = "mel27@2"  # part of every cache key: change it with the arithmetic
 
 
@@ -40,17 +43,18 @@ def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats
     another rate or channel count is refused: a resampled or mixed-down recording would be another test set, so that is
     done once, by hand, and not silently here.
 
-    Raises Trouble for those, for what cannot be read, and where there are no samples.
+    Raises Trouble for those, for what cannot be read or is cut short, and where there are no samples.
     """
     try:
-        with soundfile.SoundFile(path, **(HEADERLESS if path.suffix == ".raw" else {})) as stream:
+        _refuse_cut(path)
+        with soundfile.SoundFile(path, **(HEADERLESS if path.suffix.lower() == ".raw" else {})) as stream:
             rate, channels = stream.samplerate, stream.channels
             stream.seek(min(round(start * rate), stream.frames))
             count = -1 if end is None else max(0, round((end - start) * rate))
             samples = _read(stream, count)
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
-    if channels != 1 or (rate != SAMPLE_RATE and path.suffix != ".mp3"):
+    if channels != 1 or (rate != SAMPLE_RATE and path.suffix.lower() != ".mp3"):
         raise Trouble(
             f"{path}: {rate} Hz, {channels} channels: expected 16000 Hz, mono; convert it with: "
             f"sox {path.name} -r 16000 -c 1 -b 16 NEW{path.suffix}"
@@ -67,7 +71,7 @@ def read_blocks(path: Path) -> Iterator[Floats]:
     Channels are averaged. This is for use, where a text is wanted of whatever there is; `read_audio` is for corpora.
     Raises Trouble for what cannot be read, and where there are no samples.
     """
-    if path.suffix == ".raw":
+    if path.suffix.lower() == ".raw":
         raise Trouble(f"{path}: samples without a header, of which nobody knows the rate: expected wav, flac, mp3, ...")
     try:
         path.open("rb").close()  # whose errors say more than the library's
@@ -88,6 +92,24 @@ def read_blocks(path: Path) -> Iterator[Floats]:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
 
 
+def _refuse_cut(path: Path) -> None:
+    """Raise Trouble for a wav or raw file that ends early: libsndfile reads what is there, and says nothing."""
+    size = path.stat().st_size
+    if path.suffix.lower() == ".raw" and size % 2:
+        raise Trouble(f"{path}: {size} bytes: expected whole samples of two: a cut file?")
+    with path.open("rb") as stream:
+        if stream.read(4) != b"RIFF" or stream.read(8)[4:] != b"WAVE":
+            return
+        while len(head := stream.read(8)) == 8:
+            promised = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":
+                there = size - stream.tell()
+                if there < promised < STREAMED:
+                    raise Trouble(f"{path}: {there} of {promised} bytes of sound: a cut file")
+                return
+            stream.seek(promised + promised % 2, os.SEEK_CUR)
+
+
 def _read_mono(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
     samples = _read(stream, count)  # [samples, channels]
     return samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
@@ -99,6 +121,8 @@ def _read(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
         whole: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
         return whole
     fractions: Floats = stream.read(count, dtype="float32", always_2d=True)  # as int16 they would be -1, 0 and 1
+    if not np.isfinite(fractions).all():
+        raise Trouble(f"{stream.name}: holds samples that are no finite numbers: expected sound from -1 to 1")
     return np.clip(np.round(fractions * 32768), -32768, 32767).astype(np.int16)
 
 
@@ -148,14 +172,31 @@ def cepstra(mel: Floats) -> Floats:
     return coefficients
 
 
+def filled(features: Floats) -> Floats:
+    """[frames, 26] with digital silence, as of a muted microphone, replaced by the quietest tenth of its other frames.
+
+    Samples of exactly 0 have a logarithm so low that beside them all speech would look alike. Nothing else is changed.
+    """
+    silent = features[:, 0] < SILENT
+    heard = np.flatnonzero(~silent)
+    if len(heard) in (0, len(features)):
+        return features
+    quiet = heard[np.argsort(features[heard, 0], kind="stable")[: -(-len(heard) // 10)]]
+    changed = features.copy()
+    changed[silent] = features[np.resize(quiet, silent.sum())]  # in turns: one alone, again and again, has no deviation
+    return changed
+
+
 def normalise_each(features: Floats) -> Floats:
-    """Mean 0 and deviation 1 for each coefficient over the utterance."""
+    """Mean 0 and deviation 1 for each coefficient over the utterance, digital silence filled."""
+    features = filled(features)
     normalised: Floats = (features - features.mean(0)) / (features.std(0) + np.float32(1e-5))
     return normalised
 
 
 def normalise_all(features: Floats) -> Floats:
-    """Mean 0 and deviation 1 over all coefficients of the utterance together: 2016's way."""
+    """Mean 0 and deviation 1 over all coefficients of the utterance together: 2016's way, digital silence filled."""
+    features = filled(features)
     normalised: Floats = (features - features.mean()) / (features.std() + np.float32(1e-5))
     return normalised
 

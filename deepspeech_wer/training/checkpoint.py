@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,11 @@ from ..files import write_atomically
 NAME = "checkpoint.npz"
 META = "meta"
 VERSION = 1
+# What numpy and zipfile raise of a damaged file: a bit may make it encrypted, or packed in a way nobody knows.
+DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, SyntaxError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
 
 
 def save(directory: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
@@ -46,10 +54,10 @@ def load(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | No
         # By our own handle: numpy leaves one of its own open when the file is not whole.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        meta: dict[str, Any] = json.loads(str(arrays.pop(META)))
+        meta: dict[str, Any] = {**json.loads(str(arrays.pop(META)))}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise Trouble(f"{path}: is not a readable checkpoint: {error}: move it away to train anew") from error
     if meta.get("version") != VERSION:
         raise Trouble(f"{path}: has version {meta.get('version')}, expected {VERSION}: move it away to train anew")

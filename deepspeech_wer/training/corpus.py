@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,8 +44,22 @@ class Corpus:
         cut = self.train[: train or None], self.dev[: dev or None], self.test[: test or None]
         return Corpus(self.name, *cut, tolerant=self.tolerant)
 
+    def with_unique_ids(self) -> Corpus:
+        """The same, with `#2` and so on behind an id that its set has already: each utterance counts."""
+        return replace(self, train=_unique(self.train), dev=_unique(self.dev), test=_unique(self.test))
+
     def sets(self) -> dict[str, tuple[Utterance, ...]]:
         return {"train": self.train, "dev": self.dev, "test": self.test}
+
+
+def _unique(utterances: tuple[Utterance, ...]) -> tuple[Utterance, ...]:
+    seen: Counter[str] = Counter()
+    found = []
+    for utterance in utterances:
+        seen[utterance.id] += 1
+        number = seen[utterance.id]
+        found.append(utterance if number == 1 else replace(utterance, id=f"{utterance.id}#{number}"))
+    return tuple(found)
 
 
 def file_sha256(path: Path) -> str:

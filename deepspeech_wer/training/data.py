@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..errors import Trouble
 from . import audio, augment
+from .checkpoint import DAMAGE
 from .corpus import Segment, Utterance, file_sha256
 from .parameters import Parameters
 from .text import Alphabet, frames_needed
@@ -164,9 +165,14 @@ def _frames(path: Path) -> int | None:
             np.lib.format.read_magic(stream)
             shape, _, kind = np.lib.format.read_array_header_1_0(stream)
             whole = stream.tell() + math.prod(shape) * kind.itemsize == os.fstat(stream.fileno()).st_size
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return None
-    return int(shape[0]) if whole else None
+    except DAMAGE as error:
+        if isinstance(error, OSError):
+            raise
+        return None
+    fits = whole and kind == np.float32 and shape[1:] == (audio.COEFFICIENTS + 1,)
+    return int(shape[0]) if fits else None
 
 
 def set_sha256(items: Sequence[Item]) -> str:

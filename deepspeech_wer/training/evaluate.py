@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import wer
+from ..errors import Trouble
 from .data import Item, assemble, batches_by_length
 from .decode import Decoder
 from .model import Network
@@ -26,6 +28,10 @@ class Heard:
     @property
     def counts(self) -> wer.Counts:
         return wer.score_utterance(self.item.utterance.transcript, self.text)
+
+
+class Diverged(Trouble):
+    """The loss is no longer a number: nothing that follows would mean anything."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,10 @@ class Evaluation:
 def evaluate(
     network: Network, items: Sequence[Item], batch_size: int, parameters: Parameters, decoders: Sequence[Decoder]
 ) -> Evaluation:
-    """Hear a whole set, by each of the decoders. The order of `items` and the batch size do not change the texts."""
+    """Hear a whole set, by each of the decoders. The order of `items` and the batch size do not change the texts.
+
+    Raises Diverged when a loss is not a finite number.
+    """
     groups = batches_by_length(items, batch_size)
     network.score(assemble(groups[0][:1], parameters))  # traces the graph, which is not to be timed
     started = time.process_time()
@@ -73,6 +82,7 @@ def evaluate(
     for group in groups:
         batch = assemble(group, parameters)
         batch_losses, logits = network.score(batch)
+        refuse_infinite(batch_losses, group, "without dropout", parameters)
         ids = [item.utterance.id for item in group]
         losses.update(zip(ids, map(float, batch_losses), strict=True))
         for number, decoder in enumerate(decoders):
@@ -91,6 +101,17 @@ def evaluate(
         cpu_seconds,
         sum(item.seconds for item in items),
     )
+
+
+def refuse_infinite(losses: NDArray[np.float32], group: Sequence[Item], when: str, parameters: Parameters) -> None:
+    """Raise Diverged where one of the [B] losses of a batch is no finite number."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if len(bad):
+        utterance = group[bad[0]].utterance.id
+        raise Diverged(
+            f"the loss is {losses[bad[0]]} {when}, utterance {utterance}: "
+            f"expected a finite number: lower ds_learning_rate (now {parameters.learning_rate:g})"
+        )
 
 
 def score_heard(heard: Sequence[Heard]) -> wer.Score:

@@ -90,7 +90,10 @@ class Listener:
         if len(self._samples) < audio.WINDOW:
             return None
         mel = audio.log_mel(self._samples)
-        quiet, loud = np.percentile(mel[:, -1], (10, 95))
+        energies = mel[mel[:, -1] >= audio.SILENT, -1]
+        if not len(energies):
+            return None
+        quiet, loud = np.percentile(energies, (10, 95))
         return self.recogniser.logits_of_mel(mel) if loud - quiet >= LEAST_RISE else None
 
     def _letters(self, logits: audio.Floats) -> Flags:

@@ -9,7 +9,6 @@ still sums to 1.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
 from collections import Counter, defaultdict
@@ -18,7 +17,8 @@ from pathlib import Path
 
 from ..errors import Trouble
 from . import arpa
-from .arpa import BEGIN, END, NEVER, UNKNOWN, Gram, Ngrams
+from .arpa import BEGIN, END, MARKS, NEVER, UNKNOWN, Gram, Ngrams
+from .table import read as rows
 from .text import clean
 
 Discounts = tuple[float, float, float]  # taken from a count of 1, of 2, of 3 or more
@@ -115,16 +115,20 @@ def _logarithms(probabilities: dict[Gram, float], shares: dict[Gram, float]) -> 
 
 def read_sentences(path: Path) -> list[list[str]]:
     """The transcripts of an importer's table (.csv), or of a text with a sentence a line. Raises Trouble."""
+    if path.suffix.lower() == ".csv":
+        return [_unmarked(clean(row["transcript"] or "").split()) for _, row in rows(path, ["transcript"])]
+    if path.suffix.lower() == ".tsv":
+        raise Trouble(f"{path}: expected a .csv table with a column transcript, or a text with a sentence a line")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            if path.suffix != ".csv":
-                return [words for line in stream if (words := clean(line).split())]
-            rows = csv.DictReader(stream)
-            if "transcript" not in (rows.fieldnames or ()):
-                raise Trouble(f"{path}: columns {rows.fieldnames}: expected one called transcript")
-            return [clean(row["transcript"] or "").split() for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Trouble(f"{path}: cannot be read as a table of transcripts: {error}") from error
+        with path.open(encoding="utf-8-sig") as stream:
+            return [words for line in stream if (words := _unmarked(clean(line).split()))]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(f"{path}: cannot be read as sentences: {error}") from error
+
+
+def _unmarked(words: list[str]) -> list[str]:
+    """Less the marks that some corpora put around a sentence: they would be taken for words."""
+    return [word for word in words if word not in MARKS and word.lower() != UNKNOWN]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from ..errors import Trouble
 from . import checkpoint, ctc, devices
 from .data import Batch, Item, assemble, batches_of_epoch
 from .decode import greedy, greedy_decoder
-from .evaluate import Evaluation, Heard, evaluate, score_heard
+from .evaluate import Diverged, Evaluation, Heard, evaluate, refuse_infinite, score_heard
 from .history import Epoch
 from .model import BATCH, Network, Tensor, arguments
 from .optimizer import Adam, learning_rate
@@ -37,10 +37,6 @@ INDIFFERENT = (
     "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
 )
 # fmt: on
-
-
-class Diverged(Trouble):
-    """The loss is no longer a number: nothing that follows would mean anything."""
 
 
 def train(
@@ -146,11 +142,12 @@ class Trainer:
             batch = assemble(group, parameters, self._chance(index, step))
             rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
             values, logits, norms = self.step(batch, rate, step)
-            _refuse_infinite(values, group, number, step, parameters)
+            refuse_infinite(values, group, f"in epoch {number}, step {step + 1}", parameters)
             losses += values.tolist()
             if display:
                 texts = greedy(logits, batch.lengths, self.alphabet)
                 heard += [Heard(item, text, loss) for item, text, loss in zip(group, texts, values, strict=True)]
+        self._refuse_broken_weights(number)
         validation = self._validate(number)
         epoch = Epoch(
             epoch=number,
@@ -186,6 +183,15 @@ class Trainer:
         )
         yield from enumerate(bar, index * self.steps_per_epoch)
 
+    def _refuse_broken_weights(self, number: int) -> None:
+        """What the last step of an epoch did to the weights shows in no loss yet."""
+        for name, weight in self.network.weights.items():
+            if not np.isfinite(weight.numpy()).all():
+                raise Diverged(
+                    f"the weights {name} are no finite numbers after epoch {number}: "
+                    f"lower ds_learning_rate (now {self.parameters.learning_rate:g})"
+                )
+
     def _validate(self, number: int) -> Evaluation | None:
         parameters = self.parameters
         if not _is_due(parameters.validation_step, number, parameters.epochs):
@@ -213,7 +219,10 @@ class Trainer:
         if differing:
             print(f"{directory}: the checkpoint has another {', '.join(differing)}: training anew", flush=True)
             return ()
-        for name, one in self._state().items():
+        state = self._state()
+        if {name: array.shape for name, array in arrays.items()} != {name: one.shape for name, one in state.items()}:
+            raise Trouble(f"{directory}: its checkpoint holds other arrays: damaged: move it away to train anew")
+        for name, one in state.items():
             one.assign(arrays[name])
         history = tuple(Epoch(**line) for line in meta["history"])
         print(f"{directory}: going on after epoch {len(history)} of {self.parameters.epochs}", flush=True)
@@ -237,18 +246,6 @@ class Trainer:
 def _is_due(every: int, number: int, last: int) -> bool:
     """Whether something done every so many epochs, and after the last, is due after epoch `number`; 0 is never."""
     return bool(every) and (number % every == 0 or number == last)
-
-
-def _refuse_infinite(
-    losses: NDArray[np.float32], group: list[Item], number: int, step: int, parameters: Parameters
-) -> None:
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if len(bad):
-        utterance = group[bad[0]].utterance.id
-        raise Diverged(
-            f"the loss is {losses[bad[0]]} in epoch {number}, step {step + 1}, utterance {utterance}: "
-            f"expected a finite number: lower ds_learning_rate (now {parameters.learning_rate:g})"
-        )
 
 
 def _say(epoch: Epoch, parameters: Parameters) -> None:

@@ -31,6 +31,27 @@ def test_silence_has_finite_coefficients() -> None:
     assert np.isfinite(audio.normalise_each(audio.mfcc(np.zeros(8000, np.float32)))).all()
 
 
+@pytest.mark.parametrize(("name", "most"), [("each", 0.3), ("all", 0.05)])
+def test_digital_silence_around_speech_changes_it_half_as_much_as_it_would(name: str, most: float) -> None:
+    normalise = audio.NORMALISATIONS[name]
+    generator = np.random.default_rng(1)
+    room = generator.normal(0, 10, 48_000)
+    room[16_000:32_000] += generator.normal(0, 3000, 16_000)
+    muted = np.concatenate([np.zeros(16_000), room[16_000:32_000], np.zeros(16_000)])
+    muted[14_000:34_000] = room[14_000:34_000]
+
+    in_room, silenced = (normalise(audio.mfcc(one.astype(np.float32))) for one in (room, muted))
+    assert np.abs(in_room[55:95] - silenced[55:95]).mean() < most
+    assert np.abs(in_room - normalise(audio.mfcc(np.round(room).astype(np.float32)))).max() < 0.5  # nothing is filled
+
+
+@pytest.mark.parametrize(("value", "below"), [(0.0, True), (1.0, False)])
+def test_one_sample_is_no_digital_silence(value: float, below: bool) -> None:
+    samples = np.zeros(16_000, np.float32)
+    samples[330] = value
+    assert (audio.log_mel(samples)[1, -1] < audio.SILENT) == below
+
+
 def test_each_coefficient_is_normalised_on_its_own_or_all_together() -> None:
     features = audio.mfcc(np.random.default_rng(1).normal(0, 3000, 16_000).astype(np.float32))
 
@@ -53,6 +74,38 @@ def test_another_rate_or_stereo_is_refused_with_the_cure(tmp_path: Path) -> None
 
     with pytest.raises(Trouble, match=r"fast\.wav: 44100 Hz, 2 channels: expected 16000 Hz, mono; .*sox"):
         audio.read_audio(tmp_path / "fast.wav")
+
+
+@pytest.mark.parametrize("left", [1, 45, 1000, 11_000])
+def test_a_cut_recording_is_refused(tmp_path: Path, left: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.arange(-6000, 6000, dtype=np.int16), 16_000)
+    data = (tmp_path / "a.wav").read_bytes()
+    for name, part in {"cut.wav": data[:-left], "odd.raw": data[:-1][: len(data) // 2 * 2 - 1]}.items():
+        (tmp_path / name).write_bytes(part)
+        with pytest.raises(Trouble, match=r"(bytes of sound|whole samples of two).*: a cut file"):
+            audio.read_audio(tmp_path / name)
+
+
+def test_a_recording_written_down_a_pipe_does_not_know_its_size(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.arange(100, dtype=np.int16), 16_000)
+    data = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "b.wav").write_bytes(data.replace(b"data\xc8\0\0\0", b"data\xff\xff\xff\xff"))
+    assert (tmp_path / "b.wav").read_bytes() != data
+    assert len(audio.read_audio(tmp_path / "b.wav")) == 100
+
+
+def test_suffixes_of_any_case(tmp_path: Path) -> None:
+    np.arange(100, dtype=">i2").tofile(tmp_path / "a.RAW")
+    assert audio.read_audio(tmp_path / "a.RAW").tolist() == list(range(100))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    signal = np.zeros(800, np.float32)
+    signal[7] = value
+    soundfile.write(tmp_path / "a.wav", signal, 16_000, subtype="FLOAT")
+    with pytest.raises(Trouble, match=r"a\.wav: holds samples that are no finite numbers"):
+        audio.read_audio(tmp_path / "a.wav")
 
 
 def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def test_half_a_checkpoint_is_never_taken_for_none(tmp_path: Path, keep: int) ->
     path.write_bytes(path.read_bytes()[:keep])
 
     with pytest.raises(Trouble, match=r"checkpoint\.npz: is not a readable checkpoint: .*: move it away"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_told_or_whole(tmp_path: Path) -> None:
+    """A bit may make it encrypted, packed in an unknown way, or a header that python cannot parse."""
+    checkpoint.save(tmp_path, ARRAYS, {"history": [1.5]})
+    path = tmp_path / checkpoint.NAME
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with contextlib.suppress(Trouble):
+            checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("meta", ["[]", "7", "null", '"text"'])
+def test_meta_data_that_are_no_object_are_told(tmp_path: Path, meta: str) -> None:
+    np.savez(tmp_path / checkpoint.NAME, meta=np.array(meta))
+    with pytest.raises(Trouble, match=r"is not a readable checkpoint|has version None"):
         checkpoint.load(tmp_path)
 
 

@@ -12,6 +12,7 @@ from tone_corpus import write_corpus
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training import audio, importers
+from deepspeech_wer.training.corpus import Corpus, Utterance
 from deepspeech_wer.training.importers import csv_table, synthetic
 from deepspeech_wer.training.parameters import Parameters, from_environment
 
@@ -45,6 +46,13 @@ def test_limits_take_the_first_utterances(tones: Path) -> None:
     assert (len(corpus.train), len(corpus.dev), len(corpus.test)) == (5, 6, 2)
 
 
+def test_an_id_that_is_there_twice_is_made_unique_and_both_count() -> None:
+    said = tuple(Utterance(name, Path(name), name) for name in ("a", "b", "a", "a"))
+    corpus = Corpus("c", said, (), said[:1]).with_unique_ids()
+    assert [one.id for one in corpus.train] == ["a", "b", "a#2", "a#3"]
+    assert [one.id for one in corpus.test] == ["a"]
+
+
 def test_without_a_speaker_column_the_speaker_is_unknown(tmp_path: Path) -> None:
     path = table(tmp_path / "c", "wav_filename,wav_filesize,transcript\ntrain/0.wav,1,a\n")
 
@@ -56,13 +64,19 @@ def test_without_a_speaker_column_the_speaker_is_unknown(tmp_path: Path) -> None
     [
         (
             "wav_filename,text\nx,a\n",
-            r"train\.csv: no column transcript: expected wav_filename,wav_filesize,transcript",
+            r"train\.csv: no column transcript: expected wav_filename,transcript",
         ),
         ("wav_filename,transcript\n", r"train\.csv: holds no utterance"),
         ("", r"train\.csv: no column"),
         ("wav_filename,transcript\ntrain/9.wav,a\n", r"train\.csv:2: no audio file .*train/9\.wav"),
         ("wav_filename,transcript\ntrain/0.wav\n", r"train\.csv:2: a row without wav_filename or transcript"),
         ("wav_filename,transcript\ntrain/0.wav,a\ntrain/0.wav,b\n", r"train/0\.wav stands there twice"),
+        ("wav_filename,transcript\ntrain/0.wav,no, go\n", r"train\.csv:2: 3 fields, 2 in the header: quote a transc"),
+        ("wav_filename,transcript,transcript\n", r"train\.csv: column transcript is there twice"),
+        (
+            'wav_filename,transcript\ntrain/0.wav,"a\ntrain/1.wav,b\n',
+            r"train\.csv: cannot be read as a UTF-8 CSV table",
+        ),
     ],
 )
 def test_a_bad_table_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:

@@ -112,6 +112,28 @@ def test_what_cannot_be_opened_or_unpacked_is_told(tmp_path: Path) -> None:
             arpa.read(tmp_path / name)
 
 
+def test_a_checksum_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    data = gzip.compress(HAND.encode())
+    (tmp_path / "bad.arpa.gz").write_bytes(data[:-8] + bytes([data[-8] ^ 1]) + data[-7:])
+    with pytest.raises(Trouble, match="cannot be read as an ARPA language model"):
+        arpa.read(tmp_path / "bad.arpa.gz")
+
+
+def test_a_name_that_ends_in_gz_is_packed_and_marks_are_no_words(tmp_path: Path) -> None:
+    (tmp_path / "t.CSV").write_text("transcript\n<s> yes no </s>\nno <UNK>\n")
+    assert ngram.main([str(tmp_path / "t.CSV"), str(tmp_path / "o.arpa.GZ")]) == 0
+    assert arpa.read(tmp_path / "o.arpa.GZ").words() == ["no", "yes"]
+    (tmp_path / "t.tsv").write_text("transcript\nyes\n")
+    assert ngram.main([str(tmp_path / "t.tsv"), str(tmp_path / "o.arpa")]) == 1
+
+
+@pytest.mark.parametrize("number", ["0.5", "inf", "1e300", "nan"])
+def test_what_is_no_logarithm_of_a_probability_is_refused(tmp_path: Path, number: str) -> None:
+    (tmp_path / "m.arpa").write_text(HAND.replace("-2\t</s>", f"{number}\t</s>"))
+    with pytest.raises(Trouble, match=r"m\.arpa, line 8"):
+        arpa.read(tmp_path / "m.arpa")
+
+
 WORDS = st.sampled_from("abcdef")
 CORPUS = st.lists(st.lists(WORDS, max_size=8), min_size=1, max_size=30)
 
@@ -167,9 +189,7 @@ def test_the_command_makes_a_model_of_a_text(tmp_path: Path) -> None:
     assert ngram.read_sentences(tmp_path / "text") == [["yes", "no"], ["yes"]]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"), [("a,b\n1,2\n", "expected one called transcript"), ("transcript\n", "no sent")]
-)
+@pytest.mark.parametrize(("text", "said"), [("a,b\n1,2\n", "no column transcript"), ("transcript\n", "no sent")])
 def test_the_command_refuses_a_table_without_transcripts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
 ) -> None:

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from tone_corpus import SMALL
 
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training import data, decoders, devices, evaluate, importers, lm_weights, report, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decode import greedy_decoder
@@ -156,6 +159,33 @@ def test_a_terminal_gets_a_progress_bar_and_a_log_does_not(
 def test_a_loss_that_is_no_number_ends_the_training(start: Start) -> None:
     with pytest.raises(train.Diverged, match=r"the loss is inf in epoch 1, step 1, utterance train/.*ds_learning_rate"):
         start(ds_initializer="normal", ds_default_stddev="1e30")
+
+
+def test_what_the_last_step_broke_is_told_as_well(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = start(ds_epochs="1")
+    trained.network.weights["h6"].assign(np.full(trained.network.weights["h6"].shape, np.nan))
+    with pytest.raises(train.Diverged, match="the loss is nan without dropout, utterance test/"):
+        trained.test()
+    step = train.Trainer.step
+
+    def breaking(self: train.Trainer, *given: Any) -> Any:
+        result = step(self, *given)
+        self.network.weights["h1"].assign(np.full(self.network.weights["h1"].shape, np.inf))
+        return result
+
+    monkeypatch.setattr(train.Trainer, "step", breaking)
+    with pytest.raises(train.Diverged, match="the weights h1 are no finite numbers after epoch 1"):
+        start(ds_epochs="1", ds_train_batch_size="100")
+
+
+def test_a_checkpoint_of_other_arrays_is_told(start: Start, tmp_path: Path) -> None:
+    start(ds_epochs="1", ds_checkpoint_dir=str(tmp_path / "c"))
+    with np.load(tmp_path / "c" / "checkpoint.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["weights.h9"] = arrays.pop("weights.h6")
+    np.savez(tmp_path / "c" / "checkpoint.npz", **arrays)
+    with pytest.raises(Trouble, match="its checkpoint holds other arrays: damaged"):
+        start(ds_epochs="1", ds_checkpoint_dir=str(tmp_path / "c"))
 
 
 def test_variables_are_logged_for_tensorboard(start: Start) -> None:

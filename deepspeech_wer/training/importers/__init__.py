@@ -25,5 +25,5 @@ IMPORTERS: dict[str, Callable[[Parameters], Corpus]] = {
 
 def load(parameters: Parameters) -> Corpus:
     """The three sets of the corpus that `parameters.importer` names, each cut to its limit."""
-    corpus = IMPORTERS[parameters.importer](parameters)
+    corpus = IMPORTERS[parameters.importer](parameters).with_unique_ids()
     return corpus.limited(parameters.limit_train, parameters.limit_dev, parameters.limit_test)

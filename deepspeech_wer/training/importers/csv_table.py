@@ -6,12 +6,12 @@ wav and flac are read. The size is for sorting in other programs and is not reli
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
 from ..corpus import Corpus, Utterance
 from ..parameters import Parameters
+from ..table import Row, read
 
 REQUIRED = ("wav_filename", "transcript")
 
@@ -26,22 +26,14 @@ def load(parameters: Parameters) -> Corpus:
 
 def read_table(table: Path) -> tuple[Utterance, ...]:
     """The utterances of one table, in its order. Raises Trouble for a missing table, column or audio file."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
-            if missing:
-                raise Trouble(f"{table}: no column {', '.join(missing)}: expected wav_filename,wav_filesize,transcript")
-            utterances = tuple(_utterance(table, reader.line_num, row) for row in reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: {error}") from error
+    utterances = tuple(_utterance(table, line, row) for line, row in read(table, REQUIRED))
     if not utterances:
         raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
     _refuse_twins(table, utterances)
     return utterances
 
 
-def _utterance(table: Path, line: int, row: dict[str, str | None]) -> Utterance:
+def _utterance(table: Path, line: int, row: Row) -> Utterance:
     name, transcript = row["wav_filename"], row["transcript"]
     if not name or transcript is None:
         raise Trouble(f"{table}:{line}: a row without wav_filename or transcript: {row}")
