@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from collections.abc import Callable
@@ -86,14 +87,22 @@ def test_an_archive_that_grows_absurdly_is_refused(tmp_path: Path, monkeypatch: 
     assert sorted(tmp_path.iterdir()) == [path]
 
 
+def header_spoilt(tar: bytes) -> bytes:
+    """Of the second member: its checksum."""
+    return tar[: 1024 + 150] + b"77" + tar[1024 + 152 :]
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda whole: whole[: len(whole) // 2],
         lambda whole: whole[::-1],
         lambda whole: whole[:50] + b"?" * 40 + whole[90:],
+        lambda whole: whole[:-6] + bytes([whole[-6] ^ 1]) + whole[-5:],
+        lambda whole: gzip.compress(header_spoilt(gzip.decompress(whole))),
+        lambda whole: gzip.compress(gzip.decompress(whole)[: 2 * 1024]),
     ],
-    ids=["cut", "other", "scratched"],
+    ids=["cut", "other", "scratched", "checksum", "second header", "cut between two"],
 )
 def test_a_damaged_archive_is_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
     path = archive(tmp_path / "a.tar.gz", *(file(f"f{number}") for number in range(50)))
@@ -103,6 +112,17 @@ def test_a_damaged_archive_is_named(tmp_path: Path, spoil: Callable[[bytes], byt
         unpack.unpack(path, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_hash_of_what_is_no_archive_is_not_kept(tmp_path: Path) -> None:
+    """A hotel's login page, say: the right file must be taken when it comes."""
+    (tmp_path / "mirror").mkdir()
+    remote, mirror = Remote("https://speech.invalid/speech.tar.gz"), str(tmp_path / "mirror")
+    (tmp_path / "mirror" / "speech.tar.gz").write_text("<html>Please log in")
+    with pytest.raises(Trouble, match="is damaged"):
+        unpack.obtain(remote, tmp_path, mirror)
+    archive(tmp_path / "mirror" / "speech.tar.gz", file("a"))
+    assert (unpack.obtain(remote, tmp_path, mirror) / "a").is_file()
 
 
 def test_an_interrupted_unpacking_is_begun_anew(tmp_path: Path) -> None:

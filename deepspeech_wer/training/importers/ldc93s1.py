@@ -11,7 +11,7 @@ from pathlib import Path
 from ...errors import Trouble
 from ..corpus import Corpus, Utterance
 from ..parameters import Parameters
-from .tools.download import Remote, fetch
+from .tools.download import Remote, fetch, forget
 from .tools.place import directory_of
 from .tools.transcripts import spoken
 from .tools.unpack import exclusive
@@ -26,8 +26,21 @@ def load(parameters: Parameters) -> Corpus:
     directory = directory_of(parameters)
     with exclusive(directory):
         audio, text = (fetch(remote, directory, parameters.mirror_url) for remote in (AUDIO, TEXT))
-    only = (Utterance("LDC93S1", audio, spoken(_read(text), parameters.alphabet)),)
+        try:
+            _check(audio)
+            sentence = _read(text)
+        except Trouble:
+            for remote in (AUDIO, TEXT):
+                forget(remote, directory)
+            raise
+    only = (Utterance("LDC93S1", audio, spoken(sentence, parameters.alphabet)),)
     return Corpus("ldc93s1", only, only, only)
+
+
+def _check(path: Path) -> None:
+    with path.open("rb") as stream:
+        if stream.read(4) not in (b"RIFF", b"NIST"):
+            raise Trouble(f"{path}: is no recording: remove it to have it fetched again")
 
 
 def _read(path: Path) -> str:

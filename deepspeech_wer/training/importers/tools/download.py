@@ -72,6 +72,11 @@ def fetch(remote: Remote, directory: Path, mirror: str = "") -> Path:
     return path
 
 
+def forget(remote: Remote, directory: Path) -> None:
+    """Let go of the hash that `fetch` kept: what it is of turned out to be no such file."""
+    (directory / f"{remote.name}.sha256").unlink(missing_ok=True)
+
+
 def _directory_of(mirror: str) -> Path | None:
     """The directory that `ds_mirror_url` names; None: it is an address on the network, or unset."""
     if not mirror or mirror.startswith(("http://", "https://")):

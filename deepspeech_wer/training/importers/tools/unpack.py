@@ -12,16 +12,33 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from tqdm import tqdm
 
 from ....errors import Trouble
-from .download import Remote, fetch
+from .download import Remote, fetch, forget
 
 MOST_GROWTH = 50  # times its own size that an archive may hold; audio hardly grows, tables up to tenfold
 ALLOWANCE = 64 << 20  # bytes, for small ones
 SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+
+
+class Damaged(Trouble):
+    """What was downloaded is no whole archive."""
+
+
+class _Header(tarfile.TarInfo):
+    """One that is damaged or missing is an error also in the middle, where tarfile takes it for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"a header is {error}" if buf else "its end is missing") from error
 
 
 def obtain(remote: Remote, directory: Path, mirror: str) -> Path:
@@ -31,7 +48,12 @@ def obtain(remote: Remote, directory: Path, mirror: str) -> Path:
         with exclusive(directory):
             if not target.is_dir():  # else another training was quicker
                 archive = fetch(remote, directory, mirror)
-                unpack(archive, target)
+                try:
+                    unpack(archive, target)
+                except Damaged:
+                    if remote.sha256 is None:
+                        forget(remote, directory)
+                    raise
                 print(f"unpacked {archive} to {target}", file=sys.stderr, flush=True)
     return target
 
@@ -71,13 +93,16 @@ def unpack(archive: Path, target: Path) -> None:
         with (
             archive.open("rb") as stream,
             _bar(stream, archive) as watched,
-            tarfile.open(fileobj=watched, mode="r:*") as tar,  # "r|*" takes a file that was cut short for a whole one
+            # "r|*" takes a file that was cut short for a whole one
+            tarfile.open(fileobj=watched, mode="r:*", tarinfo=_Header) as tar,
         ):
             _extract(tar, archive, beside)
+            while tar.fileobj.read(1 << 20):  # to the end, where the checksum is
+                pass
         beside.rename(target)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         reason = str(error).split("\n", 1)[0]
-        raise Trouble(f"{archive}: is damaged: {reason}: remove it to have it fetched again") from error
+        raise Damaged(f"{archive}: is damaged: {reason}: remove it to have it fetched again") from error
     except OSError as error:
         cure = "free space, or set ds_dataset_path"
         raise Trouble(f"{target}: {archive.name} cannot be unpacked: {error}: {cure}") from error
