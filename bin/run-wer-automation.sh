@@ -58,4 +58,8 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -P -m nbconvert --log-level=ERROR --to script --output-dir "$work" --output job \
     "$root/deepspeech_wer/training/DeepSpeech.ipynb"
 
-"$python" -P -u -m deepspeech_wer.training "$work/job.py"
+# Opened and removed beforehand, so that nothing has to be tidied up and python can take this process's place: whoever
+# signals the job reaches the training.
+exec {script}<"$work/job.py"
+rm -rf -- "$work"
+exec "$python" -P -u -m deepspeech_wer.training "/dev/fd/$script"

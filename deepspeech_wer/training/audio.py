@@ -31,6 +31,7 @@ FLOOR = float(np.finfo(np.float64).eps)  # under a logarithm, as in python_speec
 SILENT = -20.0  # log energy of a frame below which no sample is but 0: one alone of 1 makes -6
 BLOCK = 10  # seconds that are read at once of a recording of any length
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
+MOST_RATE = 1_000_000  # Hz: more is no sound, and ten seconds of it no longer a small block
 STREAMED = 0x7FFFF000  # sizes from here on: written down a pipe, when nobody knew
 VERSION = "mel27@2"  # part of every cache key: change it with the arithmetic
 
@@ -47,7 +48,7 @@ def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats
     """
     try:
         _refuse_cut(path)
-        with soundfile.SoundFile(path, **(HEADERLESS if path.suffix.lower() == ".raw" else {})) as stream:
+        with soundfile.SoundFile(os.fsencode(path), **(HEADERLESS if path.suffix.lower() == ".raw" else {})) as stream:
             rate, channels = stream.samplerate, stream.channels
             stream.seek(min(round(start * rate), stream.frames))
             count = -1 if end is None else max(0, round((end - start) * rate))
@@ -75,8 +76,10 @@ def read_blocks(path: Path) -> Iterator[Floats]:
         raise Trouble(f"{path}: samples without a header, of which nobody knows the rate: expected wav, flac, mp3, ...")
     try:
         path.open("rb").close()  # whose errors say more than the library's
-        with soundfile.SoundFile(path) as stream:
+        with soundfile.SoundFile(os.fsencode(path)) as stream:
             rate, size = stream.samplerate, BLOCK * stream.samplerate
+            if rate > MOST_RATE:
+                raise Trouble(f"{path}: {rate} samples a second: expected at most {MOST_RATE}: a damaged header?")
             before = np.zeros(0, np.int16)
             block = _read_mono(stream, size)
             if not len(block):
@@ -122,7 +125,9 @@ def _read(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
         return whole
     fractions: Floats = stream.read(count, dtype="float32", always_2d=True)  # as int16 they would be -1, 0 and 1
     if not np.isfinite(fractions).all():
-        raise Trouble(f"{stream.name}: holds samples that are no finite numbers: expected sound from -1 to 1")
+        raise Trouble(
+            f"{os.fsdecode(stream.name)}: holds samples that are no finite numbers: expected sound from -1 to 1"
+        )
     return np.clip(np.round(fractions * 32768), -32768, 32767).astype(np.int16)
 
 

@@ -56,8 +56,9 @@ def export(
         (beside / DESCRIPTION).write_text(json.dumps(record, indent=4, ensure_ascii=False) + "\n", "utf-8")
         _verify(network, items[0], parameters, beside)
         replace(target, beside)
-    except OSError as error:
-        raise Trouble(f"{target}: cannot be written: {error}: free space, or mend ds_export_dir") from error
+    except (OSError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Trouble(f"{target}: cannot be written: {reason}: free space, or mend ds_export_dir") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return sizes

@@ -8,6 +8,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import wer
+from ..errors import Trouble
 from ..files import write_atomically
 from .corpus import Corpus
 from .data import Item, set_sha256
@@ -32,11 +34,27 @@ Sets = Mapping[str, Sequence[Item]]  # train, dev and test, as they were learnt 
 
 
 def new_run_directory(parameters: Parameters) -> Path:
-    """Make `<logs_dir>/<time>-<commit>/`, where all files of this training go."""
+    """Make `<logs_dir>/<time>-<commit>/`, where all files of this training go.
+
+    Raises Trouble where that, or another directory of the training, cannot be written: before hours of it, not after.
+    """
+    if parameters.checkpoint_dir is not None:
+        _make_and_try(parameters.checkpoint_dir, "ds_checkpoint_dir")
+    if parameters.export_dir is not None:
+        _make_and_try(parameters.export_dir, "ds_export_dir")
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{git_hash(parameters)[:12]}"
     directory = parameters.logs_dir / name
-    directory.mkdir(parents=True, exist_ok=True)
+    _make_and_try(directory, "ds_logs_dir")
     return directory
+
+
+def _make_and_try(directory: Path, variable: str) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as stream:
+            stream.write(b"?" * 4096)
+    except OSError as error:
+        raise Trouble(f"{directory}: cannot be written: {error.strerror}: free space, or mend {variable}") from error
 
 
 def now() -> str:
@@ -213,5 +231,8 @@ def _last(values: Sequence[float | None]) -> float | None:
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     text = json.dumps(record, sort_keys=True, indent=4, allow_nan=False, ensure_ascii=False, default=str)
-    write_atomically(path, f"{text}\n".encode())
+    try:
+        write_atomically(path, f"{text}\n".encode())
+    except OSError as error:
+        raise Trouble(f"{path}: cannot be written: {error.strerror}: free space, or mend ds_logs_dir") from error
     print(f"wrote {path}", file=sys.stderr, flush=True)

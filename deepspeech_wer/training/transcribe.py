@@ -16,6 +16,9 @@ times as long; partial ones do without.
 from __future__ import annotations
 
 import argparse
+import io
+import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +27,7 @@ from ..errors import Trouble
 from .threads import limit_numpy
 
 STREAM = "-"
+MOST_WEIGHT = 20  # as for ds_lm_alpha and ds_lm_beta
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error(f"{STREAM} cannot be read together with files")
     if given.lm is None and (given.alpha, given.beta, given.beam_width) != (None, None, None):
         parser().error("--alpha, --beta and --beam-width need --lm")
+    if STREAM in given.files and sys.stdin is None:
+        parser().error(f"{STREAM}: the standard input is closed")
+    for output in (sys.stdout, sys.stderr):  # a file's name may be no text
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     limit_numpy(given.threads)
     from . import transcription  # and with it numpy
 
@@ -67,17 +76,27 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--lm", metavar="LM", help="search with this language model, ARPA or KenLM; own: with the one in MODEL"
     )
-    made.add_argument("--alpha", metavar="X", type=float, help="its weight; unset: as MODEL has it, or 0.8")
-    made.add_argument("--beta", metavar="X", type=float, help="bonus for each word; unset: as MODEL has it, or 0.5")
+    made.add_argument("--alpha", metavar="X", type=_weight, help="its weight; unset: as MODEL has it, or 0.8")
+    made.add_argument("--beta", metavar="X", type=_weight, help="bonus for each word; unset: as MODEL has it, or 0.5")
     made.add_argument("--beam-width", metavar="N", type=_count, help="texts followed; unset: as MODEL has it, or 100")
     made.add_argument("--threads", metavar="N", type=_count, default=1, help="processor threads (1)")
     return made
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
+    if not re.fullmatch(r"0*[1-9]\d{0,3}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 9999")
     return int(text)
+
+
+def _weight(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not abs(found) <= MOST_WEIGHT:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from -{MOST_WEIGHT} to {MOST_WEIGHT}")
+    return found
 
 
 if __name__ == "__main__":

@@ -69,11 +69,13 @@ def stream(wanted: Wanted, source: BinaryIO) -> int:
 
 @contextmanager
 def _until_nobody_reads() -> Iterator[None]:
-    """End quietly when whoever reads the output, `head` say, has seen enough."""
+    """End quietly when whoever reads the output, `head` say, has seen enough. Raises Trouble where it is full."""
     try:
         yield
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what python flushes at its end
+        if not isinstance(error, BrokenPipeError):
+            raise Trouble(f"the text cannot be written: {error.strerror}") from error
 
 
 def _finish(recogniser: Recogniser, wanted: Wanted) -> Finish:

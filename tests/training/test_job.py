@@ -165,6 +165,40 @@ def test_the_an4_recipe_hears_real_speech(job: Job) -> None:
     assert (parameters["augment_tempo"], parameters["n_cell_dim"], parameters["epochs"]) == (0.15, 16, 1)
 
 
+@pytest.mark.parametrize("name", ["ds_export_dir", "ds_checkpoint_dir", "ds_logs_dir"])
+def test_where_nothing_can_be_written_is_told_before_the_training(job: Job, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+
+    done = job.run(**{name: str(tmp_path / "file" / "below")})
+
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(str(tmp_path / "file" / "below"))
+    assert last.endswith(f": cannot be written: Not a directory: free space, or mend {name}")
+    assert "epoch" not in done.stdout
+
+
+def test_an_export_that_fails_loses_no_result(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "exports" / "latest").mkdir(parents=True)  # what a link cannot replace
+
+    done = job.run(ds_export_dir=str(tmp_path / "exports"), ds_wer_sha="c0ffee1" * 5 + "c0ffe")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"{tmp_path}/exports/c0ffee1: cannot be written: ")
+    assert job.record()["results"]["test_wer"] >= 0
+
+
+def test_whoever_signals_the_job_alone_reaches_the_training(job: Job) -> None:
+    script = str(ROOT / "bin" / "run-wer-automation.sh")
+    environment = job.environment(ds_epochs="10000")
+    with subprocess.Popen([script], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert any(line.startswith("epoch 1/") for line in process.stdout)
+        process.terminate()
+        process.communicate(timeout=60)  # the pipe ends with the last process that holds it
+    assert process.returncode == -signal.SIGTERM
+
+
 def test_an_unknown_argument_is_refused(job: Job) -> None:
     done = job.run("--chekpoint_dir", "x")
 

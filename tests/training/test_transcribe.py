@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,39 @@ def test_a_file_that_cannot_be_heard_does_not_stop_the_others(
         assert line.startswith(str(tmp_path / name))
         assert words in line
     assert len(said.err.splitlines()) == 4
+
+
+def test_a_name_that_is_no_text_and_a_rate_that_is_none(model: Path, tmp_path: Path) -> None:
+    odd, fast = Path(os.fsdecode(bytes(tmp_path / "x") + b"\xff.flac")), tmp_path / "fast.wav"
+    soundfile.write(os.fsencode(odd), tone_speech("a"), RATE)
+    soundfile.write(fast, tone_speech("a"), RATE)
+    data = bytearray(fast.read_bytes())
+    data[24:28] = (2**31 - 1).to_bytes(4, "little")
+    fast.write_bytes(data)
+
+    done = run(model, fast, odd)
+
+    assert done.returncode == 1
+    assert done.stdout.endswith(b"\ta\n")
+    assert b"x\\udcff.flac" in done.stdout
+    assert b"2147483647 samples a second: expected at most" in done.stderr
+
+
+def test_a_full_disk_and_a_closed_input_are_told(model: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone_speech("a"), RATE)
+    with Path("/dev/full").open("wb") as full:
+        done = run(model, tmp_path / "a.wav", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"the text cannot be written: No space left on device\n")
+    shut = f"{shlex.join(command(model, '-'))} <&-"
+    done = subprocess.run(["sh", "-c", shut], capture_output=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"-: the standard input is closed\n")
+
+
+@pytest.mark.parametrize("given", [("--alpha", "nan"), ("--beta", "1000"), ("--alpha", "x"), ("--threads", "100000")])
+def test_numbers_that_mean_nothing_are_refused(model: Path, given: tuple[str, str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        transcribe.main([str(model), "a.wav", "--lm", "own", *given])
 
 
 def test_it_starts_without_tensorflow(model: Path, tmp_path: Path) -> None:
@@ -319,7 +353,7 @@ def test_weights_come_from_the_export_unless_they_are_given(model: Path, tmp_pat
     ("arguments", "said"),
     [
         (["-", "a.wav"], "cannot be read together"),
-        (["--lm", "own", "--beam-width", "0", "-"], "'0': expected a whole number, 1 or more"),
+        (["--lm", "own", "--beam-width", "0", "-"], "'0': expected a whole number from 1 to 9999"),
         (["--alpha", "1", "-"], "need --lm"),
         ([], "required: FILE"),
     ],
