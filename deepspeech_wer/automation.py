@@ -65,7 +65,7 @@ def look(settings: Settings) -> merges.Found:
     last = read_last(settings.cache)
     tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref, known=last)
     if tip is None:
-        log.info("%s: no commit there yet", settings.repo_name)
+        _warn_once(settings.cache, "warned_empty", settings.repo_url, f"{settings.repo_name}: no commit there yet")
         return merges.Found(None, None, 0)
     found = _find(settings, tip)
     if found.squashed:

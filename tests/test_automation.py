@@ -342,6 +342,8 @@ def test_an_empty_repository_has_nothing_yet(
     monkeypatch.setenv("ds_repo_url", str(repository.path))
     assert tick() == 0
     assert "no commit there yet" in capsys.readouterr().err
+    assert tick() == 0
+    assert capsys.readouterr().err == ""  # told once
 
 
 def test_a_second_tick_leaves_silently(tracked: Repository, sealed: Path) -> None:

@@ -14,6 +14,7 @@ from .lexicon_beam import LexiconBeam
 from .lm_weights import Weights
 from .model import Network
 from .parameters import Parameters
+from .text import clean
 
 MADE = "lm.arpa"  # in the run's directory
 MOST_FOR_WEIGHTS = 200  # validation utterances: enough for two weights, and bounded for a large corpus
@@ -81,7 +82,7 @@ def _lm_decoder(parameters: Parameters, words: WordSearch, network: Network, ite
 
 def make_model(items: Sequence[Item], order: int, path: Path) -> Path:
     """Write the n-gram model of the transcripts as an ARPA file; return its path."""
-    arpa.write(path, ngram.estimate((item.utterance.transcript.split() for item in items), order))
+    arpa.write(path, ngram.estimate((clean(item.utterance.transcript).split() for item in items), order))
     return path
 
 

@@ -244,7 +244,7 @@ def _read(entry: Field[Any], text: str) -> object:
         return text.lower() in TRUE
     if not text:
         return entry.default
-    path = Path(text).expanduser().absolute()
+    path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - Path's raises for a user that is not there
     return read_alphabet(path) if entry.type == "Alphabet" else path
 
 

@@ -102,3 +102,10 @@ def test_the_table_names_every_variable_with_its_meaning() -> None:
     assert rows["ds_epochs"] == ("40", "passes over the training set")
     assert rows["ds_n_hidden_1"][0] == ""
     assert all(meaning for _, meaning in rows.values())
+
+
+def test_the_home_of_nobody_is_taken_as_it_is_written() -> None:
+    assert (
+        parameters.from_environment({"ds_checkpoint_dir": "~nobody-of-that-name/c"}).checkpoint_dir
+        == Path("~nobody-of-that-name/c").absolute()
+    )

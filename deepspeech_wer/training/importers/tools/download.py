@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import shutil
 import sys
@@ -83,7 +84,8 @@ def _directory_of(mirror: str) -> Path | None:
         return None
     if "://" in mirror and not mirror.startswith("file://"):
         raise UsageTrouble(f"ds_mirror_url={mirror!r}: expected http://, https://, file:// or a directory")
-    path = Path(unquote(urlsplit(mirror).path) if mirror.startswith("file://") else mirror).expanduser()
+    place = unquote(urlsplit(mirror).path) if mirror.startswith("file://") else mirror
+    path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path's raises for a user that is not there
     if not path.is_dir():
         raise UsageTrouble(f"ds_mirror_url={mirror!r}: expected a directory that is there")
     return path
