@@ -144,6 +144,13 @@ def test_where_no_hash_is_published_that_of_the_first_download_holds(site: Site,
         fetch(remote(site, None), tmp_path)
 
 
+def test_an_escaped_path_leads_nowhere(site: Site, tmp_path: Path) -> None:
+    assert Remote(f"{site.url}/%2e%2e%2fspeech.tar.gz").name == "speech.tar.gz"
+    for name in ("%2e%2e", ".", "a/"):
+        with pytest.raises(UsageTrouble, match="expected the address of a file"):
+            fetch(Remote(f"{site.url}/{name}"), tmp_path)
+
+
 def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site: Site, tmp_path: Path) -> None:
     site.statuses = [503, 429]
     assert fetch(remote(site), tmp_path).read_bytes() == CONTENT

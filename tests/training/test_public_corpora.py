@@ -275,10 +275,13 @@ def test_ted_reads_the_segments_of_its_talks(
     assert np.array_equal(np.load(items[0].mel), data.audio.log_mel(samples))
 
 
-def test_ted_of_another_form_is_named_with_its_line(ted_site: Site, tmp_path: Path) -> None:
-    ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive("talk S28 Ada 0.1 late <o> text\n")
+@pytest.mark.parametrize("times", ["0.1 late", "0.1 nan", "0.1 inf", "0.4 0.1", "-1 0.1"])
+def test_ted_of_another_form_is_named_with_its_line(ted_site: Site, tmp_path: Path, times: str) -> None:
+    ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive(
+        f"talk 1 inter_segment_gap 0 0 <o,,unknown> \ntalk S28 Ada {times} <o> text\n"
+    )
 
-    with pytest.raises(Trouble, match=r"talk\.stm:1: 'talk S28 Ada 0\.1 late <o> text': expected TALK CHANNEL"):
+    with pytest.raises(Trouble, match=rf"talk\.stm:2: 'talk S28 Ada {times} <o> text': expected TALK CHANNEL"):
         importers.load(parameters("ted", tmp_path, ted_site))
 
 

@@ -7,6 +7,7 @@ what lies between the segments, and segments with a word that nobody could make 
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ ARCHIVE = Remote(
     "https://www.openslr.org/resources/19/TEDLIUM_release2.tar.gz",
     "93281b5fcaaae5c88671c9d000b443cb3c7ea3499ad12010b3934ca41a7b9c58",
 )
+EXPECTED = "expected TALK CHANNEL SPEAKER START END TEXT, times in seconds"
 GAPS = ("inter_segment_gap", "ignore_time_segment_in_scoring")
 UNKNOWN = "<unk>"
 NOT_SPOKEN = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)")  # silences, noises and fillers, marks of variants
@@ -64,10 +66,12 @@ def _segment(line: str, where: str, audio: Path, alphabet: Alphabet) -> Iterator
         _, _, speaker, start, end = parts[:5]
         segment = Segment(float(start), float(end))
     except ValueError as error:
-        raise Trouble(f"{where}: {line!r}: expected TALK CHANNEL SPEAKER START END TEXT, times in seconds") from error
+        raise Trouble(f"{where}: {line!r}: {EXPECTED}") from error
     text = re.sub(r"^<[^>]*>\s*", "", parts[5]) if len(parts) == 6 else ""
     if speaker in GAPS or text.strip() in GAPS:
         return
+    if not 0 <= segment.start < segment.end < math.inf:
+        raise Trouble(f"{where}: {line!r}: {EXPECTED}")
     said = NOT_SPOKEN.sub(" ", text).replace(" '", "'")  # it 's: the suffix is a word of its own there
     name = f"{audio.stem}-{round(segment.start * 100):07d}-{round(segment.end * 100):07d}"  # as Kaldi has it
     yield Utterance(name, audio, spoken(said, alphabet), speaker, segment)

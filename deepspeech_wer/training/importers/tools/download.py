@@ -44,7 +44,7 @@ class Remote:
 
     @property
     def name(self) -> str:
-        return unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
+        return unquote(urlsplit(self.url).path).rsplit("/", 1)[-1]  # an escaped slash would lead out of a directory
 
 
 def fetch(remote: Remote, directory: Path, mirror: str = "") -> Path:
@@ -54,6 +54,8 @@ def fetch(remote: Remote, directory: Path, mirror: str = "") -> Path:
     Callers see to it that nobody else downloads there. Raises Trouble: not reachable, not found, disk full, another
     hash.
     """
+    if remote.name in ("", ".", ".."):
+        raise UsageTrouble(f"{shown(remote.url)}: expected the address of a file")
     near = _directory_of(mirror)
     path = (near or directory) / remote.name
     if near and not path.is_file():
@@ -149,7 +151,7 @@ def _download(url: str, partial: Path, note: Path, hash_is_known: bool) -> bool:
                         f"ds_mirror_url; {_size(partial):,} bytes are kept and gone on from"
                     ) from one
                 time.sleep(FIRST_WAIT * 2 ** max(0, vain - 1))
-            except requests.RequestException as error:
+            except (requests.RequestException, ValueError) as error:  # of an address that is none, after a redirect
                 raise Trouble(f"{shown(url)}: cannot be downloaded: {_reason(error)}") from error
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
