@@ -70,6 +70,9 @@ def _run(arguments: Sequence[str]) -> int:
                 f"{error.filename}: {error.strerror}: as which user does this run? It must be able to write there"
             )
             return TROUBLE
+        if isinstance(error, IsADirectoryError | NotADirectoryError) and error.filename:
+            _complain(f"{error.filename2 or error.filename}: {error.strerror}: move what stands there away")
+            return TROUBLE
 
         logging.getLogger(__name__).exception("a bug in deepspeech_wer; please report it with these lines")
         return BUG

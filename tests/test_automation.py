@@ -169,6 +169,18 @@ def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str
     assert wers() == [0.5]
 
 
+def test_a_directory_in_the_place_of_a_file_is_one_line(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = settings.load().cache
+    (cache / "tick.json" / "in").mkdir(parents=True)
+    assert tracked.git("rev-parse", "HEAD")
+    assert tick() == 1
+    said = capsys.readouterr().err
+    assert f"{cache / 'tick.json'}: Is a directory: move what stands there away" in said
+    assert "Traceback" not in said
+
+
 def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     for n in range(merges.MANY_COMMITS):

@@ -255,7 +255,7 @@ class TestTogether:
         self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The server's clock was set back after its holder was gone."""
-        monkeypatch.setattr(lock, "AHEAD_S", 1.0)
+        monkeypatch.setattr(lock, "AHEAD_S", 3.0)
         file = self.hold(server)
         os.utime(file, (time.time() + 1e6,) * 2)
         with pytest.raises(Trouble, match=r"last sign of life \d+ s ahead of the server's clock"):
@@ -267,7 +267,7 @@ class TestTogether:
         renewing.start()
         version(site, 2)
         with pytest.raises(Trouble, match=r"last sign of life \d s ago"):
-            put(site, server.website, lock_wait_s=3)
+            put(site, server.website, lock_wait_s=5)
         renewing.join()
 
     def test_a_directory_in_the_place_of_the_lock_is_told(self, site: Path, server: Sshd) -> None:
