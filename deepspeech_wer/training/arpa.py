@@ -24,6 +24,7 @@ Gram = tuple[str, ...]  # words, the oldest first
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 MARKS = (BEGIN, END, UNKNOWN)
 NEVER = -99.0  # the ARPA convention for log10(0): <s> is never predicted
+ROUNDED = 0.001  # what a program may write for 0
 MISSING = -100.0  # what KenLM gives an unknown word where the file has no <unk>
 
 
@@ -132,13 +133,14 @@ def _parse(path: Path, lines: Iterator[tuple[int, str]]) -> Ngrams:
             except ValueError:
                 words = []
             fit = len(words) == length and len(fields) <= length + 2
-            if not fit or not -math.inf <= probability <= 0 or not abs(weight) <= -MISSING:
+            if not fit or not -math.inf <= probability <= ROUNDED or not abs(weight) <= -MISSING:
                 raise Trouble(f"{path}, line {number}: {line.strip()!r}: expected LOG10 {length} words [LOG10]")
             gram = tuple(map(_word, words))
             unknown = [word for word in gram if length > 1 and (word,) not in tables[0]]
             if unknown:
                 raise Trouble(f"{path}, line {number}: {unknown[0]!r} is none of its 1-grams: a cut or edited file")
-            table[gram] = (max(probability, MISSING), weight)  # -inf would be no number once it is weighed with 0
+            # -inf would be no number once it is weighed with 0
+            table[gram] = (min(max(probability, MISSING), 0.0), weight)
         if len(table) != count:
             raise Trouble(f"{path}: {len(table)} {length}-grams: its header promises {count}: a cut or edited file")
         tables.append(table)

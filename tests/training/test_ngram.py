@@ -127,6 +127,11 @@ def test_a_name_that_ends_in_gz_is_packed_and_marks_are_no_words(tmp_path: Path)
     assert ngram.main([str(tmp_path / "t.tsv"), str(tmp_path / "o.arpa")]) == 1
 
 
+def test_a_certainty_that_was_rounded_up_is_one(tmp_path: Path) -> None:
+    (tmp_path / "m.arpa").write_text(HAND.replace("-2\t</s>", "0.0000001\t</s>"))
+    assert arpa.read(tmp_path / "m.arpa").tables[0][("</s>",)] == (0, 0)
+
+
 @pytest.mark.parametrize("number", ["0.5", "inf", "1e300", "nan"])
 def test_what_is_no_logarithm_of_a_probability_is_refused(tmp_path: Path, number: str) -> None:
     (tmp_path / "m.arpa").write_text(HAND.replace("-2\t</s>", f"{number}\t</s>"))
