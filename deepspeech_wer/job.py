@@ -30,6 +30,7 @@ NEVER_RETRIED = ("no-script", "no-checkout", "bad-hyper", "diverged")  # the sam
 
 _DRAIN_S = 2.0  # for the last output of a job that has ended; a daemon of its may hold the pipe for ever
 _POLL_S = 0.5
+_FORK_S = 0.1  # what was just forked has the token in its environment only once it runs
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +179,11 @@ def _ended(job: Job, out: JobLog, err: JobLog) -> Iterator[list[subprocess.Popen
     try:
         yield started
     finally:
+        if not started:  # a signal may come while it is being started: then it is known by its token alone
+            try:
+                time.sleep(_FORK_S)
+            finally:
+                end_leftovers(job.token, grace_s=3.0)
         for process in started:
             _end_all(process, job, ours, partial(_drain, process, out, err))
             for stream in (process.stdout, process.stderr):

@@ -37,8 +37,6 @@ def run_merge(
     try:
         return _try(settings, entry, lock, job_line)
     except (Trouble, OSError, SystemExit, KeyboardInterrupt):
-        time.sleep(0.1)  # what was just forked has the token in its environment only once it runs
-        job.end_leftovers(entry.token, grace_s=3.0)  # a signal may come while the job is being started
         with suppress(OSError):
             journal.enter(settings.cache, journal.STOPPED)
         raise

@@ -6,8 +6,10 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,7 +199,7 @@ def test_a_signal_to_the_tick_ends_the_job(tmp_path: Path) -> None:
 
 def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
     marker, told = tmp_path / "pid", tmp_path / "told"
-    saves_for_ever = f"trap 'touch {told}' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
+    saves_for_ever = f"trap 'touch {told}' TERM; echo $$ > {marker}; echo ready; while :; do sleep 0.05; done"
     if (child := os.fork()) == 0:
         signal.signal(signal.SIGTERM, stop)
         try:
@@ -205,12 +207,29 @@ def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
         except SystemExit as stopped:
             os._exit(int(str(stopped.code)))
         os._exit(0)
-    for sign in (marker, told):
+    heard = tmp_path / "work" / "out.log"  # only then is it no longer being started: what is so young gets no time
+    for sign in (heard, told):
         while not (sign.exists() and (sign is told or sign.read_text())):
             time.sleep(0.02)
         os.kill(child, 15)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
     assert processes.start_time(int(marker.read_text())) is None
+
+
+def test_a_signal_while_the_job_is_being_started_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker, starting, begun = tmp_path / "pid", job._start, list[subprocess.Popen[bytes]]()
+
+    def interrupted(*given: Any) -> Any:
+        begun.append(starting(*given))
+        while not marker.exists():
+            time.sleep(0.02)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(job, "_start", interrupted)
+    with pytest.raises(SystemExit):
+        run(tmp_path, f"trap '' TERM; touch {marker}; while :; do sleep 0.05; done")
+    with begun[0] as process:
+        assert process.wait(0) == -signal.SIGKILL
 
 
 def test_a_crowd_of_children_is_ended(tmp_path: Path) -> None:
