@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import home, is_full, make_private, remove_tree, write_atomically
-from deepspeech_wer.mirror import GitError, run_git
+from deepspeech_wer.mirror import GitError, run_git, tidy
 from deepspeech_wer.records import Checkout, Merge
 
 _MARK = "checkout.json"  # in the cache: which directory is ours to wipe; within the checkout a job could forge it
@@ -127,6 +127,7 @@ def _is_complete(mirror: Path, merge: Merge) -> bool:
 
 def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
     options = ("--quiet", "--no-hardlinks", "--no-checkout", "--no-tags", "--template=")
+    tidy(mirror)  # the lock of a git that was killed would fail every merge from now on
     run_git(mirror, "update-ref", "refs/heads/tracked", merge.sha)  # clone takes branches alone
     run_git(path, "clone", *options, "--config", "core.hooksPath=/dev/null", "--end-of-options", str(mirror), ".")
     run_git(path, "config", "remote.origin.url", origin)

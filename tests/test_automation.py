@@ -169,6 +169,14 @@ def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str
     assert wers() == [0.5]
 
 
+def test_a_lock_that_a_killed_git_left_in_the_mirror_fails_no_merge(tracked: Repository) -> None:
+    tick()
+    (next(settings.load().cache.glob("*.git")) / "refs" / "heads" / "tracked.lock").touch()
+    tracked.merge("better", {"wer": "wer=0.4\n"})
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+
+
 def test_a_directory_in_the_place_of_a_file_is_one_line(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
