@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from deepspeech_wer.setting_types import without_password
 TRACKED = "refs/tracked/head"  # no branch: it may hold an annotated tag
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
 LOCAL_TIMEOUT_S = 600.0
+GRACE_S = 2.0  # for a git that is to end
 _SAFE = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "true",
@@ -85,8 +87,7 @@ def run_git(directory: Path, *arguments: str, remote: Remote | None = None, time
         raise GitError(f"git {arguments[0]}: no end after {timeout_s:.0f} s", None) from None
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            _end(process)
     if process.returncode:
         said = err.decode(errors="replace")
         raise GitError(
@@ -95,6 +96,19 @@ def run_git(directory: Path, *arguments: str, remote: Remote | None = None, time
             is_passing=bool(_PASSING.search(said)),
         )
     return out.decode(errors="replace").rstrip("\n")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Asked first: a git that is killed at once leaves its locks in the mirror."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):  # no helper outlived it
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def _start(directory: Path, arguments: Sequence[str], remote: Remote) -> subprocess.Popen[bytes]:

@@ -246,3 +246,20 @@ def test_what_will_not_pass_is_not_tried_again(
     with pytest.raises(Trouble, match="cannot fetch"):
         mirror.update(bare, str(repository.path), None)
     assert count.read_text() == "x"
+
+
+@pytest.mark.parametrize(("answer", "tidied"), [("touch tidied; exit", True), ("", False)])
+def test_a_git_that_is_ended_may_tidy_up_but_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, tidied: bool
+) -> None:
+    """The lock of one that is killed at once would fail whatever comes after it."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    script.write_text(f"#!/bin/sh\ntrap '{answer}' TERM\n: >begun\nwhile :; do sleep 0.05; done\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(mirror, "GRACE_S", 1.0)
+    with pytest.raises(mirror.GitError, match="no end after"):
+        mirror.run_git(tmp_path, "fetch", timeout_s=1.0)
+    assert (tmp_path / "begun").exists()
+    assert (tmp_path / "tidied").exists() == tidied
