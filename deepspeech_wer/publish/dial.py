@@ -6,13 +6,13 @@ So importing this loads no paramiko. Source: RFC 4253, 4.2: neither side need wa
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import background
 from deepspeech_wer.settings import Website
 
 IDENTIFICATION = "SSH-2.0-deepspeech_wer"
@@ -25,16 +25,8 @@ class Dropped(Trouble):
 @contextmanager
 def called(website: Website, timeout_s: float) -> Iterator[Future[Line]]:
     """The line to the server, or a Dropped, in a moment. It is closed with the block."""
-    call: Future[Line] = Future()
-
-    def connect() -> None:
-        try:
-            call.set_result(_line(website.server_fqdn, website.server_port, timeout_s))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the line is wanted
-            call.set_exception(error)
-
-    # a daemon: whoever gives up, for want of a key say, does not wait for a host that does not answer
-    threading.Thread(target=connect, daemon=True).start()
+    # in the background: whoever gives up, for want of a key say, does not wait for a host that does not answer
+    call = background.begun(lambda: _line(website.server_fqdn, website.server_port, timeout_s))
     try:
         yield call
     finally:

@@ -32,7 +32,6 @@ AHEAD_S = 45.0  # how long a time in the future may stand: the server's clock wa
 UNSIGNED_STALE_S = 5.0  # made, but its holder was gone before it wrote who it is
 ASK_AGAIN_S = 1.0
 TRIALS = 4  # a refusal with no lock to be seen: given back in between, or not to be made at all
-_WRITE_CREATE_EXCLUSIVE = 0x02 | 0x08 | 0x20
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,8 @@ def _release(server: Server, handle: bytes) -> Task[None]:
 def _take(server: Server, mine: Holder, taken: list[bytes]) -> Task[bytes | None]:
     """The lock's handle, also added to `taken`; None where another one has it."""
     path, data = server.path(LOCK), mine.dump()
-    request = Request(pipeline.OPEN, string(path) + struct.pack(">II", _WRITE_CREATE_EXCLUSIVE, 0))
+    flags = remote.WRITE | remote.CREATE | remote.EXCLUSIVE
+    request = Request(pipeline.OPEN, string(path) + struct.pack(">II", flags, 0))
     for trial in range(1, TRIALS + 1):
         [opened] = yield Ask([request])
         try:

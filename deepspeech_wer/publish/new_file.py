@@ -76,7 +76,7 @@ def _fill(path: str, names: Sequence[str], handles: list[bytes], source: Source)
             *link_requests(path, names),  # to one file, so it matters not whether its content is there already
         ]
     )
-    linked = links_made([replies.pop() for _ in range(2 * len(names))][::-1])
+    linked = links_made(replies, len(names))
     *written, stamped, stated, closed = replies
     for reply in (*written, closed):
         checked(reply)
@@ -120,7 +120,7 @@ def _fill_and_look(
             *link_requests(path, names),
         ]
     )
-    linked = links_made([replies.pop() for _ in range(2 * len(names))][::-1])
+    linked = links_made(replies, len(names))
     *_, stamped, stated = replies
     return (yield from _stamped(path, source, size, stamped, stated)), linked
 

@@ -10,13 +10,12 @@ import hashlib
 import html
 import re
 import secrets
-import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from urllib.parse import quote
 
 import requests
 
+from deepspeech_wer.publish import background
 from deepspeech_wer.publish.plan import INDEX, Entry
 
 TIMEOUT_S = 15.0  # of silence
@@ -36,18 +35,10 @@ def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str
 def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> tuple[str, ...]:
     """One line for each address that serves something else than was published: what, and what may be wrong."""
     base = url if url.endswith("/") else f"{url}/"
-    found, done = list[str](), Future[None]()
-
-    def compare() -> None:
-        try:
-            found.extend(_compare(base, entries, sent))  # one after another: what there is when patience ends is told
-            done.set_result(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            done.set_exception(error)
-
-    threading.Thread(target=compare, daemon=True).start()  # no time-out of requests ends an answer that drips
+    found = list[str]()  # filled one by one: what there is when patience ends is told
+    done = background.begun(lambda: found.extend(_compare(base, entries, sent)))
     try:
-        done.result(PATIENCE_S)
+        done.result(PATIENCE_S)  # no time-out of requests ends an answer that drips
     except TimeoutError:
         return (*found, f"{base}: still being read after {PATIENCE_S:g} s: is the web server that slow?")
     return tuple(found)

@@ -118,7 +118,7 @@ def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
 def link(source: str, targets: Sequence[str]) -> Task[list[bool]]:
     """Give a file more names (OpenSSH's hardlink). False for each that the server cannot, or that is taken."""
     replies = yield Ask(link_requests(source, targets))
-    return links_made(replies)
+    return links_made(replies, len(targets))
 
 
 def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
@@ -201,9 +201,14 @@ def link_requests(source: str, targets: Sequence[str]) -> list[Request]:
     return [request for pair in pairs for request in pair]
 
 
-def links_made(replies: Sequence[Reply]) -> list[bool]:
-    """Which of `link_requests` are there, by the replies to them: rclone's server says OK to a link and makes none."""
-    return [_is_ok(made) and found.kind == sftp.ATTRS for made, found in zip(replies[::2], replies[1::2], strict=True)]
+def links_made(replies: list[Reply], count: int) -> list[bool]:
+    """Take the replies to `link_requests` of so many names off the end: which are there.
+
+    rclone's server says OK to a link and makes none.
+    """
+    asked = replies[len(replies) - 2 * count :]
+    del replies[len(replies) - 2 * count :]
+    return [_is_ok(made) and found.kind == sftp.ATTRS for made, found in zip(asked[::2], asked[1::2], strict=True)]
 
 
 def _is_ok(reply: Reply) -> bool:

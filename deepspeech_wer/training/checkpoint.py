@@ -22,7 +22,7 @@ META = "meta"
 VERSION = 1
 # What numpy and zipfile raise of a damaged file: a bit may make it encrypted, or packed in a way nobody knows.
 DAMAGE = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, SyntaxError, RuntimeError, MemoryError),
+    *(EOFError, ValueError, TypeError, KeyError, AttributeError, SyntaxError, RuntimeError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
 
@@ -57,7 +57,7 @@ def load(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | No
         meta: dict[str, Any] = {**json.loads(str(arrays.pop(META)))}
     except FileNotFoundError:
         return None
-    except DAMAGE as error:
+    except (OSError, *DAMAGE) as error:
         raise Trouble(f"{path}: is not a readable checkpoint: {error}: move it away to train anew") from error
     if meta.get("version") != VERSION:
         raise Trouble(f"{path}: has version {meta.get('version')}, expected {VERSION}: move it away to train anew")

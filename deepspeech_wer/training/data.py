@@ -165,11 +165,7 @@ def _frames(path: Path) -> int | None:
             np.lib.format.read_magic(stream)
             shape, _, kind = np.lib.format.read_array_header_1_0(stream)
             whole = stream.tell() + math.prod(shape) * kind.itemsize == os.fstat(stream.fileno()).st_size
-    except FileNotFoundError:
-        return None
-    except DAMAGE as error:
-        if isinstance(error, OSError):
-            raise
+    except (FileNotFoundError, *DAMAGE):
         return None
     fits = whole and kind == np.float32 and shape[1:] == (audio.COEFFICIENTS + 1,)
     return int(shape[0]) if fits else None
