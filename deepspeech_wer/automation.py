@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from deepspeech_wer import archive, files, journal, merges, mirror, mounts, processes, show_site
+from deepspeech_wer import archive, files, journal, mounts, processes, update_site
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.lock import follows_a_kill
 from deepspeech_wer.records import Merge
+from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.run_merge import recover, remove_checkpoints, run_merge, title
 from deepspeech_wer.settings import Settings
 
@@ -46,12 +47,12 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
         well &= run.status == "done"
         _advance(settings)
         journal.enter(settings.cache, "show")
-        well &= show_site.show(settings, upload=watcher.upload)
+        well &= update_site.show(settings, upload=watcher.upload)
         journal.clear(settings.cache)
         _tell(settings)
         ran += 1
-    if not ran and show_site.is_behind(settings):
-        well &= show_site.show(settings, upload=watcher.upload)
+    if not ran and update_site.is_behind(settings):
+        well &= update_site.show(settings, upload=watcher.upload)
     if not ran:
         _tell(settings)
     if ran and settings.website is None:
@@ -60,13 +61,13 @@ def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[st
     return well
 
 
-def look(settings: Settings) -> merges.Found:
+def look(settings: Settings) -> history.Found:
     """Fetch, and find what is to be done. Raises Trouble: the repository cannot be reached, the branch is not there."""
     last = read_last(settings.cache)
     tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref, known=last)
     if tip is None:
         _warn_once(settings.cache, "warned_empty", settings.repo_url, f"{settings.repo_name}: no commit there yet")
-        return merges.Found(None, None, 0)
+        return history.Found(None, None, 0)
     found = _find(settings, tip)
     if found.squashed:
         squashed = f"{found.squashed} commits and no merge among them: this branch is squashed or rebased?"
@@ -116,7 +117,7 @@ def _new(settings: Settings) -> Iterator[tuple[Merge, str]]:
 
 def _forced(settings: Settings, names: Sequence[str]) -> Iterator[tuple[Merge, None]]:
     mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
-    for merge in merges.resolve(_mirror(settings), names):
+    for merge in history.resolve(_mirror(settings), names):
         log.info("%s by %s: training, as asked for", title(merge), merge.author)
         yield merge, None
 
@@ -127,7 +128,7 @@ def _cut_off(settings: Settings) -> Iterator[tuple[Merge, None]]:
     if entry is None or entry.base or entry.phase in (journal.STOPPED, "advance", "show"):
         return
     tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
-    if tip and merges.contains(_mirror(settings), tip, entry.merge.sha):
+    if tip and history.contains(_mirror(settings), tip, entry.merge.sha):
         log.info("%s by %s: training, as was asked for", title(entry.merge), entry.merge.author)
         yield entry.merge, None
 
@@ -136,7 +137,7 @@ def _may_be_due(settings: Settings, sha: str) -> bool:
     """Whether a commit that has a checkpoint may be gone on with: no longer, once the branch was rewritten."""
     if sha[:12] in archive.commits(settings.runs):
         return False
-    return merges.contains(_mirror(settings), mirror.tip(_mirror(settings)), sha)
+    return history.contains(_mirror(settings), mirror.tip(_mirror(settings)), sha)
 
 
 def _advance(settings: Settings) -> None:
@@ -144,14 +145,14 @@ def _advance(settings: Settings) -> None:
     _write_last(settings, _find(settings, mirror.tip(_mirror(settings))).base)
 
 
-def _find(settings: Settings, tip: str) -> merges.Found:
-    known = merges.Known(
+def _find(settings: Settings, tip: str) -> history.Found:
+    known = history.Known(
         last=read_last(settings.cache),
         archived=archive.commits(settings.runs),
         bases=lambda: archive.bases(settings.runs),
         started=_started(settings),
     )
-    return merges.find(_mirror(settings), tip, known, track=settings.track, backlog=settings.backlog)
+    return history.find(_mirror(settings), tip, known, track=settings.track, backlog=settings.backlog)
 
 
 def _started(settings: Settings) -> str | None:

@@ -124,12 +124,13 @@ def _take_over(path: str) -> int | None:
 
 def _tick_locked(descriptor: int, forced: Sequence[str]) -> int:
     processes.hide()  # before anything else: the environment holds our secrets
-    from deepspeech_wer import automation, progress, settings
+    from deepspeech_wer import automation, environment, settings
+    from deepspeech_wer.commands import progress
 
     _set_up_logging()
-    settings.forget_git_variables()
+    environment.forget_git_variables()
     current = settings.load()
-    settings.forget_secrets()
+    environment.forget_secrets()
     _end_by_signal()
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
     well = automation.tick(current, descriptor, watcher=watcher, forced=forced or current.force_sha)
@@ -138,7 +139,8 @@ def _tick_locked(descriptor: int, forced: Sequence[str]) -> int:
 
 def _command(arguments: Sequence[str]) -> int:
     processes.hide()
-    from deepspeech_wer import commands, settings
+    from deepspeech_wer import environment
+    from deepspeech_wer.commands import typed as commands
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a locale without a character is no reason to fail
@@ -146,7 +148,7 @@ def _command(arguments: Sequence[str]) -> int:
     _set_up_logging(quiet=options.quiet)
     if options.command == "run" and not options.dry_run:
         return _tick(options.sha)
-    settings.forget_git_variables()
+    environment.forget_git_variables()
     action: Callable[[argparse.Namespace], int] = options.action
     return action(options)
 

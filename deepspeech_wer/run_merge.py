@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from deepspeech_wer import archive, files, gpu, job, journal, workspace
-from deepspeech_wer import settings as environment
+from deepspeech_wer import archive, environment, files, journal
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.jobs import gpu, local
 from deepspeech_wer.records import Checkout, Merge, Outcome, Run
+from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.setting_types import without_password
 from deepspeech_wer.settings import Settings
 
@@ -68,7 +69,7 @@ def recover(settings: Settings) -> Run | None:
     run = None
     if entry:
         log.warning("the last tick was cut off at %s (%s); going on from there", title(entry.merge), entry.phase)
-        job.end_leftovers(entry.token, grace_s=3.0)
+        local.end_leftovers(entry.token, grace_s=3.0)
         files.let_in(settings.data, settings.data / "work", settings.runs, settings.site, settings.data / "checkpoints")
         outcome = _left_outcome(settings, entry)
         if outcome and _is_final(settings, outcome) and not archive.holds(settings.runs, entry.merge, outcome):
@@ -83,7 +84,7 @@ def recover(settings: Settings) -> Run | None:
             files.remove_partial(place)
     for left in settings.cache.glob(f".*{files.PARTIAL}"):
         left.unlink()
-    workspace.wipe(settings.cache, settings.clone_path)
+    checkouts.wipe(settings.cache, settings.clone_path)
     return run
 
 
@@ -134,10 +135,10 @@ def _attempt(settings: Settings, entry: journal.Entry, lock: int, job_line: Call
     mirror = settings.cache / "repository.git"
     origin = without_password(settings.repo_url)
     try:
-        with workspace.checkout(mirror, entry.merge, settings.clone_path, origin=origin) as checkout:
+        with checkouts.checked_out(mirror, entry.merge, settings.clone_path, origin=origin) as checkout:
             outcome = _run_job(settings, entry, checkout, lock, job_line)
             _enter(settings, entry, "wipe")
-    except workspace.CannotCheckOut as trouble:
+    except checkouts.CannotCheckOut as trouble:
         work = _fresh_work(settings)
         return Outcome("failed", "no-checkout", str(trouble), entry.attempt, entry.since, _now(), files=None, logs=work)
     return outcome
@@ -147,7 +148,7 @@ def _run_job(
     settings: Settings, entry: journal.Entry, checkout: Checkout, lock: int, job_line: Callable[[str], None] | None
 ) -> Outcome:
     work = _fresh_work(settings)
-    what = job.Job(
+    what = local.Job(
         script=settings.wer_automation,
         environment=environment.job_environment(),
         work=work,
@@ -159,7 +160,7 @@ def _run_job(
         gpu_usage=gpu.place(work, entry.merge.sha, csv=settings.gpu_usage_csv, root=settings.gpu_usage_root),
     )
     _enter(settings, entry, "job")
-    outcome = job.run(what, checkout, attempt=entry.attempt, echo=job_line)
+    outcome = local.run(what, checkout, attempt=entry.attempt, echo=job_line)
     files.let_in(settings.cache, settings.runs, settings.site, settings.data / "checkpoints")
     if outcome.files is None:
         files.remove_tree(what.work / "logs")
@@ -215,14 +216,16 @@ def _left_outcome(settings: Settings, entry: journal.Entry) -> Outcome | None:
     work = settings.data / "work"
     outcome = journal.read_outcome(work)
     if outcome is None and entry.phase == "job":
-        failure, _, found = job.judge(work / "logs")
+        failure, _, found = local.judge(work / "logs")
         if failure is None:
             return Outcome("done", None, "", entry.attempt, entry.since, _now(), files=found, logs=work)
     return outcome
 
 
 def _is_final(settings: Settings, outcome: Outcome) -> bool:
-    return outcome.status == "done" or outcome.failure in job.NEVER_RETRIED or outcome.attempt >= settings.job_attempts
+    return (
+        outcome.status == "done" or outcome.failure in local.NEVER_RETRIED or outcome.attempt >= settings.job_attempts
+    )
 
 
 def _given_up(settings: Settings, entry: journal.Entry) -> Outcome:

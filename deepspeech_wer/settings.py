@@ -88,19 +88,6 @@ _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech")
 
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
 
-_SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_")
-
-_GIT_KEPT = (
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "GIT_SSH_VARIANT",
-    "GIT_SSL_CAINFO",
-    "GIT_PROXY_COMMAND",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_CONFIG_NOSYSTEM",
-)
-
 VARIABLES = (
     Variable("ds_repo_url", None, types.git_url, "any git URL or local path to track; overrides the next two"),
     Variable(
@@ -156,19 +143,6 @@ VARIABLES = (
 )
 
 
-def is_secret(name: str) -> bool:
-    """Whether a variable must not reach a job: our secrets, and the doors to other people's keys."""
-    return name.startswith(_SECRET_PREFIXES) or name in {
-        "SSH_AUTH_SOCK",
-        "SSH_AGENT_PID",
-        "SSH_ASKPASS",
-        "GIT_ASKPASS",
-        "GPG_AGENT_INFO",
-        "DBUS_SESSION_BUS_ADDRESS",
-        "KRB5CCNAME",
-    }
-
-
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and check every setting. Raises UsageTrouble with all faults, one a line."""
     given = dict(os.environ if environ is None else environ)
@@ -185,33 +159,6 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise UsageTrouble("\n".join(faults))
     return loaded
-
-
-def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The caller's environment less every secret and every GIT_* variable: the base of what a job sees."""
-    given = os.environ if environ is None else environ
-    passed = {name: value for name, value in given.items() if not is_secret(name) and not name.startswith("GIT_")}
-    if "ds_repo_url" in passed:
-        passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
-    return passed
-
-
-def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The caller's environment for git: less our own secrets and what would point it at another repository."""
-    given = os.environ if environ is None else environ
-    foreign = {name for name in given if name.startswith("GIT_") and name not in _GIT_KEPT}
-    passed = {name: given[name] for name in given if name not in foreign and not name.startswith(_SECRET_PREFIXES)}
-    if "ds_repo_url" in passed:
-        passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
-    return passed
-
-
-def ssh_of_git(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
-    """The variables by which the user tells git how to call ssh: a command, which goes before what git is configured
-    with, and a program, which comes after that.
-    """
-    given = os.environ if environ is None else environ
-    return given.get("GIT_SSH_COMMAND") or None, given.get("GIT_SSH") or None
 
 
 def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
@@ -233,31 +180,6 @@ def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
         "ds_dataroot": BaseDirectory.xdg_data_home,
     }.get(variable.name)
     return (derived, "follows from others") if derived else ("", "not set")
-
-
-def forget_secrets() -> None:
-    """Remove our secrets from our environment once they are loaded, so that nothing we start inherits them; from the
-    repository's URL, its password.
-
-    A job may read the environment of every process of its user: that of a `git cat-file` which GitPython keeps at hand,
-    say. An ssh agent's address stays: git and the publishing have a use for it.
-    """
-    for name in list(os.environ):
-        if name.startswith(_SECRET_PREFIXES):
-            del os.environ[name]
-    url = os.environ.get("ds_repo_url")  # noqa: SIM112 - this is its name
-    if url:
-        os.environ.update(ds_repo_url=types.without_password(url))
-
-
-def forget_git_variables() -> None:
-    """Remove inherited GIT_* from our environment: GIT_DIR and its like would point git at another repository.
-
-    What names the way to the remote stays.
-    """
-    for name in list(os.environ):
-        if name.startswith("GIT_") and name not in _GIT_KEPT:
-            del os.environ[name]
 
 
 def _value(variable: Variable, given: Mapping[str, str], faults: list[str]) -> Any:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, files, merges, mirror, mounts, settings
+from deepspeech_wer import archive, cli, files, mounts, settings
+from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh
@@ -191,7 +192,7 @@ def test_a_directory_in_the_place_of_a_file_is_one_line(
 
 def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
-    for n in range(merges.MANY_COMMITS):
+    for n in range(history.MANY_COMMITS):
         tracked.commit(str(n))
     capsys.readouterr()
     told = []

@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from deepspeech_wer import archive, automation, cli, lock, settings
-from deepspeech_wer.preview import preview
+from deepspeech_wer.dashboard.preview import preview
 from tests.conftest import Repository
 from tests.test_automation import TICK
 from tests.test_automation import tracked as tracked  # the fixture

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import archive
+from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.demo import cycle, sample
 from deepspeech_wer.demo.place import Place
-from deepspeech_wer.preview import preview
 
 JOB = """#!/bin/sh
 set -e

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import commands, job, settings
+from deepspeech_wer import settings
+from deepspeech_wer import typed as commands
+from deepspeech_wer.jobs import local
 from deepspeech_wer.training import parameters
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +54,7 @@ def test_every_command_and_option_stands_in_it() -> None:
 
 
 def test_every_class_of_failure_stands_in_it() -> None:
-    for name in (*job.NEVER_RETRIED, "exit N", "signal N", "timeout", "no-hyper", "out-of-memory", "interrupted"):
+    for name in (*local.NEVER_RETRIED, "exit N", "signal N", "timeout", "no-hyper", "out-of-memory", "interrupted"):
         assert f"`{name}`" in README
 
 

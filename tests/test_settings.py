@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import settings
+from deepspeech_wer import environment, settings
 from deepspeech_wer.errors import UsageTrouble
 
 
@@ -200,18 +200,18 @@ def test_a_passphrase_is_in_no_representation(key: Path) -> None:
 def test_the_job_gets_no_secret_and_all_else(key: Path) -> None:
     given = website(key) | {"ds_github_token": "x", "ds_webhook_url": "x", "SSH_AUTH_SOCK": "x", "GIT_DIR": "x"}
     passed = {"ds_epochs": "3", "PATH": "/bin", "LANG": "C", "ds_repo_url": "https://example.com/x.git"}
-    assert settings.job_environment(given | passed) == passed
+    assert environment.job_environment(given | passed) == passed
 
 
 def test_loaded_secrets_are_forgotten(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = website(key) | {"ds_github_token": "x", "ds_webhook_url": "https://hooks.example.com/x"}
     for name, value in {**given, "ds_epochs": "3", "SSH_AUTH_SOCK": "x"}.items():
         monkeypatch.setenv(name, value)
-    settings.forget_secrets()
+    environment.forget_secrets()
     assert not given.keys() & os.environ.keys()
     assert {"ds_epochs", "SSH_AUTH_SOCK"} <= os.environ.keys()
 
 
 def test_a_password_in_the_url_is_a_secret_too() -> None:
     given = {"ds_repo_url": "https://user:s3cret@example.com/x.git"}
-    assert settings.job_environment(given) == {"ds_repo_url": "https://example.com/x.git"}
+    assert environment.job_environment(given) == {"ds_repo_url": "https://example.com/x.git"}

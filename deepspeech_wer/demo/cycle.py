@@ -13,10 +13,10 @@ from pathlib import Path
 from types import FrameType
 
 from deepspeech_wer import archive, lock, processes
+from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.demo import sample
 from deepspeech_wer.demo.place import Place
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.preview import preview
 from deepspeech_wer.records import Run
 
 try:

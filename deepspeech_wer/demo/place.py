@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import settings
+from deepspeech_wer import environment
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TERM", "TMPDIR", "LD_LIBRARY_PATH")
 
@@ -57,7 +57,7 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         """What git and the ticks see: nothing of the caller's settings, and this directory for everything."""
-        kept = {name: value for name, value in settings.job_environment().items() if name in _KEPT}
+        kept = {name: value for name, value in environment.job_environment().items() if name in _KEPT}
         return {
             **kept,
             "HOME": str(self.home),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import deepspeech_wer.sftp.dial
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.settings import Website
 
@@ -40,9 +41,8 @@ def publish(
 
     Raises Trouble, one line: what, where, expected and found, cure. Whatever it says, visitors have a whole site.
     """
-    from deepspeech_wer.publish import dial  # not above: sockets are 3 ms of each tick that finds nothing
 
-    with _uncollected(), dial.called(website, timeout_s) as call:
+    with _uncollected(), deepspeech_wer.sftp.dial.called(website, timeout_s) as call:
         from deepspeech_wer.publish import publisher  # the import that loads paramiko
 
         options = publisher.Options(dry_run, adopt, url, progress, timeout_s, lock_wait_s, retry_after_s, probe)
@@ -63,9 +63,8 @@ def rollback(
     All of it is on the server still: nothing is sent, and no local site is needed. The next publish brings the newest
     version again. Raises Trouble where there is none before, or where the server could not keep it.
     """
-    from deepspeech_wer.publish import dial
 
-    with _uncollected(), dial.called(website, timeout_s) as call:
+    with _uncollected(), deepspeech_wer.sftp.dial.called(website, timeout_s) as call:
         from deepspeech_wer.publish import publisher
 
         options = publisher.Options(dry_run, False, url, None, timeout_s, lock_wait_s, retry_after_s)

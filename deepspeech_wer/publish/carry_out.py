@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import new_file, plan, remote
+from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.lock import LOCK, Lock
 from deepspeech_wer.publish.look import Found
-from deepspeech_wer.publish.new_file import Source
-from deepspeech_wer.publish.pipeline import Task
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
 from deepspeech_wer.publish.server import Server, Stage
 from deepspeech_wer.publish.site import Local
+from deepspeech_wer.sftp import files, new_file
+from deepspeech_wer.sftp.new_file import Source
+from deepspeech_wer.sftp.pipeline import Task
 
 Progress = Callable[[int, int], None]
 STATE_MODE_MASK = 0o770  # the state is nobody's business but that of those who publish
@@ -70,7 +71,7 @@ def directories_made(server: Server, found: Found, paths: Sequence[str]) -> list
     """The making of what is missing above the paths, parents first."""
     missing = [path for path in plan.directories(paths) if path not in found.directories]
     return [
-        ("make", {path: remote.make_directory(server.path(path), _mode(server, path, 1)) for path in level})
+        ("make", {path: files.make_directory(server.path(path), _mode(server, path, 1)) for path in level})
         for _, level in groupby(missing, key=lambda path: path.count("/"))
     ]
 
@@ -81,9 +82,9 @@ def probe(server: Server, found: Found) -> None:
     server.run_in_order(directories_made(server, found, [path]))
     source = Source((b"?" * 4096,), _mode(server, path, 0), None, reread=server.rereads)
     server.run("write", {path: new_file.write(server.path(path), source)})
-    server.run("remove", {path: remote.remove(server.path(path))})
+    server.run("remove", {path: files.remove(server.path(path))})
     if STATE not in found.directories:
-        server.run("remove", {STATE: remote.remove_directory(server.path(STATE))})
+        server.run("remove", {STATE: files.remove_directory(server.path(STATE))})
 
 
 def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
@@ -147,12 +148,12 @@ def _write(work: Work, path: str, names: Sequence[str], counter: _Counter) -> Ta
             entry.size, entry.mtime, server.website.modes[0]
         ):  # these are set last
             counter.count(entry.size)
-            return True, (yield from remote.link(beside, names))
-        yield from remote.remove(beside)
+            return True, (yield from files.link(beside, names))
+        yield from files.remove(beside)
     if local.stored:
-        if (yield from remote.link(server.path(plan.old(entry.sha256)), [beside])) == [False]:
+        if (yield from files.link(server.path(plan.old(entry.sha256)), [beside])) == [False]:
             raise Trouble(f"{server.name}: {server.path(path)}: its former content is not on the server any more")
-        return True, (yield from remote.link(beside, names))
+        return True, (yield from files.link(beside, names))
     chunks = counter.chunks(local, server.limits.write_bytes)
     source = Source(chunks, server.website.modes[0], entry.mtime, server.bytes_in_flight, server.rereads)
     written, linked = yield from new_file.write_linked(beside, names, source)
@@ -171,13 +172,13 @@ def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _save(work: Work, path: str, sha256: str) -> Task[bool]:
     """Give the version before a second name, for a rollback."""
-    yield from remote.link(work.server.path(path), [work.server.path(plan.old(sha256))])
+    yield from files.link(work.server.path(path), [work.server.path(plan.old(sha256))])
     return True
 
 
 def _replacements(server: Server, sources: Mapping[str, str]) -> dict[str, Task[None]]:
     return {
-        target: remote.replace(server.path(source), server.path(target), atomic=server.atomic)
+        target: files.replace(server.path(source), server.path(target), atomic=server.atomic)
         for target, source in sources.items()
     }
 
@@ -205,13 +206,13 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, Task
     server.run_in_order(
         [
             ("put in place", index),
-            ("remove", {path: remote.remove(server.path(path)) for path in known}),
-            ("remove", {path: remote.remove_directory(server.path(path)) for path in reversed(empty)}),
+            ("remove", {path: files.remove(server.path(path)) for path in known}),
+            ("remove", {path: files.remove_directory(server.path(path)) for path in reversed(empty)}),
         ]
     )
     server.run_in_order(
         [
-            ("remove", {path: remote.remove(server.path(path)) for path in stray}),
+            ("remove", {path: files.remove(server.path(path)) for path in stray}),
             ("put in place", _replacements(server, {MANIFEST: NEXT})),
             ("remove", {LOCK: lock.release()}),
         ]

@@ -20,10 +20,10 @@ from typing import Any
 
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import new_file, pipeline, remote
-from deepspeech_wer.publish.pipeline import Ask, Refused, Request, Task, string
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.server import Server, Stage
+from deepspeech_wer.sftp import files, new_file, pipeline
+from deepspeech_wer.sftp.pipeline import Ask, Refused, Request, Task, string
 
 LOCK = f"{STATE}/lock"
 BEAT_S = 15.0
@@ -131,15 +131,15 @@ def _release(server: Server, handle: bytes) -> Task[None]:
 def _take(server: Server, mine: Holder, taken: list[bytes]) -> Task[bytes | None]:
     """The lock's handle, also added to `taken`; None where another one has it."""
     path, data = server.path(LOCK), mine.dump()
-    flags = remote.WRITE | remote.CREATE | remote.EXCLUSIVE
+    flags = files.WRITE | files.CREATE | files.EXCLUSIVE
     request = Request(pipeline.OPEN, string(path) + struct.pack(">II", flags, 0))
     for trial in range(1, TRIALS + 1):
         [opened] = yield Ask([request])
         try:
-            handle = string(remote.checked(opened).blob())
+            handle = string(files.checked(opened).blob())
             break
         except Refused as refusal:
-            if (yield from remote.state(path)) is not None:
+            if (yield from files.state(path)) is not None:
                 return None
             if trial == TRIALS:
                 raise Trouble(
@@ -147,7 +147,7 @@ def _take(server: Server, mine: Holder, taken: list[bytes]) -> Task[bytes | None
                 ) from refusal
     [written] = yield Ask([Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(data))])
     try:
-        remote.checked(written)
+        files.checked(written)
     except Refused as refusal:
         yield Ask([Request(pipeline.CLOSE, handle), Request(pipeline.REMOVE, string(path))])
         raise Trouble(
@@ -160,10 +160,10 @@ def _take(server: Server, mine: Holder, taken: list[bytes]) -> Task[bytes | None
 def _holder(server: Server, mine: Holder) -> Task[tuple[dict[str, Any], float]]:
     """Who has the lock, and for how many seconds it has been silent, by the server's clock."""
     path, probe = server.path(LOCK), server.path(f"{LOCK}.{mine.token}.partial")
-    data = yield from remote.read_file(path)
-    state = yield from remote.state(path)
+    data = yield from files.read_file(path)
+    state = yield from files.state(path)
     now = yield from new_file.write(probe, new_file.Source((b"",), server.website.modes[0], None))
-    yield from remote.remove(probe)
+    yield from files.remove(probe)
     age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
     return _parsed(data), float(age_s)
 
@@ -179,11 +179,11 @@ def _break(server: Server, mine: Holder, other: dict[str, Any]) -> Task[None]:
     """Take a dead lock away. Renamed first: of two who try one succeeds, and a live one taken by mistake goes back."""
     path, aside = server.path(LOCK), server.path(f"{LOCK}.{mine.token}.stale")
     yield Ask([Request(pipeline.RENAME, string(path) + string(aside))])
-    data = yield from remote.read_file(aside)
+    data = yield from files.read_file(aside)
     if data is not None and _parsed(data) != other:
         yield Ask([Request(pipeline.RENAME, string(aside) + string(path))])
         return
-    yield from remote.remove(aside)
+    yield from files.remove(aside)
 
 
 def _parsed(data: bytes | None) -> dict[str, Any]:

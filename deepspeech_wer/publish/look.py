@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan, remote
-from deepspeech_wer.publish.pipeline import Task
+from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
-from deepspeech_wer.publish.remote import Attributes
 from deepspeech_wer.publish.server import Server, some
+from deepspeech_wer.sftp import files as remote
+from deepspeech_wer.sftp.files import Attributes
+from deepspeech_wer.sftp.pipeline import Task
 
 FEW = 64  # directories that are listed without a thought
 MANIFEST_BYTES = 64  # a file, packed

@@ -14,16 +14,16 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import look, plan
 from deepspeech_wer.publish import site as sites
 from deepspeech_wer.publish.carry_out import Work, carry_out, directories_made, draft_next, probe
-from deepspeech_wer.publish.connection import connected, where
-from deepspeech_wer.publish.dial import Dropped, Line
 from deepspeech_wer.publish.lock import LOCK, Holder, held, holder
 from deepspeech_wer.publish.look import Found
-from deepspeech_wer.publish.pipeline import Lost, Pipeline
 from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entry, Manifest, Plan
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.publish.server import Server
 from deepspeech_wer.publish.site import Local
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp.connection import connected, where
+from deepspeech_wer.sftp.dial import Dropped, Line
+from deepspeech_wer.sftp.pipeline import Lost, Pipeline
 
 NEWEST = 32  # files whose directories are looked at first
 

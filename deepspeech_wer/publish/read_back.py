@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import requests
 
-from deepspeech_wer.publish import background
 from deepspeech_wer.publish.plan import INDEX, Entry
+from deepspeech_wer.sftp import background
 
 TIMEOUT_S = 15.0  # of silence
 PATIENCE_S = 60.0  # for all of it: the lock of the tracker is held meanwhile

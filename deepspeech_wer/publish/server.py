@@ -8,10 +8,10 @@ from itertools import chain
 from typing import Any, NoReturn
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import pipeline, remote
-from deepspeech_wer.publish.connection import where
-from deepspeech_wer.publish.pipeline import Ask, Pipeline, Refused, Request, Task, string
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp import files, pipeline
+from deepspeech_wer.sftp.connection import where
+from deepspeech_wer.sftp.pipeline import Ask, Pipeline, Refused, Request, Task, string
 
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
 
@@ -26,7 +26,7 @@ class Limits:
     """What one request and one session may take, as far as the server says (limits@openssh.com)."""
 
     handles: int = HANDLES
-    write_bytes: int = remote.WRITE_BYTES
+    write_bytes: int = files.WRITE_BYTES
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Server:
 
         sshd's buffers grow by copying all that is in them: the more they hold, the longer it takes over each packet.
         """
-        return int(max(LEAST_IN_FLIGHT, min(remote.BYTES_IN_FLIGHT, self.session.trip_s * LINE_BYTES_A_SECOND)))
+        return int(max(LEAST_IN_FLIGHT, min(files.BYTES_IN_FLIGHT, self.session.trip_s * LINE_BYTES_A_SECOND)))
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class Server:
         root = self.website.server_root
         return f"{root.rstrip('/')}/{path}" if path else root
 
-    def run(self, what: str, tasks: Mapping[str, Task[remote.T]]) -> dict[str, remote.T]:
+    def run(self, what: str, tasks: Mapping[str, Task[files.T]]) -> dict[str, files.T]:
         """Run one task per path; the first refusal becomes Trouble that names its path."""
         return self.run_in_order([(what, tasks)])
 
@@ -94,10 +94,10 @@ class Server:
         [reply] = yield Ask([Request(pipeline.EXTENDED, string("limits@openssh.com"))])
         if reply.kind == pipeline.EXTENDED_REPLY:
             _, _, write_bytes, handles = (int.from_bytes(reply.body[at : at + 8], "big") for at in (0, 8, 16, 24))
-            self.limits.write_bytes = min(write_bytes or remote.WRITE_BYTES, pipeline.FLUSH_BYTES)
+            self.limits.write_bytes = min(write_bytes or files.WRITE_BYTES, pipeline.FLUSH_BYTES)
             self.limits.handles = min(handles // 2 or MOST_HANDLES, MOST_HANDLES)
 
-    def _named(self, path: str, what: str, task: Task[remote.T]) -> Task[remote.T]:
+    def _named(self, path: str, what: str, task: Task[files.T]) -> Task[files.T]:
         try:
             return (yield from task)
         except Refused as refusal:

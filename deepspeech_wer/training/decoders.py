@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import arpa, language, lm_weights, ngram
 from .corpus import file_sha256
 from .data import Item, assemble, batches_by_length
 from .decode import Decoder, Lengths, Logits, beam_decoder, greedy_decoder
-from .lexicon_beam import LexiconBeam
-from .lm_weights import Weights
+from .lm import arpa, language, ngram, weights
+from .lm.lexicon_beam import LexiconBeam
+from .lm.weights import Weights
 from .model import Network
 from .parameters import Parameters
 from .text import clean
@@ -82,7 +82,10 @@ def _lm_decoder(parameters: Parameters, words: WordSearch, network: Network, ite
 
 def make_model(items: Sequence[Item], order: int, path: Path) -> Path:
     """Write the n-gram model of the transcripts as an ARPA file; return its path."""
-    arpa.write(path, ngram.estimate((clean(item.utterance.transcript).split() for item in items), order))
+    arpa.write(
+        path,
+        ngram.estimate((clean(item.utterance.transcript).split() for item in items), order),
+    )
     return path
 
 
@@ -94,8 +97,8 @@ def _weights(search: LexiconBeam, network: Network, items: Sequence[Item], param
         return Weights(alpha, beta)
     every = -(-len(items) // MOST_FOR_WEIGHTS)
     heard = list(_hear(network, items[::every], parameters))
-    alphas = lm_weights.ALPHAS if alpha is None else (alpha,)
-    return lm_weights.choose(search, heard, alphas, lm_weights.BETAS if beta is None else (beta,))
+    alphas = weights.ALPHAS if alpha is None else (alpha,)
+    return weights.choose(search, heard, alphas, weights.BETAS if beta is None else (beta,))
 
 
 def _hear(network: Network, items: Sequence[Item], parameters: Parameters) -> Iterator[tuple[Logits, str]]:

@@ -15,9 +15,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import Trouble
-from . import audio, language, live
-from .lexicon_beam import LexiconBeam
+from . import audio, live
 from .live import Finish, Listener
+from .lm import language
+from .lm.lexicon_beam import LexiconBeam
 from .recognise import LanguageWeights, Recogniser
 
 OWN = "own"  # the language model in the export

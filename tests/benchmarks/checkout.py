@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deepspeech_wer import merges, mirror, workspace
+from deepspeech_wer.repository import checkout, history, mirror
 
 COMMITS, FILES, FILE_BYTES = 3000, 2000, 12_500
 
@@ -57,11 +57,11 @@ def main() -> None:
         tip = mirror.update(bare, str(directory / "tracked"), None)
         assert tip
         sha = mirror.run_git(bare, "rev-parse", f"{tip}~100")
-        merge = merges.resolve(bare, [sha])[0]
+        merge = history.resolve(bare, [sha])[0]
         mirror.run_git(bare, "update-ref", "refs/heads/tracked", tip)
 
         def ours() -> None:
-            with workspace.checkout(bare, merge, clone, origin="x"):
+            with checkout.checkout(bare, merge, clone, origin="x"):
                 pass
 
         def own_clone() -> None:

@@ -18,9 +18,10 @@ import pytest
 
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import lock, transport
-from deepspeech_wer.publish.libraries import paramiko
+from deepspeech_wer.publish import lock
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp import transport
+from deepspeech_wer.sftp.libraries import paramiko
 from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import (
     constructed,

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import look, publisher, remote
+from deepspeech_wer.publish import look, publisher
 from deepspeech_wer.publish.server import Server
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp import files
 from tests.end_to_end.publishing import PAGE, files_of, leftovers, load_page, published, put, version, write
 from tests.end_to_end.sshd import Sshd, running_sshd
 
@@ -217,13 +218,13 @@ class TestManyDirectories:
     def listed(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """The run directories that are listed from now on."""
         paths: list[str] = []
-        original = remote.list_directory
+        original = files.list_directory
 
         def heard(path: str, expected: int) -> object:
             paths.append(path)
             return original(path, expected)
 
-        monkeypatch.setattr(remote, "list_directory", heard)
+        monkeypatch.setattr(files, "list_directory", heard)
         return paths
 
     def test_few_are_listed(self, many: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:

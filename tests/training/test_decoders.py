@@ -10,9 +10,10 @@ from tone_corpus import SMALL
 
 from deepspeech_wer import wer
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import arpa, data, decoders, importers, lm_weights, ngram
+from deepspeech_wer.training import data, decoders, importers
 from deepspeech_wer.training.corpus import file_sha256
-from deepspeech_wer.training.lexicon_beam import LexiconBeam
+from deepspeech_wer.training.lm import arpa, ngram, weights
+from deepspeech_wer.training.lm.lexicon_beam import LexiconBeam
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
@@ -98,8 +99,8 @@ def test_open_weights_are_chosen_on_the_validation_set(sets: Sets, tmp_path: Pat
 
     (decoder,) = decoders.prepare(given, words, Network(given), sets["dev"])
 
-    assert decoder.settings["lm_alpha"] in ((3.5,) if alpha else lm_weights.ALPHAS)
-    assert decoder.settings["lm_beta"] in lm_weights.BETAS
+    assert decoder.settings["lm_alpha"] in ((3.5,) if alpha else weights.ALPHAS)
+    assert decoder.settings["lm_beta"] in weights.BETAS
     assert decoder.settings["lm_validation_wer"] is not None
 
 
@@ -112,11 +113,11 @@ def test_a_model_that_helps_gets_weight_and_one_that_misleads_gets_none() -> Non
     found = []
     for model in (helpful, misleading):
         search = LexiconBeam(model, alphabet, alpha=1, beta=0, width=20)
-        weights = lm_weights.choose(search, heard)
-        found.append(weights)
-        assert (search.alpha, search.beta) == (weights.alpha, weights.beta)
+        chosen = weights.choose(search, heard)
+        found.append(chosen)
+        assert (search.alpha, search.beta) == (chosen.alpha, chosen.beta)
         errors = sum(wer.score_utterance(text, search.text(logits)).errors for logits, text in heard)
-        assert weights.wer == pytest.approx(errors / (2 * len(heard)))  # what is promised is what the search gives
+        assert chosen.wer == pytest.approx(errors / (2 * len(heard)))  # what is promised is what the search gives
 
     assert found[0].wer is not None and found[1].wer is not None
     assert found[0].wer < found[1].wer / 3

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import arpa, language
+from deepspeech_wer.training.lm import arpa, language
 
 # What KenLM's `build_binary -s trie` makes of ARPA, packed.
 BINARY = (

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import arpa, lexicon_beam, ngram
-from deepspeech_wer.training.arpa import BEGIN, END, UNKNOWN
-from deepspeech_wer.training.lexicon_beam import Candidate, LexiconBeam
+from deepspeech_wer.training.lm import arpa, lexicon_beam, ngram
+from deepspeech_wer.training.lm.arpa import BEGIN, END, UNKNOWN
+from deepspeech_wer.training.lm.lexicon_beam import Candidate, LexiconBeam
 from deepspeech_wer.training.text import Alphabet
 
 LETTERS = Alphabet(" ab")  # the blank is 3

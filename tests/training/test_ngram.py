@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import arpa, ngram
-from deepspeech_wer.training.arpa import BEGIN, END, UNKNOWN
+from deepspeech_wer.training.lm import arpa, ngram
+from deepspeech_wer.training.lm.arpa import BEGIN, END, UNKNOWN
 
 # P and back-off weights are powers of ten, so that sums can be done in the head.
 HAND = """\

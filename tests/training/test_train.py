@@ -14,10 +14,11 @@ import pytest
 from tone_corpus import SMALL
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import data, decoders, devices, evaluate, importers, lm_weights, report, train
+from deepspeech_wer.training import data, decoders, devices, evaluate, importers, report, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decode import greedy_decoder
 from deepspeech_wer.training.history import Epoch
+from deepspeech_wer.training.lm import weights
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
@@ -235,6 +236,6 @@ def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -
     assert record["results"]["decoders"]["lm"]["wer"] == record["results"]["test_wer"]
     assert record["parameters"]["lm_path"] == "lm.arpa"
     assert record["parameters"]["lm_sha256"] == file_sha256(trained.directory / "lm.arpa")
-    assert record["parameters"]["lm_alpha"] in lm_weights.ALPHAS
+    assert record["parameters"]["lm_alpha"] in weights.ALPHAS
     assert record["context"]["git_hash"] == "a" * 40
     assert directory.name.endswith("-" + "a" * 12)

@@ -20,8 +20,9 @@ import pytest
 import soundfile
 from tone_corpus import SMALL, tone_speech, write_corpus
 
-from deepspeech_wer.training import arpa, audio, data, export, importers, live, ngram, train, transcribe, transcription
+from deepspeech_wer.training import audio, data, export, importers, live, train, transcribe, transcription
 from deepspeech_wer.training.live import Listener
+from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
 from deepspeech_wer.training.recognise import Recogniser

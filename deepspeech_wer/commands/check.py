@@ -1,0 +1,192 @@
+"""Will tonight's tick work? Everything it needs is tried, and nothing is left changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_wer import dashboard, environment, lock, mounts, notify
+from deepspeech_wer import settings as every_setting
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import api
+from deepspeech_wer.repository import checkout, git, mirror
+from deepspeech_wer.settings import Settings
+
+OK, HINT, FAULT = "ok", "hint", "fault"  # a hint is no fault: the tick may well work
+GIT = (2, 29)  # the first with fetch --no-write-fetch-head
+TIMEOUT_S = 10.0
+LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30
+DEFAULT_JOB = "./bin/run-wer-automation.sh"
+_FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('tensorflow', 'nbconvert'))))"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look led to: a line for people, with the cure."""
+
+    level: str  # OK, HINT or FAULT
+    subject: str
+    text: str
+
+
+def check() -> Iterator[Finding]:
+    """Try everything, one thing after another; what was found, as it is found."""
+    try:
+        settings = every_setting.load()
+    except Trouble as trouble:
+        yield from (Finding(FAULT, "settings", fault) for fault in str(trouble).splitlines())
+        return
+    yield Finding(OK, "settings", "all can be used, see `settings`")
+    for subject, look in _LOOKS.items():
+        try:
+            level, text = look(settings)
+        except Trouble as trouble:
+            level, text = FAULT, str(trouble)
+        except OSError as error:
+            level, text = FAULT, f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+        yield Finding(level, subject, text)
+
+
+def _lock(settings: Settings) -> tuple[str, str]:
+    doubt = mounts.doubt_of_locks(settings.cache)
+    if doubt:
+        return HINT, doubt
+    _try_to_write(settings.cache)
+    holder = lock.holder(str(settings.cache / "lock"))
+    return OK, f"{settings.cache}" + (f"; a tick is at work, process {holder[0]} since {holder[2]}" if holder else "")
+
+
+def _git(settings: Settings) -> tuple[str, str]:
+    text = git.run_git(settings.cache, "version")
+    found = re.search(r"(\d+)\.(\d+)", text)
+    if not found or (int(found[1]), int(found[2])) < GIT:
+        return FAULT, f"expected {GIT[0]}.{GIT[1]} or newer, found {text}: install a newer one"
+    return OK, text.removeprefix("git version ")
+
+
+def _repository(settings: Settings) -> tuple[str, str]:
+    sha = mirror.ask(settings.cache, settings.repo_url, settings.github_ref)
+    what = f"{settings.repo_name}, {settings.github_ref or 'its HEAD'}"
+    return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, f"{settings.repo_name} holds no commit yet")
+
+
+def _job(settings: Settings) -> tuple[str, str]:
+    script = settings.wer_automation
+    if Path(script).is_absolute():
+        if not os.access(script, os.X_OK) or not Path(script).is_file():
+            return (
+                FAULT,
+                f"{script}: expected an executable file, found none: correct ds_wer_automation, or chmod +x it",
+            )
+        return OK, script
+    if script != DEFAULT_JOB:
+        return OK, f"{script}, looked up in each merge"
+    variables = environment.job_environment()
+    python = variables.get("ds_python") or sys.executable
+    try:
+        done = subprocess.run(
+            [python, "-c", _FINDS_TENSORFLOW], env=variables, cwd="/", capture_output=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return HINT, f"{script} with {python}: it does not answer"
+    if done.returncode:
+        cure = "install deepspeech-wer[training], or set ds_python, unless your job needs neither"
+        return HINT, f"{script} with {python}: has no tensorflow and nbconvert: {cure}"
+    return OK, f"{script} with {python}"
+
+
+def _clone(settings: Settings) -> tuple[str, str]:
+    checkout.check(settings.cache, settings.clone_path)
+    _try_to_write(settings.clone_path.parent)
+    return OK, str(settings.clone_path)
+
+
+def _data(settings: Settings) -> tuple[str, str]:
+    free = shutil.disk_usage(_try_to_write(settings.data)).free
+    text = f"{settings.data}, {free / 1e9:.1f} GB free"
+    if free < FEW_BYTES:
+        return FAULT if free < LEAST_BYTES else HINT, f"{text}: make room there, or set ds_dataroot"
+    return OK, text
+
+
+def _publishing(settings: Settings) -> tuple[str, str]:
+    if settings.website is None:
+        return OK, f"off ({', '.join(settings.website_missing)} not set)"
+    site = settings.site
+    built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
+    report = api.publish(site, built, settings.website, dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
+    where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
+    return OK, f"{where}: host key, login and web root are right; " + (
+        f"would send {report.summary}" if built else "no site is built yet"
+    )
+
+
+def _public_address(settings: Settings) -> tuple[str, str]:
+    url = settings.website_url
+    if url is None:
+        return OK, "ds_website_url not set: what is published is not read back"
+    import requests  # 60 ms
+
+    try:
+        with requests.get(url, timeout=TIMEOUT_S, stream=True, headers={"User-Agent": "deepspeech-wer"}) as answer:
+            code = answer.status_code
+    except (requests.RequestException, OSError, ValueError) as error:
+        return FAULT, f"{url}: no answer ({notify.reason(error)}): is ds_website_url right, and the web server up?"
+    if code == 200:
+        return OK, f"{url} answers"
+    shown = settings.website and (settings.cache / "shown").exists()
+    return FAULT if shown else HINT, f"{url} answers {code}: " + (
+        "does the web server show the web root, with DirectoryIndex index.htm?" if shown else "nothing is published yet"
+    )
+
+
+def _notices(settings: Settings) -> tuple[str, str]:
+    if settings.github_token and not notify.statuses_address(settings.repo_page):
+        return HINT, f"ds_github_token is set, but {settings.repo_name} is not at GitHub: no statuses are set"
+    kinds = {"commit statuses": settings.github_token, "webhook": settings.webhook_url}
+    return OK, ", ".join(kind for kind, given in kinds.items() if given) or "off (ds_github_token, ds_webhook_url)"
+
+
+def _cron(_: Settings) -> tuple[str, str]:
+    for place in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            name = place.read_text().strip()
+        except OSError:  # it has ended
+            continue
+        if name in ("cron", "crond", "fcron", "anacron", "busybox-crond"):
+            return OK, f"{name} is running"
+    return HINT, "no cron daemon is running: start it (`service cron start`), or use a timer of another kind"
+
+
+_LOOKS: dict[str, Callable[[Settings], tuple[str, str]]] = {
+    "lock": _lock,
+    "git": _git,
+    "repository": _repository,
+    "job": _job,
+    "checkout": _clone,
+    "data": _data,
+    "publishing": _publishing,
+    "page": _public_address,
+    "notices": _notices,
+    "cron": _cron,
+}
+
+
+def _try_to_write(path: Path) -> Path:
+    """Write where `path` is, or will be made: the nearest directory that is there. Raises OSError."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as stream:
+            stream.write(b"?" * 4096)
+    except OSError as error:
+        cure = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "as which user does cron run it?"
+        raise Trouble(f"{path}: cannot write in {there}: {error.strerror}: {cure}") from None
+    return there

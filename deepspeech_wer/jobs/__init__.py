@@ -1,0 +1,1 @@
+"""One training job: started, supervised, judged."""

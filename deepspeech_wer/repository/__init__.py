@@ -1,0 +1,1 @@
+"""The tracked repository, seen through git."""

@@ -1,0 +1,56 @@
+"""How git gets to the remote: without a secret on any command line, and without a question to anybody.
+
+What stands in a URL stands in the command lines of git and of its helpers, which every user of the machine can read. So
+the user and password of an http URL are taken out of it and given by a credential helper, for that host alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from deepspeech_wer.errors import Trouble
+
+_USER, _PASSWORD = "ds_wer_git_user", "ds_wer_git_password"
+_HELPER = f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" "${_USER}" "${_PASSWORD}"; }}; f'
+_WITH_USER = re.compile(r"((?:https?|ftps?)://)([^/@\s]+)@([^/\s]+)(.*)", re.DOTALL)
+_BY_SSH = re.compile(r"(\w+\+)?ssh(\+\w+)?://|[^/:]+:(?!//)")
+_OPENSSH = re.compile(r"(\S*/)?ssh(\s|$)")
+
+
+@dataclass(frozen=True)
+class Access:
+    """A remote as git is to be told of it."""
+
+    url: str  # without secrets
+    options: tuple[str, ...] = ()  # of git itself, before its sub-command
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def access_to(url: str) -> Access:
+    """The remote at a URL. Raises Trouble: its user or password cannot be given to git."""
+    found = _WITH_USER.fullmatch(url)
+    if not found:
+        return Access(url)
+    scheme, login, host, path = found.groups()
+    user, _, password = (unquote(part) for part in login.partition(":"))
+    if not (user + password).isprintable():  # a line break would end its line in git's protocol with helpers
+        raise Trouble(f"{scheme}{host}{path}: expected a user and password of printable characters before the @")
+    key = f"credential.{scheme}{host}"
+    return Access(
+        url=f"{scheme}{host}{path}",
+        options=("-c", f"{key}.helper=", "-c", f"{key}.helper={_HELPER}"),
+        environment={_USER: user, _PASSWORD: password},
+    )
+
+
+def is_by_ssh(url: str) -> bool:
+    """Whether git will call ssh: for ssh://host/path and host:path."""
+    return bool(_BY_SSH.match(url))
+
+
+def without_questions(ssh: str) -> str:
+    """The command that calls ssh, told to ask nothing; as it is where it calls something else."""
+    return f"{ssh} -o BatchMode=yes" if _OPENSSH.match(ssh) else ssh

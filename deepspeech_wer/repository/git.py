@@ -1,0 +1,127 @@
+"""The one door to git: every call with a safe configuration, in a session and with a time-out of its own.
+
+A server that accepts and then stays silent would otherwise hang git, and the tick, for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from deepspeech_wer import environment, processes
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.repository.access import Access
+from deepspeech_wer.setting_types import without_password
+
+LOCAL_TIMEOUT_S = 600.0
+GRACE_S = 2.0  # for a git that is to end
+_SAFE = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "true",
+    "SSH_ASKPASS": "true",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_HTTP_LOW_SPEED_LIMIT": "1",
+    "GIT_HTTP_LOW_SPEED_TIME": "60",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "LC_ALL": "C.UTF-8",
+}
+_CONFIG = {
+    "core.hooksPath": "/dev/null",
+    "protocol.ext.allow": "never",
+    "gc.autoDetach": "false",
+    "gc.packRefs": "false",
+    "safe.bareRepository": "all",  # the mirror is one, and ours, whatever ~/.gitconfig says of others
+}
+_OPTIONS = tuple(word for name, value in _CONFIG.items() for word in ("-c", f"{name}={value}"))
+_PASSING = re.compile(
+    r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
+    r"|unable to connect|unreachable|early eof|hung up|unexpected disconnect|rpc failed|returned error: (429|5\d\d)"
+    r"|(gnutls|ssl|tls)\w* .*(error|failed)|empty reply|transfer closed",
+    re.IGNORECASE,
+)
+STARTER = "ds_wer_git_of"  # in the environment of git and all that it starts: the process that started it
+
+
+class GitError(Trouble):
+    """git failed; `code` is its exit code, None after a time-out; the message is the line that says most.
+
+    `is_passing`: something on the network let it down that may have passed in a moment.
+    """
+
+    def __init__(self, message: str, code: int | None, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.is_passing = is_passing
+
+
+def run_git(directory: Path, *arguments: str, access: Access | None = None, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
+    """Run git in `directory`; what it printed. Raises GitError.
+
+    In its own session: without a terminal neither git nor ssh can ask for a password, and a time-out ends the helpers
+    too (git-remote-https outlives a killed git). Where this process is killed, git ends with it, and the next tick ends
+    what is left of its helpers.
+    """
+    process = _start(directory, arguments, access or Access(""))
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise GitError(f"git {arguments[0]}: no end after {timeout_s:.0f} s", None) from None
+    finally:
+        if process.poll() is None:
+            _end(process)
+    if process.returncode:
+        said = err.decode(errors="replace")
+        raise GitError(
+            _reason(said) or f"git {arguments[0]}: exit {process.returncode}",
+            process.returncode,
+            is_passing=bool(_PASSING.search(said)),
+        )
+    return out.decode(errors="replace").rstrip("\n")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Asked first: a git that is killed at once leaves its locks in the mirror."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):  # no helper outlived it
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:
+    """Raises GitError, or Trouble where there is no git at all."""
+    own = {**_SAFE, STARTER: processes.this(), **access.environment}
+    try:
+        return subprocess.Popen(
+            ["git", *_OPTIONS, *access.options, *arguments],
+            cwd=directory,
+            env={**environment.git_environment(), **own},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=processes.end_with_parent,
+            umask=0o077,
+        )
+    except OSError as error:
+        if error.filename == "git":
+            raise Trouble("no git on PATH: install it, or name its directory in the crontab's PATH") from None
+        raise GitError(f"git {arguments[0]} in {directory}: {error.strerror}", None) from None
+
+
+def _reason(text: str) -> str:
+    """The line of git's complaint that says most."""
+    lines = [without_password(line.strip()) for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "remote: "))]
+    return (telling or lines or [""])[0]

@@ -1,0 +1,227 @@
+"""The bare mirror of the tracked branch. Fetching into it is the detection: 224 bytes when nothing is new.
+
+Each call of git gets a session and a time-out of its own, because a server that accepts and then stays silent would
+hang it for ever. GitPython is left to what reads the mirror: importing it takes longer than all else in an idle tick.
+The mirror is derived: damaged by anything local, it is deleted and fetched anew, once.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+
+from deepspeech_wer import environment, processes
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import is_full, make_private, remove_tree
+from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
+from deepspeech_wer.repository.git import STARTER, GitError, run_git
+from deepspeech_wer.setting_types import without_password
+
+TRACKED = "refs/tracked/head"  # no branch: it may hold an annotated tag
+FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
+RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
+
+log = logging.getLogger(__name__)
+
+
+def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None) -> str | None:
+    """Fetch the tracked branch; its newest commit, None while the repository is empty.
+
+    Where that is `known`, nothing more is looked at: it is on the way of an idle tick. Raises Trouble: the repository
+    cannot be reached, the branch is not there.
+    """
+    access = _access(url)
+    try:
+        return _update(mirror, access, ref, known)
+    except GitError as error:
+        if error.code is None:
+            tidy(mirror)
+        if error.code is None or not is_damaged(mirror):
+            raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
+        log.warning("mirror %s: %s; it is fetched anew", mirror, error)
+    remove_tree(mirror)
+    try:
+        return _update(mirror, access, ref, known)
+    except GitError as error:
+        raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
+
+
+def ask(directory: Path, url: str, ref: str | None) -> str | None:
+    """What the tracked branch is at over there, without fetching it; None while the repository is empty.
+
+    Raises Trouble: the repository cannot be reached, the branch is not there.
+    """
+    access = _access(url)
+    try:
+        for pattern in _patterns(ref):
+            listed = run_git(
+                directory, "ls-remote", "--end-of-options", access.url, pattern, access=access, timeout_s=120
+            )
+            for line in listed.splitlines():
+                sha, _, name = line.partition("\t")
+                if name == pattern:  # git also lists names that end so
+                    return sha
+        _check_empty(directory, access, ref)
+    except GitError as error:
+        raise Trouble(_cannot_fetch(directory, url, ref, error)) from None
+    return None
+
+
+def tip(mirror: Path) -> str:
+    """The newest commit of the tracked branch that was fetched. Raises GitError."""
+    return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
+
+
+def end_leftovers(mirror: Path) -> list[int]:
+    """End every git, and helper of one, whose tick was killed, and remove their half-written files; the pids."""
+    ended: list[int] = []
+    for _ in range(10):  # what is ended may have started something meanwhile
+        left = processes.of_the_dead(STARTER)
+        if not left:
+            break
+        processes.end(left, grace_s=2.0)
+        ended += left
+    tidy(mirror)
+    return ended
+
+
+def tidy(mirror: Path) -> None:
+    """Remove what a git that was killed leaves in the mirror: locks, and packs of any size. Only while none runs."""
+    for pattern in ("**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
+        for left in mirror.glob(pattern):
+            left.unlink(missing_ok=True)
+
+
+def is_damaged(mirror: Path) -> bool:
+    """Whether something local is wrong with the mirror, so that no fetch into it can ever work."""
+    if not mirror.exists():
+        return False
+    try:
+        has_commits = run_git(mirror, "for-each-ref", "--count=1", TRACKED)
+        if has_commits:
+            run_git(mirror, "rev-list", "--quiet", TRACKED)
+    except GitError:
+        return True
+    return any(mirror.rglob("*.lock")) or any(not ref.stat().st_size for ref in mirror.glob("refs/tracked/*"))
+
+
+def _access(url: str) -> Access:
+    """The remote; one that is reached by ssh by the user's own command, but without questions."""
+    access = access_to(url)
+    if not is_by_ssh(url):
+        return access
+    command, program = environment.ssh_of_git()
+    command = command or _configured("core.sshCommand") or (quote(program) if program else "ssh")
+    return replace(access, environment={"GIT_SSH_COMMAND": without_questions(command)})
+
+
+def _configured(name: str) -> str:
+    """What the user's configuration of git holds for a name; "" when nothing."""
+    try:
+        return run_git(Path("/"), "config", "--get", name)
+    except GitError:
+        return ""
+
+
+def _update(mirror: Path, access: Access, ref: str | None, known: str | None) -> str | None:
+    for pause_s in RETRY_AFTER_S:
+        try:
+            return _update_once(mirror, access, ref, known)
+        except GitError as error:
+            if not error.is_passing:
+                raise
+        time.sleep(pause_s)
+    return _update_once(mirror, access, ref, known)
+
+
+def _update_once(mirror: Path, access: Access, ref: str | None, known: str | None) -> str | None:
+    if not (mirror / "HEAD").exists():
+        _create(mirror)
+    for pattern in _patterns(ref):
+        try:
+            _fetch(mirror, access, pattern)
+        except GitError as error:
+            if "couldn't find remote ref" not in str(error):
+                raise
+            continue
+        return known if known and _fetched(mirror) == known else _looked_at(mirror)
+    _check_empty(mirror, access, ref)
+    return None
+
+
+def _fetched(mirror: Path) -> str:
+    """What the tracked ref holds: a commit, or an annotated tag."""
+    try:
+        return (mirror / TRACKED).read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _looked_at(mirror: Path) -> str:
+    sha = tip(mirror)
+    run_git(mirror, "gc", "--auto", "--quiet")
+    return sha
+
+
+def _create(mirror: Path, object_format: str = "sha1") -> None:
+    remove_tree(mirror)  # also a file, or a link that leads nowhere
+    make_private(mirror.parent)
+    run_git(
+        mirror.parent,
+        "init",
+        "--quiet",
+        "--bare",
+        "--template=",
+        "--initial-branch=tracked",
+        f"--object-format={object_format}",
+        str(mirror),
+    )
+
+
+def _fetch(mirror: Path, access: Access, pattern: str) -> None:
+    arguments = (
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-write-fetch-head",
+        "--no-auto-maintenance",
+        "--update-shallow",
+        "--no-recurse-submodules",
+    )
+    spec = f"+{pattern}:{TRACKED}"
+    try:
+        run_git(mirror, *arguments, "--end-of-options", access.url, spec, access=access, timeout_s=FETCH_TIMEOUT_S)
+    except GitError as error:
+        if "mismatched algorithms" not in str(error):
+            raise
+        _create(mirror, "sha256" if "server sha256" in str(error) else "sha1")
+        run_git(mirror, *arguments, "--end-of-options", access.url, spec, access=access, timeout_s=FETCH_TIMEOUT_S)
+
+
+def _patterns(ref: str | None) -> tuple[str, ...]:
+    """What to ask the remote for, in order: a branch before a tag of the same name."""
+    if ref is None:
+        return ("HEAD",)
+    return (ref,) if ref.startswith("refs/") else (f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}")
+
+
+def _check_empty(mirror: Path, access: Access, ref: str | None) -> None:
+    """Raises Trouble where there are commits, and only the branch is missing."""
+    listed = run_git(mirror, "ls-remote", "--symref", "--end-of-options", access.url, access=access, timeout_s=120)
+    if not listed:
+        return
+    head = re.search(r"^ref: refs/heads/(\S+)\s+HEAD$", listed, re.MULTILINE)
+    branches = re.findall(r"\srefs/heads/(\S+)$", listed, re.MULTILINE)
+    cure = f"its HEAD is {head[1]}" if head else f"it has {', '.join(branches[:5]) or 'no branch'}"
+    missing = f"no branch {ref}" if ref else "HEAD points at no branch"
+    raise Trouble(f"{without_password(access.url)}: {missing} there ({cure}): set ds_github_ref")
+
+
+def _cannot_fetch(mirror: Path, url: str, ref: str | None, error: GitError) -> str:
+    what = f" ({ref})" if ref else ""
+    room = f"; no space left for {mirror}" if is_full(mirror) else ""
+    return f"cannot fetch {without_password(url)}{what}: {error}{room}; the next call tries again"

@@ -1,0 +1,1 @@
+"""SFTP sessions: connections, files, many requests in flight."""

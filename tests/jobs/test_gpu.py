@@ -1,0 +1,184 @@
+"""GPU samples, by a stand-in that answers as nvidia-smi does: the same options, the same lines, until it is ended."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import archive, processes, settings
+from deepspeech_wer.jobs import gpu
+from tests.conftest import Repository
+from tests.test_automation import TICK, tick
+from tests.test_automation import tracked as tracked  # the fixture
+
+VALUES = {
+    "index": "0",
+    "utilization.gpu": "97",
+    "utilization.memory": "41",
+    "memory.used": "10240",
+    "memory.total": "24576",
+    "temperature.gpu": "71",
+    "power.draw": "251.33",
+}
+NVIDIA_SMI = (
+    # a #! line cannot name an interpreter with a blank in its path: sh reads two lines, Python a string
+    f"""#!/bin/sh
+'''exec' '{sys.executable}' -S "$0" "$@"
+' '''
+VALUES = {VALUES}
+"""
+    + """
+import os, sys, time
+from pathlib import Path
+options = dict(part.split("=", 1) for part in sys.argv[1:])
+assert options["--format"] == "csv,noheader,nounits", options
+Path.home().joinpath("nvidia-smi.pid").write_text(str(os.getpid()))
+links = [f"/proc/self/fd/{number}" for number in range(3, 20)]
+links = " ".join(map(os.readlink, filter(os.path.exists, links)))
+while True:
+    VALUES["timestamp"] = time.strftime("%Y/%m/%d %H:%M:%S.000")
+    print(", ".join(VALUES[name] for name in options["--query-gpu"].split(",")), flush=True)
+    Path.home().joinpath("nvidia-smi.fds").write_text(links)  # the job waits for it, and so for a sample
+    time.sleep(float(options["--loop"]))
+"""
+)
+WAITS = 'for i in $(seq 1000); do [ -e "$HOME/nvidia-smi.fds" ] && break; sleep 0.02; done; sleep 0.1\nwer=0.5\n'
+
+
+def put(home: Path, script: str) -> Path:
+    """Install a script as nvidia-smi in a directory of its own."""
+    program = home / "bin" / "nvidia-smi"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(script)
+    program.chmod(0o755)
+    return program.parent
+
+
+@pytest.fixture
+def nvidia_smi(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """nvidia-smi on PATH; the file with its process id."""
+    monkeypatch.setenv("PATH", f"{put(sealed, NVIDIA_SMI)}:{os.environ['PATH']}")
+    return sealed / "nvidia-smi.pid"
+
+
+def is_running(pid_file: Path) -> bool:
+    return processes.start_time(int(pid_file.read_text())) is not None
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream, skipinitialspace=True))
+
+
+def test_the_gpus_are_sampled_while_the_job_runs(tracked: Repository, nvidia_smi: Path) -> None:
+    tracked.commit("waits", {"wer": WAITS})
+    assert tick() == 0
+    run = archive.load(settings.load().runs)[0]
+    samples = rows(run.directory / "gpu-usage.csv")
+    assert samples
+    assert {name: samples[0][column] for column, name in gpu.COLUMNS.items() if name in VALUES} == VALUES
+    now = time.strftime("%Y/%m/%d %H", time.gmtime())
+    assert samples[0]["timestamp"].startswith(now)  # UTC, though it prints local time
+    assert not is_running(nvidia_smi)
+    assert "lock" not in nvidia_smi.with_name("nvidia-smi.fds").read_text()
+
+
+@pytest.mark.parametrize("failing", ["exit 3\n", "sleep 1000\n"])
+def test_it_ends_with_a_job_that_fails(
+    tracked: Repository, nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    monkeypatch.setenv("ds_job_attempts", "1")
+    monkeypatch.setenv("ds_job_timeout", "5")
+    monkeypatch.setenv("ds_job_grace", "1")
+    tracked.commit("fails", {"wer": WAITS + failing})
+    assert tick() != 0
+    assert not is_running(nvidia_smi)
+    assert rows(archive.load(settings.load().runs)[0].directory / "gpu-usage.csv")
+
+
+def test_it_ends_with_a_killed_tick(tracked: Repository, nvidia_smi: Path) -> None:
+    tracked.commit("hangs", {"wer": WAITS + '[ -e "$HOME/killed" ] || sleep 1000\n'})
+    first = subprocess.Popen(TICK, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (nvidia_smi.exists() and nvidia_smi.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    while is_running(nvidia_smi) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_running(nvidia_smi)
+    nvidia_smi.with_name("killed").touch()
+    nvidia_smi.with_name("nvidia-smi.fds").unlink()  # the job is to wait for the next one
+    assert tick() == 0  # ends what the first left, and goes on with the same commit
+    assert rows(archive.load(settings.load().runs)[0].directory / "gpu-usage.csv")
+
+
+@pytest.mark.usefixtures("nvidia_smi")
+def test_one_file_for_all_runs_where_that_is_named(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ds_gpu_usage_csv", str(sealed / "gpu" / "all.csv"))
+    tracked.commit("waits", {"wer": WAITS})
+    tick()
+    once = len(rows(sealed / "gpu" / "all.csv"))
+    (sealed / "nvidia-smi.fds").unlink()
+    tracked.merge("again", {"more": ""})
+    tick()
+    assert len(rows(sealed / "gpu" / "all.csv")) > once >= 1
+    assert (sealed / "gpu" / "all.csv").read_text().count("timestamp") == 1
+    assert not list(settings.load().runs.glob("*/gpu-usage.csv"))
+
+
+@pytest.mark.usefixtures("nvidia_smi")
+def test_below_a_root_each_merge_has_its_directory(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ds_gpu_usage_root", str(sealed / "gpu"))
+    sha = tracked.commit("waits", {"wer": WAITS})
+    tick()
+    assert [path.parent.name for path in (sealed / "gpu").glob("*/gpu-usage-*.csv")] == [sha[:12]]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_without_nvidia_smi_nothing_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    assert not list(settings.load().runs.glob("*/gpu-usage.csv"))
+    assert "GPU" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n", "nvidia-smi: exit 9"),
+        ("#!/no/interpreter\n", "no GPU samples: "),
+    ],
+)
+def test_trouble_with_it_never_costs_the_job(
+    tracked: Repository,
+    sealed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv("PATH", f"{put(sealed, script)}:{os.environ['PATH']}")
+    tracked.commit("waits", {"wer": "sleep 0.3\nwer=0.5\n"})
+    assert tick() == 0
+    assert capsys.readouterr().err.count(message) == 1
+
+
+def test_a_directory_that_cannot_be_made_never_costs_the_job(
+    tracked: Repository, nvidia_smi: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sealed / "file").touch()
+    monkeypatch.setenv("ds_gpu_usage_root", str(sealed / "file"))
+    assert tracked.path.exists()
+    assert tick() == 0
+    assert not nvidia_smi.exists()

@@ -1,0 +1,310 @@
+"""Jobs that keep the contract, and jobs that misbehave in every known way."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepspeech_wer import environment, processes
+from deepspeech_wer.jobs import local, output
+from deepspeech_wer.records import Checkout, Merge, Outcome
+
+MERGE = Merge("c0ffee" * 6 + "abcd", 7, "subject", "Ada", "2026-01-02T03:04:05Z", ())
+HYPER = '{"context":{"time_started":"2026-01-02T03:04:05"},"parameters":{},"results":{"test_wer":0.5}}'
+GOOD = f"""mkdir -p "$ds_logs_dir/x"
+echo '{HYPER}' > "$ds_logs_dir/x/hyper.json"
+"""
+
+
+def run(
+    tmp_path: Path, script: str, *, timeout_s: float | None = 120, grace_s: float = 1, mode: int = 0o755
+) -> Outcome:
+    checkout = tmp_path / "clone"
+    (checkout / "bin").mkdir(parents=True, exist_ok=True)
+    (checkout / "bin" / "job").write_text(script if script.startswith(("#!", "\x7f")) else f"#!/bin/bash\n{script}")
+    (checkout / "bin" / "job").chmod(mode)
+    work = tmp_path / "work"
+    work.mkdir(exist_ok=True)
+    what = local.Job(
+        script="./bin/job",
+        environment=environment.job_environment(),
+        work=work,
+        checkpoints=tmp_path / "checkpoints",
+        timeout_s=timeout_s,
+        grace_s=grace_s,
+        token=f"token-{time.monotonic_ns()}",
+        lock=None,
+    )
+    outcome = local.run(what, Checkout(checkout, MERGE), attempt=1)
+    assert processes.with_environment(f"{local.TOKEN}={what.token}") == []
+    return outcome
+
+
+def log(tmp_path: Path, name: str = "out.log") -> str:
+    return (tmp_path / "work" / name).read_text()
+
+
+def test_a_good_job_is_done(tmp_path: Path) -> None:
+    outcome = run(tmp_path, f"echo hello; echo trouble >&2\n{GOOD}")
+    assert (outcome.status, outcome.failure, outcome.files) == ("done", None, tmp_path / "work" / "logs" / "x")
+    assert log(tmp_path).endswith("Z hello\n")
+    assert log(tmp_path, "err.log").endswith("Z trouble\n")
+
+
+def test_it_is_told_where_it_is(tmp_path: Path) -> None:
+    run(tmp_path, 'echo "$PWD|$*|$ds_wer_sha|$ds_wer_attempt|$ds_checkpoint_dir"; test -t 0 || cat; ' + GOOD)
+    checkpoints = tmp_path / "checkpoints"
+    expected = f"{tmp_path}/clone|--checkpoint_dir {checkpoints}|{MERGE.sha}|1|{checkpoints}"
+    assert expected in log(tmp_path)
+
+
+def test_it_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "ds_website_privkey",
+        "ds_website_privkey_passphrase",
+        "ds_github_token",
+        "ds_webhook_url",
+        "SSH_AUTH_SOCK",
+    ):
+        monkeypatch.setenv(name, "s3cret")
+    monkeypatch.setenv("ds_epochs", "3")
+    run(tmp_path, "env; " + GOOD)
+    assert "ds_epochs=3" in log(tmp_path)
+    assert "s3cret" not in log(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "failure", "detail"),
+    [
+        ("exit 3", "exit 3", "said nothing"),
+        ("echo 'No module named x' >&2; exit 1", "exit 1", "No module named x"),
+        ("kill -SEGV $$", "signal 11", "Segmentation fault"),
+        ("kill -9 $$", "signal 9", "Killed"),
+        ("echo 'diverged: loss is nan at epoch 3' >&2; exit 65", "diverged", "diverged: loss is nan"),
+        ("exit 65", "exit 65", ""),
+        ("true", "no-hyper", "wrote no hyper.json"),
+        ("mkdir $ds_logs_dir/x; echo '{\"context\":' > $ds_logs_dir/x/hyper.json", "bad-hyper", "hyper.json"),
+        (GOOD.replace("0.5", "NaN"), "bad-hyper", "NaN"),
+        ("mkdir $ds_logs_dir/x; ln -s /etc/passwd $ds_logs_dir/x/hyper.json", "no-hyper", ""),
+        ("mkdir $ds_logs_dir/x; mkfifo $ds_logs_dir/x/hyper.json", "no-hyper", ""),
+        (f"mkdir own; ln -s $PWD/own $ds_logs_dir/x; {GOOD}", "no-hyper", "no link is followed"),
+        (f"mkdir own; rmdir $ds_logs_dir; ln -s $PWD/own $ds_logs_dir; {GOOD}", "no-hyper", ""),
+        ("echo '{}' > hyper.json", "no-hyper", "ds_logs_dir"),
+        ("rm -rf .git bin; cd /; rm -rf $OLDPWD; exit 4", "exit 4", ""),
+        ("chmod 0 .; exit 5", "exit 5", ""),
+        ("#!/no/such/interpreter\n", "no-script", "cannot be executed: No such file"),
+        ("\x7fgarbage", "no-script", "no #! line"),
+    ],
+)
+def test_each_failure_has_its_class(tmp_path: Path, script: str, failure: str, detail: str) -> None:
+    outcome = run(tmp_path, script)
+    assert (outcome.status, outcome.failure) == ("failed", failure)
+    assert detail in outcome.detail
+    assert "\n" not in outcome.detail
+
+
+def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "true", mode=0o644)
+    assert (outcome.failure, "chmod +x" in outcome.detail) == ("no-script", True)
+
+
+def test_the_newest_of_several_counts(tmp_path: Path) -> None:
+    outcome = run(tmp_path, f"mkdir $ds_logs_dir/a; echo old > $ds_logs_dir/a/hyper.json; sleep 0.05\n{GOOD}")
+    assert outcome.status == "done"
+
+
+def test_a_link_to_the_newest_is_not_the_result(tmp_path: Path) -> None:
+    outcome = run(tmp_path, f"{GOOD}\nln -s x $ds_logs_dir/latest")
+    assert (outcome.failure, outcome.files) == (None, tmp_path / "work" / "logs" / "x")
+
+
+def test_html_in_hyper_is_data(tmp_path: Path) -> None:
+    assert run(tmp_path, GOOD.replace("{}", '{"<img src=x onerror=alert(1)>":"</script>"}')).status == "done"
+
+
+def test_one_that_never_ends_is_ended(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "trap '' TERM; sleep 1000 & sleep 1000", timeout_s=0.5)
+    assert outcome.failure == "timeout"
+    assert "0.5 s (ds_job_timeout)" in outcome.detail
+
+
+def test_it_may_save_its_checkpoint_when_its_time_is_up(tmp_path: Path) -> None:
+    script = "trap 'echo saved > \"$2/state\"; exit 1' TERM; while :; do sleep 0.05; done"
+    assert run(tmp_path, script, timeout_s=3, grace_s=60).failure == "timeout"
+    assert (tmp_path / "checkpoints" / "state").read_text() == "saved\n"
+
+
+def test_daemons_are_ended_too(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    daemon = (
+        f"env -i setsid bash -c 'echo $$ > {marker}; trap \"\" TERM; exec >/dev/null 2>&1 </dev/null; sleep 1000' &"
+    )
+    outcome = run(tmp_path, f"({daemon})\nwhile [ ! -s {marker} ]; do sleep 0.02; done\n{GOOD}")
+    assert outcome.status == "done"
+    assert processes.start_time(int(marker.read_text())) is None
+
+
+def test_a_daemon_that_holds_the_pipes_does_not_hold_the_queue(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert run(tmp_path, f"sleep 1000 &\n{GOOD}", timeout_s=None).status == "done"
+    assert time.monotonic() - started < 60
+
+
+def test_closing_stdout_is_no_trouble(tmp_path: Path) -> None:
+    assert run(tmp_path, f"exec >&- 2>&-\nsleep 0.2\n{GOOD}").status == "done"
+
+
+def test_a_flood_is_bounded_and_its_tail_kept(tmp_path: Path) -> None:
+    assert (
+        run(tmp_path, f"head -c 30000000 /dev/zero | tr '\\0' 'x' | fold -w 200; echo last words\n{GOOD}").status
+        == "done"
+    )
+    text = log(tmp_path)
+    assert len(text) < output.HEAD_BYTES + output.TAIL_BYTES + 1000
+    assert "bytes left out" in text
+    assert text.endswith("last words\n")
+
+
+def test_binary_and_colours_become_text(tmp_path: Path) -> None:
+    run(tmp_path, f"printf '\\x1b[31mred\\x1b[0m\\x07 \\xff\\x00\\n10%%\\r20%%\\r\\n\\x1b]0;title\\x07x\\n'\n{GOOD}")
+    assert [line.partition(" ")[2] for line in log(tmp_path).splitlines()] == ["red \ufffd", "10%", "20%", "x"]
+
+
+def stop(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def test_a_signal_to_the_tick_ends_the_job(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    if (child := os.fork()) == 0:
+        signal.signal(signal.SIGTERM, stop)
+        try:
+            run(tmp_path, f"echo $$ > {marker}; sleep 1000", timeout_s=None)
+        except SystemExit as stopped:
+            os._exit(int(str(stopped.code)))
+        os._exit(0)
+    while not (marker.exists() and marker.read_text()):
+        time.sleep(0.02)
+    os.kill(child, 15)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert processes.start_time(int(marker.read_text())) is None
+
+
+def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
+    marker, told = tmp_path / "pid", tmp_path / "told"
+    saves_for_ever = f"trap 'touch {told}' TERM; echo $$ > {marker}; echo ready; while :; do sleep 0.05; done"
+    if (child := os.fork()) == 0:
+        signal.signal(signal.SIGTERM, stop)
+        try:
+            run(tmp_path, saves_for_ever, timeout_s=None, grace_s=1000)
+        except SystemExit as stopped:
+            os._exit(int(str(stopped.code)))
+        os._exit(0)
+    heard = tmp_path / "work" / "out.log"  # only then is it no longer being started: what is so young gets no time
+    for sign in (heard, told):
+        while not (sign.exists() and (sign is told or sign.read_text())):
+            time.sleep(0.02)
+        os.kill(child, 15)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert processes.start_time(int(marker.read_text())) is None
+
+
+def test_a_signal_while_the_job_is_being_started_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker, starting, begun = tmp_path / "pid", local._start, list[subprocess.Popen[bytes]]()
+
+    def interrupted(*given: Any) -> Any:
+        begun.append(starting(*given))
+        while not marker.exists():
+            time.sleep(0.02)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(local, "_start", interrupted)
+    with pytest.raises(SystemExit):
+        run(tmp_path, f"trap '' TERM; touch {marker}; while :; do sleep 0.05; done")
+    with begun[0] as process:
+        assert process.wait(0) == -signal.SIGKILL
+
+
+def test_a_crowd_of_children_is_ended(tmp_path: Path) -> None:
+    assert (
+        run(tmp_path, f"ulimit -u 400 2>/dev/null; for n in {{1..200}}; do setsid sleep 1000 & done\n{GOOD}").status
+        == "done"
+    )
+
+
+def test_it_may_say_much_while_it_saves_its_checkpoint(tmp_path: Path) -> None:
+    saving = "head -c 300000 /dev/zero | tr '\\0' x; echo; echo saved > \"$1\"; exit 1"
+    script = f"save() {{ {saving}; }}; trap 'save \"$2/state\"' TERM; while :; do sleep 0.05; done"
+    assert run(tmp_path, script, timeout_s=3, grace_s=60).failure == "timeout"
+    assert (tmp_path / "checkpoints" / "state").exists()
+
+
+def test_a_huge_hyper_is_not_read(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "mkdir $ds_logs_dir/x; truncate -s 900G $ds_logs_dir/x/hyper.json")
+    assert (outcome.failure, "too large" in outcome.detail) == ("bad-hyper", True)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000, 65536])
+def test_a_log_is_the_same_in_pieces_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(output, "HEAD_BYTES", 300)
+    monkeypatch.setattr(output, "TAIL_BYTES", 1000)
+    monkeypatch.setattr(output, "_now", lambda: "T")
+    data = b"".join(b"line %d\x1b[0m\x07\n" % number for number in range(2000)) + b"\r\n10%\r20%\r\n\n \nlast words"
+    written = output.JobLog(tmp_path / "log")
+    for start in range(0, len(data), piece):
+        written.feed(data[start : start + piece])
+    assert written.last_words() == "last words"
+    written.close()
+    head, note, tail = re.split(r"(\[\.\.\. \d+ bytes left out \.\.\.\]\n)", (tmp_path / "log").read_text())
+    assert note
+    expected = [f"T line {number}\n" for number in range(2000)] + ["T 10%\n", "T 20%\n", "T  \n", "T last words\n"]
+    assert head == "".join(expected[: head.count("\n")])
+    assert tail == "".join(expected[-tail.count("\n") :])
+    assert 300 <= len(head) < 320
+    assert 700 < len(tail) <= 1000
+
+
+def test_a_line_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "HEAD_BYTES", 1 << 20)
+    written = output.JobLog(tmp_path / "log")
+    for _ in range(100):
+        written.feed(b"x" * 65536)
+    written.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert max(map(len, lines)) <= 2 * output.LINE_BYTES + 30
+    assert len(lines) > 20
+    assert (tmp_path / "log").stat().st_size < (1 << 20) + output.TAIL_BYTES + 2 * output.LINE_BYTES
+
+
+def test_a_log_within_bounds_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "HEAD_BYTES", 100)
+    monkeypatch.setattr(output, "_now", lambda: "T")
+    echoed: list[str] = []
+    written = output.JobLog(tmp_path / "log", echo=echoed.append)
+    for number in range(100):
+        written.feed(b"%d\n" % number)
+    written.close()
+    assert (tmp_path / "log").read_text() == "".join(f"T {number}\n" for number in range(100))
+    assert echoed == [str(number) for number in range(100)]
+
+
+def test_the_last_words_may_have_no_end(tmp_path: Path) -> None:
+    assert run(tmp_path, "printf 'no such layer' >&2; exit 3").detail == "no such layer"
+
+
+@pytest.mark.parametrize(
+    "what", ["yes", "cat /dev/zero", "yes $'\\x1b[31m'", "yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]
+)
+def test_a_hundred_megabytes_are_taken_in_little_memory(tmp_path: Path, what: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert run(tmp_path, f"{what} | head -c 100M\n{GOOD}", timeout_s=120).status == "done"
+    assert (tmp_path / "work" / "out.log").stat().st_size < output.HEAD_BYTES + output.TAIL_BYTES + (1 << 17)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000

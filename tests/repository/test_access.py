@@ -1,0 +1,302 @@
+"""No secret on a command line, no question to anybody, and no git that outlives its tick; with real git."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from deepspeech_wer import environment, processes, settings
+from deepspeech_wer.errors import Trouble, UsageTrouble
+from deepspeech_wer.repository import mirror
+from deepspeech_wer.repository.access import access_to
+from tests.conftest import Repository
+from tests.test_automation import TICK
+from tests.test_automation import tracked as tracked  # the fixture
+
+PASSWORD = "pa:ss@w/o %r'd\"$(id)"
+LOGIN = f"ada:{quote(PASSWORD, safe='')}"
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A web server that lets in who knows the password, or sends elsewhere; it looks at all command lines there are."""
+
+    authorizations: list[str]
+    command_lines: list[str]
+    elsewhere: str | None = None
+    wanted = f"ada:{PASSWORD}"
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.command_lines += [
+            place.read_bytes().replace(b"\0", b" ").decode(errors="replace") for place in command_lines()
+        ]
+        given = self.headers.get("Authorization", "")
+        self.server.authorizations.append(base64.b64decode(given.removeprefix("Basic ")).decode())
+        if self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere + self.path)
+            self.end_headers()
+        elif self.server.authorizations[-1] != self.server.wanted:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def command_lines() -> list[Path]:
+    return [place for place in Path("/proc").glob("[0-9]*/cmdline") if place.exists()]
+
+
+@pytest.fixture
+def server(repository: Repository) -> Iterator[Server]:
+    with serving(repository) as running:
+        yield running
+
+
+class serving:  # noqa: N801 - reads as a verb
+    """A server of the repository for git's plain http."""
+
+    def __init__(self, repository: Repository) -> None:
+        repository.commit("root")
+        repository.git("update-server-info")
+        handler = functools.partial(Handler, directory=str(repository.path / ".git"))
+        self.server = Server(("127.0.0.1", 0), handler)
+        self.server.authorizations, self.server.command_lines = [], []
+
+    def __enter__(self) -> Server:
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        return self.server
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+def test_a_password_stands_on_no_command_line_and_in_no_file(
+    server: Server, repository: Repository, tmp_path: Path
+) -> None:
+    bare = tmp_path / "cache" / "repository.git"
+    url = f"http://{LOGIN}@127.0.0.1:{server.server_port}"
+    assert mirror.update(bare, url, None) == repository.git("rev-parse", "HEAD")
+    assert mirror.ask(tmp_path, url, "main") == repository.git("rev-parse", "HEAD")
+    assert f"ada:{PASSWORD}" in server.authorizations
+    helpers = [line for line in server.command_lines if f"http://127.0.0.1:{server.server_port}" in line]
+    assert any("git-remote-http" in line for line in helpers)  # so they were looked at while git was at work
+    for secret in (PASSWORD, LOGIN):
+        assert not [line for line in server.command_lines if secret in line]
+        assert not [path for path in bare.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_a_token_alone_is_given_as_the_user(server: Server, repository: Repository, tmp_path: Path) -> None:
+    server.wanted = "t0ken:"
+    url = f"http://t0ken@127.0.0.1:{server.server_port}"
+    assert mirror.update(tmp_path / "repository.git", url, None) == repository.git("rev-parse", "HEAD")
+    assert not [line for line in server.command_lines if "t0ken" in line]
+
+
+def test_a_wrong_password_is_one_line_and_no_question(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(Trouble, match="Authentication failed") as caught:
+        mirror.update(tmp_path / "repository.git", f"http://ada:wr0ng@127.0.0.1:{server.server_port}", None)
+    assert "wr0ng" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_password_goes_to_no_other_host(server: Server, tmp_path: Path) -> None:
+    with serving(Repository(tmp_path / "other")) as other:
+        server.elsewhere = f"http://127.0.0.1:{other.server_port}"
+        with pytest.raises(Trouble):
+            mirror.update(tmp_path / "repository.git", f"http://{LOGIN}@127.0.0.1:{server.server_port}", None)
+        assert other.authorizations
+        assert set(other.authorizations) == {""}
+
+
+def test_a_password_that_git_cannot_be_given_is_one_line() -> None:
+    with pytest.raises(Trouble, match=r"https://x/y: expected a user and password of printable") as caught:
+        access_to("https://ada:s3cret%0ahost=evil@x/y")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ssh://ada:s3cret@x/y", "git://ada:s3cret@x/y", "git+ssh://ada:s3cret@x/y"])
+def test_a_password_for_anything_else_is_refused(url: str) -> None:
+    with pytest.raises(UsageTrouble, match="ssh takes a key") as caught:
+        settings.load({"ds_repo_url": url})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.fixture
+def said_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with the arguments of each program that stands in for ssh."""
+    file = tmp_path / "arguments"
+    for name in ("bin/ssh", "bin/wrapper"):
+        program = tmp_path / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {file}\nexit 255\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return file
+
+
+@pytest.mark.parametrize("url", ["git@host:x", "ssh://git@host/x", "host:x"])
+@pytest.mark.parametrize(
+    ("given", "configured", "called"),
+    [
+        ({}, "", "bin/ssh -o BatchMode=yes "),
+        ({"GIT_SSH_COMMAND": "ssh -i k"}, "ssh -i other", "bin/ssh -i k -o BatchMode=yes "),
+        ({"GIT_SSH": "ssh"}, "ssh -i k", "bin/ssh -i k -o BatchMode=yes "),
+        ({"GIT_SSH": "ssh"}, "", "bin/ssh -o BatchMode=yes "),
+        ({"GIT_SSH_COMMAND": "wrapper -i k"}, "", "bin/wrapper -i k "),
+        ({"GIT_SSH": "wrapper"}, "", "bin/wrapper "),
+    ],
+)
+def test_ssh_is_called_as_the_user_wants_it_but_asks_nothing(
+    said_to_ssh: Path,
+    sealed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    given: dict[str, str],
+    configured: str,
+    called: str,
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    if configured:
+        (sealed / ".gitconfig").write_text(f"[core]\n\tsshCommand = {configured}\n")
+    with pytest.raises(Trouble):
+        mirror.ask(sealed, url, None)
+    last = said_to_ssh.read_text().splitlines()[-1]
+    assert last.startswith(called)
+    assert ("BatchMode" in last) == ("BatchMode" in called)
+
+
+@pytest.mark.parametrize("url", ["/a/b", "https://x:1/y", "git://x/y", "file:///a:b", "http://a@b/c:d"])
+def test_no_ssh_is_configured_for_what_needs_none(url: str) -> None:
+    assert "GIT_SSH_COMMAND" not in mirror._reach(url).environment
+
+
+# -- a tick that is killed while git is at work
+
+
+def started(tracked: Repository, url: str, **variables: str) -> subprocess.Popen[bytes]:
+    assert tracked.path.exists()
+    environment = {**os.environ, "ds_repo_url": url, **variables}
+    return subprocess.Popen(TICK, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def fetching(pids: list[int]) -> list[int]:
+    """Those that are git itself: it alone holds locks in the mirror."""
+    return [pid for pid in pids if processes._read(f"/proc/{pid}/cmdline").startswith(b"git\0")]
+
+
+def of_git(tick: subprocess.Popen[bytes], started_at: str | None) -> list[int]:
+    return processes.with_environment(f"ds_wer_git_of={tick.pid}@{started_at}")
+
+
+@pytest.mark.parametrize("scheme", ["git", "http"])
+def test_git_ends_with_a_tick_that_is_killed(tracked: Repository, scheme: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tick = started(tracked, f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x")
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        started_at = processes.start_time(tick.pid)
+        assert fetching(of_git(tick, started_at))
+        tick.kill()
+        tick.wait()
+        deadline = time.monotonic() + 120
+        while fetching(of_git(tick, started_at)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert scheme == "http" or of_git(tick, started_at) == []
+        mirror.end_leftovers(tmp_path / "none")  # git-remote-http waits for its server still
+        assert of_git(tick, started_at) == []
+        connection.close()
+
+
+def test_what_git_leaves_is_ended_by_the_next_tick(tracked: Repository, tmp_path: Path) -> None:
+    deaf = tmp_path / "deaf"
+    deaf.write_text(f"#!/bin/sh\ntrap '' TERM PIPE HUP\ntouch {tmp_path}/called\nwhile :; do sleep 1; done\n")
+    deaf.chmod(0o755)
+    assert subprocess.run(TICK, check=False).returncode == 0
+    bare = settings.load().cache / "repository.git"
+    tick = started(tracked, "host:x", GIT_SSH_COMMAND=str(deaf))
+    while not (tmp_path / "called").exists():
+        assert tick.poll() is None
+        time.sleep(0.02)
+    started_at = processes.start_time(tick.pid)
+    tick.kill()
+    tick.wait()
+    left = of_git(tick, started_at)
+    assert left
+    (bare / "shallow.lock").touch()
+    (bare / "objects" / "pack").mkdir(exist_ok=True)
+    (bare / "objects" / "pack" / "tmp_pack_x").write_bytes(bytes(1000))
+    inode = bare.stat().st_ino
+    done = subprocess.run(TICK, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "WARNING ended the git of a killed tick (processes " in done.stderr
+    assert of_git(tick, started_at) == []
+    assert not list(bare.rglob("*.lock"))
+    assert not list(bare.rglob("tmp_*"))
+    assert bare.stat().st_ino == inode  # and it was not fetched anew for that
+    again = subprocess.run(TICK, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_of_what_others_run_nothing_is_ended(tmp_path: Path) -> None:
+    living = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": processes.this()})
+    dead = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "4194304@x:1"})
+    unlike = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "x"})
+    try:
+        wait_for_exec(living, dead, unlike)
+        assert mirror.end_leftovers(tmp_path / "none") == [dead.pid]
+        assert [process.poll() for process in (living, dead, unlike)] == [None, -15, None]
+    finally:
+        for process in (living, dead, unlike):
+            process.kill()
+            process.wait()
+
+
+def wait_for_exec(*started: subprocess.Popen[bytes]) -> None:
+    sleep = shutil.which("sleep")
+    assert sleep
+    for process in started:
+        while not Path(f"/proc/{process.pid}/exe").samefile(sleep):
+            time.sleep(0.01)
+
+
+def test_the_environment_of_git_holds_no_secret_of_ours() -> None:
+    given = {
+        "PATH": "/bin",
+        "SSH_AUTH_SOCK": "/x",
+        "GIT_DIR": "/y",
+        "GIT_SSH_COMMAND": "ssh",
+        "ds_github_token": "s3cret",
+        "ds_website_privkey_passphrase": "s3cret",
+        "ds_repo_url": "https://a:s3cret@x/y",
+    }
+    assert environment.git_environment(given) == {
+        "PATH": "/bin",
+        "SSH_AUTH_SOCK": "/x",
+        "GIT_SSH_COMMAND": "ssh",
+        "ds_repo_url": "https://x/y",
+    }

@@ -1,0 +1,440 @@
+"""Which merges are new, held against real git."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deepspeech_wer import processes
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.repository import history, mirror
+from tests.conftest import Repository
+
+
+def replay(
+    bare: Path, tip: str, last: str | None, archived: set[str], bases: set[str] | None = None, **options: str
+) -> list[str]:
+    """Tick after tick until nothing is left: the SHAs in the order in which they would be run."""
+    ran: list[str] = []
+    bases = bases or set()
+    while (found := history.find(bare, tip, history.Known(last, archived, lambda: bases), **options)).next:
+        assert found.next.sha not in ran
+        ran.append(found.next.sha)
+        archived.add(found.next.sha[:12])
+        bases.add(found.base or found.next.sha)
+        last = found.base
+    return ran
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    return tmp_path / "repository.git"
+
+
+def fetched(bare: Path, repository: Repository) -> str:
+    tip = mirror.update(bare, str(repository.path), None)
+    assert tip
+    return tip
+
+
+def test_the_first_run_takes_the_head_then_every_merge_once(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    found = history.find(bare, fetched(bare, repository), history.Known(None, set()))
+    assert found.next
+    assert (found.next.sha, found.next.ordinal, found.waiting, found.base) == (root, 1, 1, None)
+    shas = [repository.merge(subject) for subject in "abc"]
+    assert replay(bare, fetched(bare, repository), root, {root[:12]}) == shas
+
+
+def test_a_merge_is_described(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    sha = repository.merge("bring in \x1b[31m<b>")
+    found = history.find(bare, fetched(bare, repository), history.Known(root, {root[:12]}))
+    assert found.next
+    assert found.next.subject == "bring in  [31m<b>"
+    assert (found.next.author, found.next.ordinal, found.next.sha) == ("Ada", 2, sha)
+    assert found.next.parents[0] == root
+    assert found.next.committed_at.endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("date", "shown"),
+    [
+        ("@999999999999 +0000", "9999-12-31T23:59:59Z"),
+        ("@99999999999999999 +0000", "9999-12-31T23:59:59Z"),
+        ("@1 -1200", "1970-01-01T00:00:01Z"),
+    ],
+)
+def test_an_absurd_date_stops_nothing(
+    repository: Repository, bare: Path, monkeypatch: pytest.MonkeyPatch, date: str, shown: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_COMMITTER_DATE", date)
+        repository.commit("root")
+    found = history.find(bare, fetched(bare, repository), history.Known(None, set()))
+    assert found.next
+    assert (found.next.committed_at, found.next.subject) == (shown, "root")
+
+
+@pytest.mark.parametrize("encoding", ["x-klingon", "ISO-8859-1", "utf-7"])
+def test_no_encoding_stops_anything(repository: Repository, bare: Path, encoding: str) -> None:
+    repository.git("config", "i18n.commitEncoding", encoding)
+    repository.git("config", "user.name", "Ada L")
+    repository.commit("root\nand more")
+    found = history.find(bare, fetched(bare, repository), history.Known(None, set()))
+    assert found.next
+    assert (found.next.author, found.next.subject) == ("Ada L", "root")
+
+
+def test_no_git_is_kept_running(repository: Repository, bare: Path) -> None:
+    tip = repository.commit("root")
+    before = running_gits()
+    assert history.find(bare, fetched(bare, repository), history.Known(None, set())).next
+    assert history.resolve(bare, [tip])
+    assert running_gits() <= before  # a job could read its environment
+
+
+def running_gits() -> set[int]:
+    """Those below this process, which adopts what the jobs of other tests leave, at any time."""
+    return {pid for pid in processes.descendants(os.getpid()) if _name(pid) == "git"}
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it has ended meanwhile
+        return ""
+
+
+def test_nothing_new(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    assert history.find(bare, fetched(bare, repository), history.Known(root, {root[:12]})) == history.Found(
+        root, None, 0
+    )
+
+
+def test_a_direct_push_is_no_merge_but_a_commit(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    pushed = repository.commit("pushed")
+    tip = fetched(bare, repository)
+    assert history.find(bare, tip, history.Known(root, {root[:12]})) == history.Found(root, None, 0)
+    assert replay(bare, tip, root, {root[:12]}, track="commits") == [pushed]
+
+
+def test_an_archived_merge_is_never_run_again(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    shas = [repository.merge(subject) for subject in "abc"]
+    found = history.find(bare, fetched(bare, repository), history.Known(root, {shas[0][:12], shas[1][:12]}))
+    assert (found.base, found.next and found.next.sha, found.waiting) == (shas[1], shas[2], 1)
+
+
+def test_after_a_force_push_it_goes_on_from_the_newest_archived(
+    repository: Repository, bare: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = repository.commit("root")
+    kept, lost = repository.merge("kept"), repository.merge("lost")
+    fetched(bare, repository)
+    repository.git("reset", "--quiet", "--hard", kept)
+    new = repository.merge("new")
+    archived = {sha[:12] for sha in (root, kept, lost)}
+    assert replay(bare, fetched(bare, repository), lost, archived, {root, kept}) == [new]
+    assert caplog.text.count("the branch was rewritten") == 1
+
+
+@pytest.mark.parametrize("last", ["--all", "-n1", "HEAD~3", "", "0" * 40, "deadbeef", "\x00"])
+def test_garbage_in_last_sha1_reaches_no_git(repository: Repository, bare: Path, last: str) -> None:
+    root = repository.commit("root")
+    sha = repository.merge("a")
+    tip = fetched(bare, repository)
+    assert replay(bare, tip, last, {root[:12]}, {root}) == [sha]
+    assert replay(bare, tip, last, set()) == [tip]
+
+
+def test_squashing_is_noticed(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    for n in range(history.MANY_COMMITS):
+        repository.commit(str(n))
+    tip = fetched(bare, repository)
+    assert history.find(bare, tip, history.Known(root, {root[:12]})).squashed == history.MANY_COMMITS + 1
+    assert history.find(bare, tip, history.Known(root, {root[:12]}), track="commits").squashed == 0
+    repository.merge("a")
+    assert history.find(bare, fetched(bare, repository), history.Known(root, {root[:12]})).squashed == 0
+
+
+def test_the_newest_first_then_the_largest_gap_halved(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    shas = [repository.merge(str(n)) for n in range(7)]
+    ran = replay(bare, fetched(bare, repository), root, {root[:12]}, backlog="newest")
+    assert [shas.index(sha) for sha in ran] == [6, 3, 1, 5, 0, 2, 4]
+
+
+@pytest.mark.parametrize("backlog", ["all", "newest"])
+def test_without_last_sha1_the_archive_tells_what_is_due(repository: Repository, bare: Path, backlog: str) -> None:
+    root = repository.commit("root")
+    shas = [repository.merge(str(n)) for n in range(6)]
+    tip = fetched(bare, repository)
+    last: str | None = root
+    archived, bases, ran = {root[:12]}, {root}, []
+    for _ in range(6):
+        found = history.find(bare, tip, history.Known(last, archived, lambda: bases), backlog=backlog)
+        forgetful = history.find(bare, tip, history.Known(None, archived, lambda: bases), backlog=backlog)
+        assert forgetful == found
+        assert found.next
+        ran.append(found.next.sha)
+        archived.add(found.next.sha[:12])
+        bases.add(str(found.base))
+        last = found.base
+    assert sorted(ran) == sorted(shas)
+    assert history.find(bare, tip, history.Known(None, archived, lambda: bases), backlog=backlog).next is None
+
+
+def test_a_commit_run_by_hand_is_no_base(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root")
+    for n in range(3):
+        tip = repository.merge(str(n))
+    assert replay(bare, fetched(bare, repository), None, {root[:12]}) == [tip]
+    found = history.find(bare, tip, history.Known(None, {tip[:12]}))
+    assert found == history.Found(tip, None, 0)
+
+
+def test_the_first_run_is_finished_though_the_branch_moves_on(repository: Repository, bare: Path) -> None:
+    first = repository.commit("root")
+    second = repository.merge("a")
+    tip = fetched(bare, repository)
+    found = history.find(bare, tip, history.Known(None, set(), started=first))
+    assert found.next
+    assert found.next.sha == first
+    assert replay(bare, tip, None, {first[:12]}, {first}) == [second]
+    found = history.find(bare, tip, history.Known(None, set(), started="f" * 40))  # gone since
+    assert found.next
+    assert found.next.sha == second
+
+
+def test_forced_commits_are_found_by_their_first_digits(repository: Repository, bare: Path) -> None:
+    sha = repository.commit("root")
+    fetched(bare, repository)
+    assert [merge.sha for merge in history.resolve(bare, [sha[:8], sha])] == [sha, sha]
+    with pytest.raises(Trouble, match="abcdef0: no commit"):
+        history.resolve(bare, ["abcdef0"])
+    for name in ("HEAD", "tracked", "HEAD~1", sha[:6], "--all"):
+        with pytest.raises(Trouble, match="expected a commit's 7 to 64 hex digits"):
+            history.resolve(bare, [name])
+
+
+@pytest.mark.parametrize("damage", ["a config that git can read", "a config of nulls", "a lost commit"])
+def test_a_mirror_whose_damage_no_fetch_sees_is_made_anew(repository: Repository, bare: Path, damage: str) -> None:
+    root = repository.commit("root")
+    for subject in "ab":
+        repository.merge(subject)
+    tip = fetched(bare, repository)
+    if damage == "a lost commit":
+        (bare / "objects" / root[:2] / root[2:]).unlink()
+    else:
+        (bare / "config").write_bytes(b"garbage\n" if damage.endswith("read") else bytes(60))
+    with pytest.raises(Trouble, match=f"the mirror {bare} is damaged, and fetched anew by the next call: ") as told:
+        history.find(bare, tip, history.Known(None, set()))
+    assert "\n" not in str(told.value)
+    assert history.find(bare, fetched(bare, repository), history.Known(None, set())).next
+
+
+# -- on generated histories, against git's own answer
+
+MOVES = ("push", "merge", "octopus", "foxtrot", "criss-cross", "back-merge", "unrelated", "fast-forward")
+
+
+class History:
+    """A history of any shape, for git fast-import; commits are numbers."""
+
+    def __init__(self, moves: list[tuple[str, int, int]]) -> None:
+        self.stream = ""
+        self.commits = 0
+        self.main = self.commit()
+        self.tips = [self.main]
+        for move, which, other in moves:
+            self.main = self.moved(move, 1 + which % self.commits, 1 + other % self.commits)
+            self.tips.append(self.main)
+        for number, tip in enumerate([*self.tips, self.main]):
+            name = "main" if number == len(self.tips) else f"tip-{number}"
+            self.stream += f"reset refs/heads/{name}\nfrom :{tip}\n\n"
+
+    def commit(self, *parents: int) -> int:
+        """A commit on top of others, in their order; of none, a root."""
+        self.commits += 1
+        start = "" if parents else "reset refs/heads/work\n\n"
+        self.stream += f"{start}commit refs/heads/work\nmark :{self.commits}\n"
+        self.stream += f"committer A <a@example.com> {self.commits} +0000\ndata 1\nx\n"
+        for word, parent in zip(("from", *["merge"] * len(parents)), dict.fromkeys(parents), strict=False):
+            self.stream += f"{word} :{parent}\n"
+        return self.commits
+
+    def moved(self, move: str, which: int, other: int) -> int:
+        """Where main is after a move; `which` and `other` are any commits from before."""
+        main = self.main
+        if move == "push":
+            return self.commit(main)
+        if move == "merge":
+            return self.commit(main, self.commit(self.commit(which)))
+        if move == "octopus":
+            return self.commit(main, self.commit(which), self.commit(other), self.commit(main))
+        if move == "foxtrot":  # the trunk so far becomes the second parent
+            return self.commit(self.commit(which), main)
+        if move == "criss-cross":
+            left, right = self.commit(main), self.commit(which)
+            return self.commit(self.commit(left, right), self.commit(right, left))
+        if move == "back-merge":  # the side branch takes the trunk in twice before it is merged
+            side = self.commit(self.commit(self.commit(which), main), other)
+            return self.commit(main, side)
+        if move == "unrelated":
+            return self.commit(main, self.commit())
+        assert move == "fast-forward"
+        return self.commit(self.commit(main))
+
+    def into(self, path: Path, object_format: str = "sha1") -> Path:
+        """Make a repository of it."""
+        start = ["git", "init", "--quiet", "--initial-branch=main", f"--object-format={object_format}", str(path)]
+        subprocess.run(start, check=True)
+        subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=self.stream.encode(), check=True)
+        return path
+
+
+def asked(path: Path, *arguments: str) -> list[str]:
+    """What `git rev-list --first-parent`, the oracle, says."""
+    command = ["git", "-C", str(path), "rev-list", "--reverse", "--first-parent", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_generated_histories_have_every_shape(tmp_path: Path) -> None:
+    path = History([("merge", 0, 0), *((move, 1, 2) for move in MOVES)]).into(tmp_path / "h")
+
+    def git(*arguments: str) -> list[str]:
+        command = ["git", "-C", str(path), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    def tip(move: str, before: bool = False) -> str:
+        return f"tip-{MOVES.index(move) + (1 if before else 2)}"
+
+    parents = {move: len(git("rev-parse", f"{tip(move)}^@")) for move in MOVES}
+    assert parents == dict(zip(MOVES, (1, 2, 4, 2, 2, 2, 2, 1), strict=True))
+    assert git("rev-parse", tip("foxtrot", before=True)) == git("rev-parse", f"{tip('foxtrot')}^2")
+    assert not set(git("rev-parse", tip("foxtrot", before=True))) & set(asked(path, tip("foxtrot")))
+    assert len(git("merge-base", "--all", f"{tip('criss-cross')}^1", f"{tip('criss-cross')}^2")) == 2
+    assert len(git("rev-list", "--max-parents=0", "main")) == 2
+    inside = set(git("rev-list", "--merges", "main")) - set(asked(path, "--merges", "main"))
+    assert inside  # merges that never were the tip
+
+
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+SHAPES = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=10)
+
+
+@FEW
+@given(
+    moves=SHAPES,
+    start=st.integers(0, 100),
+    object_format=st.sampled_from(["sha1", "sha256"]),
+    depth=st.sampled_from([0, 0, 1, 2, 4]),
+)
+def test_equals_git_on_any_history(
+    tmp_path_factory: pytest.TempPathFactory,
+    moves: list[tuple[str, int, int]],
+    start: int,
+    object_format: str,
+    depth: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("history")
+    path = History(moves).into(directory / "tracked", object_format)
+    if depth:
+        shallow = ["git", "clone", "--quiet", "--branch=main", f"--depth={depth}", f"file://{path}"]
+        subprocess.run([*shallow, str(directory / "shallow")], check=True)
+        path = directory / "shallow"
+    bare = directory / "repository.git"
+    tip = mirror.update(bare, str(path), "main")
+    assert tip
+    chain = asked(path, "main")
+    last = chain[start % len(chain)]
+    for track, options in (("merges", ["--merges"]), ("commits", [])):
+        expected = asked(path, *options, f"{last}..main")
+        assert replay(bare, tip, last, {last[:12]}, track=track) == expected
+
+
+@FEW
+@given(moves=SHAPES, looks=st.sets(st.integers(0, 10)), track=st.sampled_from(["merges", "commits"]))
+def test_tick_by_tick_it_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: set[int], track: str
+) -> None:
+    grown = [move for move in moves if move[0] != "foxtrot"]  # which changes what was the trunk
+    directory = tmp_path_factory.mktemp("history")
+    history = History(grown)
+    path = history.into(directory / "tracked")
+    bare = directory / "repository.git"
+    tip = mirror.update(bare, str(path), "main")
+    root = asked(path, "main")[0]
+    last, archived, ran = root, {root[:12]}, []
+    for number in (*sorted(looks), len(grown)):
+        if number <= len(grown):
+            tip = asked(path, f"tip-{number}")[-1]
+            new = replay(bare, tip, last, archived, track=track)
+            ran += new
+            last = history.find(bare, tip, history.Known(last, archived), track=track).base or last
+    assert ran == asked(path, *(["--merges"] if track == "merges" else []), f"{root}..main")
+
+
+@FEW
+@given(moves=SHAPES, looks=st.lists(st.integers(0, 10), min_size=2, max_size=5))
+def test_through_rewriting_nothing_is_run_twice(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: list[int]
+) -> None:
+    """The branch leaps from one of its tips to any other, back and forth."""
+    directory = tmp_path_factory.mktemp("history")
+    path = History(moves).into(directory / "tracked")
+    bare = directory / "repository.git"
+    last, archived, bases, ran = None, set(), set(), []
+    for look in looks:
+        tip = mirror.update(bare, str(path), f"tip-{look % (len(moves) + 1)}")
+        assert tip
+        new = replay(bare, tip, last, archived, bases)
+        assert set(new) <= set(asked(path, tip))
+        ran += new
+        found = history.find(bare, tip, history.Known(last, archived, lambda: bases))
+        assert found.next is None
+        last = found.base
+        assert last
+        assert last in asked(path, tip) or history.contains(bare, tip, last)
+    assert len(ran) == len(set(ran))
+
+
+def test_a_hundred_thousand_commits_are_read_in_one_go(tmp_path: Path, bare: Path) -> None:
+    stream = "".join(f"commit refs/heads/main\ncommitter A <a@b> {n} +0000\ndata 1\nx\n" for n in range(1, 100_001))
+    source = tmp_path / "long"
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(source)], check=True)
+    subprocess.run(["git", "-C", str(source), "fast-import", "--quiet"], input=stream.encode(), check=True)
+    tip = mirror.update(bare, str(source), None)
+    assert tip
+    found = history.find(bare, tip, history.Known(None, set()))
+    assert found.next
+    assert found.next.ordinal == 100_000
+
+
+def test_a_backlog_of_five_hundred_merges(tmp_path: Path, bare: Path) -> None:
+    stream = ["commit refs/heads/main\nmark :1\ncommitter A <a@b> 1 +0000\ndata 1\nx\n"]
+    for n in range(500):
+        side, merge, trunk = 2 * n + 2, 2 * n + 3, 2 * n + 1
+        stream.append(f"commit refs/heads/side\nmark :{side}\ncommitter A <a@b> {n} +0000\ndata 1\ns\nfrom :{trunk}\n")
+        stream.append(f"commit refs/heads/main\nmark :{merge}\ncommitter A <a@b> {n} +0000\ndata 1\nm\n")
+        stream.append(f"from :{trunk}\nmerge :{side}\n")
+    source = tmp_path / "long"
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(source)], check=True)
+    subprocess.run(["git", "-C", str(source), "fast-import", "--quiet"], input="".join(stream).encode(), check=True)
+    tip = mirror.update(bare, str(source), "main")
+    assert tip
+    root = mirror.run_git(bare, "rev-list", "--max-parents=0", tip)
+    chain = mirror.run_git(bare, "rev-list", "--reverse", "--first-parent", "--merges", tip).split()
+    found = history.find(bare, tip, history.Known(root, {root[:12]}))
+    assert (found.waiting, found.next and found.next.sha) == (500, chain[0])
+    found = history.find(bare, tip, history.Known(root, {sha[:12] for sha in [root, *chain[:300]]}))
+    assert (found.waiting, found.base, found.next and found.next.ordinal) == (200, chain[299], 302)
