@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import settings
-from deepspeech_wer import typed as commands
+from deepspeech_wer.commands import typed as commands
 from deepspeech_wer.jobs import local
 from deepspeech_wer.training import parameters
 

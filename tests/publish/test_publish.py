@@ -56,7 +56,7 @@ class TestDial:
     ) -> None:
         listener, website = listening
         code = (
-            "import sys; from deepspeech_wer.publish import dial; from deepspeech_wer.settings import Website\n"
+            "import sys; from deepspeech_wer.sftp import dial; from deepspeech_wer.settings import Website\n"
             f"with dial.called({constructed(website)}, 5) as call: call.result()\n"
             "print('paramiko' in sys.modules)"
         )

@@ -191,7 +191,7 @@ def test_ssh_is_called_as_the_user_wants_it_but_asks_nothing(
 
 @pytest.mark.parametrize("url", ["/a/b", "https://x:1/y", "git://x/y", "file:///a:b", "http://a@b/c:d"])
 def test_no_ssh_is_configured_for_what_needs_none(url: str) -> None:
-    assert "GIT_SSH_COMMAND" not in mirror._reach(url).environment
+    assert "GIT_SSH_COMMAND" not in mirror._access(url).environment
 
 
 # -- a tick that is killed while git is at work

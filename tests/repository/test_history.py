@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.repository import history, mirror
+from deepspeech_wer.repository import git, history, mirror
 from tests.conftest import Repository
 
 
@@ -369,8 +369,8 @@ def test_tick_by_tick_it_is_the_same(
 ) -> None:
     grown = [move for move in moves if move[0] != "foxtrot"]  # which changes what was the trunk
     directory = tmp_path_factory.mktemp("history")
-    history = History(grown)
-    path = history.into(directory / "tracked")
+    shape = History(grown)
+    path = shape.into(directory / "tracked")
     bare = directory / "repository.git"
     tip = mirror.update(bare, str(path), "main")
     root = asked(path, "main")[0]
@@ -432,8 +432,8 @@ def test_a_backlog_of_five_hundred_merges(tmp_path: Path, bare: Path) -> None:
     subprocess.run(["git", "-C", str(source), "fast-import", "--quiet"], input="".join(stream).encode(), check=True)
     tip = mirror.update(bare, str(source), "main")
     assert tip
-    root = mirror.run_git(bare, "rev-list", "--max-parents=0", tip)
-    chain = mirror.run_git(bare, "rev-list", "--reverse", "--first-parent", "--merges", tip).split()
+    root = git.run_git(bare, "rev-list", "--max-parents=0", tip)
+    chain = git.run_git(bare, "rev-list", "--reverse", "--first-parent", "--merges", tip).split()
     found = history.find(bare, tip, history.Known(root, {root[:12]}))
     assert (found.waiting, found.next and found.next.sha) == (500, chain[0])
     found = history.find(bare, tip, history.Known(root, {sha[:12] for sha in [root, *chain[:300]]}))

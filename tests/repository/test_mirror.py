@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.repository import history, mirror
+from deepspeech_wer.repository import git, history, mirror
 from tests.conftest import Repository
 
 
@@ -158,14 +158,14 @@ def test_a_damaged_mirror_is_made_anew(repository: Repository, bare: Path, damag
     damage(bare)  # type: ignore[operator]
     tip = repository.commit("two")
     assert mirror.update(bare, str(repository.path), None) == tip
-    assert mirror.run_git(bare, "rev-list", "--count", mirror.TRACKED) == "2"
+    assert git.run_git(bare, "rev-list", "--count", mirror.TRACKED) == "2"
 
 
 def test_a_mirror_is_kept_small(repository: Repository, bare: Path) -> None:
     repository.commit("one")
     mirror.update(bare, str(repository.path), None)
     for name, value in (("fetch.unpackLimit", "1"), ("gc.autoPackLimit", "3")):  # a pack each; and few of them
-        mirror.run_git(bare, "config", name, value)
+        git.run_git(bare, "config", name, value)
     for number in range(9):
         repository.commit(str(number), {str(number): str(number)})
         mirror.update(bare, str(repository.path), None)
@@ -258,8 +258,8 @@ def test_a_git_that_is_ended_may_tidy_up_but_not_stay(
     script.write_text(f"#!/bin/sh\ntrap '{answer}' TERM\n: >begun\nwhile :; do sleep 0.05; done\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(mirror, "GRACE_S", 1.0)
-    with pytest.raises(mirror.GitError, match="no end after"):
-        mirror.run_git(tmp_path, "fetch", timeout_s=1.0)
+    monkeypatch.setattr(git, "GRACE_S", 1.0)
+    with pytest.raises(git.GitError, match="no end after"):
+        git.run_git(tmp_path, "fetch", timeout_s=1.0)
     assert (tmp_path / "begun").exists()
     assert (tmp_path / "tidied").exists() == tidied

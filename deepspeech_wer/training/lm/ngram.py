@@ -1,4 +1,4 @@
-"""python -m deepspeech_wer.training.ngram --order 3 TRAIN.csv OUT.arpa: a language model of the transcripts of a table.
+"""A language model of a table's transcripts: python -m deepspeech_wer.training.lm.ngram --order 3 TRAIN.csv OUT.arpa
 
 Interpolated, modified Kneser-Ney smoothing (Chen and Goodman 1999, section 3), as KenLM's lmplz does it: the discounts
 of each length follow from how many n-grams were seen once, twice, three and four times. A small corpus may have none of
@@ -134,7 +134,7 @@ def _unmarked(words: list[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
     summary, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser("python -m deepspeech_wer.training.ngram", description=more or summary)
+    parser = argparse.ArgumentParser("python -m deepspeech_wer.training.lm.ngram", description=more or summary)
     parser.add_argument("--order", type=int, default=3, choices=range(1, 10), metavar="N", help="1 to 9 words (3)")
     parser.add_argument(
         "source", type=Path, help="table with a column transcript (.csv), or text with a sentence a line"
