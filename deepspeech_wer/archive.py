@@ -15,34 +15,33 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import hyper
+from deepspeech_wer import contract, hyper
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, rename_durably, sync_tree, write_atomically
 from deepspeech_wer.records import Merge, Outcome, Run
 
 VERSION = 1
-RUN, HYPER = "run.json", "hyper.json"
-COMPANIONS = {"utterances.json": 256 << 20, "history.json": 16 << 20, "gpu-usage.csv": 64 << 20}  # name: bytes at most
-LOGS = {"out.log": 1 << 30, "err.log": 1 << 30, "gpu-usage.csv": 64 << 20}  # ours: they come before a job's own
+RUN = "run.json"
+COMPANIONS = {contract.UTTERANCES: 256 << 20, contract.HISTORY: 16 << 20, contract.GPU_USAGE: 64 << 20}  # bytes at most
+LOGS = {contract.OUT_LOG: 1 << 30, contract.ERR_LOG: 1 << 30, contract.GPU_USAGE: 64 << 20}  # ours come before a job's
 
 log = logging.getLogger(__name__)
 
 
-def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
-    """Archive one run. When this returns, the result cannot be lost. Raises OSError: nothing is left behind.
+def store(runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
+    """Archive one run under a name that is not taken. When this returns, the result cannot be lost.
 
     `base` is the commit up to which everything is archived, itself included once this run is; None for a run that was
-    asked for by hand, which says nothing of the others.
+    asked for by hand, which says nothing of the others. Raises OSError: nothing is left behind.
     """
     make_private(runs)
-    name = _free_name(runs, merge, outcome)
     beside = runs / f".{name}{PARTIAL}"
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -51,18 +50,19 @@ def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str
         write_atomically(beside / RUN, _serialise(merge, outcome, machine, base), mode=0o600)
         sync_tree(beside)
         rename_durably(beside, runs / name)
-    except BaseException:
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        raise
     return read(runs / name)
 
 
 def names(runs: Path) -> list[str]:
-    """The archived runs' names, oldest start first."""
+    """The archived runs' names, oldest start first. Raises Trouble: they cannot be listed."""
     try:
         return sorted(entry.name for entry in os.scandir(runs) if not entry.name.startswith(".") and entry.is_dir())
     except FileNotFoundError:
         return []
+    except OSError as error:  # never taken for an empty archive
+        raise Trouble(f"{runs}: {error.strerror}: as which user does this run? It must be able to read there") from None
 
 
 def commits(runs: Path) -> set[str]:
@@ -85,6 +85,11 @@ def bases(runs: Path) -> set[str]:
 def load(runs: Path) -> list[Run]:
     """Every readable run, in the order of their names; an unreadable one is named in the log and left as it is."""
     return list(_load(runs))
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """In the order of history; the tries of one merge by their start."""
+    return sorted(runs, key=lambda run: (run.merge.ordinal, run.started_at, run.id))
 
 
 def find(runs: Path, name: str) -> Run:
@@ -114,9 +119,9 @@ def read(directory: Path) -> Run:
     return Run(id=directory.name, directory=directory, merge=merge, hyper=found, **fields)
 
 
-def holds(runs: Path, merge: Merge, outcome: Outcome) -> bool:
-    """Whether this very run is archived."""
-    return (runs / _name(merge, outcome)).exists()
+def holds(runs: Path, name: str) -> bool:
+    """Whether a run is archived."""
+    return (runs / name).exists()
 
 
 def _load(runs: Path) -> Iterator[Run]:
@@ -127,24 +132,11 @@ def _load(runs: Path) -> Iterator[Run]:
             log.warning("left out: %s", trouble)
 
 
-def _name(merge: Merge, outcome: Outcome) -> str:
-    return f"{datetime.fromisoformat(outcome.started_at):%Y%m%d-%H%M%S}-{merge.sha[:12]}"
-
-
-def _free_name(runs: Path, merge: Merge, outcome: Outcome) -> str:
-    name = wanted = _name(merge, outcome)
-    number = 2
-    while (runs / name).exists():  # the same merge twice in a second, or a clock set back
-        name = f"{wanted}-{number}"
-        number += 1
-    return name
-
-
 def _copy_all(outcome: Outcome, target: Path) -> None:
     for name, most in LOGS.items():
         copy_plain(outcome.logs / name, target / name, most=most)
     if outcome.files is not None:
-        for name, most in {HYPER: hyper.MAX_BYTES, **COMPANIONS}.items():
+        for name, most in {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}.items():
             if not (target / name).exists():
                 copy_plain(outcome.files / name, target / name, most=most)
 
@@ -238,8 +230,8 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _read_hyper(directory: Path) -> dict[str, Any]:
     try:
-        return hyper.parse((directory / HYPER).read_bytes())
+        return hyper.parse((directory / contract.HYPER).read_bytes())
     except OSError as error:
-        raise Trouble(f"{directory / HYPER}: {error.strerror}") from None
+        raise Trouble(f"{directory / contract.HYPER}: {error.strerror}") from None
     except hyper.HyperError as error:
-        raise Trouble(f"{directory / HYPER}: {error}") from None
+        raise Trouble(f"{directory / contract.HYPER}: {error}") from None

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 
-from deepspeech_wer import archive, files, journal, mounts, processes, update_site
+from deepspeech_wer import archive, backlog, files, journal, lock, places, run_merge, signals, update_site
+from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Begun, Branch, Due, Plan, State
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.lock import follows_a_kill
-from deepspeech_wer.records import Merge
-from deepspeech_wer.repository import history, mirror
-from deepspeech_wer.run_merge import recover, remove_checkpoints, run_merge, title
-from deepspeech_wer.settings import Settings
+from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.jobs.outcome import INTERRUPTED
+from deepspeech_wer.notify import channels
+from deepspeech_wer.places import Places
+from deepspeech_wer.records import Run
+from deepspeech_wer.repository import git, history, mirror
+from deepspeech_wer.repository.history import History
+from deepspeech_wer.run_merge import Bench, title
+from deepspeech_wer.setting_types import without_password
+from deepspeech_wer.settings import Repository, Settings
 
 log = logging.getLogger(__name__)
 
@@ -28,159 +32,225 @@ class Watcher:
     upload: Callable[[int, int], None] | None = None  # gets bytes done, bytes in all
 
 
-def tick(settings: Settings, lock: int, *, watcher: Watcher, forced: Sequence[str] = ()) -> bool:
+def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequence[str] = ()) -> bool:
     """One tick, under the lock. True: all went well; False: done, but a merge failed or the publishing did.
 
-    `forced` are commits to be run whatever the archive holds. Raises Trouble: nothing could be done.
+    `asked` names commits to be run whatever the archive holds; then no others are. Raises Trouble: nothing could be
+    done; Stopped: a signal asked for the end.
     """
-    processes.hide()
-    doubt = mounts.doubt_of_locks(settings.cache)
-    if doubt:
-        _warn_once(settings.cache, "warned_mount", doubt, doubt)
-    if follows_a_kill(lock):
-        _end_leftovers(settings)
-    recovered = recover(settings)
-    well = recovered is None or recovered.status == "done"
-    ran = 0
-    for merge, base in chain(_cut_off(settings), _forced(settings, forced) if forced else _new(settings)):
-        run = run_merge(settings, merge, lock, watcher.job_line, base=base)
+    _look_around(settings.places, descriptor)
+    bench = _bench(settings, watcher)
+    well, ran = True, 0
+    for run in run_merge.collect(bench):
         well &= run.status == "done"
-        _advance(settings)
-        journal.enter(settings.cache, "show")
-        well &= update_site.show(settings, upload=watcher.upload)
-        journal.clear(settings.cache)
-        _tell(settings)
+        _write_last(settings.places, _reached(settings))
+        well &= _show(settings, watcher)
         ran += 1
-    if not ran and update_site.is_behind(settings):
-        well &= update_site.show(settings, upload=watcher.upload)
-    if not ran:
+    names = list(asked)
+    while due := _next(settings, names, only_asked=bool(asked)):
+        if due.why == ASKED:
+            names.pop(0)
+        merge = history.merge(settings.places.mirror, due.sha)
+        run = run_merge.run_merge(bench, merge, base=due.base)
+        well &= run.status == "done"
+        _write_last(settings.places, _reached(settings))
+        journal.enter(settings.places.cache, "show", merge, run.attempt)
+        well &= _show(settings, watcher)
+        journal.clear(settings.places.cache)
+        ran += 1
+    if not ran and update_site.is_behind(settings.places, settings.website):
+        well &= _show(settings, watcher)
+    elif not ran:
         _tell(settings)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
-    journal.clear(settings.cache)
     return well
 
 
-def look(settings: Settings) -> history.Found:
-    """Fetch, and find what is to be done. Raises Trouble: the repository cannot be reached, the branch is not there."""
-    last = read_last(settings.cache)
-    tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref, known=last)
+def look(settings: Settings, names: Sequence[str] = ()) -> Plan:
+    """Fetch, and say what is to be done. `names` are the first digits of commits that are asked for by hand.
+
+    Raises Trouble: the repository cannot be reached, the branch or the commit is not there.
+    """
+    repository, where = settings.repository, settings.places
+    last = read_last(where)
+    tip = mirror.update(where.mirror, repository.url, repository.ref, known=last)
     if tip is None:
-        _warn_once(settings.cache, "warned_empty", settings.repo_url, f"{settings.repo_name}: no commit there yet")
-        return history.Found(None, None, 0)
-    found = _find(settings, tip)
-    if found.squashed:
-        squashed = f"{found.squashed} commits and no merge among them: this branch is squashed or rebased?"
-        _warn_once(settings.cache, "warned_sha1", tip, f"{squashed} Set ds_track=commits")
-    return found
+        _warn_once(where, "warned_empty", repository.url, f"{repository.name}: no commit there yet")
+        return Plan(None, 0, None)
+    asked = [merge.sha for merge in history.resolve(where.mirror, names)] if names else []
+    found = _history(where, repository, tip, last)
+    plan = backlog.plan(_branch(found), _state(where, repository, tip, asked))
+    _tell_of_history(where, found, plan)
+    return plan
 
 
-def _end_leftovers(settings: Settings) -> None:
-    left = mirror.end_leftovers(_mirror(settings))
-    if left:
-        log.warning("ended the git of a killed tick (processes %s)", ", ".join(map(str, left)))
-
-
-def read_last(cache: Path) -> str | None:
+def read_last(where: Places) -> str | None:
     """What last_sha1 holds, whatever it is; None when there is none. Raises Trouble: it cannot be read."""
     try:
-        return (cache / "last_sha1").read_text("utf-8", "replace").strip()
+        return where.last_sha1.read_text("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
     except OSError as error:  # never taken for a first run
-        raise Trouble(f"cannot read {cache}/last_sha1: {error.strerror}") from None
+        raise Trouble(f"cannot read {where.last_sha1}: {error.strerror}") from None
 
 
-def _warn_once(cache: Path, name: str, occasion: str, warning: str) -> None:
-    """Once for each occasion, which the file of that name remembers; not at each tick."""
-    with contextlib.suppress(OSError):  # none yet; where it cannot be read, a warning too many is better than none
-        if (cache / name).read_text("utf-8", "replace").strip() == occasion:
-            return
-    log.warning("%s", warning)
-    with contextlib.suppress(OSError):
-        files.write_atomically(cache / name, f"{occasion}\n".encode(), mode=0o600)
+def _look_around(where: Places, descriptor: int) -> None:
+    """What went wrong before this tick."""
+    doubt = places.doubt_of_locks(where.cache)
+    if doubt:
+        _warn_once(where, "warned_mount", doubt, doubt)
+    if lock.follows_a_kill(descriptor):
+        ended = git.end_leftovers()
+        mirror.tidy(where.mirror)
+        if ended:
+            log.warning("ended the git of a killed tick (processes %s)", ", ".join(map(str, ended)))
+    entry = journal.read(where.cache)
+    if entry:
+        log.warning(
+            'the last tick was cut off at %s "%s" (%s); going on from there', entry.sha[:12], entry.subject, entry.phase
+        )
+        journal.clear(where.cache)
 
 
-def _new(settings: Settings) -> Iterator[tuple[Merge, str]]:
-    """Each merge that is due, and up to where all is archived once it is; looked for anew after each: during a long
-    training more may have come.
-    """
-    while (found := look(settings)).next:
-        _write_last(settings, found.base)  # told once what is told of it
-        waiting = f", {found.waiting - 1} more waiting" if found.waiting > 1 else ""
-        log.info("%s by %s: training%s", title(found.next), found.next.author, waiting)
-        yield found.next, found.base or found.next.sha
-    if found.base:
-        _write_last(settings, found.base)
-    remove_checkpoints(settings, lambda sha: _may_be_due(settings, sha))
-
-
-def _forced(settings: Settings, names: Sequence[str]) -> Iterator[tuple[Merge, None]]:
-    mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
-    for merge in history.resolve(_mirror(settings), names):
-        log.info("%s by %s: training, as asked for", title(merge), merge.author)
-        yield merge, None
-
-
-def _cut_off(settings: Settings) -> Iterator[tuple[Merge, None]]:
-    """The commit that was run by hand when the last tick was killed: nothing else would find it again."""
-    entry = journal.read(settings.cache)
-    if entry is None or entry.base or entry.phase in (journal.STOPPED, "advance", "show"):
-        return
-    tip = mirror.update(_mirror(settings), settings.repo_url, settings.github_ref)
-    if tip and history.contains(_mirror(settings), tip, entry.merge.sha):
-        log.info("%s by %s: training, as was asked for", title(entry.merge), entry.merge.author)
-        yield entry.merge, None
-
-
-def _may_be_due(settings: Settings, sha: str) -> bool:
-    """Whether a commit that has a checkpoint may be gone on with: no longer, once the branch was rewritten."""
-    if sha[:12] in archive.commits(settings.runs):
-        return False
-    return history.contains(_mirror(settings), mirror.tip(_mirror(settings)), sha)
-
-
-def _advance(settings: Settings) -> None:
-    """Bring last_sha1 to the newest merge up to which everything is archived."""
-    _write_last(settings, _find(settings, mirror.tip(_mirror(settings))).base)
-
-
-def _find(settings: Settings, tip: str) -> history.Found:
-    known = history.Known(
-        last=read_last(settings.cache),
-        archived=archive.commits(settings.runs),
-        bases=lambda: archive.bases(settings.runs),
-        started=_started(settings),
+def _bench(settings: Settings, watcher: Watcher) -> Bench:
+    return Bench(
+        places=settings.places,
+        job=settings.job,
+        clone_path=settings.clone_path,
+        origin=without_password(settings.repository.url),
+        runner=Local(),
+        job_line=watcher.job_line,
     )
-    return history.find(_mirror(settings), tip, known, track=settings.track, backlog=settings.backlog)
 
 
-def _started(settings: Settings) -> str | None:
-    """The first run of all, which is its own base, where it was cut off."""
-    entry = journal.read(settings.cache)
-    return entry.merge.sha if entry and entry.base == entry.merge.sha else None
+def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due | None:
+    """The next commit to be run. Looked for anew after each: during a long training more may have come."""
+    signals.check()
+    where = settings.places
+    plan = look(settings, names)
+    if not only_asked:
+        _write_last(where, plan.reached)
+    if plan.next is None or (only_asked and plan.next.why in (FIRST, NEW)):
+        if not only_asked:
+            _forget(settings)
+        return None
+    merge = history.merge(where.mirror, plan.next.sha)
+    log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
+    return plan.next
+
+
+def _reason(plan: Plan) -> str:
+    if plan.next and plan.next.why in (ASKED, RESUMED):
+        return ", as asked for" if plan.next.why == ASKED else ", as was asked for"
+    return f", {plan.waiting - 1} more waiting" if plan.waiting > 1 else ""
+
+
+def _history(where: Places, repository: Repository, tip: str, last: str | None) -> History:
+    bases = lambda: archive.bases(where.runs)  # noqa: E731 - read only where last_sha1 is of no use
+    return history.read(where.mirror, tip, last, bases=bases, track=repository.track)
+
+
+def _branch(found: History) -> Branch:
+    return Branch(found.tip, found.base, found.new)
+
+
+def _state(where: Places, repository: Repository, tip: str, asked: Sequence[str] = ()) -> State:
+    return State(archived=archive.commits(where.runs), begun=_begun(where, tip), asked=asked, order=repository.backlog)
+
+
+def _begun(where: Places, tip: str) -> list[Begun]:
+    """Runs that were cut off. One that was asked for and ended in good order, by a signal to its tick, is not asked
+    for any longer.
+    """
+    found = []
+    for left in run_merge.begun(where):
+        merge, base = left.order.merge, left.order.base
+        if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
+            continue
+        found.append(Begun(merge.sha, base, is_on_branch=history.contains(where.mirror, tip, merge.sha)))
+    return found
+
+
+def _reached(settings: Settings) -> str | None:
+    """The newest commit up to which everything is archived."""
+    where, last = settings.places, read_last(settings.places)
+    tip = mirror.tip(where.mirror)
+    found = _history(where, settings.repository, tip, last)
+    return backlog.plan(_branch(found), _state(where, settings.repository, tip)).reached
+
+
+def _forget(settings: Settings) -> None:
+    """Remove what belongs to commits that are never resumed: those of a branch that was rewritten."""
+    where = settings.places
+
+    def may_resume(sha: str) -> bool:
+        tip = mirror.tip(where.mirror)
+        state = State(archived=archive.commits(where.runs))
+        return backlog.may_resume(state, sha, is_on_branch=history.contains(where.mirror, tip, sha))
+
+    run_merge.forget(where, may_resume)
+
+
+def _tell_of_history(where: Places, found: History, plan: Plan) -> None:
+    if found.squashed:
+        squashed = f"{found.squashed} commits and no merge among them: this branch is squashed or rebased?"
+        _warn_once(where, "warned_sha1", found.tip, f"{squashed} Set ds_track=commits")
+    if found.lost is None:
+        return
+    way = "with its newest commit, for none is archived"
+    if found.base is not None:
+        way = f"from {(plan.reached or found.base)[:12]}, up to which all is archived"
+    if history.is_sha(found.lost):
+        log.warning("the branch was rewritten: last_sha1 %s is not in its history; going on %s", found.lost, way)
+    else:
+        shown = found.lost[:64]
+        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; going on %s", shown, way)
+
+
+def _show(settings: Settings, watcher: Watcher) -> bool:
+    """Bring the site and the web host up to date, and tell who wants to be told."""
+    well = update_site.update(
+        settings.places,
+        settings.repository,
+        settings.website,
+        url=settings.notices.website_url,
+        upload=watcher.upload,
+    )
+    _tell(settings)
+    return well
 
 
 def _tell(settings: Settings) -> None:
-    if settings.github_token or settings.webhook_url:
-        from deepspeech_wer import notify  # the others need none of it
+    notices = settings.notices
+    if notices.github_token or notices.webhook_url:
+        runs = settings.places.runs
 
-        notify.tell(settings, archive.names(settings.runs), lambda name: archive.read(settings.runs / name))
+        def read(name: str) -> Run:
+            return archive.read(runs / name)
+
+        channels.tell(settings.repository, notices, settings.places.cache, archive.names(runs), read)
 
 
-def _write_last(settings: Settings, sha: str | None) -> None:
-    """None: what stands there is of a branch that was rewritten as a whole."""
-    if sha == read_last(settings.cache):
+def _warn_once(where: Places, name: str, occasion: str, warning: str) -> None:
+    """Warn once for each occasion, which a file of that name in the cache remembers."""
+    place = where.cache / name
+    with contextlib.suppress(OSError):  # no such file yet; a warning too many is better than none
+        if place.read_text("utf-8", "replace").strip() == occasion:
+            return
+    log.warning("%s", warning)
+    with contextlib.suppress(OSError):
+        files.write_atomically(place, f"{occasion}\n".encode(), mode=0o600)
+
+
+def _write_last(where: Places, sha: str | None) -> None:
+    """None removes last_sha1: no archived commit is on the branch any more."""
+    if sha == read_last(where):
         return
-    place = settings.cache / "last_sha1"
     try:
         if sha is None:
-            place.unlink(missing_ok=True)
+            where.last_sha1.unlink(missing_ok=True)
         else:
-            files.write_atomically(place, f"{sha}\n".encode(), mode=0o600)
+            files.write_atomically(where.last_sha1, f"{sha}\n".encode(), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {place}: {error.strerror}; the next call goes on") from None
-
-
-def _mirror(settings: Settings) -> Path:
-    return settings.cache / "repository.git"
+        raise Trouble(f"cannot write {where.last_sha1}: {error.strerror}; the next call goes on") from None

@@ -50,6 +50,11 @@ def wer(hyper: dict[str, Any], name: str) -> float | None:
     return None if value is None else float(value)
 
 
+def percent(wer: float | None) -> str:
+    """Return a rate for people: `12.34 %`, or `not measured`."""
+    return "not measured" if wer is None else f"{100 * wer:.2f} %"
+
+
 def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:
     """Return the parameters with nested ones as `data_set.name`; lists become their JSON text."""
     return flatten(hyper.get("parameters", {}))

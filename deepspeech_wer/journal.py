@@ -1,96 +1,76 @@
-"""What is going on, for `status` to show and for the next tick to recover from.
-
-`tick.json` in the cache names the merge in work and how far it is; `outcome.json` in the run's work directory tells how
-its job ended, from that moment until the run is archived.
-"""
+"""What the tick is doing, for `status`: tick.json in the cache. Nothing is recovered from it: see jobs/work.py."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+import logging
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from deepspeech_wer import clock
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import write_atomically
-from deepspeech_wer.records import Merge, Outcome
+from deepspeech_wer.records import Merge
 
-VERSION = 1
+VERSION = 2
 PHASES = ("checkout", "job", "wipe", "archive", "advance", "show")  # in their order
 
-STOPPED = "stopped"  # in good order, by a signal or by trouble that is not the merge's
+_NAME = "tick.json"
 
-_TICK, _OUTCOME = "tick.json", "outcome.json"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One merge in work."""
+    """One merge that a tick is at work on."""
 
-    phase: str  # one of PHASES, or STOPPED
-    merge: Merge
+    phase: str  # one of PHASES
+    sha: str
+    subject: str
     attempt: int
-    interruptions: int  # how often a tick died over this merge
-    progress: int  # changes when a checkpoint is written
-    token: str  # stands in the environment of the job and all that it starts
     since: str  # ISO 8601, UTC
-    base: str | None = None  # up to here everything is archived; None when this one was asked for by hand
+
+
+def enter(cache: Path, phase: str, merge: Merge, attempt: int) -> None:
+    """Note what is going on. Raises Trouble: no room, no permission."""
+    write(cache, Entry(phase, merge.sha, merge.subject, attempt, clock.utc_now()))
 
 
 def write(cache: Path, entry: Entry) -> None:
-    """Note what is going on. Raises OSError."""
-    write_atomically(cache / _TICK, _dump(asdict(entry)), mode=0o600)
+    """Note an entry. Raises Trouble."""
+    try:
+        text = json.dumps({"version": VERSION, **asdict(entry)}, ensure_ascii=False)
+        write_atomically(cache / _NAME, text.encode("utf-8", "replace"), mode=0o600)
+    except OSError as error:
+        raise Trouble(f"cannot write below {cache}: {error.strerror}; the next call goes on") from None
 
 
 def read(cache: Path) -> Entry | None:
-    """What the last tick did not finish; None when it finished, or its note cannot be read."""
-    record = _read(cache / _TICK)
+    """What a tick is doing, or was doing when it was killed; None where nothing is noted.
+
+    An unreadable note is told and set aside. Raises Trouble: something else stands in its place.
+    """
+    place = cache / _NAME
     try:
-        return Entry(**{**record, "merge": _merge(record["merge"])}) if record else None
-    except (KeyError, TypeError):
+        record = json.loads(place.read_bytes())
+        if record.pop("version") == 1:  # of an earlier release
+            return Entry(
+                record["phase"], record["merge"]["sha"], record["merge"]["subject"], record["attempt"], record["since"]
+            )
+        return Entry(**record)
+    except FileNotFoundError:
         return None
-
-
-def enter(cache: Path, phase: str) -> None:
-    """Note the next phase of what is going on. Raises OSError."""
-    entry = read(cache)
-    if entry:
-        write(cache, replace(entry, phase=phase))
+    except OSError as error:
+        raise Trouble(f"{place}: {error.strerror}: move what stands there away") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        aside = place.with_name(f"{_NAME}.unreadable")
+        place.replace(aside)
+        log.warning("%s cannot be read (%s); kept as %s", place, error, aside.name)
+        return None
 
 
 def clear(cache: Path) -> None:
-    """Nothing is going on."""
-    (cache / _TICK).unlink(missing_ok=True)
-
-
-def save_outcome(work: Path, outcome: Outcome) -> None:
-    """Note how the job ended. Raises OSError."""
-    paths = {"files": str(outcome.files) if outcome.files else None, "logs": str(outcome.logs)}
-    write_atomically(work / _OUTCOME, _dump({**asdict(outcome), **paths}), mode=0o600)
-
-
-def read_outcome(work: Path) -> Outcome | None:
-    """How the job ended; None when that is not known."""
-    record = _read(work / _OUTCOME)
-    try:
-        paths = {"files": Path(record["files"]) if record["files"] else None, "logs": Path(record["logs"])}
-        return Outcome(**{**record, **paths})
-    except (KeyError, TypeError):
-        return None
-
-
-def _merge(record: dict[str, Any]) -> Merge:
-    return Merge(**{**record, "parents": tuple(record["parents"])})
-
-
-def _dump(record: dict[str, Any]) -> bytes:
-    return json.dumps({"version": VERSION, **record}, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(record, dict) or record.pop("version", None) != VERSION:
-        return {}
-    return record
+    """Nothing is going on any more."""
+    with suppress(FileNotFoundError):
+        (cache / _NAME).unlink()

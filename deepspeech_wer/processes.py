@@ -1,19 +1,14 @@
-"""Processes of this user, seen through /proc (proc(5)), and ended for certain. Imports nothing heavy."""
+"""Processes of this user, found through /proc (proc(5)) and ended. Light: each busy tick imports it."""
 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import time
-
-TYPE_CHECKING = False  # as in typing, whose import would cost a busy tick
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable
 
 _POLL_S = 0.05
-_SIGTERM, _SIGKILL = 15, 9
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_PR_SET_DUMPABLE = 4
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def start_time(pid: int) -> str | None:
@@ -30,35 +25,10 @@ def start_time(pid: int) -> str | None:
     return f"{_boot_id()}:{fields[19].decode()}"
 
 
-def locking(inode: tuple[int, int]) -> dict[int, int]:
-    """The processes that hold a flock on the file (device, inode), as far as this user may see, each with the pid of
-    the process that took it: itself, or the one it was inherited from. Having the file open is not yet holding it.
-    """
-    import re  # a busy tick has no need of it
-
-    owners = {}
-    for pid in _pids():
-        for name in _open_on(pid, inode):
-            found = re.search(rb"^lock:.* FLOCK +\S+ +\S+ +(-?\d+) ", _read(f"/proc/{pid}/fdinfo/{name}"), re.MULTILINE)
-            if found:
-                owners[pid] = int(found[1])
-    return owners
-
-
 def with_environment(entry: str) -> list[int]:
     """The processes whose environment at their start held `entry`, "NAME=value"."""
     wanted = entry.encode()
     return [pid for pid in _pids() if wanted in _read(f"/proc/{pid}/environ").split(b"\0")]
-
-
-def in_session(session: int) -> list[int]:
-    """The processes of a session (a job starts its own)."""
-    found = []
-    for pid in _pids():
-        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        if len(fields) > 3 and int(fields[3]) == session and fields[0] != b"Z":
-            found.append(pid)
-    return found
 
 
 def descendants(ancestor: int) -> list[int]:
@@ -75,48 +45,41 @@ def descendants(ancestor: int) -> list[int]:
     return found
 
 
-def end(pids: list[int], *, grace_s: float, meanwhile: Callable[[], None] | None = None) -> None:
-    """SIGTERM, wait (calling `meanwhile` again and again), SIGKILL; that at once where a signal to us ends the wait.
+def end(
+    pids: Iterable[int],
+    *,
+    grace_s: float,
+    meanwhile: Callable[[], None] | None = None,
+    is_urgent: Callable[[], bool] = bool,
+) -> None:
+    """SIGTERM, up to `grace_s` to end, then SIGKILL; SIGKILL at once where `is_urgent` says so.
 
-    Through descriptors of the processes: a pid that is reused in between is never signalled.
+    `meanwhile` is called again and again during the grace. The signals go through descriptors of the processes, so a
+    pid that is reused in between is never signalled.
     """
     handles = [handle for handle in map(_open_handle, pids) if handle is not None]
     try:
-        _signal_all(handles, _SIGTERM)
+        _signal_all(handles, signal.SIGTERM)
         deadline = time.monotonic() + grace_s
-        while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
+        while any(map(_is_running, handles)) and time.monotonic() < deadline and not is_urgent():
             if meanwhile:
                 meanwhile()
             time.sleep(_POLL_S)
+        _signal_all(handles, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while any(map(_is_running, handles)) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
     finally:
-        _kill(handles)
         for handle in handles:
             os.close(handle)
 
 
-def _kill(handles: list[int]) -> None:
-    _signal_all(handles, _SIGKILL)
-    deadline = time.monotonic() + 10
-    while any(_is_running(handle) for handle in handles) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-
-
-def hide() -> None:
-    """No other process of this user may read our memory or /proc/PID/environ (prctl(2), PR_SET_DUMPABLE)."""
-    _prctl(_PR_SET_DUMPABLE, 0)
-
-
-def adopt_orphans() -> None:
-    """Daemons that a job leaves behind become our children, to be found and ended (PR_SET_CHILD_SUBREAPER)."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def end_with_parent() -> None:
-    """This process, newly forked, gets SIGTERM when its parent dies, however that dies (PR_SET_PDEATHSIG).
-
-    It outlives the exec of any plain program, but is not handed on to what that starts.
-    """
-    _prctl(_PR_SET_PDEATHSIG, _SIGTERM)
+def ask_to_end(pid: int) -> None:
+    """SIGTERM to one process, if it is still there."""
+    handle = _open_handle(pid)
+    if handle is not None:
+        _signal_all([handle], signal.SIGTERM)
+        os.close(handle)
 
 
 def this() -> str:
@@ -146,12 +109,6 @@ def reap(pids: Iterable[int]) -> None:
             continue
 
 
-def _prctl(option: int, value: int) -> None:
-    import ctypes  # 5 ms, and only needed once there is a job to run
-
-    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
@@ -168,23 +125,6 @@ def _boot_id() -> str:
     return _read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
-def _open_on(pid: int, inode: tuple[int, int]) -> list[str]:
-    """The names of its descriptors that are open on the file."""
-    try:
-        names = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return []
-    found = []
-    for name in names:
-        try:
-            status = os.stat(f"/proc/{pid}/fd/{name}")
-        except OSError:
-            continue
-        if (status.st_dev, status.st_ino) == inode:
-            found.append(name)
-    return found
-
-
 def _open_handle(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
@@ -192,9 +132,7 @@ def _open_handle(pid: int) -> int | None:
         return None
 
 
-def _signal_all(handles: list[int], number: int) -> None:
-    import signal  # brings enum and more
-
+def _signal_all(handles: Iterable[int], number: int) -> None:
     for handle in handles:
         try:
             signal.pidfd_send_signal(handle, number)
@@ -203,6 +141,4 @@ def _signal_all(handles: list[int], number: int) -> None:
 
 
 def _is_running(handle: int) -> bool:
-    import select
-
     return not select.select([handle], [], [], 0)[0]  # a process's descriptor is readable once it has ended

@@ -1,99 +1,128 @@
-"""One merge: checked out, its job run, its run archived; and the same finished where a killed tick left it."""
+"""One merge: checked out, its job submitted and waited for, its run archived. What earlier ticks left is collected."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepspeech_wer import archive, environment, files, journal
+from deepspeech_wer import archive, clock, contract, environment, files, hyper, journal, signals
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.jobs import gpu, local
-from deepspeech_wer.records import Checkout, Merge, Outcome, Run
+from deepspeech_wer.jobs import gpu
+from deepspeech_wer.jobs import outcome as outcomes
+from deepspeech_wer.jobs import work as works
+from deepspeech_wer.jobs.outcome import INTERRUPTED
+from deepspeech_wer.jobs.output import Follower
+from deepspeech_wer.jobs.runner import Runner, attend
+from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.places import Places
+from deepspeech_wer.records import Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
-from deepspeech_wer.setting_types import without_password
-from deepspeech_wer.settings import Settings
+from deepspeech_wer.settings import JobLimits
 
-MAX_INTERRUPTIONS = 10  # a merge over which so many ticks died is given up
+MAX_INTERRUPTIONS = 10  # a merge whose job was cut off so often without a new checkpoint is given up
 
 log = logging.getLogger(__name__)
 
 
-def run_merge(
-    settings: Settings, merge: Merge, lock: int, job_line: Callable[[str], None] | None, *, base: str | None
-) -> Run:
+@dataclass(frozen=True)
+class Bench:
+    """Where merges are run, and with what."""
+
+    places: Places
+    job: JobLimits
+    clone_path: Path
+    origin: str  # what the clone's remote is called: the repository's URL without password
+    runner: Runner
+    job_line: Callable[[str], None] | None = None  # gets each line of the job's output
+
+
+@dataclass(frozen=True)
+class Left:
+    """A run that is begun and not archived, and how its job ended, as far as anybody knows."""
+
+    work: Work
+    order: Order
+    outcome: Outcome | None
+
+
+def run_merge(bench: Bench, merge: Merge, *, base: str | None) -> Run:
     """Run a merge's job until it is done or given up, and archive that: from then on the result cannot be lost.
 
-    `job_line` gets each line of the job's output; `base` goes into the archive with the run. Raises Trouble for what is
-    no fault of the job: no room, a foreign directory at ds_clone_path.
+    `base` goes into the archive with the run. Raises Trouble for what is no fault of the job (no room, a file at
+    ds_clone_path), Stopped where a signal asked this process to end; the job has then ended in good order.
     """
-    entry = _begin(settings, merge, base)
-    if entry.interruptions > MAX_INTERRUPTIONS:
-        return _archive(settings, entry, _given_up(settings, entry))
-    try:
-        return _try(settings, entry, lock, job_line)
-    except (Trouble, OSError, SystemExit, KeyboardInterrupt):
-        with suppress(OSError):
-            journal.enter(settings.cache, journal.STOPPED)
-        raise
-
-
-def _try(settings: Settings, entry: journal.Entry, lock: int, job_line: Callable[[str], None] | None) -> Run:
+    work, order = _begin(bench, merge, base)
     while True:
-        outcome = _attempt(settings, entry, lock, job_line)
-        if _is_final(settings, outcome):
-            return _archive(settings, entry, outcome)
-        log.warning(
-            "%s: attempt %d of %d: %s: %s",
-            title(entry.merge),
-            entry.attempt,
-            settings.job_attempts,
-            outcome.failure,
-            outcome.detail,
-        )
-        entry = replace(entry, attempt=entry.attempt + 1)
+        if order.interruptions > MAX_INTERRUPTIONS:
+            return _archive(bench, work, order, _given_up(work, order))
+        outcome = _attempt(bench, work, order)
+        if outcome and _is_final(bench, outcome):
+            return _archive(bench, work, order, outcome)
+        _tell_of_attempt(bench, order, outcome)
+        signals.check()
+        work, order = _begin(bench, merge, base)
 
 
-def recover(settings: Settings) -> Run | None:
-    """Finish or undo what a killed tick left: its job ended, a finished result archived, half-made things removed.
+def collect(bench: Bench) -> Iterator[Run]:
+    """Bring to its end what an earlier tick left, and yield each run that is archived so.
 
-    The run that was archived so, if any. What was not finished stands in the journal still, and goes on from its
-    checkpoint when the tick comes to it.
+    A job that still runs is waited for. What a killed supervisor left is ended; its training is resumed from its
+    checkpoint when the tick comes to that merge.
     """
-    entry = journal.read(settings.cache)
-    run = None
-    if entry:
-        log.warning("the last tick was cut off at %s (%s); going on from there", title(entry.merge), entry.phase)
-        local.end_leftovers(entry.token, grace_s=3.0)
-        files.let_in(settings.data, settings.data / "work", settings.runs, settings.site, settings.data / "checkpoints")
-        outcome = _left_outcome(settings, entry)
-        if outcome and _is_final(settings, outcome) and not archive.holds(settings.runs, entry.merge, outcome):
-            run = _archive(settings, entry, outcome)
-            journal.clear(settings.cache)
-        elif outcome and archive.holds(settings.runs, entry.merge, outcome):
-            _tidy(settings, entry.merge)
-            journal.clear(settings.cache)
-        elif outcome:  # that attempt is over, and is not made again
-            journal.write(settings.cache, replace(entry, attempt=outcome.attempt + 1))
-        for place in (settings.runs, settings.site):
-            files.remove_partial(place)
-    for left in settings.cache.glob(f".*{files.PARTIAL}"):
-        left.unlink()
-    checkouts.wipe(settings.cache, settings.clone_path)
-    return run
+    _set_earlier_aside(bench.places)
+    for left in begun(bench.places):
+        if bench.runner.is_alive(left.work):
+            log.warning("%s: the tick that started its job is gone; waiting for the job", title(left.order.merge))
+            left = replace(left, outcome=_wait(bench, left.work, left.order))
+        elif left.outcome is None:
+            left = replace(left, outcome=_cut_off(bench, left.work, left.order))
+        checkouts.wipe(left.work.checkout)
+        if archive.holds(bench.places.runs, left.work.run):
+            _tidy(bench, left.work, left.order.merge)
+        elif left.outcome and _is_final(bench, left.outcome):
+            yield _archive(bench, left.work, left.order, left.outcome)
+        signals.check()
+    for place in (bench.places.runs, bench.places.site):
+        files.remove_partial(place)
+    for partial in bench.places.cache.glob(f".*{files.PARTIAL}"):
+        partial.unlink()
 
 
-def remove_checkpoints(settings: Settings, is_needed: Callable[[str], bool]) -> None:
-    """Remove the checkpoints of commits, named by SHA, that are never gone on with: of a branch that was rewritten."""
-    for path in (settings.data / "checkpoints").glob("*"):
+def begun(places: Places) -> list[Left]:
+    """The runs that are begun and not archived, oldest first."""
+    files.let_in(places.data, places.work, places.runs, places.site, places.checkpoints)
+    found = []
+    for work in works.begun(places.work):
+        files.let_in(work.path)
+        order = works.read_order(work)
+        if order:
+            found.append(Left(work, order, outcomes.read(work)))
+    return found
+
+
+def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
+    """Remove checkpoints and work directories of commits, named by SHA, that are never resumed."""
+    for path in places.checkpoints.glob("*"):
         if not is_needed(path.name):
             log.info("removing the checkpoint of %s, which is no longer due", path.name[:12])
             files.remove_tree(path)
+    for left in begun(places):
+        if not is_needed(left.order.merge.sha):
+            files.remove_tree(left.work.path)
+
+
+def _set_earlier_aside(places: Places) -> None:
+    """What a release with one work directory and one checkout left in the middle of a run."""
+    checkouts.wipe(places.cache / "checkout.json")
+    if (places.work / "logs").exists() or (places.work / "outcome.json").exists():
+        aside = places.work.with_name("work.earlier")
+        places.work.rename(aside)
+        log.warning("an earlier release was cut off in the middle of a run; what the run left is kept in %s", aside)
 
 
 def title(merge: Merge) -> str:
@@ -101,166 +130,229 @@ def title(merge: Merge) -> str:
     return f'{merge.sha[:12]} "{merge.subject[:60]}"'
 
 
-def _begin(settings: Settings, merge: Merge, base: str | None) -> journal.Entry:
-    """A new entry in the journal; where the last tick died over the same merge, its count of attempts goes on."""
-    before = journal.read(settings.cache)
-    same = before if before and before.merge.sha == merge.sha else None
-    progress = _progress(settings, merge)
-    cut_off = same is not None and same.phase == "job" and same.progress == progress
-    entry = journal.Entry(
-        phase="checkout",
+def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
+    """A new work directory with its order. Where a run of this merge was cut off, its counts go on."""
+    places = bench.places
+    earlier = [left for left in begun(places) if left.order.merge.sha == merge.sha]
+    progress = _progress(places, merge)
+    last = earlier[-1] if earlier else None
+    stamp = clock.utc_now()
+    work = Work(places.work / works.name(stamp, merge.sha, (places.runs, places.work)))
+    order = Order(
         merge=merge,
-        attempt=same.attempt if same else 1,
-        interruptions=(same.interruptions + cut_off) if same and same.progress == progress else 0,
-        progress=progress,
-        token=os.urandom(16).hex(),
-        since=_now(),
         base=base,
+        attempt=_next_attempt(last),
+        interruptions=_interruptions(last, progress),
+        progress=progress,
+        script=bench.job.script,
+        checkout=str(bench.clone_path / work.run),
+        checkpoints=str(places.checkpoints / merge.sha),
+        gpu_usage=str(gpu.place(work.path, merge.sha, csv=bench.job.gpu_usage_csv, root=bench.job.gpu_usage_root)),
+        timeout_s=bench.job.timeout_s,
+        grace_s=bench.job.grace_s,
+        token=os.urandom(16).hex(),
     )
-    journal.write(settings.cache, entry)
-    return entry
+    try:
+        files.make_private(work.path)
+        works.write_order(work, order)
+    except OSError as error:
+        files.remove_tree(work.path)
+        raise Trouble(f"cannot prepare a run: {work.path}: {error.strerror}") from None
+    for left in earlier:  # only now: what they tell is in the new order
+        _clear(left.work)
+    return work, order
 
 
-def _progress(settings: Settings, merge: Merge) -> int:
-    """Changes when a checkpoint is written: a training that gets on is not given up, however often it is cut off."""
-    path = _checkpoint_path(settings, merge)
+def _next_attempt(last: Left | None) -> int:
+    if last is None:
+        return 1
+    is_over = last.outcome is not None and last.outcome.failure != INTERRUPTED
+    return last.order.attempt + is_over
+
+
+def _interruptions(last: Left | None, progress: int) -> int:
+    """A training that gets on is not given up, however often it is cut off."""
+    if last is None or last.order.progress != progress:
+        return 0
+    was_cut_off = last.outcome is None and works.read_job(last.work) is not None
+    return last.order.interruptions + was_cut_off
+
+
+def _progress(places: Places, merge: Merge) -> int:
+    """Changes whenever a checkpoint is written."""
     with suppress(OSError):
-        return sum(file.lstat().st_mtime_ns for file in path.rglob("*"))  # the newest alone would hide a clock set back
+        checkpoints = (places.checkpoints / merge.sha).rglob("*")
+        return sum(file.lstat().st_mtime_ns for file in checkpoints)  # the newest alone would hide a clock set back
     return 0
 
 
-def _attempt(settings: Settings, entry: journal.Entry, lock: int, job_line: Callable[[str], None] | None) -> Outcome:
-    """One try, in a clean checkout of its own."""
-    _enter(settings, entry, "checkout")
-    mirror = settings.cache / "repository.git"
-    origin = without_password(settings.repo_url)
+def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
+    """One try, in a clean checkout of its own; how it ended, None where its supervisor was killed."""
+    journal.enter(bench.places.cache, "checkout", order.merge, order.attempt)
+    path = Path(order.checkout)
     try:
-        with checkouts.checked_out(mirror, entry.merge, settings.clone_path, origin=origin) as checkout:
-            outcome = _run_job(settings, entry, checkout, lock, job_line)
-            _enter(settings, entry, "wipe")
+        with checkouts.checked_out(bench.places.mirror, order.merge, path, mark=work.checkout, origin=bench.origin):
+            _prepare(bench, work, order)
+            journal.enter(bench.places.cache, "job", order.merge, order.attempt)
+            bench.runner.submit(work, environment.job_environment())
+            outcome = _wait(bench, work, order)
+            journal.enter(bench.places.cache, "wipe", order.merge, order.attempt)
     except checkouts.CannotCheckOut as trouble:
-        work = _fresh_work(settings)
-        return Outcome("failed", "no-checkout", str(trouble), entry.attempt, entry.since, _now(), files=None, logs=work)
+        return _failed(work, order, "no-checkout", str(trouble))
+    if outcome and outcome.status == "failed":
+        _refuse_without_room(bench, order)
     return outcome
 
 
-def _run_job(
-    settings: Settings, entry: journal.Entry, checkout: Checkout, lock: int, job_line: Callable[[str], None] | None
-) -> Outcome:
-    work = _fresh_work(settings)
-    what = local.Job(
-        script=settings.wer_automation,
-        environment=environment.job_environment(),
-        work=work,
-        checkpoints=_checkpoints(settings, entry.merge),
-        timeout_s=settings.job_timeout_s,
-        grace_s=settings.job_grace_s,
-        token=entry.token,
-        lock=lock,
-        gpu_usage=gpu.place(work, entry.merge.sha, csv=settings.gpu_usage_csv, root=settings.gpu_usage_root),
-    )
-    _enter(settings, entry, "job")
-    outcome = local.run(what, checkout, attempt=entry.attempt, echo=job_line)
-    files.let_in(settings.cache, settings.runs, settings.site, settings.data / "checkpoints")
-    if outcome.files is None:
-        files.remove_tree(what.work / "logs")
-        if files.is_full(what.checkpoints):  # filled by the job itself, nothing would ever run here again
-            files.remove_tree(what.checkpoints)
+def _prepare(bench: Bench, work: Work, order: Order) -> None:
+    """Make all that the supervisor writes into, so that a disk without room is told here. Raises Trouble."""
+    _fetch_checkpoint(bench.places, order.merge)
     try:
-        journal.save_outcome(what.work, outcome)
+        for directory in (work.logs, work.tmp, Path(order.checkpoints)):
+            files.make_private(directory)
+        for log_file in (work.out_log, work.err_log, work.supervisor_log):
+            log_file.touch(mode=0o600)
+        outcomes.reserve(work)
     except OSError as error:
-        log.warning("cannot write below %s: %s", settings.data, error.strerror)  # it only matters after a crash
-    return outcome
+        raise Trouble(f"cannot prepare a run: {error.filename or work.path}: {error.strerror}") from None
 
 
-def _archive(settings: Settings, entry: journal.Entry, outcome: Outcome) -> Run:
-    _make_room(settings, entry.merge, outcome)
-    _enter(settings, entry, "archive")
+def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
+    """Wait for the supervisor's end, and relay what it has to say."""
+    followers = [Follower(path) for path in (work.out_log, work.err_log)] if bench.job_line else []
+
+    def echo() -> None:
+        for follower in followers:
+            for line in follower.lines():
+                if bench.job_line:
+                    bench.job_line(line)
+
+    attend(bench.runner, work, meanwhile=echo)
+    places = bench.places
+    files.let_in(places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints)
+    for line in Follower(work.supervisor_log).lines():
+        log.info("%s: %s", title(order.merge), line)
+    outcome = outcomes.read(work)
+    return outcome or _cut_off(bench, work, order)
+
+
+def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
+    """What became of a job whose supervisor died: all of it is ended now.
+
+    Nobody knows the exit code. A whole hyper.json is a job's last act, and counts.
+    """
+    was_started = works.read_job(work) is not None
+    ended = bench.runner.clear(work, order)
+    if not was_started and not ended:
+        return None
+    left = f"; ended what it left running (processes {', '.join(map(str, ended))})" if ended else ""
+    log.warning("%s: its supervisor was killed%s", title(order.merge), left)
+    verdict = outcomes.judge(work.logs)
+    if verdict.failure:
+        return None
+    now = clock.utc_now()
+    return Outcome("done", None, "", order.attempt, now, now, files=verdict.files, logs=work.path)
+
+
+def _refuse_without_room(bench: Bench, order: Order) -> None:
+    """A job that failed while there is no room, though its own files are removed, proves nothing. Raises Trouble."""
+    places = (bench.places.data, bench.places.cache, bench.clone_path)
+    full = next((place for place in places if files.is_full(place)), None)
+    if full:
+        raise Trouble(
+            f"{title(order.merge)}: its job failed, and there is no space left for {full}; the next call tries again"
+        )
+
+
+def _is_final(bench: Bench, outcome: Outcome) -> bool:
+    if outcome.status == "done" or outcome.failure in outcomes.NEVER_RETRIED:
+        return True
+    return outcome.failure != INTERRUPTED and outcome.attempt >= bench.job.attempts
+
+
+def _tell_of_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> None:
+    if outcome is None or outcome.failure == INTERRUPTED:
+        log.warning("%s: interrupted; resuming from its checkpoint", title(order.merge))
+        return
+    attempt, attempts = order.attempt, bench.job.attempts
+    reason = f"{outcome.failure}: {outcome.detail}"
+    log.warning("%s: attempt %d of %d: %s", title(order.merge), attempt, attempts, reason)
+
+
+def _given_up(work: Work, order: Order) -> Outcome:
+    return _failed(work, order, INTERRUPTED, f"cut off {order.interruptions} times without a new checkpoint")
+
+
+def _failed(work: Work, order: Order, failure: str, detail: str) -> Outcome:
+    now = clock.utc_now()
+    return Outcome("failed", failure, detail, order.attempt, now, now, files=None, logs=work.path)
+
+
+def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
+    places, merge = bench.places, order.merge
+    _make_room(work, order, outcome)
+    journal.enter(places.cache, "archive", merge, order.attempt)
     try:
-        run = archive.store(settings.runs, entry.merge, outcome, machine=os.uname().nodename, base=entry.base)
+        run = archive.store(places.runs, work.run, merge, outcome, machine=os.uname().nodename, base=order.base)
     except OSError as error:
         raise Trouble(
-            f"cannot archive the run of {entry.merge.sha[:12]} below {settings.runs}: {error.strerror}; "
+            f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
             "its result is kept, the next call tries again"
         ) from None
-    _enter(settings, entry, "advance")
-    _tidy(settings, entry.merge)
+    journal.enter(places.cache, "advance", merge, order.attempt)
+    _tidy(bench, work, merge)
     log.log(logging.INFO if run.status == "done" else logging.ERROR, "%s: %s", title(run.merge), _result(run))
     return run
 
 
-def _make_room(settings: Settings, merge: Merge, outcome: Outcome) -> None:
+def _make_room(work: Work, order: Order, outcome: Outcome) -> None:
     """Remove all that the archive does not take: a job may have filled the disk with it. No link is followed."""
-    files.remove_tree(_checkpoint_path(settings, merge))
-    files.remove_tree(outcome.logs / "tmp")
-    kept = {outcome.files / name for name in (archive.HYPER, *archive.COMPANIONS)} if outcome.files else set()
-    logs = outcome.logs / "logs"
-    if logs.is_symlink():
-        logs.unlink()
-    for path in (*logs.glob("*"), *(outcome.files.glob("*") if outcome.files else ())):
+    files.remove_tree(Path(order.checkpoints))
+    files.remove_tree(work.tmp)
+    kept = {outcome.files / name for name in (contract.HYPER, *archive.COMPANIONS)} if outcome.files else set()
+    if work.logs.is_symlink():
+        work.logs.unlink()
+    for path in (*work.logs.glob("*"), *(outcome.files.glob("*") if outcome.files else ())):
         if path not in kept and path != outcome.files:
             files.remove_tree(path)
 
 
-def _tidy(settings: Settings, merge: Merge) -> None:
-    """Remove what an archived run no longer needs; last what tells a recovery that it is archived."""
-    files.remove_tree(_checkpoint_path(settings, merge))
-    files.remove_tree(settings.data / "work")
+def _tidy(bench: Bench, work: Work, merge: Merge) -> None:
+    """Remove what an archived run no longer needs; last the directory that tells `collect` of it."""
+    files.remove_tree(bench.places.checkpoints / merge.sha)
+    _clear(work)
+    with suppress(OSError):  # other runs are begun
+        bench.places.work.rmdir()
 
 
-def _left_outcome(settings: Settings, entry: journal.Entry) -> Outcome | None:
-    """How the job of a killed tick ended, as far as that can be known.
-
-    Where the tick died before its job, nobody knows the exit code: then a whole hyper.json, a job's last act, counts.
-    """
-    work = settings.data / "work"
-    outcome = journal.read_outcome(work)
-    if outcome is None and entry.phase == "job":
-        failure, _, found = local.judge(work / "logs")
-        if failure is None:
-            return Outcome("done", None, "", entry.attempt, entry.since, _now(), files=found, logs=work)
-    return outcome
-
-
-def _is_final(settings: Settings, outcome: Outcome) -> bool:
-    return (
-        outcome.status == "done" or outcome.failure in local.NEVER_RETRIED or outcome.attempt >= settings.job_attempts
+def _clear(work: Work) -> None:
+    """Remove a work directory, or move it out of the way: it would be taken for a run that is begun."""
+    if files.remove_tree(work.path):
+        return
+    aside = work.path.with_name(f"{work.run}.left")
+    try:
+        work.path.rename(aside)
+    except OSError as error:
+        raise Trouble(f"cannot remove {work.path}: {error.strerror}: remove it by hand") from None
+    log.warning(
+        "cannot remove %s: a job left files there that this user may not remove (from a container, as root?): "
+        "remove it by hand",
+        aside,
     )
 
 
-def _given_up(settings: Settings, entry: journal.Entry) -> Outcome:
-    detail = f"{entry.interruptions} ticks were killed while it was in work"
-    work = _fresh_work(settings)
-    return Outcome("failed", "interrupted", detail, entry.attempt, entry.since, _now(), files=None, logs=work)
-
-
-def _fresh_work(settings: Settings) -> Path:
-    work = settings.data / "work"
-    if not files.remove_tree(work):  # what lies there would be taken for this job's results
-        raise Trouble(
-            f"cannot clear {work}: an earlier job left files there that this user may not remove "
-            "(from a container, as root?): remove it by hand"
-        )
-    try:
-        files.make_private(work)
-    except OSError as error:
-        raise Trouble(f"cannot make {work}: {error.strerror}") from None
-    return work
-
-
-def _checkpoints(settings: Settings, merge: Merge) -> Path:
-    """The merge's checkpoint directory; filled once from the one that <cache>/checkpoint_file names."""
-    path = _checkpoint_path(settings, merge)
+def _fetch_checkpoint(places: Places, merge: Merge) -> None:
+    """Fill the merge's checkpoint directory, once, from the one that <cache>/checkpoint_file names. Raises Trouble."""
+    path, request = places.checkpoints / merge.sha, places.checkpoint_request
     if path.is_symlink() or path.is_file():
         path.unlink()  # put there by a job
-    request = settings.cache / "checkpoint_file"
-    if not path.exists() and request.is_file():
-        source = Path(request.read_text("utf-8", "replace").strip())
-        if not source.is_absolute() or not source.is_dir() or settings.data.is_relative_to(source):
-            raise Trouble(f"{request}: expected the whole path of a checkpoint directory, found {str(source)!r}")
-        _copy(source, path)
-        request.unlink()
-    return path
+    if path.exists() or not request.is_file():
+        return
+    source = Path(request.read_text("utf-8", "replace").strip())
+    if not source.is_absolute() or not source.is_dir() or places.data.is_relative_to(source):
+        raise Trouble(f"{request}: expected the whole path of a checkpoint directory, found {str(source)!r}")
+    _copy(source, path)
+    request.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -274,24 +366,8 @@ def _copy(source: Path, target: Path) -> None:
     beside.rename(target)
 
 
-def _checkpoint_path(settings: Settings, merge: Merge) -> Path:
-    return settings.data / "checkpoints" / merge.sha
-
-
-def _enter(settings: Settings, entry: journal.Entry, phase: str) -> None:
-    try:
-        journal.write(settings.cache, replace(entry, phase=phase))
-    except OSError as error:
-        raise Trouble(f"cannot write below {settings.cache}: {error.strerror}; the next call goes on") from None
-
-
 def _result(run: Run) -> str:
     if run.hyper is None:
         tries = f" after {run.attempt} attempts" if run.attempt > 1 else ""
         return f"failed{tries}: {run.failure}: {run.detail} (log: {run.directory}/err.log)"
-    wer = run.hyper["results"]["test_wer"]
-    return "done, test WER not measured" if wer is None else f"done, test WER {100 * wer:.2f} %"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return f"done, test WER {hyper.percent(hyper.wer(run.hyper, 'test_wer'))}"

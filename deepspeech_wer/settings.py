@@ -1,4 +1,4 @@
-"""Every ds_* variable of the tracker -> one frozen Settings. The only reader of the environment.
+"""Every ds_* variable of the tracker -> one frozen Settings, in groups that travel apart.
 
 The names are those of DeepSpeech's 2016 scripts where they had one. Variables of the training job (ds_epochs, ...)
 pass through to it unread.
@@ -15,8 +15,9 @@ from typing import Any
 from xdg import BaseDirectory
 
 from deepspeech_wer import setting_types as types
-from deepspeech_wer.cache import NAME, cache_directory
+from deepspeech_wer.directories import NAME, cache_directory
 from deepspeech_wer.errors import UsageTrouble
+from deepspeech_wer.places import Places
 
 MASK = "********"
 
@@ -36,41 +37,51 @@ class Website:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The effective settings of one call."""
+class Repository:
+    """What is tracked."""
 
-    repo_url: str
-    repo_name: str  # for people: "mozilla/DeepSpeech", or the last part of the URL
-    repo_page: str | None  # https://github.com/mozilla/DeepSpeech, for links to commits
-    github_ref: str | None  # None: follow the remote's HEAD
-    track: str
-    backlog: str
-    clone_path: Path
-    wer_automation: str
-    job_timeout_s: float | None
-    job_attempts: int
-    job_grace_s: float
-    force_sha: tuple[str, ...]
+    url: str
+    name: str  # for people: "mozilla/DeepSpeech", or the last part of the URL
+    page: str | None  # https://github.com/mozilla/DeepSpeech, for links to commits
+    ref: str | None  # None: follow the remote's HEAD
+    track: str  # "merges" or "commits"
+    backlog: str  # "all" or "newest"
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """What runs after each merge, and within which bounds."""
+
+    script: str  # absolute, or relative to the checkout
+    timeout_s: float | None
+    attempts: int
+    grace_s: float
     gpu_usage_root: Path | None
     gpu_usage_csv: Path | None
     gpu_usage_charts: Path | None
+
+
+@dataclass(frozen=True)
+class Notices:
+    """Whom to tell of a run."""
+
+    github_token: str | None = field(repr=False)
+    webhook_url: str | None = field(repr=False)
+    website_url: str | None  # the site's public address, for links
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The effective settings of one call."""
+
+    repository: Repository
+    job: JobLimits
+    clone_path: Path
+    force_sha: tuple[str, ...]
     website: Website | None
     website_missing: tuple[str, ...]  # the variables that publishing lacks; empty when it is on
-    website_url: str | None
-    github_token: str | None
-    webhook_url: str | None
-    cache: Path  # lock, last_sha1, mirror, tick.json
-    data: Path  # runs, checkpoints, site
-
-    @property
-    def runs(self) -> Path:
-        """One directory per archived run."""
-        return self.data / "runs"
-
-    @property
-    def site(self) -> Path:
-        """The built website."""
-        return self.data / "site"
+    notices: Notices
+    places: Places
 
 
 @dataclass(frozen=True)
@@ -214,10 +225,10 @@ def _website_faults(given: Mapping[str, str], missing: tuple[str, ...]) -> list[
 
 
 def _overlaps(loaded: Settings) -> list[str]:
-    """The checkout is wiped after use: nothing of ours may lie in it, nor it among what is ours."""
+    """Checkouts are wiped after use: nothing of ours may lie among them, nor they among what is ours."""
     clone = Path(os.path.realpath(loaded.clone_path))
     faults = []
-    for path, what in ((loaded.data, "ds_dataroot"), (loaded.cache, "XDG_CACHE_HOME")):
+    for path, what in ((loaded.places.data, "ds_dataroot"), (loaded.places.cache, "XDG_CACHE_HOME")):
         place = Path(os.path.realpath(path))
         if clone.is_relative_to(place) or place.is_relative_to(clone):
             faults.append(
@@ -233,28 +244,29 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
     url = plain["repo_url"] or f"{page}.git"
     data = plain["dataroot"] / NAME if plain["dataroot"] else Path(BaseDirectory.xdg_data_home, NAME)
     return Settings(
-        repo_url=url,
-        repo_name=types.repository_name(url),
-        repo_page=types.repository_page(url),
-        github_ref=plain["github_ref"],
-        track=plain["track"],
-        backlog=plain["backlog"],
+        repository=Repository(
+            url=url,
+            name=types.repository_name(url),
+            page=types.repository_page(url),
+            ref=plain["github_ref"],
+            track=plain["track"],
+            backlog=plain["backlog"],
+        ),
+        job=JobLimits(
+            script=plain["wer_automation"],
+            timeout_s=plain["job_timeout"],
+            attempts=plain["job_attempts"],
+            grace_s=plain["job_grace"],
+            gpu_usage_root=plain["gpu_usage_root"],
+            gpu_usage_csv=plain["gpu_usage_csv"],
+            gpu_usage_charts=plain["gpu_usage_charts"],
+        ),
         clone_path=plain["clone_path"],
-        wer_automation=plain["wer_automation"],
-        job_timeout_s=plain["job_timeout"],
-        job_attempts=plain["job_attempts"],
-        job_grace_s=plain["job_grace"],
         force_sha=plain["automation_force_sha"] or (),
-        gpu_usage_root=plain["gpu_usage_root"],
-        gpu_usage_csv=plain["gpu_usage_csv"],
-        gpu_usage_charts=plain["gpu_usage_charts"],
         website=None if missing else _website(plain),
         website_missing=missing,
-        website_url=plain["website_url"],
-        github_token=plain["github_token"],
-        webhook_url=plain["webhook_url"],
-        cache=Path(cache_directory()),
-        data=data,
+        notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
+        places=Places(Path(cache_directory()), data),
     )
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from xdg import BaseDirectory
 
+from deepspeech_wer import signals
+
 # What a script starts in the background ignores SIGINT, and so does all that it starts: here what tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -31,7 +33,10 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     importlib.reload(BaseDirectory)  # it reads the environment when imported
     monkeypatch.chdir(home)
+    handlers = {number: signal.getsignal(number) for number in signals.ENDING}
     yield home
+    for number, handler in handlers.items():  # a tick in this process catches them
+        signal.signal(number, handler)
     importlib.reload(BaseDirectory)
 
 

@@ -11,10 +11,16 @@ import pytest
 
 from deepspeech_wer import archive, files
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.records import Merge, Outcome
+from deepspeech_wer.jobs import work as works
+from deepspeech_wer.records import Merge, Outcome, Run
 
 MERGE = Merge("c0ffee" * 6 + "abcd", 7, "bring in <b>", "Ada", "2026-01-02T03:04:05Z", ("1" * 40, "2" * 40))
 HYPER = b'{"context":{"time_started":"2026-01-02T03:04:05.5"},\n "parameters":{"x":1},"results":{"test_wer":0.25}}\n'
+
+
+def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
+    name = works.name(outcome.started_at, merge.sha, [runs])
+    return archive.store(runs, name, merge, outcome, machine=machine, base=base)
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def outcome(tmp_path: Path) -> Outcome:
 
 
 def test_a_run_comes_back_as_it_was_stored(runs: Path, outcome: Outcome) -> None:
-    run = archive.store(runs, MERGE, outcome, machine="trainer")
+    run = store(runs, MERGE, outcome, machine="trainer")
     assert run.id == "20260102-030405-c0ffeec0ffee"
     assert (run.merge, run.status, run.attempt, run.machine) == (MERGE, "done", 1, "trainer")
     assert run.hyper is not None
@@ -45,23 +51,23 @@ def test_a_run_comes_back_as_it_was_stored(runs: Path, outcome: Outcome) -> None
 
 
 def test_what_is_written_is_private(runs: Path, outcome: Outcome) -> None:
-    run = archive.store(runs, MERGE, outcome, machine="trainer")
+    run = store(runs, MERGE, outcome, machine="trainer")
     assert {path.stat().st_mode & 0o777 for path in run.directory.iterdir()} == {0o600}
     assert run.directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_same_merge_twice_in_a_second_keeps_both(runs: Path, outcome: Outcome) -> None:
-    first = archive.store(runs, MERGE, outcome, machine="m")
-    second = archive.store(runs, MERGE, outcome, machine="m")
+    first = store(runs, MERGE, outcome, machine="m")
+    second = store(runs, MERGE, outcome, machine="m")
     assert [run.id for run in archive.load(runs)] == [first.id, second.id]
     assert archive.find(runs, "c0ffee") == second
 
 
 def test_it_tells_up_to_where_all_is_archived(runs: Path, outcome: Outcome) -> None:
-    archive.store(runs, MERGE, outcome, machine="m", base="1" * 40)
-    archive.store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")  # by hand
-    before = archive.store(runs, replace(MERGE, sha="e" * 40), outcome, machine="m")
-    broken = archive.store(runs, replace(MERGE, sha="d" * 40), outcome, machine="m", base="d" * 40)
+    store(runs, MERGE, outcome, machine="m", base="1" * 40)
+    store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")  # by hand
+    before = store(runs, replace(MERGE, sha="e" * 40), outcome, machine="m")
+    broken = store(runs, replace(MERGE, sha="d" * 40), outcome, machine="m", base="d" * 40)
     record = json.loads((before.directory / "run.json").read_text())
     del record["base"]  # as runs had none at first
     (before.directory / "run.json").write_text(json.dumps(record))
@@ -76,7 +82,7 @@ def test_it_tells_up_to_where_all_is_archived(runs: Path, outcome: Outcome) -> N
 
 def test_a_failed_run_needs_no_hyper(runs: Path, outcome: Outcome, tmp_path: Path) -> None:
     failed = replace(outcome, status="failed", failure="exit 3", detail="it broke", files=None, logs=tmp_path)
-    run = archive.store(runs, MERGE, failed, machine="m")
+    run = store(runs, MERGE, failed, machine="m")
     assert (run.failure, run.detail, run.hyper) == ("exit 3", "it broke", None)
 
 
@@ -86,7 +92,7 @@ def test_neither_links_nor_pipes_are_archived(runs: Path, outcome: Outcome, tmp_
     secret.write_text("key")
     (outcome.files / "history.json").symlink_to(secret)
     os.mkfifo(outcome.files / "utterances.json")
-    run = archive.store(runs, MERGE, outcome, machine="m")
+    run = store(runs, MERGE, outcome, machine="m")
     assert sorted(path.name for path in run.directory.iterdir()) == ["hyper.json", "out.log", "run.json"]
 
 
@@ -98,7 +104,7 @@ def test_a_crash_while_storing_leaves_nothing_that_counts(
 
     monkeypatch.setattr(archive, "sync_tree", full)
     with pytest.raises(OSError, match="No space"):
-        archive.store(runs, MERGE, outcome, machine="m")
+        store(runs, MERGE, outcome, machine="m")
     assert list(runs.iterdir()) == []
     (runs / ".20260102-030405-c0ffeec0ffee.partial").mkdir()
     assert archive.names(runs) == []
@@ -120,8 +126,8 @@ def test_a_crash_while_storing_leaves_nothing_that_counts(
 def test_an_unreadable_run_is_named_and_the_others_go_on(
     runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, file: str, text: str | None, complaint: str
 ) -> None:
-    broken = archive.store(runs, MERGE, outcome, machine="m")
-    whole = archive.store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
+    broken = store(runs, MERGE, outcome, machine="m")
+    whole = store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
     (broken.directory / file).unlink()
     if text is not None:
         (broken.directory / file).write_text(text)
@@ -150,8 +156,8 @@ def test_an_unreadable_run_is_named_and_the_others_go_on(
 def test_a_field_of_another_kind_is_named_and_the_others_go_on(
     runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, place: str, key: str, value: object
 ) -> None:
-    broken = archive.store(runs, MERGE, outcome, machine="m")
-    whole = archive.store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
+    broken = store(runs, MERGE, outcome, machine="m")
+    whole = store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
     record = json.loads((broken.directory / "run.json").read_text())
     (record[place] if place else record)[key] = value
     (broken.directory / "run.json").write_text(json.dumps(record))
@@ -160,9 +166,9 @@ def test_a_field_of_another_kind_is_named_and_the_others_go_on(
 
 
 def test_a_beginning_of_several_commits_names_no_run(runs: Path, outcome: Outcome) -> None:
-    first = archive.store(runs, MERGE, outcome, machine="m")
-    again = archive.store(runs, MERGE, replace(outcome, started_at="2030-01-01T00:00:00Z"), machine="m")
-    archive.store(runs, replace(MERGE, sha="c1" * 20), outcome, machine="m")
+    first = store(runs, MERGE, outcome, machine="m")
+    again = store(runs, MERGE, replace(outcome, started_at="2030-01-01T00:00:00Z"), machine="m")
+    store(runs, replace(MERGE, sha="c1" * 20), outcome, machine="m")
     assert archive.find(runs, MERGE.sha[:4]) == again
     assert archive.find(runs, first.id) == first
     with pytest.raises(Trouble, match="'c' begins 2 commits"):
@@ -175,14 +181,14 @@ def test_an_unknown_run_says_where_to_look(runs: Path) -> None:
 
 
 def test_run_json_can_be_read_by_people(runs: Path, outcome: Outcome) -> None:
-    run = archive.store(runs, MERGE, outcome, machine="m")
+    run = store(runs, MERGE, outcome, machine="m")
     record = json.loads((run.directory / "run.json").read_text())
     assert record["version"] == 1
     assert record["merge"]["subject"] == "bring in <b>"
 
 
 def test_a_clock_set_back_changes_no_order(runs: Path, outcome: Outcome) -> None:
-    first = archive.store(runs, MERGE, outcome, machine="m")
+    first = store(runs, MERGE, outcome, machine="m")
     earlier = replace(outcome, started_at="2025-12-31T23:59:59Z", finished_at="2026-01-01T00:00:00Z")
-    second = archive.store(runs, replace(MERGE, sha="f" * 40, ordinal=8), earlier, machine="m")
+    second = store(runs, replace(MERGE, sha="f" * 40, ordinal=8), earlier, machine="m")
     assert sorted(archive.load(runs), key=lambda run: run.merge.ordinal) == [first, second]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, files, mounts, settings
+from deepspeech_wer import archive, cli, files, hyper, places, settings
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
 
@@ -23,6 +23,8 @@ printf '{"context":{"time_started":"2026-01-01T00:00:00.000%s","git_hash":"%s"},
 "test_wer":%s,"last_validation_wer":0.4,"last_train_wer":0.3}}' "$$" "$ds_wer_sha" "$wer" > "$ds_logs_dir/x/hyper.json"
 """
 
+# The process id of the tick, for jobs that end it: their own parent is their supervisor.
+TICK_PID = "$(head -n 1 $HOME/.cache/deepspeech_wer/lock)"
 TICK = [sys.executable, "-P", "-m", "deepspeech_wer"]
 
 
@@ -41,8 +43,8 @@ def tick(*arguments: str) -> int:
 
 def wers() -> list[float | str | None]:
     """WER or class of failure of every run, in the order of history."""
-    runs = sorted(archive.load(settings.load().runs), key=lambda run: run.merge.ordinal)
-    return [run.hyper["results"]["test_wer"] if run.hyper else run.failure for run in runs]
+    runs = sorted(archive.load(settings.load().places.runs), key=lambda run: run.merge.ordinal)
+    return [hyper.wer(run.hyper, "test_wer") if run.hyper else run.failure for run in runs]
 
 
 def test_new_merges_are_run_oldest_first_and_nothing_twice(
@@ -55,15 +57,15 @@ def test_new_merges_are_run_oldest_first_and_nothing_twice(
     assert tick() == 0
     assert wers() == [0.5, 0.4, 0.6]
     current = settings.load()
-    assert (current.cache / "last_sha1").read_text() == f"{tip}\n"
+    assert (current.places.cache / "last_sha1").read_text() == f"{tip}\n"
     assert not current.clone_path.exists()
-    assert not (current.cache / "tick.json").exists()
-    assert sorted(path.name for path in current.data.iterdir()) == ["checkpoints", "runs", "site"]
-    before = {path: path.stat().st_mtime_ns for path in current.data.rglob("*")}
+    assert not (current.places.cache / "tick.json").exists()
+    assert sorted(path.name for path in current.places.data.iterdir()) == ["checkpoints", "runs", "site"]
+    before = {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")}
     capsys.readouterr()
     assert tick() == 0
     assert capsys.readouterr() == ("", "")
-    assert {path: path.stat().st_mtime_ns for path in current.data.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")} == before
 
 
 def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
@@ -71,7 +73,7 @@ def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
     tick()
     tracked.merge("b", {"wer": "wer=0.2\n"})
     tick()
-    text = (settings.load().site / "js" / "hyper.js").read_text()
+    text = (settings.load().places.site / "js" / "hyper.js").read_text()
     match = re.search(r"window\.ALL_THE_DATA = (\[.*?\n\]);", text, re.DOTALL)
     assert match
     records = json.loads(match[1])
@@ -114,7 +116,7 @@ def test_each_fault_is_one_failed_run_and_one_line(
     assert tick() == cli.FAILED
     assert wers() == [0.5, failure]
     assert capsys.readouterr().err.count("ERROR") == 1
-    site = settings.load().site
+    site = settings.load().places.site
     assert "FAILED_RUNS" in (site / "js" / "hyper.js").read_text()
 
 
@@ -137,7 +139,7 @@ def test_a_hanging_job_is_ended(tracked: Repository, monkeypatch: pytest.MonkeyP
 def test_html_in_hyper_stays_data(tracked: Repository) -> None:
     tracked.merge("x", {"wer": 'wer=\'0.2, "<script>alert(1)</script>": "</script><img src=x>"\'\n'})
     assert tick() == 0
-    text = (settings.load().site / "js" / "hyper.js").read_text()
+    text = (settings.load().places.site / "js" / "hyper.js").read_text()
     assert "<" not in text
 
 
@@ -160,7 +162,7 @@ def test_an_unreachable_repository_is_one_line(
 def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
     tick()
     capsys.readouterr()
-    place = settings.load().cache / name
+    place = settings.load().places.cache / name
     place.unlink()
     place.mkdir()
     assert tick() == cli.TROUBLE
@@ -172,7 +174,7 @@ def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str
 
 def test_a_lock_that_a_killed_git_left_in_the_mirror_fails_no_merge(tracked: Repository) -> None:
     tick()
-    (next(settings.load().cache.glob("*.git")) / "refs" / "heads" / "tracked.lock").touch()
+    (next(settings.load().places.cache.glob("*.git")) / "refs" / "heads" / "tracked.lock").touch()
     tracked.merge("better", {"wer": "wer=0.4\n"})
     assert tick() == 0
     assert wers() == [0.5, 0.4]
@@ -181,7 +183,7 @@ def test_a_lock_that_a_killed_git_left_in_the_mirror_fails_no_merge(tracked: Rep
 def test_a_directory_in_the_place_of_a_file_is_one_line(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cache = settings.load().cache
+    cache = settings.load().places.cache
     (cache / "tick.json" / "in").mkdir(parents=True)
     assert tracked.git("rev-parse", "HEAD")
     assert tick() == 1
@@ -209,7 +211,7 @@ def test_a_cache_on_nfs_is_told_of_once(
 ) -> None:
     listed = tracked.path.parent / "mounts"  # mounting an NFS takes a server and rights
     listed.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {sealed.resolve()} nfs4 rw 0 0\n")
-    monkeypatch.setattr(mounts, "MOUNTS", listed)
+    monkeypatch.setattr(places, "MOUNTS", listed)
     told = []
     for _ in range(3):
         assert tick() == 0
@@ -264,21 +266,25 @@ def test_without_its_cache_a_backlog_goes_on(tracked: Repository, monkeypatch: p
     tick()
     monkeypatch.setenv("ds_backlog", "newest")
     for number in range(1, 6):
-        tracked.merge(str(number), {"wer": f"[ -e {tracked.path}/go ] || kill -TERM $PPID; wer=0.{number}\n"})
+        tracked.merge(
+            str(number),
+            {"wer": f"[ -e {tracked.path}/go ] || {{ kill -TERM {TICK_PID}; sleep 100; }}; wer=0.{number}\n"},
+        )
     tracked.merge("6", {"wer": "wer=0.6\n"})
     assert subprocess.run(TICK, check=False).returncode == 143
     assert wers() == [0.5, 0.6]  # and five are skipped
-    shutil.rmtree(settings.load().cache)
+    shutil.rmtree(settings.load().places.cache)
     (tracked.path / "go").touch()
     assert tick() == 0
     assert wers() == [0.5, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert (settings.load().cache / "last_sha1").read_text() == tracked.git("rev-parse", "HEAD") + "\n"
+    assert (settings.load().places.cache / "last_sha1").read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
 
 def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) -> None:
     tick()
     sha = tracked.merge(
-        "next", {"wer": f'touch "$2/saved"; [ -e {tracked.path}/go ] || {{ kill -9 $PPID; sleep 99; }}; wer=0.4\n'}
+        "next",
+        {"wer": f'touch "$2/saved"; [ -e {tracked.path}/go ] || {{ kill -9 {TICK_PID} $PPID; sleep 99; }}; wer=0.4\n'},
     )
     (tracked.path / "bin" / "run-wer-automation.sh").write_text(JOB.replace(". ./wer", '. ./wer "$@"'))
     assert subprocess.run([*TICK, "run", "--sha", sha], check=False).returncode == -9
@@ -298,7 +304,8 @@ def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) 
 @pytest.mark.parametrize(("signal", "code"), [("KILL", -9), ("TERM", 143), ("HUP", 129)])
 def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository, signal: str, code: int) -> None:
     saves = "trap 'touch \"$2/saved\"; exit 1' TERM"
-    first = f'{saves}; touch "$2/epoch1"; kill -{signal} $PPID; while :; do sleep 0.1; done'
+    killed = f"{TICK_PID} $PPID" if signal == "KILL" else TICK_PID
+    first = f'{saves}; touch "$2/epoch1"; kill -{signal} {killed}; while :; do sleep 0.1; done'
     work = f'[ -e "$2/epoch1" ] || {{ {first}; }}; [ {signal} = KILL ] || [ -e "$2/saved" ]; wer=0.4\n'
     tracked.merge("long", {"wer": work, "bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
     done = subprocess.run(TICK, check=False, stderr=subprocess.PIPE, text=True)
@@ -307,7 +314,7 @@ def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository,
     assert wers() == []
     assert tick() == 0
     assert wers() == [0.4]
-    assert list((settings.load().data / "checkpoints").iterdir()) == []
+    assert list((settings.load().places.data / "checkpoints").iterdir()) == []
 
 
 def test_a_rewritten_branch_takes_its_checkpoints_along(
@@ -316,9 +323,9 @@ def test_a_rewritten_branch_takes_its_checkpoints_along(
     tick()
     kept = tracked.git("rev-parse", "HEAD")
     tracked.write({"bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
-    sha = tracked.merge("lost", {"wer": 'touch "$2/saved"; kill -TERM $PPID; sleep 100\n'})
+    sha = tracked.merge("lost", {"wer": f'touch "$2/saved"; kill -TERM {TICK_PID}; sleep 100\n'})
     assert subprocess.run(TICK, check=False).returncode == 143
-    checkpoints = settings.load().data / "checkpoints"
+    checkpoints = settings.load().places.data / "checkpoints"
     assert [path.name for path in checkpoints.iterdir()] == [sha]
     capsys.readouterr()
     assert subprocess.run(TICK, check=False).returncode == 143
@@ -347,7 +354,7 @@ def test_a_damaged_last_sha1_is_no_rewritten_branch(
     tracked: Repository, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     tick()
-    place = settings.load().cache / "last_sha1"
+    place = settings.load().places.cache / "last_sha1"
     place.write_text(text)
     capsys.readouterr()
     assert tick() == 0
@@ -411,30 +418,28 @@ def test_results_that_cannot_be_removed_are_never_the_next_merges(
     tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a job leaves them that writes as root, from a container."""
-    work = settings.load().data / "work"
+    work = settings.load().places.work
     removing = files.remove_tree
-    monkeypatch.setattr(
-        files, "remove_tree", lambda path: removing(path) if path != work or not work.exists() else False
-    )
+    monkeypatch.setattr(files, "remove_tree", lambda path: path.parent != work and removing(path))
     assert tick() == 0
-    assert (work / "logs" / "x" / "hyper.json").exists()
+    (left,) = work.glob("*.left")
+    assert (left / "logs" / "x" / "hyper.json").exists()
+    assert f"cannot remove {left}: a job left files there" in capsys.readouterr().err
     tracked.merge("writes nothing", {"wer": "exit 0\n"})
-    capsys.readouterr()
-    assert tick() == 1
-    assert f"cannot clear {work}: an earlier job left files there" in capsys.readouterr().err
-    assert wers() == [0.5]
+    assert tick() == cli.FAILED
+    assert wers() == [0.5, "no-hyper"]
 
 
 def test_permissions_of_the_trackers_own_directories_are_given_back(tracked: Repository) -> None:
     tick()
     current = settings.load()
     places = [
-        current.data / "work",
-        current.data / "checkpoints",
-        current.runs,
-        current.site,
-        current.cache,
-        current.data,
+        current.places.data / "work",
+        current.places.data / "checkpoints",
+        current.places.runs,
+        current.places.site,
+        current.places.cache,
+        current.places.data,
     ]
     tracked.merge("locks out", {"wer": f"trap 'chmod 0 {' '.join(map(str, places))}' EXIT; wer=0.4\n"})
     assert tick() == 0
@@ -467,7 +472,7 @@ def test_a_directory_of_logs_made_a_link_is_no_longer_looked_into(tracked: Repos
 
 @pytest.mark.parametrize("text", ["", "relative", "/"])
 def test_a_checkpoint_file_names_a_checkpoint(tracked: Repository, text: str) -> None:
-    cache = settings.load().cache
+    cache = settings.load().places.cache
     (cache / "checkpoint_file").write_text(text)
     tracked.merge("x", {"wer": 'test -e "$ds_checkpoint_dir/epoch3"; wer=0.2\n'})
     assert tick() == cli.TROUBLE

@@ -66,7 +66,7 @@ def test_status_tells_what_is_going_on(trained: Repository, capsys: pytest.Captu
 
 @pytest.mark.usefixtures("trained")
 def test_the_newest_of_one_second_is_the_last_in_history(capsys: pytest.CaptureFixture[str]) -> None:
-    runs = settings.load().runs
+    runs = settings.load().places.runs
     (first, second) = sorted(archive.load(runs), key=lambda run: run.merge.ordinal)
     (runs / first.id).rename(runs / "20260601-120000-ffffffffffff")
     (runs / second.id).rename(runs / "20260601-120000-000000000000")
@@ -75,7 +75,7 @@ def test_the_newest_of_one_second_is_the_last_in_history(capsys: pytest.CaptureF
 
 @pytest.mark.usefixtures("trained")
 def test_a_run_that_cannot_be_read_leaves_the_rest_of_status(capsys: pytest.CaptureFixture[str]) -> None:
-    runs = settings.load().runs
+    runs = settings.load().places.runs
     (runs / archive.names(runs)[-1] / "run.json").write_text("")
     text = said(capsys, "status")
     assert "newest: cannot be read: /" in text
@@ -90,24 +90,26 @@ def test_status_claims_no_site_before_there_is_one(capsys: pytest.CaptureFixture
 def test_a_directory_that_cannot_be_read_is_no_bug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refused(*_: object) -> NoReturn:
-        raise PermissionError(errno.EACCES, "Permission denied", "/data/runs")
+    runs = settings.load().places.runs
 
-    monkeypatch.setattr(archive, "names", refused)
+    def refused(*_: object) -> NoReturn:  # root may read everything
+        raise PermissionError(errno.EACCES, "Permission denied", str(runs))
+
+    monkeypatch.setattr(os, "scandir", refused)
     for command in (["status"], ["runs"], []):
         capsys.readouterr()
         assert cli.main(command) == cli.TROUBLE
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1
-        assert "/data/runs: Permission denied: as which user does this run?" in err
+        assert f"{runs}: Permission denied: as which user does this run?" in err
 
 
 @pytest.mark.usefixtures("trained")
 def test_status_names_the_holder_of_the_lock(capsys: pytest.CaptureFixture[str]) -> None:
-    descriptor = lock.acquire(str(settings.load().cache / "lock"))
+    descriptor = lock.acquire(str(settings.load().places.cache / "lock"))
     assert descriptor is not None
     assert "a tick is running: process" in said(capsys, "status")
-    assert cli.main(["merge"]) == cli.TROUBLE
+    assert cli.main(["build"]) == cli.TROUBLE
     assert "a tick is at work (process" in capsys.readouterr().err
     os.close(descriptor)
 
@@ -122,12 +124,13 @@ def test_settings_lists_every_variable_and_where_it_comes_from(
     assert "s3cret" not in text
 
 
+@pytest.mark.parametrize("word", ["build", "merge"])
 @pytest.mark.usefixtures("trained")
-def test_merge_rebuilds_a_deleted_site(capsys: pytest.CaptureFixture[str]) -> None:
-    hyper_js = settings.load().site / "js" / "hyper.js"
+def test_a_deleted_site_is_built_again(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    hyper_js = settings.load().places.site / "js" / "hyper.js"
     before = hyper_js.read_bytes()
     hyper_js.unlink()
-    assert "2 runs merged into" in said(capsys, "merge")
+    assert "2 runs merged into" in said(capsys, word)
     assert hyper_js.read_bytes() == before
 
 
@@ -140,12 +143,12 @@ def test_a_dry_run_says_what_is_due_and_runs_nothing(trained: Repository, capsys
     assert said(capsys, "run", "--dry-run") == "nothing is due\n"
     trained.merge("next")
     assert "1 due; next: " in said(capsys, "run", "--dry-run")
-    assert len(archive.names(settings.load().runs)) == 2
+    assert len(archive.names(settings.load().places.runs)) == 2
 
 
 @pytest.mark.usefixtures("trained")
 def test_serve_shows_the_site() -> None:
-    with preview(str(settings.load().site), 0) as server:
+    with preview(str(settings.load().places.site), 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/"
@@ -164,7 +167,7 @@ def test_serve_on_no_port_is_a_matter_of_usage(capsys: pytest.CaptureFixture[str
 
 def test_serve_without_a_site_names_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve"]) == cli.TROUBLE
-    assert "`merge` builds it" in capsys.readouterr().err
+    assert "`build` makes it" in capsys.readouterr().err
 
 
 def test_a_word_it_does_not_know_is_usage() -> None:
@@ -185,6 +188,18 @@ def test_a_bug_has_its_traceback_and_its_code(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("trained")
+def test_a_permission_that_a_bug_lacks_is_still_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/proc/1/mem")
+
+    monkeypatch.setattr(automation, "tick", broken)
+    assert cli.main([]) == cli.BUG
+    assert "Traceback" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [[], ["check"]])
 def test_without_git_the_cure_is_named(command: list[str]) -> None:
     done = subprocess.run(
@@ -201,12 +216,12 @@ def test_without_git_the_cure_is_named(command: list[str]) -> None:
 def test_every_command_hides_before_it_loads_anything(command: list[str]) -> None:
     code = f"""
 import sys
-from deepspeech_wer import cli, processes
+from deepspeech_wer import cli, prctl
 def hide():
     heavy = {{"git", "argparse", "deepspeech_wer.settings", "deepspeech_wer.automation"}} & set(sys.modules)
     print("hidden", *heavy, flush=True)
     raise SystemExit(9)
-processes.hide = hide
+prctl.hide = hide
 cli.main({command!r})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -218,7 +233,7 @@ def test_closed_streams_are_no_bug(tracked: Repository, closed: str) -> None:
     script = f'exec "$@" {closed}'
     done = subprocess.run(["sh", "-c", script, "sh", *TICK], capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    assert len(archive.names(settings.load().runs)) == 1
+    assert len(archive.names(settings.load().places.runs)) == 1
     done = subprocess.run(["sh", "-c", script, "sh", *TICK, "show", "nope"], capture_output=True, check=False)
     assert done.returncode == cli.TROUBLE
     assert tracked.path.exists()
@@ -229,7 +244,7 @@ def test_a_full_disk_under_the_log_costs_no_run(tracked: Repository, stream: str
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         log = {stream: full}
         assert subprocess.run(TICK, check=False, **log).returncode == 0
-        assert len(archive.names(settings.load().runs)) == 1
+        assert len(archive.names(settings.load().places.runs)) == 1
         tracked.merge("broken", {"wer": "exit 7\n"})
         assert subprocess.run(TICK, check=False, **log).returncode == 4
         listed = subprocess.run([*TICK, "runs"], check=False, stderr=subprocess.PIPE, stdout=full)

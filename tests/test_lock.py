@@ -44,7 +44,6 @@ def test_a_killed_holder_frees_it(path: str) -> None:
     assert lock.acquire(path) is None
     assert lock.holder(path)
     assert lock.holder(path) == (process.pid, os.uname().nodename, (lock.holder(path) or ("", "", ""))[2])
-    assert not lock.is_orphaned(path)
     process.kill()
     process.communicate()
     descriptor = lock.acquire(path)
@@ -68,36 +67,21 @@ def test_it_tells_whether_the_one_before_was_killed(path: str) -> None:
     assert not follows_a_kill()
 
 
-def test_a_job_keeps_the_lock_of_its_killed_tick_until_it_is_ended(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "ORPHAN_CHECK_S", 0.1)
-    job = "trap '' TERM; while :; do sleep 1; done"
-    then = f"p = subprocess.Popen(['bash', '-c', {job!r}], pass_fds=[d], start_new_session=True)\n"
-    process = held(path, f"{then}print(p.pid, flush=True); time.sleep(1000)")
-    process.kill()
-    process.wait()  # not for the end of its output: the job has that open too
-    assert process.stdout
-    process.stdout.close()
+def test_one_that_inherited_it_signs_for_itself(path: str) -> None:
+    child = "import sys, time; from deepspeech_wer import lock; lock.sign(int(sys.argv[1])); time.sleep(1000)"
+    then = (
+        f"p = subprocess.Popen([sys.executable, '-c', {child!r}, str(d)], pass_fds=[d], start_new_session=True)\n"
+        "os.close(d)\nprint(p.pid, flush=True)\np.wait()"
+    )
+    process = held(path, then)
+    deadline = time.monotonic() + 60
+    while (holder := lock.holder(path)) is None or holder[0] == process.pid:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert lock.acquire(path) is None
-    assert lock.holder(path) is None
-    assert lock.is_orphaned(path)
-    assert lock.end_orphans(path)
-    descriptor = lock.acquire(path)
-    assert descriptor is not None
-    os.close(descriptor)
-
-
-def test_ticks_that_take_over_at_once_leave_each_other_alone(path: str, tmp_path: Path) -> None:
-    job = "trap '' TERM; while :; do sleep 1; done"
-    then = f"p = subprocess.Popen(['bash', '-c', {job!r}], pass_fds=[d], start_new_session=True)\n"
-    process = held(path, f"{then}print(p.pid, flush=True); time.sleep(1000)")
-    process.kill()
-    process.wait()
-    assert process.stdout
-    process.stdout.close()
-    code = f"from deepspeech_wer import cli, lock\nd = lock.acquire({path!r}) or cli._take_over({path!r})\n"
-    said = until_the_others_left(tmp_path, code, 12, pause_s=0.15)
-    assert sum(out == "worked\n" for out, _ in said) == 1
-    assert sum("ended the job of a killed tick" in err for _, err in said) == 1
+    processes.end([holder[0]], grace_s=1)
+    process.communicate()
+    assert not lock.is_held(path)
 
 
 def until_the_others_left(tmp_path: Path, code: str, number: int, pause_s: float = 0) -> list[tuple[str, str]]:
@@ -125,18 +109,6 @@ def until_the_others_left(tmp_path: Path, code: str, number: int, pause_s: float
     return said
 
 
-def test_one_that_has_just_taken_the_lock_is_no_orphan(path: str) -> None:
-    process = held(path, "print('ok', flush=True); time.sleep(1000)")
-    Path(path).write_text("")  # as before it is signed
-    assert lock.holder(path) is None
-    with Path(path).open() as looking:
-        assert lock.end_orphans(path) == []
-        assert looking
-    assert process.poll() is None
-    process.kill()
-    process.communicate()
-
-
 def test_a_reused_pid_is_not_taken_for_the_holder(path: str) -> None:
     descriptor = lock.acquire(path)
     assert descriptor is not None
@@ -144,11 +116,6 @@ def test_a_reused_pid_is_not_taken_for_the_holder(path: str) -> None:
     Path(path).write_text(f"{os.getpid()}\n{os.uname().nodename}\n2026-01-01T00:00:00Z\nanother boot:123\n")
     assert lock.holder(path) is None
     os.close(descriptor)
-
-
-def test_a_lock_of_another_host_is_left_alone(path: str) -> None:
-    Path(path).write_text("1\nelsewhere\n2026-01-01T00:00:00Z\nx:1\n")
-    assert not lock.is_orphaned(path)
 
 
 def test_a_replaced_file_is_locked_anew(path: str) -> None:
@@ -219,7 +186,7 @@ def test_one_that_ignores_sigterm_is_killed() -> None:
 
 
 def test_the_environment_of_a_hidden_process_cannot_be_read() -> None:
-    code = "from deepspeech_wer import processes; processes.hide(); print(flush=True); input()"
+    code = "from deepspeech_wer import prctl; prctl.hide(); print(flush=True); input()"
     hidden = subprocess.Popen(
         [sys.executable, "-c", code], env={"SECRET": "x"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -37,13 +37,16 @@ def faults(given: dict[str, str]) -> str:
 
 def test_the_defaults_are_those_of_2016(sealed: Path) -> None:
     current = settings.load({})
-    assert current.repo_url == "https://github.com/mozilla/DeepSpeech.git"
-    assert current.repo_page == "https://github.com/mozilla/DeepSpeech"
-    assert current.wer_automation == "./bin/run-wer-automation.sh"
+    assert current.repository.url == "https://github.com/mozilla/DeepSpeech.git"
+    assert current.repository.page == "https://github.com/mozilla/DeepSpeech"
+    assert current.job.script == "./bin/run-wer-automation.sh"
     assert current.clone_path == sealed / "ds_exec_clone"
-    assert (current.job_attempts, current.job_timeout_s, current.job_grace_s) == (2, None, 60)
-    assert (current.track, current.backlog, current.github_ref) == ("merges", "all", None)
-    assert (current.cache, current.data) == (sealed / ".cache/deepspeech_wer", sealed / ".local/share/deepspeech_wer")
+    assert (current.job.attempts, current.job.timeout_s, current.job.grace_s) == (2, None, 60)
+    assert (current.repository.track, current.repository.backlog, current.repository.ref) == ("merges", "all", None)
+    assert (current.places.cache, current.places.data) == (
+        sealed / ".cache/deepspeech_wer",
+        sealed / ".local/share/deepspeech_wer",
+    )
     assert current.website is None
     assert current.website_missing == tuple(website(Path("x")))
 
@@ -55,7 +58,10 @@ def test_a_whole_website_is_read(key: Path) -> None:
 
 def test_account_and_project_make_the_url() -> None:
     current = settings.load({"ds_github_account": "kaldi-asr", "ds_github_project": "kaldi"})
-    assert (current.repo_url, current.repo_name) == ("https://github.com/kaldi-asr/kaldi.git", "kaldi-asr/kaldi")
+    assert (current.repository.url, current.repository.name) == (
+        "https://github.com/kaldi-asr/kaldi.git",
+        "kaldi-asr/kaldi",
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def test_account_and_project_make_the_url() -> None:
 )
 def test_the_repository_has_a_name_and_a_page(url: str, page: str | None, name: str) -> None:
     current = settings.load({"ds_repo_url": url})
-    assert (current.repo_page, current.repo_name) == (page, name)
+    assert (current.repository.page, current.repository.name) == (page, name)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +176,7 @@ def test_a_key_that_others_can_read_is_refused(key: Path) -> None:
 
 
 def test_an_empty_value_is_not_set() -> None:
-    assert settings.load({"ds_github_ref": "", "ds_job_timeout": ""}).github_ref is None
+    assert settings.load({"ds_github_ref": "", "ds_job_timeout": ""}).repository.ref is None
 
 
 def test_secrets_are_masked_wherever_they_are_shown() -> None:

@@ -1,7 +1,8 @@
-"""Will tonight's tick work? Everything it needs is tried, and nothing is left changed."""
+"""The command `check`: will tonight's tick work? Everything it needs is tried, and nothing is left changed."""
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import re
@@ -13,18 +14,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import dashboard, environment, lock, mounts, notify
+from deepspeech_wer import contract, dashboard, environment, lock, places
 from deepspeech_wer import settings as every_setting
+from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.notify import github, http
 from deepspeech_wer.publish import api
 from deepspeech_wer.repository import checkout, git, mirror
 from deepspeech_wer.settings import Settings
 
 OK, HINT, FAULT = "ok", "hint", "fault"  # a hint is no fault: the tick may well work
-GIT = (2, 29)  # the first with fetch --no-write-fetch-head
+GIT = (2, 31)  # the first with GIT_CONFIG_COUNT
 TIMEOUT_S = 10.0
 LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30
-DEFAULT_JOB = "./bin/run-wer-automation.sh"
 _FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('tensorflow', 'nbconvert'))))"
 
 
@@ -37,8 +39,17 @@ class Finding:
     text: str
 
 
+def run(_: argparse.Namespace) -> int:
+    """Print a line for each finding; 1 where one is a fault."""
+    faults = 0
+    for finding in check():
+        print(f"{finding.level:<5}  {finding.subject:<10}  {plain(finding.text)}", flush=True)
+        faults += finding.level == FAULT
+    return 1 if faults else 0
+
+
 def check() -> Iterator[Finding]:
-    """Try everything, one thing after another; what was found, as it is found."""
+    """Try everything, one thing after another; yield each finding as soon as it is there."""
     try:
         settings = every_setting.load()
     except Trouble as trouble:
@@ -56,16 +67,18 @@ def check() -> Iterator[Finding]:
 
 
 def _lock(settings: Settings) -> tuple[str, str]:
-    doubt = mounts.doubt_of_locks(settings.cache)
+    doubt = places.doubt_of_locks(settings.places.cache)
     if doubt:
         return HINT, doubt
-    _try_to_write(settings.cache)
-    holder = lock.holder(str(settings.cache / "lock"))
-    return OK, f"{settings.cache}" + (f"; a tick is at work, process {holder[0]} since {holder[2]}" if holder else "")
+    _try_to_write(settings.places.cache)
+    holder = lock.holder(str(settings.places.lock))
+    return OK, f"{settings.places.cache}" + (
+        f"; a tick is at work, process {holder[0]} since {holder[2]}" if holder else ""
+    )
 
 
 def _git(settings: Settings) -> tuple[str, str]:
-    text = git.run_git(settings.cache, "version")
+    text = git.run_git(settings.places.cache, "version")
     found = re.search(r"(\d+)\.(\d+)", text)
     if not found or (int(found[1]), int(found[2])) < GIT:
         return FAULT, f"expected {GIT[0]}.{GIT[1]} or newer, found {text}: install a newer one"
@@ -73,13 +86,13 @@ def _git(settings: Settings) -> tuple[str, str]:
 
 
 def _repository(settings: Settings) -> tuple[str, str]:
-    sha = mirror.ask(settings.cache, settings.repo_url, settings.github_ref)
-    what = f"{settings.repo_name}, {settings.github_ref or 'its HEAD'}"
-    return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, f"{settings.repo_name} holds no commit yet")
+    sha = mirror.ask(settings.places.cache, settings.repository.url, settings.repository.ref)
+    what = f"{settings.repository.name}, {settings.repository.ref or 'its HEAD'}"
+    return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, f"{settings.repository.name} holds no commit yet")
 
 
 def _job(settings: Settings) -> tuple[str, str]:
-    script = settings.wer_automation
+    script = settings.job.script
     if Path(script).is_absolute():
         if not os.access(script, os.X_OK) or not Path(script).is_file():
             return (
@@ -87,10 +100,10 @@ def _job(settings: Settings) -> tuple[str, str]:
                 f"{script}: expected an executable file, found none: correct ds_wer_automation, or chmod +x it",
             )
         return OK, script
-    if script != DEFAULT_JOB:
+    if script != contract.DEFAULT_SCRIPT:
         return OK, f"{script}, looked up in each merge"
     variables = environment.job_environment()
-    python = variables.get("ds_python") or sys.executable
+    python = variables.get(contract.PYTHON) or sys.executable
     try:
         done = subprocess.run(
             [python, "-c", _FINDS_TENSORFLOW], env=variables, cwd="/", capture_output=True, timeout=60, check=False
@@ -104,14 +117,14 @@ def _job(settings: Settings) -> tuple[str, str]:
 
 
 def _clone(settings: Settings) -> tuple[str, str]:
-    checkout.check(settings.cache, settings.clone_path)
+    checkout.check(settings.clone_path)
     _try_to_write(settings.clone_path.parent)
     return OK, str(settings.clone_path)
 
 
 def _data(settings: Settings) -> tuple[str, str]:
-    free = shutil.disk_usage(_try_to_write(settings.data)).free
-    text = f"{settings.data}, {free / 1e9:.1f} GB free"
+    free = shutil.disk_usage(_try_to_write(settings.places.data)).free
+    text = f"{settings.places.data}, {free / 1e9:.1f} GB free"
     if free < FEW_BYTES:
         return FAULT if free < LEAST_BYTES else HINT, f"{text}: make room there, or set ds_dataroot"
     return OK, text
@@ -120,7 +133,7 @@ def _data(settings: Settings) -> tuple[str, str]:
 def _publishing(settings: Settings) -> tuple[str, str]:
     if settings.website is None:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
-    site = settings.site
+    site = settings.places.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
     report = api.publish(site, built, settings.website, dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
@@ -130,7 +143,7 @@ def _publishing(settings: Settings) -> tuple[str, str]:
 
 
 def _public_address(settings: Settings) -> tuple[str, str]:
-    url = settings.website_url
+    url = settings.notices.website_url
     if url is None:
         return OK, "ds_website_url not set: what is published is not read back"
     import requests  # 60 ms
@@ -139,19 +152,19 @@ def _public_address(settings: Settings) -> tuple[str, str]:
         with requests.get(url, timeout=TIMEOUT_S, stream=True, headers={"User-Agent": "deepspeech-wer"}) as answer:
             code = answer.status_code
     except (requests.RequestException, OSError, ValueError) as error:
-        return FAULT, f"{url}: no answer ({notify.reason(error)}): is ds_website_url right, and the web server up?"
+        return FAULT, f"{url}: no answer ({http.reason(error)}): is ds_website_url right, and the web server up?"
     if code == 200:
         return OK, f"{url} answers"
-    shown = settings.website and (settings.cache / "shown").exists()
+    shown = settings.website and (settings.places.shown).exists()
     return FAULT if shown else HINT, f"{url} answers {code}: " + (
         "does the web server show the web root, with DirectoryIndex index.htm?" if shown else "nothing is published yet"
     )
 
 
 def _notices(settings: Settings) -> tuple[str, str]:
-    if settings.github_token and not notify.statuses_address(settings.repo_page):
-        return HINT, f"ds_github_token is set, but {settings.repo_name} is not at GitHub: no statuses are set"
-    kinds = {"commit statuses": settings.github_token, "webhook": settings.webhook_url}
+    if settings.notices.github_token and not github.statuses_address(settings.repository.page):
+        return HINT, f"ds_github_token is set, but {settings.repository.name} is not at GitHub: no statuses are set"
+    kinds = {"commit statuses": settings.notices.github_token, "webhook": settings.notices.webhook_url}
     return OK, ", ".join(kind for kind, given in kinds.items() if given) or "off (ds_github_token, ds_webhook_url)"
 
 

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a tick. Under cron there is no terminal, and nothing of this."""
+"""What a person at a terminal sees. Under cron there is no terminal, and no progress is shown."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ _WIDTH = 30
 
 
 def job_line() -> Callable[[str], None] | None:
-    """Shows the job's output as it comes, set off from the tracker's own lines."""
+    """Shows the job's output as it comes, set off from the tracker's own lines; None without a terminal."""
     if not sys.stderr.isatty():
         return None
     return lambda line: print(f"\x1b[2m  | {line}\x1b[0m", file=sys.stderr)
 
 
 def upload_bar() -> Callable[[int, int], None] | None:
-    """Draws a bar from (bytes done, bytes in all)."""
+    """Draws a bar from (bytes done, bytes in all); None without a terminal."""
     return _draw if sys.stderr.isatty() else None
+
+
+def plain(text: str) -> str:
+    """Text without what would move a terminal's cursor or hide in a line."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _draw(done: int, total: int) -> None:

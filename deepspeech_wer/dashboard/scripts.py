@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from deepspeech_wer import hyper
+from deepspeech_wer import archive, hyper
 from deepspeech_wer.dashboard.columns import columns, run_lengths, short
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.records import Run
@@ -21,26 +21,21 @@ def javascript(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Sort by the place of the merge in history; the tries of one merge by their start."""
-    return sorted(runs, key=lambda run: (run.merge.ordinal, run.started_at, run.id))
-
-
 def hyper_js(runs: Sequence[Run]) -> bytes:
     """Return the contract of 2016, one record a line, sorted by start.
 
     Failed runs stand apart: they have no WER, and the page of 2016 would draw them as 0 %.
     """
-    records = [_record(run, run.hyper) for run in in_order(runs) if run.hyper]
+    records = [_record(run, run.hyper) for run in archive.in_order(runs) if run.hyper]
     records.sort(key=lambda record: record["context"]["time_started"])
-    failed = [{"run": _tracked(run)} for run in in_order(runs) if not run.hyper]
+    failed = [{"run": _tracked(run)} for run in archive.in_order(runs) if not run.hyper]
     text = f"window.ALL_THE_DATA = {_one_a_line(records)};\nwindow.FAILED_RUNS = {_one_a_line(failed)};\n"
     return text.encode("ascii")
 
 
 def index_js(runs: Sequence[Run], project: Project, merges: bytes) -> bytes:
     """Return the columns the page opens from. The first line alone depends on when the tracker looked."""
-    ordered = in_order(runs)
+    ordered = archive.in_order(runs)
     index = {
         "version": VERSION,
         "project": {"name": project.name, "url": _web(project.url), "branch": project.branch},
@@ -53,7 +48,7 @@ def index_js(runs: Sequence[Run], project: Project, merges: bytes) -> bytes:
 
 def merges_js(runs: Sequence[Run]) -> bytes:
     """Return subjects and authors: half of the text, and not needed to draw."""
-    ordered = in_order(runs)
+    ordered = archive.in_order(runs)
     merges = {
         "version": VERSION,
         "count": len(runs),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
 from deepspeech_wer.dashboard.project import Project
@@ -16,7 +17,6 @@ from deepspeech_wer.dashboard.scripts import (
     VERSION,
     fingerprint,
     hyper_js,
-    in_order,
     index_js,
     javascript,
     merges_js,
@@ -37,7 +37,7 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
     before = read_manifest(site)
-    made = {run.id: _build_run(run, site, before["runs"].get(run.id)) for run in in_order(runs)}
+    made = {run.id: _build_run(run, site, before["runs"].get(run.id)) for run in archive.in_order(runs)}
     page = _build_page(site)
     _build_data(runs, site, project)
     _write_changed(site / INDEX, _stamped((WEBSITE / INDEX).read_bytes(), site))

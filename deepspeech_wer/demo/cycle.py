@@ -12,7 +12,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 
-from deepspeech_wer import archive, lock, processes
+from deepspeech_wer import archive, hyper, lock, processes
 from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.demo import sample
 from deepspeech_wer.demo.place import Place
@@ -113,14 +113,14 @@ def _check_published(place: Place) -> None:
 
 
 def _runs(place: Place) -> list[Run]:
-    return sorted(archive.load(place.data / "runs"), key=lambda run: (run.merge.ordinal, run.id))
+    return archive.in_order(archive.load(place.data / "runs"))
 
 
 def _print_table(runs: list[Run]) -> None:
     print(f"\n    {'commit':<12}  {'WER':>7}  {'change':>7}  merge")
     last = None
     for run in runs:
-        wer = run.hyper["results"]["test_wer"] if run.hyper else None
+        wer = hyper.wer(run.hyper, "test_wer") if run.hyper else None
         change = "" if wer is None or last is None else f"{100 * (wer - last):+.1f}"
         rate = "failed" if wer is None else f"{100 * wer:.1f} %"
         reason = "" if run.hyper else f" ({run.detail})"

@@ -1,4 +1,4 @@
-"""What the GPUs did while a job ran, sampled by nvidia-smi into a CSV file. Without nvidia-smi there is none."""
+"""The GPUs' load while a job runs, sampled by nvidia-smi into a CSV file. Without nvidia-smi there is no file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepspeech_wer import processes
+from deepspeech_wer import contract, processes
 
 EVERY_S = 5
-COLUMNS = {  # of the CSV file: nvidia-smi's name of it; the time is UTC
+COLUMNS = {  # of the CSV file -> what nvidia-smi calls it; times are UTC
     "timestamp": "timestamp",
     "index": "index",
     "gpu_percent": "utilization.gpu",
@@ -24,22 +24,21 @@ COLUMNS = {  # of the CSV file: nvidia-smi's name of it; the time is UTC
     "temperature_celsius": "temperature.gpu",
     "power_watts": "power.draw",
 }
-GPU_USAGE = "gpu-usage.csv"
 _HEADER = (",".join(COLUMNS) + "\n").encode()
 
 log = logging.getLogger(__name__)
 
 
 def place(work: Path, sha: str, *, csv: Path | None, root: Path | None) -> Path:
-    """Where a run's samples go: to one file for all runs, below a root as in 2016, or into the run's own directory."""
+    """The file for a run's samples: one for all runs, one below a root as in 2016, or one in the run's directory."""
     if csv:
         return csv
-    return root / sha[:12] / f"gpu-usage-{time.time():.0f}.csv" if root else work / GPU_USAGE
+    return root / sha[:12] / f"gpu-usage-{time.time():.0f}.csv" if root else work / contract.GPU_USAGE
 
 
 @contextmanager
 def sampling(path: Path | None, environment: Mapping[str, str]) -> Iterator[None]:
-    """Sample within the block, if there is a path and an nvidia-smi. No trouble with it ever costs the job."""
+    """Sample within the block, given a path and an nvidia-smi. Trouble with it never costs the job."""
     program = shutil.which("nvidia-smi", path=environment.get("PATH")) if path else None
     if path is None or program is None:
         yield
@@ -72,7 +71,6 @@ def _start(program: str, path: Path, environment: Mapping[str, str]) -> subproce
                 stderr=subprocess.DEVNULL,
                 env={**environment, "TZ": "UTC"},  # its timestamps are local time without an offset
                 start_new_session=True,
-                preexec_fn=processes.end_with_parent,  # a killed tick takes it along
             )
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("no GPU samples: %s: %s", path, getattr(error, "strerror", None) or error)
@@ -80,8 +78,8 @@ def _start(program: str, path: Path, environment: Mapping[str, str]) -> subproce
 
 
 def _stop(sampler: subprocess.Popen[bytes], path: Path) -> None:
-    if sampler.poll():  # it gave up by itself; its complaint goes to stdout, so into the file
+    if sampler.poll():  # it gave up; nvidia-smi complains on stdout, so the file tells why
         log.warning("GPU samples in %s end early: nvidia-smi: exit %d", path, sampler.returncode)
-    processes.end(processes.in_session(sampler.pid), grace_s=2.0)
-    with suppress(subprocess.TimeoutExpired):  # a driver that hangs holds its callers where no signal reaches them
+    processes.end([sampler.pid, *processes.descendants(sampler.pid)], grace_s=2.0)
+    with suppress(subprocess.TimeoutExpired):  # no signal reaches a process that waits for a driver which hangs
         sampler.wait(timeout=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
+
+from deepspeech_wer import clock
 
 HEAD_BYTES = 4 << 20  # written as it comes, line by line
 TAIL_BYTES = 1 << 20  # after that the newest is kept as it came, and written at the end
@@ -24,10 +25,9 @@ class JobLog:
     A job may write gigabytes, in lines of one letter: past the head they cost little more than to be read.
     """
 
-    def __init__(self, path: Path, *, echo: Callable[[str], None] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self._stream: BinaryIO | None = path.open("wb", buffering=0)
         path.chmod(0o600)
-        self._echo = echo
         self._last = ""
         self._room = HEAD_BYTES
         self._unfinished = b""  # a line of the head whose end has not come yet
@@ -82,17 +82,12 @@ class JobLog:
         if not clean:
             return
         self._last = clean.strip()[:500] or self._last
-        if self._echo:
-            self._echo(clean)
-        stamped = _stamped(_now(), clean)
+        stamped = _stamped(clock.utc_now(), clean)
         self._room -= len(stamped) - len(line)
         self._write(stamped)
 
     def _hold(self, data: bytes) -> None:
-        if self._echo:
-            for clean in filter(None, map(_clean, _split(data))):
-                self._echo(clean)
-        self._tail.append((_now(), data))
+        self._tail.append((clock.utc_now(), data))
         self._tail_bytes += len(data)
         while self._tail_bytes - len(self._tail[0][1]) > TAIL_BYTES:
             dropped = len(self._tail.popleft()[1])
@@ -133,5 +128,21 @@ def _stamped(now: str, clean: str) -> bytes:
     return f"{now} {clean}\n".encode()
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+class Follower:
+    """Reads what is added to a log that a JobLog writes, line by line, without the times."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+
+    def lines(self) -> list[str]:
+        """The whole lines that came since the last call."""
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._at)
+                added = stream.read()
+        except FileNotFoundError:
+            return []
+        whole = added[: added.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return [line.partition(" ")[2] for line in whole.decode("utf-8", "replace").splitlines()]

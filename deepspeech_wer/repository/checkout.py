@@ -1,7 +1,7 @@
-"""Each merge's own clone, made from the mirror and wiped after use.
+"""Each run's own clone of the mirror, below ds_clone_path, wiped after use.
 
-Its own clone, with its own config and hooks, because a job can plant a hook in a worktree that runs in the tracker's
-next fetch, and hard-linked objects share their inodes with the mirror.
+A clone of its own, with its own configuration and hooks: in a worktree a job can plant a hook that runs in the
+tracker's next fetch, and hard-linked objects would share their inodes with the mirror.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
@@ -21,85 +21,81 @@ from deepspeech_wer.records import Checkout, Merge
 from deepspeech_wer.repository.git import GitError, run_git
 from deepspeech_wer.repository.mirror import tidy
 
-_MARK = "checkout.json"  # in the cache: which directory is ours to wipe; within the checkout a job could forge it
 _WIPE_TRIES = 20
 
 log = logging.getLogger(__name__)
 
 
 class CannotCheckOut(Trouble):
-    """The merge itself cannot be laid out here: a name longer than the file system takes, say."""
+    """The merge itself cannot be checked out here: a name longer than the file system takes, say."""
 
 
 @contextmanager
-def checked_out(mirror: Path, merge: Merge, path: Path, *, origin: str) -> Iterator[Checkout]:
-    """The files of `merge` in a new clone at `path`; wiped on leaving.
+def checked_out(mirror: Path, merge: Merge, path: Path, *, mark: Path, origin: str) -> Iterator[Checkout]:
+    """The files of `merge` in a new clone at `path`, a directory that is not there yet; wiped on leaving.
 
-    `origin` is what the clone's remote is called for the job (its URL without password). Raises Trouble where `path`
-    holds anything that this program did not make, CannotCheckOut where the merge cannot be laid out.
+    `mark` is a file that names the clone, so that `wipe` finds it after a crash; within the clone a job could forge it.
+    `origin` is what the clone's remote is called for the job (its URL without password). Raises Trouble where no clone
+    can be made, CannotCheckOut where the merge cannot be checked out.
     """
-    wipe(mirror.parent, path)
-    _claim(mirror.parent, path)
+    check(path.parent)
+    _claim(path, mark)
     try:
         _clone_or_explain(mirror, merge, path, origin)
         yield Checkout(path, merge)
     finally:
-        wipe(mirror.parent, path)
+        wipe(mark)
 
 
-def check(cache: Path, path: Path) -> None:
-    """Raises Trouble where no checkout could be made at `path`, as far as that can be told without touching it."""
-    _refuse_holder(cache, path)
-    _refuse_foreign(cache, path)
+def check(clone_path: Path) -> None:
+    """Raises Trouble where no clone could be made below `clone_path`, as far as that shows without touching it."""
+    if clone_path in (home(), *home().parents):
+        raise Trouble(f"ds_clone_path {clone_path}: expected a directory for checkouts alone, found one above others")
+    if os.path.lexists(clone_path) and not clone_path.is_dir():
+        raise Trouble(
+            f"ds_clone_path {clone_path}: expected a directory or nothing, found something else, which is left alone: "
+            "move it away or set another path"
+        )
 
 
-def wipe(cache: Path, path: Path) -> None:
-    """Remove the checkout at `path`, if this program made it; also one at another place, made under other settings.
+def wipe(mark: Path) -> None:
+    """Remove the clone that a mark names, and the mark; nothing where there is no mark.
 
-    Raises Trouble where something else stands there.
+    What stands in the clone's place and is not the directory that we made is left alone. Raises Trouble: the clone
+    cannot be removed.
     """
-    for place in dict.fromkeys([path, *_marked(cache)]):
-        if _is_ours(cache, place):
-            _remove(place)
-        elif place == path:
-            if path in _marked(cache) and os.path.lexists(path):
-                _set_aside(path)
-            _refuse_foreign(cache, path)
-    (cache / _MARK).unlink(missing_ok=True)
+    record = _read(mark)
+    path = Path(str(record["path"])) if "path" in record else None
+    if path and _is_ours(path, record):
+        _remove(path)
+    elif path and os.path.lexists(path):
+        log.warning("%s: a job replaced its checkout; what stands there is left alone", path)
+    if "below" in record:
+        with suppress(OSError):  # other checkouts, or something of the user's, are in it
+            Path(str(record["below"])).rmdir()
+    mark.unlink(missing_ok=True)
 
 
-def _set_aside(path: Path) -> None:
-    """A job put something else in the place of its checkout: not ours to wipe, but not to stop the queue either."""
-    aside = path.with_name(f"{path.name}.left-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
-    path.rename(aside)
-    log.warning("%s: a job replaced its checkout; what stands there is kept as %s", path, aside)
-
-
-def _claim(cache: Path, path: Path) -> None:
-    """Make the directory, and note that it is ours by its inode: a directory put there later is not."""
-    _refuse_holder(cache, path)
+def _claim(path: Path, mark: Path) -> None:
+    """Make the directory, and note its inode: a directory that is put there later is not ours."""
     try:
-        make_private(path)
+        make_private(path.parent)
+        path.mkdir(mode=0o700)
     except OSError as error:
-        raise Trouble(f"ds_clone_path {path}: {error.strerror}") from None
+        raise Trouble(f"ds_clone_path {path.parent}: {error.strerror}") from None
     status = path.stat()
-    mark = {"version": 1, "path": str(path), "device": status.st_dev, "inode": status.st_ino}
-    write_atomically(cache / _MARK, json.dumps(mark).encode(), mode=0o600)
-
-
-def _refuse_holder(cache: Path, path: Path) -> None:
-    if path in (home(), *home().parents, cache, *cache.parents):
-        raise Trouble(
-            f"ds_clone_path {path}: expected a directory that may be wiped, found one that holds other things"
-        )
-
-
-def _refuse_foreign(cache: Path, path: Path) -> None:
-    if os.path.lexists(path) and not _is_empty_directory(path) and not _is_ours(cache, path):
-        raise Trouble(
-            f"ds_clone_path {path}: expected nothing there, or a checkout made by deepspeech_wer, found something "
-            "else, which is left alone: move it away or set another path"
-        )
+    record = {
+        "version": 1,
+        "path": str(path),
+        "below": str(path.parent),
+        "device": status.st_dev,
+        "inode": status.st_ino,
+    }
+    try:
+        write_atomically(mark, json.dumps(record).encode(), mode=0o600)
+    except OSError as error:
+        path.rmdir()
+        raise Trouble(f"cannot write {mark}: {error.strerror}; the next call tries again") from None
 
 
 def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
@@ -112,7 +108,7 @@ def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> No
         if full:
             raise Trouble(f"{what}; no space left for {full}") from None
         if _is_complete(mirror, merge):
-            raise CannotCheckOut(what.replace(str(path), path.name)) from None  # it goes to the page
+            raise CannotCheckOut(what.replace(str(path), path.parent.name)) from None  # it goes to the page
         shutil.rmtree(mirror, ignore_errors=True)
         raise Trouble(f"{what}; the mirror {mirror} is fetched anew by the next call") from None
 
@@ -135,30 +131,23 @@ def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
     run_git(path, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "--force", merge.sha)
 
 
-def _marked(cache: Path) -> list[Path]:
-    mark = _read_mark(cache)
-    return [Path(str(mark["path"]))] if "path" in mark else []
-
-
-def _is_ours(cache: Path, path: Path) -> bool:
-    mark = _read_mark(cache)
+def _is_ours(path: Path, record: dict[str, object]) -> bool:
     try:
         status = path.lstat()
     except OSError:
         return False
-    return (str(path), status.st_dev, status.st_ino) == (mark.get("path"), mark.get("device"), mark.get("inode"))
+    return (status.st_dev, status.st_ino) == (record.get("device"), record.get("inode"))
 
 
-def _read_mark(cache: Path) -> dict[str, object]:
+def _read(mark: Path) -> dict[str, object]:
     try:
-        mark = json.loads((cache / _MARK).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}  # an unreadable mark gives no right to wipe anything
-    return mark if isinstance(mark, dict) else {}
-
-
-def _is_empty_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+        record = json.loads(mark.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError:
+        log.warning("%s cannot be read: the checkout that it named stays where it is", mark)
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _remove(path: Path) -> None:

@@ -9,11 +9,12 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from deepspeech_wer import environment, processes
+from deepspeech_wer import environment, processes, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.repository.access import Access
 from deepspeech_wer.setting_types import without_password
@@ -37,9 +38,9 @@ _CONFIG = {
     "protocol.ext.allow": "never",
     "gc.autoDetach": "false",
     "gc.packRefs": "false",
-    "safe.bareRepository": "all",  # the mirror is one, and ours, whatever ~/.gitconfig says of others
+    "safe.bareRepository": "all",  # the mirror is bare, and ours, whatever ~/.gitconfig says of others
 }
-_OPTIONS = tuple(word for name, value in _CONFIG.items() for word in ("-c", f"{name}={value}"))
+_POLL_S = 0.5  # how soon a git that is waited for is ended once a signal asked us to end
 _PASSING = re.compile(
     r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
     r"|unable to connect|unreachable|early eof|hung up|unexpected disconnect|rpc failed|returned error: (429|5\d\d)"
@@ -62,17 +63,14 @@ class GitError(Trouble):
 
 
 def run_git(directory: Path, *arguments: str, access: Access | None = None, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
-    """Run git in `directory`; what it printed. Raises GitError.
+    """Run git in `directory`; what it printed. Raises GitError, and Stopped where a signal asked this process to end.
 
-    In its own session: without a terminal neither git nor ssh can ask for a password, and a time-out ends the helpers
-    too (git-remote-https outlives a killed git). Where this process is killed, git ends with it, and the next tick ends
-    what is left of its helpers.
+    It runs in a session of its own: without a terminal neither git nor ssh can ask for a password, and a time-out ends
+    the helpers too (git-remote-https outlives a killed git). Where this process is killed, the next tick ends it.
     """
     process = _start(directory, arguments, access or Access(""))
     try:
-        out, err = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise GitError(f"git {arguments[0]}: no end after {timeout_s:.0f} s", None) from None
+        out, err = _communicate(process, arguments[0], timeout_s)
     finally:
         if process.poll() is None:
             _end(process)
@@ -86,8 +84,44 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
     return out.decode(errors="replace").rstrip("\n")
 
 
+def safe_environment() -> dict[str, str]:
+    """The variables under which every git runs, GitPython's too."""
+    safe = {
+        **environment.git_environment(),
+        **_SAFE,
+        STARTER: processes.this(),
+        "GIT_CONFIG_COUNT": str(len(_CONFIG)),
+    }
+    for number, (name, value) in enumerate(_CONFIG.items()):
+        safe |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return safe
+
+
+def end_leftovers() -> list[int]:
+    """End every git, and helper of one, whose tick was killed; the pids."""
+    ended: list[int] = []
+    for _ in range(10):  # what is ended may have started something meanwhile
+        left = processes.of_the_dead(STARTER)
+        if not left:
+            break
+        processes.end(left, grace_s=GRACE_S)
+        ended += left
+    return ended
+
+
+def _communicate(process: subprocess.Popen[bytes], what: str, timeout_s: float) -> tuple[bytes, bytes]:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return process.communicate(timeout=max(0.0, min(_POLL_S, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            signals.check()
+            if time.monotonic() >= deadline:
+                raise GitError(f"git {what}: no end after {timeout_s:.0f} s", None) from None
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asked first: a git that is killed at once leaves its locks in the mirror."""
+    """SIGTERM first: a git that is killed leaves its locks in the mirror."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         process.communicate(timeout=GRACE_S)
@@ -101,17 +135,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:
     """Raises GitError, or Trouble where there is no git at all."""
-    own = {**_SAFE, STARTER: processes.this(), **access.environment}
     try:
         return subprocess.Popen(
-            ["git", *_OPTIONS, *access.options, *arguments],
+            ["git", *access.options, *arguments],
             cwd=directory,
-            env={**environment.git_environment(), **own},
+            env={**safe_environment(), **access.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=processes.end_with_parent,
             umask=0o077,
         )
     except OSError as error:

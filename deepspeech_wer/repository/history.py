@@ -1,20 +1,20 @@
-"""Which merges are new: read from the mirror by GitPython."""
+"""Which commits the tracked branch brought: read from the mirror by GitPython."""
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge
+from deepspeech_wer.repository.git import safe_environment
 
 if TYPE_CHECKING:
     import git
@@ -24,40 +24,41 @@ MANY_COMMITS = 20  # a history that long without one merge is squashed or rebase
 _SHORT_SHA = re.compile(r"[0-9A-Fa-f]{7,64}")
 _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
-class Found:
-    """What is to be done."""
+class History:
+    """The tracked branch since a commit up to which everything is archived."""
 
-    base: str | None  # everything up to here is archived: what last_sha1 should hold; None before the first run
-    next: Merge | None  # the merge to run now
-    waiting: int  # merges without a run, the next one included
-    squashed: int = 0  # so many commits and no merge among them: squashed or rebased
-
-
-@dataclass(frozen=True)
-class Known:
-    """What earlier ticks left to go by."""
-
-    last: str | None  # what last_sha1 holds, whatever it is
-    archived: Collection[str]  # the first 12 digits of every archived commit
-    bases: Callable[[], Collection[str]] = frozenset  # commits up to which everything was archived, told by the archive
-    started: str | None = None  # the first run, where it was cut off
+    tip: str
+    base: str | None  # that commit; None where none is known in this history: the first run, or a rewritten branch
+    new: tuple[str, ...] = ()  # the first-parent commits after `base` that are tracked, oldest first
+    squashed: int = 0  # how many commits there are where they are many and no merge is among them, else 0
+    lost: str | None = None  # what last_sha1 holds where that is no commit of this history
 
 
-def find(mirror: Path, tip: str, known: Known, *, track: str = "merges", backlog: str = "all") -> Found:
-    """The merges up to `tip` that are not archived, and which of them comes first.
+def read(
+    mirror: Path, tip: str, last: str | None, *, bases: Callable[[], Collection[str]] = tuple, track: str = "merges"
+) -> History:
+    """The history up to `tip` since `last`, what last_sha1 holds, whatever that is.
 
-    `track` and `backlog` are the settings of these names. On the first run the tip alone is due; from then on all that
-    come after last_sha1. Where that is missing, garbage or no longer in the history, it goes on from the newest of the
-    bases there; where there is none, as on the first run.
+    Where `last` is no commit of this history, it is read since the newest of `bases` that is one. `track` is the
+    setting of this name. Raises Trouble: the mirror is damaged.
     """
-    if tip == known.last:
-        return Found(tip, None, 0)
+    if tip == last:
+        return History(tip, tip)
     with _opened(mirror) as repository:
-        return _find(repository, tip, known, track, backlog)
+        lost = None if last is None or _is_in_history(repository, last, tip) else last
+        base = last if last is not None and lost is None else _newest(repository, tip, bases())
+        if base is None:
+            return History(tip, None, lost=lost)
+        new = _between(repository, base, tip, track)
+        squashed = _squashed(repository, tip) if track == "merges" and not new else 0
+        return History(tip, base, tuple(new), squashed, lost)
+
+
+def is_sha(text: str) -> bool:
+    """Whether a text is the whole name of a commit."""
+    return bool(_FULL_SHA.fullmatch(text))
 
 
 def contains(mirror: Path, tip: str, sha: str) -> bool:
@@ -66,11 +67,23 @@ def contains(mirror: Path, tip: str, sha: str) -> bool:
         return _is_in_history(repository, sha, tip)
 
 
+def merge(mirror: Path, sha: str) -> Merge:
+    """What git tells of a commit."""
+    with _opened(mirror) as repository:
+        return _merge(repository, sha)
+
+
+def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
+    """The commits of `names` (7 to 64 hex digits), in the order given. Raises Trouble: unknown or ambiguous."""
+    with _opened(mirror) as repository:
+        return [_merge(repository, _resolve(repository, name)) for name in names]
+
+
 @contextmanager
 def _opened(mirror: Path) -> Iterator[git.Repo]:
     """The mirror for GitPython. Closing it ends what it keeps running.
 
-    Raises Trouble where something in it is damaged; then it is gone, and fetched anew by the next call.
+    Raises Trouble where something in it is damaged; then it is removed, and fetched anew by the next call.
     """
     from configparser import Error  # of its config
 
@@ -78,8 +91,8 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
 
     try:
         with git.Repo(mirror) as repository:
-            # Said outright, a bare one is right by any ~/.gitconfig.
-            repository.git.update_environment(GIT_DIR=str(mirror))
+            # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
+            repository.git.update_environment(**safe_environment(), GIT_DIR=str(mirror))
             yield repository
     except (git.GitError, Error, UnicodeDecodeError) as error:
         shutil.rmtree(mirror, ignore_errors=True)
@@ -87,51 +100,8 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
         raise Trouble(f"the mirror {mirror} is damaged, and fetched anew by the next call: {reason}") from None
 
 
-def _find(repository: git.Repo, tip: str, known: Known, track: str, backlog: str) -> Found:
-    last, archived = known.last, known.archived
-    base = last if _is_in_history(repository, last, tip) else _newest(repository, tip, known.bases())
-    if base is None:
-        return _find_first(repository, tip, known)
-    new = _between(repository, base, tip, track)
-    squashed = _squashed(repository, tip) if track == "merges" and not new else 0
-    done = list(takewhile(lambda sha: sha[:12] in archived, new))
-    due = [sha for sha in new if sha[:12] not in archived]
-    chosen = _choose(new, archived, backlog) if due else None
-    merge = _merge(repository, chosen, _count(repository, chosen)) if chosen else None
-    reached = done[-1] if done else base
-    if base != last:
-        _tell_of_rewriting(last, f"from {reached[:12]}, up to which all is archived")
-    return Found(reached, merge, len(due), squashed)
-
-
-def _find_first(repository: git.Repo, tip: str, known: Known) -> Found:
-    """The tip; once begun, the same commit, though the branch has moved on."""
-    _tell_of_rewriting(known.last, "with its newest commit, for none is archived")
-    started = known.started if _is_in_history(repository, known.started, tip) else None
-    due = [sha for sha in (started, tip) if sha and sha[:12] not in known.archived]
-    if not due:  # it was run by hand
-        return Found(tip, None, 0)
-    return Found(None, _merge(repository, due[0], _count(repository, due[0])), 1)
-
-
-def _tell_of_rewriting(last: str | None, way: str) -> None:
-    if last is None:
-        return
-    if _FULL_SHA.fullmatch(last):
-        log.warning("the branch was rewritten: last_sha1 %s is not in its history; going on %s", last, way)
-    else:
-        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; going on %s", last[:64], way)
-
-
-def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
-    """The commits of `names` (7 to 64 hex digits), in the order given. Raises Trouble: unknown or ambiguous."""
-    with _opened(mirror) as repository:
-        shas = [_resolve(repository, name) for name in names]
-        return [_merge(repository, sha, _count(repository, sha)) for sha in shas]
-
-
 def _resolve(repository: git.Repo, name: str) -> str:
-    if not _SHORT_SHA.fullmatch(name):  # HEAD is the mirror's own there, and means nothing to anybody
+    if not _SHORT_SHA.fullmatch(name):  # HEAD is the mirror's own, and means nothing to anybody
         raise Trouble(f"{name!r}: expected a commit's 7 to 64 hex digits")
     sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if sha is None:
@@ -139,25 +109,13 @@ def _resolve(repository: git.Repo, name: str) -> str:
     return sha
 
 
-def _choose(new: Sequence[str], archived: Collection[str], backlog: str) -> str:
-    """The oldest without a run; or the newest, then the middle of the longest stretch without one."""
-    due = [sha[:12] not in archived for sha in new]
-    if backlog == "all" or not any(due):
-        return new[due.index(True)]
-    if due[-1]:
-        return new[-1]
-    stretches = [[place for place, _ in group] for is_due, group in groupby(enumerate(due), lambda p: p[1]) if is_due]
-    longest = max(stretches, key=len)
-    return new[longest[len(longest) // 2]]
-
-
 def _newest(repository: git.Repo, tip: str, shas: Collection[str]) -> str | None:
     """The newest of some commits in the first-parent history."""
-    return next((sha for sha in _chain(repository, tip) if sha in shas), None) if shas else None
+    return next((sha for sha in _first_parents(repository, tip) if sha in shas), None) if shas else None
 
 
-def _is_in_history(repository: git.Repo, sha: str | None, tip: str) -> bool:
-    if not sha or not _FULL_SHA.fullmatch(sha):  # `--all`, `-n1` and `HEAD~3` mean something to git
+def _is_in_history(repository: git.Repo, sha: str, tip: str) -> bool:
+    if not is_sha(sha):  # `--all`, `-n1` and `HEAD~3` mean something to git
         return False
     return _answer(repository, "merge-base", "--is-ancestor", sha, tip) is not None
 
@@ -179,7 +137,7 @@ def _between(repository: git.Repo, base: str, tip: str, track: str) -> list[str]
     return listed.split()
 
 
-def _chain(repository: git.Repo, tip: str) -> list[str]:
+def _first_parents(repository: git.Repo, tip: str) -> list[str]:
     """The first-parent history, newest first."""
     listed: str = repository.git.rev_list("--first-parent", tip)
     return listed.split()
@@ -190,15 +148,14 @@ def _count(repository: git.Repo, sha: str) -> int:
 
 
 def _squashed(repository: git.Repo, tip: str) -> int:
-    """How many commits there are, where they are many and no merge is among them; else 0."""
     if int(repository.git.rev_list("--first-parent", "--merges", "--count", "--max-count=1", tip)):
         return 0
     commits = _count(repository, tip)
     return commits if commits >= MANY_COMMITS else 0
 
 
-def _merge(repository: git.Repo, sha: str, ordinal: int) -> Merge:
-    """A commit as git shows it: GitPython's own reading of one fails on an absurd date or an unknown encoding."""
+def _merge(repository: git.Repo, sha: str) -> Merge:
+    """A commit as `git log` shows it: GitPython's own reading fails on an absurd date or an unknown encoding."""
     shown: bytes = repository.git.log(
         "--max-count=1",
         "--no-show-signature",
@@ -211,7 +168,7 @@ def _merge(repository: git.Repo, sha: str, ordinal: int) -> Merge:
     name, parents, seconds, author, message = shown.decode(errors="replace").split("\0", 4)
     return Merge(
         sha=name,
-        ordinal=ordinal,
+        ordinal=_count(repository, sha),
         subject=_line(message.partition("\n")[0]),
         author=_line(author),
         committed_at=_time(seconds),
@@ -220,12 +177,12 @@ def _merge(repository: git.Repo, sha: str, ordinal: int) -> Merge:
 
 
 def _time(seconds: str) -> str:
-    """Anything may stand in a commit: what is no date of ours becomes the last one that can be written."""
+    """Anything may stand in a commit: an impossible date becomes the last one that can be written."""
     try:
         moment = datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
         return "9999-12-31T23:59:59Z"
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.strftime(clock.FORMAT)
 
 
 def _line(text: str) -> str:

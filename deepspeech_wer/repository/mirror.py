@@ -1,24 +1,22 @@
-"""The bare mirror of the tracked branch. Fetching into it is the detection: 224 bytes when nothing is new.
+"""The bare mirror of the tracked branch. Fetching into it detects new merges: 224 bytes when there is nothing new.
 
-Each call of git gets a session and a time-out of its own, because a server that accepts and then stays silent would
-hang it for ever. GitPython is left to what reads the mirror: importing it takes longer than all else in an idle tick.
-The mirror is derived: damaged by anything local, it is deleted and fetched anew, once.
+The fetch calls git directly: to import GitPython takes longer than all the rest of an idle tick. The mirror is derived
+from the remote: where it is damaged it is deleted and fetched anew, once.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from deepspeech_wer import environment, processes
+from deepspeech_wer import environment, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import is_full, make_private, remove_tree
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
-from deepspeech_wer.repository.git import STARTER, GitError, run_git
+from deepspeech_wer.repository.git import GitError, run_git
 from deepspeech_wer.setting_types import without_password
 
 TRACKED = "refs/tracked/head"  # no branch: it may hold an annotated tag
@@ -76,19 +74,6 @@ def tip(mirror: Path) -> str:
     return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
 
 
-def end_leftovers(mirror: Path) -> list[int]:
-    """End every git, and helper of one, whose tick was killed, and remove their half-written files; the pids."""
-    ended: list[int] = []
-    for _ in range(10):  # what is ended may have started something meanwhile
-        left = processes.of_the_dead(STARTER)
-        if not left:
-            break
-        processes.end(left, grace_s=2.0)
-        ended += left
-    tidy(mirror)
-    return ended
-
-
 def tidy(mirror: Path) -> None:
     """Remove what a git that was killed leaves in the mirror: locks, and packs of any size. Only while none runs."""
     for pattern in ("**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
@@ -134,7 +119,8 @@ def _update(mirror: Path, access: Access, ref: str | None, known: str | None) ->
         except GitError as error:
             if not error.is_passing:
                 raise
-        time.sleep(pause_s)
+        signals.wait(pause_s)
+        signals.check()
     return _update_once(mirror, access, ref, known)
 
 

@@ -90,9 +90,12 @@ def held(environment: dict[str, str], is_held: bool) -> Iterator[None]:
     if not is_held:
         yield
         return
-    code = (
-        "from deepspeech_wer import cache as c, lock; d = lock.acquire(c.cache_directory() + '/lock'); print(); input()"
-    )
+    code = """
+from deepspeech_wer import directories, lock
+held = lock.acquire(f"{directories.cache_directory()}/lock")
+print()
+input()
+"""
     holder = subprocess.Popen(
         [sys.executable, "-u", "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

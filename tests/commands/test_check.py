@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from deepspeech_wer import archive, cli, lock, mounts, settings
+from deepspeech_wer import archive, cli, lock, places, settings
 from tests.conftest import Repository
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 from tests.test_automation import tracked as tracked  # the fixture
@@ -50,8 +50,8 @@ def test_all_is_well_and_nothing_is_changed(tracked: Repository, capsys: pytest.
     assert lines["repository"] == f"ok tracked, its HEAD is at {tracked.git('rev-parse', 'HEAD')[:12]}"
     assert lines["publishing"].startswith("ok off (ds_website_username, ")
     current = settings.load()
-    assert list(current.cache.iterdir()) == []
-    assert not current.data.exists()
+    assert list(current.places.cache.iterdir()) == []
+    assert not current.places.data.exists()
     assert not current.clone_path.exists()
 
 
@@ -141,7 +141,7 @@ def test_a_token_without_github_is_a_hint(capsys: pytest.CaptureFixture[str], mo
 
 @pytest.mark.usefixtures("tracked")
 def test_a_tick_at_work_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
-    descriptor = lock.acquire(str(settings.load().cache / "lock"))
+    descriptor = lock.acquire(str(settings.load().places.cache / "lock"))
     assert descriptor is not None
     assert f"a tick is at work, process {os.getpid()} since " in found(capsys)["lock"]
     os.close(descriptor)
@@ -214,17 +214,17 @@ def test_the_public_address_is_asked(
     ],
 )
 def test_the_file_system_of_a_path(path: str, kind: str) -> None:
-    assert mounts.filesystem(Path(path), MOUNTS) == kind
+    assert places.filesystem(Path(path), MOUNTS) == kind
 
 
 @pytest.mark.usefixtures("tracked")
 def test_a_lock_on_nfs_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
+    monkeypatch.setattr(places, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
     assert "is on nfs4: locks may not hold there" in found(capsys)["lock"]
 
 
 @pytest.mark.usefixtures("tracked")
 def test_after_a_tick_all_is_still_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
-    assert len(archive.names(settings.load().runs)) == 1
+    assert len(archive.names(settings.load().places.runs)) == 1
     found(capsys)

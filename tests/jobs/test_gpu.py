@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -80,7 +79,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_the_gpus_are_sampled_while_the_job_runs(tracked: Repository, nvidia_smi: Path) -> None:
     tracked.commit("waits", {"wer": WAITS})
     assert tick() == 0
-    run = archive.load(settings.load().runs)[0]
+    run = archive.load(settings.load().places.runs)[0]
     samples = rows(run.directory / "gpu-usage.csv")
     assert samples
     assert {name: samples[0][column] for column, name in gpu.COLUMNS.items() if name in VALUES} == VALUES
@@ -100,24 +99,23 @@ def test_it_ends_with_a_job_that_fails(
     tracked.commit("fails", {"wer": WAITS + failing})
     assert tick() != 0
     assert not is_running(nvidia_smi)
-    assert rows(archive.load(settings.load().runs)[0].directory / "gpu-usage.csv")
+    assert rows(archive.load(settings.load().places.runs)[0].directory / "gpu-usage.csv")
 
 
-def test_it_ends_with_a_killed_tick(tracked: Repository, nvidia_smi: Path) -> None:
-    tracked.commit("hangs", {"wer": WAITS + '[ -e "$HOME/killed" ] || sleep 1000\n'})
-    first = subprocess.Popen(TICK, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (nvidia_smi.exists() and nvidia_smi.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    while is_running(nvidia_smi) and time.monotonic() < deadline:
-        time.sleep(0.02)
+def test_it_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path) -> None:
+    tracked.commit(
+        "hangs", {"wer": WAITS + '[ -e "$HOME/killed" ] || { touch "$HOME/killed"; kill -9 $PPID; sleep 99; }\n'}
+    )
+    with subprocess.Popen(TICK, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not nvidia_smi.with_name("killed").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        first = int(nvidia_smi.read_text())
+        nvidia_smi.with_name("nvidia-smi.fds").unlink(missing_ok=True)  # the job is to wait for the next one
+        assert process.wait() == 0  # the tick resumes the same commit
+    assert processes.start_time(first) is None
     assert not is_running(nvidia_smi)
-    nvidia_smi.with_name("killed").touch()
-    nvidia_smi.with_name("nvidia-smi.fds").unlink()  # the job is to wait for the next one
-    assert tick() == 0  # ends what the first left, and goes on with the same commit
-    assert rows(archive.load(settings.load().runs)[0].directory / "gpu-usage.csv")
+    assert rows(archive.load(settings.load().places.runs)[0].directory / "gpu-usage.csv")
 
 
 @pytest.mark.usefixtures("nvidia_smi")
@@ -133,7 +131,7 @@ def test_one_file_for_all_runs_where_that_is_named(
     tick()
     assert len(rows(sealed / "gpu" / "all.csv")) > once >= 1
     assert (sealed / "gpu" / "all.csv").read_text().count("timestamp") == 1
-    assert not list(settings.load().runs.glob("*/gpu-usage.csv"))
+    assert not list(settings.load().places.runs.glob("*/gpu-usage.csv"))
 
 
 @pytest.mark.usefixtures("nvidia_smi")
@@ -149,7 +147,7 @@ def test_below_a_root_each_merge_has_its_directory(
 @pytest.mark.usefixtures("tracked")
 def test_without_nvidia_smi_nothing_happens(capsys: pytest.CaptureFixture[str]) -> None:
     tick()
-    assert not list(settings.load().runs.glob("*/gpu-usage.csv"))
+    assert not list(settings.load().places.runs.glob("*/gpu-usage.csv"))
     assert "GPU" not in capsys.readouterr().err
 
 

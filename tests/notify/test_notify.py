@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, files, notify, settings
+from deepspeech_wer import archive, files, settings
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.notify import channels
+from deepspeech_wer.notify import github as github_statuses
+from deepspeech_wer.notify import http as posting
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import Settings
 from tests.conftest import Repository
@@ -71,7 +74,7 @@ def hooked(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings with a webhook alone."""
     monkeypatch.setenv("ds_webhook_url", f"{endpoint.url}/hook/s3cret")
     current = settings.load()
-    current.cache.mkdir(parents=True, exist_ok=True)
+    current.places.cache.mkdir(parents=True, exist_ok=True)
     return current
 
 
@@ -82,13 +85,13 @@ def github(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("ds_website_url", "https://wer.example.com/deep")
     assert endpoint.url
     current = settings.load()
-    current.cache.mkdir(parents=True, exist_ok=True)
+    current.places.cache.mkdir(parents=True, exist_ok=True)
     return current
 
 
 def tick(current: Settings) -> str:
     """A tick with that webhook, as its own process: it forgets secrets once it has read them. What it complained of."""
-    environment = {**os.environ, "ds_webhook_url": current.webhook_url or ""}
+    environment = {**os.environ, "ds_webhook_url": current.notices.webhook_url or ""}
     return subprocess.run(TICK, env=environment, capture_output=True, text=True, check=False).stderr
 
 
@@ -105,7 +108,9 @@ def make(number: int, wer: float | None = None, detail: str = "no such layer") -
 
 def tell(current: Settings, runs: list[Run], endpoint: Endpoint) -> None:
     by_name = {run.id: run for run in runs}
-    notify.tell(current, list(by_name), by_name.__getitem__, api=endpoint.url)
+    channels.tell(
+        current.repository, current.notices, current.places.cache, list(by_name), by_name.__getitem__, api=endpoint.url
+    )
 
 
 def test_a_status_on_the_commit_of_every_run(github: Settings, endpoint: Endpoint) -> None:
@@ -154,7 +159,7 @@ def test_netrc_does_not_take_the_place_of_the_token(github: Settings, endpoint: 
     ],
 )
 def test_the_address_follows_from_the_page(page: str | None, address: str | None) -> None:
-    assert notify.statuses_address(page) == address
+    assert github_statuses.statuses_address(page) == address
 
 
 def test_an_alarm_for_each_failure_and_one_recovery(hooked: Settings, endpoint: Endpoint) -> None:
@@ -230,12 +235,12 @@ def test_refusals_are_one_line_without_secrets(
 def test_a_server_that_stays_silent_or_is_away_is_one_line(
     hooked: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(posting, "TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/s3cret"
-        tell(replace(hooked, webhook_url=address), [make(1)], endpoint)
-    tell(replace(hooked, webhook_url=address), [make(1)], endpoint)
-    tell(replace(hooked, webhook_url="http://s3cret.invalid/x"), [make(1)], endpoint)
+        tell(replace(hooked, notices=replace(hooked.notices, webhook_url=address)), [make(1)], endpoint)
+    tell(replace(hooked, notices=replace(hooked.notices, webhook_url=address)), [make(1)], endpoint)
+    tell(replace(hooked, notices=replace(hooked.notices, webhook_url="http://s3cret.invalid/x")), [make(1)], endpoint)
     assert len(caplog.records) == 3
     assert "webhook: no answer within 0.2 s;" in caplog.text
     assert "webhook: no answer (Connection refused);" in caplog.text
@@ -260,7 +265,7 @@ def test_after_a_crash_before_the_note_it_is_told_once_more(
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}', '{"version": 1, "channels": 3}'])
 def test_an_unreadable_note_is_like_a_new_one(hooked: Settings, endpoint: Endpoint, content: str) -> None:
-    (hooked.cache / "told.json").write_text(content)
+    (hooked.places.cache / "told.json").write_text(content)
     tell(hooked, [make(1), make(2)], endpoint)
     tell(hooked, [make(1), make(2)], endpoint)
     assert [message["run"] for message in endpoint.messages] == [make(2).id]
@@ -280,8 +285,8 @@ def test_an_unreadable_run_holds_up_no_other(hooked: Settings, endpoint: Endpoin
             raise Trouble("broken")
         return make(2)
 
-    notify.tell(hooked, [make(1).id], read)
-    notify.tell(hooked, [make(1).id, make(2).id], read)
+    channels.tell(hooked.repository, hooked.notices, hooked.places.cache, [make(1).id], read)
+    channels.tell(hooked.repository, hooked.notices, hooked.places.cache, [make(1).id, make(2).id], read)
     assert [message["run"] for message in endpoint.messages] == [make(2).id]
 
 
@@ -293,7 +298,7 @@ def test_ticks_tell_of_failure_and_recovery(tracked: Repository, hooked: Setting
     tick(hooked)
     assert [message["status"] for message in endpoint.messages] == ["failed", "done"]
     assert [message["run"] for message in endpoint.messages] == [
-        run.id for run in sorted(archive.load(settings.load().runs), key=lambda run: run.merge.ordinal)[1:]
+        run.id for run in sorted(archive.load(settings.load().places.runs), key=lambda run: run.merge.ordinal)[1:]
     ]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.records import Merge
+from deepspeech_wer.records import Checkout, Merge
 from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
@@ -28,10 +29,14 @@ def merge(repository: Repository, cache: Path) -> Merge:
     return history.resolve(cache / "repository.git", [tip])[0]
 
 
+def checked_out(cache: Path, merge: Merge, path: Path, *, origin: str) -> AbstractContextManager[Checkout]:
+    return checkouts.checked_out(cache / "repository.git", merge, path, mark=cache / "mark.json", origin=origin)
+
+
 def crash_within(cache: Path, merge: Merge, path: Path) -> None:
     """Leave a checkout as a killed process does."""
     if (child := os.fork()) == 0:
-        with checkouts.checked_out(cache / "repository.git", merge, path, origin="x"):
+        with checked_out(cache, merge, path, origin="x"):
             os._exit(0)
     os.waitpid(child, 0)
     assert (path / "model.py").exists()
@@ -45,7 +50,7 @@ def git(path: Path, *arguments: str) -> str:
 
 def test_it_holds_the_merge_and_is_wiped(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "a clone" / "here"
-    with checkouts.checked_out(cache / "repository.git", merge, path, origin="https://example.com/x.git") as checkout:
+    with checked_out(cache, merge, path, origin="https://example.com/x.git") as checkout:
         assert (checkout.path / "model.py").read_text() == "old"
         assert git(path, "rev-parse", "HEAD") == merge.sha
         assert git(path, "remote", "get-url", "origin") == "https://example.com/x.git"
@@ -56,7 +61,7 @@ def test_it_holds_the_merge_and_is_wiped(cache: Path, merge: Merge, tmp_path: Pa
 
 def test_a_job_cannot_poison_the_mirror(repository: Repository, cache: Path, merge: Merge, tmp_path: Path) -> None:
     path, planted = tmp_path / "clone", tmp_path / "planted"
-    with checkouts.checked_out(cache / "repository.git", merge, path, origin="x"):
+    with checked_out(cache, merge, path, origin="x"):
         hooks = path / ".git" / "hooks"
         hooks.mkdir(exist_ok=True)
         for name in ("post-checkout", "reference-transaction", "post-merge"):
@@ -68,25 +73,29 @@ def test_a_job_cannot_poison_the_mirror(repository: Repository, cache: Path, mer
                 file.write_bytes(b"")
     repository.commit("next")
     tip = mirror.update(cache / "repository.git", str(repository.path), None)
-    with checkouts.checked_out(
-        cache / "repository.git", history.resolve(cache / "repository.git", [str(tip)])[0], path, origin="x"
-    ):
+    with checked_out(cache, history.resolve(cache / "repository.git", [str(tip)])[0], path, origin="x"):
         assert (path / "model.py").read_text() == "old"
     assert not planted.exists()
 
 
-def test_what_a_crash_left_is_wiped_first(cache: Path, merge: Merge, tmp_path: Path) -> None:
-    path = tmp_path / "clone"
+def test_what_a_crash_left_is_found_by_its_mark(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    path = tmp_path / "clone" / "run"
     crash_within(cache, merge, path)
     (path / "left.txt").write_text("x")
-    with checkouts.checked_out(cache / "repository.git", merge, path, origin="x"):
-        assert not (path / "left.txt").exists()
+    checkouts.wipe(cache / "mark.json")
+    assert not path.parent.exists()
+    assert not (cache / "mark.json").exists()
+    checkouts.wipe(cache / "mark.json")  # nothing to be done
 
 
-def test_a_checkout_at_another_place_is_wiped_too(cache: Path, merge: Merge, tmp_path: Path) -> None:
-    crash_within(cache, merge, tmp_path / "old")
-    checkouts.wipe(cache, tmp_path / "new")
-    assert not (tmp_path / "old").exists()
+def test_two_checkouts_leave_each_other_alone(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    crash_within(cache, merge, tmp_path / "clone" / "first")
+    (cache / "mark.json").rename(cache / "first.json")
+    with checked_out(cache, merge, tmp_path / "clone" / "second", origin="x") as second:
+        checkouts.wipe(cache / "first.json")
+        assert (second.path / "model.py").exists()
+        assert [path.name for path in (tmp_path / "clone").iterdir()] == ["second"]
+    assert not (tmp_path / "clone").exists()
 
 
 def _file(path: Path) -> None:
@@ -104,27 +113,37 @@ def _link(path: Path) -> None:
     path.symlink_to(target)
 
 
-@pytest.mark.parametrize("foreign", [_file, _directory, _link])
-def test_nothing_foreign_is_ever_wiped(cache: Path, merge: Merge, tmp_path: Path, foreign: object) -> None:
-    path = tmp_path / "clone"
-    foreign(path)  # type: ignore[operator]
+@pytest.mark.parametrize("foreign", [_file, _link])
+def test_a_place_that_is_taken_is_refused_and_left(cache: Path, merge: Merge, tmp_path: Path, foreign: object) -> None:
+    clone_path = tmp_path / "clone"
+    foreign(clone_path)  # type: ignore[operator]
+    if clone_path.is_dir():
+        (clone_path / "run").mkdir()
     with (
-        pytest.raises(Trouble, match="left alone"),
-        checkouts.checked_out(cache / "repository.git", merge, path, origin="x"),
+        pytest.raises(Trouble, match=r"left alone|File exists"),
+        checked_out(cache, merge, clone_path / "run", origin="x"),
     ):
         pass
-    assert path.exists()
+    assert clone_path.exists()
 
 
-def test_what_took_the_place_of_our_checkout_is_set_aside(cache: Path, merge: Merge, tmp_path: Path) -> None:
-    path = tmp_path / "clone"
+def test_nothing_foreign_is_ever_wiped(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    _directory(tmp_path / "clone")
+    with checked_out(cache, merge, tmp_path / "clone" / "run", origin="x"):
+        pass
+    assert [path.name for path in (tmp_path / "clone").iterdir()] == ["thesis.tex"]
+
+
+def test_what_took_the_place_of_our_checkout_is_left_alone(
+    cache: Path, merge: Merge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "clone" / "run"
     crash_within(cache, merge, path)
     path.rename(tmp_path / "moved")
     _directory(path)
-    checkouts.wipe(cache, path)
-    assert not path.exists()
-    (aside,) = tmp_path.glob("clone.left-*")
-    assert (aside / "thesis.tex").exists()
+    checkouts.wipe(cache / "mark.json")
+    assert (path / "thesis.tex").exists()
+    assert "a job replaced its checkout" in caplog.text
 
 
 def test_a_merge_that_cannot_be_laid_out_is_told_apart(
@@ -142,7 +161,7 @@ def test_a_merge_that_cannot_be_laid_out_is_told_apart(
     long = fetched(repository, cache)
     with (
         pytest.raises(checkouts.CannotCheckOut, match="into clone: ") as told,
-        checkouts.checked_out(cache / "repository.git", long, tmp_path / "clone", origin="x"),
+        checked_out(cache, long, tmp_path / "clone" / "run", origin="x"),
     ):
         pass
     assert str(tmp_path) not in str(told.value)  # it goes to the page
@@ -151,8 +170,8 @@ def test_a_merge_that_cannot_be_laid_out_is_told_apart(
 
 def test_home_is_refused(cache: Path, merge: Merge, sealed: Path) -> None:
     with (
-        pytest.raises(Trouble, match="holds other things"),
-        checkouts.checked_out(cache / "repository.git", merge, sealed, origin="x"),
+        pytest.raises(Trouble, match="found one above others"),
+        checked_out(cache, merge, sealed / "run", origin="x"),
     ):
         pass
     assert sealed.exists()
@@ -160,7 +179,7 @@ def test_home_is_refused(cache: Path, merge: Merge, sealed: Path) -> None:
 
 def test_permissions_taken_away_do_not_keep_it(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "clone"
-    with checkouts.checked_out(cache / "repository.git", merge, path, origin="x"):
+    with checked_out(cache, merge, path, origin="x"):
         locked = path / "a" / "b"
         locked.mkdir(parents=True)
         (locked / "c").write_text("x")
@@ -171,7 +190,7 @@ def test_permissions_taken_away_do_not_keep_it(cache: Path, merge: Merge, tmp_pa
 
 def test_a_deleted_checkout_is_no_trouble(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "clone"
-    with checkouts.checked_out(cache / "repository.git", merge, path, origin="x"):
+    with checked_out(cache, merge, path, origin="x"):
         subprocess.run(["rm", "-rf", str(path)], check=True)
     assert not path.exists()
 
@@ -186,11 +205,11 @@ def test_a_mirror_without_its_files_is_remade(
     path = tmp_path / "clone"
     with (
         pytest.raises(Trouble, match="fetched anew by the next call"),
-        checkouts.checked_out(cache / "repository.git", merge, path, origin="x"),
+        checked_out(cache, merge, path, origin="x"),
     ):
         pass
     assert mirror.update(cache / "repository.git", str(repository.path), None) == merge.sha
-    with checkouts.checked_out(cache / "repository.git", merge, path, origin="x"):
+    with checked_out(cache, merge, path, origin="x"):
         assert (path / "model.py").exists()
 
 
@@ -210,7 +229,7 @@ def test_submodules_are_not_fetched(repository: Repository, cache: Path, tmp_pat
     repository.git("add", ".gitmodules")
     repository.git("commit", "--quiet", "--message", "submodules")
     path = tmp_path / "clone"
-    with checkouts.checked_out(cache / "repository.git", fetched(repository, cache), path, origin="x"):
+    with checked_out(cache, fetched(repository, cache), path, origin="x"):
         assert [list((path / name).iterdir()) for name in ("evil", "local")] == [[], []]
     assert not touched.exists()
 
@@ -231,7 +250,7 @@ def test_neither_filters_nor_hooks_of_the_repository_are_run(
         },
     )
     path = tmp_path / "clone"
-    with checkouts.checked_out(cache / "repository.git", fetched(repository, cache), path, origin="x"):
+    with checked_out(cache, fetched(repository, cache), path, origin="x"):
         assert (path / "model.bin").read_text() == pointer
         assert (path / "a.txt").read_text() == "a"
     assert not touched.exists()
@@ -242,7 +261,7 @@ def test_names_from_hell_stay_within(repository: Repository, cache: Path, tmp_pa
     (repository.path / "link").symlink_to("/etc")
     repository.commit("link")
     path = tmp_path / "clone"
-    with checkouts.checked_out(cache / "repository.git", fetched(repository, cache), path, origin="x"):
+    with checked_out(cache, fetched(repository, cache), path, origin="x"):
         assert (path / "-rf").exists()
         assert (path / "link").is_symlink()
     assert Path("/etc/passwd").exists()

@@ -9,7 +9,7 @@ import pytest
 from xdg import BaseDirectory
 
 from deepspeech_wer import settings
-from deepspeech_wer.cache import cache_directory
+from deepspeech_wer.directories import cache_directory
 from deepspeech_wer.errors import Trouble, UsageTrouble
 
 

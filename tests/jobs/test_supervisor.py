@@ -7,15 +7,20 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deepspeech_wer import environment, processes
-from deepspeech_wer.jobs import local, output
-from deepspeech_wer.records import Checkout, Merge, Outcome
+from deepspeech_wer import clock, contract, environment, lock, processes
+from deepspeech_wer.jobs import memory, output
+from deepspeech_wer.jobs import outcome as outcomes
+from deepspeech_wer.jobs import work as works
+from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.jobs.runner import attend
+from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.records import Merge, Outcome
 
 MERGE = Merge("c0ffee" * 6 + "abcd", 7, "subject", "Ada", "2026-01-02T03:04:05Z", ())
 HYPER = '{"context":{"time_started":"2026-01-02T03:04:05"},"parameters":{},"results":{"test_wer":0.5}}'
@@ -24,37 +29,80 @@ echo '{HYPER}' > "$ds_logs_dir/x/hyper.json"
 """
 
 
+class Started:
+    """A job whose supervisor has been started by the local runner."""
+
+    def __init__(self, tmp_path: Path, script: str, *, timeout_s: float | None, grace_s: float, mode: int) -> None:
+        self.runner = Local()
+        self.work = Work(tmp_path / "work" / "20260102-030405-c0ffeec0ffee")
+        checkout = tmp_path / "clone"
+        (checkout / "bin").mkdir(parents=True, exist_ok=True)
+        (checkout / "bin" / "job").write_text(script if script.startswith(("#!", "\x7f")) else f"#!/bin/bash\n{script}")
+        (checkout / "bin" / "job").chmod(mode)
+        self.order = Order(
+            merge=MERGE,
+            base=None,
+            attempt=1,
+            interruptions=0,
+            progress=0,
+            script="./bin/job",
+            checkout=str(checkout),
+            checkpoints=str(tmp_path / "checkpoints"),
+            gpu_usage=None,
+            timeout_s=timeout_s,
+            grace_s=grace_s,
+            token=f"token-{time.monotonic_ns()}",
+        )
+        for directory in (self.work.logs, self.work.tmp, tmp_path / "checkpoints"):
+            directory.mkdir(parents=True, exist_ok=True)
+        works.write_order(self.work, self.order)
+        outcomes.reserve(self.work)
+        self.runner.submit(self.work, environment.job_environment())
+
+    def supervisor(self) -> int:
+        """Its process id, once it has signed its lock."""
+        while not (holder := lock.holder(str(self.work.lock))):
+            assert self.runner.is_alive(self.work)
+        return holder[0]
+
+    def outcome(self) -> Outcome | None:
+        """How the job ended, once the supervisor is gone. Nothing of the job runs any more."""
+        attend(self.runner, self.work)
+        outcome = outcomes.read(self.work)
+        if outcome:
+            assert processes.with_environment(f"{contract.RUN_TOKEN}={self.order.token}") == []
+        return outcome
+
+
+def start(
+    tmp_path: Path, script: str, *, timeout_s: float | None = 120, grace_s: float = 1, mode: int = 0o755
+) -> Started:
+    return Started(tmp_path, script, timeout_s=timeout_s, grace_s=grace_s, mode=mode)
+
+
 def run(
     tmp_path: Path, script: str, *, timeout_s: float | None = 120, grace_s: float = 1, mode: int = 0o755
 ) -> Outcome:
-    checkout = tmp_path / "clone"
-    (checkout / "bin").mkdir(parents=True, exist_ok=True)
-    (checkout / "bin" / "job").write_text(script if script.startswith(("#!", "\x7f")) else f"#!/bin/bash\n{script}")
-    (checkout / "bin" / "job").chmod(mode)
-    work = tmp_path / "work"
-    work.mkdir(exist_ok=True)
-    what = local.Job(
-        script="./bin/job",
-        environment=environment.job_environment(),
-        work=work,
-        checkpoints=tmp_path / "checkpoints",
-        timeout_s=timeout_s,
-        grace_s=grace_s,
-        token=f"token-{time.monotonic_ns()}",
-        lock=None,
-    )
-    outcome = local.run(what, Checkout(checkout, MERGE), attempt=1)
-    assert processes.with_environment(f"{local.TOKEN}={what.token}") == []
+    outcome = start(tmp_path, script, timeout_s=timeout_s, grace_s=grace_s, mode=mode).outcome()
+    assert outcome
     return outcome
 
 
+def wait_for(*files: Path) -> None:
+    """Until each is there and holds something."""
+    deadline = time.monotonic() + 60
+    while not all(file.exists() and file.stat().st_size for file in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def log(tmp_path: Path, name: str = "out.log") -> str:
-    return (tmp_path / "work" / name).read_text()
+    return (tmp_path / "work" / "20260102-030405-c0ffeec0ffee" / name).read_text()
 
 
 def test_a_good_job_is_done(tmp_path: Path) -> None:
     outcome = run(tmp_path, f"echo hello; echo trouble >&2\n{GOOD}")
-    assert (outcome.status, outcome.failure, outcome.files) == ("done", None, tmp_path / "work" / "logs" / "x")
+    assert (outcome.status, outcome.failure, outcome.files) == ("done", None, outcome.logs / "logs" / "x")
     assert log(tmp_path).endswith("Z hello\n")
     assert log(tmp_path, "err.log").endswith("Z trouble\n")
 
@@ -123,7 +171,7 @@ def test_the_newest_of_several_counts(tmp_path: Path) -> None:
 
 def test_a_link_to_the_newest_is_not_the_result(tmp_path: Path) -> None:
     outcome = run(tmp_path, f"{GOOD}\nln -s x $ds_logs_dir/latest")
-    assert (outcome.failure, outcome.files) == (None, tmp_path / "work" / "logs" / "x")
+    assert (outcome.failure, outcome.files) == (None, outcome.logs / "logs" / "x")
 
 
 def test_html_in_hyper_is_data(tmp_path: Path) -> None:
@@ -178,59 +226,141 @@ def test_binary_and_colours_become_text(tmp_path: Path) -> None:
     assert [line.partition(" ")[2] for line in log(tmp_path).splitlines()] == ["red \ufffd", "10%", "20%", "x"]
 
 
-def stop(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
-
-
-def test_a_signal_to_the_tick_ends_the_job(tmp_path: Path) -> None:
+def test_a_signal_to_the_supervisor_ends_the_job_in_good_order(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
-    if (child := os.fork()) == 0:
-        signal.signal(signal.SIGTERM, stop)
-        try:
-            run(tmp_path, f"echo $$ > {marker}; sleep 1000", timeout_s=None)
-        except SystemExit as stopped:
-            os._exit(int(str(stopped.code)))
-        os._exit(0)
-    while not (marker.exists() and marker.read_text()):
-        time.sleep(0.02)
-    os.kill(child, 15)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
-    assert processes.start_time(int(marker.read_text())) is None
+    script = f"trap 'echo saved > \"$2/state\"; exit 1' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
+    started = start(tmp_path, script, timeout_s=None, grace_s=60)
+    wait_for(marker)
+    os.kill(started.supervisor(), signal.SIGTERM)
+    outcome = started.outcome()
+    assert outcome
+    assert (outcome.status, outcome.failure) == ("failed", "interrupted")
+    assert (tmp_path / "checkpoints" / "state").read_text() == "saved\n"
 
 
 def test_a_second_signal_ends_a_job_at_once(tmp_path: Path) -> None:
     marker, told = tmp_path / "pid", tmp_path / "told"
-    saves_for_ever = f"trap 'touch {told}' TERM; echo $$ > {marker}; echo ready; while :; do sleep 0.05; done"
-    if (child := os.fork()) == 0:
-        signal.signal(signal.SIGTERM, stop)
-        try:
-            run(tmp_path, saves_for_ever, timeout_s=None, grace_s=1000)
-        except SystemExit as stopped:
-            os._exit(int(str(stopped.code)))
-        os._exit(0)
-    heard = tmp_path / "work" / "out.log"  # only then is it no longer being started: what is so young gets no time
-    for sign in (heard, told):
-        while not (sign.exists() and (sign is told or sign.read_text())):
-            time.sleep(0.02)
-        os.kill(child, 15)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    saves_for_ever = f"trap 'echo x > {told}' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
+    started = start(tmp_path, saves_for_ever, timeout_s=None, grace_s=1000)
+    for sign in (marker, told):
+        wait_for(sign)
+        os.kill(started.supervisor(), signal.SIGTERM)
+    assert started.outcome()
     assert processes.start_time(int(marker.read_text())) is None
 
 
-def test_a_signal_while_the_job_is_being_started_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    marker, starting, begun = tmp_path / "pid", local._start, list[subprocess.Popen[bytes]]()
+def test_a_signal_while_the_supervisor_is_being_started_is_not_lost(tmp_path: Path) -> None:
+    started = start(tmp_path, "sleep 1000", timeout_s=None)
+    started.runner.ask_to_end(started.work)
+    outcome = started.outcome()
+    assert outcome
+    assert outcome.failure == "interrupted"
 
-    def interrupted(*given: Any) -> Any:
-        begun.append(starting(*given))
-        while not marker.exists():
-            time.sleep(0.02)
-        raise SystemExit(143)
 
-    monkeypatch.setattr(local, "_start", interrupted)
-    with pytest.raises(SystemExit):
-        run(tmp_path, f"trap '' TERM; touch {marker}; while :; do sleep 0.05; done")
-    with begun[0] as process:
-        assert process.wait(0) == -signal.SIGKILL
+def test_a_cancelled_job_is_told_from_an_interrupted_one(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    started = start(tmp_path, f"echo $$ > {marker}; sleep 1000", timeout_s=None)
+    wait_for(marker)
+    works.write_cancel(started.work, "ada on trainer", "2026-01-02T03:04:05Z")
+    started.runner.ask_to_end(started.work)
+    outcome = started.outcome()
+    assert outcome
+    assert (outcome.failure, outcome.detail) == ("cancelled", "by ada on trainer")
+
+
+def test_what_a_killed_supervisor_leaves_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    marker, hidden = tmp_path / "pid", tmp_path / "hidden"
+    daemon = f"setsid bash -c 'echo $$ > {tmp_path}/daemon; sleep 1000' &"
+    no_token = f"env -i bash -c 'echo $$ > {hidden}; while :; do /bin/sleep 0.1; done' &"
+    started = start(tmp_path, f"{daemon}\n{no_token}\necho $$ > {marker}; sleep 1000", timeout_s=None)
+    wait_for(marker, hidden, tmp_path / "daemon")
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        os.kill(started.supervisor(), signal.SIGKILL)
+        assert started.outcome() is None
+        ended = started.runner.clear(started.work, started.order)
+        pids = [int(file.read_text()) for file in (marker, hidden, tmp_path / "daemon")]
+        assert set(pids) <= set(ended)
+        assert [processes.start_time(pid) for pid in pids] == [None, None, None]
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_the_record_of_another_boot_ends_nobody(tmp_path: Path) -> None:
+    started = start(tmp_path, GOOD)
+    assert started.outcome()
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        works.write_job(started.work, stranger.pid, "another-boot:123")
+        assert started.runner.clear(started.work, started.order) == []
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_two_jobs_at_once_end_apart(tmp_path: Path) -> None:
+    first = start(tmp_path / "a", f"sleep 1000 & echo $! > {tmp_path}/child; sleep 1000", timeout_s=None)
+    wait_for(tmp_path / "child")
+    assert run(tmp_path / "b", f"sleep 1000 &\n{GOOD}").status == "done"
+    assert processes.start_time(int((tmp_path / "child").read_text())) is not None
+    first.runner.ask_to_end(first.work)
+    assert first.outcome()
+
+
+@pytest.mark.parametrize("bytes_kept", [0, 10, 100])
+def test_an_outcome_that_cannot_be_read_is_told_and_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, bytes_kept: int
+) -> None:
+    started = start(tmp_path, GOOD)
+    assert started.outcome()
+    file = started.work.path / "outcome.json"
+    file.write_bytes(file.read_bytes()[:bytes_kept])
+    assert outcomes.read(started.work) is None
+    assert "outcome.json cannot be read" in caplog.text
+    assert (started.work.path / "outcome.json.unreadable").stat().st_size == bytes_kept
+
+
+def test_an_order_that_cannot_be_read_is_told_and_its_run_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = start(tmp_path, GOOD)
+    assert started.outcome()
+    (started.work.path / "order.json").write_text("{")
+    assert works.read_order(started.work) is None
+    assert "cannot be read" in caplog.text
+    assert works.begun(started.work.path.parent) == []
+    (aside,) = started.work.path.parent.iterdir()
+    assert (aside / "logs" / "x" / "hyper.json").exists()
+
+
+LIMIT = 150 << 20
+# Gives the cgroup of the job a limit, and then takes more.
+HUNGRY = f"""
+own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+echo {LIMIT} > "/sys/fs/cgroup/memory$own/memory.limit_in_bytes" || exit 7
+exec {sys.executable} -c 'bytearray({4 * LIMIT})'
+"""
+
+
+def needs_memory_cgroups() -> Path:
+    directory, counter = memory._own_group()
+    if directory is None or counter != "memory.oom_control" or os.geteuid():
+        pytest.skip("no memory cgroup of version 1 that this user may divide")
+    return directory
+
+
+def test_a_job_killed_for_want_of_memory_has_a_class_of_its_own(tmp_path: Path) -> None:
+    directory = needs_memory_cgroups()
+    outcome = run(tmp_path, HUNGRY)
+    assert (outcome.failure, outcome.detail) == ("out-of-memory", "the kernel ended the job for want of memory")
+    assert not list(directory.glob("deepspeech_wer-*"))
+
+
+def test_what_is_killed_elsewhere_for_want_of_memory_is_not_the_jobs(tmp_path: Path) -> None:
+    needs_memory_cgroups()
+    killed = start(tmp_path / "a", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; kill -9 $$")
+    assert run(tmp_path / "b", HUNGRY).failure == "out-of-memory"
+    (tmp_path / "go").touch()
+    outcome = killed.outcome()
+    assert outcome
+    assert outcome.failure == "signal 9"
 
 
 def test_a_crowd_of_children_is_ended(tmp_path: Path) -> None:
@@ -256,7 +386,7 @@ def test_a_huge_hyper_is_not_read(tmp_path: Path) -> None:
 def test_a_log_is_the_same_in_pieces_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(output, "HEAD_BYTES", 300)
     monkeypatch.setattr(output, "TAIL_BYTES", 1000)
-    monkeypatch.setattr(output, "_now", lambda: "T")
+    monkeypatch.setattr(clock, "utc_now", lambda: "T")
     data = b"".join(b"line %d\x1b[0m\x07\n" % number for number in range(2000)) + b"\r\n10%\r20%\r\n\n \nlast words"
     written = output.JobLog(tmp_path / "log")
     for start in range(0, len(data), piece):
@@ -286,12 +416,15 @@ def test_a_line_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_log_within_bounds_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "HEAD_BYTES", 100)
-    monkeypatch.setattr(output, "_now", lambda: "T")
+    monkeypatch.setattr(clock, "utc_now", lambda: "T")
     echoed: list[str] = []
-    written = output.JobLog(tmp_path / "log", echo=echoed.append)
+    written = output.JobLog(tmp_path / "log")
+    follower = output.Follower(tmp_path / "log")
     for number in range(100):
         written.feed(b"%d\n" % number)
+        echoed += follower.lines()
     written.close()
+    echoed += follower.lines()
     assert (tmp_path / "log").read_text() == "".join(f"T {number}\n" for number in range(100))
     assert echoed == [str(number) for number in range(100)]
 
@@ -306,5 +439,7 @@ def test_the_last_words_may_have_no_end(tmp_path: Path) -> None:
 def test_a_hundred_megabytes_are_taken_in_little_memory(tmp_path: Path, what: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert run(tmp_path, f"{what} | head -c 100M\n{GOOD}", timeout_s=120).status == "done"
-    assert (tmp_path / "work" / "out.log").stat().st_size < output.HEAD_BYTES + output.TAIL_BYTES + (1 << 17)
+    assert (
+        tmp_path / "work" / "20260102-030405-c0ffeec0ffee" / "out.log"
+    ).stat().st_size < output.HEAD_BYTES + output.TAIL_BYTES + (1 << 17)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000

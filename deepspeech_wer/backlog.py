@@ -1,0 +1,127 @@
+"""What runs next, and why. Pure: given what git, the archive and people say, without asking any of them.
+
+Each reason for a run is a function in `_ROWS`, the most urgent first: the first one that finds a commit decides. A new
+reason (a request to retry, the re-training of a suspect, a step of a bisection) is one more row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import groupby, takewhile
+
+ASKED, RESUMED, FIRST, NEW = "asked for", "resumed", "first", "new"  # the reasons
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The tracked branch, as `repository.history` reads it."""
+
+    tip: str
+    base: str | None  # everything up to this commit is archived; None where no such commit is known
+    new: Sequence[str] = ()  # tracked commits after `base`, oldest first
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that was cut off."""
+
+    sha: str
+    base: str | None  # None: the commit was asked for by hand
+    is_on_branch: bool = True  # False: the branch was rewritten without it
+
+
+@dataclass(frozen=True)
+class State:
+    """What is done, begun and asked for."""
+
+    archived: Collection[str]  # the first 12 digits of every archived commit
+    begun: Sequence[Begun] = ()
+    asked: Sequence[str] = ()  # commits that were asked for by hand and are not run yet, in that order
+    order: str = "all"  # the setting ds_backlog
+
+    def is_archived(self, sha: str) -> bool:
+        return sha[:12] in self.archived
+
+
+@dataclass(frozen=True)
+class Due:
+    """One commit to be run."""
+
+    sha: str
+    why: str  # one of the reasons
+    base: str | None  # everything up to here is archived once it is run; None: that says nothing of the others
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done."""
+
+    next: Due | None
+    waiting: int  # new commits without a run, the next one included where it is one of them
+    reached: str | None  # everything up to here is archived: what last_sha1 should hold; None before the first run
+
+
+def plan(branch: Branch, state: State) -> Plan:
+    """What runs next. On the first run of all the tip alone is due, later every tracked commit after the base."""
+    waiting = _waiting(branch, state)
+    found = (row(branch, state) for row in _ROWS)
+    return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
+
+
+def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
+    """Whether the checkpoint of a commit may still be of use."""
+    return is_on_branch and not state.is_archived(sha)
+
+
+def _resumed(_: Branch, state: State) -> Due | None:
+    """A commit that was asked for by hand, and whose run was cut off: nothing else would find it again."""
+    found = (begun.sha for begun in state.begun if begun.base is None and begun.is_on_branch)
+    return next((Due(sha, RESUMED, None) for sha in found), None)
+
+
+def _asked(_: Branch, state: State) -> Due | None:
+    """A commit that a person asks for, whether it is archived or not."""
+    return Due(state.asked[0], ASKED, None) if state.asked else None
+
+
+def _first(branch: Branch, state: State) -> Due | None:
+    waiting = _waiting(branch, state) if branch.base is None else ()
+    return Due(waiting[0], FIRST, waiting[0]) if waiting else None
+
+
+def _new(branch: Branch, state: State) -> Due | None:
+    """The oldest without a run; with ds_backlog=newest the newest, then the middle of the longest gap."""
+    if branch.base is None:
+        return None
+    due = [not state.is_archived(sha) for sha in branch.new]
+    if not any(due):
+        return None
+    if state.order == "all":
+        place = due.index(True)
+    elif due[-1]:
+        place = len(due) - 1
+    else:
+        groups = groupby(enumerate(due), lambda pair: pair[1])
+        gaps = [[number for number, _ in group] for is_due, group in groups if is_due]
+        longest = max(gaps, key=len)
+        place = longest[len(longest) // 2]
+    return Due(branch.new[place], NEW, _reached(branch, state))
+
+
+_ROWS: tuple[Callable[[Branch, State], Due | None], ...] = (_resumed, _asked, _first, _new)
+
+
+def _waiting(branch: Branch, state: State) -> list[str]:
+    """The commits without a run. Before the first run: the tip, or the commit of a first run that was cut off."""
+    if branch.base is not None:
+        return [sha for sha in branch.new if not state.is_archived(sha)]
+    begun = [one.sha for one in state.begun if one.base == one.sha and one.is_on_branch]
+    return [sha for sha in (*begun, branch.tip) if not state.is_archived(sha)][:1]
+
+
+def _reached(branch: Branch, state: State) -> str | None:
+    if branch.base is None:
+        return None if _waiting(branch, state) else branch.tip  # the tip was run by hand
+    done = list(takewhile(state.is_archived, branch.new))
+    return done[-1] if done else branch.base

@@ -1,0 +1,73 @@
+"""Commands that change what runs: run, cancel, demo; and the tick that cron starts."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+from collections.abc import Sequence
+
+from deepspeech_wer import automation, clock, directories, environment, lock, logs, run_merge, signals
+from deepspeech_wer import settings as every_setting
+from deepspeech_wer.commands import progress
+from deepspeech_wer.commands.inspect import dry_run
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.jobs import supervisor
+from deepspeech_wer.jobs import work as works
+from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.run_merge import title
+
+DONE, FAILED = 0, 4
+
+
+def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
+    """One tick, under the lock, which is its caller's. The exit code. Raises Trouble, Stopped."""
+    logs.set_up()
+    environment.forget_git_variables()
+    current = every_setting.load()
+    environment.forget_secrets()
+    signals.catch()
+    watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
+    well = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+    return DONE if well else FAILED
+
+
+def run(options: argparse.Namespace) -> int:
+    """One tick, for some commits if they are named."""
+    if options.dry_run:
+        return dry_run()
+    descriptor = lock.acquire(f"{directories.cache_directory()}/lock")
+    if descriptor is None:
+        return DONE
+    try:
+        return tick(descriptor, options.sha)
+    finally:
+        lock.release(descriptor)
+
+
+def cancel(_: argparse.Namespace) -> int:
+    """Ask the supervisor of the running job to end it; the tick, or the next one, records the run as cancelled."""
+    places, runner = every_setting.load().places, Local()
+    running = [left for left in run_merge.begun(places) if runner.is_alive(left.work)]
+    if not running:
+        raise Trouble("no job is running: see `status`")
+    for left in running:
+        try:
+            works.write_cancel(left.work, f"{getpass.getuser()} on {os.uname().nodename}", clock.utc_now())
+        except OSError as error:
+            raise Trouble(f"cannot write below {left.work.path}: {error.strerror}") from None
+        runner.ask_to_end(left.work)
+        print(f"{title(left.order.merge)}: asked to end; it has {left.order.grace_s:g} s to save its checkpoint")
+    return DONE
+
+
+def supervise(options: argparse.Namespace) -> int:
+    """Run the job of a work directory; started by a runner."""
+    return supervisor.main(options.work, descriptor=options.lock, environment=environment.job_environment())
+
+
+def demo(options: argparse.Namespace) -> int:
+    """The whole cycle on this machine alone."""
+    from deepspeech_wer.demo import cycle  # it alone needs the [demo] extra
+
+    return cycle.run(options.directory, port=options.port, serve=not options.no_serve)

@@ -1,0 +1,121 @@
+"""Commands that tell something: run --dry-run, status, settings, runs, show."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from deepspeech_wer import archive, automation, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import settings as every_setting
+from deepspeech_wer.commands.locked import locked
+from deepspeech_wer.commands.progress import plain
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Run
+from deepspeech_wer.repository import history
+from deepspeech_wer.settings import Settings
+
+
+def dry_run() -> int:
+    """Which merges are due."""
+    current = every_setting.load()
+    with locked(current.places):
+        plan = automation.look(current)
+    if plan.next is None:
+        print("nothing is due")
+        return 0
+    merge = history.merge(current.places.mirror, plan.next.sha)
+    print(f"{max(plan.waiting, 1)} due; next: {merge.sha[:12]} {merge.subject}")
+    return 0
+
+
+def status(_: argparse.Namespace) -> int:
+    """What is going on, and what was done last."""
+    current = every_setting.load()
+    places = current.places
+    holder = lock.holder(str(places.lock))
+    print(
+        f"a tick is running: process {holder[0]} on {holder[1]} since {holder[2]}" if holder else "no tick is running"
+    )
+    entry = journal.read(places.cache)
+    if entry:
+        print(f"in work: {entry.sha[:12]} {plain(entry.subject)} ({entry.phase}, attempt {entry.attempt})")
+    for line in _jobs(current):
+        print(line)
+    print(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
+    print(f"last_sha1: {automation.read_last(places) or 'none yet'}")
+    names = archive.names(places.runs)
+    print(f"runs: {len(names)} in {places.runs}")
+    if names:
+        print(f"newest: {_newest(current, names)}")
+    print(f"site: {_site(current)}")
+    return 0
+
+
+def settings(_: argparse.Namespace) -> int:
+    """Every variable, its effective value and where that comes from."""
+    for name, value, origin in every_setting.describe():
+        print(f"{name:<32} {value:<32} ({origin})")
+    every_setting.load()
+    return 0
+
+
+def runs(_: argparse.Namespace) -> int:
+    """The archived runs, in the order of history."""
+    for run in archive.in_order(archive.load(every_setting.load().places.runs)):
+        print(_line(run))
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """One run in full."""
+    run = archive.find(every_setting.load().places.runs, options.run)
+    rows = {
+        "run": run.id,
+        "merge": f"{run.merge.sha} (number {run.merge.ordinal})",
+        "subject": run.merge.subject,
+        "author": f"{run.merge.author}, {run.merge.committed_at}",
+        "status": run.status if run.failure is None else f"{run.status}: {run.failure}: {run.detail}",
+        "attempt": run.attempt,
+        "time": f"{run.started_at} to {run.finished_at}",
+        "machine": run.machine,
+        "files": run.directory,
+    }
+    for half in ("results", "parameters", "context"):
+        rows |= {f"{half}.{name}": value for name, value in (run.hyper or {}).get(half, {}).items()}
+    for name, value in rows.items():
+        print(f"{name:<36} {plain(str(value))}")
+    return 0
+
+
+def _jobs(current: Settings) -> list[str]:
+    """The jobs whose supervisors live, also those that a killed tick left running."""
+    lines = []
+    for left in run_merge.begun(current.places):
+        holder = lock.holder(str(left.work.lock))
+        if holder:
+            what = f"{left.order.merge.sha[:12]} {plain(left.order.merge.subject)}"
+            lines.append(f"job: {what}, attempt {left.order.attempt}: process {holder[0]} since {holder[2]}")
+    return lines
+
+
+def _line(run: Run) -> str:
+    result = f"failed: {run.failure}" if run.hyper is None else f"{hyper.percent(hyper.wer(run.hyper, 'test_wer')):>8}"
+    return f"{run.merge.ordinal:>5}  {run.id}  {result:<24} {run.merge.subject[:60]}"
+
+
+def _newest(current: Settings, names: Sequence[str]) -> str:
+    directory = current.places.runs
+    try:
+        in_its_second = [archive.read(directory / name) for name in names if name[:15] == names[-1][:15]]
+    except Trouble as trouble:
+        return f"cannot be read: {trouble}"
+    return _line(max(in_its_second, key=lambda run: run.merge.ordinal))
+
+
+def _site(current: Settings) -> str:
+    site, website = current.places.site, current.website
+    if not (site / "index.htm").exists():
+        return "none yet"
+    freshness = "not up to date" if update_site.is_behind(current.places, website) else "up to date"
+    place = f"published to {website.server_fqdn}:{website.server_root}" if website else f"not published, in {site}"
+    return f"{freshness}, {place}"

@@ -1,0 +1,73 @@
+"""Commands about the page: build, publish, serve."""
+
+from __future__ import annotations
+
+import argparse
+
+from deepspeech_wer import archive, update_site
+from deepspeech_wer import settings as every_setting
+from deepspeech_wer.commands import progress
+from deepspeech_wer.commands.locked import locked
+from deepspeech_wer.commands.progress import plain
+from deepspeech_wer.dashboard.preview import preview
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import api
+from deepspeech_wer.publish.report import Report
+from deepspeech_wer.settings import Settings, Website
+
+
+def build(_: argparse.Namespace) -> int:
+    """Merge the archived runs into js/hyper.js and build the site."""
+    current = every_setting.load()
+    places = current.places
+    with locked(places):
+        listed = update_site.build(places, current.repository)
+    count = len(archive.names(places.runs))
+    print(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
+    return 0
+
+
+def publish(options: argparse.Namespace) -> int:
+    """Build the site and publish it."""
+    current = every_setting.load()
+    if current.website is None:
+        print(f"not publishing: {', '.join(current.website_missing)} not set")
+        return 0
+    if options.rollback:
+        return _rollback(current.website, options, current)
+    with locked(current.places):
+        listed = update_site.build(current.places, current.repository)
+        report = api.publish(
+            current.places.site,
+            listed,
+            current.website,
+            url=current.notices.website_url,
+            dry_run=options.dry_run,
+            adopt=options.adopt,
+            progress=progress.upload_bar(),
+        )
+    return _tell("published", report, is_dry=options.dry_run)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Show the site on this machine, until Ctrl-C."""
+    site = every_setting.load().places.site
+    if not (site / "index.htm").exists():
+        raise Trouble(f"{site}: no site there yet: `build` makes it")
+    with preview(str(site), options.port) as server:
+        print(f"http://127.0.0.1:{server.server_port}/index.htm (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
+    return 0
+
+
+def _rollback(website: Website, options: argparse.Namespace, current: Settings) -> int:
+    with locked(current.places):
+        report = api.rollback(website, url=current.notices.website_url, dry_run=options.dry_run)
+    return _tell("rolled back", report, is_dry=options.dry_run)
+
+
+def _tell(done: str, report: Report, *, is_dry: bool) -> int:
+    for line in (*report.lines, *report.notes, *report.differences):
+        print(plain(line))
+    print(f"{'would send' if is_dry else done} {report.summary}")
+    return 4 if report.differences else 0

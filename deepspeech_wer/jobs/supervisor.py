@@ -1,0 +1,238 @@
+"""The supervisor of one job: `deepspeech-wer supervise WORK`, started by a runner, a process of its own.
+
+It runs the job of a work directory to its end and writes outcome.json last. Meanwhile it holds the directory's lock: as
+long as that is held the job is looked after, whatever became of the tick that submitted it. It is the subreaper of its
+own job alone, so all that the job starts, daemons too, is among its descendants. SIGTERM asks it to end the job, which
+gets `grace_s` to save its checkpoint; a second SIGTERM ends the job at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from deepspeech_wer import clock, contract, files, lock, prctl, processes, signals
+from deepspeech_wer.jobs import gpu, memory
+from deepspeech_wer.jobs import outcome as outcomes
+from deepspeech_wer.jobs import work as works
+from deepspeech_wer.jobs.outcome import INTERRUPTED, Verdict
+from deepspeech_wer.jobs.output import JobLog
+from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.records import Outcome
+
+_DRAIN_S = 2.0  # for the last output of a job that has ended; a daemon of its own may hold the pipe open for ever
+_POLL_S = 0.5
+_LEFTOVERS_GRACE_S = 3.0  # for what a job left behind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """The job's two streams and where they are kept."""
+
+    process: subprocess.Popen[bytes]
+    out: JobLog
+    err: JobLog
+
+    def pairs(self) -> list[tuple[int, JobLog]]:
+        streams = ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        return [(stream.fileno(), joblog) for stream, joblog in streams if stream and not stream.closed]
+
+
+def main(directory: str, *, descriptor: int | None, environment: Mapping[str, str]) -> int:
+    """Supervise the job of a work directory; the exit code.
+
+    `descriptor` is the work directory's lock, inherited from the runner; None: it is taken here.
+    """
+    signals.catch()
+    work = Work(Path(directory))
+    held = lock.acquire(str(work.lock)) if descriptor is None else descriptor
+    order = works.read_order(work) if held is not None else None
+    if held is None or order is None:
+        return 1
+    with suppress(OSError):  # a full disk: who holds the lock is for people
+        lock.sign(held)
+    os.set_inheritable(held, False)
+    supervise(order, work, environment)
+    return 0
+
+
+def supervise(order: Order, work: Work, environment: Mapping[str, str]) -> Outcome:
+    """Run the job to its end, end all that it leaves behind, and write outcome.json. Raises OSError: no room for it."""
+    started_at = clock.utc_now()
+    out, err = JobLog(work.out_log), JobLog(work.err_log)
+    try:
+        verdict = _run(order, work, environment, out, err) or outcomes.judge(work.logs)
+    finally:
+        out.close()
+        err.close()
+        files.let_in(work.path.parent, work.path)
+    files.remove_tree(work.tmp)
+    if verdict.files is None:
+        files.remove_tree(work.logs)
+        if files.is_full(Path(order.checkpoints)):  # filled by the job itself: nothing would ever run here again
+            files.remove_tree(Path(order.checkpoints))
+    outcome = Outcome(
+        status="failed" if verdict.failure else "done",
+        failure=verdict.failure,
+        detail=verdict.detail,
+        attempt=order.attempt,
+        started_at=started_at,
+        finished_at=clock.utc_now(),
+        files=verdict.files,
+        logs=work.path,
+    )
+    outcomes.write(work, outcome)
+    return outcome
+
+
+def _run(order: Order, work: Work, environment: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
+    """How the job failed; None where it ended well and its results are to be judged."""
+    script = Path(order.checkout, order.script)
+    if not os.path.isfile(script):  # noqa: PTH113 - False also for names that are too long
+        return Verdict("no-script", f"{order.script}: no such file in the checkout: set ds_wer_automation")
+    if not os.access(script, os.X_OK):
+        mode = script.stat().st_mode & 0o777
+        return Verdict("no-script", f"{order.script}: not executable (mode {mode:04o}): chmod +x it")
+    if signals.count():
+        return _stopped(work)
+    prctl.adopt_orphans()
+    variables = _environment(order, work, environment)
+    with memory.watched() as out_of_memory:
+        try:
+            process = _start(order, script, variables)
+        except OSError as error:
+            reason = "no #! line" if error.errno == errno.ENOEXEC else error.strerror
+            return Verdict("no-script", f"{order.script}: cannot be executed: {reason}")
+        output = _Output(process, out, err)
+        try:
+            with suppress(OSError):  # it only matters where the supervisor is killed, and then the token finds the job
+                works.write_job(work, process.pid, processes.start_time(process.pid) or "")
+            with gpu.sampling(Path(order.gpu_usage) if order.gpu_usage else None, variables):
+                in_time = _attend(output, order.timeout_s)
+        finally:
+            _end_all(output, order.grace_s)
+        if signals.count():
+            return _stopped(work)
+        if not in_time:
+            return Verdict("timeout", f"no end after {order.timeout_s:g} s (ds_job_timeout)")
+        return outcomes.classify(process.returncode, err.last_words(), out_of_memory=out_of_memory())
+
+
+def _stopped(work: Work) -> Verdict:
+    """A signal asked for the job's end: by `cancel`, or because the machine or the tick was asked to end."""
+    who = works.read_cancel(work)
+    if who is not None:
+        return Verdict("cancelled", f"by {who}")
+    return Verdict(INTERRUPTED, "its supervisor was asked to end")
+
+
+def _environment(order: Order, work: Work, environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **environment,
+        contract.LOGS_DIR: str(work.logs),
+        contract.CHECKPOINT_DIR: order.checkpoints,
+        contract.SHA: order.merge.sha,
+        contract.ATTEMPT: str(order.attempt),
+        contract.PYTHON: environment.get(contract.PYTHON) or sys.executable,
+        "TMPDIR": environment.get("TMPDIR") or str(work.tmp),  # removed with the run, however the job ends
+        contract.RUN_TOKEN: order.token,
+    }
+
+
+def _start(order: Order, script: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [str(script), contract.CHECKPOINT_OPTION, order.checkpoints],
+        cwd=order.checkout,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            os.set_blocking(stream.fileno(), False)
+    return process
+
+
+def _attend(output: _Output, timeout_s: float | None) -> bool:
+    """Take the job's output until it has ended or a signal asks for its end; False when the time is up."""
+    deadline = time.monotonic() + (timeout_s if timeout_s is not None else float("inf"))
+    with selectors.DefaultSelector() as selector:
+        for number, joblog in output.pairs():
+            selector.register(number, selectors.EVENT_READ, joblog)
+        while output.process.poll() is None and not signals.count():
+            if time.monotonic() >= deadline:
+                return False
+            _take(selector, min(_POLL_S, deadline - time.monotonic()))
+        drained = time.monotonic() + _DRAIN_S
+        while selector.get_map() and time.monotonic() < drained and _take(selector, 0.1):
+            pass
+    return True
+
+
+def _take(selector: selectors.BaseSelector, wait_s: float) -> bool:
+    """Read what is there, a bounded piece of each stream; whether there was anything."""
+    if not selector.get_map():
+        signals.wait(min(wait_s, 0.05))
+        return False
+    ready = selector.select(max(wait_s, 0))
+    for key, _ in ready:
+        data = os.read(key.fd, 1 << 16)
+        if data:
+            key.data.feed(data)
+        else:
+            selector.unregister(key.fileobj)
+    return bool(ready)
+
+
+def _end_all(output: _Output, grace_s: float) -> None:
+    """End the job, if it still runs, and all that it started."""
+    process, drain = output.process, partial(_drain, output)
+    is_urgent = _comes_another_signal()
+    for _ in range(10):  # what is ended may have started something meanwhile
+        has_ended = process.poll() is not None
+        left = {pid for pid in processes.descendants(os.getpid()) if not (has_ended and pid == process.pid)}
+        if not left:
+            break
+        if has_ended:
+            log.info("the job left %d process%s behind; ended", len(left), "" if len(left) == 1 else "es")
+        # The output is taken meanwhile: a job that says much while it saves its checkpoint must not wait for a reader.
+        processes.end(
+            sorted(left),
+            grace_s=_LEFTOVERS_GRACE_S if has_ended else grace_s,
+            meanwhile=drain,
+            is_urgent=is_urgent,
+        )
+        processes.reap(left - {process.pid})
+    drain()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
+def _comes_another_signal() -> Callable[[], bool]:
+    """Whether one more signal came than the first, which asked for the end."""
+    so_far = max(signals.count(), 1)
+    return lambda: signals.count() > so_far
+
+
+def _drain(output: _Output) -> None:
+    """Take what the job has written and nobody has read yet."""
+    for number, joblog in output.pairs():
+        with suppress(BlockingIOError):
+            while data := os.read(number, 1 << 16):
+                joblog.feed(data)

@@ -1,0 +1,28 @@
+"""The log: on stderr, on a terminal the bare message, elsewhere with the time in UTC."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from deepspeech_wer import clock
+
+LOGGER = "deepspeech_wer"
+
+
+def set_up(*, quiet: bool = False) -> None:
+    """Log to stderr; with `quiet`, warnings and errors only."""
+    pattern = "%(message)s" if sys.stderr.isatty() else "%(asctime)s %(levelname)s %(message)s"
+    formatter = logging.Formatter(pattern, clock.FORMAT)
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logger = logging.getLogger(LOGGER)
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def report_bug() -> None:
+    """Log the exception that is being handled, with its traceback."""
+    logging.getLogger(LOGGER).exception("a bug in deepspeech_wer; please report it with these lines")

@@ -1,0 +1,44 @@
+"""Every way of telling that is switched on, and all of them told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from deepspeech_wer.notify import github, ledger, webhook
+from deepspeech_wer.notify.ledger import Channel, NotTold
+from deepspeech_wer.records import Run
+from deepspeech_wer.settings import Notices, Repository
+
+log = logging.getLogger(__name__)
+
+
+def tell(
+    repository: Repository,
+    notices: Notices,
+    cache: Path,
+    names: Sequence[str],
+    read: Callable[[str], Run],
+    *,
+    api: str | None = None,
+) -> None:
+    """Tell what has not been told of the archived runs, `names`, oldest first. A failure is logged, never raised.
+
+    `read` gives a run by its name, or raises Trouble. `api` stands in for the address of GitHub's.
+    """
+    for channel in _channels(repository, notices, api):
+        try:
+            ledger.tell(channel, cache, names, read)
+        except NotTold as failure:
+            log.warning("%s: %s; the next tick tries again", channel.name, failure)
+        except OSError as error:
+            log.warning("%s: cannot note what was told in %s: %s", channel.name, cache, error.strerror)
+
+
+def _channels(repository: Repository, notices: Notices, api: str | None) -> Iterator[Channel]:
+    statuses = github.statuses_address(repository.page, api)
+    if notices.github_token and statuses:
+        yield github.channel(statuses, notices.github_token, notices.website_url)
+    if notices.webhook_url:
+        yield webhook.channel(notices.webhook_url, repository.name, notices.website_url)
