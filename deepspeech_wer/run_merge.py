@@ -174,7 +174,7 @@ def _interruptions(last: Left | None, progress: int) -> int:
     """A training that gets on is not given up, however often it is cut off."""
     if last is None or last.order.progress != progress:
         return 0
-    was_cut_off = last.outcome is None and works.read_job(last.work) is not None
+    was_cut_off = last.outcome is None and works.was_started(last.work)
     return last.order.interruptions + was_cut_off
 
 
@@ -241,9 +241,8 @@ def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
     Nobody knows the exit code. A whole hyper.json is a job's last act, and counts.
     """
-    was_started = works.read_job(work) is not None
     ended = bench.runner.clear(work, order)
-    if not was_started and not ended:
+    if not works.was_started(work) and not ended:
         return None
     left = f"; ended what it left running (processes {', '.join(map(str, ended))})" if ended else ""
     log.warning("%s: its supervisor was killed%s", title(order.merge), left)

@@ -110,6 +110,8 @@ def _run(order: Order, work: Work, environment: Mapping[str, str], out: JobLog, 
     prctl.adopt_orphans()
     variables = _environment(order, work, environment)
     with memory.watched() as out_of_memory:
+        with suppress(OSError):  # a full disk: this matters only where the supervisor is killed
+            works.write_starting(work)
         try:
             process = _start(order, script, variables)
         except OSError as error:
@@ -117,7 +119,7 @@ def _run(order: Order, work: Work, environment: Mapping[str, str], out: JobLog, 
             return Verdict("no-script", f"{order.script}: cannot be executed: {reason}")
         output = _Output(process, out, err)
         try:
-            with suppress(OSError):  # it only matters where the supervisor is killed, and then the token finds the job
+            with suppress(OSError):  # likewise; and the token finds the job too
                 works.write_job(work, process.pid, processes.start_time(process.pid) or "")
             with gpu.sampling(Path(order.gpu_usage) if order.gpu_usage else None, variables):
                 in_time = _attend(output, order.timeout_s)

@@ -149,13 +149,23 @@ def read_cancel(work: Work) -> str | None:
         return f"somebody (cancel.json cannot be read: {error})"
 
 
+def write_starting(work: Work) -> None:
+    """Note that the job is about to be started. Raises OSError."""
+    write(work.path / "job.json", {"pid": None, "started": None})
+
+
+def was_started(work: Work) -> bool:
+    """Whether the job may have been started: a job can kill its supervisor before that has noted its process."""
+    return (work.path / "job.json").exists()
+
+
 def write_job(work: Work, pid: int, started: str) -> None:
-    """Note the job's process, which leads a session of its own. Raises OSError."""
+    """Note the job's process. Raises OSError."""
     write(work.path / "job.json", {"pid": pid, "started": started})
 
 
 def read_job(work: Work) -> tuple[int, str] | None:
-    """(pid, start time as `processes.start_time` gives it) of the job; None where none was started."""
+    """(pid, start time as `processes.start_time` gives it) of the job; None where nobody noted it."""
     try:
         record = read(work.path / "job.json")
         return int(record["pid"]), str(record["started"])

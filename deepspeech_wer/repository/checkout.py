@@ -66,7 +66,10 @@ def wipe(mark: Path) -> None:
     """
     record = _read(mark)
     path = Path(str(record["path"])) if "path" in record else None
-    if path and _is_ours(path, record):
+    if path and "inode" not in record:
+        with suppress(OSError):  # not made, or not empty and so not ours
+            path.rmdir()
+    elif path and _is_ours(path, record):
         _remove(path)
     elif path and os.path.lexists(path):
         log.warning("%s: a job replaced its checkout; what stands there is left alone", path)
@@ -77,25 +80,20 @@ def wipe(mark: Path) -> None:
 
 
 def _claim(path: Path, mark: Path) -> None:
-    """Make the directory, and note its inode: a directory that is put there later is not ours."""
+    """Make the directory, and note its inode: a directory that is put there later is not ours.
+
+    It is noted before it is made, too, so that a crash in between leaves no directory that nobody knows.
+    """
+    record: dict[str, object] = {"version": 1, "path": str(path), "below": str(path.parent)}
+    _write(mark, record)
     try:
         make_private(path.parent)
         path.mkdir(mode=0o700)
     except OSError as error:
+        mark.unlink()
         raise Trouble(f"ds_clone_path {path.parent}: {error.strerror}") from None
     status = path.stat()
-    record = {
-        "version": 1,
-        "path": str(path),
-        "below": str(path.parent),
-        "device": status.st_dev,
-        "inode": status.st_ino,
-    }
-    try:
-        write_atomically(mark, json.dumps(record).encode(), mode=0o600)
-    except OSError as error:
-        path.rmdir()
-        raise Trouble(f"cannot write {mark}: {error.strerror}; the next call tries again") from None
+    _write(mark, {**record, "device": status.st_dev, "inode": status.st_ino})
 
 
 def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
@@ -148,6 +146,14 @@ def _read(mark: Path) -> dict[str, object]:
         log.warning("%s cannot be read: the checkout that it named stays where it is", mark)
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _write(mark: Path, record: dict[str, object]) -> None:
+    try:
+        write_atomically(mark, json.dumps(record).encode(), mode=0o600)
+    except OSError as error:
+        wipe(mark)
+        raise Trouble(f"cannot write {mark}: {error.strerror}; the next call tries again") from None
 
 
 def _remove(path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_full_disk_is_no_matter_of_users(capsys: pytest.CaptureFixture[str], m
         ("ds_repo_url", "/nowhere/at/all", "repository", "cannot fetch /nowhere/at/all"),
         ("ds_github_ref", "release", "repository", "no branch release there (its HEAD is main): set ds_github_ref"),
         ("ds_wer_automation", "/nowhere/job", "job", "expected an executable file, found none"),
-        ("ds_clone_path", "{home}/full", "checkout", "found something else"),
+        ("ds_clone_path", "{home}/full/file", "checkout", "found something else"),
         ("ds_dataroot", "{home}/full/file", "data", "cannot write in"),
         ("ds_website_url", "http://127.0.0.1:1/", "page", "no answer (Connection refused)"),
         ("ds_website_url", "http://www..example.com/", "page", "no answer ("),
@@ -122,7 +122,7 @@ def test_an_old_git_is_a_fault(
     (sealed / "bin" / "git").write_text('#!/bin/sh\ncase "$*" in *version) echo git version 2.20.1;; esac\n')
     (sealed / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{sealed / 'bin'}:{os.environ['PATH']}")
-    assert found(capsys, code=1)["git"].startswith("fault expected 2.29 or newer, found git version 2.20.1")
+    assert found(capsys, code=1)["git"].startswith("fault expected 2.31 or newer, found git version 2.20.1")
 
 
 @pytest.mark.usefixtures("tracked")

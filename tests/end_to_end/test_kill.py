@@ -1,7 +1,8 @@
-"""Ticks killed at any moment lose nothing and repeat nothing finished.
+"""Ticks and supervisors killed at any moment lose nothing and repeat nothing finished.
 
-A backlog of six merges with a scripted job. Each kill is SIGKILL to the tick alone, as the out-of-memory killer sends
-it; its job lives on. `python -m tests.end_to_end.test_kill 500` does it five hundred times, and says where it hit.
+A backlog of six merges with a scripted job. Each kill is SIGKILL, as the out-of-memory killer sends it. A tick that is
+killed costs nothing: its job goes on, and is started once. `python -m tests.end_to_end.test_kill 500` kills five
+hundred times, in every way in turn, and says where it hit.
 """
 
 from __future__ import annotations
@@ -17,21 +18,26 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import journal, processes
+from deepspeech_wer import journal, lock, processes
+from deepspeech_wer.jobs import work as works
 from tests.conftest import Repository
 
 log = logging.getLogger(__name__)
 
 SEED = 2016
 OUTSIDE = "before or after a merge"
+WAYS = ("tick", "supervisor", "both", "reboot", "collect")  # what is killed
 MERGES = 6
 JOB = """#!/bin/bash
 set -e
 . ./wer
+echo "$ds_wer_sha" >> "$HOME/starts"
 for epoch in 1 2 3; do
     [ -e "$2/epoch$epoch" ] || { sleep 0.03; touch "$2/epoch$epoch"; }
 done
@@ -105,20 +111,60 @@ class Machine:
         """One whole tick; its exit code."""
         return self.start().wait(timeout=600)
 
-    def kill_during(self, seconds: float) -> str | None:
-        """Start a tick and kill it after a while; in which phase that was, None where it had ended before."""
+    def supervisors(self) -> list[int]:
+        """The living supervisors' process ids."""
+        holders = [lock.holder(str(work.lock)) for work in works.begun(self.data / "work")]
+        return [holder[0] for holder in holders if holder]
+
+    def kill_during(self, seconds: float, way: str) -> str | None:
+        """Start a tick and kill after a while, in one of WAYS; in which phase that was, None where all was over."""
         process = self.start()
         time.sleep(seconds)
-        process.kill()
+        entry = journal.read(self.cache)
+        supervisors = self.supervisors()
+        if way != "supervisor":
+            process.kill()
+        if way != "tick":
+            for pid in supervisors:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if way == "reboot":
+            self.reboot()
+        if way == "supervisor":
+            return (entry.phase if entry else OUTSIDE) if process.wait(timeout=600) == 0 and supervisors else None
         if process.wait() != -signal.SIGKILL:
             return None
-        entry = journal.read(self.cache)
+        if way == "collect":  # and the tick that collects what the first one left
+            self.kill_during(seconds / 4, "tick")
         return entry.phase if entry else OUTSIDE
+
+    def reboot(self) -> None:
+        """All is killed, and what is on disk tells of another boot."""
+        deadline = time.monotonic() + 60
+        while left := processes.with_environment(f"HOME={self.directory}"):
+            assert time.monotonic() < deadline
+            processes.end(left, grace_s=0)
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        for name in (
+            "cache/deepspeech_wer/lock",
+            "data/deepspeech_wer/work/*/lock",
+            "data/deepspeech_wer/work/*/job.json",
+        ):
+            for file in self.directory.glob(name):
+                file.write_text(file.read_text().replace(boot_id, "a-boot-before"))
+
+    def starts(self) -> Counter[str]:
+        """How often the job of each commit was started since the last call."""
+        file = self.directory / "starts"
+        found = Counter(file.read_text().split() if file.exists() else ())
+        file.unlink(missing_ok=True)
+        return found
 
     def check(self) -> None:
         """After the next tick all is done, once, and nothing is left."""
         code = self.tick()
         assert code == 0, (self.directory / "log").read_text()
+        assert self.supervisors() == []
         runs = [json.loads((run / "run.json").read_text()) for run in sorted((self.data / "runs").iterdir())]
         history = self.repository.git("rev-list", "--reverse", "--first-parent", "main").split()
         assert sorted(run["merge"]["ordinal"] for run in runs) == list(range(1, MERGES + 2))
@@ -141,6 +187,7 @@ def reset(machine: Machine) -> None:
         if root[:12] not in run.name:
             subprocess.run(["rm", "-r", str(run)], check=True)
     (machine.cache / "last_sha1").write_text(f"{root}\n")
+    machine.starts()
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +201,7 @@ def test_killed_at_a_phase(machine: Machine, phase: str, when: str) -> None:
     reset(machine)
     assert machine.start("-c", KILL_AT_PHASE, phase, when).wait(timeout=300) == -signal.SIGKILL
     machine.check()
+    assert set(machine.starts().values()) == {1}
 
 
 @pytest.mark.parametrize("number", range(1, 21))
@@ -161,23 +209,58 @@ def test_killed_at_a_rename(machine: Machine, number: int) -> None:
     reset(machine)
     assert machine.start("-c", KILL_AT_RENAME, str(number)).wait(timeout=300) in (-signal.SIGKILL, 0)
     machine.check()
+    assert set(machine.starts().values()) == {1}
 
 
-def test_killed_at_random_moments(machine: Machine) -> None:
-    assert kill_at_random(machine, times=28, seed=SEED).total() == 28
+def test_a_tick_waits_for_the_job_of_a_killed_one(machine: Machine) -> None:
+    reset(machine)
+    hold = machine.directory / "hold"
+    hold.touch()
+    machine.repository.merge("slow", {"wer": f"while [ -e {hold} ]; do sleep 0.02; done; wer=0.7\n"})
+    machine.environment["ds_backlog"] = "newest"
+    try:
+        process = machine.start()
+        while not machine.supervisors():
+            assert process.poll() is None
+        process.kill()
+        process.wait()
+        (machine.directory / "log").write_text("")
+        second = machine.start()
+        while "waiting for the job" not in (machine.directory / "log").read_text():
+            assert second.poll() is None
+            time.sleep(0.02)
+        assert machine.supervisors()
+        hold.unlink()
+        assert second.wait(timeout=300) == 0
+        assert (machine.directory / "log").read_text().count("waiting for the job") == 1
+        assert set(machine.starts().values()) == {1}
+    finally:
+        del machine.environment["ds_backlog"]
+        machine.repository.git("reset", "--quiet", "--hard", "HEAD~1")
+        for run in (machine.data / "runs").iterdir():
+            if json.loads((run / "run.json").read_text())["merge"]["subject"] == "slow":
+                subprocess.run(["rm", "-r", str(run)], check=True)
 
 
-def kill_at_random(machine: Machine, *, times: int, seed: int) -> Counter[str]:
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_at_random_moments(machine: Machine, way: str) -> None:
+    assert kill_at_random(machine, times=6, seed=SEED, ways=(way,)).total() == 6
+
+
+def kill_at_random(machine: Machine, *, times: int, seed: int, ways: Sequence[str] = WAYS) -> Counter[str]:
     """A kill at a random moment, then one whole tick and all checks, again and again; how many in each phase."""
     moments = random.Random(seed)
     hit = Counter[str]()
     while hit.total() < times:
         reset(machine)
-        phase = machine.kill_during(moments.uniform(0.02, 4))
+        way = ways[hit.total() % len(ways)]
+        phase = machine.kill_during(moments.uniform(0.02, 4), way)
         machine.check()
+        if way in ("tick", "collect"):
+            assert set(machine.starts().values()) <= {1}
         if phase:
-            hit[phase] += 1
-            log.info("%d of %d: killed in %s; the next tick left all in order", hit.total(), times, phase)
+            hit[f"{way} in {phase}"] += 1
+            log.info("%d of %d: %s killed in %s; the next tick left all in order", hit.total(), times, way, phase)
     return hit
 
 
@@ -203,7 +286,7 @@ def main() -> None:
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else SEED
     with tempfile.TemporaryDirectory() as directory:
         hit = kill_at_random(Machine(Path(directory)), times=times, seed=seed)
-    where = ", ".join(f"{hit[phase]} {phase}" for phase in (*journal.PHASES, OUTSIDE) if hit[phase])
+    where = ", ".join(f"{count} {what}" for what, count in sorted(hit.items()))
     print(f"{times} kills, seed {seed}: {where}. Each time the next tick left nothing lost, twice or behind.")
 
 

@@ -1,0 +1,120 @@
+"""Commands that change what runs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import archive, cli, lock, settings
+from deepspeech_wer.jobs import work as works
+from tests.conftest import Repository
+from tests.test_automation import JOB, TICK, tick, wers
+from tests.test_automation import tracked as tracked  # the fixture
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def merge_that_hangs(tracked: Repository, sealed: Path) -> None:
+    saves = f"trap 'touch {sealed}/saved; exit 1' TERM; touch {sealed}/started; while :; do sleep 0.05; done"
+    tracked.merge("hangs", {"wer": f"{saves}\n"})
+
+
+def test_cancel_ends_the_running_job_and_the_queue_goes_on(
+    tracked: Repository, sealed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    merge_that_hangs(tracked, sealed)
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    with subprocess.Popen(TICK, stderr=subprocess.PIPE, text=True) as running:
+        wait_for(sealed / "started")
+        capsys.readouterr()
+        assert cli.main(["cancel"]) == 0
+        assert '"hangs": asked to end; it has 60 s to save its checkpoint\n' in capsys.readouterr().out
+        _, err = running.communicate(timeout=120)
+    assert running.returncode == cli.FAILED
+    assert (sealed / "saved").exists()
+    assert wers() == [0.5, "cancelled", 0.4]
+    who = f"by {getpass.getuser()} on {os.uname().nodename}"
+    assert f'"hangs": failed: cancelled: {who}' in err
+    assert tick() == 0  # and it is not tried again
+    assert wers() == [0.5, "cancelled", 0.4]
+
+
+def test_cancel_also_reaches_the_job_of_a_killed_tick(
+    tracked: Repository, sealed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    merge_that_hangs(tracked, sealed)
+    with subprocess.Popen(TICK, stderr=subprocess.DEVNULL) as running:
+        wait_for(sealed / "started")
+        running.kill()
+    capsys.readouterr()
+    assert cli.main(["status"]) == 0
+    said = capsys.readouterr().out
+    assert "no tick is running" in said
+    assert " hangs, attempt 1: process " in said
+    assert cli.main(["cancel"]) == 0
+    (work,) = works.begun(settings.load().places.work)
+    while lock.is_held(str(work.lock)):
+        time.sleep(0.02)
+    assert tick() == cli.FAILED
+    assert wers() == ["cancelled"]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_cancel_without_a_job_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["cancel"]) == cli.TROUBLE
+    assert "no job is running: see `status`" in capsys.readouterr().err
+
+
+def test_a_job_that_was_cut_off_too_often_is_given_up(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    tracked.merge("kills its supervisor", {"wer": "kill -9 $PPID; sleep 100\n"})
+    assert tick() == cli.FAILED
+    assert wers() == ["interrupted"]
+    err = capsys.readouterr().err
+    assert "cut off 11 times without a new checkpoint" in err
+    assert err.count("its supervisor was killed; ended what it left running") == 11
+
+
+def test_a_training_that_gets_on_is_never_given_up(tracked: Repository) -> None:
+    work = 'n=$(ls "$2" | wc -l); touch "$2/epoch$n"; [ $n -ge 13 ] || { kill -9 $PPID; sleep 100; }; wer=0.4\n'
+    tracked.merge("long", {"wer": work, "bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
+    assert tick() == 0
+    assert wers() == [0.4]
+
+
+def test_what_an_earlier_release_left_in_the_middle_of_a_run_is_kept(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = settings.load().places
+    left = places.work / "logs" / "x"
+    left.mkdir(parents=True)
+    (left / "hyper.json").write_text("{}")
+    (places.work / "outcome.json").write_text('{"version": 1}')
+    assert tracked.path.exists()
+    assert tick() == 0
+    assert wers() == [0.5]
+    assert (places.data / "work.earlier" / "logs" / "x" / "hyper.json").exists()
+    assert "is kept in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"version": 2}', '{"version": 99, "phase": "job"}', "[]"])
+def test_a_note_that_cannot_be_read_is_told_and_set_aside(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    cache = settings.load().places.cache
+    (cache / "tick.json").write_text(content)
+    assert tracked.path.exists()
+    assert tick() == 0
+    assert f"{cache / 'tick.json'} cannot be read" in capsys.readouterr().err
+    assert (cache / "tick.json.unreadable").read_text() == content
+    assert len(archive.names(settings.load().places.runs)) == 1

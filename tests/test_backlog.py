@@ -1,0 +1,118 @@
+"""What runs next: a table of situations, without any git."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Begun, Branch, Due, Plan, State, may_resume, plan
+
+
+def sha(number: int) -> str:
+    return f"{number:040x}"[::-1]  # the first 12 digits tell them apart
+
+
+A, B, C, D, E = map(sha, range(1, 6))
+
+
+def archived(*shas: str) -> set[str]:
+    return {one[:12] for one in shas}
+
+
+@pytest.mark.parametrize(
+    ("what", "branch", "state", "expected"),
+    [
+        ("nothing new", Branch(A, A), State(archived(A)), Plan(None, 0, A)),
+        ("the first run of all takes the tip", Branch(C, None), State(()), Plan(Due(C, FIRST, C), 1, None)),
+        (
+            "the first run was cut off, and the branch has moved on",
+            Branch(C, None),
+            State((), [Begun(A, A)]),
+            Plan(Due(A, FIRST, A), 1, None),
+        ),
+        (
+            "the first run was cut off, and the branch was rewritten",
+            Branch(C, None),
+            State((), [Begun(A, A, is_on_branch=False)]),
+            Plan(Due(C, FIRST, C), 1, None),
+        ),
+        ("the tip was run by hand before the first run", Branch(C, None), State(archived(C)), Plan(None, 0, C)),
+        ("the oldest first", Branch(C, A, [B, C]), State(archived(A)), Plan(Due(B, NEW, A), 2, A)),
+        ("one is done", Branch(C, A, [B, C]), State(archived(A, B)), Plan(Due(C, NEW, B), 1, B)),
+        ("done out of order: the base stays", Branch(C, A, [B, C]), State(archived(A, C)), Plan(Due(B, NEW, A), 1, A)),
+        (
+            "the newest first",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A), order="newest"),
+            Plan(Due(E, NEW, A), 4, A),
+        ),
+        (
+            "then the middle of the longest gap",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A, E), order="newest"),
+            Plan(Due(C, NEW, A), 3, A),
+        ),
+        (
+            "what is asked for comes before what is new, done or not",
+            Branch(C, A, [B, C]),
+            State(archived(A), asked=[A, C]),
+            Plan(Due(A, ASKED, None), 2, A),
+        ),
+        (
+            "what was asked for and cut off comes first",
+            Branch(C, A, [B, C]),
+            State(archived(A), [Begun(D, None)], asked=[B]),
+            Plan(Due(D, RESUMED, None), 2, A),
+        ),
+        (
+            "but not once it has left the branch",
+            Branch(C, A, [B, C]),
+            State(archived(A), [Begun(D, None, is_on_branch=False)]),
+            Plan(Due(B, NEW, A), 2, A),
+        ),
+        (
+            "a new merge that was cut off has no precedence: it comes in its turn",
+            Branch(C, A, [B, C]),
+            State(archived(A), [Begun(C, A)]),
+            Plan(Due(B, NEW, A), 2, A),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_runs_next(what: str, branch: Branch, state: State, expected: Plan) -> None:
+    assert what
+    assert plan(branch, state) == expected
+
+
+def run_all(branch: Branch, done: set[str], order: str) -> Iterator[Due]:
+    """Everything that is due, each archived before the next is looked for."""
+    while due := plan(branch, State(frozenset(one[:12] for one in done), order=order)).next:
+        yield due
+        done.add(due.sha)
+
+
+@given(
+    count=st.integers(1, 40),
+    before=st.sets(st.integers(1, 40)),
+    order=st.sampled_from(["all", "newest"]),
+)
+def test_whatever_the_order_each_is_run_once_and_the_end_is_the_tip(count: int, before: set[int], order: str) -> None:
+    new = [sha(number) for number in range(1, count + 1)]
+    done = {sha(0), *(sha(number) for number in before)}
+    due = [one for one in new if one not in done]
+    branch = Branch(new[-1], sha(0), new)
+    ran = list(run_all(branch, done, order))
+    assert sorted(one.sha for one in ran) == sorted(due)
+    assert plan(branch, State(archived(*done), order=order)) == Plan(None, 0, new[-1])
+    if order == "all":
+        assert [one.sha for one in ran] == due
+
+
+@pytest.mark.parametrize(("done", "is_on_branch", "may"), [((), True, True), ((A,), True, False), ((), False, False)])
+def test_a_checkpoint_is_of_use_while_its_commit_may_be_due(
+    done: tuple[str, ...], is_on_branch: bool, may: bool
+) -> None:
+    assert may_resume(State(archived(*done)), A, is_on_branch=is_on_branch) == may
