@@ -106,7 +106,7 @@ class Page:
             self.js(
                 """const canvas = document.querySelector(".chart canvas"), probe = document.createElement("canvas");
                 const pen = probe.getContext("2d");
-                pen.fillStyle = wer.colour(arguments[0]);
+                pen.fillStyle = wer.palette[arguments[0]];
                 pen.fillRect(0, 0, 1, 1);
                 const wanted = pen.getImageData(0, 0, 1, 1).data;
                 const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

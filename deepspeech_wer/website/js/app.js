@@ -101,7 +101,6 @@
     const button = document.getElementById("theme");
     button.setAttribute("aria-label", `${other} colours`);
     button.title = `${other} colours`;
-    wer.readPalette();
   };
 
   const start = ({ data, problem }) => {

@@ -1,7 +1,7 @@
 // The WER of every run over the history: uPlot, and what it lacks: marks, keyboard, live region, tooltip, range strip.
 (() => {
   "use strict";
-  const { el, format, stats } = wer;
+  const { el, format, palette, stats } = wer;
   const DENSE = 260; // visible runs above which single ones fade behind a rolling median
   const REACH = 7; // the median is over 15 runs
   const LINES = [
@@ -9,15 +9,6 @@
     { key: "validation", label: "Validation", dash: [8, 5] },
     { key: "train", label: "Train", dash: [2, 4] },
   ];
-
-  let palette = {};
-  wer.readPalette = () => {
-    const style = getComputedStyle(document.documentElement);
-    const names = ["test", "validation", "train", "muted", "grid", "bad", "card"];
-    palette = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-    palette.font = `12px ${style.getPropertyValue("--font")}`;
-  };
-  wer.colour = (name) => palette[name];
 
   // -- axes: uPlot wants ascending, unique x
 

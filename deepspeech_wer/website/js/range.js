@@ -133,6 +133,6 @@
     });
 
     show(from, to);
-    return { root, show, draw: () => outline(canvas, values, wer.colour("test")) };
+    return { root, show, draw: () => outline(canvas, values, wer.palette.test) };
   };
 })();

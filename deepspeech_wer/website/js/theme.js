@@ -11,26 +11,40 @@
     }
   };
 
+  /** A canvas knows no CSS: what draws on one takes its colours from here. */
+  const palette = {};
+  const readPalette = () => {
+    const style = getComputedStyle(document.documentElement);
+    for (const name of ["test", "validation", "train", "muted", "grid", "bad"])
+      palette[name] = style.getPropertyValue(`--${name}`).trim();
+    palette.font = `12px ${style.getPropertyValue("--font")}`;
+  };
+
+  const show = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    readPalette();
+    document.dispatchEvent(new Event("wer:theme"));
+  };
+
+  const preferred = () => (system.matches ? "dark" : "light");
+
   const apply = () => {
     const wish = chosen();
-    const theme = wish === "light" || wish === "dark" ? wish : system.matches ? "dark" : "light";
-    document.documentElement.dataset.theme = theme;
-    document.dispatchEvent(new Event("wer:theme"));
+    show(wish === "light" || wish === "dark" ? wish : preferred());
   };
 
   const toggle = () => {
     const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     try {
-      if (theme === (system.matches ? "dark" : "light")) localStorage.removeItem("wer-theme");
+      if (theme === preferred()) localStorage.removeItem("wer-theme");
       else localStorage.setItem("wer-theme", theme);
     } catch {
       // the choice lasts as long as the page
     }
-    document.documentElement.dataset.theme = theme;
-    document.dispatchEvent(new Event("wer:theme"));
+    show(theme);
   };
 
   system.addEventListener("change", apply);
   apply();
-  window.wer = { toggleTheme: toggle, views: {} };
+  window.wer = { toggleTheme: toggle, palette, views: {} };
 })();
