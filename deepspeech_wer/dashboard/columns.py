@@ -1,7 +1,7 @@
 """Runs as columns: what ten thousand of them take is 20 bytes each when compressed, and the page opens at once.
 
-Three codings, undone in website/js/data.js: times and ordinals as differences to the run before; what seldom changes as
-run lengths `[value, count, value, count, ...]`; words that come again as places in a list.
+Three codings, undone in website/js/model/decode.js: times and ordinals as differences to the run before; what seldom
+changes as run lengths `[value, count, value, count, ...]`; words that come again as places in a list.
 """
 
 from __future__ import annotations
