@@ -21,11 +21,6 @@
     return { view: view || "overview", rest, query: new URLSearchParams(query || "") };
   };
 
-  /** Note the state in the address without drawing again. */
-  wer.setAddress = (hash) => {
-    if (location.hash !== hash) history.replaceState(null, "", hash);
-  };
-
   const drawNav = (current) =>
     wer.replace(
       document.getElementById("nav"),

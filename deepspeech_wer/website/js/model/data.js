@@ -1,94 +1,6 @@
-// Where the runs come from, and what can be asked about them.
+// What can be asked about the runs, and the addresses that lead to them.
 (() => {
   "use strict";
-  const VERSION = 1; // what dashboard/scripts.py writes
-
-  const problem = (title, text) => ({ problem: { title, text } });
-
-  const newer = (version) =>
-    problem(
-      "The data is newer than this page",
-      `It has version ${version}, this page reads ${VERSION}. Publish the page of the same release.`,
-    );
-
-  /** Hand {data} or {problem: {title, text}} to `done`: from js/index.js, or else from js/hyper.js. */
-  wer.load = (done) => {
-    const index = window.WER_INDEX;
-    if (index && index.version > VERSION) return done(newer(index.version));
-    if (index) {
-      const data = attempt(() => wer.decode.fromIndex(index));
-      if (data) return done({ data: complete(data, window.WER_LOOKED_AT, index.merges) });
-    }
-    return wer.loadScript(
-      "js/hyper.js",
-      () => done(fromHyper()),
-      () =>
-        done(
-          problem(
-            "No data",
-            "Neither js/index.js nor js/hyper.js could be read. The tracker writes both; were they published with the page?",
-          ),
-        ),
-    );
-  };
-
-  const attempt = (make) => {
-    try {
-      return make();
-    } catch (error) {
-      console.error(error);
-      return null;
-    }
-  };
-
-  const fromHyper = () => {
-    const all = window.ALL_THE_DATA;
-    const failed = Array.isArray(window.FAILED_RUNS) ? window.FAILED_RUNS : [];
-    const project = { name: "Speech", url: null, branch: "" };
-    const data = Array.isArray(all) ? attempt(() => wer.decode.fromRecords(all, failed, project)) : null;
-    if (data) return { data: complete(data, undefined, null) };
-    return problem(
-      "The data is damaged",
-      "js/hyper.js is there, but is not a whole list of runs. The tracker's next tick writes it anew.",
-    );
-  };
-
-  const complete = (data, lookedAt, merges) => {
-    data.lookedAt = wer.decode.seconds(lookedAt);
-    data.merges = merges;
-    data.places = new Map(data.ids.map((id, i) => [id, i]));
-    return data;
-  };
-
-  /** Subjects and authors come after the first drawing. `wer:merges` tells when they are there. */
-  wer.loadMerges = (data) => {
-    if (data.subjects || data.merges === null) return;
-    wer.loadScript(
-      `js/merges.js?${data.merges}`,
-      () => {
-        const merges = window.WER_MERGES;
-        if (!merges || merges.count !== data.count) return; // of another build: better none than wrong ones
-        data.subjects = wer.decode.expand(merges.subjects, data.count);
-        data.authors = wer.decode.expand(merges.authors, data.count);
-        document.dispatchEvent(new Event("wer:merges"));
-      },
-      () => {},
-    );
-  };
-
-  const loaded = new Map();
-  wer.run = (detail) => loaded.set(detail.id, detail); // called by runs/<id>.js
-
-  /** Hand the details of one run to `done`, or null where there are none. */
-  wer.loadRun = (id, done) => {
-    const given = () => {
-      const detail = loaded.get(id);
-      done(detail && detail.version <= VERSION ? detail : null);
-    };
-    if (loaded.has(id)) return given();
-    return wer.loadScript(`runs/${encodeURIComponent(id)}.js`, given, () => done(null));
-  };
-
   wer.isPath = (column) => column.values.some((value) => typeof value === "string" && value.includes("/"));
 
   /** What a run was trained and tested with. Paths do not count: they differ by machine and by run. */
@@ -124,4 +36,15 @@
   wer.failed = (data, i) => data.status[i] !== "done";
   wer.subject = (data, i) => (data.subjects ? data.subjects[i] : "");
   wer.runHref = (id) => `#/run/${encodeURIComponent(id)}`;
+
+  /** The address of a commit, or null where the repository has no page of http(s). */
+  wer.commitUrl = (project, sha) => {
+    if (!/^[0-9a-f]{7,64}$/.test(sha)) return null;
+    try {
+      const url = new URL(`${project.url}/commit/${sha}`);
+      return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
+    } catch {
+      return null;
+    }
+  };
 })();

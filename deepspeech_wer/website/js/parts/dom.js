@@ -30,32 +30,6 @@
     return append(parent, children);
   };
 
-  /** The address of a commit, or null where the repository has no page of http(s). */
-  wer.commitUrl = (project, sha) => {
-    if (!/^[0-9a-f]{7,64}$/.test(sha)) return null;
-    try {
-      const url = new URL(`${project.url}/commit/${sha}`);
-      return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
-    } catch {
-      return null;
-    }
-  };
-
   wer.outside = (href, ...children) =>
     href ? wer.el("a", { href, rel: "noopener noreferrer" }, ...children) : wer.el("span", {}, ...children);
-
-  /** Ask for a script; a damaged one loads too, so `loaded` has to look whether it set what it should. */
-  wer.loadScript = (src, loaded, missing) => {
-    const script = document.createElement("script");
-    script.src = src;
-    script.onload = () => (script.remove(), loaded());
-    script.onerror = () => (script.remove(), missing());
-    document.head.append(script);
-  };
-
-  wer.download = (name, text, type) => {
-    const url = URL.createObjectURL(new Blob([text], { type }));
-    wer.el("a", { href: url, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
-  };
 })();

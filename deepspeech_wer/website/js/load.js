@@ -1,0 +1,100 @@
+// Where the runs come from: js/index.js, or else js/hyper.js; later js/merges.js, and runs/<id>.js on demand.
+(() => {
+  "use strict";
+  const VERSION = 1; // what dashboard/scripts.py writes
+
+  /** Ask for a script; a damaged one loads too, so `loaded` has to look whether it set what it should. */
+  const loadScript = (src, loaded, missing) => {
+    const script = document.createElement("script");
+    script.src = src;
+    script.onload = () => (script.remove(), loaded());
+    script.onerror = () => (script.remove(), missing());
+    document.head.append(script);
+  };
+
+  const problem = (title, text) => ({ problem: { title, text } });
+
+  const newer = (version) =>
+    problem(
+      "The data is newer than this page",
+      `It has version ${version}, this page reads ${VERSION}. Publish the page of the same release.`,
+    );
+
+  /** Hand {data} or {problem: {title, text}} to `done`: from js/index.js, or else from js/hyper.js. */
+  wer.load = (done) => {
+    const index = window.WER_INDEX;
+    if (index && index.version > VERSION) return done(newer(index.version));
+    if (index) {
+      const data = attempt(() => wer.decode.fromIndex(index));
+      if (data) return done({ data: complete(data, window.WER_LOOKED_AT, index.merges) });
+    }
+    return loadScript(
+      "js/hyper.js",
+      () => done(fromHyper()),
+      () =>
+        done(
+          problem(
+            "No data",
+            "Neither js/index.js nor js/hyper.js could be read. The tracker writes both; were they published with the page?",
+          ),
+        ),
+    );
+  };
+
+  const attempt = (make) => {
+    try {
+      return make();
+    } catch (error) {
+      console.error(error);
+      return null;
+    }
+  };
+
+  const fromHyper = () => {
+    const all = window.ALL_THE_DATA;
+    const failed = Array.isArray(window.FAILED_RUNS) ? window.FAILED_RUNS : [];
+    const project = { name: "Speech", url: null, branch: "" };
+    const data = Array.isArray(all) ? attempt(() => wer.decode.fromRecords(all, failed, project)) : null;
+    if (data) return { data: complete(data, undefined, null) };
+    return problem(
+      "The data is damaged",
+      "js/hyper.js is there, but is not a whole list of runs. The tracker's next tick writes it anew.",
+    );
+  };
+
+  const complete = (data, lookedAt, merges) => {
+    data.lookedAt = wer.decode.seconds(lookedAt);
+    data.merges = merges;
+    data.places = new Map(data.ids.map((id, i) => [id, i]));
+    return data;
+  };
+
+  /** Subjects and authors come after the first drawing. `wer:merges` tells when they are there. */
+  wer.loadMerges = (data) => {
+    if (data.subjects || data.merges === null) return;
+    loadScript(
+      `js/merges.js?${data.merges}`,
+      () => {
+        const merges = window.WER_MERGES;
+        if (!merges || merges.count !== data.count) return; // of another build: better none than wrong ones
+        data.subjects = wer.decode.expand(merges.subjects, data.count);
+        data.authors = wer.decode.expand(merges.authors, data.count);
+        document.dispatchEvent(new Event("wer:merges"));
+      },
+      () => {},
+    );
+  };
+
+  const loaded = new Map();
+  wer.run = (detail) => loaded.set(detail.id, detail); // called by runs/<id>.js
+
+  /** Hand the details of one run to `done`, or null where there are none. */
+  wer.loadRun = (id, done) => {
+    const given = () => {
+      const detail = loaded.get(id);
+      done(detail && detail.version <= VERSION ? detail : null);
+    };
+    if (loaded.has(id)) return given();
+    return loadScript(`runs/${encodeURIComponent(id)}.js`, given, () => done(null));
+  };
+})();
