@@ -1,62 +1,9 @@
 // Find a run; also the table behind the chart.
 (() => {
   "use strict";
-  const { el, format } = wer;
+  const { el, format, search } = wer;
   const PAGE = 100;
   const COLUMNS = ["run", "merge", "started", "subject", "test", "delta", "validation", "train", "errors", "took"];
-
-  const SORTS = {
-    merge: (_, i) => i,
-    started: (data, i) => data.started[i],
-    test: (data, i) => data.test[i],
-    delta: (data, i) => wer.delta(data, i),
-    validation: (data, i) => data.validation[i],
-    train: (data, i) => data.train[i],
-    took: (data, i) => data.took[i],
-  };
-
-  /** Words are looked for in sha, id, subject, author, class and day; `name=value` in the parameters. */
-  const matcher = (data, words) => {
-    const tests = words
-      .trim()
-      .toLowerCase()
-      .split(/\s+/)
-      .filter(Boolean)
-      .map((word) => parameterTest(data, word) || textTest(data, word));
-    return (i) => tests.every((test) => test(i));
-  };
-
-  const textTest = (data, word) => (i) =>
-    data.ids[i].toLowerCase().includes(word) ||
-    data.shas[i].startsWith(word.slice(0, 12)) ||
-    `№${data.ordinals[i]}` === word ||
-    data.status[i].includes(word) ||
-    format.date(data.started[i]).includes(word) ||
-    Boolean(data.subjects && `${data.subjects[i]} ${data.authors[i]}`.toLowerCase().includes(word));
-
-  const parameterTest = (data, word) => {
-    const [name, value] = word.split(/=(.*)/s);
-    const column = value !== undefined && data.parameters.find((candidate) => candidate.name.toLowerCase() === name);
-    if (!column) return null;
-    const same = new Set(column.values.flatMap((other, code) => (String(other).toLowerCase() === value ? [code] : [])));
-    return (i) => !wer.failed(data, i) && same.has(column.codes[i]);
-  };
-
-  const select = (data, { q, status }) => {
-    const matches = matcher(data, q);
-    const wanted = { all: () => true, done: (i) => !wer.failed(data, i), failed: (i) => wer.failed(data, i) }[status];
-    return data.ids.map((_, i) => i).filter((i) => wanted(i) && matches(i));
-  };
-
-  /** Missing values stand last whichever way it is sorted. */
-  const sort = (data, places, { by, down }) => {
-    const keys = new Map(places.map((i) => [i, SORTS[by](data, i)]));
-    return places.sort((a, b) => {
-      const [x, y] = [keys.get(a), keys.get(b)];
-      if (x === null || y === null) return (x === null) - (y === null) || b - a;
-      return (down ? y - x : x - y) || b - a;
-    });
-  };
 
   const stateOf = (query) => {
     const order = query.get("sort") || "-merge";
@@ -65,7 +12,7 @@
     return {
       q: query.get("q") || "",
       status: ["done", "failed"].includes(status) ? status : "all",
-      by: Object.hasOwn(SORTS, by) ? by : "merge",
+      by: search.isOrder(by) ? by : "merge",
       down: order.startsWith("-"),
       page: Math.max(1, Number.parseInt(query.get("page"), 10) || 1),
     };
@@ -81,7 +28,7 @@
   };
 
   const sortable = (column, state, change) => {
-    if (!SORTS[column.name]) return column;
+    if (!search.isOrder(column.name)) return column;
     const active = state.by === column.name;
     const button = el(
       "button",
@@ -120,56 +67,8 @@
     );
   };
 
-  // -- CSV
-
-  /** A spreadsheet would run a text that starts like a formula. */
-  const cell = (value) => {
-    if (value === null || value === undefined) return "";
-    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-
-  const csv = (data, places) => {
-    const fixed = [
-      "id",
-      "sha",
-      "merge",
-      "started",
-      "subject",
-      "author",
-      "status",
-      "test_wer",
-      "validation_wer",
-      "train_wer",
-      "seconds",
-    ];
-    const rate = (value) => (value === null ? null : +(value / 100).toFixed(5));
-    const rows = places.map((i) => [
-      data.ids[i],
-      data.shas[i],
-      data.ordinals[i],
-      format.exact(data.started[i]).replace(" UTC", "Z").replace(" ", "T"),
-      wer.subject(data, i),
-      data.authors?.[i],
-      data.status[i],
-      rate(data.test[i]),
-      rate(data.validation[i]),
-      rate(data.train[i]),
-      data.took[i],
-      ...data.parameters.map((column) => (wer.failed(data, i) ? null : column.values[column.codes[i]])),
-    ]);
-    return (
-      [[...fixed, ...data.parameters.map((column) => column.name)], ...rows]
-        .map((row) => row.map(cell).join(","))
-        .join("\r\n") + "\r\n"
-    );
-  };
-  wer.csv = csv;
-
-  // -- the view
-
   const controls = (state, change, save) => {
-    const search = el("input", {
+    const input = el("input", {
       type: "search",
       id: "search",
       placeholder: "sha, subject, class, 2023-08, epochs=30 …",
@@ -177,11 +76,11 @@
       autocomplete: "off",
       spellcheck: "false",
     });
-    search.addEventListener("input", () => change({ q: search.value, page: 1 }));
+    input.addEventListener("input", () => change({ q: input.value, page: 1 }));
     return el(
       "div",
       { class: "controls" },
-      el("label", { class: "search", for: "search" }, el("span", { class: "visually-hidden" }, "Search"), search),
+      el("label", { class: "search", for: "search" }, el("span", { class: "visually-hidden" }, "Search"), input),
       wer.choice(
         "Status",
         [
@@ -213,7 +112,7 @@
         if (focused) list.querySelector(`[data-sort="${focused}"]`)?.focus();
       };
       const show = () => {
-        places = sort(data, select(data, state), state);
+        places = search.sort(data, search.select(data, state), state);
         state.page = Math.min(state.page, Math.max(1, Math.ceil(places.length / PAGE)));
         count.textContent =
           places.length === data.count
@@ -235,7 +134,7 @@
           data.count ? "No run matches. " : "No runs yet.",
           data.count ? el("a", { href: "#/runs" }, "Show all") : null,
         );
-      const save = () => wer.download("runs.csv", csv(data, places), "text/csv");
+      const save = () => wer.download("runs.csv", wer.csv(data, places), "text/csv");
 
       wer.replace(
         root,

@@ -1,0 +1,62 @@
+// Which runs a search finds, and in which order.
+(() => {
+  "use strict";
+  const { format } = wer;
+
+  const ORDERS = {
+    merge: (_, i) => i,
+    started: (data, i) => data.started[i],
+    test: (data, i) => data.test[i],
+    delta: (data, i) => wer.delta(data, i),
+    validation: (data, i) => data.validation[i],
+    train: (data, i) => data.train[i],
+    took: (data, i) => data.took[i],
+  };
+
+  /** Words are looked for in sha, id, subject, author, class and day; `name=value` in the parameters. */
+  const matcher = (data, words) => {
+    const tests = words
+      .trim()
+      .toLowerCase()
+      .split(/\s+/)
+      .filter(Boolean)
+      .map((word) => parameterTest(data, word) || textTest(data, word));
+    return (i) => tests.every((test) => test(i));
+  };
+
+  const textTest = (data, word) => (i) =>
+    data.ids[i].toLowerCase().includes(word) ||
+    data.shas[i].startsWith(word.slice(0, 12)) ||
+    `№${data.ordinals[i]}` === word ||
+    data.status[i].includes(word) ||
+    format.date(data.started[i]).includes(word) ||
+    Boolean(data.subjects && `${data.subjects[i]} ${data.authors[i]}`.toLowerCase().includes(word));
+
+  const parameterTest = (data, word) => {
+    const [name, value] = word.split(/=(.*)/s);
+    const column = value !== undefined && data.parameters.find((candidate) => candidate.name.toLowerCase() === name);
+    if (!column) return null;
+    const same = new Set(column.values.flatMap((other, code) => (String(other).toLowerCase() === value ? [code] : [])));
+    return (i) => !wer.failed(data, i) && same.has(column.codes[i]);
+  };
+
+  const select = (data, { q, status }) => {
+    const matches = matcher(data, q);
+    const wanted = { all: () => true, done: (i) => !wer.failed(data, i), failed: (i) => wer.failed(data, i) }[status];
+    return data.ids.map((_, i) => i).filter((i) => wanted(i) && matches(i));
+  };
+
+  /** Missing values stand last whichever way it is sorted. */
+  const sort = (data, places, { by, down }) => {
+    const keys = new Map(places.map((i) => [i, ORDERS[by](data, i)]));
+    return places.sort((a, b) => {
+      const [x, y] = [keys.get(a), keys.get(b)];
+      if (x === null || y === null) return (x === null) - (y === null) || b - a;
+      return (down ? y - x : x - y) || b - a;
+    });
+  };
+
+  const isOrder = (name) => Object.hasOwn(ORDERS, name);
+
+  wer.search = { select, sort, isOrder };
+})();
