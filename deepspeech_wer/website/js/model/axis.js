@@ -1,0 +1,30 @@
+// Where each run stands on the chart: x is ascending and unique, as uPlot wants it.
+(() => {
+  "use strict";
+  const { format } = wer;
+
+  const byMerge = (data) => ({
+    xs: data.ids.map((_, i) => i),
+    low: -0.5,
+    high: data.count - 0.5,
+    least: 3,
+    describe: (x) => {
+      const i = Math.min(Math.max(Math.round(x), 0), data.count - 1);
+      return `№ ${data.ordinals[i]}, ${format.date(data.started[i])}`;
+    },
+  });
+
+  /**
+   * By the date of the merge, in the order of history even where a clock was wrong; a second apart at least. No merge is
+   * younger than its training: one date in the future would push all later merges there.
+   */
+  const byDate = (data) => {
+    let last = -Infinity;
+    const date = (i) => Math.min(data.committed[i] ?? Infinity, data.started[i] ?? Infinity);
+    const xs = data.ids.map((_, i) => (last = Math.max(Number.isFinite(date(i)) ? date(i) : last, last + 1, 0)));
+    const pad = Math.max((xs[xs.length - 1] - xs[0]) * 0.01, 3600);
+    return { xs, low: xs[0] - pad, high: xs[xs.length - 1] + pad, least: 7200, describe: format.date };
+  };
+
+  wer.axis = (data, kind) => (kind === "date" ? byDate(data) : byMerge(data));
+})();
