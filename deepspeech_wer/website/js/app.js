@@ -1,8 +1,14 @@
 // Start: head of the page, data, and the view of the address, `#/view/rest?query`.
-// Every view is an entry of wer.views: {title, draw(root, data, {rest, query}) -> clean-up or null}.
+// Every view is {title, draw(root, data, {rest, query}) -> clean-up or null}.
 (() => {
   "use strict";
   const { el, format } = wer;
+  const VIEWS = {
+    overview: wer.overviewView,
+    runs: wer.runsView,
+    parameters: wer.parametersView,
+    run: wer.runView,
+  };
   const NAV = ["overview", "runs", "parameters"];
   const root = document.getElementById("content");
   let cleanUp = null;
@@ -28,7 +34,7 @@
         el(
           "a",
           { href: view === "overview" ? "#/" : `#/${view}`, "aria-current": view === current ? "page" : null },
-          wer.views[view].title,
+          VIEWS[view].title,
         ),
       ),
     );
@@ -81,7 +87,7 @@
 
   const draw = (data) => {
     const route = parse(location.hash);
-    const view = Object.hasOwn(wer.views, route.view) ? wer.views[route.view] : null;
+    const view = Object.hasOwn(VIEWS, route.view) ? VIEWS[route.view] : null;
     cleanUp?.();
     cleanUp = null;
     drawNav(route.view);

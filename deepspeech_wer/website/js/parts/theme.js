@@ -46,5 +46,5 @@
 
   system.addEventListener("change", apply);
   apply();
-  window.wer = { toggleTheme: toggle, palette, views: {} };
+  window.wer = { toggleTheme: toggle, palette };
 })();

@@ -208,7 +208,7 @@
     );
   };
 
-  wer.views.overview = {
+  wer.overviewView = {
     title: "Overview",
     draw: (root, data, { query }) => {
       wer.replace(

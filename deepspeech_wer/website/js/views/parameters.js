@@ -104,7 +104,7 @@
     );
   };
 
-  wer.views.parameters = {
+  wer.parametersView = {
     title: "Parameters",
     draw: (root, data, { rest }) => {
       const found = (data.effects ||= wer.effects(data));

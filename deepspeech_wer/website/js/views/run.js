@@ -185,7 +185,7 @@
     ],
   ];
 
-  wer.views.run = {
+  wer.runView = {
     title: "Run",
     draw: (root, data, { rest }) => {
       const id = rest.join("/");

@@ -96,7 +96,7 @@
     );
   };
 
-  wer.views.runs = {
+  wer.runsView = {
     title: "Runs",
     draw: (root, data, { query }) => {
       let state = stateOf(query);
