@@ -182,7 +182,7 @@
 
   const hint = (data) => {
     const parts = ["Drag to zoom, double-click to reset, click a point to open the run."];
-    if (data.count > 260) parts.unshift("Thick: median of 15 runs. Thin: every run.");
+    if (wer.lines.isDense(0, data.count - 1)) parts.unshift("Thick: median of 15 runs. Thin: every run.");
     if (data.status.some((status) => status !== "done")) parts.push("✕ failed run.");
     parts.push("▲ off the scale.");
     return parts.join(" ");
