@@ -83,5 +83,5 @@
     return out;
   };
 
-  wer.stats = { median, rollingMedian, interval, robustRange, ticks, place };
+  wer.stats = { median, rollingMedian, interval, robustRange, ticks };
 })();

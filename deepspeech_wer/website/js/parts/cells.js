@@ -10,7 +10,7 @@
   wer.change = (delta) =>
     delta === null ? el("span", { class: "muted" }, format.none) : el("span", { class: "chip" }, format.points(delta));
 
-  wer.status = (data, i) =>
+  const status = (data, i) =>
     wer.failed(data, i)
       ? el("span", { class: "chip chip-failed" }, "✕ ", data.status[i])
       : el("span", { class: "chip" }, "done");
@@ -34,7 +34,7 @@
     test: (data) => ({
       title: "Test",
       class: "number",
-      cell: (i) => (wer.failed(data, i) ? wer.status(data, i) : format.percent(data.test[i])),
+      cell: (i) => (wer.failed(data, i) ? status(data, i) : format.percent(data.test[i])),
     }),
     delta: (data) => ({ title: "Change", class: "number", cell: (i) => wer.change(wer.delta(data, i)) }),
     validation: (data) => ({

@@ -1,0 +1,118 @@
+"""The page's own scripts: index.htm loads each of them once, and a script uses only what rooms below its own define."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "deepspeech_wer"
+WEBSITE = PACKAGE / "website"
+SCRIPTS = sorted(path.relative_to(WEBSITE).as_posix() for path in WEBSITE.glob("js/**/*.js"))
+DATA = ["js/index.js"]  # written by `build`; js/hyper.js and js/merges.js are loaded by js/load.js
+VENDOR = ["vendor/uplot/uPlot.iife.min.js"]
+FIRST = "js/parts/theme.js"  # before the first drawing, or the page would flash in the wrong colours
+
+# What scripts of a room may use besides their own room. No view uses another view.
+BELOW = {
+    "js/model": {"js/model"},
+    "js/load.js": {"js/model"},
+    "js/parts": {"js/model", "js/parts"},
+    "js/views": {"js/model", "js/load.js", "js/parts"},
+    "js/app.js": {"js/model", "js/load.js", "js/parts", "js/views"},
+}
+OUTSIDE = {"run"}  # called by runs/<id>.js
+BROWSER = re.compile(
+    r"\b(document|window|location|history|navigator|localStorage|matchMedia|getComputedStyle|Node|Event|uPlot)\b"
+)
+
+
+def room(script: str) -> str:
+    folder = script.rpartition("/")[0]
+    return script if folder == "js" else folder
+
+
+@cache
+def code(script: str) -> str:
+    """The script without comments."""
+    text = re.sub(r"/\*.*?\*/", "", (WEBSITE / script).read_text("utf-8"), flags=re.DOTALL)
+    return re.sub(r"(^|[ \t]+)//.*", "", text, flags=re.MULTILINE)
+
+
+def defined(script: str) -> list[str]:
+    """The names that a script hangs on `wer`, the page's one global."""
+    made = re.findall(r"(?<![\w.])window\.wer = \{(.*?)\}", code(script))
+    first = [pair.partition(":")[0].strip() for pairs in made for pair in pairs.split(",")]
+    return first + re.findall(r"(?<![\w.])wer\.(\w+) = ", code(script))
+
+
+def used(script: str) -> set[str]:
+    taken = re.findall(r"\bconst \{([^}]*)\} = wer;", code(script))
+    names = {name.strip() for names in taken for name in names.split(",")}
+    return names | set(re.findall(r"(?<![\w.])wer\.(\w+)\b(?! = )", code(script)))
+
+
+def loaded() -> list[tuple[str, bool]]:
+    """(address, deferred) of every script in index.htm."""
+    page = BeautifulSoup((WEBSITE / "index.htm").read_bytes(), "html.parser")
+    return [(str(tag.get("src")), tag.has_attr("defer")) for tag in page.find_all("script")]
+
+
+def test_every_script_is_loaded_once() -> None:
+    assert sorted(address for address, _ in loaded()) == sorted([*SCRIPTS, *DATA, *VENDOR])
+
+
+def test_only_the_theme_holds_the_page_up() -> None:
+    assert [address for address, deferred in loaded() if not deferred] == [FIRST]
+    assert loaded()[0] == (FIRST, False)
+
+
+def test_a_script_uses_what_was_loaded_before_it() -> None:
+    there: set[str] = set()
+    for script in (address for address, _ in loaded() if address in SCRIPTS):
+        there.update(defined(script))
+        assert used(script) - there == set(), script
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_rooms_use_rooms_below(script: str) -> None:
+    home = {name: other for other in SCRIPTS for name in defined(other)}
+    strangers = {
+        f"{name} of {home[name]}"
+        for name in used(script)
+        if home[name] != script and room(home[name]) not in BELOW[room(script)]
+    }
+    assert strangers == set()
+
+
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if room(script) == "js/model"])
+def test_the_model_knows_no_browser(script: str) -> None:
+    assert BROWSER.findall(code(script)) == []
+
+
+def test_a_name_is_defined_once_and_used_elsewhere() -> None:
+    names = [(name, script) for script in SCRIPTS for name in defined(script)]
+    assert len(names) == len(dict(names))
+    unused = {name for name, script in names if not any(name in used(other) for other in SCRIPTS if other != script)}
+    assert unused == OUTSIDE
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_keeps_its_names_to_itself(script: str) -> None:
+    lines = code(script).strip().splitlines()
+    assert [*lines[:2], lines[-1]] == ["(() => {", '  "use strict";', "})();"]
+    assert all(line.startswith("  ") or not line for line in lines[1:-1])
+
+
+def test_comments_name_files_that_are_there() -> None:
+    """Python names scripts as website/js/..., the page names modules as dashboard/..."""
+    gone = []
+    for path in [*PACKAGE.rglob("*.py"), *WEBSITE.glob("*/**/*.js"), *WEBSITE.glob("*/*.css")]:
+        for name in re.findall(r"\b(?:website|dashboard)/[\w/]+\.\w+", path.read_text("utf-8")):
+            if not (PACKAGE / name).exists():
+                gone.append(f"{path.relative_to(ROOT)}: {name}")
+    assert gone == []
