@@ -59,7 +59,7 @@ def merges_js(runs: Sequence[Run]) -> bytes:
 
 
 def run_js(run: Run, details: dict[str, Any]) -> bytes:
-    """Return all there is to show about one run. `details`: epochs, logs and files, as site.py found them."""
+    """Return all there is to show about one run. `details`: epochs, logs and files, as details.py reads them."""
     record = run.hyper or {}
     detail = {
         "version": VERSION,

@@ -1,4 +1,4 @@
-"""How long the page takes: `python tests/benchmarks/page.py [RUNS]` prints the figures of DASHBOARD's bars."""
+"""How long the page takes: `python tests/benchmarks/page.py [RUNS]` prints its times and sizes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-// Start: head of the page, data, and the view of the address, `#/view/rest?query`.
-// Every view is {title, draw(root, data, {rest, query}) -> clean-up or null}.
+// The entry point: load the data, draw the head, then the view that the address names: `#/view/rest?query`.
+// A view is {title, draw(root, data, {rest, query}) -> clean-up or null}.
 (() => {
   "use strict";
   const { el, format } = wer;
@@ -44,7 +44,7 @@
     return hours > 24 * 7 ? "very-stale" : hours > 24 * 2 ? "stale" : "fresh";
   };
 
-  /** How long the tracker has been silent, by the visitor's own clock: a dead crontab cannot hide. */
+  /** The age of the data by the visitor's clock, so that a tracker whose cron job died is noticed. */
   const drawFreshness = (data) => {
     const time = data.lookedAt ?? (data.count ? data.started[data.count - 1] : null);
     if (time === null) return;

@@ -1,9 +1,10 @@
-// Where the runs come from: js/index.js, or else js/hyper.js; later js/merges.js, and runs/<id>.js on demand.
+// Loads the data: js/index.js or else js/hyper.js at the start, js/merges.js when idle, runs/<id>.js on demand.
+// Scripts, not fetch: browsers block fetch on file://.
 (() => {
   "use strict";
-  const VERSION = 1; // what dashboard/scripts.py writes
+  const VERSION = 1; // of the data; dashboard/scripts.py writes the same
 
-  /** Ask for a script; a damaged one loads too, so `loaded` has to look whether it set what it should. */
+  /** A damaged script counts as loaded too: `loaded` must check that the expected global is there. */
   const loadScript = (src, loaded, missing) => {
     const script = document.createElement("script");
     script.src = src;
@@ -20,7 +21,7 @@
       `It has version ${version}, this page reads ${VERSION}. Publish the page of the same release.`,
     );
 
-  /** Hand {data} or {problem: {title, text}} to `done`: from js/index.js, or else from js/hyper.js. */
+  /** Calls `done` with {data} or {problem: {title, text}}. index.htm has run js/index.js by now. */
   wer.load = (done) => {
     const index = window.WER_INDEX;
     if (index && index.version > VERSION) return done(newer(index.version));
@@ -69,14 +70,14 @@
     return data;
   };
 
-  /** Subjects and authors come after the first drawing. `wer:merges` tells when they are there. */
+  /** Loads subjects and authors, which the first drawing can do without. The event `wer:merges` announces them. */
   wer.loadMerges = (data) => {
     if (data.subjects || data.merges === null) return;
     loadScript(
       `js/merges.js?${data.merges}`,
       () => {
         const merges = window.WER_MERGES;
-        if (!merges || merges.count !== data.count) return; // of another build: better none than wrong ones
+        if (!merges || merges.count !== data.count) return; // from another build: none are better than wrong ones
         data.subjects = wer.decode.expand(merges.subjects, data.count);
         data.authors = wer.decode.expand(merges.authors, data.count);
         document.dispatchEvent(new Event("wer:merges"));
@@ -86,9 +87,9 @@
   };
 
   const loaded = new Map();
-  wer.run = (detail) => loaded.set(detail.id, detail); // called by runs/<id>.js
+  wer.run = (detail) => loaded.set(detail.id, detail); // runs/<id>.js calls it
 
-  /** Hand the details of one run to `done`, or null where there are none. */
+  /** Calls `done` with the details of one run, or with null where they cannot be read. */
   wer.loadRun = (id, done) => {
     const given = () => {
       const detail = loaded.get(id);

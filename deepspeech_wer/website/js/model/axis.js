@@ -1,4 +1,4 @@
-// Where each run stands on the chart: x is ascending and unique, as uPlot wants it.
+// The x of every run on the chart. uPlot needs ascending values without repeats.
 (() => {
   "use strict";
   const { format } = wer;
@@ -15,8 +15,9 @@
   });
 
   /**
-   * By the date of the merge, in the order of history even where a clock was wrong; a second apart at least. No merge is
-   * younger than its training: one date in the future would push all later merges there.
+   * By the date of the merge. Clocks may be wrong, so the order of history wins: each x is at least a second after the
+   * one before. A date after the start of the training is replaced by that start. Otherwise a single date in the future
+   * would push all later merges there.
    */
   const byDate = (data) => {
     let last = -Infinity;

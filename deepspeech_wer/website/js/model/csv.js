@@ -3,7 +3,7 @@
   "use strict";
   const { format } = wer;
 
-  /** A spreadsheet would run a text that starts like a formula. */
+  /** A spreadsheet runs text that starts like a formula, so an apostrophe goes in front of it. */
   const cell = (value) => {
     if (value === null || value === undefined) return "";
     const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);

@@ -1,9 +1,9 @@
-// What can be asked about the runs, and the addresses that lead to them.
+// Questions about the runs, and the addresses of runs and commits.
 (() => {
   "use strict";
   wer.isPath = (column) => column.values.some((value) => typeof value === "string" && value.includes("/"));
 
-  /** What a run was trained and tested with. Paths do not count: they differ by machine and by run. */
+  /** A key of the parameters and the test set. Paths do not count: they differ by machine and by run. */
   const conditions = (data) => {
     const columns = [
       data.signatures,
@@ -24,10 +24,10 @@
     });
   };
 
-  /** The place of the last measured run before this one with the same parameters and test set, or null. */
+  /** The place of the last measured run before this one that has the same parameters and test set, or null. */
   wer.previous = (data, i) => (data.previous ||= findPrevious(data))[i];
 
-  /** The change of the test WER since that run in percentage points, or null. */
+  /** The change of the test WER since the previous run, in percentage points, or null. */
   wer.delta = (data, i) => {
     const before = wer.previous(data, i);
     return before === null ? null : data.test[i] - data.test[before];
@@ -37,7 +37,7 @@
   wer.subject = (data, i) => (data.subjects ? data.subjects[i] : "");
   wer.runHref = (id) => `#/run/${encodeURIComponent(id)}`;
 
-  /** The address of a commit, or null where the repository has no page of http(s). */
+  /** The address of a commit, or null where the repository has no http(s) address. */
   wer.commitUrl = (project, sha) => {
     if (!/^[0-9a-f]{7,64}$/.test(sha)) return null;
     try {

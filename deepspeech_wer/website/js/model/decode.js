@@ -1,4 +1,4 @@
-// js/index.js, or else js/hyper.js, -> the columns all views read. Undoes the codings of dashboard/columns.py. Pure.
+// js/index.js or js/hyper.js -> the columns that every view reads. The codings are those of dashboard/columns.py.
 (() => {
   "use strict";
 
@@ -28,7 +28,7 @@
   const chop = (text, count) =>
     Array.from({ length: count }, (_, i) => text.slice(12 * i, 12 * i + 12).replace(/-+$/, ""));
 
-  /** Throws on anything that is not an index this page knows. */
+  /** The columns of js/index.js. Throws where the index is damaged. */
   const fromIndex = (index) => {
     const count = index.count;
     const shas = chop(index.shas, count);
@@ -60,7 +60,7 @@
     };
   };
 
-  // The contract says that times are UTC; a browser would read one without a zone as local time.
+  // The contract says UTC, but a browser reads a time without a zone as local time.
   const seconds = (text) => {
     if (typeof text !== "string") return null;
     const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`;
@@ -104,7 +104,7 @@
     return records.sort((a, b) => (ordered && a.run.ordinal - b.run.ordinal) || start(a) - start(b));
   };
 
-  /** From what js/hyper.js holds: records of 2016, with or without the tracker's half. */
+  /** The same columns from js/hyper.js: records in the format of 2016. Those that the tracker wrote also have `run`. */
   const fromRecords = (all, failed, project) => {
     const records = inOrder([...all, ...failed].filter(usable));
     const of = (get) => records.map((record) => get(record.run || {}, record.context || {}, record.results || {}));

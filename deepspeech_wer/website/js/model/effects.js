@@ -1,15 +1,17 @@
-// What each value of each hyper-parameter did to the test WER. Pure.
+// The effect of each hyper-parameter on the test WER.
 (() => {
   "use strict";
   const { stats } = wer;
-  const REACH = 15; // neighbours on either side that tell what the code of the time could do
-  const ENOUGH = 30; // runs from which on the progress of the code can be taken out
+  const REACH = 15; // runs on either side whose median is the level of the code at that time
+  const ENOUGH = 30; // with fewer runs, the progress of the code cannot be estimated
   const MOST_VALUES = 16;
 
   /**
-   * {places, wers, diverged, detrended}: runs with a test WER; `wers` as if each had run with today's code. Runs months
-   * apart differ by their code: a run counts by its distance from the median of the runs around it, laid on the level of
-   * the latest. `diverged`: as many errors as words; one such run would hide what a value does to the others.
+   * The measured runs: {places, wers, diverged, detrended}.
+   *
+   * Runs that lie months apart differ by their code too. `wers` removes that trend: each is the run's distance from the
+   * rolling median, added to the median of the latest runs. A run has diverged when it has at least as many errors as
+   * words. Left in, one diverged run would dominate the mean of its value.
    */
   const comparable = (data) => {
     const places = data.test.flatMap((value, i) => (value === null ? [] : [i]));
@@ -21,13 +23,13 @@
     return { places, wers: raw.map((value, k) => today + value - level[k]), diverged, detrended: true };
   };
 
-  /** The codes relabelled by first appearance: equal texts mean that two parameters always change together. */
+  /** Codes renumbered by first appearance, as text. Two parameters with the same text always change together. */
   const partition = (codes, places) => {
     const labels = new Map();
     return places.map((i) => labels.get(codes[i]) ?? (labels.set(codes[i], labels.size), labels.size - 1)).join();
   };
 
-  /** A path of each run's own tells nothing. */
+  /** A path that differs in every run, such as a checkpoint directory, explains nothing. */
   const isOwn = (column, places) =>
     wer.isPath(column) && places.length > 1 && new Set(places.map((i) => column.codes[i])).size === places.length;
 
@@ -41,13 +43,13 @@
     return [...groups.values()];
   };
 
-  /** "not set" is undefined, which sort puts last unasked. */
+  /** `undefined` means "not set". Array.sort puts it last and never passes it to this function. */
   const order = (a, b) => {
     if (typeof a === "number" && typeof b === "number") return a - b;
     return String(a) < String(b) ? -1 : 1;
   };
 
-  /** Many numbers become ranges of about as many runs each. */
+  /** Up to eight ranges of numbers, each with about the same number of runs. */
   const ranges = (values, byValue) => {
     const total = values.reduce((sum, value) => sum + byValue.get(value).length, 0);
     const bins = [];
@@ -67,7 +69,7 @@
     }));
   };
 
-  /** Value -> its WERs; the diverged ones only where there are no others. */
+  /** Value -> its WERs. A value keeps its diverged runs only if it has no others. */
   const collect = (column, { places, wers, diverged }) => {
     const kept = new Map();
     const rest = new Map();
@@ -99,9 +101,10 @@
   };
 
   /**
-   * {effects: [{names, groups: [{label, value, mean, half, count}], best}], constant: [[name, value]], tooMany: [name],
-   * detrended, runs, diverged}
-   * `names`: parameters that always changed together, so that nobody can tell them apart.
+   * {effects: [{names, groups: [{label, value, mean, half, count}], best, numeric}], constant: [[name, value]],
+   * tooMany: [name], detrended, runs, diverged}
+   *
+   * Parameters that always changed together cannot be told apart: they share one effect, and `names` lists them all.
    */
   wer.effects = (data) => {
     const runs = comparable(data);

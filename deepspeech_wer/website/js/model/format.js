@@ -1,4 +1,4 @@
-// Numbers and times as people read them. WERs are in per cent here, times in seconds since 1970, UTC.
+// Numbers and times as text. WERs come in per cent, times in seconds since 1970 UTC.
 (() => {
   "use strict";
   const NONE = "–";
@@ -36,14 +36,14 @@
     bytes: (count) =>
       count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`,
 
-    /** A parameter's value: short, and different values stay different. */
+    /** A parameter's value: short, but two different values never look the same. */
     value: (value) => {
       if (value === undefined) return "not set";
       if (typeof value !== "number") return String(value);
       return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential().replace("e-", "e−") : String(value);
     },
 
-    /** Errors of words, where the test set's size is known. */
+    /** The number of errors and of words, or null where the size of the test set is unknown. */
     errors: (data, i, between = " errors in ", after = " words") => {
       const words = data.words[i];
       if (!words || data.test[i] === null) return null;

@@ -13,7 +13,10 @@
     took: (data, i) => data.took[i],
   };
 
-  /** Words are looked for in sha, id, subject, author, class and day; `name=value` in the parameters. */
+  /**
+   * A run matches if it contains every word: in its id, sha, number, status, day, subject or author. A word such
+   * as `epochs=30` is compared with its parameters.
+   */
   const matcher = (data, words) => {
     const tests = words
       .trim()
@@ -46,7 +49,7 @@
     return data.ids.map((_, i) => i).filter((i) => wanted(i) && matches(i));
   };
 
-  /** Missing values stand last whichever way it is sorted. */
+  /** Missing values come last in either direction. */
   const sort = (data, places, { by, down }) => {
     const keys = new Map(places.map((i) => [i, ORDERS[by](data, i)]));
     return places.sort((a, b) => {

@@ -1,4 +1,4 @@
-// Arithmetic on columns in which null means "not measured". Pure.
+// Statistics of columns, in which null means "not measured".
 (() => {
   "use strict";
   const quantile = (sorted, q) => {
@@ -20,7 +20,7 @@
     return low;
   };
 
-  /** The median of the `2 * reach + 1` places around each; null where all of them are null. */
+  /** The median of a window of `2 * reach + 1` places around each place. It is null where the whole window is. */
   const rollingMedian = (values, reach) => {
     const sorted = [];
     const out = new Array(values.length);
@@ -35,11 +35,11 @@
     return out;
   };
 
-  /** Two-sided 95 % quantile of Student's t. */
+  /** Student's t for a two-sided 95 % interval, by degrees of freedom. Beyond the table: a fit within 0.004. */
   const T = [12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131];
   const student = (freedom) => T[freedom - 1] || 1.96 + 2.5 / freedom;
 
-  /** {mean, half, count}: `half` of the 95 % interval, null for a single value. */
+  /** {mean, half, count}. `half` is half the width of the 95 % confidence interval, or null for a single value. */
   const interval = (values) => {
     const count = values.length;
     const mean = values.reduce((sum, value) => sum + value, 0) / count;
@@ -56,7 +56,7 @@
     return [Math.max(q1 - reach, sorted[0]), Math.min(q3 + reach, sorted[sorted.length - 1])];
   };
 
-  /** [low, high] that shows the bulk of each column between two places: one diverged run does not flatten the rest. */
+  /** [low, high] for the y axis: outliers are left out, so that one diverged run does not flatten all the others. */
   const robustRange = (columns, from, to) => {
     let [low, high] = [Infinity, -Infinity];
     for (const column of columns) {
@@ -71,7 +71,7 @@
     return [Math.max(0, low - pad), high + pad];
   };
 
-  /** About `count` round numbers from low to high. */
+  /** About `count` round numbers between low and high: [{at, text}]. */
   const ticks = (low, high, count) => {
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));

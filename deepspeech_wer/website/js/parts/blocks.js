@@ -1,4 +1,4 @@
-// Building blocks of every view: card, tile, notice, heading, choice, table. They know nothing of runs.
+// Building blocks for all views: card, tile, notice, heading, choice, table. They know nothing about runs.
 (() => {
   "use strict";
   const { el } = wer;
@@ -25,12 +25,12 @@
     (title, text, ...more) =>
       el("section", { class: "card notice", role: "status" }, el(heading, {}, title), el("p", {}, text), ...more);
   wer.notice = notice("h2");
-  /** A notice that is all there is to see. */
+  /** A notice in place of a view, and therefore with the h1. */
   wer.message = notice("h1");
 
   wer.heading = (title, ...about) => [el("h1", {}, title), about.length ? el("p", { class: "lead" }, ...about) : null];
 
-  /** A group of buttons of which one is pressed. */
+  /** A group of buttons, one of which is pressed. `press(key)` changes that without calling `choose`. */
   wer.choice = (label, options, chosen, choose) => {
     const buttons = options.map(([key, text]) =>
       el("button", { type: "button", "aria-pressed": key === chosen, onclick: () => (press(key), choose(key)) }, text),
@@ -41,7 +41,7 @@
     return group;
   };
 
-  /** A table that scrolls inside itself where it is too wide. columns: [{title, class, cell(i)}] */
+  /** A table that scrolls by itself where it is too wide for the page. columns: [{title, class, cell(row)}] */
   wer.table = (label, columns, rows) =>
     el(
       "div",

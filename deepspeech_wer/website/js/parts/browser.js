@@ -1,7 +1,7 @@
-// What the page asks of the browser besides drawing.
+// What the page asks of the browser besides drawing: the address bar and saving a file.
 (() => {
   "use strict";
-  /** Note the state in the address without drawing again. */
+  /** Writes the state into the address. Unlike `location.hash =`, this does not draw the view again. */
   wer.setAddress = (hash) => {
     if (location.hash !== hash) history.replaceState(null, "", hash);
   };

@@ -1,4 +1,4 @@
-// What a run looks like in text and tables: its link, its change, its status, and the columns of a table of runs.
+// How a run appears in text and tables: link, change, status, and the columns of a table of runs.
 (() => {
   "use strict";
   const { el, format } = wer;
@@ -6,7 +6,7 @@
   wer.runLink = (data, i) =>
     el("a", { class: "mono", href: wer.runHref(data.ids[i]) }, data.shas[i].slice(0, 8) || data.ids[i]);
 
-  /** A change without a verdict is grey: the page does not know whether it is noise. */
+  /** A change is grey, neither good nor bad: the page does not know whether it is noise. */
   wer.change = (delta) =>
     delta === null ? el("span", { class: "muted" }, format.none) : el("span", { class: "chip" }, format.points(delta));
 

@@ -1,4 +1,4 @@
-// The WER of every run over the history: uPlot, and what it lacks: marks, keyboard, live region, tooltip, range strip.
+// The chart of all runs: uPlot draws it; marks, keyboard, live region, tooltip and range strip are added here.
 (() => {
   "use strict";
   const { el, lines, palette, stats } = wer;
@@ -64,7 +64,7 @@
 
   const size = (root) => ({ width: Math.max(root.clientWidth, 200), height: root.clientWidth < 560 ? 260 : 340 });
 
-  /** Left and right walk from run to run, Enter opens, + and - zoom, 0 shows all. */
+  /** Left and right move from run to run, Enter opens a run, + and - zoom, 0 shows all. */
   const keyboard = (u, data, axis, act) => {
     let at = data.count - 1;
     const walk = (by) => {
@@ -98,7 +98,7 @@
     };
   };
 
-  /** A click opens the run, a bit later: it may be the first half of the double click that shows all. */
+  /** A click waits before it opens the run: it may be the first half of a double click, which shows all. */
   const pointer = (u, tooltip, open) => {
     let start = null;
     let opening = null;
@@ -118,7 +118,7 @@
 
   /**
    * chart(data, {kind: "merge" | "date", from, to}, {range(from, to), open(i)})
-   *   -> {root, legend, start(), zoom(from, to), destroy()}; start() once root is in the page.
+   *   -> {root, axis, legend, start(), zoom(from, to), destroy()}. Call start() once root is in the page.
    */
   wer.chart = (data, { kind, from, to }, on) => {
     const axis = wer.axis(data, kind);

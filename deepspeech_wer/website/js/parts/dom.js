@@ -1,4 +1,4 @@
-// Elements. Text enters the page here, as text nodes only; addresses are http(s) or inside the site.
+// Creates elements. All data enters the page here, and only as text nodes and attributes, never as markup.
 (() => {
   "use strict";
   const SVG = "http://www.w3.org/2000/svg";
@@ -16,7 +16,7 @@
       if (value === null || value === undefined) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
       else if (name.startsWith("aria-"))
-        element.setAttribute(name, value); // there, "false" is a word
+        element.setAttribute(name, value); // aria attributes need the word "false"
       else if (value !== false) element.setAttribute(name, value === true ? "" : value);
     }
     return element;

@@ -1,9 +1,9 @@
-// The lines of the chart: each column twice, as it is and as rolling median; and the legend that hides them.
+// The lines of the chart: each column as measured and as a rolling median. The legend shows and hides them.
 (() => {
   "use strict";
   const { el, palette, stats } = wer;
-  const DENSE = 260; // visible runs above which single ones fade behind a rolling median
-  const REACH = 7; // the median is over 15 runs
+  const DENSE = 260; // with more runs in view, single ones fade behind the rolling median
+  const REACH = 7; // on either side: a median of 15 runs
   const LINES = [
     { key: "test", label: "Test", dash: [] },
     { key: "validation", label: "Validation", dash: [8, 5] },
@@ -60,7 +60,7 @@
       isDense(0, data.count - 1) ? stats.rollingMedian(data[key], REACH) : new Array(data.count).fill(null),
     ));
 
-  /** What uPlot wants to know of each line; its first series is the axis. */
+  /** uPlot's series. The first one stands for the x axis. */
   const series = (data) => [{}, ...LINES.map((line) => raw(line, data[line.key])), ...LINES.map(smooth)];
 
   const legend = (u) =>

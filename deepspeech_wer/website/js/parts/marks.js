@@ -1,4 +1,4 @@
-// Marks on the chart: failed runs, and runs above or below the picture.
+// Marks on the chart: failed runs, and runs whose WER is off the scale.
 (() => {
   "use strict";
   const { lines, palette } = wer;
@@ -12,7 +12,7 @@
     pen.fill();
   };
 
-  /** A cross, or where there are too many runs for crosses, a tick. */
+  /** A cross, or a plain tick where many runs are in view. */
   const failure = (pen, x, y, size, dense) => {
     pen.beginPath();
     if (dense) {
@@ -40,7 +40,7 @@
       const x = u.valToPos(xs[i], "x", true);
       if (wer.failed(data, i)) failure(pen, x, top + height - 7 * scale, 3.5 * scale, lines.isDense(from, to));
       lines.keys.forEach((_, n) => {
-        const k = lines.keys.length - 1 - n; // the first line matters most: its marks are drawn last, on top
+        const k = lines.keys.length - 1 - n; // backwards: the marks of the first line, the test WER, belong on top
         const key = lines.keys[k];
         const value = data[key][i];
         if (value === null || !u.series[k + 1].show || (value <= max && value >= min)) return;

@@ -1,11 +1,11 @@
-// A small chart of means with their 95 % intervals, one place on the axis per value.
+// A chart of means with their 95 % confidence intervals: one place on the x axis per value of a parameter.
 (() => {
   "use strict";
   const { svg, stats, format } = wer;
 
   const range = (groups) => {
     const spread = Math.max(...groups.map(({ mean }) => mean)) - Math.min(...groups.map(({ mean }) => mean));
-    const most = Math.max(spread * 2, 1); // two runs have an interval of many points, which would hide all else
+    const most = Math.max(spread * 2, 1); // the interval of two runs can span many points and would flatten the rest
     const reach = ({ half }) => Math.min(half ?? 0, most);
     const low = Math.min(...groups.map((group) => group.mean - reach(group)));
     const high = Math.max(...groups.map((group) => group.mean + reach(group)));

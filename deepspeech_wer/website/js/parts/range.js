@@ -1,4 +1,4 @@
-// The strip under the chart: all runs in small, and a window to move and to widen, by pointer or by keyboard.
+// The strip under the chart: all runs in miniature, with a window that pointer and keyboard move and resize.
 (() => {
   "use strict";
   const { el } = wer;
@@ -23,7 +23,7 @@
     pen.fill(line.path);
   };
 
-  /** One line through what was measured; at most a few points a pixel. */
+  /** A line through the measured runs, thinned out: there may be many more runs than pixels. */
   const trace = ({ xs, ys }, x, y) => {
     const step = Math.max(1, Math.floor(xs.length / 2000));
     const path = new Path2D();
@@ -49,7 +49,7 @@
 
   /**
    * range({xs, ys, low, high, describe(x)}, changed(from, to)) -> {root, show(from, to), draw()}
-   * `low`, `high`: the whole of the axis.
+   * `low` and `high` are the ends of the axis.
    */
   wer.range = (values, changed) => {
     const span = values.high - values.low;

@@ -1,4 +1,5 @@
-// Light or dark, before anything is drawn: by the visitor's choice, else by the system's preference.
+// Light or dark: the visitor's choice, or else the system's. Loaded first, lest the page flash in the wrong colours.
+// Therefore this script creates `wer`, the one global that all scripts share.
 (() => {
   "use strict";
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -7,11 +8,11 @@
     try {
       return localStorage.getItem("wer-theme");
     } catch {
-      return null; // storage may be forbidden, from file:// for one
+      return null; // browsers may forbid storage, for example on file://
     }
   };
 
-  /** A canvas knows no CSS: what draws on one takes its colours from here. */
+  /** The colours of page.css for drawing on a canvas, which CSS does not reach. */
   const palette = {};
   const readPalette = () => {
     const style = getComputedStyle(document.documentElement);
@@ -39,7 +40,7 @@
       if (theme === preferred()) localStorage.removeItem("wer-theme");
       else localStorage.setItem("wer-theme", theme);
     } catch {
-      // the choice lasts as long as the page
+      // without storage the choice lasts until the page is left
     }
     show(theme);
   };

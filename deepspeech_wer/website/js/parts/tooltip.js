@@ -1,4 +1,4 @@
-// What is known about the run under the pointer.
+// The tooltip of the chart: facts about the run under the pointer.
 (() => {
   "use strict";
   const { el, format } = wer;
@@ -56,7 +56,7 @@
       root.hidden = marker.hidden = true;
       shown = null;
     };
-    /** Beside the point, on the side where there is room. `pinned`: with a link, for fingers. */
+    /** Beside the point, where there is room. A finger cannot hover: it gets a `pinned` tooltip with a link. */
     const show = (i, left, width, pinned) => {
       if (shown !== i || pinned) {
         wer.replace(root, content(data, i), pinned && el("a", { href: wer.runHref(data.ids[i]) }, "Open the run"));

@@ -1,4 +1,4 @@
-// Where are we, better or worse than the last merge and than the best?
+// Where do we stand: better or worse than the previous merge, and than the best one?
 (() => {
   "use strict";
   const { el, format } = wer;
@@ -76,7 +76,7 @@
     );
   };
 
-  /** Something went wrong after the last figure on the page: say so above everything. */
+  /** A banner if the latest runs failed: without it the tiles below would look up to date. */
   const trailing = (data) => {
     let first = data.count;
     while (first > 0 && wer.failed(data, first - 1)) first--;
@@ -117,7 +117,7 @@
       ? [axis.low, axis.high]
       : [Math.max(axis.low, axis.high - preset * (kind === "date" ? DAY : 1)), axis.high];
 
-  /** A range in the address, if it is one. */
+  /** The range in the address, or nulls where it has none or a broken one. */
   const rangeOf = (query) => {
     const [from, to] = ["from", "to"].map((name) => (query.has(name) ? Number(query.get(name)) : NaN));
     return from < to ? { from, to } : { from: null, to: null };
@@ -174,7 +174,7 @@
     );
     const start = () => {
       chart.start();
-      // uPlot scales in a microtask; what it does before the visitor has touched anything is no news for the address
+      // uPlot sets its first range in a microtask. That is not the visitor's doing and must not change the address.
       setTimeout(() => (ready = true));
     };
     return { card, start, destroy: chart.destroy };

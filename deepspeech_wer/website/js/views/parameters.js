@@ -1,4 +1,4 @@
-// Which value of a hyper-parameter is best, with what certainty, on how many runs?
+// Which value of a hyper-parameter is best, how certain is that, and how many runs say so?
 (() => {
   "use strict";
   const { el, format } = wer;
@@ -66,7 +66,7 @@
         )
       : wer.notice("No runs yet", "No run has measured a test WER.");
 
-  /** What finds these runs in the table; a search cannot hold blanks. */
+  /** The search that finds these runs in the table, or null: a search word cannot contain spaces. */
   const runsHref = (name, value) => {
     const word = `${name}=${value}`;
     return value === undefined || value === null || /\s/.test(word)

@@ -1,4 +1,4 @@
-// What did this merge do? The columns are drawn at once, runs/<id>.js brings the rest.
+// What did this merge do? The view draws what the columns hold at once, and the rest when runs/<id>.js arrives.
 (() => {
   "use strict";
   const { el, format } = wer;
@@ -63,7 +63,7 @@
       : new Map(data.parameters.map((column) => [column.name, column.values[column.codes[before]]]));
   };
 
-  /** Changed ones first: they may explain the change. */
+  /** Changed parameters come first: they may explain the change of the WER. */
   const parameters = (data, i, list) => {
     if (!list.length) return null;
     const before = previousValues(data, i);
@@ -152,7 +152,7 @@
     ];
   };
 
-  /** What js/hyper.js told about a run that has no file of its own. */
+  /** The details of a run that was read from js/hyper.js and may have no runs/<id>.js. */
   const fromRecord = (record) => ({
     parameters: [...wer.decode.flatten(record.parameters || {})],
     results: [...wer.decode.flatten(record.results || {})],

@@ -1,4 +1,4 @@
-// Find a run; also the table behind the chart.
+// Find a run. This table is also the accessible form of the chart.
 (() => {
   "use strict";
   const { el, format, search } = wer;
