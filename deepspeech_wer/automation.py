@@ -39,24 +39,24 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     done; Stopped: a signal asked for the end.
     """
     _look_around(settings.places, descriptor)
+    try:
+        return _work(settings, watcher, asked)
+    finally:
+        journal.clear(settings.places.cache)
+
+
+def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
     bench = _bench(settings, watcher)
     well, ran = True, 0
     for run in run_merge.collect(bench):
-        well &= run.status == "done"
-        _write_last(settings.places, _reached(settings))
-        well &= _show(settings, watcher)
+        well &= _shown(settings, watcher, run)
         ran += 1
     names = list(asked)
     while due := _next(settings, names, only_asked=bool(asked)):
         if due.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, due.sha)
-        run = run_merge.run_merge(bench, merge, base=due.base)
-        well &= run.status == "done"
-        _write_last(settings.places, _reached(settings))
-        journal.enter(settings.places.cache, "show", merge, run.attempt)
-        well &= _show(settings, watcher)
-        journal.clear(settings.places.cache)
+        well &= _shown(settings, watcher, run_merge.run_merge(bench, merge, base=due.base))
         ran += 1
     if not ran and update_site.is_behind(settings.places, settings.website):
         well &= _show(settings, watcher)
@@ -206,6 +206,14 @@ def _tell_of_history(where: Places, found: History, plan: Plan) -> None:
     else:
         shown = found.lost[:64]
         log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; going on %s", shown, way)
+
+
+def _shown(settings: Settings, watcher: Watcher, run: Run) -> bool:
+    """Go on from an archived run: last_sha1, the site, the notices. Whether the run and the publishing went well."""
+    _write_last(settings.places, _reached(settings))
+    journal.enter(settings.places.cache, "show", run.merge, run.attempt)
+    is_shown = _show(settings, watcher)
+    return is_shown and run.status == "done"
 
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
