@@ -1,4 +1,4 @@
-"""What the README says is what the program does."""
+"""What the documentation says is what the program does."""
 
 from __future__ import annotations
 
@@ -8,61 +8,124 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import settings
+from deepspeech_wer import contract, settings
 from deepspeech_wer.commands import typed as commands
 from deepspeech_wer.jobs import local
-from deepspeech_wer.training import parameters
+from deepspeech_wer.training import parameters, transcribe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+JOB = (ROOT / "docs" / "job.md").read_text("utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 
 
 def row(name: str, default: str | None, meaning: str) -> str:
     return f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |"
 
 
+def without_code(text: str) -> str:
+    """A document without its fenced and indented code blocks."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^    .*$", "", text, flags=re.MULTILINE)
+
+
+def anchors(document: Path) -> set[str]:
+    """The fragments that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", without_code(document.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("variable", settings.VARIABLES, ids=lambda variable: variable.name)
-def test_every_variable_of_the_tracker_stands_in_it(variable: settings.Variable) -> None:
-    assert row(variable.name, variable.default, variable.meaning) in README
+def test_the_readme_lists_every_variable_of_the_tracker(variable: settings.Variable) -> None:
+    assert row(variable.name, variable.default, variable.meaning) in README.splitlines()
 
 
 @pytest.mark.parametrize("entry", parameters.table(), ids=lambda entry: entry[0])
-def test_every_variable_of_the_job_stands_in_it(entry: tuple[str, str, str]) -> None:
-    assert row(*entry) in README
+def test_the_job_page_lists_every_variable_of_the_training(entry: tuple[str, str, str]) -> None:
+    assert row(*entry) in JOB.splitlines()
 
 
-def test_every_importer_stands_in_it() -> None:
-    choices = parameters.Parameters.__dataclass_fields__["importer"].metadata["choices"]
-    for name in choices:
-        assert re.search(rf"^\| `{name}` \| \w", README, re.MULTILINE), name
-
-
-def test_no_variable_stands_in_it_that_is_not_there() -> None:
+@each_document
+def test_every_variable_in_the_documents_exists(document: Path) -> None:
     known = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
-    known |= {"ds_python", "ds_wer_attempt", "ds_exec_clone", "ds_website_", "ds_gpu_usage_", "ds_"}
-    assert set(re.findall(r"\bds_\w*", README)) <= known
+    known |= {value for value in vars(contract).values() if isinstance(value, str)}
+    known |= {"ds_training_iters", "ds_exec_clone"}  # a legacy name, a path
+    known |= {"ds_", "ds_webhook_", "ds_website_"}  # prefixes
+    assert set(re.findall(r"\bds_\w*", document.read_text("utf-8"))) <= known
 
 
-def test_every_command_and_option_stands_in_it() -> None:
-    subs = next(action for action in commands.parser()._actions if isinstance(action, argparse._SubParsersAction))
+def test_the_readme_lists_every_command_and_option() -> None:
+    parser = commands.parser()
+    subs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     listed = "\n".join(re.findall(r"^\| `.*` \|.*$", README, re.MULTILINE))
     for name, sub in subs.choices.items():
         line = next(line for line in listed.splitlines() if re.search(rf"`{name}\b", line))
         for option in sub._actions:
             if option.option_strings and option.dest != "help":
                 assert option.option_strings[-1] in line
+    for option in parser._actions:
+        if option.option_strings and option.dest != "help":
+            assert f"`{option.option_strings[-1]}`" in README
 
 
-def test_every_class_of_failure_stands_in_it() -> None:
+def test_the_job_page_lists_every_option_of_the_transcriber() -> None:
+    for option in transcribe.parser()._actions:
+        if option.option_strings and option.dest != "help":
+            assert f"`{option.option_strings[-1]} " in JOB
+
+
+def test_the_job_page_lists_every_importer() -> None:
+    choices = parameters.Parameters.__dataclass_fields__["importer"].metadata["choices"]
+    for name in choices:
+        assert re.search(rf"^\| `{name}` \| \w", JOB, re.MULTILINE), name
+
+
+def test_the_job_page_lists_every_class_of_failure() -> None:
     for name in (*local.NEVER_RETRIED, "exit N", "signal N", "timeout", "no-hyper", "out-of-memory", "interrupted"):
-        assert f"`{name}`" in README
+        assert re.search(rf"^\| .*`{name}`.* \|", JOB, re.MULTILINE), name
 
 
-def test_its_files_and_pictures_are_there() -> None:
-    for name in re.findall(r"\]\(([\w./-]+)\)", README):
+def test_the_job_page_holds_every_name_of_the_contract() -> None:
+    for name, value in vars(contract).items():
+        if name.isupper() and isinstance(value, str):
+            assert value in JOB, name
+        if name.startswith("EXIT_"):
+            assert re.search(rf"^\| {value} \|", JOB, re.MULTILINE), name
+
+
+@each_document
+def test_every_link_leads_to_a_file_or_a_heading(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(document.read_text("utf-8"))):
+        if re.match(r"https?:", link):
+            continue
+        name, _, fragment = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.is_relative_to(ROOT), link
+        assert target.exists(), link
+        assert not fragment or fragment in anchors(target), link
+
+
+@each_document
+def test_every_file_and_module_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text("utf-8")
+    for name in re.findall(r"(?<![\w./-])(?:\./)?((?:bin|docs|tests|deepspeech_wer)/[\w./-]*\w)", text):
         assert (ROOT / name).exists(), name
-    for name in re.findall(r"`((?:bin|tests|deepspeech_wer)/[\w./-]+)`", README):
-        assert (ROOT / name.rstrip("/")).exists(), name
+    for name in re.findall(r"-m ((?:deepspeech_wer|tests)\.[\w.]*\w)", text):
+        module = ROOT.joinpath(*name.split("."))
+        assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), name
+
+
+@each_document
+def test_every_test_that_a_document_names_exists(document: Path) -> None:
+    for file, name in re.findall(r"`(test_\w+\.py)::(\w+)`", document.read_text("utf-8")):
+        (path,) = ROOT.joinpath("tests").rglob(file)
+        assert re.search(rf"^(?:class|def) {name}\b", path.read_text("utf-8"), re.MULTILINE), f"{file}::{name}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= 2500
 
 
 def test_the_crontab_line_is_that_of_the_example() -> None:
