@@ -39,8 +39,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
     "training": (
         "__main__ audio checkpoint corpus ctc cudnn devices history lstm quiet table text",
-        "curves decode lm parameters recognise summaries threads",
-        "augment importers live optimizer",
+        "curves lm parameters recognise summaries threads",
+        "augment decode importers live optimizer",
         "data transcription",
         "model transcribe",
         "decoders evaluate export",

@@ -1,7 +1,7 @@
 """python -m deepspeech_wer.training SCRIPT: run the converted notebook, and give its failures their exit codes.
 
-0 done; 1 expected trouble, one line on stderr; 2 settings that cannot be used, one line each; 65 the training diverged
-(the last line starts with "diverged:"); an error in a cell keeps its traceback and ends with 1.
+0: done. 1: expected trouble, one line on stderr. 2: settings that cannot be used, one line each. 65: the training
+diverged, and the last line starts with "diverged:". An error in a cell keeps its traceback and exits with 1.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+from ..contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED
 from ..errors import Trouble, UsageTrouble
-
-DIVERGED = 65  # EX_DATAERR of sysexits.h; the tracker's class "diverged"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,11 +19,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         runpy.run_path(argv[0], run_name="__main__")
     except UsageTrouble as trouble:
-        return _tell(trouble, 2)
+        return _tell(trouble, EXIT_BAD_SETTINGS)
     except Trouble as trouble:
         # By name: importing the class would load TensorFlow before the script has set its threads.
         if type(trouble).__name__ == "Diverged":
-            return _tell(f"diverged: {trouble}", DIVERGED)
+            return _tell(f"{DIVERGED} {trouble}", EXIT_DIVERGED)
         return _tell(trouble, 1)
     return 0
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract import CHECKPOINT_DIR
 from ..errors import Trouble
 from ..files import write_atomically
 
@@ -39,9 +40,7 @@ def save(directory: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any])
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / NAME, stream.getvalue())
     except OSError as error:
-        raise Trouble(
-            f"{directory / NAME}: cannot be written: {error}: free space or mend ds_checkpoint_dir"
-        ) from error
+        raise Trouble(f"{directory / NAME}: cannot be written: {error}: free space or mend {CHECKPOINT_DIR}") from error
 
 
 def load(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:

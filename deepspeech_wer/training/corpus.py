@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+SETS = ("train", "dev", "test")
+
 
 class Segment(NamedTuple):
     """A part of a recording, in seconds from its beginning."""
@@ -49,7 +51,7 @@ class Corpus:
         return replace(self, train=_unique(self.train), dev=_unique(self.dev), test=_unique(self.test))
 
     def sets(self) -> dict[str, tuple[Utterance, ...]]:
-        return {"train": self.train, "dev": self.dev, "test": self.test}
+        return dict(zip(SETS, (self.train, self.dev, self.test), strict=True))
 
 
 def _unique(utterances: tuple[Utterance, ...]) -> tuple[Utterance, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .parameters import BEAM, GREEDY
 from .text import Alphabet
 
 Logits = NDArray[np.float32]  # [T, B, labels]
@@ -28,11 +29,11 @@ class Decoder:
 
 
 def greedy_decoder(alphabet: Alphabet) -> Decoder:
-    return Decoder("greedy", "greedy", lambda logits, lengths: greedy(logits, lengths, alphabet))
+    return Decoder(GREEDY, GREEDY, lambda logits, lengths: greedy(logits, lengths, alphabet))
 
 
 def beam_decoder(alphabet: Alphabet, width: int) -> Decoder:
-    return Decoder("beam", f"beam{width}", lambda logits, lengths: beam(logits, lengths, alphabet, width))
+    return Decoder(BEAM, f"{BEAM}{width}", lambda logits, lengths: beam(logits, lengths, alphabet, width))
 
 
 def greedy(logits: Logits, lengths: Lengths, alphabet: Alphabet) -> list[str]:

@@ -13,10 +13,10 @@ from .lm import arpa, language, ngram, weights
 from .lm.lexicon_beam import LexiconBeam
 from .lm.weights import Weights
 from .model import Network
-from .parameters import Parameters
+from .parameters import BEAM, GREEDY, LM, Parameters
+from .recognise import LANGUAGE_MODEL
 from .text import clean
 
-MADE = "lm.arpa"  # in the run's directory
 MOST_FOR_WEIGHTS = 200  # validation utterances: enough for two weights, and bounded for a large corpus
 
 
@@ -36,16 +36,16 @@ def word_search(parameters: Parameters, items: Sequence[Item], run_dir: Path) ->
     The model is the one in `ds_lm_path`, or is made of the transcripts of the training `items` as `lm.arpa` in
     `run_dir`. Raises Trouble for one that cannot be used: better before the training than after it.
     """
-    if "lm" not in parameters.all_decoders:
+    if LM not in parameters.all_decoders:
         return None
-    path = parameters.lm_path or make_model(items, parameters.lm_order, run_dir / MADE)
+    path = parameters.lm_path or make_model(items, parameters.lm_order, run_dir / LANGUAGE_MODEL)
     model, sha256 = language.load(path), file_sha256(path)
     search = LexiconBeam(model, parameters.alphabet, alpha=1, beta=0, width=parameters.beam_width)
     # A model from elsewhere is part of the measure; one of the run's own transcripts is part of what is measured.
     whose = f"@{sha256[:8]}" if parameters.lm_path else ""
     return WordSearch(
         search,
-        f"lm{model.order}{whose}-beam{parameters.beam_width}",
+        f"{LM}{model.order}{whose}-{BEAM}{parameters.beam_width}",
         {"lm_path": path.name, "lm_sha256": sha256, "lm_order": model.order, "lm_words": len(model.words())},
         path,
     )
@@ -59,11 +59,11 @@ def prepare(
     Those weights of the language model that are not set are chosen on the validation `items`.
     """
     made = {
-        "greedy": lambda: greedy_decoder(parameters.alphabet),
-        "beam": lambda: beam_decoder(parameters.alphabet, parameters.beam_width),
+        GREEDY: lambda: greedy_decoder(parameters.alphabet),
+        BEAM: lambda: beam_decoder(parameters.alphabet, parameters.beam_width),
     }
     if words is not None:
-        made["lm"] = lambda: _lm_decoder(parameters, words, network, items)
+        made[LM] = lambda: _lm_decoder(parameters, words, network, items)
     return tuple(made[name]() for name in parameters.all_decoders)
 
 
@@ -77,7 +77,7 @@ def _lm_decoder(parameters: Parameters, words: WordSearch, network: Network, ite
     def texts(logits: Logits, lengths: Lengths) -> list[str]:
         return [search.text(logits[:length, row]) for row, length in enumerate(lengths)]
 
-    return Decoder("lm", words.signature, texts, {**words.settings, **settings}, words.path)
+    return Decoder(LM, words.signature, texts, {**words.settings, **settings}, words.path)
 
 
 def make_model(items: Sequence[Item], order: int, path: Path) -> Path:

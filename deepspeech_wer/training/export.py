@@ -25,7 +25,7 @@ from .recognise import DESCRIPTION, LANGUAGE_MODEL, MODEL, Description, Language
 
 TOLERANCE = 1e-4  # between the logits of the trained and the exported network
 WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the LSTM's cannot be saved
-SAVED_MODEL = "saved_model"
+SAVED_MODEL, TFLITE = "saved_model", "tflite"  # keys of the sizes; the first is a directory's name too
 LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy")
 
 
@@ -47,7 +47,7 @@ def export(
         _write_networks(network, beside)
         sizes = {
             SAVED_MODEL: sum(path.stat().st_size for path in (beside / SAVED_MODEL).rglob("*") if path.is_file()),
-            "tflite": (beside / MODEL).stat().st_size,
+            TFLITE: (beside / MODEL).stat().st_size,
         }
         description = Description(
             commit, parameters.alphabet, parameters.normalisation, _language_model(decoders, parameters, beside)

@@ -21,7 +21,8 @@ from .text import Alphabet, read_alphabet
 N_INPUT = 26  # coefficients per frame
 N_CONTEXT = 9  # frames seen on each side of one
 MOST = math.inf
-DECODERS = ("greedy", "beam", "lm")
+GREEDY, BEAM, LM = "greedy", "beam", "lm"
+DECODERS = (GREEDY, BEAM, LM)
 
 
 def _number(default: float, meaning: str, *, least: float, most: float = MOST) -> Any:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import wer
+from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
 from .corpus import Corpus
 from .data import Item, set_sha256
 from .evaluate import Evaluation
+from .export import TFLITE
 from .history import Epoch
 from .model import Network
 from .parameters import N_CONTEXT, N_INPUT, Parameters
@@ -39,12 +41,12 @@ def new_run_directory(parameters: Parameters) -> Path:
     Raises Trouble where that, or another directory of the training, cannot be written: before hours of it, not after.
     """
     if parameters.checkpoint_dir is not None:
-        _make_and_try(parameters.checkpoint_dir, "ds_checkpoint_dir")
+        _make_and_try(parameters.checkpoint_dir, CHECKPOINT_DIR)
     if parameters.export_dir is not None:
         _make_and_try(parameters.export_dir, "ds_export_dir")
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{git_hash(parameters)[:12]}"
     directory = parameters.logs_dir / name
-    _make_and_try(directory, "ds_logs_dir")
+    _make_and_try(directory, LOGS_DIR)
     return directory
 
 
@@ -74,15 +76,15 @@ def write(
     exported: Mapping[str, int],
 ) -> Path:
     """Write the three files, hyper.json last: it says that the others are whole. Returns its path."""
-    _write_json(directory / "utterances.json", utterances_record(test))
-    _write_json(directory / "history.json", {"version": VERSION, "epochs": [asdict(epoch) for epoch in history]})
+    _write_json(directory / UTTERANCES, utterances_record(test))
+    _write_json(directory / HISTORY, {"version": VERSION, "epochs": [asdict(epoch) for epoch in history]})
     record = {
         "context": context_record(parameters, corpus, sets, started),
         "parameters": parameters_record(parameters, sets) | found_out(test),
         "results": results_record(network, history, test, exported),
     }
-    _write_json(directory / "hyper.json", record)
-    return directory / "hyper.json"
+    _write_json(directory / HYPER, record)
+    return directory / HYPER
 
 
 def context_record(parameters: Parameters, corpus: Corpus, sets: Sets, started: str) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def results_record(
         "cpu_seconds": round(sum(epoch.cpu_seconds for epoch in history), 3),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,
-        "model_bytes": exported.get("tflite") or 4 * parameter_count,
+        "model_bytes": exported.get(TFLITE) or 4 * parameter_count,
         "signature": {
             "test_set_sha256": set_sha256([one.item for one in test.heard]),
             "normaliser": wer.NORMALISER,
@@ -234,5 +236,5 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
     try:
         write_atomically(path, f"{text}\n".encode())
     except OSError as error:
-        raise Trouble(f"{path}: cannot be written: {error.strerror}: free space, or mend ds_logs_dir") from error
+        raise Trouble(f"{path}: cannot be written: {error.strerror}: free space, or mend {LOGS_DIR}") from error
     print(f"wrote {path}", file=sys.stderr, flush=True)

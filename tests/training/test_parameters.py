@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_wer import contract
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.training import parameters
 
@@ -23,6 +24,12 @@ NAMES_OF_2016 = {
 
 def test_every_variable_of_2016_is_read() -> None:
     assert {entry.name for entry in fields(parameters.Parameters)} >= NAMES_OF_2016
+
+
+def test_the_variables_that_the_tracker_sets_are_read() -> None:
+    set_by_the_tracker = {contract.LOGS_DIR, contract.CHECKPOINT_DIR, contract.SHA}
+
+    assert {name for name, _, _ in parameters.table()} >= set_by_the_tracker
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

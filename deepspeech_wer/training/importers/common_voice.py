@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
-from ..corpus import Corpus, Utterance
+from ...files import PARTIAL
+from ..corpus import SETS, Corpus, Utterance
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.download import Remote
@@ -27,7 +28,7 @@ COLUMNS = ("client_id", "path", "sentence")
 def load(parameters: Parameters) -> Corpus:
     """The published sets of the one language that lies in `ds_dataset_path`."""
     root = _language(parameters)
-    sets = {kind: tuple(_read(root / f"{kind}.tsv", parameters.alphabet)) for kind in ("train", "dev", "test")}
+    sets = {kind: tuple(_read(root / f"{kind}.tsv", parameters.alphabet)) for kind in SETS}
     return Corpus("common_voice", **sets, tolerant=True)
 
 
@@ -45,7 +46,7 @@ def _language(parameters: Parameters) -> Path:
 def _languages(place: Path) -> list[Path]:
     """The directories of languages, at most three levels down."""
     tables = (path for depth in ("", "*/", "*/*/", "*/*/*/") for path in place.glob(f"{depth}train.tsv"))
-    whole = (path for path in tables if not any(part.endswith(".partial") for part in path.relative_to(place).parts))
+    whole = (path for path in tables if not any(part.endswith(PARTIAL) for part in path.relative_to(place).parts))
     return sorted(path.parent for path in whole if (path.parent / "clips").is_dir())
 
 

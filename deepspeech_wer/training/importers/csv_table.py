@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
-from ..corpus import Corpus, Utterance
+from ..corpus import SETS, Corpus, Utterance
 from ..parameters import Parameters
 from ..table import Row, read
 
@@ -21,7 +21,7 @@ def load(parameters: Parameters) -> Corpus:
     if parameters.dataset_path is None:
         raise UsageTrouble("ds_dataset_path is not set: expected, for importer csv, the directory of train.csv")
     directory = parameters.dataset_path
-    return Corpus("csv", *(read_table(directory / f"{name}.csv") for name in ("train", "dev", "test")))
+    return Corpus("csv", *(read_table(directory / f"{name}.csv") for name in SETS))
 
 
 def read_table(table: Path) -> tuple[Utterance, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
-from ..corpus import Corpus, Utterance
+from ..corpus import SETS, Corpus, Utterance
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.download import Remote
@@ -34,8 +34,7 @@ def load(parameters: Parameters) -> Corpus:
     """The subsets asked for, downloaded where they are not there."""
     names = _subsets(parameters.librivox_subsets)
     sets = {
-        kind: tuple(one for name in names if name.startswith(kind) for one in _read(name, parameters))
-        for kind in ("train", "dev", "test")
+        kind: tuple(one for name in names if name.startswith(kind) for one in _read(name, parameters)) for kind in SETS
     }
     return Corpus("librivox", **sets, tolerant=True)
 
@@ -43,7 +42,7 @@ def load(parameters: Parameters) -> Corpus:
 def _subsets(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     unknown = sorted(set(names) - SHA256.keys())
-    missing = [kind for kind in ("train", "dev", "test") if not any(name.startswith(kind) for name in names)]
+    missing = [kind for kind in SETS if not any(name.startswith(kind) for name in names)]
     if unknown or missing or len(names) > len(set(names)):
         raise UsageTrouble(
             f"ds_librivox_subsets={text!r}: expected, parted by commas, some of {', '.join(SHA256)}, each once, and at "

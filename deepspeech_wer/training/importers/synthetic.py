@@ -17,7 +17,7 @@ from pathlib import Path
 import soundfile
 
 from ...errors import Trouble
-from ...files import write_atomically
+from ...files import PARTIAL, write_atomically
 from ..audio import SAMPLE_RATE, resample
 from ..corpus import Corpus, Utterance, file_sha256
 from ..parameters import Parameters
@@ -56,7 +56,7 @@ def _make(directory: Path, recipe: Recipe) -> None:
     """Speak the corpus beside its place, then put it there whole."""
     if directory.exists() and any(directory.iterdir()):
         raise Trouble(f"{directory}: holds files but no {MANIFEST}: expected an empty or new directory for the speech")
-    beside = directory.with_name(f"{directory.name}.{os.getpid()}.partial")
+    beside = directory.with_name(f"{directory.name}.{os.getpid()}{PARTIAL}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:

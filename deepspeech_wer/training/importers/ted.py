@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import Trouble
-from ..corpus import Corpus, Segment, Utterance
+from ..corpus import SETS, Corpus, Segment, Utterance
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.download import Remote
@@ -37,7 +37,7 @@ def load(parameters: Parameters) -> Corpus:
     place = directory_of(parameters)
     root = first_that_is_there(place / "TEDLIUM_release2" / "train")
     root = root.parent if root else obtain(ARCHIVE, place, parameters.mirror_url) / "TEDLIUM_release2"
-    sets = {kind: tuple(_read(root / kind, parameters.alphabet)) for kind in ("train", "dev", "test")}
+    sets = {kind: tuple(_read(root / kind, parameters.alphabet)) for kind in SETS}
     return Corpus("ted", **sets, tolerant=True)
 
 

@@ -24,7 +24,7 @@ import urllib3
 from tqdm import tqdm
 
 from ....errors import Trouble, UsageTrouble
-from ....files import write_atomically
+from ....files import PARTIAL, write_atomically
 from ...corpus import file_sha256
 
 ATTEMPTS = 5  # in a row that bring nothing
@@ -116,8 +116,8 @@ def _recorded(record: Path) -> str | None:
 def _download_checked(url: str, path: Path, expected: str | None) -> str:
     """Download to `path`; return the hash. A wrong one after an interruption leads to a second try, from the start."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    note = path.with_name(f"{path.name}.partial.json")
+    partial = path.with_name(f"{path.name}{PARTIAL}")
+    note = path.with_name(f"{path.name}{PARTIAL}.json")
     while True:
         resumed = _download(url, partial, note, expected is not None)
         found = file_sha256(partial)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Self
 from tqdm import tqdm
 
 from ....errors import Trouble
+from ....files import PARTIAL
 from .download import Remote, fetch, forget
 
 MOST_GROWTH = 50  # times its own size that an archive may hold; audio hardly grows, tables up to tenfold
@@ -86,7 +87,7 @@ def unpack(archive: Path, target: Path) -> None:
     An interrupted call is begun anew by the next. Permissions, owners and times are not taken over; links are left out.
     Raises Trouble for a damaged archive, a path or a link that leaves it, a device, an absurd size, and a full disk.
     """
-    beside = target.with_name(f"{target.name}.partial")
+    beside = target.with_name(f"{target.name}{PARTIAL}")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
