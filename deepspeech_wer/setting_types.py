@@ -7,21 +7,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from deepspeech_wer.variables import without_password as without_password
+
 _SHA = re.compile(r"[0-9a-f]{7,64}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^-|^/|/$|\.$|^@$")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _LOCAL = ("/", "./", "../", "~")
-
-
-def quoted(text: str) -> str:
-    """For messages: control characters visible, passwords gone, length bounded."""
-    shown = without_password(text)
-    return repr(shown if len(shown) <= 100 else shown[:97] + "...")
-
-
-def without_password(text: str) -> str:
-    """A URL without the password or token that stands in it."""
-    return re.sub(r"(\w+://)[^/\s]+@|[^/@\s]+:[^/\s]+@", r"\1", text)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -7,7 +7,7 @@ pass through to it unread.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from deepspeech_wer import setting_types as types
 from deepspeech_wer.directories import NAME, cache_directory
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
-
-MASK = "********"
+from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
 
 
 @dataclass(frozen=True)
@@ -82,17 +81,6 @@ class Settings:
     website_missing: tuple[str, ...]  # the variables that publishing lacks; empty when it is on
     notices: Notices
     places: Places
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One environment variable: how it is read, and what the README says of it."""
-
-    name: str
-    default: str | None
-    check: Callable[[str], Any]  # text -> value; raises ValueError("what was expected")
-    meaning: str
-    secret: bool = False  # never printed, never given to a job
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
@@ -158,7 +146,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and check every setting. Raises UsageTrouble with all faults, one a line."""
     given = dict(os.environ if environ is None else environ)
     faults: list[str] = []
-    values = {variable.name: _value(variable, given, faults) for variable in VARIABLES}
+    values = {
+        variable.name: read(variable, given.get(variable.name) or variable.default, faults) for variable in VARIABLES
+    }
     missing = _website_missing(given)
     faults += _website_faults(given, missing)
     if not values["ds_dataroot"] and not BaseDirectory.xdg_data_home.startswith("/"):
@@ -181,7 +171,7 @@ def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, s
 def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
     text = given.get(variable.name, "")
     if text:
-        return MASK if variable.secret else types.without_password(text), "environment"
+        return MASK if variable.secret else without_password(text), "environment"
     if variable.default:
         return variable.default, "default"
     account, project = (given.get(name) or default for name, default in _GITHUB)
@@ -191,18 +181,6 @@ def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
         "ds_dataroot": BaseDirectory.xdg_data_home,
     }.get(variable.name)
     return (derived, "follows from others") if derived else ("", "not set")
-
-
-def _value(variable: Variable, given: Mapping[str, str], faults: list[str]) -> Any:
-    text = given.get(variable.name, "") or variable.default
-    if text is None:
-        return None
-    try:
-        return variable.check(text)
-    except ValueError as expected:
-        shown = MASK if variable.secret else types.quoted(text)
-        faults.append(f"{variable.name}: {shown}: expected {expected}")
-        return None
 
 
 def _website_missing(given: Mapping[str, str]) -> tuple[str, ...]:
@@ -232,7 +210,7 @@ def _overlaps(loaded: Settings) -> list[str]:
         place = Path(os.path.realpath(path))
         if clone.is_relative_to(place) or place.is_relative_to(clone):
             faults.append(
-                f"ds_clone_path: {types.quoted(str(loaded.clone_path))}: expected a place apart from {what} ({path}), "
+                f"ds_clone_path: {quoted(str(loaded.clone_path))}: expected a place apart from {what} ({path}), "
                 "for it is wiped after use"
             )
     return faults

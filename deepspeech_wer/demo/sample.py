@@ -24,7 +24,8 @@ exec "$root/bin/train.sh" "$@"
 # 30 s of processor time each, on the synthetic corpus as it is by default.
 RECIPE = {"ds_importer": "synthetic", "ds_n_hidden": "64", "ds_epochs": "16", "ds_learning_rate": "0.002"}
 FASTER_AND_VARIED = {"ds_learning_rate": "0.004", "ds_augment_tempo": "0.1", "ds_augment_pitch": "0.05"}
-MODULES = ("__init__.py", "contract.py", "errors.py", "files.py", "wer.py")  # of the package, what the training imports
+# Of the package, what the training imports.
+MODULES = ("__init__.py", "contract.py", "errors.py", "files.py", "variables.py", "wer.py")
 MODEL = "deepspeech_wer/training/model.py"
 
 

@@ -1,7 +1,7 @@
 """What a training is told: every `ds_*` variable of the job, read once into one frozen record.
 
-The names are those of the 2016 notebook, less the prefix. Metadata of a field says what values it takes and what it
-means; reading, the fault messages, hyper.json and the table in the README all follow from it.
+The names are those of the 2016 notebook, less the prefix. A field's metadata say what values it takes and what it
+means. Reading, the fault messages, hyper.json and the table in the documentation all follow from them.
 """
 
 from __future__ import annotations
@@ -9,46 +9,57 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageTrouble
+from ..variables import Variable, read
+from . import parameter_types as types
 from .text import Alphabet, read_alphabet
 
 # ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, under names that say the kind
 
 N_INPUT = 26  # coefficients per frame
 N_CONTEXT = 9  # frames seen on each side of one
-MOST = math.inf
+IMPORTERS = ("an4", "common_voice", "csv", "ldc93s1", "librivox", "synthetic", "ted")
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
 DECODERS = (GREEDY, BEAM, LM)
 
 
-def _number(default: float, meaning: str, *, least: float, most: float = MOST) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "least": least, "most": most})
+def _field(value: object, check: Callable[[str], object], meaning: str, default: str | None = None) -> Any:
+    """A field whose metadata are those of a Variable without its name; `default` is the text of `value`, if any."""
+    return field(default=value, metadata={"default": default, "check": check, "meaning": meaning})
+
+
+def _number(default: float, meaning: str, *, least: float, most: float = math.inf) -> Any:
+    return _field(default, types.number(type(default), least, most), meaning, str(default))
+
+
+def _optional_number(meaning: str, *, least: float, most: float) -> Any:
+    return _field(None, types.unless_empty(types.number(float, least, most), None), meaning)
 
 
 def _width(meaning: str) -> Any:
     """0 stands for "follows another width" until `_resolve` has filled it in."""
-    return field(default=0, metadata={"meaning": meaning, "least": 0, "most": 65_536})
+    return _field(0, types.number(int, 0, 65_536), meaning)
+
+
+def _text(default: str, meaning: str) -> Any:
+    return _field(default, str, meaning, default)
 
 
 def _word(default: str, meaning: str, *choices: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+    return _field(default, types.one_of(*choices), meaning, default)
 
 
 def _words(default: str, meaning: str, *choices: str) -> Any:
-    """Any of the choices, parted by commas."""
-    return field(default=default, metadata={"meaning": meaning, "each_of": choices})
+    return _field(default, types.some_of(*choices), meaning, default)
 
 
-def _optional(meaning: str, *, least: float, most: float) -> Any:
-    return field(default=None, metadata={"meaning": meaning, "least": least, "most": most})
-
-
-def _other(default: object, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
+def _path(meaning: str, default: str | None = None) -> Any:
+    value = None if default is None else Path(default)
+    return _field(value, types.unless_empty(types.path, value), meaning, default)
 
 
 @dataclass(frozen=True)
@@ -59,12 +70,12 @@ class Parameters:
     importer: str = _word(
         "synthetic",
         "where the speech comes from",
-        *("an4", "common_voice", "csv", "ldc93s1", "librivox", "synthetic", "ted"),
+        *IMPORTERS,
     )
-    dataset_path: Path | None = _other(
-        None, "the corpus's directory; unset, but for csv: one in the cache, where it is downloaded or made"
+    dataset_path: Path | None = _path(
+        "the corpus's directory; unset, but for csv: one in the cache, where it is downloaded or made"
     )
-    mirror_url: str = _word("", "where the files of public corpora are fetched from: an address, or a directory")
+    mirror_url: str = _text("", "where the files of public corpora are fetched from: an address, or a directory")
     limit_train: int = _number(0, "use the first N training utterances; 0: all", least=0)
     limit_dev: int = _number(0, "the same for the validation set", least=0)
     limit_test: int = _number(0, "the same for the test set", least=0)
@@ -72,13 +83,15 @@ class Parameters:
     synthetic_dev: int = _number(100, "utterances spoken for validation", least=1)
     synthetic_test: int = _number(200, "utterances spoken for the test", least=1)
 
-    librivox_subsets: str = _word(
+    librivox_subsets: str = _text(
         "train-clean-100,train-clean-360,train-other-500,dev-clean,dev-other,test-clean,test-other",
         "archives of LibriSpeech that are used (importer librivox)",
     )
-    common_voice_archive: str = _word("", "file name of a language's archive at ds_mirror_url (importer common_voice)")
-    alphabet: Alphabet = _other(
-        Alphabet(), "file of the letters that transcripts are made of, one a line; unset: space, a-z and apostrophe"
+    common_voice_archive: str = _text("", "file name of a language's archive at ds_mirror_url (importer common_voice)")
+    alphabet: Alphabet = _field(
+        Alphabet(),
+        types.unless_empty(lambda text: read_alphabet(types.path(text)), Alphabet()),
+        "file of the letters that transcripts are made of, one a line; unset: space, a-z and apostrophe",
     )
 
     # the network
@@ -130,7 +143,7 @@ class Parameters:
     validation_step: int = _number(1, "epochs between validations, the last epoch always; 0: never", least=0)
     checkpoint_step: int = _number(1, "epochs between checkpoints, the last epoch always; 0: only then", least=0)
     report_count: int = _number(10, "worst test utterances shown", least=0)
-    log_variables: bool = _other(False, "TensorBoard summaries of weights and gradients, each epoch")
+    log_variables: bool = _field(False, types.switch, "TensorBoard summaries of weights and gradients, each epoch", "0")
 
     # how the text is found
     decoder: str = _word(
@@ -138,25 +151,23 @@ class Parameters:
     )
     decoders: str = _words("", "further ones whose word error rate is measured, parted by commas", *DECODERS)
     beam_width: int = _number(100, "texts that decoders beam and lm follow", least=1, most=10_000)
-    lm_path: Path | None = _other(
-        None, "the language model of decoder lm, ARPA or KenLM; unset: made of the training transcripts"
+    lm_path: Path | None = _path(
+        "the language model of decoder lm, ARPA or KenLM; unset: made of the training transcripts"
     )
     lm_order: int = _number(3, "words in the n-grams of the model that is made", least=1, most=9)
-    lm_alpha: float | None = _optional(
+    lm_alpha: float | None = _optional_number(
         "weight of the language model; unset: chosen on the validation set", least=0, most=20
     )
-    lm_beta: float | None = _optional("bonus for each word, likewise", least=-20, most=20)
+    lm_beta: float | None = _optional_number("bonus for each word, likewise", least=-20, most=20)
 
     # where things go
-    checkpoint_dir: Path | None = _other(None, "training goes on from the checkpoint here; unset: none is kept")
-    logs_dir: Path = _other(Path("logs"), "a directory of its own for each run, with hyper.json, is made here")
-    cache_dir: Path = _other(
-        Path(), "features and synthetic speech are kept here; unset: ~/.cache/deepspeech_wer/training"
-    )
-    export_dir: Path | None = _other(None, "the trained model is exported here, as SavedModel and TFLite; unset: not")
+    checkpoint_dir: Path | None = _path("training goes on from the checkpoint here; unset: none is kept")
+    logs_dir: Path = _path("a directory of its own for each run, with hyper.json, is made here", "logs")
+    cache_dir: Path = _path("features and synthetic speech are kept here; unset: ~/.cache/deepspeech_wer/training")
+    export_dir: Path | None = _path("the trained model is exported here, as SavedModel and TFLite; unset: not")
     devices: int = _number(0, "GPUs that share each batch; 0: all there are", least=0, most=1024)
     threads: int = _number(1, "processor threads", least=1, most=1024)
-    wer_sha: str = _word("", "the commit that is trained, set by the tracker; unset: asked of git")
+    wer_sha: str = _text("", "the commit that is trained, set by the tracker; unset: asked of git")
 
     @property
     def all_decoders(self) -> tuple[str, ...]:
@@ -183,33 +194,29 @@ PRESETS: dict[str, dict[str, object]] = {
         "clip_norm": 0.0,
     },
 }
-LEGACY = {"epochs": "training_iters"}  # the notebook's first name for it
-NUMBERS: dict[str, Callable[[str], float]] = {"int": int, "float": float, "float | None": float}
-TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+VARIABLES = tuple(Variable(name=f"ds_{entry.name}", **entry.metadata) for entry in fields(Parameters))
+LEGACY = {"ds_epochs": "ds_training_iters"}  # the notebook's first name for it
 
 
 def from_process() -> Parameters:
-    """The parameters of this process: the one place of the training that reads os.environ."""
+    """Return the parameters of this process: the one place of the training that reads os.environ."""
     return from_environment(os.environ)
 
 
 def from_environment(environ: Mapping[str, str]) -> Parameters:
-    """The parameters in a mapping of environment variables. Raises UsageTrouble with every fault, one a line."""
-    values: dict[str, object] = dict(PRESETS.get(environ.get("ds_preset", ""), {}))
+    """Return the parameters in a mapping of environment variables. Raises UsageTrouble with every fault, one a line."""
+    values: dict[str, Any] = dict(PRESETS.get(environ.get("ds_preset", ""), {}))
     faults: list[str] = []
-    for entry in fields(Parameters):
-        name = variable(entry, environ)
-        if name in environ:
-            try:
-                values[entry.name] = _read(entry, environ[name])
-            except ValueError as error:
-                faults.append(f"{name}={environ[name]!r}: expected {error}")
+    for variable in VARIABLES:
+        spelled = variable if variable.name in environ else _legacy(variable)
+        if spelled.name in environ:
+            values[_field_name(variable)] = read(spelled, environ[spelled.name], faults, separator="=")
     if faults:
         raise UsageTrouble("\n".join(faults))
-    if "cache_dir" not in values:
+    if values.get("cache_dir") is None:
         home = environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
         values["cache_dir"] = Path(home, "deepspeech_wer", "training")
-    return _resolve(Parameters(**values))  # type: ignore[arg-type]  # checked by _read, one by one
+    return _resolve(Parameters(**values))
 
 
 def website_is_set() -> bool:
@@ -217,70 +224,28 @@ def website_is_set() -> bool:
     return any(name.startswith("ds_website_") for name in os.environ)
 
 
-def variable(entry: Field[Any], environ: Mapping[str, str]) -> str:
-    """The environment variable that sets a field: its name, or the legacy one where only that is set."""
-    name, legacy = f"ds_{entry.name}", f"ds_{LEGACY.get(entry.name, entry.name)}"
-    return legacy if name not in environ and legacy in environ else name
+def table() -> list[tuple[str, str, str]]:
+    """(variable, default, meaning) of every parameter, for the README."""
+    return [(variable.name, variable.default or "", variable.meaning) for variable in VARIABLES]
 
 
-def _read(entry: Field[Any], text: str) -> object:
-    """The value a text stands for. Raises ValueError whose text says what was expected."""
-    if "choices" in entry.metadata:
-        choices: tuple[str, ...] = entry.metadata["choices"]
-        if choices and text not in choices:
-            raise ValueError("one of " + ", ".join(choice or "(empty)" for choice in choices))
-        return text
-    if "each_of" in entry.metadata:
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        if not set(names) <= set(entry.metadata["each_of"]):
-            raise ValueError(f"some of {', '.join(entry.metadata['each_of'])}, parted by commas")
-        return ",".join(names)
-    if entry.default is None and not text:
-        return None
-    if "least" in entry.metadata:
-        return _read_number(entry, text)
-    if entry.type == "bool":
-        if text.lower() not in TRUE + FALSE:
-            raise ValueError("1 or 0")
-        return text.lower() in TRUE
-    if not text:
-        return entry.default
-    path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - Path's raises for a user that is not there
-    return read_alphabet(path) if entry.type == "Alphabet" else path
+def _legacy(variable: Variable) -> Variable:
+    """The variable under its first name, if it had another one."""
+    return replace(variable, name=LEGACY.get(variable.name, variable.name))
 
 
-def _read_number(entry: Field[Any], text: str) -> float:
-    least, most = entry.metadata["least"], entry.metadata["most"]
-    upper = "" if most == MOST else f" to {most:g}"
-    kind = "a whole number" if entry.type == "int" else "a number"
-    try:
-        value = NUMBERS[str(entry.type)](text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most or math.isinf(value):
-        raise ValueError(f"{kind}, {least:g}{upper or ' or more'}")
-    return value
+def _field_name(variable: Variable) -> str:
+    return variable.name.removeprefix("ds_")
 
 
 def _resolve(given: Parameters) -> Parameters:
     """Give every width that follows another one its value."""
     cells = given.n_cell_dim or given.n_hidden
-    widths = {
-        "n_hidden_1": given.n_hidden_1 or given.n_hidden,
-        "n_hidden_2": given.n_hidden_2 or given.n_hidden,
-        "n_hidden_3": given.n_hidden_3 or 2 * cells,
-        "n_hidden_5": given.n_hidden_5 or given.n_hidden,
-        "n_cell_dim": cells,
-    }
-    return Parameters(**{**{entry.name: getattr(given, entry.name) for entry in fields(given)}, **widths})
-
-
-def table() -> list[tuple[str, str, str]]:
-    """(variable, default, meaning) of every parameter, for the README."""
-    rows = []
-    for entry in fields(Parameters):
-        follows = entry.default == 0 and "unset" in entry.metadata["meaning"]
-        unset = follows or entry.default in (None, "", Path(), Alphabet())
-        default = "" if unset else str(int(entry.default) if isinstance(entry.default, bool) else entry.default)
-        rows.append((f"ds_{entry.name}", default, entry.metadata["meaning"]))
-    return rows
+    return replace(
+        given,
+        n_hidden_1=given.n_hidden_1 or given.n_hidden,
+        n_hidden_2=given.n_hidden_2 or given.n_hidden,
+        n_hidden_3=given.n_hidden_3 or 2 * cells,
+        n_hidden_5=given.n_hidden_5 or given.n_hidden,
+        n_cell_dim=cells,
+    )

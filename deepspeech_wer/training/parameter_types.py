@@ -1,0 +1,70 @@
+"""One parameter's text -> its value. Each check raises ValueError with what was expected instead."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+def number(kind: type[float], least: float, most: float) -> Callable[[str], float]:
+    """A check for a number of this kind, int or float, within bounds; `most` may be infinite."""
+
+    def check(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or math.isinf(value):
+            name = "a whole number" if kind is int else "a number"
+            bounds = f"{least:g} or more" if math.isinf(most) else f"{least:g} to {most:g}"
+            raise ValueError(f"{name}, {bounds}")
+        return value
+
+    return check
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A check for one of some words."""
+
+    def check(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(choice or "(empty)" for choice in choices))
+        return text
+
+    return check
+
+
+def some_of(*choices: str) -> Callable[[str], str]:
+    """A check for any number of some words, separated by commas; the value has no spaces in it."""
+
+    def check(text: str) -> str:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not set(names) <= set(choices):
+            raise ValueError(f"some of {', '.join(choices)}, parted by commas")
+        return ",".join(names)
+
+    return check
+
+
+def switch(text: str) -> bool:
+    """On or off."""
+    if text.lower() not in TRUE + FALSE:
+        raise ValueError("1 or 0")
+    return text.lower() in TRUE
+
+
+def path(text: str) -> Path:
+    """A path, made absolute."""
+    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - Path's raises for a user that does not exist
+
+
+def unless_empty(check: Callable[[str], Value], unset: Value) -> Callable[[str], Value]:
+    """The same check; empty text stands for `unset`."""
+    return lambda text: check(text) if text else unset

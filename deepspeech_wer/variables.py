@@ -1,0 +1,48 @@
+"""The one kind of field that describes an environment variable, the tracker's or the job's. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MASK = "********"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: how it is read, and what the documentation says of it."""
+
+    name: str
+    default: str | None
+    check: Callable[[str], Any]  # text -> value; raises ValueError("what was expected")
+    meaning: str
+    secret: bool = False  # never printed, never given to a job
+
+
+def read(variable: Variable, text: str | None, faults: list[str], *, separator: str = ": ") -> Any:
+    """Return the value that `text` stands for; None for None.
+
+    Where the text cannot be used, append "NAME: 'TEXT': expected WHAT" to `faults` and return None: the caller reports
+    the faults of all variables at once. `separator` stands between name and text; the job's messages say NAME='TEXT'.
+    """
+    if text is None:
+        return None
+    try:
+        return variable.check(text)
+    except ValueError as expected:
+        shown = MASK if variable.secret else quoted(text)
+        faults.append(f"{variable.name}{separator}{shown}: expected {expected}")
+        return None
+
+
+def quoted(text: str) -> str:
+    """For messages: control characters visible, passwords gone, length bounded."""
+    shown = without_password(text)
+    return repr(shown if len(shown) <= 100 else shown[:97] + "...")
+
+
+def without_password(text: str) -> str:
+    """A URL without the password or token in it."""
+    return re.sub(r"(\w+://)[^/\s]+@|[^/@\s]+:[^/\s]+@", r"\1", text)
