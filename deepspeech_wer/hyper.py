@@ -50,9 +50,14 @@ def wer(hyper: dict[str, Any], name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def percent(wer: float | None) -> str:
-    """Return a rate for people: `12.34 %`, or `not measured`."""
-    return "not measured" if wer is None else f"{100 * wer:.2f} %"
+def test_wer(hyper: dict[str, Any] | None) -> float | None:
+    """Return the word error rate of the test set as a fraction; None without a record, or where it was not measured."""
+    return None if hyper is None else wer(hyper, "test_wer")
+
+
+def shown(rate: float | None) -> str:
+    """Return a rate, or any fraction, for people to read: "36.00 %", or "not measured"."""
+    return "not measured" if rate is None else f"{100 * rate:.2f} %"
 
 
 def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:

@@ -14,7 +14,7 @@ LOGGER = "deepspeech_wer"
 def set_up(*, quiet: bool = False) -> None:
     """Log to stderr; with `quiet`, warnings and errors only."""
     pattern = "%(message)s" if sys.stderr.isatty() else "%(asctime)s %(levelname)s %(message)s"
-    formatter = logging.Formatter(pattern, clock.FORMAT)
+    formatter = logging.Formatter(pattern, clock.UTC)
     formatter.converter = time.gmtime
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)

@@ -369,4 +369,4 @@ def _result(run: Run) -> str:
     if run.hyper is None:
         tries = f" after {run.attempt} attempts" if run.attempt > 1 else ""
         return f"failed{tries}: {run.failure}: {run.detail} (log: {run.directory}/err.log)"
-    return f"done, test WER {hyper.percent(hyper.wer(run.hyper, 'test_wer'))}"
+    return f"done, test WER {hyper.shown(hyper.test_wer(run.hyper))}"

@@ -67,6 +67,14 @@ def test_a_wer_is_a_number_from_0_up_or_null(name: str, value: float | None) -> 
     assert hyper.wer(record, name) == value
 
 
+def test_a_rate_is_shown_in_percent() -> None:
+    record = hyper.parse(json.dumps(RECORD).encode())
+
+    assert hyper.shown(hyper.test_wer(record)) == "36.00 %"
+    assert hyper.shown(hyper.test_wer(None)) == "not measured"
+    assert hyper.shown(1.0692307692307692) == "106.92 %"
+
+
 @pytest.mark.parametrize("name", hyper.WERS)
 @pytest.mark.parametrize("value", [True, False, "0.36", -0.1, [], {}, 10**400, -(10**400)])
 def test_any_other_wer_is_refused_by_name(name: str, value: object) -> None:

@@ -99,7 +99,7 @@ def _jobs(current: Settings) -> list[str]:
 
 
 def _line(run: Run) -> str:
-    result = f"failed: {run.failure}" if run.hyper is None else f"{hyper.percent(hyper.wer(run.hyper, 'test_wer')):>8}"
+    result = f"failed: {run.failure}" if run.hyper is None else f"{hyper.shown(hyper.test_wer(run.hyper)):>8}"
     return f"{run.merge.ordinal:>5}  {run.id}  {result:<24} {run.merge.subject[:60]}"
 
 

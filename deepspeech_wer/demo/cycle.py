@@ -120,7 +120,7 @@ def _print_table(runs: list[Run]) -> None:
     print(f"\n    {'commit':<12}  {'WER':>7}  {'change':>7}  merge")
     last = None
     for run in runs:
-        wer = hyper.wer(run.hyper, "test_wer") if run.hyper else None
+        wer = hyper.test_wer(run.hyper)
         change = "" if wer is None or last is None else f"{100 * (wer - last):+.1f}"
         rate = "failed" if wer is None else f"{100 * wer:.1f} %"
         reason = "" if run.hyper else f" ({run.detail})"

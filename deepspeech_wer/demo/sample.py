@@ -25,7 +25,7 @@ exec "$root/bin/train.sh" "$@"
 RECIPE = {"ds_importer": "synthetic", "ds_n_hidden": "64", "ds_epochs": "16", "ds_learning_rate": "0.002"}
 FASTER_AND_VARIED = {"ds_learning_rate": "0.004", "ds_augment_tempo": "0.1", "ds_augment_pitch": "0.05"}
 # Of the package, what the training imports.
-MODULES = ("__init__.py", "contract.py", "errors.py", "files.py", "variables.py", "wer.py")
+MODULES = ("__init__.py", "clock.py", "contract.py", "errors.py", "files.py", "variables.py", "wer.py")
 MODEL = "deepspeech_wer/training/model.py"
 
 

@@ -13,7 +13,7 @@ def result(run: Run) -> str:
     """How a run went, in a few words."""
     if run.hyper is None:
         return f"failed: {run.failure}: {run.detail}"
-    return f"test WER {hyper.percent(hyper.wer(run.hyper, 'test_wer'))}"
+    return f"test WER {hyper.shown(hyper.test_wer(run.hyper))}"
 
 
 def page(website_url: str, run: Run) -> str:

@@ -29,7 +29,7 @@ def _alarm(address: str, run: Run, last: str | None, repository_name: str, websi
             "sha": run.merge.sha,
             "status": run.status,
             "failure": run.failure,
-            "test_wer": hyper.wer(run.hyper, "test_wer") if run.hyper else None,
+            "test_wer": hyper.test_wer(run.hyper),
         },
     )
     if code >= 300:

@@ -182,7 +182,7 @@ def _time(seconds: str) -> str:
         moment = datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
         return "9999-12-31T23:59:59Z"
-    return moment.strftime(clock.FORMAT)
+    return moment.strftime(clock.UTC)
 
 
 def _line(text: str) -> str:

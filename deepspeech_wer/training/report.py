@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import wer
+from .. import clock, wer
 from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
@@ -44,8 +44,7 @@ def new_run_directory(parameters: Parameters) -> Path:
         _make_and_try(parameters.checkpoint_dir, CHECKPOINT_DIR)
     if parameters.export_dir is not None:
         _make_and_try(parameters.export_dir, "ds_export_dir")
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{git_hash(parameters)[:12]}"
-    directory = parameters.logs_dir / name
+    directory = parameters.logs_dir / f"{clock.stamp(clock.COMPACT)}-{git_hash(parameters)[:12]}"
     _make_and_try(directory, LOGS_DIR)
     return directory
 
