@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .history import Epoch
+from .epochs import Epoch
 
 TRAINING, VALIDATION = "#0072b2", "#d55e00"  # told apart by every kind of eye (Okabe and Ito 2008)
 INCHES = (10, 3.6)

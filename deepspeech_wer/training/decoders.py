@@ -10,7 +10,7 @@ from .corpus import file_sha256
 from .data import Item, assemble, batches_by_length
 from .decode import Decoder, Lengths, Logits, beam_decoder, greedy_decoder
 from .lm import arpa, language, ngram, weights
-from .lm.lexicon_beam import LexiconBeam
+from .lm.beam import BeamSearch
 from .lm.weights import Weights
 from .model import Network
 from .parameters import BEAM, GREEDY, LM, Parameters
@@ -24,7 +24,7 @@ MOST_FOR_WEIGHTS = 200  # validation utterances: enough for two weights, and bou
 class WordSearch:
     """A search with a language model, and what hyper.json records of the model."""
 
-    search: LexiconBeam
+    search: BeamSearch
     signature: str
     settings: Mapping[str, object]
     path: Path
@@ -40,7 +40,7 @@ def word_search(parameters: Parameters, items: Sequence[Item], run_dir: Path) ->
         return None
     path = parameters.lm_path or make_model(items, parameters.lm_order, run_dir / LANGUAGE_MODEL)
     model, sha256 = language.load(path), file_sha256(path)
-    search = LexiconBeam(model, parameters.alphabet, alpha=1, beta=0, width=parameters.beam_width)
+    search = BeamSearch(model, parameters.alphabet, alpha=1, beta=0, width=parameters.beam_width)
     # A model from elsewhere is part of the measure; one of the run's own transcripts is part of what is measured.
     whose = f"@{sha256[:8]}" if parameters.lm_path else ""
     return WordSearch(
@@ -89,7 +89,7 @@ def make_model(items: Sequence[Item], order: int, path: Path) -> Path:
     return path
 
 
-def _weights(search: LexiconBeam, network: Network, items: Sequence[Item], parameters: Parameters) -> Weights:
+def _weights(search: BeamSearch, network: Network, items: Sequence[Item], parameters: Parameters) -> Weights:
     """Set both weights of the search; those that are not given are chosen."""
     alpha, beta = parameters.lm_alpha, parameters.lm_beta
     if alpha is not None and beta is not None:

@@ -20,8 +20,8 @@ from ..errors import Trouble
 from . import checkpoint, ctc, devices
 from .data import Batch, Item, assemble, batches_of_epoch
 from .decode import greedy, greedy_decoder
+from .epochs import Epoch
 from .evaluate import Diverged, Evaluation, Heard, evaluate, refuse_infinite, score_heard
-from .history import Epoch
 from .model import BATCH, Network, Tensor, arguments
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters

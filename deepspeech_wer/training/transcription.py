@@ -18,7 +18,7 @@ from ..errors import Trouble
 from . import audio, live
 from .live import Finish, Listener
 from .lm import language
-from .lm.lexicon_beam import LexiconBeam
+from .lm.beam import BeamSearch
 from .recognise import LanguageWeights, Recogniser
 
 OWN = "own"  # the language model in the export
@@ -85,13 +85,13 @@ def _finish(recogniser: Recogniser, wanted: Wanted) -> Finish:
     return found.text if found else recogniser.greedy
 
 
-def search(recogniser: Recogniser, wanted: Wanted) -> LexiconBeam | None:
+def search(recogniser: Recogniser, wanted: Wanted) -> BeamSearch | None:
     """The search with the language model that is wanted, if one is: weights not given are those of the export."""
     if wanted.language_model is None:
         return None
     chosen = recogniser.description.language_model or DEFAULT
     path = _own_model(recogniser) if wanted.language_model == OWN else Path(wanted.language_model)
-    return LexiconBeam(
+    return BeamSearch(
         language.load(path),
         recogniser.alphabet,
         alpha=chosen.alpha if wanted.alpha is None else wanted.alpha,

@@ -13,7 +13,7 @@ from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training import data, decoders, importers
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.lm import arpa, ngram, weights
-from deepspeech_wer.training.lm.lexicon_beam import LexiconBeam
+from deepspeech_wer.training.lm.beam import BeamSearch
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
@@ -112,7 +112,7 @@ def test_a_model_that_helps_gets_weight_and_one_that_misleads_gets_none() -> Non
     misleading = ngram.estimate([["a", "a"], ["b", "b"]], 2)
     found = []
     for model in (helpful, misleading):
-        search = LexiconBeam(model, alphabet, alpha=1, beta=0, width=20)
+        search = BeamSearch(model, alphabet, alpha=1, beta=0, width=20)
         chosen = weights.choose(search, heard)
         found.append(chosen)
         assert (search.alpha, search.beta) == (chosen.alpha, chosen.beta)

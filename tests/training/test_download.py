@@ -16,7 +16,7 @@ from web_server import Site, serving
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training.importers.tools import download
-from deepspeech_wer.training.importers.tools.download import Remote, fetch
+from deepspeech_wer.training.importers.tools.download import RemoteFile, fetch
 
 CONTENT = random.Random(1).randbytes(3 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -33,8 +33,8 @@ def site() -> Iterator[Site]:
         yield one
 
 
-def remote(site: Site, sha256: str | None = SHA256) -> Remote:
-    return Remote(f"{site.url}/corpora/speech.tar.gz", sha256)
+def remote(site: Site, sha256: str | None = SHA256) -> RemoteFile:
+    return RemoteFile(f"{site.url}/corpora/speech.tar.gz", sha256)
 
 
 def test_a_file_is_fetched_once(site: Site, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_an_interrupted_download_is_gone_on_with_by_the_next_training(site: Site
 def test_a_server_that_takes_the_archive_for_an_encoding_gives_the_archive(tmp_path: Path) -> None:
     archive = gzip.compress(CONTENT)
     with serving(files={"a.tar.gz": archive}, headers={"Content-Encoding": "x-gzip"}, cuts=[1_000_000]) as site:
-        path = fetch(Remote(f"{site.url}/a.tar.gz", hashlib.sha256(archive).hexdigest()), tmp_path)
+        path = fetch(RemoteFile(f"{site.url}/a.tar.gz", hashlib.sha256(archive).hexdigest()), tmp_path)
 
     assert path.read_bytes() == archive
 
@@ -145,10 +145,10 @@ def test_where_no_hash_is_published_that_of_the_first_download_holds(site: Site,
 
 
 def test_an_escaped_path_leads_nowhere(site: Site, tmp_path: Path) -> None:
-    assert Remote(f"{site.url}/%2e%2e%2fspeech.tar.gz").name == "speech.tar.gz"
+    assert RemoteFile(f"{site.url}/%2e%2e%2fspeech.tar.gz").name == "speech.tar.gz"
     for name in ("%2e%2e", ".", "a/"):
         with pytest.raises(UsageTrouble, match="expected the address of a file"):
-            fetch(Remote(f"{site.url}/{name}"), tmp_path)
+            fetch(RemoteFile(f"{site.url}/{name}"), tmp_path)
 
 
 def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site: Site, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site: Site, tmp_
     assert fetch(remote(site), tmp_path).read_bytes() == CONTENT
 
     with pytest.raises(Trouble, match=r"absent\.wav: HTTP 404 Not Found: .* ds_mirror_url"):
-        fetch(Remote(f"{site.url}/absent.wav"), tmp_path)
+        fetch(RemoteFile(f"{site.url}/absent.wav"), tmp_path)
     assert len([path for path, _ in site.asked if path == "/absent.wav"]) == 1
 
 
@@ -169,12 +169,12 @@ def test_a_server_that_stays_busy_or_silent_is_given_up(site: Site, tmp_path: Pa
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with pytest.raises(Trouble, match=r"refused.*5 times in a row") as caught:
-            fetch(Remote(f"http://127.0.0.1:{nobody.getsockname()[1]}/a.wav"), tmp_path)
+            fetch(RemoteFile(f"http://127.0.0.1:{nobody.getsockname()[1]}/a.wav"), tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_mirror_has_the_same_names(site: Site, tmp_path: Path) -> None:
-    path = fetch(Remote("https://speech.invalid/12/speech.tar.gz", SHA256), tmp_path, f"{site.url}/mirror/")
+    path = fetch(RemoteFile("https://speech.invalid/12/speech.tar.gz", SHA256), tmp_path, f"{site.url}/mirror/")
 
     assert path.read_bytes() == CONTENT
     assert site.asked == [("/mirror/speech.tar.gz", None)]
@@ -186,13 +186,13 @@ def test_a_mirror_on_the_disk_is_read_where_it_is(tmp_path: Path, how: str) -> N
     (tmp_path / "my mirror" / "speech.tar.gz").write_bytes(CONTENT)
     mirror = how.format(tmp_path / "my mirror")
 
-    path = fetch(Remote("https://speech.invalid/speech.tar.gz", SHA256), tmp_path / "data", mirror)
+    path = fetch(RemoteFile("https://speech.invalid/speech.tar.gz", SHA256), tmp_path / "data", mirror)
 
     assert path == tmp_path / "my mirror" / "speech.tar.gz"
     with pytest.raises(Trouble, match=r"absent\.wav: is not there: expected what ds_mirror_url names"):
-        fetch(Remote("https://speech.invalid/absent.wav"), tmp_path / "data", mirror)
+        fetch(RemoteFile("https://speech.invalid/absent.wav"), tmp_path / "data", mirror)
     with pytest.raises(Trouble, match="expected 0000"):
-        fetch(Remote("https://speech.invalid/speech.tar.gz", "0" * 64), tmp_path / "data", mirror)
+        fetch(RemoteFile("https://speech.invalid/speech.tar.gz", "0" * 64), tmp_path / "data", mirror)
 
 
 @pytest.mark.parametrize(
@@ -200,13 +200,13 @@ def test_a_mirror_on_the_disk_is_read_where_it_is(tmp_path: Path, how: str) -> N
 )
 def test_a_mirror_that_is_none_is_refused(tmp_path: Path, mirror: str, said: str) -> None:
     with pytest.raises(UsageTrouble, match=f"ds_mirror_url='{mirror}': .*{said}"):
-        fetch(Remote("https://speech.invalid/speech.tar.gz"), tmp_path, mirror)
+        fetch(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path, mirror)
 
 
 def test_a_proxy_of_the_environment_is_asked(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", site.url)
 
-    fetch(Remote("http://speech.invalid/12/speech.tar.gz", SHA256), tmp_path)
+    fetch(RemoteFile("http://speech.invalid/12/speech.tar.gz", SHA256), tmp_path)
 
     assert site.asked == [("http://speech.invalid/12/speech.tar.gz", None)]
 
@@ -235,7 +235,7 @@ def test_a_password_in_the_address_is_never_shown(
 ) -> None:
     mirror = site.url.replace("//", "//ada:secret@")
     with pytest.raises(Trouble) as caught:
-        fetch(Remote("https://speech.invalid/absent.wav"), tmp_path, mirror)
+        fetch(RemoteFile("https://speech.invalid/absent.wav"), tmp_path, mirror)
 
     assert "secret" not in str(caught.value) + capsys.readouterr().err
     assert site.url in str(caught.value)

@@ -13,7 +13,7 @@ import pytest
 from tone_corpus import ROOT, Job
 
 from deepspeech_wer.training.curves import Curves
-from deepspeech_wer.training.history import Epoch
+from deepspeech_wer.training.epochs import Epoch
 
 NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
 PNG = b"\x89PNG\r\n\x1a\n"

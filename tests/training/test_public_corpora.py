@@ -20,7 +20,7 @@ from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training import data, importers
 from deepspeech_wer.training.corpus import Corpus, Segment
 from deepspeech_wer.training.importers import an4, librivox, ted
-from deepspeech_wer.training.importers.tools.download import Remote
+from deepspeech_wer.training.importers.tools.download import RemoteFile
 from deepspeech_wer.training.importers.tools.transcripts import spoken
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
@@ -252,7 +252,7 @@ def ted_archive(stm: str = STM) -> bytes:
 @pytest.fixture
 def ted_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     site.files["TEDLIUM_release2.tar.gz"] = ted_archive()
-    monkeypatch.setattr(ted, "ARCHIVE", Remote(ted.ARCHIVE.url))
+    monkeypatch.setattr(ted, "ARCHIVE", RemoteFile(ted.ARCHIVE.url))
     return site
 
 

@@ -14,10 +14,10 @@ import pytest
 from tone_corpus import SMALL
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import data, decoders, devices, evaluate, importers, report, train
+from deepspeech_wer.training import data, decoders, devices, evaluate, importers, results, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decode import greedy_decoder
-from deepspeech_wer.training.history import Epoch
+from deepspeech_wer.training.epochs import Epoch
 from deepspeech_wer.training.lm import weights
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
@@ -223,11 +223,12 @@ def test_without_validation_hyper_json_says_null(start: Start, tmp_path: Path) -
     trained = start(ds_epochs="1", ds_validation_step="0", ds_decoder="lm", ds_decoders="greedy,lm", ds_beam_width="5")
     corpus = importers.load(trained.parameters)
     parameters = replace(trained.parameters, logs_dir=tmp_path / "logs", wer_sha="a" * 40)
-    directory = report.new_run_directory(parameters)
+    directory = results.new_run_directory(parameters)
 
-    path = report.write(
-        directory, parameters, corpus, trained.items, trained.network, trained.history, trained.test(), report.now(), {}
+    finished = results.Finished(
+        results.now(), parameters, corpus, trained.items, trained.network, trained.history, trained.test(), exported={}
     )
+    path = results.write(directory, finished)
 
     record = json.loads(path.read_text())
     assert record["results"]["last_validation_wer"] is None

@@ -12,7 +12,7 @@ import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training.importers.tools import unpack
-from deepspeech_wer.training.importers.tools.download import Remote
+from deepspeech_wer.training.importers.tools.download import RemoteFile
 
 
 def file(name: str, content: bytes = b"speech", kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -117,7 +117,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, spoil: Callable[[bytes], byt
 def test_the_hash_of_what_is_no_archive_is_not_kept(tmp_path: Path) -> None:
     """A hotel's login page, say: the right file must be taken when it comes."""
     (tmp_path / "mirror").mkdir()
-    remote, mirror = Remote("https://speech.invalid/speech.tar.gz"), str(tmp_path / "mirror")
+    remote, mirror = RemoteFile("https://speech.invalid/speech.tar.gz"), str(tmp_path / "mirror")
     (tmp_path / "mirror" / "speech.tar.gz").write_text("<html>Please log in")
     with pytest.raises(Trouble, match="is damaged"):
         unpack.obtain(remote, tmp_path, mirror)
@@ -130,9 +130,9 @@ def test_an_interrupted_unpacking_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "mirror").mkdir()
     archive(tmp_path / "mirror" / "speech.tar.gz", file("a"))
 
-    directory = unpack.obtain(Remote("https://speech.invalid/speech.tar.gz"), tmp_path, str(tmp_path / "mirror"))
+    directory = unpack.obtain(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path, str(tmp_path / "mirror"))
 
     assert directory == tmp_path / "speech"
     assert [path.name for path in directory.iterdir()] == ["a"]
     (tmp_path / "mirror" / "speech.tar.gz").unlink()  # no longer needed
-    assert unpack.obtain(Remote("https://speech.invalid/speech.tar.gz"), tmp_path, "") == directory
+    assert unpack.obtain(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path, "") == directory

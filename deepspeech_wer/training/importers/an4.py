@@ -15,14 +15,14 @@ from ...errors import Trouble
 from ..corpus import Corpus, Utterance
 from ..parameters import Parameters
 from ..text import Alphabet
-from .tools.download import Remote
-from .tools.place import directory_of, first_that_is_there
+from .tools.directories import directory_of, first_existing
+from .tools.download import RemoteFile
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
 # CMU's own address, http://www.speech.cs.cmu.edu/databases/an4/, has been dead since 2022 (NVIDIA-NeMo/Speech#4188):
 # this is NVIDIA's copy of its archive. Nobody publishes a hash of it.
-ARCHIVE = Remote("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz")
+ARCHIVE = RemoteFile("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz")
 DEV_SPEAKERS = {"fjdn", "fplp", "mcel", "mdxs", "mjdr", "mmap", "mrjc2", "mtcv"}
 LINE = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>[^()\s]+)\)\s*")
 
@@ -30,7 +30,7 @@ LINE = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>[^()\s]+)\)\s*")
 def load(parameters: Parameters) -> Corpus:
     """The corpus, downloaded where it is not there."""
     place = directory_of(parameters)
-    root = first_that_is_there(place / "an4", place / "wav") or obtain(ARCHIVE, place, parameters.mirror_url) / "an4"
+    root = first_existing(place / "an4", place / "wav") or obtain(ARCHIVE, place, parameters.mirror_url) / "an4"
     root = root.parent if root.name == "wav" else root
     learnt = tuple(_read(root, "train", parameters.alphabet))
     return Corpus(

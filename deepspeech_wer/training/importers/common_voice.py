@@ -17,8 +17,8 @@ from ...files import PARTIAL
 from ..corpus import SETS, Corpus, Utterance
 from ..parameters import Parameters
 from ..text import Alphabet
-from .tools.download import Remote
-from .tools.place import directory_of
+from .tools.directories import directory_of
+from .tools.download import RemoteFile
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
@@ -50,18 +50,18 @@ def _languages(place: Path) -> list[Path]:
     return sorted(path.parent for path in whole if (path.parent / "clips").is_dir())
 
 
-def _archive(parameters: Parameters, place: Path) -> tuple[Remote, Path, str]:
+def _archive(parameters: Parameters, place: Path) -> tuple[RemoteFile, Path, str]:
     """The archive that is named, or lies there: what it is, where it goes, where it comes from."""
     name, mirror = parameters.common_voice_archive, parameters.mirror_url
     if name and mirror:
-        return Remote(name), place, mirror
+        return RemoteFile(name), place, mirror
     lying = sorted(place.glob("*.tar.gz"))
     if len(lying) != 1:
         raise UsageTrouble(
             f"{place}: expected the archive of one language of Common Voice, from https://commonvoice.mozilla.org/, or "
             "what is in it; or set ds_common_voice_archive to its name and ds_mirror_url to where it is"
         )
-    return Remote(lying[0].name), place, str(place)
+    return RemoteFile(lying[0].name), place, str(place)
 
 
 def _read(table: Path, alphabet: Alphabet) -> Iterator[Utterance]:

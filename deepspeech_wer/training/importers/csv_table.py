@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
 from ..corpus import SETS, Corpus, Utterance
+from ..csv_rows import Row, read_rows
 from ..parameters import Parameters
-from ..table import Row, read
 
 REQUIRED = ("wav_filename", "transcript")
 
@@ -26,7 +26,7 @@ def load(parameters: Parameters) -> Corpus:
 
 def read_table(table: Path) -> tuple[Utterance, ...]:
     """The utterances of one table, in its order. Raises Trouble for a missing table, column or audio file."""
-    utterances = tuple(_utterance(table, line, row) for line, row in read(table, REQUIRED))
+    utterances = tuple(_utterance(table, line, row) for line, row in read_rows(table, REQUIRED))
     if not utterances:
         raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
     _refuse_twins(table, utterances)

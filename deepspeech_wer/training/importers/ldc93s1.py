@@ -11,14 +11,14 @@ from pathlib import Path
 from ...errors import Trouble
 from ..corpus import Corpus, Utterance
 from ..parameters import Parameters
-from .tools.download import Remote, fetch, forget
-from .tools.place import directory_of
+from .tools.directories import directory_of
+from .tools.download import RemoteFile, fetch, forget
 from .tools.transcripts import spoken
 from .tools.unpack import exclusive
 
 # The LDC publishes no hashes of them.
-AUDIO = Remote("https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.wav")
-TEXT = Remote("https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.txt")
+AUDIO = RemoteFile("https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.wav")
+TEXT = RemoteFile("https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.txt")
 
 
 def load(parameters: Parameters) -> Corpus:

@@ -13,8 +13,8 @@ from ...errors import Trouble, UsageTrouble
 from ..corpus import SETS, Corpus, Utterance
 from ..parameters import Parameters
 from ..text import Alphabet
-from .tools.download import Remote
-from .tools.place import directory_of, first_that_is_there
+from .tools.directories import directory_of, first_existing
+from .tools.download import RemoteFile
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
@@ -62,10 +62,10 @@ def _read(name: str, parameters: Parameters) -> Iterator[Utterance]:
 
 def _directory(name: str, parameters: Parameters) -> Path:
     place = directory_of(parameters)
-    by_hand = first_that_is_there(place / "LibriSpeech" / name)
+    by_hand = first_existing(place / "LibriSpeech" / name)
     if by_hand:
         return by_hand
-    remote = Remote(f"{ARCHIVES}{name}.tar.gz", SHA256[name])
+    remote = RemoteFile(f"{ARCHIVES}{name}.tar.gz", SHA256[name])
     return obtain(remote, place, parameters.mirror_url) / "LibriSpeech" / name
 
 

@@ -17,12 +17,12 @@ from ...errors import Trouble
 from ..corpus import SETS, Corpus, Segment, Utterance
 from ..parameters import Parameters
 from ..text import Alphabet
-from .tools.download import Remote
-from .tools.place import directory_of, first_that_is_there
+from .tools.directories import directory_of, first_existing
+from .tools.download import RemoteFile
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
-ARCHIVE = Remote(
+ARCHIVE = RemoteFile(
     "https://www.openslr.org/resources/19/TEDLIUM_release2.tar.gz",
     "93281b5fcaaae5c88671c9d000b443cb3c7ea3499ad12010b3934ca41a7b9c58",
 )
@@ -35,7 +35,7 @@ NOT_SPOKEN = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)")  # silences, noises and fill
 def load(parameters: Parameters) -> Corpus:
     """The corpus, downloaded where it is not there."""
     place = directory_of(parameters)
-    root = first_that_is_there(place / "TEDLIUM_release2" / "train")
+    root = first_existing(place / "TEDLIUM_release2" / "train")
     root = root.parent if root else obtain(ARCHIVE, place, parameters.mirror_url) / "TEDLIUM_release2"
     sets = {kind: tuple(_read(root / kind, parameters.alphabet)) for kind in SETS}
     return Corpus("ted", **sets, tolerant=True)

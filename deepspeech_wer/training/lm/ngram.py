@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...errors import Trouble
-from ..table import read as rows
+from ..csv_rows import read_rows
 from ..text import clean
 from . import arpa
 from .arpa import BEGIN, END, MARKS, NEVER, UNKNOWN, Gram, Ngrams
@@ -116,7 +116,7 @@ def _logarithms(probabilities: dict[Gram, float], shares: dict[Gram, float]) -> 
 def read_sentences(path: Path) -> list[list[str]]:
     """The transcripts of an importer's table (.csv), or of a text with a sentence a line. Raises Trouble."""
     if path.suffix.lower() == ".csv":
-        return [_unmarked(clean(row["transcript"] or "").split()) for _, row in rows(path, ["transcript"])]
+        return [_unmarked(clean(row["transcript"] or "").split()) for _, row in read_rows(path, ["transcript"])]
     if path.suffix.lower() == ".tsv":
         raise Trouble(f"{path}: expected a .csv table with a column transcript, or a text with a sentence a line")
     try:

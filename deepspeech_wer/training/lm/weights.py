@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import wer
-from ..lm.lexicon_beam import Candidate, LexiconBeam
+from .beam import BeamSearch, Candidate
 
 Logits = NDArray[np.float32]
 
@@ -21,7 +21,7 @@ ROUNDS = 2
 
 @dataclass(frozen=True)
 class Weights:
-    """alpha and beta of `LexiconBeam`, and the validation word error rate under which they were chosen, if so."""
+    """alpha and beta of `BeamSearch`, and the validation word error rate under which they were chosen, if so."""
 
     alpha: float
     beta: float
@@ -29,7 +29,7 @@ class Weights:
 
 
 def choose(
-    search: LexiconBeam,
+    search: BeamSearch,
     heard: Sequence[tuple[Logits, str]],
     alphas: Sequence[float] = ALPHAS,
     betas: Sequence[float] = BETAS,

@@ -36,7 +36,7 @@ PASSING = {408, 429, 500, 502, 503, 504}  # HTTP: try again
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file on the network."""
 
     url: str
@@ -47,7 +47,7 @@ class Remote:
         return unquote(urlsplit(self.url).path).rsplit("/", 1)[-1]  # an escaped slash would lead out of a directory
 
 
-def fetch(remote: Remote, directory: Path, mirror: str = "") -> Path:
+def fetch(remote: RemoteFile, directory: Path, mirror: str = "") -> Path:
     """The file, checked, in `directory` or in the mirror where that is a directory; downloaded where it is not there.
 
     What an interruption leaves (`NAME.partial`) is gone on with, where the server can and its file is the same still.
@@ -75,7 +75,7 @@ def fetch(remote: Remote, directory: Path, mirror: str = "") -> Path:
     return path
 
 
-def forget(remote: Remote, directory: Path) -> None:
+def forget(remote: RemoteFile, directory: Path) -> None:
     """Let go of the hash that `fetch` kept: what it is of turned out to be no such file."""
     (directory / f"{remote.name}.sha256").unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ....errors import Trouble
 from ....files import PARTIAL
-from .download import Remote, fetch, forget
+from .download import RemoteFile, fetch, forget
 
 MOST_GROWTH = 50  # times its own size that an archive may hold; audio hardly grows, tables up to tenfold
 ALLOWANCE = 64 << 20  # bytes, for small ones
@@ -42,7 +42,7 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"a header is {error}" if buf else "its end is missing") from error
 
 
-def obtain(remote: Remote, directory: Path, mirror: str) -> Path:
+def obtain(remote: RemoteFile, directory: Path, mirror: str) -> Path:
     """The directory below `directory` with what the archive holds: downloaded and unpacked where it is not there."""
     target = directory / stem(remote.name)
     if not target.is_dir():

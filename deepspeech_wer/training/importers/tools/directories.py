@@ -12,6 +12,6 @@ def directory_of(parameters: Parameters) -> Path:
     return parameters.dataset_path or parameters.cache_dir / "datasets" / parameters.importer
 
 
-def first_that_is_there(*candidates: Path) -> Path | None:
+def first_existing(*candidates: Path) -> Path | None:
     """The first of the directories that is there: what was unpacked by hand counts too."""
     return next((path for path in candidates if path.is_dir()), None)

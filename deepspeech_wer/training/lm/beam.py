@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import Trouble
-from ..lm.arpa import UNKNOWN, Gram
-from ..lm.language import WordModel
-from ..lm.ngram import estimate
 from ..text import Alphabet
+from .arpa import UNKNOWN, Gram
+from .language import WordModel
+from .ngram import estimate
 
 LN10 = math.log(10)
 LEAST = 1e-30  # a probability is never 0, or a beam could come to nothing
@@ -84,7 +84,7 @@ class _Prefix:
         return self.blank + self.letter
 
 
-class LexiconBeam:
+class BeamSearch:
     """The search for the likeliest text, with one language model, its weights, and a beam of so many texts.
 
     Raises Trouble for a model none of whose words the alphabet can write.

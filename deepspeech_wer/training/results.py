@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +22,9 @@ from ..errors import Trouble
 from ..files import write_atomically
 from .corpus import Corpus
 from .data import Item, set_sha256
+from .epochs import Epoch
 from .evaluate import Evaluation
 from .export import TFLITE
-from .history import Epoch
 from .model import Network
 from .parameters import N_CONTEXT, N_INPUT, Parameters
 
@@ -63,32 +63,40 @@ def now() -> str:
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-def write(
-    directory: Path,
-    parameters: Parameters,
-    corpus: Corpus,
-    sets: Sets,
-    network: Network,
-    history: Sequence[Epoch],
-    test: Evaluation,
-    started: str,
-    exported: Mapping[str, int],
-) -> Path:
-    """Write the three files, hyper.json last: it says that the others are whole. Returns its path."""
-    _write_json(directory / UTTERANCES, utterances_record(test))
-    _write_json(directory / HISTORY, {"version": VERSION, "epochs": [asdict(epoch) for epoch in history]})
+@dataclass(frozen=True)
+class Finished:
+    """All that a finished training is reported from."""
+
+    started: str  # as `now` writes it
+    parameters: Parameters
+    corpus: Corpus
+    sets: Sets
+    network: Network
+    history: Sequence[Epoch]
+    test: Evaluation
+    exported: Mapping[str, int]  # sizes in bytes, from `export`; empty if nothing was exported
+
+
+def write(directory: Path, training: Finished) -> Path:
+    """Write the three files and return the path of hyper.json, which is written last: its presence says they are whole.
+
+    Raises Trouble where a file cannot be written.
+    """
+    _write_json(directory / UTTERANCES, utterances_record(training.test))
+    _write_json(directory / HISTORY, {"version": VERSION, "epochs": [asdict(epoch) for epoch in training.history]})
     record = {
-        "context": context_record(parameters, corpus, sets, started),
-        "parameters": parameters_record(parameters, sets) | found_out(test),
-        "results": results_record(network, history, test, exported),
+        "context": context_record(training),
+        "parameters": parameters_record(training.parameters, training.sets) | decided_settings(training.test),
+        "results": results_record(training),
     }
     _write_json(directory / HYPER, record)
     return directory / HYPER
 
 
-def context_record(parameters: Parameters, corpus: Corpus, sets: Sets, started: str) -> dict[str, Any]:
+def context_record(training: Finished) -> dict[str, Any]:
+    parameters = training.parameters
     return {
-        "time_started": started,
+        "time_started": training.started,
         "time_finished": now(),
         "git_hash": git_hash(parameters),
         "git_branch": git_branch(),
@@ -99,7 +107,7 @@ def context_record(parameters: Parameters, corpus: Corpus, sets: Sets, started: 
             "threads": parameters.threads,
             "system": platform.platform(),
         },
-        "data": data_record(corpus, sets),
+        "data": data_record(training.corpus, training.sets),
     }
 
 
@@ -139,15 +147,14 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
     return {**record, **batches, **network, **more}
 
 
-def found_out(test: Evaluation) -> dict[str, object]:
-    """What was left open by the parameters and decided in the run: which language model, and its weights."""
+def decided_settings(test: Evaluation) -> dict[str, object]:
+    """What the parameters left open and the run decided: which language model, and its weights."""
     return {name: value for one in test.decoded for name, value in one.decoder.settings.items()}
 
 
-def results_record(
-    network: Network, history: Sequence[Epoch], test: Evaluation, exported: Mapping[str, int]
-) -> dict[str, Any]:
-    score, parameter_count = test.score, network.parameter_count()
+def results_record(training: Finished) -> dict[str, Any]:
+    history, test = training.history, training.test
+    score, parameter_count = test.score, training.network.parameter_count()
     return {
         "duration": round(sum(epoch.seconds for epoch in history), 3),
         "last_train_wer": _last([epoch.train_wer for epoch in history]),
@@ -168,7 +175,7 @@ def results_record(
         "cpu_seconds": round(sum(epoch.cpu_seconds for epoch in history), 3),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,
-        "model_bytes": exported.get(TFLITE) or 4 * parameter_count,
+        "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,
         "signature": {
             "test_set_sha256": set_sha256([one.item for one in test.heard]),
             "normaliser": wer.NORMALISER,

@@ -11,7 +11,7 @@ from ..errors import Trouble
 Row = dict[str, str | None]  # None where a row has fewer fields than the header
 
 
-def read(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row]]:
     """(number of its last line, row) for each row of a UTF-8 table with a header.
 
     Raises Trouble for what cannot be read, a column that is missing or there twice, and a row with more fields than the

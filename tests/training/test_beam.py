@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training.lm import arpa, lexicon_beam, ngram
+from deepspeech_wer.training.lm import arpa, ngram
+from deepspeech_wer.training.lm import beam as beam_search
 from deepspeech_wer.training.lm.arpa import BEGIN, END, UNKNOWN
-from deepspeech_wer.training.lm.lexicon_beam import Candidate, LexiconBeam
+from deepspeech_wer.training.lm.beam import BeamSearch, Candidate
 from deepspeech_wer.training.text import Alphabet
 
 LETTERS = Alphabet(" ab")  # the blank is 3
@@ -42,7 +43,7 @@ def all_texts(logits: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> Iter
 def language(model: arpa.Ngrams, text: str) -> float:
     """ln P_lm of a text, letter for letter where the model does not know a word."""
     words = text.split()
-    spelling = ngram.estimate(map(list, model.words()), lexicon_beam.SPELLING_ORDER, "ab")
+    spelling = ngram.estimate(map(list, model.words()), beam_search.SPELLING_ORDER, "ab")
     spelled = sum(spelling.log10_sentence(list(word)) for word in words if not model.knows(word))
     return math.log(10) * (model.log10_sentence(words) + spelled)
 
@@ -52,9 +53,9 @@ def language(model: arpa.Ngrams, text: str) -> float:
 def test_it_finds_every_text_and_scores_it_right(
     monkeypatch: pytest.MonkeyPatch, seed: int, alpha: float, beta: float
 ) -> None:
-    monkeypatch.setattr(lexicon_beam, "MARGIN", 1e-30)
+    monkeypatch.setattr(beam_search, "MARGIN", 1e-30)
     logits = random_logits(5, seed)
-    search = LexiconBeam(MODEL, LETTERS, alpha=alpha, beta=beta, width=10**6)
+    search = BeamSearch(MODEL, LETTERS, alpha=alpha, beta=beta, width=10**6)
 
     found = search.candidates(logits)
 
@@ -71,7 +72,7 @@ def test_a_beam_of_a_few_texts_finds_the_best_of_all(seed: int) -> None:
     logits = random_logits(6, seed)
     best = max(all_texts(logits), key=lambda one: one[1] + 0.8 * language(MODEL, one[0]) + 0.5 * len(one[0].split()))
 
-    assert LexiconBeam(MODEL, LETTERS, alpha=0.8, beta=0.5, width=12).text(logits) == best[0]
+    assert BeamSearch(MODEL, LETTERS, alpha=0.8, beta=0.5, width=12).text(logits) == best[0]
 
 
 def test_the_language_model_decides_between_like_sounds() -> None:
@@ -79,7 +80,7 @@ def test_the_language_model_decides_between_like_sounds() -> None:
     # "ab" is clear; then a and b are even.
     heard = [[0, 5, 0, 0], [0, 0, 5, 0], [5, 0, 0, 0], [0, 5, 5, 0]]
 
-    assert LexiconBeam(model, LETTERS, alpha=1, beta=0, width=10).text(np.array(heard, np.float32)) == "ab a"
+    assert BeamSearch(model, LETTERS, alpha=1, beta=0, width=10).text(np.array(heard, np.float32)) == "ab a"
 
 
 @pytest.mark.parametrize(("model", "text"), [(MODEL, "bab"), (CLOSED, "ab")])
@@ -89,7 +90,7 @@ def test_a_new_word_is_spelled_where_the_model_has_an_unk(model: arpa.Ngrams, te
     if model is MODEL:
         heard[0, 2] = 12
 
-    assert LexiconBeam(model, LETTERS, alpha=0.5, beta=0, width=20).text(heard) == text
+    assert BeamSearch(model, LETTERS, alpha=0.5, beta=0, width=20).text(heard) == text
 
 
 def test_speech_that_fits_no_word_of_a_closed_lexicon_still_gives_a_text() -> None:
@@ -97,32 +98,32 @@ def test_speech_that_fits_no_word_of_a_closed_lexicon_still_gives_a_text() -> No
     heard[:, 2] = 0
     heard[1, 2], heard[1, 3] = -40, 0  # "bb", and no word has that
 
-    assert set(LexiconBeam(CLOSED, LETTERS, alpha=1, beta=0, width=5).text(heard)) <= set("ab")
+    assert set(BeamSearch(CLOSED, LETTERS, alpha=1, beta=0, width=5).text(heard)) <= set("ab")
 
 
 def test_what_was_let_go_is_forgotten_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = random_logits(300, 5)
-    search = LexiconBeam(MODEL, LETTERS, alpha=0.8, beta=0.5, width=8)
+    search = BeamSearch(MODEL, LETTERS, alpha=0.8, beta=0.5, width=8)
     sizes, found = [], []
-    finish = LexiconBeam._finish
+    finish = BeamSearch._finish
 
-    def count(self: LexiconBeam, beam: list[lexicon_beam._Prefix], scale: float) -> list[Candidate]:
+    def count(self: BeamSearch, beam: list[beam_search._Prefix], scale: float) -> list[Candidate]:
         root = beam[0]
         while root.parent:
             root = root.parent
         sizes.append(tree_size(root))
         return finish(self, beam, scale)
 
-    monkeypatch.setattr(LexiconBeam, "_finish", count)
+    monkeypatch.setattr(BeamSearch, "_finish", count)
     for every in (1, 7, 10**6):
-        monkeypatch.setattr(lexicon_beam, "SWEEP", every)
+        monkeypatch.setattr(beam_search, "SWEEP", every)
         found.append(search.candidates(logits))
 
     assert found[0] == found[1] == found[2]
     assert sizes[0] < 300 + 8 * 8 < sizes[2]
 
 
-def tree_size(root: lexicon_beam._Prefix) -> int:
+def tree_size(root: beam_search._Prefix) -> int:
     stack, size = [root], 0
     while stack:
         size += 1
@@ -136,14 +137,14 @@ def test_letters_beyond_ascii_make_words_too() -> None:
     heard = np.full((4, 4), -9, np.float32)
     heard[range(4), (1, 0, 2, 1)] = 0
 
-    assert LexiconBeam(model, alphabet, alpha=1, beta=0, width=10).text(heard) == "ä ßä"
+    assert BeamSearch(model, alphabet, alpha=1, beta=0, width=10).text(heard) == "ä ßä"
 
 
 def test_a_model_of_another_writing_is_refused() -> None:
     with pytest.raises(Trouble, match="no word of the language model has letters of ' ab' only"):
-        LexiconBeam(ngram.estimate([["YES", "NO"]], 2), LETTERS, alpha=1, beta=0, width=10)
+        BeamSearch(ngram.estimate([["YES", "NO"]], 2), LETTERS, alpha=1, beta=0, width=10)
 
 
 def test_no_frames_are_an_empty_text() -> None:
-    assert LexiconBeam(MODEL, LETTERS, alpha=1, beta=0, width=10).text(np.zeros((0, 4), np.float32)) == ""
+    assert BeamSearch(MODEL, LETTERS, alpha=1, beta=0, width=10).text(np.zeros((0, 4), np.float32)) == ""
     assert BEGIN not in MODEL.words() and END not in MODEL.words()
