@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..errors import Trouble
-
-Floats = NDArray[np.float32]
+from .arrays import Floats
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples: 25 ms

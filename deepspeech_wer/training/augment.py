@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import audio
-from .audio import COEFFICIENTS, Floats
+from .arrays import Floats
+from .audio import COEFFICIENTS
 from .parameters import Parameters
 
 WIDEST_BAND = 6  # mel bands that one mask may hide

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-Tensor = Any  # tf.Tensor; TensorFlow ships no types
-Floats = NDArray[np.float32]
+from .arrays import Floats, Tensor
+
 Numbers = NDArray[np.integer[Any]]
 NEVER = np.float32(-1e30)  # logarithm of no probability at all: of -inf the differences are no numbers
 PAD = 2

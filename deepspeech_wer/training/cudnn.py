@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-Tensor = Any  # tf.Tensor; TensorFlow ships no types
+from .arrays import Tensor
 
 
 class Bidirectional:

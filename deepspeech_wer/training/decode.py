@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
+from .arrays import Floats, Ints
 from .parameters import BEAM, GREEDY
 from .text import Alphabet
 
-Logits = NDArray[np.float32]  # [T, B, labels]
-Lengths = NDArray[np.int32]  # [B]
+Logits = Floats  # [T, B, labels]
+Lengths = Ints  # [B]
 
 
 @dataclass(frozen=True)

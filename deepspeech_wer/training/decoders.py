@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .batches import assemble, batches_by_length
 from .corpus import file_sha256
-from .data import Item, assemble, batches_by_length
+from .dataset import Item
 from .decode import Decoder, Lengths, Logits, beam_decoder, greedy_decoder
 from .lm import arpa, language, ngram, weights
 from .lm.beam import BeamSearch

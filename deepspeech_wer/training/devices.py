@@ -11,8 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..errors import UsageTrouble
-
-Tensor = Any  # tf.Tensor; TensorFlow ships no types
+from .arrays import Tensor
 
 
 def strategy(wanted: int) -> Any:

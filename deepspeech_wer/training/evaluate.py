@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import wer
 from ..errors import Trouble
-from .data import Item, assemble, batches_by_length
+from .arrays import Floats
+from .batches import assemble, batches_by_length
+from .dataset import Item
 from .decode import Decoder
 from .model import Network
 from .parameters import Parameters
@@ -103,7 +104,7 @@ def evaluate(
     )
 
 
-def refuse_infinite(losses: NDArray[np.float32], group: Sequence[Item], when: str, parameters: Parameters) -> None:
+def refuse_infinite(losses: Floats, group: Sequence[Item], when: str, parameters: Parameters) -> None:
     """Raise Diverged where one of the [B] losses of a batch is no finite number."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if len(bad):

@@ -17,9 +17,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from ..errors import Trouble
 from . import audio
-from .data import Item, assemble
+from .arrays import Tensor
+from .batches import assemble
+from .dataset import Item
 from .decode import Decoder, greedy
-from .model import Network, Tensor
+from .model import Network
 from .parameters import N_INPUT, Parameters
 from .recognise import DESCRIPTION, LANGUAGE_MODEL, MODEL, Description, LanguageWeights, Recogniser, description_record
 

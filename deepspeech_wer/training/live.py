@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import audio
+from .arrays import Flags, Floats, Longs
 from .recognise import Recogniser
 
 EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 200 ms
@@ -24,8 +24,7 @@ LEAST_RISE = 1.0  # in ln energy: speech rises above its background by more, 4 d
 
 FRAME = audio.STEP / audio.SAMPLE_RATE  # seconds
 
-Flags = NDArray[np.bool_]
-Finish = Callable[[audio.Floats], str]  # [frames, labels] logits to text
+Finish = Callable[[Floats], str]  # [frames, labels] logits to text
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Listener:
         self._passed = 0  # samples of the stream before it
         self._waiting = 0  # samples at its end that were not heard yet
 
-    def feed(self, samples: audio.Floats) -> Iterator[Result]:
+    def feed(self, samples: Floats) -> Iterator[Result]:
         """The results that [samples] at 16 kHz bring, in the range of 16-bit integers; any number of samples."""
         while len(samples):
             # Not beyond a step, so that the results do not depend on how the stream is cut into pieces.
@@ -82,7 +81,7 @@ class Listener:
                 return
             yield from self._end(frames)
 
-    def _logits(self) -> audio.Floats | None:
+    def _logits(self) -> Floats | None:
         """[frames, labels] logits of the stretch; None where nothing rises above its background.
 
         Normalisation would make that background as loud as speech.
@@ -96,7 +95,7 @@ class Listener:
         quiet, loud = np.percentile(energies, (10, 95))
         return self.recogniser.logits_of_mel(mel) if loud - quiet >= LEAST_RISE else None
 
-    def _letters(self, logits: audio.Floats) -> Flags:
+    def _letters(self, logits: Floats) -> Flags:
         """[frames] whether a letter is heard there."""
         alphabet = self.recogniser.alphabet
         best = logits.argmax(1)
@@ -121,7 +120,7 @@ class Listener:
         self._passed += count
 
 
-def _end_of_stretch(spoken: NDArray[np.int64], frames: int) -> int | None:
+def _end_of_stretch(spoken: Longs, frames: int) -> int | None:
     """Where, in so many frames, the first stretch of speech ends: half a pause after its last letter.
 
     `spoken` are the frames with letters. None: it goes on.

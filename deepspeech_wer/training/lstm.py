@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-Tensor = Any  # tf.Tensor; TensorFlow ships no types
+from .arrays import Tensor
 
 
 def bidirectional(inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from . import ctc, cudnn, devices, lstm
-from .data import Batch
+from .arrays import Floats, Tensor
+from .batches import Batch
 from .parameters import N_CONTEXT, N_INPUT, Parameters
 
-Tensor = Any  # tf.Tensor; TensorFlow ships no types
 WINDOW = 2 * N_CONTEXT + 1  # frames
 BATCH = (  # a batch as a graph takes it: None is any size, so one trace serves all batches
     tf.TensorSpec((None, None, N_INPUT), tf.float32),  # [B, T, 26] features
@@ -55,7 +55,7 @@ class Network(tf.Module):  # type: ignore[misc]
     def parameter_count(self) -> int:
         return sum(int(np.prod(weight.shape)) for weight in self.weights.values())
 
-    def score(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def score(self, batch: Batch) -> tuple[Floats, Floats]:
         """([B] CTC losses, [T, B, 29] logits) of a batch, without dropout."""
         with tf.experimental.function_executor_type(self.executor):
             losses, logits = self._score(*arguments(batch))
@@ -141,7 +141,7 @@ def _dropout_mask(shape: Tensor, dropped: Tensor, seed: Tensor) -> Tensor:
     return tf.reshape(tf.cast(kept, tf.float32) * tf.cast(256 / (256 - dropped), tf.float32), shape)
 
 
-def initial_weights(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
+def initial_weights(parameters: Parameters) -> dict[str, Floats]:
     """Every weight's first value, by name, decided by `random_seed` alone; biases are 0, forget gates' are 1.
 
     With initializer normal, as in 2016, the dense layers' weights and biases are drawn alike, and the LSTM's as ever.
@@ -169,9 +169,7 @@ def initial_weights(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
     return weights
 
 
-def _draw(
-    generator: np.random.Generator, parameters: Parameters, name: str, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
+def _draw(generator: np.random.Generator, parameters: Parameters, name: str, shape: tuple[int, ...]) -> Floats:
     if parameters.initializer == "normal" and not name.startswith("lstm"):
         return generator.normal(0, parameters.default_stddev, shape).astype(np.float32)
     if name == "lstm_recurrent":  # orthogonal: each gate's block keeps the length of the state it is given

@@ -18,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from ..errors import Trouble
 from . import audio
+from .arrays import Floats
 from .quiet import without_lines
 from .text import Alphabet
 
@@ -125,28 +126,28 @@ class Recogniser:
                 f"as {DESCRIPTION} beside it says: the two are not of one export"
             )
 
-    def logits(self, samples: audio.Floats) -> audio.Floats:
+    def logits(self, samples: Floats) -> Floats:
         """[frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one sample."""
         return self.logits_of_mel(audio.log_mel(samples))
 
-    def logits_of_mel(self, mel: audio.Floats) -> audio.Floats:
+    def logits_of_mel(self, mel: Floats) -> Floats:
         """[frames, labels] logits of [frames, 27] as `audio.log_mel` gives them."""
         return self.infer(self._normalise(audio.cepstra(mel)))
 
-    def infer(self, features: audio.Floats) -> audio.Floats:
+    def infer(self, features: Floats) -> Floats:
         """[frames, labels] logits of [frames, 26] normalised features."""
         interpreter = self._interpreter
         interpreter.resize_tensor_input(self._input, (1, *features.shape))
         interpreter.allocate_tensors()
         interpreter.set_tensor(self._input, features[None])
         interpreter.invoke()
-        logits: audio.Floats = interpreter.get_tensor(self._output)[:, 0]  # [T, 1, labels]
+        logits: Floats = interpreter.get_tensor(self._output)[:, 0]  # [T, 1, labels]
         return logits
 
-    def greedy(self, logits: audio.Floats) -> str:
+    def greedy(self, logits: Floats) -> str:
         """The text of the best label of each frame of [frames, labels] logits."""
         return self.alphabet.decode_path(logits.argmax(1).tolist())
 
-    def text(self, samples: audio.Floats) -> str:
+    def text(self, samples: Floats) -> str:
         """The text of [samples] at 16 kHz, in the range of 16-bit integers."""
         return self.greedy(self.logits(samples))

@@ -21,7 +21,7 @@ from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
 from .corpus import Corpus
-from .data import Item, set_sha256
+from .dataset import Item, set_sha256
 from .epochs import Epoch
 from .evaluate import Evaluation
 from .export import TFLITE

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from .audio import Floats
+from .arrays import Floats
 from .epochs import Epoch
 
 FLUSH_EVERY = 600_000  # ms; each epoch flushes anyway

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..errors import Trouble
 from . import checkpoint, ctc, devices
-from .data import Batch, Item, assemble, batches_of_epoch
+from .arrays import Floats, Tensor
+from .batches import Batch, assemble, batches_of_epoch
+from .dataset import Item
 from .decode import greedy, greedy_decoder
 from .epochs import Epoch
 from .evaluate import Diverged, Evaluation, Heard, evaluate, refuse_infinite, score_heard
-from .model import BATCH, Network, Tensor, arguments
+from .model import BATCH, Network, arguments
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
@@ -75,7 +76,7 @@ class Trainer:
         self.steps_per_epoch = -(-len(train_items) // parameters.train_batch_size)
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
 
-    def step(self, batch: Batch, rate: float, number: int) -> tuple[NDArray[np.float32], ...]:
+    def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
         """Update the weights, the `number`th time from 0; give [B] losses and [T, B, 29] logits before, and norms."""
         given = (*arguments(batch), np.float32(rate), np.int32(number))
         with tf.experimental.function_executor_type(self.network.executor):

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import Trouble
 from . import audio, live
+from .arrays import Floats
 from .live import Finish, Listener
 from .lm import language
 from .lm.beam import BeamSearch
@@ -118,7 +119,7 @@ def _transcribe(path: Path, recogniser: Recogniser, finish: Finish) -> None:
     print(f"{path}\t{seconds:.2f}\t{factor:.4f}\t{text}", flush=True)
 
 
-def hear(blocks: Iterator[audio.Floats], recogniser: Recogniser, finish: Finish) -> tuple[int, str]:
+def hear(blocks: Iterator[Floats], recogniser: Recogniser, finish: Finish) -> tuple[int, str]:
     """(samples, text) of a recording: whole while it is short, as it was in training; in stretches when it is long."""
     first = list(islice(blocks, WHOLE + 1))
     if len(first) <= WHOLE:
@@ -134,7 +135,7 @@ def hear(blocks: Iterator[audio.Floats], recogniser: Recogniser, finish: Finish)
     return count, " ".join(result.text for result in results if result.final)
 
 
-def _pieces(source: BinaryIO) -> Iterator[audio.Floats]:
+def _pieces(source: BinaryIO) -> Iterator[Floats]:
     """The samples of a stream of raw 16-bit ones, 200 ms at a time."""
     data = source.read(2 * live.EVERY)
     if data.startswith((b"RIFF", b"fLaC", b"OggS", b"ID3")):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy is imported
 
-from deepspeech_wer.training import audio, data, importers
+from deepspeech_wer.training import audio, dataset, importers
 from deepspeech_wer.training.corpus import Utterance
 from deepspeech_wer.training.parameters import from_environment
 
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _prepare(utterances: Sequence[Utterance], cache: Path) -> None:
-    data.prepare(utterances, from_environment({}).alphabet, cache)
+    dataset.prepare(utterances, from_environment({}).alphabet, cache)
 
 
 def _print(name: str, hours: float, work: Callable[[], object]) -> None:

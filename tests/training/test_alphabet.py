@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tone_corpus import SMALL, write_corpus
 
-from deepspeech_wer.training import data, evaluate, importers, train
+from deepspeech_wer.training import dataset, evaluate, importers, train
 from deepspeech_wer.training.decode import greedy_decoder
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
@@ -32,7 +32,7 @@ def test_a_network_learns_to_write_greek_and_russian(tmp_path: Path, capsys: pyt
     }
     parameters = from_environment({**SMALL, **LEARNING, **places})
     items = {
-        name: data.prepare(one, parameters.alphabet, tmp_path / "features")
+        name: dataset.prepare(one, parameters.alphabet, tmp_path / "features")
         for name, one in importers.load(parameters).sets().items()
     }
     network = Network(parameters)

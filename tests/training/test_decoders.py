@@ -10,7 +10,7 @@ from tone_corpus import SMALL
 
 from deepspeech_wer import wer
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import data, decoders, importers
+from deepspeech_wer.training import dataset, decoders, importers
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.lm import arpa, ngram, weights
 from deepspeech_wer.training.lm.beam import BeamSearch
@@ -18,13 +18,13 @@ from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
 
-Sets = dict[str, tuple[data.Item, ...]]
+Sets = dict[str, tuple[dataset.Item, ...]]
 
 
 @pytest.fixture
 def sets(tones: Path, tmp_path: Path) -> Sets:
     corpus = importers.load(from_environment({**SMALL, "ds_dataset_path": str(tones)}))
-    return {name: data.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
+    return {name: dataset.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
 
 
 def parameters(**variables: str) -> Parameters:

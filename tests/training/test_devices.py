@@ -25,12 +25,12 @@ from pathlib import Path
 from deepspeech_wer.training import parameters as settings, threads
 parameters = settings.from_process()
 threads.limit(parameters.threads, parameters.devices)
-from deepspeech_wer.training import data, importers
+from deepspeech_wer.training import dataset, importers
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.train import train
 corpus = importers.load(parameters)
 work = Path(sys.argv[1])
-sets = [data.prepare(one, parameters.alphabet, work / "features") for one in (corpus.train, corpus.dev)]
+sets = [dataset.prepare(one, parameters.alphabet, work / "features") for one in (corpus.train, corpus.dev)]
 network = Network(parameters)
 history = train(network, *sets, parameters, work)
 print(json.dumps([network.strategy.num_replicas_in_sync, [one.train_loss for one in history], history[-1].train_wer]))

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tone_corpus import SMALL, write_corpus
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import audio, data, decoders, export, importers
+from deepspeech_wer.training import audio, batches, dataset, decoders, export, importers
 from deepspeech_wer.training.decode import greedy
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
@@ -26,7 +26,7 @@ COMMIT = "0123456789"
 class Exported:
     parameters: Parameters
     network: Network  # untrained: it hears many letters
-    items: tuple[data.Item, ...]
+    items: tuple[dataset.Item, ...]
     directory: Path
     sizes: dict[str, int]
 
@@ -36,7 +36,7 @@ def export_one(place: Path, **variables: str) -> Exported:
     places = {"ds_dataset_path": str(corpus), "ds_export_dir": str(place / "exports")}
     parameters = from_environment({**SMALL, **places, **variables})
     items = {
-        name: data.prepare(one, parameters.alphabet, place / "features")
+        name: dataset.prepare(one, parameters.alphabet, place / "features")
         for name, one in importers.load(parameters).sets().items()
     }
     network = Network(parameters)
@@ -93,7 +93,7 @@ def test_what_is_exported_hears_what_the_network_hears(tmp_path: Path, normalisa
 
     texts = set()
     for item in one.items:
-        batch = data.assemble([item], one.parameters)
+        batch = batches.assemble([item], one.parameters)
         _, expected = one.network.score(batch)
         logits = recogniser.logits(audio.read_audio(item.utterance.audio))
         np.testing.assert_allclose(logits, expected[: item.frames, 0], atol=1e-4)

@@ -17,7 +17,7 @@ from tone_corpus import ROOT, Job, tone_speech
 from web_server import Site, serving
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import data, importers
+from deepspeech_wer.training import audio, dataset, importers
 from deepspeech_wer.training.corpus import Corpus, Segment
 from deepspeech_wer.training.importers import an4, librivox, ted
 from deepspeech_wer.training.importers.tools.download import RemoteFile
@@ -57,9 +57,9 @@ def parameters(importer: str, place: Path, site: Site | None = None, **more: str
     return from_environment({"ds_importer": importer, "ds_dataset_path": str(place), **mirror, **more})
 
 
-def prepared(corpus: Corpus, cache: Path, alphabet: Alphabet | None = None) -> dict[str, tuple[data.Item, ...]]:
+def prepared(corpus: Corpus, cache: Path, alphabet: Alphabet | None = None) -> dict[str, tuple[dataset.Item, ...]]:
     letters = alphabet or Alphabet()
-    return {name: data.prepare(one, letters, cache, tolerant=corpus.tolerant) for name, one in corpus.sets().items()}
+    return {name: dataset.prepare(one, letters, cache, tolerant=corpus.tolerant) for name, one in corpus.sets().items()}
 
 
 # LDC93S1
@@ -272,7 +272,7 @@ def test_ted_reads_the_segments_of_its_talks(
     items = prepared(corpus, tmp_path / "cache")["test"]
     assert [round(item.seconds, 1) for item in items] == [0.8, 0.4]
     samples = tone_speech("a b c a b c")[1600:14_400].astype(np.float32)
-    assert np.array_equal(np.load(items[0].mel), data.audio.log_mel(samples))
+    assert np.array_equal(np.load(items[0].mel), audio.log_mel(samples))
 
 
 @pytest.mark.parametrize("times", ["0.1 late", "0.1 nan", "0.1 inf", "0.4 0.1", "-1 0.1"])
@@ -412,7 +412,7 @@ def test_an4_has_its_official_test_set_and_eight_speakers_for_validation(
         "test": [("an406-fcaw-b", "go", "fcaw")],
     }
     (item,) = prepared(corpus, tmp_path / "cache")["test"]
-    assert np.array_equal(np.load(item.mel), data.audio.log_mel(tone_speech("a b c").astype(np.float32)))
+    assert np.array_equal(np.load(item.mel), audio.log_mel(tone_speech("a b c").astype(np.float32)))
     assert len(an4.DEV_SPEAKERS) == 8
 
 

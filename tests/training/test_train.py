@@ -14,7 +14,7 @@ import pytest
 from tone_corpus import SMALL
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import data, decoders, devices, evaluate, importers, results, train
+from deepspeech_wer.training import dataset, decoders, devices, evaluate, importers, results, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decode import greedy_decoder
 from deepspeech_wer.training.epochs import Epoch
@@ -30,7 +30,7 @@ Start = Callable[..., "Trained"]
 class Trained:
     parameters: Parameters
     network: Network
-    items: dict[str, tuple[data.Item, ...]]
+    items: dict[str, tuple[dataset.Item, ...]]
     history: tuple[Epoch, ...]
     directory: Path
 
@@ -50,7 +50,7 @@ def start(tones: Path, tmp_path: Path) -> Start:
     def run(**variables: str) -> Trained:
         parameters = from_environment({**SMALL, "ds_dataset_path": str(tones), **variables})
         corpus = importers.load(parameters)
-        items = {name: data.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
+        items = {name: dataset.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
         network = Network(parameters)
         history = train.train(network, items["train"], items["dev"], parameters, tmp_path)
         return Trained(parameters, network, items, history, tmp_path)
@@ -201,7 +201,7 @@ def test_hearing_does_not_depend_on_order_or_batches(start: Start) -> None:
     trained = start()
     items = trained.items["test"]
 
-    def heard(order: tuple[data.Item, ...], size: int) -> dict[str, str]:
+    def heard(order: tuple[dataset.Item, ...], size: int) -> dict[str, str]:
         found = evaluate.evaluate(trained.network, order, size, trained.parameters, [greedy_decoder(Alphabet())])
         return {one.item.utterance.id: one.text for one in found.heard}
 

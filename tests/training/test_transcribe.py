@@ -20,7 +20,7 @@ import pytest
 import soundfile
 from tone_corpus import SMALL, tone_speech, write_corpus
 
-from deepspeech_wer.training import audio, data, export, importers, live, train, transcribe, transcription
+from deepspeech_wer.training import audio, dataset, export, importers, live, train, transcribe, transcription
 from deepspeech_wer.training.live import Listener
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.model import Network
@@ -55,7 +55,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in "123":  # most learn, but which depends on the processor's arithmetic
         parameters = from_environment({**SMALL, **LEARNING, **places, "ds_random_seed": seed})
         items = {
-            name: data.prepare(one, parameters.alphabet, place / "features")
+            name: dataset.prepare(one, parameters.alphabet, place / "features")
             for name, one in importers.load(parameters).sets().items()
         }
         network = Network(parameters)

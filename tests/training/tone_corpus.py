@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from deepspeech_wer.training import dataset
+from deepspeech_wer.training.corpus import Utterance
+from deepspeech_wer.training.text import Alphabet
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bin" / "run-wer-automation.sh"
 TONES = {"a": 400, "b": 900, "c": 1700, "ά": 400, "σς": 900, "ж": 1700}  # Hz: each word of a corpus is a tone
@@ -49,6 +53,18 @@ def write_corpus(
                 soundfile.write(path, tone_speech(text, number, pauses[number % len(pauses)]), 16_000, subtype="PCM_16")
                 writer.writerow([f"{name}/{path.name}", path.stat().st_size, text, f"s{number % 2}"])
     return directory
+
+
+def noise_utterance(directory: Path, name: str, transcript: str, seconds: float = 1.0) -> Utterance:
+    """An utterance whose recording, `NAME.wav`, is noise; names of one length have the same noise."""
+    signal = np.random.default_rng(len(name)).normal(0, 1000, int(seconds * 16_000)).astype(np.int16)
+    soundfile.write(directory / f"{name}.wav", signal, 16_000)
+    return Utterance(name, directory / f"{name}.wav", transcript)
+
+
+def prepare(directory: Path, *utterances: Utterance) -> tuple[dataset.Item, ...]:
+    """Items of utterances in English, with the features in `directory`/cache."""
+    return dataset.prepare(utterances, Alphabet(), directory / "cache")
 
 
 SMALL = {

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import Trouble
+from ..arrays import Floats
 from ..text import Alphabet
 from .arpa import UNKNOWN, Gram
 from .language import WordModel
@@ -115,11 +115,11 @@ class BeamSearch:
             place.word = word
         return root
 
-    def text(self, logits: NDArray[np.float32]) -> str:
+    def text(self, logits: Floats) -> str:
         """The likeliest text of [frames, labels] logits."""
         return self.candidates(logits)[0].text
 
-    def candidates(self, logits: NDArray[np.float32]) -> list[Candidate]:
+    def candidates(self, logits: Floats) -> list[Candidate]:
         """At most `width` texts of [frames, labels] logits, the best first; there is always one."""
         beam, scale = [self._begin()], 0.0
         for number, (row, likely) in enumerate(_frames(logits)):
@@ -229,7 +229,7 @@ class BeamSearch:
         return sorted(found.values(), key=lambda one: (-one.score(self.alpha, self.beta), one.text))
 
 
-def _frames(logits: NDArray[np.float32]) -> Iterator[tuple[list[float], list[tuple[int, float]]]]:
+def _frames(logits: Floats) -> Iterator[tuple[list[float], list[tuple[int, float]]]]:
     """For each frame the probability of each label, and the letters among them that may begin there."""
     values = logits.astype(np.float64)
     values = np.exp(values - values.max(1, keepdims=True))

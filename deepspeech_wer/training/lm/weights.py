@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import wer
+from ..arrays import Floats
 from .beam import BeamSearch, Candidate
-
-Logits = NDArray[np.float32]
 
 ALPHAS = tuple(round(0.1 * step, 1) for step in range(1, 21))
 BETAS = tuple(0.25 * step for step in range(-4, 17))
@@ -30,7 +29,7 @@ class Weights:
 
 def choose(
     search: BeamSearch,
-    heard: Sequence[tuple[Logits, str]],
+    heard: Sequence[tuple[Floats, str]],
     alphas: Sequence[float] = ALPHAS,
     betas: Sequence[float] = BETAS,
 ) -> Weights:

@@ -1,0 +1,90 @@
+"""From items to batches: features padded to one length, and which utterances go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import audio, augment
+from .arrays import Floats, Ints, Longs
+from .dataset import Item
+from .parameters import Parameters
+from .text import frames_needed
+
+ROUND = 8  # frames: fewer lengths of batches are fewer kernels to be made for them: 8 % of the time, 15 % of the memory
+JITTER = 0.05  # relative: how far apart in length two utterances of one batch may be drawn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances side by side, padded with zeros to the longest; labels sparse, as the CTC kernel wants them."""
+
+    items: tuple[Item, ...]
+    features: Floats  # [utterances, frames, 26]
+    lengths: Ints  # [utterances] frames
+    label_places: Longs  # [letters of all, 2] (utterance, position)
+    label_values: Ints  # [letters of all]
+    label_shape: Longs  # [2] (utterances, longest label)
+
+
+def assemble(items: Sequence[Item], parameters: Parameters, generator: np.random.Generator | None = None) -> Batch:
+    """One batch of the items, in their order; with a generator, augmented as the parameters say."""
+    tempo = augment.draw_tempo(parameters, generator) if generator else 1.0
+    rows = [_features(item, parameters, generator, tempo) for item in items]
+    lengths = np.array([len(row) for row in rows], np.int32)
+    frames = -(-lengths.max() // ROUND) * ROUND
+    features = np.zeros((len(items), frames, audio.COEFFICIENTS), np.float32)  # [B, T, 26]
+    for place, row in zip(features, rows, strict=True):
+        place[: len(row)] = row
+    counts = np.array([len(item.labels) for item in items])
+    dense = np.full((len(items), counts.max()), -1, np.int32)  # [B, longest label]
+    for place, item in zip(dense, items, strict=True):
+        place[: len(item.labels)] = item.labels
+    return Batch(tuple(items), features, lengths, *sparse_labels(dense, counts))
+
+
+def sparse_labels(dense: Ints, counts: Longs) -> tuple[Longs, Ints, Longs]:
+    """(places [letters, 2], values [letters], shape [2]) of [B, longest label] labels, padded to the right.
+
+    `counts` [B] are the labels' lengths. Raises ValueError unless the second dimension is the longest of them: the
+    loss takes it from the shape, TensorFlow's kernel would read padding as letters.
+    """
+    longest = int(counts.max(initial=0))
+    if dense.shape != (len(counts), longest):
+        raise ValueError(f"labels of shape {dense.shape}: expected {(len(counts), longest)}, the longest label second")
+    places = np.argwhere(np.arange(longest) < counts[:, None])
+    return places, dense[places[:, 0], places[:, 1]], np.array(dense.shape, np.int64)
+
+
+def _features(item: Item, parameters: Parameters, generator: np.random.Generator | None, tempo: float) -> Floats:
+    """[frames, 26] normalised coefficients of an item."""
+    normalise = audio.NORMALISATIONS[parameters.normalisation]
+    mel = np.load(item.mel)
+    if generator is None or not augment.is_on(parameters):
+        return normalise(audio.cepstra(mel))
+    mel = augment.change_mel(mel, parameters, generator, tempo, frames_needed(item.labels))
+    return augment.change_features(normalise(audio.cepstra(mel)), parameters, generator)
+
+
+def batches_by_length(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """All items, cut into batches of like length, shortest first: the order for scoring."""
+    ordered = sorted(items, key=lambda item: (item.frames, item.utterance.id))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def batches_of_epoch(items: Sequence[Item], size: int, seed: int, epoch: int) -> Iterator[list[Item]]:
+    """The batches of one training epoch; the same for the same seed and epoch, whatever ran before.
+
+    Utterances of like length go together (7 % padding instead of 89 %), with jitter so that the company changes. The
+    first epoch goes from short to long, which gets CTC out of its all-blank state sooner; the later ones are shuffled.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    jitter = generator.uniform(1 - JITTER, 1 + JITTER, len(items)) if epoch else np.ones(len(items))
+    order = np.argsort(np.array([item.frames for item in items]) * jitter, kind="stable")
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    if epoch:
+        generator.shuffle(groups)
+    for group in groups:
+        yield [items[index] for index in group]
