@@ -13,13 +13,13 @@ from ..errors import Trouble
 from .arrays import Floats
 from .batches import assemble, batches_by_length
 from .dataset import Item
-from .decode import Decoder
+from .decoders import Decoder
 from .model import Network
 from .parameters import Parameters
 
 
 @dataclass(frozen=True)
-class Heard:
+class Hypothesis:
     """One utterance as the network heard it."""
 
     item: Item
@@ -48,7 +48,7 @@ class Decoded:
 class Evaluation:
     """A set as the network heard it."""
 
-    heard: tuple[Heard, ...]  # in the order of the set, by the first decoder
+    heard: tuple[Hypothesis, ...]  # in the order of the set, by the first decoder
     decoded: tuple[Decoded, ...]  # by all decoders
     loss: float  # mean of the utterances
     cpu_seconds: float  # for features, network and the first decoder
@@ -93,7 +93,7 @@ def evaluate(
     cpu_seconds = time.process_time() - started - sum(seconds[1:])
     references = {item.utterance.id: item.utterance.transcript for item in items}
     return Evaluation(
-        tuple(Heard(item, texts[0][item.utterance.id], losses[item.utterance.id]) for item in items),
+        tuple(Hypothesis(item, texts[0][item.utterance.id], losses[item.utterance.id]) for item in items),
         tuple(
             Decoded(decoder, wer.score_corpus(references, one), spent)
             for decoder, one, spent in zip(decoders, texts, seconds, strict=True)
@@ -115,7 +115,7 @@ def refuse_infinite(losses: Floats, group: Sequence[Item], when: str, parameters
         )
 
 
-def score_heard(heard: Sequence[Heard]) -> wer.Score:
+def score_hypotheses(heard: Sequence[Hypothesis]) -> wer.Score:
     """The pooled error rates of what was heard."""
     references = {one.item.utterance.id: one.item.utterance.transcript for one in heard}
     return wer.score_corpus(references, {one.item.utterance.id: one.text for one in heard})

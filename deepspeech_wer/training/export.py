@@ -20,10 +20,18 @@ from . import audio
 from .arrays import Tensor
 from .batches import assemble
 from .dataset import Item
-from .decode import Decoder, greedy
+from .decoders import Decoder, greedy
 from .model import Network
 from .parameters import N_INPUT, Parameters
-from .recognise import DESCRIPTION, LANGUAGE_MODEL, MODEL, Description, LanguageWeights, Recogniser, description_record
+from .transcribe.recogniser import (
+    DESCRIPTION,
+    LANGUAGE_MODEL,
+    MODEL,
+    Description,
+    LanguageWeights,
+    Recogniser,
+    description_record,
+)
 
 TOLERANCE = 1e-4  # between the logits of the trained and the exported network
 WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the LSTM's cannot be saved

@@ -20,9 +20,9 @@ from . import checkpoint, ctc, devices
 from .arrays import Floats, Tensor
 from .batches import Batch, assemble, batches_of_epoch
 from .dataset import Item
-from .decode import greedy, greedy_decoder
+from .decoders import greedy, greedy_decoder
 from .epochs import Epoch
-from .evaluate import Diverged, Evaluation, Heard, evaluate, refuse_infinite, score_heard
+from .evaluate import Diverged, Evaluation, Hypothesis, evaluate, refuse_infinite, score_hypotheses
 from .model import BATCH, Network, arguments
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
@@ -137,7 +137,7 @@ class Trainer:
         started, started_cpu = time.perf_counter(), time.process_time()
         display = _is_due(parameters.display_step, number, parameters.epochs)
         losses: list[float] = []
-        heard: list[Heard] = []
+        heard: list[Hypothesis] = []
         norms = np.zeros(0, np.float32)
         for step, group in self._batches(index):
             batch = assemble(group, parameters, self._chance(index, step))
@@ -147,13 +147,13 @@ class Trainer:
             losses += values.tolist()
             if display:
                 texts = greedy(logits, batch.lengths, self.alphabet)
-                heard += [Heard(item, text, loss) for item, text, loss in zip(group, texts, values, strict=True)]
+                heard += [Hypothesis(item, text, loss) for item, text, loss in zip(group, texts, values, strict=True)]
         self._refuse_broken_weights(number)
         validation = self._validate(number)
         epoch = Epoch(
             epoch=number,
             train_loss=float(np.mean(losses)),
-            train_wer=score_heard(heard).wer if display else None,
+            train_wer=score_hypotheses(heard).wer if display else None,
             validation_loss=validation.loss if validation else None,
             validation_wer=validation.score.wer if validation else None,
             learning_rate=rate,

@@ -9,7 +9,7 @@ import pytest
 from tone_corpus import SMALL, write_corpus
 
 from deepspeech_wer.training import dataset, evaluate, importers, train
-from deepspeech_wer.training.decode import greedy_decoder
+from deepspeech_wer.training.decoders import greedy_decoder
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
 

@@ -1,137 +1,47 @@
-"""The decoders of a run: which, with which language model, with which weights."""
+"""Decoders on logits made by hand."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
-from tone_corpus import SMALL
 
-from deepspeech_wer import wer
-from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import dataset, decoders, importers
-from deepspeech_wer.training.corpus import file_sha256
-from deepspeech_wer.training.lm import arpa, ngram, weights
-from deepspeech_wer.training.lm.beam import BeamSearch
-from deepspeech_wer.training.model import Network
-from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training import decoders
 from deepspeech_wer.training.text import Alphabet
 
-Sets = dict[str, tuple[dataset.Item, ...]]
+ALPHABET = Alphabet()
+A, B, BLANK = 1, 2, ALPHABET.blank
 
 
-@pytest.fixture
-def sets(tones: Path, tmp_path: Path) -> Sets:
-    corpus = importers.load(from_environment({**SMALL, "ds_dataset_path": str(tones)}))
-    return {name: dataset.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
+def logits(*frames: dict[int, float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """[frames, 1, 29] logarithms of the probabilities given, for one utterance."""
+    values = np.full((len(frames), 1, 29), 1e-9, np.float32)
+    for number, frame in enumerate(frames):
+        for label, probability in frame.items():
+            values[number, 0, label] = probability
+    return np.log(values)
 
 
-def parameters(**variables: str) -> Parameters:
-    return from_environment({**SMALL, **variables})
+def test_both_decoders_read_a_clear_text() -> None:
+    clear = logits({A: 0.9}, {BLANK: 0.9}, {A: 0.9}, {B: 0.9})
+
+    assert decoders.greedy(clear, np.array([4], np.int32), ALPHABET) == ["aab"]
+    assert decoders.beam(clear, np.array([4], np.int32), ALPHABET, 10) == ["aab"]
 
 
-def test_the_model_is_made_of_the_training_transcripts_alone(sets: Sets, tmp_path: Path) -> None:
-    words = decoders.word_search(parameters(ds_decoder="lm", ds_lm_order="2"), sets["train"], tmp_path)
+def test_frames_beyond_the_length_are_not_read() -> None:
+    clear = logits({A: 0.9}, {BLANK: 0.9}, {B: 0.9})
 
-    assert words is not None
-    assert words.signature == "lm2-beam100"
-    expected = ngram.estimate([item.utterance.transcript.split() for item in sets["train"]], 2)
-    for table, other in zip(arpa.read(tmp_path / "lm.arpa").tables, expected.tables, strict=True):
-        assert {gram: pytest.approx(values, abs=1e-6) for gram, values in other.items()} == table
+    assert decoders.greedy(clear, np.array([2], np.int32), ALPHABET) == ["a"]
+    assert decoders.beam(clear, np.array([2], np.int32), ALPHABET, 10) == ["a"]
 
 
-def test_a_model_from_elsewhere_is_named_by_its_hash(sets: Sets, tmp_path: Path) -> None:
-    path = tmp_path / "other.arpa"
-    arpa.write(path, ngram.estimate([["a", "b"]], 1))
-    given = parameters(ds_decoder="lm", ds_lm_path=str(path), ds_lm_alpha="1.5", ds_lm_beta="-2", ds_beam_width="9")
+def test_beam_search_adds_up_the_paths_of_a_text() -> None:
+    # The best single path is all blank (0.36); "a" has three paths that make 0.64 together.
+    unsure = logits({BLANK: 0.6, A: 0.4}, {BLANK: 0.6, A: 0.4})
 
-    words = decoders.word_search(given, sets["train"], tmp_path)
-    (decoder,) = decoders.prepare(given, words, Network(given), sets["dev"])
-
-    digest = file_sha256(path)
-    assert decoder.signature == f"lm1@{digest[:8]}-beam9"
-    assert decoder.settings == {
-        "lm_path": "other.arpa", "lm_sha256": digest, "lm_order": 1, "lm_words": 2,
-        "lm_alpha": 1.5, "lm_beta": -2.0, "lm_validation_wer": None,
-    }  # fmt: skip
-    assert not (tmp_path / "lm.arpa").exists()
+    assert decoders.greedy(unsure, np.array([2], np.int32), ALPHABET) == [""]
+    assert decoders.beam(unsure, np.array([2], np.int32), ALPHABET, 10) == ["a"]
 
 
-@pytest.mark.parametrize("content", [None, b"no model", b"mmap lm http://kheafield.com/code format version 5\n\0"])
-def test_a_model_that_cannot_be_used_is_told_before_the_training(sets: Sets, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "bad.arpa"
-    if content is not None:
-        path.write_bytes(content)
-
-    with pytest.raises(Trouble, match=str(path)):
-        decoders.word_search(parameters(ds_decoders="lm", ds_lm_path=str(path)), sets["train"], tmp_path)
-
-
-def test_who_does_not_ask_for_it_gets_no_language_model(sets: Sets, tmp_path: Path) -> None:
-    given = parameters(ds_decoders="beam")
-
-    assert decoders.word_search(given, sets["train"], tmp_path) is None
-    assert [one.name for one in decoders.prepare(given, None, Network(given), sets["dev"])] == ["greedy", "beam"]
-    assert not (tmp_path / "lm.arpa").exists()
-
-
-def test_the_named_decoder_comes_first_and_each_once() -> None:
-    assert parameters(ds_decoder="lm", ds_decoders="lm, beam,greedy,beam").all_decoders == ("lm", "greedy", "beam")
-    with pytest.raises(
-        UsageTrouble, match="ds_decoders='beam;lm': expected some of greedy, beam, lm, parted by commas"
-    ):
-        parameters(ds_decoders="beam;lm")
-
-
-def test_weights_may_be_left_open() -> None:
-    assert (parameters().lm_alpha, parameters(ds_lm_alpha="").lm_alpha, parameters(ds_lm_alpha="0").lm_alpha) == (
-        None, None, 0.0,
-    )  # fmt: skip
-    with pytest.raises(UsageTrouble, match="ds_lm_beta='much': expected a number, -20 to 20"):
-        parameters(ds_lm_beta="much")
-
-
-@pytest.mark.parametrize(("alpha", "beta"), [("", ""), ("3.5", "")])
-def test_open_weights_are_chosen_on_the_validation_set(sets: Sets, tmp_path: Path, alpha: str, beta: str) -> None:
-    given = parameters(ds_decoder="lm", ds_lm_alpha=alpha, ds_lm_beta=beta, ds_beam_width="5")
-    words = decoders.word_search(given, sets["train"], tmp_path)
-
-    (decoder,) = decoders.prepare(given, words, Network(given), sets["dev"])
-
-    assert decoder.settings["lm_alpha"] in ((3.5,) if alpha else weights.ALPHAS)
-    assert decoder.settings["lm_beta"] in weights.BETAS
-    assert decoder.settings["lm_validation_wer"] is not None
-
-
-def test_a_model_that_helps_gets_weight_and_one_that_misleads_gets_none() -> None:
-    alphabet = Alphabet(" ab")
-    sentences = ["a b", "b a"] * 10
-    heard = [(unsure_logits(text, number), text) for number, text in enumerate(sentences)]
-    helpful = ngram.estimate([text.split() for text in sentences], 2)
-    misleading = ngram.estimate([["a", "a"], ["b", "b"]], 2)
-    found = []
-    for model in (helpful, misleading):
-        search = BeamSearch(model, alphabet, alpha=1, beta=0, width=20)
-        chosen = weights.choose(search, heard)
-        found.append(chosen)
-        assert (search.alpha, search.beta) == (chosen.alpha, chosen.beta)
-        errors = sum(wer.score_utterance(text, search.text(logits)).errors for logits, text in heard)
-        assert chosen.wer == pytest.approx(errors / (2 * len(heard)))  # what is promised is what the search gives
-
-    assert found[0].wer is not None and found[1].wer is not None
-    assert found[0].wer < found[1].wer / 3
-    assert found[0].alpha > found[1].alpha
-
-
-def unsure_logits(text: str, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """[frames, 4] logits of a text whose letters a and b sound much alike."""
-    generator = np.random.default_rng(seed)
-    logits = np.full((len(text), 4), -6, np.float32)
-    for row, letter in zip(logits, text, strict=True):
-        if letter == " ":
-            row[0] = 6
-        else:
-            row[1:3] = generator.normal(0, 0.5, 2)
-            row[1 + "ab".index(letter)] += 0.5
-    return logits
+def test_the_signature_says_which_decoder_it_was() -> None:
+    assert decoders.greedy_decoder(ALPHABET).signature == "greedy"
+    assert decoders.beam_decoder(ALPHABET, 7).signature == "beam7"

@@ -13,11 +13,11 @@ import tensorflow as tf
 from tone_corpus import SMALL, write_corpus
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import audio, batches, dataset, decoders, export, importers
-from deepspeech_wer.training.decode import greedy
+from deepspeech_wer.training import audio, batches, dataset, decoding, export, importers
+from deepspeech_wer.training.decoders import greedy
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
-from deepspeech_wer.training.recognise import Recogniser
+from deepspeech_wer.training.transcribe.recogniser import Recogniser
 
 COMMIT = "0123456789"
 
@@ -40,8 +40,8 @@ def export_one(place: Path, **variables: str) -> Exported:
         for name, one in importers.load(parameters).sets().items()
     }
     network = Network(parameters)
-    words = decoders.word_search(parameters, items["train"], place)
-    ways = decoders.prepare(parameters, words, network, items["dev"])
+    words = decoding.prepare_search(parameters, items["train"], place)
+    ways = decoding.prepare_decoders(parameters, words, network, items["dev"])
     sizes = export.export(network, items["test"], parameters, COMMIT, ways)
     return Exported(parameters, network, items["test"], place / "exports", sizes)
 

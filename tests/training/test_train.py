@@ -14,9 +14,9 @@ import pytest
 from tone_corpus import SMALL
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import dataset, decoders, devices, evaluate, importers, results, train
+from deepspeech_wer.training import dataset, decoding, devices, evaluate, importers, results, train
 from deepspeech_wer.training.corpus import file_sha256
-from deepspeech_wer.training.decode import greedy_decoder
+from deepspeech_wer.training.decoders import greedy_decoder
 from deepspeech_wer.training.epochs import Epoch
 from deepspeech_wer.training.lm import weights
 from deepspeech_wer.training.model import Network
@@ -38,8 +38,8 @@ class Trained:
         return [(one.train_loss, one.validation_loss, one.train_wer, one.validation_wer) for one in self.history]
 
     def test(self) -> evaluate.Evaluation:
-        words = decoders.word_search(self.parameters, self.items["train"], self.directory)
-        ways = decoders.prepare(self.parameters, words, self.network, self.items["dev"])
+        words = decoding.prepare_search(self.parameters, self.items["train"], self.directory)
+        ways = decoding.prepare_decoders(self.parameters, words, self.network, self.items["dev"])
         return evaluate.evaluate(self.network, self.items["test"], 4, self.parameters, ways)
 
 

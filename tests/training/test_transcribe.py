@@ -20,12 +20,14 @@ import pytest
 import soundfile
 from tone_corpus import SMALL, tone_speech, write_corpus
 
-from deepspeech_wer.training import audio, dataset, export, importers, live, train, transcribe, transcription
-from deepspeech_wer.training.live import Listener
+from deepspeech_wer.training import audio, dataset, export, importers, train
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.recognise import Recogniser
+from deepspeech_wer.training.transcribe import __main__ as transcribe
+from deepspeech_wer.training.transcribe import streaming, transcriber
+from deepspeech_wer.training.transcribe.recogniser import Recogniser
+from deepspeech_wer.training.transcribe.streaming import StreamRecogniser
 
 RATE = audio.SAMPLE_RATE
 TEXTS = ("a b", "c", "b a c", "c c a")
@@ -175,7 +177,7 @@ def test_numbers_that_mean_nothing_are_refused(model: Path, given: tuple[str, st
 def test_it_starts_without_tensorflow(model: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone_speech("c a"), RATE)
     code = (
-        "import sys; from deepspeech_wer.training import transcribe; early = set(sys.modules); "
+        "import sys; from deepspeech_wer.training.transcribe import __main__ as transcribe; early = set(sys.modules); "
         "code = transcribe.main(sys.argv[1:]); "
         "print(code, {'tensorflow', 'keras', 'kaldialign'} & set(sys.modules), 'numpy' in early)"
     )
@@ -203,7 +205,7 @@ def test_a_stream_gives_partial_results_and_a_final_one_at_each_pause(model: Pat
     ends = [float(row[2]) for row in rows if row[0] == "partial"]
     steps = np.diff(ends).round(2)
     assert len(ends) > 8
-    assert set(steps) <= {0.2} | {step for step in steps if step >= live.PAUSE}  # 200 ms, but for the pauses
+    assert set(steps) <= {0.2} | {step for step in steps if step >= streaming.PAUSE}  # 200 ms, but for the pauses
     assert [float(row[1]) for row in rows] == sorted(float(row[1]) for row in rows)
     assert done.stderr == b""
 
@@ -248,8 +250,8 @@ def test_who_stops_reading_ends_it_quietly(model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 777, 3200, 50_000])
 def test_results_do_not_depend_on_the_pieces_a_stream_comes_in(recogniser: Recogniser, size: int) -> None:
     samples = speech("c")[: 2 * RATE] if size == 1 else speech("a b", "c")
-    whole = Listener(recogniser)
-    pieces = Listener(recogniser)
+    whole = StreamRecogniser(recogniser)
+    pieces = StreamRecogniser(recogniser)
 
     expected = [*whole.feed(samples), *whole.close()]
     found = [result for start in range(0, len(samples), size) for result in pieces.feed(samples[start : start + size])]
@@ -267,7 +269,7 @@ def test_where_nobody_speaks_nothing_is_heard(recogniser: Recogniser, kind: str)
         "hum": 2000 * np.sin(2 * np.pi * 50 * time / RATE),
         "nothing": np.zeros(0),
     }[kind].astype(np.float32)
-    listener = Listener(recogniser)
+    listener = StreamRecogniser(recogniser)
 
     assert [*listener.feed(samples), *listener.close()] == []
 
@@ -275,22 +277,22 @@ def test_where_nobody_speaks_nothing_is_heard(recogniser: Recogniser, kind: str)
 def test_speech_is_heard_above_steady_noise(recogniser: Recogniser) -> None:
     spoken = speech("c c c")
     samples = spoken + np.random.default_rng(0).normal(0, 1000, len(spoken)).astype(np.float32)
-    listener = Listener(recogniser)
+    listener = StreamRecogniser(recogniser)
 
     assert [*listener.feed(samples), *listener.close()] != []
 
 
 def test_speech_without_a_pause_is_cut_and_memory_stays_bounded(recogniser: Recogniser) -> None:
     samples = tone_speech(" ".join("abc"[number % 3] for number in range(120))).astype(np.float32)  # 36 s
-    listener = Listener(recogniser)
+    listener = StreamRecogniser(recogniser)
     results, longest = [], 0
-    for start in range(0, len(samples), live.EVERY):
-        results += listener.feed(samples[start : start + live.EVERY])
+    for start in range(0, len(samples), streaming.EVERY):
+        results += listener.feed(samples[start : start + streaming.EVERY])
         longest = max(longest, len(listener._samples))
     results += listener.close()
 
     finals = [result for result in results if result.final]
-    assert longest <= live.LONGEST * RATE + live.EVERY
+    assert longest <= streaming.LONGEST * RATE + streaming.EVERY
     assert len(finals) >= 3
     words = " ".join(result.text for result in finals).split()
     assert len(words) == pytest.approx(120, abs=12)
@@ -300,7 +302,7 @@ def test_speech_without_a_pause_is_cut_and_memory_stays_bounded(recogniser: Reco
 def test_a_long_recording_is_heard_in_stretches(recogniser: Recogniser) -> None:
     samples = speech(*TEXTS * 7)
 
-    count, text = transcription.hear(iter(np.array_split(samples, 9)), recogniser, recogniser.greedy)
+    count, text = transcriber.transcribe_blocks(iter(np.array_split(samples, 9)), recogniser, recogniser.greedy)
 
     assert count == len(samples)
     assert text == " ".join(TEXTS * 7)
@@ -341,10 +343,10 @@ def test_weights_come_from_the_export_unless_they_are_given(model: Path, tmp_pat
     arpa.write(path, ngram.estimate([["b"]], 1))
     recogniser = Recogniser(model)
     object.__setattr__(
-        recogniser.description, "language_model", transcription.LanguageWeights("b.arpa", alpha=2, beta=3, beam_width=4)
+        recogniser.description, "language_model", transcriber.LanguageWeights("b.arpa", alpha=2, beta=3, beam_width=4)
     )
 
-    chosen = transcription.search(recogniser, transcription.Wanted(model, str(path), beta=7))
+    chosen = transcriber.search(recogniser, transcriber.Options(model, str(path), beta=7))
 
     assert chosen is not None
     assert (chosen.alpha, chosen.beta, chosen.width) == (2, 7, 4)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import audio
-from .arrays import Flags, Floats, Longs
-from .recognise import Recogniser
+from .. import audio
+from ..arrays import Flags, Floats, Longs
+from .recogniser import Recogniser
 
 EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 200 ms
 PAUSE = 0.8  # seconds without a letter that end a stretch
@@ -37,7 +37,7 @@ class Result:
     text: str
 
 
-class Listener:
+class StreamRecogniser:
     """Hears one stream, anew after each `every` samples.
 
     The final texts are by `finish` (greedy when not given), the partial ones always greedy.

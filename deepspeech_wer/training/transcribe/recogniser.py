@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from ..errors import Trouble
-from . import audio
-from .arrays import Floats
-from .quiet import without_lines
-from .text import Alphabet
+from ...errors import Trouble
+from .. import audio
+from ..arrays import Floats
+from ..quiet import without_lines
+from ..text import Alphabet
 
 MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"
 VERSION = 1  # of the description

@@ -23,8 +23,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import Trouble
-from .threads import limit_numpy
+from ...errors import Trouble
+from ..threads import limit_numpy
 
 STREAM = "-"
 MOST_WEIGHT = 20  # as for ds_lm_alpha and ds_lm_beta
@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")
     limit_numpy(given.threads)
-    from . import transcription  # and with it numpy
+    from . import transcriber  # and with it numpy
 
-    wanted = transcription.Wanted(
+    options = transcriber.Options(
         model=given.model,
         language_model=given.lm,
         alpha=given.alpha,
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         if given.files == [STREAM]:
-            return transcription.stream(wanted, sys.stdin.buffer)
-        return transcription.files(wanted, [Path(file) for file in given.files])
+            return transcriber.transcribe_stream(options, sys.stdin.buffer)
+        return transcriber.transcribe_files(options, [Path(file) for file in given.files])
     except Trouble as trouble:
         print(trouble, file=sys.stderr)
         return 1

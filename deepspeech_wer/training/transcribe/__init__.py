@@ -1,0 +1,1 @@
+"""Using an exported network: recordings and streams of speech to text, without TensorFlow."""
