@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import io
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,12 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import audio
 from .arrays import Floats, Ints
-from .checkpoint import DAMAGE
 from .corpus import Segment, Utterance, file_sha256
 from .text import Alphabet, frames_needed
 
 MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more is no matter of single utterances
 FAULTS_TOLD = 10  # one by one
+FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +144,27 @@ def _store(path: Path, mel: Floats) -> None:
 
 
 def _frames(path: Path) -> int | None:
-    """How many frames a cached file holds, from its header alone; None where it is not there, or not whole."""
+    """Return how many frames a cached file holds; None where there is none, or not a whole one.
+
+    Its size says how many frames it should hold, and its header must be the one of so many.
+    """
     try:
         with path.open("rb") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
-            whole = stream.tell() + math.prod(shape) * kind.itemsize == os.fstat(stream.fileno()).st_size
-    except (FileNotFoundError, *DAMAGE):
+            frames, rest = divmod(os.fstat(stream.fileno()).st_size - len(_header(1)), FRAME_BYTES)
+            is_whole = frames > 0 and not rest and stream.read(len(_header(1))) == _header(frames)
+    except FileNotFoundError:
         return None
-    fits = whole and kind == np.float32 and shape[1:] == (audio.COEFFICIENTS + 1,)
-    return int(shape[0]) if fits else None
+    return frames if is_whole else None
+
+
+@cache
+def _header(frames: int) -> bytes:
+    """The header that numpy writes for [frames, 27] float32; it pads all headers to one length."""
+    stream = io.BytesIO()
+    shape = (frames, audio.COEFFICIENTS + 1)
+    header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
 
 
 def set_sha256(items: Sequence[Item]) -> str:

@@ -53,6 +53,17 @@ def test_a_damaged_checkpoint_is_told_or_whole(tmp_path: Path) -> None:
             checkpoint.load(tmp_path)
 
 
+def test_a_bug_while_loading_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(tmp_path, ARRAYS, {})
+
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(np, "load", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        checkpoint.load(tmp_path)
+
+
 @pytest.mark.parametrize("meta", ["[]", "7", "null", '"text"'])
 def test_meta_data_that_are_no_object_are_told(tmp_path: Path, meta: str) -> None:
     np.savez(tmp_path / checkpoint.NAME, meta=np.array(meta))

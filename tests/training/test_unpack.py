@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -136,3 +137,27 @@ def test_an_interrupted_unpacking_is_begun_anew(tmp_path: Path) -> None:
     assert [path.name for path in directory.iterdir()] == ["a"]
     (tmp_path / "mirror" / "speech.tar.gz").unlink()  # no longer needed
     assert unpack.obtain(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path, "") == directory
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_damage_far_into_a_compressed_archive_is_told_as_damage(tmp_path: Path, mode: str) -> None:
+    member = tarfile.TarInfo("noise")
+    noise = random.Random(1).randbytes(3_000_000)
+    member.size = len(noise)
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        tar.addfile(member, io.BytesIO(noise))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-500_000] + bytes(100) + whole[-499_900:])
+
+    with pytest.raises(unpack.Damaged, match=r"a\.tar: is damaged: "):
+        unpack.unpack(path, tmp_path / "out")
+
+
+def test_a_bug_while_unpacking_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(unpack, "_place", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        unpack.unpack(archive(tmp_path / "a.tar.gz", file("a")), tmp_path / "out")

@@ -110,9 +110,11 @@ def _verify(directory: Path, recipe: Recipe) -> None:
     cure = f"remove {directory} to have it made again (a new test set: its rates do not compare with the old ones)"
     try:
         record = json.loads(path.read_bytes())
-        made, files = record["recipe"], record["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise Trouble(f"{path}: is not a readable manifest: {error}: {cure}") from error
+    made, files = (record.get(name) for name in ("recipe", "files")) if isinstance(record, dict) else (None, None)
+    if not isinstance(made, dict) or not isinstance(files, dict):
+        raise Trouble(f"{path}: is not a readable manifest: expected recipe and files in it: {cure}")
     if made != recipe:
         raise Trouble(f"{directory}: holds synthetic speech of another recipe, {made}: expected {recipe}: {cure}")
     for name, expected in files.items():

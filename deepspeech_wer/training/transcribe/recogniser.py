@@ -73,29 +73,50 @@ def description_record(
 
 
 def read_description(path: Path) -> Description:
-    """The description in a model.json. Raises Trouble when it is none, or is of other features than ours."""
+    """Return the description in a model.json.
+
+    Raises Trouble for a file that is none, is of another version, or describes other features than `audio` computes.
+    """
     try:
         record = json.loads(path.read_text("utf-8"))
-        if record["version"] != VERSION:
-            raise Trouble(f"{path}: has version {record['version']}, expected {VERSION}: export the network anew")
-        features, weights = record["features"], record["language_model"]
-        found = Description(
-            record["commit"],
-            Alphabet(record["alphabet"]),
-            features["normalisation"],
-            LanguageWeights(**weights) if weights else None,
-        )
-        if features["version"] != audio.VERSION or found.normalisation not in audio.NORMALISATIONS:
-            raise Trouble(
-                f"{path}: its network was trained on features {features['version']}, {found.normalisation}: expected "
-                f"{audio.VERSION}: use the version of this package that it was trained with"
-            )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, f"{type(error).__name__}: {error}") from error
+    version = _entry(path, record, "version", int)
+    if version != VERSION:
+        raise Trouble(f"{path}: has version {version}, expected {VERSION}: export the network anew")
+    features, weights = _entry(path, record, "features", dict), record.get("language_model")
+    feature_version, normalisation = (_entry(path, features, name, str) for name in ("version", "normalisation"))
+    if feature_version != audio.VERSION or normalisation not in audio.NORMALISATIONS:
         raise Trouble(
-            f"{path}: is not a readable description of an exported network ({type(error).__name__}: {error}): "
-            "expected that of an export, ds_export_dir/latest say"
-        ) from error
-    return found
+            f"{path}: its network was trained on features {feature_version}, {normalisation}: expected "
+            f"{audio.VERSION}: use the version of this package that it was trained with"
+        )
+    return Description(
+        _entry(path, record, "commit", str),
+        Alphabet(_entry(path, record, "alphabet", str)),
+        normalisation,
+        None if weights is None else _language_weights(path, weights),
+    )
+
+
+def _language_weights(path: Path, record: Any) -> LanguageWeights:
+    alpha, beta = (float(_entry(path, record, name, int | float)) for name in ("alpha", "beta"))
+    return LanguageWeights(_entry(path, record, "file", str), alpha, beta, _entry(path, record, "beam_width", int))
+
+
+def _entry(path: Path, record: Any, name: str, kind: Any) -> Any:
+    """Return an entry of a JSON object in model.json. Raises Trouble where it is missing or of another type."""
+    value = record.get(name) if isinstance(record, dict) else None
+    if not isinstance(value, kind):
+        raise _unreadable(path, f"{name!r} is missing or of another type")
+    return value
+
+
+def _unreadable(path: Path, why: str) -> Trouble:
+    return Trouble(
+        f"{path}: is not a readable description of an exported network ({why}): "
+        "expected that of an export, such as ds_export_dir/latest"
+    )
 
 
 class Recogniser:

@@ -13,7 +13,6 @@ import re
 import shutil
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,7 @@ def _download(url: str, partial: Path, note: Path, hash_is_known: bool) -> bool:
                         f"ds_mirror_url; {_size(partial):,} bytes are kept and gone on from"
                     ) from one
                 time.sleep(FIRST_WAIT * 2 ** max(0, vain - 1))
-            except (requests.RequestException, ValueError) as error:  # of an address that is none, after a redirect
+            except requests.RequestException as error:
                 raise Trouble(f"{shown(url)}: cannot be downloaded: {_reason(error)}") from error
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -170,7 +169,7 @@ def _attempt(session: requests.Session, url: str, partial: Path, note: Path, has
     """Ask once, for what is missing where that is possible, and write what comes."""
     have = _size(partial)
     headers = {"Accept-Encoding": "identity"} | _range(note, have, hash_is_known)
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with _get(session, url, headers) as response:
         if response.status_code == 416:  # nothing lies beyond what we have
             if _total(response) != have:
                 partial.unlink()
@@ -192,14 +191,32 @@ def _attempt(session: requests.Session, url: str, partial: Path, note: Path, has
         raise _Passing(f"the connection ended after {_size(partial):,} of {total:,} bytes")
 
 
+def _get(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+    """Ask for the file. Raises Trouble for an address that is none, which may come from a redirect."""
+    try:
+        return session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+    except requests.RequestException:
+        raise
+    except ValueError as error:  # urllib3 and idna raise it for a host name that cannot be one
+        raise Trouble(f"{shown(url)}: cannot be downloaded: {_reason(error)}") from error
+
+
 def _range(note: Path, have: int, hash_is_known: bool) -> dict[str, str]:
     """The headers that ask for the rest alone: only where a hash, or the server, will tell another file from this."""
-    validator = None
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        validator = json.loads(note.read_text())["validator"]
+    validator = _noted_validator(note)
     if not have or not (validator or hash_is_known):
         return {}
     return {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
+
+
+def _noted_validator(note: Path) -> str | None:
+    """What `_attempt` noted of the file that is there in part; None where that cannot be read."""
+    try:
+        noted = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return None
+    validator = noted.get("validator") if isinstance(noted, dict) else None
+    return validator if isinstance(validator, str) else None
 
 
 def _validator(response: requests.Response) -> str | None:

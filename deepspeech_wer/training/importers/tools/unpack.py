@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gzip
 import lzma
 import shutil
 import sys
@@ -101,14 +100,20 @@ def unpack(archive: Path, target: Path) -> None:
             while tar.fileobj.read(1 << 20):  # to the end, where the checksum is
                 pass
         beside.rename(target)
-    except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise Damaged(f"{archive}: is damaged: {reason}: remove it to have it fetched again") from error
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise _damaged(archive, error) from error
     except OSError as error:
+        if error.errno is None:  # gzip and bz2 raise it for damaged data; the system's errors have a number
+            raise _damaged(archive, error) from error
         cure = "free space, or set ds_dataset_path"
         raise Trouble(f"{target}: {archive.name} cannot be unpacked: {error}: {cure}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _damaged(archive: Path, error: Exception) -> Damaged:
+    reason = str(error).split("\n", 1)[0]
+    return Damaged(f"{archive}: is damaged: {reason}: remove it to have it fetched again")
 
 
 def _bar(stream: BinaryIO, archive: Path) -> Any:
@@ -121,7 +126,7 @@ def _bar(stream: BinaryIO, archive: Path) -> Any:
 
 def _extract(tar: tarfile.TarFile, archive: Path, directory: Path) -> None:
     room = min(archive.stat().st_size * MOST_GROWTH + ALLOWANCE, shutil.disk_usage(directory).free)
-    for member in tar:
+    for member in _members(tar):
         tar.members = []  # type: ignore[attr-defined]  # it would keep them all: a million of a large corpus
         path = _place(member, archive, directory)
         if path is None:
@@ -142,6 +147,18 @@ def _extract(tar: tarfile.TarFile, archive: Path, directory: Path) -> None:
                 shutil.copyfileobj(content, stream, 1 << 20)
 
 
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Every member. Raises ReadError where tarfile lets a ValueError through: for the damaged map of a sparse file."""
+    while True:
+        try:
+            member = tar.next()
+        except ValueError as error:
+            raise tarfile.ReadError(f"a header is damaged: {error}") from error
+        if member is None:
+            return
+        yield member
+
+
 def _place(member: tarfile.TarInfo, archive: Path, directory: Path) -> Path | None:
     """Where a member goes; None for a link, which no corpus needs. Raises Trouble for what leaves the directory."""
     name = PurePosixPath(member.name)
@@ -151,7 +168,7 @@ def _place(member: tarfile.TarInfo, archive: Path, directory: Path) -> Path | No
         name = PurePosixPath(member.linkname)
     elif not (member.isreg() or member.isdir()):
         raise Trouble(f"{archive}: {member.name} is a device: expected files and directories: do not use this archive")
-    if name.is_absolute() or _climbs(name):
+    if name.is_absolute() or _climbs(name) or "\0" in str(name):
         raise Trouble(f"{archive}: {member.name} leaves the archive: expected paths below it: do not use this archive")
     return None if member.issym() or member.islnk() else directory / name
 
