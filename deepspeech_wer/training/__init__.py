@@ -1,1 +1,1 @@
-"""The DeepSpeech job: one training, from audio files to hyper.json. The only importer of TensorFlow."""
+"""The DeepSpeech job: one training, from audio files to hyper.json. Only this package imports TensorFlow."""

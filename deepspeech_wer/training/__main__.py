@@ -1,4 +1,4 @@
-"""python -m deepspeech_wer.training SCRIPT: run the converted notebook, and give its failures their exit codes.
+"""python -m deepspeech_wer.training SCRIPT: run the converted notebook and turn its failures into exit codes.
 
 0: done. 1: expected trouble, one line on stderr. 2: settings that cannot be used, one line each. 65: the training
 diverged, and the last line starts with "diverged:". An error in a cell keeps its traceback and exits with 1.
@@ -15,20 +15,20 @@ from ..errors import Trouble, UsageTrouble
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the script `argv[0]`; return the exit code."""
+    """Run the script `argv[0]` and return the exit code."""
     try:
         runpy.run_path(argv[0], run_name="__main__")
     except UsageTrouble as trouble:
-        return _tell(trouble, EXIT_BAD_SETTINGS)
+        return _exit_with(trouble, EXIT_BAD_SETTINGS)
     except Trouble as trouble:
-        # By name: importing the class would load TensorFlow before the script has set its threads.
+        # By name: importing the class would load TensorFlow before the script has limited its threads.
         if type(trouble).__name__ == "Diverged":
-            return _tell(f"{DIVERGED} {trouble}", EXIT_DIVERGED)
-        return _tell(trouble, 1)
+            return _exit_with(f"{DIVERGED} {trouble}", EXIT_DIVERGED)
+        return _exit_with(trouble, 1)
     return 0
 
 
-def _tell(message: object, code: int) -> int:
+def _exit_with(message: object, code: int) -> int:
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
     return code

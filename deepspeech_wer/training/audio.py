@@ -1,7 +1,8 @@
 """From audio files to the network's input: 26 mel-frequency cepstral coefficients every 20 ms.
 
-The definition is python_speech_features' `mfcc(signal, 16000, numcep=26)`, of which the 2016 notebook kept every second
-frame. Computing only those frames, in one matrix, is ten times faster and equal to 1e-4 (a test holds it).
+The definition is that of python_speech_features' `mfcc(signal, 16000, numcep=26)`, of which the 2016 notebook kept
+every second frame. Computing only those frames, in one matrix, is ten times as fast; a test holds the results to within
+1e-4 of the original.
 """
 
 from __future__ import annotations
@@ -21,29 +22,28 @@ from .arrays import Floats
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples: 25 ms
-STEP = 320  # samples: every second of the 10 ms steps
+STEP = 320  # samples: 20 ms, every second step of the original
 FFT = 512
 COEFFICIENTS = 26
 PREEMPHASIS = 0.97
 LIFTER = 22
-FLOOR = float(np.finfo(np.float64).eps)  # under a logarithm, as in python_speech_features
-SILENT = -20.0  # log energy of a frame below which no sample is but 0: one alone of 1 makes -6
-BLOCK = 10  # seconds that are read at once of a recording of any length
+FLOOR = float(np.finfo(np.float64).eps)  # for the argument of a logarithm, as in python_speech_features
+SILENT = -20.0  # log energy; only frames of zeros are below it: a single sample of 1 makes -6
+BLOCK = 10  # seconds read at a time, however long the recording
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
-MOST_RATE = 1_000_000  # Hz: more is no sound, and ten seconds of it no longer a small block
-STREAMED = 0x7FFFF000  # sizes from here on: written down a pipe, when nobody knew
-VERSION = "mel27@2"  # part of every cache key: change it with the arithmetic
+MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
+STREAMED = 0x7FFFF000  # sizes from here on mean "unknown": the file was written to a pipe
+VERSION = "mel27@2"  # part of every cache key: change it whenever the arithmetic changes
 
 
 def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats:
-    """[samples] of a mono 16 kHz recording, from `start` to `end` in seconds, in the range of 16-bit integers.
+    """Return [samples] of a mono 16 kHz recording, from `start` to `end` in seconds, in the range of 16-bit integers.
 
-    Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit big-endian samples without a header, as AN4
-    has them. Mp3 is brought to 16 kHz from any rate: what it decodes to is an approximation anyway. Of the others,
-    another rate or channel count is refused: a resampled or mixed-down recording would be another test set, so that is
-    done once, by hand, and not silently here.
+    Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit big-endian samples without a header, as in
+    AN4. Mp3 of any rate is resampled to 16 kHz: it decodes to an approximation anyway. For the other formats, another
+    rate or channel count is refused: a resampled or mixed-down recording would silently be another test set.
 
-    Raises Trouble for those, for what cannot be read or is cut short, and where there are no samples.
+    Raises Trouble for those, for a file that is unreadable or truncated, and if there are no samples.
     """
     try:
         _refuse_cut(path)
@@ -66,15 +66,15 @@ def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats
 
 
 def read_blocks(path: Path) -> Iterator[Floats]:
-    """The samples at 16 kHz of a recording of any rate and any number of channels, some seconds at a time.
+    """Yield [samples] at 16 kHz of a recording of any rate and any number of channels, ten seconds at a time.
 
-    Channels are averaged. This is for use, where a text is wanted of whatever there is; `read_audio` is for corpora.
-    Raises Trouble for what cannot be read, and where there are no samples.
+    Channels are averaged. This is for transcribing, where any recording has to do; `read_audio` is for corpora. Raises
+    Trouble if the file is unreadable or has no samples.
     """
     if path.suffix.lower() == ".raw":
-        raise Trouble(f"{path}: samples without a header, of which nobody knows the rate: expected wav, flac, mp3, ...")
+        raise Trouble(f"{path}: samples without a header, so their rate is unknown: expected wav, flac, mp3, ...")
     try:
-        path.open("rb").close()  # whose errors say more than the library's
+        path.open("rb").close()  # its errors say more than the library's
         with soundfile.SoundFile(os.fsencode(path)) as stream:
             rate, size = stream.samplerate, BLOCK * stream.samplerate
             if rate > MOST_RATE:
@@ -85,7 +85,7 @@ def read_blocks(path: Path) -> Iterator[Floats]:
                 raise Trouble(f"{path}: holds no sample: expected speech")
             while len(block):
                 after = _read_mono(stream, size)
-                # A second of what is around it keeps the ends of the block clean.
+                # Resampled with a second of context on each side, so that the ends of the block have no artefacts.
                 start = len(before) * SAMPLE_RATE // rate
                 changed = resample(np.concatenate([before, block, after[:rate]]), rate)
                 yield changed[start : start + -(-len(block) * SAMPLE_RATE // rate)].astype(np.float32)
@@ -95,7 +95,7 @@ def read_blocks(path: Path) -> Iterator[Floats]:
 
 
 def _refuse_cut(path: Path) -> None:
-    """Raise Trouble for a wav or raw file that ends early: libsndfile reads what is there, and says nothing."""
+    """Raise Trouble for a truncated wav or raw file: libsndfile reads what there is, without an error."""
     size = path.stat().st_size
     if path.suffix.lower() == ".raw" and size % 2:
         raise Trouble(f"{path}: {size} bytes: expected whole samples of two: a cut file?")
@@ -118,11 +118,11 @@ def _read_mono(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
 
 
 def _read(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
-    """The next [samples, channels], at most so many; -1: all there are."""
+    """Return the next [samples, channels], at most `count`; -1: all of them."""
     if stream.subtype not in ("FLOAT", "DOUBLE"):
         whole: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
         return whole
-    fractions: Floats = stream.read(count, dtype="float32", always_2d=True)  # as int16 they would be -1, 0 and 1
+    fractions: Floats = stream.read(count, dtype="float32", always_2d=True)  # read as int16 they would be -1, 0 or 1
     if not np.isfinite(fractions).all():
         raise Trouble(
             f"{os.fsdecode(stream.name)}: holds samples that are no finite numbers: expected sound from -1 to 1"
@@ -131,7 +131,7 @@ def _read(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
 
 
 def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
-    """[samples] at `rate` Hz as samples at 16 kHz, by cutting the spectrum: exact for what lies under 8 kHz."""
+    """Resample [samples] from `rate` Hz to 16 kHz by truncating the spectrum: exact for frequencies below 8 kHz."""
     if rate == SAMPLE_RATE:
         return samples
     block = rate // np.gcd(rate, SAMPLE_RATE)
@@ -143,18 +143,18 @@ def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
 
 
 def frame_count(samples: int) -> int:
-    """How many frames `mfcc` makes of so many samples."""
+    """Return how many frames `mfcc` makes of so many samples."""
     every = 1 + max(0, -(-(samples - WINDOW) // (STEP // 2)))  # python_speech_features' count at 10 ms
     return -(-every // 2)
 
 
 def mfcc(samples: Floats) -> Floats:
-    """[frames, 26] coefficients of [samples] at 16 kHz."""
+    """Return the [frames, 26] coefficients of [samples] at 16 kHz."""
     return cepstra(log_mel(samples))
 
 
 def log_mel(samples: Floats) -> Floats:
-    """[frames, 27] of [samples] at 16 kHz: the logarithms of 26 filter bank energies, and of the frame's energy."""
+    """Return [frames, 27] of [samples] at 16 kHz: the logarithms of 26 filter bank energies and of the frame energy."""
     count = frame_count(len(samples))
     emphasised = np.empty((count - 1) * STEP + WINDOW, np.float32)
     used = min(len(samples), len(emphasised))
@@ -162,7 +162,7 @@ def log_mel(samples: Floats) -> Floats:
     np.subtract(samples[1:used], PREEMPHASIS * samples[: used - 1], out=emphasised[1:used], casting="same_kind")
     emphasised[used:] = 0
     frames = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW)[::STEP]  # [frames, 400]
-    spectrum = fft.rfft(frames, FFT)  # [frames, 257]; several frames at a time, unlike numpy's
+    spectrum = fft.rfft(frames, FFT)  # [frames, 257]; scipy vectorises over frames, numpy does not
     power = ((spectrum.real**2 + spectrum.imag**2) / FFT).astype(np.float32, copy=False)
     energies = np.concatenate([power @ filter_bank(), power.sum(1, keepdims=True)], 1)  # [frames, 27]
     logarithms: Floats = np.log(np.maximum(energies, FLOOR))
@@ -170,36 +170,37 @@ def log_mel(samples: Floats) -> Floats:
 
 
 def cepstra(mel: Floats) -> Floats:
-    """[frames, 26] cepstral coefficients of [frames, 27] as `log_mel` gives them; the first is the log energy."""
+    """Return the [frames, 26] cepstral coefficients of [frames, 27] from `log_mel`; the first is the log energy."""
     coefficients: Floats = mel[:, :COEFFICIENTS] @ _cosines()  # [frames, 26]
     coefficients[:, 0] = mel[:, COEFFICIENTS]
     return coefficients
 
 
 def filled(features: Floats) -> Floats:
-    """[frames, 26] with digital silence, as of a muted microphone, replaced by the quietest tenth of its other frames.
+    """Return [frames, 26] with digital silence, as of a muted microphone, replaced by the quietest tenth of the others.
 
-    Samples of exactly 0 have a logarithm so low that beside them all speech would look alike. Nothing else is changed.
+    The log energy of zeros is so low that it would dominate mean and standard deviation, and all speech would look
+    alike. Nothing else is changed.
     """
     silent = features[:, 0] < SILENT
-    heard = np.flatnonzero(~silent)
-    if len(heard) in (0, len(features)):
+    audible = np.flatnonzero(~silent)
+    if len(audible) in (0, len(features)):
         return features
-    quiet = heard[np.argsort(features[heard, 0], kind="stable")[: -(-len(heard) // 10)]]
+    quiet = audible[np.argsort(features[audible, 0], kind="stable")[: -(-len(audible) // 10)]]
     changed = features.copy()
-    changed[silent] = features[np.resize(quiet, silent.sum())]  # in turns: one alone, again and again, has no deviation
+    changed[silent] = features[np.resize(quiet, silent.sum())]  # in turn: one frame repeated has no deviation
     return changed
 
 
 def normalise_each(features: Floats) -> Floats:
-    """Mean 0 and deviation 1 for each coefficient over the utterance, digital silence filled."""
+    """Per-coefficient mean 0 and standard deviation 1 over the utterance; digital silence is filled first."""
     features = filled(features)
     normalised: Floats = (features - features.mean(0)) / (features.std(0) + np.float32(1e-5))
     return normalised
 
 
 def normalise_all(features: Floats) -> Floats:
-    """Mean 0 and deviation 1 over all coefficients of the utterance together: 2016's way, digital silence filled."""
+    """Mean 0 and standard deviation 1 over all coefficients of the utterance, as in 2016; silence is filled first."""
     features = filled(features)
     normalised: Floats = (features - features.mean()) / (features.std() + np.float32(1e-5))
     return normalised
@@ -209,7 +210,7 @@ NORMALISATIONS = {"each": normalise_each, "all": normalise_all}  # as ds_normali
 
 
 def mel_corners() -> NDArray[np.float64]:
-    """[28] Hz: where the filters begin, peak and end."""
+    """Return [28] Hz: filter i begins at corner i, peaks at i + 1 and ends at i + 2."""
     top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
     hertz: NDArray[np.float64] = 700 * (10 ** (np.linspace(0, top, COEFFICIENTS + 2) / 2595) - 1)
     return hertz
@@ -217,7 +218,7 @@ def mel_corners() -> NDArray[np.float64]:
 
 @cache
 def filter_bank() -> Floats:
-    """[257, 26] triangular filters, evenly spaced on the mel scale from 0 to 8000 Hz."""
+    """Return [257, 26] triangular filters, evenly spaced on the mel scale from 0 to 8000 Hz."""
     corners = np.floor((FFT + 1) * mel_corners() / SAMPLE_RATE)  # the rounding of python_speech_features
     bank = np.zeros((FFT // 2 + 1, COEFFICIENTS))
     for index, (left, middle, right) in enumerate(zip(corners, corners[1:], corners[2:], strict=False)):
@@ -229,7 +230,7 @@ def filter_bank() -> Floats:
 
 @cache
 def _cosines() -> Floats:
-    """[26, 26] orthonormal DCT-II with the lifter in it."""
+    """Return the [26, 26] orthonormal DCT-II, multiplied by the lifter."""
     n = np.arange(COEFFICIENTS)
     cosines = np.cos(np.pi / COEFFICIENTS * (n[:, None] + 0.5) * n) * np.sqrt(2 / COEFFICIENTS)
     cosines[:, 0] /= np.sqrt(2)

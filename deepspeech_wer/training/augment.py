@@ -1,8 +1,8 @@
-"""Speech a little different each time it is heard: the cheapest way to a better word error rate on a small corpus.
+"""Augmentation: training speech varies from epoch to epoch, the cheapest gain in WER on a small corpus.
 
-All of it works on the cached log mel energies, where a change of tempo is an interpolation over frames and another
-length of vocal tract (Jaitly & Hinton 2013) a product with a 26 x 26 matrix: 0.1 ms an utterance instead of new audio.
-Masks: Park et al. 2019, arXiv:1904.08779. Every part is off at 0.
+Works on the cached log mel energies. There a change of tempo is an interpolation over frames, and a change of vocal
+tract length (Jaitly & Hinton 2013) is a product with a 26 x 26 matrix: 0.1 ms per utterance, without new audio. Masks
+are those of SpecAugment (Park et al. 2019, arXiv:1904.08779). Every part is off at 0.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .arrays import Floats
 from .audio import COEFFICIENTS
 from .parameters import Parameters
 
-WIDEST_BAND = 6  # mel bands that one mask may hide
-LONGEST_GAP = 10  # frames that one mask may hide; never more than a tenth of the utterance
+WIDEST_BAND = 6  # mel bands in one mask, at most
+LONGEST_GAP = 10  # frames in one mask, at most; never more than a tenth of the utterance
 
 
 def is_on(parameters: Parameters) -> bool:
@@ -30,36 +30,36 @@ def is_on(parameters: Parameters) -> bool:
     )
 
 
-def draw_tempo(parameters: Parameters, generator: np.random.Generator) -> float:
-    """How much faster a whole batch is spoken: utterances of like length stay so, which saves a tenth of the time."""
-    return generator.uniform(1 - parameters.augment_tempo, 1 + parameters.augment_tempo)
+def draw_tempo(parameters: Parameters, rng: np.random.Generator) -> float:
+    """Return the tempo of a whole batch: with one for all, lengths stay similar, which saves a tenth of the time."""
+    return rng.uniform(1 - parameters.augment_tempo, 1 + parameters.augment_tempo)
 
 
-def change_mel(mel: Floats, parameters: Parameters, generator: np.random.Generator, tempo: float, least: int) -> Floats:
-    """[frames', 27] another rendering of [frames, 27] log mel energies and energy; frames' is `least` or more."""
-    pitch = generator.uniform(1 - parameters.augment_pitch, 1 + parameters.augment_pitch)
+def change_mel(mel: Floats, parameters: Parameters, rng: np.random.Generator, tempo: float, least: int) -> Floats:
+    """Return a variation [frames', 27] of [frames, 27] log mel energies and frame energy; frames' >= `least`."""
+    pitch = rng.uniform(1 - parameters.augment_pitch, 1 + parameters.augment_pitch)
     changed = _stretch(mel, max(least, round(len(mel) / tempo)))
     changed[:, :COEFFICIENTS] = changed[:, :COEFFICIENTS] @ _warp(pitch)
     for _ in range(parameters.augment_frequency_masks):
-        width = generator.integers(0, WIDEST_BAND + 1)
-        start = generator.integers(0, COEFFICIENTS - width + 1)
+        width = rng.integers(0, WIDEST_BAND + 1)
+        start = rng.integers(0, COEFFICIENTS - width + 1)
         changed[:, start : start + width] = changed[:, start : start + width].mean(0)
     return changed
 
 
-def change_features(features: Floats, parameters: Parameters, generator: np.random.Generator) -> Floats:
-    """[frames, 26] normalised coefficients with gaps and noise."""
+def change_features(features: Floats, parameters: Parameters, rng: np.random.Generator) -> Floats:
+    """Return [frames, 26] normalised coefficients with time masks and noise; changes its argument."""
     for _ in range(parameters.augment_time_masks):
-        width = generator.integers(0, min(LONGEST_GAP, len(features) // 10) + 1)
-        start = generator.integers(0, len(features) - width + 1)
+        width = rng.integers(0, min(LONGEST_GAP, len(features) // 10) + 1)
+        start = rng.integers(0, len(features) - width + 1)
         features[start : start + width] = 0
     if parameters.augment_noise:
-        features += np.float32(parameters.augment_noise) * generator.standard_normal(features.shape, np.float32)
+        features += np.float32(parameters.augment_noise) * rng.standard_normal(features.shape, np.float32)
     return features
 
 
 def _stretch(mel: Floats, frames: int) -> Floats:
-    """[frames, 27] by linear interpolation over time."""
+    """Interpolate [frames', 27] linearly over time to [frames, 27]."""
     places = np.linspace(0, len(mel) - 1, frames, dtype=np.float32)
     lower = places.astype(np.int32)
     upper = np.minimum(lower + 1, len(mel) - 1)
@@ -69,8 +69,8 @@ def _stretch(mel: Floats, frames: int) -> Floats:
 
 
 def _warp(factor: float) -> Floats:
-    """[26, 26] matrix that reads each mel band from where its frequency times `factor` lies."""
-    hertz = audio.mel_corners()[1:-1]  # [26] middles of the bands
+    """Return the [26, 26] matrix that reads each mel band at its centre frequency times `factor`."""
+    hertz = audio.mel_corners()[1:-1]  # [26] centre frequencies
     places = np.interp(hertz * factor, hertz, np.arange(COEFFICIENTS))
     lower = places.astype(np.int32)
     upper = np.minimum(lower + 1, COEFFICIENTS - 1)

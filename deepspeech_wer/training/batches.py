@@ -1,4 +1,4 @@
-"""From items to batches: features padded to one length, and which utterances go together."""
+"""From items to batches: which utterances go together, and how they are padded."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from .dataset import Item
 from .parameters import Parameters
 from .text import frames_needed
 
-ROUND = 8  # frames: fewer lengths of batches are fewer kernels to be made for them: 8 % of the time, 15 % of the memory
-JITTER = 0.05  # relative: how far apart in length two utterances of one batch may be drawn
+# Batches are padded to a multiple of so many frames: fewer shapes need fewer kernels, which saves 8 % of the time and
+# 15 % of the memory.
+ROUND = 8
+JITTER = 0.05  # relative noise on lengths before sorting, so that batches differ from epoch to epoch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Utterances side by side, padded with zeros to the longest; labels sparse, as the CTC kernel wants them."""
+    """Utterances padded with zeros to the longest one. Labels are sparse, as TensorFlow's CTC takes them."""
 
     items: tuple[Item, ...]
     features: Floats  # [utterances, frames, 26]
@@ -29,10 +31,10 @@ class Batch:
     label_shape: Longs  # [2] (utterances, longest label)
 
 
-def assemble(items: Sequence[Item], parameters: Parameters, generator: np.random.Generator | None = None) -> Batch:
-    """One batch of the items, in their order; with a generator, augmented as the parameters say."""
-    tempo = augment.draw_tempo(parameters, generator) if generator else 1.0
-    rows = [_features(item, parameters, generator, tempo) for item in items]
+def assemble(items: Sequence[Item], parameters: Parameters, rng: np.random.Generator | None = None) -> Batch:
+    """Return one batch of the items, in their order; with an rng, augmented as the parameters say."""
+    tempo = augment.draw_tempo(parameters, rng) if rng else 1.0
+    rows = [_features(item, parameters, rng, tempo) for item in items]
     lengths = np.array([len(row) for row in rows], np.int32)
     frames = -(-lengths.max() // ROUND) * ROUND
     features = np.zeros((len(items), frames, audio.COEFFICIENTS), np.float32)  # [B, T, 26]
@@ -46,10 +48,10 @@ def assemble(items: Sequence[Item], parameters: Parameters, generator: np.random
 
 
 def sparse_labels(dense: Ints, counts: Longs) -> tuple[Longs, Ints, Longs]:
-    """(places [letters, 2], values [letters], shape [2]) of [B, longest label] labels, padded to the right.
+    """Return (places [letters, 2], values [letters], shape [2]) of [B, longest label] labels, padded on the right.
 
-    `counts` [B] are the labels' lengths. Raises ValueError unless the second dimension is the longest of them: the
-    loss takes it from the shape, TensorFlow's kernel would read padding as letters.
+    `counts` [B] are the lengths of the labels. Raises ValueError unless the second dimension is the longest of them:
+    TensorFlow's kernel would read padding as letters.
     """
     longest = int(counts.max(initial=0))
     if dense.shape != (len(counts), longest):
@@ -58,33 +60,33 @@ def sparse_labels(dense: Ints, counts: Longs) -> tuple[Longs, Ints, Longs]:
     return places, dense[places[:, 0], places[:, 1]], np.array(dense.shape, np.int64)
 
 
-def _features(item: Item, parameters: Parameters, generator: np.random.Generator | None, tempo: float) -> Floats:
-    """[frames, 26] normalised coefficients of an item."""
+def _features(item: Item, parameters: Parameters, rng: np.random.Generator | None, tempo: float) -> Floats:
+    """Return the [frames, 26] normalised coefficients of an item; with an rng, augmented."""
     normalise = audio.NORMALISATIONS[parameters.normalisation]
     mel = np.load(item.mel)
-    if generator is None or not augment.is_on(parameters):
+    if rng is None or not augment.is_on(parameters):
         return normalise(audio.cepstra(mel))
-    mel = augment.change_mel(mel, parameters, generator, tempo, frames_needed(item.labels))
-    return augment.change_features(normalise(audio.cepstra(mel)), parameters, generator)
+    mel = augment.change_mel(mel, parameters, rng, tempo, frames_needed(item.labels))
+    return augment.change_features(normalise(audio.cepstra(mel)), parameters, rng)
 
 
 def batches_by_length(items: Sequence[Item], size: int) -> list[list[Item]]:
-    """All items, cut into batches of like length, shortest first: the order for scoring."""
+    """Return all items in batches of similar length, shortest first: the order for scoring."""
     ordered = sorted(items, key=lambda item: (item.frames, item.utterance.id))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def batches_of_epoch(items: Sequence[Item], size: int, seed: int, epoch: int) -> Iterator[list[Item]]:
-    """The batches of one training epoch; the same for the same seed and epoch, whatever ran before.
+    """Yield the batches of one training epoch, counted from 0. They depend on nothing but seed and epoch.
 
-    Utterances of like length go together (7 % padding instead of 89 %), with jitter so that the company changes. The
-    first epoch goes from short to long, which gets CTC out of its all-blank state sooner; the later ones are shuffled.
+    A batch holds utterances of similar length: 7 % padding instead of 89 %. Jitter changes which ones meet. The first
+    epoch goes from short to long, which gets CTC out of its all-blank state sooner; the later ones are shuffled.
     """
-    generator = np.random.default_rng([seed, epoch])
-    jitter = generator.uniform(1 - JITTER, 1 + JITTER, len(items)) if epoch else np.ones(len(items))
+    rng = np.random.default_rng([seed, epoch])
+    jitter = rng.uniform(1 - JITTER, 1 + JITTER, len(items)) if epoch else np.ones(len(items))
     order = np.argsort(np.array([item.frames for item in items]) * jitter, kind="stable")
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     if epoch:
-        generator.shuffle(groups)
+        rng.shuffle(groups)
     for group in groups:
         yield [items[index] for index in group]

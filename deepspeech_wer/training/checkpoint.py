@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, in one file, so that a killed training goes on where it was."""
+"""The state of a training after an epoch, in one file, from which a killed training is resumed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..files import write_atomically
 NAME = "checkpoint.npz"
 META = "meta"
 VERSION = 1
-CURE = "move it away to train anew"
+CURE = "move it away to train from the start"
 # zipfile, of a damaged file: a flipped bit may also mark an entry as encrypted (RuntimeError), or as compressed by a
 # method that does not exist (NotImplementedError).
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def save(directory: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
-    """Replace the checkpoint in `directory`. The earlier one stays whole until the new one is on the disk.
+    """Replace the checkpoint in `directory`. The previous one stays intact until the new one is on disk.
 
-    Raises Trouble when it cannot be written (disk full): the earlier one is still there then.
+    Raises Trouble if the new one cannot be written (disk full, for example); the previous one is then still there.
     """
     text = json.dumps({"version": VERSION, **meta}, sort_keys=True)
     stream = io.BytesIO()
@@ -37,7 +37,9 @@ def save(directory: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any])
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / NAME, stream.getvalue())
     except OSError as error:
-        raise Trouble(f"{directory / NAME}: cannot be written: {error}: free space or mend {CHECKPOINT_DIR}") from error
+        raise Trouble(
+            f"{directory / NAME}: cannot be written: {error}: free space or change {CHECKPOINT_DIR}"
+        ) from error
 
 
 def load(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:

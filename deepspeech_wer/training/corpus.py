@@ -1,4 +1,4 @@
-"""A corpus as the importers hand it over: which recordings there are and what is said in them."""
+"""A corpus as the importers return it: recordings and their transcripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SETS = ("train", "dev", "test")
 
 
 class Segment(NamedTuple):
-    """A part of a recording, in seconds from its beginning."""
+    """A part of a recording, in seconds from its start."""
 
     start: float
     end: float
@@ -20,13 +20,13 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One recording, or a segment of one, and its transcript."""
+    """A recording, or a segment of one, and its transcript."""
 
-    id: str  # unique in its set: as the corpus names it
+    id: str  # as the corpus names it; unique within its set
     audio: Path
     transcript: str
     speaker: str | None = None  # None: unknown
-    segment: Segment | None = None  # None: all of the recording
+    segment: Segment | None = None  # None: the whole recording
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,16 @@ class Corpus:
     train: tuple[Utterance, ...]
     dev: tuple[Utterance, ...]
     test: tuple[Utterance, ...]
-    tolerant: bool = field(
-        default=False, kw_only=True
-    )  # what cannot be learnt is left out and counted; False: it is an error
+    # Whether utterances that cannot be learnt are left out and counted; else one of them is an error.
+    tolerant: bool = field(default=False, kw_only=True)
 
     def limited(self, train: int, dev: int, test: int) -> Corpus:
-        """The first so many utterances of each set; 0 is all of them."""
+        """Return the corpus cut to the first utterances of each set; 0: all of them."""
         cut = self.train[: train or None], self.dev[: dev or None], self.test[: test or None]
         return Corpus(self.name, *cut, tolerant=self.tolerant)
 
     def with_unique_ids(self) -> Corpus:
-        """The same, with `#2` and so on behind an id that its set has already: each utterance counts."""
+        """Return the corpus with `#2`, `#3` ... appended to repeated ids, so that every utterance counts."""
         return replace(self, train=_unique(self.train), dev=_unique(self.dev), test=_unique(self.test))
 
     def sets(self) -> dict[str, tuple[Utterance, ...]]:
@@ -65,6 +64,6 @@ def _unique(utterances: tuple[Utterance, ...]) -> tuple[Utterance, ...]:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Rows of a CSV table, with whatever would be lost in silence refused: a transcript cut at a comma, say."""
+"""Rows of a CSV table. What csv would lose silently is refused, such as the rest of a transcript after a comma."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Row = dict[str, str | None]  # None where a row has fewer fields than the header
 
 
 def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    """(number of its last line, row) for each row of a UTF-8 table with a header.
+    """Yield (number of its last line, row) for each row of a UTF-8 table with a header.
 
-    Raises Trouble for what cannot be read, a column that is missing or there twice, and a row with more fields than the
-    header has.
+    Raises Trouble for a file that cannot be read, a missing or duplicate column, and a row with more fields than the
+    header.
     """
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)  # else an open quote swallows the rows to the end
+            reader = csv.DictReader(stream, strict=True)  # else an unclosed quote swallows all rows after it
             names = reader.fieldnames or ()
             _check(table, names, required)
             for row in reader:
@@ -27,7 +27,7 @@ def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row]]
                 if more:
                     raise Trouble(
                         f"{table}:{reader.line_num}: {len(names) + len(more)} fields, {len(names)} in the header: "
-                        "quote a transcript that has a comma"
+                        "quote a transcript that contains a comma"
                     )
                 yield reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:

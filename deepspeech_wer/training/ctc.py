@@ -1,12 +1,12 @@
 """The CTC loss and its gradient (Graves et al. 2006), for all utterances of a batch and both directions at once.
 
-TensorFlow's kernel goes from state to state, one logarithm and one exponential at a time, which is a sixth of a
-training step at n_cell_dim 64. Here each frame takes a dozen numpy calls over all states of all utterances: half the
-time. The arithmetic is the kernel's, in logarithms throughout: no path is lost, however unlikely it is.
+TensorFlow's kernel computes one logarithm and one exponential per state, which is a sixth of a training step at
+n_cell_dim 64. Here each frame takes a dozen numpy calls over all states of all utterances: half the time. Like the
+kernel, it computes in logarithms throughout, so no path underflows.
 
-T frames, B utterances, C characters with the blank last. A label of L letters has 2L + 1 states: a blank, the first
-letter, a blank, ..., a blank. W columns: two in which nothing ever is, so that two states back from the first are none
-of another utterance's, and the states of the longest label.
+Shapes: T frames, B utterances, C characters with the blank last. A label of L letters has 2L + 1 states: blank, first
+letter, blank, ..., blank. W columns are PAD empty ones and the states of the longest label: thanks to the empty ones,
+two states back from an utterance's first state is never another utterance's state.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from .arrays import Floats, Tensor
 
 Numbers = NDArray[np.integer[Any]]
-NEVER = np.float32(-1e30)  # logarithm of no probability at all: of -inf the differences are no numbers
+NEVER = np.float32(-1e30)  # logarithm of probability 0; differences of -inf would be NaN
 PAD = 2
-MOST_CELLS = 1 << 24  # of one array: 64 MB, of which three live at a time
+MOST_CELLS = 1 << 24  # numbers in one array: 64 MB, three of which exist at a time
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def losses(logits: Tensor, lengths: Tensor, places: Tensor, values: Tensor, shape: Tensor) -> tuple[Tensor, Any]:
-    """[B] CTC losses of [T, B, C] logits, in nats; the labels sparse, as in model.BATCH.
+    """Return the [B] CTC losses of [T, B, C] logits, in nats; labels are sparse, as in model.BATCH.
 
-    inf for an utterance that has fewer frames than its label needs.
+    The loss is inf for an utterance with fewer frames than its label needs, and nan where its logits are not finite.
     """
     given = (logits, lengths, places, values, shape)
     found, of_logits = tf.numpy_function(with_gradient, given, (tf.float32, tf.float32), stateful=False)
@@ -41,9 +41,9 @@ def losses(logits: Tensor, lengths: Tensor, places: Tensor, values: Tensor, shap
 def with_gradient(
     logits: Floats, lengths: Numbers, places: Numbers, values: Numbers, shape: Numbers
 ) -> tuple[Floats, Floats]:
-    """([B] losses, [T, B, C] gradient of each with regard to the logits).
+    """Return ([B] losses, [T, B, C] gradient of each loss with respect to the logits).
 
-    Long utterances are taken a few at a time: half a minute of speech has a thousand states in each of 1,500 frames.
+    Long utterances are computed a few at a time: half a minute of speech has a thousand states in each of 1,500 frames.
     """
     letters, counts = _states(places, values, shape, logits.shape[2] - 1)
     size = max(1, MOST_CELLS // (2 * len(logits) * letters.shape[1]))  # utterances at a time
@@ -55,34 +55,34 @@ def with_gradient(
     return found, gradient
 
 
-@np.errstate(invalid="ignore")  # a loss that is no number is told by the training, with the utterance
+@np.errstate(invalid="ignore")  # the training reports a loss that is no number, with its utterance
 def _of_some(logits: Floats, lengths: Numbers, letters: Numbers, counts: Numbers) -> tuple[Floats, Floats]:
-    """`with_gradient` of utterances whose states are `letters` [B, W], `counts` [B] of them."""
+    """`with_gradient` for the states `letters` [B, W], of which the first `counts` [B] are in use."""
     frames, batch, characters = logits.shape
     scores = logits - logits.max(2, keepdims=True)
     scores -= np.log(np.exp(scores).sum(2, keepdims=True))
-    broken = ~np.isfinite(scores.sum((0, 2)))  # [B]; their NaNs would flow into the utterances beside them
+    broken = ~np.isfinite(scores.sum((0, 2)))  # [B]; else their NaNs would spread to other utterances
     scores[:, broken] = 0
-    # Backwards each utterance starts with its own last frame and state: what it then takes is what it takes forwards.
+    # Backwards, each utterance starts at its own last frame and state; the recursion is then the forward one.
     times = np.arange(frames)[:, np.newaxis]  # [T, 1]
-    turned = np.where(times < lengths, lengths - 1 - times, times)  # [T, B]
+    reversed_times = np.where(times < lengths, lengths - 1 - times, times)  # [T, B]
     columns = np.arange(letters.shape[1])
     mirrored = 2 * PAD + counts[:, np.newaxis] - 1 - columns  # [B, W]
     mirrored[(columns < PAD) | (mirrored < PAD)] = 0
     both = np.concatenate([letters, np.take_along_axis(letters, mirrored, 1)])  # [2B, W]
-    emitted = _picked(np.concatenate([scores, scores[turned, np.arange(batch)]], 1), both)
+    emitted = _picked(np.concatenate([scores, scores[reversed_times, np.arange(batch)]], 1), both)
     emitted[:, :, :PAD] = NEVER
     reached = _reached(emitted, _skips(both, characters - 1))  # [T, 2B, W]
-    forwards, backwards = reached[:, :batch], _picked(reached[turned, batch + np.arange(batch)], mirrored)
+    forwards, backwards = reached[:, :batch], _picked(reached[reversed_times, batch + np.arange(batch)], mirrored)
     ends = forwards[lengths - 1, np.arange(batch)]  # [B, W]
-    ends = np.take_along_axis(ends, PAD + counts[:, np.newaxis] - np.array([1, 2]), 1)  # in the last blank or letter
+    ends = np.take_along_axis(ends, PAD + counts[:, np.newaxis] - np.array([1, 2]), 1)  # last blank, last letter
     total = np.logaddexp(ends[:, 0], ends[:, 1])
     possible = total > NEVER / 2
-    # A frame's own score is in both, what comes up to it and what follows from it.
+    # Both directions include the frame's own score.
     through = forwards + backwards
     through -= emitted[:, :batch]
     through -= np.where(possible, total, 0)[:, np.newaxis]
-    np.exp(through, out=through)  # [T, B, W] how probable it is to be there
+    np.exp(through, out=through)  # [T, B, W] posterior probability of each state
     as_characters = (letters[:, :, np.newaxis] == np.arange(characters)).astype(np.float32)  # [B, W, C]
     gradient = np.exp(scores) - np.matmul(through.transpose(1, 0, 2), as_characters).transpose(1, 0, 2)
     gradient *= (times < lengths)[:, :, np.newaxis]
@@ -92,7 +92,7 @@ def _of_some(logits: Floats, lengths: Numbers, letters: Numbers, counts: Numbers
 
 
 def _states(places: Numbers, values: Numbers, shape: Numbers, blank: int) -> tuple[Numbers, Numbers]:
-    """([B, W] each state's character, [B] how many states there are); beyond them and before them blanks."""
+    """Return ([B, W] character of each state, [B] number of states); columns not in use are blanks."""
     batch, longest = shape
     letters = np.full((batch, PAD + 2 * longest + 1), blank)
     letters[places[:, 0], PAD + 1 + 2 * places[:, 1]] = values
@@ -100,14 +100,14 @@ def _states(places: Numbers, values: Numbers, shape: Numbers, blank: int) -> tup
 
 
 def _skips(letters: Numbers, blank: int) -> Floats:
-    """[N, W] 0 where a state may follow the one two before it: a letter after another letter; else NEVER."""
+    """Return [N, W]: 0 where a state may follow the one two back, a letter after a different letter; else NEVER."""
     skips = np.full(letters.shape, NEVER)
     skips[:, PAD:][(letters[:, PAD:] != blank) & (letters[:, PAD:] != letters[:, :-PAD])] = 0
     return skips
 
 
 def _picked(values: Floats, which: Numbers) -> Floats:
-    """[T, N, W] of [T, N, K] values those at `which` [N, W]: what take_along_axis does, five times as fast."""
+    """Return [T, N, W], the [T, N, K] values at `which` [N, W]: take_along_axis, five times as fast."""
     frames, count, size = values.shape
     flat = which + size * np.arange(count)[:, np.newaxis]
     picked: Floats = values.reshape(frames, -1).take(flat.reshape(-1), axis=1)
@@ -115,7 +115,7 @@ def _picked(values: Floats, which: Numbers) -> Floats:
 
 
 def _reached(emitted: Floats, skips: Floats) -> Floats:
-    """[T, N, W] log probabilities of all ways that are in a state at a frame, that frame's score included."""
+    """Return [T, N, W] forward variables: log probabilities of all paths into a state, this frame's score included."""
     frames, count, width = emitted.shape
     reached = np.full((frames, count * width), NEVER)
     reached[0].reshape(count, width)[:, PAD : PAD + 2] = emitted[0, :, PAD : PAD + 2]

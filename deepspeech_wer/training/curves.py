@@ -1,6 +1,6 @@
-"""The training as a picture: losses and word error rates, epoch by epoch.
+"""Losses and word error rates of a training as a figure.
 
-Drawn where somebody looks, in a notebook, and nowhere else: the job that the notebook becomes needs no matplotlib.
+Drawn only in a notebook, when the figure is displayed: the job that the notebook becomes needs no matplotlib.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 from .epochs import Epoch
 
-TRAINING, VALIDATION = "#0072b2", "#d55e00"  # told apart by every kind of eye (Okabe and Ito 2008)
+TRAINING, VALIDATION = "#0072b2", "#d55e00"  # distinct to colour-blind readers too (Okabe and Ito 2008)
 INCHES = (10, 3.6)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The history of a training, as Jupyter shows it."""
+    """The history of a training, displayed as a figure by Jupyter."""
 
     history: Sequence[Epoch]
 
@@ -29,11 +29,11 @@ class Curves:
         try:
             return self.png()
         except ModuleNotFoundError:
-            return None  # and so the text is shown
+            return None  # Jupyter then shows the repr
 
     def png(self) -> bytes:
-        """The picture. Raises ModuleNotFoundError without matplotlib."""
-        from matplotlib.figure import Figure  # without pyplot: needs no display and leaves no state
+        """Return the figure as a PNG. Raises ModuleNotFoundError without matplotlib."""
+        from matplotlib.figure import Figure  # not pyplot, which needs a display and keeps state
 
         figure = Figure(INCHES, layout="constrained")
         losses, rates = figure.subplots(1, 2)

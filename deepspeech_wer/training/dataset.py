@@ -1,4 +1,4 @@
-"""From utterances to items: features, labels, and the checks that come before any training."""
+"""From utterances to the items of a data set: features, labels, and all checks, before any training."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ from .arrays import Floats, Ints
 from .corpus import Segment, Utterance, file_sha256
 from .text import Alphabet, frames_needed
 
-MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more is no matter of single utterances
-FAULTS_TOLD = 10  # one by one
+MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more means that the whole corpus is wrong
+FAULTS_TOLD = 10  # one by one; the others are only counted
 FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An utterance ready for the network: what is kept of it in memory. Its features lie on the disk."""
+    """An utterance ready for the network, as it is held in memory. Its features stay on disk."""
 
     utterance: Utterance
     frames: int
     seconds: float
     labels: Ints  # [letters]
     audio_sha256: str
-    cache: Path  # one for all: a path of its own for each of a million utterances would take half a gigabyte
+    cache: Path  # shared: a path for each of a million utterances would take half a gigabyte
 
     @property
     def mel(self) -> Path:
-        """A .npy of [frames, 27], as audio.log_mel gives it; its name holds the hash of the audio."""
+        """A .npy file of [frames, 27] from `audio.log_mel`, named after the hash of the audio."""
         return _mel_path(self.cache, self.audio_sha256, self.utterance.segment)
 
 
 def prepare(
     utterances: Sequence[Utterance], alphabet: Alphabet, cache: Path, *, tolerant: bool = False
 ) -> tuple[Item, ...]:
-    """Check every utterance and compute its features, or find them in the cache.
+    """Check every utterance, and compute its features unless they are in the cache.
 
-    Several trainings may fill one cache at a time, and one that was killed is gone on with. Raises Trouble that names
-    the utterance: audio that cannot be read, characters outside the alphabet, nothing said, or a transcript longer than
-    its recording can hold. Where `tolerant`, such are told, counted and left out, up to 5 % of the utterances.
+    Several trainings may fill one cache at the same time; what a killed one has computed is used. Raises Unusable,
+    which names the utterance, for unreadable audio, characters outside the alphabet, an empty transcript, and a
+    transcript that needs more frames than its recording has. If `tolerant`, such utterances are reported, counted and
+    left out; Trouble is raised only when they exceed 5 %.
     """
     items: list[Item] = []
     faults = 0
@@ -74,11 +75,11 @@ def prepare(
 
 
 class Unusable(Trouble):
-    """One utterance cannot be learnt."""
+    """An utterance that the network cannot learn."""
 
 
 class _Hashes:
-    """Hashes of audio files. The segments of one recording follow each other: it is read once for all of them."""
+    """Hashes of audio files. The segments of a recording are consecutive, so it is read once for all of them."""
 
     def __init__(self) -> None:
         self._last = (Path(), "")
@@ -111,12 +112,12 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
 
 def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:
     part = "-{:.3f}-{:.3f}".format(*segment) if segment else ""
-    # In 256 directories: one with all of them is three times as slow to fill.
+    # In 256 directories: filling a single one takes three times as long.
     return cache / audio_sha256[:2] / f"{audio_sha256}{part}-{audio.VERSION}.npy"
 
 
 def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Hashes) -> tuple[str, int]:
-    """(hash of the audio, frames) of an utterance, whose features are computed unless their file is there, whole."""
+    """Return (hash of the audio, frames), having computed the features unless their file is intact."""
     try:
         digest = hashes.of(utterance.audio)
         mel = _mel_path(cache, digest, utterance.segment)
@@ -144,9 +145,9 @@ def _store(path: Path, mel: Floats) -> None:
 
 
 def _frames(path: Path) -> int | None:
-    """Return how many frames a cached file holds; None where there is none, or not a whole one.
+    """Return the number of frames in a cached file; None if it does not exist or is not intact.
 
-    Its size says how many frames it should hold, and its header must be the one of so many.
+    The number follows from the size of the file, and its header must be the one for that number.
     """
     try:
         with path.open("rb") as stream:
@@ -168,7 +169,7 @@ def _header(frames: int) -> bytes:
 
 
 def set_sha256(items: Sequence[Item]) -> str:
-    """What a set is, in 64 hex digits: ids, transcripts and the bytes of the audio. Where it lies does not count."""
+    """Return a hash of ids, transcripts and audio bytes: the identity of a data set, wherever its files are."""
     digest = hashlib.sha256()
     for item in sorted(items, key=lambda one: one.utterance.id):
         said = item.utterance

@@ -1,4 +1,4 @@
-"""From logits to text: what a decoder is, and the two that need nothing but the logits."""
+"""Decoders, from logits to text: their interface, and the two that need no language model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Lengths = Ints  # [B]
 
 @dataclass(frozen=True)
 class Decoder:
-    """A way from logits to texts."""
+    """A function from logits to texts, and how it is recorded."""
 
     name: str  # as ds_decoder has it
-    signature: str  # as results.signature has it: what must be alike for two word error rates to be compared
+    signature: str  # as in results.signature: WERs are comparable only if it is equal
     texts: Callable[[Logits, Lengths], list[str]]
-    settings: Mapping[str, object] = field(default_factory=dict)  # what was found out for it: hyper.json records it
-    language_model: Path | None = None  # the file of it
+    settings: Mapping[str, object] = field(default_factory=dict)  # chosen or found by the run; recorded in hyper.json
+    language_model: Path | None = None  # its file, if it uses one
 
 
 def greedy_decoder(alphabet: Alphabet) -> Decoder:
@@ -36,13 +36,13 @@ def beam_decoder(alphabet: Alphabet, width: int) -> Decoder:
 
 
 def greedy(logits: Logits, lengths: Lengths, alphabet: Alphabet) -> list[str]:
-    """The text of the best label of each frame."""
+    """Return the text of the best label of each frame."""
     paths = logits.argmax(2)  # [T, B]
     return [alphabet.decode_path(paths[:length, row].tolist()) for row, length in enumerate(lengths)]
 
 
 def beam(logits: Logits, lengths: Lengths, alphabet: Alphabet, width: int) -> list[str]:
-    """The likeliest text over all its paths, as far as a beam of so many texts finds it (Graves et al. 2006, 3.2)."""
+    """Return the most likely text, summed over its paths, by prefix beam search (Graves et al. 2006, section 3.2)."""
     (best,), _ = tf.nn.ctc_beam_search_decoder(logits, lengths, beam_width=width, top_paths=1)
     dense = tf.sparse.to_dense(best, default_value=-1).numpy()  # [B, longest text]
     return [alphabet.decode(row[row >= 0].tolist()) for row in dense]

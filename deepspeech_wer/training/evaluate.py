@@ -1,4 +1,4 @@
-"""What the network hears: the texts of a set, its loss, and the error rates of the whole set."""
+"""Scoring a data set: the hypotheses of its utterances, its loss and its error rates."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .parameters import Parameters
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One utterance as the network heard it."""
+    """What the network made of one utterance."""
 
     item: Item
     text: str
-    loss: float  # CTC, in nats, of the right transcript
+    loss: float  # CTC loss of the reference transcript, in nats
 
     @property
     def counts(self) -> wer.Counts:
@@ -32,25 +32,25 @@ class Hypothesis:
 
 
 class Diverged(Trouble):
-    """The loss is no longer a number: nothing that follows would mean anything."""
+    """A loss or a weight is no longer a finite number: the training cannot go on."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What one decoder made of a set."""
+    """The result of one decoder on a data set."""
 
     decoder: Decoder
     score: wer.Score
-    cpu_seconds: float  # of decoding alone
+    cpu_seconds: float  # for decoding only
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A set as the network heard it."""
+    """The results on a data set."""
 
-    heard: tuple[Hypothesis, ...]  # in the order of the set, by the first decoder
-    decoded: tuple[Decoded, ...]  # by all decoders
-    loss: float  # mean of the utterances
+    hypotheses: tuple[Hypothesis, ...]  # of the first decoder, in the order of the set
+    decoded: tuple[Decoded, ...]  # one per decoder
+    loss: float  # mean over the utterances
     cpu_seconds: float  # for features, network and the first decoder
     audio_seconds: float
 
@@ -70,12 +70,12 @@ class Evaluation:
 def evaluate(
     network: Network, items: Sequence[Item], batch_size: int, parameters: Parameters, decoders: Sequence[Decoder]
 ) -> Evaluation:
-    """Hear a whole set, by each of the decoders. The order of `items` and the batch size do not change the texts.
+    """Score a data set with each of the decoders. Neither the order of `items` nor the batch size changes the texts.
 
-    Raises Diverged when a loss is not a finite number.
+    Raises Diverged if a loss is not a finite number.
     """
     groups = batches_by_length(items, batch_size)
-    network.score(assemble(groups[0][:1], parameters))  # traces the graph, which is not to be timed
+    network.score(assemble(groups[0][:1], parameters))  # traces the graph, outside the measured time
     started = time.process_time()
     losses: dict[str, float] = {}
     texts: list[dict[str, str]] = [{} for _ in decoders]
@@ -87,9 +87,9 @@ def evaluate(
         ids = [item.utterance.id for item in group]
         losses.update(zip(ids, map(float, batch_losses), strict=True))
         for number, decoder in enumerate(decoders):
-            begun = time.process_time()
+            decoding_started = time.process_time()
             texts[number].update(zip(ids, decoder.texts(logits, batch.lengths), strict=True))
-            seconds[number] += time.process_time() - begun
+            seconds[number] += time.process_time() - decoding_started
     cpu_seconds = time.process_time() - started - sum(seconds[1:])
     references = {item.utterance.id: item.utterance.transcript for item in items}
     return Evaluation(
@@ -105,7 +105,7 @@ def evaluate(
 
 
 def refuse_infinite(losses: Floats, group: Sequence[Item], when: str, parameters: Parameters) -> None:
-    """Raise Diverged where one of the [B] losses of a batch is no finite number."""
+    """Raise Diverged if one of the [B] losses of a batch is not a finite number."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if len(bad):
         utterance = group[bad[0]].utterance.id
@@ -115,15 +115,15 @@ def refuse_infinite(losses: Floats, group: Sequence[Item], when: str, parameters
         )
 
 
-def score_hypotheses(heard: Sequence[Hypothesis]) -> wer.Score:
-    """The pooled error rates of what was heard."""
-    references = {one.item.utterance.id: one.item.utterance.transcript for one in heard}
-    return wer.score_corpus(references, {one.item.utterance.id: one.text for one in heard})
+def score_hypotheses(hypotheses: Sequence[Hypothesis]) -> wer.Score:
+    """Return the pooled error rates of hypotheses."""
+    references = {one.item.utterance.id: one.item.utterance.transcript for one in hypotheses}
+    return wer.score_corpus(references, {one.item.utterance.id: one.text for one in hypotheses})
 
 
 def worst(evaluation: Evaluation, count: int) -> list[str]:
-    """The 2016 notebook's report of the worst utterances, as lines: the highest rate first, then the highest loss."""
-    ranked = sorted(evaluation.heard, key=lambda one: (-(one.counts.rate or 0), -one.loss))
+    """Return the 2016 notebook's report of the worst utterances: by WER, then by loss, the highest first."""
+    ranked = sorted(evaluation.hypotheses, key=lambda one: (-(one.counts.rate or 0), -one.loss))
     lines = []
     for one in ranked[:count]:
         rate = "none" if one.counts.rate is None else f"{one.counts.rate:.6f}"

@@ -1,4 +1,4 @@
-"""The trained network for use elsewhere: a SavedModel and a TFLite file, checked after they were written."""
+"""Exports the trained network as a SavedModel and a TFLite file, and verifies both."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ from .transcribe.recogniser import (
     description_record,
 )
 
-TOLERANCE = 1e-4  # between the logits of the trained and the exported network
-WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the LSTM's cannot be saved
-SAVED_MODEL, TFLITE = "saved_model", "tflite"  # keys of the sizes; the first is a directory's name too
+TOLERANCE = 1e-4  # largest difference between the logits of the trained and the exported network
+WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(
+    experimental_custom_gradients=False
+)  # the LSTM's custom gradient cannot be saved
+SAVED_MODEL, TFLITE = "saved_model", "tflite"  # keys of the sizes; the first is also a directory
 LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy")
 
 
@@ -44,9 +46,10 @@ def export(
 ) -> dict[str, int]:
     """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there.
 
-    Both networks take [1, frames, 26] normalised features and give [frames, 1, labels] logits; the number of frames is
-    free. A language model that the run made goes with them, as `lm.arpa`. Returns the sizes in bytes. Raises Trouble
-    when an exported network answers otherwise than the trained one, or hears another text in the first of `items`.
+    Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. A
+    language model estimated by the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set.
+    Raises Trouble if the files cannot be written, or if an exported network's logits, or its transcript of the first of
+    `items`, differ from the trained network's.
     """
     if parameters.export_dir is None:
         return {}
@@ -68,7 +71,7 @@ def export(
         replace(target, beside)
     except (OSError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise Trouble(f"{target}: cannot be written: {reason}: free space, or mend ds_export_dir") from error
+        raise Trouble(f"{target}: cannot be written: {reason}: free space, or change ds_export_dir") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return sizes
@@ -76,14 +79,16 @@ def export(
 
 def _write_networks(network: Network, directory: Path) -> None:
     module = _Exported(network)
-    frozen = convert_variables_to_constants_v2(module.logits.get_concrete_function())  # else the file has no weights
+    frozen = convert_variables_to_constants_v2(
+        module.logits.get_concrete_function()
+    )  # else the TFLite file has no weights
     tf.saved_model.save(module, str(directory / SAVED_MODEL), options=WITHOUT_GRADIENTS)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], module)
     (directory / MODEL).write_bytes(converter.convert())
 
 
 def _language_model(decoders: Sequence[Decoder], parameters: Parameters, directory: Path) -> LanguageWeights | None:
-    """Copy the language model that was made; say how the model of the run is weighed."""
+    """Copy the language model if the run estimated it; return its weights, None without one."""
     for decoder in decoders:
         if decoder.language_model is not None:
             if parameters.lm_path is None:
@@ -94,7 +99,7 @@ def _language_model(decoders: Sequence[Decoder], parameters: Parameters, directo
 
 
 class _Exported(tf.Module):  # type: ignore[misc]
-    """The network for one utterance, as a function with a fixed signature."""
+    """The network as a function of one utterance, with a fixed signature."""
 
     def __init__(self, network: Network) -> None:
         super().__init__(name="exported")
@@ -109,32 +114,32 @@ def _verify(network: Network, item: Item, parameters: Parameters, directory: Pat
     features = assemble([item], parameters).features
     expected = network.logits(features, tf.constant([features.shape[1]])).numpy()
     with _without_warnings():
-        loaded = tf.saved_model.load(str(directory / SAVED_MODEL))  # its function works only while it is held
+        loaded = tf.saved_model.load(str(directory / SAVED_MODEL))  # kept alive: its function holds it weakly
     recogniser = Recogniser(directory)
     answers = {SAVED_MODEL: loaded.logits(features).numpy(), MODEL: recogniser.infer(features[0])[:, None]}
     for name, found in answers.items():
-        apart = float(np.abs(found - expected).max())
-        if not apart <= TOLERANCE:
+        difference = float(np.abs(found - expected).max())
+        if not difference <= TOLERANCE:  # also for NaN
             raise Trouble(
-                f"{directory / name}: its logits are {apart:.2g} off the trained network's: expected {TOLERANCE}"
+                f"{directory / name}: its logits are {difference:.2g} off the trained network's: expected {TOLERANCE}"
             )
     _verify_text(network, item, parameters, directory, recogniser)
 
 
 def _verify_text(network: Network, item: Item, parameters: Parameters, directory: Path, recogniser: Recogniser) -> None:
-    """The whole way from the recording, as the users of the file go it."""
+    """Compare the transcripts from the recording on, as a user of the files computes them."""
     batch = assemble([item], parameters)
     _, logits = network.score(batch)
     (expected,) = greedy(logits, batch.lengths, parameters.alphabet)
-    said = item.utterance
-    found = recogniser.text(audio.read_audio(said.audio, *(said.segment or ())))
+    utterance = item.utterance
+    found = recogniser.text(audio.read_audio(utterance.audio, *(utterance.segment or ())))
     if found != expected:
-        raise Trouble(f"{directory / MODEL}: hears {found!r} in {said.id}: expected {expected!r}, as in training")
+        raise Trouble(f"{directory / MODEL}: hears {found!r} in {utterance.id}: expected {expected!r}, as in training")
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Loading warns of gradients that were left out on purpose."""
+    """Suppress the warnings about custom gradients, which are left out on purpose."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -145,7 +150,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def replace(target: Path, beside: Path) -> None:
-    """Put `beside` where `target` is, and move the link `latest` there in one step: there always is one."""
+    """Replace `target` by `beside`, then switch the link `latest` to it atomically, so that there always is one."""
     aside = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
         target.rename(aside)

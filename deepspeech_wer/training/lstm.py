@@ -1,13 +1,13 @@
-"""A bidirectional LSTM layer that steps both directions in one loop, with its gradient written out.
+"""A bidirectional LSTM layer that steps both directions in one loop, with a hand-written gradient.
 
-TensorFlow's own gradient of such a loop keeps every intermediate of every step on a stack and adds up the weights'
-gradient step by step, which costs five times the forward pass. Written out, each step's gradient is some twenty calls
-on what the step kept, and the weights' gradient is one product at the end: half the time (Hochreiter & Schmidhuber
-1997; Gers et al. 2000 for the forget gate). Half of what remains beside the products is copying, so each step fetches
-its own rows, and takes what was kept from where it was kept: nothing is turned round, stacked or split as a whole.
+The LSTM is that of Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000. TensorFlow's own gradient of
+such a loop keeps every intermediate of every step on a stack and accumulates the weights' gradient step by step, which
+costs five times the forward pass. Here a step's gradient is some twenty operations on what the step saved, and the
+weights' gradient is one matrix product at the end: half the time. Half of what remains besides the products is copying.
+So each step gathers its own rows, and nothing is reversed, stacked or split as a whole.
 
-Shapes: T frames, B utterances, H cells each way; 2 is (forwards, backwards). Gates stand in the order output, input,
-forget, candidate: those with a sigmoid first.
+Shapes: T frames, B utterances, H cells per direction; 2 is (forwards, backwards). The gates are in the order output,
+input, forget, candidate: those with a sigmoid first.
 """
 
 from __future__ import annotations
@@ -20,40 +20,41 @@ from .arrays import Tensor
 
 
 def bidirectional(inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:
-    """[T, B, 2H] outputs over [T, B, N] inputs; kernel [N, 8H], bias [8H], recurrent [2, H, 4H].
+    """Return [T, B, 2H] outputs for [T, B, N] inputs; kernel [N, 8H], bias [8H], recurrent [2, H, 4H].
 
-    Exact for each utterance whatever it is padded to: the outputs beyond its length (lengths [B]) mean nothing.
+    Padding does not change an utterance's outputs; those beyond its length (lengths [B]) are meaningless.
     """
     cells = recurrent.shape[1]
-    flat = tf.reshape(inputs, (-1, inputs.shape[2]))  # one product of two matrices: a third of the time of [T, B, N]
+    flat = tf.reshape(inputs, (-1, inputs.shape[2]))  # flat: a product with [T, B, N] takes three times as long
     projected = tf.reshape(tf.nn.bias_add(flat @ kernel, bias), (-1, 4 * cells))  # [T*B*2, 4H]
     taken, given = _rows(lengths, tf.shape(inputs)[0])
-    taken = tf.ensure_shape(taken, (None, 2, inputs.shape[1]))  # TFLite needs to know B where it is fixed
+    taken = tf.ensure_shape(taken, (None, 2, inputs.shape[1]))  # TFLite needs a fixed B to be in the shape
     outputs = steps(projected, recurrent, taken, given)  # [T*B*2, H]
     return tf.reshape(outputs, (-1, tf.shape(inputs)[1], 2 * cells))
 
 
 def _rows(lengths: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """(taken [T, 2, B], given [T*B*2]): which row of [T*B*2] each step takes, and which of the steps' [T*2*B] it gave.
+    """Return (taken [T, 2, B], given [T*B*2]), which translate between the order of the frames and that of the steps.
 
-    Backwards is from the end of each utterance, not of the batch, so the padding comes last and disturbs nothing.
+    `taken`: which row of the [T*B*2] inputs each step reads. `given`: which row of the steps' [T*2*B] outputs is each
+    frame's. Backwards starts at the end of the utterance, not of the batch, so padding comes last and has no effect.
     """
     time, utterance = tf.range(count)[:, None], tf.range(tf.shape(lengths)[0])  # [T, 1], [B]
-    turned = tf.where(time < lengths, lengths - 1 - time, time)  # [T, B]
-    straight = time + tf.zeros_like(turned)
+    reversed_time = tf.where(time < lengths, lengths - 1 - time, time)  # [T, B]
+    forward_time = time + tf.zeros_like(reversed_time)
     batch = tf.shape(lengths)[0]
-    taken = tf.stack([2 * (straight * batch + utterance), 2 * (turned * batch + utterance) + 1], 1)
-    given = tf.stack([2 * straight * batch + utterance, (2 * turned + 1) * batch + utterance], 2)
+    taken = tf.stack([2 * (forward_time * batch + utterance), 2 * (reversed_time * batch + utterance) + 1], 1)
+    given = tf.stack([2 * forward_time * batch + utterance, (2 * reversed_time + 1) * batch + utterance], 2)
     return taken, tf.reshape(given, (-1,))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) -> tuple[Tensor, Any]:
-    """[T*B*2, H] outputs for [T*B*2, 4H] projected inputs and [2, H, 4H] recurrent weights; rows as in `_rows`."""
+    """Return [T*B*2, H] outputs for [T*B*2, 4H] projected inputs and [2, H, 4H] weights; rows as in `_rows`."""
     cells = recurrent.shape[1]
     count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
     start, weights = tf.zeros((2, batch, cells)), tf.unstack(recurrent)
-    sizes = (3 * cells, cells, cells, cells, cells)  # of what a step keeps, see `values`
+    sizes = (3 * cells, cells, cells, cells, cells)  # of what a step saves for its gradient; see `values`
     kept = [tf.TensorArray(tf.float32, count, element_shape=(2, taken.shape[2], size)) for size in sizes]
 
     def step(time: Tensor, output: Tensor, cell: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
@@ -79,9 +80,9 @@ def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) ->
 
 
 def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Tensor) -> Tensor:
-    """[T, 2, B, 4H] gradient with regard to each step's gates, from [T*B*2, H] that of the outputs.
+    """Return the [T, 2, B, 4H] gradient with respect to each step's gates, given the [T*B*2, H] one of the outputs.
 
-    `kept`: for each step its open gates [2, B, 3H], candidate, cell before and squashed cell [2, B, H].
+    `kept`: for each step its gates after the sigmoid [2, B, 3H]; its candidate, previous cell and tanh(cell) [2, B, H].
     """
     cells = recurrent.shape[1]
     count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
@@ -103,15 +104,15 @@ def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Te
 
 
 def _both_ways(rows: Tensor, weights: list[Tensor]) -> Tensor:
-    """[2, B, M] of [2, B, N] rows and two of [N, M] weights: at 128 cells a tenth quicker than a product of pairs."""
+    """Return [2, B, M] of [2, B, N] rows and two [N, M] weights: at 128 cells 10 % faster than a batched product."""
     forwards, backwards = tf.unstack(rows)
     return tf.stack([forwards @ weights[0], backwards @ weights[1]])
 
 
 def _of_recurrent(output: Tensor, of_steps: Tensor) -> Tensor:
-    """[2, H, 4H] gradient with regard to the recurrent weights, from [T, 2, B, H] outputs and [T, 2, B, 4H] of gates.
+    """Return the [2, H, 4H] gradient of the recurrent weights, given [T, 2, B, H] outputs and [T, 2, B, 4H] gates'.
 
-    Each way apart: its rows are copied anyway, and the product of two matrices is quicker than that of two pairs.
+    One direction at a time: the rows are copied anyway, and a product of two matrices is faster than a batched one.
     """
     before = tf.concat([tf.zeros_like(output[:1]), output[:-1]], 0)
     pairs = zip(tf.unstack(before, axis=1), tf.unstack(of_steps, axis=1), strict=True)

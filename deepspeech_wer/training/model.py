@@ -1,9 +1,9 @@
 """The DeepSpeech network: three dense layers over a window of frames, a bidirectional LSTM, two dense layers, CTC.
 
-Architecture: Hannun et al. 2014, arXiv:1412.5567, as the 2016 notebook built it. What differs is how it is computed:
-the context window is a convolution (the same weights without a 19-fold copy of the input), and the LSTM is lstm.py's.
+The architecture is that of Hannun et al. 2014, arXiv:1412.5567, as the 2016 notebook built it. Only the computation
+differs: the context window is a convolution, which needs no 19-fold copy of the input, and the LSTM is lstm.py's.
 
-Shapes: B utterances, T frames, H cells each way.
+Shapes: B utterances, T frames, H cells per direction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .batches import Batch
 from .parameters import N_CONTEXT, N_INPUT, Parameters
 
 WINDOW = 2 * N_CONTEXT + 1  # frames
-BATCH = (  # a batch as a graph takes it: None is any size, so one trace serves all batches
+BATCH = (  # a batch as a graph takes it; None is any size, so that one trace serves all batches
     tf.TensorSpec((None, None, N_INPUT), tf.float32),  # [B, T, 26] features
     tf.TensorSpec((None,), tf.int32),  # [B] lengths
     tf.TensorSpec((None, 2), tf.int64),  # [letters, 2] places
@@ -30,12 +30,12 @@ BATCH = (  # a batch as a graph takes it: None is any size, so one trace serves 
 
 
 def arguments(batch: Batch) -> tuple[NDArray[Any], ...]:
-    """The arrays of a batch, in the order of BATCH."""
+    """Return the arrays of a batch, in the order of BATCH."""
     return batch.features, batch.lengths, batch.label_places, batch.label_values, batch.label_shape
 
 
 class Network(tf.Module):  # type: ignore[misc]
-    """The network's variables, and the way from features to logits."""
+    """The network's weights, and the computation from features to logits."""
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(name="deepspeech")
@@ -44,7 +44,7 @@ class Network(tf.Module):  # type: ignore[misc]
         self.dropout_rate = parameters.dropout_rate
         self.strategy = devices.strategy(parameters.devices)
         self.executor = devices.executor(self.strategy, parameters.threads)
-        self.lstm: Any = lstm.bidirectional  # what trains and scores; the way of `cudnn` where there is a GPU
+        self.lstm: Any = lstm.bidirectional  # for training and scoring; cudnn's on a GPU
         with self.strategy.scope():
             if tf.config.list_logical_devices("GPU"):
                 self.lstm = cudnn.Bidirectional(parameters.n_hidden_3, parameters.n_cell_dim)
@@ -56,7 +56,7 @@ class Network(tf.Module):  # type: ignore[misc]
         return sum(int(np.prod(weight.shape)) for weight in self.weights.values())
 
     def score(self, batch: Batch) -> tuple[Floats, Floats]:
-        """([B] CTC losses, [T, B, 29] logits) of a batch, without dropout."""
+        """Return ([B] CTC losses in nats, [T, B, labels] logits) of a batch, without dropout."""
         with tf.experimental.function_executor_type(self.executor):
             losses, logits = self._score(*arguments(batch))
         return losses.numpy(), logits.numpy()
@@ -77,24 +77,24 @@ class Network(tf.Module):  # type: ignore[misc]
         *,
         drop: Tensor | bool = True,
     ) -> Tensor:
-        """[T, B, 29] unnormalised log probabilities of [B, T, 26] features; frames beyond `lengths` [B] mean nothing.
+        """Return [T, B, labels] logits for [B, T, 26] features; frames beyond `lengths` [B] are meaningless.
 
-        With a seed ([2] integers) there is dropout, unless `drop` says no, and the same seed drops the same outputs.
-        `layer`: which LSTM; unless told, the one that can be exported.
+        With a seed ([2] integers) and `drop`, there is dropout; the same seed drops the same outputs. `layer` is the
+        LSTM; the default can be exported.
         """
         dropped = tf.where(drop, min(round(self.dropout_rate * 256), 255), 0)
         weights = self.weights
         frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
-        steps = -(-frames // stride)  # S: each of `stride` frames
-        before = N_CONTEXT - (stride - 1) // 2  # the window stands in the middle of its frames
+        steps = -(-frames // stride)  # S steps of `stride` frames each
+        before = N_CONTEXT - (stride - 1) // 2  # centres the window on the frames of its step
         after = steps * stride - frames + WINDOW - stride - before
-        # Not tf.pad: with a computed width it forgets how many coefficients there are, and TFLite needs to know.
+        # Not tf.pad: with a computed width it loses the static number of coefficients, which TFLite needs.
         around = (tf.zeros((batch, before, N_INPUT)), features, tf.zeros((batch, after, N_INPUT)))
         padded = tf.concat(around, 1)  # [B, T', 26]
-        # Frames as the rows of an image, utterances as its columns: the window's result is time-major at once.
+        # Frames are the rows of an image and utterances its columns, so the result is time-major.
         image = tf.transpose(padded, (1, 0, 2))[tf.newaxis]  # [1, T', B, 26]
         windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
-        # From here on flat: a product of two matrices, and in the gradient one, not one for each frame.
+        # Flat from here on: each layer is one product of two matrices, and so is its gradient.
         rows = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
         rows = self._dense_end(rows + weights["b1"], seed, 1, dropped)
         rows = self._dense_end(rows @ weights["h2"] + weights["b2"], seed, 2, dropped)  # [S*B, n_hidden_2]
@@ -109,14 +109,14 @@ class Network(tf.Module):  # type: ignore[misc]
         rows = tf.reshape(rows, (-1, rows.shape[2]))  # [S*B, 2H]
         rows = self._dense_end(rows @ weights["h5"] + weights["b5"], seed, 5, dropped)  # [S*B, n_hidden_5]
         rows = rows @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
-        if stride == 1:  # what follows would change nothing, and its gradient would copy everything twice
+        if stride == 1:  # the rest would be the identity, whose gradient copies everything twice
             return tf.reshape(rows, (steps, batch, rows.shape[1]))
         rows = tf.reshape(rows, (steps, batch, stride, rows.shape[1] // stride))
         rows = tf.transpose(rows, (0, 2, 1, 3))  # [S, stride, B, 29]
         return tf.reshape(rows, (steps * stride, batch, rows.shape[3]))[:frames]
 
     def _dense_end(self, values: Tensor, seed: Tensor | None, layer: int, dropped: Tensor) -> Tensor:
-        """What follows the product of a dense layer: min(relu, relu_clip) and dropout."""
+        """Finish a dense layer after its matrix product: min(relu, relu_clip) and dropout."""
         clipped = _clipped_relu(values, tf.constant(self.relu_clip))
         if seed is None or not self.dropout_rate:
             return clipped
@@ -125,15 +125,15 @@ class Network(tf.Module):  # type: ignore[misc]
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def _clipped_relu(values: Tensor, most: Tensor) -> tuple[Tensor, Any]:
-    """min(relu(values), most), by one kernel each way."""
+    """min(relu(values), most), by one kernel for the value and one for the gradient."""
     clipped = tf.clip_by_value(values, 0.0, most)
     return clipped, lambda upstream: (tf.raw_ops.Relu6Grad(gradients=upstream, features=clipped * (6 / most)), None)
 
 
 def _dropout_mask(shape: Tensor, dropped: Tensor, seed: Tensor) -> Tensor:
-    """What to multiply with: 0 for `dropped` in 256, and for the others what keeps the sum.
+    """Return factors: 0 with a probability of `dropped` / 256, else the inverse of the probability to be kept.
 
-    One random byte a number, and a product: a third of the time of tf.nn.dropout with its random floats.
+    One random byte per number takes a third of the time of tf.nn.dropout with its random floats.
     """
     count = tf.reduce_prod(shape)
     words = tf.random.stateless_uniform(((count + 3) // 4,), seed, None, None, tf.int32, alg="philox")
@@ -142,41 +142,42 @@ def _dropout_mask(shape: Tensor, dropped: Tensor, seed: Tensor) -> Tensor:
 
 
 def initial_weights(parameters: Parameters) -> dict[str, Floats]:
-    """Every weight's first value, by name, decided by `random_seed` alone; biases are 0, forget gates' are 1.
+    """Return the initial value of every weight, by name; `random_seed` decides them.
 
-    With initializer normal, as in 2016, the dense layers' weights and biases are drawn alike, and the LSTM's as ever.
+    Biases are 0, those of the forget gates 1. With initializer normal, as in 2016, weights and biases of the dense
+    layers are drawn from one normal distribution; the LSTM's are not affected.
     """
-    generator = np.random.default_rng(parameters.random_seed)
+    rng = np.random.default_rng(parameters.random_seed)
     cells = parameters.n_cell_dim
     shapes: dict[str, tuple[int, ...]] = {
         "h1": (WINDOW, N_INPUT, parameters.n_hidden_1),
         "h2": (parameters.n_hidden_1, parameters.n_hidden_2),
         "h3": (parameters.n_hidden_2, parameters.n_hidden_3),
-        "lstm_kernel": (parameters.n_hidden_3, 8 * cells),  # forwards, backwards; four gates each
+        "lstm_kernel": (parameters.n_hidden_3, 8 * cells),  # (forwards, backwards), four gates each
         "lstm_recurrent": (2, cells, 4 * cells),
         "h5": (2 * cells, parameters.n_hidden_5),
         "h6": (parameters.n_hidden_5, parameters.frame_stride * parameters.n_character),
     }
-    weights = {name: _draw(generator, parameters, name, shape) for name, shape in shapes.items()}
+    weights = {name: _draw(rng, parameters, name, shape) for name, shape in shapes.items()}
     for name in ("h1", "h2", "h3", "h5", "h6"):
         bias = np.zeros(weights[name].shape[-1], np.float32)
         if parameters.initializer == "normal":
-            bias = generator.normal(0, parameters.default_stddev, bias.shape).astype(np.float32)
+            bias = rng.normal(0, parameters.default_stddev, bias.shape).astype(np.float32)
         weights[name.replace("h", "b")] = bias
     bias = np.zeros((2, 4, cells), np.float32)
-    bias[:, 2] = 1  # the forget gates: an LSTM that remembers from the start learns sooner
+    bias[:, 2] = 1  # the forget gates: remembering from the start speeds up learning (Jozefowicz et al. 2015)
     weights["lstm_bias"] = bias.reshape(-1)
     return weights
 
 
-def _draw(generator: np.random.Generator, parameters: Parameters, name: str, shape: tuple[int, ...]) -> Floats:
+def _draw(rng: np.random.Generator, parameters: Parameters, name: str, shape: tuple[int, ...]) -> Floats:
     if parameters.initializer == "normal" and not name.startswith("lstm"):
-        return generator.normal(0, parameters.default_stddev, shape).astype(np.float32)
-    if name == "lstm_recurrent":  # orthogonal: each gate's block keeps the length of the state it is given
+        return rng.normal(0, parameters.default_stddev, shape).astype(np.float32)
+    if name == "lstm_recurrent":  # orthogonal: each gate's block preserves the norm of the state
         cells = shape[1]
-        blocks = [np.linalg.qr(generator.normal(size=(cells, cells)))[0] for _ in range(8)]
+        blocks = [np.linalg.qr(rng.normal(size=(cells, cells)))[0] for _ in range(8)]
         return np.stack([np.concatenate(blocks[:4], 1), np.concatenate(blocks[4:], 1)]).astype(np.float32)
     inputs = int(np.prod(shape[:-1]))
     outputs = shape[-1] // (8 if name == "lstm_kernel" else 1)
     limit = np.sqrt(6 / (inputs + outputs))
-    return generator.uniform(-limit, limit, shape).astype(np.float32)
+    return rng.uniform(-limit, limit, shape).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Adam with its state in plain arrays, and the learning rate's course.
+"""Adam (Kingma & Ba 2014, arXiv:1412.6980) with its state in plain variables, and the learning rate schedule.
 
-TensorFlow's fused kernel is called directly: one kernel per variable, and a state that is saved and restored to the
-last bit without knowing the insides of an optimizer class. Kingma & Ba 2014, arXiv:1412.6980.
+TensorFlow's fused kernel is called directly: one kernel per variable, and a state that can be saved and restored to the
+last bit without the internals of an optimizer class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Adam(tf.Module):  # type: ignore[misc]
         self.squares = {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in weights.items()}
 
     def apply(self, gradients: dict[str, Any], rate: Any, step: Any) -> None:
-        """One update; `step` counts from 1 (a float tensor, for the correction of the early averages)."""
+        """Update the weights once. `step` is a float tensor that counts from 1, for Adam's bias correction."""
         parameters = self.parameters
         if parameters.clip_norm:
             clipped, _ = tf.clip_by_global_norm(list(gradients.values()), parameters.clip_norm)
@@ -48,7 +48,7 @@ class Adam(tf.Module):  # type: ignore[misc]
 
 
 def learning_rate(parameters: Parameters, step: int, steps: int) -> float:
-    """The rate of step 0 .. steps-1: constant, or up over the first tenth and down to 0 along a cosine (Smith 2018)."""
+    """Return the rate of a step, 0 to steps - 1: constant, or one cycle (Smith 2018) of linear rise and cosine fall."""
     if parameters.schedule == "constant":
         return parameters.learning_rate
     warm = max(1, round(WARM_UP * steps))

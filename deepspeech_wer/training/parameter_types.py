@@ -42,12 +42,12 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def some_of(*choices: str) -> Callable[[str], str]:
-    """A check for any number of some words, separated by commas; the value has no spaces in it."""
+    """A check for any of some words, separated by commas. The value is the same list without spaces."""
 
     def check(text: str) -> str:
         names = [name.strip() for name in text.split(",") if name.strip()]
         if not set(names) <= set(choices):
-            raise ValueError(f"some of {', '.join(choices)}, parted by commas")
+            raise ValueError(f"some of {', '.join(choices)}, separated by commas")
         return ",".join(names)
 
     return check

@@ -1,7 +1,7 @@
-"""TensorFlow's greeting, kept out of the log.
+"""Keeps TensorFlow's start-up messages out of the log.
 
-What it writes while it is loaded comes from C++, before its own switch (TF_CPP_MIN_LOG_LEVEL) is heeded
-(tensorflow/tensorflow#100442): some eight lines in every log that say nothing of the training. Errors go through.
+They are written in C++, partly before its own switch TF_CPP_MIN_LOG_LEVEL takes effect (tensorflow/tensorflow#100442):
+some eight lines in every log that say nothing about the training. Errors pass through.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ NOISE = "|".join(
         r"^(I[0-9]{4} |[0-9. :-]+: I )",  # of severity "info"
         r"^WARNING: All log messages before absl::InitializeLog\(\)",
         r"Unable to register cu[A-Z]+ factory",
-        r"failed call to cuInit: .*\(303\)",  # no GPU driver: the usual machine of a CPU training
+        r"failed call to cuInit: .*\(303\)",  # no GPU driver, as usual on a machine without a GPU
     )
 )
 
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Keep the greeting out of stderr, unless TF_CPP_MIN_LOG_LEVEL is set: then its setter decides."""
+    """Drop start-up messages from stderr, unless the user has set TF_CPP_MIN_LOG_LEVEL."""
     if SWITCH in os.environ:
         yield
         return
@@ -37,10 +37,10 @@ def quiet_start() -> Iterator[None]:
 
 @contextmanager
 def without_lines(noise: str) -> Iterator[None]:
-    """Keep the lines that a regular expression finds out of stderr, also those that C++ writes.
+    """Drop the lines that match a regular expression from stderr, those written in C++ included.
 
-    By a process of its own, so that the last words of a library that aborts (another CPU, say) are not lost. Where
-    there is no grep, everything goes through.
+    grep filters them in its own process, so the last words of a library that aborts (on an unsupported CPU, for
+    example) are not lost. Without a grep on PATH, nothing is dropped.
     """
     grep = shutil.which("grep")
     if not grep:
@@ -58,6 +58,6 @@ def without_lines(noise: str) -> Iterator[None]:
                 yield
             finally:
                 sys.stderr.flush()
-                os.dup2(stderr, 2)  # and so closes the pipe: grep ends
+                os.dup2(stderr, 2)  # closes the pipe's last writing end: grep ends
     finally:
         os.close(stderr)

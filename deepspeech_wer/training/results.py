@@ -1,4 +1,4 @@
-"""What a training leaves: utterances.json, history.json and hyper.json, the job's side of the contract."""
+"""Writes the results of a training, the job's side of the contract: utterances.json, history.json and hyper.json."""
 
 from __future__ import annotations
 
@@ -31,35 +31,40 @@ from .parameters import N_CONTEXT, N_INPUT, Parameters
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
-NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")  # data_set.name, context.git_hash, nobody's business
-Sets = Mapping[str, Sequence[Item]]  # train, dev and test, as they were learnt and tested
+NOT_RECORDED = (
+    "importer",
+    "wer_sha",
+    "cache_dir",
+    "mirror_url",
+)  # data_set.name and context.git_hash have the first two; the others are private
+Sets = Mapping[str, Sequence[Item]]  # train, dev and test, without the utterances left out
 
 
 def new_run_directory(parameters: Parameters) -> Path:
-    """Make `<logs_dir>/<time>-<commit>/`, where all files of this training go.
+    """Make and return `<logs_dir>/<time>-<commit>/`, the directory for all files of this training.
 
-    Raises Trouble where that, or another directory of the training, cannot be written: before hours of it, not after.
+    Called before the training: raises Trouble if this or another directory of the training cannot be written.
     """
     if parameters.checkpoint_dir is not None:
-        _make_and_try(parameters.checkpoint_dir, CHECKPOINT_DIR)
+        _require_writable(parameters.checkpoint_dir, CHECKPOINT_DIR)
     if parameters.export_dir is not None:
-        _make_and_try(parameters.export_dir, "ds_export_dir")
+        _require_writable(parameters.export_dir, "ds_export_dir")
     directory = parameters.logs_dir / f"{clock.stamp(clock.COMPACT)}-{git_hash(parameters)[:12]}"
-    _make_and_try(directory, LOGS_DIR)
+    _require_writable(directory, LOGS_DIR)
     return directory
 
 
-def _make_and_try(directory: Path, variable: str) -> None:
+def _require_writable(directory: Path, variable: str) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory) as stream:
             stream.write(b"?" * 4096)
     except OSError as error:
-        raise Trouble(f"{directory}: cannot be written: {error.strerror}: free space, or mend {variable}") from error
+        raise Trouble(f"{directory}: cannot be written: {error.strerror}: free space, or change {variable}") from error
 
 
 def now() -> str:
-    """The time in UTC, as the records of 2016 write it."""
+    """Return the time in UTC as the records of 2016 have it: with microseconds, without a zone."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
@@ -112,7 +117,7 @@ def context_record(training: Finished) -> dict[str, Any]:
 
 
 def data_record(corpus: Corpus, sets: Sets) -> dict[str, Any]:
-    """What each set is: the hash of its recordings and transcripts, and how much of it there is."""
+    """Return the identity and the size of each data set."""
     return {
         name: {
             "sha256": set_sha256(items),
@@ -125,10 +130,10 @@ def data_record(corpus: Corpus, sets: Sets) -> dict[str, Any]:
 
 
 def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
-    """Every parameter under its name of 2016, and the sizes that notebook recorded with them.
+    """Return every parameter under its name of 2016, and the sizes that the notebook recorded with them.
 
-    The record is published: of a path it holds the last component alone, as `.../NAME`, and not where it lies here. The
-    slash tells the page that it is one: runs are compared whatever their paths.
+    The record is published, so a path is shortened to its last component, `.../NAME`. By the slash the page recognises
+    a path, which it ignores when it compares runs.
     """
     record = asdict(parameters) | {"alphabet": parameters.alphabet.letters}
     for name in NOT_RECORDED:
@@ -148,7 +153,7 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
 
 
 def decided_settings(test: Evaluation) -> dict[str, object]:
-    """What the parameters left open and the run decided: which language model, and its weights."""
+    """Return what the parameters left open and the run decided: the language model and its weights."""
     return {name: value for one in test.decoded for name, value in one.decoder.settings.items()}
 
 
@@ -177,7 +182,7 @@ def results_record(training: Finished) -> dict[str, Any]:
         "parameters_count": parameter_count,
         "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,
         "signature": {
-            "test_set_sha256": set_sha256([one.item for one in test.heard]),
+            "test_set_sha256": set_sha256([one.item for one in test.hypotheses]),
             "normaliser": wer.NORMALISER,
             "decoder": test.decoder.signature,
         },
@@ -194,7 +199,7 @@ def results_record(training: Finished) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The name of this machine's processor, as Linux tells it."""
+    """Return the processor's name as Linux reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -205,7 +210,7 @@ def processor() -> str:
 
 def utterances_record(test: Evaluation) -> dict[str, Any]:
     rows = []
-    for one in test.heard:
+    for one in test.hypotheses:
         said = one.item.utterance
         rows.append([said.id, said.speaker, round(one.item.seconds, 2), said.transcript, one.text])
     columns = ["id", "speaker", "seconds", "reference", "hypothesis"]
@@ -213,7 +218,7 @@ def utterances_record(test: Evaluation) -> dict[str, Any]:
 
 
 def git_hash(parameters: Parameters) -> str:
-    """The commit that is trained: as the tracker says, else as git says, else "unknown"."""
+    """Return the commit that is trained: from the tracker, else from git, else "unknown"."""
     return parameters.wer_sha or _git("rev-parse", "HEAD")
 
 
@@ -222,7 +227,7 @@ def git_branch() -> str:
 
 
 def _git(*arguments: str) -> str:
-    # An inherited GIT_DIR, as in a hook, would answer for another repository.
+    # An inherited GIT_DIR, as in a hook, would make git answer for another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(SOURCE_ROOT), *arguments]
     try:
@@ -242,5 +247,5 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
     try:
         write_atomically(path, f"{text}\n".encode())
     except OSError as error:
-        raise Trouble(f"{path}: cannot be written: {error.strerror}: free space, or mend {LOGS_DIR}") from error
+        raise Trouble(f"{path}: cannot be written: {error.strerror}: free space, or change {LOGS_DIR}") from error
     print(f"wrote {path}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""TensorBoard summaries, for `ds_log_variables`: they cost time and disk, and are for finding faults."""
+"""TensorBoard summaries for `ds_log_variables`. They cost time and disk space, and serve debugging."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FLUSH_EVERY = 600_000  # ms; each epoch flushes anyway
 class Summaries:
     """Writes event files into `<run>/tensorboard`.
 
-    By TensorFlow's own operations: tf.summary.scalar and .histogram want the tensorboard package, which only reading
-    needs.
+    Calls TensorFlow's raw operations: tf.summary.scalar and .histogram import the tensorboard package, which only a
+    reader of the files should need.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -31,7 +31,7 @@ class Summaries:
         )
 
     def write(self, epoch: Epoch, weights: dict[str, Any], gradient_norms: Floats) -> None:
-        """The epoch's numbers, each weight's histogram, and its gradient's norm in the last step."""
+        """Write the epoch's figures, and each weight's histogram and gradient norm in the last step."""
         scalars = {"train_loss": epoch.train_loss, "train_wer": epoch.train_wer, "learning_rate": epoch.learning_rate}
         scalars |= {"validation_loss": epoch.validation_loss, "validation_wer": epoch.validation_wer}
         scalars |= {f"gradient_norms/{name}": norm for name, norm in zip(weights, gradient_norms, strict=True)}

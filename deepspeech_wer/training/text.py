@@ -1,6 +1,6 @@
-"""Letters and numbers: the alphabet of the network's outputs.
+"""Letters and labels: the alphabet of the network's outputs.
 
-Free of numpy: the parameters hold the alphabet, and are read before anything that takes threads is imported.
+Must not import numpy: the parameters hold the alphabet, and they are read before numpy's threads are limited.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ENGLISH = " abcdefghijklmnopqrstuvwxyz'"  # 28 letters; the 29th output is CTC's
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The letters the network can write. Label i is letters[i]; the label after the last letter is CTC's blank."""
+    """The letters that the network can write. Label i is letters[i]; the label after the last letter is CTC's blank."""
 
     letters: str = ENGLISH
 
@@ -31,19 +31,19 @@ class Alphabet:
         return {letter: number for number, letter in enumerate(self.letters)}
 
     def outside(self, text: str) -> list[str]:
-        """The characters of a text that cannot be written, each once, sorted."""
+        """Return the characters of a text that are not in the alphabet, sorted and without repeats."""
         return sorted(set(clean(text)) - self.numbers.keys())
 
     def encode(self, text: str) -> list[int]:
-        """The labels of a text. Raises KeyError for a character outside the alphabet."""
+        """Return the labels of a text. Raises KeyError for a character outside the alphabet."""
         return [self.numbers[letter] for letter in clean(text)]
 
     def decode(self, labels: Iterable[int]) -> str:
-        """The text of labels, without blanks among them; white space at the ends is dropped and runs of it are one."""
+        """Return the text of labels that contain no blanks, with white space stripped and collapsed."""
         return clean("".join(self.letters[label] for label in labels))
 
     def decode_path(self, path: Iterable[int]) -> str:
-        """The text of a CTC path, one label a frame: repeats are one letter, blanks part letters and vanish."""
+        """Return the text of a CTC path, one label per frame: repeats are merged first, then blanks are removed."""
         labels: list[int] = []
         previous = self.blank
         for label in path:
@@ -53,7 +53,7 @@ class Alphabet:
         return self.decode(labels)
 
     def to_text(self) -> str:
-        """The alphabet as a file holds it: one letter a line, in the order of the labels."""
+        """Return the content of an alphabet file: one letter per line, in the order of the labels."""
         return "".join(f"{_ESCAPED if letter == '#' else letter}\n" for letter in self.letters)
 
 
@@ -61,22 +61,22 @@ _ESCAPED = "\\#"  # a line that begins with # is a comment
 
 
 def read_alphabet(path: Path) -> Alphabet:
-    """The alphabet of a UTF-8 file in the format of DeepSpeech's alphabet.txt, see `parse_alphabet`.
+    """Read a UTF-8 file in the format of DeepSpeech's alphabet.txt; see `parse_alphabet`.
 
-    Raises ValueError whose text says what was expected.
+    Raises ValueError, whose message says what was expected.
     """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"a UTF-8 file with one letter a line: {error}") from error
+        raise ValueError(f"a UTF-8 file with one letter per line: {error}") from error
     return parse_alphabet(text)
 
 
 def parse_alphabet(text: str) -> Alphabet:
-    r"""The alphabet of a text with one letter a line; lines that begin with # are comments, and \# is the letter #.
+    r"""Parse a text with one letter per line; lines that begin with # are comments, and \# is the letter #.
 
-    Letters are taken as NFC, like transcripts. A combining mark may stand for itself, as scripts like Devanagari need.
-    Raises ValueError whose text says what was expected and in which line.
+    Letters are normalised to NFC, like transcripts. A combining mark may be a letter of its own, as scripts such as
+    Devanagari need. Raises ValueError, whose message says what was expected and in which line.
     """
     lines = text.split("\n")
     if not lines[-1]:
@@ -87,31 +87,31 @@ def parse_alphabet(text: str) -> Alphabet:
             continue
         letter = _letter(line.removesuffix("\r"), number)
         if letter in found:
-            raise ValueError(f"every letter once: {letter!r} stands in lines {found[letter]} and {number}")
+            raise ValueError(f"every letter once: {letter!r} is in lines {found[letter]} and {number}")
         found[letter] = number
     if " " not in found:
-        raise ValueError("a line that holds one space: it parts the words")
+        raise ValueError("a line that holds one space: it separates the words")
     if len(found) == 1:
-        raise ValueError("letters beside the space")
+        raise ValueError("letters besides the space")
     return Alphabet("".join(found))
 
 
 def _letter(line: str, number: int) -> str:
-    """The letter that a line stands for."""
+    """Return the letter of a line. Raises ValueError for a line that is not one letter."""
     letter = "#" if line == _ESCAPED else unicodedata.normalize("NFC", line)
     if len(letter) != 1:
-        raise ValueError(f"one character a line (as NFC): line {number} is {line!r}")
+        raise ValueError(f"one character per line (as NFC): line {number} is {line!r}")
     if letter != " " and (letter.isspace() or unicodedata.category(letter) in ("Cc", "Cs")):
-        raise ValueError(f"no control character and no white space but the space: line {number} is {line!r}")
+        raise ValueError(f"no control character and no white space except the space: line {number} is {line!r}")
     return letter
 
 
 def clean(text: str) -> str:
-    """A transcript as it is learnt: NFC, words parted by one space."""
+    """Return a transcript as the network learns it: NFC, words separated by one space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def frames_needed(labels: Iterable[int]) -> int:
-    """How many frames CTC needs to write the labels: one each, and a blank between two equal neighbours."""
+    """Return how many frames CTC needs for the labels: one each, and a blank between two equal neighbours."""
     row = list(labels)
     return len(row) + sum(left == right for left, right in pairwise(row))

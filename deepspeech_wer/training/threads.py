@@ -1,4 +1,4 @@
-"""How many processor threads the job takes: decided here, before the libraries that would take them all."""
+"""How many processor threads the job uses. The libraries would use all of them, and decide when they are imported."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from .quiet import quiet_start
 
 
 def limit(threads: int, devices: int = 0) -> None:
-    """Hold numpy and TensorFlow to so many threads. Must run before either is imported.
+    """Limit numpy and TensorFlow to so many threads. Must be called before either is imported.
 
-    Where there is no GPU, the processor is made into so many `devices`.
+    Without a GPU, TensorFlow sees the processor as so many logical `devices`.
 
-    One thread is the default: at these sizes a second one gains nothing, and one thread alone gives the same losses to
+    One thread is the default: at these sizes a second one gains nothing, and only one thread gives the same losses to
     the last digit each time.
     """
     limit_numpy(threads)
     with quiet_start():
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")  # tells of each way not to find one
+        gpus = tf.config.list_physical_devices("GPU")  # logs a line for each way in which it finds none
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -29,6 +29,6 @@ def limit(threads: int, devices: int = 0) -> None:
 
 
 def limit_numpy(threads: int) -> None:
-    """Hold numpy alone to so many threads. Must run before it is imported: it would start one for each processor."""
+    """Limit numpy to so many threads. Must be called before numpy is imported: it starts one for each processor."""
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)

@@ -1,4 +1,4 @@
-"""The training: epochs of steps, looked at as often as asked, resumable after each checkpoint to the last digit."""
+"""The training loop. A training resumed from a checkpoint gives the same digits as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
 
-# What may differ between a training and the one that goes on with its checkpoint, without changing a digit.
+# Parameters that do not change a digit of the training: they may differ when a checkpoint is resumed.
 # fmt: off
 INDIFFERENT = (
     "dataset_path", "mirror_url", "librivox_subsets", "common_voice_archive",
@@ -43,22 +43,22 @@ INDIFFERENT = (
 def train(
     network: Network, train_items: Sequence[Item], dev_items: Sequence[Item], parameters: Parameters, run_dir: Path
 ) -> tuple[Epoch, ...]:
-    """Train the network in place; return its history. A checkpoint in `checkpoint_dir` is gone on from.
+    """Train the network in place, resuming from the checkpoint in `checkpoint_dir` if there is one; return its history.
 
-    Raises Diverged when a loss is not a finite number.
+    Raises Diverged if a loss or a weight is not a finite number, and Trouble for a damaged checkpoint.
     """
     trainer = Trainer(network, train_items, dev_items, parameters, run_dir)
     history = trainer.restore()
     while len(history) < parameters.epochs:
         history = (*history, trainer.run_epoch(len(history)))
-        _say(history[-1], parameters)
+        _print_epoch(history[-1], parameters)
         if len(history) == parameters.epochs or _is_due(parameters.checkpoint_step, len(history), parameters.epochs):
             trainer.save(history)
     return history
 
 
 class Trainer:
-    """Holds what changes from step to step: weights, Adam's state, the summary writer."""
+    """The state of a training: the network's weights, Adam's averages, the summary writer."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Trainer:
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
 
     def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
-        """Update the weights, the `number`th time from 0; give [B] losses and [T, B, 29] logits before, and norms."""
+        """Do step `number`, from 0. Return [B] losses and [T, B, labels] logits from before it, and gradient norms."""
         given = (*arguments(batch), np.float32(rate), np.int32(number))
         with tf.experimental.function_executor_type(self.network.executor):
             return tuple(result.numpy() for result in self._step(*given))
@@ -95,28 +95,28 @@ class Trainer:
         rate: Tensor,
         number: Tensor,  # from 0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One update; gives [B] losses, the [T, B, 29] logits before it, and each variable's gradient norm."""
+        """Update the weights; see `step`."""
         batch, strategy = (features, lengths, places, values, shape), self.network.strategy
         count = strategy.num_replicas_in_sync
         if count == 1:
             return self._update(batch, None, rate, number)
 
-        def on_one() -> tuple[Tensor, Tensor, Tensor]:
+        def on_replica() -> tuple[Tensor, Tensor, Tensor]:
             context = tf.distribute.get_replica_context()
-            own, weights = devices.share(batch, context.replica_id_in_sync_group, count)
+            own, weights = devices.shard(batch, context.replica_id_in_sync_group, count)
             weights /= tf.cast(tf.shape(lengths)[0], tf.float32)
             return self._update(own, weights, rate, number)
 
-        losses, logits, norms = (strategy.experimental_local_results(one) for one in strategy.run(on_one))
+        losses, logits, norms = (strategy.experimental_local_results(one) for one in strategy.run(on_replica))
         size = tf.shape(lengths)[0]
-        return devices.joined(losses, 0, size), devices.joined(logits, 1, size), norms[0]
+        return devices.merge(losses, 0, size), devices.merge(logits, 1, size), norms[0]
 
     def _update(
         self, batch: tuple[Tensor, ...], shares: Tensor | None, rate: Tensor, number: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One update, as `_step` gives it, by this device's batch; `shares` [b]: each loss's part in that of all."""
+        """Update the weights by this device's batch; see `step`. `shares` [b]: weights of the losses in their mean."""
         weights = self.network.weights
-        seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: the layers of one step count on from it
+        seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: each layer of a step adds its number
         with tf.GradientTape() as tape:
             features, lengths, *labels = batch
             drop = number >= self.parameters.plain_epochs * self.steps_per_epoch
@@ -132,28 +132,28 @@ class Trainer:
         return losses, logits, tf.stack(norms)
 
     def run_epoch(self, index: int) -> Epoch:
-        """Epoch `index` (from 0): every training utterance once, and the validation set when it is due."""
+        """Train on every utterance once and, if it is due, score the validation set; `index` counts from 0."""
         parameters, number = self.parameters, index + 1
         started, started_cpu = time.perf_counter(), time.process_time()
         display = _is_due(parameters.display_step, number, parameters.epochs)
         losses: list[float] = []
-        heard: list[Hypothesis] = []
+        hypotheses: list[Hypothesis] = []
         norms = np.zeros(0, np.float32)
         for step, group in self._batches(index):
-            batch = assemble(group, parameters, self._chance(index, step))
+            batch = assemble(group, parameters, self._augmentation_rng(index, step))
             rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
             values, logits, norms = self.step(batch, rate, step)
             refuse_infinite(values, group, f"in epoch {number}, step {step + 1}", parameters)
             losses += values.tolist()
             if display:
                 texts = greedy(logits, batch.lengths, self.alphabet)
-                heard += [Hypothesis(item, text, loss) for item, text, loss in zip(group, texts, values, strict=True)]
+                hypotheses += map(Hypothesis, group, texts, values.tolist())
         self._refuse_broken_weights(number)
         validation = self._validate(number)
         epoch = Epoch(
             epoch=number,
             train_loss=float(np.mean(losses)),
-            train_wer=score_hypotheses(heard).wer if display else None,
+            train_wer=score_hypotheses(hypotheses).wer if display else None,
             validation_loss=validation.loss if validation else None,
             validation_wer=validation.score.wer if validation else None,
             learning_rate=rate,
@@ -164,14 +164,14 @@ class Trainer:
             self.summaries.write(epoch, self.network.weights, norms)
         return epoch
 
-    def _chance(self, index: int, step: int) -> np.random.Generator | None:
-        """What decides how a batch is augmented; None in the epochs without that."""
+    def _augmentation_rng(self, index: int, step: int) -> np.random.Generator | None:
+        """Return the rng of a batch's augmentation; None in the plain epochs at the start."""
         if index < self.parameters.plain_epochs:
             return None
         return np.random.default_rng([self.parameters.random_seed, index, step])
 
     def _batches(self, index: int) -> Iterator[tuple[int, list[Item]]]:
-        """(number of the step from 0, its items) for one epoch, with a progress bar where somebody looks."""
+        """Yield (number of the step from 0, its items) of one epoch, with a progress bar on a terminal."""
         parameters = self.parameters
         groups = batches_of_epoch(self.train_items, parameters.train_batch_size, parameters.random_seed, index)
         bar = tqdm(
@@ -185,7 +185,7 @@ class Trainer:
         yield from enumerate(bar, index * self.steps_per_epoch)
 
     def _refuse_broken_weights(self, number: int) -> None:
-        """What the last step of an epoch did to the weights shows in no loss yet."""
+        """Raise Diverged for weights that are not finite: after the last step of an epoch, no loss shows that yet."""
         for name, weight in self.network.weights.items():
             if not np.isfinite(weight.numpy()).all():
                 raise Diverged(
@@ -202,7 +202,7 @@ class Trainer:
         )
 
     def save(self, history: tuple[Epoch, ...]) -> None:
-        """Write the checkpoint, if one is wanted. Batches and dropout follow from the seed and the epoch: no state."""
+        """Write the checkpoint if `checkpoint_dir` is set. Batches and dropout follow from the seed: no state."""
         if self.parameters.checkpoint_dir is None:
             return
         meta = {"settings": self._settings(), "history": [asdict(epoch) for epoch in history]}
@@ -210,7 +210,7 @@ class Trainer:
         checkpoint.save(self.parameters.checkpoint_dir, arrays, meta)
 
     def restore(self) -> tuple[Epoch, ...]:
-        """Take up the checkpoint, if there is one of this very training; return its history."""
+        """Restore the checkpoint if there is one of the same training; return its history, else ()."""
         directory = self.parameters.checkpoint_dir
         found = checkpoint.load(directory) if directory else None
         if found is None:
@@ -218,15 +218,15 @@ class Trainer:
         arrays, meta = found
         differing = sorted(name for name, value in self._settings().items() if meta["settings"].get(name) != value)
         if differing:
-            print(f"{directory}: the checkpoint has another {', '.join(differing)}: training anew", flush=True)
+            print(f"{directory}: the checkpoint differs in {', '.join(differing)}: training from the start", flush=True)
             return ()
         state = self._state()
         if {name: array.shape for name, array in arrays.items()} != {name: one.shape for name, one in state.items()}:
-            raise Trouble(f"{directory}: its checkpoint holds other arrays: damaged: move it away to train anew")
+            raise Trouble(f"{directory}: its checkpoint holds other arrays: {checkpoint.CURE}")
         for name, one in state.items():
             one.assign(arrays[name])
         history = tuple(Epoch(**line) for line in meta["history"])
-        print(f"{directory}: going on after epoch {len(history)} of {self.parameters.epochs}", flush=True)
+        print(f"{directory}: resuming after epoch {len(history)} of {self.parameters.epochs}", flush=True)
         return history
 
     def _state(self) -> dict[str, Any]:
@@ -234,22 +234,22 @@ class Trainer:
         return {f"{part}.{name}": one for part, variables in parts.items() for name, one in variables.items()}
 
     def _settings(self) -> dict[str, Any]:
-        """Everything that decides the numbers of this training, as JSON keeps it."""
+        """Return everything that decides the numbers of this training, as read back from JSON."""
         settings = {name: value for name, value in asdict(self.parameters).items() if name not in INDIFFERENT}
         sets = {"training data": self.train_items, "validation data": self.dev_items}
         for name, items in sets.items():
-            # The name of the mel file holds the hash of the audio.
+            # The name of a mel file contains the hash of its audio.
             lines = [f"{item.mel.name} {item.utterance.transcript}" for item in items]
             settings[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         return dict(json.loads(json.dumps(settings, default=str)))
 
 
 def _is_due(every: int, number: int, last: int) -> bool:
-    """Whether something done every so many epochs, and after the last, is due after epoch `number`; 0 is never."""
+    """Whether something done every `every` epochs and after the last is due after epoch `number`; 0: never."""
     return bool(every) and (number % every == 0 or number == last)
 
 
-def _say(epoch: Epoch, parameters: Parameters) -> None:
+def _print_epoch(epoch: Epoch, parameters: Parameters) -> None:
     parts = [f"epoch {epoch.epoch}/{parameters.epochs}", f"train loss {epoch.train_loss:.4f}"]
     if epoch.train_wer is not None:
         parts.append(f"train WER {epoch.train_wer:.2%}")

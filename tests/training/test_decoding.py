@@ -82,7 +82,7 @@ def test_who_does_not_ask_for_it_gets_no_language_model(sets: Sets, tmp_path: Pa
 def test_the_named_decoder_comes_first_and_each_once() -> None:
     assert parameters(ds_decoder="lm", ds_decoders="lm, beam,greedy,beam").all_decoders == ("lm", "greedy", "beam")
     with pytest.raises(
-        UsageTrouble, match="ds_decoders='beam;lm': expected some of greedy, beam, lm, parted by commas"
+        UsageTrouble, match="ds_decoders='beam;lm': expected some of greedy, beam, lm, separated by commas"
     ):
         parameters(ds_decoders="beam;lm")
 

@@ -76,8 +76,8 @@ def test_shares_hold_each_utterance_once() -> None:
     values = tf.constant([7, 0, 8, 9, 9])
     batch = (tf.zeros((3, 6, 26)), lengths, places, values, tf.constant([3, 2], tf.int64))
 
-    first, first_weights = devices.share(batch, 0, 2)
-    second, second_weights = devices.share(batch, 1, 2)
+    first, first_weights = devices.shard(batch, 0, 2)
+    second, second_weights = devices.shard(batch, 1, 2)
 
     assert first[1].numpy().tolist() == [5, 3]
     assert first[2].numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
@@ -85,14 +85,14 @@ def test_shares_hold_each_utterance_once() -> None:
     assert first_weights.numpy().tolist() == [1, 1]
     assert second[1].numpy().tolist() == [4, 5]
     assert second_weights.numpy().tolist() == [1, 0]
-    assert devices.joined([first[1], second[1]], 0, 3).numpy().tolist() == [5, 4, 3]
+    assert devices.merge([first[1], second[1]], 0, 3).numpy().tolist() == [5, 4, 3]
 
 
 def test_results_of_shares_come_together_in_the_order_of_the_batch() -> None:
     whole = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     shares = [tf.constant(whole[:, [0, 2]]), tf.constant(whole[:, [1, 0]])]
 
-    assert np.array_equal(devices.joined(shares, 1, 3), whole)
+    assert np.array_equal(devices.merge(shares, 1, 3), whole)
 
 
 def test_more_devices_than_there_are_is_refused() -> None:

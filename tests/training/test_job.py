@@ -53,7 +53,7 @@ def wer_of(errors: dict[str, int]) -> float:
     return (errors["substitutions"] + errors["deletions"] + errors["insertions"]) / errors["words"]
 
 
-def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_numbers(job: Job, tmp_path: Path) -> None:
+def test_killed_in_the_middle_it_is_resumed_and_ends_with_the_same_numbers(job: Job, tmp_path: Path) -> None:
     settings = {"ds_epochs": "30", "ds_learning_rate": "0.01"}
     whole = Job(tmp_path / "whole", job.dataset)
     assert whole.run(**settings).returncode == 0
@@ -63,7 +63,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_with_the_same_numbers(job: Job
     done = job.run("--checkpoint_dir", str(tmp_path / "checkpoint"), **settings)
 
     assert done.returncode == 0, done.stderr
-    assert "going on after epoch" in done.stdout
+    assert "resuming after epoch" in done.stdout
     assert measured(job) == measured(whole)
 
 
@@ -174,7 +174,7 @@ def test_where_nothing_can_be_written_is_told_before_the_training(job: Job, tmp_
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(str(tmp_path / "file" / "below"))
-    assert last.endswith(f": cannot be written: Not a directory: free space, or mend {name}")
+    assert last.endswith(f": cannot be written: Not a directory: free space, or change {name}")
     assert "epoch" not in done.stdout
 
 

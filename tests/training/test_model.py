@@ -193,7 +193,7 @@ def test_the_clipped_relu_has_a_gradient_between_its_bounds_alone() -> None:
 
 
 def test_an_utterance_is_turned_round_within_its_length() -> None:
-    turn = cudnn._turning(tf.constant([3, 2]), tf.constant(4))
+    turn = cudnn._reversal(tf.constant([3, 2]), tf.constant(4))
     rows = tf.reshape(tf.constant([[[1], [10]], [[2], [20]], [[3], [0]], [[0], [0]]]), (-1, 1))
 
     turned = tf.gather(rows, turn).numpy().reshape(4, 2)

@@ -120,7 +120,7 @@ def test_a_finished_training_is_not_trained_again(start: Start, tmp_path: Path) 
     assert again.test().loss == first.test().loss
 
 
-def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
+def test_a_checkpoint_of_other_settings_is_not_resumed(
     start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = str(tmp_path / "checkpoint")
@@ -128,7 +128,7 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
 
     start(ds_checkpoint_dir=checkpoint, ds_learning_rate="0.1", ds_epochs="1")
 
-    assert "the checkpoint has another epochs, learning_rate: training anew" in capsys.readouterr().out
+    assert "the checkpoint differs in epochs, learning_rate: training from the start" in capsys.readouterr().out
 
 
 def test_steps_say_when_rates_are_measured(start: Start) -> None:
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_other_arrays_is_told(start: Start, tmp_path: Path) -> N
         arrays = {name: archive[name] for name in archive.files}
     arrays["weights.h9"] = arrays.pop("weights.h6")
     np.savez(tmp_path / "c" / "checkpoint.npz", **arrays)
-    with pytest.raises(Trouble, match="its checkpoint holds other arrays: damaged"):
+    with pytest.raises(Trouble, match="its checkpoint holds other arrays: move it away"):
         start(ds_epochs="1", ds_checkpoint_dir=str(tmp_path / "c"))
 
 
@@ -197,22 +197,22 @@ def test_variables_are_logged_for_tensorboard(start: Start) -> None:
     assert all(tag in content for tag in (b"train_loss", b"weights/lstm_kernel", b"gradient_norms/h1"))
 
 
-def test_hearing_does_not_depend_on_order_or_batches(start: Start) -> None:
+def test_hypotheses_do_not_depend_on_order_or_batches(start: Start) -> None:
     trained = start()
     items = trained.items["test"]
 
-    def heard(order: tuple[dataset.Item, ...], size: int) -> dict[str, str]:
+    def texts(order: tuple[dataset.Item, ...], size: int) -> dict[str, str]:
         found = evaluate.evaluate(trained.network, order, size, trained.parameters, [greedy_decoder(Alphabet())])
-        return {one.item.utterance.id: one.text for one in found.heard}
+        return {one.item.utterance.id: one.text for one in found.hypotheses}
 
-    assert heard(items, 2) == heard(items[::-1], 8)
+    assert texts(items, 2) == texts(items[::-1], 8)
 
 
 def test_the_worst_utterances_come_first(start: Start) -> None:
     tested = start().test()
     lines = evaluate.worst(tested, 2)
 
-    rates = [one.counts.rate or 0 for one in tested.heard]
+    rates = [one.counts.rate or 0 for one in tested.hypotheses]
     assert lines[0].startswith(f"WER: {max(rates):.6f}, loss: ")
     assert lines[1].startswith(" - source: ")
     assert lines[2].startswith(" - result: ")

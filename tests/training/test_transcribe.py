@@ -165,7 +165,7 @@ def test_a_full_disk_and_a_closed_input_are_told(model: Path, tmp_path: Path) ->
     shut = f"{shlex.join(command(model, '-'))} <&-"
     done = subprocess.run(["sh", "-c", shut], capture_output=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 2
-    assert done.stderr.endswith(b"-: the standard input is closed\n")
+    assert done.stderr.endswith(b"-: standard input is closed\n")
 
 
 @pytest.mark.parametrize("given", [("--alpha", "nan"), ("--beta", "1000"), ("--alpha", "x"), ("--threads", "100000")])
@@ -233,7 +233,7 @@ def test_an_audio_file_as_a_stream_is_refused(model: Path) -> None:
     done = run(model, "-", input=wave.getvalue())
 
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"the standard input is an audio file: expected raw samples")
+    assert done.stderr.startswith(b"standard input is an audio file: expected raw samples")
 
 
 def test_who_stops_reading_ends_it_quietly(model: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Language models: n-grams, ARPA files, decoding with them."""
+"""Language models of words: n-grams, their files, and the beam search that uses them."""

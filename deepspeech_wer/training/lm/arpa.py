@@ -1,7 +1,7 @@
 """Back-off n-gram models of words, and the ARPA files that hold them.
 
-The format: https://cmusphinx.github.io/wiki/arpaformat/, as SRILM, KenLM and others write it. Probabilities and
-back-off weights are logarithms to base 10 throughout.
+The format is https://cmusphinx.github.io/wiki/arpaformat/, as written by SRILM, KenLM and others. All probabilities and
+back-off weights are logarithms to base 10.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from typing import TextIO
 from ...errors import Trouble
 from ...files import write_atomically
 
-Gram = tuple[str, ...]  # words, the oldest first
+Gram = tuple[str, ...]  # words, oldest first
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 MARKS = (BEGIN, END, UNKNOWN)
-NEVER = -99.0  # the ARPA convention for log10(0): <s> is never predicted
-ROUNDED = 0.001  # what a program may write for 0
-MISSING = -100.0  # what KenLM gives an unknown word where the file has no <unk>
+NEVER = -99.0  # ARPA's convention for log10(0): <s> is never predicted
+ROUNDED = 0.001  # log10 of a probability of 1 may be rounded up to this
+MISSING = -100.0  # KenLM's score of an unknown word if the file has no <unk>
 
 
 @dataclass(frozen=True)
 class Ngrams:
-    """A back-off model: P(w | h) is the entry of hw, or else the back-off weight of h times P(w | h less a word)."""
+    """A back-off model: P(w | h) is the entry of hw, or else the back-off weight of h times P(w | h without a word)."""
 
-    tables: tuple[Mapping[Gram, tuple[float, float]], ...]  # per length: n-gram -> (log10 P, log10 back-off weight)
+    tables: tuple[Mapping[Gram, tuple[float, float]], ...]  # by length: n-gram -> (log10 P, log10 back-off weight)
 
     @property
     def order(self) -> int:
         return len(self.tables)
 
     def words(self) -> list[str]:
-        """The vocabulary, less the marks."""
+        """Return the vocabulary without <s>, </s> and <unk>."""
         return [word for (word,) in self.tables[0] if word not in MARKS]
 
     def knows(self, word: str) -> bool:
         return (word,) in self.tables[0]
 
     def alone(self, word: str) -> float:
-        """log10 P(word), whatever was before."""
+        """Return log10 P(word) without a context."""
         return self.log10_probability((), word if self.knows(word) else UNKNOWN)
 
     def start(self) -> Gram:
-        """The context at the beginning of a sentence."""
+        """Return the context at the beginning of a sentence."""
         return self._context((BEGIN,))
 
     def score(self, context: Gram, word: str) -> tuple[float, Gram]:
-        """(log10 P(word | context), the context after it). A word that is not known counts as <unk>."""
+        """Return (log10 P(word | context), the context after it). A word not in the vocabulary counts as <unk>."""
         known = word if self.knows(word) else UNKNOWN
         return self.log10_probability(context, known), self._context((*context, known))
 
     def finish(self, context: Gram) -> float:
-        """log10 P(the sentence ends here | context)."""
+        """Return log10 P(</s> | context)."""
         return self.log10_probability(context, END)
 
     def log10_probability(self, context: Gram, word: str) -> float:
@@ -74,7 +74,7 @@ class Ngrams:
         return weight + MISSING
 
     def log10_sentence(self, words: Sequence[str]) -> float:
-        """log10 P of a whole sentence, its end included."""
+        """Return log10 P of a sentence, including its end."""
         total, context = 0.0, self.start()
         for word in words:
             score, context = self.score(context, word)
@@ -82,7 +82,7 @@ class Ngrams:
         return total + self.finish(context)
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
-        """Of all words and sentence ends together; words that are not known count as <unk>."""
+        """Return the perplexity per token, over words and sentence ends; unknown words count as <unk>."""
         log10_total, count = 0.0, 0
         for words in sentences:
             log10_total += self.log10_sentence(words)
@@ -90,31 +90,31 @@ class Ngrams:
         return float(10 ** (-log10_total / count))
 
     def _context(self, words: Gram) -> Gram:
-        """As much of the words as can decide what follows: no longer than the model's n-grams."""
+        """Return the last order - 1 words: no n-gram looks further back."""
         return words[max(0, len(words) - self.order + 1) :]
 
 
 def read(path: Path) -> Ngrams:
-    """The model in an ARPA file; one that ends in .gz is unpacked on the way.
+    """Read an ARPA file, compressed if its name ends in .gz.
 
-    Raises Trouble for what is not one: no such header, another count than it promises, a line that does not fit.
+    Raises Trouble if it is unreadable or malformed: no header, counts unlike the header's, a line that is no n-gram.
     """
     try:
         with _opened(path) as stream:
             found = _parse(path, enumerate(stream, 1))
-            stream.read()  # to the end, where gzip's checksum is
+            stream.read()  # to the end: gzip verifies its checksum there
             return found
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise Trouble(f"{path}: cannot be read as an ARPA language model: {error}") from error
 
 
 def _opened(path: Path) -> TextIO:
-    if _is_packed(path):
+    if _is_compressed(path):
         return gzip.open(path, "rt", encoding="utf-8-sig")
     return path.open(encoding="utf-8-sig")
 
 
-def _is_packed(path: Path) -> bool:
+def _is_compressed(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
@@ -138,11 +138,11 @@ def _parse(path: Path, lines: Iterator[tuple[int, str]]) -> Ngrams:
             gram = tuple(map(_word, words))
             unknown = [word for word in gram if length > 1 and (word,) not in tables[0]]
             if unknown:
-                raise Trouble(f"{path}, line {number}: {unknown[0]!r} is none of its 1-grams: a cut or edited file")
-            # -inf would be no number once it is weighed with 0
+                raise Trouble(f"{path}, line {number}: {unknown[0]!r} is none of its 1-grams: truncated or edited")
+            # -inf times a weight of 0 would be NaN
             table[gram] = (min(max(probability, MISSING), 0.0), weight)
         if len(table) != count:
-            raise Trouble(f"{path}: {len(table)} {length}-grams: its header promises {count}: a cut or edited file")
+            raise Trouble(f"{path}: {len(table)} {length}-grams: its header promises {count}: truncated or edited")
         tables.append(table)
         expected = f"\\{length + 1}-grams:" if length < len(counts) else "\\end\\"
         _expect(path, lines, expected)
@@ -166,7 +166,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> list[int]:
             raise Trouble(f"{path}, line {number}: {line.strip()!r}: expected ngram {len(counts) + 1}=COUNT")
         counts.append(int(match[2]))
     if not counts:
-        raise Trouble(f"{path}: no n-grams are announced in it: expected ngram 1=COUNT")
+        raise Trouble(f"{path}: it announces no n-grams: expected ngram 1=COUNT")
     _expect(path, lines, "\\1-grams:")
     return counts
 
@@ -177,16 +177,16 @@ def _expect(path: Path, lines: Iterator[tuple[int, str]], text: str) -> None:
             if line.strip() != text:
                 raise Trouble(f"{path}, line {number}: {line.strip()!r}: expected {text}")
             return
-    raise Trouble(f"{path}: ends before {text}: a cut file")
+    raise Trouble(f"{path}: ends before {text}: truncated")
 
 
 def _word(text: str) -> str:
-    """One object for each word, however often it is in the file; SRILM and others write <UNK>."""
+    """Return one object per word, however often the file has it; SRILM writes <UNK> for <unk>."""
     return UNKNOWN if text == "<UNK>" else sys.intern(text)
 
 
 def write(path: Path, model: Ngrams) -> None:
-    """Write a model as an ARPA file, with seven significant digits."""
+    """Write a model as an ARPA file, compressed if its name ends in .gz, with seven significant digits."""
     lines = ["\\data\\", *(f"ngram {length}={len(table)}" for length, table in enumerate(model.tables, 1))]
     for length, table in enumerate(model.tables, 1):
         lines += ["", f"\\{length}-grams:"]
@@ -195,6 +195,6 @@ def write(path: Path, model: Ngrams) -> None:
             lines.append(f"{line}\t{weight:.7g}" if length < model.order and weight else line)
     data = ("\n".join([*lines, "", "\\end\\", ""])).encode()
     try:
-        write_atomically(path, gzip.compress(data) if _is_packed(path) else data)
+        write_atomically(path, gzip.compress(data) if _is_compressed(path) else data)
     except OSError as error:
         raise Trouble(f"{path}: cannot be written: {error}") from error

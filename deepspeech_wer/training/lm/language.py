@@ -1,4 +1,4 @@
-"""Language models of words: what the beam search asks of one, and where one comes from."""
+"""The interface of language models, and reading one from a file."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ KENLM_MAGIC = b"mmap lm http://kheafield.com/code format version"
 
 
 class WordModel(Protocol):
-    """Scores words in context. A context is opaque, and never changed; probabilities are logarithms to base 10."""
+    """Scores words in context. Contexts are opaque and immutable; probabilities are logarithms to base 10."""
 
     @property
     def order(self) -> int: ...
 
     def words(self) -> list[str]:
-        """The vocabulary, less the marks <s>, </s> and <unk>."""
+        """Return the vocabulary without <s>, </s> and <unk>."""
 
     def knows(self, word: str) -> bool:
-        """Whether the word, or mark, has a probability of its own."""
+        """Whether a word, or <unk>, is in the vocabulary."""
 
     def alone(self, word: str) -> float:
-        """log10 P(word), whatever was before."""
+        """Return log10 P(word) without a context."""
 
     def start(self) -> Any:
-        """The context at the beginning of a sentence."""
+        """Return the context at the beginning of a sentence."""
 
     def score(self, context: Any, word: str) -> tuple[float, Any]:
-        """(log10 P(word | context), the context after it). A word that is not known counts as <unk>."""
+        """Return (log10 P(word | context), the context after it). A word not in the vocabulary counts as <unk>."""
 
     def finish(self, context: Any) -> float:
-        """log10 P(the sentence ends here | context)."""
+        """Return log10 P(</s> | context)."""
 
 
 def load(path: Path) -> WordModel:
-    """The model in an ARPA file, plain or packed (.gz), or in a binary file of KenLM's. Raises Trouble."""
+    """Read an ARPA file, plain or .gz, or a KenLM binary file. Raises Trouble for a file that is neither."""
     try:
         with path.open("rb") as stream:
             is_kenlm = stream.read(len(KENLM_MAGIC)) == KENLM_MAGIC
@@ -49,15 +49,15 @@ def load(path: Path) -> WordModel:
 
 
 class Kenlm:
-    """A binary file of KenLM's, read by its own library, which has no wheels and hence is optional."""
+    """A KenLM binary file, read by its own library, which is optional because it has no wheels."""
 
     def __init__(self, path: Path) -> None:
         try:
             import kenlm
         except ImportError as error:
             raise Trouble(
-                f"{path}: a binary file of KenLM's: pip install deepspeech-wer[kenlm] (needs a C++ compiler) reads it; "
-                "or take the ARPA file that it was made from"
+                f"{path}: a KenLM binary file: pip install deepspeech-wer[kenlm] (needs a C++ compiler) to read it; "
+                "or use the ARPA file that it was made from"
             ) from error
         self._new_state = kenlm.State
         try:
@@ -95,11 +95,11 @@ class Kenlm:
 
 
 def kenlm_words(path: Path) -> list[str]:
-    """The vocabulary, which KenLM's library does not list: strings that end with zeros, at the end of the file."""
+    """Read the vocabulary, zero-terminated strings at the end of the file: KenLM's library cannot list it."""
     data = path.read_bytes()
     start = data.rfind(UNKNOWN.encode() + b"\0")
     if start < 0 or not data.endswith(b"\0"):
-        raise Trouble(f"{path}: has no vocabulary in it: build it without build_binary's option -v")
+        raise Trouble(f"{path}: contains no vocabulary: build it without build_binary's option -v")
     try:
         words = data[start:-1].decode().split("\0")
     except UnicodeDecodeError as error:

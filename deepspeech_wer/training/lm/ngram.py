@@ -1,9 +1,9 @@
-"""A language model of a table's transcripts: python -m deepspeech_wer.training.lm.ngram --order 3 TRAIN.csv OUT.arpa
+"""Estimate a language model from transcripts: python -m deepspeech_wer.training.lm.ngram --order 3 TRAIN.csv OUT.arpa
 
-Interpolated, modified Kneser-Ney smoothing (Chen and Goodman 1999, section 3), as KenLM's lmplz does it: the discounts
-of each length follow from how many n-grams were seen once, twice, three and four times. A small corpus may have none of
-a kind, or such numbers that the formula fails; then the discounts are 0.5, 1 and 1.5, with which every distribution
-still sums to 1.
+Interpolated, modified Kneser-Ney smoothing (Chen and Goodman 1999, section 3), as in KenLM's lmplz. The discounts of
+each length follow from how many n-grams were seen once, twice, three and four times. In a small corpus one of these
+numbers may be 0, or the formula may give no valid discount; then the discounts are 0.5, 1 and 1.5, with which every
+distribution still sums to 1.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from ..text import clean
 from . import arpa
 from .arpa import BEGIN, END, MARKS, NEVER, UNKNOWN, Gram, Ngrams
 
-Discounts = tuple[float, float, float]  # taken from a count of 1, of 2, of 3 or more
+Discounts = tuple[float, float, float]  # for a count of 1, of 2, of 3 or more
 
 FALLBACK: Discounts = (0.5, 1.0, 1.5)  # lmplz's --discount_fallback
 
 
 def estimate(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterable[str] = ()) -> Ngrams:
-    """The model of so many words' length that the sentences suggest.
+    """Estimate a model of this order from sentences of tokens. Raises Trouble if there is no sentence.
 
-    Every probability of a word includes one of `vocabulary` that no sentence has, and <unk>: they share what smoothing
-    sets aside for single words, evenly.
+    <unk>, and tokens of `vocabulary` that are in no sentence, evenly share with all others the probability mass that
+    smoothing reserves for unigrams.
     """
     counts = adjusted_counts(sentences, order)
     if not counts[0]:
         raise Trouble("no sentence to make a language model of: expected at least one")
     words = sorted({word for (word,) in counts[0]} | set(vocabulary) | {UNKNOWN, END})
-    below: dict[Gram, float] = {(word,): 1 / len(words) for word in words}  # what a length is interpolated with
+    below: dict[Gram, float] = {
+        (word,): 1 / len(words) for word in words
+    }  # the distribution that the next length is interpolated with
     tables: list[dict[Gram, float]] = []
     backoffs: list[dict[Gram, float]] = []
     for length, table in enumerate(counts, 1):
@@ -53,9 +55,9 @@ def estimate(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterabl
 
 
 def adjusted_counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Gram]]:
-    """Counts of the n-grams of each length: how often for the longest, after how many different words for the others.
+    """Return the n-gram counts of each length: for the longest, occurrences; for the others, different preceding words.
 
-    What begins a sentence has nothing before it, so there, too, it counts how often.
+    N-grams that begin with <s> have no preceding word, so their occurrences are counted too.
     """
     seen: list[Counter[Gram]] = [Counter() for _ in range(order)]
     for sentence in sentences:
@@ -73,7 +75,7 @@ def adjusted_counts(sentences: Iterable[Sequence[str]], order: int) -> list[Coun
 def _interpolate(
     table: Counter[Gram], below: dict[Gram, float], length: int
 ) -> tuple[dict[Gram, float], dict[Gram, float]]:
-    """(P of each n-gram, the share of each history that goes to its next shorter one)."""
+    """Return (P of each n-gram, the probability mass that each history leaves to its shorter history)."""
     discounts = discounts_of(table)
     totals: dict[Gram, int] = defaultdict(int)
     kept_back: dict[Gram, float] = defaultdict(float)
@@ -81,7 +83,7 @@ def _interpolate(
         totals[gram[:-1]] += count
         kept_back[gram[:-1]] += discounts[min(count, 3) - 1]
     shares = {history: kept_back[history] / total for history, total in totals.items()}
-    # Single words: all of them, since the distribution that they are interpolated with knows more than were seen.
+    # Unigrams: also unseen ones, which the uniform distribution includes.
     grams = below if length == 1 else table
     probabilities = {
         gram: (max(0.0, table[gram] - (discounts[min(table[gram], 3) - 1] if table[gram] else 0)) / totals[gram[:-1]])
@@ -92,14 +94,14 @@ def _interpolate(
 
 
 def discounts_of(table: Counter[Gram]) -> Discounts:
-    """Chen and Goodman's equation 26, or the fall-back where the counts of counts do not allow it."""
+    """Return the discounts of Chen and Goodman's equation 26, or FALLBACK where it gives no valid ones."""
     kinds = Counter(table.values())
     one, two, three, four = (kinds[count] for count in (1, 2, 3, 4))
     if not (one and two and three):
         return FALLBACK
     y = one / (one + 2 * two)
     found = (1 - 2 * y * two / one, 2 - 3 * y * three / two, 3 - 4 * y * four / three)
-    # Above 0, or unseen words would get nothing.
+    # Above 0: else unseen words would have probability 0.
     return found if all(0 < discount <= most for most, discount in enumerate(found, 1)) else FALLBACK
 
 
@@ -114,11 +116,11 @@ def _logarithms(probabilities: dict[Gram, float], shares: dict[Gram, float]) -> 
 
 
 def read_sentences(path: Path) -> list[list[str]]:
-    """The transcripts of an importer's table (.csv), or of a text with a sentence a line. Raises Trouble."""
+    """Read the tokens of a .csv table's transcripts, or of a text with one sentence per line. Raises Trouble."""
     if path.suffix.lower() == ".csv":
         return [_unmarked(clean(row["transcript"] or "").split()) for _, row in read_rows(path, ["transcript"])]
     if path.suffix.lower() == ".tsv":
-        raise Trouble(f"{path}: expected a .csv table with a column transcript, or a text with a sentence a line")
+        raise Trouble(f"{path}: expected a .csv table with a column transcript, or a text with one sentence per line")
     try:
         with path.open(encoding="utf-8-sig") as stream:
             return [words for line in stream if (words := _unmarked(clean(line).split()))]
@@ -127,17 +129,17 @@ def read_sentences(path: Path) -> list[list[str]]:
 
 
 def _unmarked(words: list[str]) -> list[str]:
-    """Less the marks that some corpora put around a sentence: they would be taken for words."""
+    """Return the words without the sentence markers of some corpora, which would count as words."""
     return [word for word in words if word not in MARKS and word.lower() != UNKNOWN]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns the exit code."""
+    """Run the command and return its exit code."""
     summary, _, more = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser("python -m deepspeech_wer.training.lm.ngram", description=more or summary)
     parser.add_argument("--order", type=int, default=3, choices=range(1, 10), metavar="N", help="1 to 9 words (3)")
     parser.add_argument(
-        "source", type=Path, help="table with a column transcript (.csv), or text with a sentence a line"
+        "source", type=Path, help="table with a column transcript (.csv), or text with one sentence per line"
     )
     parser.add_argument("target", type=Path, help="the ARPA file to write")
     given = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The weights of a language model, chosen on the validation set: what each text would be worth under all of them."""
+"""Tunes the weights of a language model on the validation set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUNDS = 2
 
 @dataclass(frozen=True)
 class Weights:
-    """alpha and beta of `BeamSearch`, and the validation word error rate under which they were chosen, if so."""
+    """alpha and beta of `BeamSearch`; `wer` is their validation word error rate if they were tuned."""
 
     alpha: float
     beta: float
@@ -29,26 +29,26 @@ class Weights:
 
 def choose(
     search: BeamSearch,
-    heard: Sequence[tuple[Floats, str]],
+    scored: Sequence[tuple[Floats, str]],
     alphas: Sequence[float] = ALPHAS,
     betas: Sequence[float] = BETAS,
 ) -> Weights:
-    """The weights, of those given, with the fewest errors in [frames, labels] logits whose transcripts are known.
+    """Return the weights from the grid `alphas` x `betas` with the fewest word errors, and set them in `search`.
 
-    Each search gives some texts of every utterance, and what their scores are made of; from these the errors under any
-    weights follow without another search (Och 2003, minimum error rate training). The second search, with the weights
-    that the first one suggests, adds texts that the first one did not keep. Errors are averaged with those of the
-    neighbouring weights, so that a lucky single point does not win. `search` is left with the weights chosen.
+    `scored`: ([frames, labels] logits, transcript) of each utterance. A search gives several texts per utterance with
+    the parts of their scores, from which the errors under any weights follow without another search (minimum error rate
+    training, Och 2003). A second search, with the best weights of the first, adds texts that the first did not keep.
+    Errors are averaged over neighbouring weights, so that no single lucky point wins.
     """
-    kept: list[dict[str, Candidate]] = [{} for _ in heard]
+    kept: list[dict[str, Candidate]] = [{} for _ in scored]
     search.alpha, search.beta = _nearest(alphas, START[0]), _nearest(betas, START[1])
-    words = sum(len(wer.words(transcript)) for _, transcript in heard)
+    words = sum(len(wer.words(transcript)) for _, transcript in scored)
     rate = 0.0
     for _ in range(ROUNDS):
-        for texts, (logits, _) in zip(kept, heard, strict=True):
+        for texts, (logits, _) in zip(kept, scored, strict=True):
             texts.update((one.text, one) for one in search.candidates(logits))
         errors = np.zeros((len(alphas), len(betas)))
-        for texts, (_, transcript) in zip(kept, heard, strict=True):
+        for texts, (_, transcript) in zip(kept, scored, strict=True):
             errors += _errors(list(texts.values()), transcript, alphas, betas)
         row, column = divmod(int(_smooth(errors).argmin()), len(betas))
         search.alpha, search.beta = alphas[row], betas[column]
@@ -63,21 +63,21 @@ def _nearest(values: Sequence[float], wanted: float) -> float:
 def _errors(
     candidates: Sequence[Candidate], transcript: str, alphas: Sequence[float], betas: Sequence[float]
 ) -> NDArray[np.float64]:
-    """[alphas, betas] errors of the text that would be chosen under each pair of weights."""
+    """Return [alphas, betas] word errors of the text that each pair of weights selects."""
     acoustic, language, words = (
         np.array([getattr(one, name) for one in candidates]) for name in ("acoustic", "language", "words")
     )
     scores = acoustic + np.multiply.outer(alphas, language)[:, None] + np.multiply.outer(betas, words)  # [A, B, texts]
     chosen = scores.argmax(2)
     counts = np.full(len(candidates), np.nan)
-    for index in np.unique(chosen):  # most texts are never chosen, and need no alignment
+    for index in np.unique(chosen):  # most texts are never selected and need no alignment
         counts[index] = wer.score_utterance(transcript, candidates[index].text).errors
     errors: NDArray[np.float64] = counts[chosen]
     return errors
 
 
 def _smooth(errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each point averaged with those around it."""
+    """Return the 3 x 3 moving average, with the edges repeated."""
     padded = np.pad(errors, 1, mode="edge")
     around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))  # [A, B, 3, 3]
     smoothed: NDArray[np.float64] = around.mean((2, 3))

@@ -1,16 +1,15 @@
-"""python -m deepspeech_wer.training.transcribe MODEL FILE...: the text of recordings, by an exported network.
+"""python -m deepspeech_wer.training.transcribe MODEL FILE...: transcribe recordings with an exported network.
 
-MODEL is an export (DIR/latest, say, where ds_export_dir was DIR), or the model.tflite in one. For each FILE (wav, flac,
-mp3, ..., of any rate) one line: the file, its seconds, the real-time factor (processor seconds per second of speech)
-and the text, parted by tabs.
+MODEL is an export, such as DIR/latest of ds_export_dir=DIR, or the model.tflite in it. Each FILE (wav, flac, mp3, ...,
+of any rate) gives one line: file, duration in seconds, real-time factor (processor seconds per second of speech) and
+text, separated by tabs.
 
-With - as the FILE, speech is read as it comes: raw 16-bit little-endian samples at 16 kHz, one channel, from the
-standard input, as `arecord -f S16_LE -r 16000 -t raw` gives them. Then each line is `partial` or `final`, where in the
-stream the speech begins and ends in seconds, and its text: a partial one every 200 ms of speech, a final one at each
-pause.
+With - as the FILE, a stream is transcribed: raw 16-bit little-endian samples at 16 kHz, one channel, from standard
+input, as `arecord -f S16_LE -r 16000 -t raw` writes them. Its lines are `partial` or `final`, start and end of the
+speech in seconds, and the text: a partial one every 200 ms of speech, a final one at each pause.
 
-The text is the best letter of each frame or, with --lm, the likeliest by a language model too, which takes some 20
-times as long; partial ones do without.
+The text is decoded greedily or, with --lm, by beam search with a language model, which takes some 20 times as long;
+partial lines are always decoded greedily.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ MOST_WEIGHT = 20  # as for ds_lm_alpha and ds_lm_beta
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns the exit code: 0, 1 when a file or the model cannot be used, 2 for a wrong command line."""
+    """Run the command and return its exit code: 0; 1: a file or the model cannot be used; 2: wrong command line."""
     given = parser().parse_args(argv)
     if STREAM in given.files and len(given.files) > 1:
         parser().error(f"{STREAM} cannot be read together with files")
     if given.lm is None and (given.alpha, given.beta, given.beam_width) != (None, None, None):
         parser().error("--alpha, --beta and --beam-width need --lm")
     if STREAM in given.files and sys.stdin is None:
-        parser().error(f"{STREAM}: the standard input is closed")
-    for output in (sys.stdout, sys.stderr):  # a file's name may be no text
+        parser().error(f"{STREAM}: standard input is closed")
+    for output in (sys.stdout, sys.stderr):  # a file's name need not be valid text
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")
     limit_numpy(given.threads)
-    from . import transcriber  # and with it numpy
+    from . import transcriber  # imports numpy, whose threads are limited now
 
     options = transcriber.Options(
         model=given.model,
@@ -74,11 +73,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("model", metavar="MODEL", type=Path)
     made.add_argument("files", metavar="FILE", nargs="+")
     made.add_argument(
-        "--lm", metavar="LM", help="search with this language model, ARPA or KenLM; own: with the one in MODEL"
+        "--lm", metavar="LM", help="decode with this language model, ARPA or KenLM; own: the one in MODEL"
     )
-    made.add_argument("--alpha", metavar="X", type=_weight, help="its weight; unset: as MODEL has it, or 0.8")
-    made.add_argument("--beta", metavar="X", type=_weight, help="bonus for each word; unset: as MODEL has it, or 0.5")
-    made.add_argument("--beam-width", metavar="N", type=_count, help="texts followed; unset: as MODEL has it, or 100")
+    made.add_argument("--alpha", metavar="X", type=_weight, help="its weight (as in MODEL, or 0.8)")
+    made.add_argument("--beta", metavar="X", type=_weight, help="bonus per word (as in MODEL, or 0.5)")
+    made.add_argument("--beam-width", metavar="N", type=_count, help="texts in the beam (as in MODEL, or 100)")
     made.add_argument("--threads", metavar="N", type=_count, default=1, help="processor threads (1)")
     return made
 

@@ -1,8 +1,7 @@
-"""An exported network at work: from samples to logits and texts, on ai-edge-litert alone, without TensorFlow.
+"""Runs an exported network: from samples to logits and texts, with ai-edge-litert instead of TensorFlow.
 
-An export is a directory with `model.tflite` and `model.json`, which says what the network was trained for: its letters
-and its features. Without that a model file is numbers without a meaning. Where the run made a language model, that is
-`lm.arpa` beside them.
+An export is a directory with `model.tflite` and `model.json`. The latter describes the letters and features that the
+network was trained for. If the run estimated a language model, it is `lm.arpa` in the same directory.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ..quiet import without_lines
 from ..text import Alphabet
 
 MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"
-VERSION = 1  # of the description
+VERSION = 1  # of model.json
 NOISE = "^INFO: Created TensorFlow Lite XNNPACK delegate"
 FEATURES: Mapping[str, object] = {
     "version": audio.VERSION,
@@ -39,9 +38,9 @@ FEATURES: Mapping[str, object] = {
 
 @dataclass(frozen=True)
 class LanguageWeights:
-    """How the validation set wants a language model weighed with this network."""
+    """The language model that the network was tested with, and its weights from the validation set."""
 
-    file: str  # the model, without its directory
+    file: str  # file name of the model, without its directory
     alpha: float
     beta: float
     beam_width: int
@@ -60,7 +59,7 @@ class Description:
 def description_record(
     description: Description, sizes: Mapping[str, int], versions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """model.json's content; `sizes` are bytes of the files beside it, `versions` those of the libraries."""
+    """Return the content of model.json; `sizes` of the exported files in bytes, `versions` of the libraries."""
     return {
         "version": VERSION,
         "commit": description.commit,
@@ -83,7 +82,7 @@ def read_description(path: Path) -> Description:
         raise _unreadable(path, f"{type(error).__name__}: {error}") from error
     version = _entry(path, record, "version", int)
     if version != VERSION:
-        raise Trouble(f"{path}: has version {version}, expected {VERSION}: export the network anew")
+        raise Trouble(f"{path}: has version {version}, expected {VERSION}: export the network again")
     features, weights = _entry(path, record, "features", dict), record.get("language_model")
     feature_version, normalisation = (_entry(path, features, name, str) for name in ("version", "normalisation"))
     if feature_version != audio.VERSION or normalisation not in audio.NORMALISATIONS:
@@ -120,16 +119,16 @@ def _unreadable(path: Path, why: str) -> Trouble:
 
 
 class Recogniser:
-    """An exported network, ready to hear. Raises Trouble for what is none."""
+    """An exported network, loaded. Raises Trouble if it is missing, damaged or inconsistent."""
 
     def __init__(self, place: Path, *, threads: int = 1) -> None:
         """`place` is an export's directory, or the model.tflite in it."""
         if not place.exists():
-            raise Trouble(f"{place}: is not there: expected an export, ds_export_dir/latest say")
+            raise Trouble(f"{place}: is not there: expected an export, such as ds_export_dir/latest")
         directory = place if place.is_dir() else place.parent
         model = place / MODEL if place.is_dir() else place
         self.description = read_description(directory / DESCRIPTION)
-        self.language_model = directory / LANGUAGE_MODEL  # need not be there
+        self.language_model = directory / LANGUAGE_MODEL  # need not exist
         self.alphabet = self.description.alphabet
         self._normalise = audio.NORMALISATIONS[self.description.normalisation]
         try:
@@ -144,19 +143,19 @@ class Recogniser:
         if labels != len(self.alphabet.letters) + 1:
             raise Trouble(
                 f"{model}: has {labels} outputs: expected those of {len(self.alphabet.letters)} letters and a blank, "
-                f"as {DESCRIPTION} beside it says: the two are not of one export"
+                f"as {DESCRIPTION} beside it says: they are of different exports"
             )
 
     def logits(self, samples: Floats) -> Floats:
-        """[frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one sample."""
+        """Return [frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one."""
         return self.logits_of_mel(audio.log_mel(samples))
 
     def logits_of_mel(self, mel: Floats) -> Floats:
-        """[frames, labels] logits of [frames, 27] as `audio.log_mel` gives them."""
+        """Return [frames, labels] logits of [frames, 27] from `audio.log_mel`."""
         return self.infer(self._normalise(audio.cepstra(mel)))
 
     def infer(self, features: Floats) -> Floats:
-        """[frames, labels] logits of [frames, 26] normalised features."""
+        """Return [frames, labels] logits of [frames, 26] normalised features."""
         interpreter = self._interpreter
         interpreter.resize_tensor_input(self._input, (1, *features.shape))
         interpreter.allocate_tensors()
@@ -166,9 +165,9 @@ class Recogniser:
         return logits
 
     def greedy(self, logits: Floats) -> str:
-        """The text of the best label of each frame of [frames, labels] logits."""
+        """Return the text of the best label of each frame of [frames, labels] logits."""
         return self.alphabet.decode_path(logits.argmax(1).tolist())
 
     def text(self, samples: Floats) -> str:
-        """The text of [samples] at 16 kHz, in the range of 16-bit integers."""
+        """Return the greedily decoded text of [samples] at 16 kHz, in the range of 16-bit integers."""
         return self.greedy(self.logits(samples))

@@ -1,8 +1,8 @@
-"""Speech as it comes in: what was said so far every 200 ms, and a final text at each pause.
+"""Streaming recognition: a partial text every 200 ms, and a final one at each pause.
 
-The network reads a stretch of speech in both directions, so what was said so far is heard anew each time. At a
-real-time factor of a few thousandths that costs little, as long as a stretch is bounded: it ends at a pause or, where
-it has grown long, at the longest gap in its second half. So time and memory are bounded, however long the stream.
+The network is bidirectional, so each partial result scores the whole segment again. At a real-time factor of a few
+thousandths that costs little, provided that segments are short. A segment ends at a pause or, when it gets too long, at
+the longest gap in its second half. So time per sample and memory are bounded for any length of stream.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ..arrays import Flags, Floats, Longs
 from .recogniser import Recogniser
 
 EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 200 ms
-PAUSE = 0.8  # seconds without a letter that end a stretch
-LONGEST = 15.0  # seconds of a stretch
-LEAD = 0.3  # seconds kept before speech, so that its first sound is whole
-LEAST_RISE = 1.0  # in ln energy: speech rises above its background by more, 4 dB; noise alone by 0.25, a hum by nothing
+PAUSE = 0.8  # seconds without a letter that end a segment
+LONGEST = 15.0  # seconds of a segment
+LEAD = 0.3  # seconds kept before speech, so that its first sound is complete
+LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
 
 FRAME = audio.STEP / audio.SAMPLE_RATE  # seconds
 
@@ -29,62 +29,62 @@ Finish = Callable[[Floats], str]  # [frames, labels] logits to text
 
 @dataclass(frozen=True)
 class Result:
-    """What was heard in one stretch of speech."""
+    """The text of one segment of speech."""
 
     final: bool
-    start: float  # seconds from the beginning of the stream
+    start: float  # seconds from the start of the stream
     end: float
     text: str
 
 
 class StreamRecogniser:
-    """Hears one stream, anew after each `every` samples.
+    """Recognises one stream, and scores its current segment after every `every` samples.
 
-    The final texts are by `finish` (greedy when not given), the partial ones always greedy.
+    Final texts are decoded by `finish` (greedily if None), partial ones always greedily.
     """
 
     def __init__(self, recogniser: Recogniser, finish: Finish | None = None, every: int = EVERY) -> None:
         self.recogniser, self.every = recogniser, every
         self.finish = finish or recogniser.greedy
-        self._samples = np.zeros(0, np.float32)  # the stretch
-        self._passed = 0  # samples of the stream before it
-        self._waiting = 0  # samples at its end that were not heard yet
+        self._samples = np.zeros(0, np.float32)  # of the current segment
+        self._passed = 0  # samples of the stream before the segment
+        self._waiting = 0  # samples at its end that have not been scored
 
     def feed(self, samples: Floats) -> Iterator[Result]:
-        """The results that [samples] at 16 kHz bring, in the range of 16-bit integers; any number of samples."""
+        """Yield the results of more [samples] at 16 kHz, in the range of 16-bit integers; any number of them."""
         while len(samples):
-            # Not beyond a step, so that the results do not depend on how the stream is cut into pieces.
+            # At most up to the next step, so that the results do not depend on how the stream is cut into pieces.
             part, samples = np.split(samples, [self.every - self._waiting])
             self._samples = np.concatenate([self._samples, part])
             self._waiting += len(part)
             if self._waiting == self.every:
                 self._waiting = 0
-                yield from self._hear()
+                yield from self._score()
 
     def close(self) -> Iterator[Result]:
-        """The last result, at the end of the stream."""
-        results = list(self._hear())
+        """Yield the last results, at the end of the stream."""
+        results = list(self._score())
         yield from (result for result in results if result.final)
         if results and not results[-1].final:
-            yield from self._end(-(-len(self._samples) // audio.STEP))
-        self._forget(len(self._samples))
+            yield from self._finish_segment(-(-len(self._samples) // audio.STEP))
+        self._drop(len(self._samples))
 
-    def _hear(self) -> Iterator[Result]:
+    def _score(self) -> Iterator[Result]:
         while True:
             logits = self._logits()
             if logits is None or not (spoken := np.flatnonzero(self._letters(logits))).size:
-                self._forget(len(self._samples) - round(LEAD * audio.SAMPLE_RATE))
+                self._drop(len(self._samples) - round(LEAD * audio.SAMPLE_RATE))
                 return
-            frames = _end_of_stretch(spoken, len(logits))
+            frames = _end_of_segment(spoken, len(logits))
             if frames is None:
                 yield self._result(self.recogniser.greedy(logits), len(logits), final=False)
                 return
-            yield from self._end(frames)
+            yield from self._finish_segment(frames)
 
     def _logits(self) -> Floats | None:
-        """[frames, labels] logits of the stretch; None where nothing rises above its background.
+        """Return [frames, labels] logits of the segment; None if nothing rises above its background.
 
-        Normalisation would make that background as loud as speech.
+        Normalisation would make the background as loud as speech.
         """
         if len(self._samples) < audio.WINDOW:
             return None
@@ -96,34 +96,34 @@ class StreamRecogniser:
         return self.recogniser.logits_of_mel(mel) if loud - quiet >= LEAST_RISE else None
 
     def _letters(self, logits: Floats) -> Flags:
-        """[frames] whether a letter is heard there."""
+        """Return [frames]: whether the best label is a letter."""
         alphabet = self.recogniser.alphabet
         best = logits.argmax(1)
-        heard: Flags = (best != alphabet.blank) & (best != alphabet.numbers[" "])
-        return heard
+        is_letter: Flags = (best != alphabet.blank) & (best != alphabet.numbers[" "])
+        return is_letter
 
-    def _end(self, frames: int) -> Iterator[Result]:
-        """Make the first so many frames final, and go on with what follows."""
+    def _finish_segment(self, frames: int) -> Iterator[Result]:
+        """Finish the first `frames` frames of the segment, and drop them."""
         text = self.finish(self.recogniser.logits(self._samples[: frames * audio.STEP]))
         if text:
             yield self._result(text, frames, final=True)
-        self._forget(frames * audio.STEP)
+        self._drop(frames * audio.STEP)
 
     def _result(self, text: str, frames: int, *, final: bool) -> Result:
         start = self._passed / audio.SAMPLE_RATE
-        return Result(final, round(start, 2), round(start + frames * FRAME, 2), text)
+        return Result(final=final, start=round(start, 2), end=round(start + frames * FRAME, 2), text=text)
 
-    def _forget(self, count: int) -> None:
-        """Let go of the first so many samples of the stretch."""
+    def _drop(self, count: int) -> None:
+        """Drop the first `count` samples of the segment."""
         count = max(0, count)
         self._samples = self._samples[count:].copy()
         self._passed += count
 
 
-def _end_of_stretch(spoken: Longs, frames: int) -> int | None:
-    """Where, in so many frames, the first stretch of speech ends: half a pause after its last letter.
+def _end_of_segment(spoken: Longs, frames: int) -> int | None:
+    """Return the frame at which the first segment of speech ends, half a pause after its last letter; None: not yet.
 
-    `spoken` are the frames with letters. None: it goes on.
+    `spoken` are the indices of the frames with letters, `frames` is the number of all frames.
     """
     pause = round(PAUSE / FRAME)
     gaps = np.diff(np.append(spoken, frames - 1))

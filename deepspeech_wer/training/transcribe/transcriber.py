@@ -1,4 +1,4 @@
-"""What `transcribe` does: recordings and streams of speech to lines of text, by an exported network."""
+"""Transcribes recordings and streams with an exported network, and prints the lines of the command."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .recogniser import LanguageWeights, Recogniser
 from .streaming import Finish, StreamRecogniser
 
 OWN = "own"  # the language model in the export
-WHOLE = 4  # blocks of a recording, 40 s, that are heard at once; corpora have no longer utterances
-LONG_EVERY = 10 * streaming.EVERY  # samples: no partial results are wanted of a long recording
-DEFAULT = LanguageWeights("", alpha=0.8, beta=0.5, beam_width=100)  # where the export does not say
+WHOLE = 4  # blocks, 40 s: recordings up to this length are scored whole; corpora have no longer utterances
+LONG_EVERY = 10 * streaming.EVERY  # samples between results: partial ones of a file are not printed
+DEFAULT = LanguageWeights("", alpha=0.8, beta=0.5, beam_width=100)  # if the export has no weights
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to hear. None: as the export says, but for the language model: without one."""
+    """What the command line asks for. None: as in the export; without `language_model`, greedy decoding."""
 
     model: Path
     language_model: str | None = None  # a file, or OWN
@@ -42,11 +42,11 @@ class Options:
 
 
 def transcribe_files(options: Options, paths: Sequence[Path]) -> int:
-    """Print a line for each file; return 1 if one could not be heard, else 0. Raises Trouble for the model."""
+    """Print a line for each file; return 1 if one could not be read, else 0. Raises Trouble for an unusable model."""
     recogniser = Recogniser(options.model, threads=options.threads)
     finish = _finish(recogniser, options)
     code = 0
-    with _until_nobody_reads():
+    with _until_reader_leaves():
         for path in paths:
             try:
                 _transcribe_file(path, recogniser, finish)
@@ -57,38 +57,38 @@ def transcribe_files(options: Options, paths: Sequence[Path]) -> int:
 
 
 def transcribe_stream(options: Options, source: BinaryIO) -> int:
-    """Print what is heard in raw samples until they end, or somebody interrupts from the keyboard; return 0."""
+    """Print the results of raw samples until they end or the user interrupts; return 0. Raises Trouble."""
     recogniser = Recogniser(options.model, threads=options.threads)
-    listener = StreamRecogniser(recogniser, _finish(recogniser, options))
-    with _until_nobody_reads():
+    stream = StreamRecogniser(recogniser, _finish(recogniser, options))
+    with _until_reader_leaves():
         with suppress(KeyboardInterrupt):
             for samples in _pieces(source):
-                for result in listener.feed(samples):
-                    _say(result)
-        for result in listener.close():
-            _say(result)
+                for result in stream.feed(samples):
+                    _print_result(result)
+        for result in stream.close():
+            _print_result(result)
     return 0
 
 
 @contextmanager
-def _until_nobody_reads() -> Iterator[None]:
-    """End quietly when whoever reads the output, `head` say, has seen enough. Raises Trouble where it is full."""
+def _until_reader_leaves() -> Iterator[None]:
+    """End quietly when the reader of the output, such as `head`, closes it. Raises Trouble for other write errors."""
     try:
         yield
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at exit
         if not isinstance(error, BrokenPipeError):
             raise Trouble(f"the text cannot be written: {error.strerror}") from error
 
 
 def _finish(recogniser: Recogniser, options: Options) -> Finish:
-    """What makes final texts of logits."""
+    """Return the decoder of final texts."""
     found = search(recogniser, options)
     return found.text if found else recogniser.greedy
 
 
 def search(recogniser: Recogniser, options: Options) -> BeamSearch | None:
-    """The search with the language model that is options, if one is: weights not given are those of the export."""
+    """Return the beam search with the language model, None without one; weights not given are the export's."""
     if options.language_model is None:
         return None
     chosen = recogniser.description.language_model or DEFAULT
@@ -107,12 +107,12 @@ def _own_model(recogniser: Recogniser) -> Path:
     if not path.exists():
         weights = recogniser.description.language_model
         found = f"it was tested with {weights.file}" if weights else "the training made none (ds_decoders=lm does)"
-        raise Trouble(f"{path}: no language model was exported: {found}: name a file by --lm")
+        raise Trouble(f"{path}: no language model was exported: {found}: name a file with --lm")
     return path
 
 
 def _transcribe_file(path: Path, recogniser: Recogniser, finish: Finish) -> None:
-    """Print the line of one file."""
+    """Print the line of one file. Raises Trouble if it cannot be read."""
     started = time.process_time()
     count, text = transcribe_blocks(audio.read_blocks(path), recogniser, finish)
     seconds = count / audio.SAMPLE_RATE
@@ -121,31 +121,31 @@ def _transcribe_file(path: Path, recogniser: Recogniser, finish: Finish) -> None
 
 
 def transcribe_blocks(blocks: Iterator[Floats], recogniser: Recogniser, finish: Finish) -> tuple[int, str]:
-    """(samples, text) of a recording: whole while it is short, as it was in training; in stretches when it is long."""
+    """Return (number of samples, text) of a recording: scored whole if short, as in training, else as a stream."""
     first = list(islice(blocks, WHOLE + 1))
     if len(first) <= WHOLE:
         samples = np.concatenate(first)
         return len(samples), finish(recogniser.logits(samples))
-    listener = StreamRecogniser(recogniser, finish, LONG_EVERY)
+    stream = StreamRecogniser(recogniser, finish, LONG_EVERY)
     count = 0
     results: list[streaming.Result] = []
     for block in chain(first, blocks):
         count += len(block)
-        results += listener.feed(block)
-    results += listener.close()
+        results += stream.feed(block)
+    results += stream.close()
     return count, " ".join(result.text for result in results if result.final)
 
 
 def _pieces(source: BinaryIO) -> Iterator[Floats]:
-    """The samples of a stream of raw 16-bit ones, 200 ms at a time."""
+    """Yield [samples] of a stream of raw 16-bit samples, 200 ms at a time."""
     data = source.read(2 * streaming.EVERY)
     if data.startswith((b"RIFF", b"fLaC", b"OggS", b"ID3")):
-        raise Trouble("the standard input is an audio file: expected raw samples (16 kHz, 16 bits): give it as FILE")
+        raise Trouble("standard input is an audio file: expected raw samples (16 kHz, 16 bits): give it as FILE")
     while data:
         yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32)
         data = source.read(2 * streaming.EVERY)
 
 
-def _say(result: streaming.Result) -> None:
+def _print_result(result: streaming.Result) -> None:
     kind = "final" if result.final else "partial"
     print(f"{kind}\t{result.start:.2f}\t{result.end:.2f}\t{result.text}", flush=True)
