@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# A job that trains on AN4 (CMU 1991, spelled names and numbers), one thread:
+# Train on AN4 (CMU 1991: spelled names and numbers) with one thread:
 #
-#     ./bin/run-an4.sh [long] [--checkpoint_dir DIR]         or, for the tracker: ds_wer_automation=./bin/run-an4.sh
+#     ./bin/run-an4.sh [long] [--checkpoint_dir DIR]         or, in the tracker: ds_wer_automation=./bin/run-an4.sh
 #
-# n_cell_dim 128, within 300 CPU-seconds; long: the same network with more epochs and more variation, some 16 CPU-minutes.
-# ds_dataset_path is the directory of train.csv, dev.csv and test.csv; every other ds_* variable can be set from outside
-# too. The values were chosen on the validation set; tests/benchmarks/ablation.py shows what each is worth there.
+# n_cell_dim 128, within 300 CPU-seconds. long: the same network with more epochs and augmentation, 16 CPU-minutes.
+# ds_dataset_path is the directory of train.csv, dev.csv and test.csv. Every ds_* variable in the environment overrides
+# a value below. The values were tuned on the validation set; tests/benchmarks/ablation.py shows what each contributes.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-# Export each NAME=VALUE, unless NAME is set.
+# Export each NAME=VALUE unless NAME is set.
 defaults() {
     local pair name
     for pair; do

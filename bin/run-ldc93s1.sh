@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Do the parts fit together? Learns one utterance by heart, within seconds: a word error rate other than 0 is a fault.
+# A smoke test: overfit one utterance within seconds. A word error rate other than 0 means that something is broken.
 #
 #     ./bin/run-ldc93s1.sh [--checkpoint_dir DIR]
 #
-# The utterance is downloaded, or taken from ds_mirror_url. Every other ds_* variable can be set from outside too.
+# The utterance is downloaded, or taken from ds_mirror_url. Every ds_* variable of the environment has precedence.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)

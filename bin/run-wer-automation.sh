@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The job: train and test the network of this checkout, once. The tracker calls it after every merge:
+# The job: train and test the network of this checkout once. The tracker calls it after every merge:
 #
 #     ./bin/run-wer-automation.sh [--checkpoint_dir DIR]
 #
-# It turns deepspeech_wer/training/DeepSpeech.ipynb into a script and runs that, with the modules beside it. All settings
+# It converts deepspeech_wer/training/DeepSpeech.ipynb to a script and runs it with the modules beside it. All settings
 # are ds_* variables (python -c 'from deepspeech_wer.training import parameters as p; print(*p.table(), sep="\n")').
 #
-#   ds_python   the interpreter; unset: the first of $VIRTUAL_ENV, ./.venv, python3 that has TensorFlow and nbconvert.
-#               The tracker sets it to its own, since cron's PATH knows no virtual environment.
+#   ds_python   the interpreter; unset: the first of $VIRTUAL_ENV, ./.venv and python3 with TensorFlow and nbconvert.
+#               The tracker sets it to its own interpreter, because cron's PATH does not include virtual environments.
 #
-# Exit code: 0 done, 2 unusable settings, 65 the training diverged, else what failed.
+# Exit code: 0 done, 2 unusable settings, 65 the training diverged else it failed.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -51,15 +51,15 @@ python=$(find_python)
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
-# The checkout's own package, before an installed one: -P keeps the working directory out, PYTHONPATH puts the root first.
+# The checkout's package, not an installed one: -P excludes the working directory, PYTHONPATH puts the root first.
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 
-# To a file and not down a pipe: python would find an empty pipe a fine program when the conversion has failed.
+# To a file, not a pipe: if the conversion failed, python would run an empty pipe as a valid program.
 "$python" -P -m nbconvert --log-level=ERROR --to script --output-dir "$work" --output job \
     "$root/deepspeech_wer/training/DeepSpeech.ipynb"
 
-# Opened and removed beforehand, so that nothing has to be tidied up and python can take this process's place: whoever
-# signals the job reaches the training.
+# The script is opened, then removed: nothing is left to clean up, so python can replace this process and receive the
+# signals that are sent to the job.
 exec {script}<"$work/job.py"
 rm -rf -- "$work"
 exec "$python" -P -u -m deepspeech_wer.training "/dev/fd/$script"

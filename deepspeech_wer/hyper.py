@@ -1,4 +1,4 @@
-"""The hyper.json record: what a job reports about one training. Reading and checking, nothing else."""
+"""Reads and checks hyper.json, the record of one training that a job writes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from deepspeech_wer.errors import Trouble
 
 Scalar = str | int | float | bool | None
 
-MAX_BYTES = 10_000_000  # the records of 2016 have 1 kB
+MAX_BYTES = 10_000_000  # records of 2016 have 1 kB
 MAX_DEPTH = 32
 WERS = ("test_wer", "last_validation_wer", "last_train_wer")
 
 
 class HyperError(Trouble):
-    """A hyper.json that cannot be used. The message does not name the file: the caller knows it."""
+    """An unusable hyper.json. The message does not name the file; the caller does."""
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """Return the checked record; extra keys are kept. Raises HyperError with one line."""
+    """Return the checked record, extra keys included. Raises HyperError, whose message is one line."""
     record = _decode(text)
     _check_depth(record)
     if not isinstance(record, dict):
@@ -37,7 +37,10 @@ def parse(text: bytes) -> dict[str, Any]:
 
 
 def time_started(hyper: dict[str, Any]) -> str:
-    """Return context.time_started in UTC as in 2016, `2016-11-16T10:00:00.123456`: no zone, sortable as text."""
+    """Return context.time_started in UTC in the format of 2016, `2016-11-16T10:00:00.123456`: sortable, without a zone.
+
+    Raises HyperError if it is missing or not an ISO 8601 time.
+    """
     context = hyper["context"]
     if "time_started" not in context:
         raise HyperError("context.time_started is missing, expected an ISO 8601 time")
@@ -45,7 +48,7 @@ def time_started(hyper: dict[str, Any]) -> str:
 
 
 def wer(hyper: dict[str, Any], name: str) -> float | None:
-    """Return one of WERS as a fraction of words; None when it was not measured."""
+    """Return one of WERS as a fraction of the reference words; None if it was not measured."""
     value = hyper["results"].get(name)
     return None if value is None else float(value)
 
@@ -61,12 +64,12 @@ def shown(rate: float | None) -> str:
 
 
 def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:
-    """Return the parameters with nested ones as `data_set.name`; lists become their JSON text."""
+    """Return the parameters, nested ones as `data_set.name`, lists as JSON text."""
     return flatten(hyper.get("parameters", {}))
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Scalar]:
-    """Return a nested record with the names of all levels joined by dots."""
+    """Return a nested record as a flat one, with the names of all levels joined by dots."""
     return dict(_flatten(record, ""))
 
 
@@ -104,7 +107,7 @@ def _decode(text: bytes) -> Any:
 
 def _explain(error: json.JSONDecodeError) -> str:
     if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
-        return f"cut off: the text ends in the middle, after {len(error.doc)} characters"
+        return f"cut off: it ends in the middle, after {len(error.doc)} characters"
     return f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
 
 
@@ -114,7 +117,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _finite(digits: str) -> float:
     value = float(digits)
-    if abs(value) > sys.float_info.max:  # `1e999` is good JSON, but reads as infinity
+    if abs(value) > sys.float_info.max:  # `1e999` is valid JSON, but Python reads it as infinity
         raise HyperError(f"{digits[:20]} is too large for a double, expected a finite number")
     return value
 
@@ -123,7 +126,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for key, value in pairs:
         if key in record:
-            raise HyperError(f"the key {_quote(key)} stands twice in one object")
+            raise HyperError(f"the key {_quote(key)} occurs twice in one object")
         record[key] = value
     return record
 
@@ -160,7 +163,7 @@ def _check_wers(results: dict[str, Any]) -> None:
 
 
 def _is_wer(value: Any) -> bool:
-    # bool is an int in Python; the upper bound keeps integers of a thousand digits out
+    # bool is a subclass of int; the upper bound excludes integers that do not fit a double
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
@@ -181,9 +184,9 @@ def _kind(value: Any) -> str:
 
 
 def _quote(value: Any) -> str:
-    """Show a value from the file in one short line, whatever is in it."""
+    """Return any value from the file as one short line."""
     try:
         text = json.dumps(value)
-    except ValueError:  # an integer of thousands of digits has no text in Python
+    except ValueError:  # Python refuses to print integers of thousands of digits
         text = "a huge number"
     return text if len(text) <= 60 else f"{text[:57]}..."

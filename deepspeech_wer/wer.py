@@ -1,9 +1,8 @@
-"""The measure: word and character error rates with the alignment they come from.
+"""Word and character error rates, with the alignment that they are counted on.
 
-A corpus rate is summed errors over summed reference words (or characters), never a mean of utterance rates: the mean is
-another number, and less precise. The counts are read off the very alignment that is shown, because substitutions,
-deletions and insertions are not unique for a given total. The alignment is kaldialign's, which agrees with Kaldi's
-compute-wer.
+A corpus rate is the sum of errors over the sum of reference words (or characters), never the mean of utterance rates,
+which is another number and less precise. Substitutions, deletions and insertions are not unique for a given total, so
+they are counted on the alignment that is shown. The alignment is kaldialign's, which agrees with Kaldi's compute-wer.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from dataclasses import dataclass
 
 import kaldialign
 
-NORMALISER = "none@1"  # named and versioned: rates of two normalisers are never one line on a chart
-GAP = " gap "  # kaldialign marks a gap by a token, which must be none of the words: no split word holds a space
+NORMALISER = "none@1"  # rates with different normalisers do not compare: the name and version are recorded with them
+GAP = " gap "  # kaldialign marks a gap by a token that must not be a word; words contain no spaces
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Errors and reference length, of one utterance or summed over many; units are words, or characters in a CER."""
+    """Errors and reference length of an utterance, or of several. The unit is words, or characters in a CER."""
 
     substitutions: int = 0
     deletions: int = 0
     insertions: int = 0
-    reference: int = 0
+    reference: int = 0  # length
 
     @property
     def errors(self) -> int:
@@ -33,7 +32,7 @@ class Counts:
 
     @property
     def rate(self) -> float | None:
-        """Errors per reference unit: 1.0 is 100 %, which it may exceed; None without any reference unit."""
+        """Errors per reference unit: 1.0 is 100 %, and more is possible. None if the reference is empty."""
         return self.errors / self.reference if self.reference else None
 
     def __add__(self, other: Counts) -> Counts:
@@ -47,7 +46,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Aligned:
-    """One utterance: pairs of (reference word, hypothesis word), None for a gap, and the counts read off them."""
+    """The alignment of an utterance: pairs of (reference word, hypothesis word), None for a gap, and their counts."""
 
     pairs: tuple[tuple[str | None, str | None], ...]
     counts: Counts
@@ -55,13 +54,13 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Score:
-    """A corpus: pooled counts in words and characters, and how many hypotheses were missing (scored as empty)."""
+    """The score of a corpus: pooled counts. Missing hypotheses are scored as empty."""
 
     words: Counts
     characters: Counts
     utterances: int
     missing: int
-    mean_utterance_wer: float | None  # the 2016 notebook's number, for comparison with old records only
+    mean_utterance_wer: float | None  # the 2016 notebook's measure, only for comparison with old records
 
     @property
     def wer(self) -> float | None:
@@ -73,26 +72,26 @@ class Score:
 
 
 def words(text: str) -> list[str]:
-    """The words that are compared: Unicode NFC, split at white space, nothing else ("none@1")."""
+    """Return the tokens to compare: Unicode NFC, split at white space, nothing else (normaliser "none@1")."""
     return unicodedata.normalize("NFC", text).split()
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Aligned:
-    """Align two lists of words (or characters) with the fewest edits."""
+    """Align two lists of words (or characters) with the minimum number of edits."""
     raw = kaldialign.align(list(reference), list(hypothesis), GAP)
     pairs = tuple((_or_gap(left), _or_gap(right)) for left, right in raw)
     return Aligned(pairs, _count(pairs))
 
 
 def score_utterance(reference: str, hypothesis: str | None) -> Counts:
-    """Word errors of one utterance; a missing hypothesis (None) is an empty one."""
+    """Return the word errors of an utterance; a missing hypothesis (None) is scored as empty."""
     return align(words(reference), words(hypothesis or "")).counts
 
 
 def score_corpus(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> Score:
-    """Score every reference, by utterance id. A hypothesis that is not there is an empty one, and counted as missing.
+    """Score every reference, by utterance id. A missing hypothesis is scored as empty and counted.
 
-    Raises KeyError for a hypothesis whose id no reference has: a mixed-up set must not pass as a good one.
+    Raises KeyError for a hypothesis without a reference: the two are of different sets.
     """
     unknown = sorted(set(hypotheses) - set(references))
     if unknown:
@@ -111,7 +110,7 @@ def score_corpus(references: Mapping[str, str], hypotheses: Mapping[str, str]) -
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Sum of counts; its rate is the pooled rate."""
+    """Return the sum of counts, whose rate is the pooled rate."""
     return sum(counts, Counts())
 
 

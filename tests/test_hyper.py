@@ -97,7 +97,7 @@ def test_only_the_test_wer_must_be_there(name: str) -> None:
         (b"{} {}", "not JSON: line 1, column 4: Extra data"),
         (b"[]", "expected a JSON object, found a list"),
         (b"7", "expected a JSON object, found a number"),
-        (b'{"a": 1, "b": {"c": 1, "c": 2}}', 'the key "c" stands twice in one object'),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', 'the key "c" occurs twice in one object'),
         (b'{"a": NaN}', "NaN is not JSON, expected a number or null"),
         (b'{"a": -Infinity}', "-Infinity is not JSON, expected a number or null"),
         (b'{"a": 1e999}', "1e999 is too large for a double, expected a finite number"),

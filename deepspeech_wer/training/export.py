@@ -34,9 +34,7 @@ from .transcribe.recogniser import (
 )
 
 TOLERANCE = 1e-4  # largest difference between the logits of the trained and the exported network
-WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(
-    experimental_custom_gradients=False
-)  # the LSTM's custom gradient cannot be saved
+WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the LSTM's cannot be saved
 SAVED_MODEL, TFLITE = "saved_model", "tflite"  # keys of the sizes; the first is also a directory
 LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy")
 
@@ -79,9 +77,7 @@ def export(
 
 def _write_networks(network: Network, directory: Path) -> None:
     module = _Exported(network)
-    frozen = convert_variables_to_constants_v2(
-        module.logits.get_concrete_function()
-    )  # else the TFLite file has no weights
+    frozen = convert_variables_to_constants_v2(module.logits.get_concrete_function())  # else TFLite gets no weights
     tf.saved_model.save(module, str(directory / SAVED_MODEL), options=WITHOUT_GRADIENTS)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], module)
     (directory / MODEL).write_bytes(converter.convert())

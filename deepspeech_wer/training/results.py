@@ -31,12 +31,8 @@ from .parameters import N_CONTEXT, N_INPUT, Parameters
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
-NOT_RECORDED = (
-    "importer",
-    "wer_sha",
-    "cache_dir",
-    "mirror_url",
-)  # data_set.name and context.git_hash have the first two; the others are private
+# data_set.name and context.git_hash hold the first two; the others are private.
+NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")
 Sets = Mapping[str, Sequence[Item]]  # train, dev and test, without the utterances left out
 
 

@@ -48,7 +48,7 @@ def test_a_file_is_fetched_once(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sha256", [SHA256, None])
-def test_a_broken_connection_is_gone_on_from_where_it_broke(site: Site, tmp_path: Path, sha256: str | None) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(site: Site, tmp_path: Path, sha256: str | None) -> None:
     site.cuts = [20 * download.CHUNK, 10 * download.CHUNK]
 
     path = fetch(remote(site, sha256), tmp_path)
@@ -59,9 +59,9 @@ def test_a_broken_connection_is_gone_on_from_where_it_broke(site: Site, tmp_path
     assert site.sent == len(CONTENT)  # no byte twice
 
 
-def test_an_interrupted_download_is_gone_on_with_by_the_next_training(site: Site, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed_by_the_next_training(site: Site, tmp_path: Path) -> None:
     site.cuts = [1_000_000, *[0] * (download.ATTEMPTS - 1)]
-    with pytest.raises(Trouble, match=r"5 times in a row: see to the network, .*; [\d,]+ bytes are kept"):
+    with pytest.raises(Trouble, match=r"5 times in a row: check the network, .*; [\d,]+ bytes are kept"):
         fetch(remote(site), tmp_path)
     kept = (tmp_path / "speech.tar.gz.partial").stat().st_size
     assert 1_000_000 - download.CHUNK <= kept <= 1_000_000
@@ -96,7 +96,7 @@ def test_a_file_that_changed_meanwhile_is_not_mixed_with_the_old(site: Site, tmp
     assert fetch(remote(site, None), tmp_path).read_bytes() == CONTENT[::-1]
 
 
-def test_without_hash_and_version_nothing_is_gone_on_from(site: Site, tmp_path: Path) -> None:
+def test_without_hash_and_version_nothing_is_resumed(site: Site, tmp_path: Path) -> None:
     site.etag, site.cuts = None, [1_000_000]
 
     assert fetch(remote(site, None), tmp_path).read_bytes() == CONTENT
@@ -195,9 +195,7 @@ def test_a_mirror_on_the_disk_is_read_where_it_is(tmp_path: Path, how: str) -> N
         fetch(RemoteFile("https://speech.invalid/speech.tar.gz", "0" * 64), tmp_path / "data", mirror)
 
 
-@pytest.mark.parametrize(
-    ("mirror", "said"), [("ftp://a/b", "expected http"), ("/no/such/place", "directory that is there")]
-)
+@pytest.mark.parametrize(("mirror", "said"), [("ftp://a/b", "expected http"), ("/no/such/place", "existing directory")])
 def test_a_mirror_that_is_none_is_refused(tmp_path: Path, mirror: str, said: str) -> None:
     with pytest.raises(UsageTrouble, match=f"ds_mirror_url='{mirror}': .*{said}"):
         fetch(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path, mirror)

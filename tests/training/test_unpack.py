@@ -109,7 +109,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, spoil: Callable[[bytes], byt
     path = archive(tmp_path / "a.tar.gz", *(file(f"f{number}") for number in range(50)))
     path.write_bytes(spoil(path.read_bytes()))
 
-    with pytest.raises(Trouble, match=r"a\.tar\.gz: is damaged: .*: remove it to have it fetched again") as caught:
+    with pytest.raises(Trouble, match=r"a\.tar\.gz: is damaged: .*: remove it, and it is downloaded again") as caught:
         unpack.unpack(path, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()

@@ -1,7 +1,7 @@
-"""Where the speech comes from: one module per kind of corpus, found by the name in `ds_importer`.
+"""Importers of corpora, one module each, selected by `ds_importer`.
 
-The next one: a module here with `load(parameters) -> Corpus`, a line in IMPORTERS, and the name among the choices of
-`Parameters.importer`. What importers share (download, unpacking, transcripts, speech synthesis) lies in `tools`.
+To add one: write a module here with `load(parameters) -> Corpus`, and add its name to IMPORTERS, here and in
+`parameters`. What importers share (download, unpacking, transcripts, speech synthesis) is in `tools`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ IMPORTERS: dict[str, Callable[[Parameters], Corpus]] = {
 
 
 def load(parameters: Parameters) -> Corpus:
-    """The three sets of the corpus that `parameters.importer` names, each cut to its limit."""
+    """Load the corpus that `parameters.importer` names, each set cut to its limit. Raises Trouble."""
     corpus = IMPORTERS[parameters.importer](parameters).with_unique_ids()
     return corpus.limited(parameters.limit_train, parameters.limit_dev, parameters.limit_test)

@@ -1,8 +1,8 @@
 """Importer `an4`: CMU's census data of 1991, spelled names and numbers; free for any use.
 
-The archive unpacks to an4/etc/ (an4_train.fileids, an4_train.transcription, the same of the test) and an4/wav/, NIST
-SPHERE; that of an4_raw.bigendian.tar.gz, unpacked by hand, is read too. The test set is the official one. There is no
-official validation set: eight speakers of the training set are it.
+The archive contains an4/etc/ (an4_train.fileids, an4_train.transcription, and the same for test) and an4/wav/ in NIST
+SPHERE. The content of an4_raw.bigendian.tar.gz, unpacked by hand, is read too. The test set is the official one. There
+is no official validation set: it is made of eight speakers of the training set.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
 # CMU's own address, http://www.speech.cs.cmu.edu/databases/an4/, has been dead since 2022 (NVIDIA-NeMo/Speech#4188):
-# this is NVIDIA's copy of its archive. Nobody publishes a hash of it.
+# this is NVIDIA's copy of the archive. No hash of it is published.
 ARCHIVE = RemoteFile("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz")
 DEV_SPEAKERS = {"fjdn", "fplp", "mcel", "mdxs", "mjdr", "mmap", "mrjc2", "mtcv"}
 LINE = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>[^()\s]+)\)\s*")
 
 
 def load(parameters: Parameters) -> Corpus:
-    """The corpus, downloaded where it is not there."""
+    """Load the corpus; download it first if it is not there."""
     place = directory_of(parameters)
     root = first_existing(place / "an4", place / "wav") or obtain(ARCHIVE, place, parameters.mirror_url) / "an4"
     root = root.parent if root.name == "wav" else root
-    learnt = tuple(_read(root, "train", parameters.alphabet))
+    training = tuple(_read(root, "train", parameters.alphabet))
     return Corpus(
         "an4",
-        tuple(one for one in learnt if one.speaker not in DEV_SPEAKERS),
-        tuple(one for one in learnt if one.speaker in DEV_SPEAKERS),
+        tuple(one for one in training if one.speaker not in DEV_SPEAKERS),
+        tuple(one for one in training if one.speaker in DEV_SPEAKERS),
         tuple(_read(root, "test", parameters.alphabet)),
     )
 
 
 def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance]:
-    """The utterances in the order of their table: each line of .fileids is a path, with its text in .transcription."""
+    """Yield the utterances in the order of their table: .fileids lists their paths, .transcription their texts."""
     table = root / "etc" / f"an4_{kind}.transcription"
     texts = dict(_texts(table))
     for name in _lines(table.with_suffix(".fileids")):

@@ -1,8 +1,8 @@
 """Importer `common_voice`: Mozilla Common Voice, sentences that volunteers read in more than a hundred languages, CC0.
 
-The archive of a language is given out after its terms are accepted, so it has no fixed address: unpack it to
-`ds_dataset_path`, put it there, or name it by `ds_common_voice_archive` where `ds_mirror_url` has it. In it lie
-RELEASE/LANGUAGE/{train,dev,test}.tsv and clips/*.mp3. Its sets are used as published; `ds_alphabet` has to have the
+A language's archive can be downloaded only after accepting its terms, so it has no fixed address. Put it into
+`ds_dataset_path`, packed or unpacked, or name it in `ds_common_voice_archive` if it is at `ds_mirror_url`. It contains
+RELEASE/LANGUAGE/{train,dev,test}.tsv and clips/*.mp3. The sets are used as published; `ds_alphabet` must list the
 letters of the language.
 """
 
@@ -26,7 +26,7 @@ COLUMNS = ("client_id", "path", "sentence")
 
 
 def load(parameters: Parameters) -> Corpus:
-    """The published sets of the one language that lies in `ds_dataset_path`."""
+    """Load the published sets of the one language in `ds_dataset_path`."""
     root = _language(parameters)
     sets = {kind: tuple(_read(root / f"{kind}.tsv", parameters.alphabet)) for kind in SETS}
     return Corpus("common_voice", **sets, tolerant=True)
@@ -44,24 +44,24 @@ def _language(parameters: Parameters) -> Path:
 
 
 def _languages(place: Path) -> list[Path]:
-    """The directories of languages, at most three levels down."""
+    """Return the directories of languages, at most three levels down."""
     tables = (path for depth in ("", "*/", "*/*/", "*/*/*/") for path in place.glob(f"{depth}train.tsv"))
     whole = (path for path in tables if not any(part.endswith(PARTIAL) for part in path.relative_to(place).parts))
     return sorted(path.parent for path in whole if (path.parent / "clips").is_dir())
 
 
 def _archive(parameters: Parameters, place: Path) -> tuple[RemoteFile, Path, str]:
-    """The archive that is named, or lies there: what it is, where it goes, where it comes from."""
+    """Return `obtain`'s arguments for the archive that is named, or is in the directory."""
     name, mirror = parameters.common_voice_archive, parameters.mirror_url
     if name and mirror:
         return RemoteFile(name), place, mirror
-    lying = sorted(place.glob("*.tar.gz"))
-    if len(lying) != 1:
+    archives = sorted(place.glob("*.tar.gz"))
+    if len(archives) != 1:
         raise UsageTrouble(
             f"{place}: expected the archive of one language of Common Voice, from https://commonvoice.mozilla.org/, or "
             "what is in it; or set ds_common_voice_archive to its name and ds_mirror_url to where it is"
         )
-    return RemoteFile(lying[0].name), place, str(place)
+    return RemoteFile(archives[0].name), place, str(place)
 
 
 def _read(table: Path, alphabet: Alphabet) -> Iterator[Utterance]:

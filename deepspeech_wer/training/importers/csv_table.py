@@ -1,7 +1,7 @@
 """Importer `csv`: a directory with train.csv, dev.csv and test.csv, the tables DeepSpeech has used since 2016.
 
-Columns `wav_filename,wav_filesize,transcript` and, if there is one, `speaker`. File names are relative to the table;
-wav and flac are read. The size is for sorting in other programs and is not relied on.
+The columns are `wav_filename,wav_filesize,transcript` and, optionally, `speaker`. File names are relative to the table;
+wav and flac are read. The size, by which other programs sort, is ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REQUIRED = ("wav_filename", "transcript")
 
 
 def load(parameters: Parameters) -> Corpus:
-    """The corpus in `ds_dataset_path`."""
+    """Load the corpus in `ds_dataset_path`. Raises UsageTrouble if that is not set."""
     if parameters.dataset_path is None:
         raise UsageTrouble("ds_dataset_path is not set: expected, for importer csv, the directory of train.csv")
     directory = parameters.dataset_path
@@ -25,11 +25,11 @@ def load(parameters: Parameters) -> Corpus:
 
 
 def read_table(table: Path) -> tuple[Utterance, ...]:
-    """The utterances of one table, in its order. Raises Trouble for a missing table, column or audio file."""
+    """Read the utterances of a table, in its order. Raises Trouble for a missing table, column or audio file."""
     utterances = tuple(_utterance(table, line, row) for line, row in read_rows(table, REQUIRED))
     if not utterances:
         raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
-    _refuse_twins(table, utterances)
+    _refuse_duplicates(table, utterances)
     return utterances
 
 
@@ -43,9 +43,9 @@ def _utterance(table: Path, line: int, row: Row) -> Utterance:
     return Utterance(name, audio, transcript, row.get("speaker") or None)
 
 
-def _refuse_twins(table: Path, utterances: tuple[Utterance, ...]) -> None:
+def _refuse_duplicates(table: Path, utterances: tuple[Utterance, ...]) -> None:
     seen: set[str] = set()
     for utterance in utterances:
         if utterance.id in seen:
-            raise Trouble(f"{table}: {utterance.id} stands there twice: expected every wav_filename once")
+            raise Trouble(f"{table}: {utterance.id} is listed twice: expected every wav_filename once")
         seen.add(utterance.id)

@@ -1,7 +1,8 @@
 """Importer `librivox`: LibriSpeech (Panayotov et al. 2015), 1000 hours of read English, CC BY 4.0.
 
-`ds_librivox_subsets` names the archives; those of train, dev and test together are the three sets, as in 2016. Each
-unpacks to LibriSpeech/SUBSET/SPEAKER/CHAPTER/, with a .flac for each utterance and one .trans.txt.
+`ds_librivox_subsets` lists the archives. Together, all train-* are the training set, all dev-* the validation
+set and all test-* the test set, as in 2016. Each archive contains LibriSpeech/SUBSET/SPEAKER/CHAPTER/ with a .flac per
+utterance and one .trans.txt.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SHA256 = {
 
 
 def load(parameters: Parameters) -> Corpus:
-    """The subsets asked for, downloaded where they are not there."""
+    """Load the subsets asked for; download first those that are not there. Raises UsageTrouble for an unknown one."""
     names = _subsets(parameters.librivox_subsets)
     sets = {
         kind: tuple(one for name in names if name.startswith(kind) for one in _read(name, parameters)) for kind in SETS
@@ -45,8 +46,8 @@ def _subsets(text: str) -> list[str]:
     missing = [kind for kind in SETS if not any(name.startswith(kind) for name in names)]
     if unknown or missing or len(names) > len(set(names)):
         raise UsageTrouble(
-            f"ds_librivox_subsets={text!r}: expected, parted by commas, some of {', '.join(SHA256)}, each once, and at "
-            "least one each of train, dev and test"
+            f"ds_librivox_subsets={text!r}: expected, separated by commas, some of {', '.join(SHA256)}, each once, and "
+            "at least one each of train, dev and test"
         )
     return names
 
@@ -55,7 +56,7 @@ def _read(name: str, parameters: Parameters) -> Iterator[Utterance]:
     root = _directory(name, parameters)
     tables = sorted(root.glob("*/*/*.trans.txt"))
     if not tables:
-        raise Trouble(f"{root}: no SPEAKER/CHAPTER/*.trans.txt below it: remove it to have it unpacked again")
+        raise Trouble(f"{root}: no SPEAKER/CHAPTER/*.trans.txt below it: remove it, and it is unpacked again")
     for table in tables:
         yield from _chapter(table, parameters.alphabet)
 

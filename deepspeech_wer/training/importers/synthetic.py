@@ -1,7 +1,7 @@
-"""Importer `synthetic`: a small corpus of spoken words, made on this machine by eSpeak NG.
+"""Importer `synthetic`: a small corpus of spoken words, synthesised on this machine by eSpeak NG.
 
-The speech is made once and kept, since the engine says nothing twice the same way and a test set must stay what it is:
-a manifest pins every file by its SHA-256, and is checked each time.
+eSpeak NG is not deterministic, and a test set must not change. So the speech is synthesised once and kept, and a
+manifest with the SHA-256 of every file is verified at each use.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VERSION = 1
 
 
 def load(parameters: Parameters) -> Corpus:
-    """The corpus of the sizes asked for, in `ds_dataset_path` or the cache; spoken first where it is not there yet."""
+    """Load the corpus of the sizes asked for, in `ds_dataset_path` or the cache; synthesise it first if need be."""
     recipe = _recipe(parameters)
     directory = parameters.dataset_path or parameters.cache_dir / f"synthetic-{_short_hash(recipe)}"
     if not (directory / MANIFEST).exists():
@@ -53,7 +53,7 @@ def _recipe(parameters: Parameters) -> Recipe:
 
 
 def _make(directory: Path, recipe: Recipe) -> None:
-    """Speak the corpus beside its place, then put it there whole."""
+    """Synthesise the corpus in a temporary directory, then rename that."""
     if directory.exists() and any(directory.iterdir()):
         raise Trouble(f"{directory}: holds files but no {MANIFEST}: expected an empty or new directory for the speech")
     beside = directory.with_name(f"{directory.name}.{os.getpid()}{PARTIAL}")
@@ -67,7 +67,7 @@ def _make(directory: Path, recipe: Recipe) -> None:
 
 
 def _fill(directory: Path, recipe: Recipe) -> None:
-    print(f"speaking {sum(recipe.values())} utterances into {directory}", flush=True)
+    print(f"synthesising {sum(recipe.values())} utterances into {directory}", flush=True)
     engine = Engine()
     for name, count in recipe.items():
         (directory / name).mkdir()
@@ -79,11 +79,11 @@ def _fill(directory: Path, recipe: Recipe) -> None:
 
 
 def _speak(engine: Engine, directory: Path, name: str, number: int) -> Utterance:
-    # Its own generator for each, so that a larger set begins with the words of a smaller one.
-    choice = random.Random(name)  # noqa: S311  # not for secrets
-    text = " ".join(choice.choices(WORDS, k=choice.choice(LENGTHS)))
+    # One rng per utterance, so that a larger set begins with the words of a smaller one.
+    rng = random.Random(name)  # noqa: S311  # not for secrets
+    text = " ".join(rng.choices(WORDS, k=rng.choice(LENGTHS)))
     voice = VOICES[number % len(VOICES)]
-    samples = engine.speak(text, voice, choice.randint(140, 200), choice.randint(35, 65))
+    samples = engine.speak(text, voice, rng.randint(140, 200), rng.randint(35, 65))
     soundfile.write(directory / name, resample(samples, engine.rate), SAMPLE_RATE, subtype="PCM_16")
     return Utterance(name, directory / name, text, voice)
 
@@ -98,16 +98,16 @@ def _write_table(path: Path, utterances: list[Utterance]) -> None:
 
 def _rename_unless_there(beside: Path, directory: Path) -> None:
     try:
-        beside.rename(directory)  # onto an empty directory is allowed
+        beside.rename(directory)  # may replace an empty directory
     except OSError:
-        if not (directory / MANIFEST).exists():  # else another training was quicker: its corpus is as good
+        if not (directory / MANIFEST).exists():  # else another training was faster, and its corpus is used
             raise
 
 
 def _verify(directory: Path, recipe: Recipe) -> None:
-    """Raise Trouble unless the corpus is the one that was made, to the last byte."""
+    """Raise Trouble unless recipe and files are those of the manifest."""
     path = directory / MANIFEST
-    cure = f"remove {directory} to have it made again (a new test set: its rates do not compare with the old ones)"
+    cure = f"remove {directory}, and it is made again (a new test set, whose rates do not compare with the old ones)"
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

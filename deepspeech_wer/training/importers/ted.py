@@ -1,8 +1,8 @@
 """Importer `ted`: TED-LIUM release 2 (Rousseau et al. 2014), 207 hours of English talks, CC BY-NC-ND 3.0.
 
-The archive unpacks to TEDLIUM_release2/{train,dev,test}/, with a recording of each talk in sph/ and its segments in
-stm/. The segments are read out of the talks as they are needed: no copy is made of them. Not used, as everywhere:
-what lies between the segments, and segments with a word that nobody could make out (<unk>).
+The archive contains TEDLIUM_release2/{train,dev,test}/ with a recording per talk in sph/ and its segments in stm/.
+Segments are read from the talks when they are needed, without a copy. As in other recipes, neither the gaps between
+segments nor segments with an unintelligible word (<unk>) are used.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ARCHIVE = RemoteFile(
 EXPECTED = "expected TALK CHANNEL SPEAKER START END TEXT, times in seconds"
 GAPS = ("inter_segment_gap", "ignore_time_segment_in_scoring")
 UNKNOWN = "<unk>"
-NOT_SPOKEN = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)")  # silences, noises and fillers, marks of variants
+NOT_SPOKEN = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)")  # silences; noises and fillers; marks of pronunciation variants
 
 
 def load(parameters: Parameters) -> Corpus:
-    """The corpus, downloaded where it is not there."""
+    """Load the corpus; download it first if it is not there."""
     place = directory_of(parameters)
     root = first_existing(place / "TEDLIUM_release2" / "train")
     root = root.parent if root else obtain(ARCHIVE, place, parameters.mirror_url) / "TEDLIUM_release2"
@@ -44,7 +44,7 @@ def load(parameters: Parameters) -> Corpus:
 def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance]:
     tables = sorted(directory.glob("stm/*.stm"))
     if not tables:
-        raise Trouble(f"{directory}: no stm/*.stm below it: remove it to have it unpacked again")
+        raise Trouble(f"{directory}: no stm/*.stm below it: remove it, and it is unpacked again")
     unknown = 0
     for table in tables:
         audio = directory / "sph" / f"{table.stem}.sph"
@@ -60,7 +60,7 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance]:
 
 
 def _segment(line: str, where: str, audio: Path, alphabet: Alphabet) -> Iterator[Utterance]:
-    """The utterance of one line of STM: TALK CHANNEL SPEAKER START END [<LABELS>] TEXT; none of a gap."""
+    """Yield the utterance of a line of STM, TALK CHANNEL SPEAKER START END [<LABELS>] TEXT; nothing for a gap."""
     parts = line.split(maxsplit=5)
     try:
         _, _, speaker, start, end = parts[:5]
@@ -72,6 +72,6 @@ def _segment(line: str, where: str, audio: Path, alphabet: Alphabet) -> Iterator
         return
     if not 0 <= segment.start < segment.end < math.inf:
         raise Trouble(f"{where}: {line!r}: {EXPECTED}")
-    said = NOT_SPOKEN.sub(" ", text).replace(" '", "'")  # it 's: the suffix is a word of its own there
-    name = f"{audio.stem}-{round(segment.start * 100):07d}-{round(segment.end * 100):07d}"  # as Kaldi has it
-    yield Utterance(name, audio, spoken(said, alphabet), speaker, segment)
+    sentence = NOT_SPOKEN.sub(" ", text).replace(" '", "'")  # "it 's": TED-LIUM writes suffixes as words
+    name = f"{audio.stem}-{round(segment.start * 100):07d}-{round(segment.end * 100):07d}"  # as in Kaldi's recipe
+    yield Utterance(name, audio, spoken(sentence, alphabet), speaker, segment)

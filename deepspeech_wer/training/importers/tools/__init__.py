@@ -1,1 +1,1 @@
-"""What importers are made with: download, unpacking, transcripts, speech."""
+"""What importers share: download, unpacking, transcripts, speech synthesis."""

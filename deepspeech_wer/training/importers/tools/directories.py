@@ -1,4 +1,4 @@
-"""Where a corpus lies on this machine."""
+"""Where corpora are on this machine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ...parameters import Parameters
 
 
 def directory_of(parameters: Parameters) -> Path:
-    """`ds_dataset_path`, or the importer's own directory in the cache."""
+    """Return `ds_dataset_path`, or the importer's own directory in the cache."""
     return parameters.dataset_path or parameters.cache_dir / "datasets" / parameters.importer
 
 
 def first_existing(*candidates: Path) -> Path | None:
-    """The first of the directories that is there: what was unpacked by hand counts too."""
+    """Return the first of the directories that exists, None if none does."""
     return next((path for path in candidates if path.is_dir()), None)

@@ -1,6 +1,6 @@
-"""eSpeak NG, called as a library: text in, samples out.
+"""eSpeak NG as a library: text in, samples out.
 
-Not deterministic: the same call gives other samples each time. One engine per process.
+It is not deterministic: repeated calls give different samples. A process can have only one engine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 class Engine:
-    """The speaking engine. `rate` is its sample rate in Hz."""
+    """The speech synthesiser. `rate` is its sample rate in Hz."""
 
     def __init__(self) -> None:
         try:
@@ -37,11 +37,11 @@ class Engine:
         if self.rate <= 0:
             raise Trouble(f"eSpeak NG does not start with its data in {data.decode()}: reinstall espeakng-loader")
         self._pieces: list[NDArray[np.int16]] = []
-        self._callback: Callable[..., Any] = CALLBACK(self._collect)  # the library keeps but a pointer
+        self._callback: Callable[..., Any] = CALLBACK(self._collect)  # kept alive: the library has a pointer
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, voice: str, words_per_minute: int, pitch: int) -> NDArray[np.int16]:
-        """[samples] at `rate` of a text. Raises Trouble for a voice that is not there."""
+        """Return [samples] of a text, at `rate` Hz; `pitch` is 0 to 99. Raises Trouble for an unknown voice."""
         if self._library.espeak_SetVoiceByName(voice.encode()):
             raise Trouble(f"eSpeak NG has no voice {voice!r}: reinstall espeakng-loader")
         self._library.espeak_SetParameter(RATE, words_per_minute, 0)

@@ -1,4 +1,4 @@
-"""Transcripts as they are published, and as they are spoken."""
+"""Normalises published transcripts to what is spoken."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import unicodedata
 from ...text import Alphabet
 
 APOSTROPHES = "'’ʼ＇"
-SPOKEN = "&%@#*/\\‰"  # punctuation by Unicode's reckoning, and yet it is read out
+SPOKEN = "&%@#*/\\‰"  # punctuation in Unicode, but read aloud
 
 
 def spoken(text: str, alphabet: Alphabet) -> str:
-    """A sentence in the case of the alphabet and without punctuation, as far as the alphabet has none.
+    """Return a sentence in the case of the alphabet, without punctuation that is not in the alphabet.
 
-    "Don't stop, Ada!" becomes "don't stop ada"; the apostrophe vanishes where the alphabet has none. Digits and signs
-    stay: how they are read out cannot be known here.
+    "Don't stop, Ada!" becomes "don't stop ada"; apostrophes are removed if the alphabet has none. Digits and symbols
+    are kept: how they are read aloud is not known here.
     """
     letters = (_letter(character, alphabet) for character in _in_case_of(alphabet, text))
     return " ".join("".join(letters).split())
@@ -23,7 +23,7 @@ def spoken(text: str, alphabet: Alphabet) -> str:
 def _in_case_of(alphabet: Alphabet, text: str) -> str:
     letters = alphabet.letters
     if letters == letters.lower():
-        if "ı" in letters:  # Turkish and Azeri have two i, which str.lower does not know
+        if "ı" in letters:  # Turkish and Azeri have a dotless i, which str.lower does not handle
             text = text.replace("İ", "i").replace("I", "ı")
         text = text.lower()
     elif letters == letters.upper():

@@ -1,4 +1,4 @@
-"""Archives of public corpora, unpacked without trust: only files and directories, only below the target."""
+"""Unpacks archives of public corpora without trusting them: only files and directories, only below the target."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ....errors import Trouble
 from ....files import PARTIAL
 from .download import RemoteFile, fetch, forget
 
-MOST_GROWTH = 50  # times its own size that an archive may hold; audio hardly grows, tables up to tenfold
-ALLOWANCE = 64 << 20  # bytes, for small ones
+MOST_GROWTH = 50  # largest unpacked size, in archive sizes; audio hardly grows, tables up to tenfold
+ALLOWANCE = 64 << 20  # bytes on top of that, for small archives
 SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
 
 class Damaged(Trouble):
-    """What was downloaded is no whole archive."""
+    """An archive that is truncated or damaged."""
 
 
 class _Header(tarfile.TarInfo):
-    """One that is damaged or missing is an error also in the middle, where tarfile takes it for the end."""
+    """Raises for a damaged or missing header after the first, which tarfile takes for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -42,11 +42,11 @@ class _Header(tarfile.TarInfo):
 
 
 def obtain(remote: RemoteFile, directory: Path, mirror: str) -> Path:
-    """The directory below `directory` with what the archive holds: downloaded and unpacked where it is not there."""
+    """Return the directory below `directory` with the archive's content; download and unpack it if it is not there."""
     target = directory / stem(remote.name)
     if not target.is_dir():
         with exclusive(directory):
-            if not target.is_dir():  # else another training was quicker
+            if not target.is_dir():  # else another training was faster
                 archive = fetch(remote, directory, mirror)
                 try:
                     unpack(archive, target)
@@ -59,32 +59,33 @@ def obtain(remote: RemoteFile, directory: Path, mirror: str) -> Path:
 
 
 def stem(name: str) -> str:
-    """The name of an archive without what says how it is packed."""
+    """Return the name of an archive without its suffix."""
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), f"{name}.unpacked")
 
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """Let one process at a time download and unpack into `directory`; the next waits."""
+    """Lock `directory`, so that one process at a time downloads and unpacks into it; others wait. Raises Trouble."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / ".lock").open("w")
     except OSError as error:
-        raise Trouble(f"{directory}: cannot be written: {error}: set ds_dataset_path to where it can") from error
+        raise Trouble(f"{directory}: cannot be written: {error}: set ds_dataset_path to a writable place") from error
     with lock as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{directory}: waiting for another training that fills it", file=sys.stderr, flush=True)
+            print(f"{directory}: waiting for another training that downloads to it", file=sys.stderr, flush=True)
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar archive to the new directory `target`, which is there whole or not at all.
+    """Unpack a tar archive to the new directory `target`, which then exists completely or not at all.
 
-    An interrupted call is begun anew by the next. Permissions, owners and times are not taken over; links are left out.
-    Raises Trouble for a damaged archive, a path or a link that leaves it, a device, an absurd size, and a full disk.
+    After an interruption, the next call starts over. Permissions, owners and times are not restored; links are skipped.
+    Raises Damaged for a damaged archive, and Trouble for a path or a link out of it, a device, an absurd size, and a
+    full disk.
     """
     beside = target.with_name(f"{target.name}{PARTIAL}")
     shutil.rmtree(beside, ignore_errors=True)
@@ -93,11 +94,11 @@ def unpack(archive: Path, target: Path) -> None:
         with (
             archive.open("rb") as stream,
             _bar(stream, archive) as watched,
-            # "r|*" takes a file that was cut short for a whole one
+            # not "r|*", which accepts truncated files
             tarfile.open(fileobj=watched, mode="r:*", tarinfo=_Header) as tar,
         ):
             _extract(tar, archive, beside)
-            while tar.fileobj.read(1 << 20):  # to the end, where the checksum is
+            while tar.fileobj.read(1 << 20):  # to the end: the checksum is verified there
                 pass
         beside.rename(target)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -113,11 +114,11 @@ def unpack(archive: Path, target: Path) -> None:
 
 def _damaged(archive: Path, error: Exception) -> Damaged:
     reason = str(error).split("\n", 1)[0]
-    return Damaged(f"{archive}: is damaged: {reason}: remove it to have it fetched again")
+    return Damaged(f"{archive}: is damaged: {reason}: remove it, and it is downloaded again")
 
 
 def _bar(stream: BinaryIO, archive: Path) -> Any:
-    """The stream, with a progress bar of what is read from it where somebody looks."""
+    """Wrap the stream with a progress bar, shown on a terminal."""
     total = archive.stat().st_size
     return tqdm.wrapattr(
         stream, "read", total=total, desc=archive.name, unit="B", leave=False, disable=not sys.stderr.isatty()
@@ -127,7 +128,7 @@ def _bar(stream: BinaryIO, archive: Path) -> Any:
 def _extract(tar: tarfile.TarFile, archive: Path, directory: Path) -> None:
     room = min(archive.stat().st_size * MOST_GROWTH + ALLOWANCE, shutil.disk_usage(directory).free)
     for member in _members(tar):
-        tar.members = []  # type: ignore[attr-defined]  # it would keep them all: a million of a large corpus
+        tar.members = []  # type: ignore[attr-defined]  # else it keeps all members, a million in a large corpus
         path = _place(member, archive, directory)
         if path is None:
             continue
@@ -135,20 +136,20 @@ def _extract(tar: tarfile.TarFile, archive: Path, directory: Path) -> None:
         if room < 0:
             raise Trouble(
                 f"{archive}: {member.name} ({member.size:,} bytes) is more than the disk has room for, or than an "
-                f"archive of this size should hold: free space, or see what it is"
+                f"archive of this size should hold: free space, or look what it is"
             )
         if member.isdir():
             path.mkdir(parents=True, exist_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         content = tar.extractfile(member)
-        if content:  # always, of a file
+        if content:  # always true for a file
             with content, path.open("xb") as stream:
                 shutil.copyfileobj(content, stream, 1 << 20)
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Every member. Raises ReadError where tarfile lets a ValueError through: for the damaged map of a sparse file."""
+    """Yield every member. Raises ReadError where tarfile raises ValueError: for the damaged map of a sparse file."""
     while True:
         try:
             member = tar.next()
@@ -160,7 +161,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _place(member: tarfile.TarInfo, archive: Path, directory: Path) -> Path | None:
-    """Where a member goes; None for a link, which no corpus needs. Raises Trouble for what leaves the directory."""
+    """Return the target of a member; None for a link, which no corpus needs. Raises Trouble for one out of it."""
     name = PurePosixPath(member.name)
     if member.issym():
         name = name.parent / member.linkname
@@ -174,7 +175,7 @@ def _place(member: tarfile.TarInfo, archive: Path, directory: Path) -> Path | No
 
 
 def _climbs(path: PurePosixPath) -> bool:
-    """Whether a relative path gets above where it begins."""
+    """Whether a relative path leads above its start at any point."""
     depth = 0
     for part in path.parts:
         depth += -1 if part == ".." else 1
