@@ -1,4 +1,4 @@
-"""What a training is told: every `ds_*` variable of the job, read once into one frozen record.
+"""The parameters of a training: every `ds_*` variable of the job, read once into one frozen record.
 
 The names are those of the 2016 notebook, less the prefix. A field's metadata say what values it takes and what it
 means. Reading, the fault messages, hyper.json and the table in the documentation all follow from them.
@@ -21,7 +21,7 @@ from .text import Alphabet, read_alphabet
 # ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, under names that say the kind
 
 N_INPUT = 26  # coefficients per frame
-N_CONTEXT = 9  # frames seen on each side of one
+N_CONTEXT = 9  # frames of context on each side
 IMPORTERS = ("an4", "common_voice", "csv", "ldc93s1", "librivox", "synthetic", "ted")
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
 DECODERS = (GREEDY, BEAM, LM)
@@ -41,7 +41,7 @@ def _optional_number(meaning: str, *, least: float, most: float) -> Any:
 
 
 def _width(meaning: str) -> Any:
-    """0 stands for "follows another width" until `_resolve` has filled it in."""
+    """A width; 0 means that it follows from another one, see `_resolve`."""
     return _field(0, types.number(int, 0, 65_536), meaning)
 
 
@@ -64,114 +64,129 @@ def _path(meaning: str, default: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Parameters:
-    """One training's settings. Widths are resolved: none is 0."""
+    """The settings of one training. Widths are resolved: none is 0."""
 
     # the corpus
-    importer: str = _word(
-        "synthetic",
-        "where the speech comes from",
-        *IMPORTERS,
-    )
+    importer: str = _word("synthetic", "where the speech comes from", *IMPORTERS)
     dataset_path: Path | None = _path(
-        "the corpus's directory; unset, but for csv: one in the cache, where it is downloaded or made"
+        "directory of the corpus; unset: one in the cache, to which it is downloaded or synthesised (not for csv)"
     )
-    mirror_url: str = _text("", "where the files of public corpora are fetched from: an address, or a directory")
-    limit_train: int = _number(0, "use the first N training utterances; 0: all", least=0)
+    mirror_url: str = _text("", "where to download public corpora from instead: an address, or a directory")
+    limit_train: int = _number(0, "use only the first N training utterances; 0: all", least=0)
     limit_dev: int = _number(0, "the same for the validation set", least=0)
     limit_test: int = _number(0, "the same for the test set", least=0)
-    synthetic_train: int = _number(800, "utterances spoken for training (importer synthetic)", least=1)
-    synthetic_dev: int = _number(100, "utterances spoken for validation", least=1)
-    synthetic_test: int = _number(200, "utterances spoken for the test", least=1)
+    synthetic_train: int = _number(800, "utterances synthesised for training (importer synthetic)", least=1)
+    synthetic_dev: int = _number(100, "utterances synthesised for validation", least=1)
+    synthetic_test: int = _number(200, "utterances synthesised for the test", least=1)
 
     librivox_subsets: str = _text(
         "train-clean-100,train-clean-360,train-other-500,dev-clean,dev-other,test-clean,test-other",
-        "archives of LibriSpeech that are used (importer librivox)",
+        "archives of LibriSpeech to use, separated by commas (importer librivox)",
     )
     common_voice_archive: str = _text("", "file name of a language's archive at ds_mirror_url (importer common_voice)")
     alphabet: Alphabet = _field(
         Alphabet(),
         types.unless_empty(lambda text: read_alphabet(types.path(text)), Alphabet()),
-        "file of the letters that transcripts are made of, one a line; unset: space, a-z and apostrophe",
+        "file with the letters of the transcripts, one per line; unset: space, a-z and apostrophe",
     )
 
     # the network
-    n_hidden: int = _number(128, "width of the layers that are not given one of their own", least=1, most=65_536)
+    n_hidden: int = _number(128, "width of the layers whose own width is not set", least=1, most=65_536)
     n_hidden_1: int = _width("width of dense layer 1; unset: n_hidden")
     n_hidden_2: int = _width("width of dense layer 2; unset: n_hidden")
     n_hidden_3: int = _width("width of dense layer 3; unset: 2 x n_cell_dim")
     n_hidden_5: int = _width("width of dense layer 5; unset: n_hidden")
-    n_cell_dim: int = _width("cells of the LSTM, each way; unset: n_hidden")
-    frame_stride: int = _number(1, "frames to a step of the LSTM, logits for each; 1: as in 2016", least=1, most=8)
-    relu_clip: float = _number(20.0, "the dense layers give min(relu, this)", least=1e-3)
-    dropout_rate: float = _number(0.05, "share of each dense layer's outputs dropped in training", least=0, most=0.95)
-    initializer: str = _word("glorot", "how weights start: glorot, or normal with default_stddev", "glorot", "normal")
-    default_stddev: float = _number(0.046875, "deviation of the weights with initializer normal", least=1e-9)
+    n_cell_dim: int = _width("cells of the LSTM per direction; unset: n_hidden")
+    frame_stride: int = _number(1, "frames per step of the LSTM; each frame has logits; 1: as in 2016", least=1, most=8)
+    relu_clip: float = _number(20.0, "upper bound of the dense layers' outputs: min(relu, this)", least=1e-3)
+    dropout_rate: float = _number(
+        0.05, "fraction of each dense layer's outputs dropped in training", least=0, most=0.95
+    )
+    initializer: str = _word(
+        "glorot", "distribution of the initial weights: glorot, or normal with default_stddev", "glorot", "normal"
+    )
+    default_stddev: float = _number(0.046875, "standard deviation of the weights with initializer normal", least=1e-9)
     normalisation: str = _word(
-        "each", "features to mean 0, deviation 1: each coefficient, or all together", "each", "all"
+        "each",
+        "features to mean 0, standard deviation 1: per coefficient (each) or over all together (all)",
+        "each",
+        "all",
     )
 
     # the training
     epochs: int = _number(40, "passes over the training set", least=1)
-    train_batch_size: int = _number(16, "utterances a step", least=1)
-    dev_batch_size: int = _number(32, "utterances at once in validation", least=1)
-    test_batch_size: int = _number(32, "utterances at once in the test", least=1)
-    learning_rate: float = _number(0.002, "Adam's rate; the peak of schedule one_cycle", least=0, most=10)
+    train_batch_size: int = _number(16, "utterances per training step", least=1)
+    dev_batch_size: int = _number(32, "utterances per batch in validation", least=1)
+    test_batch_size: int = _number(32, "utterances per batch in the test", least=1)
+    learning_rate: float = _number(0.002, "Adam's learning rate; the peak of schedule one_cycle", least=0, most=10)
     schedule: str = _word(
-        "one_cycle", "rise over the first tenth, then a cosine to 0; or constant", "one_cycle", "constant"
+        "one_cycle",
+        "one_cycle: linear rise over a tenth of the steps, then a cosine to 0; or constant",
+        "one_cycle",
+        "constant",
     )
-    beta1: float = _number(0.9, "Adam's decay of the mean", least=0, most=0.999999)
-    beta2: float = _number(0.999, "Adam's decay of the variance", least=0, most=0.999999999)
+    beta1: float = _number(0.9, "Adam's decay rate of the mean", least=0, most=0.999999)
+    beta2: float = _number(0.999, "Adam's decay rate of the variance", least=0, most=0.999999999)
     epsilon: float = _number(1e-8, "Adam's guard against division by zero", least=1e-20)
-    clip_norm: float = _number(5.0, "gradients are scaled down to this norm; 0: never", least=0)
-    random_seed: int = _number(4567, "decides weights, batches, dropout and augmentation", least=0, most=2**31 - 1)
+    clip_norm: float = _number(5.0, "upper bound of the gradients' global norm; 0: none", least=0)
+    random_seed: int = _number(4567, "seed of weights, batches, dropout and augmentation", least=0, most=2**31 - 1)
     preset: str = _word(
-        "", "2016: the original's normalisation, weights, rate and no clipping, as defaults", "", "2016"
+        "",
+        "2016: normalisation, initial weights, learning rate and no clipping as in the original, as defaults",
+        "",
+        "2016",
     )
 
-    # how the training speech is varied
-    augment_tempo: float = _number(0.0, "tempo, at most this share faster or slower; 0: off", least=0, most=0.5)
-    augment_pitch: float = _number(0.0, "length of the vocal tract, likewise", least=0, most=0.5)
-    augment_frequency_masks: int = _number(0, "bands of up to 6 of the 26 hidden", least=0, most=20)
-    augment_time_masks: int = _number(0, "gaps of up to 10 frames, 0.2 s, made", least=0, most=100)
-    augment_noise: float = _number(0.0, "deviation of noise added to the normalised features", least=0, most=10)
+    # augmentation of the training speech
+    augment_tempo: float = _number(0.0, "relative change of tempo, at most, either way; 0: off", least=0, most=0.5)
+    augment_pitch: float = _number(0.0, "relative change of vocal tract length, likewise", least=0, most=0.5)
+    augment_frequency_masks: int = _number(0, "masks of up to 6 of the 26 mel bands", least=0, most=20)
+    augment_time_masks: int = _number(0, "masks of up to 10 frames, 0.2 s", least=0, most=100)
+    augment_noise: float = _number(
+        0.0, "standard deviation of noise added to the normalised features", least=0, most=10
+    )
     plain_epochs: int = _number(0, "epochs at the start without dropout and augmentation", least=0)
 
-    # what is looked at, and when
+    # what is measured and logged, and when
     display_step: int = _number(
-        1, "epochs from one word error rate of the training batches to the next; 0: never", least=0
+        1, "epochs between word error rates of the training batches, the last epoch always; 0: never", least=0
     )
     validation_step: int = _number(1, "epochs between validations, the last epoch always; 0: never", least=0)
-    checkpoint_step: int = _number(1, "epochs between checkpoints, the last epoch always; 0: only then", least=0)
-    report_count: int = _number(10, "worst test utterances shown", least=0)
-    log_variables: bool = _field(False, types.switch, "TensorBoard summaries of weights and gradients, each epoch", "0")
+    checkpoint_step: int = _number(1, "epochs between checkpoints, the last epoch always; 0: only the last", least=0)
+    report_count: int = _number(10, "number of worst test utterances to print", least=0)
+    log_variables: bool = _field(
+        False, types.switch, "write TensorBoard summaries of weights and gradients after each epoch", "0"
+    )
 
-    # how the text is found
+    # decoding
     decoder: str = _word(
         "greedy", "greedy: the best letter of each frame; beam: beam search; lm: with a language model", *DECODERS
     )
-    decoders: str = _words("", "further ones whose word error rate is measured, parted by commas", *DECODERS)
-    beam_width: int = _number(100, "texts that decoders beam and lm follow", least=1, most=10_000)
+    decoders: str = _words("", "further decoders to measure, separated by commas", *DECODERS)
+    beam_width: int = _number(100, "texts in the beam of decoders beam and lm", least=1, most=10_000)
     lm_path: Path | None = _path(
-        "the language model of decoder lm, ARPA or KenLM; unset: made of the training transcripts"
+        "language model of decoder lm, ARPA or KenLM; unset: estimated from the training transcripts"
     )
-    lm_order: int = _number(3, "words in the n-grams of the model that is made", least=1, most=9)
+    lm_order: int = _number(3, "order of the n-gram model that is estimated", least=1, most=9)
     lm_alpha: float | None = _optional_number(
-        "weight of the language model; unset: chosen on the validation set", least=0, most=20
+        "weight of the language model; unset: tuned on the validation set", least=0, most=20
     )
-    lm_beta: float | None = _optional_number("bonus for each word, likewise", least=-20, most=20)
+    lm_beta: float | None = _optional_number("bonus per word, likewise", least=-20, most=20)
 
-    # where things go
-    checkpoint_dir: Path | None = _path("training goes on from the checkpoint here; unset: none is kept")
-    logs_dir: Path = _path("a directory of its own for each run, with hyper.json, is made here", "logs")
-    cache_dir: Path = _path("features and synthetic speech are kept here; unset: ~/.cache/deepspeech_wer/training")
-    export_dir: Path | None = _path("the trained model is exported here, as SavedModel and TFLite; unset: not")
-    devices: int = _number(0, "GPUs that share each batch; 0: all there are", least=0, most=1024)
+    # output and resources
+    checkpoint_dir: Path | None = _path(
+        "directory of the checkpoint, from which a training is resumed; unset: none is written"
+    )
+    logs_dir: Path = _path("where each run makes a directory with its hyper.json", "logs")
+    cache_dir: Path = _path("cache of features and corpora; unset: ~/.cache/deepspeech_wer/training")
+    export_dir: Path | None = _path("where to export the trained network, as SavedModel and TFLite; unset: no export")
+    devices: int = _number(0, "GPUs among which each batch is split; 0: all", least=0, most=1024)
     threads: int = _number(1, "processor threads", least=1, most=1024)
-    wer_sha: str = _text("", "the commit that is trained, set by the tracker; unset: asked of git")
+    wer_sha: str = _text("", "the commit that is trained, set by the tracker; unset: from git")
 
     @property
     def all_decoders(self) -> tuple[str, ...]:
-        """The decoder of `test_wer`, then the further ones."""
+        """The decoder of `test_wer`, then the others without repeats."""
         further = [name for name in DECODERS if name in self.decoders.split(",")]
         return (self.decoder, *(name for name in further if name != self.decoder))
 
@@ -181,7 +196,7 @@ class Parameters:
 
     @property
     def n_character(self) -> int:
-        return len(self.alphabet.letters) + 1  # and CTC's blank
+        return len(self.alphabet.letters) + 1  # plus CTC's blank
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -195,7 +210,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
 }
 VARIABLES = tuple(Variable(name=f"ds_{entry.name}", **entry.metadata) for entry in fields(Parameters))
-LEGACY = {"ds_epochs": "ds_training_iters"}  # the notebook's first name for it
+LEGACY = {"ds_epochs": "ds_training_iters"}  # its name in the notebook's first version
 
 
 def from_process() -> Parameters:
@@ -204,7 +219,7 @@ def from_process() -> Parameters:
 
 
 def from_environment(environ: Mapping[str, str]) -> Parameters:
-    """Return the parameters in a mapping of environment variables. Raises UsageTrouble with every fault, one a line."""
+    """Return the parameters in environment variables. Raises UsageTrouble with all faults, one per line."""
     values: dict[str, Any] = dict(PRESETS.get(environ.get("ds_preset", ""), {}))
     faults: list[str] = []
     for variable in VARIABLES:
@@ -220,17 +235,17 @@ def from_environment(environ: Mapping[str, str]) -> Parameters:
 
 
 def website_is_set() -> bool:
-    """Whether this process is told where to publish. The tracker keeps that from its jobs: this is a run by hand."""
+    """Whether this process may publish: then it is a run by hand, because the tracker hides that from its jobs."""
     return any(name.startswith("ds_website_") for name in os.environ)
 
 
 def table() -> list[tuple[str, str, str]]:
-    """(variable, default, meaning) of every parameter, for the README."""
+    """Return (variable, default, meaning) of every parameter, for the documentation."""
     return [(variable.name, variable.default or "", variable.meaning) for variable in VARIABLES]
 
 
 def _legacy(variable: Variable) -> Variable:
-    """The variable under its first name, if it had another one."""
+    """The variable under its former name, if it has one."""
     return replace(variable, name=LEGACY.get(variable.name, variable.name))
 
 
@@ -239,7 +254,7 @@ def _field_name(variable: Variable) -> str:
 
 
 def _resolve(given: Parameters) -> Parameters:
-    """Give every width that follows another one its value."""
+    """Fill in the widths that follow from others."""
     cells = given.n_cell_dim or given.n_hidden
     return replace(
         given,
