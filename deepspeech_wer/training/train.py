@@ -23,7 +23,7 @@ from .dataset import Item
 from .decoders import greedy, greedy_decoder
 from .epochs import Epoch
 from .evaluate import Diverged, Evaluation, Hypothesis, evaluate, refuse_infinite, score_hypotheses
-from .model import BATCH, Network, arguments
+from .model import BATCH, Network, arrays
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
@@ -78,25 +78,16 @@ class Trainer:
 
     def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
         """Do step `number`, from 0. Return [B] losses and [T, B, labels] logits from before it, and gradient norms."""
-        given = (*arguments(batch), np.float32(rate), np.int32(number))
         with tf.experimental.function_executor_type(self.network.executor):
-            return tuple(result.numpy() for result in self._step(*given))
+            results = self._step(arrays(batch), np.float32(rate), np.int32(number))
+        return tuple(result.numpy() for result in results)
 
     @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=(*BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32))
+        input_signature=(BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32))
     )
-    def _step(
-        self,
-        features: Tensor,
-        lengths: Tensor,
-        places: Tensor,
-        values: Tensor,
-        shape: Tensor,
-        rate: Tensor,
-        number: Tensor,  # from 0
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _step(self, batch: tuple[Tensor, ...], rate: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Update the weights; see `step`."""
-        batch, strategy = (features, lengths, places, values, shape), self.network.strategy
+        strategy, size = self.network.strategy, tf.shape(batch[1])[0]
         count = strategy.num_replicas_in_sync
         if count == 1:
             return self._update(batch, None, rate, number)
@@ -104,11 +95,10 @@ class Trainer:
         def on_replica() -> tuple[Tensor, Tensor, Tensor]:
             context = tf.distribute.get_replica_context()
             own, weights = devices.shard(batch, context.replica_id_in_sync_group, count)
-            weights /= tf.cast(tf.shape(lengths)[0], tf.float32)
+            weights /= tf.cast(size, tf.float32)
             return self._update(own, weights, rate, number)
 
         losses, logits, norms = (strategy.experimental_local_results(one) for one in strategy.run(on_replica))
-        size = tf.shape(lengths)[0]
         return devices.merge(losses, 0, size), devices.merge(logits, 1, size), norms[0]
 
     def _update(
