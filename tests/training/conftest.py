@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tone_corpus import Job, write_corpus
+from tone_corpus import Job, random_texts, write_corpus
+from web_server import Site, serving
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,14 +21,16 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def tones(tmp_path: Path) -> Path:
     """A corpus of tones that a small network learns in seconds."""
-    choice = np.random.default_rng(1)
-    sets = {
-        name: [" ".join(choice.choice(list("abc"), choice.integers(1, 4))) for _ in range(count)]
-        for name, count in (("train", 64), ("dev", 6), ("test", 8))
-    }
-    return write_corpus(tmp_path / "tones", sets)
+    return write_corpus(tmp_path / "tones", random_texts("abc", train=64, dev=6, test=8))
 
 
 @pytest.fixture
 def job(tones: Path, tmp_path: Path) -> Job:
     return Job(tmp_path / "logs", tones)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web server without files."""
+    with serving() as one:
+        yield one

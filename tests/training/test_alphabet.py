@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tone_corpus import SMALL, write_corpus
+from tone_corpus import LEARNING, SMALL, prepare_sets, random_texts, write_corpus
 
-from deepspeech_wer.training import dataset, evaluate, importers, train
+from deepspeech_wer.training import evaluate, train
 from deepspeech_wer.training.decoders import greedy_decoder
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
 
 WORDS = ("ά", "σς", "ж")
-LEARNING = {"ds_epochs": "40", "ds_learning_rate": "0.01", "ds_train_batch_size": "4", "ds_dropout_rate": "0"}
 
 
 def test_a_network_learns_to_write_greek_and_russian(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    choice = np.random.default_rng(1)
-    sets = {
-        name: [" ".join(choice.choice(WORDS, choice.integers(1, 4))) for _ in range(count)]
-        for name, count in (("train", 64), ("dev", 6), ("test", 8))
-    }
-    write_corpus(tmp_path / "corpus", sets)
+    write_corpus(tmp_path / "corpus", random_texts(WORDS, train=64, dev=6, test=8))
     (tmp_path / "alphabet.txt").write_text("# letters\n \nά\nς\nσ\nж\n", "utf-8")
     places = {
         "ds_dataset_path": str(tmp_path / "corpus"),
@@ -31,10 +24,7 @@ def test_a_network_learns_to_write_greek_and_russian(tmp_path: Path, capsys: pyt
         "ds_checkpoint_dir": str(tmp_path / "checkpoint"),
     }
     parameters = from_environment({**SMALL, **LEARNING, **places})
-    items = {
-        name: dataset.prepare(one, parameters.alphabet, tmp_path / "features")
-        for name, one in importers.load(parameters).sets().items()
-    }
+    items = prepare_sets(parameters, tmp_path)
     network = Network(parameters)
 
     train.train(network, items["train"], items["dev"], parameters, tmp_path)

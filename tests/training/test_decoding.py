@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tone_corpus import SMALL
+from tone_corpus import SMALL, prepare_sets
 
 from deepspeech_wer import wer
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import dataset, decoding, importers
+from deepspeech_wer.training import dataset, decoding
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.lm import arpa, ngram, weights
 from deepspeech_wer.training.lm.beam import BeamSearch
@@ -23,8 +23,7 @@ Sets = dict[str, tuple[dataset.Item, ...]]
 
 @pytest.fixture
 def sets(tones: Path, tmp_path: Path) -> Sets:
-    corpus = importers.load(from_environment({**SMALL, "ds_dataset_path": str(tones)}))
-    return {name: dataset.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
+    return prepare_sets(from_environment({**SMALL, "ds_dataset_path": str(tones)}), tmp_path)
 
 
 def parameters(**variables: str) -> Parameters:

@@ -8,7 +8,6 @@ import random
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with serving(files={"speech.tar.gz": CONTENT}) as one:
-        yield one
+def site(site: Site) -> Site:
+    site.files["speech.tar.gz"] = CONTENT
+    return site
 
 
 def remote(site: Site, sha256: str | None = SHA256) -> RemoteFile:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tone_corpus import SMALL, write_corpus
+from tone_corpus import SMALL, prepare_sets, write_corpus
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import audio, batches, dataset, decoding, export, importers
+from deepspeech_wer.training import audio, batches, dataset, decoding, export
 from deepspeech_wer.training.decoders import greedy
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
@@ -35,10 +35,7 @@ def export_one(place: Path, **variables: str) -> Exported:
     corpus = write_corpus(place / "tones", {"train": ["a b"], "dev": ["a"], "test": ["b a c a", "c", "a b b"]})
     places = {"ds_dataset_path": str(corpus), "ds_export_dir": str(place / "exports")}
     parameters = from_environment({**SMALL, **places, **variables})
-    items = {
-        name: dataset.prepare(one, parameters.alphabet, place / "features")
-        for name, one in importers.load(parameters).sets().items()
-    }
+    items = prepare_sets(parameters, place)
     network = Network(parameters)
     words = decoding.prepare_search(parameters, items["train"], place)
     ways = decoding.prepare_decoders(parameters, words, network, items["dev"])

@@ -9,21 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from tone_corpus import ROOT, Job
+from tone_corpus import LEARNING, NOTEBOOK, ROOT, SCRIPT, Job
 
 from deepspeech_wer.training import checkpoint
 
-NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
-
 
 def test_a_job_trains_tests_and_reports(job: Job, tmp_path: Path) -> None:
-    learning = {"ds_epochs": "40", "ds_learning_rate": "0.01", "ds_train_batch_size": "4", "ds_dropout_rate": "0"}
-    done = job.run(**learning, ds_wer_sha="f" * 40, ds_decoders="beam,lm", ds_export_dir=str(tmp_path / "exports"))
+    done = job.run(**LEARNING, ds_wer_sha="f" * 40, ds_decoders="beam,lm", ds_export_dir=str(tmp_path / "exports"))
 
     assert done.returncode == 0, done.stderr
     record = job.record()
@@ -137,9 +135,9 @@ def test_an_interpreter_without_the_parts_is_refused(job: Job) -> None:
 
 
 def test_a_checkout_without_any_interpreter_says_what_makes_one(tmp_path: Path) -> None:
-    script = tmp_path / "bin" / "run-wer-automation.sh"
+    script = tmp_path / "bin" / SCRIPT.name
     script.parent.mkdir()
-    shutil.copy(ROOT / "bin" / script.name, script)
+    shutil.copy(SCRIPT, script)
     (tmp_path / "python3").symlink_to("/bin/false")
 
     done = subprocess.run(
@@ -189,9 +187,8 @@ def test_an_export_that_fails_loses_no_result(job: Job, tmp_path: Path) -> None:
 
 
 def test_whoever_signals_the_job_alone_reaches_the_training(job: Job) -> None:
-    script = str(ROOT / "bin" / "run-wer-automation.sh")
     environment = job.environment(ds_epochs="10000")
-    with subprocess.Popen([script], env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(job.command(), env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert any(line.startswith("epoch 1/") for line in process.stdout)
         process.terminate()
@@ -216,43 +213,43 @@ def checkout(tmp_path: Path) -> Path:
     return target
 
 
-def run_checkout(checkout: Path, job: Job, cwd: Path) -> subprocess.CompletedProcess[str]:
-    script = str(checkout / "bin" / "run-wer-automation.sh")
-    environment = job.environment()
-    return subprocess.run([script], env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+@pytest.fixture
+def its_job(checkout: Path, job: Job) -> Job:
+    """The job of that checkout, started in it."""
+    return replace(job, script=checkout / "bin" / SCRIPT.name, cwd=checkout)
 
 
-def test_the_code_of_the_checkout_runs_from_any_directory(checkout: Path, job: Job, tmp_path: Path) -> None:
+def test_the_code_of_the_checkout_runs_from_any_directory(checkout: Path, its_job: Job, tmp_path: Path) -> None:
     parameters = checkout / "deepspeech_wer" / "training" / "parameters.py"
     parameters.write_text(parameters.read_text() + '\nraise SystemExit("this is the checkout")\n')
     decoy = tmp_path / "decoy"
     (decoy / "deepspeech_wer").mkdir(parents=True)
     (decoy / "deepspeech_wer" / "__init__.py").write_text('raise SystemExit("this is the working directory")\n')
 
-    done = run_checkout(checkout, job, decoy)
+    done = replace(its_job, cwd=decoy).run()
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "this is the checkout"
 
 
 @pytest.mark.parametrize("notebook", ["", "{}", '{"cells": [', None])
-def test_a_notebook_that_cannot_be_converted_fails_the_job(checkout: Path, job: Job, notebook: str | None) -> None:
+def test_a_notebook_that_cannot_be_converted_fails_the_job(checkout: Path, its_job: Job, notebook: str | None) -> None:
     path = checkout / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
     path.unlink()
     if notebook is not None:
         path.write_text(notebook)
 
-    assert run_checkout(checkout, job, checkout).returncode != 0
+    assert its_job.run().returncode != 0
 
 
-def test_a_cell_that_fails_or_leaves_gives_its_exit_code(checkout: Path, job: Job) -> None:
+def test_a_cell_that_fails_or_leaves_gives_its_exit_code(checkout: Path, its_job: Job) -> None:
     path = checkout / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
     for source, code, said in (("1 / 0", 1, "ZeroDivisionError"), ("raise SystemExit(7)", 7, "")):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
         notebook.metadata.language_info = {"name": "python", "file_extension": ".py"}
         path.write_text(nbformat.writes(notebook))
 
-        done = run_checkout(checkout, job, checkout)
+        done = its_job.run()
 
         assert (done.returncode, said in done.stderr) == (code, True)
 
@@ -267,14 +264,12 @@ def test_the_notebook_stores_no_outputs_and_needs_no_magics() -> None:
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= 8
 
 
-def test_by_hand_the_notebook_merges_and_publishes(job: Job, checkout: Path) -> None:
+def test_by_hand_the_notebook_merges_and_publishes(checkout: Path, its_job: Job) -> None:
     (checkout / "deepspeech_wer" / "cli.py").write_text(
         "def main(argv):\n    print('called', argv)\n    return 3 if argv == ['publish'] else 0\n"
     )
 
-    environment = job.environment(ds_epochs="1", ds_website_username="ada")
-    script = str(checkout / "bin" / "run-wer-automation.sh")
-    done = subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
+    done = its_job.run(ds_epochs="1", ds_website_username="ada")
 
     assert done.stdout.splitlines()[-2:] == ["called ['merge']", "called ['publish']"]
     assert done.returncode == 3

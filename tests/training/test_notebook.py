@@ -10,12 +10,11 @@ from typing import Any
 
 import nbformat
 import pytest
-from tone_corpus import ROOT, Job
+from tone_corpus import NOTEBOOK, Job
 
 from deepspeech_wer.training.curves import Curves
 from deepspeech_wer.training.epochs import Epoch
 
-NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from tone_corpus import ROOT, Job, tone_speech
-from web_server import Site, serving
+from web_server import Site
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training import audio, dataset, importers
@@ -26,12 +26,6 @@ from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
 
 Samples = np.ndarray[Any, np.dtype[np.int16]]
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serving() as one:
-        yield one
 
 
 def sound(text: str = "a b c", kind: str = "FLAC", rate: int = 16_000, channels: int = 1) -> bytes:

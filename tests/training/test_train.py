@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tone_corpus import SMALL
+from tone_corpus import SMALL, prepare_sets
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training import dataset, decoding, devices, evaluate, importers, results, train
@@ -49,8 +49,7 @@ def start(tones: Path, tmp_path: Path) -> Start:
 
     def run(**variables: str) -> Trained:
         parameters = from_environment({**SMALL, "ds_dataset_path": str(tones), **variables})
-        corpus = importers.load(parameters)
-        items = {name: dataset.prepare(one, Alphabet(), tmp_path / "features") for name, one in corpus.sets().items()}
+        items = prepare_sets(parameters, tmp_path)
         network = Network(parameters)
         history = train.train(network, items["train"], items["dev"], parameters, tmp_path)
         return Trained(parameters, network, items, history, tmp_path)

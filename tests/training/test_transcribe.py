@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from tone_corpus import SMALL, tone_speech, write_corpus
+from tone_corpus import LEARNING, SMALL, prepare_sets, random_texts, tone_speech, write_corpus
 
-from deepspeech_wer.training import audio, dataset, export, importers, train
+from deepspeech_wer.training import audio, export, train
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
@@ -31,12 +31,11 @@ from deepspeech_wer.training.transcribe.streaming import StreamRecogniser
 
 RATE = audio.SAMPLE_RATE
 TEXTS = ("a b", "c", "b a c", "c c a")
-LEARNING = {
+RECIPE = {
+    **SMALL,
+    **LEARNING,
     "ds_n_hidden": "32",
     "ds_epochs": "24",
-    "ds_learning_rate": "0.01",
-    "ds_train_batch_size": "4",
-    "ds_dropout_rate": "0",
     "ds_augment_noise": "0.2",
     "ds_augment_tempo": "0.2",
     "ds_display_step": "0",
@@ -49,17 +48,12 @@ TIMEOUT = 60  # seconds that a command may take
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The export of a network that has learnt the tones."""
     place = tmp_path_factory.mktemp("transcribe")
-    choice = np.random.default_rng(1)
-    learnt, dev = ([" ".join(choice.choice(list("abc"), choice.integers(1, 5))) for _ in range(n)] for n in (160, 16))
-    sets = {"train": learnt, "dev": dev, "test": list(TEXTS)}
+    sets = {**random_texts("abc", longest=4, train=160, dev=16), "test": list(TEXTS)}
     corpus = write_corpus(place / "tones", sets, pauses=(0, 0.6))
     places = {"ds_dataset_path": str(corpus), "ds_export_dir": str(place / "exports")}
     for seed in "123":  # most learn, but which depends on the processor's arithmetic
-        parameters = from_environment({**SMALL, **LEARNING, **places, "ds_random_seed": seed})
-        items = {
-            name: dataset.prepare(one, parameters.alphabet, place / "features")
-            for name, one in importers.load(parameters).sets().items()
-        }
+        parameters = from_environment({**RECIPE, **places, "ds_random_seed": seed})
+        items = prepare_sets(parameters, place)
         network = Network(parameters)
         if train.train(network, items["train"], items["dev"], parameters, place)[-1].validation_wer == 0:
             break

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from deepspeech_wer.training import dataset
+from deepspeech_wer.training import dataset, importers
 from deepspeech_wer.training.corpus import Utterance
+from deepspeech_wer.training.parameters import Parameters
 from deepspeech_wer.training.text import Alphabet
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bin" / "run-wer-automation.sh"
+NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
 TONES = {"a": 400, "b": 900, "c": 1700, "ά": 400, "σς": 900, "ж": 1700}  # Hz: each word of a corpus is a tone
 
 
@@ -37,6 +39,15 @@ def tone_speech(text: str, seed: int = 0, pause: float = 0) -> np.ndarray[Any, n
     parts.append(longer)
     noise = np.random.default_rng(seed).normal(0, 20, sum(map(len, parts)))
     return (np.concatenate(parts) + noise).astype(np.int16)
+
+
+def random_texts(words: Sequence[str], *, longest: int = 3, **counts: int) -> dict[str, list[str]]:
+    """For each set so many texts of one to `longest` words, the same ones each time."""
+    rng = np.random.default_rng(1)
+    return {
+        name: [" ".join(rng.choice(list(words), rng.integers(1, longest + 1))) for _ in range(count)]
+        for name, count in counts.items()
+    }
 
 
 def write_corpus(
@@ -67,6 +78,15 @@ def prepare(directory: Path, *utterances: Utterance) -> tuple[dataset.Item, ...]
     return dataset.prepare(utterances, Alphabet(), directory / "cache")
 
 
+def prepare_sets(parameters: Parameters, directory: Path) -> dict[str, tuple[dataset.Item, ...]]:
+    """The three sets of the corpus that the parameters name, with the features in `directory`/features."""
+    corpus = importers.load(parameters)
+    return {
+        name: dataset.prepare(one, parameters.alphabet, directory / "features", tolerant=corpus.tolerant)
+        for name, one in corpus.sets().items()
+    }
+
+
 SMALL = {
     "ds_n_hidden": "24",
     "ds_epochs": "3",
@@ -74,6 +94,8 @@ SMALL = {
     "ds_importer": "csv",
     "ds_report_count": "2",
 }
+# With these a network learns the tones.
+LEARNING = {"ds_epochs": "40", "ds_learning_rate": "0.01", "ds_train_batch_size": "4", "ds_dropout_rate": "0"}
 
 
 @dataclass(frozen=True)
@@ -82,17 +104,25 @@ class Job:
 
     logs: Path
     dataset: Path
+    script: Path = SCRIPT
+    cwd: Path | None = None
 
     def command(self, *arguments: str) -> list[str]:
-        return [str(SCRIPT), *arguments]
+        return [str(self.script), *arguments]
 
     def environment(self, **variables: str) -> dict[str, str]:
         own = {"ds_python": sys.executable, "ds_logs_dir": str(self.logs), "ds_dataset_path": str(self.dataset)}
         return {**os.environ, **SMALL, **own, **variables}
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = self.environment(**variables)
-        return subprocess.run(self.command(*arguments), env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment(**variables),
+            cwd=self.cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def record(self, name: str = "hyper.json") -> Any:
         """The one record of that name that the job left."""

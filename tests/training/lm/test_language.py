@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from arpa_text import BIGRAM_MODEL
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training.lm import arpa, language
@@ -18,25 +19,6 @@ BINARY = (
     "D^!jd$pjWCT~MdE*RrjY;cZdQpU~wKEx2;Nf2=Kjko{+=(QMV5##<0N91egiM(~dv0&@2wxe3HZ;xmBNGa|S^xrTjA45)ya0XqQd"
     "`y$A|a6=uaNgi3krZg|xj=`qbj-fKOn88LL$jHlQ008xcJP!"
 )
-ARPA = """\
-\\data\\
-ngram 1=5
-ngram 2=3
-
-\\1-grams:
--99\t<s>\t-1
--2\t</s>
--1\tyes\t-0.5
--1.5\tno\t-0.25
--3\t<unk>
-
-\\2-grams:
--0.25\t<s> yes
--0.5\tyes no
--0.375\tno </s>
-
-\\end\\
-"""
 
 
 @pytest.fixture
@@ -49,7 +31,7 @@ def binary(tmp_path: Path) -> Path:
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     path = tmp_path / "model.arpa"
-    path.write_text(ARPA)
+    path.write_text(BIGRAM_MODEL)
     return path
 
 

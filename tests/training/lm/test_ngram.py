@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+from arpa_text import TRIGRAM_MODEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,36 +15,11 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.lm.arpa import BEGIN, END, UNKNOWN
 
-# P and back-off weights are powers of ten, so that sums can be done in the head.
-HAND = """\
-\\data\\
-ngram 1=5
-ngram 2=3
-ngram 3=1
-
-\\1-grams:
--99\t<s>\t-1
--2\t</s>
--1\tyes\t-0.5
--1.5\tno\t-0.25
--3\t<unk>
-
-\\2-grams:
--0.25\t<s> yes\t-0.125
--0.5\tyes no\t-0.75
--0.375\tno </s>
-
-\\3-grams:
--0.0625\t<s> yes no
-
-\\end\\
-"""
-
 
 @pytest.fixture
 def hand(tmp_path: Path) -> arpa.Ngrams:
     path = tmp_path / "hand.arpa"
-    path.write_text(HAND)
+    path.write_text(TRIGRAM_MODEL)
     return arpa.read(path)
 
 
@@ -58,7 +34,7 @@ def test_a_sentence_is_scored_as_by_hand(hand: arpa.Ngrams) -> None:
 
 def test_a_word_the_file_has_no_unk_for_is_next_to_impossible(tmp_path: Path) -> None:
     path = tmp_path / "closed.arpa"
-    path.write_text(HAND.replace("-3\t<unk>\n", "").replace("ngram 1=5", "ngram 1=4"))
+    path.write_text(TRIGRAM_MODEL.replace("-3\t<unk>\n", "").replace("ngram 1=5", "ngram 1=4"))
 
     closed = arpa.read(path)
 
@@ -68,7 +44,7 @@ def test_a_word_the_file_has_no_unk_for_is_next_to_impossible(tmp_path: Path) ->
 
 def test_a_packed_file_and_srilms_unk_are_read(hand: arpa.Ngrams, tmp_path: Path) -> None:
     path = tmp_path / "hand.arpa.gz"
-    path.write_bytes(gzip.compress(HAND.replace("<unk>", "<UNK>").encode()))
+    path.write_bytes(gzip.compress(TRIGRAM_MODEL.replace("<unk>", "<UNK>").encode()))
 
     assert arpa.read(path) == hand
 
@@ -96,7 +72,7 @@ def test_what_is_written_is_read_again(hand: arpa.Ngrams, tmp_path: Path) -> Non
 )
 def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "bad.arpa"
-    path.write_text(HAND.replace(old, new, 1))
+    path.write_text(TRIGRAM_MODEL.replace(old, new, 1))
 
     with pytest.raises(Trouble) as trouble:
         arpa.read(path)
@@ -105,7 +81,7 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, old: str, new: str,
 
 
 def test_what_cannot_be_opened_or_unpacked_is_told(tmp_path: Path) -> None:
-    (tmp_path / "cut.arpa.gz").write_bytes(gzip.compress(HAND.encode())[:60])
+    (tmp_path / "cut.arpa.gz").write_bytes(gzip.compress(TRIGRAM_MODEL.encode())[:60])
 
     for name in ("none.arpa", "cut.arpa.gz"):
         with pytest.raises(Trouble, match="cannot be read as an ARPA language model"):
@@ -113,7 +89,7 @@ def test_what_cannot_be_opened_or_unpacked_is_told(tmp_path: Path) -> None:
 
 
 def test_a_checksum_that_does_not_fit_is_told(tmp_path: Path) -> None:
-    data = gzip.compress(HAND.encode())
+    data = gzip.compress(TRIGRAM_MODEL.encode())
     (tmp_path / "bad.arpa.gz").write_bytes(data[:-8] + bytes([data[-8] ^ 1]) + data[-7:])
     with pytest.raises(Trouble, match="cannot be read as an ARPA language model"):
         arpa.read(tmp_path / "bad.arpa.gz")
@@ -128,13 +104,13 @@ def test_a_name_that_ends_in_gz_is_packed_and_marks_are_no_words(tmp_path: Path)
 
 
 def test_a_certainty_that_was_rounded_up_is_one(tmp_path: Path) -> None:
-    (tmp_path / "m.arpa").write_text(HAND.replace("-2\t</s>", "0.0000001\t</s>"))
+    (tmp_path / "m.arpa").write_text(TRIGRAM_MODEL.replace("-2\t</s>", "0.0000001\t</s>"))
     assert arpa.read(tmp_path / "m.arpa").tables[0][("</s>",)] == (0, 0)
 
 
 @pytest.mark.parametrize("number", ["0.5", "inf", "1e300", "nan"])
 def test_what_is_no_logarithm_of_a_probability_is_refused(tmp_path: Path, number: str) -> None:
-    (tmp_path / "m.arpa").write_text(HAND.replace("-2\t</s>", f"{number}\t</s>"))
+    (tmp_path / "m.arpa").write_text(TRIGRAM_MODEL.replace("-2\t</s>", f"{number}\t</s>"))
     with pytest.raises(Trouble, match=r"m\.arpa, line 8"):
         arpa.read(tmp_path / "m.arpa")
 
