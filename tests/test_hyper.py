@@ -118,7 +118,7 @@ def test_each_fault_has_its_line(text: bytes, message: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "yesterday", "2016-11-16", 1479290400, None, "2016-13-16T10:00:00", "x" * 10**5])
-def test_a_start_that_is_no_time_is_refused(value: object) -> None:
+def test_a_start_that_is_not_a_time_is_refused(value: object) -> None:
     assert "context.time_started: expected an ISO 8601 time such as" in refusal(changed("context.time_started", value))
 
 

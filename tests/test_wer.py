@@ -39,7 +39,7 @@ def test_the_number_of_errors_is_the_edit_distance(left: list[str], right: list[
 
 @given(WORDS, WORDS)
 @settings(deadline=None)
-def test_the_counts_are_read_off_the_alignment_that_is_shown(left: list[str], right: list[str]) -> None:
+def test_errors_are_counted_on_the_alignment_that_is_shown(left: list[str], right: list[str]) -> None:
     aligned = wer.align(left, right)
     pairs, counts = aligned.pairs, aligned.counts
 
@@ -67,14 +67,14 @@ def test_the_pooled_rate_is_not_the_mean_of_the_utterances() -> None:
     assert score.mean_utterance_wer == 1 / 2
 
 
-def test_a_missing_hypothesis_is_an_empty_one_and_counted() -> None:
+def test_a_missing_hypothesis_is_scored_as_empty_and_counted() -> None:
     score = wer.score_corpus({"a": "one two", "b": "three"}, {"a": "one two"})
 
     assert score.words == wer.Counts(deletions=1, reference=3)
     assert score.missing == 1
 
 
-def test_an_empty_reference_brings_its_insertions() -> None:
+def test_an_empty_reference_contributes_its_insertions() -> None:
     score = wer.score_corpus({"a": "", "b": "one two"}, {"a": "um", "b": "one two"})
 
     assert score.words == wer.Counts(insertions=1, reference=2)
@@ -95,7 +95,7 @@ def test_composed_and_decomposed_letters_are_the_same_word() -> None:
     assert wer.score_utterance("caf\u00e9", "cafe\u0301").errors == 0
 
 
-def test_white_space_of_any_kind_parts_words_and_counts_for_nothing_else() -> None:
+def test_white_space_of_any_kind_separates_words_and_is_not_scored() -> None:
     assert wer.score_utterance(" one\u00a0two\n", "one\ttwo").errors == 0
 
 

@@ -32,7 +32,7 @@ def test_silence_has_finite_coefficients() -> None:
 
 
 @pytest.mark.parametrize(("name", "most"), [("each", 0.3), ("all", 0.05)])
-def test_digital_silence_around_speech_changes_it_half_as_much_as_it_would(name: str, most: float) -> None:
+def test_digital_silence_hardly_changes_the_features_of_speech(name: str, most: float) -> None:
     normalise = audio.NORMALISATIONS[name]
     generator = np.random.default_rng(1)
     room = generator.normal(0, 10, 48_000)
@@ -58,7 +58,7 @@ def test_each_coefficient_is_normalised_on_its_own_or_all_together() -> None:
     assert np.allclose(audio.normalise_each(features).std(0), 1, atol=1e-3)
     together = audio.normalise_all(features)
     assert together.std() == pytest.approx(1, abs=1e-3)
-    assert together.std(0).max() < 0.9  # the means of the coefficients are far apart, and stay so
+    assert together.std(0).max() < 0.9  # the means of the coefficients still differ
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -77,7 +77,7 @@ def test_another_rate_or_stereo_is_refused_with_the_cure(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("left", [1, 45, 1000, 11_000])
-def test_a_cut_recording_is_refused(tmp_path: Path, left: int) -> None:
+def test_a_truncated_recording_is_refused(tmp_path: Path, left: int) -> None:
     soundfile.write(tmp_path / "a.wav", np.arange(-6000, 6000, dtype=np.int16), 16_000)
     data = (tmp_path / "a.wav").read_bytes()
     for name, part in {"cut.wav": data[:-left], "odd.raw": data[:-1][: len(data) // 2 * 2 - 1]}.items():
@@ -86,7 +86,7 @@ def test_a_cut_recording_is_refused(tmp_path: Path, left: int) -> None:
             audio.read_audio(tmp_path / name)
 
 
-def test_a_recording_written_down_a_pipe_does_not_know_its_size(tmp_path: Path) -> None:
+def test_a_recording_written_to_a_pipe_has_no_valid_size(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.arange(100, dtype=np.int16), 16_000)
     data = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "b.wav").write_bytes(data.replace(b"data\xc8\0\0\0", b"data\xff\xff\xff\xff"))
@@ -94,13 +94,13 @@ def test_a_recording_written_down_a_pipe_does_not_know_its_size(tmp_path: Path) 
     assert len(audio.read_audio(tmp_path / "b.wav")) == 100
 
 
-def test_suffixes_of_any_case(tmp_path: Path) -> None:
+def test_suffixes_are_case_insensitive(tmp_path: Path) -> None:
     np.arange(100, dtype=">i2").tofile(tmp_path / "a.RAW")
     assert audio.read_audio(tmp_path / "a.RAW").tolist() == list(range(100))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+def test_samples_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
     signal = np.zeros(800, np.float32)
     signal[7] = value
     soundfile.write(tmp_path / "a.wav", signal, 16_000, subtype="FLOAT")
@@ -108,7 +108,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -
         audio.read_audio(tmp_path / "a.wav")
 
 
-def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_audio_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.flac").write_bytes(b"fLaC and no more")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 16_000)
 
@@ -205,7 +205,7 @@ def test_raw_samples_are_big_endian(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [48_000, 32_000, 16_000])
-def test_mp3_of_any_rate_is_brought_to_16_khz(tmp_path: Path, rate: int) -> None:
+def test_mp3_of_any_rate_is_resampled_to_16_khz(tmp_path: Path, rate: int) -> None:
     tone = (np.sin(2 * np.pi * 1000 * np.arange(rate) / rate) * 10_000).astype(np.int16)
     soundfile.write(tmp_path / "a.mp3", tone, rate, format="MP3")
 
@@ -216,7 +216,7 @@ def test_mp3_of_any_rate_is_brought_to_16_khz(tmp_path: Path, rate: int) -> None
     assert spectrum.argmax() * 16_000 / 12_000 == pytest.approx(1000, abs=2)
 
 
-def test_a_flac_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_flac_file_is_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).normal(0, 1000, 32_000).astype(np.int16)
     soundfile.write(tmp_path / "a.flac", noise, 16_000)
     whole = (tmp_path / "a.flac").read_bytes()

@@ -49,7 +49,7 @@ def test_a_warp_by_one_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.2])
-def test_a_warp_moves_a_peak_and_keeps_a_plain(factor: float) -> None:
+def test_a_warp_moves_a_peak_and_keeps_a_constant(factor: float) -> None:
     peak = np.zeros(26, np.float32)
     peak[13] = 1
     moved = int((peak @ augment._warp(factor)).argmax())
@@ -58,7 +58,7 @@ def test_a_warp_moves_a_peak_and_keeps_a_plain(factor: float) -> None:
     assert np.allclose(np.ones(26) @ augment._warp(factor), 1, atol=1e-5)
 
 
-def test_gaps_and_noise_leave_the_shape() -> None:
+def test_masks_and_noise_keep_the_shape() -> None:
     features = audio.normalise_each(audio.cepstra(MEL))
     changed = augment.change_features(features.copy(), ALL, np.random.default_rng(3))
 

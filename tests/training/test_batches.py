@@ -55,7 +55,7 @@ def test_each_epoch_has_every_item_once_and_the_same_again_for_the_same_seed(tmp
     assert len({str(names(1, epoch)) for epoch in range(1, 9)}) > 1
 
 
-def test_of_a_real_sets_lengths_little_is_padding(tmp_path: Path) -> None:
+def test_batches_contain_little_padding(tmp_path: Path) -> None:
     items = prepare(
         tmp_path, *(noise_utterance(tmp_path, f"u{number}", "ab", 0.6 + number / 50) for number in range(120))
     )

@@ -15,7 +15,7 @@ from deepspeech_wer.training import checkpoint
 ARRAYS = {"weights.h1": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
 
-def test_what_was_saved_is_loaded_to_the_last_bit(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded_to_the_last_bit(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "new", ARRAYS, {"history": [1.5]})
 
     found = checkpoint.load(tmp_path / "new")
@@ -31,7 +31,7 @@ def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 10, -5])
-def test_half_a_checkpoint_is_never_taken_for_none(tmp_path: Path, keep: int) -> None:
+def test_a_truncated_checkpoint_is_never_taken_for_a_missing_one(tmp_path: Path, keep: int) -> None:
     checkpoint.save(tmp_path, ARRAYS, {})
     path = tmp_path / checkpoint.NAME
     path.write_bytes(path.read_bytes()[:keep])
@@ -40,7 +40,7 @@ def test_half_a_checkpoint_is_never_taken_for_none(tmp_path: Path, keep: int) ->
         checkpoint.load(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_told_or_whole(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_or_harmless(tmp_path: Path) -> None:
     """A bit may make it encrypted, packed in an unknown way, or a header that python cannot parse."""
     checkpoint.save(tmp_path, ARRAYS, {"history": [1.5]})
     path = tmp_path / checkpoint.NAME
@@ -65,7 +65,7 @@ def test_a_bug_while_loading_keeps_its_traceback(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("meta", ["[]", "7", "null", '"text"'])
-def test_meta_data_that_are_no_object_are_told(tmp_path: Path, meta: str) -> None:
+def test_meta_data_of_another_type_are_refused(tmp_path: Path, meta: str) -> None:
     np.savez(tmp_path / checkpoint.NAME, meta=np.array(meta))
     with pytest.raises(Trouble, match=r"is not a readable checkpoint|has version None"):
         checkpoint.load(tmp_path)

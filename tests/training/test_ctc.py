@@ -58,7 +58,7 @@ def test_the_loss_adds_up_all_paths(seed: int, label: list[int], length: int) ->
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_loss_and_gradient_are_the_kernels(seed: int) -> None:
+def test_loss_and_gradient_agree_with_tensorflow_s_kernel(seed: int) -> None:
     losses, gradient = ctc.with_gradient(*drawn(seed))
     expected_losses, expected_gradient = kernel(drawn(seed))
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
@@ -102,7 +102,7 @@ def test_a_network_that_is_sure_of_something_else_still_learns() -> None:
     assert (np.abs(gradient).max((0, 2)) > 0.1).all()
 
 
-def test_a_label_too_long_has_no_path_and_spoils_no_other() -> None:
+def test_a_label_that_is_too_long_has_no_path_and_affects_no_other() -> None:
     logits = np.random.default_rng(0).normal(size=(4, 2, 10)).astype(np.float32)
     losses, gradient = ctc.with_gradient(*batch_of(logits, [3, 4], [[1, 1, 1], [2, 3]]))
     alone_losses, alone = ctc.with_gradient(*batch_of(logits[:, 1:], [4], [[2, 3]]))
@@ -112,14 +112,14 @@ def test_a_label_too_long_has_no_path_and_spoils_no_other() -> None:
     np.testing.assert_allclose(gradient[:, 1:], alone, rtol=1e-5)
 
 
-def test_what_is_no_number_stays_none() -> None:
+def test_nan_logits_give_a_nan_loss() -> None:
     batch = drawn(2)
     batch[0][5, 3] = np.nan
     losses, _ = ctc.with_gradient(*batch)
     assert np.isnan(losses).tolist() == [row == 3 for row in range(8)]
 
 
-def test_long_utterances_take_bounded_memory_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_utterances_take_bounded_memory_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     labels = [generator.integers(0, 28, 400).tolist() for _ in range(16)]
     batch = batch_of(generator.normal(size=(1500, 16, 29)).astype(np.float32), [1500] * 16, labels)
@@ -134,7 +134,7 @@ def test_long_utterances_take_bounded_memory_and_give_the_same(monkeypatch: pyte
         np.testing.assert_array_equal(one, other)
 
 
-def test_padding_has_no_part() -> None:
+def test_padding_does_not_contribute() -> None:
     batch = drawn(4)
     beyond = np.arange(60)[:, np.newaxis] >= batch[1]
     other = np.where(beyond[:, :, np.newaxis], np.float32(100), batch[0])

@@ -50,7 +50,7 @@ def test_features_are_computed_once_for_each_recording(tmp_path: Path, monkeypat
         ("  ", r"utterance one \(.*one\.wav\): its transcript '  ' needs 0 frames"),
     ],
 )
-def test_what_cannot_be_learnt_is_named_before_training(tmp_path: Path, transcript: str, said: str) -> None:
+def test_an_unlearnable_utterance_is_named_before_training(tmp_path: Path, transcript: str, said: str) -> None:
     with pytest.raises(Trouble, match=said):
         prepare(tmp_path, noise_utterance(tmp_path, "one", transcript))
 
@@ -64,7 +64,7 @@ def test_audio_that_cannot_be_read_is_named_with_its_utterance(tmp_path: Path, s
         prepare(tmp_path, said)
 
 
-def test_a_tolerant_set_leaves_out_what_cannot_be_learnt_and_counts_it(
+def test_a_tolerant_set_leaves_out_and_counts_unlearnable_utterances(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = [noise_utterance(tmp_path, f"u{number}", "go", 0.3) for number in range(39)]
@@ -102,7 +102,7 @@ def test_a_segment_has_the_features_of_its_part_of_the_recording(tmp_path: Path)
 
 
 @pytest.mark.parametrize("left", [0, 7, 90, 1000])
-def test_features_that_a_power_cut_left_in_part_are_computed_again(tmp_path: Path, left: int) -> None:
+def test_truncated_features_in_the_cache_are_computed_again(tmp_path: Path, left: int) -> None:
     one = noise_utterance(tmp_path, "one", "go")
     (item,) = prepare(tmp_path, one)
     whole = item.mel.read_bytes()
@@ -115,7 +115,7 @@ def test_features_that_a_power_cut_left_in_part_are_computed_again(tmp_path: Pat
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [item.mel]
 
 
-def test_several_trainings_fill_one_cache_and_go_on_with_a_killed_one(tmp_path: Path) -> None:
+def test_concurrent_trainings_share_a_cache_with_a_killed_one(tmp_path: Path) -> None:
     for number in range(30):
         noise_utterance(tmp_path, "x" * (number + 1), "go", 0.3)  # each with a sound of its own
     code = """
@@ -150,7 +150,7 @@ print(dataset.set_sha256(dataset.prepare(said, Alphabet(), Path(sys.argv[1], "ca
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 30
 
 
-def test_a_cache_that_cannot_be_filled_is_no_fault_of_the_noise_utterance(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_not_blamed_on_the_utterance(tmp_path: Path) -> None:
     one = noise_utterance(tmp_path, "one", "go")
     mel = prepare(tmp_path, one)[0].mel
     beside = mel.with_name(f"{mel.name}.{os.getpid()}").relative_to(tmp_path / "cache")
@@ -160,7 +160,7 @@ def test_a_cache_that_cannot_be_filled_is_no_fault_of_the_noise_utterance(tmp_pa
         dataset.prepare([one], Alphabet(), tmp_path / "other", tolerant=True)
 
 
-def test_a_set_is_known_by_its_words_and_sounds_not_by_its_place(tmp_path: Path) -> None:
+def test_the_identity_of_a_set_is_its_content_and_not_its_place(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     here, there = noise_utterance(tmp_path, "one", "go"), noise_utterance(tmp_path / "other", "one", "go")
 

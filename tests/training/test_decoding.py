@@ -30,7 +30,7 @@ def parameters(**variables: str) -> Parameters:
     return from_environment({**SMALL, **variables})
 
 
-def test_the_model_is_made_of_the_training_transcripts_alone(sets: Sets, tmp_path: Path) -> None:
+def test_the_model_is_estimated_from_the_training_transcripts_only(sets: Sets, tmp_path: Path) -> None:
     words = decoding.prepare_search(parameters(ds_decoder="lm", ds_lm_order="2"), sets["train"], tmp_path)
 
     assert words is not None
@@ -40,7 +40,7 @@ def test_the_model_is_made_of_the_training_transcripts_alone(sets: Sets, tmp_pat
         assert {gram: pytest.approx(values, abs=1e-6) for gram, values in other.items()} == table
 
 
-def test_a_model_from_elsewhere_is_named_by_its_hash(sets: Sets, tmp_path: Path) -> None:
+def test_a_given_model_is_identified_by_its_hash(sets: Sets, tmp_path: Path) -> None:
     path = tmp_path / "other.arpa"
     arpa.write(path, ngram.estimate([["a", "b"]], 1))
     given = parameters(ds_decoder="lm", ds_lm_path=str(path), ds_lm_alpha="1.5", ds_lm_beta="-2", ds_beam_width="9")
@@ -58,7 +58,7 @@ def test_a_model_from_elsewhere_is_named_by_its_hash(sets: Sets, tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [None, b"no model", b"mmap lm http://kheafield.com/code format version 5\n\0"])
-def test_a_model_that_cannot_be_used_is_told_before_the_training(sets: Sets, tmp_path: Path, content: bytes) -> None:
+def test_an_unusable_model_is_reported_before_the_training(sets: Sets, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.arpa"
     if content is not None:
         path.write_bytes(content)
@@ -67,7 +67,7 @@ def test_a_model_that_cannot_be_used_is_told_before_the_training(sets: Sets, tmp
         decoding.prepare_search(parameters(ds_decoders="lm", ds_lm_path=str(path)), sets["train"], tmp_path)
 
 
-def test_who_does_not_ask_for_it_gets_no_language_model(sets: Sets, tmp_path: Path) -> None:
+def test_without_decoder_lm_there_is_no_language_model(sets: Sets, tmp_path: Path) -> None:
     given = parameters(ds_decoders="beam")
 
     assert decoding.prepare_search(given, sets["train"], tmp_path) is None
@@ -78,7 +78,7 @@ def test_who_does_not_ask_for_it_gets_no_language_model(sets: Sets, tmp_path: Pa
     assert not (tmp_path / "lm.arpa").exists()
 
 
-def test_the_named_decoder_comes_first_and_each_once() -> None:
+def test_the_main_decoder_comes_first_and_each_once() -> None:
     assert parameters(ds_decoder="lm", ds_decoders="lm, beam,greedy,beam").all_decoders == ("lm", "greedy", "beam")
     with pytest.raises(
         UsageTrouble, match="ds_decoders='beam;lm': expected some of greedy, beam, lm, separated by commas"
@@ -86,7 +86,7 @@ def test_the_named_decoder_comes_first_and_each_once() -> None:
         parameters(ds_decoders="beam;lm")
 
 
-def test_weights_may_be_left_open() -> None:
+def test_weights_may_be_unset() -> None:
     assert (parameters().lm_alpha, parameters(ds_lm_alpha="").lm_alpha, parameters(ds_lm_alpha="0").lm_alpha) == (
         None, None, 0.0,
     )  # fmt: skip
@@ -95,7 +95,7 @@ def test_weights_may_be_left_open() -> None:
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [("", ""), ("3.5", "")])
-def test_open_weights_are_chosen_on_the_validation_set(sets: Sets, tmp_path: Path, alpha: str, beta: str) -> None:
+def test_unset_weights_are_tuned_on_the_validation_set(sets: Sets, tmp_path: Path, alpha: str, beta: str) -> None:
     given = parameters(ds_decoder="lm", ds_lm_alpha=alpha, ds_lm_beta=beta, ds_beam_width="5")
     words = decoding.prepare_search(given, sets["train"], tmp_path)
 
@@ -109,17 +109,17 @@ def test_open_weights_are_chosen_on_the_validation_set(sets: Sets, tmp_path: Pat
 def test_a_model_that_helps_gets_weight_and_one_that_misleads_gets_none() -> None:
     alphabet = Alphabet(" ab")
     sentences = ["a b", "b a"] * 10
-    heard = [(unsure_logits(text, number), text) for number, text in enumerate(sentences)]
+    scored = [(unsure_logits(text, number), text) for number, text in enumerate(sentences)]
     helpful = ngram.estimate([text.split() for text in sentences], 2)
     misleading = ngram.estimate([["a", "a"], ["b", "b"]], 2)
     found = []
     for model in (helpful, misleading):
         search = BeamSearch(model, alphabet, alpha=1, beta=0, width=20)
-        chosen = weights.choose(search, heard)
+        chosen = weights.choose(search, scored)
         found.append(chosen)
         assert (search.alpha, search.beta) == (chosen.alpha, chosen.beta)
-        errors = sum(wer.score_utterance(text, search.text(logits)).errors for logits, text in heard)
-        assert chosen.wer == pytest.approx(errors / (2 * len(heard)))  # what is promised is what the search gives
+        errors = sum(wer.score_utterance(text, search.text(logits)).errors for logits, text in scored)
+        assert chosen.wer == pytest.approx(errors / (2 * len(scored)))  # the search gives the promised rate
 
     assert found[0].wer is not None and found[1].wer is not None
     assert found[0].wer < found[1].wer / 3

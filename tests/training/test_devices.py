@@ -61,7 +61,7 @@ def test_two_devices_train_as_one_does(tones: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("threads", "count", "gpus", "in_turn"), [(1, 1, 0, 1), (2, 1, 0, 0), (1, 2, 0, 0), (1, 1, 1, 0)]
 )
-def test_operations_take_their_turns_only_where_nothing_could_run_beside_them(
+def test_operations_run_in_sequence_only_with_one_thread_and_one_device(
     threads: int, count: int, gpus: int, in_turn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * gpus)
@@ -70,7 +70,7 @@ def test_operations_take_their_turns_only_where_nothing_could_run_beside_them(
     assert devices.executor(strategy, threads) == ("SINGLE_THREADED_EXECUTOR" if in_turn else "")
 
 
-def test_shares_hold_each_utterance_once() -> None:
+def test_shards_contain_each_utterance_once() -> None:
     lengths = tf.constant([5, 4, 3])
     places = tf.constant([[0, 0], [0, 1], [1, 0], [2, 0], [2, 1]], tf.int64)
     values = tf.constant([7, 0, 8, 9, 9])
@@ -88,7 +88,7 @@ def test_shares_hold_each_utterance_once() -> None:
     assert devices.merge([first[1], second[1]], 0, 3).numpy().tolist() == [5, 4, 3]
 
 
-def test_results_of_shares_come_together_in_the_order_of_the_batch() -> None:
+def test_results_of_shards_are_merged_in_the_order_of_the_batch() -> None:
     whole = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     shares = [tf.constant(whole[:, [0, 2]]), tf.constant(whole[:, [1, 0]])]
 

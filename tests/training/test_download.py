@@ -71,7 +71,7 @@ def test_an_interrupted_download_is_resumed_by_the_next_training(site: Site, tmp
     assert site.asked == [("/corpora/speech.tar.gz", f"bytes={kept}-")]
 
 
-def test_a_server_that_takes_the_archive_for_an_encoding_gives_the_archive(tmp_path: Path) -> None:
+def test_gzip_declared_as_content_encoding_is_not_decoded(tmp_path: Path) -> None:
     archive = gzip.compress(CONTENT)
     with serving(files={"a.tar.gz": archive}, headers={"Content-Encoding": "x-gzip"}, cuts=[1_000_000]) as site:
         path = fetch(RemoteFile(f"{site.url}/a.tar.gz", hashlib.sha256(archive).hexdigest()), tmp_path)
@@ -102,7 +102,7 @@ def test_without_hash_and_version_nothing_is_resumed(site: Site, tmp_path: Path)
     assert [wanted for _, wanted in site.asked] == [None, None]
 
 
-def test_a_rest_that_does_not_fit_is_made_good_by_a_whole_download(site: Site, tmp_path: Path) -> None:
+def test_a_resumed_download_with_a_wrong_hash_starts_over(site: Site, tmp_path: Path) -> None:
     (tmp_path / "speech.tar.gz.partial").write_bytes(b"?" * 1_000_000)
 
     assert fetch(remote(site), tmp_path).read_bytes() == CONTENT
@@ -110,7 +110,7 @@ def test_a_rest_that_does_not_fit_is_made_good_by_a_whole_download(site: Site, t
 
 
 @pytest.mark.parametrize("beyond", [0, 10])
-def test_a_partial_file_that_is_whole_or_too_long_is_understood(site: Site, tmp_path: Path, beyond: int) -> None:
+def test_a_partial_file_that_is_complete_or_too_long_is_handled(site: Site, tmp_path: Path, beyond: int) -> None:
     (tmp_path / "speech.tar.gz.partial").write_bytes(CONTENT + b"?" * beyond)
 
     assert fetch(remote(site), tmp_path).read_bytes() == CONTENT
@@ -126,7 +126,7 @@ def test_another_hash_than_the_published_is_refused(site: Site, tmp_path: Path) 
     assert len(site.asked) == 1
 
 
-def test_a_file_that_lies_there_is_checked_too(site: Site, tmp_path: Path) -> None:
+def test_an_existing_file_is_verified_too(site: Site, tmp_path: Path) -> None:
     (tmp_path / "speech.tar.gz").write_bytes(b"something else")
 
     with pytest.raises(Trouble, match=r"speech\.tar\.gz: its SHA-256 is .*: remove it"):
@@ -134,7 +134,7 @@ def test_a_file_that_lies_there_is_checked_too(site: Site, tmp_path: Path) -> No
     assert site.asked == []
 
 
-def test_where_no_hash_is_published_that_of_the_first_download_holds(site: Site, tmp_path: Path) -> None:
+def test_without_a_published_hash_that_of_the_first_download_is_required(site: Site, tmp_path: Path) -> None:
     path = fetch(remote(site, None), tmp_path)
     assert (tmp_path / "speech.tar.gz.sha256").read_text() == f"{SHA256}  speech.tar.gz\n"
     path.write_bytes(b"?")
@@ -150,7 +150,7 @@ def test_an_escaped_path_leads_nowhere(site: Site, tmp_path: Path) -> None:
             fetch(RemoteFile(f"{site.url}/{name}"), tmp_path)
 
 
-def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site: Site, tmp_path: Path) -> None:
+def test_a_busy_server_is_asked_again_but_not_for_a_missing_file(site: Site, tmp_path: Path) -> None:
     site.statuses = [503, 429]
     assert fetch(remote(site), tmp_path).read_bytes() == CONTENT
 
@@ -172,7 +172,7 @@ def test_a_server_that_stays_busy_or_silent_is_given_up(site: Site, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_a_mirror_has_the_same_names(site: Site, tmp_path: Path) -> None:
+def test_a_mirror_uses_the_same_names(site: Site, tmp_path: Path) -> None:
     path = fetch(RemoteFile("https://speech.invalid/12/speech.tar.gz", SHA256), tmp_path, f"{site.url}/mirror/")
 
     assert path.read_bytes() == CONTENT
@@ -195,7 +195,7 @@ def test_a_mirror_on_the_disk_is_read_where_it_is(tmp_path: Path, how: str) -> N
 
 
 @pytest.mark.parametrize(("mirror", "said"), [("ftp://a/b", "expected http"), ("/no/such/place", "existing directory")])
-def test_a_mirror_that_is_none_is_refused(tmp_path: Path, mirror: str, said: str) -> None:
+def test_an_unusable_mirror_is_refused(tmp_path: Path, mirror: str, said: str) -> None:
     with pytest.raises(UsageTrouble, match=f"ds_mirror_url='{mirror}': .*{said}"):
         fetch(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path, mirror)
 
@@ -208,7 +208,7 @@ def test_a_proxy_of_the_environment_is_asked(site: Site, tmp_path: Path, monkeyp
     assert site.asked == [("http://speech.invalid/12/speech.tar.gz", None)]
 
 
-def test_too_little_room_is_told_before_the_download(
+def test_too_little_disk_space_is_reported_before_the_download(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)

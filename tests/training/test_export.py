@@ -1,4 +1,4 @@
-"""Exported networks: what is written, that it is checked, and that it hears what the trained one hears."""
+"""Exported networks: their files, their verification, and that they agree with the trained network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMIT = "0123456789"
 @dataclass(frozen=True)
 class Exported:
     parameters: Parameters
-    network: Network  # untrained: it hears many letters
+    network: Network  # untrained: its texts have many letters
     items: tuple[dataset.Item, ...]
     directory: Path
     sizes: dict[str, int]
@@ -81,7 +81,7 @@ def test_the_language_model_of_the_run_goes_with_it(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize(("normalisation", "stride"), [("each", "1"), ("all", "2")])
-def test_what_is_exported_hears_what_the_network_hears(tmp_path: Path, normalisation: str, stride: str) -> None:
+def test_the_export_gives_the_network_s_hypotheses(tmp_path: Path, normalisation: str, stride: str) -> None:
     letters = tmp_path / "letters"
     letters.write_text(" \na\nb\nc\nä\n", "utf-8")
     one = export_one(tmp_path, ds_alphabet=str(letters), ds_normalisation=normalisation, ds_frame_stride=stride)
@@ -101,7 +101,7 @@ def test_what_is_exported_hears_what_the_network_hears(tmp_path: Path, normalisa
     assert set("".join(texts)) <= set(" abcä")
 
 
-def test_nothing_is_said_while_a_model_is_loaded(exported: Exported, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_a_model_prints_nothing(exported: Exported, capfd: pytest.CaptureFixture[str]) -> None:
     Recogniser(exported.directory / "latest")
 
     assert capfd.readouterr().err == ""
@@ -115,7 +115,7 @@ def test_nothing_is_said_while_a_model_is_loaded(exported: Exported, capfd: pyte
         ("text", lambda *_: "something else", r"hears 'something else' in test/0\.wav: expected"),
     ],
 )
-def test_an_export_that_answers_otherwise_is_refused(
+def test_an_export_with_other_outputs_is_refused(
     exported: Exported, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, answer: object, said: str
 ) -> None:
     monkeypatch.setattr(export, "_write_networks", lambda _, place: shutil.copytree(
@@ -142,7 +142,7 @@ def test_an_older_export_is_replaced_and_latest_moves_on(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "0123456").iterdir()] == ["second"]
 
 
-def test_where_nothing_can_be_written_it_is_told(exported: Exported, tmp_path: Path) -> None:
+def test_an_unwritable_export_directory_is_reported(exported: Exported, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     parameters = from_environment({**SMALL, "ds_export_dir": str(tmp_path / "file")})
 
@@ -162,7 +162,7 @@ def test_where_nothing_can_be_written_it_is_told(exported: Exported, tmp_path: P
         ("model.tflite", None, "cannot be used as a TFLite file"),
     ],
 )
-def test_a_model_that_is_none_is_refused(copied: Path, name: str, content: str | None, said: str) -> None:
+def test_an_unusable_export_is_refused(copied: Path, name: str, content: str | None, said: str) -> None:
     path = copied / name
     if content is None:
         path.unlink()

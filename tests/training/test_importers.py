@@ -46,7 +46,7 @@ def test_limits_take_the_first_utterances(tones: Path) -> None:
     assert (len(corpus.train), len(corpus.dev), len(corpus.test)) == (5, 6, 2)
 
 
-def test_an_id_that_is_there_twice_is_made_unique_and_both_count() -> None:
+def test_repeated_ids_are_made_unique_and_all_count() -> None:
     said = tuple(Utterance(name, Path(name), name) for name in ("a", "b", "a", "a"))
     corpus = Corpus("c", said, (), said[:1]).with_unique_ids()
     assert [one.id for one in corpus.train] == ["a", "b", "a#2", "a#3"]
@@ -84,7 +84,7 @@ def test_a_bad_table_is_named_with_what_is_wrong(tmp_path: Path, text: str, said
         csv_table.read_table(table(tmp_path / "c", text))
 
 
-def test_a_table_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_undecodable_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match=r"train\.csv: cannot be read"):
         importers.load(csv_parameters(tmp_path))
     (tmp_path / "train.csv").write_bytes(b"\xff\xfe\x00")
@@ -129,7 +129,7 @@ def test_synthetic_speech_is_made_once(spoken: Path) -> None:
     assert not list(spoken.parent.glob("*.partial"))
 
 
-def test_synthetic_speech_that_was_changed_is_refused(spoken: Path) -> None:
+def test_changed_synthetic_speech_is_refused(spoken: Path) -> None:
     changed = spoken / "test" / "00001.flac"
     original = changed.read_bytes()
     changed.write_bytes(original[:-1] + b"x")
@@ -145,7 +145,7 @@ def test_synthetic_speech_of_another_size_is_refused(spoken: Path) -> None:
         importers.load(from_environment({"ds_dataset_path": str(spoken)}))
 
 
-def test_a_directory_of_other_things_is_not_spoken_into(tmp_path: Path) -> None:
+def test_no_speech_is_synthesised_into_a_directory_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
 
     with pytest.raises(Trouble, match=r"holds files but no manifest\.json"):

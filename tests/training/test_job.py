@@ -26,7 +26,7 @@ def test_a_job_trains_tests_and_reports(job: Job, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     record = job.record()
     results = record["results"]
-    assert results["test_wer"] < 0.5  # it has learnt to hear tones
+    assert results["test_wer"] < 0.5  # it has learnt the tones
     assert results["test_wer"] == pytest.approx(wer_of(results["test_errors"])) == results["decoders"]["greedy"]["wer"]
     assert {name: one["signature"] for name, one in results["decoders"].items()} == {
         "greedy": "greedy",
@@ -66,7 +66,7 @@ def test_killed_in_the_middle_it_is_resumed_and_ends_with_the_same_numbers(job: 
 
 
 def kill_in_the_middle(job: Job, directory: Path, settings: dict[str, str]) -> None:
-    """Start the job and kill all of it, without warning, once it has two epochs behind it and many before it."""
+    """Start the job and kill all of it, without warning, after two of many epochs."""
     command = job.command("--checkpoint_dir", str(directory))
     with subprocess.Popen(
         command,
@@ -107,7 +107,7 @@ def test_a_diverged_training_says_so_in_its_last_line(job: Job) -> None:
     assert not list(job.logs.glob("*/hyper.json"))
 
 
-def test_an_utterance_that_cannot_be_learnt_is_named_in_one_line(job: Job) -> None:
+def test_an_unlearnable_utterance_is_named_in_one_line(job: Job) -> None:
     table = job.dataset / "dev.csv"
     table.write_text(table.read_text() + "train/0.wav,1,a & b,s0\n")
 
@@ -120,14 +120,14 @@ def test_an_utterance_that_cannot_be_learnt_is_named_in_one_line(job: Job) -> No
     assert "Traceback" not in done.stderr
 
 
-def test_unusable_settings_are_all_told_with_exit_code_2(job: Job) -> None:
+def test_unusable_settings_are_all_reported_with_exit_code_2(job: Job) -> None:
     done = job.run(ds_epochs="0", ds_beta1="high")
 
     assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stderr.splitlines()[-2:]] == ["ds_epochs='0'", "ds_beta1='high'"]
 
 
-def test_an_interpreter_without_the_parts_is_refused(job: Job) -> None:
+def test_an_interpreter_without_tensorflow_is_refused(job: Job) -> None:
     done = job.run(ds_python="/bin/false")
 
     assert done.returncode == 1
@@ -152,7 +152,7 @@ AN4 = ROOT.parent / "shared" / "speech" / "an4"
 
 
 @pytest.mark.skipif(not AN4.exists(), reason=f"{AN4} is not there: real speech for this test")
-def test_the_an4_recipe_hears_real_speech(job: Job) -> None:
+def test_the_an4_recipe_trains_on_real_speech(job: Job) -> None:
     small = {"ds_limit_train": "32", "ds_limit_dev": "4", "ds_limit_test": "4", "ds_epochs": "1", "ds_n_hidden": "16"}
     own = {name: value for name, value in job.environment(**small).items() if name != "ds_dataset_path"}
 
@@ -164,7 +164,7 @@ def test_the_an4_recipe_hears_real_speech(job: Job) -> None:
 
 
 @pytest.mark.parametrize("name", ["ds_export_dir", "ds_checkpoint_dir", "ds_logs_dir"])
-def test_where_nothing_can_be_written_is_told_before_the_training(job: Job, tmp_path: Path, name: str) -> None:
+def test_an_unwritable_directory_is_reported_before_the_training(job: Job, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
 
     done = job.run(**{name: str(tmp_path / "file" / "below")})
@@ -186,7 +186,7 @@ def test_an_export_that_fails_loses_no_result(job: Job, tmp_path: Path) -> None:
     assert job.record()["results"]["test_wer"] >= 0
 
 
-def test_whoever_signals_the_job_alone_reaches_the_training(job: Job) -> None:
+def test_a_signal_to_the_job_reaches_the_training(job: Job) -> None:
     environment = job.environment(ds_epochs="10000")
     with subprocess.Popen(job.command(), env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -295,7 +295,7 @@ def test_the_records_keep_the_contract(job: Job) -> None:
     assert {"cpu_seconds", "peak_memory_bytes", "real_time_factor", "model_bytes"} <= record["results"].keys()
 
 
-def test_the_records_say_nothing_of_where_things_lie_here(job: Job, tmp_path: Path) -> None:
+def test_the_records_do_not_reveal_local_paths(job: Job, tmp_path: Path) -> None:
     done = job.run(
         "--checkpoint_dir",
         str(tmp_path / "checkpoints" / "abc"),

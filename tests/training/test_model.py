@@ -33,7 +33,7 @@ def plain_lstm(inputs: Any, lengths: Any, kernel: Any, bias: Any, recurrent: Any
     return tf.concat(results, 2)
 
 
-def test_the_written_gradient_is_the_derived_one() -> None:
+def test_the_hand_written_gradient_is_that_of_autodiff() -> None:
     generator = np.random.default_rng(0)
     shapes = ((T, B, N), (N, 8 * H), (8 * H,), (2, H, 4 * H), (T, B, 2 * H))
     inputs, kernel, bias, recurrent, upstream = (tf.constant(generator.normal(size=one), tf.float32) for one in shapes)
@@ -86,7 +86,7 @@ def test_a_stride_of_two_sees_pairs_of_frames() -> None:
     assert received[1].numpy().tolist() == [11]
 
 
-def test_the_way_for_gpus_gives_the_same_logits_and_gradients() -> None:
+def test_the_lstm_for_gpus_gives_the_same_logits_and_gradients() -> None:
     network = model.Network(replace(SMALL, relu_clip=1.0))
     network.weights["lstm_bias"].assign(np.random.default_rng(1).normal(size=64))  # each gate another one
     features = np.random.default_rng(0).normal(size=(3, 20, 26)).astype(np.float32)
@@ -124,7 +124,7 @@ def test_the_seed_decides_the_first_weights() -> None:
     assert not np.array_equal(one["h1"], other["h1"])
 
 
-def test_the_dense_layers_of_2016_begin_normal_with_their_biases_and_the_lstm_does_not() -> None:
+def test_initializer_normal_applies_to_the_dense_layers_only() -> None:
     weights = model.initial_weights(from_environment({"ds_preset": "2016", "ds_n_hidden": "64"}))
     usual = model.initial_weights(from_environment({"ds_n_hidden": "64"}))
 
@@ -144,7 +144,7 @@ def test_the_count_of_parameters_is_that_of_the_layers() -> None:
     assert model.Network(SMALL).parameter_count() == dense + recurrent
 
 
-def test_one_cycle_rises_over_a_tenth_and_falls_to_nothing() -> None:
+def test_one_cycle_rises_over_a_tenth_and_falls_to_zero() -> None:
     rates = [optimizer.learning_rate(SMALL, step, 100) for step in range(100)]
 
     assert max(rates) == rates[9] == rates[10] == SMALL.learning_rate
@@ -159,7 +159,7 @@ def test_a_constant_rate_is_constant() -> None:
     assert {optimizer.learning_rate(constant, step, 10) for step in range(10)} == {constant.learning_rate}
 
 
-def test_adam_is_that_of_keras() -> None:
+def test_adam_agrees_with_keras() -> None:
     generator = np.random.default_rng(0)
     start, gradients = generator.normal(size=4), generator.normal(size=(5, 4))
     ours, theirs = tf.Variable(start, dtype=tf.float32), tf.Variable(start, dtype=tf.float32)
@@ -192,7 +192,7 @@ def test_the_clipped_relu_has_a_gradient_between_its_bounds_alone() -> None:
     assert tape.gradient(clipped, values).numpy().tolist() == [0, 1, 1, 0, 0]
 
 
-def test_an_utterance_is_turned_round_within_its_length() -> None:
+def test_an_utterance_is_reversed_within_its_length() -> None:
     turn = cudnn._reversal(tf.constant([3, 2]), tf.constant(4))
     rows = tf.reshape(tf.constant([[[1], [10]], [[2], [20]], [[3], [0]], [[0], [0]]]), (-1, 1))
 

@@ -47,7 +47,7 @@ def test_values_are_read_by_their_kind() -> None:
     assert read.dataset_path == Path.cwd() / "data"
 
 
-def test_all_faults_are_told_at_once_with_name_value_and_what_was_expected() -> None:
+def test_all_faults_are_reported_at_once_with_name_value_and_what_was_expected() -> None:
     given = {"ds_epochs": "many", "ds_dropout_rate": "1.5", "ds_importer": "tapes", "ds_log_variables": "perhaps"}
 
     with pytest.raises(UsageTrouble) as caught:
@@ -62,7 +62,7 @@ def test_all_faults_are_told_at_once_with_name_value_and_what_was_expected() -> 
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "", "1e999"])
-def test_a_rate_that_is_no_rate_is_refused(text: str) -> None:
+def test_an_invalid_learning_rate_is_refused(text: str) -> None:
     with pytest.raises(UsageTrouble, match="ds_learning_rate"):
         parameters.from_environment({"ds_learning_rate": text})
 
@@ -73,7 +73,7 @@ def test_widths_follow_n_hidden_unless_they_are_given() -> None:
     assert (read.n_hidden_1, read.n_hidden_2, read.n_hidden_3, read.n_hidden_5) == (64, 64, 200, 50)
 
 
-def test_the_first_name_of_epochs_is_still_understood() -> None:
+def test_the_former_name_of_epochs_is_still_understood() -> None:
     assert parameters.from_environment({"ds_training_iters": "9"}).epochs == 9
     assert parameters.from_environment({"ds_training_iters": "9", "ds_epochs": "8"}).epochs == 8
 
@@ -96,7 +96,7 @@ def test_the_outputs_follow_the_alphabet(tmp_path: Path) -> None:
     assert parameters.from_environment({"ds_alphabet": ""}).n_character == 29
 
 
-def test_an_alphabet_that_cannot_be_used_is_told_with_the_other_faults(tmp_path: Path) -> None:
+def test_an_unusable_alphabet_is_reported_with_the_other_faults(tmp_path: Path) -> None:
     (tmp_path / "alphabet.txt").write_text("a\n")
 
     with pytest.raises(UsageTrouble, match=r"ds_alphabet=.*txt': expected a line that holds one space.*\nds_epochs"):
@@ -111,7 +111,7 @@ def test_the_table_names_every_variable_with_its_meaning() -> None:
     assert all(meaning for _, meaning in rows.values())
 
 
-def test_the_home_of_nobody_is_taken_as_it_is_written() -> None:
+def test_the_home_of_an_unknown_user_is_not_expanded() -> None:
     assert (
         parameters.from_environment({"ds_checkpoint_dir": "~nobody-of-that-name/c"}).checkpoint_dir
         == Path("~nobody-of-that-name/c").absolute()

@@ -151,7 +151,7 @@ def test_librivox_has_its_subsets_and_speakers(libri_site: Site, tmp_path: Path)
     assert len(libri_site.asked) == 4
 
 
-def test_librivox_goes_on_after_an_interrupted_download(libri_site: Site, tmp_path: Path) -> None:
+def test_librivox_resumes_after_an_interrupted_download(libri_site: Site, tmp_path: Path) -> None:
     libri_site.statuses = [200, 404]  # the first subset arrives, the second does not
     with pytest.raises(Trouble, match=r"dev-clean\.tar\.gz: HTTP 404"):
         importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
@@ -180,7 +180,7 @@ def test_librivox_checks_the_published_hash(libri_site: Site, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("subsets", ["", "train-clean-100", "train-clean-10,dev-clean,test-clean"])
-def test_librivox_subsets_that_are_none_are_refused(tmp_path: Path, subsets: str) -> None:
+def test_invalid_librivox_subsets_are_refused(tmp_path: Path, subsets: str) -> None:
     with pytest.raises(UsageTrouble, match=r"ds_librivox_subsets=.*at least one each of train, dev and test"):
         importers.load(parameters("librivox", tmp_path, ds_librivox_subsets=subsets))
 
@@ -193,7 +193,7 @@ BAD_AUDIO = {
 
 
 @pytest.mark.parametrize(("content", "said"), BAD_AUDIO.values(), ids=BAD_AUDIO)
-def test_bad_audio_is_left_out_with_its_name_and_at_most_little_of_it(
+def test_bad_audio_is_left_out_and_named(
     libri_site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, said: str
 ) -> None:
     libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121-0001.flac": content}))
@@ -270,7 +270,7 @@ def test_ted_reads_the_segments_of_its_talks(
 
 
 @pytest.mark.parametrize("times", ["0.1 late", "0.1 nan", "0.1 inf", "0.4 0.1", "-1 0.1"])
-def test_ted_of_another_form_is_named_with_its_line(ted_site: Site, tmp_path: Path, times: str) -> None:
+def test_a_malformed_line_of_ted_is_named(ted_site: Site, tmp_path: Path, times: str) -> None:
     ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive(
         f"talk 1 inter_segment_gap 0 0 <o,,unknown> \ntalk S28 Ada {times} <o> text\n"
     )
@@ -327,7 +327,7 @@ def test_common_voice_has_its_published_sets_in_any_language(
     assert items["test"][0].seconds == pytest.approx(len(tone_speech("a b c a b c a b c")) / 48_000, abs=0.1)
 
 
-def test_common_voice_that_lies_there_packed_is_unpacked(tmp_path: Path, german: dict[str, str]) -> None:
+def test_a_common_voice_archive_in_the_directory_is_unpacked(tmp_path: Path, german: dict[str, str]) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / NAME).write_bytes(common_voice_archive())
 
@@ -336,7 +336,7 @@ def test_common_voice_that_lies_there_packed_is_unpacked(tmp_path: Path, german:
     assert len(corpus.train) == 2
 
 
-def test_common_voice_that_is_not_there_is_told_with_the_way_to_it(tmp_path: Path, german: dict[str, str]) -> None:
+def test_a_missing_common_voice_is_reported_with_its_source(tmp_path: Path, german: dict[str, str]) -> None:
     with pytest.raises(
         UsageTrouble, match=r"data: expected the archive .*https://commonvoice\.mozilla\.org/.*ds_mirror"
     ):
@@ -360,7 +360,7 @@ def test_a_bad_table_of_common_voice_is_named(
         importers.load(parameters("common_voice", tmp_path / "data", site, **german))
 
 
-def test_an_alphabet_of_another_language_is_no_matter_of_single_utterances(tmp_path: Path) -> None:
+def test_an_alphabet_of_another_language_is_an_error_of_the_whole_set(tmp_path: Path) -> None:
     (tmp_path / "cv").mkdir()
     rows = "".join(f"f\tcommon_voice_de_train{number % 2}.mp3\tgrüße\t1\n" for number in range(20))
     (tmp_path / "cv" / NAME).write_bytes(common_voice_archive(train=HEADER + rows))
@@ -445,7 +445,7 @@ def test_a_job_fetches_its_corpus_and_trains_on_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("importer", ["ldc93s1", "librivox", "ted", "an4"])
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, importer: str) -> None:
+def test_an_unwritable_directory_is_named(tmp_path: Path, importer: str) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(Trouble, match=r"file/data: cannot be written: .*: set ds_dataset_path"):
@@ -474,7 +474,7 @@ def test_without_a_path_the_corpus_lies_in_the_cache(site: Site, tmp_path: Path)
         (" aB-", "aB-a", "aB-a"),
     ],
 )
-def test_sentences_become_what_is_spoken(letters: str, published: str, expected: str) -> None:
+def test_sentences_are_normalised_to_what_is_spoken(letters: str, published: str, expected: str) -> None:
     assert spoken(published, Alphabet(letters)) == expected
 
 

@@ -29,20 +29,20 @@ def run(said: str, inside: str = "pass", **environment: str) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, env=path | environment, check=False)
 
 
-def test_the_greeting_is_kept_out_and_errors_are_not() -> None:
+def test_start_up_messages_are_dropped_and_errors_are_not() -> None:
     assert run(GREETING + ERROR).stderr == ERROR + "after\n"
 
 
-def test_the_last_words_of_an_abort_are_not_lost() -> None:
+def test_the_last_messages_of_an_abort_are_not_lost() -> None:
     done = run(GREETING + ERROR, "os.abort()")
 
     assert done.returncode < 0
     assert done.stderr == ERROR
 
 
-def test_who_sets_the_switch_decides() -> None:
+def test_the_user_s_log_level_has_precedence() -> None:
     assert run(GREETING, TF_CPP_MIN_LOG_LEVEL="0").stderr == GREETING + "after\n"
 
 
-def test_without_grep_nothing_is_kept_out(tmp_path: Path) -> None:
+def test_without_grep_nothing_is_dropped(tmp_path: Path) -> None:
     assert run(GREETING, PATH=str(tmp_path)).stderr == GREETING + "after\n"

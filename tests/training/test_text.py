@@ -88,7 +88,7 @@ def test_an_alphabet_that_is_written_is_read_again(letters: set[str]) -> None:
     assert parse_alphabet(alphabet.to_text()) == alphabet
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "alphabet.txt").write_bytes(b" \n\xe4\n")
 
     with pytest.raises(ValueError, match=r"a UTF-8 file with one letter a line: .*0xe4"):

@@ -64,9 +64,7 @@ def test_the_same_seed_gives_the_same_losses_to_the_last_digit(start: Start) -> 
     assert start(**augmented).numbers() != start(**augmented, ds_random_seed="1").numbers()
 
 
-def test_operations_that_take_their_turns_give_the_digits_of_the_queue(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_executors_give_the_same_digits(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     in_turn = start(ds_dropout_rate="0.2")
     monkeypatch.setattr(devices, "executor", lambda *_: "")
     queued = start(ds_dropout_rate="0.2")
@@ -161,7 +159,7 @@ def test_a_loss_that_is_no_number_ends_the_training(start: Start) -> None:
         start(ds_initializer="normal", ds_default_stddev="1e30")
 
 
-def test_what_the_last_step_broke_is_told_as_well(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_broken_by_the_last_step_are_reported(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = start(ds_epochs="1")
     trained.network.weights["h6"].assign(np.full(trained.network.weights["h6"].shape, np.nan))
     with pytest.raises(train.Diverged, match="the loss is nan without dropout, utterance test/"):
@@ -178,7 +176,7 @@ def test_what_the_last_step_broke_is_told_as_well(start: Start, monkeypatch: pyt
         start(ds_epochs="1", ds_train_batch_size="100")
 
 
-def test_a_checkpoint_of_other_arrays_is_told(start: Start, tmp_path: Path) -> None:
+def test_a_checkpoint_with_other_arrays_is_refused(start: Start, tmp_path: Path) -> None:
     start(ds_epochs="1", ds_checkpoint_dir=str(tmp_path / "c"))
     with np.load(tmp_path / "c" / "checkpoint.npz") as archive:
         arrays = {name: archive[name] for name in archive.files}

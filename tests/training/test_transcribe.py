@@ -1,4 +1,4 @@
-"""Transcribing: files and streams, by a network that was trained on tones and exported."""
+"""Transcribing files and streams with an exported network that was trained on tones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """The command at work on what is at hand."""
+    """Run the command."""
     return subprocess.run(
         command(*arguments), **{"capture_output": True, "timeout": TIMEOUT, "check": False, **options}
     )
@@ -88,7 +88,7 @@ def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[b
 
 @contextmanager
 def listening(model: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command at a stream, killed when that takes too long: its output then ends, and the test fails."""
+    """The command with a stream as input, killed after TIMEOUT: its output then ends, and the test fails."""
     with subprocess.Popen(command(model, "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         timer = Timer(TIMEOUT, process.kill)
         timer.start()
@@ -99,7 +99,7 @@ def listening(model: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def test_files_of_any_form_become_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_any_format_become_lines(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples = tone_speech("b a c")
     fine = audio.resample(samples, RATE // 2)  # as if it had been recorded at 32 kHz
     soundfile.write(tmp_path / "1.wav", samples, RATE, subtype="PCM_16")
@@ -116,7 +116,7 @@ def test_files_of_any_form_become_lines(model: Path, tmp_path: Path, capsys: pyt
         assert text == "b a c"
 
 
-def test_a_file_that_cannot_be_heard_does_not_stop_the_others(
+def test_an_unreadable_file_does_not_stop_the_others(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soundfile.write(tmp_path / "good.wav", tone_speech("a"), RATE)
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_heard_does_not_stop_the_others(
     assert len(said.err.splitlines()) == 4
 
 
-def test_a_name_that_is_no_text_and_a_rate_that_is_none(model: Path, tmp_path: Path) -> None:
+def test_an_undecodable_name_is_printed_and_an_absurd_rate_is_refused(model: Path, tmp_path: Path) -> None:
     odd, fast = Path(os.fsdecode(bytes(tmp_path / "x") + b"\xff.flac")), tmp_path / "fast.wav"
     soundfile.write(os.fsencode(odd), tone_speech("a"), RATE)
     soundfile.write(fast, tone_speech("a"), RATE)
@@ -151,7 +151,7 @@ def test_a_name_that_is_no_text_and_a_rate_that_is_none(model: Path, tmp_path: P
     assert b"2147483647 samples a second: expected at most" in done.stderr
 
 
-def test_a_full_disk_and_a_closed_input_are_told(model: Path, tmp_path: Path) -> None:
+def test_a_full_disk_and_a_closed_input_are_reported(model: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone_speech("a"), RATE)
     with Path("/dev/full").open("wb") as full:
         done = run(model, tmp_path / "a.wav", capture_output=False, stdout=full, stderr=subprocess.PIPE)
@@ -163,7 +163,7 @@ def test_a_full_disk_and_a_closed_input_are_told(model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("given", [("--alpha", "nan"), ("--beta", "1000"), ("--alpha", "x"), ("--threads", "100000")])
-def test_numbers_that_mean_nothing_are_refused(model: Path, given: tuple[str, str]) -> None:
+def test_invalid_numbers_are_refused(model: Path, given: tuple[str, str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         transcribe.main([str(model), "a.wav", "--lm", "own", *given])
 
@@ -204,7 +204,7 @@ def test_a_stream_gives_partial_results_and_a_final_one_at_each_pause(model: Pat
     assert done.stderr == b""
 
 
-def test_what_is_said_comes_before_the_stream_ends(model: Path) -> None:
+def test_results_come_before_the_stream_ends(model: Path) -> None:
     with listening(model) as process:
         assert process.stdin and process.stdout
         process.stdin.write(speech("a b").astype("<i2").tobytes())
@@ -214,7 +214,7 @@ def test_what_is_said_comes_before_the_stream_ends(model: Path) -> None:
         process.stdin.write(tone_speech("c a").astype("<i2").tobytes())
         process.stdin.flush()
         assert process.stdout.readline().startswith(b"partial")
-        process.send_signal(signal.SIGINT)  # as from the keyboard: what was heard is not lost
+        process.send_signal(signal.SIGINT)  # as from the keyboard: the last result is not lost
 
         assert process.stdout.read().splitlines()[-1].startswith(b"final")
         assert process.wait() == 0
@@ -230,7 +230,7 @@ def test_an_audio_file_as_a_stream_is_refused(model: Path) -> None:
     assert done.stderr.startswith(b"standard input is an audio file: expected raw samples")
 
 
-def test_who_stops_reading_ends_it_quietly(model: Path, tmp_path: Path) -> None:
+def test_it_ends_quietly_when_its_reader_leaves(model: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone_speech("a"), RATE)
     reading, writing = os.pipe()
     os.close(reading)
@@ -255,7 +255,7 @@ def test_results_do_not_depend_on_the_pieces_a_stream_comes_in(recogniser: Recog
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "hum", "nothing"])
-def test_where_nobody_speaks_nothing_is_heard(recogniser: Recogniser, kind: str) -> None:
+def test_without_speech_there_is_no_result(recogniser: Recogniser, kind: str) -> None:
     time = np.arange(6 * RATE)
     samples = {
         "silence": np.zeros(len(time)),
@@ -268,7 +268,7 @@ def test_where_nobody_speaks_nothing_is_heard(recogniser: Recogniser, kind: str)
     assert [*listener.feed(samples), *listener.close()] == []
 
 
-def test_speech_is_heard_above_steady_noise(recogniser: Recogniser) -> None:
+def test_speech_is_recognised_above_steady_noise(recogniser: Recogniser) -> None:
     spoken = speech("c c c")
     samples = spoken + np.random.default_rng(0).normal(0, 1000, len(spoken)).astype(np.float32)
     listener = StreamRecogniser(recogniser)
@@ -293,7 +293,7 @@ def test_speech_without_a_pause_is_cut_and_memory_stays_bounded(recogniser: Reco
     assert finals[-1].end == pytest.approx(len(samples) / RATE, abs=0.1)
 
 
-def test_a_long_recording_is_heard_in_stretches(recogniser: Recogniser) -> None:
+def test_a_long_recording_is_transcribed_in_segments(recogniser: Recogniser) -> None:
     samples = speech(*TEXTS * 7)
 
     count, text = transcriber.transcribe_blocks(iter(np.array_split(samples, 9)), recogniser, recogniser.greedy)
@@ -302,7 +302,7 @@ def test_a_long_recording_is_heard_in_stretches(recogniser: Recogniser) -> None:
     assert text == " ".join(TEXTS * 7)
 
 
-def test_a_language_model_has_its_say(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_language_model_changes_the_text(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arpa.write(tmp_path / "b.arpa", ngram.estimate([["b", "b"], ["b"]] * 5, 2))
     soundfile.write(tmp_path / "a.wav", tone_speech("a b"), RATE)
     own = ["--lm", str(tmp_path / "b.arpa"), str(model), str(tmp_path / "a.wav")]
@@ -310,9 +310,9 @@ def test_a_language_model_has_its_say(model: Path, tmp_path: Path, capsys: pytes
     assert transcribe.main([*own, "--alpha", "0"]) == 0
     assert transcribe.main([*own, "--alpha", "20", "--beta", "-3", "--beam-width", "50"]) == 0
 
-    heard = [line.split("\t")[3] for line in capsys.readouterr().out.splitlines()]
-    assert heard[0] == "a b"
-    assert set(heard[1].split()) <= {"b"}
+    texts = [line.split("\t")[3] for line in capsys.readouterr().out.splitlines()]
+    assert texts[0] == "a b"
+    assert set(texts[1].split()) <= {"b"}
 
 
 def test_the_language_model_that_was_exported_is_found(
@@ -332,7 +332,7 @@ def test_the_language_model_that_was_exported_is_found(
     assert said.err.startswith(f"{model / 'lm.arpa'}: no language model was exported: the training made none")
 
 
-def test_weights_come_from_the_export_unless_they_are_given(model: Path, tmp_path: Path) -> None:
+def test_weights_come_from_the_export_unless_given(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "b.arpa"
     arpa.write(path, ngram.estimate([["b"]], 1))
     recogniser = Recogniser(model)
@@ -355,7 +355,7 @@ def test_weights_come_from_the_export_unless_they_are_given(model: Path, tmp_pat
         ([], "required: FILE"),
     ],
 )
-def test_a_wrong_command_line_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_reported(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         transcribe.main(["model", *arguments])
 
@@ -363,7 +363,7 @@ def test_a_wrong_command_line_is_told(arguments: list[str], said: str, capsys: p
     assert said in capsys.readouterr().err
 
 
-def test_a_model_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_model_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert transcribe.main([str(tmp_path), "a.wav"]) == 1
     assert transcribe.main([str(tmp_path / "absent"), "a.wav"]) == 1
 

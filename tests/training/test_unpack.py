@@ -53,7 +53,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("member", HOSTILE.values(), ids=HOSTILE)
-def test_what_leaves_the_archive_or_is_no_file_is_refused_in_one_line(tmp_path: Path, member: tarfile.TarInfo) -> None:
+def test_a_member_outside_the_target_or_a_device_is_refused_in_one_line(
+    tmp_path: Path, member: tarfile.TarInfo
+) -> None:
     (tmp_path / "in").mkdir()
     path = archive(tmp_path / "in" / "a.tar.gz", file("good"), member)
 
@@ -115,7 +117,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, spoil: Callable[[bytes], byt
     assert not (tmp_path / "out").exists()
 
 
-def test_the_hash_of_what_is_no_archive_is_not_kept(tmp_path: Path) -> None:
+def test_the_hash_of_a_file_that_is_no_archive_is_not_recorded(tmp_path: Path) -> None:
     """A hotel's login page, say: the right file must be taken when it comes."""
     (tmp_path / "mirror").mkdir()
     remote, mirror = RemoteFile("https://speech.invalid/speech.tar.gz"), str(tmp_path / "mirror")
@@ -126,7 +128,7 @@ def test_the_hash_of_what_is_no_archive_is_not_kept(tmp_path: Path) -> None:
     assert (unpack.obtain(remote, tmp_path, mirror) / "a").is_file()
 
 
-def test_an_interrupted_unpacking_is_begun_anew(tmp_path: Path) -> None:
+def test_interrupted_unpacking_starts_over(tmp_path: Path) -> None:
     (tmp_path / "speech.partial" / "left").mkdir(parents=True)
     (tmp_path / "mirror").mkdir()
     archive(tmp_path / "mirror" / "speech.tar.gz", file("a"))
@@ -140,7 +142,7 @@ def test_an_interrupted_unpacking_is_begun_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_damage_far_into_a_compressed_archive_is_told_as_damage(tmp_path: Path, mode: str) -> None:
+def test_damage_deep_in_a_compressed_archive_is_reported_as_damage(tmp_path: Path, mode: str) -> None:
     member = tarfile.TarInfo("noise")
     noise = random.Random(1).randbytes(3_000_000)
     member.size = len(noise)

@@ -78,30 +78,30 @@ def test_a_beam_of_a_few_texts_finds_the_best_of_all(seed: int) -> None:
 def test_the_language_model_decides_between_like_sounds() -> None:
     model = ngram.estimate([["ab", "a"]] * 5 + [["b", "b"]] * 5, 2)
     # "ab" is clear; then a and b are even.
-    heard = [[0, 5, 0, 0], [0, 0, 5, 0], [5, 0, 0, 0], [0, 5, 5, 0]]
+    logits = [[0, 5, 0, 0], [0, 0, 5, 0], [5, 0, 0, 0], [0, 5, 5, 0]]
 
-    assert BeamSearch(model, LETTERS, alpha=1, beta=0, width=10).text(np.array(heard, np.float32)) == "ab a"
+    assert BeamSearch(model, LETTERS, alpha=1, beta=0, width=10).text(np.array(logits, np.float32)) == "ab a"
 
 
 @pytest.mark.parametrize(("model", "text"), [(MODEL, "bab"), (CLOSED, "ab")])
 def test_a_new_word_is_spelled_where_the_model_has_an_unk(model: arpa.Ngrams, text: str) -> None:
-    heard = np.full((4, 4), -12, np.float32)
-    heard[range(4), (3, 1, 2, 3)] = 0
+    logits = np.full((4, 4), -12, np.float32)
+    logits[range(4), (3, 1, 2, 3)] = 0
     if model is MODEL:
-        heard[0, 2] = 12
+        logits[0, 2] = 12
 
-    assert BeamSearch(model, LETTERS, alpha=0.5, beta=0, width=20).text(heard) == text
+    assert BeamSearch(model, LETTERS, alpha=0.5, beta=0, width=20).text(logits) == text
 
 
 def test_speech_that_fits_no_word_of_a_closed_lexicon_still_gives_a_text() -> None:
-    heard = np.full((3, 4), -40, np.float32)
-    heard[:, 2] = 0
-    heard[1, 2], heard[1, 3] = -40, 0  # "bb", and no word has that
+    logits = np.full((3, 4), -40, np.float32)
+    logits[:, 2] = 0
+    logits[1, 2], logits[1, 3] = -40, 0  # "bb", and no word has that
 
-    assert set(BeamSearch(CLOSED, LETTERS, alpha=1, beta=0, width=5).text(heard)) <= set("ab")
+    assert set(BeamSearch(CLOSED, LETTERS, alpha=1, beta=0, width=5).text(logits)) <= set("ab")
 
 
-def test_what_was_let_go_is_forgotten_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_prefixes_are_forgotten_without_changing_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = random_logits(300, 5)
     search = BeamSearch(MODEL, LETTERS, alpha=0.8, beta=0.5, width=8)
     sizes, found = [], []
@@ -134,13 +134,13 @@ def tree_size(root: beam_search._Prefix) -> int:
 def test_letters_beyond_ascii_make_words_too() -> None:
     alphabet = Alphabet(" äß")
     model = ngram.estimate([["ä", "ßä"]], 2)
-    heard = np.full((4, 4), -9, np.float32)
-    heard[range(4), (1, 0, 2, 1)] = 0
+    logits = np.full((4, 4), -9, np.float32)
+    logits[range(4), (1, 0, 2, 1)] = 0
 
-    assert BeamSearch(model, alphabet, alpha=1, beta=0, width=10).text(heard) == "ä ßä"
+    assert BeamSearch(model, alphabet, alpha=1, beta=0, width=10).text(logits) == "ä ßä"
 
 
-def test_a_model_of_another_writing_is_refused() -> None:
+def test_a_model_in_another_script_or_case_is_refused() -> None:
     with pytest.raises(Trouble, match="no word of the language model has letters of ' ab' only"):
         BeamSearch(ngram.estimate([["YES", "NO"]], 2), LETTERS, alpha=1, beta=0, width=10)
 

@@ -35,7 +35,7 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_arpa_file_is_read_by_what_is_in_it(text: Path) -> None:
+def test_an_arpa_file_is_recognised_by_its_content(text: Path) -> None:
     assert language.load(text) == arpa.read(text)
 
 
@@ -58,7 +58,7 @@ def test_kenlms_file_scores_as_the_arpa_file_does(binary: Path, text: Path) -> N
         assert totals[0] == pytest.approx(totals[1], abs=1e-5)
 
 
-def test_the_words_of_kenlms_file_are_found(binary: Path) -> None:
+def test_the_vocabulary_of_a_kenlm_file_is_read(binary: Path) -> None:
     assert sorted(language.kenlm_words(binary)) == ["no", "yes"]
 
 
@@ -77,7 +77,7 @@ def test_without_kenlm_its_file_is_refused_with_the_cure(binary: Path, monkeypat
         language.load(binary)
 
 
-def test_kenlms_file_that_is_cut_is_refused(binary: Path) -> None:
+def test_a_truncated_kenlm_file_is_refused(binary: Path) -> None:
     pytest.importorskip("kenlm", reason="kenlm, which has no wheels, is not installed")
     binary.write_bytes(binary.read_bytes()[:100])
 
@@ -85,6 +85,6 @@ def test_kenlms_file_that_is_cut_is_refused(binary: Path) -> None:
         language.load(binary)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match="cannot be read as a language model"):
         language.load(tmp_path / "none")

@@ -32,7 +32,7 @@ def test_a_sentence_is_scored_as_by_hand(hand: arpa.Ngrams) -> None:
     assert hand.log10_sentence(["never"]) == -4 - 2
 
 
-def test_a_word_the_file_has_no_unk_for_is_next_to_impossible(tmp_path: Path) -> None:
+def test_without_an_unk_an_unknown_word_is_nearly_impossible(tmp_path: Path) -> None:
     path = tmp_path / "closed.arpa"
     path.write_text(TRIGRAM_MODEL.replace("-3\t<unk>\n", "").replace("ngram 1=5", "ngram 1=4"))
 
@@ -42,14 +42,14 @@ def test_a_word_the_file_has_no_unk_for_is_next_to_impossible(tmp_path: Path) ->
     assert closed.words() == ["yes", "no"]
 
 
-def test_a_packed_file_and_srilms_unk_are_read(hand: arpa.Ngrams, tmp_path: Path) -> None:
+def test_a_compressed_file_and_srilms_unk_are_read(hand: arpa.Ngrams, tmp_path: Path) -> None:
     path = tmp_path / "hand.arpa.gz"
     path.write_bytes(gzip.compress(TRIGRAM_MODEL.replace("<unk>", "<UNK>").encode()))
 
     assert arpa.read(path) == hand
 
 
-def test_what_is_written_is_read_again(hand: arpa.Ngrams, tmp_path: Path) -> None:
+def test_a_written_model_is_read_back(hand: arpa.Ngrams, tmp_path: Path) -> None:
     arpa.write(tmp_path / "again.arpa", hand)
 
     assert arpa.read(tmp_path / "again.arpa") == hand
@@ -70,7 +70,7 @@ def test_what_is_written_is_read_again(hand: arpa.Ngrams, tmp_path: Path) -> Non
         ("-1.5\tno", "nan\tno", "line 10"),
     ],
 )
-def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_malformed_arpa_file_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "bad.arpa"
     path.write_text(TRIGRAM_MODEL.replace(old, new, 1))
 
@@ -80,7 +80,7 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, old: str, new: str,
     assert said in str(trouble.value) and str(path) in str(trouble.value)
 
 
-def test_what_cannot_be_opened_or_unpacked_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "cut.arpa.gz").write_bytes(gzip.compress(TRIGRAM_MODEL.encode())[:60])
 
     for name in ("none.arpa", "cut.arpa.gz"):
@@ -88,14 +88,14 @@ def test_what_cannot_be_opened_or_unpacked_is_told(tmp_path: Path) -> None:
             arpa.read(tmp_path / name)
 
 
-def test_a_checksum_that_does_not_fit_is_told(tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
     data = gzip.compress(TRIGRAM_MODEL.encode())
     (tmp_path / "bad.arpa.gz").write_bytes(data[:-8] + bytes([data[-8] ^ 1]) + data[-7:])
     with pytest.raises(Trouble, match="cannot be read as an ARPA language model"):
         arpa.read(tmp_path / "bad.arpa.gz")
 
 
-def test_a_name_that_ends_in_gz_is_packed_and_marks_are_no_words(tmp_path: Path) -> None:
+def test_gz_in_a_name_means_compression_and_sentence_marks_are_not_words(tmp_path: Path) -> None:
     (tmp_path / "t.CSV").write_text("transcript\n<s> yes no </s>\nno <UNK>\n")
     assert ngram.main([str(tmp_path / "t.CSV"), str(tmp_path / "o.arpa.GZ")]) == 0
     assert arpa.read(tmp_path / "o.arpa.GZ").words() == ["no", "yes"]
@@ -103,13 +103,13 @@ def test_a_name_that_ends_in_gz_is_packed_and_marks_are_no_words(tmp_path: Path)
     assert ngram.main([str(tmp_path / "t.tsv"), str(tmp_path / "o.arpa")]) == 1
 
 
-def test_a_certainty_that_was_rounded_up_is_one(tmp_path: Path) -> None:
+def test_a_probability_rounded_above_one_is_one(tmp_path: Path) -> None:
     (tmp_path / "m.arpa").write_text(TRIGRAM_MODEL.replace("-2\t</s>", "0.0000001\t</s>"))
     assert arpa.read(tmp_path / "m.arpa").tables[0][("</s>",)] == (0, 0)
 
 
 @pytest.mark.parametrize("number", ["0.5", "inf", "1e300", "nan"])
-def test_what_is_no_logarithm_of_a_probability_is_refused(tmp_path: Path, number: str) -> None:
+def test_an_invalid_log_probability_is_refused(tmp_path: Path, number: str) -> None:
     (tmp_path / "m.arpa").write_text(TRIGRAM_MODEL.replace("-2\t</s>", f"{number}\t</s>"))
     with pytest.raises(Trouble, match=r"m\.arpa, line 8"):
         arpa.read(tmp_path / "m.arpa")
@@ -121,7 +121,7 @@ CORPUS = st.lists(st.lists(WORDS, max_size=8), min_size=1, max_size=30)
 
 @given(CORPUS, st.integers(1, 4))
 @settings(max_examples=60, deadline=None)
-def test_what_may_follow_sums_to_one(sentences: list[list[str]], order: int) -> None:
+def test_every_distribution_sums_to_one(sentences: list[list[str]], order: int) -> None:
     model = ngram.estimate(sentences, order, vocabulary="g")
     following = [word for (word,) in model.tables[0] if word != BEGIN]
     histories = {gram for table in model.tables for gram in table if gram[-1] != END}
@@ -154,7 +154,7 @@ def test_the_discounts_of_chen_and_goodman() -> None:
     assert ngram.discounts_of(table) == pytest.approx((1 - 1 * 4 / 8, 2 - 1.5 * 2 / 4, 3 - 2 * 1 / 2))
 
 
-def test_the_command_makes_a_model_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_estimates_a_model_from_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, target = tmp_path / "train.csv", tmp_path / "out.arpa"
     table.write_text("wav_filename,wav_filesize,transcript\n1.wav,1,yes  no\n2.wav,1,yes\n")
 
@@ -164,7 +164,7 @@ def test_the_command_makes_a_model_of_a_table(tmp_path: Path, capsys: pytest.Cap
     assert "from 2 sentences" in capsys.readouterr().out
 
 
-def test_the_command_makes_a_model_of_a_text(tmp_path: Path) -> None:
+def test_the_command_estimates_a_model_from_a_text(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("yes no\n\nyes\n")
 
     assert ngram.read_sentences(tmp_path / "text") == [["yes", "no"], ["yes"]]
@@ -184,9 +184,7 @@ def test_the_command_refuses_a_table_without_transcripts(
 
 @given(CORPUS)
 @settings(max_examples=20, deadline=None)
-def test_kenlm_scores_what_is_written_alike(
-    tmp_path_factory: pytest.TempPathFactory, sentences: list[list[str]]
-) -> None:
+def test_kenlm_gives_the_same_scores(tmp_path_factory: pytest.TempPathFactory, sentences: list[list[str]]) -> None:
     kenlm = pytest.importorskip("kenlm", reason="kenlm, which has no wheels, is not installed")
     path = tmp_path_factory.mktemp("kenlm") / "model.arpa"
     arpa.write(path, ngram.estimate(sentences, 3))
