@@ -22,10 +22,10 @@ class Variable:
 
 
 def read(variable: Variable, text: str | None, faults: list[str], *, separator: str = ": ") -> Any:
-    """Return the value that `text` stands for; None for None.
+    """Return the value of `text`; None for None.
 
     Where the text cannot be used, append "NAME: 'TEXT': expected WHAT" to `faults` and return None: the caller reports
-    the faults of all variables at once. `separator` stands between name and text; the job's messages say NAME='TEXT'.
+    the faults of all variables at once. `separator` separates name and text; the job's messages say NAME='TEXT'.
     """
     if text is None:
         return None

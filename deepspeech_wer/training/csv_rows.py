@@ -40,4 +40,4 @@ def _check(table: Path, names: Sequence[str], required: Sequence[str]) -> None:
         raise Trouble(f"{table}: no column {', '.join(missing)}: expected {','.join(required)}")
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise Trouble(f"{table}: column {', '.join(twice)} is there twice: expected it once")
+        raise Trouble(f"{table}: column {', '.join(twice)} occurs twice: expected it once")

@@ -22,7 +22,7 @@ from .corpus import Segment, Utterance, file_sha256
 from .text import Alphabet, frames_needed
 
 MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more means that the whole corpus is wrong
-FAULTS_TOLD = 10  # one by one; the others are only counted
+FAULTS_SHOWN = 10  # one by one; the others are only counted
 FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
 
 
@@ -65,7 +65,7 @@ def prepare(
                 raise
             if faults > max(1, MOST_LEFT_OUT * len(utterances)):
                 raise Trouble(f"{faults} utterances cannot be learnt, more than 1 in 20; the last: {fault}") from fault
-            if faults <= FAULTS_TOLD:
+            if faults <= FAULTS_SHOWN:
                 print(f"left out: {fault}", file=sys.stderr, flush=True)
     if faults and not items:
         raise Trouble("no utterance of the set can be learnt: expected at least one")

@@ -130,7 +130,9 @@ def _verify_text(network: Network, item: Item, parameters: Parameters, directory
     utterance = item.utterance
     found = recogniser.text(audio.read_audio(utterance.audio, *(utterance.segment or ())))
     if found != expected:
-        raise Trouble(f"{directory / MODEL}: hears {found!r} in {utterance.id}: expected {expected!r}, as in training")
+        raise Trouble(
+            f"{directory / MODEL}: transcribes {utterance.id} as {found!r}: expected {expected!r}, as in training"
+        )
 
 
 @contextmanager

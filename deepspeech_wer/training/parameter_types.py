@@ -66,5 +66,5 @@ def path(text: str) -> Path:
 
 
 def unless_empty(check: Callable[[str], Value], unset: Value) -> Callable[[str], Value]:
-    """The same check; empty text stands for `unset`."""
+    """The same check, except that empty text means `unset`."""
     return lambda text: check(text) if text else unset

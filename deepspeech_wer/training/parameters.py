@@ -1,7 +1,7 @@
 """The parameters of a training: every `ds_*` variable of the job, read once into one frozen record.
 
-The names are those of the 2016 notebook, less the prefix. A field's metadata say what values it takes and what it
-means. Reading, the fault messages, hyper.json and the table in the documentation all follow from them.
+The names are those of the 2016 notebook, less the prefix. A field's metadata describe its values and its meaning.
+Reading, the fault messages, hyper.json and the table in the documentation all follow from them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..variables import Variable, read
 from . import parameter_types as types
 from .text import Alphabet, read_alphabet
 
-# ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, under names that say the kind
+# ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, in functions named after the kind of field
 
 N_INPUT = 26  # coefficients per frame
 N_CONTEXT = 9  # frames of context on each side

@@ -72,7 +72,7 @@ def test_without_a_speaker_column_the_speaker_is_unknown(tmp_path: Path) -> None
         ("wav_filename,transcript\ntrain/0.wav\n", r"train\.csv:2: a row without wav_filename or transcript"),
         ("wav_filename,transcript\ntrain/0.wav,a\ntrain/0.wav,b\n", r"train/0\.wav is listed twice"),
         ("wav_filename,transcript\ntrain/0.wav,no, go\n", r"train\.csv:2: 3 fields, 2 in the header: quote a transc"),
-        ("wav_filename,transcript,transcript\n", r"train\.csv: column transcript is there twice"),
+        ("wav_filename,transcript,transcript\n", r"train\.csv: column transcript occurs twice"),
         (
             'wav_filename,transcript\ntrain/0.wav,"a\ntrain/1.wav,b\n',
             r"train\.csv: cannot be read as a UTF-8 CSV table",

@@ -369,4 +369,4 @@ def test_an_unusable_model_is_reported(tmp_path: Path, capsys: pytest.CaptureFix
 
     broken, absent = capsys.readouterr().err.splitlines()
     assert broken.startswith(f"{tmp_path / 'model.json'}: is not a readable description")
-    assert absent.startswith(f"{tmp_path / 'absent'}: is not there")
+    assert absent.startswith(f"{tmp_path / 'absent'}: does not exist")

@@ -124,7 +124,7 @@ class Recogniser:
     def __init__(self, place: Path, *, threads: int = 1) -> None:
         """`place` is an export's directory, or the model.tflite in it."""
         if not place.exists():
-            raise Trouble(f"{place}: is not there: expected an export, such as ds_export_dir/latest")
+            raise Trouble(f"{place}: does not exist: expected an export, such as ds_export_dir/latest")
         directory = place if place.is_dir() else place.parent
         model = place / MODEL if place.is_dir() else place
         self.description = read_description(directory / DESCRIPTION)

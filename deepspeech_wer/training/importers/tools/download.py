@@ -59,7 +59,7 @@ def fetch(remote: RemoteFile, directory: Path, mirror: str = "") -> Path:
     near = _directory_of(mirror)
     path = (near or directory) / remote.name
     if near and not path.is_file():
-        raise Trouble(f"{path}: is not there: expected what ds_mirror_url names to hold {remote.name}")
+        raise Trouble(f"{path}: does not exist: expected {remote.name} in the directory that ds_mirror_url names")
     record = directory / f"{remote.name}.sha256"
     expected = remote.sha256 or _recorded(record)
     if path.is_file():
