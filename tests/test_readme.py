@@ -18,6 +18,7 @@ from deepspeech_wer.variables import Variable
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 JOB = (ROOT / "docs" / "job.md").read_text("utf-8")
+DEVELOPMENT = (ROOT / "docs" / "development.md").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
@@ -72,6 +73,31 @@ def test_the_readme_lists_every_command_and_option() -> None:
     for option in parser._actions:
         if option.option_strings and option.dest != "help":
             assert f"`{option.option_strings[-1]}`" in README
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    subs = next(action for action in commands.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    table = README[README.index("| command |") : README.index("| exit code |")]
+    for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
+        for name in re.findall(r"`(\w[\w-]*)", cell):
+            assert name in subs.choices
+
+
+def test_the_tree_lists_every_room_and_no_other() -> None:
+    start = DEVELOPMENT.index("    deepspeech_wer/\n")
+    listed = DEVELOPMENT[start : DEVELOPMENT.index("\n    tests/", start)]
+    package = ROOT / "deepspeech_wer"
+    rooms = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    rooms |= {f"{path.parent.relative_to(package).as_posix()}/" for path in package.glob("*/__init__.py")}
+    rooms |= {f"{path.parent.relative_to(package).as_posix()}/" for path in package.glob("training/*/__init__.py")}
+    rooms |= {"website/"}
+    named = set(re.findall(r"\b\w+\.py\b", listed)) | set(re.findall(r"^ {6}(\w[\w/]*/)", listed, re.MULTILINE))
+    assert named == rooms
+
+
+@pytest.mark.parametrize("path", re.findall(r"`((?:\w+/)+\w+\.py|\w+\.py)`", DEVELOPMENT))
+def test_the_walks_lead_through_modules_that_exist(path: str) -> None:
+    assert any((root / path).exists() for root in (ROOT, ROOT / "deepspeech_wer"))
 
 
 def test_the_job_page_lists_every_option_of_the_transcriber() -> None:
