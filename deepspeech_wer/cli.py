@@ -1,10 +1,8 @@
 """The command line: exit codes, standard streams, and the lock before all else. The only reader of sys.argv.
 
-Without a word it is one tick, what cron runs. Exit codes: 0 done, nothing to do, or another tick is at work; 1 expected
-trouble, told in one line; 2 unusable settings or command line; 3 a bug, with its traceback; 4 done, but a merge failed
-or the publishing did; 128 + N ended by signal N.
-
-A tick that finds the lock held loads nothing more than this module: whatever is heavy is imported once it is needed.
+Without a word it is one tick, what cron runs; `supervise WORK LOCK` is what a runner starts for a job. Everything else
+is in `commands`. A tick that finds the lock held loads nothing more than this module: whatever is heavy is imported
+once it is needed.
 """
 
 from __future__ import annotations
@@ -17,8 +15,7 @@ from collections.abc import Sequence
 
 from deepspeech_wer import clock, directories, lock
 from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble
-
-DONE, TROUBLE, USAGE, BUG, FAILED = 0, 1, 2, 3, 4
+from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -31,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        if arguments[:1] == ["supervise"]:
+            return _supervise(*arguments[1:])
         if arguments:
             return _command(arguments)
         descriptor = lock.acquire(f"{directories.cache_directory()}/lock")
@@ -45,10 +44,10 @@ def _run(arguments: Sequence[str]) -> int:
         return TROUBLE
     except Stopped as stopped:
         _complain(f"ended by {stopped}; the next call goes on")
-        return 128 + stopped.number
+        return SIGNAL + stopped.number
     except KeyboardInterrupt:
         _complain("interrupted")
-        return 128 + signal.SIGINT
+        return SIGNAL + signal.SIGINT
     except BrokenPipeError:  # told by _flushed
         return DONE
     except OSError as error:
@@ -75,6 +74,13 @@ def _command(arguments: Sequence[str]) -> int:
     from deepspeech_wer.commands import parser
 
     return parser.run(arguments)
+
+
+def _supervise(work: str, descriptor: str) -> int:
+    _hide()
+    from deepspeech_wer.jobs import supervisor
+
+    return supervisor.main(work, descriptor=int(descriptor))
 
 
 def _hide() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,6 +24,8 @@ from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.settings import JobLimits
+
+_LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logs` writes them
 
 MAX_INTERRUPTIONS = 10  # a merge whose job was cut off so often without a new checkpoint is given up
 
@@ -63,8 +66,8 @@ def run_merge(bench: Bench, merge: Merge, *, base: str | None) -> Run:
         outcome = _attempt(bench, work, order)
         if outcome and _is_final(bench, outcome):
             return _archive(bench, work, order, outcome)
-        _tell_of_attempt(bench, order, outcome)
         signals.check()
+        _tell_of_attempt(bench, order, outcome)
         work, order = _begin(bench, merge, base)
 
 
@@ -230,10 +233,18 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
     attend(bench.runner, work, meanwhile=echo)
     places = bench.places
     files.let_in(places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints)
-    for line in Follower(work.supervisor_log).lines():
-        log.info("%s: %s", title(order.merge), line)
+    _relay(work, order)
     outcome = outcomes.read(work)
     return outcome or _cut_off(bench, work, order)
+
+
+def _relay(work: Work, order: Order) -> None:
+    """Say in our log what the supervisor said in its own."""
+    with suppress(OSError):  # removed by the job
+        for line in work.supervisor_log.read_text("utf-8", "replace").splitlines():
+            said = _LOG_LINE.fullmatch(line)
+            level = logging.getLevelNamesMapping().get(said["level"], logging.ERROR) if said else logging.ERROR
+            log.log(level, "%s: %s", title(order.merge), said["message"] if said else line)
 
 
 def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:

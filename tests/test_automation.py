@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, files, hyper, places, settings
+from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
 
@@ -89,7 +89,7 @@ def test_a_broken_merge_is_recorded_and_the_queue_goes_on(
     tick()
     tracked.merge("broken", {"wer": "echo 'no such layer' >&2; exit 3\n"})
     tracked.merge("mended", {"wer": "wer=0.1\n"})
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == [0.5, "exit 3", 0.1]
     errors = [line for line in capsys.readouterr().err.splitlines() if "ERROR" in line]
     assert len(errors) == 1
@@ -113,7 +113,7 @@ def test_each_fault_is_one_failed_run_and_one_line(
     tick()
     capsys.readouterr()
     tracked.merge("faulty", files)
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == [0.5, failure]
     assert capsys.readouterr().err.count("ERROR") == 1
     site = settings.load().places.site
@@ -124,7 +124,7 @@ def test_a_missing_script_is_a_failed_run(tracked: Repository) -> None:
     tick()
     tracked.git("rm", "--quiet", "bin/run-wer-automation.sh")
     tracked.merge("without its job")
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == [0.5, "no-script"]
 
 
@@ -132,7 +132,7 @@ def test_a_hanging_job_is_ended(tracked: Repository, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ds_job_timeout", "0.5")
     monkeypatch.setenv("ds_job_attempts", "1")
     tracked.merge("hangs", {"wer": "sleep 1000\n"})
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == ["timeout"]
 
 
@@ -152,7 +152,7 @@ def test_an_unreachable_repository_is_one_line(
     capsys.readouterr()
     monkeypatch.setenv("ds_repo_url", url)
     monkeypatch.setattr(mirror, "RETRY_AFTER_S", ())
-    assert tick() == cli.TROUBLE
+    assert tick() == exit_codes.TROUBLE
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert wers() == [0.5]
 
@@ -165,7 +165,7 @@ def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str
     place = settings.load().places.cache / name
     place.unlink()
     place.mkdir()
-    assert tick() == cli.TROUBLE
+    assert tick() == exit_codes.TROUBLE
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert f"{place}: Is a directory" in err
@@ -233,7 +233,7 @@ def test_all_unusable_settings_are_told_at_once(
     monkeypatch.setenv("ds_track", "everything")
     monkeypatch.setenv("ds_job_attempts", "0")
     monkeypatch.setenv("ds_website_server_fqdn", "www.example.com")
-    assert tick() == cli.USAGE
+    assert tick() == exit_codes.USAGE
     err = capsys.readouterr().err
     for name in ("ds_track", "ds_job_attempts", "ds_website_username", "ds_website_privkey", "ds_website_server_root"):
         assert f"  {name}: " in err
@@ -397,7 +397,7 @@ def test_trouble_that_is_not_the_merges_never_gives_it_up(tracked: Repository, m
     with monkeypatch.context() as patched:
         patched.setenv("ds_clone_path", "/proc/none/x")
         for _ in range(13):
-            assert tick() == cli.TROUBLE
+            assert tick() == exit_codes.TROUBLE
     assert tick() == 0
     assert wers() == [0.5, 0.4]
 
@@ -405,9 +405,9 @@ def test_trouble_that_is_not_the_merges_never_gives_it_up(tracked: Repository, m
 def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
     locked = "mkdir -p $ds_logs_dir/d/e; touch $ds_logs_dir/d/e/f; chmod 0 $ds_logs_dir/d/e $ds_logs_dir"
     tracked.merge("locks", {"wer": f"{locked}\nexit 1\n"})
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     tracked.merge("checkpoint is a file", {"wer": 'rm -rf "$ds_checkpoint_dir"; touch "$ds_checkpoint_dir"; exit 1\n'})
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     tracked.merge("replaces its checkout", {"wer": "wer=0.3; d=$PWD; mv $d $d.old; mkdir $d; touch $d/x\n"})
     tracked.merge("mended", {"wer": "wer=0.1\n"})
     assert tick() == 0
@@ -426,7 +426,7 @@ def test_results_that_cannot_be_removed_are_never_the_next_merges(
     assert (left / "logs" / "x" / "hyper.json").exists()
     assert f"cannot remove {left}: a job left files there" in capsys.readouterr().err
     tracked.merge("writes nothing", {"wer": "exit 0\n"})
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == [0.5, "no-hyper"]
 
 
@@ -465,7 +465,7 @@ def test_a_directory_of_logs_made_a_link_is_no_longer_looked_into(tracked: Repos
     (tmp_path / "corpus" / "a.wav").touch()
     moves = f"rmdir $ds_logs_dir; ln -s {tmp_path}/corpus $ds_logs_dir; wer=0.4\n"
     tracked.merge("moves its logs", {"wer": moves})
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == ["no-hyper"]
     assert (tmp_path / "corpus" / "a.wav").exists()
 
@@ -475,7 +475,7 @@ def test_a_checkpoint_file_names_a_checkpoint(tracked: Repository, text: str) ->
     cache = settings.load().places.cache
     (cache / "checkpoint_file").write_text(text)
     tracked.merge("x", {"wer": 'test -e "$ds_checkpoint_dir/epoch3"; wer=0.2\n'})
-    assert tick() == cli.TROUBLE
+    assert tick() == exit_codes.TROUBLE
     good = tracked.path.parent / "checkpoint"
     good.mkdir()
     (good / "epoch3").touch()

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from deepspeech_wer import archive, automation, cli, lock, settings
+from deepspeech_wer import archive, automation, cli, exit_codes, lock, settings
 from deepspeech_wer.dashboard.preview import preview
 from tests.conftest import Repository
 from tests.test_automation import TICK
@@ -52,7 +52,7 @@ def test_show_tells_all_of_one_run(trained: Repository, capsys: pytest.CaptureFi
 
 @pytest.mark.usefixtures("trained")
 def test_show_of_an_unknown_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["show", "nope"]) == cli.TROUBLE
+    assert cli.main(["show", "nope"]) == exit_codes.TROUBLE
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
@@ -98,7 +98,7 @@ def test_a_directory_that_cannot_be_read_is_no_bug(
     monkeypatch.setattr(os, "scandir", refused)
     for command in (["status"], ["runs"], []):
         capsys.readouterr()
-        assert cli.main(command) == cli.TROUBLE
+        assert cli.main(command) == exit_codes.TROUBLE
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1
         assert f"{runs}: Permission denied: as which user does this run?" in err
@@ -109,7 +109,7 @@ def test_status_names_the_holder_of_the_lock(capsys: pytest.CaptureFixture[str])
     descriptor = lock.acquire(str(settings.load().places.cache / "lock"))
     assert descriptor is not None
     assert "a tick is running: process" in said(capsys, "status")
-    assert cli.main(["build"]) == cli.TROUBLE
+    assert cli.main(["build"]) == exit_codes.TROUBLE
     assert "a tick is at work (process" in capsys.readouterr().err
     os.close(descriptor)
 
@@ -166,14 +166,14 @@ def test_serve_on_no_port_is_a_matter_of_usage(capsys: pytest.CaptureFixture[str
 
 
 def test_serve_without_a_site_names_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["serve"]) == cli.TROUBLE
+    assert cli.main(["serve"]) == exit_codes.TROUBLE
     assert "`build` makes it" in capsys.readouterr().err
 
 
 def test_a_word_it_does_not_know_is_usage() -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["dance"])
-    assert caught.value.code == cli.USAGE
+    assert caught.value.code == exit_codes.USAGE
 
 
 @pytest.mark.usefixtures("trained")
@@ -184,7 +184,7 @@ def test_a_bug_has_its_traceback_and_its_code(
         raise ZeroDivisionError
 
     monkeypatch.setattr(automation, "tick", broken)
-    assert cli.main([]) == cli.BUG
+    assert cli.main([]) == exit_codes.BUG
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
@@ -196,7 +196,7 @@ def test_a_permission_that_a_bug_lacks_is_still_a_bug(
         raise PermissionError(errno.EACCES, "Permission denied", "/proc/1/mem")
 
     monkeypatch.setattr(automation, "tick", broken)
-    assert cli.main([]) == cli.BUG
+    assert cli.main([]) == exit_codes.BUG
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -205,7 +205,7 @@ def test_without_git_the_cure_is_named(command: list[str]) -> None:
     done = subprocess.run(
         [*TICK, *command], env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == cli.TROUBLE
+    assert done.returncode == exit_codes.TROUBLE
     said = [line for line in (done.stdout + done.stderr).splitlines() if "git" in line]
     assert said[0].endswith("no git on PATH: install it, or name its directory in the crontab's PATH")
     assert "Traceback" not in done.stderr
@@ -235,7 +235,7 @@ def test_closed_streams_are_no_bug(tracked: Repository, closed: str) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert len(archive.names(settings.load().places.runs)) == 1
     done = subprocess.run(["sh", "-c", script, "sh", *TICK, "show", "nope"], capture_output=True, check=False)
-    assert done.returncode == cli.TROUBLE
+    assert done.returncode == exit_codes.TROUBLE
     assert tracked.path.exists()
 
 
@@ -248,7 +248,7 @@ def test_a_full_disk_under_the_log_costs_no_run(tracked: Repository, stream: str
         tracked.merge("broken", {"wer": "exit 7\n"})
         assert subprocess.run(TICK, check=False, **log).returncode == 4
         listed = subprocess.run([*TICK, "runs"], check=False, stderr=subprocess.PIPE, stdout=full)
-    assert listed.returncode == cli.TROUBLE
+    assert listed.returncode == exit_codes.TROUBLE
     assert listed.stderr.endswith(b"cannot write the answer: No space left on device\n")
 
 

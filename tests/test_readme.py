@@ -64,8 +64,6 @@ def test_the_readme_lists_every_command_and_option() -> None:
     subs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     listed = "\n".join(re.findall(r"^\| `.*` \|.*$", README, re.MULTILINE))
     for name, sub in subs.choices.items():
-        if name == "supervise":  # what a runner starts; not for people
-            continue
         line = next(line for line in listed.splitlines() if re.search(rf"`{name}\b", line))
         for option in sub._actions:
             if option.option_strings and option.dest != "help":

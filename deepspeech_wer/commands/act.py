@@ -12,12 +12,10 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.inspect import dry_run
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.jobs import supervisor
+from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.run_merge import title
-
-DONE, FAILED = 0, 4
 
 
 def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
@@ -59,11 +57,6 @@ def cancel(_: argparse.Namespace) -> int:
         runner.ask_to_end(left.work)
         print(f"{title(left.order.merge)}: asked to end; it has {left.order.grace_s:g} s to save its checkpoint")
     return DONE
-
-
-def supervise(options: argparse.Namespace) -> int:
-    """Run the job of a work directory; started by a runner."""
-    return supervisor.main(options.work, descriptor=options.lock, environment=environment.job_environment())
 
 
 def demo(options: argparse.Namespace) -> int:

@@ -47,7 +47,6 @@ def parser() -> argparse.ArgumentParser:
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="(8000) 0 takes a free one")
     _add_demo(subs)
-    _add_supervise(subs)
     return top
 
 
@@ -71,14 +70,6 @@ def _add_demo(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     demo.add_argument("--directory", default="demo", help="(./demo) where everything of it lies")
     demo.add_argument("--port", type=_port, default=8000, help="(8000) of the published page; 0 takes a free one")
     demo.add_argument("--no-serve", action="store_true", help="end once the page is published")
-
-
-def _add_supervise(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """What a runner starts; not for people, so without help."""
-    supervise = subs.add_parser("supervise")
-    supervise.set_defaults(action=act.supervise)
-    supervise.add_argument("work")
-    supervise.add_argument("--lock", type=int)
 
 
 def _add(

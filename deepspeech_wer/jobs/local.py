@@ -26,7 +26,7 @@ class Local:
         descriptor = lock.acquire(str(work.lock))
         if descriptor is None:
             raise Trouble(f"{work.lock}: held by another process: is its job still running?")
-        command = [sys.executable, "-P", "-m", "deepspeech_wer", "supervise", str(work.path), "--lock", str(descriptor)]
+        command = [sys.executable, "-P", "-m", "deepspeech_wer", "supervise", str(work.path), str(descriptor)]
         try:
             with work.supervisor_log.open("ab") as said, signals.held_back():
                 self._started[work] = subprocess.Popen(

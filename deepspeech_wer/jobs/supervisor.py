@@ -1,4 +1,4 @@
-"""The supervisor of one job: `deepspeech-wer supervise WORK`, started by a runner, a process of its own.
+"""The supervisor of one job: `deepspeech-wer supervise WORK LOCK`, started by a runner, a process of its own.
 
 It runs the job of a work directory to its end and writes outcome.json last. Meanwhile it holds the directory's lock: as
 long as that is held the job is looked after, whatever became of the tick that submitted it. It is the subreaper of its
@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deepspeech_wer import clock, contract, files, lock, prctl, processes, signals
+from deepspeech_wer import clock, contract, environment, files, lock, logs, prctl, processes, signals
+from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import gpu, memory
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
@@ -50,30 +51,30 @@ class _Output:
         return [(stream.fileno(), joblog) for stream, joblog in streams if stream and not stream.closed]
 
 
-def main(directory: str, *, descriptor: int | None, environment: Mapping[str, str]) -> int:
-    """Supervise the job of a work directory; the exit code.
-
-    `descriptor` is the work directory's lock, inherited from the runner; None: it is taken here.
-    """
+def main(directory: str, *, descriptor: int) -> int:
+    """Supervise the job of a work directory; the exit code. `descriptor` is its lock, inherited from the runner."""
+    logs.set_up()
     signals.catch()
     work = Work(Path(directory))
-    held = lock.acquire(str(work.lock)) if descriptor is None else descriptor
-    order = works.read_order(work) if held is not None else None
-    if held is None or order is None:
-        return 1
     with suppress(OSError):  # a full disk: who holds the lock is for people
-        lock.sign(held)
-    os.set_inheritable(held, False)
-    supervise(order, work, environment)
-    return 0
+        lock.sign(descriptor)
+    os.set_inheritable(descriptor, False)
+    order = works.read_order(work)
+    if order is None:
+        return TROUBLE
+    supervise(order, work, environment.job_environment())
+    return DONE
 
 
-def supervise(order: Order, work: Work, environment: Mapping[str, str]) -> Outcome:
-    """Run the job to its end, end all that it leaves behind, and write outcome.json. Raises OSError: no room for it."""
+def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome:
+    """Run the job to its end, end all that it leaves behind, and write outcome.json.
+
+    `variables` are the job's environment but for the contract's names. Raises OSError: no room for the outcome.
+    """
     started_at = clock.utc_now()
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     try:
-        verdict = _run(order, work, environment, out, err) or outcomes.judge(work.logs)
+        verdict = _run(order, work, variables, out, err) or outcomes.judge(work.logs)
     finally:
         out.close()
         err.close()
@@ -97,7 +98,7 @@ def supervise(order: Order, work: Work, environment: Mapping[str, str]) -> Outco
     return outcome
 
 
-def _run(order: Order, work: Work, environment: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
+def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
     """How the job failed; None where it ended well and its results are to be judged."""
     script = Path(order.checkout, order.script)
     if not os.path.isfile(script):  # noqa: PTH113 - False also for names that are too long
@@ -108,7 +109,7 @@ def _run(order: Order, work: Work, environment: Mapping[str, str], out: JobLog, 
     if signals.count():
         return _stopped(work)
     prctl.adopt_orphans()
-    variables = _environment(order, work, environment)
+    variables = _environment(order, work, given)
     with memory.watched() as out_of_memory:
         with suppress(OSError):  # a full disk: this matters only where the supervisor is killed
             works.write_starting(work)
@@ -140,15 +141,15 @@ def _stopped(work: Work) -> Verdict:
     return Verdict(INTERRUPTED, "its supervisor was asked to end")
 
 
-def _environment(order: Order, work: Work, environment: Mapping[str, str]) -> dict[str, str]:
+def _environment(order: Order, work: Work, given: Mapping[str, str]) -> dict[str, str]:
     return {
-        **environment,
+        **given,
         contract.LOGS_DIR: str(work.logs),
         contract.CHECKPOINT_DIR: order.checkpoints,
         contract.SHA: order.merge.sha,
         contract.ATTEMPT: str(order.attempt),
-        contract.PYTHON: environment.get(contract.PYTHON) or sys.executable,
-        "TMPDIR": environment.get("TMPDIR") or str(work.tmp),  # removed with the run, however the job ends
+        contract.PYTHON: given.get(contract.PYTHON) or sys.executable,
+        "TMPDIR": given.get("TMPDIR") or str(work.tmp),  # removed with the run, however the job ends
         contract.RUN_TOKEN: order.token,
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, lock, settings
+from deepspeech_wer import archive, cli, exit_codes, lock, settings
 from deepspeech_wer.jobs import work as works
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick, wers
@@ -41,7 +41,7 @@ def test_cancel_ends_the_running_job_and_the_queue_goes_on(
         assert cli.main(["cancel"]) == 0
         assert '"hangs": asked to end; it has 60 s to save its checkpoint\n' in capsys.readouterr().out
         _, err = running.communicate(timeout=120)
-    assert running.returncode == cli.FAILED
+    assert running.returncode == exit_codes.FAILED
     assert (sealed / "saved").exists()
     assert wers() == [0.5, "cancelled", 0.4]
     who = f"by {getpass.getuser()} on {os.uname().nodename}"
@@ -66,19 +66,19 @@ def test_cancel_also_reaches_the_job_of_a_killed_tick(
     (work,) = works.begun(settings.load().places.work)
     while lock.is_held(str(work.lock)):
         time.sleep(0.02)
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == ["cancelled"]
 
 
 @pytest.mark.usefixtures("tracked")
 def test_cancel_without_a_job_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["cancel"]) == cli.TROUBLE
+    assert cli.main(["cancel"]) == exit_codes.TROUBLE
     assert "no job is running: see `status`" in capsys.readouterr().err
 
 
 def test_a_job_that_was_cut_off_too_often_is_given_up(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tracked.merge("kills its supervisor", {"wer": "kill -9 $PPID; sleep 100\n"})
-    assert tick() == cli.FAILED
+    assert tick() == exit_codes.FAILED
     assert wers() == ["interrupted"]
     err = capsys.readouterr().err
     assert "cut off 11 times without a new checkpoint" in err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli
+from deepspeech_wer import cli, exit_codes
 from tests.conftest import Repository
 from tests.end_to_end.publishing import published
 from tests.end_to_end.sshd import Sshd, running_sshd
@@ -56,7 +56,7 @@ def test_dry_then_for_real_then_back_again(
 
 def test_what_others_put_there_is_replaced_only_with_adopt(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
     (server.root / "index.htm").write_text("theirs")
-    assert cli.main(["publish"]) == cli.TROUBLE
+    assert cli.main(["publish"]) == exit_codes.TROUBLE
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith("publish --adopt")
     assert published(server.root) == {"index.htm": b"theirs"}
