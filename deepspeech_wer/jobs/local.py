@@ -55,9 +55,9 @@ class Local:
 
     def wait(self, work: Work, seconds: float) -> None:
         """See Runner."""
-        holder = lock.holder(str(work.lock))
+        pid = self._pid(work)
         try:
-            handle = os.pidfd_open(holder[0]) if holder else None
+            handle = os.pidfd_open(pid) if pid else None
         except OSError:  # it has just ended
             return
         if handle is None:
@@ -70,13 +70,9 @@ class Local:
 
     def ask_to_end(self, work: Work) -> None:
         """See Runner."""
-        process = self._started.get(work)
-        if process:
-            process.terminate()
-            return
-        holder = lock.holder(str(work.lock))
-        if holder:
-            processes.ask_to_end(holder[0])
+        pid = self._pid(work)
+        if pid:
+            processes.ask_to_end(pid)
 
     def clear(self, work: Work, order: Order) -> list[int]:
         """See Runner. A process is the job's by its token, or by the session of a leader whose start time is known."""
@@ -92,3 +88,11 @@ class Local:
             processes.end(sorted(left), grace_s=_GRACE_S)
             ended += sorted(left)
         return ended
+
+    def _pid(self, work: Work) -> int | None:
+        """The supervisor's process id; None where it has not signed its lock yet."""
+        started = self._started.get(work)  # before it signs, the lock bears our own name
+        if started:
+            return started.pid
+        holder = lock.holder(str(work.lock))
+        return holder[0] if holder else None

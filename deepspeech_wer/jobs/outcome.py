@@ -10,7 +10,7 @@ import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deepspeech_wer import contract, hyper
+from deepspeech_wer import contract, files, hyper
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Work
 from deepspeech_wer.records import Outcome
@@ -64,7 +64,7 @@ def classify(code: int, last_words: str, *, out_of_memory: bool) -> Verdict | No
 
 def reserve(work: Work) -> None:
     """Set room aside, so that an outcome can be written although the job fills the disk. Raises OSError."""
-    (work.path / _RESERVE).write_bytes(b"?" * _RESERVE_BYTES)
+    files.write_atomically(work.path / _RESERVE, b"?" * _RESERVE_BYTES, mode=0o600)
 
 
 def write(work: Work, outcome: Outcome) -> None:
@@ -79,8 +79,8 @@ def read(work: Work) -> Outcome | None:
     path = work.path / _NAME
     try:
         record = works.read(path)
-        files = Path(record["files"]) if record["files"] else None
-        return Outcome(**{**record, "files": files, "logs": Path(record["logs"])})
+        directory = Path(record["files"]) if record["files"] else None
+        return Outcome(**{**record, "files": directory, "logs": Path(record["logs"])})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
 """Clocks that are set back, leap forward, change to winter time or stand still, in real ticks.
 
-The time of day of the tick's process is falsified, as Python asks for it: libfaketime ends every time.sleep of Python's
-with an error. The monotonic clock goes on, as it does when an administrator sets the time.
+The time of day is falsified in each Python that a tick starts, as Python asks for it: libfaketime ends every time.sleep
+of Python's with an error. The monotonic clock goes on, as it does when an administrator sets the time.
 """
 
 from __future__ import annotations
@@ -29,19 +29,18 @@ echo '{"context":{"time_started":"'$(date -u +%Y-%m-%dT%H:%M:%S)'"},"results":{"
 """
 
 
-# The file holds "SECONDS +", a time that passes, or "SECONDS", one that stands still; it may be written at any moment.
+# A sitecustomize for the tick and its supervisor. The file $CLOCK holds "SECONDS +", a time that passes, or "SECONDS",
+# one that stands still; it may be written at any moment.
 FALSIFYING = """
-import sys, time
+import os, time
 from pathlib import Path
-clock, start, gmtime, localtime = Path(sys.argv.pop(1)), time.monotonic(), time.gmtime, time.localtime
+clock, start, gmtime, localtime = Path(os.environ["CLOCK"]), time.monotonic(), time.gmtime, time.localtime
 def now():
     moment, *passes = clock.read_text().split()
     return float(moment) + (time.monotonic() - start if passes else 0)
 time.time = now
 time.gmtime = lambda seconds=None: gmtime(now() if seconds is None else seconds)
 time.localtime = lambda seconds=None: localtime(now() if seconds is None else seconds)
-from deepspeech_wer import cli
-sys.exit(cli.main())
 """
 
 
@@ -60,14 +59,18 @@ class Machine:
             "ds_dataroot": str(directory / "data"),
             "ds_repo_url": str(repository.path),
             "ds_clone_path": str(directory / "clone"),
+            "CLOCK": str(self.clock),
+            "PYTHONPATH": str(directory / "site"),
         }
+        (directory / "site").mkdir()
+        (directory / "site" / "sitecustomize.py").write_text(FALSIFYING)
         repository.commit("root", {"bin/run-wer-automation.sh": JOB, "work": "wer=0.9\n"})
 
     def tick(self, moment: str, *arguments: str, code: int = 0, stands_still: bool = False, **variables: str) -> str:
         """A tick that begins at a moment; what it said."""
         self.clock.write_text(seconds(moment) + ("" if stands_still else " +"))
         done = subprocess.run(
-            [sys.executable, "-P", "-c", FALSIFYING, str(self.clock), *arguments],
+            [sys.executable, "-P", "-m", "deepspeech_wer", *arguments],
             env={**self.environment, **variables},
             capture_output=True,
             text=True,

@@ -334,23 +334,25 @@ LIMIT = 150 << 20
 # Gives the cgroup of the job a limit, and then takes more.
 HUNGRY = f"""
 own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+echo "$own" > "$ds_checkpoint_dir/group"
 echo {LIMIT} > "/sys/fs/cgroup/memory$own/memory.limit_in_bytes" || exit 7
 exec {sys.executable} -c 'bytearray({4 * LIMIT})'
 """
 
 
-def needs_memory_cgroups() -> Path:
+def needs_memory_cgroups() -> None:
     directory, counter = memory._own_group()
     if directory is None or counter != "memory.oom_control" or os.geteuid():
         pytest.skip("no memory cgroup of version 1 that this user may divide")
-    return directory
 
 
 def test_a_job_killed_for_want_of_memory_has_a_class_of_its_own(tmp_path: Path) -> None:
-    directory = needs_memory_cgroups()
+    needs_memory_cgroups()
     outcome = run(tmp_path, HUNGRY)
     assert (outcome.failure, outcome.detail) == ("out-of-memory", "the kernel ended the job for want of memory")
-    assert not list(directory.glob("deepspeech_wer-*"))
+    group = (tmp_path / "checkpoints" / "group").read_text().strip()
+    assert "/deepspeech_wer-" in group
+    assert not Path(f"/sys/fs/cgroup/memory{group}").exists()
 
 
 def test_what_is_killed_elsewhere_for_want_of_memory_is_not_the_jobs(tmp_path: Path) -> None:
