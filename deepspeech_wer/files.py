@@ -45,11 +45,11 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             stream.flush()
             os.fsync(descriptor)
         beside.replace(path)
-    except BaseException as error:
-        if isinstance(error, OSError):
-            error.filename = str(path)  # a write does not know its file
-        beside.unlink(missing_ok=True)
+    except OSError as error:
+        error.filename = str(path)  # a write does not know its file
         raise
+    finally:
+        beside.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 

@@ -68,9 +68,8 @@ def test_a_run_is_flushed_whole_before_it_is_there(tmp_path: Path, seen: list[st
         (made / name).write_text('{"context":{"time_started":"2026-01-01T00:00:00"},"results":{"test_wer":0.5}}')
     moment = "2026-01-01T00:00:00Z"
     merge = Merge("a" * 40, 1, "s", "A", moment, ())
-    run = archive.store(
-        tmp_path / "runs", merge, Outcome("done", None, "", 1, moment, moment, files=made, logs=made), machine="m"
-    )
+    outcome = Outcome("done", None, "", 1, moment, moment, files=made, logs=made)
+    run = archive.store(tmp_path / "runs", f"20260101-000000-{'a' * 12}", merge, outcome, machine="m")
     *before, renamed, last = seen
     assert (renamed, last) == (f"rename to {run.id}", "flush runs")
     flushed = {"hyper.json", "out.log", "err.log", "run.json", f".{run.id}.partial"}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from types import FrameType
 
-from deepspeech_wer import archive, hyper, lock, processes
+from deepspeech_wer import archive, hyper, lock, processes, signals
 from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.demo import sample
 from deepspeech_wer.demo.place import Place
@@ -29,13 +28,15 @@ except ImportError as error:
 PORTS_TRIED = 20
 TICK = (sys.executable, "-P", "-m", "deepspeech_wer")
 GRACE_S = 20.0  # for a tick to end its job, which saves a checkpoint
+POLL_S = 0.2
+WEEK_S = 604_800.0
 FINE = (0, 4)  # of a tick: 4 is done, but a merge failed, as one of the sample's does
 
 
 def run(directory: str, *, port: int, serve: bool) -> int:
     """Bring the demo in `directory` up to date; with `serve`, show its page until Ctrl-C. The exit code."""
     place = Place(Path(directory).resolve())
-    _end_by_signal()
+    signals.catch()
     with _only_one(place):
         _say(f"everything lies in {place.root}; removing that removes the demo")
         place.make()
@@ -73,14 +74,16 @@ def _work(place: Place, environment: Mapping[str, str]) -> None:
 def _tick(environment: Mapping[str, str]) -> None:
     """One tick, in a session of its own: only we end it, and once, so that its job can save a checkpoint."""
     process = subprocess.Popen(TICK, env=dict(environment), stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if code not in FINE:
-        raise Trouble(f"the tick ended with exit code {code}, see above; the next call goes on from there")
+    while process.poll() is None:
+        if signals.count():
+            process.terminate()
+            process.wait()
+        signals.wait(POLL_S)
+    signals.check()
+    if process.returncode not in FINE:
+        raise Trouble(
+            f"the tick ended with exit code {process.returncode}, see above; the next call goes on from there"
+        )
 
 
 def _end_left_tick(place: Place) -> None:
@@ -133,10 +136,11 @@ def _serve(place: Place, port: int) -> None:
     """Show the web root until Ctrl-C."""
     with _bound(place, port) as web:
         _say(f"the published page: http://127.0.0.1:{web.server_port}/index.htm (Ctrl-C ends it)")
-        try:
-            web.serve_forever()
-        except KeyboardInterrupt:
-            _say("ended; another call goes on from here")
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        while not signals.count():
+            signals.wait(WEEK_S)
+        web.shutdown()
+        _say("ended; another call goes on from here")
 
 
 def _bound(place: Place, port: int) -> ThreadingHTTPServer:
@@ -163,16 +167,6 @@ def _only_one(place: Place) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _end_by_signal() -> None:
-    """SIGTERM, SIGHUP: unwind, and with us the tick and its job."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
 
 
 def _counted(number: int, what: str) -> str:
