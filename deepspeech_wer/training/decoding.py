@@ -53,7 +53,7 @@ def prepare_search(parameters: Parameters, items: Sequence[Item], run_dir: Path)
 
 
 def prepare_decoders(
-    parameters: Parameters, words: LmSearch | None, network: Network, items: Sequence[Item]
+    parameters: Parameters, lm_search: LmSearch | None, network: Network, items: Sequence[Item]
 ) -> tuple[Decoder, ...]:
     """Return the decoders of the run, first that of `ds_decoder`, which gives `test_wer`.
 
@@ -63,22 +63,22 @@ def prepare_decoders(
         GREEDY: lambda: greedy_decoder(parameters.alphabet),
         BEAM: lambda: beam_decoder(parameters.alphabet, parameters.beam_width),
     }
-    if words is not None:
-        makers[LM] = lambda: _lm_decoder(parameters, words, network, items)
+    if lm_search is not None:
+        makers[LM] = lambda: _lm_decoder(parameters, lm_search, network, items)
     return tuple(makers[name]() for name in parameters.all_decoders)
 
 
-def _lm_decoder(parameters: Parameters, words: LmSearch, network: Network, items: Sequence[Item]) -> Decoder:
-    search = words.search
+def _lm_decoder(parameters: Parameters, lm_search: LmSearch, network: Network, items: Sequence[Item]) -> Decoder:
+    search = lm_search.search
     weights = _weights(search, network, items, parameters)
     chosen = "" if weights.wer is None else f", validation WER {weights.wer:.2%}"
-    print(f"{words.settings['lm_path']}: alpha {weights.alpha:g}, beta {weights.beta:g}{chosen}", flush=True)
+    print(f"{lm_search.settings['lm_path']}: alpha {weights.alpha:g}, beta {weights.beta:g}{chosen}", flush=True)
     settings = {"lm_alpha": weights.alpha, "lm_beta": weights.beta, "lm_validation_wer": weights.wer}
 
     def texts(logits: Logits, lengths: Lengths) -> list[str]:
         return [search.text(logits[:length, row]) for row, length in enumerate(lengths)]
 
-    return Decoder(LM, words.signature, texts, {**words.settings, **settings}, words.path)
+    return Decoder(LM, lm_search.signature, texts, {**lm_search.settings, **settings}, lm_search.path)
 
 
 def make_model(items: Sequence[Item], order: int, path: Path) -> Path:

@@ -29,7 +29,7 @@ BATCH = (  # a batch as a graph takes it; None is any size, so that one trace se
 )
 
 
-def arrays(batch: Batch) -> tuple[NDArray[Any], ...]:
+def batch_arrays(batch: Batch) -> tuple[NDArray[Any], ...]:
     """Return the arrays of a batch, in the order of BATCH."""
     return batch.features, batch.lengths, batch.label_places, batch.label_values, batch.label_shape
 
@@ -58,7 +58,7 @@ class Network(tf.Module):  # type: ignore[misc]
     def score(self, batch: Batch) -> tuple[Floats, Floats]:
         """Return ([B] CTC losses in nats, [T, B, labels] logits) of a batch, without dropout."""
         with tf.experimental.function_executor_type(self.executor):
-            losses, logits = self._score(arrays(batch))
+            losses, logits = self._score(batch_arrays(batch))
         return losses.numpy(), logits.numpy()
 
     @tf.function(input_signature=(BATCH,))  # type: ignore[untyped-decorator]

@@ -23,7 +23,7 @@ from .dataset import Item
 from .decoders import greedy, greedy_decoder
 from .epochs import Epoch
 from .evaluate import Diverged, Evaluation, Hypothesis, evaluate, refuse_infinite, score_hypotheses
-from .model import BATCH, Network, arrays
+from .model import BATCH, Network, batch_arrays
 from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
@@ -79,7 +79,7 @@ class Trainer:
     def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
         """Do step `number`, from 0. Return [B] losses and [T, B, labels] logits from before it, and gradient norms."""
         with tf.experimental.function_executor_type(self.network.executor):
-            results = self._step(arrays(batch), np.float32(rate), np.int32(number))
+            results = self._step(batch_arrays(batch), np.float32(rate), np.int32(number))
         return tuple(result.numpy() for result in results)
 
     @tf.function(  # type: ignore[untyped-decorator]

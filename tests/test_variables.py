@@ -1,0 +1,54 @@
+"""Reading one variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepspeech_wer.variables import MASK, Variable, quoted, read
+
+
+def whole(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError("a whole number")
+    return int(text)
+
+
+PLAIN = Variable("ds_epochs", "3", whole, "passes over the training set")
+SECRET = Variable("ds_token", None, whole, "a token", secret=True)
+
+
+def test_a_text_becomes_a_value_and_no_text_none() -> None:
+    faults: list[str] = []
+
+    assert read(PLAIN, "7", faults) == 7
+    assert read(PLAIN, None, faults) is None
+    assert faults == []
+
+
+def test_faults_name_variable_value_and_what_was_expected() -> None:
+    faults: list[str] = []
+
+    assert read(PLAIN, "many", faults) is None
+    assert read(PLAIN, "many", faults, separator="=") is None
+
+    assert faults == ["ds_epochs: 'many': expected a whole number", "ds_epochs='many': expected a whole number"]
+
+
+def test_a_secret_is_never_shown() -> None:
+    faults: list[str] = []
+
+    read(SECRET, "hush", faults)
+
+    assert faults == [f"ds_token: {MASK}: expected a whole number"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb", r"'a\nb'"),
+        ("https://ada:hush@host/x", "'https://host/x'"),
+        ("x" * 200, f"'{'x' * 97}...'"),
+    ],
+)
+def test_a_quoted_value_is_short_printable_and_without_passwords(text: str, shown: str) -> None:
+    assert quoted(text) == shown
