@@ -66,13 +66,13 @@ def test_an_alphabet_of_any_script_is_read_in_its_order(text: str, letters: str)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (" \na\nb\na\n", "'a' stands in lines 2 and 4"),
-        (" \nä\na\u0308\n", "'ä' stands in lines 2 and 3"),
-        (" \nab\n", "one character a line .*: line 2 is 'ab'"),
-        (" \na\n\nb\n", "one character a line .*: line 3 is ''"),
+        (" \na\nb\na\n", "'a' is in lines 2 and 4"),
+        (" \nä\na\u0308\n", "'ä' is in lines 2 and 3"),
+        (" \nab\n", "one character per line .*: line 2 is 'ab'"),
+        (" \na\n\nb\n", "one character per line .*: line 3 is ''"),
         (" \n\t\n", r"no control character .*: line 2 is '\\t'"),
         ("a\nb\n", "a line that holds one space"),
-        (" \n# alone\n", "letters beside the space"),
+        (" \n# alone\n", "letters besides the space"),
         ("", "a line that holds one space"),
     ],
 )
@@ -91,7 +91,7 @@ def test_an_alphabet_that_is_written_is_read_again(letters: set[str]) -> None:
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "alphabet.txt").write_bytes(b" \n\xe4\n")
 
-    with pytest.raises(ValueError, match=r"a UTF-8 file with one letter a line: .*0xe4"):
+    with pytest.raises(ValueError, match=r"a UTF-8 file with one letter per line: .*0xe4"):
         read_alphabet(tmp_path / "alphabet.txt")
     with pytest.raises(ValueError, match="No such file"):
         read_alphabet(tmp_path / "absent.txt")
