@@ -264,14 +264,14 @@ def test_the_notebook_stores_no_outputs_and_needs_no_magics() -> None:
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= 8
 
 
-def test_by_hand_the_notebook_merges_and_publishes(checkout: Path, its_job: Job) -> None:
+def test_by_hand_the_notebook_builds_and_publishes(checkout: Path, its_job: Job) -> None:
     (checkout / "deepspeech_wer" / "cli.py").write_text(
         "def main(argv):\n    print('called', argv)\n    return 3 if argv == ['publish'] else 0\n"
     )
 
     done = its_job.run(ds_epochs="1", ds_website_username="ada")
 
-    assert done.stdout.splitlines()[-2:] == ["called ['merge']", "called ['publish']"]
+    assert done.stdout.splitlines()[-2:] == ["called ['build']", "called ['publish']"]
     assert done.returncode == 3
 
 
