@@ -67,7 +67,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
     return well
 
 
-def look(settings: Settings, names: Sequence[str] = ()) -> Plan:
+def find_due(settings: Settings, names: Sequence[str] = ()) -> Plan:
     """Fetch, and say what is to be done. `names` are the first digits of commits that are asked for by hand.
 
     Raises Trouble: the repository cannot be reached, the branch or the commit is not there.
@@ -128,7 +128,7 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
     """The next commit to be run. Looked for anew after each: during a long training more may have come."""
     signals.check()
     where = settings.places
-    plan = look(settings, names)
+    plan = find_due(settings, names)
     if not only_asked:
         _write_last(where, plan.reached)
     if plan.next is None or (only_asked and plan.next.why in (FIRST, NEW)):

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from deepspeech_wer import clock, directories, lock
+from deepspeech_wer import clock, lock, xdg_directories
 from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble
 from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
 
@@ -32,7 +32,7 @@ def _run(arguments: Sequence[str]) -> int:
             return _supervise(*arguments[1:])
         if arguments:
             return _command(arguments)
-        descriptor = lock.acquire(f"{directories.cache_directory()}/lock")
+        descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
         if descriptor is None:  # another tick is at work: the usual case while a training runs
             return DONE
         return _tick(descriptor)

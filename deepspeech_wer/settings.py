@@ -15,10 +15,10 @@ from typing import Any
 from xdg import BaseDirectory
 
 from deepspeech_wer import setting_types as types
-from deepspeech_wer.directories import NAME, cache_directory
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
+from deepspeech_wer.xdg_directories import NAME, cache_directory
 
 
 @dataclass(frozen=True)

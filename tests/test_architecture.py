@@ -20,7 +20,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "backlog clock contract errors exit_codes prctl variables",
         "files places processes records wer",
-        "directories hyper journal lock logs setting_types signals",
+        "hyper journal lock logs setting_types signals xdg_directories",
         "environment settings training",
         "archive notify repository sftp",
         "dashboard jobs publish",
@@ -57,7 +57,7 @@ ONLY_IN = {
     "paramiko": "sftp",
     "tensorflow": "training",
     "git": "repository",
-    "xdg": "directories settings training",
+    "xdg": "settings training xdg_directories",
     "asyncssh": "demo",
 }
 HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")

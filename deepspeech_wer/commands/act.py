@@ -7,7 +7,7 @@ import getpass
 import os
 from collections.abc import Sequence
 
-from deepspeech_wer import automation, clock, directories, environment, lock, logs, run_merge, signals
+from deepspeech_wer import automation, clock, environment, lock, logs, run_merge, signals, xdg_directories
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.inspect import dry_run
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """One tick, for some commits if they are named."""
     if options.dry_run:
         return dry_run()
-    descriptor = lock.acquire(f"{directories.cache_directory()}/lock")
+    descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
     if descriptor is None:
         return DONE
     try:

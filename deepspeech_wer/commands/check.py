@@ -56,9 +56,9 @@ def check() -> Iterator[Finding]:
         yield from (Finding(FAULT, "settings", fault) for fault in str(trouble).splitlines())
         return
     yield Finding(OK, "settings", "all can be used, see `settings`")
-    for subject, look in _LOOKS.items():
+    for subject, examine in _EXAMINATIONS.items():
         try:
-            level, text = look(settings)
+            level, text = examine(settings)
         except Trouble as trouble:
             level, text = FAULT, str(trouble)
         except OSError as error:
@@ -179,7 +179,7 @@ def _cron(_: Settings) -> tuple[str, str]:
     return HINT, "no cron daemon is running: start it (`service cron start`), or use a timer of another kind"
 
 
-_LOOKS: dict[str, Callable[[Settings], tuple[str, str]]] = {
+_EXAMINATIONS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "lock": _lock,
     "git": _git,
     "repository": _repository,

@@ -19,7 +19,7 @@ def dry_run() -> int:
     """Which merges are due."""
     current = every_setting.load()
     with locked(current.places):
-        plan = automation.look(current)
+        plan = automation.find_due(current)
     if plan.next is None:
         print("nothing is due")
         return 0

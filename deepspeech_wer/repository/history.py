@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from configparser import Error as ConfigError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,8 +86,6 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
 
     Raises Trouble where something in it is damaged; then it is removed, and fetched anew by the next call.
     """
-    from configparser import Error  # of its config
-
     import git  # 35 ms: an idle tick has no need of it
 
     try:
@@ -94,7 +93,7 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
             # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
             repository.git.update_environment(**safe_environment(), GIT_DIR=str(mirror))
             yield repository
-    except (git.GitError, Error, UnicodeDecodeError) as error:
+    except (git.GitError, ConfigError, UnicodeDecodeError) as error:
         shutil.rmtree(mirror, ignore_errors=True)
         reason = " ".join(str(error).split())[-200:]
         raise Trouble(f"the mirror {mirror} is damaged, and fetched anew by the next call: {reason}") from None

@@ -9,8 +9,8 @@ import pytest
 from xdg import BaseDirectory
 
 from deepspeech_wer import settings
-from deepspeech_wer.directories import cache_directory
 from deepspeech_wer.errors import Trouble, UsageTrouble
+from deepspeech_wer.xdg_directories import cache_directory
 
 
 def test_it_is_made(sealed: Path) -> None:
