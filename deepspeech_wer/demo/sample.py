@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import deepspeech_wer
 from deepspeech_wer.demo.place import Place
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.repository import git
+from deepspeech_wer.repository.access import Access
 
 JOB = """\
 #!/usr/bin/env bash
@@ -126,14 +127,8 @@ def _git(place: Place, *arguments: str, author: str = "Ada") -> str:
     """Run git in the sample; what it printed. Raises Trouble with git's last words."""
     person = {"NAME": author, "EMAIL": f"{author.lower()}@example.com"}
     who = {f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in person.items()}
-    done = subprocess.run(
-        ["git", "-C", str(place.sample), *arguments],
-        env={**place.environment(), **who},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Trouble(f"git {arguments[0]} in {place.sample}: {said[-1]}")
-    return done.stdout.strip()
+    access = Access("", environment={**place.environment(), **who, "GIT_CONFIG_GLOBAL": "/dev/null"})
+    try:
+        return git.run_git(place.sample, *arguments, access=access)
+    except git.GitError as error:
+        raise Trouble(f"git {arguments[0]} in {place.sample}: {error}") from None
