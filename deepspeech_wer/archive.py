@@ -19,10 +19,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import contract, hyper
+from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, rename_durably, sync_tree, write_atomically
 from deepspeech_wer.records import Merge, Outcome, Run
@@ -80,6 +82,22 @@ def bases(runs: Path) -> set[str]:
             if isinstance(base, str):
                 found.add(base)
     return found
+
+
+def ended(runs: Path) -> Iterator[Ended]:
+    """How the runs ended, newest start first. One that cannot be read is left out: the page's build names it."""
+    for _, in_a_second in groupby(reversed(names(runs)), lambda name: name[:15]):
+        for name in sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True):
+            with suppress(Trouble, KeyError):
+                record = _read_record(runs / name / RUN)
+                yield Ended(name[16:28], record["failure"], str(record["started_at"]))
+
+
+def _archived_at(directory: Path) -> int:
+    """Tells apart what started in one second."""
+    with suppress(OSError):
+        return (directory / RUN).stat().st_mtime_ns
+    return 0
 
 
 def load(runs: Path) -> list[Run]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from deepspeech_wer import archive, backlog, files, journal, lock, places, run_merge, signals, update_site
-from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Begun, Branch, Due, Plan, State
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer import archive, backlog, decisions, due, journal, lock, places, run_merge, signals, update_site
+from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.jobs.local import Local
-from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.notify import channels
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import git, history, mirror
-from deepspeech_wer.repository.history import History
 from deepspeech_wer.run_merge import Bench, title
 from deepspeech_wer.setting_types import without_password
-from deepspeech_wer.settings import Repository, Settings
+from deepspeech_wer.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +46,15 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
     bench = _bench(settings, watcher)
     well, ran = True, 0
     for run in run_merge.collect(bench):
-        well &= _shown(settings, watcher, run)
+        well &= _go_on_from(run, settings, watcher)
         ran += 1
     names = list(asked)
-    while due := _next(settings, names, only_asked=bool(asked)):
-        if due.why == ASKED:
+    while item := _next(settings, names, only_asked=bool(asked)):
+        if item.why == ASKED:
             names.pop(0)
-        merge = history.merge(settings.places.mirror, due.sha)
-        well &= _shown(settings, watcher, run_merge.run_merge(bench, merge, base=due.base))
+        merge = history.merge(settings.places.mirror, item.sha)
+        run = run_merge.run_merge(bench, merge, base=item.base)
+        well &= _go_on_from(run, settings, watcher)
         ran += 1
     if not ran and update_site.is_behind(settings.places, settings.website):
         well &= _show(settings, watcher)
@@ -67,39 +65,11 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
     return well
 
 
-def find_due(settings: Settings, names: Sequence[str] = ()) -> Plan:
-    """Fetch, and say what is to be done. `names` are the first digits of commits that are asked for by hand.
-
-    Raises Trouble: the repository cannot be reached, the branch or the commit is not there.
-    """
-    repository, where = settings.repository, settings.places
-    last = read_last(where)
-    tip = mirror.update(where.mirror, repository.url, repository.ref, known=last)
-    if tip is None:
-        _warn_once(where, "warned_empty", repository.url, f"{repository.name}: no commit there yet")
-        return Plan(None, 0, None)
-    asked = [merge.sha for merge in history.resolve(where.mirror, names)] if names else []
-    found = _history(where, repository, tip, last)
-    plan = backlog.plan(_branch(found), _state(where, repository, tip, asked))
-    _tell_of_history(where, found, plan)
-    return plan
-
-
-def read_last(where: Places) -> str | None:
-    """What last_sha1 holds, whatever it is; None when there is none. Raises Trouble: it cannot be read."""
-    try:
-        return where.last_sha1.read_text("utf-8", "replace").strip()
-    except FileNotFoundError:
-        return None
-    except OSError as error:  # never taken for a first run
-        raise Trouble(f"cannot read {where.last_sha1}: {error.strerror}") from None
-
-
 def _look_around(where: Places, descriptor: int) -> None:
-    """What went wrong before this tick."""
+    """Put in order what an earlier tick left, and warn of a file system without locks."""
     doubt = places.doubt_of_locks(where.cache)
     if doubt:
-        _warn_once(where, "warned_mount", doubt, doubt)
+        due.warn_once(where, "warned_mount", doubt, doubt)
     if lock.follows_a_kill(descriptor):
         ended = git.end_leftovers()
         mirror.tidy(where.mirror)
@@ -107,9 +77,8 @@ def _look_around(where: Places, descriptor: int) -> None:
             log.warning("ended the git of a killed tick (processes %s)", ", ".join(map(str, ended)))
     entry = journal.read(where.cache)
     if entry:
-        log.warning(
-            'the last tick was cut off at %s "%s" (%s); going on from there', entry.sha[:12], entry.subject, entry.phase
-        )
+        cut_off = f'{entry.sha[:12]} "{entry.subject}" ({entry.phase})'
+        log.warning("the last tick was cut off at %s; going on from there", cut_off)
         journal.clear(where.cache)
 
 
@@ -125,15 +94,16 @@ def _bench(settings: Settings, watcher: Watcher) -> Bench:
 
 
 def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due | None:
-    """The next commit to be run. Looked for anew after each: during a long training more may have come."""
+    """The next commit to be run. Found anew after each run: during a long training more merges may have come."""
     signals.check()
     where = settings.places
-    plan = find_due(settings, names)
+    plan = due.find(settings, names)
     if not only_asked:
-        _write_last(where, plan.reached)
-    if plan.next is None or (only_asked and plan.next.why in (FIRST, NEW)):
+        due.write_last(where, plan.reached)
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW)):
+        _tell_of_stop(settings, plan)
         if not only_asked:
-            _forget(settings)
+            run_merge.forget(where, partial(due.is_of_use, where))
         return None
     merge = history.merge(where.mirror, plan.next.sha)
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
@@ -141,79 +111,44 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
 
 
 def _reason(plan: Plan) -> str:
-    if plan.next and plan.next.why in (ASKED, RESUMED):
-        return ", as asked for" if plan.next.why == ASKED else ", as was asked for"
+    """Why this commit is run, for the log."""
+    reasons = {ASKED: ", as asked for", RESUMED: ", as was asked for", RETRIED: " again, as asked for"}
+    if plan.next and plan.next.why in reasons:
+        return reasons[plan.next.why]
     return f", {plan.waiting - 1} more waiting" if plan.waiting > 1 else ""
 
 
-def _history(where: Places, repository: Repository, tip: str, last: str | None) -> History:
-    bases = lambda: archive.bases(where.runs)  # noqa: E731 - read only where last_sha1 is of no use
-    return history.read(where.mirror, tip, last, bases=bases, track=repository.track)
+def _tell_of_stop(settings: Settings, plan: Plan) -> None:
+    """Say once that runs which failed alike stopped the queue."""
+    failed = due.alike(settings.places) if plan.waiting and plan.next is None else []
+    if len(failed) >= settings.job.stop_after_alike:
+        reason = f"the last {len(failed)} runs failed alike ({failed[-1].failure}), which may be this machine's trouble"
+        cure = "mend it, then `deepspeech-wer retry`; or raise ds_stop_after_alike"
+        text = f"the queue stands still, {plan.waiting} waiting: {reason}: {cure}"
+        due.warn_once(settings.places, "warned_alike", failed[0].started_at, text)
 
 
-def _branch(found: History) -> Branch:
-    return Branch(found.tip, found.base, found.new)
-
-
-def _state(where: Places, repository: Repository, tip: str, asked: Sequence[str] = ()) -> State:
-    return State(archived=archive.commits(where.runs), begun=_begun(where, tip), asked=asked, order=repository.backlog)
-
-
-def _begun(where: Places, tip: str) -> list[Begun]:
-    """Runs that were cut off. One that was asked for and ended in good order, by a signal to its tick, is not asked
-    for any longer.
-    """
-    found = []
-    for left in run_merge.begun(where):
-        merge, base = left.order.merge, left.order.base
-        if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
-            continue
-        found.append(Begun(merge.sha, base, is_on_branch=history.contains(where.mirror, tip, merge.sha)))
-    return found
-
-
-def _reached(settings: Settings) -> str | None:
-    """The newest commit up to which everything is archived."""
-    where, last = settings.places, read_last(settings.places)
-    tip = mirror.tip(where.mirror)
-    found = _history(where, settings.repository, tip, last)
-    return backlog.plan(_branch(found), _state(where, settings.repository, tip)).reached
-
-
-def _forget(settings: Settings) -> None:
-    """Remove what belongs to commits that are never resumed: those of a branch that was rewritten."""
+def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
+    """What follows an archived run: last_sha1, the site, the notices. Whether it all went well."""
     where = settings.places
-
-    def may_resume(sha: str) -> bool:
-        tip = mirror.tip(where.mirror)
-        state = State(archived=archive.commits(where.runs))
-        return backlog.may_resume(state, sha, is_on_branch=history.contains(where.mirror, tip, sha))
-
-    run_merge.forget(where, may_resume)
-
-
-def _tell_of_history(where: Places, found: History, plan: Plan) -> None:
-    if found.squashed:
-        squashed = f"{found.squashed} commits and no merge among them: this branch is squashed or rebased?"
-        _warn_once(where, "warned_sha1", found.tip, f"{squashed} Set ds_track=commits")
-    if found.lost is None:
-        return
-    way = "with its newest commit, for none is archived"
-    if found.base is not None:
-        way = f"from {(plan.reached or found.base)[:12]}, up to which all is archived"
-    if history.is_sha(found.lost):
-        log.warning("the branch was rewritten: last_sha1 %s is not in its history; going on %s", found.lost, way)
-    else:
-        shown = found.lost[:64]
-        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; going on %s", shown, way)
-
-
-def _shown(settings: Settings, watcher: Watcher, run: Run) -> bool:
-    """Go on from an archived run: last_sha1, the site, the notices. Whether the run and the publishing went well."""
-    _write_last(settings.places, _reached(settings))
-    journal.enter(settings.places.cache, "show", run.merge, run.attempt)
+    decisions.end_retry(where.requests, run.merge.sha)
+    if run.status == "done":
+        _forgive(run, settings)
+    due.write_last(where, due.reached(settings))
+    journal.enter(where.cache, "show", run.merge, run.attempt)
     is_shown = _show(settings, watcher)
     return is_shown and run.status == "done"
+
+
+def _forgive(run: Run, settings: Settings) -> None:
+    """After a run that succeeded, those that failed alike before it are due again: it was the machine's trouble."""
+    where = settings.places
+    before = (one for one in archive.ended(where.runs) if one.sha != run.merge.sha[:12])
+    failed = backlog.alike(before, since=decisions.released_at(where.requests))
+    if len(failed) >= settings.job.stop_after_alike:
+        shas = [archive.find(where.runs, one.sha).merge.sha for one in failed]
+        decisions.retry_all(where.requests, shas, "the tracker")
+        log.warning("%d merges that failed alike before are tried again", len(failed))
 
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
@@ -230,35 +165,10 @@ def _show(settings: Settings, watcher: Watcher) -> bool:
 
 
 def _tell(settings: Settings) -> None:
-    notices = settings.notices
+    notices, runs = settings.notices, settings.places.runs
     if notices.github_token or notices.webhook_url:
-        runs = settings.places.runs
 
         def read(name: str) -> Run:
             return archive.read(runs / name)
 
         channels.tell(settings.repository, notices, settings.places.cache, archive.names(runs), read)
-
-
-def _warn_once(where: Places, name: str, occasion: str, warning: str) -> None:
-    """Warn once for each occasion, which a file of that name in the cache remembers."""
-    place = where.cache / name
-    with contextlib.suppress(OSError):  # no such file yet; a warning too many is better than none
-        if place.read_text("utf-8", "replace").strip() == occasion:
-            return
-    log.warning("%s", warning)
-    with contextlib.suppress(OSError):
-        files.write_atomically(place, f"{occasion}\n".encode(), mode=0o600)
-
-
-def _write_last(where: Places, sha: str | None) -> None:
-    """None removes last_sha1: no archived commit is on the branch any more."""
-    if sha == read_last(where):
-        return
-    try:
-        if sha is None:
-            where.last_sha1.unlink(missing_ok=True)
-        else:
-            files.write_atomically(where.last_sha1, f"{sha}\n".encode(), mode=0o600)
-    except OSError as error:
-        raise Trouble(f"cannot write {where.last_sha1}: {error.strerror}; the next call goes on") from None

@@ -6,11 +6,11 @@ reason (a request to retry, the re-training of a suspect, a step of a bisection)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 
-ASKED, RESUMED, FIRST, NEW = "asked for", "resumed", "first", "new"  # the reasons
+ASKED, RESUMED, RETRIED, FIRST, NEW = "asked for", "resumed", "retried", "first", "new"  # the reasons
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class State:
     archived: Collection[str]  # the first 12 digits of every archived commit
     begun: Sequence[Begun] = ()
     asked: Sequence[str] = ()  # commits that were asked for by hand and are not run yet, in that order
+    retried: Sequence[str] = ()  # commits that are to be run again, in that order
+    is_stopped: bool = False  # too many runs failed alike: only what a person asked for runs
     order: str = "all"  # the setting ds_backlog
 
     def is_archived(self, sha: str) -> bool:
@@ -51,6 +53,15 @@ class Due:
     sha: str
     why: str  # one of the reasons
     base: str | None  # everything up to here is archived once it is run; None: that says nothing of the others
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An archived run, as far as the backlog is concerned."""
+
+    sha: str  # the first 12 digits
+    failure: str | None  # the class; None where it is done
+    started_at: str  # ISO 8601, UTC
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,19 @@ def plan(branch: Branch, state: State) -> Plan:
     return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
 
 
+def alike(ended: Iterable[Ended], *, since: str = "") -> list[Ended]:
+    """The last runs that failed, all with the same class, oldest first.
+
+    `ended` is every archived run, newest first; what started up to `since` does not count.
+    """
+    found: list[Ended] = []
+    for run in ended:
+        if run.failure is None or run.started_at <= since or (found and run.failure != found[0].failure):
+            break
+        found.append(run)
+    return found[::-1]
+
+
 def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
     """Whether the checkpoint of a commit may still be of use."""
     return is_on_branch and not state.is_archived(sha)
@@ -85,14 +109,21 @@ def _asked(_: Branch, state: State) -> Due | None:
     return Due(state.asked[0], ASKED, None) if state.asked else None
 
 
+def _retried(_: Branch, state: State) -> Due | None:
+    """A commit that was written off, and is to be run again."""
+    return Due(state.retried[0], RETRIED, None) if state.retried else None
+
+
 def _first(branch: Branch, state: State) -> Due | None:
+    if state.is_stopped:
+        return None
     waiting = _waiting(branch, state) if branch.base is None else ()
     return Due(waiting[0], FIRST, waiting[0]) if waiting else None
 
 
 def _new(branch: Branch, state: State) -> Due | None:
     """The oldest without a run; with ds_backlog=newest the newest, then the middle of the longest gap."""
-    if branch.base is None:
+    if branch.base is None or state.is_stopped:
         return None
     due = [not state.is_archived(sha) for sha in branch.new]
     if not any(due):
@@ -109,7 +140,7 @@ def _new(branch: Branch, state: State) -> Due | None:
     return Due(branch.new[place], NEW, _reached(branch, state))
 
 
-_ROWS: tuple[Callable[[Branch, State], Due | None], ...] = (_resumed, _asked, _first, _new)
+_ROWS: tuple[Callable[[Branch, State], Due | None], ...] = (_resumed, _asked, _retried, _first, _new)
 
 
 def _waiting(branch: Branch, state: State) -> list[str]:

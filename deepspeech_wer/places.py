@@ -58,6 +58,11 @@ class Places:
         return self.data / "checkpoints"
 
     @property
+    def requests(self) -> Path:
+        """What people decided: one file for each decision."""
+        return self.data / "requests"
+
+    @property
     def site(self) -> Path:
         """The built website."""
         return self.data / "site"

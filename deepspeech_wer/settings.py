@@ -54,6 +54,7 @@ class JobLimits:
     script: str  # absolute, or relative to the checkout
     timeout_s: float | None
     attempts: int
+    stop_after_alike: int  # so many failures of one class in a row stop the queue
     grace_s: float
     gpu_usage_root: Path | None
     gpu_usage_csv: Path | None
@@ -116,6 +117,12 @@ VARIABLES = (
     ),
     Variable("ds_job_timeout", None, types.seconds, "seconds a job may take; without it, for ever"),
     Variable("ds_job_attempts", "2", types.whole(1, 100), "tries per merge before it is recorded as failed"),
+    Variable(
+        "ds_stop_after_alike",
+        "3",
+        types.whole(1, 1000),
+        "so many runs in a row that fail with the same class stop the queue, until `retry` or a run that succeeds",
+    ),
     Variable("ds_job_grace", "60", types.seconds, "seconds a job has to save its checkpoint when it is stopped"),
     Variable("ds_automation_force_sha", None, types.shas, "SHA[,SHA...]: run exactly these, once per call"),
     Variable("ds_dataroot", None, types.path, "below it lies `deepspeech_wer/` with runs and site; else XDG data home"),
@@ -234,6 +241,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
             script=plain["wer_automation"],
             timeout_s=plain["job_timeout"],
             attempts=plain["job_attempts"],
+            stop_after_alike=plain["stop_after_alike"],
             grace_s=plain["job_grace"],
             gpu_usage_root=plain["gpu_usage_root"],
             gpu_usage_csv=plain["gpu_usage_csv"],

@@ -20,11 +20,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "backlog clock contract errors exit_codes prctl variables",
         "files places processes records wer",
-        "hyper journal lock logs setting_types signals xdg_directories",
+        "decisions hyper journal lock logs setting_types signals xdg_directories",
         "environment settings training",
         "archive notify repository sftp",
         "dashboard jobs publish",
         "demo run_merge update_site",
+        "due",
         "automation",
         "commands",
         "cli",

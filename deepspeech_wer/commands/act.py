@@ -7,7 +7,19 @@ import getpass
 import os
 from collections.abc import Sequence
 
-from deepspeech_wer import automation, clock, environment, lock, logs, run_merge, signals, xdg_directories
+from deepspeech_wer import (
+    archive,
+    automation,
+    clock,
+    decisions,
+    due,
+    environment,
+    lock,
+    logs,
+    run_merge,
+    signals,
+    xdg_directories,
+)
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.inspect import dry_run
@@ -56,6 +68,23 @@ def cancel(_: argparse.Namespace) -> int:
             raise Trouble(f"cannot write below {left.work.path}: {error.strerror}") from None
         runner.ask_to_end(left.work)
         print(f"{title(left.order.merge)}: asked to end; it has {left.order.grace_s:g} s to save its checkpoint")
+    return DONE
+
+
+def retry(options: argparse.Namespace) -> int:
+    """Run commits again that were written off; without a commit, those whose alike failures stopped the queue."""
+    current = every_setting.load()
+    places = current.places
+    shas = [archive.find(places.runs, name).merge.sha for name in options.sha]
+    if not shas:
+        shas = [archive.find(places.runs, ended.sha).merge.sha for ended in due.alike(places)]
+    if not shas:
+        raise Trouble("nothing to retry: the last run did not fail; name a commit to run it again")
+    try:
+        decisions.retry_all(places.requests, shas, getpass.getuser())
+    except OSError as error:
+        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+    print(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
     return DONE
 
 

@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
     _add(subs, "cancel", act.cancel, "end the running job, and record its run as cancelled")
+    retry = _add(subs, "retry", act.retry, "run failed merges again; without SHA, those that failed alike at the end")
+    retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
     _add(subs, "status", inspect.status, "what is going on, and what was done last")
     _add(subs, "settings", inspect.settings, "every variable, its effective value and where that comes from")
     _add(subs, "check", check.run, "will tonight's tick work? Everything it needs is tried, and nothing changed")

@@ -1,0 +1,107 @@
+"""What people decided about runs: one file for each decision, below the data root in requests/.
+
+<YYYYmmdd-HHMMSS>-retry-<sha12>.json    run this commit again; removed once that is done
+released.json                           failures up to this time no longer stop the queue
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer import clock, files
+
+VERSION = 1
+RETRY = re.compile(r"\d{8}-\d{6}-retry-([0-9a-f]{12})\.json")
+UNREADABLE = ".unreadable"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A commit that is to be run again."""
+
+    sha: str
+    who: str
+    why: str
+    at: str  # ISO 8601, UTC
+
+
+def ask_retry(directory: Path, retry: Retry) -> None:
+    """Note that a commit is to be run again. Raises OSError."""
+    files.make_private(directory)
+    stamp = clock.stamp(clock.COMPACT)
+    _write(directory / f"{stamp}-retry-{retry.sha[:12]}.json", asdict(retry))
+
+
+def retries(directory: Path) -> list[Retry]:
+    """The commits that are to be run again, in the order in which they were asked for.
+
+    A file that cannot be read is reported and set aside.
+    """
+    found: list[Retry] = []
+    for path in _listed(directory):
+        record = _read(path) if RETRY.fullmatch(path.name) else None
+        if record is not None:
+            found.append(Retry(**record))
+    return found
+
+
+def retry_all(directory: Path, shas: Sequence[str], who: str) -> None:
+    """Commits that were written off for the machine's trouble are to be run again, and stop the queue no longer.
+
+    Raises OSError.
+    """
+    for sha in shas:
+        ask_retry(directory, Retry(sha, who, "failed like others", clock.utc_now()))
+    release(directory, who)
+
+
+def end_retry(directory: Path, sha: str) -> None:
+    """The commit was run again."""
+    for path in _listed(directory):
+        match = RETRY.fullmatch(path.name)
+        if match and match[1] == sha[:12]:
+            path.unlink()
+
+
+def release(directory: Path, who: str) -> None:
+    """From now on earlier failures no longer stop the queue. Raises OSError."""
+    files.make_private(directory)
+    _write(directory / "released.json", {"who": who, "at": clock.utc_now()})
+
+
+def released_at(directory: Path) -> str:
+    """When the queue was last released; "" where it never was."""
+    record = _read(directory / "released.json")
+    return str(record["at"]) if record else ""
+
+
+def _listed(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    text = json.dumps({"version": VERSION, **record}, ensure_ascii=False)
+    files.write_atomically(path, text.encode("utf-8", "replace"), mode=0o600)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_bytes())
+        if record.pop("version") != VERSION:
+            raise ValueError(f"expected version {VERSION}")
+        return {name: str(value) for name, value in record.items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        aside = path.with_name(path.name + UNREADABLE)
+        path.replace(aside)
+        log.warning("%s cannot be read (%s); kept as %s", path, error, aside.name)
+        return None

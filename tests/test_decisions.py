@@ -1,0 +1,144 @@
+"""Failures that are alike stop the queue, and what they wrote off is run again."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import cli, decisions, exit_codes, settings
+from deepspeech_wer.backlog import Ended, alike
+from tests.conftest import Repository
+from tests.test_automation import tick, wers
+from tests.test_automation import tracked as tracked  # the fixture
+
+
+def ended(*failures: str | None) -> list[Ended]:
+    """Runs that ended so, newest first as the archive gives them."""
+    return [Ended(f"{n:012x}", failure, f"2026-01-01T00:00:{n:02}Z") for n, failure in enumerate(failures)][::-1]
+
+
+@pytest.mark.parametrize(
+    ("failures", "since", "count"),
+    [
+        ((), "", 0),
+        ((None,), "", 0),
+        (("exit 1", "exit 1", None), "", 0),
+        ((None, "exit 1", "exit 1", "exit 1"), "", 3),
+        (("exit 1", "exit 2", "exit 2"), "", 2),
+        (("exit 1", "exit 1", "exit 1"), "2026-01-01T00:00:00Z", 2),
+        (("exit 1", "exit 1", "exit 1"), "2026-01-01T00:00:09Z", 0),
+    ],
+)
+def test_runs_that_failed_alike(failures: tuple[str | None, ...], since: str, count: int) -> None:
+    assert len(alike(ended(*failures), since=since)) == count
+
+
+@pytest.fixture
+def broken(tracked: Repository, tmp_path: Path) -> Repository:
+    """Five merges waiting on a machine that fails every job."""
+    (tmp_path / "broken").touch()
+    tick()
+    for number in range(1, 6):
+        tracked.merge(str(number), {"wer": f"[ ! -e {tmp_path}/broken ] || exit 7; wer=0.{number}\n"})
+    return tracked
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_machine_that_fails_every_job_writes_off_three_merges_and_says_so_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert tick() == exit_codes.FAILED
+    assert wers() == [0.5, "exit 7", "exit 7", "exit 7"]
+    said = capsys.readouterr().err
+    assert "the queue stands still, 2 waiting: the last 3 runs failed alike (exit 7)" in said
+    assert "`deepspeech-wer retry`" in said
+    assert tick() == 0
+    assert capsys.readouterr().err == ""
+    assert len(wers()) == 4
+
+
+@pytest.mark.usefixtures("broken")
+def test_retry_runs_them_again_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    (tmp_path / "broken").unlink()
+    assert cli.main(["retry"]) == 0
+    assert "to be run again by the next tick: " in capsys.readouterr().out
+    assert tick() == 0
+    assert {wer for wer in wers() if isinstance(wer, float)} == {0.1, 0.2, 0.3, 0.4, 0.5}
+    assert not list(settings.load().places.requests.glob("*-retry-*"))
+    assert tick() == 0
+
+
+def test_after_a_run_that_succeeds_they_are_due_again(broken: Repository, tmp_path: Path) -> None:
+    tick()
+    (tmp_path / "broken").unlink()
+    assert tick("run", "--sha", broken.git("rev-parse", "HEAD")) == 0
+    assert tick() == 0
+    assert {wer for wer in wers() if isinstance(wer, float)} == {0.1, 0.2, 0.3, 0.4, 0.5}
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_retry_on_a_machine_that_is_still_broken_stops_again(tmp_path: Path) -> None:
+    tick()
+    assert cli.main(["retry"]) == 0
+    time.sleep(1.1)  # times are whole seconds: what fails within the second of the release is forgiven, too
+    assert tick() == exit_codes.FAILED
+    assert 3 <= wers().count("exit 7") - 3 <= 5
+    (tmp_path / "broken").unlink()
+    assert cli.main(["retry"]) == 0
+    assert tick() == 0
+    assert {wer for wer in wers() if isinstance(wer, float)} == {0.1, 0.2, 0.3, 0.4, 0.5}
+
+
+def test_merges_that_fail_in_ways_of_their_own_stop_nothing(tracked: Repository) -> None:
+    tick()
+    for number in range(1, 6):
+        tracked.merge(str(number), {"wer": f"exit {number}\n"})
+    assert tick() == exit_codes.FAILED
+    assert wers() == [0.5, *(f"exit {number}" for number in range(1, 6))]
+
+
+def test_retry_of_one_commit(tracked: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sha = tracked.merge("a", {"wer": f"[ -e {tmp_path}/ok ] || exit 7; wer=0.2\n"})
+    assert tick() == exit_codes.FAILED
+    tracked.merge("b", {"wer": "wer=0.3\n"})
+    assert tick() == 0
+    (tmp_path / "ok").touch()
+    assert cli.main(["retry", sha[:9]]) == 0
+    assert tick() == 0
+    assert "training again, as asked for" in capsys.readouterr().err
+    assert sorted(wers(), key=str) == [0.2, 0.3, "exit 7"]
+    assert tick() == 0
+
+
+@pytest.mark.usefixtures("tracked")
+def test_nothing_to_retry_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    capsys.readouterr()
+    assert cli.main(["retry"]) == exit_codes.TROUBLE
+    assert "nothing to retry" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}'])
+def test_a_decision_that_cannot_be_read_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    name = "20260102-030405-retry-c0ffeec0ffee.json"
+    (tmp_path / name).write_text(content)
+    assert decisions.retries(tmp_path) == []
+    assert f"{name} cannot be read" in caplog.text
+    assert (tmp_path / f"{name}.unreadable").read_text() == content
+    caplog.clear()
+    assert decisions.retries(tmp_path) == []
+    assert caplog.text == ""
+
+
+def test_a_decision_is_a_file_with_who_and_when(tmp_path: Path) -> None:
+    decisions.retry_all(tmp_path, ["c0ffee" * 6 + "abcd"], "ada")
+    (file,) = tmp_path.glob("*-retry-*")
+    record = json.loads(file.read_text())
+    assert (record["version"], record["who"], record["sha"]) == (1, "ada", "c0ffee" * 6 + "abcd")
+    assert decisions.released_at(tmp_path)
