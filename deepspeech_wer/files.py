@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
+import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+_FEW_INODES = 16
 
 PARTIAL = ".partial"  # the suffix of what a crash may leave behind; safe to delete at any time
 
@@ -83,10 +87,31 @@ def remove_partial(directory: Path) -> None:
         remove_tree(left)
 
 
-def is_full(place: Path) -> bool:
-    """Whether the file system that `place` is on, or will be, has next to no room: git's messages do not say so."""
+def lack_of_room(place: Path) -> str | None:
+    """Why nothing can be written on the file system that `place` is on, or will be: no space, no inodes, the quota.
+
+    None where there is room. git and jobs do not always say so.
+    """
     existing = next(path for path in (place, *place.parents) if path.exists())
-    return shutil.disk_usage(existing).free < 1 << 20
+    status = os.statvfs(existing)
+    if status.f_bavail * status.f_frsize < 1 << 20:
+        return f"no space left for {place}"
+    if status.f_files and status.f_favail < _FEW_INODES:
+        return f"no inodes left for {place} (see df -i)"
+    try:
+        with tempfile.TemporaryFile(dir=existing if existing.is_dir() else existing.parent) as probe:
+            probe.write(b"?" * (64 << 10))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{place}: {os.strerror(error.errno)}"
+    return None
+
+
+def is_full(place: Path) -> bool:
+    """Whether nothing can be written where `place` is, or will be."""
+    return lack_of_room(place) is not None
 
 
 def rename_durably(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.jobs.outcome import INTERRUPTED
+from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
 from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.runner import Runner, attend
 from deepspeech_wer.jobs.work import Order, Work
@@ -169,7 +169,7 @@ def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
 def _next_attempt(last: Left | None) -> int:
     if last is None:
         return 1
-    is_over = last.outcome is not None and last.outcome.failure != INTERRUPTED
+    is_over = last.outcome is not None and last.outcome.failure not in (INTERRUPTED, MACHINE)
     return last.order.attempt + is_over
 
 
@@ -203,7 +203,7 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
     except checkouts.CannotCheckOut as trouble:
         return _failed(work, order, "no-checkout", str(trouble))
     if outcome and outcome.status == "failed":
-        _refuse_without_room(bench, order)
+        _refuse_trouble_of_the_machine(bench, order, outcome)
     return outcome
 
 
@@ -264,20 +264,24 @@ def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
     return Outcome("done", None, "", order.attempt, now, now, files=verdict.files, logs=work.path)
 
 
-def _refuse_without_room(bench: Bench, order: Order) -> None:
-    """A job that failed while there is no room, though its own files are removed, proves nothing. Raises Trouble."""
-    places = (bench.places.data, bench.places.cache, bench.clone_path)
-    full = next((place for place in places if files.is_full(place)), None)
-    if full:
-        raise Trouble(
-            f"{title(order.merge)}: its job failed, and there is no space left for {full}; the next call tries again"
-        )
+def _refuse_trouble_of_the_machine(bench: Bench, order: Order, outcome: Outcome) -> None:
+    """A job that failed for the machine's trouble proves nothing of its merge: the next tick tries again.
+
+    Such trouble is a job that cannot be started here, and a disk without room although the job's files are removed.
+    Raises Trouble.
+    """
+    if outcome.failure == MACHINE:
+        raise Trouble(f"{title(order.merge)}: {outcome.detail}; the next call tries again")
+    for place in (bench.places.data, bench.places.cache, bench.clone_path):
+        lack = files.lack_of_room(place)
+        if lack:
+            raise Trouble(f"{title(order.merge)}: its job failed, and there is {lack}; the next call tries again")
 
 
 def _is_final(bench: Bench, outcome: Outcome) -> bool:
     if outcome.status == "done" or outcome.failure in outcomes.NEVER_RETRIED:
         return True
-    return outcome.failure != INTERRUPTED and outcome.attempt >= bench.job.attempts
+    return outcome.failure not in (INTERRUPTED, MACHINE) and outcome.attempt >= bench.job.attempts
 
 
 def _tell_of_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -483,3 +484,47 @@ def test_a_checkpoint_file_names_a_checkpoint(tracked: Repository, text: str) ->
     assert tick() == 0
     assert not (cache / "checkpoint_file").exists()
     assert (good / "epoch3").exists()
+
+
+@pytest.fixture
+def small_clones(
+    tracked: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
+    """Mounts a file system at ds_clone_path with the options that it is called with."""
+    assert tracked.path.exists()
+    place = tmp_path / "clones"
+    place.mkdir()
+    monkeypatch.setenv("ds_clone_path", str(place / "clone"))
+
+    def mount(options: str) -> None:
+        subprocess.run(["umount", str(place)], check=False, capture_output=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(place)], check=False)
+        if done.returncode:
+            pytest.skip("this user may not mount a tmpfs")
+
+    yield mount
+    subprocess.run(["umount", str(place)], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [("size=20m,noexec", "is mounted noexec"), ("size=1m", "no space left"), ("ro", "Read-only")]
+)
+def test_a_place_for_checkouts_that_is_of_no_use_costs_no_merge(
+    tracked: Repository,
+    small_clones: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    told: str,
+) -> None:
+    tracked.merge("large", {"wer": "wer=0.4\n", "model.txt": "x" * (2 << 20)})
+    small_clones(options)
+    for _ in range(4):
+        capsys.readouterr()
+        assert tick() == exit_codes.TROUBLE
+        errors = [line for line in capsys.readouterr().err.splitlines() if "ERROR" in line]
+        assert len(errors) == 1
+        assert told in errors[0]
+    assert wers() == []
+    small_clones("size=50m")
+    assert tick() == 0
+    assert wers() == [0.4]

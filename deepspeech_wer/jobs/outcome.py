@@ -17,6 +17,7 @@ from deepspeech_wer.records import Outcome
 
 NEVER_RETRIED = ("no-script", "no-checkout", "bad-hyper", "diverged", "cancelled")  # a second attempt would end alike
 INTERRUPTED = "interrupted"  # ended from outside, no fault of the job: it is resumed
+MACHINE = "machine"  # the job could not be started here, no fault of the merge: the next tick tries again
 
 _NAME = "outcome.json"
 _RESERVE = "outcome.reserve"

@@ -26,7 +26,7 @@ from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import gpu, memory
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.jobs.outcome import INTERRUPTED, Verdict
+from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
 from deepspeech_wer.jobs.output import JobLog
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.records import Outcome
@@ -101,11 +101,9 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
 def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
     """How the job failed; None where it ended well and its results are to be judged."""
     script = Path(order.checkout, order.script)
-    if not os.path.isfile(script):  # noqa: PTH113 - False also for names that are too long
-        return Verdict("no-script", f"{order.script}: no such file in the checkout: set ds_wer_automation")
-    if not os.access(script, os.X_OK):
-        mode = script.stat().st_mode & 0o777
-        return Verdict("no-script", f"{order.script}: not executable (mode {mode:04o}): chmod +x it")
+    fault = _fault_of(script, order.script)
+    if fault:
+        return fault
     if signals.count():
         return _stopped(work)
     prctl.adopt_orphans()
@@ -116,8 +114,7 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         try:
             process = _start(order, script, variables)
         except OSError as error:
-            reason = "no #! line" if error.errno == errno.ENOEXEC else error.strerror
-            return Verdict("no-script", f"{order.script}: cannot be executed: {reason}")
+            return _cannot_start(script, order.script, error)
         output = _Output(process, out, err)
         try:
             with suppress(OSError):  # likewise; and the token finds the job too
@@ -131,6 +128,38 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         if not in_time:
             return Verdict("timeout", f"no end after {order.timeout_s:g} s (ds_job_timeout)")
         return outcomes.classify(process.returncode, err.last_words(), out_of_memory=out_of_memory())
+
+
+def _fault_of(script: Path, name: str) -> Verdict | None:
+    """Why a script cannot be run; None where it seems to be all right."""
+    if not os.path.isfile(script):  # noqa: PTH113 - False also for names that are too long
+        return Verdict("no-script", f"{name}: no such file in the checkout: set ds_wer_automation")
+    mode = script.stat().st_mode
+    if not mode & 0o111:
+        return Verdict("no-script", f"{name}: not executable (mode {mode & 0o777:04o}): chmod +x it")
+    if os.statvfs(script).f_flag & os.ST_NOEXEC:
+        cure = "set ds_clone_path to a file system without that option"
+        return Verdict(MACHINE, f"{script.parent} is mounted noexec, so that no job can run there: {cure}")
+    return None
+
+
+def _cannot_start(script: Path, name: str, error: OSError) -> Verdict:
+    """The class of an error that execve(2) gave. Only what the file itself proves is the merge's fault."""
+    if error.errno == errno.ENOEXEC:
+        return Verdict("no-script", f"{name}: cannot be executed: no #! line")
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        return Verdict(MACHINE, f"{name}: cannot be started: {error.strerror}")
+    with script.open("rb") as stream:
+        first = stream.readline(256)
+    interpreter = first.removeprefix(b"#!").split()[:1]
+    named = interpreter[0].decode("utf-8", "replace") if interpreter else "nothing"
+    if first.endswith(b"\r\n"):
+        cure = "save it with line ends of LF"
+        return Verdict(
+            "no-script", f"{name}: cannot be executed: its lines end with CR LF, as Windows writes them: {cure}"
+        )
+    cure = "install it, or name one that is there"
+    return Verdict("no-script", f"{name}: cannot be executed: its interpreter {named} is not on this machine: {cure}")
 
 
 def _stopped(work: Work) -> Verdict:

@@ -148,7 +148,11 @@ def test_it_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("echo '{}' > hyper.json", "no-hyper", "ds_logs_dir"),
         ("rm -rf .git bin; cd /; rm -rf $OLDPWD; exit 4", "exit 4", ""),
         ("chmod 0 .; exit 5", "exit 5", ""),
-        ("#!/no/such/interpreter\n", "no-script", "cannot be executed: No such file"),
+        ("#!/no/such/interpreter\n", "no-script", "its interpreter /no/such/interpreter is not on this machine"),
+        ("#!/usr/bin/env\t/x y\n", "exit 127", ""),
+        ("#!  /no/such/python3 -u\n", "no-script", "its interpreter /no/such/python3 is not on this machine"),
+        (f"#!/bin/bash\r\n{GOOD}", "no-script", "its #! line ends with CR LF"),
+        ("#!/usr/bin/env bash\r\ntrue\r\n", "exit 127", ""),
         ("\x7fgarbage", "no-script", "no #! line"),
     ],
 )
@@ -157,6 +161,21 @@ def test_each_failure_has_its_class(tmp_path: Path, script: str, failure: str, d
     assert (outcome.status, outcome.failure) == ("failed", failure)
     assert detail in outcome.detail
     assert "\n" not in outcome.detail
+
+
+def test_a_place_that_is_mounted_noexec_is_no_fault_of_the_merge(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m,noexec", "none", str(clone)], check=False)
+    if mounted.returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    try:
+        outcome = run(tmp_path, GOOD)
+        assert outcome.failure == "machine"
+        assert f"{clone}/bin is mounted noexec" in outcome.detail
+        subprocess.run(["mount", "-o", "remount,exec", str(clone)], check=True)
+    finally:
+        subprocess.run(["umount", str(clone)], check=True)
 
 
 def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None:
