@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "dashboard": ("columns details preview project", "scripts", "assets", "site"),
     "demo": ("place", "sample server", "cycle"),
     "jobs": ("gpu output", "local"),
-    "publish": ("page plan report server", "lock look read_back site", "carry_out", "publisher", "api"),
+    "publish": ("plan report server", "lock look read_back site", "carry_out", "publisher", "api"),
     "repository": ("access history", "git", "mirror", "checkout"),
     "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
     "training": (

@@ -96,7 +96,7 @@ def draft_next(server: Server, path: str, manifest: Manifest) -> Task[None]:
 
 def _upload(work: Work, sending: Sequence[str], counter: _Counter, before: Sequence[Stage]) -> bool:
     """Write all files beside their places, after `before`. False where this server does not keep the times we set."""
-    same: dict[int, list[str]] = {}  # a file and its copy under a hashed name; not all that happen to be alike
+    same: dict[int, list[str]] = {}
     for path in sending:
         same.setdefault(id(work.wanted[path]), []).append(path)
     counter.total = sum(work.wanted[paths[0]].entry.size for paths in same.values())

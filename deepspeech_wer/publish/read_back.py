@@ -27,7 +27,7 @@ SHOWN = 80
 def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str]:
     """Address below the web root -> the path it is to serve: `/`, the page, its data, and one run's file."""
     runs = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries]
-    data = [path for path in entries if re.fullmatch(r"js/index(\.[0-9a-f]{16})?\.js", path)]
+    data = [path for path in entries if re.fullmatch(r"js/index\.[0-9a-f]+\.js", path)]
     paths = [*([INDEX] if INDEX in entries else []), *data, *runs[:1]]
     return {**({"": INDEX} if INDEX in entries else {}), **{path: path for path in paths}}
 

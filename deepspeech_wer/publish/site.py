@@ -10,24 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import page
 from deepspeech_wer.publish.plan import INDEX, Entry, check_path
 
 
 @dataclass(frozen=True)
 class Local:
-    """One file to publish: a file of the site, bytes made here (the rewritten index.htm), or what the server has."""
+    """One file to publish: a file of the site, or what the server has."""
 
     entry: Entry
     path: str
-    data: bytes | None = None
     stored: bool = False  # True: the server has this content (a rollback); there is no local file
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """The content, read piece by piece. Raises Trouble if it is not what was planned."""
-        if self.data is not None:
-            yield from (self.data[start : start + size] for start in range(0, len(self.data), size))
-            return
         digest = hashlib.sha256()
         with Path(self.path).open("rb") as stream:
             while chunk := stream.read(size):
@@ -60,23 +55,8 @@ def read(site: Path, files: Mapping[str, os.stat_result], known: Mapping[str, En
     `known`: records of an earlier publish; a file of the same size and time, to the nanosecond, is not read again.
     Raises Trouble for a file that is unreadable.
     """
-    found = {path: _local(f"{site}/{path}", status, known.get(path)) for path, status in files.items() if path != INDEX}
-    if INDEX in files:
-        html = _bytes(site / INDEX)
-        _hash_names(found, html, site / INDEX)
-    return found
-
-
-def _hash_names(found: dict[str, Local], html: bytes, index: Path) -> None:
-    """Add a copy under a hashed name of each file that the page loads, and the page that names them."""
-    text = html.decode("utf-8", "surrogateescape")
-    names = page.loaded(text, found)
-    hashed = {path: page.hashed_name(path, found[path].entry.sha256) for path in names.values()}
-    for path, name in hashed.items():
-        found[name] = found[path]
-    data = page.renamed(text, names, hashed.__getitem__).encode("utf-8", "surrogateescape")
-    entry = Entry(hashlib.sha256(data).hexdigest(), len(data), index.stat().st_mtime_ns)
-    found[INDEX] = Local(entry, str(index), data)
+    in_order = sorted(files, key=INDEX.__eq__)
+    return {path: _local(f"{site}/{path}", files[path], known.get(path)) for path in in_order}
 
 
 def _local(file: str, status: os.stat_result, known: Entry | None) -> Local:
@@ -88,13 +68,6 @@ def _local(file: str, status: os.stat_result, known: Entry | None) -> Local:
     except OSError as error:
         raise _unreadable(file, error) from error
     return Local(Entry(digest, status.st_size, status.st_mtime_ns), file)
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise _unreadable(file, error) from error
 
 
 def _unreadable(file: str | Path, error: OSError) -> Trouble:

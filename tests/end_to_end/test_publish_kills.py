@@ -45,7 +45,7 @@ def publish_again(site: Path, host: WebHost, number: int, score: Score) -> Repor
     score.half_done += any(file.suffix == ".partial" for file in host.root.rglob("*"))
     missing = {(site / path).read_bytes() for path in files_of(site) if path != "index.htm"} - there
     report = put(site, host.website)
-    index = (host.root / "index.htm").stat().st_size  # made while publishing: not a file of the site's
+    index = (host.root / "index.htm").stat().st_size
     assert report.size - sum(map(len, missing)) in (0, index), (number, report)
     assert load_page(host.root) == f"version {number} "
     assert set(leftovers(host.root)) <= {lock.LOCK}  # a dead one, where only its removal was missing

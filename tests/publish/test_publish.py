@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import lock, page, plan, server
+from deepspeech_wer.publish import lock, plan, server
 from deepspeech_wer.publish import site as sites
 from deepspeech_wer.publish.plan import INDEX, Entry, Manifest, Seen
 from deepspeech_wer.publish.report import Report
@@ -250,31 +250,12 @@ class TestKnownHosts:
         assert not known_hosts.allows([], b"1")
 
 
-class TestPage:
-    HTML = (
-        '<link rel="stylesheet" href="css/a.css"><link rel=alternate href="feed.xml">'
-        "<link rel=\"icon\" href='./i.svg'>\n"
-        '<script src="js/a.js?v=1" defer></script><script src="https://else.where/js/a.js"></script>'
-        '<a href="css/a.css">css</a><!-- <script src="js/b.js"> --><script>let src = "js/b.js"</script>'
-    )
-
-    def test_what_it_loads(self) -> None:
-        files = {"css/a.css", "js/a.js", "js/b.js", "feed.xml", "i.svg"}
-        assert page.loaded(self.HTML, files) == {"css/a.css": "css/a.css", "js/a.js?v=1": "js/a.js", "./i.svg": "i.svg"}
-
-    def test_only_the_references_change(self) -> None:
-        names = {"css/a.css": "css/a.css", "js/a.js?v=1": "js/a.js"}
-        new = page.renamed(self.HTML, names, lambda path: page.hashed_name(path, A))
-        assert 'src="js/a.aaaaaaaaaaaaaaaa.js"' in new
-        assert new.replace(".aaaaaaaaaaaaaaaa", "").replace("js/a.js", "js/a.js?v=1", 1) == self.HTML
-
-    def test_the_site_gains_hashed_copies_and_ends_with_the_index(self, tmp_path: Path) -> None:
-        (tmp_path / "js").mkdir()
-        (tmp_path / "js/a.js").write_text("1")
-        (tmp_path / INDEX).write_bytes(b'\xff<script src="js/a.js"></script>')
-        found = sites.read(tmp_path, sites.scan(tmp_path, [INDEX, "js/a.js"]), {})
-        assert [path.replace("6b86b273ff34fce1", "HASH") for path in found] == ["js/a.js", "js/a.HASH.js", INDEX]
-        assert b"".join(found[INDEX].chunks(7)) == b'\xff<script src="js/a.6b86b273ff34fce1.js"></script>'
+class TestSite:
+    def test_the_index_comes_last(self, tmp_path: Path) -> None:
+        (tmp_path / "a.js").write_text("1")
+        (tmp_path / INDEX).write_text("2")
+        found = sites.read(tmp_path, sites.scan(tmp_path, [INDEX, "a.js"]), {})
+        assert list(found) == ["a.js", INDEX]
 
     def test_a_file_that_changes_meanwhile_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("1")
