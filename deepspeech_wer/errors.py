@@ -7,3 +7,13 @@ class Trouble(Exception):
 
 class UsageTrouble(Trouble):
     """The settings or the command line cannot be used. One fault per line, all faults at once."""
+
+
+def innermost(error: BaseException) -> str:
+    """The text of the innermost error that has one, on one line: requests wraps "Connection refused" three times."""
+    while (inner := error.__cause__ or error.__context__) and (str(inner) or isinstance(inner, TimeoutError)):
+        error = inner
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:200]
