@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from deepspeech_wer import __version__, archive, dashboard, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
+from deepspeech_wer.publish.options import Options
 from deepspeech_wer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def show(settings: Settings, *, upload: Callable[[int, int], None] | None = None
     try:
         listed = build(settings)
         if settings.website:
-            report = api.publish(settings.site, listed, settings.website, url=settings.website_url, progress=upload)
+            options = Options(url=settings.website_url, progress=upload)
+            report = api.publish(settings.site, listed, settings.website, options)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", settings.website.server_fqdn, note)

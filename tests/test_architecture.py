@@ -34,9 +34,16 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "dashboard": ("columns details preview project", "scripts", "assets", "site"),
     "demo": ("place", "sample server", "cycle"),
     "jobs": ("gpu output", "local"),
-    "publish": ("plan report server", "lock look read_back site", "carry_out", "publisher", "api"),
+    "publish": (
+        "options plan report",
+        "read_back sources web_root",
+        "survey web_root_lock",
+        "upload",
+        "publisher",
+        "api",
+    ),
     "repository": ("access history", "git", "mirror", "checkout"),
-    "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
+    "sftp": ("account known_hosts libraries pipeline tcp", "files keys", "new_file", "connection"),
     "training": (
         "__main__ audio checkpoint corpus ctc cudnn devices history lstm quiet table text",
         "curves decode lm parameters recognise summaries threads",

@@ -10,6 +10,7 @@ from deepspeech_wer.commands import check, progress
 from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
+from deepspeech_wer.publish.options import Options
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Settings
@@ -157,21 +158,16 @@ def _publish(options: argparse.Namespace) -> int:
         return _rollback(current.website, options, current)
     with _locked(current):
         listed = update_site.build(current)
-        report = api.publish(
-            current.site,
-            listed,
-            current.website,
-            url=current.website_url,
-            dry_run=options.dry_run,
-            adopt=options.adopt,
-            progress=progress.upload_bar(),
+        how = Options(
+            dry_run=options.dry_run, adopt=options.adopt, url=current.website_url, progress=progress.upload_bar()
         )
+        report = api.publish(current.site, listed, current.website, how)
     return _tell("published", report, is_dry=options.dry_run)
 
 
 def _rollback(website: settings.Website, options: argparse.Namespace, current: Settings) -> int:
     with _locked(current):
-        report = api.rollback(website, url=current.website_url, dry_run=options.dry_run)
+        report = api.rollback(website, Options(dry_run=options.dry_run, url=current.website_url))
     return _tell("rolled back", report, is_dry=options.dry_run)
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Report:
-    """What was done, or in a dry run would be."""
+    """What was done, or would be done without `dry_run`."""
 
     sent: tuple[str, ...]  # paths in the web root
     kept: int  # files that were there already
     removed: tuple[str, ...]
-    size: int  # bytes of the files sent; less than the files hold where a killed publish had sent some
+    size: int  # bytes of the files sent, without those that a killed publish had sent
     seconds: float
-    lines: tuple[str, ...] = ()  # of a dry run, one per file that would be touched
-    notes: tuple[str, ...] = ()  # about the server, worth a line in the log
-    differences: tuple[str, ...] = ()  # what the web server serves instead, read back from ds_website_url
+    lines: tuple[str, ...] = ()  # of a dry run: one for each file that would be sent or removed
+    notes: tuple[str, ...] = ()  # about the server, for the log
+    differences: tuple[str, ...] = ()  # where the web server shows something else, read back from Options.url
 
     @property
     def summary(self) -> str:

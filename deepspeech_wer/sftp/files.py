@@ -1,4 +1,4 @@
-"""Tasks on the server's files: each a generator for Pipeline.run (see pipeline.py)."""
+"""Tasks that read and change files on the server, for Pipeline.run (see pipeline.py)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from deepspeech_wer.sftp.pipeline import Ask, Body, Refused, Reply, Request, Tas
 T = TypeVar("T")
 
 READ_BYTES = 32 * 1024
-WRITE_BYTES = 32 * 1024  # the most that every server must take in one request
-NAMES_A_REPLY = 100  # of a listing, with OpenSSH
-BYTES_IN_FLIGHT = 4 * 1024 * 1024  # of one file, unanswered: twice what a channel of OpenSSH's buffers
+WRITE_BYTES = 32 * 1024  # what every server must take in one request
+NAMES_A_REPLY = 100  # in OpenSSH's listings
 
-READ, WRITE, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20  # for what a file is opened
+READ, WRITE, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20  # flags of OPEN
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
 _USUAL = struct.Struct(">QIIIII")  # size, uid, gid, permissions, atime, mtime
 
 
 class Attributes(NamedTuple):
-    """What a server says of a file. Servers may leave out any of it."""
+    """What the server says of a file. It may leave out any of these."""
 
     size: int | None
     mode: int | None
@@ -34,7 +33,7 @@ class Attributes(NamedTuple):
 
 
 def checked(reply: Reply) -> Body:
-    """The body of a reply that is no error. Raises Refused."""
+    """The body of a reply. Raises Refused where the reply is an error."""
     body = Body(reply.body)
     if reply.kind == sftp.STATUS:
         code = body.number()
@@ -45,15 +44,15 @@ def checked(reply: Reply) -> Body:
 
 
 def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] | None]:
-    """Names and attributes, less `.` and `..`. None where nothing is there. Raises Refused.
+    """Names and attributes, without `.` and `..`. None where there is no such directory. Raises Refused.
 
-    `expected` entries are asked for at once, so that ten thousand of them take one round trip and not ten.
+    Requests for `expected` entries are sent at once, so that 10,000 of them take one round trip and not ten.
     """
     try:
         [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
         handle = string(checked(opened).blob())
         ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
-        found = yield from _entries(handle, ahead)  # asyncssh tells only here that there is no such directory
+        found = yield from _entries(handle, ahead)  # asyncssh says only here that there is no such directory
     except Refused as refusal:
         if refusal.code == sftp.NO_SUCH_FILE:
             return None
@@ -73,7 +72,7 @@ def _entries(handle: bytes, ahead: int) -> Task[dict[str, Attributes]]:
 
 
 def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
-    """A whole file, of which `expected` bytes are asked for at once. None where nothing is there. Raises Refused."""
+    """A whole file; `expected` bytes are asked for at once. None where there is no such file. Raises Refused."""
     [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
     try:
         handle = string(checked(opened).blob())
@@ -87,7 +86,7 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
         starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
         reads = [Request(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts]
         *replies, stated = yield Ask([*reads, Request(sftp.FSTAT, handle)])
-        # the size saves asking once more only to be told that this was the end
+        # the size saves the round trip of one more READ, which would only say that this was the end
         if _append(replies, data) or (stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data)):
             break
         ahead = min(ahead, 32) * 2
@@ -96,7 +95,7 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
 
 
 def state(path: str) -> Task[Attributes | None]:
-    """What a path (a link followed) is. None where nothing is there. Raises Refused."""
+    """The attributes of a file, following links. None where there is no such file. Raises Refused."""
     [found] = yield from states([path])
     return found
 
@@ -115,17 +114,19 @@ def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
     return found
 
 
-def link(source: str, targets: Sequence[str]) -> Task[list[bool]]:
-    """Give a file more names (OpenSSH's hardlink). False for each that the server cannot, or that is taken."""
-    replies = yield Ask(link_requests(source, targets))
-    return links_made(replies, len(targets))
+def link(source: str, target: str) -> Task[bool]:
+    """Give a file a second name (OpenSSH's hardlink). False where the server cannot, or the name is taken."""
+    names = string("hardlink@openssh.com") + string(source) + string(target)
+    made, stated = yield Ask([Request(sftp.EXTENDED, names), Request(sftp.STAT, string(target))])
+    # rclone's server says OK to a link and makes none
+    return made.kind == sftp.STATUS and Body(made.body).number() == sftp.OK and stated.kind == sftp.ATTRS
 
 
 def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
-    """Rename over whatever is there. Raises Refused.
+    """Rename over an existing file. Raises Refused.
 
-    SFTP 3 has no such thing: its RENAME refuses an existing target. OpenSSH's posix-rename does it in one step;
-    without it the target is away for the moment between two requests that travel together.
+    SFTP 3 cannot: its RENAME refuses an existing target. OpenSSH's posix-rename replaces it in one step; without it the
+    target is missing between two requests that travel together.
     """
     names = string(source) + string(target)
     if atomic:
@@ -136,7 +137,7 @@ def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
 
 
 def remove(path: str) -> Task[bool]:
-    """Remove a file. False where it was gone already. Raises Refused."""
+    """Remove a file. False where there was none. Raises Refused."""
     [reply] = yield Ask([Request(sftp.REMOVE, string(path))])
     try:
         checked(reply)
@@ -148,7 +149,7 @@ def remove(path: str) -> Task[bool]:
 
 
 def make_directory(path: str, mode: int) -> Task[bool]:
-    """Make a directory whose parent is there, with this mode whatever the umask. False where it was there already."""
+    """Make a directory with this mode whatever the umask. False where it exists. Raises Refused."""
     made, stated = yield Ask([Request(sftp.MKDIR, string(path) + packed(mode=mode)), Request(sftp.STAT, string(path))])
     try:
         checked(made)
@@ -162,14 +163,14 @@ def make_directory(path: str, mode: int) -> Task[bool]:
 
 
 def remove_directory(path: str) -> Task[None]:
-    """Remove a directory if it is empty; nothing happens where it is not."""
+    """Remove a directory if it is empty; otherwise do nothing."""
     yield Ask([Request(sftp.RMDIR, string(path))])
 
 
 def attributes(body: Body) -> Attributes:
     """Read an ATTRS field."""
     flags = body.number()
-    if flags == _SIZE | _OWNER | _MODE | _TIMES:  # what OpenSSH sends: taken at once, for listings of 20,000 files
+    if flags == _SIZE | _OWNER | _MODE | _TIMES:  # what OpenSSH sends, in one step: there may be 20,000 files
         usual = body.fields(_USUAL)
         return Attributes(usual[0], usual[3], usual[5])
     size = body.number(8) if flags & _SIZE else None
@@ -194,27 +195,6 @@ def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     return data
 
 
-def link_requests(source: str, targets: Sequence[str]) -> list[Request]:
-    """What gives a file more names, and asks whether it has them; for `links_made`."""
-    start = string("hardlink@openssh.com") + string(source)
-    pairs = [(Request(sftp.EXTENDED, start + string(name)), Request(sftp.STAT, string(name))) for name in targets]
-    return [request for pair in pairs for request in pair]
-
-
-def links_made(replies: list[Reply], count: int) -> list[bool]:
-    """Take the replies to `link_requests` of so many names off the end: which are there.
-
-    rclone's server says OK to a link and makes none.
-    """
-    asked = replies[len(replies) - 2 * count :]
-    del replies[len(replies) - 2 * count :]
-    return [_is_ok(made) and found.kind == sftp.ATTRS for made, found in zip(asked[::2], asked[1::2], strict=True)]
-
-
-def _is_ok(reply: Reply) -> bool:
-    return reply.kind == sftp.STATUS and Body(reply.body).number() == sftp.OK
-
-
 def _names(reply: Reply, found: dict[str, Attributes]) -> bool:
     """Add a READDIR reply's entries to `found`. True at the directory's end."""
     if reply.kind != sftp.NAME:
@@ -228,7 +208,10 @@ def _names(reply: Reply, found: dict[str, Attributes]) -> bool:
 
 
 def _append(replies: list[Reply], data: bytearray) -> bool:
-    """Add READ replies to `data`. True at the file's end. After a short one the rest does not join: asked again."""
+    """Add READ replies to `data`. True at the file's end.
+
+    After a short reply the next ones leave a gap, so what follows is read again.
+    """
     for reply in replies:
         if reply.kind != sftp.DATA:
             return _is_end(reply)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepspeech_wer.publish.api import publish
+from deepspeech_wer.publish.options import Options
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.settings import Website
 
@@ -51,7 +52,7 @@ def files_of(site: Path) -> list[str]:
 def put(site: Path, website: Website, **options: object) -> Report:
     """Publish a site, without a second try."""
     given: dict[str, object] = {"retry_after_s": (), "lock_wait_s": 10.0, **options}
-    return publish(site, files_of(site), website, **given)  # type: ignore[arg-type]
+    return publish(site, files_of(site), website, Options(**given))  # type: ignore[arg-type]
 
 
 def constructed(website: Website) -> str:

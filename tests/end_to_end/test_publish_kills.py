@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import lock
+from deepspeech_wer.publish import web_root_lock as lock
 from deepspeech_wer.publish.report import Report
 from tests.end_to_end.hosts import KINDS, SFTP_SERVER, WebHost, running
 from tests.end_to_end.proxy import bad_network

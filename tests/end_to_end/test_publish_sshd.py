@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import stat
@@ -16,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import look, publisher
-from deepspeech_wer.publish.server import Server
+from deepspeech_wer.publish import publisher, survey
+from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write, write_page
@@ -146,15 +145,6 @@ class TestSite:
         report = put(site, server.website, progress=lambda done, total: seen.append((done, total)))
         assert seen[-1] == (report.size, report.size)
 
-    def test_garbage_is_collected_after_it_not_meanwhile(self, site: Path, server: Sshd) -> None:
-        seen = []
-        put(site, server.website, progress=lambda *_: seen.append(gc.isenabled()))
-        assert set(seen) == {False}
-        assert gc.isenabled()
-        with pytest.raises(Trouble):
-            put(site, replace(server.website, server_root="/nowhere"))
-        assert gc.isenabled()
-
     def test_inside_a_chroot(self, site: Path) -> None:
         if os.geteuid() != 0:
             pytest.skip("only root may chroot")
@@ -202,7 +192,7 @@ class TestManyDirectories:
 
     @pytest.fixture
     def many(self, site: Path, server: Sshd) -> Path:
-        for number in range(look.FEW + 20):
+        for number in range(survey.FEW + 20):
             write(site, {f"runs/{number}/hyper.json": "{}", f"runs/{number}/out.log": "log"})
         put(site, server.website)
         time.sleep(1.1)  # the server's clock must be past the second in which the directories were made
@@ -230,13 +220,13 @@ class TestManyDirectories:
     def test_a_run_more_takes_one_look(self, many: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its directory, and that of the run before, were written last: they are listed before all is known."""
         looks: list[list[str]] = []
-        original = look._read
+        original = survey._read
 
-        def heard(server: Server, files: list[str], directories: list[str], sizes: dict[str, int]) -> object:
+        def heard(root: WebRoot, files: list[str], directories: list[str], sizes: dict[str, int]) -> object:
             looks.append(list(directories))
-            return original(server, files, directories, sizes)
+            return original(root, files, directories, sizes)
 
-        monkeypatch.setattr(look, "_read", heard)
+        monkeypatch.setattr(survey, "_read", heard)
         for name in ("x", "y"):
             looks.clear()
             write(many, {f"runs/{name}/hyper.json": "{}"})
@@ -254,8 +244,8 @@ class TestManyDirectories:
     ) -> None:
         (server.root / "runs/7/out.log").write_text("damaged")
         assert not put(many, server.website).sent
-        monkeypatch.setattr(look, "CHECKED_EVERY", 1)
-        monkeypatch.setattr(look, "CHECKED_PARTS", 1)
+        monkeypatch.setattr(survey, "CHECKED_EVERY", 1)
+        monkeypatch.setattr(survey, "CHECKED_PARTS", 1)
         assert put(many, server.website).sent == ("runs/7/out.log",)
 
 

@@ -1,4 +1,4 @@
-"""One open SFTP session and what its other end can do; refusals become Trouble that names the file and the cure."""
+"""The web root in an open SFTP session. Refusals become Trouble that names the file and the cure."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from itertools import chain
 from typing import Any, NoReturn
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files, pipeline
-from deepspeech_wer.sftp.connection import where
 from deepspeech_wer.sftp.pipeline import Ask, Pipeline, Refused, Request, Task, string
 
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
 
-HANDLES = 64  # files open at a time where the server does not say what it allows
+HANDLES = 64  # files open at a time, unless the server allows more
 MOST_HANDLES = 256
-LEAST_IN_FLIGHT = 512 * 1024
-LINE_BYTES_A_SECOND = 125_000_000  # a gigabit
 
 
 @dataclass
 class Limits:
-    """What one request and one session may take, as far as the server says (limits@openssh.com)."""
+    """What one request and one session may take, if the server tells (limits@openssh.com)."""
 
     handles: int = HANDLES
     write_bytes: int = files.WRITE_BYTES
 
 
 @dataclass(frozen=True)
-class Server:
-    """An open session below one web root."""
+class WebRoot:
+    """The directory that the web server shows, and what its SFTP server can do."""
 
     session: Pipeline
-    website: Website
+    server: str  # for messages
+    directory: str  # path on the server
+    modes: tuple[int, int]  # of files, of directories
     is_openssh: bool
     limits: Limits = field(default_factory=Limits)
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.directory}"
 
     @property
     def atomic(self) -> bool:
@@ -48,38 +49,19 @@ class Server:
         """Whether a file can have two names."""
         return self.session.extensions.get("hardlink@openssh.com") == "1"
 
-    @property
-    def rereads(self) -> bool:
-        """Whether what was written must be looked at: OpenSSH's server owns up to a write that was cut short."""
-        return not self.is_openssh
-
-    @property
-    def bytes_in_flight(self) -> int:
-        """Of a file, how much to send unanswered: what a fast line holds, and no more.
-
-        sshd's buffers grow by copying all that is in them: the more they hold, the longer it takes over each packet.
-        """
-        return int(max(LEAST_IN_FLIGHT, min(files.BYTES_IN_FLIGHT, self.session.trip_s * LINE_BYTES_A_SECOND)))
-
-    @property
-    def name(self) -> str:
-        """The server, for messages."""
-        return where(self.website)
-
-    def path(self, path: str = "") -> str:
+    def path(self, path: str) -> str:
         """The server's path of a file in the web root."""
-        root = self.website.server_root
-        return f"{root.rstrip('/')}/{path}" if path else root
+        return f"{self.directory.rstrip('/')}/{path}"
 
     def run(self, what: str, tasks: Mapping[str, Task[files.T]]) -> dict[str, files.T]:
-        """Run one task per path; the first refusal becomes Trouble that names its path."""
+        """Run one task per path. The first refusal becomes Trouble that names its path."""
         return self.run_in_order([(what, tasks)])
 
     def run_in_order(self, stages: Sequence[Stage]) -> dict[str, Any]:
-        """Run stages one after the other, where a refusal harms no later stage. Returns the results, by path.
+        """Run stages one after the other, and return the results by path.
 
-        OpenSSH's server does one request after the other: there they all travel at once, and save a round trip each.
-        It does so whatever became of those before.
+        OpenSSH's server handles requests one by one, in order. There all stages are sent at once, which saves a round
+        trip each; a later stage is carried out even if an earlier one was refused, so it must do no harm then.
         """
         named = [[self._named(path, what, task) for path, task in tasks.items()] for what, tasks in stages]
         together = [list(chain.from_iterable(named))] if self.is_openssh else named
@@ -88,8 +70,8 @@ class Server:
         return dict(zip(paths, chain.from_iterable(results), strict=True))
 
     def ask_limits(self) -> Task[None]:
-        """Learn what the server allows; draft-ietf-secsh-filexfer-02 promises only 32 KB a request."""
-        if self.session.greeted and "limits@openssh.com" not in self.session.extensions:
+        """Ask what the server allows: draft-ietf-secsh-filexfer-02 guarantees only 32 KB per request."""
+        if "limits@openssh.com" not in self.session.extensions:
             return
         [reply] = yield Ask([Request(pipeline.EXTENDED, string("limits@openssh.com"))])
         if reply.kind == pipeline.EXTENDED_REPLY:
@@ -111,10 +93,5 @@ class Server:
             pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
             pipeline.FAILURE: "is the disk or the quota full, or something else of that name there?",
         }.get(refusal.code, "see the server's log")
-        raise Trouble(f"{self.name}: cannot {what} {self.path(path)} ({refusal.text}): {cure}") from refusal
-
-
-def some(names: Sequence[str]) -> str:
-    """A few names for a message, whatever characters they hold."""
-    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+        place = self.path(path) if path else self.directory
+        raise Trouble(f"{self.server}: cannot {what} {place} ({refusal.text}): {cure}") from refusal

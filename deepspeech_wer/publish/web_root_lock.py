@@ -1,0 +1,210 @@
+"""One publisher at a time in a web root. The lock is a file, made with SFTP's "exclusive" flag.
+
+Its holder rewrites it every few seconds, so its mtime, compared with the server's own clock, shows whether the holder
+is still alive. A lock whose holder fell silent is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer import processes
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish.plan import STATE
+from deepspeech_wer.publish.web_root import Stage, WebRoot
+from deepspeech_wer.sftp import files, new_file, pipeline
+from deepspeech_wer.sftp.pipeline import Ask, Refused, Request, Task, string
+
+LOCK = f"{STATE}/lock"
+BEAT_S = 15.0
+STALE_S = 120.0  # eight missed beats
+AHEAD_S = 45.0  # how long an mtime in the future is believed: three missed beats after the server's clock was set back
+UNSIGNED_STALE_S = 5.0  # for an empty lock: its holder was killed before it wrote who it is
+ASK_AGAIN_S = 1.0
+TRIES = 4  # to make a lock that is refused although none can be seen: it may just have been released
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who publishes. Those who wait are told, and a lock left by a killed process of this machine is recognised."""
+
+    host: str
+    pid: int
+    started: str  # with the pid it identifies one process
+    machine: str  # this boot of this machine (or container), hashed
+    token: str  # of this publish
+    since: str  # UTC
+
+    def dump(self) -> bytes:
+        return json.dumps(vars(self)).encode()
+
+
+def this_process(token: str) -> Holder:
+    """This process as the holder of a lock."""
+    return Holder(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=processes.start_time(os.getpid()) or "",
+        machine=_machine(),
+        token=token,
+        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+@dataclass
+class Lock:
+    """A lock that this process holds."""
+
+    root: WebRoot
+    handle: bytes
+    waited: bool  # for somebody else: the survey is out of date
+    along: Mapping[str, Any]  # results of the tasks that were sent together with the first attempt
+    released: bool = False
+
+    def release(self) -> Task[None]:
+        """Release it, once."""
+        self.released = True
+        yield from _release(self.root, self.handle)
+
+
+@contextlib.contextmanager
+def locked(
+    root: WebRoot, me: Holder, wait_s: float, before: Sequence[Stage], along: Mapping[str, Task[Any]]
+) -> Iterator[Lock]:
+    """Hold the web root's lock. The stages `before` and the tasks `along`, by path, are sent with the first attempt.
+
+    Raises Trouble, naming the holder, if another process still has it after `wait_s`.
+    """
+    deadline = time.monotonic() + wait_s
+    taken: list[bytes] = []
+    try:
+        results = root.run_in_order([*before, ("write", {LOCK: _take(root, me, taken), **along})])
+    except Trouble:
+        for unused in taken:
+            root.session.one(_release(root, unused))
+        raise
+    handle = results[LOCK]
+    waited = handle is None
+    ahead_since: float | None = None
+    while handle is None:
+        # If something else has that name, a directory for example, this raises Trouble that says so.
+        other, age_s = root.run("read", {LOCK: _read_holder(root, me)})[LOCK]
+        now = time.monotonic()
+        ahead_since = None if age_s > -BEAT_S else ahead_since or now
+        if _is_dead(other, me, age_s) or (ahead_since is not None and now - ahead_since > AHEAD_S):
+            root.run("take away", {LOCK: _remove_dead(root, me, other)})
+        elif now >= deadline:
+            sign = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of the server's clock"
+            raise Trouble(
+                f"{root}: {_described(other)} is publishing there (last sign of life {sign}); waited {wait_s:g} s: "
+                "try again later"
+            )
+        else:
+            time.sleep(ASK_AGAIN_S)
+        handle = root.run("write", {LOCK: _take(root, me, taken)})[LOCK]
+    lock = Lock(root, handle, waited, results)
+    beat = Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(me.dump()))
+    with root.session.beating(beat, BEAT_S):
+        try:
+            yield lock
+        finally:
+            # If the connection is lost, the next publish recognises the lock as ours, or it goes stale.
+            with contextlib.suppress(pipeline.Lost):
+                if not lock.released:
+                    root.session.one(lock.release())
+
+
+def _release(root: WebRoot, handle: bytes) -> Task[None]:
+    yield Ask([Request(pipeline.CLOSE, handle), Request(pipeline.REMOVE, string(root.path(LOCK)))])
+
+
+def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[bytes | None]:
+    """The lock's handle, which is also added to `taken`; None where somebody else has the lock."""
+    path = root.path(LOCK)
+    flags = files.WRITE | files.CREATE | files.EXCLUSIVE
+    request = Request(pipeline.OPEN, string(path) + struct.pack(">II", flags, 0))
+    for left in reversed(range(TRIES)):
+        [opened] = yield Ask([request])
+        try:
+            handle = string(files.checked(opened).blob())
+            break
+        except Refused as refusal:
+            if (yield from files.state(path)) is not None:
+                return None
+            if not left:
+                raise Trouble(
+                    f"{root.server}: cannot write {path} ({refusal.text}): may that user write there?"
+                ) from refusal
+    [written] = yield Ask([Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(me.dump()))])
+    try:
+        files.checked(written)
+    except Refused as refusal:
+        yield from _release(root, handle)
+        raise Trouble(
+            f"{root.server}: cannot write {path} ({refusal.text}): is the disk or the quota full?"
+        ) from refusal
+    taken.append(handle)
+    return handle
+
+
+def _read_holder(root: WebRoot, me: Holder) -> Task[tuple[dict[str, Any], float]]:
+    """Who has the lock, and for how many seconds it has not been rewritten, by the server's clock."""
+    path, probe = root.path(LOCK), root.path(f"{LOCK}.{me.token}.partial")
+    data = yield from files.read_file(path)
+    state = yield from files.state(path)
+    now = yield from new_file.write(probe, new_file.Source((b"",), root.modes[0], None))
+    yield from files.remove(probe)
+    age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
+    return _parsed(data), float(age_s)
+
+
+def _is_dead(other: dict[str, Any], me: Holder, age_s: float) -> bool:
+    if other.get("machine") == me.machine and isinstance(other.get("pid"), int):
+        # a lock of this very process is one from before the connection broke
+        return other["pid"] == me.pid or processes.start_time(other["pid"]) != other.get("started")
+    return age_s > (STALE_S if other else UNSIGNED_STALE_S)
+
+
+def _remove_dead(root: WebRoot, me: Holder, other: dict[str, Any]) -> Task[None]:
+    """Remove the lock of a dead holder.
+
+    It is renamed first: if two try, one succeeds. If the renamed lock is another one, taken meanwhile, it goes back.
+    """
+    path, aside = root.path(LOCK), root.path(f"{LOCK}.{me.token}.stale")
+    yield Ask([Request(pipeline.RENAME, string(path) + string(aside))])
+    data = yield from files.read_file(aside)
+    if data is not None and _parsed(data) != other:
+        yield Ask([Request(pipeline.RENAME, string(aside) + string(path))])
+        return
+    yield from files.remove(aside)
+
+
+def _parsed(data: bytes | None) -> dict[str, Any]:
+    """The holder as the lock tells it; empty where it was killed before it wrote."""
+    try:
+        found = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _described(other: dict[str, Any]) -> str:
+    host, pid, since = (str(other.get(key, "?"))[:100] for key in ("host", "pid", "since"))
+    text = f"process {pid} on {host}, since {since}," if other else "somebody"
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _machine() -> str:
+    """Identifies this boot and this process namespace: only there does a process id mean anything."""
+    parts = [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
