@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.sftp.files import Attributes
 
 VERSION = 1
 STATE = ".deepspeech_wer"  # directory in the web root for what visitors do not need
@@ -36,14 +37,6 @@ class Entry(NamedTuple):
     def mtime(self) -> int:
         """As the server keeps it: SFTP 3 has no time before 1970 and none after 2106."""
         return min(max(self.mtime_ns // 1_000_000_000, 0), 0xFFFFFFFF)
-
-
-class Seen(NamedTuple):
-    """What the server's listing says of one file; None where it says nothing."""
-
-    size: int | None
-    mtime: int | None
-    mode: int | None = None  # permissions
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ class Plan:
 
 
 def make(
-    wanted: Mapping[str, Entry], current: Manifest | None, unfinished: Manifest | None, seen: Mapping[str, Seen]
+    wanted: Mapping[str, Entry], current: Manifest | None, unfinished: Manifest | None, seen: Mapping[str, Attributes]
 ) -> Plan:
     """Compare the wanted files with the server. `seen` holds every file in the directories that matter."""
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
@@ -85,7 +78,7 @@ def make(
     foreign = [path for path in wanted if path in seen and path not in ours]
     reasons = ((path, _why(path, entry, known, seen)) for path, entry in wanted.items())
     send = [Step(path, why) for path, why in reasons if why]
-    changed = current is None or unfinished is not None or not _same(wanted, current.files)
+    changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
     if not changed and not send:
         return Plan((), (), len(wanted), (), None)
     manifest, remove = _following(wanted, current or Manifest(), unfinished, seen) if changed else (current, ())
@@ -103,24 +96,16 @@ def old(sha256: str) -> str:
     return f"{OLD}/{sha256}"
 
 
-def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Seen]) -> str | None:
+def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Attributes]) -> str | None:
     """The hash of what the server has under `path`, if that is still what the manifest says."""
-    entry = manifest.files.get(path) if manifest else None
-    there = seen.get(path)
-    if manifest is None or entry is None or there is None or not _fits(entry, there, times=manifest.times):
-        return None
-    return entry.sha256
+    entry, there = manifest.files.get(path) if manifest else None, seen.get(path)
+    return entry.sha256 if manifest and entry and there and _fits(entry, there, times=manifest.times) else None
 
 
 def temporary(path: str, sha256: str) -> str:
     """Where a file is written before it is renamed: beside its place, under a name that depends on its content."""
     directory, slash, name = path.rpartition("/")
     return f"{directory}{slash}.{name[:200]}.{sha256[:16]}.partial"
-
-
-def temporaries(manifest: Manifest | None) -> list[str]:
-    """All names under which a killed publish of `manifest` may have left unfinished files."""
-    return [temporary(path, entry.sha256) for path, entry in manifest.files.items()] if manifest else []
 
 
 def directories(paths: Iterable[str]) -> list[str]:
@@ -153,18 +138,17 @@ def parse(data: bytes) -> Manifest:
         record = json.loads(zlib.decompressobj(31).decompress(data, 1 << 30))
     except (zlib.error, ValueError, RecursionError) as error:
         raise ValueError(f"is no gzipped JSON ({error})") from error
-    if not isinstance(record, dict) or record.get("version") != VERSION:
-        found = record.get("version") if isinstance(record, dict) else None
-        raise ValueError(f"has version {found!r}, expected {VERSION}")
+    version = record.get("version") if isinstance(record, dict) else None
+    if version != VERSION:
+        raise ValueError(f"has version {version!r}, expected {VERSION}")
     try:
+        before = record["previous"]
+        absent = dict.fromkeys(path for path, entry in before.items() if entry is None)
         return Manifest(
             int(record["generation"]),
             _entries(record["files"]),
             _entries(record["kept"]),
-            {
-                **dict.fromkeys(path for path, entry in record["previous"].items() if entry is None),
-                **_entries({path: entry for path, entry in record["previous"].items() if entry is not None}),
-            },
+            {**absent, **_entries({path: entry for path, entry in before.items() if path not in absent})},
             record["times"] is True,
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -177,7 +161,7 @@ def check_path(path: str) -> None:
         raise Trouble(f"cannot publish {path!r}: expected the path of a file below the site, written with /")
 
 
-def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, Seen]) -> str:
+def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, Attributes]) -> str:
     """Why a file must be sent; empty where the server has it."""
     there = seen.get(path)
     if there is None:
@@ -198,16 +182,12 @@ def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, 
     return "changed" if fitting else "differs on the server"
 
 
-def _fits(record: Entry, there: Seen, *, times: bool) -> bool:
+def _fits(record: Entry, there: Attributes, *, times: bool) -> bool:
     return there.size in (None, record.size) and (not times or there.mtime in (None, record.mtime))
 
 
-def _same(wanted: Mapping[str, Entry], files: Mapping[str, Entry]) -> bool:
-    return wanted.keys() == files.keys() and all(files[path].sha256 == entry.sha256 for path, entry in wanted.items())
-
-
 def _following(
-    wanted: Mapping[str, Entry], current: Manifest, unfinished: Manifest | None, seen: Mapping[str, Seen]
+    wanted: Mapping[str, Entry], current: Manifest, unfinished: Manifest | None, seen: Mapping[str, Attributes]
 ) -> tuple[Manifest, Sequence[Step]]:
     """The manifest after this publish, and what can be removed: files that the version before did not have either."""
     before = {**current.files, **(unfinished.files if unfinished else {})}
@@ -218,7 +198,9 @@ def _following(
         for path in older
         if path in seen and path not in wanted and path not in kept
     ]
-    files = {path: _as_stored(entry, before.get(path)) for path, entry in wanted.items()}
+    same = {path for path, entry in wanted.items() if path in before and before[path].sha256 == entry.sha256}
+    # a file that is not sent again keeps the mtime that it has on the server
+    files = {path: before[path] if path in same else entry for path, entry in wanted.items()}
     return Manifest(current.generation + 1, files, kept, _differing(current.files, files), current.times), remove
 
 
@@ -228,11 +210,6 @@ def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[
         for path in {**before, **after}
         if path not in before or path not in after or before[path].sha256 != after[path].sha256
     }
-
-
-def _as_stored(entry: Entry, stored: Entry | None) -> Entry:
-    """A file that is not sent again keeps the mtime that it has on the server."""
-    return stored if stored is not None and stored.sha256 == entry.sha256 else entry
 
 
 def _entries(record: Mapping[str, Any]) -> dict[str, Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +22,8 @@ from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp.account import Account
-from deepspeech_wer.sftp.connection import connected
+from deepspeech_wer.sftp.connection import Dropped, connected
 from deepspeech_wer.sftp.pipeline import Lost, Pipeline
-from deepspeech_wer.sftp.tcp import Dropped
 
 NEWEST = 32  # files whose directories are looked at first
 
@@ -34,17 +34,18 @@ class Target:
 
     sources: Callable[[WebRoot, Survey], Mapping[str, Source]]  # given what is there now
     paths: Sequence[str] = ()  # as far as known before that
-    newest: Sequence[str] = ()
+    newest: Callable[[], Sequence[str]] = tuple  # of the paths; called when connected
 
 
 def publish(site: Path, files: Sequence[str], website: Website, options: Options) -> Report:
     """See api.publish."""
-    scanned = sources.scan(site, files)
+    with ThreadPoolExecutor(1) as executor:
+        scanned = executor.submit(sources.scan, site, files)  # 20,000 files, while the connection is made
 
-    def of_site(_: WebRoot, found: Survey) -> Mapping[str, Source]:
-        return sources.read(site, scanned, found.current.files if found.current else {})
+        def of_site(_: WebRoot, found: Survey) -> Mapping[str, Source]:
+            return sources.read(site, scanned.result(), found.current.files if found.current else {})
 
-    return _publish(Target(of_site, files, sources.newest(scanned, NEWEST)), website, options)
+        return _publish(Target(of_site, files, lambda: sources.newest(scanned.result(), NEWEST)), website, options)
 
 
 def rollback(website: Website, options: Options) -> Report:
@@ -114,7 +115,7 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
 
 def _prepare(root: WebRoot, target: Target, options: Options) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
-    found = survey(root, target.paths, target.newest)
+    found = survey(root, target.paths, target.newest())
     wanted = target.sources(root, found)
     entries = {path: source.entry for path, source in wanted.items()}
     todo = plan.make(entries, found.current, found.unfinished, found.seen)

@@ -73,7 +73,8 @@ def _difference(session: requests.Session, address: str, entry: Entry, name: str
     if hashlib.sha256(fresh).hexdigest() == entry.sha256:
         return f"a cache in between serves an older version{f' ({age} s old)' if age else ''}; the web server is right"
     cure = f"set DirectoryIndex {INDEX}" if not name else "is ds_website_server_root the directory it shows?"
-    return f"serves {len(body):,} bytes that begin {_beginning(body)}, not the {entry.size:,} published: {cure}"
+    beginning = " ".join(html.unescape(body[: SHOWN * 4].decode("utf-8", "replace")).split())[:SHOWN]
+    return f"serves {len(body):,} bytes that begin {beginning!r}, not the {entry.size:,} published: {cure}"
 
 
 def _fetch(session: requests.Session, address: str) -> tuple[int, bytes, str]:
@@ -86,8 +87,3 @@ def _fetch(session: requests.Session, address: str) -> tuple[int, bytes, str]:
                 break
         age = response.headers.get("Age", "")
         return response.status_code, bytes(body), age if age.isdigit() else ""
-
-
-def _beginning(body: bytes) -> str:
-    text = " ".join(html.unescape(body[: SHOWN * 4].decode("utf-8", "replace")).split())
-    return repr(text[:SHOWN])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.files import Attributes
@@ -30,14 +29,14 @@ class Survey:
 
     current: Manifest | None
     unfinished: Manifest | None  # of a publish that was cut short
-    seen: Mapping[str, Seen]  # every file
+    seen: Mapping[str, Attributes]  # every file
     directories: frozenset[str]
     root_names: frozenset[str]
 
     @property
-    def stamp(self) -> tuple[Seen | None, Seen | None]:
+    def stamp(self) -> list[Attributes | None]:
         """Changes with every publish."""
-        return self.seen.get(MANIFEST), self.seen.get(NEXT)
+        return [self.seen.get(MANIFEST), self.seen.get(NEXT)]
 
 
 def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
@@ -49,7 +48,7 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
     recent = set(plan.directories(newest))
     few = sum("/" in path for path in wanted) <= FEW
     first = [path for path in wanted if few or "/" not in path or path in recent]
-    sizes = {**_entries_expected([*paths, *wanted]), MANIFEST: len(paths) * MANIFEST_BYTES}
+    sizes = {**Counter(path.rpartition("/")[0] for path in (*paths, *wanted)), MANIFEST: len(paths) * MANIFEST_BYTES}
     manifests, listings = _read(root, [MANIFEST, NEXT], ["", STATE, OLD, *first], sizes)
     top = listings[""]
     if top is None:
@@ -66,11 +65,9 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
     )
 
 
-def manifest_stamp(root: WebRoot) -> Task[tuple[Seen | None, Seen | None]]:
+def manifest_stamp(root: WebRoot) -> Task[list[Attributes | None]]:
     """`Survey.stamp` as it is now."""
-    now = yield from files.states([root.path(path) for path in (MANIFEST, NEXT)])
-    current, unfinished = (_as_seen(attributes) if attributes else None for attributes in now)
-    return current, unfinished
+    return files.states([root.path(path) for path in (MANIFEST, NEXT)])
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
@@ -120,24 +117,20 @@ def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, cu
         parent, _, name = path.rpartition("/")
         there = (listings.get(parent) or {}).get(name)
         due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_PARTS == 0
-        if there and there.is_directory() and there.mtime and there.mtime < written.mtime and not due:
+        if there and there.is_directory and there.mtime and there.mtime < written.mtime and not due:
             found.add(path)
     return frozenset(found)
 
 
-def _recorded(current: Manifest | None, directories: Collection[str]) -> dict[str, Seen]:
+def _recorded(current: Manifest | None, directories: Collection[str]) -> dict[str, Attributes]:
     """The files in these directories by the manifest, as if listed."""
     if current is None or not directories:
         return {}
     return {
-        path: Seen(entry.size, entry.mtime)
+        path: Attributes(entry.size, entry.mtime)
         for path, entry in (*current.files.items(), *current.kept.items())
         if path.rpartition("/")[0] in directories
     }
-
-
-def _entries_expected(paths: Sequence[str]) -> dict[str, int]:
-    return Counter(path.rpartition("/")[0] for path in paths)
 
 
 def _read(
@@ -153,19 +146,14 @@ def _read(
     return {path: results[path] for path in paths}, {path: results[path] for path in directories}  # type: ignore[misc]
 
 
-def _seen(listings: Listings) -> tuple[dict[str, Seen], frozenset[str]]:
+def _seen(listings: Listings) -> tuple[dict[str, Attributes], frozenset[str]]:
     seen = {
-        f"{directory}/{name}" if directory else name: _as_seen(attributes)
+        f"{directory}/{name}" if directory else name: attributes
         for directory, entries in listings.items()
         for name, attributes in (entries or {}).items()
-        if not attributes.is_directory()
+        if not attributes.is_directory
     }
     return seen, frozenset(directory for directory, entries in listings.items() if entries is not None)
-
-
-def _as_seen(attributes: Attributes) -> Seen:
-    mode = attributes.mode
-    return Seen(attributes.size, attributes.mtime, None if mode is None else stat.S_IMODE(mode))
 
 
 def _manifest(root: WebRoot, path: str, data: bytes | None) -> Manifest | None:

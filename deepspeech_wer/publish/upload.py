@@ -7,18 +7,20 @@ site as it was. After it only renames are left; `next` and a listing tell the ne
 from __future__ import annotations
 
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
 from deepspeech_wer.publish.sources import Source
 from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Lock
 from deepspeech_wer.sftp import files, new_file
+from deepspeech_wer.sftp.files import Attributes
 from deepspeech_wer.sftp.pipeline import Task
 
 STATE_MODE_MASK = 0o770  # the state directory is for those who publish, not for everybody
@@ -60,10 +62,10 @@ def upload(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     counter = _Counter(work.progress, work.size)
     tasks = {
         **{path: _write(work, path, counter) for path in sending},
-        **{plan.old(sha256): _save(root, path, sha256) for path, sha256 in _outgoing(work, sending)},
+        **{kept: files.link(root.path(path), root.path(kept)) for path, kept in _outgoing(work, sending)},
     }
     results = root.run_in_order([*before, *make_directories(root, work.found, sending), ("write", tasks)])
-    if manifest.times and not all(results[path] for path in tasks):
+    if manifest.times and not all(results[path] for path in sending):
         manifest = replace(manifest, times=False)
         root.run("write", {draft: write_manifest(root, draft, manifest)})
         root.run_in_order([_renames(root, {NEXT: draft})])
@@ -85,19 +87,21 @@ def probe(root: WebRoot, found: Survey) -> None:
     """Write a file and remove it again, to see whether publishing could. Raises Trouble."""
     path = f"{STATE}/{secrets.token_hex(8)}.partial"
     root.run_in_order(make_directories(root, found, [path]))
-    source = new_file.Source((b"?" * 4096,), _mode(root, path, 0), None, reread=not root.is_openssh)
-    root.run("write", {path: new_file.write(root.path(path), source)})
+    root.run("write", {path: _write_state(root, path, b"?" * 4096)})
     root.run("remove", {path: files.remove(root.path(path))})
     if STATE not in found.directories:
         root.run("remove", {STATE: files.remove_directory(root.path(STATE))})
 
 
-def write_manifest(root: WebRoot, path: str, manifest: Manifest) -> Task[None]:
+def write_manifest(root: WebRoot, path: str, manifest: Manifest) -> Task[Attributes]:
     """Write the manifest to a file of its own, to be renamed."""
-    data, size = plan.dump(manifest), root.limits.write_bytes
-    chunks = [data[start : start + size] for start in range(0, len(data), size)]  # with 10,000 runs it has a megabyte
-    source = new_file.Source(chunks, _mode(root, path, 0), None, reread=not root.is_openssh)
-    yield from new_file.write(root.path(path), source)
+    return _write_state(root, path, plan.dump(manifest))
+
+
+def _write_state(root: WebRoot, path: str, data: bytes) -> Task[Attributes]:
+    size = root.limits.write_bytes
+    chunks = (data[start : start + size] for start in range(0, len(data), size))  # a megabyte with 10,000 runs
+    return new_file.write(root.path(path), chunks, mode=_mode(root, path, 0), mtime=None, reread=not root.is_openssh)
 
 
 class _Counter:
@@ -125,7 +129,10 @@ def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
     root, source, entry = work.root, work.wanted[path], work.manifest.files[path]
     beside, there = root.path(work.beside(path)), work.found.seen.get(work.beside(path))
     if there is not None:
-        if work.manifest.times and there == Seen(entry.size, entry.mtime, root.modes[0]):  # set last: it is whole
+        if work.manifest.times and (there.size, there.mtime, stat.S_IMODE(there.mode or 0)) == (
+            *(entry.size, entry.mtime),
+            root.modes[0],  # set last: the file is whole
+        ):
             counter.add(entry.size)
             return True
         yield from files.remove(beside)
@@ -135,25 +142,19 @@ def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
         return True
     chunks = counter.sending(source, root.limits.write_bytes)
     written = yield from new_file.write(
-        beside, new_file.Source(chunks, root.modes[0], entry.mtime, reread=not root.is_openssh)
+        beside, chunks, mode=root.modes[0], mtime=entry.mtime, reread=not root.is_openssh
     )
     return written.mtime in (None, entry.mtime)
 
 
 def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The files that a new version is about to replace, each with its hash."""
+    """The files that a new version is about to replace, each with the name that keeps it for a rollback."""
     if not work.root.links or work.manifest is work.found.current:
         return
     for path in sending:
         sha256 = plan.holding(path, work.found.current, work.found.seen)
         if sha256 and plan.old(sha256) not in work.found.seen:
-            yield path, sha256
-
-
-def _save(root: WebRoot, path: str, sha256: str) -> Task[bool]:
-    """Give a file a second name, for a rollback."""
-    yield from files.link(root.path(path), root.path(plan.old(sha256)))
-    return True
+            yield path, plan.old(sha256)
 
 
 def _renames(root: WebRoot, sources: Mapping[str, str]) -> Stage:
@@ -174,8 +175,8 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
     known = [step.path for step in work.todo.remove]
     if work.found.unfinished:
-        used = {work.beside(path) for path in manifest.files}
-        known += [path for path in plan.temporaries(work.found.unfinished) if path in seen and path not in used]
+        made = {plan.temporary(path, entry.sha256) for path, entry in work.found.unfinished.files.items()}
+        known += (made - {work.beside(path) for path in manifest.files}) & seen.keys()
     stray = [
         *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
         *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
@@ -194,7 +195,7 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
         [
             ("remove", {path: files.remove(root.path(path)) for path in stray}),
             _renames(root, {MANIFEST: NEXT}),
-            ("remove", {LOCK: lock.release()}),
+            ("remove", {LOCK: lock.release}),
         ]
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import files, pipeline
@@ -15,6 +15,11 @@ Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and o
 
 HANDLES = 64  # files open at a time, unless the server allows more
 MOST_HANDLES = 256
+_CURES = {
+    pipeline.PERMISSION_DENIED: "give that user the right to",
+    pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
+    pipeline.FAILURE: "is the disk or the quota full, or something else of that name there?",
+}
 
 
 @dataclass
@@ -83,15 +88,8 @@ class WebRoot:
         try:
             return (yield from task)
         except Refused as refusal:
-            self._explain(path, what, refusal)
+            cure = _CURES.get(refusal.code, "see the server's log")
+            place = self.path(path) if path else self.directory
+            raise Trouble(f"{self.server}: cannot {what} {place} ({refusal.text}): {cure}") from refusal
         except OSError as error:
             raise Trouble(f"{error.filename}: cannot be read: {error.strerror}: build the site again") from error
-
-    def _explain(self, path: str, what: str, refusal: Refused) -> NoReturn:
-        cure = {
-            pipeline.PERMISSION_DENIED: "give that user the right to",
-            pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
-            pipeline.FAILURE: "is the disk or the quota full, or something else of that name there?",
-        }.get(refusal.code, "see the server's log")
-        place = self.path(path) if path else self.directory
-        raise Trouble(f"{self.server}: cannot {what} {place} ({refusal.text}): {cure}") from refusal

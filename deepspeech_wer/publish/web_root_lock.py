@@ -61,20 +61,13 @@ def this_process(token: str) -> Holder:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Lock:
     """A lock that this process holds."""
 
-    root: WebRoot
-    handle: bytes
     waited: bool  # for somebody else: the survey is out of date
     along: Mapping[str, Any]  # results of the tasks that were sent together with the first attempt
-    released: bool = False
-
-    def release(self) -> Task[None]:
-        """Release it, once."""
-        self.released = True
-        yield from _release(self.root, self.handle)
+    release: Task[None]  # run a second time, it does nothing, as any generator
 
 
 @contextlib.contextmanager
@@ -112,7 +105,7 @@ def locked(
         else:
             time.sleep(ASK_AGAIN_S)
         handle = root.run("write", {LOCK: _take(root, me, taken)})[LOCK]
-    lock = Lock(root, handle, waited, results)
+    lock = Lock(waited, results, _release(root, handle))
     beat = Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(me.dump()))
     with root.session.beating(beat, BEAT_S):
         try:
@@ -120,8 +113,7 @@ def locked(
         finally:
             # If the connection is lost, the next publish recognises the lock as ours, or it goes stale.
             with contextlib.suppress(pipeline.Lost):
-                if not lock.released:
-                    root.session.one(lock.release())
+                root.session.one(lock.release)
 
 
 def _release(root: WebRoot, handle: bytes) -> Task[None]:
@@ -139,7 +131,7 @@ def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[bytes | None]:
             handle = string(files.checked(opened).blob())
             break
         except Refused as refusal:
-            if (yield from files.state(path)) is not None:
+            if (yield from files.states([path])) != [None]:
                 return None
             if not left:
                 raise Trouble(
@@ -161,8 +153,8 @@ def _read_holder(root: WebRoot, me: Holder) -> Task[tuple[dict[str, Any], float]
     """Who has the lock, and for how many seconds it has not been rewritten, by the server's clock."""
     path, probe = root.path(LOCK), root.path(f"{LOCK}.{me.token}.partial")
     data = yield from files.read_file(path)
-    state = yield from files.state(path)
-    now = yield from new_file.write(probe, new_file.Source((b"",), root.modes[0], None))
+    [state] = yield from files.states([path])
+    now = yield from new_file.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
     yield from files.remove(probe)
     age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
     return _parsed(data), float(age_s)

@@ -9,25 +9,35 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
+
+import paramiko  # type: ignore[import-untyped]
 
 from deepspeech_wer import files
 from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.sftp import keys, known_hosts
 from deepspeech_wer.sftp.account import Account
 from deepspeech_wer.sftp.known_hosts import HostKey
-from deepspeech_wer.sftp.libraries import paramiko, pysftp
 from deepspeech_wer.sftp.pipeline import Lost
-from deepspeech_wer.sftp.tcp import Dropped, connect
+
+# pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see keys.py.
+if not hasattr(paramiko, "DSSKey"):
+    paramiko.DSSKey = type("DSSKey", (), {})
+import pysftp
 
 # Preferred first: AEAD ciphers take one pass over the data. All others are off: CBC, 3DES, SHA-1, MD5.
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signatures made with an ssh-rsa key; its SHA-1 signature is named ssh-rsa
 _KEEPALIVE_S = 10
+
+
+class Dropped(Trouble):
+    """The network or the server went away. The same call may succeed in a moment."""
 
 
 @contextmanager
@@ -53,7 +63,7 @@ def _logged_in(
     account: Account, known: Sequence[HostKey], offered: Sequence[Any], timeout_s: float
 ) -> Iterator[Connection]:
     while True:
-        connection = Connection(account, known, connect(account.host, account.port, timeout_s), timeout_s)
+        connection = Connection(account, known, _connect(account.host, account.port, timeout_s), timeout_s)
         try:
             tried = connection.log_in(offered)
             if not tried:
@@ -191,6 +201,21 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             f"{shown} is none of those on record for {name}: somebody may be in between. If whoever runs the server "
             f"confirms a new key: ssh-keygen -R '{name}' && {_keyscan(self._account)}"
         )
+
+
+def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
+    deadline = time.monotonic() + timeout_s
+    try:
+        line = socket.create_connection((host, port), timeout=timeout_s)
+    except socket.gaierror as error:
+        raise Dropped(f"{host}: no address known for this name ({error.strerror}): check it and the network") from error
+    except OSError as error:
+        problem = f"no answer within {timeout_s:g} s" if time.monotonic() >= deadline else innermost(error)
+        raise Dropped(f"{host} port {port}: cannot connect: {problem}") from error
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Without this, Linux retries writes into a black hole for 15 minutes.
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))
+    return line
 
 
 def _ordered(offered: Sequence[str], known: Sequence[HostKey]) -> list[str]:

@@ -25,9 +25,10 @@ class Attributes(NamedTuple):
     """What the server says of a file. It may leave out any of these."""
 
     size: int | None
-    mode: int | None
     mtime: int | None  # whole seconds
+    mode: int | None = None  # with the file's type
 
+    @property
     def is_directory(self) -> bool:
         return self.mode is not None and stat.S_ISDIR(self.mode)
 
@@ -94,14 +95,8 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     return bytes(data)
 
 
-def state(path: str) -> Task[Attributes | None]:
-    """The attributes of a file, following links. None where there is no such file. Raises Refused."""
-    [found] = yield from states([path])
-    return found
-
-
 def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
-    """`state` of each."""
+    """The attributes of files, following links; None where there is no such file. Raises Refused."""
     replies = yield Ask([Request(sftp.STAT, string(path)) for path in paths])
     found: list[Attributes | None] = []
     for reply in replies:
@@ -136,30 +131,27 @@ def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
     checked(replies[-1])
 
 
-def remove(path: str) -> Task[bool]:
-    """Remove a file. False where there was none. Raises Refused."""
+def remove(path: str) -> Task[None]:
+    """Remove a file, if there is one. Raises Refused."""
     [reply] = yield Ask([Request(sftp.REMOVE, string(path))])
     try:
         checked(reply)
     except Refused as refusal:
-        if refusal.code == sftp.NO_SUCH_FILE:
-            return False
-        raise
-    return True
+        if refusal.code != sftp.NO_SUCH_FILE:
+            raise
 
 
-def make_directory(path: str, mode: int) -> Task[bool]:
-    """Make a directory with this mode whatever the umask. False where it exists. Raises Refused."""
+def make_directory(path: str, mode: int) -> Task[None]:
+    """Make a directory with this mode whatever the umask, unless it exists. Raises Refused."""
     made, stated = yield Ask([Request(sftp.MKDIR, string(path) + packed(mode=mode)), Request(sftp.STAT, string(path))])
     try:
         checked(made)
     except Refused:
-        if stated.kind == sftp.ATTRS and attributes(Body(stated.body)).is_directory():
-            return False
+        if stated.kind == sftp.ATTRS and attributes(Body(stated.body)).is_directory:
+            return
         raise
     if stat.S_IMODE(attributes(checked(stated)).mode or mode) != mode:
         yield Ask([Request(sftp.SETSTAT, string(path) + packed(mode=mode))])
-    return True
 
 
 def remove_directory(path: str) -> Task[None]:
@@ -172,7 +164,7 @@ def attributes(body: Body) -> Attributes:
     flags = body.number()
     if flags == _SIZE | _OWNER | _MODE | _TIMES:  # what OpenSSH sends, in one step: there may be 20,000 files
         usual = body.fields(_USUAL)
-        return Attributes(usual[0], usual[3], usual[5])
+        return Attributes(usual[0], usual[5], usual[3])
     size = body.number(8) if flags & _SIZE else None
     if flags & _OWNER:
         body.number(8)
@@ -181,7 +173,7 @@ def attributes(body: Body) -> Attributes:
     for _ in range(body.number() if flags & _EXTENDED else 0):
         body.blob()
         body.blob()
-    return Attributes(size, mode, mtime)
+    return Attributes(size, mtime, mode)
 
 
 def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:

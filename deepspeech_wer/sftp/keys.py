@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import paramiko  # type: ignore[import-untyped]
+
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp.account import Account
-from deepspeech_wer.sftp.libraries import paramiko
 
 
 @contextmanager

@@ -70,28 +70,18 @@ def _key(line: str, name: str) -> Iterator[HostKey]:
 
 def _names(patterns: str, name: str) -> bool:
     """Whether a line's first field matches: it is hashed (|1|salt|hash), or patterns with *, ? and ! to exclude."""
-    if patterns.startswith("|"):
-        return _hashed(patterns, name)
+    if patterns.startswith("|1|"):
+        try:
+            salt, digest = (base64.b64decode(part, validate=True) for part in patterns[3:].split("|"))
+        except ValueError:
+            return False
+        return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
     matched = False
     for pattern in patterns.lower().split(","):
-        if _glob(pattern.removeprefix("!")).fullmatch(name):
+        # not fnmatch, where the brackets of [host]:port would be a character class
+        parts = ({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern.removeprefix("!"))
+        if re.fullmatch("".join(parts), name):
             if pattern.startswith("!"):
                 return False
             matched = True
     return matched
-
-
-def _hashed(field: str, name: str) -> bool:
-    parts = field.split("|")
-    if len(parts) != 4 or parts[1] != "1":
-        return False
-    try:
-        salt, digest = base64.b64decode(parts[2], validate=True), base64.b64decode(parts[3], validate=True)
-    except binascii.Error:
-        return False
-    return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    # not fnmatch, where the brackets of [host]:port would be a character class
-    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern))

@@ -9,7 +9,8 @@ import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.plan import INDEX, Entry, Manifest, Seen
+from deepspeech_wer.publish.plan import INDEX, Entry, Manifest
+from deepspeech_wer.sftp.files import Attributes
 
 A, B = "a" * 64, "b" * 64
 SECOND = 1_000_000_000
@@ -26,7 +27,7 @@ def test_everything_is_new_on_an_empty_server() -> None:
 
 def test_nothing_to_do() -> None:
     wanted = {"a": Entry(A, 1, 5 * SECOND)}
-    todo = plan.make(wanted, Manifest(1, wanted), None, {"a": Seen(1, 5)})
+    todo = plan.make(wanted, Manifest(1, wanted), None, {"a": Attributes(1, 5)})
     assert todo == plan.Plan((), (), 1, (), None)
 
 
@@ -34,11 +35,11 @@ def test_nothing_to_do() -> None:
     ("seen", "why"),
     [
         ({}, "missing on the server"),
-        ({"a": Seen(2, 5)}, "differs on the server"),
-        ({"a": Seen(1, 6)}, "differs on the server"),
+        ({"a": Attributes(2, 5)}, "differs on the server"),
+        ({"a": Attributes(1, 6)}, "differs on the server"),
     ],
 )
-def test_damage_on_the_server_is_mended(seen: dict[str, Seen], why: str) -> None:
+def test_damage_on_the_server_is_mended(seen: dict[str, Attributes], why: str) -> None:
     wanted = {"a": Entry(A, 1, 5 * SECOND)}
     manifest = Manifest(3, wanted)
     todo = plan.make(wanted, manifest, None, seen)
@@ -48,22 +49,22 @@ def test_damage_on_the_server_is_mended(seen: dict[str, Seen], why: str) -> None
 
 def test_a_touched_local_file_is_not_sent_again() -> None:
     stored = Entry(A, 1, 5 * SECOND)
-    todo = plan.make({"a": Entry(A, 1, 9 * SECOND)}, Manifest(1, {"a": stored}), None, {"a": Seen(1, 5)})
+    todo = plan.make({"a": Entry(A, 1, 9 * SECOND)}, Manifest(1, {"a": stored}), None, {"a": Attributes(1, 5)})
     assert todo.manifest is None
 
 
 def test_a_server_without_times_is_judged_by_sizes() -> None:
     wanted = {"a": Entry(A, 1, 5 * SECOND)}
-    assert plan.make(wanted, Manifest(1, wanted, times=False), None, {"a": Seen(1, 99)}).manifest is None
+    assert plan.make(wanted, Manifest(1, wanted, times=False), None, {"a": Attributes(1, 99)}).manifest is None
 
 
 def test_what_vanishes_is_kept_for_one_publish_then_removed() -> None:
     old, new, third = ({name: Entry(A, 1, 0)} for name in ("old", "new", "third"))
-    todo = plan.make(new, Manifest(1, old), None, {"old": Seen(1, 0)})
+    todo = plan.make(new, Manifest(1, old), None, {"old": Attributes(1, 0)})
     assert todo.manifest == Manifest(2, new, old, {"old": old["old"], "new": None})
     assert plan.version_before(todo.manifest) == old
     assert not todo.remove
-    todo = plan.make(third, todo.manifest, None, {"old": Seen(1, 0), "new": Seen(1, 0)})
+    todo = plan.make(third, todo.manifest, None, {"old": Attributes(1, 0), "new": Attributes(1, 0)})
     assert todo.manifest == Manifest(3, third, new, {"new": new["new"], "third": None})
     assert [step.path for step in todo.remove] == ["old"]
 
@@ -73,20 +74,24 @@ def test_a_killed_publish_is_finished() -> None:
         Manifest(1, {"a": Entry(A, 1, 0)}),
         Manifest(2, {"a": Entry(B, 1, SECOND), "b": Entry(B, 1, 0)}),
     )
-    todo = plan.make(aimed.files, current, aimed, {"a": Seen(1, 1)})  # a was renamed, b was not
+    todo = plan.make(aimed.files, current, aimed, {"a": Attributes(1, 1)})  # a was renamed, b was not
     assert [step.path for step in todo.send] == ["b"]
-    todo = plan.make(aimed.files, current, aimed, {"a": Seen(1, 1), "b": Seen(1, 0)})  # only the manifest was not
+    todo = plan.make(
+        aimed.files, current, aimed, {"a": Attributes(1, 1), "b": Attributes(1, 0)}
+    )  # only the manifest was not
     assert not todo.send
     assert todo.manifest is not None
 
 
 def test_two_records_that_fit_alike_are_not_trusted() -> None:
     current, aimed = Manifest(1, {"a": Entry(A, 1, 0)}), Manifest(2, {"a": Entry(B, 1, 0)})
-    assert plan.make(aimed.files, current, aimed, {"a": Seen(1, 0)}).send == (plan.Step("a", "changed"),)
+    assert plan.make(aimed.files, current, aimed, {"a": Attributes(1, 0)}).send == (plan.Step("a", "changed"),)
 
 
 def test_files_that_are_not_ours_are_named() -> None:
-    todo = plan.make({"a": Entry(A, 1, 0), "b": Entry(A, 1, 0)}, None, None, {"a": Seen(1, 0), "other": Seen(1, 0)})
+    todo = plan.make(
+        {"a": Entry(A, 1, 0), "b": Entry(A, 1, 0)}, None, None, {"a": Attributes(1, 0), "other": Attributes(1, 0)}
+    )
     assert todo.foreign == ("a",)
     assert "other" not in {step.path for step in todo.remove}
 
