@@ -43,7 +43,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "api",
     ),
     "repository": ("access history", "git", "mirror", "checkout"),
-    "sftp": ("account known_hosts pipeline", "files keys", "new_file", "connection"),
+    "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
     "training": (
         "__main__ audio checkpoint corpus ctc cudnn devices history lstm quiet table text",
         "curves decode lm parameters recognise summaries threads",

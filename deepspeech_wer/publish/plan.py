@@ -120,14 +120,7 @@ def directories(paths: Iterable[str]) -> list[str]:
 
 def dump(manifest: Manifest) -> bytes:
     """As stored on the server; `zcat` shows it."""
-    record = {
-        "version": VERSION,
-        "generation": manifest.generation,
-        "times": manifest.times,
-        "files": manifest.files,
-        "kept": manifest.kept,
-        "previous": manifest.previous,
-    }
+    record = {"version": VERSION, **vars(manifest)}
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: with a gzip header, but without its time
     return packer.compress(json.dumps(record, separators=(",", ":")).encode()) + packer.flush()
 

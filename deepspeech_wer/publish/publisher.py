@@ -150,7 +150,7 @@ def _version_before(root: WebRoot, found: Survey) -> dict[str, Source]:
         wanted[path] = Source(entry, "")
         there = path in found.current.kept or path not in found.current.previous
         if not there and plan.old(entry.sha256) not in found.seen:
-            cure = "it was replaced by an older publish" if root.links else "this server cannot link files"
+            cure = "it was replaced by an older publish" if root.can("hardlink") else "this server cannot link files"
             raise Trouble(f"{root.server}: {root.path(path)}: its former content was not kept ({cure})")
     return wanted
 
@@ -160,7 +160,7 @@ def _report(work: Work, manifest: Manifest | None, size: int, options: Options, 
     lines = [f"send    {step.path} ({wanted[step.path].entry.size:,} bytes): {step.why}" for step in todo.send]
     lines += [f"remove  {step.path}: {step.why}" for step in todo.remove]
     notes = []
-    if not work.root.atomic:
+    if not work.root.can("posix-rename"):
         notes.append(f"{work.root.server}: no posix-rename: a file is missing for a moment while it is replaced")
     if manifest is not None and not manifest.times:
         notes.append(

@@ -149,7 +149,7 @@ def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
 
 def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The files that a new version is about to replace, each with the name that keeps it for a rollback."""
-    if not work.root.links or work.manifest is work.found.current:
+    if not work.root.can("hardlink") or work.manifest is work.found.current:
         return
     for path in sending:
         sha256 = plan.holding(path, work.found.current, work.found.seen)
@@ -159,7 +159,7 @@ def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _renames(root: WebRoot, sources: Mapping[str, str]) -> Stage:
     return "put in place", {
-        target: files.replace(root.path(source), root.path(target), atomic=root.atomic)
+        target: files.replace(root.path(source), root.path(target), atomic=root.can("posix-rename"))
         for target, source in sources.items()
     }
 

@@ -44,15 +44,9 @@ class WebRoot:
     def __str__(self) -> str:
         return f"{self.server}: {self.directory}"
 
-    @property
-    def atomic(self) -> bool:
-        """Whether a file can be replaced in one step."""
-        return self.session.extensions.get("posix-rename@openssh.com") == "1"
-
-    @property
-    def links(self) -> bool:
-        """Whether a file can have two names."""
-        return self.session.extensions.get("hardlink@openssh.com") == "1"
+    def can(self, extension: str) -> bool:
+        """Whether the server has one of OpenSSH's extensions: posix-rename, hardlink, limits."""
+        return self.session.extensions.get(f"{extension}@openssh.com") == "1"
 
     def path(self, path: str) -> str:
         """The server's path of a file in the web root."""
@@ -76,7 +70,7 @@ class WebRoot:
 
     def ask_limits(self) -> Task[None]:
         """Ask what the server allows: draft-ietf-secsh-filexfer-02 guarantees only 32 KB per request."""
-        if "limits@openssh.com" not in self.session.extensions:
+        if not self.can("limits"):
             return
         [reply] = yield Ask([Request(pipeline.EXTENDED, string("limits@openssh.com"))])
         if reply.kind == pipeline.EXTENDED_REPLY:

@@ -34,31 +34,19 @@ ASK_AGAIN_S = 1.0
 TRIES = 4  # to make a lock that is refused although none can be seen: it may just have been released
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who publishes. Those who wait are told, and a lock left by a killed process of this machine is recognised."""
-
-    host: str
-    pid: int
-    started: str  # with the pid it identifies one process
-    machine: str  # this boot of this machine (or container), hashed
-    token: str  # of this publish
-    since: str  # UTC
-
-    def dump(self) -> bytes:
-        return json.dumps(vars(self)).encode()
+Holder = dict[str, Any]  # who publishes; what the lock holds, if its holder lived long enough to write it
 
 
 def this_process(token: str) -> Holder:
-    """This process as the holder of a lock."""
-    return Holder(
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started=processes.start_time(os.getpid()) or "",
-        machine=_machine(),
-        token=token,
-        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    )
+    """This process as the holder of a lock; `token` is this publish's own."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": processes.start_time(os.getpid()) or "",  # with the pid it identifies one process
+        "machine": _machine(),
+        "token": token,
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ class Lock:
 
     waited: bool  # for somebody else: the survey is out of date
     along: Mapping[str, Any]  # results of the tasks that were sent together with the first attempt
-    release: Task[None]  # run a second time, it does nothing, as any generator
+    release: Task[None]  # to be run once; later runs do nothing
 
 
 @contextlib.contextmanager
@@ -80,78 +68,67 @@ def locked(
     """
     deadline = time.monotonic() + wait_s
     taken: list[bytes] = []
+    release = _release(root, taken)
     try:
         results = root.run_in_order([*before, ("write", {LOCK: _take(root, me, taken), **along})])
-    except Trouble:
-        for unused in taken:
-            root.session.one(_release(root, unused))
-        raise
-    handle = results[LOCK]
-    waited = handle is None
-    ahead_since: float | None = None
-    while handle is None:
-        # If something else has that name, a directory for example, this raises Trouble that says so.
-        other, age_s = root.run("read", {LOCK: _read_holder(root, me)})[LOCK]
-        now = time.monotonic()
-        ahead_since = None if age_s > -BEAT_S else ahead_since or now
-        if _is_dead(other, me, age_s) or (ahead_since is not None and now - ahead_since > AHEAD_S):
-            root.run("take away", {LOCK: _remove_dead(root, me, other)})
-        elif now >= deadline:
-            sign = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of the server's clock"
-            raise Trouble(
-                f"{root}: {_described(other)} is publishing there (last sign of life {sign}); waited {wait_s:g} s: "
-                "try again later"
-            )
-        else:
-            time.sleep(ASK_AGAIN_S)
-        handle = root.run("write", {LOCK: _take(root, me, taken)})[LOCK]
-    lock = Lock(waited, results, _release(root, handle))
-    beat = Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(me.dump()))
-    with root.session.beating(beat, BEAT_S):
-        try:
-            yield lock
-        finally:
-            # If the connection is lost, the next publish recognises the lock as ours, or it goes stale.
-            with contextlib.suppress(pipeline.Lost):
-                root.session.one(lock.release)
+        waited = not taken
+        ahead_since: float | None = None
+        while not taken:
+            # If something else has that name, a directory for example, this raises Trouble that says so.
+            other, age_s = root.run("read", {LOCK: _read_holder(root, me)})[LOCK]
+            now = time.monotonic()
+            ahead_since = None if age_s > -BEAT_S else ahead_since or now
+            if _is_dead(other, me, age_s) or (ahead_since is not None and now - ahead_since > AHEAD_S):
+                root.run("take away", {LOCK: _remove_dead(root, me, other)})
+            elif now >= deadline:
+                sign = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of the server's clock"
+                raise Trouble(
+                    f"{root}: {_described(other)} is publishing there (last sign of life {sign}); waited {wait_s:g} s: "
+                    "try again later"
+                )
+            else:
+                time.sleep(ASK_AGAIN_S)
+            root.run("write", {LOCK: _take(root, me, taken)})
+        with root.session.beating(_writing(taken[0], me), BEAT_S):
+            yield Lock(waited, results, release)
+    finally:
+        # If the connection is lost, the next publish recognises the lock as ours, or it goes stale.
+        with contextlib.suppress(pipeline.Lost):
+            root.session.one(release)
 
 
-def _release(root: WebRoot, handle: bytes) -> Task[None]:
-    yield Ask([Request(pipeline.CLOSE, handle), Request(pipeline.REMOVE, string(root.path(LOCK)))])
+def _release(root: WebRoot, taken: Sequence[bytes]) -> Task[None]:
+    if taken:
+        yield Ask([Request(pipeline.CLOSE, taken[0]), Request(pipeline.REMOVE, string(root.path(LOCK)))])
 
 
-def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[bytes | None]:
-    """The lock's handle, which is also added to `taken`; None where somebody else has the lock."""
+def _writing(handle: bytes, me: Holder) -> Request:
+    return Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(json.dumps(me)))
+
+
+def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[None]:
+    """Add the lock's handle to `taken`, unless somebody else has the lock. Raises Refused where it cannot be made."""
     path = root.path(LOCK)
     flags = files.WRITE | files.CREATE | files.EXCLUSIVE
-    request = Request(pipeline.OPEN, string(path) + struct.pack(">II", flags, 0))
     for left in reversed(range(TRIES)):
-        [opened] = yield Ask([request])
-        try:
-            handle = string(files.checked(opened).blob())
+        [opened] = yield Ask([Request(pipeline.OPEN, string(path) + struct.pack(">II", flags, 0))])
+        if opened.kind == pipeline.HANDLE or not left:
             break
-        except Refused as refusal:
-            if (yield from files.states([path])) != [None]:
-                return None
-            if not left:
-                raise Trouble(
-                    f"{root.server}: cannot write {path} ({refusal.text}): may that user write there?"
-                ) from refusal
-    [written] = yield Ask([Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(me.dump()))])
+        if (yield from files.states([path])) != [None]:
+            return
+    handle = string(files.checked(opened).blob())
+    [written] = yield Ask([_writing(handle, me)])
     try:
         files.checked(written)
-    except Refused as refusal:
-        yield from _release(root, handle)
-        raise Trouble(
-            f"{root.server}: cannot write {path} ({refusal.text}): is the disk or the quota full?"
-        ) from refusal
+    except Refused:
+        yield from _release(root, [handle])
+        raise
     taken.append(handle)
-    return handle
 
 
-def _read_holder(root: WebRoot, me: Holder) -> Task[tuple[dict[str, Any], float]]:
+def _read_holder(root: WebRoot, me: Holder) -> Task[tuple[Holder, float]]:
     """Who has the lock, and for how many seconds it has not been rewritten, by the server's clock."""
-    path, probe = root.path(LOCK), root.path(f"{LOCK}.{me.token}.partial")
+    path, probe = root.path(LOCK), root.path(f"{LOCK}.{me['token']}.partial")
     data = yield from files.read_file(path)
     [state] = yield from files.states([path])
     now = yield from new_file.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
@@ -160,19 +137,19 @@ def _read_holder(root: WebRoot, me: Holder) -> Task[tuple[dict[str, Any], float]
     return _parsed(data), float(age_s)
 
 
-def _is_dead(other: dict[str, Any], me: Holder, age_s: float) -> bool:
-    if other.get("machine") == me.machine and isinstance(other.get("pid"), int):
+def _is_dead(other: Holder, me: Holder, age_s: float) -> bool:
+    if other.get("machine") == me["machine"] and isinstance(other.get("pid"), int):
         # a lock of this very process is one from before the connection broke
-        return other["pid"] == me.pid or processes.start_time(other["pid"]) != other.get("started")
+        return other["pid"] == me["pid"] or processes.start_time(other["pid"]) != other.get("started")
     return age_s > (STALE_S if other else UNSIGNED_STALE_S)
 
 
-def _remove_dead(root: WebRoot, me: Holder, other: dict[str, Any]) -> Task[None]:
+def _remove_dead(root: WebRoot, me: Holder, other: Holder) -> Task[None]:
     """Remove the lock of a dead holder.
 
     It is renamed first: if two try, one succeeds. If the renamed lock is another one, taken meanwhile, it goes back.
     """
-    path, aside = root.path(LOCK), root.path(f"{LOCK}.{me.token}.stale")
+    path, aside = root.path(LOCK), root.path(f"{LOCK}.{me['token']}.stale")
     yield Ask([Request(pipeline.RENAME, string(path) + string(aside))])
     data = yield from files.read_file(aside)
     if data is not None and _parsed(data) != other:
@@ -181,7 +158,7 @@ def _remove_dead(root: WebRoot, me: Holder, other: dict[str, Any]) -> Task[None]
     yield from files.remove(aside)
 
 
-def _parsed(data: bytes | None) -> dict[str, Any]:
+def _parsed(data: bytes | None) -> Holder:
     """The holder as the lock tells it; empty where it was killed before it wrote."""
     try:
         found = json.loads(data or b"{}")
@@ -190,7 +167,7 @@ def _parsed(data: bytes | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _described(other: dict[str, Any]) -> str:
+def _described(other: Holder) -> str:
     host, pid, since = (str(other.get(key, "?"))[:100] for key in ("host", "pid", "since"))
     text = f"process {pid} on {host}, since {since}," if other else "somebody"
     return "".join(char if char.isprintable() else "?" for char in text)

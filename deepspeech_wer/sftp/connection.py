@@ -19,12 +19,12 @@ import paramiko  # type: ignore[import-untyped]
 
 from deepspeech_wer import files
 from deepspeech_wer.errors import Trouble, innermost
-from deepspeech_wer.sftp import keys, known_hosts
-from deepspeech_wer.sftp.account import Account
+from deepspeech_wer.sftp import known_hosts
+from deepspeech_wer.sftp.account import Account, private_keys
 from deepspeech_wer.sftp.known_hosts import HostKey
 from deepspeech_wer.sftp.pipeline import Lost
 
-# pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see keys.py.
+# pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see account.py.
 if not hasattr(paramiko, "DSSKey"):
     paramiko.DSSKey = type("DSSKey", (), {})
 import pysftp
@@ -54,7 +54,7 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
     known = known_hosts.lookup(account.host, account.port, record)
     if all(key.revoked for key in known):
         raise Trouble(_unknown_host(account))
-    with keys.private_keys(account) as offered, _logged_in(account, known, offered, timeout_s) as connection:
+    with private_keys(account) as offered, _logged_in(account, known, offered, timeout_s) as connection:
         yield connection
 
 

@@ -18,7 +18,6 @@ NAMES_A_REPLY = 100  # in OpenSSH's listings
 
 READ, WRITE, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20  # flags of OPEN
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
-_USUAL = struct.Struct(">QIIIII")  # size, uid, gid, permissions, atime, mtime
 
 
 class Attributes(NamedTuple):
@@ -44,52 +43,55 @@ def checked(reply: Reply) -> Body:
     return body
 
 
+def existing(reply: Reply) -> Body | None:
+    """`checked`, but None where the reply is that there is no such file."""
+    try:
+        return checked(reply)
+    except Refused as refusal:
+        if refusal.code != sftp.NO_SUCH_FILE:
+            raise
+        return None
+
+
 def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] | None]:
     """Names and attributes, without `.` and `..`. None where there is no such directory. Raises Refused.
 
     Requests for `expected` entries are sent at once, so that 10,000 of them take one round trip and not ten.
     """
-    try:
-        [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
-        handle = string(checked(opened).blob())
-        ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
-        found = yield from _entries(handle, ahead)  # asyncssh says only here that there is no such directory
-    except Refused as refusal:
-        if refusal.code == sftp.NO_SUCH_FILE:
-            return None
-        raise
-    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
-    return found
-
-
-def _entries(handle: bytes, ahead: int) -> Task[dict[str, Attributes]]:
+    [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
+    body = existing(opened)
+    if body is None:
+        return None
+    handle = string(body.blob())
     found: dict[str, Attributes] = {}
-    while True:
+    ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
+    ended = False
+    while not ended:
         replies = yield Ask([Request(sftp.READDIR, handle)] * ahead)
-        ended = [_names(reply, found) for reply in replies]
-        if any(ended):
-            return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
+        if existing(replies[0]) is None:  # asyncssh says only here that there is no such directory
+            return None
+        ended = any(_add_names(reply, found) for reply in replies)
         ahead = min(ahead, 16) * 2
+    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
+    return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
 
 
 def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     """A whole file; `expected` bytes are asked for at once. None where there is no such file. Raises Refused."""
     [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
-    try:
-        handle = string(checked(opened).blob())
-    except Refused as refusal:
-        if refusal.code == sftp.NO_SUCH_FILE:
-            return None
-        raise
-    data = bytearray()
+    body = existing(opened)
+    if body is None:
+        return None
+    handle, data, ended = string(body.blob()), bytearray(), False
     ahead = expected // READ_BYTES + 2
-    while True:
+    while not ended:
         starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
         reads = [Request(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts]
         *replies, stated = yield Ask([*reads, Request(sftp.FSTAT, handle)])
         # the size saves the round trip of one more READ, which would only say that this was the end
-        if _append(replies, data) or (stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data)):
-            break
+        ended = _add_data(replies, data) or (
+            stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data)
+        )
         ahead = min(ahead, 32) * 2
     yield Ask([Request(sftp.CLOSE, handle)], forget=True)
     return bytes(data)
@@ -98,15 +100,7 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
 def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
     """The attributes of files, following links; None where there is no such file. Raises Refused."""
     replies = yield Ask([Request(sftp.STAT, string(path)) for path in paths])
-    found: list[Attributes | None] = []
-    for reply in replies:
-        try:
-            found.append(attributes(checked(reply)))
-        except Refused as refusal:
-            if refusal.code != sftp.NO_SUCH_FILE:
-                raise
-            found.append(None)
-    return found
+    return [attributes(body) if (body := existing(reply)) else None for reply in replies]
 
 
 def link(source: str, target: str) -> Task[bool]:
@@ -134,11 +128,7 @@ def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
 def remove(path: str) -> Task[None]:
     """Remove a file, if there is one. Raises Refused."""
     [reply] = yield Ask([Request(sftp.REMOVE, string(path))])
-    try:
-        checked(reply)
-    except Refused as refusal:
-        if refusal.code != sftp.NO_SUCH_FILE:
-            raise
+    existing(reply)
 
 
 def make_directory(path: str, mode: int) -> Task[None]:
@@ -162,9 +152,6 @@ def remove_directory(path: str) -> Task[None]:
 def attributes(body: Body) -> Attributes:
     """Read an ATTRS field."""
     flags = body.number()
-    if flags == _SIZE | _OWNER | _MODE | _TIMES:  # what OpenSSH sends, in one step: there may be 20,000 files
-        usual = body.fields(_USUAL)
-        return Attributes(usual[0], usual[5], usual[3])
     size = body.number(8) if flags & _SIZE else None
     if flags & _OWNER:
         body.number(8)
@@ -187,7 +174,7 @@ def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     return data
 
 
-def _names(reply: Reply, found: dict[str, Attributes]) -> bool:
+def _add_names(reply: Reply, found: dict[str, Attributes]) -> bool:
     """Add a READDIR reply's entries to `found`. True at the directory's end."""
     if reply.kind != sftp.NAME:
         return _is_end(reply)
@@ -199,7 +186,7 @@ def _names(reply: Reply, found: dict[str, Attributes]) -> bool:
     return False
 
 
-def _append(replies: list[Reply], data: bytearray) -> bool:
+def _add_data(replies: list[Reply], data: bytearray) -> bool:
     """Add READ replies to `data`. True at the file's end.
 
     After a short reply the next ones leave a gap, so what follows is read again.

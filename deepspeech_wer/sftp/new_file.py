@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import pipeline as sftp
@@ -30,13 +30,11 @@ def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, r
     [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + packed(mode=UNFINISHED))])
     handles = [string(checked(opened).blob())]  # to be closed exactly once: servers reuse handle numbers
     try:
+        offsets, expected = array("Q"), bytearray()  # of each write's last byte that is not zero
+        size, writes = yield from _write_chunks(handles[0], chunks, offsets, expected)
         if reread:
-            offsets, expected = array("Q"), bytearray()  # 3 MB for a file of 10 GB
-            size, writes = yield from _write_chunks(handles[0], _last_bytes_noted(chunks, offsets, expected))
             yield from _reread(path, handles, writes, offsets, expected)
             writes = []
-        else:
-            size, writes = yield from _write_chunks(handles[0], chunks)
         # The mode is set once more, since the server's umask cleared bits at open.
         stamp = Request(sftp.SETSTAT, string(path) + packed(mode=mode, mtime=mtime))
         stating = Request(sftp.STAT, string(path))
@@ -54,27 +52,22 @@ def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, r
         raise
 
 
-def _write_chunks(handle: bytes, chunks: Iterable[bytes]) -> Task[tuple[int, list[Request]]]:
+def _write_chunks(
+    handle: bytes, chunks: Iterable[bytes], offsets: array[int], expected: bytearray
+) -> Task[tuple[int, list[Request]]]:
     """Returns the number of bytes, and the last writes, which the caller is to send."""
     offset, batch = 0, list[Request]()
     for chunk in chunks:
         batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
+        if end := len(chunk.rstrip(b"\0")):
+            offsets.append(offset + end - 1)
+            expected.append(chunk[end - 1])
         offset += len(chunk)
         if len(batch) * len(chunk) >= sftp.FLUSH_BYTES:
             for reply in (yield Ask(batch, lag=BYTES_IN_FLIGHT // len(chunk))):
                 checked(reply)
             batch = []
     return offset, batch
-
-
-def _last_bytes_noted(chunks: Iterable[bytes], offsets: array[int], expected: bytearray) -> Iterator[bytes]:
-    offset = 0
-    for chunk in chunks:
-        if end := len(chunk.rstrip(b"\0")):
-            offsets.append(offset + end - 1)
-            expected.append(chunk[end - 1])
-        offset += len(chunk)
-        yield chunk
 
 
 def _reread(

@@ -14,7 +14,7 @@ import struct
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from deepspeech_wer.errors import Trouble
 
@@ -31,13 +31,6 @@ PACKET_BYTES = 32 * 1024 - 64  # in one SSH packet: what every server takes, les
 LARGEST_REPLY = 16 * 1024 * 1024  # a larger one is no SFTP, but the output of a login script, for example
 
 T = TypeVar("T")
-
-
-class Channel(Protocol):
-    """The part of paramiko's Channel that is used here."""
-
-    def sendall(self, data: bytes) -> None: ...
-    def recv(self, size: int) -> bytes: ...
 
 
 class Request(NamedTuple):
@@ -92,7 +85,8 @@ class _Job:
 class Pipeline:
     """The client side of one SFTP session. Every method raises Lost once the channel is gone."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Any) -> None:
+        """`channel` is paramiko's: its sendall and recv are used."""
         self.extensions: dict[str, str] = {}  # of the server: name -> version
         self._channel = channel
         self._out: list[bytes] = []
@@ -223,7 +217,13 @@ class Pipeline:
         """At least one whole packet, without its length."""
         packets: list[bytes] = []
         while not packets:
-            self._in += self._read()
+            try:
+                data = self._channel.recv(FLUSH_BYTES)
+            except (OSError, EOFError) as error:
+                self._lose(_silence(error), error)
+            if not data:
+                self._lose("the server closed the connection")
+            self._in += data
             start = 0
             while len(self._in) - start >= 4:
                 size = int.from_bytes(self._in[start : start + 4], "big")
@@ -236,15 +236,6 @@ class Pipeline:
                 start += 4 + size
             del self._in[:start]
         return packets
-
-    def _read(self) -> bytes:
-        try:
-            data = self._channel.recv(FLUSH_BYTES)
-        except (OSError, EOFError) as error:
-            self._lose(_silence(error), error)
-        if not data:
-            self._lose("the server closed the connection")
-        return data
 
     def _lose(self, reason: str, error: Exception | None = None) -> NoReturn:
         self._lost = Lost(reason)
@@ -278,9 +269,6 @@ class Body:
     def number(self, size: int = 4) -> int:
         start = self._skip(size)
         return int.from_bytes(self._data[start : self._at], "big")
-
-    def fields(self, layout: struct.Struct) -> tuple[int, ...]:
-        return layout.unpack_from(self._data, self._skip(layout.size))
 
     def blob(self) -> bytes:
         start = self._skip(self.number())

@@ -275,16 +275,16 @@ class TestTogether:
             process.kill()
             while not _is_zombie(process.pid):  # as it stays where the first process of a container reaps nothing
                 time.sleep(0.01)
-            self.hold(server, machine=lock.this_process("x").machine, pid=process.pid, started=started)
+            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started=started)
             assert put(site, server.website, lock_wait_s=0).sent
 
     def test_the_lock_of_a_live_process_of_this_machine_is_waited_for(self, site: Path, server: Sshd) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:
             started = processes.start_time(process.pid)
-            self.hold(server, machine=lock.this_process("x").machine, pid=process.pid, started=started)
+            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started=started)
             with pytest.raises(Trouble, match="is publishing there"):
                 put(site, server.website, lock_wait_s=0.2)
-            self.hold(server, machine=lock.this_process("x").machine, pid=process.pid, started="another boot:1")
+            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started="another boot:1")
             assert put(site, server.website, lock_wait_s=0).sent
             process.kill()
 

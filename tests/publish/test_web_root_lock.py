@@ -6,10 +6,9 @@ import struct
 
 import pytest
 
-from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import web_root_lock as lock
 from deepspeech_wer.sftp import pipeline
-from deepspeech_wer.sftp.pipeline import string
+from deepspeech_wer.sftp.pipeline import Refused, string
 
 FAILURE, NO_SUCH_FILE, DONE = (
     pipeline.Reply(pipeline.STATUS, struct.pack(">I", code) + string("") + string(""))
@@ -32,17 +31,17 @@ def test_a_lock_given_back_while_it_is_looked_at_is_taken(vanished: int) -> None
     answers = iter([FAILURE, NO_SUCH_FILE] * vanished + [HANDLE, DONE])
     taken: list[bytes] = []
     task = lock._take(Anywhere(), lock.this_process("t"), taken)  # type: ignore[arg-type]
-    with pytest.raises(StopIteration) as done:
+    with pytest.raises(StopIteration):
         next(task)
         while True:
             task.send([next(answers)])
-    assert done.value.value == string(b"h") == taken[0]
+    assert taken == [string(b"h")]
     assert next(answers, None) is None
 
 
 def test_a_lock_that_cannot_be_made_is_told() -> None:
     task = lock._take(Anywhere(), lock.this_process("t"), [])  # type: ignore[arg-type]
     next(task)
-    with pytest.raises(Trouble, match=r"^host: cannot write .*/lock \("):
+    with pytest.raises(Refused):  # which WebRoot.run turns into Trouble
         for answer in [FAILURE, NO_SUCH_FILE] * 20:
             task.send([answer])
