@@ -17,7 +17,7 @@ from deepspeech_wer.publish.plan import MANIFEST, NEXT, Manifest
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.publish.sources import Source
 from deepspeech_wer.publish.survey import Survey, check_root, manifest_stamp, survey
-from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_manifest
+from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_state
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
 from deepspeech_wer.settings import Website
@@ -128,14 +128,14 @@ def _upload_locked(work: Work, target: Target, options: Options, me: Holder) -> 
     root = work.root
     draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
     directories = make_directories(root, work.found, [LOCK, plan.old("")])
-    along = {MANIFEST: manifest_stamp(root), draft: write_manifest(root, draft, work.manifest)}
+    along = {MANIFEST: manifest_stamp(root), draft: write_state(root, draft, plan.dump(work.manifest))}
     with locked(root, me, options.lock_wait_s, directories, along) as lock:
         if lock.waited or lock.along[MANIFEST] != work.found.stamp:
             work = _prepare(root, target, options)
             if work.todo.manifest is None:
                 return work, work.found.current, 0
             draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
-            root.run("write", {draft: write_manifest(root, draft, work.manifest)})
+            root.run("write", {draft: write_state(root, draft, plan.dump(work.manifest))})
         return work, *upload(work, draft, lock)
 
 

@@ -67,7 +67,7 @@ def upload(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     results = root.run_in_order([*before, *make_directories(root, work.found, sending), ("write", tasks)])
     if manifest.times and not all(results[path] for path in sending):
         manifest = replace(manifest, times=False)
-        root.run("write", {draft: write_manifest(root, draft, manifest)})
+        root.run("write", {draft: write_state(root, draft, plan.dump(manifest))})
         root.run_in_order([_renames(root, {NEXT: draft})])
     root.run_in_order([_renames(root, {path: work.beside(path) for path in sending if path != INDEX})])
     _finish(work, manifest, lock, {INDEX: work.beside(INDEX)} if INDEX in sending else {})
@@ -87,18 +87,14 @@ def probe(root: WebRoot, found: Survey) -> None:
     """Write a file and remove it again, to see whether publishing could. Raises Trouble."""
     path = f"{STATE}/{secrets.token_hex(8)}.partial"
     root.run_in_order(make_directories(root, found, [path]))
-    root.run("write", {path: _write_state(root, path, b"?" * 4096)})
+    root.run("write", {path: write_state(root, path, b"?" * 4096)})
     root.run("remove", {path: files.remove(root.path(path))})
     if STATE not in found.directories:
         root.run("remove", {STATE: files.remove_directory(root.path(STATE))})
 
 
-def write_manifest(root: WebRoot, path: str, manifest: Manifest) -> Task[Attributes]:
-    """Write the manifest to a file of its own, to be renamed."""
-    return _write_state(root, path, plan.dump(manifest))
-
-
-def _write_state(root: WebRoot, path: str, data: bytes) -> Task[Attributes]:
+def write_state(root: WebRoot, path: str, data: bytes) -> Task[Attributes]:
+    """Write a file that visitors do not need."""
     size = root.limits.write_bytes
     chunks = (data[start : start + size] for start in range(0, len(data), size))  # a megabyte with 10,000 runs
     return new_file.write(root.path(path), chunks, mode=_mode(root, path, 0), mtime=None, reread=not root.is_openssh)
@@ -129,10 +125,8 @@ def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
     root, source, entry = work.root, work.wanted[path], work.manifest.files[path]
     beside, there = root.path(work.beside(path)), work.found.seen.get(work.beside(path))
     if there is not None:
-        if work.manifest.times and (there.size, there.mtime, stat.S_IMODE(there.mode or 0)) == (
-            *(entry.size, entry.mtime),
-            root.modes[0],  # set last: the file is whole
-        ):
+        whole = Attributes(entry.size, entry.mtime, stat.S_IFREG | root.modes[0])  # these are set last
+        if work.manifest.times and there == whole:
             counter.add(entry.size)
             return True
         yield from files.remove(beside)

@@ -77,9 +77,8 @@ class _Job:
     place: int
     replies: dict[int, Reply] = field(default_factory=dict)
     outstanding: int = 0
-    lag: int = 0
+    lag: int = 0  # the task continues when no more replies than these are outstanding; -1: it has ended
     started: bool = False
-    done: bool = False
 
 
 class Pipeline:
@@ -91,7 +90,6 @@ class Pipeline:
         self._channel = channel
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._has_awaited = False  # whether _out holds a request whose reply somebody waits for
         self._in = bytearray()
         self._number = 0
         self._waiting: dict[int, _Job | None] = {}  # request number -> who gets the reply; None: nobody
@@ -100,7 +98,13 @@ class Pipeline:
         self._beat_at = 0.0
         self._put(struct.pack(">IBI", 5, INIT, 3))
         self._flush()
-        self._read_version(self._packets()[0])
+        packet = self._packets()[0]
+        if packet[0] != VERSION or int.from_bytes(packet[1:5], "big") < 3:
+            self._lose("the server does not speak SFTP version 3")
+        body = Body(packet, 5)
+        while body.left():
+            name = body.text()
+            self.extensions[name] = body.text()
 
     def run(self, tasks: Iterable[Task[T]], *, at_once: int = 64) -> list[T]:
         """Run tasks, `at_once` at a time, and return their results in order.
@@ -139,7 +143,7 @@ class Pipeline:
             if not active:
                 break
             for job in self._receive():
-                if not job.done and job.outstanding <= job.lag:
+                if job.outstanding <= job.lag:
                     active -= not self._step(job, results, failures)
         if failures:
             raise failures[0]
@@ -150,16 +154,15 @@ class Pipeline:
         while job.outstanding <= job.lag:
             replies = [job.replies[number] for number in sorted(job.replies)]
             job.replies.clear()
+            job.lag = -1
             try:
                 ask = job.task.send(replies) if job.started else next(job.task)
                 job.started = True
             except StopIteration as end:
                 results[job.place] = end.value
-                job.done = True
                 return False
             except (Refused, Trouble, OSError) as error:
                 failures.append(error)
-                job.done = True
                 return False
             job.lag = ask.lag
             for request in ask.requests:
@@ -171,7 +174,6 @@ class Pipeline:
         self._waiting[self._number] = job
         if job:
             job.outstanding += 1
-            self._has_awaited = True
         self._put(struct.pack(">IBI", len(request.body) + 5, request.kind, self._number))
         self._put(request.body)
 
@@ -186,7 +188,7 @@ class Pipeline:
             raise self._lost
         data = b"".join(self._out)
         self._out.clear()
-        self._out_bytes, self._has_awaited = 0, False
+        self._out_bytes = 0
         try:
             for start in range(0, len(data), PACKET_BYTES):
                 self._channel.sendall(data[start : start + PACKET_BYTES])
@@ -198,9 +200,7 @@ class Pipeline:
         if self._beat and time.monotonic() >= self._beat_at:
             self._beat_at = time.monotonic() + self._beat[1]
             self._send(self._beat[0], None)
-            self._has_awaited = True
-        if self._has_awaited:  # requests whose replies nobody awaits travel with the next that somebody does
-            self._flush()
+        self._flush()
         jobs = []
         for packet in self._packets():
             number = int.from_bytes(packet[1:5], "big")
@@ -240,14 +240,6 @@ class Pipeline:
     def _lose(self, reason: str, error: Exception | None = None) -> NoReturn:
         self._lost = Lost(reason)
         raise self._lost from error
-
-    def _read_version(self, packet: bytes) -> None:
-        if packet[0] != VERSION or int.from_bytes(packet[1:5], "big") < 3:
-            self._lose("the server does not speak SFTP version 3")
-        body = Body(packet, 5)
-        while body.left():
-            name = body.text()
-            self.extensions[name] = body.text()
 
 
 def _silence(error: Exception) -> str:

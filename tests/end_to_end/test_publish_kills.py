@@ -115,4 +115,4 @@ def test_at_every_file(tmp_path: Path) -> None:
                 bad.wait_for_sessions_to_end()
                 publish_again(site, host, number, score)
     assert_never_mixed(seen)
-    assert score.killed > 30  # each change of a publish of seven files
+    assert score.killed > 30  # each change of a publish of five files

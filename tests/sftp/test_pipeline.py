@@ -25,21 +25,6 @@ def test_replies_reach_who_asked_whatever_their_order() -> None:
     assert Pipeline(Talk(answer)).run([task(b"a"), task(b"b")]) == [[b"a1", b"a2"], [b"b1", b"b2"]]
 
 
-def test_what_is_forgotten_goes_with_what_is_asked_next() -> None:
-    """A packet for each would cost the server one, and would look like one more round trip."""
-    kinds, talk = list[int](), Talk(lambda kind, number, _: kinds.append(kind) or [status(number, pipeline.OK)])
-
-    def task() -> pipeline.Task[None]:
-        yield Ask([Request(pipeline.STAT, b"")])
-        yield Ask([Request(pipeline.CLOSE, b"")], forget=True)
-
-    line = Pipeline(talk)
-    line.run([task(), task()])
-    assert kinds == [pipeline.STAT] * 2
-    line.one(task())
-    assert kinds[2:] == [pipeline.CLOSE, pipeline.CLOSE, pipeline.STAT]
-
-
 def test_the_first_failure_is_raised_after_those_under_way_have_ended() -> None:
     ended = []
 
