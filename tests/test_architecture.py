@@ -32,7 +32,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "commands": ("check progress", "typed"),
     "dashboard": ("columns details preview project", "scripts", "assets", "site"),
-    "demo": ("place", "sample server", "cycle"),
+    "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu output", "local"),
     "publish": (
         "options plan report",
