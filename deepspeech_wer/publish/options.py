@@ -18,3 +18,4 @@ class Options:
     timeout_s: float = 30.0  # of silence
     lock_wait_s: float = 60.0  # for another publisher in the same web root
     retry_after_s: Sequence[float] = (1.0, 4.0, 10.0)  # after a broken connection
+    is_stopped: Callable[[], bool] = bool  # asked between packets and in pauses; True ends it with Stopped

@@ -23,7 +23,7 @@ from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_proc
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp.account import Account
 from deepspeech_wer.sftp.connection import Dropped, connected
-from deepspeech_wer.sftp.pipeline import Lost, Pipeline
+from deepspeech_wer.sftp.pipeline import Lost, Pipeline, Stopped
 
 NEWEST = 32  # files whose directories are looked at first
 
@@ -60,12 +60,20 @@ def _publish(target: Target, website: Website, options: Options) -> Report:
         try:
             return _attempt(target, website, options, me, started)
         except Dropped:
-            time.sleep(wait_s)
+            _pause(wait_s, options.is_stopped)
     try:
         return _attempt(target, website, options, me, started)
     except Dropped as error:
         tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
         raise Trouble(f"{error}{tries}; the next publish goes on from there") from error
+
+
+def _pause(seconds: float, is_stopped: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while (left_s := deadline - time.monotonic()) > 0:
+        if is_stopped():
+            raise Stopped("stopped; the next publish goes on from there")
+        time.sleep(min(left_s, 0.1))
 
 
 def _attempt(target: Target, website: Website, options: Options, me: Holder, started: float) -> Report:
@@ -99,7 +107,7 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
     )
     with connected(account, timeout_s=options.timeout_s) as connection:
         try:
-            session = Pipeline(connection.open_channel())
+            session = Pipeline(connection.open_channel(), options.is_stopped)
         except Lost as error:
             if connection.is_alive:
                 raise Trouble(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -67,6 +67,10 @@ class Refused(Exception):
         self.text = text  # the server's, made printable
 
 
+class Stopped(Trouble):
+    """The caller asked to stop."""
+
+
 class Lost(Exception):
     """The channel ended, fell silent or carries something other than SFTP. The message says which."""
 
@@ -84,10 +88,11 @@ class _Job:
 class Pipeline:
     """The client side of one SFTP session. Every method raises Lost once the channel is gone."""
 
-    def __init__(self, channel: Any) -> None:
-        """`channel` is paramiko's: its sendall and recv are used."""
+    def __init__(self, channel: Any, is_stopped: Callable[[], bool] = bool) -> None:
+        """`channel` is paramiko's: its sendall and recv are used. When `is_stopped`, one `run` raises Stopped."""
         self.extensions: dict[str, str] = {}  # of the server: name -> version
         self._channel = channel
+        self._is_stopped = is_stopped
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._in = bytearray()
@@ -197,6 +202,10 @@ class Pipeline:
 
     def _receive(self) -> list[_Job]:
         """Wait for replies, and return the jobs that got some."""
+        if self._is_stopped():
+            self._is_stopped = bool  # so that the lock can be released
+            self._waiting = dict.fromkeys(self._waiting)
+            raise Stopped("stopped; the next publish goes on from there")
         if self._beat and time.monotonic() >= self._beat_at:
             self._beat_at = time.monotonic() + self._beat[1]
             self._send(self._beat[0], None)

@@ -20,6 +20,7 @@ from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import web_root_lock as lock
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp.pipeline import Stopped
 from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import (
     constructed,
@@ -39,6 +40,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import PosixPath
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp.pipeline import Stopped
 from tests.end_to_end.publishing import put
 """
 
@@ -102,6 +104,22 @@ def test_a_dropped_connection_is_tried_again(site: Path, server: Sshd, network: 
     assert put(site, bad_way, retry_after_s=(0.1,)).sent
     assert network.cut_after is None
     assert load_page(server.root) == "version 1 "
+
+
+def test_a_stop_is_heard_while_sending(site: Path, server: Sshd, network: Network, bad_way: Website) -> None:
+    stopped = threading.Event()
+    network.call_after, network.call = 20_000, stopped.set
+    with pytest.raises(Stopped):
+        put(site, bad_way, is_stopped=stopped.is_set)
+    assert not (server.root / lock.LOCK).exists()
+    put(site, server.website, lock_wait_s=0)
+    assert load_page(server.root) == "version 1 "
+    assert leftovers(server.root) == []
+
+
+def test_a_stop_is_heard_in_a_pause(site: Path, server: Sshd) -> None:
+    with pytest.raises(Stopped):
+        put(site, server.also_at(free_port()), retry_after_s=(60,), is_stopped=lambda: True)
 
 
 def test_retries_are_bounded_and_counted(site: Path, server: Sshd) -> None:

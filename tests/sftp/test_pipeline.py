@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from deepspeech_wer.sftp import files, pipeline
-from deepspeech_wer.sftp.pipeline import Ask, Lost, Pipeline, Refused, Request, string
+from deepspeech_wer.sftp.pipeline import Ask, Lost, Pipeline, Refused, Request, Stopped, string
 from tests.sftp.scripted import Talk, status
 
 
@@ -79,3 +79,19 @@ def test_a_link_that_the_server_only_says_it_made_is_none() -> None:
     session = Pipeline(Talk(answer))
     assert session.one(files.link("f", "made"))
     assert not session.one(files.link("f", "said"))
+
+
+def test_a_stop_ends_a_run_and_leaves_the_session_usable() -> None:
+    """Whatever was asked for before is answered to nobody."""
+    asked = list[bytes]()
+
+    def answer(_: int, number: int, body: bytes) -> list[bytes]:
+        asked.append(body)
+        return [status(number, pipeline.OK)]
+
+    session = Pipeline(Talk(answer), is_stopped=lambda: len(asked) >= 2)
+    with pytest.raises(Stopped):
+        session.run([files.remove(name) for name in "abcd"], at_once=2)
+    session.one(files.remove("lock"))
+    assert asked[-1] == string("lock")
+    assert string("d") not in asked
