@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
@@ -16,56 +16,58 @@ from deepspeech_wer.publish.options import Options
 from deepspeech_wer.publish.plan import MANIFEST, NEXT, Manifest
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.publish.sources import Source
-from deepspeech_wer.publish.survey import Survey, check_root, manifest_stamp, survey
+from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_state
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.account import Account
 from deepspeech_wer.sftp.connection import Dropped, connected
 from deepspeech_wer.sftp.pipeline import Lost, Pipeline, Stopped
 
 NEWEST = 32  # files whose directories are looked at first
+_CHANGING = (MANIFEST, NEXT)  # with every publish
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is to be on the server."""
-
-    sources: Callable[[WebRoot, Survey], Mapping[str, Source]]  # given what is there now
-    paths: Sequence[str] = ()  # as far as known before that
-    newest: Callable[[], Sequence[str]] = tuple  # of the paths; called when connected
+Look = Callable[[WebRoot], tuple[Survey, Mapping[str, Source]]]  # what is on the server, and what is to be
 
 
-def publish(site: Path, files: Sequence[str], website: Website, options: Options) -> Report:
+def publish(site: Path, paths: Sequence[str], website: Website, options: Options) -> Report:
     """See api.publish."""
     with ThreadPoolExecutor(1) as executor:
-        scanned = executor.submit(sources.scan, site, files)  # 20,000 files, while the connection is made
+        scan = executor.submit(sources.scan, site, paths)  # 20,000 files, while the connection is made
 
-        def of_site(_: WebRoot, found: Survey) -> Mapping[str, Source]:
-            return sources.read(site, scanned.result(), found.current.files if found.current else {})
+        def look(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
+            found = survey(root, paths, sources.newest(scan.result(), NEWEST))
+            return found, sources.read(site, scan.result(), found.current.files if found.current else {})
 
-        return _publish(Target(of_site, files, lambda: sources.newest(scanned.result(), NEWEST)), website, options)
+        return _publish(look, website, options)
 
 
 def rollback(website: Website, options: Options) -> Report:
     """See api.rollback."""
-    return _publish(Target(_version_before), website, options)
+
+    def look(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
+        found = survey(root, [])
+        return found, _version_before(root, found)
+
+    return _publish(look, website, options)
 
 
-def _publish(target: Target, website: Website, options: Options) -> Report:
-    """Bring the server to the target, and try again where the connection drops."""
+def _publish(look: Look, website: Website, options: Options) -> Report:
+    """Publish, and try again where the connection drops."""
     started, me = time.monotonic(), this_process(secrets.token_hex(8))
-    for wait_s in options.retry_after_s:
+    pauses = iter(options.retry_after_s)
+    while True:
         try:
-            return _attempt(target, website, options, me, started)
-        except Dropped:
-            _pause(wait_s, options.is_stopped)
-    try:
-        return _attempt(target, website, options, me, started)
-    except Dropped as error:
-        tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
-        raise Trouble(f"{error}{tries}; the next publish goes on from there") from error
+            return _attempt(look, website, options, me, started)
+        except Dropped as error:
+            wait_s = next(pauses, None)
+            if wait_s is None:
+                tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
+                raise Trouble(f"{error}{tries}; the next publish goes on from there") from error
+        _pause(wait_s, options.is_stopped)
 
 
 def _pause(seconds: float, is_stopped: Callable[[], bool]) -> None:
@@ -76,15 +78,15 @@ def _pause(seconds: float, is_stopped: Callable[[], bool]) -> None:
         time.sleep(min(left_s, 0.1))
 
 
-def _attempt(target: Target, website: Website, options: Options, me: Holder, started: float) -> Report:
+def _attempt(look: Look, website: Website, options: Options, me: Holder, started: float) -> Report:
     with _opened(website, options) as root:
-        work = _prepare(root, target, options)
+        work = _prepare(root, look, options)
         if options.dry_run or work.todo.manifest is None:
             if options.probe:
                 probe(root, work.found)
             manifest, size = work.found.current, work.size
         else:
-            work, manifest, size = _upload_locked(work, target, options, me)
+            work, manifest, size = _upload_locked(work, look, options, me)
         report = _report(work, manifest, size, options, time.monotonic() - started)
     if options.url is None or options.dry_run or not report.sent:
         return report
@@ -121,29 +123,31 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
             raise Dropped(f"{account}: {error}") from error
 
 
-def _prepare(root: WebRoot, target: Target, options: Options) -> Work:
+def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
-    found = survey(root, target.paths, target.newest())
-    wanted = target.sources(root, found)
+    found, wanted = look(root)
     entries = {path: source.entry for path, source in wanted.items()}
     todo = plan.make(entries, found.current, found.unfinished, found.seen)
     check_root(root, found, todo, adopt=options.adopt)
     return Work(root, found, wanted, todo, todo.manifest or Manifest(), options.progress)
 
 
-def _upload_locked(work: Work, target: Target, options: Options, me: Holder) -> tuple[Work, Manifest | None, int]:
+def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> tuple[Work, Manifest | None, int]:
     """Take the lock, and upload. If somebody else has published meanwhile, look and plan again first."""
     root = work.root
     draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
     directories = make_directories(root, work.found, [LOCK, plan.old("")])
-    along = {MANIFEST: manifest_stamp(root), draft: write_state(root, draft, plan.dump(work.manifest))}
+    along = {
+        MANIFEST: files.states([root.path(path) for path in _CHANGING]),
+        draft: write_state(root, draft, plan.dump(work.manifest)),
+    }
     with locked(root, me, options.lock_wait_s, directories, along) as lock:
-        if lock.waited or lock.along[MANIFEST] != work.found.stamp:
-            work = _prepare(root, target, options)
+        if lock.waited or lock.along[MANIFEST] != [work.found.seen.get(path) for path in _CHANGING]:
+            work = _prepare(root, look, options)
             if work.todo.manifest is None:
                 return work, work.found.current, 0
             draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
-            root.run("write", {draft: write_state(root, draft, plan.dump(work.manifest))})
+            root.run(("write", {draft: write_state(root, draft, plan.dump(work.manifest))}))
         return work, *upload(work, draft, lock)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_UNITS = {"KB": 3, "MB": 6, "GB": 9, "TB": 12}
+
 
 @dataclass(frozen=True)
 class Report:
@@ -29,8 +31,5 @@ class Report:
 def _bytes(size: int) -> str:
     if size < 1000:
         return f"{size} bytes"
-    for unit in ("KB", "MB"):
-        size_in_unit = size / 1000 if unit == "KB" else size / 1_000_000
-        if size_in_unit < 999.5:
-            return f"{size_in_unit:.0f} {unit}" if size_in_unit >= 10 else f"{size_in_unit:.1f} {unit}"
-    return f"{size / 1e9:.1f} GB"
+    scaled, unit = next((size / 10**power, unit) for unit, power in _UNITS.items() if size < 999.5 * 10**power)
+    return f"{scaled:.0f} {unit}" if scaled >= 10 and unit != "GB" else f"{scaled:.1f} {unit}"

@@ -33,11 +33,6 @@ class Survey:
     directories: frozenset[str]
     root_names: frozenset[str]
 
-    @property
-    def stamp(self) -> list[Attributes | None]:
-        """Changes with every publish."""
-        return [self.seen.get(MANIFEST), self.seen.get(NEXT)]
-
 
 def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
     """Look at the server, in two round trips; more are needed where directories are many, or long, or vanished.
@@ -63,11 +58,6 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
     return Survey(
         current, unfinished, {**_recorded(current, untouched), **seen}, directories | untouched, frozenset(top)
     )
-
-
-def manifest_stamp(root: WebRoot) -> Task[list[Attributes | None]]:
-    """`Survey.stamp` as it is now."""
-    return files.states([root.path(path) for path in (MANIFEST, NEXT)])
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
@@ -142,8 +132,8 @@ def _read(
     }
     if "" in directories:
         tasks["/"] = root.ask_limits()  # under a name that is no path of ours
-    results = root.run("read", tasks)
-    return {path: results[path] for path in paths}, {path: results[path] for path in directories}  # type: ignore[misc]
+    results = root.run(("read", tasks))
+    return {path: results[path] for path in paths}, {path: results[path] for path in directories}
 
 
 def _seen(listings: Listings) -> tuple[dict[str, Attributes], frozenset[str]]:

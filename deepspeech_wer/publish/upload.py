@@ -57,19 +57,19 @@ def upload(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     sending = [step.path for step in work.todo.send]
     before = [_renames(root, {NEXT: draft})]
     if work.found.current is None and work.found.unfinished is None:  # a refusal must not leave files of nobody
-        root.run_in_order(before)
+        root.run(*before)
         before = []
     counter = _Counter(work.progress, work.size)
     tasks = {
         **{path: _write(work, path, counter) for path in sending},
         **{kept: files.link(root.path(path), root.path(kept)) for path, kept in _outgoing(work, sending)},
     }
-    results = root.run_in_order([*before, *make_directories(root, work.found, sending), ("write", tasks)])
+    results = root.run(*before, *make_directories(root, work.found, sending), ("write", tasks))
     if manifest.times and not all(results[path] for path in sending):
         manifest = replace(manifest, times=False)
-        root.run("write", {draft: write_state(root, draft, plan.dump(manifest))})
-        root.run_in_order([_renames(root, {NEXT: draft})])
-    root.run_in_order([_renames(root, {path: work.beside(path) for path in sending if path != INDEX})])
+        root.run(("write", {draft: write_state(root, draft, plan.dump(manifest))}))
+        root.run(_renames(root, {NEXT: draft}))
+    root.run(_renames(root, {path: work.beside(path) for path in sending if path != INDEX}))
     _finish(work, manifest, lock, {INDEX: work.beside(INDEX)} if INDEX in sending else {})
     return manifest, counter.sent
 
@@ -86,11 +86,11 @@ def make_directories(root: WebRoot, found: Survey, paths: Sequence[str]) -> list
 def probe(root: WebRoot, found: Survey) -> None:
     """Write a file and remove it again, to see whether publishing could. Raises Trouble."""
     path = f"{STATE}/{secrets.token_hex(8)}.partial"
-    root.run_in_order(make_directories(root, found, [path]))
-    root.run("write", {path: write_state(root, path, b"?" * 4096)})
-    root.run("remove", {path: files.remove(root.path(path))})
+    root.run(*make_directories(root, found, [path]))
+    root.run(("write", {path: write_state(root, path, b"?" * 4096)}))
+    root.run(("remove", {path: files.remove(root.path(path))}))
     if STATE not in found.directories:
-        root.run("remove", {STATE: files.remove_directory(root.path(STATE))})
+        root.run(("remove", {STATE: files.remove_directory(root.path(STATE))}))
 
 
 def write_state(root: WebRoot, path: str, data: bytes) -> Task[Attributes]:
@@ -178,19 +178,15 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
     touched = plan.directories(step.path for step in work.todo.remove)
     needed = set(plan.directories([*manifest.files, *manifest.kept])) if touched else set()
     empty = [path for path in reversed(touched) if path not in needed]
-    root.run_in_order(
-        [
-            _renames(root, index),
-            ("remove", {path: files.remove(root.path(path)) for path in known}),
-            ("remove", {path: files.remove_directory(root.path(path)) for path in empty}),
-        ]
+    root.run(
+        _renames(root, index),
+        ("remove", {path: files.remove(root.path(path)) for path in known}),
+        ("remove", {path: files.remove_directory(root.path(path)) for path in empty}),
     )
-    root.run_in_order(
-        [
-            ("remove", {path: files.remove(root.path(path)) for path in stray}),
-            _renames(root, {MANIFEST: NEXT}),
-            ("remove", {LOCK: lock.release}),
-        ]
+    root.run(
+        ("remove", {path: files.remove(root.path(path)) for path in stray}),
+        _renames(root, {MANIFEST: NEXT}),
+        ("remove", {LOCK: lock.release}),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import files, pipeline
-from deepspeech_wer.sftp.pipeline import Ask, Pipeline, Refused, Request, Task, string
+from deepspeech_wer.sftp.pipeline import Ask, Packet, Pipeline, Refused, Task, string
 
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
 
@@ -52,12 +52,8 @@ class WebRoot:
         """The server's path of a file in the web root."""
         return f"{self.directory.rstrip('/')}/{path}"
 
-    def run(self, what: str, tasks: Mapping[str, Task[files.T]]) -> dict[str, files.T]:
-        """Run one task per path. The first refusal becomes Trouble that names its path."""
-        return self.run_in_order([(what, tasks)])
-
-    def run_in_order(self, stages: Sequence[Stage]) -> dict[str, Any]:
-        """Run stages one after the other, and return the results by path.
+    def run(self, *stages: Stage) -> dict[str, Any]:
+        """Run stages one after the other, and return the results by path. A refusal becomes Trouble.
 
         OpenSSH's server handles requests one by one, in order. There all stages are sent at once, which saves a round
         trip each; a later stage is carried out even if an earlier one was refused, so it must do no harm then.
@@ -72,13 +68,13 @@ class WebRoot:
         """Ask what the server allows: draft-ietf-secsh-filexfer-02 guarantees only 32 KB per request."""
         if not self.can("limits"):
             return
-        [reply] = yield Ask([Request(pipeline.EXTENDED, string("limits@openssh.com"))])
+        [reply] = yield Ask([Packet(pipeline.EXTENDED, string("limits@openssh.com"))])
         if reply.kind == pipeline.EXTENDED_REPLY:
             _, _, write_bytes, handles = (int.from_bytes(reply.body[at : at + 8], "big") for at in (0, 8, 16, 24))
             self.limits.write_bytes = min(write_bytes or files.WRITE_BYTES, pipeline.FLUSH_BYTES)
             self.limits.handles = min(handles // 2 or MOST_HANDLES, MOST_HANDLES)
 
-    def _named(self, path: str, what: str, task: Task[files.T]) -> Task[files.T]:
+    def _named(self, path: str, what: str, task: Task[Any]) -> Task[Any]:
         try:
             return (yield from task)
         except Refused as refusal:

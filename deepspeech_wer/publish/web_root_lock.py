@@ -23,7 +23,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.sftp import files, new_file, pipeline
-from deepspeech_wer.sftp.pipeline import Ask, Refused, Request, Task, string
+from deepspeech_wer.sftp.pipeline import Ask, Packet, Refused, Task, string
 
 LOCK = f"{STATE}/lock"
 BEAT_S = 15.0
@@ -70,16 +70,16 @@ def locked(
     taken: list[bytes] = []
     release = _release(root, taken)
     try:
-        results = root.run_in_order([*before, ("write", {LOCK: _take(root, me, taken), **along})])
+        results = root.run(*before, ("write", {LOCK: _take(root, me, taken), **along}))
         waited = not taken
         ahead_since: float | None = None
         while not taken:
             # If something else has that name, a directory for example, this raises Trouble that says so.
-            other, age_s = root.run("read", {LOCK: _read_holder(root, me)})[LOCK]
+            other, age_s = root.run(("read", {LOCK: _read_holder(root, me)}))[LOCK]
             now = time.monotonic()
             ahead_since = None if age_s > -BEAT_S else ahead_since or now
             if _is_dead(other, me, age_s) or (ahead_since is not None and now - ahead_since > AHEAD_S):
-                root.run("take away", {LOCK: _remove_dead(root, me, other)})
+                root.run(("take away", {LOCK: _remove_dead(root, me, other)}))
             elif now >= deadline:
                 sign = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of the server's clock"
                 raise Trouble(
@@ -88,7 +88,7 @@ def locked(
                 )
             else:
                 time.sleep(ASK_AGAIN_S)
-            root.run("write", {LOCK: _take(root, me, taken)})
+            root.run(("write", {LOCK: _take(root, me, taken)}))
         with root.session.beating(_writing(taken[0], me), BEAT_S):
             yield Lock(waited, results, release)
     finally:
@@ -99,11 +99,11 @@ def locked(
 
 def _release(root: WebRoot, taken: Sequence[bytes]) -> Task[None]:
     if taken:
-        yield Ask([Request(pipeline.CLOSE, taken[0]), Request(pipeline.REMOVE, string(root.path(LOCK)))])
+        yield Ask([Packet(pipeline.CLOSE, taken[0]), Packet(pipeline.REMOVE, string(root.path(LOCK)))])
 
 
-def _writing(handle: bytes, me: Holder) -> Request:
-    return Request(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(json.dumps(me)))
+def _writing(handle: bytes, me: Holder) -> Packet:
+    return Packet(pipeline.WRITE, handle + struct.pack(">Q", 0) + string(json.dumps(me)))
 
 
 def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[None]:
@@ -111,7 +111,7 @@ def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[None]:
     path = root.path(LOCK)
     flags = files.WRITE | files.CREATE | files.EXCLUSIVE
     for left in reversed(range(TRIES)):
-        [opened] = yield Ask([Request(pipeline.OPEN, string(path) + struct.pack(">II", flags, 0))])
+        [opened] = yield Ask([Packet(pipeline.OPEN, string(path) + struct.pack(">II", flags, 0))])
         if opened.kind == pipeline.HANDLE or not left:
             break
         if (yield from files.states([path])) != [None]:
@@ -150,10 +150,10 @@ def _remove_dead(root: WebRoot, me: Holder, other: Holder) -> Task[None]:
     It is renamed first: if two try, one succeeds. If the renamed lock is another one, taken meanwhile, it goes back.
     """
     path, aside = root.path(LOCK), root.path(f"{LOCK}.{me['token']}.stale")
-    yield Ask([Request(pipeline.RENAME, string(path) + string(aside))])
+    yield Ask([Packet(pipeline.RENAME, string(path) + string(aside))])
     data = yield from files.read_file(aside)
     if data is not None and _parsed(data) != other:
-        yield Ask([Request(pipeline.RENAME, string(aside) + string(path))])
+        yield Ask([Packet(pipeline.RENAME, string(aside) + string(path))])
         return
     yield from files.remove(aside)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ class Account:
 
 
 @contextmanager
-def private_keys(account: Account) -> Iterator[list[Any]]:
+def private_keys(account: Account) -> Iterator[Sequence[Any]]:
     """The key in the account's file, or else all keys of the ssh agent, which sign until the block ends.
 
     Raises Trouble.
@@ -40,7 +40,7 @@ def private_keys(account: Account) -> Iterator[list[Any]]:
         return
     agent = paramiko.Agent()
     try:
-        keys = list(agent.get_keys())
+        keys = agent.get_keys()
         if not keys:
             raise Trouble(
                 f"{account.prefix}privkey: not set, and no ssh agent holds a key (under cron there is none): "

@@ -54,31 +54,23 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
     known = known_hosts.lookup(account.host, account.port, record)
     if all(key.revoked for key in known):
         raise Trouble(_unknown_host(account))
-    with private_keys(account) as offered, _logged_in(account, known, offered, timeout_s) as connection:
-        yield connection
-
-
-@contextmanager
-def _logged_in(
-    account: Account, known: Sequence[HostKey], offered: Sequence[Any], timeout_s: float
-) -> Iterator[Connection]:
-    while True:
-        connection = Connection(account, known, _connect(account.host, account.port, timeout_s), timeout_s)
-        try:
-            tried = connection.log_in(offered)
-            if not tried:
-                yield connection
-                return
-        finally:
-            connection.close()
-        offered = offered[tried:]
+    with private_keys(account) as keys:
+        while keys:
+            connection = Connection(account, known, _connect(account.host, account.port, timeout_s), timeout_s)
+            try:
+                keys = connection.log_in(keys)
+                if not keys:
+                    yield connection
+            finally:
+                connection.close()
 
 
 class Connection(pysftp.Connection):  # type: ignore[misc]
     """One SSH connection. When the constructor returns, the host key has been checked and nobody has logged in.
 
     pysftp's constructor calls its own `_start_transport` and `_set_authentication`. Overriding the two is the only way
-    to give it a time-out, a choice of algorithms, more than one host key, and keys that are not RSA.
+    to give it a time-out, a choice of algorithms, more than one host key, and keys that are not RSA; `_transport` is
+    where it expects its connection.
     """
 
     def __init__(self, account: Account, known: Sequence[HostKey], line: socket.socket, timeout_s: float) -> None:
@@ -103,11 +95,11 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         """Whether the connection still stands. If so, the server refused what failed."""
         return bool(self._transport.is_active())
 
-    def log_in(self, offered: Sequence[Any]) -> int:
-        """Offer keys until one is accepted, and return 0. Raises Trouble or Dropped.
+    def log_in(self, offered: Sequence[Any]) -> Sequence[Any]:
+        """Offer keys until one is accepted. Raises Trouble or Dropped.
 
-        Each key asks for the authentication service again, as paramiko does. asyncssh's server hangs up on the second
-        request: then 1 is returned, the number of keys that need not be offered again over a new connection.
+        paramiko asks for the authentication service again with each key, and asyncssh's server hangs up on the second
+        request. Then the keys are returned that are still to be offered, over a new connection; otherwise none.
         """
         for refused, key in enumerate(offered):
             try:
@@ -121,7 +113,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 if self.is_alive and "timeout" not in str(error):
                     continue
                 if refused == 1:
-                    return refused
+                    return offered[1:]
                 if refused:
                     raise Trouble(
                         f"{self._account}: the server hung up after {refused} of the {len(offered)} keys of the "
@@ -130,7 +122,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 raise Dropped(f"{self._account}: the connection was lost while logging in") from error
             if further:
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")
-            return 0
+            return ()
         tried = str(self._account.privkey or f"the {len(offered)} keys of the ssh agent")
         raise Trouble(
             f"{self._account}: the server refuses {tried}: add the public key to that user's "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from deepspeech_wer.sftp import pipeline as sftp
-from deepspeech_wer.sftp.pipeline import Ask, Body, Refused, Reply, Request, Task, string
+from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Refused, Task, string
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Attributes(NamedTuple):
         return self.mode is not None and stat.S_ISDIR(self.mode)
 
 
-def checked(reply: Reply) -> Body:
+def checked(reply: Packet) -> Body:
     """The body of a reply. Raises Refused where the reply is an error."""
     body = Body(reply.body)
     if reply.kind == sftp.STATUS:
@@ -43,7 +43,7 @@ def checked(reply: Reply) -> Body:
     return body
 
 
-def existing(reply: Reply) -> Body | None:
+def existing(reply: Packet) -> Body | None:
     """`checked`, but None where the reply is that there is no such file."""
     try:
         return checked(reply)
@@ -58,7 +58,7 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
 
     Requests for `expected` entries are sent at once, so that 10,000 of them take one round trip and not ten.
     """
-    [opened] = yield Ask([Request(sftp.OPENDIR, string(path))])
+    [opened] = yield Ask([Packet(sftp.OPENDIR, string(path))])
     body = existing(opened)
     if body is None:
         return None
@@ -67,18 +67,18 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
     ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
     ended = False
     while not ended:
-        replies = yield Ask([Request(sftp.READDIR, handle)] * ahead)
+        replies = yield Ask([Packet(sftp.READDIR, handle)] * ahead)
         if existing(replies[0]) is None:  # asyncssh says only here that there is no such directory
             return None
         ended = any(_add_names(reply, found) for reply in replies)
         ahead = min(ahead, 16) * 2
-    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
+    yield Ask([Packet(sftp.CLOSE, handle)], forget=True)
     return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
 
 
 def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     """A whole file; `expected` bytes are asked for at once. None where there is no such file. Raises Refused."""
-    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
+    [opened] = yield Ask([Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
     body = existing(opened)
     if body is None:
         return None
@@ -86,27 +86,27 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     ahead = expected // READ_BYTES + 2
     while not ended:
         starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
-        reads = [Request(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts]
-        *replies, stated = yield Ask([*reads, Request(sftp.FSTAT, handle)])
+        reads = [Packet(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts]
+        *replies, stated = yield Ask([*reads, Packet(sftp.FSTAT, handle)])
         # the size saves the round trip of one more READ, which would only say that this was the end
         ended = _add_data(replies, data) or (
             stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data)
         )
         ahead = min(ahead, 32) * 2
-    yield Ask([Request(sftp.CLOSE, handle)], forget=True)
+    yield Ask([Packet(sftp.CLOSE, handle)], forget=True)
     return bytes(data)
 
 
 def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
     """The attributes of files, following links; None where there is no such file. Raises Refused."""
-    replies = yield Ask([Request(sftp.STAT, string(path)) for path in paths])
+    replies = yield Ask([Packet(sftp.STAT, string(path)) for path in paths])
     return [attributes(body) if (body := existing(reply)) else None for reply in replies]
 
 
 def link(source: str, target: str) -> Task[bool]:
     """Give a file a second name (OpenSSH's hardlink). False where the server cannot, or the name is taken."""
     names = string("hardlink@openssh.com") + string(source) + string(target)
-    made, stated = yield Ask([Request(sftp.EXTENDED, names), Request(sftp.STAT, string(target))])
+    made, stated = yield Ask([Packet(sftp.EXTENDED, names), Packet(sftp.STAT, string(target))])
     # rclone's server says OK to a link and makes none
     return made.kind == sftp.STATUS and Body(made.body).number() == sftp.OK and stated.kind == sftp.ATTRS
 
@@ -119,21 +119,21 @@ def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
     """
     names = string(source) + string(target)
     if atomic:
-        replies = yield Ask([Request(sftp.EXTENDED, string("posix-rename@openssh.com") + names)])
+        replies = yield Ask([Packet(sftp.EXTENDED, string("posix-rename@openssh.com") + names)])
     else:
-        replies = yield Ask([Request(sftp.REMOVE, string(target)), Request(sftp.RENAME, names)])
+        replies = yield Ask([Packet(sftp.REMOVE, string(target)), Packet(sftp.RENAME, names)])
     checked(replies[-1])
 
 
 def remove(path: str) -> Task[None]:
     """Remove a file, if there is one. Raises Refused."""
-    [reply] = yield Ask([Request(sftp.REMOVE, string(path))])
+    [reply] = yield Ask([Packet(sftp.REMOVE, string(path))])
     existing(reply)
 
 
 def make_directory(path: str, mode: int) -> Task[None]:
     """Make a directory with this mode whatever the umask, unless it exists. Raises Refused."""
-    made, stated = yield Ask([Request(sftp.MKDIR, string(path) + packed(mode=mode)), Request(sftp.STAT, string(path))])
+    made, stated = yield Ask([Packet(sftp.MKDIR, string(path) + packed(mode=mode)), Packet(sftp.STAT, string(path))])
     try:
         checked(made)
     except Refused:
@@ -141,12 +141,12 @@ def make_directory(path: str, mode: int) -> Task[None]:
             return
         raise
     if stat.S_IMODE(attributes(checked(stated)).mode or mode) != mode:
-        yield Ask([Request(sftp.SETSTAT, string(path) + packed(mode=mode))])
+        yield Ask([Packet(sftp.SETSTAT, string(path) + packed(mode=mode))])
 
 
 def remove_directory(path: str) -> Task[None]:
     """Remove a directory if it is empty; otherwise do nothing."""
-    yield Ask([Request(sftp.RMDIR, string(path))])
+    yield Ask([Packet(sftp.RMDIR, string(path))])
 
 
 def attributes(body: Body) -> Attributes:
@@ -166,15 +166,11 @@ def attributes(body: Body) -> Attributes:
 def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     """An ATTRS field that sets these."""
     flags = (_MODE if mode is not None else 0) | (_TIMES if mtime is not None else 0)
-    data = struct.pack(">I", flags)
-    if mode is not None:
-        data += struct.pack(">I", mode)
-    if mtime is not None:
-        data += struct.pack(">II", mtime, mtime)
-    return data
+    values = [value for value in (mode, mtime, mtime) if value is not None]  # the first time is atime
+    return struct.pack(f">I{len(values)}I", flags, *values)
 
 
-def _add_names(reply: Reply, found: dict[str, Attributes]) -> bool:
+def _add_names(reply: Packet, found: dict[str, Attributes]) -> bool:
     """Add a READDIR reply's entries to `found`. True at the directory's end."""
     if reply.kind != sftp.NAME:
         return _is_end(reply)
@@ -186,7 +182,7 @@ def _add_names(reply: Reply, found: dict[str, Attributes]) -> bool:
     return False
 
 
-def _add_data(replies: list[Reply], data: bytearray) -> bool:
+def _add_data(replies: list[Packet], data: bytearray) -> bool:
     """Add READ replies to `data`. True at the file's end.
 
     After a short reply the next ones leave a gap, so what follows is read again.
@@ -201,7 +197,7 @@ def _add_data(replies: list[Reply], data: bytearray) -> bool:
     return False
 
 
-def _is_end(reply: Reply) -> bool:
+def _is_end(reply: Packet) -> bool:
     try:
         checked(reply)
     except Refused as refusal:

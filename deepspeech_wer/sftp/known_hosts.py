@@ -38,7 +38,7 @@ def lookup(host: str, port: int, files: Iterable[Path]) -> list[HostKey]:
     Missing files count as empty. Lines that cannot be read and @cert-authority lines are skipped: they concern other
     hosts or certificates, and one bad line must not block all publishing.
     """
-    lines = [line for file in files for line in _lines(file)]
+    lines = [line for file in files if file.is_file() for line in file.read_text("utf-8", "replace").splitlines()]
     names = dict.fromkeys((name_of(host, port), host.lower()))
     return [key for name in names for line in lines for key in _key(line, name)]
 
@@ -47,14 +47,6 @@ def allows(keys: Iterable[HostKey], blob: bytes) -> bool:
     """Whether this key is on record and not revoked."""
     same = [key for key in keys if key.blob == blob]
     return bool(same) and not any(key.revoked for key in same)
-
-
-def _lines(file: Path) -> Iterator[str]:
-    try:
-        text = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    yield from text.decode("utf-8", "replace").splitlines()
 
 
 def _key(line: str, name: str) -> Iterator[HostKey]:

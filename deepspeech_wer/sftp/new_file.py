@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import pipeline as sftp
 from deepspeech_wer.sftp.files import CREATE, EXCLUSIVE, READ, WRITE, Attributes, attributes, checked, packed
-from deepspeech_wer.sftp.pipeline import Ask, Body, Refused, Reply, Request, Task, string
+from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Refused, Task, string
 
 UNFINISHED = 0o600  # mode of a file that is being written
 BYTES_IN_FLIGHT = 2 * 1024 * 1024  # of one file, unanswered: what a channel of OpenSSH's buffers
@@ -27,7 +27,7 @@ def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, r
     of each write that is not zero tells whether the write was whole.
     """
     flags = WRITE | CREATE | EXCLUSIVE  # exclusive: do not follow a link that somebody put there
-    [opened] = yield Ask([Request(sftp.OPEN, string(path) + struct.pack(">I", flags) + packed(mode=UNFINISHED))])
+    [opened] = yield Ask([Packet(sftp.OPEN, string(path) + struct.pack(">I", flags) + packed(mode=UNFINISHED))])
     handles = [string(checked(opened).blob())]  # to be closed exactly once: servers reuse handle numbers
     try:
         offsets, expected = array("Q"), bytearray()  # of each write's last byte that is not zero
@@ -36,8 +36,8 @@ def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, r
             yield from _reread(path, handles, writes, offsets, expected)
             writes = []
         # The mode is set once more, since the server's umask cleared bits at open.
-        stamp = Request(sftp.SETSTAT, string(path) + packed(mode=mode, mtime=mtime))
-        stating = Request(sftp.STAT, string(path))
+        stamp = Packet(sftp.SETSTAT, string(path) + packed(mode=mode, mtime=mtime))
+        stating = Packet(sftp.STAT, string(path))
         *written, stamped, stated = yield Ask([*writes, *_closes(handles), stamp, stating])
         for reply in written:
             checked(reply)
@@ -48,17 +48,17 @@ def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, r
             raise Refused(sftp.FAILURE, f"stored {found.size} of {size} bytes")
         return found
     except (Refused, Trouble, OSError):
-        yield Ask([*_closes(handles), Request(sftp.REMOVE, string(path))])
+        yield Ask([*_closes(handles), Packet(sftp.REMOVE, string(path))])
         raise
 
 
 def _write_chunks(
     handle: bytes, chunks: Iterable[bytes], offsets: array[int], expected: bytearray
-) -> Task[tuple[int, list[Request]]]:
+) -> Task[tuple[int, list[Packet]]]:
     """Returns the number of bytes, and the last writes, which the caller is to send."""
-    offset, batch = 0, list[Request]()
+    offset, batch = 0, list[Packet]()
     for chunk in chunks:
-        batch.append(Request(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
+        batch.append(Packet(sftp.WRITE, handle + struct.pack(">Q", offset) + string(chunk)))
         if end := len(chunk.rstrip(b"\0")):
             offsets.append(offset + end - 1)
             expected.append(chunk[end - 1])
@@ -71,13 +71,13 @@ def _write_chunks(
 
 
 def _reread(
-    path: str, handles: list[bytes], writes: list[Request], offsets: Sequence[int], expected: Sequence[int]
+    path: str, handles: list[bytes], writes: list[Packet], offsets: Sequence[int], expected: Sequence[int]
 ) -> Task[None]:
     """Raises Refused where the file does not hold the expected bytes. Its handle is then one for reading, if any.
 
     Servers built on Go's pkg/sftp treat a READ of a handle opened for writing as a write of zeros.
     """
-    reading = Request(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))
+    reading = Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))
     *written, opened = yield Ask([*writes, *_closes(handles), reading])
     if opened.kind == sftp.HANDLE:  # otherwise the server does not allow reading
         handles.append(string(Body(opened.body).blob()))
@@ -85,23 +85,23 @@ def _reread(
         checked(reply)
     for start in range(0, len(offsets) if handles else 0, READS_AT_ONCE):
         some = offsets[start : start + READS_AT_ONCE]
-        replies = yield Ask([Request(sftp.READ, handles[0] + struct.pack(">QI", offset, 1)) for offset in some])
+        replies = yield Ask([Packet(sftp.READ, handles[0] + struct.pack(">QI", offset, 1)) for offset in some])
         for offset, byte, reply in zip(some, expected[start:], replies, strict=False):
             if reply.kind != sftp.DATA or Body(reply.body).blob() != bytes([byte]):
                 raise Refused(sftp.FAILURE, f"byte {offset} was said to be stored and is not")
 
 
-def _closes(handles: list[bytes]) -> list[Request]:
+def _closes(handles: list[bytes]) -> list[Packet]:
     """The requests that close the handles, which leave the list."""
-    closes = [Request(sftp.CLOSE, handle) for handle in handles]
+    closes = [Packet(sftp.CLOSE, handle) for handle in handles]
     handles.clear()
     return closes
 
 
-def _stamp_apart(path: str, mode: int, mtime: int | None) -> Task[Reply]:
+def _stamp_apart(path: str, mode: int, mtime: int | None) -> Task[Packet]:
     """For a server that cannot set mode and mtime together: each alone, as far as it can. Returns the reply to STAT."""
     changes = [packed(mode=mode), packed(mtime=mtime)]
     *_, stated = yield Ask(
-        [*(Request(sftp.SETSTAT, string(path) + change) for change in changes), Request(sftp.STAT, string(path))]
+        [*(Packet(sftp.SETSTAT, string(path) + change) for change in changes), Packet(sftp.STAT, string(path))]
     )
     return stated

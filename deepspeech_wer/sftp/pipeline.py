@@ -33,15 +33,8 @@ LARGEST_REPLY = 16 * 1024 * 1024  # a larger one is no SFTP, but the output of a
 T = TypeVar("T")
 
 
-class Request(NamedTuple):
-    """A request without its number."""
-
-    kind: int
-    body: bytes
-
-
-class Reply(NamedTuple):
-    """A reply without its number."""
+class Packet(NamedTuple):
+    """A request or a reply, without its number."""
 
     kind: int
     body: bytes
@@ -50,12 +43,12 @@ class Reply(NamedTuple):
 class Ask(NamedTuple):
     """What a task yields."""
 
-    requests: Sequence[Request]
+    requests: Sequence[Packet]
     lag: int = 0  # the task continues when no more replies than these are outstanding
     forget: bool = False  # the task continues at once, and never sees the replies
 
 
-Task = Generator[Ask, list[Reply], T]
+Task = Generator[Ask, list[Packet], T]
 
 
 class Refused(Exception):
@@ -79,7 +72,7 @@ class Lost(Exception):
 class _Job:
     task: Task[Any]
     place: int
-    replies: dict[int, Reply] = field(default_factory=dict)
+    replies: dict[int, Packet] = field(default_factory=dict)
     outstanding: int = 0
     lag: int = 0  # the task continues when no more replies than these are outstanding; -1: it has ended
     started: bool = False
@@ -99,7 +92,7 @@ class Pipeline:
         self._number = 0
         self._waiting: dict[int, _Job | None] = {}  # request number -> who gets the reply; None: nobody
         self._lost: Lost | None = None
-        self._beat: tuple[Request, float] | None = None
+        self._beat: tuple[Packet, float] | None = None
         self._beat_at = 0.0
         self._put(struct.pack(">IBI", 5, INIT, 3))
         self._flush()
@@ -128,7 +121,7 @@ class Pipeline:
         return self.run([task])[0]
 
     @contextlib.contextmanager
-    def beating(self, request: Request, every_s: float) -> Iterator[None]:
+    def beating(self, request: Packet, every_s: float) -> Iterator[None]:
         """Send a request every few seconds, between all others, and ignore its replies."""
         self._beat, self._beat_at = (request, every_s), time.monotonic() + every_s
         try:
@@ -174,7 +167,7 @@ class Pipeline:
                 self._send(request, None if ask.forget else job)
         return True
 
-    def _send(self, request: Request, job: _Job | None) -> None:
+    def _send(self, request: Packet, job: _Job | None) -> None:
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._waiting[self._number] = job
         if job:
@@ -218,7 +211,7 @@ class Pipeline:
             job = self._waiting.pop(number)
             if job:
                 job.outstanding -= 1
-                job.replies[number] = Reply(packet[0], packet[5:])
+                job.replies[number] = Packet(packet[0], packet[5:])
                 jobs.append(job)
         return jobs
 

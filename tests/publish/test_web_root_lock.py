@@ -11,10 +11,10 @@ from deepspeech_wer.sftp import pipeline
 from deepspeech_wer.sftp.pipeline import Refused, string
 
 FAILURE, NO_SUCH_FILE, DONE = (
-    pipeline.Reply(pipeline.STATUS, struct.pack(">I", code) + string("") + string(""))
+    pipeline.Packet(pipeline.STATUS, struct.pack(">I", code) + string("") + string(""))
     for code in (pipeline.FAILURE, pipeline.NO_SUCH_FILE, pipeline.OK)
 )
-HANDLE = pipeline.Reply(pipeline.HANDLE, string(b"h"))
+HANDLE = pipeline.Packet(pipeline.HANDLE, string(b"h"))
 
 
 class Anywhere:

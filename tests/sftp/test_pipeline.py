@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from deepspeech_wer.sftp import files, pipeline
-from deepspeech_wer.sftp.pipeline import Ask, Lost, Pipeline, Refused, Request, Stopped, string
+from deepspeech_wer.sftp.pipeline import Ask, Lost, Packet, Pipeline, Refused, Stopped, string
 from tests.sftp.scripted import Talk, status
 
 
@@ -19,7 +19,7 @@ def test_replies_reach_who_asked_whatever_their_order() -> None:
         return [held.pop() for _ in range(len(held))] if len(held) == 4 else []
 
     def task(name: bytes) -> pipeline.Task[list[bytes]]:
-        replies = yield Ask([Request(pipeline.STAT, name + b"1"), Request(pipeline.STAT, name + b"2")])
+        replies = yield Ask([Packet(pipeline.STAT, name + b"1"), Packet(pipeline.STAT, name + b"2")])
         return [reply.body for reply in replies]
 
     assert Pipeline(Talk(answer)).run([task(b"a"), task(b"b")]) == [[b"a1", b"a2"], [b"b1", b"b2"]]
@@ -29,7 +29,7 @@ def test_the_first_failure_is_raised_after_those_under_way_have_ended() -> None:
     ended = []
 
     def task(code: int) -> pipeline.Task[None]:
-        [reply] = yield Ask([Request(pipeline.REMOVE, struct.pack(">I", code))])
+        [reply] = yield Ask([Packet(pipeline.REMOVE, struct.pack(">I", code))])
         try:
             files.checked(reply)
         finally:
@@ -44,7 +44,7 @@ def test_the_first_failure_is_raised_after_those_under_way_have_ended() -> None:
 
 def test_after_an_interruption_nothing_is_waited_for() -> None:
     def task() -> pipeline.Task[None]:
-        yield Ask([Request(pipeline.REMOVE, b"")])
+        yield Ask([Packet(pipeline.REMOVE, b"")])
 
     def stop(*_: object) -> list[bytes]:
         raise SystemExit(143)
