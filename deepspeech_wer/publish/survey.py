@@ -30,7 +30,7 @@ class Survey:
     current: Manifest | None
     unfinished: Manifest | None  # of a publish that was cut short
     seen: Mapping[str, Attributes]  # every file
-    directories: frozenset[str]
+    directories: Collection[str]
     root_names: frozenset[str]
 
 
@@ -54,10 +54,18 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
     settled = current is not None and unfinished is None and len(more) > FEW
     untouched = _untouched(root, more, listings, current) if current and settled else frozenset[str]()
     listings |= _read(root, [], [path for path in more if path not in untouched], sizes)[1]
-    seen, directories = _seen(listings)
-    return Survey(
-        current, unfinished, {**_recorded(current, untouched), **seen}, directories | untouched, frozenset(top)
-    )
+    seen = {
+        f"{directory}/{name}" if directory else name: attributes
+        for directory, entries in listings.items()
+        for name, attributes in (entries or {}).items()
+        if not attributes.is_directory
+    }
+    if current and untouched:  # there the manifest tells what a listing would
+        entries = (*current.files.items(), *current.kept.items())
+        recorded = {path: entry for path, entry in entries if path.rpartition("/")[0] in untouched}
+        seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in recorded.items()}
+    directories = {directory for directory, names in listings.items() if names is not None} | untouched
+    return Survey(current, unfinished, seen, directories, frozenset(top))
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
@@ -112,17 +120,6 @@ def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, cu
     return frozenset(found)
 
 
-def _recorded(current: Manifest | None, directories: Collection[str]) -> dict[str, Attributes]:
-    """The files in these directories by the manifest, as if listed."""
-    if current is None or not directories:
-        return {}
-    return {
-        path: Attributes(entry.size, entry.mtime)
-        for path, entry in (*current.files.items(), *current.kept.items())
-        if path.rpartition("/")[0] in directories
-    }
-
-
 def _read(
     root: WebRoot, paths: Sequence[str], directories: Sequence[str], sizes: Mapping[str, int]
 ) -> tuple[dict[str, bytes | None], Listings]:
@@ -134,16 +131,6 @@ def _read(
         tasks["/"] = root.ask_limits()  # under a name that is no path of ours
     results = root.run(("read", tasks))
     return {path: results[path] for path in paths}, {path: results[path] for path in directories}
-
-
-def _seen(listings: Listings) -> tuple[dict[str, Attributes], frozenset[str]]:
-    seen = {
-        f"{directory}/{name}" if directory else name: attributes
-        for directory, entries in listings.items()
-        for name, attributes in (entries or {}).items()
-        if not attributes.is_directory
-    }
-    return seen, frozenset(directory for directory, entries in listings.items() if entries is not None)
 
 
 def _manifest(root: WebRoot, path: str, data: bytes | None) -> Manifest | None:

@@ -43,14 +43,8 @@ def checked(reply: Packet) -> Body:
     return body
 
 
-def existing(reply: Packet) -> Body | None:
-    """`checked`, but None where the reply is that there is no such file."""
-    try:
-        return checked(reply)
-    except Refused as refusal:
-        if refusal.code != sftp.NO_SUCH_FILE:
-            raise
-        return None
+def is_status(reply: Packet, code: int) -> bool:
+    return reply.kind == sftp.STATUS and Body(reply.body).number() == code
 
 
 def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] | None]:
@@ -59,16 +53,15 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
     Requests for `expected` entries are sent at once, so that 10,000 of them take one round trip and not ten.
     """
     [opened] = yield Ask([Packet(sftp.OPENDIR, string(path))])
-    body = existing(opened)
-    if body is None:
+    if is_status(opened, sftp.NO_SUCH_FILE):
         return None
-    handle = string(body.blob())
+    handle = string(checked(opened).blob())
     found: dict[str, Attributes] = {}
     ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
     ended = False
     while not ended:
         replies = yield Ask([Packet(sftp.READDIR, handle)] * ahead)
-        if existing(replies[0]) is None:  # asyncssh says only here that there is no such directory
+        if is_status(replies[0], sftp.NO_SUCH_FILE):  # asyncssh says only here that there is no such directory
             return None
         ended = any(_add_names(reply, found) for reply in replies)
         ahead = min(ahead, 16) * 2
@@ -79,10 +72,9 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
 def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     """A whole file; `expected` bytes are asked for at once. None where there is no such file. Raises Refused."""
     [opened] = yield Ask([Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
-    body = existing(opened)
-    if body is None:
+    if is_status(opened, sftp.NO_SUCH_FILE):
         return None
-    handle, data, ended = string(body.blob()), bytearray(), False
+    handle, data, ended = string(checked(opened).blob()), bytearray(), False
     ahead = expected // READ_BYTES + 2
     while not ended:
         starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
@@ -100,7 +92,7 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
 def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
     """The attributes of files, following links; None where there is no such file. Raises Refused."""
     replies = yield Ask([Packet(sftp.STAT, string(path)) for path in paths])
-    return [attributes(body) if (body := existing(reply)) else None for reply in replies]
+    return [None if is_status(reply, sftp.NO_SUCH_FILE) else attributes(checked(reply)) for reply in replies]
 
 
 def link(source: str, target: str) -> Task[bool]:
@@ -108,7 +100,7 @@ def link(source: str, target: str) -> Task[bool]:
     names = string("hardlink@openssh.com") + string(source) + string(target)
     made, stated = yield Ask([Packet(sftp.EXTENDED, names), Packet(sftp.STAT, string(target))])
     # rclone's server says OK to a link and makes none
-    return made.kind == sftp.STATUS and Body(made.body).number() == sftp.OK and stated.kind == sftp.ATTRS
+    return is_status(made, sftp.OK) and stated.kind == sftp.ATTRS
 
 
 def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
@@ -128,7 +120,8 @@ def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
 def remove(path: str) -> Task[None]:
     """Remove a file, if there is one. Raises Refused."""
     [reply] = yield Ask([Packet(sftp.REMOVE, string(path))])
-    existing(reply)
+    if not is_status(reply, sftp.NO_SUCH_FILE):
+        checked(reply)
 
 
 def make_directory(path: str, mode: int) -> Task[None]:
@@ -198,10 +191,7 @@ def _add_data(replies: list[Packet], data: bytearray) -> bool:
 
 
 def _is_end(reply: Packet) -> bool:
-    try:
-        checked(reply)
-    except Refused as refusal:
-        if refusal.code == sftp.EOF:
-            return True
-        raise
+    if is_status(reply, sftp.EOF):
+        return True
+    checked(reply)
     raise Refused(sftp.FAILURE, "an answer of the wrong kind")

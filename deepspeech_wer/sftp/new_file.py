@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import pipeline as sftp
-from deepspeech_wer.sftp.files import CREATE, EXCLUSIVE, READ, WRITE, Attributes, attributes, checked, packed
+from deepspeech_wer.sftp.files import CREATE, EXCLUSIVE, READ, WRITE, Attributes, attributes, checked, is_status, packed
 from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Refused, Task, string
 
 UNFINISHED = 0o600  # mode of a file that is being written
@@ -41,7 +41,7 @@ def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, r
         *written, stamped, stated = yield Ask([*writes, *_closes(handles), stamp, stating])
         for reply in written:
             checked(reply)
-        if stamped.kind != sftp.STATUS or Body(stamped.body).number() != sftp.OK:
+        if not is_status(stamped, sftp.OK):
             stated = yield from _stamp_apart(path, mode, mtime)
         found = attributes(checked(stated))
         if found.size not in (None, size):

@@ -95,3 +95,20 @@ def test_a_stop_ends_a_run_and_leaves_the_session_usable() -> None:
     session.one(files.remove("lock"))
     assert asked[-1] == string("lock")
     assert string("d") not in asked
+
+
+@pytest.mark.parametrize("count", [0, 99, 198, 300])
+def test_a_listing_longer_than_expected(count: int) -> None:
+    """The first answer to a further round of questions may be that this was the end."""
+    left = [f"{n}" for n in range(count)]
+
+    def answer(kind: int, number: int, _: bytes) -> list[bytes]:
+        if kind == pipeline.OPENDIR:
+            return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
+        names = [left.pop() for _ in range(min(99, len(left)))]
+        if not names:
+            return [status(number, pipeline.EOF)]
+        entries = b"".join(string(name) + string("") + bytes(4) for name in names)
+        return [struct.pack(">BII", pipeline.NAME, number, len(names)) + entries]
+
+    assert len(Pipeline(Talk(answer)).one(files.list_directory("d")) or {}) == count
