@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from deepspeech_wer import __version__, archive, dashboard, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
-from deepspeech_wer.publish.options import Options
+from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -35,7 +35,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu output", "local"),
     "publish": (
-        "options plan report",
+        "plan report",
         "read_back sources web_root",
         "survey web_root_lock",
         "upload",

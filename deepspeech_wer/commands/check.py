@@ -17,7 +17,7 @@ from deepspeech_wer import dashboard, environment, lock, mounts, notify
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
-from deepspeech_wer.publish.options import Options
+from deepspeech_wer.publish.report import Options
 from deepspeech_wer.repository import checkout, git, mirror
 from deepspeech_wer.settings import Settings
 

@@ -10,8 +10,7 @@ from deepspeech_wer.commands import check, progress
 from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
-from deepspeech_wer.publish.options import Options
-from deepspeech_wer.publish.report import Report
+from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Settings
 

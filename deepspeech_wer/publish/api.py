@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepspeech_wer.publish.options import Options
-from deepspeech_wer.publish.report import Report
+from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Website
 
 DEFAULTS = Options()
@@ -15,10 +14,8 @@ DEFAULTS = Options()
 def publish(site: Path, files: Sequence[str], website: Website, options: Options = DEFAULTS) -> Report:
     """Bring `files` (paths relative to `site`, with /) to the web root, index.htm last. Unchanged files are not sent.
 
-    Only files that an earlier publish put there are replaced or removed, unless `options.adopt` is set.
-    `Report.differences` tells where the web server shows something other than what was published.
-
-    Raises Trouble: one line that says what, where, expected and found, cure. Visitors have a whole site all the same.
+    Only files that an earlier publish put there are replaced or removed, unless `options.adopt` is set. Raises Trouble;
+    visitors have a whole site all the same.
     """
     from deepspeech_wer.publish import publisher  # loads paramiko
 
@@ -28,8 +25,8 @@ def publish(site: Path, files: Sequence[str], website: Website, options: Options
 def rollback(website: Website, options: Options = DEFAULTS) -> Report:
     """Bring back the version before the published one. A second rollback undoes the first.
 
-    The server still has all of it: nothing is sent, and no local site is needed. The next publish brings the newest
-    version again. Raises Trouble where there is no version before, or where the server could not keep it.
+    The server still has all of it: no local site is needed. The next publish brings the newest version again. Raises
+    Trouble where there is no version before, or where the server could not keep it.
     """
     from deepspeech_wer.publish import publisher
 

@@ -50,8 +50,7 @@ class Manifest:
     times: bool = True  # False: this server does not keep the times that we set
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One file, and why it is touched."""
 
     path: str
@@ -208,9 +207,8 @@ def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[
 def _entries(record: Mapping[str, Any]) -> dict[str, Entry]:
     found = {}
     for path, (sha256, size, mtime_ns) in record.items():
-        if not _SHA256.fullmatch(sha256):
+        # the server may be hostile: nothing in its manifest may lead out of the web root
+        if not _SHA256.fullmatch(sha256) or _NO_FILE.search(path):
             raise TypeError(f"the entry of {path!r}")
-        if _NO_FILE.search(path):  # the server may be hostile: nothing in its manifest may lead out of the web root
-            raise TypeError(f"the path {path!r}")
         found[path] = Entry(sha256, int(size), int(mtime_ns))
     return found

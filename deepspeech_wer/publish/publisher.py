@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +13,8 @@ from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.options import Options
 from deepspeech_wer.publish.plan import MANIFEST, NEXT, Manifest
-from deepspeech_wer.publish.report import Report
+from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.publish.sources import Source
 from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_state
@@ -29,7 +29,6 @@ from deepspeech_wer.sftp.pipeline import Lost, Pipeline, Stopped
 NEWEST = 32  # files whose directories are looked at first
 _CHANGING = (MANIFEST, NEXT)  # with every publish
 
-
 Look = Callable[[WebRoot], tuple[Survey, Mapping[str, Source]]]  # what is on the server, and what is to be
 
 
@@ -39,20 +38,16 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
         scan = executor.submit(sources.scan, site, paths)  # 20,000 files, while the connection is made
 
         def look(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
-            found = survey(root, paths, sources.newest(scan.result(), NEWEST))
-            return found, sources.read(site, scan.result(), found.current.files if found.current else {})
+            scanned = scan.result()
+            found = survey(root, paths, heapq.nlargest(NEWEST, scanned, key=lambda path: scanned[path].st_mtime_ns))
+            return found, sources.read(site, scanned, found.current.files if found.current else {})
 
         return _publish(look, website, options)
 
 
 def rollback(website: Website, options: Options) -> Report:
     """See api.rollback."""
-
-    def look(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
-        found = survey(root, [])
-        return found, _version_before(root, found)
-
-    return _publish(look, website, options)
+    return _publish(_look_for_version_before, website, options)
 
 
 def _publish(look: Look, website: Website, options: Options) -> Report:
@@ -108,18 +103,16 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
         prefix="ds_website_",
     )
     with connected(account, timeout_s=options.timeout_s) as connection:
+        session = None
         try:
             session = Pipeline(connection.open_channel(), options.is_stopped)
+            yield WebRoot(session, str(account), website.server_root, website.modes, connection.is_openssh)
         except Lost as error:
-            if connection.is_alive:
+            if session is None and connection.is_alive:
                 raise Trouble(
                     f"{account}: the server offers no SFTP ({error}): switch it on there "
                     "(sshd_config: Subsystem sftp internal-sftp)"
                 ) from error
-            raise Dropped(f"{account}: {error}") from error
-        try:
-            yield WebRoot(session, str(account), website.server_root, website.modes, connection.is_openssh)
-        except Lost as error:
             raise Dropped(f"{account}: {error}") from error
 
 
@@ -151,8 +144,9 @@ def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> tupl
         return work, *upload(work, draft, lock)
 
 
-def _version_before(root: WebRoot, found: Survey) -> dict[str, Source]:
-    """The version that the current one replaced. Raises Trouble where the server does not have all of it."""
+def _look_for_version_before(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
+    """The version that the current one replaced is to be. Raises Trouble where the server does not have all of it."""
+    found = survey(root, [])
     if found.unfinished is not None:
         raise Trouble(f"{root}: a publish was cut short there: publish first, then roll back")
     if found.current is None or not found.current.previous or not plan.version_before(found.current):
@@ -164,7 +158,7 @@ def _version_before(root: WebRoot, found: Survey) -> dict[str, Source]:
         if not there and plan.old(entry.sha256) not in found.seen:
             cure = "it was replaced by an older publish" if root.can("hardlink") else "this server cannot link files"
             raise Trouble(f"{root.server}: {root.path(path)}: its former content was not kept ({cure})")
-    return wanted
+    return found, wanted
 
 
 def _report(work: Work, manifest: Manifest | None, size: int, options: Options, seconds: float) -> Report:
@@ -175,9 +169,7 @@ def _report(work: Work, manifest: Manifest | None, size: int, options: Options, 
     if not work.root.can("posix-rename"):
         notes.append(f"{work.root.server}: no posix-rename: a file is missing for a moment while it is replaced")
     if manifest is not None and not manifest.times:
-        notes.append(
-            f"{work.root.server}: keeps no times: only a changed size shows that somebody changed a file there"
-        )
+        notes.append(f"{work.root.server}: keeps no times: files changed there are recognised by their size alone")
     return Report(
         sent=tuple(step.path for step in todo.send),
         kept=todo.keep,

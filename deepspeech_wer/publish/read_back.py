@@ -27,10 +27,10 @@ SHOWN = 80
 
 def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str]:
     """Addresses to check, each with the path that it is to serve: `/`, the page, its data, and a file of one run."""
-    runs = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries]
+    run = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries][:1]
     data = [path for path in entries if re.fullmatch(r"js/index\.[0-9a-f]+\.js", path)]
-    paths = [*([INDEX] if INDEX in entries else []), *data, *runs[:1]]
-    return {**({"": INDEX} if INDEX in entries else {}), **{path: path for path in paths}}
+    index = {"": INDEX, INDEX: INDEX} if INDEX in entries else {}
+    return {**index, **{path: path for path in (*data, *run)}}
 
 
 def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,9 +41,8 @@ def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -
     thread = threading.Thread(target=lambda: found.extend(_compare(base, entries, sent)), daemon=True)
     thread.start()
     thread.join(PATIENCE_S)
-    if thread.is_alive():
-        return (*found, f"{base}: still being read after {PATIENCE_S:g} s: is the web server that slow?")
-    return tuple(found)
+    slow = [f"{base}: still being read after {PATIENCE_S:g} s: is the web server that slow?"]
+    return (*found, *(slow if thread.is_alive() else []))
 
 
 def _compare(base: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> Iterator[str]:

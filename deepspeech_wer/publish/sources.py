@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,16 +39,8 @@ def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
         return {path: os.stat(f"{site}/{path}") for path in files}  # noqa: PTH116 - 20,000 Paths double the time
 
 
-def newest(scanned: Mapping[str, os.stat_result], count: int) -> list[str]:
-    """The files that were modified last."""
-    return heapq.nlargest(count, scanned, key=lambda path: scanned[path].st_mtime_ns)
-
-
 def read(site: Path, scanned: Mapping[str, os.stat_result], known: Mapping[str, Entry]) -> dict[str, Source]:
-    """What to publish, index.htm last. Raises Trouble for a file that cannot be read.
-
-    `known` holds the entries of an earlier publish: a file of the same size and mtime in ns is not read again.
-    """
+    """What to publish, index.htm last. Files with size and mtime of their `known` entry are unread. Raises Trouble."""
     with _readable():
         return {
             path: _source(f"{site}/{path}", scanned[path], known.get(path))

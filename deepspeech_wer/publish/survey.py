@@ -40,8 +40,7 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
     `paths` are to be published; `newest` are those of them that are most likely to be new. Raises Trouble.
     """
     wanted = plan.directories(paths)
-    recent = set(plan.directories(newest))
-    few = sum("/" in path for path in wanted) <= FEW
+    few, recent = sum("/" in path for path in wanted) <= FEW, set(plan.directories(newest))
     first = [path for path in wanted if few or "/" not in path or path in recent]
     sizes = {**Counter(path.rpartition("/")[0] for path in (*paths, *wanted)), MANIFEST: len(paths) * MANIFEST_BYTES}
     manifests, listings = _read(root, [MANIFEST, NEXT], ["", STATE, OLD, *first], sizes)
@@ -51,8 +50,8 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
     current, unfinished = (_manifest(root, path, manifests[path]) for path in (MANIFEST, NEXT))
     owned = [path for manifest in (current, unfinished) if manifest for path in (*manifest.files, *manifest.kept)]
     more = [path for path in plan.directories([*paths, *owned]) if not _is_known(path, listings)]
-    settled = current is not None and unfinished is None and len(more) > FEW
-    untouched = _untouched(root, more, listings, current) if current and settled else frozenset[str]()
+    settled = unfinished is None and len(more) > FEW
+    untouched = _untouched(root, more, listings, current) if current and settled else set[str]()
     listings |= _read(root, [], [path for path in more if path not in untouched], sizes)[1]
     seen = {
         f"{directory}/{name}" if directory else name: attributes
@@ -100,7 +99,7 @@ def _is_known(path: str, listings: Listings) -> bool:
     return path in listings or (parent in listings and name not in (listings[parent] or {}))
 
 
-def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, current: Manifest) -> frozenset[str]:
+def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, current: Manifest) -> set[str]:
     """The directories in which nothing was made, removed or renamed since the manifest was written.
 
     Their own mtimes, in the listings of their parents, say so; all times are the server's. They do not tell of a file
@@ -108,7 +107,7 @@ def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, cu
     """
     written = (listings[STATE] or {}).get(MANIFEST.removeprefix(f"{STATE}/"))
     if not root.is_openssh or written is None or written.mtime is None:  # other servers' times may mean nothing
-        return frozenset()
+        return set()
     turn, pause = divmod(current.generation, CHECKED_EVERY)
     found = set()
     for path in directories:
@@ -117,7 +116,7 @@ def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, cu
         due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_PARTS == 0
         if there and there.is_directory and there.mtime and there.mtime < written.mtime and not due:
             found.add(path)
-    return frozenset(found)
+    return found
 
 
 def _read(

@@ -86,8 +86,7 @@ def make_directories(root: WebRoot, found: Survey, paths: Sequence[str]) -> list
 def probe(root: WebRoot, found: Survey) -> None:
     """Write a file and remove it again, to see whether publishing could. Raises Trouble."""
     path = f"{STATE}/{secrets.token_hex(8)}.partial"
-    root.run(*make_directories(root, found, [path]))
-    root.run(("write", {path: write_state(root, path, b"?" * 4096)}))
+    root.run(*make_directories(root, found, [path]), ("write", {path: write_state(root, path, b"?" * 4096)}))
     root.run(("remove", {path: files.remove(root.path(path))}))
     if STATE not in found.directories:
         root.run(("remove", {STATE: files.remove_directory(root.path(STATE))}))
@@ -161,9 +160,8 @@ def _renames(root: WebRoot, sources: Mapping[str, str]) -> Stage:
 def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]) -> None:
     """Put index.htm in its place, and remove what is no longer needed and what killed publishes left.
 
-    Only when that is done comes the manifest: earlier it would describe a page that was refused, or forget files that
-    could not be removed. Files that neither the old page nor the new one loads are removed together with the renaming
-    of index.htm; files that every publish would find again, together with that of the manifest.
+    The manifest comes after that: earlier it would describe a page that was refused, or forget files that could not be
+    removed. Files that every publish would find again are removed together with its renaming.
     """
     root, seen = work.root, work.found.seen
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}

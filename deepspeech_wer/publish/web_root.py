@@ -13,8 +13,6 @@ from deepspeech_wer.sftp.pipeline import Ask, Packet, Pipeline, Refused, Task, s
 
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
 
-HANDLES = 64  # files open at a time, unless the server allows more
-MOST_HANDLES = 256
 _CURES = {
     pipeline.PERMISSION_DENIED: "give that user the right to",
     pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
@@ -26,7 +24,7 @@ _CURES = {
 class Limits:
     """What one request and one session may take, if the server tells (limits@openssh.com)."""
 
-    handles: int = HANDLES
+    handles: int = 64  # files open at a time
     write_bytes: int = files.WRITE_BYTES
 
 
@@ -72,7 +70,7 @@ class WebRoot:
         if reply.kind == pipeline.EXTENDED_REPLY:
             _, _, write_bytes, handles = (int.from_bytes(reply.body[at : at + 8], "big") for at in (0, 8, 16, 24))
             self.limits.write_bytes = min(write_bytes or files.WRITE_BYTES, pipeline.FLUSH_BYTES)
-            self.limits.handles = min(handles // 2 or MOST_HANDLES, MOST_HANDLES)
+            self.limits.handles = min(handles // 2 or 256, 256)  # 0: the server has no limit
 
     def _named(self, path: str, what: str, task: Task[Any]) -> Task[Any]:
         try:

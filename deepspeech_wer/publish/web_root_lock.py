@@ -162,7 +162,7 @@ def _parsed(data: bytes | None) -> Holder:
     """The holder as the lock tells it; empty where it was killed before it wrote."""
     try:
         found = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -175,5 +175,5 @@ def _described(other: Holder) -> str:
 
 def _machine() -> str:
     """Identifies this boot and this process namespace: only there does a process id mean anything."""
-    parts = [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+    place = f"{Path('/proc/sys/kernel/random/boot_id').read_text()}{Path('/proc/self/ns/pid').readlink()}"
+    return hashlib.sha256(place.encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,7 @@ def private_keys(account: Account) -> Iterator[Sequence[Any]]:
     if account.privkey is not None:
         yield [_read_key(account.privkey, account.privkey_passphrase, f"{account.prefix}privkey")]
         return
-    agent = paramiko.Agent()
-    try:
+    with closing(paramiko.Agent()) as agent:
         keys = agent.get_keys()
         if not keys:
             raise Trouble(
@@ -47,8 +46,6 @@ def private_keys(account: Account) -> Iterator[Sequence[Any]]:
                 "set it to a key file"
             )
         yield keys
-    finally:
-        agent.close()
 
 
 def _read_key(file: Path, passphrase: str | None, setting: str) -> Any:

@@ -53,7 +53,11 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
     record = [*own, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE]
     known = known_hosts.lookup(account.host, account.port, record)
     if all(key.revoked for key in known):
-        raise Trouble(_unknown_host(account))
+        name = known_hosts.name_of(account.host, account.port)
+        raise Trouble(
+            f"{account}: unknown host: no known_hosts file has a key of {name}. Add it, then compare it with the "
+            f"server's own (ssh-keygen -lf): {_keyscan(account)}"
+        )
     with private_keys(account) as keys:
         while keys:
             connection = Connection(account, known, _connect(account.host, account.port, timeout_s), timeout_s)
@@ -213,15 +217,7 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
 def _ordered(offered: Sequence[str], known: Sequence[HostKey]) -> list[str]:
     """The algorithms for which a key is on record first: a server has several keys, and we can check only those."""
     kinds = {key.kind for key in known if known_hosts.allows(known, key.blob)}
-    first = [name for name in offered if name in kinds or (name in _RSA and "ssh-rsa" in kinds)]
-    return first + [name for name in offered if name not in first]
-
-
-def _unknown_host(account: Account) -> str:
-    return (
-        f"{account}: unknown host: no known_hosts file has a key of {known_hosts.name_of(account.host, account.port)}. "
-        f"Add it, then compare it with the server's own (ssh-keygen -lf): {_keyscan(account)}"
-    )
+    return sorted(offered, key=lambda name: name not in kinds and not (name in _RSA and "ssh-rsa" in kinds))
 
 
 def _keyscan(account: Account) -> str:

@@ -56,9 +56,8 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
     if is_status(opened, sftp.NO_SUCH_FILE):
         return None
     handle = string(checked(opened).blob())
-    found: dict[str, Attributes] = {}
+    found, ended = dict[str, Attributes](), False
     ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
-    ended = False
     while not ended:
         replies = yield Ask([Packet(sftp.READDIR, handle)] * ahead)
         if is_status(replies[0], sftp.NO_SUCH_FILE):  # asyncssh says only here that there is no such directory

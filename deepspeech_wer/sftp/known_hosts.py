@@ -1,7 +1,6 @@
 """The host keys on record, from known_hosts files as OpenSSH reads them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
-pysftp takes the first key of the first matching line, does not know `[host]:port`, and refuses a whole file because of
-one line that it cannot read.
+pysftp takes the first key of the first line, does not know `[host]:port`, and refuses a file for one unreadable line.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ def name_of(host: str, port: int) -> str:
 def lookup(host: str, port: int, files: Iterable[Path]) -> list[HostKey]:
     """All keys on record for a server, those of its `[host]:port` first, then those of the bare name.
 
-    Missing files count as empty. Lines that cannot be read and @cert-authority lines are skipped: they concern other
-    hosts or certificates, and one bad line must not block all publishing.
+    Missing files count as empty. Unreadable lines, and those of certificate authorities, are skipped.
     """
     lines = [line for file in files if file.is_file() for line in file.read_text("utf-8", "replace").splitlines()]
     names = dict.fromkeys((name_of(host, port), host.lower()))

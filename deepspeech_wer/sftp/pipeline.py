@@ -1,10 +1,8 @@
 """SFTP version 3 with many requests in flight on one channel (draft-ietf-secsh-filexfer-02; OpenSSH's PROTOCOL).
 
-paramiko's client waits for every reply (40 ms each across a continent) and discards the replies to its pipelined
-writes, so that a full disk leaves zeros in a file and no error. Here every reply reaches the task that asked for it.
-
-Work is written as tasks: generators that yield requests and are sent the replies. `Pipeline.run` runs many tasks at a
-time, so "open, then write, then close" takes a few round trips for 500 files, not 1,500.
+paramiko's client waits for every reply, and discards those to its pipelined writes, so that a full disk leaves zeros in
+a file and no error. Here work is written as tasks: generators that yield requests and are sent all replies. Many run at
+a time: "open, then write, then close" takes a few round trips for 500 files, not 1,500.
 """
 
 from __future__ import annotations

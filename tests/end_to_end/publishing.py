@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepspeech_wer.publish.api import publish
-from deepspeech_wer.publish.options import Options
-from deepspeech_wer.publish.report import Report
+from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Website
 
 
