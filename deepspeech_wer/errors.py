@@ -17,8 +17,18 @@ class Stopped(Exception):
         self.number = number
 
 
-def innermost(error: BaseException) -> BaseException:
-    """The error at the bottom of those that were raised from it: what a library wraps, the socket's own error, say."""
+def root_cause(error: BaseException) -> BaseException:
+    """The error at the bottom of those that libraries wrapped around it."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return error
+
+
+def innermost(error: BaseException) -> str:
+    """The text of the innermost error that has one, on one line: requests wraps "Connection refused" three times."""
+    while (inner := error.__cause__ or error.__context__) and (str(inner) or isinstance(inner, TimeoutError)):
+        error = inner
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:200]

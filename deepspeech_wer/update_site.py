@@ -6,10 +6,11 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, archive, clock, dashboard, files
+from deepspeech_wer import __version__, archive, clock, dashboard, files, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish import api
+from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Repository, Website
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def update(
     try:
         listed = build(places, repository)
         if website:
-            report = api.publish(places.site, listed, website, url=url, progress=upload)
+            options = Options(url=url, progress=upload, is_stopped=lambda: signals.count() > 0)
+            report = api.publish(places.site, listed, website, options)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)

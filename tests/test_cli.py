@@ -153,7 +153,7 @@ def test_serve_shows_the_site() -> None:
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/"
         with urllib.request.urlopen(url) as answer:
-            assert b"js/index.js" in answer.read()
+            assert b"js/index." in answer.read()
         server.shutdown()
         thread.join()
 

@@ -20,6 +20,7 @@ from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify import github, http
 from deepspeech_wer.publish import api
+from deepspeech_wer.publish.report import Options
 from deepspeech_wer.repository import checkout, git, mirror
 from deepspeech_wer.settings import Settings
 
@@ -135,7 +136,8 @@ def _publishing(settings: Settings) -> tuple[str, str]:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
     site = settings.places.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
-    report = api.publish(site, built, settings.website, dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
+    options = Options(dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
+    report = api.publish(site, built, settings.website, options)
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
     return OK, f"{where}: host key, login and web root are right; " + (
         f"would send {report.summary}" if built else "no site is built yet"

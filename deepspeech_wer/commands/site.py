@@ -12,7 +12,7 @@ from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
-from deepspeech_wer.publish.report import Report
+from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Settings, Website
 
 
@@ -37,15 +37,13 @@ def publish(options: argparse.Namespace) -> int:
         return _rollback(current.website, options, current)
     with locked(current.places):
         listed = update_site.build(current.places, current.repository)
-        report = api.publish(
-            current.places.site,
-            listed,
-            current.website,
-            url=current.notices.website_url,
+        how = Options(
             dry_run=options.dry_run,
             adopt=options.adopt,
+            url=current.notices.website_url,
             progress=progress.upload_bar(),
         )
+        report = api.publish(current.places.site, listed, current.website, how)
     return _tell("published", report, is_dry=options.dry_run)
 
 
@@ -62,7 +60,7 @@ def serve(options: argparse.Namespace) -> int:
 
 def _rollback(website: Website, options: argparse.Namespace, current: Settings) -> int:
     with locked(current.places):
-        report = api.rollback(website, url=current.notices.website_url, dry_run=options.dry_run)
+        report = api.rollback(website, Options(dry_run=options.dry_run, url=current.notices.website_url))
     return _tell("rolled back", report, is_dry=options.dry_run)
 
 

@@ -12,18 +12,20 @@ from deepspeech_wer.dashboard.scripts import VERSION
 from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
-DATA = (Path("js/hyper.js"), Path("js/merges.js"), Path("js/index.js"))  # the last is what the page opens from
+DATA = (Path("js/hyper.js"), Path("js/merges.js"))  # fixed names: the first is the contract of 2016
 MANIFEST = Path(".manifest.json")  # stays at home: what `build` made, and from what
 _TAGS = {"link": "href", "script": "src", "img": "src"}
+_LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
 
 
 def assets(index: Path) -> list[Path]:
     """Return the local files that index.htm needs, relative to its directory. Raises Trouble for one outside of it."""
-    from bs4 import BeautifulSoup  # heavy, and idle ticks do without
+    return list(dict.fromkeys(path for _, path, _ in _references(index)))
 
-    page = BeautifulSoup(index.read_bytes(), "html.parser")
-    addresses = [str(tag.get(_TAGS[tag.name]) or "") for tag in page.find_all(list(_TAGS))]
-    return list(dict.fromkeys(path for address in addresses if (path := _local(address, index))))
+
+def loaded(index: Path) -> dict[str, Path]:
+    """Return what a browser loads together with index.htm: the address as written there -> the local file."""
+    return {address: path for address, path, is_loaded in _references(index) if is_loaded}
 
 
 def site_files(site: Path) -> list[Path]:
@@ -52,6 +54,18 @@ def run_files(manifest: dict[str, Any]) -> Iterator[str]:
     for name, run in manifest["runs"].items():
         yield from (f"runs/{name}/{file}" for file in run["files"])
         yield f"runs/{name}.js"
+
+
+def _references(index: Path) -> Iterator[tuple[str, Path, bool]]:
+    """Yield (address, file, whether the browser loads it) for each local file that index.htm names."""
+    from bs4 import BeautifulSoup  # heavy, and idle ticks do without
+
+    page = BeautifulSoup(index.read_bytes(), "html.parser")
+    for tag in page.find_all(list(_TAGS)):
+        address = str(tag.get(_TAGS[tag.name]) or "")
+        path = _local(address, index)
+        if path:
+            yield address, path, tag.name != "link" or not _LOADED_LINKS.isdisjoint(tag.get_attribute_list("rel"))
 
 
 def _local(address: str, index: Path) -> Path | None:

@@ -75,7 +75,7 @@ def run_js(run: Run, details: dict[str, Any]) -> bytes:
 
 
 def fingerprint(data: bytes) -> str:
-    """Return what is put behind a file's address, so that no browser shows an old one from its cache."""
+    """Return what tells versions of a file apart in its address: no browser then shows an old one from its cache."""
     return hashlib.sha256(data).hexdigest()[:8]
 
 

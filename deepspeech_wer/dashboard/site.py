@@ -1,16 +1,20 @@
-"""Runs -> site directory. What is already right is not touched, so that publishing sees what is new."""
+"""Runs -> site directory. What is already right is not touched, so that publishing sees what is new.
+
+Whatever the browser loads together with index.htm has its content's hash in its name (js/app.<hash>.js): somebody who
+opens the page while it is being published, or whose browser keeps old files, never gets files of two versions.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import archive
-from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, run_files
+from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
@@ -26,7 +30,7 @@ from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
 
 WEBSITE = Path(__file__).parent.parent / "website"
-_ADDRESS = re.compile(rb'((?:src|href)=")((?:js|css|vendor)/[^"?#]+)(")')
+INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 
 
 def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
@@ -38,14 +42,22 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
         (site / directory).mkdir(parents=True, exist_ok=True)
     before = read_manifest(site)
     made = {run.id: _build_run(run, site, before["runs"].get(run.id)) for run in archive.in_order(runs)}
-    page = _build_page(site)
-    _build_data(runs, site, project)
-    _write_changed(site / INDEX, _stamped((WEBSITE / INDEX).read_bytes(), site))
-    after = {"version": VERSION, "page": page, "runs": made}
+    merges = merges_js(runs)
+    _write_changed(site / "js/hyper.js", hyper_js(runs))
+    _write_changed(site / "js/merges.js", merges)
+    data = _unless_only_looked_at(index_js(runs, project, merges), before["page"], site)
+    page, names = _page({INDEX_JS: data, **_static_files()})
+    if not names.keys() <= set(before["page"]):  # noted before they are made: after a crash they are known as ours
+        _write_manifest(site, {**before, "page": [*before["page"], *names]})
+    for name, content in names.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        _write_changed(site / name, content)
+    _write_changed(site / INDEX, page)
+    after = {"version": VERSION, "page": list(names), "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest says that they are there; to flush each of ten thousand alone takes a minute
-    _remove(_files(before) - _files(after), site)
-    _write_changed(site / MANIFEST, javascript(after).encode())
+    _remove((_files(before) | {INDEX_JS}) - _files(after), site)  # earlier versions of this program made js/index.js
+    _write_manifest(site, after)
 
 
 def _build_run(run: Run, site: Path, before: dict[str, Any] | None) -> dict[str, Any]:
@@ -70,44 +82,42 @@ def _holds(directory: Path, names: list[str]) -> bool:
         return False
 
 
-def _build_page(site: Path) -> list[str]:
-    """Copy the page's own files and return their names."""
-    names = [path.relative_to(WEBSITE).as_posix() for path in sorted(WEBSITE.rglob("*")) if path.is_file()]
-    names.remove(INDEX.name)
+def _static_files() -> dict[str, bytes]:
+    files = {path.relative_to(WEBSITE).as_posix(): path for path in sorted(WEBSITE.rglob("*")) if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name}
+
+
+def _page(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
+    """Return index.htm, and all other files of the page under the names that it gives them."""
+    page, hashed = (WEBSITE / INDEX).read_bytes(), {}
+    for address, path in loaded(WEBSITE / INDEX).items():
+        mark = fingerprint(files[path.as_posix()])
+        hashed[path.as_posix()] = path.with_name(f"{path.stem}.{mark}{path.suffix}").as_posix()
+        page = page.replace(f'"{address}"'.encode(), f'"{hashed[path.as_posix()]}"'.encode())
+    return page, {hashed.get(name, name): content for name, content in files.items()}
+
+
+def _unless_only_looked_at(new: bytes, names: Iterable[str], site: Path) -> bytes:
+    """Return the data built before where it differs in the first line alone, which tells when the tracker looked."""
+    start, _, end = INDEX_JS.rpartition(".")
     for name in names:
-        (site / name).parent.mkdir(parents=True, exist_ok=True)
-        _write_changed(site / name, (WEBSITE / name).read_bytes())
-    return names
+        if name.startswith(f"{start}.") and name.endswith(f".{end}"):
+            with suppress(FileNotFoundError):
+                old = (site / name).read_bytes()
+                if old.partition(b"\n")[2] == new.partition(b"\n")[2]:
+                    return old
+    return new
 
 
-def _build_data(runs: Sequence[Run], site: Path, project: Project) -> None:
-    merges = merges_js(runs)
-    _write_changed(site / "js/hyper.js", hyper_js(runs))
-    _write_changed(site / "js/merges.js", merges)
-    _write_changed(site / "js/index.js", index_js(runs, project, merges), same=_same_but_looked_at)
+def _write_manifest(site: Path, manifest: dict[str, Any]) -> None:
+    _write_changed(site / MANIFEST, javascript(manifest).encode())
 
 
-def _same_but_looked_at(old: bytes, new: bytes) -> bool:
-    return old.partition(b"\n")[2] == new.partition(b"\n")[2]
-
-
-def _stamped(page: bytes, site: Path) -> bytes:
-    """Put each file's fingerprint behind its address: a browser that keeps old files never mixes them with new ones."""
-
-    def stamp(match: re.Match[bytes]) -> bytes:
-        data = (site / os.fsdecode(match[2])).read_bytes()
-        return match[1] + match[2] + b"?" + fingerprint(data).encode() + match[3]
-
-    return _ADDRESS.sub(stamp, page)
-
-
-def _write_changed(path: Path, data: bytes, *, same: Callable[[bytes, bytes], bool] = bytes.__eq__) -> None:
+def _write_changed(path: Path, data: bytes) -> None:
     """Write `path` unless it already says the same: then its time of change stays too."""
-    try:
-        if same(path.read_bytes(), data):
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == data:
             return
-    except FileNotFoundError:
-        pass
     write_atomically(path, data)
 
 

@@ -19,7 +19,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
 
 try:
-    from deepspeech_wer.demo import server
+    from deepspeech_wer.demo import sftp_server
 except ImportError as error:
     raise Trouble(
         f"the demo needs what it lacks here ({error}): run bin/demo, or pip install the extra [demo]"
@@ -40,8 +40,10 @@ def run(directory: str, *, port: int, serve: bool) -> int:
     with _only_one(place):
         _say(f"everything lies in {place.root}; removing that removes the demo")
         place.make()
-        with server.running(place) as website:
-            _say(f"an SFTP server for user {server.USER} at {server.HOST}:{website['ds_website_server_port']}")
+        with sftp_server.running(place) as website:
+            _say(
+                f"an SFTP server for user {sftp_server.USER} at {sftp_server.HOST}:{website['ds_website_server_port']}"
+            )
             _work(place, {**place.environment(), **website})
         _check_published(place)
         _print_table(_runs(place))

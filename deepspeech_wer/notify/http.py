@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deepspeech_wer.errors import innermost
+from deepspeech_wer.errors import root_cause
 from deepspeech_wer.notify.ledger import NotTold
 
 if TYPE_CHECKING:
@@ -41,5 +41,5 @@ def post(address: str, message: Mapping[str, Any], *, token: str | None = None) 
 
 def reason(error: BaseException) -> str:
     """The kind of the innermost error: its text may hold the address, which is a secret."""
-    inner = innermost(error)
+    inner = root_cause(error)
     return getattr(inner, "strerror", None) or type(inner).__name__

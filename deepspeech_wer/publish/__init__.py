@@ -1,8 +1,6 @@
-"""The built site -> the web root, over SFTP. A visitor sees the site before or the site after, never a mixture.
+"""The built site -> the web root, over SFTP. A visitor sees the old site or the new one, never a mixture.
 
-The package: `api` (what the rest of the program calls), `report` (what it is told), `publisher` (a publish from first
-to last), `site`, `page` and `plan` (what is to be done; pure but for reading the site), `server`, `look`, `lock` and
-`carry_out` (doing it), `read_back` (what visitors get), `pipeline`, `remote` and `new_file` (the protocol),
-`dial`, `transport`, `known_hosts` and `connection` (who is at the other end), `libraries` (paramiko and pysftp, as they
-are needed here), `background` (work that nobody waits for at the end).
+The modules: `api` (what the rest of the program calls), `report` (what it gives and gets), `publisher` (a publish from
+start to end), `sources` (the local files), `survey` (what is on the server), `plan` (what to change; pure), `upload`
+(changing it), `web_root` (an open session), `web_root_lock` (one publisher at a time), `read_back` (what visitors get).
 """

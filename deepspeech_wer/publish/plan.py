@@ -1,7 +1,7 @@
-"""What is to be done on the server: the wanted files against its manifest and what is really there. Pure.
+"""What to change on the server: the wanted files compared with its manifest and with what is really there. Pure.
 
-The manifest is the server's own record of which files are ours, and what they hold. It is written as `next` before
-the first change and renamed to its name after the last one, so whatever a killed publish left behind can be told.
+The manifest, kept on the server, records which files are ours and what they hold. It is written as `next` before the
+first change and renamed after the last one, so the next publish can identify whatever a killed one left behind.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.sftp.files import Attributes
 
 VERSION = 1
-STATE = ".deepspeech_wer"  # directory in the web root for what visitors need not see
+STATE = ".deepspeech_wer"  # directory in the web root for what visitors do not need
 MANIFEST = f"{STATE}/manifest.json.gz"
 NEXT = f"{STATE}/next.json.gz"
-OLD = f"{STATE}/old"  # replaced files of the version before, by their hash: what a rollback brings back
+OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
 _NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -34,16 +35,8 @@ class Entry(NamedTuple):
 
     @property
     def mtime(self) -> int:
-        """As the server keeps it: SFTP 3 knows no time before 1970 and none after 2106."""
+        """As the server keeps it: SFTP 3 has no time before 1970 and none after 2106."""
         return min(max(self.mtime_ns // 1_000_000_000, 0), 0xFFFFFFFF)
-
-
-class Seen(NamedTuple):
-    """What the server's listing says of one file; None where it does not."""
-
-    size: int | None
-    mtime: int | None
-    mode: int | None = None  # permissions
 
 
 @dataclass(frozen=True)
@@ -52,13 +45,12 @@ class Manifest:
 
     generation: int = 0
     files: Mapping[str, Entry] = field(default_factory=dict)  # the site
-    kept: Mapping[str, Entry] = field(default_factory=dict)  # of the site before, for visitors who still read it
-    previous: Mapping[str, Entry | None] = field(default_factory=dict)  # files that were others before; None: none was
-    times: bool = True  # False: this server does not keep the times we set
+    kept: Mapping[str, Entry] = field(default_factory=dict)  # of the version before, for visitors who still load it
+    previous: Mapping[str, Entry | None] = field(default_factory=dict)  # what changed files were before; None: absent
+    times: bool = True  # False: this server does not keep the times that we set
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One file, and why it is touched."""
 
     path: str
@@ -73,19 +65,19 @@ class Plan:
     remove: tuple[Step, ...]
     keep: int
     foreign: tuple[str, ...]  # files that are not ours, where files of ours would go
-    manifest: Manifest | None  # to be the server's when all is done
+    manifest: Manifest | None  # to be written when all is done
 
 
 def make(
-    wanted: Mapping[str, Entry], current: Manifest | None, unfinished: Manifest | None, seen: Mapping[str, Seen]
+    wanted: Mapping[str, Entry], current: Manifest | None, unfinished: Manifest | None, seen: Mapping[str, Attributes]
 ) -> Plan:
-    """Compare the wanted files with the server. `seen` holds what is there, in every directory that matters."""
+    """Compare the wanted files with the server. `seen` holds every file in the directories that matter."""
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
     ours = {path for manifest in known for paths in (manifest.files, manifest.kept) for path in paths}
     foreign = [path for path in wanted if path in seen and path not in ours]
     reasons = ((path, _why(path, entry, known, seen)) for path, entry in wanted.items())
     send = [Step(path, why) for path, why in reasons if why]
-    changed = current is None or unfinished is not None or not _same(wanted, current.files)
+    changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
     if not changed and not send:
         return Plan((), (), len(wanted), (), None)
     manifest, remove = _following(wanted, current or Manifest(), unfinished, seen) if changed else (current, ())
@@ -99,32 +91,24 @@ def version_before(manifest: Manifest) -> dict[str, Entry]:
 
 
 def old(sha256: str) -> str:
-    """Where a replaced file of that content is kept."""
+    """Where a replaced file with this content is kept."""
     return f"{OLD}/{sha256}"
 
 
-def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Seen]) -> str | None:
-    """The hash of what the server has under `path`, if it is still what the manifest says."""
-    entry = manifest.files.get(path) if manifest else None
-    there = seen.get(path)
-    if manifest is None or entry is None or there is None or not _fits(entry, there, times=manifest.times):
-        return None
-    return entry.sha256
+def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Attributes]) -> str | None:
+    """The hash of what the server has under `path`, if that is still what the manifest says."""
+    entry, there = manifest.files.get(path) if manifest else None, seen.get(path)
+    return entry.sha256 if manifest and entry and there and _fits(entry, there, times=manifest.times) else None
 
 
 def temporary(path: str, sha256: str) -> str:
-    """Where a file is written before it gets its name: beside it, told apart by what it is to hold."""
+    """Where a file is written before it is renamed: beside its place, under a name that depends on its content."""
     directory, slash, name = path.rpartition("/")
     return f"{directory}{slash}.{name[:200]}.{sha256[:16]}.partial"
 
 
-def temporaries(manifest: Manifest | None) -> list[str]:
-    """All names under which a publish that aimed at `manifest` may have left unfinished files."""
-    return [temporary(path, entry.sha256) for path, entry in manifest.files.items()] if manifest else []
-
-
 def directories(paths: Iterable[str]) -> list[str]:
-    """Every directory above the paths, parents before children, without the root itself."""
+    """All directories above the paths, parents before children, without the root itself."""
     found: set[str] = set()
     todo = {path.rpartition("/")[0] for path in paths}
     while todo:
@@ -135,15 +119,8 @@ def directories(paths: Iterable[str]) -> list[str]:
 
 def dump(manifest: Manifest) -> bytes:
     """As stored on the server; `zcat` shows it."""
-    record = {
-        "version": VERSION,
-        "generation": manifest.generation,
-        "times": manifest.times,
-        "files": manifest.files,
-        "kept": manifest.kept,
-        "previous": manifest.previous,
-    }
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: gzip's header, without the time that gzip.compress puts there
+    record = {"version": VERSION, **vars(manifest)}
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: with a gzip header, but without its time
     return packer.compress(json.dumps(record, separators=(",", ":")).encode()) + packer.flush()
 
 
@@ -153,18 +130,17 @@ def parse(data: bytes) -> Manifest:
         record = json.loads(zlib.decompressobj(31).decompress(data, 1 << 30))
     except (zlib.error, ValueError, RecursionError) as error:
         raise ValueError(f"is no gzipped JSON ({error})") from error
-    if not isinstance(record, dict) or record.get("version") != VERSION:
-        found = record.get("version") if isinstance(record, dict) else None
-        raise ValueError(f"has version {found!r}, expected {VERSION}")
+    version = record.get("version") if isinstance(record, dict) else None
+    if version != VERSION:
+        raise ValueError(f"has version {version!r}, expected {VERSION}")
     try:
+        before = record["previous"]
+        absent = dict.fromkeys(path for path, entry in before.items() if entry is None)
         return Manifest(
             int(record["generation"]),
             _entries(record["files"]),
             _entries(record["kept"]),
-            {
-                **dict.fromkeys(path for path, entry in record["previous"].items() if entry is None),
-                **_entries({path: entry for path, entry in record["previous"].items() if entry is not None}),
-            },
+            {**absent, **_entries({path: entry for path, entry in before.items() if path not in absent})},
             record["times"] is True,
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -172,12 +148,12 @@ def parse(data: bytes) -> Manifest:
 
 
 def check_path(path: str) -> None:
-    """Raises Trouble for a path that could leave the web root, or that means no file in it."""
+    """Raises Trouble for a path that could lead out of the web root, or that names no file in it."""
     if "\0" in path or _NO_FILE.search(path) or path.split("/", 1)[0] == STATE:
         raise Trouble(f"cannot publish {path!r}: expected the path of a file below the site, written with /")
 
 
-def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, Seen]) -> str:
+def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, Attributes]) -> str:
     """Why a file must be sent; empty where the server has it."""
     there = seen.get(path)
     if there is None:
@@ -194,22 +170,18 @@ def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, 
         return "replaces a file that was not ours"
     if fitting == {entry.sha256}:
         return ""
-    # two records that both fit: a killed publish left either, and size and time cannot say which
+    # Two entries that both fit: a killed publish left either version, and size and time do not tell which.
     return "changed" if fitting else "differs on the server"
 
 
-def _fits(record: Entry, there: Seen, *, times: bool) -> bool:
+def _fits(record: Entry, there: Attributes, *, times: bool) -> bool:
     return there.size in (None, record.size) and (not times or there.mtime in (None, record.mtime))
 
 
-def _same(wanted: Mapping[str, Entry], files: Mapping[str, Entry]) -> bool:
-    return wanted.keys() == files.keys() and all(files[path].sha256 == entry.sha256 for path, entry in wanted.items())
-
-
 def _following(
-    wanted: Mapping[str, Entry], current: Manifest, unfinished: Manifest | None, seen: Mapping[str, Seen]
+    wanted: Mapping[str, Entry], current: Manifest, unfinished: Manifest | None, seen: Mapping[str, Attributes]
 ) -> tuple[Manifest, Sequence[Step]]:
-    """The manifest after this publish, and what nobody needs any more: what even the site before did not hold."""
+    """The manifest after this publish, and what can be removed: files that the version before did not have either."""
     before = {**current.files, **(unfinished.files if unfinished else {})}
     kept = {path: entry for path, entry in before.items() if path not in wanted and path in seen}
     older = {**current.kept, **(unfinished.kept if unfinished else {})}
@@ -218,7 +190,9 @@ def _following(
         for path in older
         if path in seen and path not in wanted and path not in kept
     ]
-    files = {path: _as_stored(entry, before.get(path)) for path, entry in wanted.items()}
+    same = {path for path, entry in wanted.items() if path in before and before[path].sha256 == entry.sha256}
+    # a file that is not sent again keeps the mtime that it has on the server
+    files = {path: before[path] if path in same else entry for path, entry in wanted.items()}
     return Manifest(current.generation + 1, files, kept, _differing(current.files, files), current.times), remove
 
 
@@ -230,22 +204,11 @@ def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[
     }
 
 
-def _as_stored(entry: Entry, stored: Entry | None) -> Entry:
-    """A file that is not sent again keeps the time that the server shows, whatever the local file's."""
-    return stored if stored is not None and stored.sha256 == entry.sha256 else entry
-
-
 def _entries(record: Mapping[str, Any]) -> dict[str, Entry]:
     found = {}
     for path, (sha256, size, mtime_ns) in record.items():
-        if not _SHA256.fullmatch(sha256):
+        # the server may be hostile: nothing in its manifest may lead out of the web root
+        if not _SHA256.fullmatch(sha256) or _NO_FILE.search(path):
             raise TypeError(f"the entry of {path!r}")
-        check_manifest_path(path)
         found[path] = Entry(sha256, int(size), int(mtime_ns))
     return found
-
-
-def check_manifest_path(path: str) -> None:
-    """A manifest comes from the server: nothing in it may point out of the web root. Raises TypeError."""
-    if _NO_FILE.search(path):
-        raise TypeError(f"the path {path!r}")

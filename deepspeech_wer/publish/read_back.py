@@ -1,7 +1,7 @@
-"""Reading the published site back through the web server: does it serve what was put there?
+"""Reading the published site back through the web server: does it serve what was published?
 
-SFTP can succeed into a directory that no web server shows, behind a cache that shows last week's page, or on a host
-whose DirectoryIndex knows no index.htm. Imported only where ds_website_url is set and something was published.
+SFTP can succeed in a directory that no web server shows, behind a cache that shows last week's page, or on a host whose
+DirectoryIndex does not list index.htm. Importing this loads requests.
 """
 
 from __future__ import annotations
@@ -10,38 +10,39 @@ import hashlib
 import html
 import re
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 import requests
 
+from deepspeech_wer.errors import innermost
 from deepspeech_wer.publish.plan import INDEX, Entry
-from deepspeech_wer.sftp import background
 
 TIMEOUT_S = 15.0  # of silence
-PATIENCE_S = 60.0  # for all of it: the lock of the tracker is held meanwhile
-LARGEST = 64 * 1024 * 1024  # of an answer; what is larger is not compared
+PATIENCE_S = 60.0  # for all of it: the tracker's lock is held meanwhile
+LARGEST = 64 * 1024 * 1024  # bytes of an answer that are read
 SHOWN = 80
 
 
 def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str]:
-    """Address below the web root -> the path it is to serve: `/`, the page, its data, and one run's file."""
-    runs = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries]
-    data = [path for path in entries if re.fullmatch(r"js/index(\.[0-9a-f]{16})?\.js", path)]
-    paths = [*([INDEX] if INDEX in entries else []), *data, *runs[:1]]
-    return {**({"": INDEX} if INDEX in entries else {}), **{path: path for path in paths}}
+    """Addresses to check, each with the path that it is to serve: `/`, the page, its data, and a file of one run."""
+    run = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries][:1]
+    data = [path for path in entries if re.fullmatch(r"js/index\.[0-9a-f]+\.js", path)]
+    index = {"": INDEX, INDEX: INDEX} if INDEX in entries else {}
+    return {**index, **{path: path for path in (*data, *run)}}
 
 
 def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> tuple[str, ...]:
-    """One line for each address that serves something else than was published: what, and what may be wrong."""
+    """One line for each address that serves something other than what was published: what, and what may be wrong."""
     base = url if url.endswith("/") else f"{url}/"
-    found = list[str]()  # filled one by one: what there is when patience ends is told
-    done = background.begun(lambda: found.extend(_compare(base, entries, sent)))
-    try:
-        done.result(PATIENCE_S)  # no time-out of requests ends an answer that drips
-    except TimeoutError:
-        return (*found, f"{base}: still being read after {PATIENCE_S:g} s: is the web server that slow?")
-    return tuple(found)
+    found = list[str]()
+    # In a thread, since no time-out of requests ends an answer that drips; a daemon, since nobody waits for it then.
+    thread = threading.Thread(target=lambda: found.extend(_compare(base, entries, sent)), daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    slow = [f"{base}: still being read after {PATIENCE_S:g} s: is the web server that slow?"]
+    return (*found, *(slow if thread.is_alive() else []))
 
 
 def _compare(base: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> Iterator[str]:
@@ -56,13 +57,13 @@ def _compare(base: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> 
 
 
 def _difference(session: requests.Session, address: str, entry: Entry, name: str) -> str:
-    """What is wrong with what an address serves; empty when it is the published file."""
+    """What is wrong with what an address serves; empty if it serves the published file."""
     try:
         status, body, age = _fetch(session, address)
         same = hashlib.sha256(body).hexdigest() == entry.sha256
         fresh = body if same or status != 200 else _fetch(session, f"{address}?{secrets.token_hex(8)}")[1]
-    except (requests.RequestException, OSError, ValueError) as error:  # some addresses are no RequestException's
-        return f"no answer ({_reason(error)}): is ds_website_url right, and the web server up?"
+    except (requests.RequestException, OSError, ValueError) as error:  # bad addresses raise any of these
+        return f"no answer ({innermost(error)}): is ds_website_url right, and the web server up?"
     if status != 200:
         cure = f"set DirectoryIndex {INDEX}" if not name else "does the web server show this directory and these modes?"
         return f"answers {status}: {cure}"
@@ -71,7 +72,8 @@ def _difference(session: requests.Session, address: str, entry: Entry, name: str
     if hashlib.sha256(fresh).hexdigest() == entry.sha256:
         return f"a cache in between serves an older version{f' ({age} s old)' if age else ''}; the web server is right"
     cure = f"set DirectoryIndex {INDEX}" if not name else "is ds_website_server_root the directory it shows?"
-    return f"serves {len(body):,} bytes that begin {_beginning(body)}, not the {entry.size:,} published: {cure}"
+    beginning = " ".join(html.unescape(body[: SHOWN * 4].decode("utf-8", "replace")).split())[:SHOWN]
+    return f"serves {len(body):,} bytes that begin {beginning!r}, not the {entry.size:,} published: {cure}"
 
 
 def _fetch(session: requests.Session, address: str) -> tuple[int, bytes, str]:
@@ -84,17 +86,3 @@ def _fetch(session: requests.Session, address: str) -> tuple[int, bytes, str]:
                 break
         age = response.headers.get("Age", "")
         return response.status_code, bytes(body), age if age.isdigit() else ""
-
-
-def _beginning(body: bytes) -> str:
-    text = " ".join(html.unescape(body[: SHOWN * 4].decode("utf-8", "replace")).split())
-    return repr(text[:SHOWN])
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost of the errors that requests wraps: "Connection refused"."""
-    if isinstance(error, requests.Timeout):
-        return f"none within {TIMEOUT_S:g} s"
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return getattr(error, "strerror", None) or str(error)[:200] or type(error).__name__

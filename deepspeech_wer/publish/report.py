@@ -1,22 +1,40 @@
-"""What a publish did."""
+"""How to publish, and what came of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+_UNITS = {"KB": 3, "MB": 6, "GB": 9, "TB": 12}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to publish."""
+
+    dry_run: bool = False  # change nothing; Report.lines says what would happen
+    probe: bool = False  # in a dry run, write a file and remove it again, to see whether that is possible
+    adopt: bool = False  # replace files that others put in the way
+    url: str | None = None  # the site's public address: what was published is read back from there
+    progress: Callable[[int, int], None] | None = None  # called with bytes done and bytes in total
+    timeout_s: float = 30.0  # of silence
+    lock_wait_s: float = 60.0  # for another publisher in the same web root
+    retry_after_s: Sequence[float] = (1.0, 4.0, 10.0)  # after a broken connection
+    is_stopped: Callable[[], bool] = bool  # asked between packets and in pauses; True ends it with Halted
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was done, or in a dry run would be."""
+    """What was done, or would be done without `dry_run`."""
 
     sent: tuple[str, ...]  # paths in the web root
     kept: int  # files that were there already
     removed: tuple[str, ...]
-    size: int  # bytes of the files sent; less than the files hold where a killed publish had sent some
+    size: int  # bytes of the files sent, without those that a killed publish had sent
     seconds: float
-    lines: tuple[str, ...] = ()  # of a dry run, one per file that would be touched
-    notes: tuple[str, ...] = ()  # about the server, worth a line in the log
-    differences: tuple[str, ...] = ()  # what the web server serves instead, read back from ds_website_url
+    lines: tuple[str, ...] = ()  # of a dry run: one for each file that would be sent or removed
+    notes: tuple[str, ...] = ()  # about the server, for the log
+    differences: tuple[str, ...] = ()  # where the web server shows something else, read back from Options.url
 
     @property
     def summary(self) -> str:
@@ -29,8 +47,5 @@ class Report:
 def _bytes(size: int) -> str:
     if size < 1000:
         return f"{size} bytes"
-    for unit in ("KB", "MB"):
-        size_in_unit = size / 1000 if unit == "KB" else size / 1_000_000
-        if size_in_unit < 999.5:
-            return f"{size_in_unit:.0f} {unit}" if size_in_unit >= 10 else f"{size_in_unit:.1f} {unit}"
-    return f"{size / 1e9:.1f} GB"
+    scaled, unit = next((size / 10**power, unit) for unit, power in _UNITS.items() if size < 999.5 * 10**power)
+    return f"{scaled:.0f} {unit}" if scaled >= 10 and unit != "GB" else f"{scaled:.1f} {unit}"

@@ -1,7 +1,6 @@
-"""Which keys a server may show, from known_hosts files as OpenSSH reads them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+"""The host keys on record, from known_hosts files as OpenSSH reads them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
-pysftp takes the first key of the first matching line, knows no `[host]:port`, and refuses a whole file for one line
-that it cannot read. Pure but for the reading.
+pysftp takes the first key of the first line, does not know `[host]:port`, and refuses a file for one unreadable line.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ SYSTEM_WIDE = Path("/etc/ssh/ssh_known_hosts")
 
 @dataclass(frozen=True)
 class HostKey:
-    """One line's key for the host that was looked up."""
+    """A key on record for the host that was looked up."""
 
     kind: str  # ssh-ed25519, ecdsa-sha2-nistp256, ssh-rsa, ...
     blob: bytes
@@ -28,33 +27,24 @@ class HostKey:
 
 
 def name_of(host: str, port: int) -> str:
-    """How known_hosts names a server: `host`, or `[host]:port` away from port 22; lower case, as OpenSSH hashes it."""
+    """A server's name in known_hosts: `host`, or `[host]:port` except for port 22; lower case, as it is hashed."""
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def lookup(host: str, port: int, files: Iterable[Path]) -> list[HostKey]:
     """All keys on record for a server, those of its `[host]:port` first, then those of the bare name.
 
-    Files that are not there hold nothing. Lines that cannot be read are skipped, as are @cert-authority lines: they
-    belong to other hosts or to certificates, and one bad line must not lock everybody out.
+    Missing files count as empty. Unreadable lines, and those of certificate authorities, are skipped.
     """
-    lines = [line for file in files for line in _lines(file)]
+    lines = [line for file in files if file.is_file() for line in file.read_text("utf-8", "replace").splitlines()]
     names = dict.fromkeys((name_of(host, port), host.lower()))
     return [key for name in names for line in lines for key in _key(line, name)]
 
 
 def allows(keys: Iterable[HostKey], blob: bytes) -> bool:
-    """Whether a server that shows this key is the one on record. A revoked key never is."""
+    """Whether this key is on record and not revoked."""
     same = [key for key in keys if key.blob == blob]
     return bool(same) and not any(key.revoked for key in same)
-
-
-def _lines(file: Path) -> Iterator[str]:
-    try:
-        text = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    yield from text.decode("utf-8", "replace").splitlines()
 
 
 def _key(line: str, name: str) -> Iterator[HostKey]:
@@ -69,29 +59,19 @@ def _key(line: str, name: str) -> Iterator[HostKey]:
 
 
 def _names(patterns: str, name: str) -> bool:
-    """Whether a line's first field means `name`: hashed (|1|salt|hash), or patterns with *, ? and ! for "but not"."""
-    if patterns.startswith("|"):
-        return _hashed(patterns, name)
+    """Whether a line's first field matches: it is hashed (|1|salt|hash), or patterns with *, ? and ! to exclude."""
+    if patterns.startswith("|1|"):
+        try:
+            salt, digest = (base64.b64decode(part, validate=True) for part in patterns[3:].split("|"))
+        except ValueError:
+            return False
+        return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
     matched = False
     for pattern in patterns.lower().split(","):
-        if _glob(pattern.removeprefix("!")).fullmatch(name):
+        # not fnmatch, where the brackets of [host]:port would be a character class
+        parts = ({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern.removeprefix("!"))
+        if re.fullmatch("".join(parts), name):
             if pattern.startswith("!"):
                 return False
             matched = True
     return matched
-
-
-def _hashed(field: str, name: str) -> bool:
-    parts = field.split("|")
-    if len(parts) != 4 or parts[1] != "1":
-        return False
-    try:
-        salt, digest = base64.b64decode(parts[2], validate=True), base64.b64decode(parts[3], validate=True)
-    except binascii.Error:
-        return False
-    return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    # not fnmatch: the brackets of [host]:port are no character class here
-    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern))

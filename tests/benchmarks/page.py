@@ -42,8 +42,9 @@ def time_building(runs: list[Run], site: Path) -> None:
 
 
 def weigh(count: int, site: Path) -> None:
-    index = zipped(site / "js/index.js")
-    unread = {Path("js/index.js"), Path("vendor/uplot/LICENSE")}
+    [data] = (site / "js").glob("index.*.js")
+    index = zipped(data)
+    unread = {data.relative_to(site), Path("vendor/uplot/LICENSE")}
     static = [site / path for path in assets(site / "index.htm") if path not in unread]
     print(f"js/index.js, gz            {index / 1000:8.1f} kB {index / count:8.1f} bytes a run")
     print(f"js/hyper.js, gz            {zipped(site / 'js/hyper.js') / 1000:8.1f} kB")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -13,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from deepspeech_wer import dashboard, files
 from deepspeech_wer.dashboard import assets, build, site_files
+from deepspeech_wer.dashboard.assets import loaded
 from deepspeech_wer.dashboard.columns import columns, differences, run_lengths, short
+from deepspeech_wer.dashboard.site import WEBSITE
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
 from tests.invented_runs import PROJECT, archive, done, failed, years
@@ -34,6 +39,12 @@ def snapshot(site: Path) -> dict[str, tuple[bytes, int, int]]:
         path.relative_to(site).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino)
         for path in files
     }
+
+
+def index_js(site: Path) -> Path:
+    """The file that the page opens from."""
+    [path] = (site / "js").glob("index.*.js")
+    return path
 
 
 @pytest.fixture
@@ -90,19 +101,19 @@ def test_times_with_a_zone_are_sorted_and_written_in_utc(tmp_path: Path) -> None
 def test_no_runs_make_a_whole_site(tmp_path: Path) -> None:
     build([], tmp_path / "site", project=PROJECT)
     assert script(tmp_path / "site/js/hyper.js") == {"ALL_THE_DATA": [], "FAILED_RUNS": []}
-    assert script(tmp_path / "site/js/index.js")["WER_INDEX"]["count"] == 0
+    assert script(index_js(tmp_path / "site"))["WER_INDEX"]["count"] == 0
     assert site_files(tmp_path / "site")[-1] == Path("index.htm")
 
 
 def test_only_failed_runs_make_a_whole_site(tmp_path: Path) -> None:
     build(archive([failed(1), failed(2)], tmp_path / "archive"), tmp_path / "site", project=PROJECT)
-    index = script(tmp_path / "site/js/index.js")["WER_INDEX"]
+    index = script(index_js(tmp_path / "site"))["WER_INDEX"]
     assert index["status"]["values"] == ["timeout"]
     assert index["parameters"] == []
 
 
 def test_the_index_is_in_the_order_of_history(site: Path) -> None:
-    index = script(site / "js/index.js")["WER_INDEX"]
+    index = script(index_js(site))["WER_INDEX"]
     assert index["ordinals"] == [1, 4]  # 1, 2, 3, 4 as differences as run lengths
     assert index["test_wer"] == [50000, None, None, 45000]
     assert index["status"] == {"values": ["done", "timeout"], "codes": [0, 1, 1, 1, 0, 2]}
@@ -145,11 +156,11 @@ def test_codings() -> None:
 
 def test_an_index_of_1000_runs_takes_at_most_25_bytes_a_run(tmp_path: Path) -> None:
     build(archive(years(1000), tmp_path / "a"), tmp_path / "site", project=PROJECT)
-    assert len(gzip.compress((tmp_path / "site/js/index.js").read_bytes(), 6)) <= 25 * 1000
+    assert len(gzip.compress((index_js(tmp_path / "site")).read_bytes(), 6)) <= 25 * 1000
 
 
 def test_static_files_take_at_most_64_kb(site: Path) -> None:
-    unread = {Path("js/index.js"), Path("vendor/uplot/LICENSE")}
+    unread = {index_js(site).relative_to(site), Path("vendor/uplot/LICENSE")}
     static = [Path("index.htm"), *set(assets(site / "index.htm")).difference(unread)]
     assert sum(len(gzip.compress((site / path).read_bytes(), 6)) for path in static) <= 64_000
 
@@ -165,10 +176,14 @@ def test_a_new_run_changes_only_what_tells_of_it(site: Path, runs: list[Run], tm
     more = [*runs, *archive([done(5, 0.41)], tmp_path / "archive")]
     build(more, site, project=replace(PROJECT, looked_at="2024-03-02T00:00:00Z"))
     after = snapshot(site)
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"js/hyper.js", "js/index.js", "js/merges.js", "index.htm", ".manifest.json"}
-    assert {name for name in after if name not in before and more[-1].id not in name} == set()
-    assert script(site / "js/index.js")["WER_LOOKED_AT"] == "2024-03-02T00:00:00Z"
+    changed = {name for name in before if name in after and before[name] != after[name]}
+    [old_index] = before.keys() - after.keys()
+    assert old_index.startswith("js/index.")
+    assert changed == {"js/hyper.js", "js/merges.js", "index.htm", ".manifest.json"}
+    assert {name for name in after if name not in before and more[-1].id not in name} == {
+        index_js(site).relative_to(site).as_posix()
+    }
+    assert script(index_js(site))["WER_LOOKED_AT"] == "2024-03-02T00:00:00Z"
 
 
 def test_a_run_that_is_gone_goes_and_strangers_stay(site: Path, runs: list[Run]) -> None:
@@ -234,7 +249,7 @@ def test_nothing_hostile_is_markup_in_a_script(tmp_path: Path) -> None:
         tmp_path / "site",
         project=replace(PROJECT, name=HOSTILE, url="javascript:alert(1)"),
     )
-    data = [tmp_path / "site/js" / name for name in ("hyper.js", "index.js", "merges.js")]
+    data = [tmp_path / "site/js/hyper.js", tmp_path / "site/js/merges.js", index_js(tmp_path / "site")]
     for path in [*data, *(tmp_path / "site/runs").glob("*.js")]:
         text = path.read_text("ascii")
         assert "<" not in text
@@ -242,13 +257,13 @@ def test_nothing_hostile_is_markup_in_a_script(tmp_path: Path) -> None:
     record = script(tmp_path / "site/js/hyper.js")["ALL_THE_DATA"][0]
     assert record["parameters"][HOSTILE] == HOSTILE
     assert record["run"]["subject"] == HOSTILE
-    assert script(tmp_path / "site/js/index.js")["WER_INDEX"]["project"]["url"] is None
+    assert script(index_js(tmp_path / "site"))["WER_INDEX"]["project"]["url"] is None
 
 
 def test_a_huge_parameter_does_not_bloat_the_index(tmp_path: Path) -> None:
     many = {f"p{n}": n for n in range(5000)} | {"text": "x" * 10**6, "n" * 10**5: 10**300, "big": 2**60}
     build(archive([done(1, 0.5, **many)], tmp_path / "archive"), tmp_path / "site", project=PROJECT)
-    assert (tmp_path / "site/js/index.js").stat().st_size < 100_000
+    assert (index_js(tmp_path / "site")).stat().st_size < 100_000
 
 
 @pytest.mark.parametrize(
@@ -287,21 +302,55 @@ def detail(site: Path, run: Run) -> dict[str, Any]:
 
 
 def test_everything_is_published_index_last(site: Path, runs: list[Run]) -> None:
-    files = site_files(site)
-    assert files[-4:] == [Path("js/hyper.js"), Path("js/merges.js"), Path("js/index.js"), Path("index.htm")]
-    assert len(files) == len(set(files))
+    listed = site_files(site)
+    assert listed[-3:] == [Path("js/hyper.js"), Path("js/merges.js"), Path("index.htm")]
+    assert len(listed) == len(set(listed))
+    assert index_js(site).relative_to(site) in listed
     everything = {path.relative_to(site) for path in site.rglob("*") if path.is_file()}
-    assert everything - set(files) == {Path(".manifest.json"), Path("vendor/README.md")}
-    assert files.index(Path("runs", runs[0].id, "hyper.json")) < files.index(Path("runs", f"{runs[0].id}.js"))
+    assert everything - set(listed) == {Path(".manifest.json"), Path("vendor/README.md")}
+    assert listed.index(Path("runs", runs[0].id, "hyper.json")) < listed.index(Path("runs", f"{runs[0].id}.js"))
 
 
-def test_addresses_carry_the_fingerprint_of_what_they_name(site: Path, runs: list[Run], tmp_path: Path) -> None:
-    stamp = re.compile(r"js/index\.js\?([0-9a-f]{8})")
-    before = stamp.findall((site / "index.htm").read_text())
+def test_what_the_page_loads_has_its_contents_hash_in_its_name(site: Path) -> None:
+    page = loaded(site / "index.htm")
+    assert {re.sub(r"\.[0-9a-f]{8}(?=\.\w+$)", "", str(path)) for path in page.values()} == {
+        str(path) for path in loaded(WEBSITE / "index.htm").values()
+    }
+    for path in page.values():
+        assert path.suffixes[-2] == f".{hashlib.sha256((site / path).read_bytes()).hexdigest()[:8]}"
+
+
+def test_other_data_gets_another_name_and_the_old_file_goes(site: Path, runs: list[Run], tmp_path: Path) -> None:
+    before = index_js(site)
     build([*runs, *archive([done(9, 0.3)], tmp_path / "archive")], site, project=PROJECT)
-    after = stamp.findall((site / "index.htm").read_text())
-    assert len(before) == len(after) == 1
-    assert before != after
+    assert index_js(site) != before
+    assert index_js(site).name in (site / "index.htm").read_text()
+
+
+def test_a_build_that_was_cut_short_leaves_nothing_behind(
+    site: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "index.htm":
+            raise OSError(errno.ENOSPC, "no space left")
+        files.write_atomically(path, data)
+
+    monkeypatch.setattr(dashboard.site, "write_atomically", full)
+    with pytest.raises(OSError, match="no space"):
+        build(runs[1:], site, project=PROJECT)
+    monkeypatch.undo()
+    assert len(list((site / "js").glob("index.*.js"))) == 2
+    build(runs[2:], site, project=PROJECT)
+    assert index_js(site).name in (site / "index.htm").read_text()
+
+
+def test_a_site_of_earlier_versions_loses_its_files_of_fixed_names(site: Path, runs: list[Run]) -> None:
+    manifest = json.loads((site / ".manifest.json").read_text())
+    (site / ".manifest.json").write_text(json.dumps({**manifest, "page": ["js/app.js", "js/theme.js"]}))
+    for name in ("index.js", "app.js", "theme.js"):
+        (site / "js" / name).write_text("")
+    build(runs, site, project=PROJECT)
+    assert not {"index.js", "app.js", "theme.js"} & {path.name for path in (site / "js").iterdir()}
 
 
 def test_assets_are_the_local_files_of_the_page(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import threading
@@ -12,10 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepspeech_wer.publish.api import publish
-from deepspeech_wer.publish.report import Report
+from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Website
-
-PAGE = '<!DOCTYPE html><script src="js/index.js"></script><link rel="stylesheet" href="css/app.css">'
 
 
 def write(site: Path, files: dict[str, str | bytes]) -> None:
@@ -25,19 +24,20 @@ def write(site: Path, files: dict[str, str | bytes]) -> None:
         (site / path).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def write_page(site: Path, script: str, style: str = "", comment: str = "") -> None:
+    """Write index.htm and what it loads, under names with their content's hash, as the dashboard does."""
+    for old in (*site.glob("js/index.*.js"), *site.glob("css/app.*.css")):
+        old.unlink()
+    js, css = (hashlib.sha256(content.encode()).hexdigest()[:8] for content in (script, style))
+    page = f'<!DOCTYPE html><script src="js/index.{js}.js"></script><link rel="stylesheet" href="css/app.{css}.css">'
+    write(site, {f"js/index.{js}.js": script, f"css/app.{css}.css": style, "index.htm": f"{comment}{page}"})
+
+
 def version(site: Path, number: int, size: int = 1000) -> None:
     """Write version `number` of a site: the page and everything that it loads say which one they are."""
     mark = f"version {number} "
-    write(
-        site,
-        {
-            "index.htm": f"<!-- {mark}-->{PAGE}",
-            "js/index.js": mark * size,
-            "js/hyper.js": mark * size * 2,
-            "css/app.css": f"/* {mark}*/",
-            f"runs/{number}.js": mark,
-        },
-    )
+    write_page(site, mark * size, f"/* {mark}*/", f"<!-- {mark}-->")
+    write(site, {"js/hyper.js": mark * size * 2, f"runs/{number}.js": mark})
     for path in files_of(site):  # a second apart, as real versions are
         os.utime(site / path, (1_480_000_000 + number,) * 2)
 
@@ -51,7 +51,7 @@ def files_of(site: Path) -> list[str]:
 def put(site: Path, website: Website, **options: object) -> Report:
     """Publish a site, without a second try."""
     given: dict[str, object] = {"retry_after_s": (), "lock_wait_s": 10.0, **options}
-    return publish(site, files_of(site), website, **given)  # type: ignore[arg-type]
+    return publish(site, files_of(site), website, Options(**given))  # type: ignore[arg-type]
 
 
 def constructed(website: Website) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-OPEN, WRITE, FSETSTAT, REMOVE, MKDIR, RENAME, EXTENDED = 3, 6, 10, 13, 14, 18, 200
+OPEN, WRITE, SETSTAT, FSETSTAT, REMOVE, MKDIR, RENAME, EXTENDED = 3, 6, 9, 10, 13, 14, 18, 200
 
 
 def packet(stream):
@@ -29,7 +29,9 @@ def changes(request):
     if kind == OPEN:
         start = 13 + struct.unpack(">I", request[9:13])[0]
         return bool(struct.unpack(">I", request[start : start + 4])[0] & 0x02)
-    return kind in (WRITE, FSETSTAT, REMOVE, MKDIR, RENAME) or (kind == EXTENDED and b"limits" not in request[:40])
+    return kind in (WRITE, SETSTAT, FSETSTAT, REMOVE, MKDIR, RENAME) or (
+        kind == EXTENDED and b"limits" not in request[:40]
+    )
 
 
 def main(file, command):

@@ -54,10 +54,15 @@ class Page:
         build(archive(runs, self.site.parent / "archive"), self.site, project=replace(PROJECT, **changes))
         return self
 
+    def index_js(self) -> Path:
+        """The file that the page opens from."""
+        [path] = (self.site / "js").glob("index.*.js")
+        return path
+
     def only_hyper_js(self, text: str) -> Page:
         """A page with nothing but a js/hyper.js beside it."""
         build([], self.site, project=PROJECT)
-        (self.site / "js/index.js").unlink()
+        self.index_js().unlink()
         (self.site / "js/merges.js").unlink()
         (self.site / "js/hyper.js").write_text(text, "utf-8")
         return self
@@ -429,7 +434,7 @@ def test_fault_5_missing_data_is_told(page: Page) -> None:
 
 def test_fault_5_data_of_a_newer_version_is_told(page: Page) -> None:
     page.build([done(1, 0.5)])
-    index = page.site / "js/index.js"
+    index = page.index_js()
     index.write_text(index.read_text().replace('"version":1', '"version":2'))
     page.open()
     assert "The data is newer than this page" in page.text()
@@ -437,7 +442,7 @@ def test_fault_5_data_of_a_newer_version_is_told(page: Page) -> None:
 
 def test_fault_5_a_truncated_index_falls_back_to_hyper_js(page: Page) -> None:
     page.build([done(1, 0.5), done(2, 0.4)])
-    index = page.site / "js/index.js"
+    index = page.index_js()
     index.write_bytes(index.read_bytes()[:-40])
     page.open()
     assert "40.00 %" in page.text(".tiles")

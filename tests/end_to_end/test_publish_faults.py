@@ -18,10 +18,9 @@ import pytest
 
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import lock
+from deepspeech_wer.publish import web_root_lock as lock
 from deepspeech_wer.settings import Website
-from deepspeech_wer.sftp import transport
-from deepspeech_wer.sftp.libraries import paramiko
+from deepspeech_wer.sftp.pipeline import Halted
 from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import (
     constructed,
@@ -41,6 +40,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import PosixPath
 from deepspeech_wer.settings import Website
+from deepspeech_wer.sftp.pipeline import Halted
 from tests.end_to_end.publishing import put
 """
 
@@ -106,6 +106,22 @@ def test_a_dropped_connection_is_tried_again(site: Path, server: Sshd, network: 
     assert load_page(server.root) == "version 1 "
 
 
+def test_a_stop_is_heard_while_sending(site: Path, server: Sshd, network: Network, bad_way: Website) -> None:
+    stopped = threading.Event()
+    network.call_after, network.call = 20_000, stopped.set
+    with pytest.raises(Halted):
+        put(site, bad_way, is_stopped=stopped.is_set)
+    assert not (server.root / lock.LOCK).exists()
+    put(site, server.website, lock_wait_s=0)
+    assert load_page(server.root) == "version 1 "
+    assert leftovers(server.root) == []
+
+
+def test_a_stop_is_heard_in_a_pause(site: Path, server: Sshd) -> None:
+    with pytest.raises(Halted):
+        put(site, server.also_at(free_port()), retry_after_s=(60,), is_stopped=lambda: True)
+
+
 def test_retries_are_bounded_and_counted(site: Path, server: Sshd) -> None:
     nobody = server.also_at(free_port())
     with pytest.raises(Trouble, match=r"cannot connect: Connection refused \(3 tries\)"):
@@ -132,16 +148,6 @@ class TestSilence:
                 waiting.connect_ex(listener.getsockname())
             with pytest.raises(Trouble, match=r"cannot connect: no answer within 0.3 s"):
                 put(site, server.also_at(listener.getsockname()[1]), timeout_s=0.3)
-
-    def test_a_server_that_overlooks_what_comes_with_the_login(
-        self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        unheard = paramiko.Channel(0), threading.Event()
-        monkeypatch.setattr(transport.Transport, "_ask_for_sftp", lambda _: unheard)
-        with pytest.raises(Trouble, match="no answer in time to the request for SFTP"):
-            put(site, server.website, timeout_s=1)
-        put(site, server.website, timeout_s=1, retry_after_s=(0.1,))
-        assert load_page(server.root) == "version 1 "
 
     def test_a_server_that_accepts_and_says_nothing(self, site: Path, server: Sshd) -> None:
         with socket.create_server((server.host, 0)) as listener:
@@ -287,16 +293,16 @@ class TestTogether:
             process.kill()
             while not _is_zombie(process.pid):  # as it stays where the first process of a container reaps nothing
                 time.sleep(0.01)
-            self.hold(server, machine=lock.holder("x").machine, pid=process.pid, started=started)
+            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started=started)
             assert put(site, server.website, lock_wait_s=0).sent
 
     def test_the_lock_of_a_live_process_of_this_machine_is_waited_for(self, site: Path, server: Sshd) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:
             started = processes.start_time(process.pid)
-            self.hold(server, machine=lock.holder("x").machine, pid=process.pid, started=started)
+            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started=started)
             with pytest.raises(Trouble, match="is publishing there"):
                 put(site, server.website, lock_wait_s=0.2)
-            self.hold(server, machine=lock.holder("x").machine, pid=process.pid, started="another boot:1")
+            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started="another boot:1")
             assert put(site, server.website, lock_wait_s=0).sent
             process.kill()
 

@@ -10,6 +10,7 @@ import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish.api import rollback
+from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Website
 from tests.end_to_end.other_server import (
     EXTENSIONS,
@@ -112,7 +113,7 @@ class TestRollback:
         (site / "runs/1.js").unlink()
         put(site, website)
         second = published(root)
-        assert "index.htm" in rollback(website, dry_run=True).lines[-1]
+        assert "index.htm" in rollback(website, Options(dry_run=True)).lines[-1]
         report = rollback(website)
         assert report.sent[-1] == "index.htm"
         assert report.size == 0

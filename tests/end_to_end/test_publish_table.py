@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish.api import rollback
+from deepspeech_wer.publish.api import publish, rollback
+from deepspeech_wer.publish.report import Options
 from tests.end_to_end.hosts import KINDS, WebHost, running
 from tests.end_to_end.proxy import bad_network
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
@@ -282,9 +283,7 @@ class TestFiles:
     def test_a_broken_link_in_the_site(self, site: Path, host: WebHost) -> None:
         (site / "runs/broken").symlink_to("nowhere")
         with pytest.raises(Trouble, match=r"runs/broken: cannot be published: No such file or directory"):
-            from deepspeech_wer.publish.api import publish
-
-            publish(site, ["runs/broken", *files_of(site)], host.website, retry_after_s=())
+            publish(site, ["runs/broken", *files_of(site)], host.website, Options(retry_after_s=()))
         assert published(host.root) == {}
 
     def test_there_and_back_again(self, site: Path, host: WebHost) -> None:

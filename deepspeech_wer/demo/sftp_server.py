@@ -1,4 +1,4 @@
-"""The demo's web host: an SFTP server on loopback that shows one directory to the holder of one key."""
+"""The demo's web host: an SFTP server on loopback. It gives the owner of one key access to one directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import re
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +21,7 @@ KIND = "ssh-ed25519"
 
 @contextmanager
 def running(place: Place) -> Iterator[dict[str, str]]:
-    """Serve `place.web` until the block ends. Yields the ds_website_* variables that mean this server."""
+    """Serve `place.web` until the block ends. Yields the ds_website_* variables for this server."""
     host_key, user_key = _key(place.keys / "host_key"), _key(place.keys / "user_key")
     known_hosts = place.keys / "known_hosts"
     with _served(place.web, host_key, user_key, _port_of(known_hosts)) as port:
@@ -41,30 +40,20 @@ def running(place: Place) -> Iterator[dict[str, str]]:
 @contextmanager
 def _served(root: Path, host_key: asyncssh.SSHKey, user_key: asyncssh.SSHKey, port: int) -> Iterator[int]:
     """Serve in a thread of its own, at the port if it is free. Yields the port."""
-    loop, stop, started = asyncio.new_event_loop(), asyncio.Event(), Future[int]()
-
-    async def serve() -> None:
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        thread = threading.Thread(target=loop.run_forever, name="sftp server", daemon=True)
+        thread.start()
         try:
-            acceptor = await _listen(root, host_key, user_key, port)
-        except BaseException as error:
-            started.set_exception(error)
-            raise
-        async with acceptor:
-            started.set_result(acceptor.get_port())
-            await stop.wait()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serve())
-
-    thread = threading.Thread(target=run, name="sftp server", daemon=True)
-    thread.start()
-    try:
-        yield started.result()
-    finally:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
+            listening = asyncio.run_coroutine_threadsafe(_listen(root, host_key, user_key, port), loop)
+            acceptor = listening.result()
+            try:
+                yield acceptor.get_port()
+            finally:
+                loop.call_soon_threadsafe(acceptor.close)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
 
 async def _listen(root: Path, host_key: asyncssh.SSHKey, user_key: asyncssh.SSHKey, port: int) -> asyncssh.SSHAcceptor:
@@ -83,12 +72,12 @@ async def _listen(root: Path, host_key: asyncssh.SSHKey, user_key: asyncssh.SSHK
 
     try:
         return await listen(port)
-    except OSError:  # somebody else took it meanwhile
+    except OSError:  # the port is taken
         return await listen(0)
 
 
 def _key(path: Path) -> asyncssh.SSHKey:
-    """The private key in a file; made first where there is none."""
+    """The private key in a file, which is made if it is missing."""
     if not path.exists():
         key = asyncssh.generate_private_key(KIND, comment="demo of deepspeech_wer")
         write_atomically(path, key.export_private_key(), mode=0o600)
@@ -96,7 +85,7 @@ def _key(path: Path) -> asyncssh.SSHKey:
 
 
 def _port_of(known_hosts: Path) -> int:
-    """The port of the last call, 0 for any: at another one the site would be published anew."""
+    """The port of the last call, or 0 for any. On another port the whole site would be published again."""
     try:
         found = re.match(r"\[[^]]*\]:(\d+) ", known_hosts.read_text())
     except FileNotFoundError:

@@ -1,0 +1,64 @@
+"""The files to publish: what they hold and where the content comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish.plan import INDEX, Entry, check_path
+
+
+@dataclass(frozen=True)
+class Source:
+    """The content of one file: a local file, or what the server kept for a rollback."""
+
+    entry: Entry
+    file: str  # empty: the server has it
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Read the local file piece by piece. Raises Trouble if its content is not what was planned."""
+        digest = hashlib.sha256()
+        with Path(self.file).open("rb") as stream:
+            while chunk := stream.read(size):
+                digest.update(chunk)
+                yield chunk
+        if digest.hexdigest() != self.entry.sha256:
+            raise Trouble(f"{self.file}: changed while it was being published: publish again")
+
+
+def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
+    """The state of each file. Raises Trouble for one that is missing or outside of the site."""
+    for path in files:
+        check_path(path)
+    with _readable():
+        return {path: os.stat(f"{site}/{path}") for path in files}  # noqa: PTH116 - 20,000 Paths double the time
+
+
+def read(site: Path, scanned: Mapping[str, os.stat_result], known: Mapping[str, Entry]) -> dict[str, Source]:
+    """What to publish, index.htm last. Files with size and mtime of their `known` entry are unread. Raises Trouble."""
+    with _readable():
+        return {
+            path: _source(f"{site}/{path}", scanned[path], known.get(path))
+            for path in sorted(scanned, key=INDEX.__eq__)
+        }
+
+
+def _source(file: str, status: os.stat_result, known: Entry | None) -> Source:
+    if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        return Source(known, file)
+    with Path(file).open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Source(Entry(digest, status.st_size, status.st_mtime_ns), file)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Trouble(f"{error.filename}: cannot be published: {error.strerror}: build the site again") from error

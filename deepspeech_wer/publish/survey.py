@@ -1,0 +1,144 @@
+"""What is on the server: the manifests, and a listing of every directory that has, or will have, files of ours."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import plan
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
+from deepspeech_wer.publish.web_root import WebRoot
+from deepspeech_wer.sftp import files
+from deepspeech_wer.sftp.files import Attributes
+from deepspeech_wer.sftp.pipeline import Task
+
+FEW = 64  # so many directories are always listed
+MANIFEST_BYTES = 64  # per file, compressed
+CHECKED_EVERY = 8  # publishes: then some of the directories that seem untouched are listed all the same
+CHECKED_PARTS = 8  # of which there are so many parts, listed in turn
+
+Listings = dict[str, dict[str, Attributes] | None]  # directory -> name -> attributes; None: no such directory
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was on the server before."""
+
+    current: Manifest | None
+    unfinished: Manifest | None  # of a publish that was cut short
+    seen: Mapping[str, Attributes]  # every file
+    directories: Collection[str]
+    root_names: frozenset[str]
+
+
+def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
+    """Look at the server, in two round trips; more are needed where directories are many, or long, or vanished.
+
+    `paths` are to be published; `newest` are those of them that are most likely to be new. Raises Trouble.
+    """
+    wanted = plan.directories(paths)
+    few, recent = sum("/" in path for path in wanted) <= FEW, set(plan.directories(newest))
+    first = [path for path in wanted if few or "/" not in path or path in recent]
+    sizes = {**Counter(path.rpartition("/")[0] for path in (*paths, *wanted)), MANIFEST: len(paths) * MANIFEST_BYTES}
+    manifests, listings = _read(root, [MANIFEST, NEXT], ["", STATE, OLD, *first], sizes)
+    top = listings[""]
+    if top is None:
+        raise Trouble(f"{root}: no such directory: make it on the server, or correct ds_website_server_root")
+    current, unfinished = (_manifest(root, path, manifests[path]) for path in (MANIFEST, NEXT))
+    owned = [path for manifest in (current, unfinished) if manifest for path in (*manifest.files, *manifest.kept)]
+    more = [path for path in plan.directories([*paths, *owned]) if not _is_known(path, listings)]
+    settled = unfinished is None and len(more) > FEW
+    untouched = _untouched(root, more, listings, current) if current and settled else set[str]()
+    listings |= _read(root, [], [path for path in more if path not in untouched], sizes)[1]
+    seen = {
+        f"{directory}/{name}" if directory else name: attributes
+        for directory, entries in listings.items()
+        for name, attributes in (entries or {}).items()
+        if not attributes.is_directory
+    }
+    if current and untouched:  # there the manifest tells what a listing would
+        entries = (*current.files.items(), *current.kept.items())
+        recorded = {path: entry for path, entry in entries if path.rpartition("/")[0] in untouched}
+        seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in recorded.items()}
+    directories = {directory for directory, names in listings.items() if names is not None} | untouched
+    return Survey(current, unfinished, seen, directories, frozenset(top))
+
+
+def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
+    """The rule of 2016 for a web root: it is empty, or has .htaccess and index.htm, or is ours. Raises Trouble."""
+    names = found.root_names - {STATE}
+    ours = found.current is not None or found.unfinished is not None
+    of_2016 = not ours and {".htaccess", INDEX} <= names
+    if not names or adopt:
+        return
+    if not ours and not of_2016:
+        raise Trouble(
+            f"{root}: holds {_listed(sorted(names))}: expected an empty directory, or one with .htaccess and {INDEX}, "
+            "or a site published from here; nothing was touched. Is it the right one (ds_website_server_root)? If so: "
+            "publish --adopt"
+        )
+    foreign = [path for path in todo.foreign if not (of_2016 and path == INDEX)]
+    if foreign:
+        raise Trouble(
+            f"{root}: {_listed(foreign)}: not published from here, and in the way; nothing was touched. To replace it: "
+            "publish --adopt"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def _is_known(path: str, listings: Listings) -> bool:
+    """Whether a directory has been listed, or is missing from its parent's listing."""
+    parent, _, name = path.rpartition("/")
+    return path in listings or (parent in listings and name not in (listings[parent] or {}))
+
+
+def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, current: Manifest) -> set[str]:
+    """The directories in which nothing was made, removed or renamed since the manifest was written.
+
+    Their own mtimes, in the listings of their parents, say so; all times are the server's. They do not tell of a file
+    whose content was changed in place, so now and then a part of the directories is listed all the same.
+    """
+    written = (listings[STATE] or {}).get(MANIFEST.removeprefix(f"{STATE}/"))
+    if not root.is_openssh or written is None or written.mtime is None:  # other servers' times may mean nothing
+        return set()
+    turn, pause = divmod(current.generation, CHECKED_EVERY)
+    found = set()
+    for path in directories:
+        parent, _, name = path.rpartition("/")
+        there = (listings.get(parent) or {}).get(name)
+        due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_PARTS == 0
+        if there and there.is_directory and there.mtime and there.mtime < written.mtime and not due:
+            found.add(path)
+    return found
+
+
+def _read(
+    root: WebRoot, paths: Sequence[str], directories: Sequence[str], sizes: Mapping[str, int]
+) -> tuple[dict[str, bytes | None], Listings]:
+    tasks: dict[str, Task[bytes | dict[str, Attributes] | None]] = {
+        **{path: files.list_directory(root.path(path), sizes.get(path, 0)) for path in directories},
+        **{path: files.read_file(root.path(path), sizes.get(path, 0)) for path in paths},
+    }
+    if "" in directories:
+        tasks["/"] = root.ask_limits()  # under a name that is no path of ours
+    results = root.run(("read", tasks))
+    return {path: results[path] for path in paths}, {path: results[path] for path in directories}
+
+
+def _manifest(root: WebRoot, path: str, data: bytes | None) -> Manifest | None:
+    if data is None:
+        return None
+    try:
+        return plan.parse(data)
+    except ValueError as error:
+        raise Trouble(
+            f"{root.server}: {root.path(path)}: {error}: it says which files are ours, so nothing was touched; remove "
+            "it on the server and publish with --adopt"
+        ) from error

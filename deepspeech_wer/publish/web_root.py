@@ -1,0 +1,83 @@
+"""The web root in an open SFTP session. Refusals become Trouble that names the file and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.sftp import files, pipeline
+from deepspeech_wer.sftp.pipeline import Ask, Packet, Pipeline, Refused, Task, string
+
+Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
+
+_CURES = {
+    pipeline.PERMISSION_DENIED: "give that user the right to",
+    pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
+    pipeline.FAILURE: "is the disk or the quota full, or something else of that name there?",
+}
+
+
+@dataclass
+class Limits:
+    """What one request and one session may take, if the server tells (limits@openssh.com)."""
+
+    handles: int = 64  # files open at a time
+    write_bytes: int = files.WRITE_BYTES
+
+
+@dataclass(frozen=True)
+class WebRoot:
+    """The directory that the web server shows, and what its SFTP server can do."""
+
+    session: Pipeline
+    server: str  # for messages
+    directory: str  # path on the server
+    modes: tuple[int, int]  # of files, of directories
+    is_openssh: bool
+    limits: Limits = field(default_factory=Limits)
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.directory}"
+
+    def can(self, extension: str) -> bool:
+        """Whether the server has one of OpenSSH's extensions: posix-rename, hardlink, limits."""
+        return self.session.extensions.get(f"{extension}@openssh.com") == "1"
+
+    def path(self, path: str) -> str:
+        """The server's path of a file in the web root."""
+        return f"{self.directory.rstrip('/')}/{path}"
+
+    def run(self, *stages: Stage) -> dict[str, Any]:
+        """Run stages one after the other, and return the results by path. A refusal becomes Trouble.
+
+        OpenSSH's server handles requests one by one, in order. There all stages are sent at once, which saves a round
+        trip each; a later stage is carried out even if an earlier one was refused, so it must do no harm then.
+        """
+        named = [[self._named(path, what, task) for path, task in tasks.items()] for what, tasks in stages]
+        together = [list(chain.from_iterable(named))] if self.is_openssh else named
+        results = [self.session.run(tasks, at_once=self.limits.handles) for tasks in together]
+        paths = chain.from_iterable(tasks for _, tasks in stages)
+        return dict(zip(paths, chain.from_iterable(results), strict=True))
+
+    def ask_limits(self) -> Task[None]:
+        """Ask what the server allows: draft-ietf-secsh-filexfer-02 guarantees only 32 KB per request."""
+        if not self.can("limits"):
+            return
+        [reply] = yield Ask([Packet(pipeline.EXTENDED, string("limits@openssh.com"))])
+        if reply.kind == pipeline.EXTENDED_REPLY:
+            _, _, write_bytes, handles = (int.from_bytes(reply.body[at : at + 8], "big") for at in (0, 8, 16, 24))
+            self.limits.write_bytes = min(write_bytes or files.WRITE_BYTES, pipeline.FLUSH_BYTES)
+            self.limits.handles = min(handles // 2 or 256, 256)  # 0: the server has no limit
+
+    def _named(self, path: str, what: str, task: Task[Any]) -> Task[Any]:
+        try:
+            return (yield from task)
+        except Refused as refusal:
+            cure = _CURES.get(refusal.code, "see the server's log")
+            place = self.path(path) if path else self.directory
+            raise Trouble(f"{self.server}: cannot {what} {place} ({refusal.text}): {cure}") from refusal
+        except OSError as error:
+            raise Trouble(f"{error.filename}: cannot be read: {error.strerror}: build the site again") from error

@@ -1,0 +1,140 @@
+"""What a publish would change on the server."""
+
+from __future__ import annotations
+
+import gzip
+import math
+
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import plan
+from deepspeech_wer.publish.plan import INDEX, Entry, Manifest
+from deepspeech_wer.sftp.files import Attributes
+
+A, B = "a" * 64, "b" * 64
+SECOND = 1_000_000_000
+
+
+def test_everything_is_new_on_an_empty_server() -> None:
+    todo = plan.make({"js/a.js": Entry(A, 1, 0), INDEX: Entry(B, 2, 0)}, None, None, {})
+    assert [(step.path, step.why) for step in todo.send] == [("js/a.js", "new"), (INDEX, "new")]
+    assert todo.manifest is not None
+    assert todo.manifest.generation == 1
+    assert not todo.remove
+    assert not todo.foreign
+
+
+def test_nothing_to_do() -> None:
+    wanted = {"a": Entry(A, 1, 5 * SECOND)}
+    todo = plan.make(wanted, Manifest(1, wanted), None, {"a": Attributes(1, 5)})
+    assert todo == plan.Plan((), (), 1, (), None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ({}, "missing on the server"),
+        ({"a": Attributes(2, 5)}, "differs on the server"),
+        ({"a": Attributes(1, 6)}, "differs on the server"),
+    ],
+)
+def test_damage_on_the_server_is_mended(seen: dict[str, Attributes], why: str) -> None:
+    wanted = {"a": Entry(A, 1, 5 * SECOND)}
+    manifest = Manifest(3, wanted)
+    todo = plan.make(wanted, manifest, None, seen)
+    assert todo.send == (plan.Step("a", why),)
+    assert todo.manifest == manifest  # the site is the same: no new generation
+
+
+def test_a_touched_local_file_is_not_sent_again() -> None:
+    stored = Entry(A, 1, 5 * SECOND)
+    todo = plan.make({"a": Entry(A, 1, 9 * SECOND)}, Manifest(1, {"a": stored}), None, {"a": Attributes(1, 5)})
+    assert todo.manifest is None
+
+
+def test_a_server_without_times_is_judged_by_sizes() -> None:
+    wanted = {"a": Entry(A, 1, 5 * SECOND)}
+    assert plan.make(wanted, Manifest(1, wanted, times=False), None, {"a": Attributes(1, 99)}).manifest is None
+
+
+def test_what_vanishes_is_kept_for_one_publish_then_removed() -> None:
+    old, new, third = ({name: Entry(A, 1, 0)} for name in ("old", "new", "third"))
+    todo = plan.make(new, Manifest(1, old), None, {"old": Attributes(1, 0)})
+    assert todo.manifest == Manifest(2, new, old, {"old": old["old"], "new": None})
+    assert plan.version_before(todo.manifest) == old
+    assert not todo.remove
+    todo = plan.make(third, todo.manifest, None, {"old": Attributes(1, 0), "new": Attributes(1, 0)})
+    assert todo.manifest == Manifest(3, third, new, {"new": new["new"], "third": None})
+    assert [step.path for step in todo.remove] == ["old"]
+
+
+def test_a_killed_publish_is_finished() -> None:
+    current, aimed = (
+        Manifest(1, {"a": Entry(A, 1, 0)}),
+        Manifest(2, {"a": Entry(B, 1, SECOND), "b": Entry(B, 1, 0)}),
+    )
+    todo = plan.make(aimed.files, current, aimed, {"a": Attributes(1, 1)})  # a was renamed, b was not
+    assert [step.path for step in todo.send] == ["b"]
+    todo = plan.make(
+        aimed.files, current, aimed, {"a": Attributes(1, 1), "b": Attributes(1, 0)}
+    )  # only the manifest was not
+    assert not todo.send
+    assert todo.manifest is not None
+
+
+def test_two_records_that_fit_alike_are_not_trusted() -> None:
+    current, aimed = Manifest(1, {"a": Entry(A, 1, 0)}), Manifest(2, {"a": Entry(B, 1, 0)})
+    assert plan.make(aimed.files, current, aimed, {"a": Attributes(1, 0)}).send == (plan.Step("a", "changed"),)
+
+
+def test_files_that_are_not_ours_are_named() -> None:
+    todo = plan.make(
+        {"a": Entry(A, 1, 0), "b": Entry(A, 1, 0)}, None, None, {"a": Attributes(1, 0), "other": Attributes(1, 0)}
+    )
+    assert todo.foreign == ("a",)
+    assert "other" not in {step.path for step in todo.remove}
+
+
+def test_the_manifest_survives_the_way_to_the_server_and_back() -> None:
+    manifest = Manifest(
+        7,
+        {"runs/ä b.js": Entry(A, 3, 1_700_000_000_123_456_789)},
+        {"x": Entry(B, 0, 0)},
+        {"a": None, "b": Entry(B, 1, 2)},
+        times=False,
+    )
+    assert plan.parse(plan.dump(manifest)) == manifest
+    assert plan.dump(manifest) == plan.dump(manifest)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        Manifest(1, {"../../etc/x": Entry(A, 1, 0)}),
+        Manifest(1, {"a": Entry("<hash>", 1, 0)}),
+        Manifest(1, {"/etc": Entry(A, 1, 0)}),
+        Manifest(math.inf),  # type: ignore[arg-type]
+        Manifest(1, {"a": Entry(A, math.nan, 0)}),  # type: ignore[arg-type]
+    ],
+)
+def test_a_hostile_manifest_is_refused(manifest: Manifest) -> None:
+    with pytest.raises(ValueError, match="lacks or misuses"):
+        plan.parse(plan.dump(manifest))
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(-1, 0), (1 << 32, (1 << 32) - 1), (1_480_000_000, 1_480_000_000)])
+def test_times_that_the_protocol_does_not_know_are_the_nearest_it_does(seconds: int, kept: int) -> None:
+    assert Entry(A, 1, seconds * 1_000_000_000).mtime == kept
+
+
+@pytest.mark.parametrize("data", [b"", b"not gzip", plan.dump(Manifest())[:-12], gzip.compress(b"[" * 100_000)])
+def test_a_broken_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        plan.parse(data)
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "a/../b", "./a", "a//b", "a/", ".deepspeech_wer/x", "a\0"])
+def test_paths_that_leave_the_web_root_are_refused(path: str) -> None:
+    with pytest.raises(Trouble, match="cannot publish"):
+        plan.check_path(path)

@@ -1,0 +1,31 @@
+"""The files to publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import sources
+from deepspeech_wer.publish.plan import INDEX
+
+
+def test_the_index_comes_last(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("1")
+    (tmp_path / INDEX).write_text("2")
+    found = sources.read(tmp_path, sources.scan(tmp_path, [INDEX, "a.js"]), {})
+    assert list(found) == ["a.js", INDEX]
+
+
+def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    source = sources.read(tmp_path, sources.scan(tmp_path, ["a"]), {})["a"]
+    (tmp_path / "a").write_text("2")
+    with pytest.raises(Trouble, match="changed while"):
+        list(source.chunks(10))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Trouble, match=r"No such file.*build the site again"):
+        sources.scan(tmp_path, ["a"])

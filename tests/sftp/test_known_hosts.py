@@ -1,0 +1,75 @@
+"""Host keys in known_hosts files."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.sftp import known_hosts
+
+KEY, OTHER = base64.b64encode(b"a key").decode(), base64.b64encode(b"another").decode()
+
+
+@pytest.fixture
+def lookup(tmp_path: Path) -> Callable[..., list[tuple[bytes, bool]]]:
+    def look(text: str, host: str = "web.example.org", port: int = 22) -> list[tuple[bytes, bool]]:
+        (tmp_path / "known_hosts").write_text(text)
+        keys = known_hosts.lookup(host, port, [tmp_path / "missing", tmp_path / "known_hosts"])
+        return [(key.blob, key.revoked) for key in keys]
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("names", "port", "found"),
+    [
+        ("web.example.org", 22, True),
+        ("WEB.Example.org", 22, True),
+        ("other,web.example.org", 22, True),
+        ("*.example.org", 22, True),
+        ("web.example.o?g", 22, True),
+        ("*.example.org,!web.example.org", 22, False),
+        ("[web.example.org]:2222", 22, False),
+        ("[web.example.org]:2222", 2222, True),
+        ("[*.example.org]:2222", 2222, True),
+        ("web.example.org", 2222, True),
+        ("[web.example.org]:22", 2222, False),
+        ("web.example.org.evil", 22, False),
+        ("webxexample.org", 22, False),
+    ],
+)
+def test_names(lookup: Callable[..., list[object]], names: str, port: int, found: bool) -> None:
+    assert bool(lookup(f"{names} ssh-ed25519 {KEY} a comment\n", port=port)) is found
+
+
+@pytest.mark.parametrize("port", [22, 2222])
+def test_hashed_names_as_ssh_keygen_makes_them(tmp_path: Path, port: int) -> None:
+    public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF6gAnQa6kRvCgpsMn9ZeXnPlBSOGpHzGH6BQxAAAAAA"
+    file = tmp_path / "known_hosts"
+    file.write_text(f"{known_hosts.name_of('web.example.org', port)} {public}\n")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", file], check=True, capture_output=True)
+    assert file.read_text().startswith("|1|")
+    assert len(known_hosts.lookup("Web.Example.org", port, [file])) == 1
+    assert not known_hosts.lookup("web.example.org", port + 1, [file]) or port == 22
+
+
+def test_all_keys_of_a_host_count_and_bad_lines_do_not(lookup: Callable[..., list[tuple[bytes, bool]]]) -> None:
+    text = (
+        "# web.example.org ssh-rsa comment\n\nweb.example.org\nweb.example.org ssh-rsa not/base64!\n"
+        "|1|x|y ssh-rsa AAAA\n"
+        f"@cert-authority *.example.org ssh-rsa {OTHER}\nweb.example.org ssh-rsa {OTHER}\n"
+        f"web.example.org ssh-ed25519 {KEY}\n@revoked * ssh-ed25519 {KEY}\n"
+    )
+    assert lookup(text) == [(b"another", False), (b"a key", False), (b"a key", True)]
+
+
+def test_a_revoked_key_is_never_allowed() -> None:
+    good, revoked = known_hosts.HostKey("k", b"1", False), known_hosts.HostKey("k", b"1", True)
+    assert known_hosts.allows([good], b"1")
+    assert not known_hosts.allows([good], b"2")
+    assert not known_hosts.allows([good, revoked], b"1")
+    assert not known_hosts.allows([], b"1")
