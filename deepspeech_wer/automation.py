@@ -1,4 +1,4 @@
-"""THE entry point: one tick. New merges are trained, archived, shown, published; a crash at any line loses nothing."""
+"""THE entry point: one tick trains new merges, archives them and publishes the page. A crash at any line is safe."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Watcher:
-    """How a tick shows itself on a terminal; under cron not at all."""
+    """Callbacks that show a tick's progress on a terminal. Under cron they are None."""
 
-    job_line: Callable[[str], None] | None = None  # gets each line of the job's output
-    upload: Callable[[int, int], None] | None = None  # gets bytes done, bytes in all
+    job_line: Callable[[str], None] | None = None  # called with each line of the job's output
+    upload: Callable[[int, int], None] | None = None  # called with bytes sent and total bytes
 
 
 def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequence[str] = ()) -> bool:
-    """One tick, under the lock. True: all went well; False: done, but a merge failed or the publishing did.
+    """Run one tick. The caller holds the lock, whose descriptor is `descriptor`.
 
-    `asked` names commits to be run whatever the archive holds; then no others are. Raises Trouble: nothing could be
-    done; Stopped: a signal asked for the end.
+    Returns False if a merge or the publishing failed, else True. `asked` names commits to run even if they are
+    archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
     """
-    _look_around(settings.places, descriptor)
+    _recover(settings.places, descriptor)
     try:
         return _work(settings, watcher, asked)
     finally:
@@ -68,15 +68,15 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
 
 
 def look(settings: Settings, names: Sequence[str] = ()) -> Plan:
-    """Fetch, and say what is to be done. `names` are the first digits of commits that are asked for by hand.
+    """Fetch the branch and plan what to run. `names` are abbreviated SHAs of commits requested by hand.
 
-    Raises Trouble: the repository cannot be reached, the branch or the commit is not there.
+    Raises Trouble if the repository cannot be reached or if the branch or a commit does not exist.
     """
     repository, where = settings.repository, settings.places
     last = read_last(where)
     tip = mirror.update(where.mirror, repository.url, repository.ref, known=last)
     if tip is None:
-        _warn_once(where, "warned_empty", repository.url, f"{repository.name}: no commit there yet")
+        _warn_once(where, "warned_empty", repository.url, f"{repository.name}: the repository has no commits yet")
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(where.mirror, names)] if names else []
     found = _history(where, repository, tip, last)
@@ -86,17 +86,17 @@ def look(settings: Settings, names: Sequence[str] = ()) -> Plan:
 
 
 def read_last(where: Places) -> str | None:
-    """What last_sha1 holds, whatever it is; None when there is none. Raises Trouble: it cannot be read."""
+    """Return the text of last_sha1, unchecked; None if there is no such file. Raises Trouble if it is unreadable."""
     try:
         return where.last_sha1.read_text("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
-    except OSError as error:  # never taken for a first run
+    except OSError as error:  # an unreadable file must not look like a first run
         raise Trouble(f"cannot read {where.last_sha1}: {error.strerror}") from None
 
 
-def _look_around(where: Places, descriptor: int) -> None:
-    """What went wrong before this tick."""
+def _recover(where: Places, descriptor: int) -> None:
+    """Clean up after a killed tick, and warn if the lock may not be reliable."""
     doubt = places.doubt_of_locks(where.cache)
     if doubt:
         _warn_once(where, "warned_mount", doubt, doubt)
@@ -104,11 +104,11 @@ def _look_around(where: Places, descriptor: int) -> None:
         ended = git.end_leftovers()
         mirror.tidy(where.mirror)
         if ended:
-            log.warning("ended the git of a killed tick (processes %s)", ", ".join(map(str, ended)))
+            log.warning("ended git processes of a killed tick: %s", ", ".join(map(str, ended)))
     entry = journal.read(where.cache)
     if entry:
         log.warning(
-            'the last tick was cut off at %s "%s" (%s); going on from there', entry.sha[:12], entry.subject, entry.phase
+            'the last tick was killed at %s "%s" (phase %s); resuming it', entry.sha[:12], entry.subject, entry.phase
         )
         journal.clear(where.cache)
 
@@ -125,7 +125,7 @@ def _bench(settings: Settings, watcher: Watcher) -> Bench:
 
 
 def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due | None:
-    """The next commit to be run. Looked for anew after each: during a long training more may have come."""
+    """Return the next commit to run. Planned again after each run: new merges may arrive during a long training."""
     signals.check()
     where = settings.places
     plan = look(settings, names)
@@ -142,12 +142,12 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
 
 def _reason(plan: Plan) -> str:
     if plan.next and plan.next.why in (ASKED, RESUMED):
-        return ", as asked for" if plan.next.why == ASKED else ", as was asked for"
-    return f", {plan.waiting - 1} more waiting" if plan.waiting > 1 else ""
+        return ", requested by hand" if plan.next.why == ASKED else ", requested by hand earlier"
+    return f", {plan.waiting - 1} more in the queue" if plan.waiting > 1 else ""
 
 
 def _history(where: Places, repository: Repository, tip: str, last: str | None) -> History:
-    bases = lambda: archive.bases(where.runs)  # noqa: E731 - read only where last_sha1 is of no use
+    bases = lambda: archive.bases(where.runs)  # noqa: E731 - reads every run, so call it only if last_sha1 is unusable
     return history.read(where.mirror, tip, last, bases=bases, track=repository.track)
 
 
@@ -160,8 +160,8 @@ def _state(where: Places, repository: Repository, tip: str, asked: Sequence[str]
 
 
 def _begun(where: Places, tip: str) -> list[Begun]:
-    """Runs that were cut off. One that was asked for and ended in good order, by a signal to its tick, is not asked
-    for any longer.
+    """Return the interrupted runs, except those requested by hand that a signal to their tick ended cleanly: ending
+    the tick withdraws the request.
     """
     found = []
     for left in run_merge.begun(where):
@@ -173,7 +173,7 @@ def _begun(where: Places, tip: str) -> list[Begun]:
 
 
 def _reached(settings: Settings) -> str | None:
-    """The newest commit up to which everything is archived."""
+    """Return the newest commit up to which every merge is archived."""
     where, last = settings.places, read_last(settings.places)
     tip = mirror.tip(where.mirror)
     found = _history(where, settings.repository, tip, last)
@@ -181,7 +181,7 @@ def _reached(settings: Settings) -> str | None:
 
 
 def _forget(settings: Settings) -> None:
-    """Remove what belongs to commits that are never resumed: those of a branch that was rewritten."""
+    """Remove checkpoints and work directories that no run will resume, such as those of a rewritten branch."""
     where = settings.places
 
     def may_resume(sha: str) -> bool:
@@ -194,22 +194,26 @@ def _forget(settings: Settings) -> None:
 
 def _tell_of_history(where: Places, found: History, plan: Plan) -> None:
     if found.squashed:
-        squashed = f"{found.squashed} commits and no merge among them: this branch is squashed or rebased?"
-        _warn_once(where, "warned_sha1", found.tip, f"{squashed} Set ds_track=commits")
+        squashed = f"{found.squashed} commits and no merge among them"
+        cure = "if the team squashes or rebases, set ds_track=commits"
+        _warn_once(where, "warned_sha1", found.tip, f"{squashed}: {cure}")
     if found.lost is None:
         return
-    way = "with its newest commit, for none is archived"
+    start = "at its newest commit, since none of its commits is archived"
     if found.base is not None:
-        way = f"from {(plan.reached or found.base)[:12]}, up to which all is archived"
+        start = f"after {(plan.reached or found.base)[:12]}, the newest commit up to which all merges are archived"
     if history.is_sha(found.lost):
-        log.warning("the branch was rewritten: last_sha1 %s is not in its history; going on %s", found.lost, way)
+        log.warning("the branch was rewritten: last_sha1 %s is not in its history; continuing %s", found.lost, start)
     else:
         shown = found.lost[:64]
-        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; going on %s", shown, way)
+        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; continuing %s", shown, start)
 
 
 def _shown(settings: Settings, watcher: Watcher, run: Run) -> bool:
-    """Go on from an archived run: last_sha1, the site, the notices. Whether the run and the publishing went well."""
+    """Advance last_sha1, publish and notify after a run was archived.
+
+    Returns whether both the run and the publishing succeeded.
+    """
     _write_last(settings.places, _reached(settings))
     journal.enter(settings.places.cache, "show", run.merge, run.attempt)
     is_shown = _show(settings, watcher)
@@ -217,7 +221,7 @@ def _shown(settings: Settings, watcher: Watcher, run: Run) -> bool:
 
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
-    """Bring the site and the web host up to date, and tell who wants to be told."""
+    """Update the site and the web host, then send the notifications. Returns whether the update succeeded."""
     well = update_site.update(
         settings.places,
         settings.repository,
@@ -241,9 +245,9 @@ def _tell(settings: Settings) -> None:
 
 
 def _warn_once(where: Places, name: str, occasion: str, warning: str) -> None:
-    """Warn once for each occasion, which a file of that name in the cache remembers."""
+    """Log a warning once per `occasion`, which the file `name` in the cache remembers."""
     place = where.cache / name
-    with contextlib.suppress(OSError):  # no such file yet; a warning too many is better than none
+    with contextlib.suppress(OSError):  # no such file yet; a repeated warning is better than none
         if place.read_text("utf-8", "replace").strip() == occasion:
             return
     log.warning("%s", warning)
@@ -252,7 +256,7 @@ def _warn_once(where: Places, name: str, occasion: str, warning: str) -> None:
 
 
 def _write_last(where: Places, sha: str | None) -> None:
-    """None removes last_sha1: no archived commit is on the branch any more."""
+    """Write last_sha1. None removes it: no archived commit is on the branch any more."""
     if sha == read_last(where):
         return
     try:
@@ -261,4 +265,4 @@ def _write_last(where: Places, sha: str | None) -> None:
         else:
             files.write_atomically(where.last_sha1, f"{sha}\n".encode(), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {where.last_sha1}: {error.strerror}; the next call goes on") from None
+        raise Trouble(f"cannot write {where.last_sha1}: {error.strerror}; the next tick tries again") from None
