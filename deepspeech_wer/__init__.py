@@ -1,3 +1,3 @@
-"""What did that merge do to the word error rate? Train every merge, archive the result, publish the page."""
+"""Tracks what each merge does to the word error rate: trains it, archives the result, publishes the page."""
 
 __version__ = "1.0.0"

@@ -1,4 +1,4 @@
-"""python -m deepspeech_wer"""
+"""Makes `python -m deepspeech_wer` work."""
 
 import sys
 

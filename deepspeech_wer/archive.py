@@ -1,11 +1,11 @@
-"""Runs on disk: one directory each, the truth; all else is derived from them.
+"""The archived runs: one directory each. They are the only record; everything else is derived from them.
 
     runs/<YYYYmmdd-HHMMSS>-<sha12>/
-        run.json     the tracker's half
+        run.json     the tracker's record
         hyper.json   byte for byte what the job wrote
-        out.log  err.log  utterances.json  history.json  gpu-usage.csv     where there are any
+        out.log  err.log  utterances.json  history.json  gpu-usage.csv     if they exist
 
-A run is built beside, flushed to the disk and renamed: it is there whole, or not at all.
+A run is written to a temporary directory, flushed to disk and renamed, so it is archived completely or not at all.
 """
 
 from __future__ import annotations
@@ -31,17 +31,21 @@ from deepspeech_wer.records import Merge, Outcome, Run
 
 VERSION = 1
 RUN = "run.json"
-COMPANIONS = {contract.UTTERANCES: 256 << 20, contract.HISTORY: 16 << 20, contract.GPU_USAGE: 64 << 20}  # bytes at most
-LOGS = {contract.OUT_LOG: 1 << 30, contract.ERR_LOG: 1 << 30, contract.GPU_USAGE: 64 << 20}  # ours come before a job's
+COMPANIONS = {contract.UTTERANCES: 256 << 20, contract.HISTORY: 16 << 20, contract.GPU_USAGE: 64 << 20}  # maximum bytes
+LOGS = {
+    contract.OUT_LOG: 1 << 30,
+    contract.ERR_LOG: 1 << 30,
+    contract.GPU_USAGE: 64 << 20,
+}  # the tracker's file wins over the job's
 
 log = logging.getLogger(__name__)
 
 
 def store(runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
-    """Archive one run under a name that is not taken. When this returns, the result cannot be lost.
+    """Archive one run. When this returns, a crash can no longer lose the result.
 
-    `base` is the commit up to which everything is archived, itself included once this run is; None for a run that was
-    asked for by hand, which says nothing of the others. Raises OSError: nothing is left behind.
+    `name` must be unused. `base` is the newest commit up to which every merge is archived, counting this run; None for
+    a run requested by hand, which says nothing about the other merges. Raises OSError and leaves nothing behind.
     """
     make_private(runs)
     beside = runs / f".{name}{PARTIAL}"
@@ -58,25 +62,25 @@ def store(runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str
 
 
 def names(runs: Path) -> list[str]:
-    """The archived runs' names, oldest start first. Raises Trouble: they cannot be listed."""
+    """Return the names of the archived runs, oldest start first. Raises Trouble if they cannot be listed."""
     try:
         return sorted(entry.name for entry in os.scandir(runs) if not entry.name.startswith(".") and entry.is_dir())
     except FileNotFoundError:
         return []
-    except OSError as error:  # never taken for an empty archive
-        raise Trouble(f"{runs}: {error.strerror}: as which user does this run? It must be able to read there") from None
+    except OSError as error:  # an unreadable archive must not look empty
+        raise Trouble(f"{runs}: {error.strerror}: run this as a user who can read the directory") from None
 
 
 def commits(runs: Path) -> set[str]:
-    """The first 12 digits of every archived commit, read off the names alone."""
+    """Return the first 12 digits of every archived commit, taken from the names without opening a file."""
     return {name[16:28] for name in names(runs)}
 
 
 def bases(runs: Path) -> set[str]:
-    """The commits up to which everything was archived, as the runs tell: what last_sha1 can be found from again."""
+    """Return the bases that the runs recorded. A lost last_sha1 is restored from them."""
     found: set[str] = set()
     for name in names(runs):
-        with suppress(Trouble, KeyError, TypeError):  # the page's build names it
+        with suppress(Trouble, KeyError, TypeError):  # building the site reports the unreadable run
             record = _read_record(runs / name / RUN)
             base = record["base"] if "base" in record else record["merge"]["sha"]
             if isinstance(base, str):
@@ -101,44 +105,51 @@ def _archived_at(directory: Path) -> int:
 
 
 def load(runs: Path) -> list[Run]:
-    """Every readable run, in the order of their names; an unreadable one is named in the log and left as it is."""
+    """Return every readable run, sorted by name. An unreadable run is logged and left unchanged."""
     return list(_load(runs))
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """In the order of history; the tries of one merge by their start."""
+    """Sort runs by their place in the history, and runs of the same merge by their start."""
     return sorted(runs, key=lambda run: (run.merge.ordinal, run.started_at, run.id))
 
 
 def find(runs: Path, name: str) -> Run:
-    """The run of that name, or the newest of the commit whose SHA begins so. Raises Trouble."""
+    """Return the run called `name`, or the newest run of the commit whose SHA starts with `name`.
+
+    Raises Trouble if there is none, or if several commits match.
+    """
     listed = names(runs)
     matching = [found for found in listed if found == name] or [
         found for found in listed if found[16:].startswith(name[:12])
     ]
     if not name or not matching:
-        raise Trouble(f"no run {name!r} in {runs}: `runs` lists them")
-    meant = sorted({found[16:28] for found in matching})
-    if len(meant) > 1:
-        raise Trouble(f"{name!r} begins {len(meant)} commits ({', '.join(meant[:3])}, ...): give more of it")
+        raise Trouble(f"no run {name!r} in {runs}: list them with `runs`")
+    candidates = sorted({found[16:28] for found in matching})
+    if len(candidates) > 1:
+        listed_commits = ", ".join(candidates[:3])
+        raise Trouble(f"{name!r} matches {len(candidates)} commits ({listed_commits}, ...): give more digits")
     return read(runs / matching[-1])
 
 
 def read(directory: Path) -> Run:
-    """One archived run. Raises Trouble that names the file: missing, broken, of a newer version."""
+    """Read one archived run.
+
+    Raises Trouble that names the file if it is missing, damaged or written by a newer version.
+    """
     record = _read_record(directory / RUN)
     try:
         fields = _fields(record, _RUN_FIELDS)
         of_merge = _fields(record["merge"], _MERGE_FIELDS)
         merge = Merge(**{**of_merge, "parents": tuple(map(str, of_merge["parents"]))})
     except (KeyError, TypeError) as error:
-        raise Trouble(f"{directory / RUN}: expected the record of a run, found one without {error}") from None
+        raise Trouble(f"{directory / RUN}: expected a run record, found one without {error}") from None
     found = _read_hyper(directory) if fields["status"] == "done" else None
     return Run(id=directory.name, directory=directory, merge=merge, hyper=found, **fields)
 
 
 def holds(runs: Path, name: str) -> bool:
-    """Whether a run is archived."""
+    """Return whether a run is archived."""
     return (runs / name).exists()
 
 
@@ -147,28 +158,31 @@ def _load(runs: Path) -> Iterator[Run]:
         try:
             yield read(runs / name)
         except Trouble as trouble:
-            log.warning("left out: %s", trouble)
+            log.warning("skipping a run: %s", trouble)
 
 
 def _copy_all(outcome: Outcome, target: Path) -> None:
-    for name, most in LOGS.items():
-        copy_plain(outcome.logs / name, target / name, most=most)
+    for name, max_bytes in LOGS.items():
+        _copy_regular(outcome.logs / name, target / name, max_bytes=max_bytes)
     if outcome.files is not None:
-        for name, most in {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}.items():
+        for name, max_bytes in {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}.items():
             if not (target / name).exists():
-                copy_plain(outcome.files / name, target / name, most=most)
+                _copy_regular(outcome.files / name, target / name, max_bytes=max_bytes)
 
 
-def copy_plain(source: Path, target: Path, *, most: int) -> None:
-    """Copy a regular file of at most `most` bytes, if there is one; never what a symbolic link or a pipe leads to."""
+def _copy_regular(source: Path, target: Path, *, max_bytes: int) -> None:
+    """Copy `source` if it is a regular file of at most `max_bytes`.
+
+    Symbolic links are not followed and pipes are not read: a job could make either.
+    """
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
-            log.warning("%s: expected a plain file of at most %d bytes; left out of the archive", source.name, most)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            log.warning("%s: expected a regular file of at most %d bytes; not archived", source.name, max_bytes)
             return
         with target.open("xb") as copy:
             target.chmod(0o600)
@@ -192,10 +206,10 @@ def _serialise(merge: Merge, outcome: Outcome, machine: str, base: str | None) -
 
 
 def _fields(record: dict[str, Any], wanted: dict[str, Callable[[Any], bool]]) -> dict[str, Any]:
-    """Those fields of a record. Raises KeyError or TypeError that names what is missing or of another kind."""
+    """Return the wanted fields of a record. Raises KeyError or TypeError that names a missing or invalid field."""
     for key, is_usable in wanted.items():
         if not is_usable(record[key]):
-            raise TypeError(f"a usable {key!r}: {str(record[key])[:40]!r}")
+            raise TypeError(f"a valid {key!r}: {str(record[key])[:40]!r}")
     return {key: record[key] for key in wanted}
 
 
@@ -239,10 +253,10 @@ def _read_record(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Trouble(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise Trouble(f"{path}: expected JSON, found something else ({error})") from None
+        raise Trouble(f"{path}: expected JSON, but cannot parse it ({error})") from None
     version = record.get("version") if isinstance(record, dict) else None
     if version != VERSION:
-        raise Trouble(f"{path}: expected version {VERSION}, found {version!r}: made by a newer deepspeech_wer?")
+        raise Trouble(f"{path}: expected version {VERSION}, found {version!r}: was it made by a newer deepspeech_wer?")
     return dict(record)
 
 

@@ -1,4 +1,4 @@
-"""THE entry point: one tick. New merges are trained, archived, shown, published; a crash at any line loses nothing."""
+"""THE entry point: one tick trains new merges, archives them and publishes the page. A crash at any line is safe."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Watcher:
-    """How a tick shows itself on a terminal; under cron not at all."""
+    """Callbacks that show a tick's progress on a terminal. Under cron they are None."""
 
-    job_line: Callable[[str], None] | None = None  # gets each line of the job's output
-    upload: Callable[[int, int], None] | None = None  # gets bytes done, bytes in all
+    job_line: Callable[[str], None] | None = None  # called with each line of the job's output
+    upload: Callable[[int, int], None] | None = None  # called with bytes sent and total bytes
 
 
 def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequence[str] = ()) -> bool:
-    """One tick, under the lock. True: all went well; False: done, but a merge failed or the publishing did.
+    """Run one tick. The caller holds the lock, whose descriptor is `descriptor`.
 
-    `asked` names commits to be run whatever the archive holds; then no others are. Raises Trouble: nothing could be
-    done; Stopped: a signal asked for the end.
+    Returns False if a merge or the publishing failed, else True. `asked` names commits to run even if they are
+    archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
     """
-    _look_around(settings.places, descriptor)
+    _recover(settings.places, descriptor)
     try:
         return _work(settings, watcher, asked)
     finally:
@@ -65,8 +65,8 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
     return well
 
 
-def _look_around(where: Places, descriptor: int) -> None:
-    """Put in order what an earlier tick left, and warn of a file system without locks."""
+def _recover(where: Places, descriptor: int) -> None:
+    """Clean up after a killed tick, and warn if the lock may not be reliable."""
     doubt = places.doubt_of_locks(where.cache)
     if doubt:
         due.warn_once(where, "warned_mount", doubt, doubt)
@@ -74,11 +74,12 @@ def _look_around(where: Places, descriptor: int) -> None:
         ended = git.end_leftovers()
         mirror.tidy(where.mirror)
         if ended:
-            log.warning("ended the git of a killed tick (processes %s)", ", ".join(map(str, ended)))
+            log.warning("ended git processes of a killed tick: %s", ", ".join(map(str, ended)))
     entry = journal.read(where.cache)
     if entry:
-        cut_off = f'{entry.sha[:12]} "{entry.subject}" ({entry.phase})'
-        log.warning("the last tick was cut off at %s; going on from there", cut_off)
+        log.warning(
+            'the last tick was killed at %s "%s" (phase %s); resuming it', entry.sha[:12], entry.subject, entry.phase
+        )
         journal.clear(where.cache)
 
 
@@ -94,7 +95,7 @@ def _bench(settings: Settings, watcher: Watcher) -> Bench:
 
 
 def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due | None:
-    """The next commit to be run. Found anew after each run: during a long training more merges may have come."""
+    """Return the next commit to run. Planned again after each run: new merges may arrive during a long training."""
     signals.check()
     where = settings.places
     plan = due.find(settings, names)
@@ -112,24 +113,28 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
 
 def _reason(plan: Plan) -> str:
     """Why this commit is run, for the log."""
-    reasons = {ASKED: ", as asked for", RESUMED: ", as was asked for", RETRIED: " again, as asked for"}
+    reasons = {
+        ASKED: ", requested by hand",
+        RESUMED: ", requested by hand earlier",
+        RETRIED: " again, requested by hand",
+    }
     if plan.next and plan.next.why in reasons:
         return reasons[plan.next.why]
-    return f", {plan.waiting - 1} more waiting" if plan.waiting > 1 else ""
+    return f", {plan.waiting - 1} more in the queue" if plan.waiting > 1 else ""
 
 
 def _tell_of_stop(settings: Settings, plan: Plan) -> None:
-    """Say once that runs which failed alike stopped the queue."""
+    """Warn once that runs which failed alike stopped the queue."""
     failed = due.alike(settings.places) if plan.waiting and plan.next is None else []
     if len(failed) >= settings.job.stop_after_alike:
-        reason = f"the last {len(failed)} runs failed alike ({failed[-1].failure}), which may be this machine's trouble"
-        cure = "mend it, then `deepspeech-wer retry`; or raise ds_stop_after_alike"
-        text = f"the queue stands still, {plan.waiting} waiting: {reason}: {cure}"
+        reason = f"the last {len(failed)} runs failed alike ({failed[-1].failure}), so this machine may be at fault"
+        cure = "fix it, then `deepspeech-wer retry`; or raise ds_stop_after_alike"
+        text = f"the queue is stopped with {plan.waiting} waiting: {reason}: {cure}"
         due.warn_once(settings.places, "warned_alike", failed[0].started_at, text)
 
 
 def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
-    """What follows an archived run: last_sha1, the site, the notices. Whether it all went well."""
+    """Advance last_sha1, publish and notify after a run was archived. Returns whether run and publishing succeeded."""
     where = settings.places
     decisions.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
@@ -141,7 +146,7 @@ def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
 
 
 def _forgive(run: Run, settings: Settings) -> None:
-    """After a run that succeeded, those that failed alike before it are due again: it was the machine's trouble."""
+    """Queue the runs again that failed alike before this one succeeded: the machine, not they, was at fault."""
     where = settings.places
     before = (one for one in archive.ended(where.runs) if one.sha != run.merge.sha[:12])
     failed = backlog.alike(before, since=decisions.released_at(where.requests))
@@ -152,7 +157,7 @@ def _forgive(run: Run, settings: Settings) -> None:
 
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
-    """Bring the site and the web host up to date, and tell who wants to be told."""
+    """Update the site and the web host, then send the notifications. Returns whether the update succeeded."""
     well = update_site.update(
         settings.places,
         settings.repository,

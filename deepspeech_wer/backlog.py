@@ -1,7 +1,7 @@
-"""What runs next, and why. Pure: given what git, the archive and people say, without asking any of them.
+"""Decides what runs next, and why. Pure: callers pass in what git, the archive and people say.
 
-Each reason for a run is a function in `_ROWS`, the most urgent first: the first one that finds a commit decides. A new
-reason (a request to retry, the re-training of a suspect, a step of a bisection) is one more row.
+Each reason for a run is a function in `_RULES`, most urgent first; the first one that finds a commit decides. A new
+reason (a request to retry, the re-training of a suspect, a step of a bisection) is one more rule.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ class Branch:
     """The tracked branch, as `repository.history` reads it."""
 
     tip: str
-    base: str | None  # everything up to this commit is archived; None where no such commit is known
+    base: str | None  # every merge up to this commit is archived; None if no such commit is known
     new: Sequence[str] = ()  # tracked commits after `base`, oldest first
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A run that was cut off."""
+    """A run that was interrupted."""
 
     sha: str
-    base: str | None  # None: the commit was asked for by hand
-    is_on_branch: bool = True  # False: the branch was rewritten without it
+    base: str | None  # None: the commit was requested by hand
+    is_on_branch: bool = True  # False: a rewritten branch no longer holds it
 
 
 @dataclass(frozen=True)
 class State:
-    """What is done, begun and asked for."""
+    """What is archived, unfinished and requested."""
 
     archived: Collection[str]  # the first 12 digits of every archived commit
     begun: Sequence[Begun] = ()
-    asked: Sequence[str] = ()  # commits that were asked for by hand and are not run yet, in that order
-    retried: Sequence[str] = ()  # commits that are to be run again, in that order
-    is_stopped: bool = False  # too many runs failed alike: only what a person asked for runs
+    asked: Sequence[str] = ()  # commits requested by hand that have not run yet, in the order of the request
+    retried: Sequence[str] = ()  # commits to be run again, in the order of the requests
+    is_stopped: bool = False  # too many runs failed alike: only what a person requested runs
     order: str = "all"  # the setting ds_backlog
 
     def is_archived(self, sha: str) -> bool:
@@ -48,11 +48,11 @@ class State:
 
 @dataclass(frozen=True)
 class Due:
-    """One commit to be run."""
+    """One commit to run."""
 
     sha: str
     why: str  # one of the reasons
-    base: str | None  # everything up to here is archived once it is run; None: that says nothing of the others
+    base: str | None  # once it has run, every merge up to here is archived; None: says nothing about other merges
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,17 @@ class Ended:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done."""
+    """What to run next, and how far the archive has come."""
 
     next: Due | None
-    waiting: int  # new commits without a run, the next one included where it is one of them
-    reached: str | None  # everything up to here is archived: what last_sha1 should hold; None before the first run
+    waiting: int  # new commits without a run, including the next one if it is one of them
+    reached: str | None  # last_sha1: every merge up to here is archived; None before the first run
 
 
 def plan(branch: Branch, state: State) -> Plan:
-    """What runs next. On the first run of all the tip alone is due, later every tracked commit after the base."""
+    """Return what runs next. Before the first run only the tip is due, later every tracked commit after the base."""
     waiting = _waiting(branch, state)
-    found = (row(branch, state) for row in _ROWS)
+    found = (rule(branch, state) for rule in _RULES)
     return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
 
 
@@ -94,18 +94,18 @@ def alike(ended: Iterable[Ended], *, since: str = "") -> list[Ended]:
 
 
 def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
-    """Whether the checkpoint of a commit may still be of use."""
+    """Return whether a run of this commit may still resume from its checkpoint."""
     return is_on_branch and not state.is_archived(sha)
 
 
 def _resumed(_: Branch, state: State) -> Due | None:
-    """A commit that was asked for by hand, and whose run was cut off: nothing else would find it again."""
+    """An interrupted run that was requested by hand: no other rule would find it."""
     found = (begun.sha for begun in state.begun if begun.base is None and begun.is_on_branch)
     return next((Due(sha, RESUMED, None) for sha in found), None)
 
 
 def _asked(_: Branch, state: State) -> Due | None:
-    """A commit that a person asks for, whether it is archived or not."""
+    """A commit requested by hand, even if it is archived."""
     return Due(state.asked[0], ASKED, None) if state.asked else None
 
 
@@ -122,7 +122,7 @@ def _first(branch: Branch, state: State) -> Due | None:
 
 
 def _new(branch: Branch, state: State) -> Due | None:
-    """The oldest without a run; with ds_backlog=newest the newest, then the middle of the longest gap."""
+    """The oldest commit without a run. With ds_backlog=newest: the newest, then the middle of the longest gap."""
     if branch.base is None or state.is_stopped:
         return None
     due = [not state.is_archived(sha) for sha in branch.new]
@@ -140,11 +140,11 @@ def _new(branch: Branch, state: State) -> Due | None:
     return Due(branch.new[place], NEW, _reached(branch, state))
 
 
-_ROWS: tuple[Callable[[Branch, State], Due | None], ...] = (_resumed, _asked, _retried, _first, _new)
+_RULES: tuple[Callable[[Branch, State], Due | None], ...] = (_resumed, _asked, _retried, _first, _new)
 
 
 def _waiting(branch: Branch, state: State) -> list[str]:
-    """The commits without a run. Before the first run: the tip, or the commit of a first run that was cut off."""
+    """Return the commits without a run. Before the first run: the tip, or the commit of an interrupted first run."""
     if branch.base is not None:
         return [sha for sha in branch.new if not state.is_archived(sha)]
     begun = [one.sha for one in state.begun if one.base == one.sha and one.is_on_branch]

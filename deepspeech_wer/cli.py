@@ -1,8 +1,7 @@
-"""The command line: exit codes, standard streams, and the lock before all else. The only reader of sys.argv.
+"""The command line: exit codes, standard streams, and the tick's lock. The only reader of sys.argv.
 
-Without a word it is one tick, what cron runs; `supervise WORK LOCK` is what a runner starts for a job. Everything else
-is in `commands`. A tick that finds the lock held loads nothing more than this module: whatever is heavy is imported
-once it is needed.
+Without arguments it runs one tick, as cron does. A runner starts `supervise WORK LOCK` for each job. All other commands
+are in `commands`. Heavy modules are imported only when needed: a tick that finds the lock held loads nothing else.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from deepspeech_wer import clock, lock, xdg_directories
 from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble
 from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
 
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     _open_missing_streams()
-    return _flushed(_run(sys.argv[1:] if argv is None else list(argv)))
+    return _flush(_run(sys.argv[1:] if argv is None else list(argv)))
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -37,25 +36,25 @@ def _run(arguments: Sequence[str]) -> int:
             return DONE
         return _tick(descriptor)
     except UsageTrouble as trouble:
-        _complain("settings cannot be used:\n  " + str(trouble).replace("\n", "\n  "))
+        _complain("unusable settings:\n  " + str(trouble).replace("\n", "\n  "))
         return USAGE
     except Trouble as trouble:
         _complain(str(trouble))
         return TROUBLE
     except Stopped as stopped:
-        _complain(f"ended by {stopped}; the next call goes on")
+        _complain(f"ended by {stopped}; the next call resumes")
         return SIGNAL + stopped.number
     except KeyboardInterrupt:
         _complain("interrupted")
         return SIGNAL + signal.SIGINT
-    except BrokenPipeError:  # told by _flushed
+    except BrokenPipeError:  # the reader left early, like `head`; see _flush
         return DONE
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if error.errno not in _DISK_ERRORS:
             return _bug()
-        _complain(f"{error.filename or 'cannot write'}: {error.strerror}; the next call goes on")
+        _complain(f"{error.filename or 'cannot write'}: {error.strerror}; the next call resumes")
         return TROUBLE
-    except Exception:  # noqa: BLE001 - the top door
+    except Exception:  # noqa: BLE001 - the outermost handler: a bug gets its traceback and its own exit code
         return _bug()
 
 
@@ -84,7 +83,7 @@ def _supervise(work: str, descriptor: str) -> int:
 
 
 def _hide() -> None:
-    """Before all else: our environment holds secrets, which no job may read."""
+    """Call this before anything else: the environment holds secrets that no job may read."""
     from deepspeech_wer import prctl
 
     prctl.hide()
@@ -97,31 +96,34 @@ def _bug() -> int:
     return BUG
 
 
-def _flushed(code: int) -> int:
-    """The exit code, once all that was said is written: a log that nobody takes (a full disk) changes nothing."""
+def _flush(code: int) -> int:
+    """Flush both streams and return the exit code.
+
+    A log that cannot be written (a full disk) does not change the code; an answer on stdout that is lost does.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # the interpreter would try again
-            if stream is sys.stdout and not isinstance(error, BrokenPipeError):  # `head` has seen enough
-                _complain(f"cannot write the answer: {error.strerror}")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or the interpreter flushes again at exit
+            if stream is sys.stdout and not isinstance(error, BrokenPipeError):  # a reader like `head` left early
+                _complain(f"cannot write the output: {error.strerror}")
                 code = code or TROUBLE
     return code
 
 
 def _open_missing_streams() -> None:
-    """Called with a standard stream closed, the next file opened would take its place: the lock, say."""
+    """Open closed standard streams on /dev/null. Otherwise the next file opened, such as the lock, would become one."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: this one
+            os.open(os.devnull, os.O_RDWR)  # open(2) returns the lowest free descriptor: this one
             os.set_inheritable(number, True)
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def _complain(message: str) -> None:
-    """One line on stderr, stamped where nobody watches."""
+    """Print a message on stderr, with a timestamp unless stderr is a terminal."""
     stamp = "" if sys.stderr.isatty() else f"{clock.utc_now()} ERROR "
     print(f"{stamp}deepspeech_wer: {message}", file=sys.stderr)

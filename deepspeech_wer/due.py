@@ -1,4 +1,4 @@
-"""What is due: git, the archive, what is begun and what people decided, gathered for `backlog`, which decides."""
+"""Gathers what git, the archive, unfinished runs and people's decisions say; `backlog` plans from it what to run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 
 def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
-    """Fetch, and say what is to be done. `names` are the first digits of commits that are asked for by hand.
+    """Fetch the branch and plan what to run. `names` are abbreviated SHAs of commits requested by hand.
 
-    Raises Trouble: the repository cannot be reached, the branch or the commit is not there.
+    Raises Trouble if the repository cannot be reached or if the branch or a commit does not exist.
     """
     repository, places = settings.repository, settings.places
     last = read_last(places)
     tip = mirror.update(places.mirror, repository.url, repository.ref, known=last)
     if tip is None:
-        warn_once(places, "warned_empty", repository.url, f"{repository.name}: no commit there yet")
+        warn_once(places, "warned_empty", repository.url, f"{repository.name}: the repository has no commits yet")
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)
@@ -37,36 +37,36 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
 
 
 def reached(settings: Settings) -> str | None:
-    """The newest commit up to which everything is archived."""
+    """Return the newest commit up to which every merge is archived."""
     tip = mirror.tip(settings.places.mirror)
     found = _history(settings, tip, read_last(settings.places))
     return backlog.plan(_branch(found), _state(settings, tip)).reached
 
 
 def is_of_use(places: Places, sha: str) -> bool:
-    """Whether the checkpoint of a commit may still be resumed: no longer, once the branch was rewritten without it."""
+    """Return whether a run may still resume from the checkpoint of a commit: not once it has left the branch."""
     state = State(archived=archive.commits(places.runs))
     is_on_branch = history.contains(places.mirror, mirror.tip(places.mirror), sha)
     return backlog.may_resume(state, sha, is_on_branch=is_on_branch)
 
 
 def alike(places: Places) -> list[Ended]:
-    """The last runs, oldest first, that failed with one class since the queue was last released."""
+    """Return the last runs, oldest first, that failed with one class since the queue was last released."""
     return backlog.alike(archive.ended(places.runs), since=decisions.released_at(places.requests))
 
 
 def read_last(places: Places) -> str | None:
-    """What last_sha1 holds, whatever it is; None when there is none. Raises Trouble: it cannot be read."""
+    """Return the text of last_sha1, unchecked; None if there is no such file. Raises Trouble if it is unreadable."""
     try:
         return places.last_sha1.read_text("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
-    except OSError as error:  # never taken for a first run
+    except OSError as error:  # an unreadable file must not look like a first run
         raise Trouble(f"cannot read {places.last_sha1}: {error.strerror}") from None
 
 
 def write_last(places: Places, sha: str | None) -> None:
-    """None removes last_sha1: no archived commit is on the branch any more. Raises Trouble."""
+    """Write last_sha1. None removes it: no archived commit is on the branch any more. Raises Trouble."""
     if sha == read_last(places):
         return
     try:
@@ -75,13 +75,13 @@ def write_last(places: Places, sha: str | None) -> None:
         else:
             files.write_atomically(places.last_sha1, f"{sha}\n".encode(), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {places.last_sha1}: {error.strerror}; the next call goes on") from None
+        raise Trouble(f"cannot write {places.last_sha1}: {error.strerror}; the next tick tries again") from None
 
 
 def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
-    """Warn once for each occasion, which a file of that name in the cache remembers."""
+    """Log a warning once per `occasion`, which the file `name` in the cache remembers."""
     place = places.cache / name
-    with contextlib.suppress(OSError):  # no such file yet; a warning too many is better than none
+    with contextlib.suppress(OSError):  # no such file yet; a repeated warning is better than none
         if place.read_text("utf-8", "replace").strip() == occasion:
             return
     log.warning("%s", warning)
@@ -91,7 +91,7 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:
     def bases() -> set[str]:
-        return archive.bases(settings.places.runs)  # read only where last_sha1 is of no use
+        return archive.bases(settings.places.runs)  # reads every run, so call it only if last_sha1 is unusable
 
     return history.read(settings.places.mirror, tip, last, bases=bases, track=settings.repository.track)
 
@@ -113,9 +113,8 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
 
 
 def _begun(places: Places, tip: str) -> list[Begun]:
-    """Runs that were cut off.
-
-    A commit that was asked for by hand is not asked for any longer once its tick was ended in good order.
+    """Return the interrupted runs, except those requested by hand that a signal to their tick ended cleanly: ending
+    the tick withdraws the request.
     """
     found = []
     for left in run_merge.begun(places):
@@ -133,15 +132,16 @@ def _retried(places: Places, tip: str) -> list[str]:
 
 def _tell(places: Places, found: History, plan: Plan) -> None:
     if found.squashed:
-        squashed = f"{found.squashed} commits and no merge among them: this branch is squashed or rebased?"
-        warn_once(places, "warned_sha1", found.tip, f"{squashed} Set ds_track=commits")
+        squashed = f"{found.squashed} commits and no merge among them"
+        cure = "if the team squashes or rebases, set ds_track=commits"
+        warn_once(places, "warned_sha1", found.tip, f"{squashed}: {cure}")
     if found.lost is None:
         return
-    way = "with its newest commit, for none is archived"
+    start = "at its newest commit, since none of its commits is archived"
     if found.base is not None:
-        way = f"from {(plan.reached or found.base)[:12]}, up to which all is archived"
+        start = f"after {(plan.reached or found.base)[:12]}, the newest commit up to which all merges are archived"
     if history.is_sha(found.lost):
-        log.warning("the branch was rewritten: last_sha1 %s is not in its history; going on %s", found.lost, way)
+        log.warning("the branch was rewritten: last_sha1 %s is not in its history; continuing %s", found.lost, start)
     else:
         shown = found.lost[:64]
-        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; going on %s", shown, way)
+        log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; continuing %s", shown, start)

@@ -1,6 +1,6 @@
-"""What the programs that we start inherit of our environment.
+"""Which environment variables jobs and git inherit.
 
-A job gets none of our secrets, and git nothing that would point it at another repository.
+A job inherits no secret. git inherits nothing that would point it at another repository.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GIT_KEPT = (
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable must not reach a job: our secrets, and the doors to other people's keys."""
+    """Return whether a job must not see a variable: our secrets, and sockets or programs that give access to keys."""
     return name.startswith(_SECRET_PREFIXES) or name in {
         "SSH_AUTH_SOCK",
         "SSH_AGENT_PID",
@@ -38,7 +38,7 @@ def is_secret(name: str) -> bool:
 
 
 def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The caller's environment less every secret and every GIT_* variable: the base of what a job sees."""
+    """Return the environment without secrets and GIT_* variables. The job's environment is built on it."""
     given = os.environ if environ is None else environ
     passed = {name: value for name, value in given.items() if not is_secret(name) and not name.startswith("GIT_")}
     if "ds_repo_url" in passed:
@@ -47,7 +47,7 @@ def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The caller's environment for git: less our own secrets and what would point it at another repository."""
+    """Return the environment for git: without our secrets and without what would point git at another repository."""
     given = os.environ if environ is None else environ
     foreign = {name for name in given if name.startswith("GIT_") and name not in _GIT_KEPT}
     passed = {name: given[name] for name in given if name not in foreign and not name.startswith(_SECRET_PREFIXES)}
@@ -57,32 +57,29 @@ def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def ssh_of_git(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
-    """The variables by which the user tells git how to call ssh: a command, which goes before what git is configured
-    with, and a program, which comes after that.
-    """
+    """Return GIT_SSH_COMMAND, which overrides core.sshCommand, and GIT_SSH, which core.sshCommand overrides."""
     given = os.environ if environ is None else environ
     return given.get("GIT_SSH_COMMAND") or None, given.get("GIT_SSH") or None
 
 
 def forget_secrets() -> None:
-    """Remove our secrets from our environment once they are loaded, so that nothing we start inherits them; from the
-    repository's URL, its password.
+    """Remove our secrets from our environment, and the password from ds_repo_url. Call this after loading settings.
 
-    A job may read the environment of every process of its user: that of a `git cat-file` which GitPython keeps at hand,
-    say. An ssh agent's address stays: git and the publishing have a use for it.
+    Child processes would inherit them, and a job can read the environment of every process of its user, such as that
+    of a `git cat-file` that GitPython keeps running. SSH_AUTH_SOCK stays: git and publishing use it.
     """
     for name in list(os.environ):
         if name.startswith(_SECRET_PREFIXES):
             del os.environ[name]
-    url = os.environ.get("ds_repo_url")  # noqa: SIM112 - this is its name
+    url = os.environ.get("ds_repo_url")  # noqa: SIM112 - the name is lower case
     if url:
         os.environ.update(ds_repo_url=types.without_password(url))
 
 
 def forget_git_variables() -> None:
-    """Remove inherited GIT_* from our environment: GIT_DIR and its like would point git at another repository.
+    """Remove inherited GIT_* variables from our environment: GIT_DIR, for one, points git at another repository.
 
-    What names the way to the remote stays.
+    Variables that say how to reach the remote stay.
     """
     for name in list(os.environ):
         if name.startswith("GIT_") and name not in _GIT_KEPT:

@@ -1,12 +1,12 @@
-"""The two kinds of failure: expected trouble, told in one line, and everything else, which is a bug."""
+"""The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback."""
 
 
 class Trouble(Exception):
-    """Expected trouble. The message is one line: what, where, expected and found, cure."""
+    """An expected failure. The message is one line: what, where, expected and found, cure."""
 
 
 class UsageTrouble(Trouble):
-    """The settings or the command line cannot be used. One fault per line, all faults at once."""
+    """Unusable settings or command line. The message lists all faults, one per line."""
 
 
 class Stopped(Exception):
@@ -18,7 +18,7 @@ class Stopped(Exception):
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error at the bottom of those that libraries wrapped around it."""
+    """Return the root cause of an error: for example the socket's error that a library wrapped."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return error

@@ -1,8 +1,8 @@
-"""What a call ends with."""
+"""The exit codes of every command."""
 
-DONE = 0  # also: nothing to do, or another tick is at work
-TROUBLE = 1  # expected trouble, told in one line
-USAGE = 2  # the settings or the command line cannot be used
-BUG = 3  # told with its traceback
-FAILED = 4  # done, but a merge failed or the publishing did
-SIGNAL = 128  # and the number of the signal that ended it
+DONE = 0  # also: nothing to do, or another tick is running
+TROUBLE = 1  # an expected failure, reported in one line
+USAGE = 2  # unusable settings or command line
+BUG = 3  # reported with its traceback
+FAILED = 4  # done, but a merge or the publishing failed
+SIGNAL = 128  # plus the number of the signal that ended the process

@@ -1,4 +1,4 @@
-"""Files that survive a crash: written beside, flushed to the disk, then renamed."""
+"""Files that survive a crash: written under a temporary name, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 _FEW_INODES = 16
 
-PARTIAL = ".partial"  # the suffix of what a crash may leave behind; safe to delete at any time
+PARTIAL = ".partial"  # suffix of temporary names; what a crash leaves is safe to delete
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory, and those above it that are missing, for this user alone. Raises OSError."""
+    """Create a directory and its missing parents with mode 0700. Raises OSError."""
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
     except FileNotFoundError:
@@ -27,7 +27,7 @@ def make_private(directory: Path) -> None:
 
 
 def let_in(*directories: Path) -> None:
-    """Let this user into those of its directories, from the outermost on, whose permissions a job took away."""
+    """Restore this user's access to directories whose permissions a job removed. List parents first."""
     for directory in directories:
         with suppress(OSError):  # not there
             mode = stat.S_IMODE(directory.stat().st_mode)
@@ -36,9 +36,9 @@ def let_in(*directories: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` by `data`: after a crash at any moment it holds the old bytes or the new, never a part.
+    """Replace the content of `path`. After a crash at any moment it holds either the old bytes or the new ones.
 
-    Raises OSError (disk full, no permission); then the old file is whole and nothing is left beside it.
+    Raises OSError (disk full, no permission); the old file is then intact and no temporary file is left.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
@@ -50,7 +50,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             os.fsync(descriptor)
         beside.replace(path)
     except OSError as error:
-        error.filename = str(path)  # a write does not know its file
+        error.filename = str(path)  # write(2) errors carry no file name
         raise
     finally:
         beside.unlink(missing_ok=True)
@@ -58,13 +58,13 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def home() -> Path:
-    """The user's home directory; no whole path where there is none, of which Path.home() makes an error."""
+    """Return the user's home directory; the relative path `~` if there is none, where Path.home() would raise."""
     return Path(os.path.expanduser("~"))  # noqa: PTH111
 
 
 def remove_tree(path: Path) -> bool:
-    """Remove a file or a tree in which a job may have taken permissions away; False: it is still there."""
-    with suppress(OSError):  # as an ordinary user, below a directory without permissions
+    """Remove a file or tree, even if a job removed permissions in it. Returns False if it still exists."""
+    with suppress(OSError):  # the parent may lack permissions
         if path.is_symlink() or path.is_file():
             path.unlink()
     shutil.rmtree(path, ignore_errors=True)
@@ -72,7 +72,7 @@ def remove_tree(path: Path) -> bool:
         return True
     with suppress(OSError):
         path.chmod(0o700)
-    for directory, below, _ in os.walk(path):  # top down: what is permitted here is looked into next
+    for directory, below, _ in os.walk(path):  # top down, so each directory is made readable before the walk enters it
         for name in below:
             if not Path(directory, name).is_symlink():
                 with suppress(OSError):
@@ -82,15 +82,15 @@ def remove_tree(path: Path) -> bool:
 
 
 def remove_partial(directory: Path) -> None:
-    """Remove what crashed writes left below `directory`. Only while nobody else writes there."""
+    """Remove what crashed writes left below `directory`. Call this only while nobody else writes there."""
     for left in directory.rglob(f".*{PARTIAL}"):
         remove_tree(left)
 
 
 def lack_of_room(place: Path) -> str | None:
-    """Why nothing can be written on the file system that `place` is on, or will be: no space, no inodes, the quota.
+    """Return why no file can be written at `place`, which need not exist yet: space, inodes, quota. None if one can.
 
-    None where there is room. git and jobs do not always say so.
+    git's error messages and a job's do not always mention a full disk.
     """
     existing = next(path for path in (place, *place.parents) if path.exists())
     status = os.statvfs(existing)
@@ -110,18 +110,18 @@ def lack_of_room(place: Path) -> str | None:
 
 
 def is_full(place: Path) -> bool:
-    """Whether nothing can be written where `place` is, or will be."""
+    """Return whether the file system of `place`, which need not exist yet, takes no file."""
     return lack_of_room(place) is not None
 
 
 def rename_durably(source: Path, target: Path) -> None:
-    """Rename and make the rename itself survive a power cut. `target` may be an existing file or empty directory."""
+    """Rename so that the rename survives a power cut. `target` may be an existing file or an empty directory."""
     source.rename(target)
     sync_directory(target.parent)
 
 
 def sync_directory(directory: Path) -> None:
-    """Flush a directory's entries to the disk: fsync of a file alone does not keep its name."""
+    """Flush a directory's entries to disk: fsync of a file does not save its name (fsync(2))."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -130,7 +130,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def sync_tree(directory: Path) -> None:
-    """Flush all files and directories below `directory`, and itself."""
+    """Flush `directory` and everything below it to disk."""
     for root, _, names in os.walk(directory):
         for name in names:
             descriptor = os.open(Path(root, name), os.O_RDONLY | os.O_NOFOLLOW)

@@ -12,17 +12,17 @@ from deepspeech_wer.errors import Trouble
 
 Scalar = str | int | float | bool | None
 
-MAX_BYTES = 10_000_000  # records of 2016 have 1 kB
+MAX_BYTES = 10_000_000  # records of 2016 take 1 kB
 MAX_DEPTH = 32
 WERS = ("test_wer", "last_validation_wer", "last_train_wer")
 
 
 class HyperError(Trouble):
-    """An unusable hyper.json. The message does not name the file; the caller does."""
+    """An invalid hyper.json. The caller adds the file's name to the message."""
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """Return the checked record, extra keys included. Raises HyperError, whose message is one line."""
+    """Parse and check hyper.json. The record keeps unknown keys. Raises HyperError with a one-line message."""
     record = _decode(text)
     _check_depth(record)
     if not isinstance(record, dict):
@@ -37,9 +37,9 @@ def parse(text: bytes) -> dict[str, Any]:
 
 
 def time_started(hyper: dict[str, Any]) -> str:
-    """Return context.time_started in UTC in the format of 2016, `2016-11-16T10:00:00.123456`: sortable, without a zone.
+    """Return context.time_started in UTC, in the format of 2016 without a zone: `2016-11-16T10:00:00.123456`.
 
-    Raises HyperError if it is missing or not an ISO 8601 time.
+    Raises HyperError if the time is missing or is not ISO 8601.
     """
     context = hyper["context"]
     if "time_started" not in context:
@@ -48,28 +48,28 @@ def time_started(hyper: dict[str, Any]) -> str:
 
 
 def wer(hyper: dict[str, Any], name: str) -> float | None:
-    """Return one of WERS as a fraction of the reference words; None if it was not measured."""
+    """Return one of WERS as a fraction of the reference words; None if not measured."""
     value = hyper["results"].get(name)
     return None if value is None else float(value)
 
 
 def test_wer(hyper: dict[str, Any] | None) -> float | None:
-    """Return the word error rate of the test set as a fraction; None without a record, or where it was not measured."""
+    """Return the test WER as a fraction; None if there is no record or it was not measured."""
     return None if hyper is None else wer(hyper, "test_wer")
 
 
 def shown(rate: float | None) -> str:
-    """Return a rate, or any fraction, for people to read: "36.00 %", or "not measured"."""
+    """Format a fraction for people: "36.00 %", or "not measured"."""
     return "not measured" if rate is None else f"{100 * rate:.2f} %"
 
 
 def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:
-    """Return the parameters, nested ones as `data_set.name`, lists as JSON text."""
+    """Return the parameters as a flat record: nested names as `data_set.name`, lists as JSON text."""
     return flatten(hyper.get("parameters", {}))
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Scalar]:
-    """Return a nested record as a flat one, with the names of all levels joined by dots."""
+    """Flatten a nested record. The names of all levels are joined by dots, lists become JSON text."""
     return dict(_flatten(record, ""))
 
 
@@ -87,7 +87,7 @@ def _decode(text: bytes) -> Any:
     if len(text) > MAX_BYTES:
         raise HyperError(f"too large: {len(text)} bytes, expected at most {MAX_BYTES}")
     try:
-        # "utf-8-sig": Windows editors put a byte order mark in front, which json.loads refuses.
+        # Windows editors prepend a byte order mark, which json.loads refuses; "utf-8-sig" drops it.
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise HyperError(f"not UTF-8: byte 0x{text[error.start]:02x} at offset {error.start}") from None
@@ -101,13 +101,13 @@ def _decode(text: bytes) -> Any:
         raise HyperError(_explain(error)) from None
     except RecursionError:
         raise HyperError(f"nested too deeply, expected at most {MAX_DEPTH} levels") from None
-    except ValueError:  # more digits than Python converts to an integer
-        raise HyperError("a number has too many digits, expected what fits a double") from None
+    except ValueError:  # sys.set_int_max_str_digits
+        raise HyperError("a number has too many digits, expected one that fits a double") from None
 
 
 def _explain(error: json.JSONDecodeError) -> str:
     if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
-        return f"cut off: it ends in the middle, after {len(error.doc)} characters"
+        return f"truncated: it ends in the middle, after {len(error.doc)} characters"
     return f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
 
 
@@ -159,11 +159,11 @@ def _check_wers(results: dict[str, Any]) -> None:
     for name in WERS:
         value = results.get(name)
         if value is not None and not _is_wer(value):
-            raise HyperError(f"results.{name}: expected a finite number from 0 up, or null, found {_quote(value)}")
+            raise HyperError(f"results.{name}: expected a finite number >= 0, or null, found {_quote(value)}")
 
 
 def _is_wer(value: Any) -> bool:
-    # bool is a subclass of int; the upper bound excludes integers that do not fit a double
+    # bool is a subclass of int. The upper bound excludes integers that do not fit a double.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
@@ -184,9 +184,9 @@ def _kind(value: Any) -> str:
 
 
 def _quote(value: Any) -> str:
-    """Return any value from the file as one short line."""
+    """Format any value from the file as one short line."""
     try:
         text = json.dumps(value)
-    except ValueError:  # Python refuses to print integers of thousands of digits
+    except ValueError:  # sys.set_int_max_str_digits
         text = "a huge number"
     return text if len(text) <= 60 else f"{text[:57]}..."

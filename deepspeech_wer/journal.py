@@ -1,4 +1,4 @@
-"""What the tick is doing, for `status`: tick.json in the cache. Nothing is recovered from it: see jobs/work.py."""
+"""What the tick is doing: tick.json in the cache, for `status` only. Recovery uses the files of jobs/work.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepspeech_wer.files import write_atomically
 from deepspeech_wer.records import Merge
 
 VERSION = 2
-PHASES = ("checkout", "job", "wipe", "archive", "advance", "show")  # in their order
+PHASES = ("checkout", "job", "wipe", "archive", "advance", "show")  # in this order
 
 _NAME = "tick.json"
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One merge that a tick is at work on."""
+    """The merge that a tick is working on."""
 
     phase: str  # one of PHASES
     sha: str
@@ -33,28 +33,28 @@ class Entry:
 
 
 def enter(cache: Path, phase: str, merge: Merge, attempt: int) -> None:
-    """Note what is going on. Raises Trouble: no room, no permission."""
+    """Record that a phase begins now. Raises Trouble if the file cannot be written."""
     write(cache, Entry(phase, merge.sha, merge.subject, attempt, clock.utc_now()))
 
 
 def write(cache: Path, entry: Entry) -> None:
-    """Note an entry. Raises Trouble."""
+    """Write an entry. Raises Trouble if the file cannot be written."""
     try:
         text = json.dumps({"version": VERSION, **asdict(entry)}, ensure_ascii=False)
         write_atomically(cache / _NAME, text.encode("utf-8", "replace"), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write below {cache}: {error.strerror}; the next call goes on") from None
+        raise Trouble(f"cannot write {cache / _NAME}: {error.strerror}; the next tick resumes") from None
 
 
 def read(cache: Path) -> Entry | None:
-    """What a tick is doing, or was doing when it was killed; None where nothing is noted.
+    """Return what a tick is doing, or was doing when it was killed; None if no tick is.
 
-    An unreadable note is told and set aside. Raises Trouble: something else stands in its place.
+    An invalid file is logged and renamed. Raises Trouble if the path cannot be read, for example a directory.
     """
     place = cache / _NAME
     try:
         record = json.loads(place.read_bytes())
-        if record.pop("version") == 1:  # of an earlier release
+        if record.pop("version") == 1:  # written by an earlier release
             return Entry(
                 record["phase"], record["merge"]["sha"], record["merge"]["subject"], record["attempt"], record["since"]
             )
@@ -62,7 +62,7 @@ def read(cache: Path) -> Entry | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Trouble(f"{place}: {error.strerror}: move what stands there away") from None
+        raise Trouble(f"{place}: {error.strerror}: move it away") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         aside = place.with_name(f"{_NAME}.unreadable")
         place.replace(aside)
@@ -71,6 +71,6 @@ def read(cache: Path) -> Entry | None:
 
 
 def clear(cache: Path) -> None:
-    """Nothing is going on any more."""
+    """Record that no tick is working."""
     with suppress(FileNotFoundError):
         (cache / _NAME).unlink()

@@ -1,7 +1,8 @@
-"""Kernel locks on files that are never unlinked: one tick at a time, one supervisor for each job.
+"""Kernel locks (flock(2)): one tick at a time, one supervisor per job. The files are never unlinked.
 
-No stale lock can exist: the kernel releases it with the last process that holds the descriptor. What stands in the file
-is for people, and tells a living holder from a pid that was reused. Light: each busy tick imports it.
+A lock cannot go stale: the kernel releases it when the last process that holds the descriptor ends. The file's content
+is for people, and distinguishes the holder from a process that reuses its pid. A busy tick loads this module, so keep
+it light.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import os
 from deepspeech_wer import clock, processes
 from deepspeech_wer.errors import Trouble
 
-_AFTER_A_KILL = b"after a kill\n"  # below the signature
+_AFTER_A_KILL = b"after a kill\n"  # the last line, if the holder before was killed
 
 
 def acquire(path: str) -> int | None:
-    """Take the lock; None where another process holds it. The descriptor is the lock: keep it open.
+    """Take the lock and return its descriptor, which must stay open; None if another process holds the lock.
 
-    Raises Trouble: the file cannot be opened or written.
+    Raises Trouble if the file cannot be opened or written.
     """
     try:
         while True:
             descriptor = _try(path)
-            if descriptor is None or _is_still(descriptor, path):
+            if descriptor is None or _is_current(descriptor, path):
                 break
-            os.close(descriptor)  # the file was replaced between open and lock
+            os.close(descriptor)  # the file was replaced between open and flock
     except OSError as error:
         raise Trouble(f"cannot lock {path}: {error.strerror}") from None
     if descriptor is not None:
@@ -38,7 +39,10 @@ def acquire(path: str) -> int | None:
 
 
 def sign(descriptor: int) -> None:
-    """Write into the file that this process holds the lock: for one that inherited the descriptor. Raises OSError."""
+    """Write this process into the file as the holder. Also for a process that inherited the descriptor.
+
+    Raises OSError.
+    """
     pid = os.getpid()
     text = f"{pid}\n{os.uname().nodename}\n{clock.utc_now()}\n{processes.start_time(pid)}\n".encode()
     was_signed = os.pread(descriptor, 1, 0)
@@ -47,18 +51,18 @@ def sign(descriptor: int) -> None:
 
 
 def release(descriptor: int) -> None:
-    """Give the lock back in good order and empty the file: a signature without a lock means that the holder died."""
+    """Empty the file and release the lock. A file with a signature but no lock means that the holder was killed."""
     os.ftruncate(descriptor, 0)
     os.close(descriptor)
 
 
 def follows_a_kill(descriptor: int) -> bool:
-    """Whether the holder before us died without giving the lock back."""
+    """Return whether the previous holder died without releasing the lock."""
     return os.pread(descriptor, 1000, 0).endswith(_AFTER_A_KILL)
 
 
 def holder(path: str) -> tuple[int, str, str] | None:
-    """(pid, host, start time in UTC) of the living process that holds the lock; None where there is none."""
+    """Return the holder's (pid, host, time of acquisition in UTC); None if nobody on this host holds the lock."""
     lines = _signature(path) if is_held(path) else []
     if len(lines) < 4 or lines[1] != os.uname().nodename:
         return None
@@ -67,7 +71,7 @@ def holder(path: str) -> tuple[int, str, str] | None:
 
 
 def is_held(path: str) -> bool:
-    """Whether any process holds the lock. Raises Trouble: the file cannot be opened."""
+    """Return whether any process holds the lock. Raises Trouble if the file cannot be opened."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -84,9 +88,8 @@ def is_held(path: str) -> bool:
 
 
 def _try(path: str) -> int | None:
-    descriptor = os.open(
-        path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-    )  # O_RDWR: NFS emulates flock by write locks
+    # O_RDWR: NFS emulates flock with write locks, which need a writable descriptor.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -98,7 +101,7 @@ def _try(path: str) -> int | None:
     return descriptor
 
 
-def _is_still(descriptor: int, path: str) -> bool:
+def _is_current(descriptor: int, path: str) -> bool:
     try:
         there = os.stat(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The log: on stderr, on a terminal the bare message, elsewhere with the time in UTC."""
+"""The log on stderr: the bare message on a terminal, elsewhere with the time in UTC and the level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOGGER = "deepspeech_wer"
 
 
 def set_up(*, quiet: bool = False) -> None:
-    """Log to stderr; with `quiet`, warnings and errors only."""
+    """Set up logging to stderr. `quiet` logs warnings and errors only."""
     pattern = "%(message)s" if sys.stderr.isatty() else "%(asctime)s %(levelname)s %(message)s"
     formatter = logging.Formatter(pattern, clock.UTC)
     formatter.converter = time.gmtime
@@ -24,5 +24,5 @@ def set_up(*, quiet: bool = False) -> None:
 
 
 def report_bug() -> None:
-    """Log the exception that is being handled, with its traceback."""
-    logging.getLogger(LOGGER).exception("a bug in deepspeech_wer; please report it with these lines")
+    """Log the current exception with its traceback."""
+    logging.getLogger(LOGGER).exception("bug in deepspeech_wer: please report it with this traceback")

@@ -1,4 +1,4 @@
-"""Every path below the cache and the data root, and whether locks hold where they lie (proc_mounts(5))."""
+"""Every path below the cache and the data root, and whether locks are reliable there (proc_mounts(5))."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REMOTE = r"nfs\d?|cifs|smb\w*|9p|afs|ceph|lustre|glusterfs|beegfs|gpfs|fuse\.(s
 
 @dataclass(frozen=True)
 class Places:
-    """Where the tracker keeps what. The cache may be deleted at any time; the data root holds the results."""
+    """Where the tracker keeps its files. The cache may be deleted at any time; the data root holds the results."""
 
     cache: Path
     data: Path
@@ -24,12 +24,12 @@ class Places:
 
     @property
     def last_sha1(self) -> Path:
-        """The commit up to which everything is archived."""
+        """Holds the newest commit up to which every merge is archived."""
         return self.cache / "last_sha1"
 
     @property
     def checkpoint_request(self) -> Path:
-        """Written by a person, used once: names a checkpoint directory for the next run to start from."""
+        """Written by the user, used once: names a checkpoint directory from which the next run starts."""
         return self.cache / "checkpoint_file"
 
     @property
@@ -44,17 +44,17 @@ class Places:
 
     @property
     def runs(self) -> Path:
-        """One directory for each archived run."""
+        """One directory per archived run."""
         return self.data / "runs"
 
     @property
     def work(self) -> Path:
-        """One directory for each run that is not archived yet."""
+        """One directory per run that is not archived yet."""
         return self.data / "work"
 
     @property
     def checkpoints(self) -> Path:
-        """One directory for each commit in training, named by its SHA."""
+        """One directory per commit in training, named by its SHA."""
         return self.data / "checkpoints"
 
     @property
@@ -69,22 +69,21 @@ class Places:
 
 
 def filesystem(path: Path, mounts: str) -> str:
-    """The type of the file system that holds a path, read from the text of /proc/mounts."""
+    """Return the type of the file system that holds a path. `mounts` is the text of /proc/mounts."""
     kind, longest = "", -1
     for line in mounts.splitlines():
         _, point, found = line.split(" ")[:3]
         place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
-        if (
-            path.is_relative_to(place) and len(place) >= longest
-        ):  # a later mount at the same place hides the earlier one
+        # ">=": a later mount at the same place hides the earlier one.
+        if path.is_relative_to(place) and len(place) >= longest:
             kind, longest = found, len(place)
     return kind
 
 
 def doubt_of_locks(directory: Path) -> str | None:
-    """Why locks in a directory may not hold between hosts, in one line with its cure; None where they do."""
+    """Return a one-line warning with its cure if locks in a directory may not work between hosts, else None."""
     kind = filesystem(directory.resolve(), MOUNTS.read_text("utf-8", "surrogateescape"))
     if not re.fullmatch(_REMOTE, kind):
         return None
-    cure = "locks may not hold there, and two ticks may run at once: set XDG_CACHE_HOME to a local directory"
-    return f"{directory} is on {kind}: {cure}"
+    cure = "set XDG_CACHE_HOME to a local directory"
+    return f"{directory} is on {kind}: locks may not work there, so two ticks may run at once: {cure}"

@@ -1,4 +1,4 @@
-"""What a process asks of the kernel about itself (prctl(2)). Not in `processes`: ctypes takes 5 ms to load."""
+"""Requests of a process to the kernel about itself (prctl(2)). Apart from `processes`: ctypes takes 5 ms to load."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def hide() -> None:
-    """No other process of this user may read our memory or /proc/PID/environ."""
+    """Stop other processes of this user from reading our memory and /proc/PID/environ."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def adopt_orphans() -> None:
-    """Daemons that our children leave behind become our children, so that they can be found and ended."""
+    """Adopt the daemons that our children leave behind, so that we can find and end them."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

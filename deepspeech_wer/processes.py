@@ -1,4 +1,4 @@
-"""Processes of this user, found through /proc (proc(5)) and ended. Light: each busy tick imports it."""
+"""Finds processes of this user through /proc (proc(5)), and ends them. A busy tick loads this module: keep it light."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ _POLL_S = 0.05
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, as "boot-id:clock ticks"; None where there is none. With the pid it names one process
-    for ever: pids are reused, also across reboots.
+    """Return a process's start as "boot-id:clock ticks"; None if there is no such process.
+
+    Together with the pid it identifies a process uniquely: pids alone are reused, also across reboots.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
@@ -26,13 +27,13 @@ def start_time(pid: int) -> str | None:
 
 
 def with_environment(entry: str) -> list[int]:
-    """The processes whose environment at their start held `entry`, "NAME=value"."""
+    """Return the processes whose initial environment holds `entry`, "NAME=value"."""
     wanted = entry.encode()
     return [pid for pid in _pids() if wanted in _read(f"/proc/{pid}/environ").split(b"\0")]
 
 
 def descendants(ancestor: int) -> list[int]:
-    """All that descends from a process, nearest first; a subreaper's orphaned grandchildren are its children."""
+    """Return all descendants of a process, nearest first. Those of a subreaper include its orphaned grandchildren."""
     children: dict[int, list[int]] = {}
     for pid in _pids():
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
@@ -52,10 +53,10 @@ def end(
     meanwhile: Callable[[], None] | None = None,
     is_urgent: Callable[[], bool] = bool,
 ) -> None:
-    """SIGTERM, up to `grace_s` to end, then SIGKILL; SIGKILL at once where `is_urgent` says so.
+    """Send SIGTERM, wait up to `grace_s` seconds, then send SIGKILL. `is_urgent` cuts the grace period short.
 
-    `meanwhile` is called again and again during the grace. The signals go through descriptors of the processes, so a
-    pid that is reused in between is never signalled.
+    `meanwhile` is called repeatedly during the grace period. Signals go through pidfds, so a process that reuses a pid
+    is never hit.
     """
     handles = [handle for handle in map(_open_handle, pids) if handle is not None]
     try:
@@ -75,20 +76,20 @@ def end(
 
 
 def ask_to_end(pid: int) -> None:
-    """SIGTERM to one process, if it is still there."""
+    """Send SIGTERM to a process if it still exists."""
     handle = _open_handle(pid)
     if handle is not None:
         _signal_all([handle], signal.SIGTERM)
         os.close(handle)
 
 
-def this() -> str:
-    """This process, named for ever: its pid and when it started."""
+def own_identity() -> str:
+    """Return a unique name of this process: "pid@start time"."""
     return f"{os.getpid()}@{start_time(os.getpid())}"
 
 
-def of_the_dead(variable: str) -> list[int]:
-    """The processes in whose environment `variable` names, as `this` does, a process that is no more."""
+def orphans(variable: str) -> list[int]:
+    """Return the processes in whose environment `variable` holds the `own_identity` of a process that has ended."""
     wanted = f"{variable}=".encode()
     found = []
     for pid in _pids():
@@ -101,7 +102,7 @@ def of_the_dead(variable: str) -> list[int]:
 
 
 def reap(pids: Iterable[int]) -> None:
-    """Take the exit status of those among `pids` that are adopted children of ours and have ended."""
+    """Reap those of `pids` that are our adopted children and have ended."""
     for pid in pids:
         try:
             os.waitpid(pid, os.WNOHANG)
@@ -137,8 +138,8 @@ def _signal_all(handles: Iterable[int], number: int) -> None:
         try:
             signal.pidfd_send_signal(handle, number)
         except OSError:
-            continue  # it has ended, or is not ours
+            continue  # it has ended, or belongs to another user
 
 
 def _is_running(handle: int) -> bool:
-    return not select.select([handle], [], [], 0)[0]  # a process's descriptor is readable once it has ended
+    return not select.select([handle], [], [], 0)[0]  # a pidfd becomes readable when the process ends

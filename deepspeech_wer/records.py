@@ -1,4 +1,4 @@
-"""What travels between the modules: small frozen records."""
+"""Small frozen records that the modules exchange."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Merge:
     """One merge on the tracked branch."""
 
     sha: str  # full: 40 (SHA-1) or 64 (SHA-256) hex digits
-    ordinal: int  # place in the first-parent history, 1 for the root commit; the order of everything
+    ordinal: int  # position in the first-parent history, 1 for the root commit; runs are ordered by it
     subject: str
     author: str
     committed_at: str  # ISO 8601, UTC
@@ -24,7 +24,7 @@ class Merge:
 
 @dataclass(frozen=True)
 class Checkout:
-    """A merge's files on disk, ready to be worked in."""
+    """The files of a merge in a working directory."""
 
     path: Path
     merge: Merge
@@ -35,8 +35,8 @@ class Outcome:
     """How a job ended, before it is archived."""
 
     status: str  # "done" or "failed"
-    failure: str | None  # None when done, else: no-script, exit N, signal N, timeout, no-hyper, bad-hyper, ...
-    detail: str  # one line for people; "" when done
+    failure: str | None  # None if done, else a class of jobs/outcome.py
+    detail: str  # one line for people; "" if done
     attempt: int  # 1 for the first try
     started_at: str  # ISO 8601, UTC
     finished_at: str
@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """One archived run: the tracker's half (run.json) and the job's (hyper.json)."""
+    """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
     id: str  # <YYYYmmdd-HHMMSS>-<sha12>, the directory's name
     directory: Path
@@ -58,4 +58,4 @@ class Run:
     started_at: str
     finished_at: str
     machine: str
-    hyper: dict[str, Any] | None  # checked by hyper.parse; None when the run failed
+    hyper: dict[str, Any] | None  # checked by hyper.parse; None if the run failed

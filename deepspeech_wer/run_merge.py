@@ -1,4 +1,4 @@
-"""One merge: checked out, its job submitted and waited for, its run archived. What earlier ticks left is collected."""
+"""Runs one merge: checks it out, submits its job, waits, archives the run. Also collects what earlier ticks left."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from deepspeech_wer.settings import JobLimits
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logs` writes them
 
-MAX_INTERRUPTIONS = 10  # a merge whose job was cut off so often without a new checkpoint is given up
+MAX_INTERRUPTIONS = 10  # without a new checkpoint; after that the merge is given up
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where merges are run, and with what."""
+    """What running a merge needs: paths, limits and the runner."""
 
     places: Places
     job: JobLimits
     clone_path: Path
-    origin: str  # what the clone's remote is called: the repository's URL without password
+    origin: str  # the URL of the clone's remote: the repository's URL without its password
     runner: Runner
-    job_line: Callable[[str], None] | None = None  # gets each line of the job's output
+    job_line: Callable[[str], None] | None = None  # called with each line of the job's output
 
 
 @dataclass(frozen=True)
 class Left:
-    """A run that is begun and not archived, and how its job ended, as far as anybody knows."""
+    """A run that was begun but not archived, and how its job ended; None if that is unknown."""
 
     work: Work
     order: Order
@@ -54,10 +54,10 @@ class Left:
 
 
 def run_merge(bench: Bench, merge: Merge, *, base: str | None) -> Run:
-    """Run a merge's job until it is done or given up, and archive that: from then on the result cannot be lost.
+    """Run a merge's job until it succeeds or is given up, and archive the run.
 
-    `base` goes into the archive with the run. Raises Trouble for what is no fault of the job (no room, a file at
-    ds_clone_path), Stopped where a signal asked this process to end; the job has then ended in good order.
+    `base` is archived with the run. Raises Trouble if the machine, not the job, is at fault (no space, a file at
+    ds_clone_path); Stopped after a signal, once the job has ended cleanly.
     """
     work, order = _begin(bench, merge, base)
     while True:
@@ -72,15 +72,15 @@ def run_merge(bench: Bench, merge: Merge, *, base: str | None) -> Run:
 
 
 def collect(bench: Bench) -> Iterator[Run]:
-    """Bring to its end what an earlier tick left, and yield each run that is archived so.
+    """Finish the runs that an earlier tick left, and yield each run that this archives.
 
-    A job that still runs is waited for. What a killed supervisor left is ended; its training is resumed from its
-    checkpoint when the tick comes to that merge.
+    Waits for a job that still runs. Ends the processes that a killed supervisor left; the training resumes from its
+    checkpoint when that merge's turn comes.
     """
     _set_earlier_aside(bench.places)
     for left in begun(bench.places):
         if bench.runner.is_alive(left.work):
-            log.warning("%s: the tick that started its job is gone; waiting for the job", title(left.order.merge))
+            log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
         elif left.outcome is None:
             left = replace(left, outcome=_cut_off(bench, left.work, left.order))
@@ -97,7 +97,7 @@ def collect(bench: Bench) -> Iterator[Run]:
 
 
 def begun(places: Places) -> list[Left]:
-    """The runs that are begun and not archived, oldest first."""
+    """Return the runs that were begun but not archived, oldest first."""
     files.let_in(places.data, places.work, places.runs, places.site, places.checkpoints)
     found = []
     for work in works.begun(places.work):
@@ -109,7 +109,7 @@ def begun(places: Places) -> list[Left]:
 
 
 def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
-    """Remove checkpoints and work directories of commits, named by SHA, that are never resumed."""
+    """Remove the checkpoints and work directories of every commit whose SHA `is_needed` rejects."""
     for path in places.checkpoints.glob("*"):
         if not is_needed(path.name):
             log.info("removing the checkpoint of %s, which is no longer due", path.name[:12])
@@ -120,21 +120,21 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
 
 
 def _set_earlier_aside(places: Places) -> None:
-    """What a release with one work directory and one checkout left in the middle of a run."""
+    """Clean up a run that was interrupted under an earlier release, which had a single work directory and checkout."""
     checkouts.wipe(places.cache / "checkout.json")
     if (places.work / "logs").exists() or (places.work / "outcome.json").exists():
         aside = places.work.with_name("work.earlier")
         places.work.rename(aside)
-        log.warning("an earlier release was cut off in the middle of a run; what the run left is kept in %s", aside)
+        log.warning("a run was interrupted under an earlier release; its files are kept in %s", aside)
 
 
 def title(merge: Merge) -> str:
-    """How a merge is called in the log."""
+    """Return how the log names a merge."""
     return f'{merge.sha[:12]} "{merge.subject[:60]}"'
 
 
 def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
-    """A new work directory with its order. Where a run of this merge was cut off, its counts go on."""
+    """Create a work directory with its order. The counts of an interrupted run of the same merge carry over."""
     places = bench.places
     earlier = [left for left in begun(places) if left.order.merge.sha == merge.sha]
     progress = _progress(places, merge)
@@ -161,7 +161,7 @@ def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
     except OSError as error:
         files.remove_tree(work.path)
         raise Trouble(f"cannot prepare a run: {work.path}: {error.strerror}") from None
-    for left in earlier:  # only now: what they tell is in the new order
+    for left in earlier:  # only now that the new order has their counts
         _clear(left.work)
     return work, order
 
@@ -174,7 +174,7 @@ def _next_attempt(last: Left | None) -> int:
 
 
 def _interruptions(last: Left | None, progress: int) -> int:
-    """A training that gets on is not given up, however often it is cut off."""
+    """Count interruptions without a new checkpoint: a training that makes progress is never given up."""
     if last is None or last.order.progress != progress:
         return 0
     was_cut_off = last.outcome is None and works.was_started(last.work)
@@ -182,15 +182,17 @@ def _interruptions(last: Left | None, progress: int) -> int:
 
 
 def _progress(places: Places, merge: Merge) -> int:
-    """Changes whenever a checkpoint is written."""
+    """Return a number that changes whenever a checkpoint is written."""
     with suppress(OSError):
         checkpoints = (places.checkpoints / merge.sha).rglob("*")
-        return sum(file.lstat().st_mtime_ns for file in checkpoints)  # the newest alone would hide a clock set back
+        return sum(
+            file.lstat().st_mtime_ns for file in checkpoints
+        )  # the maximum would miss a write after the clock was set back
     return 0
 
 
 def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
-    """One try, in a clean checkout of its own; how it ended, None where its supervisor was killed."""
+    """Run the job once, in a clean checkout of its own. Returns None if its supervisor was killed."""
     journal.enter(bench.places.cache, "checkout", order.merge, order.attempt)
     path = Path(order.checkout)
     try:
@@ -208,7 +210,7 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
 
 def _prepare(bench: Bench, work: Work, order: Order) -> None:
-    """Make all that the supervisor writes into, so that a disk without room is told here. Raises Trouble."""
+    """Create everything that the supervisor writes into, so that a full disk is noticed now. Raises Trouble."""
     _fetch_checkpoint(bench.places, order.merge)
     try:
         for directory in (work.logs, work.tmp, Path(order.checkpoints)):
@@ -221,7 +223,7 @@ def _prepare(bench: Bench, work: Work, order: Order) -> None:
 
 
 def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
-    """Wait for the supervisor's end, and relay what it has to say."""
+    """Wait for the supervisor to end, and copy its log into ours."""
     followers = [Follower(path) for path in (work.out_log, work.err_log)] if bench.job_line else []
 
     def echo() -> None:
@@ -239,7 +241,7 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
 
 def _relay(work: Work, order: Order) -> None:
-    """Say in our log what the supervisor said in its own."""
+    """Copy the supervisor's log into ours."""
     with suppress(OSError):  # removed by the job
         for line in work.supervisor_log.read_text("utf-8", "replace").splitlines():
             said = _LOG_LINE.fullmatch(line)
@@ -248,14 +250,14 @@ def _relay(work: Work, order: Order) -> None:
 
 
 def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
-    """What became of a job whose supervisor died: all of it is ended now.
+    """End the processes of a job whose supervisor died, and return its outcome.
 
-    Nobody knows the exit code. A whole hyper.json is a job's last act, and counts.
+    The exit code is lost. Writing hyper.json is the last thing a job does, so a valid one counts as success.
     """
     ended = bench.runner.clear(work, order)
     if not works.was_started(work) and not ended:
         return None
-    left = f"; ended what it left running (processes {', '.join(map(str, ended))})" if ended else ""
+    left = f"; ended the processes that it left: {', '.join(map(str, ended))}" if ended else ""
     log.warning("%s: its supervisor was killed%s", title(order.merge), left)
     verdict = outcomes.judge(work.logs)
     if verdict.failure:
@@ -265,17 +267,16 @@ def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
 
 def _refuse_trouble_of_the_machine(bench: Bench, order: Order, outcome: Outcome) -> None:
-    """A job that failed for the machine's trouble proves nothing of its merge: the next tick tries again.
+    """Raise Trouble if a job failed for a reason that is not its merge's: the next tick tries again.
 
-    Such trouble is a job that cannot be started here, and a disk without room although the job's files are removed.
-    Raises Trouble.
+    That is so if the job cannot be started here, or if a disk is full although the job's own files are removed.
     """
     if outcome.failure == MACHINE:
-        raise Trouble(f"{title(order.merge)}: {outcome.detail}; the next call tries again")
+        raise Trouble(f"{title(order.merge)}: {outcome.detail}; the next tick tries again")
     for place in (bench.places.data, bench.places.cache, bench.clone_path):
         lack = files.lack_of_room(place)
         if lack:
-            raise Trouble(f"{title(order.merge)}: its job failed, and there is {lack}; the next call tries again")
+            raise Trouble(f"{title(order.merge)}: its job failed, and there is {lack}; the next tick tries again")
 
 
 def _is_final(bench: Bench, outcome: Outcome) -> bool:
@@ -294,7 +295,7 @@ def _tell_of_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> Non
 
 
 def _given_up(work: Work, order: Order) -> Outcome:
-    return _failed(work, order, INTERRUPTED, f"cut off {order.interruptions} times without a new checkpoint")
+    return _failed(work, order, INTERRUPTED, f"interrupted {order.interruptions} times without a new checkpoint")
 
 
 def _failed(work: Work, order: Order, failure: str, detail: str) -> Outcome:
@@ -311,7 +312,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     except OSError as error:
         raise Trouble(
             f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
-            "its result is kept, the next call tries again"
+            "its result is kept, and the next tick tries again"
         ) from None
     journal.enter(places.cache, "advance", merge, order.attempt)
     _tidy(bench, work, merge)
@@ -320,7 +321,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
 
 
 def _make_room(work: Work, order: Order, outcome: Outcome) -> None:
-    """Remove all that the archive does not take: a job may have filled the disk with it. No link is followed."""
+    """Remove everything that is not archived: a job may have filled the disk with it. Follows no symbolic link."""
     files.remove_tree(Path(order.checkpoints))
     files.remove_tree(work.tmp)
     kept = {outcome.files / name for name in (contract.HYPER, *archive.COMPANIONS)} if outcome.files else set()
@@ -332,15 +333,15 @@ def _make_room(work: Work, order: Order, outcome: Outcome) -> None:
 
 
 def _tidy(bench: Bench, work: Work, merge: Merge) -> None:
-    """Remove what an archived run no longer needs; last the directory that tells `collect` of it."""
+    """Remove what an archived run no longer needs. The work directory goes last: `collect` finds the run by it."""
     files.remove_tree(bench.places.checkpoints / merge.sha)
     _clear(work)
-    with suppress(OSError):  # other runs are begun
+    with suppress(OSError):  # not empty: it holds other runs
         bench.places.work.rmdir()
 
 
 def _clear(work: Work) -> None:
-    """Remove a work directory, or move it out of the way: it would be taken for a run that is begun."""
+    """Remove a work directory, or rename it: otherwise it would look like an unfinished run."""
     if files.remove_tree(work.path):
         return
     aside = work.path.with_name(f"{work.run}.left")
@@ -349,22 +350,25 @@ def _clear(work: Work) -> None:
     except OSError as error:
         raise Trouble(f"cannot remove {work.path}: {error.strerror}: remove it by hand") from None
     log.warning(
-        "cannot remove %s: a job left files there that this user may not remove (from a container, as root?): "
-        "remove it by hand",
+        "cannot remove %s: the job left files that this user may not remove (from a container that runs as root?): "
+        "remove them by hand",
         aside,
     )
 
 
 def _fetch_checkpoint(places: Places, merge: Merge) -> None:
-    """Fill the merge's checkpoint directory, once, from the one that <cache>/checkpoint_file names. Raises Trouble."""
+    """Copy the directory that <cache>/checkpoint_file names into the merge's checkpoint directory, once.
+
+    Raises Trouble if that is not possible.
+    """
     path, request = places.checkpoints / merge.sha, places.checkpoint_request
     if path.is_symlink() or path.is_file():
-        path.unlink()  # put there by a job
+        path.unlink()  # made by a job
     if path.exists() or not request.is_file():
         return
     source = Path(request.read_text("utf-8", "replace").strip())
     if not source.is_absolute() or not source.is_dir() or places.data.is_relative_to(source):
-        raise Trouble(f"{request}: expected the whole path of a checkpoint directory, found {str(source)!r}")
+        raise Trouble(f"{request}: expected the absolute path of a checkpoint directory, found {str(source)!r}")
     _copy(source, path)
     request.unlink()
 

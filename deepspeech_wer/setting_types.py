@@ -1,4 +1,7 @@
-"""One setting's text -> its value. Each raises ValueError with what was expected instead; pure but for file modes."""
+"""Converts the text of a setting into its value. Each function raises ValueError("what was expected").
+
+All are pure, except that paths are resolved and key files are looked at.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _LOCAL = ("/", "./", "../", "~")
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """A check for one of some words."""
+    """Return a check that accepts only the given words."""
 
     def check(text: str) -> str:
         if text not in choices:
@@ -27,7 +30,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """A check for a whole number within bounds."""
+    """Return a check for an integer from `least` to `most`."""
 
     def check(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
@@ -38,34 +41,34 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """A positive number of seconds; ten years at most."""
+    """Parse a positive number of seconds, at most ten years."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) <= 3.2e8:
         raise ValueError("a positive number of seconds")
     return float(text)
 
 
 def path(text: str) -> Path:
-    """A path, made absolute. Cron expands nothing in an assignment: a `$` there would become a directory's name."""
+    """Parse a path and make it absolute. `$` is refused: crontab(5) expands no variables, so it would stay literal."""
     if "$" in text or "\0" in text:
         raise ValueError("a path without $ (a crontab expands no variables: write it out)")
     try:
-        return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - without following symbolic links
+        return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - does not follow symbolic links
     except FileNotFoundError:
-        raise ValueError("a whole path, since the working directory is gone") from None
+        raise ValueError("an absolute path, since the working directory no longer exists") from None
 
 
 def readable_file(text: str) -> Path:
-    """An existing file that this user may read."""
+    """Parse the path of a file that exists and that this user can read."""
     file = path(text)
     if not file.is_file():
         raise ValueError("a file, found none")
     if not os.access(file, os.R_OK):
-        raise ValueError("a file that this user may read")
+        raise ValueError("a file that this user can read")
     return file
 
 
 def private_key(text: str) -> Path:
-    """A private key file that nobody else may read."""
+    """Parse the path of a private key file that nobody else can read."""
     file = readable_file(text)
     mode = file.stat().st_mode & 0o777
     if mode & 0o077:
@@ -74,66 +77,66 @@ def private_key(text: str) -> Path:
 
 
 def script(text: str) -> str:
-    """The job: a path, absolute or relative to the checkout, no command line."""
+    """Parse the path of the job: absolute or relative to the checkout, without arguments."""
     if "\0" in text or "\n" in text:
         raise ValueError("the path of a script")
     return os.path.expanduser(text)  # noqa: PTH111 - a leading ./ must stay
 
 
 def word(text: str) -> str:
-    """Printable text of one line."""
+    """Accept one line of printable text."""
     if not text.isprintable() or text.strip() != text:
-        raise ValueError("printable text without line breaks or blanks around it")
+        raise ValueError("one line of printable text without spaces at either end")
     return text
 
 
 def host(text: str) -> str:
-    """A host name or address; upper case is the same host."""
+    """Parse a host name or address, and convert it to lower case."""
     if not _HOST.fullmatch(text):
         raise ValueError("a host name or address (the port has a variable of its own)")
     return text.lower()
 
 
 def web_url(text: str) -> str:
-    """An http or https address."""
+    """Accept an http or https URL without a password."""
     if not re.fullmatch(r"https?://[^\s/?#@]+([/?#]\S*)?", text):
         raise ValueError("an address that starts with http:// or https:// and has no password in it")
     return text
 
 
 def github_name(text: str) -> str:
-    """Half of ACCOUNT/PROJECT."""
+    """Accept one part of ACCOUNT/PROJECT."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
         raise ValueError("a name of letters, digits, dots, dashes and underscores")
     return text
 
 
 def git_url(text: str) -> str:
-    """A URL that git can fetch from; never an option, never a helper that runs commands (`ext::`)."""
+    """Parse a URL that git can fetch from. Refuses options and remote helpers that run commands (`ext::`)."""
     if text.startswith("-") or not text.isprintable() or re.match(r"[A-Za-z0-9+.-]+::", text):
         raise ValueError("a git URL or a local path")
     if re.match(r"(?!https?:|ftps?:)\w[\w+]*://[^/]*:[^/]*@", text):
-        raise ValueError("a git URL whose password, if any, is for https; ssh takes a key")
+        raise ValueError("a git URL without a password: only http and https take one, ssh takes a key")
     return str(path(text)) if text.startswith(_LOCAL) or not _is_remote(text) else text
 
 
 def git_ref(text: str) -> str:
-    """A branch, short or whole, by the rules of git check-ref-format."""
+    """Accept a branch name, short or full, by the rules of git-check-ref-format(1)."""
     if _REF_FORBIDDEN.search(text):
         raise ValueError("the name of a branch")
     return text
 
 
 def shas(text: str) -> tuple[str, ...]:
-    """Commit names, parted by commas."""
+    """Parse commit SHAs separated by commas."""
     found = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     if not found or not all(_SHA.fullmatch(sha) for sha in found):
-        raise ValueError("commit names of 7 to 64 hex digits, parted by commas")
+        raise ValueError("commit SHAs of 7 to 64 hex digits, separated by commas")
     return found
 
 
 def modes(text: str) -> tuple[int, int]:
-    """`0644/0755`: modes of files and directories."""
+    """Parse `0644/0755` into the modes of files and of directories."""
     match = re.fullmatch(r"0?([0-7]{3})/0?([0-7]{3})", text)
     if not match:
         raise ValueError("two octal modes, files/directories, such as 0644/0755")
@@ -141,14 +144,14 @@ def modes(text: str) -> tuple[int, int]:
 
 
 def repository_name(url: str) -> str:
-    """What people call it: ACCOUNT/PROJECT on a forge, the last part elsewhere."""
+    """Return a repository's name for people: ACCOUNT/PROJECT for a remote URL, the last component for a local path."""
     place = re.sub(r"^\w+://[^/]*", "", without_password(url))  # without host and port
     parts = [part for part in re.split(r"[/:]", place.rstrip("/").removesuffix("/.git").removesuffix(".git")) if part]
     return "/".join(parts[-2:]) if _is_remote(url) and not url.startswith("file:") else parts[-1]
 
 
 def repository_page(url: str) -> str | None:
-    """The web page of a repository on GitHub or GitLab, where /commit/SHA shows a commit."""
+    """Return the web page of a repository on GitHub or GitLab, where /commit/SHA shows a commit; else None."""
     match = re.fullmatch(
         r"(?:https?://(?:[^@/]+@)?|(?:ssh://)?git@)((?:github|gitlab)\.[a-z.]+)[/:]([\w.-]+(?:/[\w.-]+)+)",
         url.rstrip("/").removesuffix(".git"),

@@ -1,7 +1,7 @@
-"""Every ds_* variable of the tracker -> one frozen Settings, in groups that travel apart.
+"""Reads every ds_* variable of the tracker into one frozen Settings, in groups that are passed on separately.
 
-The names are those of DeepSpeech's 2016 scripts where they had one. Variables of the training job (ds_epochs, ...)
-pass through to it unread.
+Variables that DeepSpeech's scripts of 2016 had keep their names. Variables of the job (ds_epochs, ...) pass through
+to it unread.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from deepspeech_wer.xdg_directories import NAME, cache_directory
 
 @dataclass(frozen=True)
 class Website:
-    """Where to publish, and as whom."""
+    """Where to publish, and as which user."""
 
     username: str
     server_fqdn: str
     server_root: str  # path on the server, absolute or relative to the login directory
     server_port: int
-    privkey: Path | None  # None: an agent holds it
+    privkey: Path | None  # None: an ssh agent holds it
     privkey_passphrase: str | None = field(repr=False)
-    known_hosts: Path | None  # beside ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
+    known_hosts: Path | None  # in addition to ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
     modes: tuple[int, int]  # of files, of directories
 
 
 @dataclass(frozen=True)
 class Repository:
-    """What is tracked."""
+    """What to track."""
 
     url: str
     name: str  # for people: "mozilla/DeepSpeech", or the last part of the URL
@@ -49,7 +49,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class JobLimits:
-    """What runs after each merge, and within which bounds."""
+    """What to run for each merge, and its limits."""
 
     script: str  # absolute, or relative to the checkout
     timeout_s: float | None
@@ -63,7 +63,7 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class Notices:
-    """Whom to tell of a run."""
+    """Where to send notifications about runs."""
 
     github_token: str | None = field(repr=False)
     webhook_url: str | None = field(repr=False)
@@ -72,14 +72,14 @@ class Notices:
 
 @dataclass(frozen=True)
 class Settings:
-    """The effective settings of one call."""
+    """All settings of one command."""
 
     repository: Repository
     job: JobLimits
     clone_path: Path
     force_sha: tuple[str, ...]
     website: Website | None
-    website_missing: tuple[str, ...]  # the variables that publishing lacks; empty when it is on
+    website_missing: tuple[str, ...]  # the unset variables that publishing needs; empty if it is on
     notices: Notices
     places: Places
 
@@ -94,7 +94,7 @@ VARIABLES = (
         "ds_github_account", "mozilla", types.github_name, "the ACCOUNT of https://github.com/ACCOUNT/PROJECT.git"
     ),
     Variable(*_GITHUB[1], types.github_name, "its PROJECT"),
-    Variable("ds_github_ref", None, types.git_ref, "the branch to track; without it the remote's HEAD is followed"),
+    Variable("ds_github_ref", None, types.git_ref, "the branch to track; unset: the remote's HEAD"),
     Variable(
         "ds_track",
         "merges",
@@ -106,7 +106,7 @@ VARIABLES = (
         "ds_backlog",
         "all",
         types.one_of("all", "newest"),
-        "`all`: every merge, oldest first; `newest`: the newest first, then the largest gap halved",
+        "`all`: every merge, oldest first; `newest`: the newest first, then the middle of the longest gap",
     ),
     Variable("ds_clone_path", "./ds_exec_clone/", types.path, "where merges are checked out; wiped after use"),
     Variable(
@@ -115,7 +115,7 @@ VARIABLES = (
         types.script,
         "the job; a relative path is looked up in the checkout",
     ),
-    Variable("ds_job_timeout", None, types.seconds, "seconds a job may take; without it, for ever"),
+    Variable("ds_job_timeout", None, types.seconds, "seconds a job may take; unset: no limit"),
     Variable("ds_job_attempts", "2", types.whole(1, 100), "tries per merge before it is recorded as failed"),
     Variable(
         "ds_stop_after_alike",
@@ -124,33 +124,43 @@ VARIABLES = (
         "so many runs in a row that fail with the same class stop the queue, until `retry` or a run that succeeds",
     ),
     Variable("ds_job_grace", "60", types.seconds, "seconds a job has to save its checkpoint when it is stopped"),
-    Variable("ds_automation_force_sha", None, types.shas, "SHA[,SHA...]: run exactly these, once per call"),
-    Variable("ds_dataroot", None, types.path, "below it lies `deepspeech_wer/` with runs and site; else XDG data home"),
-    Variable("ds_gpu_usage_root", None, types.path, "where GPU samples go; without it beside their run"),
-    Variable("ds_gpu_usage_csv", None, types.path, "file of the GPU samples; without it `gpu-usage.csv` of the run"),
-    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; without it beside their run"),
+    Variable("ds_automation_force_sha", None, types.shas, "SHA[,SHA...]: run only these commits, in every tick"),
+    Variable(
+        "ds_dataroot", None, types.path, "parent of `deepspeech_wer/`, which holds runs and site; unset: XDG data home"
+    ),
+    Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
+    Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
+    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; no effect yet"),
     Variable("ds_website_username", None, types.word, "user on the web host"),
     Variable(
         "ds_website_privkey",
         None,
         types.private_key,
-        "private key file; absent where an ssh agent holds it",
+        "private key file; unset: an ssh agent holds the key",
         secret=True,
     ),
     Variable("ds_website_privkey_passphrase", None, str, "passphrase of that key", secret=True),
     Variable("ds_website_server_fqdn", None, types.host, "the web host"),
     Variable("ds_website_server_port", "22", types.whole(1, 65535), "its SSH port"),
     Variable("ds_website_server_root", None, types.word, "the web root on it"),
-    Variable("ds_website_known_hosts", None, types.readable_file, "host keys, beside `~/.ssh/known_hosts`"),
+    Variable(
+        "ds_website_known_hosts", None, types.readable_file, "file of host keys, in addition to `~/.ssh/known_hosts`"
+    ),
     Variable("ds_website_modes", "0644/0755", types.modes, "modes of published files/directories"),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
-    Variable("ds_webhook_url", None, types.web_url, "gets a JSON message on alarm and recovery", secret=True),
+    Variable(
+        "ds_webhook_url",
+        None,
+        types.web_url,
+        "address that gets a JSON message for each failed run and for the first good one after it",
+        secret=True,
+    ),
 )
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read and check every setting. Raises UsageTrouble with all faults, one a line."""
+    """Read and check every setting. Raises UsageTrouble that lists all faults, one per line."""
     given = dict(os.environ if environ is None else environ)
     faults: list[str] = []
     values = {
@@ -159,7 +169,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     missing = _website_missing(given)
     faults += _website_faults(given, missing)
     if not values["ds_dataroot"] and not BaseDirectory.xdg_data_home.startswith("/"):
-        faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME")
+        faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME to be set")
     if faults:
         raise UsageTrouble("\n".join(faults))
     loaded = _settings(values, missing)
@@ -170,7 +180,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
-    """(name, effective value, where it comes from) of every variable, secrets masked, for people to read."""
+    """Return (name, effective value, origin) of every variable, for people. Secrets are masked."""
     given = os.environ if environ is None else environ
     return [(variable.name, *_describe(variable, given)) for variable in VARIABLES]
 
@@ -187,7 +197,7 @@ def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
         "ds_github_ref": "HEAD",
         "ds_dataroot": BaseDirectory.xdg_data_home,
     }.get(variable.name)
-    return (derived, "follows from others") if derived else ("", "not set")
+    return (derived, "derived") if derived else ("", "not set")
 
 
 def _website_missing(given: Mapping[str, str]) -> tuple[str, ...]:
@@ -204,21 +214,22 @@ def _website_faults(given: Mapping[str, str], missing: tuple[str, ...]) -> list[
     ]
     if missing and len(missing) < len(_WEBSITE):
         faults += [
-            f"{name}: not set: expected all of {', '.join(_WEBSITE)}, or none to publish nothing" for name in missing
+            f"{name}: not set: expected all of {', '.join(_WEBSITE)}, or none of them to publish nothing"
+            for name in missing
         ]
     return faults
 
 
 def _overlaps(loaded: Settings) -> list[str]:
-    """Checkouts are wiped after use: nothing of ours may lie among them, nor they among what is ours."""
+    """Return a fault if ds_clone_path overlaps with the data or the cache: checkouts are wiped after use."""
     clone = Path(os.path.realpath(loaded.clone_path))
     faults = []
     for path, what in ((loaded.places.data, "ds_dataroot"), (loaded.places.cache, "XDG_CACHE_HOME")):
         place = Path(os.path.realpath(path))
         if clone.is_relative_to(place) or place.is_relative_to(clone):
             faults.append(
-                f"ds_clone_path: {quoted(str(loaded.clone_path))}: expected a place apart from {what} ({path}), "
-                "for it is wiped after use"
+                f"ds_clone_path: {quoted(str(loaded.clone_path))}: expected a directory that does not overlap with "
+                f"{what} ({path}), since it is wiped after use"
             )
     return faults
 

@@ -1,7 +1,7 @@
-"""Signals that ask this process to end. The handler only sets a flag; every wait looks at it.
+"""Signals that ask this process to end. The handler only sets a flag, which every wait checks.
 
-An exception raised out of a handler can come up anywhere, also where the interpreter swallows it, so none is. Signals
-belong to the process as a whole: that is why their state lives in this module.
+The handler raises nothing: its exception could surface anywhere, even where the interpreter swallows it. Signals belong
+to the whole process, so their state is module state.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from deepspeech_wer.errors import Stopped
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _caught: list[int] = []
-_wakeup: list[int] = []  # the reading end of a pipe into which the interpreter writes a byte for each signal
+_wakeup: list[int] = []  # the reading end of a pipe; the interpreter writes a byte into it for each signal
 
 
 def catch() -> None:
-    """From now on SIGTERM, SIGINT and SIGHUP set the flag."""
+    """Make SIGTERM, SIGINT and SIGHUP set the flag from now on."""
     if not _wakeup:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -35,8 +35,8 @@ def catch() -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let these signals wait until the block ends. A process that is started within keeps them waiting until it
-    catches them, so that none ends it while it is being started.
+    """Block these signals within the block. A process that is started within inherits the mask, so no signal ends it
+    before it calls `catch`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
@@ -46,21 +46,21 @@ def held_back() -> Iterator[None]:
 
 
 def count() -> int:
-    """How many such signals came so far. A second one means: at once."""
+    """Return the number of signals so far. A second one means: end at once, without a grace period."""
     return len(_caught)
 
 
 def check() -> None:
-    """Raise Stopped where such a signal came."""
+    """Raise Stopped if a signal came."""
     if _caught:
         raise Stopped(_caught[0], signal.Signals(_caught[0]).name)
 
 
 def wait(seconds: float, *descriptors: int) -> None:
-    """Sleep; less where a signal comes or one of the descriptors becomes readable."""
+    """Sleep until a signal comes, a descriptor becomes readable, or the time is up."""
     ready = select.select([*_wakeup, *descriptors], [], [], max(seconds, 0))[0]
     if _wakeup and _wakeup[0] in ready:
-        os.read(_wakeup[0], 4096)  # else the next wait would end at once
+        os.read(_wakeup[0], 4096)  # otherwise the next wait would return at once
 
 
 def _note(number: int, _: FrameType | None) -> None:

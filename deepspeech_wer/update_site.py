@@ -1,4 +1,4 @@
-"""The archive -> js/hyper.js and the site -> the web host."""
+"""Builds the site with js/hyper.js from the archive, and publishes it to the web host."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def build(places: Places, repository: Repository) -> Sequence[str]:
-    """Merge the runs into js/hyper.js and build the site. Returns what of it is to be published, in order.
+    """Merge the runs into js/hyper.js and build the site. Returns the paths to publish, in order.
 
-    Raises Trouble: the site cannot be written.
+    Raises Trouble if the site cannot be written.
     """
     project = dashboard.Project(
         name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
@@ -40,9 +40,9 @@ def update(
     url: str | None = None,
     upload: Callable[[int, int], None] | None = None,
 ) -> bool:
-    """Build the site and publish it, if there is a web host. A failure, False, is logged: the next tick tries again.
+    """Build the site and publish it if a web host is set. Returns False on a failure, which is logged.
 
-    `url` is the site's public address, for reading it back.
+    After a failure the next tick tries again. `url` is the site's public address, for reading it back.
     """
     try:
         listed = build(places, repository)
@@ -65,7 +65,7 @@ def update(
 
 
 def is_behind(places: Places, website: Website | None) -> bool:
-    """Whether the archive holds more than the site and the web host are known to show."""
+    """Return whether the site or the web host may lack something that the archive holds."""
     try:
         shown = places.shown.read_text()
     except OSError:
@@ -74,6 +74,6 @@ def is_behind(places: Places, website: Website | None) -> bool:
 
 
 def _state(places: Places, website: Website | None) -> str:
-    """A digest that changes with the runs, with the place where they are shown, and with this program."""
+    """Return a digest of the runs, the web host and the version of this program."""
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
     return hashlib.sha256(repr((archive.names(places.runs), host, __version__)).encode()).hexdigest()

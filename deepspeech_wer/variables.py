@@ -1,4 +1,4 @@
-"""The one kind of field that describes an environment variable, the tracker's or the job's. Imports nothing of ours."""
+"""The description of an environment variable, of the tracker or of the job. Imports nothing of this package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MASK = "********"
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable: how it is read, and what the documentation says of it."""
+    """One environment variable: how to check it, and its text in the documentation."""
 
     name: str
     default: str | None
@@ -22,10 +22,10 @@ class Variable:
 
 
 def read(variable: Variable, text: str | None, faults: list[str], *, separator: str = ": ") -> Any:
-    """Return the value of `text`; None for None.
+    """Convert `text` into the variable's value; None stays None.
 
-    Where the text cannot be used, append "NAME: 'TEXT': expected WHAT" to `faults` and return None: the caller reports
-    the faults of all variables at once. `separator` separates name and text; the job's messages say NAME='TEXT'.
+    For invalid text, append "NAME: 'TEXT': expected WHAT" to `faults` and return None: the caller reports the faults of
+    all variables at once. `separator` goes between name and text; the job's messages say NAME='TEXT'.
     """
     if text is None:
         return None
@@ -38,11 +38,11 @@ def read(variable: Variable, text: str | None, faults: list[str], *, separator: 
 
 
 def quoted(text: str) -> str:
-    """For messages: control characters visible, passwords gone, length bounded."""
+    """Quote text for a message: control characters escaped, passwords removed, length limited."""
     shown = without_password(text)
     return repr(shown if len(shown) <= 100 else shown[:97] + "...")
 
 
 def without_password(text: str) -> str:
-    """A URL without the password or token in it."""
+    """Return a URL without its user, password or token."""
     return re.sub(r"(\w+://)[^/\s]+@|[^/@\s]+:[^/\s]+@", r"\1", text)

@@ -1,8 +1,9 @@
-"""Word and character error rates, with the alignment that they are counted on.
+"""Word and character error rates, counted on the alignment that the page shows.
 
-A corpus rate is the sum of errors over the sum of reference words (or characters), never the mean of utterance rates,
-which is another number and less precise. Substitutions, deletions and insertions are not unique for a given total, so
-they are counted on the alignment that is shown. The alignment is kaldialign's, which agrees with Kaldi's compute-wer.
+A corpus rate is the sum of errors divided by the sum of reference words (or characters). It is not the mean of the
+utterance rates, which differs and has a larger variance. Several alignments may have the same number of errors but
+different substitutions, deletions and insertions, so these are counted on the alignment that is shown. kaldialign
+computes it, which agrees with Kaldi's compute-wer.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from dataclasses import dataclass
 
 import kaldialign
 
-NORMALISER = "none@1"  # rates with different normalisers do not compare: the name and version are recorded with them
-GAP = " gap "  # kaldialign marks a gap by a token that must not be a word; words contain no spaces
+NORMALISER = "none@1"  # recorded with every rate: rates with different normalisers cannot be compared
+GAP = " gap "  # kaldialign marks gaps with a token that must not be a word; words contain no spaces
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Errors and reference length of an utterance, or of several. The unit is words, or characters in a CER."""
+    """Errors and reference length of one or more utterances, in words (WER) or in characters (CER)."""
 
     substitutions: int = 0
     deletions: int = 0
@@ -32,7 +33,7 @@ class Counts:
 
     @property
     def rate(self) -> float | None:
-        """Errors per reference unit: 1.0 is 100 %, and more is possible. None if the reference is empty."""
+        """Errors per reference word or character, as a fraction; may exceed 1.0. None if the reference is empty."""
         return self.errors / self.reference if self.reference else None
 
     def __add__(self, other: Counts) -> Counts:
@@ -46,7 +47,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The alignment of an utterance: pairs of (reference word, hypothesis word), None for a gap, and their counts."""
+    """The alignment of an utterance: pairs of (reference, hypothesis) tokens, None for a gap, and their counts."""
 
     pairs: tuple[tuple[str | None, str | None], ...]
     counts: Counts
@@ -60,7 +61,7 @@ class Score:
     characters: Counts
     utterances: int
     missing: int
-    mean_utterance_wer: float | None  # the 2016 notebook's measure, only for comparison with old records
+    mean_utterance_wer: float | None  # the measure of the 2016 notebook, to compare with old records
 
     @property
     def wer(self) -> float | None:
@@ -72,12 +73,12 @@ class Score:
 
 
 def words(text: str) -> list[str]:
-    """Return the tokens to compare: Unicode NFC, split at white space, nothing else (normaliser "none@1")."""
+    """Return the tokens to compare: Unicode NFC, split at white space, otherwise unchanged (normaliser "none@1")."""
     return unicodedata.normalize("NFC", text).split()
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Aligned:
-    """Align two lists of words (or characters) with the minimum number of edits."""
+    """Align two lists of tokens with the minimum number of edits."""
     raw = kaldialign.align(list(reference), list(hypothesis), GAP)
     pairs = tuple((_or_gap(left), _or_gap(right)) for left, right in raw)
     return Aligned(pairs, _count(pairs))
@@ -89,13 +90,13 @@ def score_utterance(reference: str, hypothesis: str | None) -> Counts:
 
 
 def score_corpus(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> Score:
-    """Score every reference, by utterance id. A missing hypothesis is scored as empty and counted.
+    """Score all references. Both mappings have utterance ids as keys. A missing hypothesis is scored as empty.
 
-    Raises KeyError for a hypothesis without a reference: the two are of different sets.
+    Raises KeyError for a hypothesis without a reference: the two come from different sets.
     """
     unknown = sorted(set(hypotheses) - set(references))
     if unknown:
-        raise KeyError(f"hypotheses for utterances that have no reference: {', '.join(unknown[:3])}")
+        raise KeyError(f"hypotheses without a reference: {', '.join(unknown[:3])}")
     rows = [(text, hypotheses.get(key) or "") for key, text in references.items()]
     per_utterance = [score_utterance(reference, hypothesis) for reference, hypothesis in rows]
     return Score(
@@ -110,7 +111,7 @@ def score_corpus(references: Mapping[str, str], hypotheses: Mapping[str, str]) -
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Return the sum of counts, whose rate is the pooled rate."""
+    """Return the sum of counts; its rate is the pooled rate."""
     return sum(counts, Counts())
 
 

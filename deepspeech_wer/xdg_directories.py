@@ -1,4 +1,4 @@
-"""Where the XDG base directory specification puts our cache. Light: each busy tick imports it."""
+"""The cache directory of the XDG base directory specification. A busy tick loads this module, so keep it light."""
 
 import os
 
@@ -6,21 +6,21 @@ from xdg import BaseDirectory
 
 from deepspeech_wer.errors import Trouble
 
-NAME = "deepspeech_wer"  # of our directory below each of the XDG ones
+NAME = "deepspeech_wer"  # our directory below each XDG directory
 
 
 def cache_directory() -> str:
-    """~/.cache/deepspeech_wer (XDG_CACHE_HOME), made where it is missing. Raises Trouble: it cannot be made."""
+    """Return $XDG_CACHE_HOME/deepspeech_wer (~/.cache), created if missing. Raises Trouble if that fails."""
     home = str(BaseDirectory.xdg_cache_home)
-    if not home.startswith("/"):  # without HOME and without an entry in passwd, `~` stays what it is
+    if not home.startswith("/"):  # `~` is not expanded without HOME or a passwd entry
         raise Trouble(f"cache directory {home}: expected an absolute path: set HOME or XDG_CACHE_HOME")
     path = f"{home}/{NAME}"
-    umask = os.umask(0o077)  # for this user alone
+    umask = os.umask(0o077)  # pyxdg would create directories that others can read
     try:
         return str(BaseDirectory.save_cache_path(NAME))
     except OSError as error:
-        if os.path.isdir(path):  # pyxdg looks, then makes: another tick may come in between
+        if os.path.isdir(path):  # pyxdg checks, then creates: another tick may create it in between
             return path
-        raise Trouble(f"cannot make {path}: {error.strerror}: set XDG_CACHE_HOME") from None
+        raise Trouble(f"cannot create {path}: {error.strerror}: set XDG_CACHE_HOME") from None
     finally:
         os.umask(umask)

@@ -162,7 +162,7 @@ def test_a_field_of_another_kind_is_named_and_the_others_go_on(
     (record[place] if place else record)[key] = value
     (broken.directory / "run.json").write_text(json.dumps(record))
     assert archive.load(runs) == [whole]
-    assert f"found one without a usable {key!r}" in caplog.text
+    assert f"found one without a valid {key!r}" in caplog.text
 
 
 def test_a_beginning_of_several_commits_names_no_run(runs: Path, outcome: Outcome) -> None:
@@ -171,7 +171,7 @@ def test_a_beginning_of_several_commits_names_no_run(runs: Path, outcome: Outcom
     store(runs, replace(MERGE, sha="c1" * 20), outcome, machine="m")
     assert archive.find(runs, MERGE.sha[:4]) == again
     assert archive.find(runs, first.id) == first
-    with pytest.raises(Trouble, match="'c' begins 2 commits"):
+    with pytest.raises(Trouble, match="'c' matches 2 commits"):
         archive.find(runs, "c")
 
 

@@ -189,7 +189,7 @@ def test_a_directory_in_the_place_of_a_file_is_one_line(
     assert tracked.git("rev-parse", "HEAD")
     assert tick() == 1
     said = capsys.readouterr().err
-    assert f"{cache / 'tick.json'}: Is a directory: move what stands there away" in said
+    assert f"{cache / 'tick.json'}: Is a directory: move it away" in said
     assert "Traceback" not in said
 
 
@@ -203,7 +203,7 @@ def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, caps
         if commit:
             tracked.commit("one more")
         assert tick() == 0
-        told.append(capsys.readouterr().err.count("Set ds_track=commits"))
+        told.append(capsys.readouterr().err.count("set ds_track=commits"))
     assert told == [1, 0, 1, 0]
 
 
@@ -216,7 +216,7 @@ def test_a_cache_on_nfs_is_told_of_once(
     told = []
     for _ in range(3):
         assert tick() == 0
-        told.append(capsys.readouterr().err.count("is on nfs4: locks may not hold there"))
+        told.append(capsys.readouterr().err.count("is on nfs4: locks may not work there"))
     assert told == [1, 0, 0]
 
 
@@ -245,7 +245,7 @@ def test_forced_commits_are_run_again(tracked: Repository, capsys: pytest.Captur
     sha = tracked.git("rev-parse", "HEAD")
     capsys.readouterr()
     assert tick("run", "--sha", sha[:10]) == 0
-    assert f'{sha[:12]} "root" by Ada: training, as asked for\n' in capsys.readouterr().err
+    assert f'{sha[:12]} "root" by Ada: training, requested by hand\n' in capsys.readouterr().err
     assert wers() == [0.5, 0.5]
     assert tick() == 0
     assert wers() == [0.5, 0.5]
@@ -311,7 +311,7 @@ def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository,
     tracked.merge("long", {"wer": work, "bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
     done = subprocess.run(TICK, check=False, stderr=subprocess.PIPE, text=True)
     assert done.returncode == code
-    assert (f"ended by SIG{signal}; the next call goes on" in done.stderr) == (code > 0)
+    assert (f"ended by SIG{signal}; the next call resumes" in done.stderr) == (code > 0)
     assert wers() == []
     assert tick() == 0
     assert wers() == [0.4]
@@ -360,7 +360,7 @@ def test_a_damaged_last_sha1_is_no_rewritten_branch(
     capsys.readouterr()
     assert tick() == 0
     err = capsys.readouterr().err
-    assert f"last_sha1 is damaged: expected 40 or 64 hex digits, found {text!r}; going on from " in err
+    assert f"last_sha1 is damaged: expected 40 or 64 hex digits, found {text!r}; continuing after " in err
     assert "rewritten" not in err
     assert place.read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
@@ -370,7 +370,7 @@ def test_an_empty_repository_has_nothing_yet(
 ) -> None:
     monkeypatch.setenv("ds_repo_url", str(repository.path))
     assert tick() == 0
-    assert "no commit there yet" in capsys.readouterr().err
+    assert "the repository has no commits yet" in capsys.readouterr().err
     assert tick() == 0
     assert capsys.readouterr().err == ""  # told once
 
@@ -425,7 +425,7 @@ def test_results_that_cannot_be_removed_are_never_the_next_merges(
     assert tick() == 0
     (left,) = work.glob("*.left")
     assert (left / "logs" / "x" / "hyper.json").exists()
-    assert f"cannot remove {left}: a job left files there" in capsys.readouterr().err
+    assert f"cannot remove {left}: the job left files" in capsys.readouterr().err
     tracked.merge("writes nothing", {"wer": "exit 0\n"})
     assert tick() == exit_codes.FAILED
     assert wers() == [0.5, "no-hyper"]

@@ -101,7 +101,7 @@ def test_a_directory_that_cannot_be_read_is_no_bug(
         assert cli.main(command) == exit_codes.TROUBLE
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1
-        assert f"{runs}: Permission denied: as which user does this run?" in err
+        assert f"{runs}: Permission denied: run this as a user who can read" in err
 
 
 @pytest.mark.usefixtures("trained")
@@ -207,7 +207,7 @@ def test_without_git_the_cure_is_named(command: list[str]) -> None:
     )
     assert done.returncode == exit_codes.TROUBLE
     said = [line for line in (done.stdout + done.stderr).splitlines() if "git" in line]
-    assert said[0].endswith("no git on PATH: install it, or name its directory in the crontab's PATH")
+    assert said[0].endswith("git is not on PATH: install it, or add its directory to PATH in the crontab")
     assert "Traceback" not in done.stderr
     assert command or len(done.stderr.splitlines()) == 1
 
@@ -249,7 +249,7 @@ def test_a_full_disk_under_the_log_costs_no_run(tracked: Repository, stream: str
         assert subprocess.run(TICK, check=False, **log).returncode == 4
         listed = subprocess.run([*TICK, "runs"], check=False, stderr=subprocess.PIPE, stdout=full)
     assert listed.returncode == exit_codes.TROUBLE
-    assert listed.stderr.endswith(b"cannot write the answer: No space left on device\n")
+    assert listed.stderr.endswith(b"cannot write the output: No space left on device\n")
 
 
 @pytest.mark.usefixtures("trained")

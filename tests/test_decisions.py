@@ -53,7 +53,7 @@ def test_a_machine_that_fails_every_job_writes_off_three_merges_and_says_so_once
     assert tick() == exit_codes.FAILED
     assert wers() == [0.5, "exit 7", "exit 7", "exit 7"]
     said = capsys.readouterr().err
-    assert "the queue stands still, 2 waiting: the last 3 runs failed alike (exit 7)" in said
+    assert "the queue is stopped with 2 waiting: the last 3 runs failed alike (exit 7)" in said
     assert "`deepspeech-wer retry`" in said
     assert tick() == 0
     assert capsys.readouterr().err == ""
@@ -109,7 +109,7 @@ def test_retry_of_one_commit(tracked: Repository, tmp_path: Path, capsys: pytest
     (tmp_path / "ok").touch()
     assert cli.main(["retry", sha[:9]]) == 0
     assert tick() == 0
-    assert "training again, as asked for" in capsys.readouterr().err
+    assert "training again, requested by hand" in capsys.readouterr().err
     assert sorted(wers(), key=str) == [0.2, 0.3, "exit 7"]
     assert tick() == 0
 

@@ -144,7 +144,7 @@ def test_the_checkout_lies_apart_from_what_is_kept(sealed: Path, clone: str, dat
     assert len(found) == len(others)
     for line, other in zip(found, others, strict=True):
         assert line.startswith("ds_clone_path: ")
-        assert f"expected a place apart from {other} (" in line
+        assert f"does not overlap with {other} (" in line
 
 
 def test_the_checkout_may_lie_beside_what_is_kept(sealed: Path) -> None:
@@ -191,7 +191,7 @@ def test_secrets_are_masked_wherever_they_are_shown() -> None:
     assert ("ds_github_token", settings.MASK, "environment") in rows
     assert ("ds_repo_url", "https://example.com/x.git", "environment") in rows
     assert ("ds_track", "merges", "default") in rows
-    assert ("ds_github_ref", "HEAD", "follows from others") in rows
+    assert ("ds_github_ref", "HEAD", "derived") in rows
     assert ("ds_job_timeout", "", "not set") in rows
     assert "s3cret" not in faults({"ds_github_token": "s3cret\n", "ds_webhook_url": "s3cret"})
 

@@ -32,7 +32,7 @@ def test_another_tick_may_make_it_first(sealed: Path, monkeypatch: pytest.Monkey
 
 def test_one_that_cannot_be_made_is_one_line(sealed: Path) -> None:
     (sealed / ".cache").touch()
-    with pytest.raises(Trouble, match=r"cannot make .*: (Not a directory|File exists): set XDG_CACHE_HOME"):
+    with pytest.raises(Trouble, match=r"cannot create .*: (Not a directory|File exists): set XDG_CACHE_HOME"):
         cache_directory()
 
 

@@ -1,1 +1,1 @@
-"""The tracked repository, seen through git."""
+"""Access to the tracked repository through git."""

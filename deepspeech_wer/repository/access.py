@@ -1,7 +1,7 @@
-"""How git gets to the remote: without a secret on any command line, and without a question to anybody.
+"""How git reaches the remote: without secrets on command lines and without prompts.
 
-What stands in a URL stands in the command lines of git and of its helpers, which every user of the machine can read. So
-the user and password of an http URL are taken out of it and given by a credential helper, for that host alone.
+A URL appears on the command lines of git and its helpers, which every user of the machine can read. So the user and
+password of an http URL are removed from it, and a credential helper supplies them to that host only.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _OPENSSH = re.compile(r"(\S*/)?ssh(\s|$)")
 
 @dataclass(frozen=True)
 class Access:
-    """A remote as git is to be told of it."""
+    """What git needs to reach a remote."""
 
     url: str  # without secrets
-    options: tuple[str, ...] = ()  # of git itself, before its sub-command
+    options: tuple[str, ...] = ()  # of git itself, before the subcommand
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def access_to(url: str) -> Access:
-    """The remote at a URL. Raises Trouble: its user or password cannot be given to git."""
+    """Return the access to a URL. Raises Trouble if its user or password cannot be passed to git."""
     found = _WITH_USER.fullmatch(url)
     if not found:
         return Access(url)
     scheme, login, host, path = found.groups()
     user, _, password = (unquote(part) for part in login.partition(":"))
-    if not (user + password).isprintable():  # a line break would end its line in git's protocol with helpers
+    if not (user + password).isprintable():  # gitcredentials(7): the protocol has one value per line
         raise Trouble(f"{scheme}{host}{path}: expected a user and password of printable characters before the @")
     key = f"credential.{scheme}{host}"
     return Access(
@@ -47,10 +47,10 @@ def access_to(url: str) -> Access:
 
 
 def is_by_ssh(url: str) -> bool:
-    """Whether git will call ssh: for ssh://host/path and host:path."""
+    """Return whether git reaches a URL over ssh: ssh://host/path or host:path."""
     return bool(_BY_SSH.match(url))
 
 
 def without_questions(ssh: str) -> str:
-    """The command that calls ssh, told to ask nothing; as it is where it calls something else."""
+    """Add BatchMode to a command that calls OpenSSH. Any other command is returned unchanged."""
     return f"{ssh} -o BatchMode=yes" if _OPENSSH.match(ssh) else ssh

@@ -1,7 +1,7 @@
-"""Each run's own clone of the mirror, below ds_clone_path, wiped after use.
+"""A separate clone of the mirror for each run, below ds_clone_path, wiped after use.
 
-A clone of its own, with its own configuration and hooks: in a worktree a job can plant a hook that runs in the
-tracker's next fetch, and hard-linked objects would share their inodes with the mirror.
+It is a full clone rather than a worktree, because a job could plant a hook in a worktree that runs in the tracker's
+next fetch. Objects are copied, because hard links would let a job change the mirror's files.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ log = logging.getLogger(__name__)
 
 
 class CannotCheckOut(Trouble):
-    """The merge itself cannot be checked out here: a name longer than the file system takes, say."""
+    """The files of the merge cannot be written here, for example because a name is too long for the file system."""
 
 
 @contextmanager
 def checked_out(mirror: Path, merge: Merge, path: Path, *, mark: Path, origin: str) -> Iterator[Checkout]:
-    """The files of `merge` in a new clone at `path`, a directory that is not there yet; wiped on leaving.
+    """Check out `merge` in a new clone at `path`, which must not exist yet, and wipe it at the end of the block.
 
-    `mark` is a file that names the clone, so that `wipe` finds it after a crash; within the clone a job could forge it.
-    `origin` is what the clone's remote is called for the job (its URL without password). Raises Trouble where no clone
-    can be made, CannotCheckOut where the merge cannot be checked out.
+    `mark` is a file that names the clone, so that `wipe` finds it after a crash. It lies outside the clone, where a job
+    could forge it. `origin` is the URL of the clone's remote, without a password. Raises Trouble if no clone can be
+    made, CannotCheckOut if the merge cannot be checked out.
     """
     check(path.parent)
     _claim(path, mark)
@@ -48,41 +48,44 @@ def checked_out(mirror: Path, merge: Merge, path: Path, *, mark: Path, origin: s
 
 
 def check(clone_path: Path) -> None:
-    """Raises Trouble where no clone could be made below `clone_path`, as far as that shows without touching it."""
+    """Check, without touching it, whether clones can be made below `clone_path`. Raises Trouble if not."""
     if clone_path in (home(), *home().parents):
-        raise Trouble(f"ds_clone_path {clone_path}: expected a directory for checkouts alone, found one above others")
+        raise Trouble(
+            f"ds_clone_path {clone_path}: expected a directory for checkouts only, found the home directory or one "
+            "above it: set another path"
+        )
     if os.path.lexists(clone_path) and not clone_path.is_dir():
         raise Trouble(
-            f"ds_clone_path {clone_path}: expected a directory or nothing, found something else, which is left alone: "
-            "move it away or set another path"
+            f"ds_clone_path {clone_path}: expected a directory or nothing, found something else: "
+            "move it away, or set another path"
         )
 
 
 def wipe(mark: Path) -> None:
-    """Remove the clone that a mark names, and the mark; nothing where there is no mark.
+    """Remove the clone that a mark names, and the mark. Does nothing if there is no mark.
 
-    What stands in the clone's place and is not the directory that we made is left alone. Raises Trouble: the clone
-    cannot be removed.
+    If something other than the directory that we made is at the clone's path, it is left alone. Raises Trouble if the
+    clone cannot be removed.
     """
     record = _read(mark)
     path = Path(str(record["path"])) if "path" in record else None
     if path and "inode" not in record:
-        with suppress(OSError):  # not made, or not empty and so not ours
+        with suppress(OSError):  # it does not exist, or is not empty and so not ours
             path.rmdir()
     elif path and _is_ours(path, record):
         _remove(path)
     elif path and os.path.lexists(path):
-        log.warning("%s: a job replaced its checkout; what stands there is left alone", path)
+        log.warning("%s: a job replaced its checkout; not removing what is there now", path)
     if "below" in record:
-        with suppress(OSError):  # other checkouts, or something of the user's, are in it
+        with suppress(OSError):  # it holds other checkouts, or files of the user
             Path(str(record["below"])).rmdir()
     mark.unlink(missing_ok=True)
 
 
 def _claim(path: Path, mark: Path) -> None:
-    """Make the directory, and note its inode: a directory that is put there later is not ours.
+    """Make the directory and record its inode, so that a directory that replaces it is not taken for ours.
 
-    It is noted before it is made, too, so that a crash in between leaves no directory that nobody knows.
+    The path is recorded before the directory exists: a crash in between must not leave a directory without a mark.
     """
     record: dict[str, object] = {"version": 1, "path": str(path), "below": str(path.parent)}
     _write(mark, record)
@@ -97,7 +100,10 @@ def _claim(path: Path, mark: Path) -> None:
 
 
 def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
-    """Raises Trouble for what is wrong here (no room; a damaged mirror, which goes), CannotCheckOut for the merge."""
+    """Clone. Raises CannotCheckOut if the merge is at fault, Trouble if this machine is.
+
+    A damaged mirror is removed.
+    """
     try:
         _clone(mirror, merge, path, origin)
     except GitError as error:
@@ -106,13 +112,13 @@ def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> No
         if full:
             raise Trouble(f"{what}; no space left for {full}") from None
         if _is_complete(mirror, merge):
-            raise CannotCheckOut(what.replace(str(path), path.parent.name)) from None  # it goes to the page
+            raise CannotCheckOut(what.replace(str(path), path.parent.name)) from None  # shown on the page
         shutil.rmtree(mirror, ignore_errors=True)
-        raise Trouble(f"{what}; the mirror {mirror} is fetched anew by the next call") from None
+        raise Trouble(f"{what}; removed the damaged mirror {mirror}, which the next tick fetches again") from None
 
 
 def _is_complete(mirror: Path, merge: Merge) -> bool:
-    """Whether the mirror holds every file of the merge."""
+    """Return whether the mirror holds every object of the merge."""
     try:
         run_git(mirror, "rev-list", "--objects", "--no-walk", "--quiet", merge.sha)
     except GitError:
@@ -122,8 +128,8 @@ def _is_complete(mirror: Path, merge: Merge) -> bool:
 
 def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
     options = ("--quiet", "--no-hardlinks", "--no-checkout", "--no-tags", "--template=")
-    tidy(mirror)  # the lock of a git that was killed would fail every merge from now on
-    run_git(mirror, "update-ref", "refs/heads/tracked", merge.sha)  # clone takes branches alone
+    tidy(mirror)  # the lock of a killed git would make every later merge fail
+    run_git(mirror, "update-ref", "refs/heads/tracked", merge.sha)  # git clone copies branches only
     run_git(path, "clone", *options, "--config", "core.hooksPath=/dev/null", "--end-of-options", str(mirror), ".")
     run_git(path, "config", "remote.origin.url", origin)
     run_git(path, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "--force", merge.sha)
@@ -143,7 +149,7 @@ def _read(mark: Path) -> dict[str, object]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError:
-        log.warning("%s cannot be read: the checkout that it named stays where it is", mark)
+        log.warning("%s is damaged: the checkout that it names is not removed", mark)
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -153,7 +159,7 @@ def _write(mark: Path, record: dict[str, object]) -> None:
         write_atomically(mark, json.dumps(record).encode(), mode=0o600)
     except OSError as error:
         wipe(mark)
-        raise Trouble(f"cannot write {mark}: {error.strerror}; the next call tries again") from None
+        raise Trouble(f"cannot write {mark}: {error.strerror}; the next tick tries again") from None
 
 
 def _remove(path: Path) -> None:
@@ -161,4 +167,7 @@ def _remove(path: Path) -> None:
         if remove_tree(path):
             return
         time.sleep(0.1)
-    raise Trouble(f"cannot wipe {path}: something goes on writing there, or it belongs to another user")
+    raise Trouble(
+        f"cannot remove the checkout {path}: a process still writes there, or files belong to another user: "
+        "remove it by hand"
+    )

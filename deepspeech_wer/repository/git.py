@@ -1,6 +1,6 @@
-"""The one door to git: every call with a safe configuration, in a session and with a time-out of its own.
+"""The only caller of git. Every call has a safe configuration, its own session and a time-out.
 
-A server that accepts and then stays silent would otherwise hang git, and the tick, for ever.
+Without the time-out, a server that accepts a connection and then stays silent would block the tick for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deepspeech_wer.repository.access import Access
 from deepspeech_wer.setting_types import without_password
 
 LOCAL_TIMEOUT_S = 600.0
-GRACE_S = 2.0  # for a git that is to end
+GRACE_S = 2.0  # between SIGTERM and SIGKILL
 _SAFE = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "true",
@@ -38,35 +38,35 @@ _CONFIG = {
     "protocol.ext.allow": "never",
     "gc.autoDetach": "false",
     "gc.packRefs": "false",
-    "safe.bareRepository": "all",  # the mirror is bare, and ours, whatever ~/.gitconfig says of others
+    "safe.bareRepository": "all",  # the mirror is bare; ~/.gitconfig may forbid bare repositories
 }
-_POLL_S = 0.5  # how soon a git that is waited for is ended once a signal asked us to end
-_PASSING = re.compile(
+_POLL_S = 0.5  # how often a wait for git checks for signals
+_TRANSIENT = re.compile(
     r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
     r"|unable to connect|unreachable|early eof|hung up|unexpected disconnect|rpc failed|returned error: (429|5\d\d)"
     r"|(gnutls|ssl|tls)\w* .*(error|failed)|empty reply|transfer closed",
     re.IGNORECASE,
 )
-STARTER = "ds_wer_git_of"  # in the environment of git and all that it starts: the process that started it
+STARTER = "ds_wer_git_of"  # names our process in the environment of git and of everything that git starts
 
 
 class GitError(Trouble):
-    """git failed; `code` is its exit code, None after a time-out; the message is the line that says most.
+    """git failed. The message is the most informative line of its output.
 
-    `is_passing`: something on the network let it down that may have passed in a moment.
+    `code` is its exit code, None after a time-out. `is_transient`: a network error that may be gone on the next try.
     """
 
-    def __init__(self, message: str, code: int | None, *, is_passing: bool = False) -> None:
+    def __init__(self, message: str, code: int | None, *, is_transient: bool = False) -> None:
         super().__init__(message)
         self.code = code
-        self.is_passing = is_passing
+        self.is_transient = is_transient
 
 
 def run_git(directory: Path, *arguments: str, access: Access | None = None, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
-    """Run git in `directory`; what it printed. Raises GitError, and Stopped where a signal asked this process to end.
+    """Run git in `directory` and return its standard output. Raises GitError; Stopped after a signal.
 
-    It runs in a session of its own: without a terminal neither git nor ssh can ask for a password, and a time-out ends
-    the helpers too (git-remote-https outlives a killed git). Where this process is killed, the next tick ends it.
+    git gets its own session: without a terminal neither git nor ssh can prompt, and a time-out also ends the helpers
+    (git-remote-https outlives a killed git). If this process is killed, the next tick ends git.
     """
     process = _start(directory, arguments, access or Access(""))
     try:
@@ -79,17 +79,17 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
         raise GitError(
             _reason(said) or f"git {arguments[0]}: exit {process.returncode}",
             process.returncode,
-            is_passing=bool(_PASSING.search(said)),
+            is_transient=bool(_TRANSIENT.search(said)),
         )
     return out.decode(errors="replace").rstrip("\n")
 
 
 def safe_environment() -> dict[str, str]:
-    """The variables under which every git runs, GitPython's too."""
+    """Return the environment of every git process, including GitPython's."""
     safe = {
         **environment.git_environment(),
         **_SAFE,
-        STARTER: processes.this(),
+        STARTER: processes.own_identity(),
         "GIT_CONFIG_COUNT": str(len(_CONFIG)),
     }
     for number, (name, value) in enumerate(_CONFIG.items()):
@@ -98,10 +98,10 @@ def safe_environment() -> dict[str, str]:
 
 
 def end_leftovers() -> list[int]:
-    """End every git, and helper of one, whose tick was killed; the pids."""
+    """End all git processes and helpers that a killed tick left. Returns their pids."""
     ended: list[int] = []
-    for _ in range(10):  # what is ended may have started something meanwhile
-        left = processes.of_the_dead(STARTER)
+    for _ in range(10):  # a process may start others before it ends
+        left = processes.orphans(STARTER)
         if not left:
             break
         processes.end(left, grace_s=GRACE_S)
@@ -117,24 +117,24 @@ def _communicate(process: subprocess.Popen[bytes], what: str, timeout_s: float) 
         except subprocess.TimeoutExpired:
             signals.check()
             if time.monotonic() >= deadline:
-                raise GitError(f"git {what}: no end after {timeout_s:.0f} s", None) from None
+                raise GitError(f"git {what}: not done after {timeout_s:.0f} s", None) from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM first: a git that is killed leaves its locks in the mirror."""
+    """End git and its helpers. SIGTERM comes first: a git that gets SIGKILL leaves its locks in the mirror."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         process.communicate(timeout=GRACE_S)
     except subprocess.TimeoutExpired:
         pass
     finally:
-        with suppress(ProcessLookupError):  # no helper outlived it
+        with suppress(ProcessLookupError):  # no helper is left
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
 def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:
-    """Raises GitError, or Trouble where there is no git at all."""
+    """Start git. Raises GitError, or Trouble if git is not installed."""
     try:
         return subprocess.Popen(
             ["git", *access.options, *arguments],
@@ -148,12 +148,12 @@ def _start(directory: Path, arguments: Sequence[str], access: Access) -> subproc
         )
     except OSError as error:
         if error.filename == "git":
-            raise Trouble("no git on PATH: install it, or name its directory in the crontab's PATH") from None
+            raise Trouble("git is not on PATH: install it, or add its directory to PATH in the crontab") from None
         raise GitError(f"git {arguments[0]} in {directory}: {error.strerror}", None) from None
 
 
 def _reason(text: str) -> str:
-    """The line of git's complaint that says most."""
+    """Return the most informative line of git's error output."""
     lines = [without_password(line.strip()) for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "remote: "))]
     return (telling or lines or [""])[0]

@@ -1,4 +1,4 @@
-"""Which commits the tracked branch brought: read from the mirror by GitPython."""
+"""Reads the commits of the tracked branch from the mirror, with GitPython."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepspeech_wer.repository.git import safe_environment
 if TYPE_CHECKING:
     import git
 
-MANY_COMMITS = 20  # a history that long without one merge is squashed or rebased
+MANY_COMMITS = 20  # so many commits without a merge suggest squash or rebase merging
 
 _SHORT_SHA = re.compile(r"[0-9A-Fa-f]{7,64}")
 _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -28,22 +28,22 @@ _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class History:
-    """The tracked branch since a commit up to which everything is archived."""
+    """The tracked branch since a commit up to which every merge is archived."""
 
     tip: str
-    base: str | None  # that commit; None where none is known in this history: the first run, or a rewritten branch
+    base: str | None  # that commit; None if the history has none: before the first run, or after a rewrite
     new: tuple[str, ...] = ()  # the first-parent commits after `base` that are tracked, oldest first
-    squashed: int = 0  # how many commits there are where they are many and no merge is among them, else 0
-    lost: str | None = None  # what last_sha1 holds where that is no commit of this history
+    squashed: int = 0  # number of commits, if at least MANY_COMMITS and none is a merge; else 0
+    lost: str | None = None  # the text of last_sha1, if it is not a commit of this history
 
 
 def read(
     mirror: Path, tip: str, last: str | None, *, bases: Callable[[], Collection[str]] = tuple, track: str = "merges"
 ) -> History:
-    """The history up to `tip` since `last`, what last_sha1 holds, whatever that is.
+    """Read the history from `last` to `tip`. `last` is the text of last_sha1 and may be anything.
 
-    Where `last` is no commit of this history, it is read since the newest of `bases` that is one. `track` is the
-    setting of this name. Raises Trouble: the mirror is damaged.
+    If `last` is not in the history, read from the newest of `bases` that is. `track` is the setting ds_track. Raises
+    Trouble if the mirror is damaged.
     """
     if tip == last:
         return History(tip, tip)
@@ -58,69 +58,69 @@ def read(
 
 
 def is_sha(text: str) -> bool:
-    """Whether a text is the whole name of a commit."""
+    """Return whether a text is a full SHA."""
     return bool(_FULL_SHA.fullmatch(text))
 
 
 def contains(mirror: Path, tip: str, sha: str) -> bool:
-    """Whether a commit is in the history of `tip`."""
+    """Return whether a commit is in the history of `tip`."""
     with _opened(mirror) as repository:
         return _is_in_history(repository, sha, tip)
 
 
 def merge(mirror: Path, sha: str) -> Merge:
-    """What git tells of a commit."""
+    """Read a commit. Raises Trouble if the mirror is damaged."""
     with _opened(mirror) as repository:
         return _merge(repository, sha)
 
 
 def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
-    """The commits of `names` (7 to 64 hex digits), in the order given. Raises Trouble: unknown or ambiguous."""
+    """Return the commits of `names` (7 to 64 hex digits). Raises Trouble if one is unknown or ambiguous."""
     with _opened(mirror) as repository:
         return [_merge(repository, _resolve(repository, name)) for name in names]
 
 
 @contextmanager
 def _opened(mirror: Path) -> Iterator[git.Repo]:
-    """The mirror for GitPython. Closing it ends what it keeps running.
+    """Open the mirror with GitPython. Leaving the block ends the processes that GitPython keeps running.
 
-    Raises Trouble where something in it is damaged; then it is removed, and fetched anew by the next call.
+    If the mirror is damaged, remove it, so that the next tick fetches it again, and raise Trouble.
     """
-    import git  # 35 ms: an idle tick has no need of it
+    import git  # takes 35 ms, and an idle tick does not need it
 
     try:
         with git.Repo(mirror) as repository:
-            # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
+            # GIT_DIR: safe.bareRepository=explicit in ~/.gitconfig accepts only a repository that is named explicitly.
             repository.git.update_environment(**safe_environment(), GIT_DIR=str(mirror))
             yield repository
     except (git.GitError, ConfigError, UnicodeDecodeError) as error:
         shutil.rmtree(mirror, ignore_errors=True)
         reason = " ".join(str(error).split())[-200:]
-        raise Trouble(f"the mirror {mirror} is damaged, and fetched anew by the next call: {reason}") from None
+        raise Trouble(f"removed the damaged mirror {mirror}, which the next tick fetches again: {reason}") from None
 
 
 def _resolve(repository: git.Repo, name: str) -> str:
-    if not _SHORT_SHA.fullmatch(name):  # HEAD is the mirror's own, and means nothing to anybody
-        raise Trouble(f"{name!r}: expected a commit's 7 to 64 hex digits")
+    if not _SHORT_SHA.fullmatch(name):  # names such as HEAD mean something else in the mirror
+        raise Trouble(f"{name!r}: expected 7 to 64 hex digits of a commit")
     sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if sha is None:
-        raise Trouble(f"{name}: no commit of the tracked branch, or not the only one: give more digits")
+        raise Trouble(f"{name}: no commit of the tracked branch matches, or several do: give more digits")
     return sha
 
 
 def _newest(repository: git.Repo, tip: str, shas: Collection[str]) -> str | None:
-    """The newest of some commits in the first-parent history."""
+    """Return the newest of `shas` in the first-parent history."""
     return next((sha for sha in _first_parents(repository, tip) if sha in shas), None) if shas else None
 
 
 def _is_in_history(repository: git.Repo, sha: str, tip: str) -> bool:
-    if not is_sha(sha):  # `--all`, `-n1` and `HEAD~3` mean something to git
+    if not is_sha(sha):  # git would interpret `--all`, `-n1` or `HEAD~3`
         return False
     return _answer(repository, "merge-base", "--is-ancestor", sha, tip) is not None
 
 
 def _answer(repository: git.Repo, *arguments: str) -> str | None:
-    """What git says; None where it fails."""
+    """Return git's output; None if it fails."""
     from git import GitCommandError
 
     try:
@@ -137,7 +137,7 @@ def _between(repository: git.Repo, base: str, tip: str, track: str) -> list[str]
 
 
 def _first_parents(repository: git.Repo, tip: str) -> list[str]:
-    """The first-parent history, newest first."""
+    """Return the first-parent history, newest first."""
     listed: str = repository.git.rev_list("--first-parent", tip)
     return listed.split()
 
@@ -154,7 +154,7 @@ def _squashed(repository: git.Repo, tip: str) -> int:
 
 
 def _merge(repository: git.Repo, sha: str) -> Merge:
-    """A commit as `git log` shows it: GitPython's own reading fails on an absurd date or an unknown encoding."""
+    """Read a commit with `git log`: GitPython's parser fails on an invalid date or an unknown encoding."""
     shown: bytes = repository.git.log(
         "--max-count=1",
         "--no-show-signature",
@@ -176,7 +176,7 @@ def _merge(repository: git.Repo, sha: str) -> Merge:
 
 
 def _time(seconds: str) -> str:
-    """Anything may stand in a commit: an impossible date becomes the last one that can be written."""
+    """Format a commit's time. A commit can hold any number: an invalid date becomes the latest possible one."""
     try:
         moment = datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):

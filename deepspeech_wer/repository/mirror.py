@@ -1,7 +1,7 @@
-"""The bare mirror of the tracked branch. Fetching into it detects new merges: 224 bytes when there is nothing new.
+"""The bare mirror of the tracked branch. Fetching into it detects new merges; 224 bytes if there are none.
 
-The fetch calls git directly: to import GitPython takes longer than all the rest of an idle tick. The mirror is derived
-from the remote: where it is damaged it is deleted and fetched anew, once.
+The fetch calls git directly, since importing GitPython takes longer than the rest of an idle tick. If the mirror is
+damaged it is deleted and fetched again, once per call.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, witho
 from deepspeech_wer.repository.git import GitError, run_git
 from deepspeech_wer.setting_types import without_password
 
-TRACKED = "refs/tracked/head"  # no branch: it may hold an annotated tag
-FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
-RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
+TRACKED = "refs/tracked/head"  # not below refs/heads: it may hold an annotated tag
+FETCH_TIMEOUT_S = 3600.0  # a first fetch may transfer gigabytes; git itself gives up on a stalled one, see git._SAFE
+RETRY_AFTER_S = (2.0, 5.0)  # pauses before retrying a fetch after a transient network error
 
 log = logging.getLogger(__name__)
 
 
 def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None) -> str | None:
-    """Fetch the tracked branch; its newest commit, None while the repository is empty.
+    """Fetch the tracked branch and return its newest commit; None if the repository is empty.
 
-    Where that is `known`, nothing more is looked at: it is on the way of an idle tick. Raises Trouble: the repository
-    cannot be reached, the branch is not there.
+    If that is `known`, return at once: this is the path of an idle tick. Raises Trouble if the repository cannot be
+    reached or the branch does not exist.
     """
     access = _access(url)
     try:
@@ -40,7 +40,7 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
             tidy(mirror)
         if error.code is None or not is_damaged(mirror):
             raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
-        log.warning("mirror %s: %s; it is fetched anew", mirror, error)
+        log.warning("the mirror %s is damaged: %s; fetching it again", mirror, error)
     remove_tree(mirror)
     try:
         return _update(mirror, access, ref, known)
@@ -49,9 +49,9 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
 
 
 def ask(directory: Path, url: str, ref: str | None) -> str | None:
-    """What the tracked branch is at over there, without fetching it; None while the repository is empty.
+    """Ask the remote for the newest commit of the tracked branch, without fetching; None if the repository is empty.
 
-    Raises Trouble: the repository cannot be reached, the branch is not there.
+    Raises Trouble if the repository cannot be reached or the branch does not exist.
     """
     access = _access(url)
     try:
@@ -61,7 +61,7 @@ def ask(directory: Path, url: str, ref: str | None) -> str | None:
             )
             for line in listed.splitlines():
                 sha, _, name = line.partition("\t")
-                if name == pattern:  # git also lists names that end so
+                if name == pattern:  # ls-remote also lists longer names with the same ending
                     return sha
         _check_empty(directory, access, ref)
     except GitError as error:
@@ -70,19 +70,19 @@ def ask(directory: Path, url: str, ref: str | None) -> str | None:
 
 
 def tip(mirror: Path) -> str:
-    """The newest commit of the tracked branch that was fetched. Raises GitError."""
+    """Return the newest fetched commit of the tracked branch. Raises GitError."""
     return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
 
 
 def tidy(mirror: Path) -> None:
-    """Remove what a git that was killed leaves in the mirror: locks, and packs of any size. Only while none runs."""
+    """Remove what a killed git leaves in the mirror: locks and partial packs. Only while no git runs there."""
     for pattern in ("**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
         for left in mirror.glob(pattern):
             left.unlink(missing_ok=True)
 
 
 def is_damaged(mirror: Path) -> bool:
-    """Whether something local is wrong with the mirror, so that no fetch into it can ever work."""
+    """Return whether the mirror is damaged, so that no fetch into it can work."""
     if not mirror.exists():
         return False
     try:
@@ -95,7 +95,7 @@ def is_damaged(mirror: Path) -> bool:
 
 
 def _access(url: str) -> Access:
-    """The remote; one that is reached by ssh by the user's own command, but without questions."""
+    """Return the access to a URL. For ssh, use the command that the user configured, but without prompts."""
     access = access_to(url)
     if not is_by_ssh(url):
         return access
@@ -105,7 +105,7 @@ def _access(url: str) -> Access:
 
 
 def _configured(name: str) -> str:
-    """What the user's configuration of git holds for a name; "" when nothing."""
+    """Return a value of the user's git configuration; "" if it is not set."""
     try:
         return run_git(Path("/"), "config", "--get", name)
     except GitError:
@@ -117,7 +117,7 @@ def _update(mirror: Path, access: Access, ref: str | None, known: str | None) ->
         try:
             return _update_once(mirror, access, ref, known)
         except GitError as error:
-            if not error.is_passing:
+            if not error.is_transient:
                 raise
         signals.wait(pause_s)
         signals.check()
@@ -134,27 +134,25 @@ def _update_once(mirror: Path, access: Access, ref: str | None, known: str | Non
             if "couldn't find remote ref" not in str(error):
                 raise
             continue
-        return known if known and _fetched(mirror) == known else _looked_at(mirror)
+        if known and _fetched(mirror) == known:
+            return known
+        sha = tip(mirror)
+        run_git(mirror, "gc", "--auto", "--quiet")
+        return sha
     _check_empty(mirror, access, ref)
     return None
 
 
 def _fetched(mirror: Path) -> str:
-    """What the tracked ref holds: a commit, or an annotated tag."""
+    """Return the object that the tracked ref points to: a commit, or an annotated tag. "" if it cannot be read."""
     try:
         return (mirror / TRACKED).read_text("utf-8", "replace").strip()
     except OSError:
         return ""
 
 
-def _looked_at(mirror: Path) -> str:
-    sha = tip(mirror)
-    run_git(mirror, "gc", "--auto", "--quiet")
-    return sha
-
-
 def _create(mirror: Path, object_format: str = "sha1") -> None:
-    remove_tree(mirror)  # also a file, or a link that leads nowhere
+    remove_tree(mirror)  # or a file, or a broken link
     make_private(mirror.parent)
     run_git(
         mirror.parent,
@@ -189,25 +187,25 @@ def _fetch(mirror: Path, access: Access, pattern: str) -> None:
 
 
 def _patterns(ref: str | None) -> tuple[str, ...]:
-    """What to ask the remote for, in order: a branch before a tag of the same name."""
+    """Return the refs to ask the remote for, in order: a branch before a tag of the same name."""
     if ref is None:
         return ("HEAD",)
     return (ref,) if ref.startswith("refs/") else (f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}")
 
 
 def _check_empty(mirror: Path, access: Access, ref: str | None) -> None:
-    """Raises Trouble where there are commits, and only the branch is missing."""
+    """Raise Trouble unless the remote is empty: then only the branch is missing."""
     listed = run_git(mirror, "ls-remote", "--symref", "--end-of-options", access.url, access=access, timeout_s=120)
     if not listed:
         return
     head = re.search(r"^ref: refs/heads/(\S+)\s+HEAD$", listed, re.MULTILINE)
     branches = re.findall(r"\srefs/heads/(\S+)$", listed, re.MULTILINE)
-    cure = f"its HEAD is {head[1]}" if head else f"it has {', '.join(branches[:5]) or 'no branch'}"
+    hint = f"its HEAD is {head[1]}" if head else f"it has {', '.join(branches[:5]) or 'no branch'}"
     missing = f"no branch {ref}" if ref else "HEAD points at no branch"
-    raise Trouble(f"{without_password(access.url)}: {missing} there ({cure}): set ds_github_ref")
+    raise Trouble(f"{without_password(access.url)}: {missing} there ({hint}): set ds_github_ref")
 
 
 def _cannot_fetch(mirror: Path, url: str, ref: str | None, error: GitError) -> str:
     what = f" ({ref})" if ref else ""
-    room = f"; no space left for {mirror}" if is_full(mirror) else ""
-    return f"cannot fetch {without_password(url)}{what}: {error}{room}; the next call tries again"
+    full = f"; no space left for {mirror}" if is_full(mirror) else ""
+    return f"cannot fetch {without_password(url)}{what}: {error}{full}; the next tick tries again"

@@ -81,8 +81,8 @@ def test_a_job_that_was_cut_off_too_often_is_given_up(tracked: Repository, capsy
     assert tick() == exit_codes.FAILED
     assert wers() == ["interrupted"]
     err = capsys.readouterr().err
-    assert "cut off 11 times without a new checkpoint" in err
-    assert err.count("its supervisor was killed; ended what it left running") == 11
+    assert "interrupted 11 times without a new checkpoint" in err
+    assert err.count("its supervisor was killed; ended the processes that it left") == 11
 
 
 def test_a_training_that_gets_on_is_never_given_up(tracked: Repository) -> None:
@@ -104,7 +104,7 @@ def test_what_an_earlier_release_left_in_the_middle_of_a_run_is_kept(
     assert tick() == 0
     assert wers() == [0.5]
     assert (places.data / "work.earlier" / "logs" / "x" / "hyper.json").exists()
-    assert "is kept in" in capsys.readouterr().err
+    assert "its files are kept in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"version": 2}', '{"version": 99, "phase": "job"}', "[]"])

@@ -220,7 +220,7 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
 @pytest.mark.usefixtures("tracked")
 def test_a_lock_on_nfs_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
-    assert "is on nfs4: locks may not hold there" in found(capsys)["lock"]
+    assert "is on nfs4: locks may not work there" in found(capsys)["lock"]
 
 
 @pytest.mark.usefixtures("tracked")

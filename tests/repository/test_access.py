@@ -248,7 +248,7 @@ def test_what_git_leaves_is_ended_by_the_next_tick(tracked: Repository, tmp_path
     inode = bare.stat().st_ino
     done = subprocess.run(TICK, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert "WARNING ended the git of a killed tick (processes " in done.stderr
+    assert "WARNING ended git processes of a killed tick: " in done.stderr
     assert of_git(tick, started_at) == []
     assert not list(bare.rglob("*.lock"))
     assert not list(bare.rglob("tmp_*"))
@@ -258,7 +258,7 @@ def test_what_git_leaves_is_ended_by_the_next_tick(tracked: Repository, tmp_path
 
 
 def test_of_what_others_run_nothing_is_ended() -> None:
-    living = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": processes.this()})
+    living = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": processes.own_identity()})
     dead = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "4194304@x:1"})
     unlike = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "x"})
     try:

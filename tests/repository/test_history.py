@@ -255,7 +255,7 @@ def test_forced_commits_are_found_by_their_first_digits(repository: Repository, 
     with pytest.raises(Trouble, match="abcdef0: no commit"):
         history.resolve(bare, ["abcdef0"])
     for name in ("HEAD", "tracked", "HEAD~1", sha[:6], "--all"):
-        with pytest.raises(Trouble, match="expected a commit's 7 to 64 hex digits"):
+        with pytest.raises(Trouble, match="expected 7 to 64 hex digits of a commit"):
             history.resolve(bare, [name])
 
 
@@ -269,7 +269,9 @@ def test_a_mirror_whose_damage_no_fetch_sees_is_made_anew(repository: Repository
         (bare / "objects" / root[:2] / root[2:]).unlink()
     else:
         (bare / "config").write_bytes(b"garbage\n" if damage.endswith("read") else bytes(60))
-    with pytest.raises(Trouble, match=f"the mirror {bare} is damaged, and fetched anew by the next call: ") as told:
+    with pytest.raises(
+        Trouble, match=f"removed the damaged mirror {bare}, which the next tick fetches again: "
+    ) as told:
         find(bare, tip, Known(None, set()))
     assert "\n" not in str(told.value)
     assert find(bare, fetched(bare, repository), Known(None, set())).next

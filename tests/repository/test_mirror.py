@@ -174,7 +174,7 @@ def test_a_mirror_is_kept_small(repository: Repository, bare: Path) -> None:
 
 def test_a_silent_server_is_given_up(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "FETCH_TIMEOUT_S", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Trouble, match="no end after 1 s"):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Trouble, match="not done after 1 s"):
         mirror.update(bare, f"git://127.0.0.1:{silent.getsockname()[1]}/x.git", None)
 
 
@@ -257,7 +257,7 @@ def test_a_git_that_is_ended_may_tidy_up_but_not_stay(
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(git, "GRACE_S", 1.0)
-    with pytest.raises(git.GitError, match="no end after"):
+    with pytest.raises(git.GitError, match="not done after"):
         git.run_git(tmp_path, "fetch", timeout_s=1.0)
     assert (tmp_path / "begun").exists()
     assert (tmp_path / "tidied").exists() == tidied
