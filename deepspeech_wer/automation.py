@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from deepspeech_wer import archive, backlog, decisions, due, journal, lock, places, run_merge, signals, update_site
+from deepspeech_wer import (
+    archive,
+    backlog,
+    decisions,
+    due,
+    identity,
+    journal,
+    lock,
+    places,
+    run_merge,
+    signals,
+    update_site,
+)
 from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
@@ -35,11 +47,14 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     Returns False if a merge or the publishing failed, else True. `asked` names commits to run even if they are
     archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
     """
+    identity.check(settings.places, settings.repository)
     _recover(settings.places, descriptor)
     try:
-        return _work(settings, watcher, asked)
+        well = _work(settings, watcher, asked)
     finally:
         journal.clear(settings.places.cache)
+    identity.note(settings.places, settings.repository)
+    return well
 
 
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:

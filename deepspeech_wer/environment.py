@@ -5,8 +5,11 @@ A job inherits no secret. git inherits nothing that would point it at another re
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
+
+from xdg import BaseDirectory
 
 from deepspeech_wer import setting_types as types
 
@@ -84,3 +87,9 @@ def forget_git_variables() -> None:
     for name in list(os.environ):
         if name.startswith("GIT_") and name not in _GIT_KEPT:
             del os.environ[name]
+
+
+def adopt(variables: Mapping[str, str]) -> None:
+    """Set variables as if this process had been called with them; directories that XDG_* name count at once."""
+    os.environ.update(variables)
+    importlib.reload(BaseDirectory)  # pyxdg reads the environment when it is imported

@@ -23,7 +23,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "decisions hyper journal lock logs setting_types signals xdg_directories",
         "environment settings training",
         "archive notify repository sftp",
-        "dashboard jobs publish",
+        "dashboard identity jobs publish",
         "demo run_merge update_site",
         "due",
         "automation",
@@ -31,7 +31,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "cli",
         "__main__",
     ),
-    "commands": ("locked progress", "check inspect site", "act", "parser"),
+    "commands": ("crontab locked progress", "check inspect site", "act", "parser"),
     "dashboard": ("columns details preview project", "scripts", "assets", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
@@ -65,7 +65,7 @@ ONLY_IN = {
     "paramiko": "sftp",
     "tensorflow": "training",
     "git": "repository",
-    "xdg": "settings training xdg_directories",
+    "xdg": "environment settings training xdg_directories",
     "asyncssh": "demo",
 }
 HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")

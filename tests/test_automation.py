@@ -61,7 +61,12 @@ def test_new_merges_are_run_oldest_first_and_nothing_twice(
     assert (current.places.cache / "last_sha1").read_text() == f"{tip}\n"
     assert not current.clone_path.exists()
     assert not (current.places.cache / "tick.json").exists()
-    assert sorted(path.name for path in current.places.data.iterdir()) == ["checkpoints", "runs", "site"]
+    assert sorted(path.name for path in current.places.data.iterdir()) == [
+        "checkpoints",
+        "runs",
+        "site",
+        "tracker.json",
+    ]
     before = {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")}
     capsys.readouterr()
     assert tick() == 0

@@ -18,7 +18,7 @@ from deepspeech_wer.settings import Settings
 def dry_run() -> int:
     """Which merges are due."""
     current = every_setting.load()
-    with locked(current.places):
+    with locked(current.places, current.repository):
         plan = due.find(current)
     if plan.next is None:
         print("nothing is due")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import environment, logs
-from deepspeech_wer.commands import act, check, inspect, site
+from deepspeech_wer.commands import act, check, crontab, inspect, site
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -20,6 +20,8 @@ def run(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     logs.set_up(quiet=options.quiet)
     environment.forget_git_variables()
+    if options.crontab:
+        environment.adopt(crontab.variables())
     action: Action = options.action
     return action(options)
 
@@ -32,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         "Without a command: one tick, what cron runs. Configured by ds_* environment variables, see `settings`.",
     )
     top.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    top.add_argument("--crontab", action="store_true", help="use the ds_* and XDG_* variables of your crontab")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
     _add(subs, "cancel", act.cancel, "end the running job, and record its run as cancelled")

@@ -20,7 +20,7 @@ def build(_: argparse.Namespace) -> int:
     """Merge the archived runs into js/hyper.js and build the site."""
     current = every_setting.load()
     places = current.places
-    with locked(places):
+    with locked(places, current.repository):
         listed = update_site.build(places, current.repository)
     count = len(archive.names(places.runs))
     print(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
@@ -35,7 +35,7 @@ def publish(options: argparse.Namespace) -> int:
         return 0
     if options.rollback:
         return _rollback(current.website, options, current)
-    with locked(current.places):
+    with locked(current.places, current.repository):
         listed = update_site.build(current.places, current.repository)
         how = Options(
             dry_run=options.dry_run,
@@ -59,7 +59,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _rollback(website: Website, options: argparse.Namespace, current: Settings) -> int:
-    with locked(current.places):
+    with locked(current.places, current.repository):
         report = api.rollback(website, Options(dry_run=options.dry_run, url=current.notices.website_url))
     return _tell("rolled back", report, is_dry=options.dry_run)
 

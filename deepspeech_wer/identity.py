@@ -1,0 +1,67 @@
+"""Which repository, branch, cache and data root belong together: tracker.json in both directories.
+
+Without this note, a second repository of the same user would share the mirror, last_sha1 and the notices of the first,
+and a command typed without the crontab's variables would train another repository into the team's archive.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deepspeech_wer import archive, files
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import Places
+from deepspeech_wer.settings import Repository
+from deepspeech_wer.variables import without_password
+
+VERSION = 1
+NOTE = "tracker.json"
+
+
+def check(places: Places, repository: Repository) -> None:
+    """Raise Trouble if the cache or the data root belongs to another tracker, or if known runs have disappeared."""
+    expected = {"url": without_password(repository.url), "branch": repository.ref or "HEAD"}
+    for directory, other in ((places.cache, {"data": str(places.data)}), (places.data, {"cache": str(places.cache)})):
+        note = _read(directory / NOTE)
+        for name, value in {**expected, **other}.items():
+            found = note.get(name, value)
+            if found != value:
+                raise Trouble(
+                    f"{directory} belongs to {name} {found}, not {value}: by hand, use the crontab's variables "
+                    "(--crontab); for another repository or branch, set XDG_CACHE_HOME and ds_dataroot to directories "
+                    f"of its own; if the same project has moved, remove {directory / NOTE}"
+                )
+    if _read(places.cache / NOTE).get("has_runs") and not archive.names(places.runs):
+        raise Trouble(
+            f"{places.runs} is empty, but had runs before: is its disk mounted? "
+            f"If they were removed on purpose, remove {places.cache / NOTE}"
+        )
+
+
+def note(places: Places, repository: Repository) -> None:
+    """Write down what belongs together, and whether there are runs. Raises Trouble if that cannot be written."""
+    identity = {"version": VERSION, "url": without_password(repository.url), "branch": repository.ref or "HEAD"}
+    has_runs = bool(archive.names(places.runs))
+    _write(places.cache / NOTE, {**identity, "data": str(places.data), "has_runs": has_runs})
+    if has_runs:
+        _write(places.data / NOTE, {**identity, "cache": str(places.cache)})
+
+
+def _write(path: Path, record: dict[str, object]) -> None:
+    if _read(path) == record:
+        return
+    try:
+        files.make_private(path.parent)
+        files.write_atomically(path, json.dumps(record).encode("utf-8", "replace"), mode=0o600)
+    except OSError as error:
+        raise Trouble(f"cannot write {path}: {error.strerror}; the next tick tries again") from None
+
+
+def _read(path: Path) -> dict[str, object]:
+    """An unreadable note says nothing, and is written again: it protects against mistakes, not against damage."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

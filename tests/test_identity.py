@@ -1,0 +1,153 @@
+"""A cache and a data root belong to one repository and branch, and no other is mixed in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import cli, exit_codes, settings
+from deepspeech_wer.commands import crontab
+from tests.conftest import Repository
+from tests.test_automation import JOB, tick, wers
+from tests.test_automation import tracked as tracked  # the fixture
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Repository:
+    """Another repository with a job that works."""
+    repository = Repository(tmp_path / "other")
+    repository.commit("other root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.9\n"})
+    return repository
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert cli.main(list(arguments)) == exit_codes.TROUBLE
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("arguments", [(), ("run",), ("run", "--dry-run"), ("build",)])
+def test_another_repository_is_refused_with_the_cure(
+    tracked: Repository,
+    other: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+) -> None:
+    tick()
+    monkeypatch.setenv("ds_repo_url", str(other.path))
+    line = refusal(capsys, *arguments)
+    assert f"belongs to url {tracked.path}, not {other.path}" in line
+    assert "--crontab" in line
+    assert "XDG_CACHE_HOME" in line
+    monkeypatch.setenv("ds_repo_url", str(tracked.path))
+    assert tick() == 0
+    assert wers() == [0.5]
+
+
+def test_another_branch_is_refused(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    tracked.git("branch", "release")
+    monkeypatch.setenv("ds_github_ref", "release")
+    assert "belongs to branch HEAD, not release" in refusal(capsys)
+
+
+def test_a_second_cache_on_the_same_data_is_refused(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_dataroot", str(sealed / "data"))
+    assert tracked.path.exists()
+    tick()
+    (sealed / ".cache").rename(sealed / "elsewhere")
+    (sealed / ".cache").symlink_to(sealed / "elsewhere")
+    assert tick() == 0  # the same place by another way
+    note = sealed / "data" / "deepspeech_wer" / "tracker.json"
+    note.write_text(note.read_text().replace(str(sealed / ".cache"), "/home/ben/.cache"))
+    assert "belongs to cache /home/ben/.cache" in refusal(capsys)
+
+
+def test_a_data_root_that_has_lost_its_runs_is_refused(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_dataroot", str(sealed / "data"))
+    tick()
+    tracked.merge("next")
+    (sealed / "data").rename(sealed / "unmounted")
+    (sealed / "data").mkdir()
+    assert "is empty, but had runs before: is its disk mounted?" in refusal(capsys)
+    assert not list((sealed / "data").rglob("hyper.js"))
+    shutil.rmtree(sealed / "data")
+    (sealed / "unmounted").rename(sealed / "data")
+    assert tick() == 0
+    assert wers() == [0.5, 0.5]
+
+
+def test_a_project_that_has_moved_goes_on_once_its_notes_are_removed(
+    tracked: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    shutil.copytree(tracked.path, tmp_path / "moved")
+    monkeypatch.setenv("ds_repo_url", str(tmp_path / "moved"))
+    places = settings.load().places
+    for directory in (places.cache, places.data):
+        line = refusal(capsys)
+        assert f"if the same project has moved, remove {directory / 'tracker.json'}" in line
+        (directory / "tracker.json").unlink()
+    assert tick() == 0
+    assert wers() == [0.5]
+
+
+def test_without_its_cache_a_tracker_goes_on(tracked: Repository) -> None:
+    tick()
+    shutil.rmtree(settings.load().places.cache)
+    tracked.merge("next")
+    assert tick() == 0
+    assert wers() == [0.5, 0.5]
+
+
+CRONTAB = """\
+# ds_repo_url=/comment
+MAILTO=ada
+ds_repo_url = "https://example.com/a b.git"
+'ds_website_server_root'=/var/www
+ds_wer_automation=$HOME/job.sh
+XDG_CACHE_HOME=/var/cache
+*/5 * * * * python -m deepspeech_wer >> log ds_x=1
+"""
+
+
+def test_the_variables_of_a_crontab_are_read_as_cron_reads_them() -> None:
+    assert crontab.parse(CRONTAB) == {
+        "ds_repo_url": "https://example.com/a b.git",
+        "ds_website_server_root": "/var/www",
+        "ds_wer_automation": "$HOME/job.sh",
+        "XDG_CACHE_HOME": "/var/cache",
+    }
+
+
+def test_a_command_may_use_the_variables_of_the_crontab(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stand-in for `crontab -l`: the real one would need a crontab of this user's."""
+    (sealed / "bin").mkdir()
+    program = sealed / "bin" / "crontab"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\nds_track=commits\nXDG_CACHE_HOME={sealed}/cron-cache\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("ds_track", "merges")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cli.main(["--crontab", "settings"]) == 0
+    assert "ds_track                         commits" in capsys.readouterr().out
+    assert (sealed / "cron-cache" / "deepspeech_wer").is_dir()
+
+
+def test_no_crontab_is_one_line(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(sealed))
+    assert "--crontab: cannot run crontab" in refusal(capsys, "--crontab", "settings")
