@@ -22,7 +22,7 @@ def javascript(value: Any) -> str:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Sort by the place of the merge in history; the tries of one merge by their start."""
+    """Sort by the merge's place in history, and the attempts for one merge by their start."""
     return sorted(runs, key=lambda run: (run.merge.ordinal, run.started_at, run.id))
 
 
@@ -39,7 +39,7 @@ def hyper_js(runs: Sequence[Run]) -> bytes:
 
 
 def index_js(runs: Sequence[Run], project: Project, merges: bytes) -> bytes:
-    """Return the columns the page opens from. The first line alone depends on when the tracker looked."""
+    """Return the columns that the page opens from. Only the first line depends on when the tracker last looked."""
     ordered = in_order(runs)
     index = {
         "version": VERSION,
