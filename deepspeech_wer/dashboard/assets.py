@@ -13,7 +13,7 @@ from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
 DATA = (Path("js/hyper.js"), Path("js/merges.js"))  # fixed names: the first is the contract of 2016
-MANIFEST = Path(".manifest.json")  # stays at home: what `build` made, and from what
+MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
 
@@ -29,7 +29,7 @@ def loaded(index: Path) -> dict[str, Path]:
 
 
 def site_files(site: Path) -> list[Path]:
-    """Return all there is to publish, relative to `site`, in order: whenever the upload breaks off, the page works."""
+    """Return all files to publish, relative to `site`, in an order in which the page works at any moment."""
     if not (site / INDEX).is_file():
         raise Trouble(f"{site}: no index.htm: expected a built site, run `deepspeech-wer merge`")
     runs = [Path(name) for name in run_files(read_manifest(site))]
@@ -39,7 +39,7 @@ def site_files(site: Path) -> list[Path]:
 
 
 def read_manifest(site: Path) -> dict[str, Any]:
-    """Return what `build` noted; nothing where it is missing or damaged, for then everything is made anew."""
+    """Return what `build` noted. A missing or damaged manifest reads as empty: then everything is built again."""
     try:
         manifest = json.loads((site / MANIFEST).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -58,7 +58,7 @@ def run_files(manifest: dict[str, Any]) -> Iterator[str]:
 
 def _references(index: Path) -> Iterator[tuple[str, Path, bool]]:
     """Yield (address, file, whether the browser loads it) for each local file that index.htm names."""
-    from bs4 import BeautifulSoup  # heavy, and idle ticks do without
+    from bs4 import BeautifulSoup  # slow to import, and not needed in an idle tick
 
     page = BeautifulSoup(index.read_bytes(), "html.parser")
     for tag in page.find_all(list(_TAGS)):

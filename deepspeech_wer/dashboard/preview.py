@@ -1,4 +1,4 @@
-"""A web server of a site on this machine alone, as a web host would show it."""
+"""A web server on this machine that shows a site as a web host would."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def preview(directory: str, port: int) -> http.server.ThreadingHTTPServer:
-    """A server on 127.0.0.1, port 0: any free one; serving it is the caller's. Raises Trouble: the port is taken."""
+    """A server on 127.0.0.1, on any free port for 0. The caller serves. Raises Trouble if the port is taken."""
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=directory))
     except OSError as error:

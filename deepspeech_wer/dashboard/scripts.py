@@ -34,7 +34,7 @@ def hyper_js(runs: Sequence[Run]) -> bytes:
 
 
 def index_js(runs: Sequence[Run], project: Project, merges: bytes) -> bytes:
-    """Return the columns the page opens from. The first line alone depends on when the tracker looked."""
+    """Return the columns that the page opens from. Only the first line depends on when the tracker last looked."""
     ordered = archive.in_order(runs)
     index = {
         "version": VERSION,

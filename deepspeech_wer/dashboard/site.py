@@ -1,4 +1,4 @@
-"""Runs -> site directory. What is already right is not touched, so that publishing sees what is new.
+"""Runs -> site directory. Files that need no change are not touched, so that publishing sees what is new.
 
 Whatever the browser loads together with index.htm has its content's hash in its name (js/app.<hash>.js): somebody who
 opens the page while it is being published, or whose browser keeps old files, never gets files of two versions.
@@ -34,9 +34,9 @@ INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 
 
 def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
-    """Bring `site` up to date: per-run files, data and page first, index.htm last, then what is no longer needed goes.
+    """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
-    Interrupted at any moment the site works, and the next call finishes it.
+    The site works at any moment; after an interruption the next call completes it.
     """
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
     _write_changed(site / "js/merges.js", merges)
     data = _unless_only_looked_at(index_js(runs, project, merges), before["page"], site)
     page, names = _page({INDEX_JS: data, **_static_files()})
-    if not names.keys() <= set(before["page"]):  # noted before they are made: after a crash they are known as ours
+    if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})
     for name, content in names.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
@@ -55,13 +55,13 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
     _write_changed(site / INDEX, page)
     after = {"version": VERSION, "page": list(names), "runs": made}
     if made != before["runs"]:
-        os.sync()  # before the manifest says that they are there; to flush each of ten thousand alone takes a minute
+        os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
     _remove((_files(before) | {INDEX_JS}) - _files(after), site)  # earlier versions of this program made js/index.js
     _write_manifest(site, after)
 
 
 def _build_run(run: Run, site: Path, before: dict[str, Any] | None) -> dict[str, Any]:
-    """Archived runs do not change: one that was built from the same files is left alone unread."""
+    """Archived runs do not change: a run that was built from the same files is not read again."""
     found = regular_files(run.directory)
     stamp = f"{VERSION} {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
     files = [name for name in FILES if name in found]
@@ -114,7 +114,7 @@ def _write_manifest(site: Path, manifest: dict[str, Any]) -> None:
 
 
 def _write_changed(path: Path, data: bytes) -> None:
-    """Write `path` unless it already says the same: then its time of change stays too."""
+    """Write `path` unless it has this content already: then its mtime stays as well."""
     with suppress(FileNotFoundError):
         if path.read_bytes() == data:
             return
@@ -129,7 +129,7 @@ def _put(data: bytes, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make `target` the same file, or a copy of it where the file system has no hard links."""
+    """Make `target` a hard link to `source`, or a copy where the file system has no hard links."""
     beside = target.with_name(f".{target.name}{PARTIAL}")
     beside.unlink(missing_ok=True)
     try:
