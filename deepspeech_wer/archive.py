@@ -23,10 +23,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract, hyper
+from deepspeech_wer import contract, hyper, order
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, rename_durably, sync_tree, write_atomically
+from deepspeech_wer.order import Placed
 from deepspeech_wer.records import Merge, Outcome, Run
 
 VERSION = 1
@@ -41,7 +42,9 @@ LOGS = {
 log = logging.getLogger(__name__)
 
 
-def store(runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
+def store(
+    runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None, number: int = 0
+) -> Run:
     """Archive one run. When this returns, a crash can no longer lose the result.
 
     `name` must be unused. `base` is the newest commit up to which every merge is archived, counting this run; None for
@@ -53,7 +56,9 @@ def store(runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str
     try:
         beside.mkdir(mode=0o700)
         _copy_all(outcome, beside)
-        write_atomically(beside / RUN, _serialise(merge, outcome, machine, base), mode=0o600)
+        write_atomically(
+            beside / RUN, _serialise(merge, outcome, {"machine": machine, "base": base, "number": number}), mode=0o600
+        )
         sync_tree(beside)
         rename_durably(beside, runs / name)
     finally:
@@ -110,8 +115,22 @@ def load(runs: Path) -> list[Run]:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Sort runs by their place in the history, and runs of the same merge by their start."""
-    return sorted(runs, key=lambda run: (run.merge.ordinal, run.started_at, run.id))
+    """Sort runs by their place in the archive, and the attempts for one merge by their start."""
+    listed = list(runs)
+    keys = order.keys(_placed(run) for run in listed)
+    return sorted(listed, key=lambda run: keys[run.id])
+
+
+def placed(runs: Path) -> list[Placed]:
+    """What decides the places of all archived runs. One that cannot be read is left out: the page's build names it."""
+    found = []
+    for name in names(runs):
+        with suppress(Trouble, KeyError, TypeError):
+            record = _read_record(runs / name / RUN)
+            merge = record["merge"]
+            times = str(record["started_at"]), str(merge["committed_at"])
+            found.append(Placed(name, merge["sha"], _number(record), int(merge["ordinal"]), *times))
+    return found
 
 
 def find(runs: Path, name: str) -> Run:
@@ -145,7 +164,7 @@ def read(directory: Path) -> Run:
     except (KeyError, TypeError) as error:
         raise Trouble(f"{directory / RUN}: expected a run record, found one without {error}") from None
     found = _read_hyper(directory) if fields["status"] == "done" else None
-    return Run(id=directory.name, directory=directory, merge=merge, hyper=found, **fields)
+    return Run(id=directory.name, directory=directory, merge=merge, hyper=found, number=_number(record), **fields)
 
 
 def holds(runs: Path, name: str) -> bool:
@@ -159,6 +178,11 @@ def _load(runs: Path) -> Iterator[Run]:
             yield read(runs / name)
         except Trouble as trouble:
             log.warning("skipping a run: %s", trouble)
+
+
+def _placed(run: Run) -> Placed:
+    merge = run.merge
+    return Placed(run.id, merge.sha, run.number, merge.ordinal, run.started_at, merge.committed_at)
 
 
 def _copy_all(outcome: Outcome, target: Path) -> None:
@@ -189,7 +213,7 @@ def _copy_regular(source: Path, target: Path, *, max_bytes: int) -> None:
             shutil.copyfileobj(stream, copy)
 
 
-def _serialise(merge: Merge, outcome: Outcome, machine: str, base: str | None) -> bytes:
+def _serialise(merge: Merge, outcome: Outcome, more: dict[str, Any]) -> bytes:
     record: dict[str, Any] = {
         "version": VERSION,
         "merge": asdict(merge),
@@ -199,8 +223,7 @@ def _serialise(merge: Merge, outcome: Outcome, machine: str, base: str | None) -
         "attempt": outcome.attempt,
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
-        "machine": machine,
-        "base": base,
+        **more,
     }
     return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
@@ -211,6 +234,12 @@ def _fields(record: dict[str, Any], wanted: dict[str, Callable[[Any], bool]]) ->
         if not is_usable(record[key]):
             raise TypeError(f"a valid {key!r}: {str(record[key])[:40]!r}")
     return {key: record[key] for key in wanted}
+
+
+def _number(record: dict[str, Any]) -> int:
+    """Return the run's number; 0 if it was archived before there were numbers."""
+    number = record.get("number")
+    return number if type(number) is int else 0
 
 
 def _is_text(value: Any) -> bool:

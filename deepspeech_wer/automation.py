@@ -68,7 +68,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)
-        run = run_merge.run_merge(bench, merge, base=item.base)
+        run = run_merge.run_merge(bench, merge, base=item.base, number=item.number)
         well &= _go_on_from(run, settings, watcher)
         ran += 1
     if not ran and update_site.is_behind(settings.places, settings.website):

@@ -53,6 +53,7 @@ class Due:
     sha: str
     why: str  # one of the reasons
     base: str | None  # once it has run, every merge up to here is archived; None: says nothing about other merges
+    number: int = 0  # its place in the archive, see `order`
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
-from deepspeech_wer import archive, backlog, decisions, files, run_merge
-from deepspeech_wer.backlog import Begun, Branch, Ended, Plan, State
+from deepspeech_wer import archive, backlog, decisions, files, order, run_merge
+from deepspeech_wer.backlog import Begun, Branch, Due, Ended, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.places import Places
@@ -33,7 +34,7 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
     found = _history(settings, tip, last)
     plan = backlog.plan(_branch(found), _state(settings, tip, asked))
     _tell(places, found, plan)
-    return plan
+    return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
 
 
 def reached(settings: Settings) -> str | None:
@@ -87,6 +88,11 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
     log.warning("%s", warning)
     with contextlib.suppress(OSError):
         files.write_atomically(place, f"{occasion}\n".encode(), mode=0o600)
+
+
+def _numbered(places: Places, item: Due, found: History) -> Due:
+    ordinal = history.merge(places.mirror, item.sha).ordinal
+    return replace(item, number=order.number_for(item.sha, ordinal, archive.placed(places.runs), found.new))
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:

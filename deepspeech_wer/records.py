@@ -15,7 +15,7 @@ class Merge:
     """One merge on the tracked branch."""
 
     sha: str  # full: 40 (SHA-1) or 64 (SHA-256) hex digits
-    ordinal: int  # position in the first-parent history, 1 for the root commit; runs are ordered by it
+    ordinal: int  # place in the first-parent history, 1 for the root commit; shown, and not sorted by
     subject: str
     author: str
     committed_at: str  # ISO 8601, UTC
@@ -59,3 +59,4 @@ class Run:
     finished_at: str
     machine: str
     hyper: dict[str, Any] | None  # checked by hyper.parse; None if the run failed
+    number: int = 0  # its place in the archive, see `order`; 0 if it was archived before there were numbers

@@ -53,13 +53,13 @@ class Left:
     outcome: Outcome | None
 
 
-def run_merge(bench: Bench, merge: Merge, *, base: str | None) -> Run:
+def run_merge(bench: Bench, merge: Merge, *, base: str | None, number: int) -> Run:
     """Run a merge's job until it succeeds or is given up, and archive the run.
 
     `base` is archived with the run. Raises Trouble if the machine, not the job, is at fault (no space, a file at
     ds_clone_path); Stopped after a signal, once the job has ended cleanly.
     """
-    work, order = _begin(bench, merge, base)
+    work, order = _begin(bench, merge, base, number)
     while True:
         if order.interruptions > MAX_INTERRUPTIONS:
             return _archive(bench, work, order, _given_up(work, order))
@@ -68,7 +68,7 @@ def run_merge(bench: Bench, merge: Merge, *, base: str | None) -> Run:
             return _archive(bench, work, order, outcome)
         signals.check()
         _tell_of_attempt(bench, order, outcome)
-        work, order = _begin(bench, merge, base)
+        work, order = _begin(bench, merge, base, number)
 
 
 def collect(bench: Bench) -> Iterator[Run]:
@@ -133,7 +133,7 @@ def title(merge: Merge) -> str:
     return f'{merge.sha[:12]} "{merge.subject[:60]}"'
 
 
-def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
+def _begin(bench: Bench, merge: Merge, base: str | None, number: int) -> tuple[Work, Order]:
     """Create a work directory with its order. The counts of an interrupted run of the same merge carry over."""
     places = bench.places
     earlier = [left for left in begun(places) if left.order.merge.sha == merge.sha]
@@ -144,6 +144,7 @@ def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
     order = Order(
         merge=merge,
         base=base,
+        number=number,
         attempt=_next_attempt(last),
         interruptions=_interruptions(last, progress),
         progress=progress,
@@ -308,7 +309,9 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     _make_room(work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
-        run = archive.store(places.runs, work.run, merge, outcome, machine=os.uname().nodename, base=order.base)
+        run = archive.store(
+            places.runs, work.run, merge, outcome, machine=os.uname().nodename, base=order.base, number=order.number
+        )
     except OSError as error:
         raise Trouble(
             f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "

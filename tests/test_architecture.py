@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # its own floor. There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "backlog clock contract errors exit_codes prctl variables",
+        "backlog clock contract errors exit_codes order prctl variables",
         "files places processes records wer",
         "decisions hyper journal lock logs setting_types signals xdg_directories",
         "environment settings training",

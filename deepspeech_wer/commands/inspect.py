@@ -109,7 +109,7 @@ def _newest(current: Settings, names: Sequence[str]) -> str:
         in_its_second = [archive.read(directory / name) for name in names if name[:15] == names[-1][:15]]
     except Trouble as trouble:
         return f"cannot be read: {trouble}"
-    return _line(max(in_its_second, key=lambda run: run.merge.ordinal))
+    return _line(archive.in_order(in_its_second)[-1])
 
 
 def _site(current: Settings) -> str:

@@ -89,6 +89,7 @@ def _tracked(run: Run) -> dict[str, Any]:
         "id": run.id,
         "sha": run.merge.sha,
         "ordinal": run.merge.ordinal,
+        "number": run.number,
         "subject": run.merge.subject,
         "author": run.merge.author,
         "committed_at": run.merge.committed_at,

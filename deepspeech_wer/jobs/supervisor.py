@@ -155,9 +155,7 @@ def _cannot_start(script: Path, name: str, error: OSError) -> Verdict:
     named = interpreter[0].decode("utf-8", "replace") if interpreter else "nothing"
     if first.endswith(b"\r\n"):
         cure = "save it with line ends of LF"
-        return Verdict(
-            "no-script", f"{name}: cannot be executed: its lines end with CR LF, as Windows writes them: {cure}"
-        )
+        return Verdict("no-script", f"{name}: cannot be executed: its #! line ends with CR LF (Windows): {cure}")
     cure = "install it, or name one that is there"
     return Verdict("no-script", f"{name}: cannot be executed: its interpreter {named} is not on this machine: {cure}")
 

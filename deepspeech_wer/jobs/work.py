@@ -81,6 +81,7 @@ class Order:
 
     merge: Merge
     base: str | None  # everything up to here is archived once this run is; None for a commit asked for by hand
+    number: int  # its place in the archive, see `order`
     attempt: int  # 1 for the first
     interruptions: int  # how often the job of this merge was cut off without a new checkpoint
     progress: int  # changes whenever a checkpoint is written

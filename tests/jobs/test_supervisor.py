@@ -42,6 +42,7 @@ class Started:
         self.order = Order(
             merge=MERGE,
             base=None,
+            number=1,
             attempt=1,
             interruptions=0,
             progress=0,

@@ -100,8 +100,8 @@
 
   const inOrder = (records) => {
     const start = (record) => seconds(record.run?.started_at) ?? seconds(record.context?.time_started) ?? 0;
-    const ordered = records.every((record) => Number.isInteger(record.run?.ordinal));
-    return records.sort((a, b) => (ordered && a.run.ordinal - b.run.ordinal) || start(a) - start(b));
+    const by = ["number", "ordinal"].find((name) => records.every((record) => record.run?.[name] > 0));
+    return records.sort((a, b) => (by && a.run[by] - b.run[by]) || start(a) - start(b));
   };
 
   /** The same columns from js/hyper.js: records in the format of 2016. Those that the tracker wrote also have `run`. */

@@ -1,0 +1,108 @@
+"""The order of runs never falls, whatever becomes of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepspeech_wer import archive, settings
+from deepspeech_wer.order import Placed, keys, number_for
+from tests.conftest import Repository
+from tests.test_automation import tick
+from tests.test_automation import tracked as tracked  # the fixture
+
+
+def run(sha: str, number: int, ordinal: int, minute: int = 0, committed: int | None = None) -> Placed:
+    committed = minute if committed is None else committed
+    times = f"2026-01-01T00:{minute:02}:00Z", f"2026-01-01T00:{committed:02}:00Z"
+    return Placed(f"{minute:02}-{sha}", sha * 12, number, ordinal, *times)
+
+
+def in_order(runs: Sequence[Placed]) -> str:
+    found = keys(runs)
+    return "".join(one.sha[0] for one in sorted(runs, key=lambda one: found[one.id]))
+
+
+@pytest.mark.parametrize(
+    ("what", "runs", "expected"),
+    [
+        ("numbers decide", [run("a", 1, 5), run("b", 2, 3), run("c", 3, 4)], "abc"),
+        ("a re-run stays with its merge", [run("a", 1, 1, 1), run("b", 2, 2, 2), run("a", 1, 1, 9)], "aab"),
+        ("old archives go by the ordinal", [run("b", 0, 2, 1), run("a", 0, 1, 2, committed=0)], "ab"),
+        ("newest first, then the gaps", [run("d", 0, 4, 4), run("b", 0, 2, 5, committed=2)], "bd"),
+        ("an old archive whose ordinals fell", [run("a", 0, 1, 1), run("b", 0, 4, 2), run("c", 0, 3, 3)], "abc"),
+        ("old and new", [run("a", 0, 1, 1), run("b", 0, 2, 2), run("c", 3, 1, 3)], "abc"),
+    ],
+)
+def test_the_order_of_runs(what: str, runs: list[Placed], expected: str) -> None:
+    assert what
+    assert in_order(runs) == expected
+    assert in_order(runs[::-1]) == expected
+
+
+NEW = [letter * 12 for letter in "cdef"]
+
+
+@pytest.mark.parametrize(
+    ("sha", "ordinal", "archived", "expected"),
+    [
+        ("c", 3, [], 1),
+        ("c", 3, [run("a", 1, 1), run("b", 2, 2)], 3),
+        ("f", 6, [run("a", 1, 1), run("b", 2, 2)], 6),
+        ("c", 3, [run("a", 1, 1), run("b", 2, 2), run("f", 6, 6)], 3),  # the newest was run first
+        ("f", 6, [run("a", 1, 1), run("b", 2, 2), run("f", 6, 6)], 6),  # a re-run
+        ("x", 2, [run("a", 1, 1), run("b", 2, 3)], 1),  # an old commit by hand: behind the one before it
+        ("x", 1, [run("a", 1, 2), run("b", 2, 3)], 0),
+        ("c", 1, [run("a", 7, 50), run("b", 8, 60)], 9),  # a foxtrot merge, or a moved repository
+    ],
+)
+def test_the_number_of_a_run(sha: str, ordinal: int, archived: list[Placed], expected: int) -> None:
+    assert number_for(sha * 12, ordinal, archived, NEW) == expected
+
+
+@given(ordinals=st.lists(st.integers(1, 20), min_size=1, max_size=20))
+def test_whatever_the_ordinals_each_new_merge_stands_behind_all_others(ordinals: list[int]) -> None:
+    archived: list[Placed] = []
+    for minute, ordinal in enumerate(ordinals):
+        sha = f"{minute:012}"
+        number = number_for(sha, ordinal, archived, [sha])
+        archived.append(Placed(f"{minute:02}", sha, number, ordinal, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"))
+    found = keys(archived)
+    assert sorted(archived, key=lambda one: found[one.id]) == archived
+
+
+def subjects() -> list[str]:
+    return [one.merge.subject for one in archive.in_order(archive.load(settings.load().places.runs))]
+
+
+def test_the_run_of_a_foxtrot_merge_is_the_latest(tracked: Repository) -> None:
+    root = tracked.git("rev-parse", "HEAD")
+    tick()
+    for number in range(3):
+        tracked.merge(str(number), {"wer": f"wer=0.{number}\n"})
+    tick()
+    tracked.git("checkout", "--quiet", "-b", "own", root)
+    tracked.commit("own work", {"mine": ""})
+    tracked.git("merge", "--quiet", "--no-ff", "--message", "foxtrot", "main")
+    tracked.git("branch", "--quiet", "--force", "main", "own")
+    tracked.git("checkout", "--quiet", "main")
+    assert tick() == 0
+    assert subjects() == ["root", "0", "1", "2", "foxtrot"]
+
+
+def test_a_branch_rewritten_to_be_shorter_goes_on_behind_what_was(tracked: Repository) -> None:
+    root = tracked.git("rev-parse", "HEAD")
+    tick()
+    for number in range(3):
+        tracked.merge(str(number), {"wer": f"wer=0.{number}\n"})
+    tick()
+    tracked.git("reset", "--quiet", "--hard", root)
+    tracked.merge("anew", {"wer": "wer=0.9\n"})
+    assert tick() == 0
+    assert subjects() == ["root", "0", "1", "2", "anew"]
+    again = tracked.git("rev-parse", "HEAD")
+    assert tick("run", "--sha", again) == 0
+    assert subjects() == ["root", "0", "1", "2", "anew", "anew"]
