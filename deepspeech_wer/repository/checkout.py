@@ -124,7 +124,7 @@ def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
     options = ("--quiet", "--no-hardlinks", "--no-checkout", "--no-tags", "--template=")
     tidy(mirror)  # the lock of a git that was killed would fail every merge from now on
     run_git(mirror, "update-ref", "refs/heads/tracked", merge.sha)  # clone takes branches alone
-    run_git(path, "clone", *options, "--config", "core.hooksPath=/dev/null", "--end-of-options", str(mirror), ".")
+    run_git(path, "clone", *options, "--end-of-options", str(mirror), ".")
     run_git(path, "config", "remote.origin.url", origin)
     run_git(path, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "--force", merge.sha)
 

@@ -40,6 +40,16 @@ _CONFIG = {
     "gc.packRefs": "false",
     "safe.bareRepository": "all",  # the mirror is bare, and ours, whatever ~/.gitconfig says of others
 }
+_AS_COMMITTED = {  # how files are written; stated, so that nothing but the repository's own attributes changes it
+    "core.attributesFile": "/dev/null",
+    "core.autocrlf": "false",
+    "core.eol": "lf",
+    "core.excludesFile": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.symlinks": "true",
+    "protocol.file.allow": "always",  # the mirror is cloned by its path
+    "submodule.recurse": "false",
+}
 _POLL_S = 0.5  # how soon a git that is waited for is ended once a signal asked us to end
 _PASSING = re.compile(
     r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
@@ -67,6 +77,9 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
 
     It runs in a session of its own: without a terminal neither git nor ssh can ask for a password, and a time-out ends
     the helpers too (git-remote-https outlives a killed git). Where this process is killed, the next tick ends it.
+
+    Only with `access` to a remote does git read the user's configuration: proxies, certificates, credentials. All that
+    stays on this machine works the same whatever stands there.
     """
     process = _start(directory, arguments, access or Access(""))
     try:
@@ -84,15 +97,19 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
     return out.decode(errors="replace").rstrip("\n")
 
 
-def safe_environment() -> dict[str, str]:
-    """The variables under which every git runs, GitPython's too."""
-    safe = {
-        **environment.git_environment(),
-        **_SAFE,
-        STARTER: processes.this(),
-        "GIT_CONFIG_COUNT": str(len(_CONFIG)),
-    }
-    for number, (name, value) in enumerate(_CONFIG.items()):
+def local_environment() -> dict[str, str]:
+    """The variables under which a git runs that only deals with files of ours, GitPython's too."""
+    return _with(environment.sealed_git_environment(), {**_CONFIG, **_AS_COMMITTED})
+
+
+def _remote_environment(access: Access) -> dict[str, str]:
+    """The variables under which a git runs that goes to a remote."""
+    return {**_with(environment.git_environment(), _CONFIG), **access.environment}
+
+
+def _with(given: dict[str, str], config: dict[str, str]) -> dict[str, str]:
+    safe = {**given, **_SAFE, STARTER: processes.this(), "GIT_CONFIG_COUNT": str(len(config))}
+    for number, (name, value) in enumerate(config.items()):
         safe |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return safe
 
@@ -135,11 +152,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:
     """Raises GitError, or Trouble where there is no git at all."""
+    variables = _remote_environment(access) if access.url else {**local_environment(), **access.environment}
+    # Where `directory` is no repository, git would take one that lies above it: a home that is kept in git, say.
+    variables["GIT_CEILING_DIRECTORIES"] = str(directory.parent)
     try:
         return subprocess.Popen(
             ["git", *access.options, *arguments],
             cwd=directory,
-            env={**safe_environment(), **access.environment},
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge
-from deepspeech_wer.repository.git import safe_environment
+from deepspeech_wer.repository.git import local_environment
 
 if TYPE_CHECKING:
     import git
@@ -91,7 +91,7 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
     try:
         with git.Repo(mirror) as repository:
             # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
-            repository.git.update_environment(**safe_environment(), GIT_DIR=str(mirror))
+            repository.git.update_environment(**local_environment(), GIT_DIR=str(mirror))
             yield repository
     except (git.GitError, ConfigError, UnicodeDecodeError) as error:
         shutil.rmtree(mirror, ignore_errors=True)

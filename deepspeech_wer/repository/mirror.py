@@ -100,14 +100,14 @@ def _access(url: str) -> Access:
     if not is_by_ssh(url):
         return access
     command, program = environment.ssh_of_git()
-    command = command or _configured("core.sshCommand") or (quote(program) if program else "ssh")
+    command = command or _configured(access, "core.sshCommand") or (quote(program) if program else "ssh")
     return replace(access, environment={"GIT_SSH_COMMAND": without_questions(command)})
 
 
-def _configured(name: str) -> str:
+def _configured(access: Access, name: str) -> str:
     """What the user's configuration of git holds for a name; "" when nothing."""
     try:
-        return run_git(Path("/"), "config", "--get", name)
+        return run_git(Path("/"), "config", "--get", name, access=access)
     except GitError:
         return ""
 

@@ -265,3 +265,132 @@ def test_names_from_hell_stay_within(repository: Repository, cache: Path, tmp_pa
         assert (path / "-rf").exists()
         assert (path / "link").is_symlink()
     assert Path("/etc/passwd").exists()
+
+
+# -- settings of the user's, and files that come out as committed all the same
+
+SETTINGS = {
+    "line ends": "[core]\n\tautocrlf = input\n\teol = crlf\n\tsafecrlf = true\n",
+    "a file of attributes": "[core]\n\tattributesFile = ~/attributes\n",
+    "the file of attributes that git looks for": "",
+    "an included file": '[includeIf "gitdir:/"]\n\tpath = ~/included\n',
+    "hooks": "[core]\n\thooksPath = ~/hooks\n",
+    "a template": "[init]\n\ttemplateDir = ~/template\n",
+    "a monitor of files": "[core]\n\tfsmonitor = ~/hooks/post-checkout\n",
+    "protocols": "[protocol]\n\tallow = never\n",
+    "one protocol": '[protocol "file"]\n\tallow = never\n',
+    "no shallow sources": "[clone]\n\trejectShallow = true\n",
+    "another name for the remote": "[clone]\n\tdefaultRemoteName = upstream\n",
+    "another place": '[url "https://127.0.0.1:1/"]\n\tinsteadOf = /\n',
+    "submodules": "[submodule]\n\trecurse = true\n",
+    "a slip": "[core\n",
+}
+
+
+def tree(directory: Path) -> dict[str, object]:
+    """Every file and link of a work tree, by name."""
+    found: dict[str, object] = {}
+    for path in directory.rglob("*"):
+        name = path.relative_to(directory)
+        if name.parts[0] != ".git" and not path.is_dir():
+            mode = path.lstat().st_mode & 0o100
+            found[str(name)] = path.readlink() if path.is_symlink() else (mode, path.read_bytes())
+    return found
+
+
+@pytest.fixture
+def odd(repository: Repository, cache: Path, tmp_path: Path) -> tuple[Merge, dict[str, object]]:
+    """A commit with all that settings could change, in a shallow mirror; and its files."""
+    repository.commit("root", {"left.txt": "left"})
+    repository.write({".gitattributes": "*.txt text=auto\n*.lm filter=big\n", "a.txt": "a\nb\n", "b.lm": "pointer\n"})
+    repository.write({"crlf.csv": "a\r\nb\r\n", "bin/job": "#!/bin/sh\n"})
+    (repository.path / "link").symlink_to("a.txt")
+    repository.commit("odd")
+    shallow = Repository(tmp_path / "shallow")
+    shallow.git("fetch", "--quiet", "--depth=1", f"file://{repository.path}", "main")
+    shallow.git("reset", "--quiet", "--hard", "FETCH_HEAD")
+    return fetched(shallow, cache), tree(repository.path)
+
+
+def put_settings(home: Path, text: str, touched: Path) -> None:
+    (home / ".gitconfig").write_text(text)
+    (home / "included").write_text("[core]\n\tautocrlf = true\n\tsymlinks = false\n")
+    (home / "attributes").write_text("* text eol=crlf\n* filter=evil\n")
+    (home / ".config" / "git").mkdir(parents=True)
+    if not text:
+        (home / ".config" / "git" / "attributes").write_text("* text eol=crlf\n")
+    for hooks in ("hooks", "template/hooks"):
+        (home / hooks).mkdir(parents=True)
+        for name in ("post-checkout", "reference-transaction", "pre-auto-gc"):
+            (home / hooks / name).write_text(f"#!/bin/sh\ntouch {touched}\n")
+            (home / hooks / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_of_the_user_change_no_file(
+    odd: tuple[Merge, dict[str, object]], cache: Path, tmp_path: Path, sealed: Path, kind: str
+) -> None:
+    commit, files = odd
+    put_settings(sealed, SETTINGS[kind], tmp_path / "touched")
+    path = tmp_path / "clone" / "run"
+    with checked_out(cache, commit, path, origin="https://example.com/x.git"):
+        assert tree(path) == files
+        config = (path / ".git" / "config").read_text()
+        assert not list((path / ".git").glob("hooks/*"))
+    assert 'remote "origin"]\n\turl = https://example.com/x.git' in config
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "true"},
+        {"GIT_CONFIG_PARAMETERS": "'core.symlinks=false' 'core.eol=crlf'"},
+        {"GIT_CONFIG_GLOBAL": "{home}/included"},
+        {"GIT_CONFIG_SYSTEM": "{home}/included", "GIT_CONFIG_NOSYSTEM": "0"},
+        {"GIT_TEMPLATE_DIR": "{home}/template"},
+        {"XDG_CONFIG_HOME": "{home}"},
+        {"GIT_ALLOW_PROTOCOL": "https"},
+        {"GIT_WORK_TREE": "{home}", "GIT_INDEX_FILE": "{home}/index"},
+    ],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_settings_in_the_environment_change_no_file(
+    odd: tuple[Merge, dict[str, object]],
+    cache: Path,
+    tmp_path: Path,
+    sealed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+) -> None:
+    commit, files = odd
+    put_settings(sealed, "[user]\n\tname = A\n", tmp_path / "touched")
+    (sealed / "git").mkdir()
+    (sealed / "git" / "config").write_text((sealed / "included").read_text())
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(home=sealed))
+    with checked_out(cache, commit, tmp_path / "clone" / "run", origin="x") as checkout:
+        assert tree(checkout.path) == files
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_job_can_fetch_what_is_left_out(repository: Repository, cache: Path, tmp_path: Path) -> None:
+    """Large files by a filter of its own, submodules from beside the remote; nothing in the clone forbids it."""
+    part = Repository(tmp_path / "part")
+    part.commit("root", {"words": "words"})
+    repository.commit("root", {".gitattributes": "*.lm filter=lfs\n", "a.lm": "pointer\n"})
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../part", "part")
+    repository.commit("a part")
+    path = tmp_path / "clone" / "run"
+    with checked_out(cache, fetched(repository, cache), path, origin=str(repository.path)):
+        assert (path / "a.lm").read_text() == "pointer\n"
+        assert list((path / "part").iterdir()) == []
+        kept = git(path, "config", "--local", "--list", "--name-only").split()
+        assert not [name for name in kept if not name.startswith(("core.", "remote.origin.", "branch."))]
+        assert "core.hookspath" not in kept
+        git(path, "config", "filter.lfs.smudge", "tr a-z A-Z")
+        (path / "a.lm").unlink()
+        git(path, "checkout", "--", "a.lm")
+        git(path, "-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
+        assert (path / "a.lm").read_text() == "POINTER\n"
+        assert (path / "part" / "words").read_text() == "words"
