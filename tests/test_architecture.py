@@ -36,7 +36,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),
     "publish": ("page plan report server", "lock look read_back site", "carry_out", "publisher", "api"),
-    "repository": ("access", "git", "history mirror", "checkout"),
+    "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
     "training": (
         "__main__ arrays checkpoint corpus csv_rows epochs parameter_types quiet text",

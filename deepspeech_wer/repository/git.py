@@ -19,6 +19,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.repository.access import Access
 from deepspeech_wer.setting_types import without_password
 
+TRACKED = "refs/tracked/head"  # what the mirror keeps; no branch: it may hold an annotated tag
 LOCAL_TIMEOUT_S = 600.0
 GRACE_S = 2.0  # for a git that is to end
 _SAFE = {
@@ -36,6 +37,7 @@ _SAFE = {
 _CONFIG = {
     "core.hooksPath": "/dev/null",
     "protocol.ext.allow": "never",
+    "advice.detachedHead": "false",
     "gc.autoDetach": "false",
     "gc.packRefs": "false",
     "safe.bareRepository": "all",  # the mirror is bare, and ours, whatever ~/.gitconfig says of others
@@ -57,19 +59,35 @@ _PASSING = re.compile(
     r"|(gnutls|ssl|tls)\w* .*(error|failed)|empty reply|transfer closed",
     re.IGNORECASE,
 )
+_NOISE = re.compile(
+    r"(hint|warning):|Please make sure|and the repository exists|Cloning into|remote: *\W*$"
+    r"|remote: (Enumerating|Counting|Compressing|Total) |To add an exception",
+    re.IGNORECASE,
+)
+_TELLING = re.compile(
+    r"^(fatal|error|ssh|remote):|^git config |denied|refused|failed|closed|not found|timed out|cannot|could not|unable",
+    re.IGNORECASE,
+)
+_CONSEQUENCE = re.compile(
+    r"could not read from remote repository|hung up unexpectedly|early eof|(index-pack|unpack-objects).* fail"
+    r"|fetch-pack: invalid|invalid index-pack output|could not fetch|died of signal|expected flush",
+    re.IGNORECASE,
+)
 STARTER = "ds_wer_git_of"  # in the environment of git and all that it starts: the process that started it
 
 
 class GitError(Trouble):
-    """git failed; `code` is its exit code, None after a time-out; the message is the line that says most.
+    """git failed; `code` is its exit code, None after a time-out, negative where a signal ended it.
 
-    `is_passing`: something on the network let it down that may have passed in a moment.
+    The message is what matters of `said`, all that it wrote to stderr. `is_passing`: something on the network let it
+    down that may have passed in a moment.
     """
 
-    def __init__(self, message: str, code: int | None, *, is_passing: bool = False) -> None:
+    def __init__(self, message: str, code: int | None, said: str = "") -> None:
         super().__init__(message)
         self.code = code
-        self.is_passing = is_passing
+        self.said = said or message
+        self.is_passing = bool(_PASSING.search(said))
 
 
 def run_git(directory: Path, *arguments: str, access: Access | None = None, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
@@ -88,13 +106,14 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
         if process.poll() is None:
             _end(process)
     if process.returncode:
-        said = err.decode(errors="replace")
-        raise GitError(
-            _reason(said) or f"git {arguments[0]}: exit {process.returncode}",
-            process.returncode,
-            is_passing=bool(_PASSING.search(said)),
-        )
+        raise failure(arguments[0], process.returncode, err.decode(errors="replace"))
     return out.decode(errors="replace").rstrip("\n")
+
+
+def failure(command: str, code: int, said: str) -> GitError:
+    """The error for a git command that ended with `code` and wrote `said`."""
+    end = f"ended by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"exit {code}"
+    return GitError(_reason(said) or f"git {command}: {end}", code, said)
 
 
 def local_environment() -> dict[str, str]:
@@ -173,7 +192,10 @@ def _start(directory: Path, arguments: Sequence[str], access: Access) -> subproc
 
 
 def _reason(text: str) -> str:
-    """The line of git's complaint that says most."""
+    """What matters of git's complaint, in one line: the causes, not what follows from them; and git's own cure."""
     lines = [without_password(line.strip()) for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "remote: "))]
-    return (telling or lines or [""])[0]
+    lines = [line for line in dict.fromkeys(lines) if not _NOISE.match(line)] or lines
+    telling = [line for line in lines if _TELLING.search(line)] or lines
+    causes = [line for line in telling if not _CONSEQUENCE.search(line)] or telling
+    shown = causes if len(causes) <= 3 else [*causes[:2], causes[-1]]
+    return "; ".join(line if len(line) <= 300 else f"{line[:297]}..." for line in shown)

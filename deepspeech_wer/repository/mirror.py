@@ -14,12 +14,13 @@ from shlex import quote
 
 from deepspeech_wer import environment, signals
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import is_full, make_private, remove_tree
+from deepspeech_wer.files import make_private, remove_tree
+from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
+from deepspeech_wer.repository.git import TRACKED as TRACKED
 from deepspeech_wer.repository.git import GitError, run_git
 from deepspeech_wer.setting_types import without_password
 
-TRACKED = "refs/tracked/head"  # no branch: it may hold an annotated tag
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
 RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
 
@@ -36,12 +37,15 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
     try:
         return _update(mirror, access, ref, known)
     except GitError as error:
-        if error.code is None:
-            tidy(mirror)
-        if error.code is None or not is_damaged(mirror):
+        had_locks = tidy(mirror)
+        is_damaged = evidence.is_damaged(mirror, TRACKED)
+        if not is_damaged and (not had_locks or evidence.cure(error)):
             raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
-        log.warning("mirror %s: %s; it is fetched anew", mirror, error)
-    remove_tree(mirror)
+        if is_damaged:
+            log.warning("mirror %s: %s; it is damaged, and fetched anew", mirror, error)
+            remove_tree(mirror)
+    except OSError as error:
+        raise Trouble(f"cannot write the mirror {mirror}: {error.strerror}; the next call tries again") from None
     try:
         return _update(mirror, access, ref, known)
     except GitError as error:
@@ -74,24 +78,17 @@ def tip(mirror: Path) -> str:
     return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
 
 
-def tidy(mirror: Path) -> None:
-    """Remove what a git that was killed leaves in the mirror: locks, and packs of any size. Only while none runs."""
+def tidy(mirror: Path) -> bool:
+    """Remove what a git that was killed leaves in the mirror: locks, and packs of any size. Only while none runs.
+
+    Return whether there were locks.
+    """
+    had_locks = False
     for pattern in ("**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
         for left in mirror.glob(pattern):
             left.unlink(missing_ok=True)
-
-
-def is_damaged(mirror: Path) -> bool:
-    """Whether something local is wrong with the mirror, so that no fetch into it can ever work."""
-    if not mirror.exists():
-        return False
-    try:
-        has_commits = run_git(mirror, "for-each-ref", "--count=1", TRACKED)
-        if has_commits:
-            run_git(mirror, "rev-list", "--quiet", TRACKED)
-    except GitError:
-        return True
-    return any(mirror.rglob("*.lock")) or any(not ref.stat().st_size for ref in mirror.glob("refs/tracked/*"))
+            had_locks |= left.suffix == ".lock"
+    return had_locks
 
 
 def _access(url: str) -> Access:
@@ -131,7 +128,7 @@ def _update_once(mirror: Path, access: Access, ref: str | None, known: str | Non
         try:
             _fetch(mirror, access, pattern)
         except GitError as error:
-            if "couldn't find remote ref" not in str(error):
+            if "couldn't find remote ref" not in error.said:
                 raise
             continue
         return known if known and _fetched(mirror) == known else _looked_at(mirror)
@@ -149,7 +146,11 @@ def _fetched(mirror: Path) -> str:
 
 def _looked_at(mirror: Path) -> str:
     sha = tip(mirror)
-    run_git(mirror, "gc", "--auto", "--quiet")
+    try:
+        run_git(mirror, "gc", "--auto", "--quiet")
+    except GitError as error:  # what was fetched is there all the same
+        log.warning("cannot tidy up the mirror %s: %s", mirror, error)
+        tidy(mirror)
     return sha
 
 
@@ -182,9 +183,9 @@ def _fetch(mirror: Path, access: Access, pattern: str) -> None:
     try:
         run_git(mirror, *arguments, "--end-of-options", access.url, spec, access=access, timeout_s=FETCH_TIMEOUT_S)
     except GitError as error:
-        if "mismatched algorithms" not in str(error):
+        if "mismatched algorithms" not in error.said:
             raise
-        _create(mirror, "sha256" if "server sha256" in str(error) else "sha1")
+        _create(mirror, "sha256" if "server sha256" in error.said else "sha1")
         run_git(mirror, *arguments, "--end-of-options", access.url, spec, access=access, timeout_s=FETCH_TIMEOUT_S)
 
 
@@ -209,5 +210,7 @@ def _check_empty(mirror: Path, access: Access, ref: str | None) -> None:
 
 def _cannot_fetch(mirror: Path, url: str, ref: str | None, error: GitError) -> str:
     what = f" ({ref})" if ref else ""
-    room = f"; no space left for {mirror}" if is_full(mirror) else ""
-    return f"cannot fetch {without_password(url)}{what}: {error}{room}; the next call tries again"
+    cure = evidence.cure(error, mirror)
+    return (
+        f"cannot fetch {without_password(url)}{what}: {error}; {f'{cure}; ' if cure else ''}the next call tries again"
+    )
