@@ -76,7 +76,7 @@ def find_due(settings: Settings, names: Sequence[str] = ()) -> Plan:
     last = read_last(where)
     tip = mirror.update(where.mirror, repository.url, repository.ref, known=last)
     if tip is None:
-        _warn_once(where, "warned_empty", repository.url, f"{repository.name}: no commit there yet")
+        _warn_once(where, "warned_empty", without_password(repository.url), f"{repository.name}: no commit there yet")
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(where.mirror, names)] if names else []
     found = _history(where, repository, tip, last)

@@ -17,7 +17,7 @@ from pathlib import Path
 from deepspeech_wer import environment, processes, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.repository.access import Access
-from deepspeech_wer.setting_types import without_password
+from deepspeech_wer.variables import MASK, without_password
 
 TRACKED = "refs/tracked/head"  # what the mirror keeps; no branch: it may hold an annotated tag
 LOCAL_TIMEOUT_S = 600.0
@@ -99,14 +99,18 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
     Only with `access` to a remote does git read the user's configuration: proxies, certificates, credentials. All that
     stays on this machine works the same whatever stands there.
     """
-    process = _start(directory, arguments, access or Access(""))
+    access = access or Access("")
+    process = _start(directory, arguments, access)
     try:
         out, err = _communicate(process, arguments[0], timeout_s)
     finally:
         if process.poll() is None:
             _end(process)
     if process.returncode:
-        raise failure(arguments[0], process.returncode, err.decode(errors="replace"))
+        said = err.decode(errors="replace")
+        for secret in access.secrets:
+            said = said.replace(secret, MASK)
+        raise failure(arguments[0], process.returncode, said)
     return out.decode(errors="replace").rstrip("\n")
 
 
