@@ -15,6 +15,7 @@ from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.variables import without_password
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,12 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
     last = read_last(places)
     tip = mirror.update(places.mirror, repository.url, repository.ref, known=last)
     if tip is None:
-        warn_once(places, "warned_empty", repository.url, f"{repository.name}: the repository has no commits yet")
+        warn_once(
+            places,
+            "warned_empty",
+            without_password(repository.url),
+            f"{repository.name}: the repository has no commits yet",
+        )
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)

@@ -16,6 +16,7 @@ from deepspeech_wer import setting_types as types
 _SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_")
 
 _GIT_KEPT = (
+    "GIT_EXEC_PATH",
     "GIT_SSH",
     "GIT_SSH_COMMAND",
     "GIT_SSH_VARIANT",
@@ -57,6 +58,20 @@ def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     if "ds_repo_url" in passed:
         passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
     return passed
+
+
+def sealed_git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The caller's environment for a git that reads no configuration of the user or of the system."""
+    passed = git_environment(environ)
+    sealed = {name: value for name, value in passed.items() if not name.startswith("GIT_") or name == "GIT_EXEC_PATH"}
+    return {
+        **sealed,
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_SYSTEM": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_PARAMETERS": "",
+        "GIT_ATTR_NOSYSTEM": "1",
+    }
 
 
 def ssh_of_git(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:

@@ -15,6 +15,7 @@ from deepspeech_wer.variables import without_password as without_password
 _SHA = re.compile(r"[0-9a-f]{7,64}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^-|^/|/$|\.$|^@$")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
+_AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
 _LOCAL = ("/", "./", "../", "~")
 
 
@@ -115,9 +116,43 @@ def git_url(text: str) -> str:
     """Parse a URL that git can fetch from. Refuses options and remote helpers that run commands (`ext::`)."""
     if text.startswith("-") or not text.isprintable() or re.match(r"[A-Za-z0-9+.-]+::", text):
         raise ValueError("a git URL or a local path")
-    if re.match(r"(?!https?:|ftps?:)\w[\w+]*://[^/]*:[^/]*@", text):
-        raise ValueError("a git URL without a password: only http and https take one, ssh takes a key")
-    return str(path(text)) if text.startswith(_LOCAL) or not _is_remote(text) else text
+    if text.startswith(_LOCAL):
+        return str(path(text))
+    if "://" in text:
+        scheme, login, _ = split_login(text)
+        if ":" in (login or "") and not is_web(scheme):
+            raise ValueError("a git URL whose password, if any, is for https; ssh takes a key")
+        return text
+    if re.search(r":.*@", text) and not os.path.lexists(text):  # a login without its scheme; no host:path of ssh's
+        raise ValueError("a git URL that starts with https:// if it has a password; ssh takes a key")
+    return text if _is_remote(text) else str(path(text))
+
+
+def split_login(url: str) -> tuple[str, str | None, str]:
+    """`https://ada:secret@host/path` -> "https://", "ada:secret" or None, "host/path".
+
+    A login may hold any character as it is, as long as there is one way to read the URL. Raises ValueError, which
+    quotes nothing.
+    """
+    match = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*://)(.*)", url, re.DOTALL)
+    if not match:
+        raise ValueError("a git URL or a local path")
+    scheme, rest = match[1].lower(), match[2]
+    if scheme == "file://" or "@" not in rest:
+        return scheme, None, rest
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    beyond = rest.count("@", len(authority))
+    is_login = "@" not in authority and not _AUTHORITY.fullmatch(authority)
+    if not beyond or (beyond == 1 and is_login):
+        login, _, place = rest.rpartition("@")
+        if _AUTHORITY.fullmatch(re.split(r"[/?#]", place, maxsplit=1)[0]):
+            return scheme, login, place
+    raise ValueError("a git URL in whose user, password and path / ? # @ are written as %2F %3F %23 %40")
+
+
+def is_web(scheme: str) -> bool:
+    """Whether git takes a password for URLs of this scheme."""
+    return scheme in ("http://", "https://", "ftp://", "ftps://")
 
 
 def git_ref(text: str) -> str:
@@ -153,8 +188,8 @@ def repository_name(url: str) -> str:
 def repository_page(url: str) -> str | None:
     """Return the web page of a repository on GitHub or GitLab, where /commit/SHA shows a commit; else None."""
     match = re.fullmatch(
-        r"(?:https?://(?:[^@/]+@)?|(?:ssh://)?git@)((?:github|gitlab)\.[a-z.]+)[/:]([\w.-]+(?:/[\w.-]+)+)",
-        url.rstrip("/").removesuffix(".git"),
+        r"(?:https?://|(?:ssh://)?git@)((?:github|gitlab)\.[a-z.]+)[/:]([\w.-]+(?:/[\w.-]+)+)",
+        without_password(url).rstrip("/").removesuffix(".git"),
     )
     return f"https://{match[1]}/{match[2]}" if match else None
 

@@ -9,6 +9,13 @@ from typing import Any
 
 MASK = "********"
 
+_SCHEME = r"((?!file:)\b[A-Za-z][\w+.-]*://)"
+_URL = re.compile(rf"\s*{_SCHEME}", re.IGNORECASE)
+_LOGIN_OF_URL = re.compile(rf"{_SCHEME}(.*)@", re.IGNORECASE | re.DOTALL)
+_QUOTED_LOGIN = re.compile(rf"(?<=['\"]){_SCHEME}([^\n]*)@(?=[^@\n]*['\"])", re.IGNORECASE)
+_LOGIN = re.compile(rf"{_SCHEME}([^\s'\"]*)@", re.IGNORECASE)
+_LOGIN_WITHOUT_SCHEME = re.compile(r"^[^/\s:]+:(?=[^\s/]).*@|(?<![^\s'\"(=/])[^/\s:'\"]+:(?!//)\S*@", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -44,5 +51,19 @@ def quoted(text: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """Return a URL without its user, password or token."""
-    return re.sub(r"(\w+://)[^/\s]+@|[^/@\s]+:[^/\s]+@", r"\1", text)
+    """A URL without its password or token, whatever characters they are of; or a message that may quote such a URL.
+
+    In a URL all up to the last @ goes, for nobody foresees where a password with a / in it ends; of ssh's login the
+    user stays.
+    """
+    if _URL.match(text):
+        return _LOGIN_OF_URL.sub(_kept, text)
+    text = _QUOTED_LOGIN.sub(_kept, text)
+    text = _LOGIN.sub(_kept, text)
+    return _LOGIN_WITHOUT_SCHEME.sub("", text)
+
+
+def _kept(login: re.Match[str]) -> str:
+    scheme, user = login.groups()
+    is_user = "ssh" in scheme.lower() and re.fullmatch(r"[\w.-]+", user)
+    return f"{scheme}{user}@" if is_user else scheme

@@ -44,7 +44,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "publisher",
         "api",
     ),
-    "repository": ("access", "git", "history mirror", "checkout"),
+    "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
     "training": (
         "__main__ arrays checkpoint corpus csv_rows epochs parameter_types quiet text",

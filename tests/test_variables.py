@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deepspeech_wer.variables import MASK, Variable, quoted, read
+from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
 
 
 def whole(text: str) -> int:
@@ -52,3 +52,29 @@ def test_a_secret_is_never_shown() -> None:
 )
 def test_a_quoted_value_is_short_printable_and_without_passwords(text: str, shown: str) -> None:
     assert quoted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://ada:hu/sh@host/x", "https://host/x"),
+        ("https://ada:hu sh#?@host/x", "https://host/x"),
+        ("HTTPS://h@us@host/x", "HTTPS://host/x"),
+        ("ada:hu/s h@host/x", "host/x"),
+        ("/somewhere/https/ada:hush@host/x", "/somewhere/https/host/x"),
+        ("ssh://git@host/x", "ssh://git@host/x"),
+        ("ssh://git:hush@host/x", "ssh://host/x"),
+        ("git@host:x/y", "git@host:x/y"),
+        ("file:///srv/a@b", "file:///srv/a@b"),
+        (
+            "fatal: unable to access 'https://ada:hu s/h@host/x/': gone",
+            "fatal: unable to access 'https://host/x/': gone",
+        ),
+        ("fatal: 'https://ada:hu'sh@host/x' is gone", "fatal: 'https://host/x' is gone"),
+        ("error: ada:hush@host:x is gone", "error: host:x is gone"),
+        ("remote: see https://host/x, or write to ada@host", "remote: see https://host/x, or write to ada@host"),
+        ("ada@host: Permission denied (publickey).", "ada@host: Permission denied (publickey)."),
+    ],
+)
+def test_passwords_go_whatever_they_are_of_and_the_rest_stays(text: str, shown: str) -> None:
+    assert without_password(text) == shown

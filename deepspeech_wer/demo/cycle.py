@@ -83,9 +83,7 @@ def _tick(environment: Mapping[str, str]) -> None:
         signals.wait(POLL_S)
     signals.check()
     if process.returncode not in FINE:
-        raise Trouble(
-            f"the tick ended with exit code {process.returncode}, see above; the next call goes on from there"
-        )
+        raise Trouble(f"the tick ended with exit code {process.returncode}, see above; the next call resumes")
 
 
 def _end_left_tick(place: Place) -> None:

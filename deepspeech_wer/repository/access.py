@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
+from deepspeech_wer import setting_types as types
 from deepspeech_wer.errors import Trouble
 
 _USER, _PASSWORD = "ds_wer_git_user", "ds_wer_git_password"
 _HELPER = f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" "${_USER}" "${_PASSWORD}"; }}; f'
-_WITH_USER = re.compile(r"((?:https?|ftps?)://)([^/@\s]+)@([^/\s]+)(.*)", re.DOTALL)
 _BY_SSH = re.compile(r"(\w+\+)?ssh(\+\w+)?://|[^/:]+:(?!//)")
 _OPENSSH = re.compile(r"(\S*/)?ssh(\s|$)")
 
@@ -27,22 +27,29 @@ class Access:
     url: str  # without secrets
     options: tuple[str, ...] = ()  # of git itself, before the subcommand
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()  # what a remote may repeat, and a message must not
 
 
 def access_to(url: str) -> Access:
-    """Return the access to a URL. Raises Trouble if its user or password cannot be passed to git."""
-    found = _WITH_USER.fullmatch(url)
-    if not found:
+    """The remote at a URL. Raises Trouble: its user or password cannot be given to git."""
+    if "://" not in url:
         return Access(url)
-    scheme, login, host, path = found.groups()
-    user, _, password = (unquote(part) for part in login.partition(":"))
-    if not (user + password).isprintable():  # gitcredentials(7): the protocol has one value per line
-        raise Trouble(f"{scheme}{host}{path}: expected a user and password of printable characters before the @")
+    try:
+        scheme, login, place = types.split_login(url)
+    except ValueError as expected:
+        raise Trouble(f"the URL of the repository: expected {expected}") from None
+    if login is None or not types.is_web(scheme):
+        return Access(url)
+    user, _, password = (unquote(part, errors="surrogateescape") for part in login.partition(":"))
+    if re.search(r"[\0-\x1f\x7f]", user + password):  # a line break would end its line in git's protocol with helpers
+        raise Trouble(f"{scheme}{place}: expected a user and password of printable characters before the @")
+    host = re.split(r"[/?#]", place, maxsplit=1)[0]
     key = f"credential.{scheme}{host}"
     return Access(
-        url=f"{scheme}{host}{path}",
+        url=f"{scheme}{place}",
         options=("-c", f"{key}.helper=", "-c", f"{key}.helper={_HELPER}"),
         environment={_USER: user, _PASSWORD: password},
+        secrets=tuple({text for text in (password or user, quote(password or user, safe="")) if len(text) > 2}),
     )
 
 

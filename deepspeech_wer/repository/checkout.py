@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,12 +17,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import home, is_full, make_private, remove_tree, write_atomically
+from deepspeech_wer.files import home, make_private, remove_tree, write_atomically
 from deepspeech_wer.records import Checkout, Merge
+from deepspeech_wer.repository import evidence
+from deepspeech_wer.repository.access import Access
 from deepspeech_wer.repository.git import GitError, run_git
 from deepspeech_wer.repository.mirror import tidy
 
 _WIPE_TRIES = 20
+_CHECKOUT = ("checkout", "--quiet", "--detach", "--force")
+_CANNOT_EXIST = re.compile(  # what git says of a path that this file system, or any, cannot hold
+    r"invalid path '|(unable to create (file|symlink)|cannot create directory at|unable to write file) .*: ("
+    r"File name too long|Invalid argument|Invalid or incomplete multibyte|Illegal byte sequence|Not a directory"
+    r"|Is a directory|File exists|Too many levels of symbolic links)",
+    re.IGNORECASE,
+)
 
 log = logging.getLogger(__name__)
 
@@ -100,39 +110,53 @@ def _claim(path: Path, mark: Path) -> None:
 
 
 def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
-    """Clone. Raises CannotCheckOut if the merge is at fault, Trouble if this machine is.
+    """Clone. Raises CannotCheckOut if the merge is proved to be at fault, else Trouble with its cure.
 
-    A damaged mirror is removed.
+    A mirror that is proved to lack objects of the merge is removed.
     """
     try:
         _clone(mirror, merge, path, origin)
     except GitError as error:
         what = f"cannot check out {merge.sha[:12]} into {path}: {error}"
-        full = next((place for place in (path, mirror) if is_full(place)), None)
-        if full:
-            raise Trouble(f"{what}; no space left for {full}") from None
-        if _is_complete(mirror, merge):
-            raise CannotCheckOut(what.replace(str(path), path.parent.name)) from None  # shown on the page
-        shutil.rmtree(mirror, ignore_errors=True)
-        raise Trouble(f"{what}; removed the damaged mirror {mirror}, which the next tick fetches again") from None
+        cure = evidence.cure(error, path, mirror)
+        if cure or error.code is None:
+            raise Trouble(f"{what}; {f'{cure}; ' if cure else ''}the next tick tries again") from None
+        if evidence.lacks_files(mirror, merge.sha):
+            shutil.rmtree(mirror, ignore_errors=True)
+            raise Trouble(f"{what}; removed the damaged mirror {mirror}, which the next tick fetches again") from None
+        is_impossible = _CANNOT_EXIST.search(error.said) or _has_too_long_a_path(mirror, merge)
+        if is_impossible and _fails_alike(path, merge, error):
+            raise CannotCheckOut(what.replace(str(path), path.parent.name)) from None  # it goes to the page
+        raise Trouble(f"{what}; the next tick tries again") from None
 
 
-def _is_complete(mirror: Path, merge: Merge) -> bool:
-    """Return whether the mirror holds every object of the merge."""
+def _has_too_long_a_path(mirror: Path, merge: Merge) -> bool:
+    """Whether no system call takes one of its paths; git's complaint of it is cut before the reason."""
+    names = run_git(mirror, "ls-tree", "-r", "-z", "--name-only", merge.sha).split("\0")
+    return max(len(name.encode()) for name in names) >= os.pathconf(mirror, "PC_PATH_MAX")
+
+
+def _fails_alike(path: Path, merge: Merge, first: GitError) -> bool:
+    """Whether the same checkout fails in the same way in another directory, which is within the clone."""
+    again = path / ".git" / "again"
+    where = Access("", environment={"GIT_DIR": str(path / ".git"), "GIT_WORK_TREE": str(again)})
     try:
-        run_git(mirror, "rev-list", "--objects", "--no-walk", "--quiet", merge.sha)
-    except GitError:
+        again.mkdir()
+        run_git(again, *_CHECKOUT, merge.sha, access=where)
+    except GitError as error:
+        return error.said == first.said
+    except OSError:
         return False
-    return True
+    return False
 
 
 def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
     options = ("--quiet", "--no-hardlinks", "--no-checkout", "--no-tags", "--template=")
-    tidy(mirror)  # the lock of a killed git would make every later merge fail
-    run_git(mirror, "update-ref", "refs/heads/tracked", merge.sha)  # git clone copies branches only
-    run_git(path, "clone", *options, "--config", "core.hooksPath=/dev/null", "--end-of-options", str(mirror), ".")
+    tidy(mirror)  # the lock of a git that was killed would fail every merge from now on
+    run_git(mirror, "update-ref", "refs/heads/tracked", merge.sha)  # clone takes branches alone
+    run_git(path, "clone", *options, "--end-of-options", str(mirror), ".")
     run_git(path, "config", "remote.origin.url", origin)
-    run_git(path, "-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "--force", merge.sha)
+    run_git(path, *_CHECKOUT, merge.sha)
 
 
 def _is_ours(path: Path, record: dict[str, object]) -> bool:

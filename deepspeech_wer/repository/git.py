@@ -17,8 +17,9 @@ from pathlib import Path
 from deepspeech_wer import environment, processes, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.repository.access import Access
-from deepspeech_wer.setting_types import without_password
+from deepspeech_wer.variables import MASK, without_password
 
+TRACKED = "refs/tracked/head"  # what the mirror keeps; no branch: it may hold an annotated tag
 LOCAL_TIMEOUT_S = 600.0
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 _SAFE = {
@@ -36,39 +37,70 @@ _SAFE = {
 _CONFIG = {
     "core.hooksPath": "/dev/null",
     "protocol.ext.allow": "never",
+    "advice.detachedHead": "false",
     "gc.autoDetach": "false",
     "gc.packRefs": "false",
     "safe.bareRepository": "all",  # the mirror is bare; ~/.gitconfig may forbid bare repositories
 }
-_POLL_S = 0.5  # how often a wait for git checks for signals
+_AS_COMMITTED = {  # how files are written; stated, so that nothing but the repository's own attributes changes it
+    "core.attributesFile": "/dev/null",
+    "core.autocrlf": "false",
+    "core.eol": "lf",
+    "core.excludesFile": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.symlinks": "true",
+    "protocol.file.allow": "always",  # the mirror is cloned by its path
+    "submodule.recurse": "false",
+}
+_POLL_S = 0.5  # how soon a git that is waited for is ended once a signal asked us to end
 _TRANSIENT = re.compile(
     r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
     r"|unable to connect|unreachable|early eof|hung up|unexpected disconnect|rpc failed|returned error: (429|5\d\d)"
     r"|(gnutls|ssl|tls)\w* .*(error|failed)|empty reply|transfer closed",
     re.IGNORECASE,
 )
-STARTER = "ds_wer_git_of"  # names our process in the environment of git and of everything that git starts
+_NOISE = re.compile(
+    r"(hint|warning):|Please make sure|and the repository exists|Cloning into|remote: *\W*$"
+    r"|remote: (Enumerating|Counting|Compressing|Total) |To add an exception",
+    re.IGNORECASE,
+)
+_TELLING = re.compile(
+    r"^(fatal|error|ssh|remote):|^git config |denied|refused|failed|closed|not found|timed out|cannot|could not|unable",
+    re.IGNORECASE,
+)
+_CONSEQUENCE = re.compile(
+    r"could not read from remote repository|hung up unexpectedly|early eof|(index-pack|unpack-objects).* fail"
+    r"|fetch-pack: invalid|invalid index-pack output|could not fetch|died of signal|expected flush",
+    re.IGNORECASE,
+)
+STARTER = "ds_wer_git_of"  # in the environment of git and all that it starts: the process that started it
 
 
 class GitError(Trouble):
-    """git failed. The message is the most informative line of its output.
+    """git failed; `code` is its exit code, None after a time-out, negative where a signal ended it.
 
-    `code` is its exit code, None after a time-out. `is_transient`: a network error that may be gone on the next try.
+    The message is what matters of `said`, all that it wrote to stderr. `is_transient`: something on the network let it
+    down that may have passed in a moment.
     """
 
-    def __init__(self, message: str, code: int | None, *, is_transient: bool = False) -> None:
+    def __init__(self, message: str, code: int | None, said: str = "") -> None:
         super().__init__(message)
         self.code = code
-        self.is_transient = is_transient
+        self.said = said or message
+        self.is_transient = bool(_TRANSIENT.search(said))
 
 
 def run_git(directory: Path, *arguments: str, access: Access | None = None, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
     """Run git in `directory` and return its standard output. Raises GitError; Stopped after a signal.
 
-    git gets its own session: without a terminal neither git nor ssh can prompt, and a time-out also ends the helpers
-    (git-remote-https outlives a killed git). If this process is killed, the next tick ends git.
+    It runs in a session of its own: without a terminal neither git nor ssh can ask for a password, and a time-out ends
+    the helpers too (git-remote-https outlives a killed git). Where this process is killed, the next tick ends it.
+
+    Only with `access` to a remote does git read the user's configuration: proxies, certificates, credentials. All that
+    stays on this machine works the same whatever stands there.
     """
-    process = _start(directory, arguments, access or Access(""))
+    access = access or Access("")
+    process = _start(directory, arguments, access)
     try:
         out, err = _communicate(process, arguments[0], timeout_s)
     finally:
@@ -76,23 +108,31 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
             _end(process)
     if process.returncode:
         said = err.decode(errors="replace")
-        raise GitError(
-            _reason(said) or f"git {arguments[0]}: exit {process.returncode}",
-            process.returncode,
-            is_transient=bool(_TRANSIENT.search(said)),
-        )
+        for secret in access.secrets:
+            said = said.replace(secret, MASK)
+        raise failure(arguments[0], process.returncode, said)
     return out.decode(errors="replace").rstrip("\n")
 
 
-def safe_environment() -> dict[str, str]:
-    """Return the environment of every git process, including GitPython's."""
-    safe = {
-        **environment.git_environment(),
-        **_SAFE,
-        STARTER: processes.own_identity(),
-        "GIT_CONFIG_COUNT": str(len(_CONFIG)),
-    }
-    for number, (name, value) in enumerate(_CONFIG.items()):
+def failure(command: str, code: int, said: str) -> GitError:
+    """The error for a git command that ended with `code` and wrote `said`."""
+    end = f"ended by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"exit {code}"
+    return GitError(_reason(said) or f"git {command}: {end}", code, said)
+
+
+def local_environment() -> dict[str, str]:
+    """The variables under which a git runs that only deals with files of ours, GitPython's too."""
+    return _with(environment.sealed_git_environment(), {**_CONFIG, **_AS_COMMITTED})
+
+
+def _remote_environment(access: Access) -> dict[str, str]:
+    """The variables under which a git runs that goes to a remote."""
+    return {**_with(environment.git_environment(), _CONFIG), **access.environment}
+
+
+def _with(given: dict[str, str], config: dict[str, str]) -> dict[str, str]:
+    safe = {**given, **_SAFE, STARTER: processes.own_identity(), "GIT_CONFIG_COUNT": str(len(config))}
+    for number, (name, value) in enumerate(config.items()):
         safe |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return safe
 
@@ -134,12 +174,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:
-    """Start git. Raises GitError, or Trouble if git is not installed."""
+    """Raises GitError, or Trouble where there is no git at all."""
+    variables = _remote_environment(access) if access.url else {**local_environment(), **access.environment}
+    # Where `directory` is no repository, git would take one that lies above it: a home that is kept in git, say.
+    variables["GIT_CEILING_DIRECTORIES"] = str(directory.parent)
     try:
         return subprocess.Popen(
             ["git", *access.options, *arguments],
             cwd=directory,
-            env={**safe_environment(), **access.environment},
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -153,7 +196,10 @@ def _start(directory: Path, arguments: Sequence[str], access: Access) -> subproc
 
 
 def _reason(text: str) -> str:
-    """Return the most informative line of git's error output."""
+    """What matters of git's complaint, in one line: the causes, not what follows from them; and git's own cure."""
     lines = [without_password(line.strip()) for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "remote: "))]
-    return (telling or lines or [""])[0]
+    lines = [line for line in dict.fromkeys(lines) if not _NOISE.match(line)] or lines
+    telling = [line for line in lines if _TELLING.search(line)] or lines
+    causes = [line for line in telling if not _CONSEQUENCE.search(line)] or telling
+    shown = causes if len(causes) <= 3 else [*causes[:2], causes[-1]]
+    return "; ".join(line if len(line) <= 300 else f"{line[:297]}..." for line in shown)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge
-from deepspeech_wer.repository.git import safe_environment
+from deepspeech_wer.repository import evidence
+from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment
 
 if TYPE_CHECKING:
     import git
@@ -84,19 +85,35 @@ def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
 def _opened(mirror: Path) -> Iterator[git.Repo]:
     """Open the mirror with GitPython. Leaving the block ends the processes that GitPython keeps running.
 
-    If the mirror is damaged, remove it, so that the next tick fetches it again, and raise Trouble.
+    Raises Trouble if it cannot be read. If it is proved to be damaged, it is removed, and fetched again by the next
+    call.
     """
     import git  # takes 35 ms, and an idle tick does not need it
 
     try:
         with git.Repo(mirror) as repository:
-            # GIT_DIR: safe.bareRepository=explicit in ~/.gitconfig accepts only a repository that is named explicitly.
-            repository.git.update_environment(**safe_environment(), GIT_DIR=str(mirror))
+            # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
+            repository.git.update_environment(**local_environment(), GIT_DIR=str(mirror))
             yield repository
     except (git.GitError, ConfigError, UnicodeDecodeError) as error:
-        shutil.rmtree(mirror, ignore_errors=True)
-        reason = " ".join(str(error).split())[-200:]
-        raise Trouble(f"removed the damaged mirror {mirror}, which the next tick fetches again: {reason}") from None
+        failed = _failure(error)
+        is_of_git = isinstance(error, git.GitError)  # else GitPython could not parse the mirror's configuration
+        if not is_of_git or evidence.is_damaged(mirror, TRACKED):
+            shutil.rmtree(mirror, ignore_errors=True)
+            raise Trouble(f"removed the damaged mirror {mirror}, which the next tick fetches again: {failed}") from None
+        cure = evidence.cure(failed, mirror)
+        told = f"{failed}; {cure}" if cure else failed
+        raise Trouble(f"cannot read the mirror {mirror}: {told}; the next tick tries again") from None
+
+
+def _failure(error: Exception) -> GitError:
+    """What GitPython raised, as an error of our own git."""
+    from git import GitCommandError
+
+    if not isinstance(error, GitCommandError) or not isinstance(error.status, int):
+        return GitError(" ".join(str(error).split())[-200:], 128)
+    said = error.stderr.strip().removeprefix("stderr: '").removesuffix("'")
+    return failure(str(error.command[1]), error.status, said)
 
 
 def _resolve(repository: git.Repo, name: str) -> str:
@@ -120,12 +137,15 @@ def _is_in_history(repository: git.Repo, sha: str, tip: str) -> bool:
 
 
 def _answer(repository: git.Repo, *arguments: str) -> str | None:
-    """Return git's output; None if it fails."""
+    """What git says; None where it says no."""
     from git import GitCommandError
 
     try:
         said: str = repository.git.execute(["git", *arguments])
-    except GitCommandError:
+    except GitCommandError as error:
+        failed = _failure(error)
+        if failed.code not in (1, 128) or evidence.cure(failed):  # that is no answer
+            raise
         return None
     return said
 

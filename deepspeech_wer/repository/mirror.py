@@ -14,14 +14,15 @@ from shlex import quote
 
 from deepspeech_wer import environment, signals
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import is_full, make_private, remove_tree
+from deepspeech_wer.files import make_private, remove_tree
+from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
+from deepspeech_wer.repository.git import TRACKED as TRACKED
 from deepspeech_wer.repository.git import GitError, run_git
 from deepspeech_wer.setting_types import without_password
 
-TRACKED = "refs/tracked/head"  # not below refs/heads: it may hold an annotated tag
-FETCH_TIMEOUT_S = 3600.0  # a first fetch may transfer gigabytes; git itself gives up on a stalled one, see git._SAFE
-RETRY_AFTER_S = (2.0, 5.0)  # pauses before retrying a fetch after a transient network error
+FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
+RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,15 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
     try:
         return _update(mirror, access, ref, known)
     except GitError as error:
-        if error.code is None:
-            tidy(mirror)
-        if error.code is None or not is_damaged(mirror):
+        had_locks = tidy(mirror)
+        is_damaged = evidence.is_damaged(mirror, TRACKED)
+        if not is_damaged and (not had_locks or evidence.cure(error)):
             raise Trouble(_cannot_fetch(mirror, url, ref, error)) from None
-        log.warning("the mirror %s is damaged: %s; fetching it again", mirror, error)
-    remove_tree(mirror)
+        if is_damaged:
+            log.warning("the mirror %s is damaged, fetching it again: %s", mirror, error)
+            remove_tree(mirror)
+    except OSError as error:
+        raise Trouble(f"cannot write the mirror {mirror}: {error.strerror}; the next tick tries again") from None
     try:
         return _update(mirror, access, ref, known)
     except GitError as error:
@@ -74,24 +78,17 @@ def tip(mirror: Path) -> str:
     return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
 
 
-def tidy(mirror: Path) -> None:
-    """Remove what a killed git leaves in the mirror: locks and partial packs. Only while no git runs there."""
+def tidy(mirror: Path) -> bool:
+    """Remove what a git that was killed leaves in the mirror: locks, and packs of any size. Only while none runs.
+
+    Return whether there were locks.
+    """
+    had_locks = False
     for pattern in ("**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
         for left in mirror.glob(pattern):
             left.unlink(missing_ok=True)
-
-
-def is_damaged(mirror: Path) -> bool:
-    """Return whether the mirror is damaged, so that no fetch into it can work."""
-    if not mirror.exists():
-        return False
-    try:
-        has_commits = run_git(mirror, "for-each-ref", "--count=1", TRACKED)
-        if has_commits:
-            run_git(mirror, "rev-list", "--quiet", TRACKED)
-    except GitError:
-        return True
-    return any(mirror.rglob("*.lock")) or any(not ref.stat().st_size for ref in mirror.glob("refs/tracked/*"))
+            had_locks |= left.suffix == ".lock"
+    return had_locks
 
 
 def _access(url: str) -> Access:
@@ -100,14 +97,14 @@ def _access(url: str) -> Access:
     if not is_by_ssh(url):
         return access
     command, program = environment.ssh_of_git()
-    command = command or _configured("core.sshCommand") or (quote(program) if program else "ssh")
+    command = command or _configured(access, "core.sshCommand") or (quote(program) if program else "ssh")
     return replace(access, environment={"GIT_SSH_COMMAND": without_questions(command)})
 
 
-def _configured(name: str) -> str:
-    """Return a value of the user's git configuration; "" if it is not set."""
+def _configured(access: Access, name: str) -> str:
+    """What the user's configuration of git holds for a name; "" when nothing."""
     try:
-        return run_git(Path("/"), "config", "--get", name)
+        return run_git(Path("/"), "config", "--get", name, access=access)
     except GitError:
         return ""
 
@@ -131,14 +128,10 @@ def _update_once(mirror: Path, access: Access, ref: str | None, known: str | Non
         try:
             _fetch(mirror, access, pattern)
         except GitError as error:
-            if "couldn't find remote ref" not in str(error):
+            if "couldn't find remote ref" not in error.said:
                 raise
             continue
-        if known and _fetched(mirror) == known:
-            return known
-        sha = tip(mirror)
-        run_git(mirror, "gc", "--auto", "--quiet")
-        return sha
+        return known if known and _fetched(mirror) == known else _tip_after_tidying(mirror)
     _check_empty(mirror, access, ref)
     return None
 
@@ -149,6 +142,16 @@ def _fetched(mirror: Path) -> str:
         return (mirror / TRACKED).read_text("utf-8", "replace").strip()
     except OSError:
         return ""
+
+
+def _tip_after_tidying(mirror: Path) -> str:
+    sha = tip(mirror)
+    try:
+        run_git(mirror, "gc", "--auto", "--quiet")
+    except GitError as error:  # the fetch succeeded all the same
+        log.warning("cannot tidy up the mirror %s: %s", mirror, error)
+        tidy(mirror)
+    return sha
 
 
 def _create(mirror: Path, object_format: str = "sha1") -> None:
@@ -180,9 +183,9 @@ def _fetch(mirror: Path, access: Access, pattern: str) -> None:
     try:
         run_git(mirror, *arguments, "--end-of-options", access.url, spec, access=access, timeout_s=FETCH_TIMEOUT_S)
     except GitError as error:
-        if "mismatched algorithms" not in str(error):
+        if "mismatched algorithms" not in error.said:
             raise
-        _create(mirror, "sha256" if "server sha256" in str(error) else "sha1")
+        _create(mirror, "sha256" if "server sha256" in error.said else "sha1")
         run_git(mirror, *arguments, "--end-of-options", access.url, spec, access=access, timeout_s=FETCH_TIMEOUT_S)
 
 
@@ -207,5 +210,7 @@ def _check_empty(mirror: Path, access: Access, ref: str | None) -> None:
 
 def _cannot_fetch(mirror: Path, url: str, ref: str | None, error: GitError) -> str:
     what = f" ({ref})" if ref else ""
-    full = f"; no space left for {mirror}" if is_full(mirror) else ""
-    return f"cannot fetch {without_password(url)}{what}: {error}{full}; the next tick tries again"
+    cure = evidence.cure(error, mirror)
+    return (
+        f"cannot fetch {without_password(url)}{what}: {error}; {f'{cure}; ' if cure else ''}the next tick tries again"
+    )

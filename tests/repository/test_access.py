@@ -6,6 +6,7 @@ import base64
 import functools
 import http.server
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from deepspeech_wer import environment, processes, settings
+from deepspeech_wer import cli, environment, processes, settings
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.repository import git, mirror
 from deepspeech_wer.repository.access import access_to
@@ -43,7 +44,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.command_lines += [
-            place.read_bytes().replace(b"\0", b" ").decode(errors="replace") for place in command_lines()
+            processes._read(str(place)).replace(b"\0", b" ").decode(errors="replace") for place in command_lines()
         ]
         given = self.headers.get("Authorization", "")
         self.server.authorizations.append(base64.b64decode(given.removeprefix("Basic ")).decode())
@@ -144,6 +145,105 @@ def test_a_password_for_anything_else_is_refused(url: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+RAW = ("pa/ss", "pa ss/x", "p@ss", "@", "100%", "%zz", "a:b:c", "a#b", "a?b/c", "päß/ü", "x'y\"z", "$(id)", "[x]", "!h")
+UNCLEAR = ("12/34", "p@s/s", "a/b@c", "7?8", "0#1@2")
+
+
+@pytest.mark.parametrize("password", RAW)
+def test_a_password_may_stand_in_the_url_as_it_is(
+    server: Server,
+    repository: Repository,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    password: str,
+) -> None:
+    server.wanted = f"ada:{password}"
+    url = f"HTTP://ada:{password}@127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("ds_repo_url", url)
+    loaded = settings.load().repository
+    assert mirror.update(tmp_path / "repository.git", loaded.url, None) == repository.git("rev-parse", "HEAD")
+    cli.main(["check"])
+    cli.main(["settings"])
+    told = capsys.readouterr()
+    assert server.wanted not in told.out + told.err + "\n".join(server.command_lines)
+    assert len(password) < 3 or password not in told.out + told.err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and server.wanted.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("login", [*(f"ada:{password}" for password in UNCLEAR), "t0/k3n", "t0.k3n?x", "a#b"])
+@pytest.mark.parametrize("scheme", ["https", "HTTP", "ssh", "git"])
+def test_a_url_that_can_be_read_in_two_ways_is_refused_and_not_quoted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, scheme: str, login: str
+) -> None:
+    url = f"{scheme}://{login}@example.com/x.git"
+    monkeypatch.setenv("ds_repo_url", url)
+    for command in ("check", "settings", "run"):
+        cli.main([command])
+    assert cli.main([]) == 2
+    told = capsys.readouterr()
+    assert login not in told.out + told.err
+    assert "are written as %2F %3F %23 %40" in told.out
+    with pytest.raises(Trouble) as caught:
+        access_to(url if scheme.lower().startswith("http") else f"http://{login}@example.com/x.git")
+    assert login not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ada:s3cr/et@example.com/x",  # no scheme
+        "ada:s3 cret@example.com:x",
+        "ada@corp:s3cret@example.com/x",
+        "http//ada:s3cret@example.com/x",
+        "https:/ada:s3cret@example.com/x",
+        "https:ada:s3cret@example.com/x",
+        " https://ada:s3cret@example.com/x",
+        "<https://ada:s3cret@example.com/x>",
+        "ssh://ada:s3/cret@example.com/x",
+        "git+ssh://ada:s3 cret@example.com/x",
+        "https://ada:s3cret@example.com@/x",
+    ],
+)
+def test_a_url_that_is_misspelt_is_not_quoted_with_its_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("ds_repo_url", url)
+    assert cli.main(["check"]) == 1
+    assert cli.main([]) == 2
+    cli.main(["settings"])
+    told = capsys.readouterr()
+    assert "fault  settings" in told.out
+    assert not re.search("s3 ?/?cr/?et|s3", told.out + told.err)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "git@host:a/b.git",
+        "ssh://git@host:22/a",
+        "file:///a@b/c",
+        "/a:b@c",
+        "https://[::1]:8/x",
+        "https://bücher.example/x",
+    ],
+)
+def test_urls_without_a_secret_stay_as_they_are(url: str) -> None:
+    assert settings.load({"ds_repo_url": url}).repository.url == url
+    assert access_to(url).url == url
+
+
+def test_a_secret_that_a_remote_repeats_is_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    script.write_text("#!/bin/sh\necho 'remote: no login for hush hush, nor hush%20hush' >&2; exit 128\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with pytest.raises(Trouble, match=r"remote: no login for \*+, nor \*+;") as caught:
+        mirror.ask(tmp_path, "https://ada:hush hush@example.com/x", "main")
+    assert "hush" not in str(caught.value)
+
+
 @pytest.fixture
 def said_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with the arguments of each program that stands in for ssh."""
@@ -198,7 +298,11 @@ def test_no_ssh_is_configured_for_what_needs_none(url: str) -> None:
 
 
 def started(tracked: Repository, url: str, **variables: str) -> subprocess.Popen[bytes]:
+    """A tick that tracks another URL, to which the repository is said to have moved."""
     assert tracked.path.exists()
+    places = settings.load().places
+    for directory in (places.cache, places.data):
+        (directory / "tracker.json").unlink(missing_ok=True)
     environment = {**os.environ, "ds_repo_url": url, **variables}
     return subprocess.Popen(TICK, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -265,3 +268,284 @@ def test_names_from_hell_stay_within(repository: Repository, cache: Path, tmp_pa
         assert (path / "-rf").exists()
         assert (path / "link").is_symlink()
     assert Path("/etc/passwd").exists()
+
+
+# -- settings of the user's, and files that come out as committed all the same
+
+SETTINGS = {
+    "line ends": "[core]\n\tautocrlf = input\n\teol = crlf\n\tsafecrlf = true\n",
+    "a file of attributes": "[core]\n\tattributesFile = ~/attributes\n",
+    "the file of attributes that git looks for": "",
+    "an included file": '[includeIf "gitdir:/"]\n\tpath = ~/included\n',
+    "hooks": "[core]\n\thooksPath = ~/hooks\n",
+    "a template": "[init]\n\ttemplateDir = ~/template\n",
+    "a monitor of files": "[core]\n\tfsmonitor = ~/hooks/post-checkout\n",
+    "protocols": "[protocol]\n\tallow = never\n",
+    "one protocol": '[protocol "file"]\n\tallow = never\n',
+    "no shallow sources": "[clone]\n\trejectShallow = true\n",
+    "another name for the remote": "[clone]\n\tdefaultRemoteName = upstream\n",
+    "another place": '[url "https://127.0.0.1:1/"]\n\tinsteadOf = /\n',
+    "submodules": "[submodule]\n\trecurse = true\n",
+    "a slip": "[core\n",
+}
+
+
+def tree(directory: Path) -> dict[str, object]:
+    """Every file and link of a work tree, by name."""
+    found: dict[str, object] = {}
+    for path in directory.rglob("*"):
+        name = path.relative_to(directory)
+        if name.parts[0] != ".git" and not path.is_dir():
+            mode = path.lstat().st_mode & 0o100
+            found[str(name)] = path.readlink() if path.is_symlink() else (mode, path.read_bytes())
+    return found
+
+
+@pytest.fixture
+def odd(repository: Repository, cache: Path, tmp_path: Path) -> tuple[Merge, dict[str, object]]:
+    """A commit with all that settings could change, in a shallow mirror; and its files."""
+    repository.commit("root", {"left.txt": "left"})
+    repository.write({".gitattributes": "*.txt text=auto\n*.lm filter=big\n", "a.txt": "a\nb\n", "b.lm": "pointer\n"})
+    repository.write({"crlf.csv": "a\r\nb\r\n", "bin/job": "#!/bin/sh\n"})
+    (repository.path / "link").symlink_to("a.txt")
+    repository.commit("odd")
+    shallow = Repository(tmp_path / "shallow")
+    shallow.git("fetch", "--quiet", "--depth=1", f"file://{repository.path}", "main")
+    shallow.git("reset", "--quiet", "--hard", "FETCH_HEAD")
+    return fetched(shallow, cache), tree(repository.path)
+
+
+def put_settings(home: Path, text: str, touched: Path) -> None:
+    (home / ".gitconfig").write_text(text)
+    (home / "included").write_text("[core]\n\tautocrlf = true\n\tsymlinks = false\n")
+    (home / "attributes").write_text("* text eol=crlf\n* filter=evil\n")
+    (home / ".config" / "git").mkdir(parents=True)
+    if not text:
+        (home / ".config" / "git" / "attributes").write_text("* text eol=crlf\n")
+    for hooks in ("hooks", "template/hooks"):
+        (home / hooks).mkdir(parents=True)
+        for name in ("post-checkout", "reference-transaction", "pre-auto-gc"):
+            (home / hooks / name).write_text(f"#!/bin/sh\ntouch {touched}\n")
+            (home / hooks / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_of_the_user_change_no_file(
+    odd: tuple[Merge, dict[str, object]], cache: Path, tmp_path: Path, sealed: Path, kind: str
+) -> None:
+    commit, files = odd
+    put_settings(sealed, SETTINGS[kind], tmp_path / "touched")
+    path = tmp_path / "clone" / "run"
+    with checked_out(cache, commit, path, origin="https://example.com/x.git"):
+        assert tree(path) == files
+        config = (path / ".git" / "config").read_text()
+        assert not list((path / ".git").glob("hooks/*"))
+    assert 'remote "origin"]\n\turl = https://example.com/x.git' in config
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "true"},
+        {"GIT_CONFIG_PARAMETERS": "'core.symlinks=false' 'core.eol=crlf'"},
+        {"GIT_CONFIG_GLOBAL": "{home}/included"},
+        {"GIT_CONFIG_SYSTEM": "{home}/included", "GIT_CONFIG_NOSYSTEM": "0"},
+        {"GIT_TEMPLATE_DIR": "{home}/template"},
+        {"XDG_CONFIG_HOME": "{home}"},
+        {"GIT_ALLOW_PROTOCOL": "https"},
+        {"GIT_WORK_TREE": "{home}", "GIT_INDEX_FILE": "{home}/index"},
+    ],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_settings_in_the_environment_change_no_file(
+    odd: tuple[Merge, dict[str, object]],
+    cache: Path,
+    tmp_path: Path,
+    sealed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+) -> None:
+    commit, files = odd
+    put_settings(sealed, "[user]\n\tname = A\n", tmp_path / "touched")
+    (sealed / "git").mkdir()
+    (sealed / "git" / "config").write_text((sealed / "included").read_text())
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(home=sealed))
+    with checked_out(cache, commit, tmp_path / "clone" / "run", origin="x") as checkout:
+        assert tree(checkout.path) == files
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_job_can_fetch_what_is_left_out(repository: Repository, cache: Path, tmp_path: Path) -> None:
+    """Large files by a filter of its own, submodules from beside the remote; nothing in the clone forbids it."""
+    part = Repository(tmp_path / "part")
+    part.commit("root", {"words": "words"})
+    repository.commit("root", {".gitattributes": "*.lm filter=lfs\n", "a.lm": "pointer\n"})
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../part", "part")
+    repository.commit("a part")
+    path = tmp_path / "clone" / "run"
+    with checked_out(cache, fetched(repository, cache), path, origin=str(repository.path)):
+        assert (path / "a.lm").read_text() == "pointer\n"
+        assert list((path / "part").iterdir()) == []
+        kept = git(path, "config", "--local", "--list", "--name-only").split()
+        assert not [name for name in kept if not name.startswith(("core.", "remote.origin.", "branch."))]
+        assert "core.hookspath" not in kept
+        git(path, "config", "filter.lfs.smudge", "tr a-z A-Z")
+        (path / "a.lm").unlink()
+        git(path, "checkout", "--", "a.lm")
+        git(path, "-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
+        assert (path / "a.lm").read_text() == "POINTER\n"
+        assert (path / "part" / "words").read_text() == "words"
+
+
+# -- what is wrong here, and no fault of the merge
+
+
+def put_git(directory: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """Put a git first on PATH that does something before it is the real one; `$*` are its arguments."""
+    real = shutil.which("git")
+    (directory / "bin").mkdir()
+    script = directory / "bin" / "git"
+    script.write_text(f'#!/bin/sh\n{before}\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory / 'bin'}:{os.environ['PATH']}")
+
+
+AT_CHECKOUT = 'case " $* " in *" checkout "*) {}; esac'
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (AT_CHECKOUT.format("kill -9 $$"), "ended by SIGKILL; SIGKILL ended it: is there enough memory"),
+        (AT_CHECKOUT.format("exit 137"), "SIGKILL ended it"),
+        (AT_CHECKOUT.format("kill -SEGV $$"), "ended by SIGSEGV"),
+        (AT_CHECKOUT.format("kill -XCPU $$"), "SIGXCPU ended it"),
+        (AT_CHECKOUT.format("ulimit -v 9000"), "raise `ulimit -v`|install it"),
+        (AT_CHECKOUT.format("ulimit -f 1"), "SIGXFSZ|ulimit -f"),
+        (AT_CHECKOUT.format("ulimit -n 4"), "raise `ulimit -n`"),
+        (AT_CHECKOUT.format("echo 'error: unable to write file a: Disk quota exceeded' >&2; exit 1"), "quota"),
+        (AT_CHECKOUT.format("echo 'fatal: write error: Input/output error' >&2; exit 128"), "look at `dmesg`"),
+        (AT_CHECKOUT.format("echo 'git: 2: git-x: not found' >&2; exit 127"), "install it, or name its directory"),
+        (AT_CHECKOUT.format("echo 'fatal: something new' >&2; exit 128"), "something new; the next tick tries again"),
+        (AT_CHECKOUT.format("echo \"error: unable to create file a: File name too long\" >&2; test -e $HOME/once || "
+                            "{ touch $HOME/once; exit 1; }"), "File name too long; the next tick tries again"),
+        ("case \" $* \" in *\" clone \"*) ulimit -n 3;; esac", "."),
+    ],
+)  # fmt: skip
+def test_a_git_that_fails_for_reasons_of_the_machine_is_trouble(
+    repository: Repository, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, told: str
+) -> None:
+    repository.commit("root", {"a": "a", "large": "x" * 100_000})
+    commit = fetched(repository, cache)
+    put_git(tmp_path, monkeypatch, before)
+    with (
+        pytest.raises(Trouble, match=told) as trouble,
+        checked_out(cache, commit, tmp_path / "clone" / "run", origin="x"),
+    ):
+        pass
+    assert not isinstance(trouble.value, checkouts.CannotCheckOut)
+    assert "\n" not in str(trouble.value)
+    (tmp_path / "bin" / "git").unlink()
+    with checked_out(cache, commit, tmp_path / "clone" / "run", origin="x") as checkout:  # from the same mirror
+        assert (checkout.path / "a").exists()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of its own; by its options."""
+    place = tmp_path / "small"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(place)], check=False)
+        if done.returncode:
+            pytest.skip("only root can mount")
+        return place
+
+    yield mount
+    subprocess.run(["umount", "--lazy", str(place)], stderr=subprocess.DEVNULL, check=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("size=200k", "make room there"),  # the clone itself has no room
+        ("size=900k", "make room there"),  # the clone has, its files have not
+        ("nr_inodes=25", "No space left on device.*make room there, or inodes"),
+        ("nr_inodes=60", "No space left on device.*make room there|no inodes left"),
+        ("ro", "Read-only file system"),
+    ],
+)
+def test_no_room_no_inodes_or_no_writing_is_trouble(
+    repository: Repository, cache: Path, tmp_path: Path, small: Callable[[str], Path], options: str, told: str
+) -> None:
+    content = random.Random(1).randbytes(600_000).hex()[:600_000]
+    repository.commit("root", {"large": content, **{f"d/{number}": "x" for number in range(60)}})
+    commit = fetched(repository, cache)
+    place = small(options)
+    with (
+        pytest.raises(Trouble, match=told) as trouble,
+        checked_out(cache, commit, place / "clone" / "run", origin="x"),
+    ):
+        pass
+    assert not isinstance(trouble.value, checkouts.CannotCheckOut)
+    assert list(place.iterdir()) == []
+    with checked_out(cache, commit, tmp_path / "elsewhere" / "run", origin="x") as checkout:
+        assert len(list((checkout.path / "d").iterdir())) == 60
+
+
+@pytest.mark.parametrize("damage", ["a lost file", "a file that rots"])
+def test_a_file_that_the_mirror_lost_is_no_fault_of_the_merge(
+    repository: Repository, cache: Path, merge: Merge, tmp_path: Path, damage: str
+) -> None:
+    blob = repository.git("rev-parse", "HEAD:model.py")
+    mirrored = cache / "repository.git"
+    for pack in (mirrored / "objects" / "pack").glob("*.pack"):  # each object in a file of its own
+        aside = tmp_path / pack.name
+        pack.rename(aside)
+        pack.with_suffix(".idx").unlink()
+        subprocess.run(["git", "-C", str(mirrored), "unpack-objects", "-q"], stdin=aside.open("rb"), check=True)
+    file = mirrored / "objects" / blob[:2] / blob[2:]
+    file.chmod(0o600)
+    if damage == "a lost file":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:5] + b"rotten")
+    with (
+        pytest.raises(Trouble, match="which the next tick fetches again") as trouble,
+        checked_out(cache, merge, tmp_path / "clone" / "run", origin="x"),
+    ):
+        pass
+    assert not isinstance(trouble.value, checkouts.CannotCheckOut)
+    assert mirror.update(mirrored, str(repository.path), None) == merge.sha
+    with checked_out(cache, merge, tmp_path / "clone" / "run", origin="x") as checkout:
+        assert (checkout.path / "model.py").read_text() == "old"
+
+
+def tree_of(repository: Repository, entries: str) -> str:
+    """A tree that git itself may refuse to make."""
+    made = b""
+    for line in entries.splitlines():
+        mode, _, sha, name = line.replace("\t", " ").split(" ", 3)
+        made += f"{mode} {name}\0".encode() + bytes.fromhex(sha)
+    command = ["git", "-C", str(repository.path), "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+    return subprocess.run(command, input=made, capture_output=True, check=True).stdout.decode().strip()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["d" * 250] * 20), f"{'y' * 256}/z", ".git/config", ".."])
+def test_a_path_that_cannot_exist_is_the_fault_of_the_merge(
+    repository: Repository, cache: Path, merge: Merge, tmp_path: Path, name: str
+) -> None:
+    kind, sha = "100644 blob", repository.git("rev-parse", f"{merge.sha}:model.py")
+    for part in reversed(name.split("/")):
+        sha = tree_of(repository, f"{kind} {sha}\t{part}\n")
+        kind = "40000 tree"
+    repository.git("update-ref", "refs/heads/main", repository.git("commit-tree", sha, "-p", merge.sha, "-m", "x"))
+    with (
+        pytest.raises(checkouts.CannotCheckOut, match="cannot check out"),
+        checked_out(cache, fetched(repository, cache), tmp_path / "clone" / "run", origin="x"),
+    ):
+        pass
+    assert (cache / "repository.git").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -275,6 +276,26 @@ def test_a_mirror_whose_damage_no_fetch_sees_is_made_anew(repository: Repository
         find(bare, tip, Known(None, set()))
     assert "\n" not in str(told.value)
     assert find(bare, fetched(bare, repository), Known(None, set())).next
+
+
+@pytest.mark.parametrize("before", ["kill -9 $$", "exit 137", "echo 'fatal: Out of memory' >&2; exit 128"])
+def test_a_git_that_is_ended_answers_nothing_and_costs_no_mirror(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    root = repository.commit("root")
+    repository.merge("a")
+    tip = fetched(bare, repository)
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    for asked_for in ("merge-base", "rev-list", "log"):
+        real = shutil.which("git", path="/usr/bin:/bin:/usr/local/bin")
+        script.write_text(f'#!/bin/sh\ncase "$*" in *{asked_for}*) {before};; esac\nexec {real} "$@"\n')
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        with pytest.raises(Trouble, match=r"cannot read the mirror .*memory.*the next tick tries again"):
+            find(bare, tip, Known(root, {root[:12]}))
+    script.unlink()
+    assert find(bare, tip, Known(root, {root[:12]})).next
 
 
 # -- on generated histories, against git's own answer

@@ -261,3 +261,140 @@ def test_a_git_that_is_ended_may_tidy_up_but_not_stay(
         git.run_git(tmp_path, "fetch", timeout_s=1.0)
     assert (tmp_path / "begun").exists()
     assert (tmp_path / "tidied").exists() == tidied
+
+
+# -- a git that fails is no damaged mirror
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ('[user]\n\tname = "open\n', "bad config line 2 in file .*/.gitconfig; correct that setting"),
+        ("[http]\n\tlowSpeedTime = soon\n[pack]\n\tthreads = many\n[fetch]\n\tunpackLimit = few\n", "correct that set"),
+        ("[include]\n\tpath = ~/.gitconfig\n", "include"),
+        ("kill -9 $$", "git fetch: ended by SIGKILL; SIGKILL ended it: is there enough memory"),
+        ("exit 137", "git fetch: exit 137; SIGKILL ended it"),
+        ("ulimit -v 9000", "raise `ulimit -v`|install it"),
+        ("ulimit -n 3", "raise `ulimit -n`|cannot fetch"),
+        ("echo 'fatal: cannot open x: Permission denied' >&2; exit 128", "let the user that cron runs as"),
+        ("echo 'fatal: something new' >&2; exit 128", "fatal: something new; the next tick tries again"),
+        ("exit 1", "git fetch: exit 1; the next tick"),
+        ("touch $0.lock $HOME/../*/cache/repository.git/refs/tracked/head.lock; kill -TERM $$", "SIGTERM ended it"),
+    ],
+)
+def test_a_git_that_fails_costs_no_mirror(
+    repository: Repository,
+    bare: Path,
+    tmp_path: Path,
+    sealed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    told: str,
+) -> None:
+    repository.commit("one")
+    mirror.update(bare, str(repository.path), None)
+    (bare / "ours").touch()
+    tip = repository.commit("two")
+    script = tmp_path / "bin" / "git"
+    if kind.startswith("["):
+        (sealed / ".gitconfig").write_text(kind)
+    else:
+        real = shutil.which("git")
+        script.parent.mkdir()
+        script.write_text(
+            f'#!/bin/sh\ncase "$*" in *fetch*|*for-each-ref*|*rev-list*) {kind};; esac\nexec {real} "$@"\n'
+        )
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with pytest.raises(Trouble, match=told) as trouble:
+        mirror.update(bare, str(repository.path), None)
+    assert "\n" not in str(trouble.value)
+    assert (bare / "ours").exists()
+    script.unlink(missing_ok=True)
+    (sealed / ".gitconfig").unlink(missing_ok=True)
+    assert mirror.update(bare, str(repository.path), None) == tip
+    assert (bare / "ours").exists()
+
+
+def test_locks_of_a_git_that_was_killed_cost_no_mirror(repository: Repository, bare: Path) -> None:
+    repository.commit("one")
+    mirror.update(bare, str(repository.path), None)
+    for name in ("ours", "refs/tracked/head.lock", "shallow.lock", "config.lock"):
+        (bare / name).touch()
+    tip = repository.commit("two")
+    assert mirror.update(bare, str(repository.path), None) == tip
+    assert (bare / "ours").exists()
+
+
+def test_a_mirror_that_cannot_be_tidied_up_is_a_warning(
+    repository: Repository,
+    bare: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tip = repository.commit("one")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    script.write_text(f'#!/bin/sh\n[ "$1" != gc ] || exit 3\nexec {shutil.which("git")} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert mirror.update(bare, str(repository.path), None) == tip
+    assert "cannot tidy up the mirror" in caplog.text
+
+
+def test_a_home_that_is_kept_in_git_is_left_alone(repository: Repository, sealed: Path) -> None:
+    tip = repository.commit("one")
+    home = Repository(sealed / "dotfiles")
+    (home.path / ".git").rename(sealed / ".git")
+    bare = sealed / ".cache" / "repository.git"
+    mirror.update(bare, str(repository.path), None)
+    (bare / "HEAD").write_bytes(b"")
+    assert mirror.update(bare, str(repository.path), None) == tip
+    assert (bare / "HEAD").read_text()
+    assert not (sealed / ".git" / "refs" / "tracked").exists()
+
+
+def test_the_lines_that_matter_are_shown() -> None:
+    told = {
+        "warning: redirecting to https://x/\nremote: \nremote: ====\nremote: The project was moved.\n"
+        "fatal: Authentication failed for 'https://x/'\n": "remote: The project was moved.; "
+        "fatal: Authentication failed for 'https://x/'",
+        "git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\n"
+        "Please make sure you have the correct access rights\nand the repository exists.\n": "git@x: Permission denied "
+        "(publickey).",
+        "All use is logged.\nHost key verification failed.\r\nfatal: Could not read from remote repository.\n": "Host "
+        "key verification failed.",
+        "error: inflate: data stream error\nfatal: index-pack failed\nfatal: the remote end hung up unexpectedly\n": ""
+        "error: inflate: data stream error",
+        "fatal: the remote end hung up unexpectedly\n": "fatal: the remote end hung up unexpectedly",
+        "".join(f"error: unable to create file {name}: X\n" for name in "abcd"): "error: unable to create file a: X; "
+        "error: unable to create file b: X; error: unable to create file d: X",
+        "Segmentation fault\n": "Segmentation fault",
+        "": "git fetch: exit 128",
+    }
+    assert {said: str(git.failure("fetch", 128, said)) for said in told} == told
+
+
+by_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@by_root
+def test_the_cure_that_git_names_is_kept(repository: Repository, bare: Path) -> None:
+    repository.commit("one")
+    os.chown(repository.path / ".git", 65534, 65534)
+    with pytest.raises(Trouble, match=r"dubious ownership.*git config --global --add safe\.directory .*tracked/\.git"):
+        mirror.update(bare, str(repository.path), None)
+    with pytest.raises(Trouble, match=r"safe\.directory"):
+        mirror.ask(bare.parent.parent, f"file://{repository.path}", "main")
+
+
+@by_root
+def test_a_mirror_of_another_user_is_told_and_kept(repository: Repository, bare: Path) -> None:
+    tip = repository.commit("one")
+    mirror.update(bare, str(repository.path), None)
+    os.chown(bare, 65534, 65534)
+    with pytest.raises(Trouble, match=f"{bare} belongs to another user: chown it"):
+        mirror.update(bare, str(repository.path), None)
+    os.chown(bare, os.geteuid(), -1)
+    assert mirror.update(bare, str(repository.path), None) == tip

@@ -1,0 +1,154 @@
+"""What a git that failed proves: trouble of this machine, with its cure; a damaged mirror; or nothing.
+
+The mirror may hold gigabytes and a merge is recorded for good, so neither is blamed without proof.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from deepspeech_wer.repository.git import GitError, run_git
+
+_LEAST_BYTES, _LEAST_FILES = 1 << 20, 8
+_PROBE_BYTES = 1 << 16
+_CURES = tuple(
+    (re.compile(words, re.IGNORECASE | re.MULTILINE), cure)
+    for words, cure in (
+        (r"no space left on device", "make room there, or inodes (`df`, `df -i`)"),
+        (r"disk quota exceeded", "free some of this user's quota"),
+        (r"read-only file system", "mount it writable, or set another path"),
+        (r"(symlink|symbolic link).*: (operation not permitted|operation not supported|function not implemented)",
+         "set ds_clone_path to a file system with symbolic links"),
+        (r"input/output error|stale (nfs )?file handle|transport endpoint|host is down",
+         "the disk or the mount fails: look at `dmesg`"),
+        (r"out of memory|cannot allocate memory|memory exhausted|mmap failed|unable to mmap|failed to map segment",
+         "free memory, raise `ulimit -v`, or add swap"),
+        (r"resource temporarily unavailable|(cannot|unable to) (fork|create (async )?thread)|can't fork",
+         "too many processes of this user: raise `ulimit -u`"),
+        (r"too many open files", "raise `ulimit -n`"),
+        (r"file too large|file size limit", "raise `ulimit -f`"),
+        (r"^(?!remote:|.*@).*: (permission denied|operation not permitted)$",
+         "let the user that cron runs as read and write there"),
+        (r"(cannot|unable to|failed to|could not) (exec|run|spawn|find remote helper)|is not a git command"
+         r"|: (command )?not found$|error while loading shared libraries",
+         "install it, or name its directory in the crontab's PATH"),
+    )
+)  # fmt: skip
+_SETTING = re.compile(
+    r"bad (config|numeric config|boolean config)|invalid key|missing config|bogus (count|format)|invalid pattern"
+    r"|error occurred while reading the configuration|could not expand include|unable to access '[^']*config'",
+    re.IGNORECASE,
+)
+
+
+def cure(error: GitError, *places: Path) -> str | None:
+    """What is wrong with this machine, told by git's end, its words, or the state of the places it writes to, and what
+    helps; None where nothing tells of that.
+    """
+    if _SETTING.search(error.said):
+        return "correct that setting of git's"
+    if "dubious ownership" in error.said:
+        return next((f"{place} belongs to another user: chown it" for place in places if _is_of_another(place)), None)
+    return _of_the_machine(error) or next(filter(None, map(_lack, places)), None)
+
+
+def is_damaged(mirror: Path, ref: str) -> bool:
+    """Whether the mirror's own files are damaged, so that no fetch into it can ever work.
+
+    Proved by git: it cannot read the history of `ref`, twice, and can read a new repository beside it.
+    """
+    if not mirror.exists():
+        return False
+    if any(not file.stat().st_size for file in (mirror / ref).parent.glob("*")):
+        return True
+    return _is_proved(mirror, lambda: _read_history(mirror, ref))
+
+
+def lacks_files(mirror: Path, sha: str) -> bool:
+    """Whether files of a commit are missing from the mirror, or cannot be read; proved in the same way."""
+    return _is_proved(mirror, lambda: _read_files(mirror, sha))
+
+
+def _read_history(mirror: Path, ref: str) -> None:
+    if run_git(mirror, "for-each-ref", "--count=1", ref):
+        run_git(mirror, "rev-list", "--quiet", ref)
+
+
+def _read_files(mirror: Path, sha: str) -> None:
+    run_git(mirror, "rev-list", "--objects", "--no-walk", "--quiet", sha)
+    nothing = run_git(mirror, "hash-object", "-t", "tree", "/dev/null")
+    plain = ("--text", "--no-textconv", "--no-ext-diff", "--no-renames")
+    run_git(mirror, "diff-tree", "-r", "--shortstat", *plain, nothing, sha)  # reads each file
+
+
+def _is_proved(mirror: Path, read: Callable[[], None]) -> bool:
+    for _ in range(2):
+        try:
+            read()
+        except GitError as error:
+            if error.code not in (1, 128) or _of_the_machine(error) or "dubious ownership" in error.said:
+                return False
+        else:
+            return False
+        if not _works(mirror.parent):
+            return False
+    return True
+
+
+def _works(directory: Path) -> bool:
+    """Whether git does the same in a new repository."""
+    try:
+        with tempfile.TemporaryDirectory(dir=directory) as name:
+            place = Path(name)
+            run_git(place, "init", "--quiet", "--bare", "--template=", ".")
+            tree = run_git(place, "hash-object", "-t", "tree", "-w", "/dev/null")
+            run_git(place, "for-each-ref", "--count=1")
+            run_git(place, "rev-list", "--objects", "--quiet", "--all")
+            run_git(place, "diff-tree", "-r", "--shortstat", tree, tree)
+    except (GitError, OSError):
+        return False
+    return True
+
+
+def _of_the_machine(error: GitError) -> str | None:
+    ended = _signal(error)
+    if ended:
+        return f"{ended} ended it: is there enough memory (`dmesg` tells), and no limit (`ulimit -a`)?"
+    return next((cure for words, cure in _CURES if words.search(error.said)), None)
+
+
+def _is_of_another(place: Path) -> bool:
+    return place.exists() and place.stat().st_uid != os.geteuid()
+
+
+def _signal(error: GitError) -> str | None:
+    """The signal that ended git; a shell around it adds 128."""
+    number = error.code or 0
+    number = -number if number < 0 else number - 128
+    return signal.Signals(number).name if number in set(signal.Signals) else None
+
+
+def _lack(place: Path) -> str | None:
+    """What is missing where git writes, though it did not say so."""
+    there = next(path for path in (place, *place.parents) if path.exists())
+    try:
+        state = os.statvfs(there)
+        if state.f_flag & os.ST_RDONLY:
+            return f"{place} is on a read-only file system: mount it writable, or set another path"
+        if state.f_bavail * state.f_frsize < _LEAST_BYTES:
+            return f"no space left for {place}: make room there"
+        if state.f_files and state.f_favail < _LEAST_FILES:
+            return f"no inodes left for {place}: remove files there"
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space or quota left for {place} ({error.strerror}): make room there"
+        return f"cannot write to {place}: {error.strerror}"
+    return None
