@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deepspeech_wer import archive, backlog, files, journal, lock, places, run_merge, signals, update_site
-from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Begun, Branch, Due, Plan, State
+from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Branch, Due, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.outcome import INTERRUPTED
@@ -67,7 +67,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
     return well
 
 
-def look(settings: Settings, names: Sequence[str] = ()) -> Plan:
+def make_plan(settings: Settings, names: Sequence[str] = ()) -> Plan:
     """Fetch the branch and plan what to run. `names` are abbreviated SHAs of commits requested by hand.
 
     Raises Trouble if the repository cannot be reached or if the branch or a commit does not exist.
@@ -128,7 +128,7 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
     """Return the next commit to run. Planned again after each run: new merges may arrive during a long training."""
     signals.check()
     where = settings.places
-    plan = look(settings, names)
+    plan = make_plan(settings, names)
     if not only_asked:
         _write_last(where, plan.reached)
     if plan.next is None or (only_asked and plan.next.why in (FIRST, NEW)):
@@ -156,19 +156,24 @@ def _branch(found: History) -> Branch:
 
 
 def _state(where: Places, repository: Repository, tip: str, asked: Sequence[str] = ()) -> State:
-    return State(archived=archive.commits(where.runs), begun=_begun(where, tip), asked=asked, order=repository.backlog)
+    return State(
+        archived=archive.commits(where.runs),
+        interrupted=_interrupted(where, tip),
+        asked=asked,
+        order=repository.backlog,
+    )
 
 
-def _begun(where: Places, tip: str) -> list[Begun]:
+def _interrupted(where: Places, tip: str) -> list[Interrupted]:
     """Return the interrupted runs, except those requested by hand that a signal to their tick ended cleanly: ending
     the tick withdraws the request.
     """
     found = []
-    for left in run_merge.begun(where):
+    for left in run_merge.unfinished(where):
         merge, base = left.order.merge, left.order.base
         if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
             continue
-        found.append(Begun(merge.sha, base, is_on_branch=history.contains(where.mirror, tip, merge.sha)))
+        found.append(Interrupted(merge.sha, base, is_on_branch=history.contains(where.mirror, tip, merge.sha)))
     return found
 
 

@@ -45,7 +45,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Left:
+class Unfinished:
     """A run that was begun but not archived, and how its job ended; None if that is unknown."""
 
     work: Work
@@ -78,7 +78,7 @@ def collect(bench: Bench) -> Iterator[Run]:
     checkpoint when that merge's turn comes.
     """
     _set_earlier_aside(bench.places)
-    for left in begun(bench.places):
+    for left in unfinished(bench.places):
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
@@ -96,15 +96,15 @@ def collect(bench: Bench) -> Iterator[Run]:
         partial.unlink()
 
 
-def begun(places: Places) -> list[Left]:
+def unfinished(places: Places) -> list[Unfinished]:
     """Return the runs that were begun but not archived, oldest first."""
     files.let_in(places.data, places.work, places.runs, places.site, places.checkpoints)
     found = []
-    for work in works.begun(places.work):
+    for work in works.unfinished(places.work):
         files.let_in(work.path)
         order = works.read_order(work)
         if order:
-            found.append(Left(work, order, outcomes.read(work)))
+            found.append(Unfinished(work, order, outcomes.read(work)))
     return found
 
 
@@ -114,7 +114,7 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
         if not is_needed(path.name):
             log.info("removing the checkpoint of %s, which is no longer due", path.name[:12])
             files.remove_tree(path)
-    for left in begun(places):
+    for left in unfinished(places):
         if not is_needed(left.order.merge.sha):
             files.remove_tree(left.work.path)
 
@@ -136,7 +136,7 @@ def title(merge: Merge) -> str:
 def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
     """Create a work directory with its order. The counts of an interrupted run of the same merge carry over."""
     places = bench.places
-    earlier = [left for left in begun(places) if left.order.merge.sha == merge.sha]
+    earlier = [left for left in unfinished(places) if left.order.merge.sha == merge.sha]
     progress = _progress(places, merge)
     last = earlier[-1] if earlier else None
     stamp = clock.utc_now()
@@ -166,14 +166,14 @@ def _begin(bench: Bench, merge: Merge, base: str | None) -> tuple[Work, Order]:
     return work, order
 
 
-def _next_attempt(last: Left | None) -> int:
+def _next_attempt(last: Unfinished | None) -> int:
     if last is None:
         return 1
     is_over = last.outcome is not None and last.outcome.failure != INTERRUPTED
     return last.order.attempt + is_over
 
 
-def _interruptions(last: Left | None, progress: int) -> int:
+def _interruptions(last: Unfinished | None, progress: int) -> int:
     """Count interruptions without a new checkpoint: a training that makes progress is never given up."""
     if last is None or last.order.progress != progress:
         return 0

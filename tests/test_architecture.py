@@ -84,13 +84,13 @@ def imports() -> list[tuple[str, str]]:
     ]
 
 
-def test_every_package_has_floors() -> None:
+def test_every_package_is_in_the_table() -> None:
     packages = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("__init__.py")}
     assert packages - {"."} == FLOORS.keys() - {""}
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_every_room_has_a_floor(package: str) -> None:
+def test_every_module_is_in_the_table(package: str) -> None:
     rooms = {
         path.name.removesuffix(".py")
         for path in (PACKAGE / package).iterdir()
@@ -113,7 +113,7 @@ def test_imports_point_down(package: str) -> None:
     assert wrong == []
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_there_are_no_import_cycles() -> None:
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
     }
@@ -125,7 +125,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 @pytest.mark.parametrize(("library", "rooms"), ONLY_IN.items())
-def test_a_library_has_its_room(library: str, rooms: str) -> None:
+def test_a_library_is_imported_in_one_place(library: str, rooms: str) -> None:
     assert {room for room, name in imports() if name.split(".")[0] == library} <= set(rooms.split())
 
 
@@ -138,14 +138,14 @@ def test_only_a_few_rooms_read_the_environment() -> None:
     assert readers <= {"environment", "settings", "training"}
 
 
-def test_the_start_is_light() -> None:
+def test_start_up_loads_no_heavy_library() -> None:
     code = "import sys, deepspeech_wer.cli, deepspeech_wer.automation; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_a_busy_tick_loads_next_to_nothing() -> None:
+def test_a_busy_tick_loads_almost_nothing() -> None:
     code = "import sys; before = set(sys.modules); import deepspeech_wer.cli; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}

@@ -47,9 +47,7 @@ def wers() -> list[float | str | None]:
     return [hyper.wer(run.hyper, "test_wer") if run.hyper else run.failure for run in runs]
 
 
-def test_new_merges_are_run_oldest_first_and_nothing_twice(
-    tracked: Repository, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     assert tick() == 0
     assert wers() == [0.5]
     tracked.merge("better", {"wer": "wer=0.4\n"})
@@ -83,7 +81,7 @@ def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
     assert all({"last_validation_wer", "last_train_wer"} <= record["results"].keys() for record in records)
 
 
-def test_a_broken_merge_is_recorded_and_the_queue_goes_on(
+def test_a_broken_merge_is_recorded_and_the_queue_continues(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tick()
@@ -107,7 +105,7 @@ def test_a_broken_merge_is_recorded_and_the_queue_goes_on(
         ({"wer": "kill -9 $$\n"}, "signal 9"),
     ],
 )
-def test_each_fault_is_one_failed_run_and_one_line(
+def test_each_fault_makes_one_failed_run_and_one_line(
     tracked: Repository, capsys: pytest.CaptureFixture[str], files: dict[str, str], failure: str
 ) -> None:
     tick()
@@ -145,7 +143,7 @@ def test_html_in_hyper_stays_data(tracked: Repository) -> None:
 
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("url", ["/nowhere/at/all", "git://127.0.0.1:1/x.git"])
-def test_an_unreachable_repository_is_one_line(
+def test_an_unreachable_repository_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
     tick()
@@ -159,7 +157,7 @@ def test_an_unreachable_repository_is_one_line(
 
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("name", ["last_sha1", "lock"])
-def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_unreadable_state_is_reported_in_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
     tick()
     capsys.readouterr()
     place = settings.load().places.cache / name
@@ -172,7 +170,7 @@ def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str
     assert wers() == [0.5]
 
 
-def test_a_lock_that_a_killed_git_left_in_the_mirror_fails_no_merge(tracked: Repository) -> None:
+def test_a_stale_git_lock_in_the_mirror_does_not_fail_a_merge(tracked: Repository) -> None:
     tick()
     (next(settings.load().places.cache.glob("*.git")) / "refs" / "heads" / "tracked.lock").touch()
     tracked.merge("better", {"wer": "wer=0.4\n"})
@@ -180,7 +178,7 @@ def test_a_lock_that_a_killed_git_left_in_the_mirror_fails_no_merge(tracked: Rep
     assert wers() == [0.5, 0.4]
 
 
-def test_a_directory_in_the_place_of_a_file_is_one_line(
+def test_a_directory_instead_of_a_file_is_reported_in_one_line(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache = settings.load().places.cache
@@ -192,7 +190,7 @@ def test_a_directory_in_the_place_of_a_file_is_one_line(
     assert "Traceback" not in said
 
 
-def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_squashing_is_reported_once_per_newest_commit(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     for n in range(history.MANY_COMMITS):
         tracked.commit(str(n))
@@ -206,7 +204,7 @@ def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, caps
     assert told == [1, 0, 1, 0]
 
 
-def test_a_cache_on_nfs_is_told_of_once(
+def test_a_cache_on_nfs_is_reported_once(
     tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = tracked.path.parent / "mounts"  # mounting an NFS takes a server and rights
@@ -219,7 +217,7 @@ def test_a_cache_on_nfs_is_told_of_once(
     assert told == [1, 0, 0]
 
 
-def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(tracked: Repository, sealed: Path) -> None:
+def test_a_gitconfig_that_refuses_bare_repositories_does_no_harm(tracked: Repository, sealed: Path) -> None:
     (sealed / ".gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
     assert tick() == 0
     tracked.merge("next")
@@ -227,7 +225,7 @@ def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(tracked: Rep
     assert wers() == [0.5, 0.5]
 
 
-def test_all_unusable_settings_are_told_at_once(
+def test_all_unusable_settings_are_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ds_track", "everything")
@@ -250,7 +248,7 @@ def test_forced_commits_are_run_again(tracked: Repository, capsys: pytest.Captur
     assert wers() == [0.5, 0.5]
 
 
-def test_a_commit_run_by_hand_before_the_first_tick_makes_no_backlog(tracked: Repository) -> None:
+def test_a_commit_run_by_hand_before_the_first_tick_creates_no_backlog(tracked: Repository) -> None:
     old = tracked.git("rev-parse", "HEAD")
     for number in range(1, 4):
         tracked.merge(str(number), {"wer": f"wer=0.{number}\n"})
@@ -262,7 +260,7 @@ def test_a_commit_run_by_hand_before_the_first_tick_makes_no_backlog(tracked: Re
     assert wers() == [0.5, 0.3, 0.4]
 
 
-def test_without_its_cache_a_backlog_goes_on(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backlog_continues_after_the_cache_is_deleted(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     tick()
     monkeypatch.setenv("ds_backlog", "newest")
     for number in range(1, 6):
@@ -280,7 +278,7 @@ def test_without_its_cache_a_backlog_goes_on(tracked: Repository, monkeypatch: p
     assert (settings.load().places.cache / "last_sha1").read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
 
-def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) -> None:
+def test_a_run_requested_by_hand_is_resumed_after_a_kill(tracked: Repository) -> None:
     tick()
     sha = tracked.merge(
         "next",
@@ -302,7 +300,7 @@ def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) 
 
 
 @pytest.mark.parametrize(("signal", "code"), [("KILL", -9), ("TERM", 143), ("HUP", 129)])
-def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository, signal: str, code: int) -> None:
+def test_an_interrupted_training_resumes_from_its_checkpoint(tracked: Repository, signal: str, code: int) -> None:
     saves = "trap 'touch \"$2/saved\"; exit 1' TERM"
     killed = f"{TICK_PID} $PPID" if signal == "KILL" else TICK_PID
     first = f'{saves}; touch "$2/epoch1"; kill -{signal} {killed}; while :; do sleep 0.1; done'
@@ -317,9 +315,7 @@ def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository,
     assert list((settings.load().places.data / "checkpoints").iterdir()) == []
 
 
-def test_a_rewritten_branch_takes_its_checkpoints_along(
-    tracked: Repository, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checkpoints_of_a_rewritten_branch_are_removed(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     kept = tracked.git("rev-parse", "HEAD")
     tracked.write({"bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
@@ -336,7 +332,7 @@ def test_a_rewritten_branch_takes_its_checkpoints_along(
     assert f"removing the checkpoint of {sha[:12]}" in capsys.readouterr().err
 
 
-def test_a_rewritten_branch_is_told_of_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rewritten_branch_is_reported_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     tracked.git("checkout", "--quiet", "--orphan", "anew")
     tracked.commit("root anew")
@@ -350,7 +346,7 @@ def test_a_rewritten_branch_is_told_of_once(tracked: Repository, capsys: pytest.
 
 
 @pytest.mark.parametrize("text", ["--all", "HEAD~3", "", "\x1b[31mred", "deadbeef"])
-def test_a_damaged_last_sha1_is_no_rewritten_branch(
+def test_a_damaged_last_sha1_is_not_reported_as_a_rewritten_branch(
     tracked: Repository, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     tick()
@@ -364,7 +360,7 @@ def test_a_damaged_last_sha1_is_no_rewritten_branch(
     assert place.read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
 
-def test_an_empty_repository_has_nothing_yet(
+def test_an_empty_repository_has_no_commits(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ds_repo_url", str(repository.path))
@@ -374,7 +370,7 @@ def test_an_empty_repository_has_nothing_yet(
     assert capsys.readouterr().err == ""  # told once
 
 
-def test_a_second_tick_leaves_silently(tracked: Repository, sealed: Path) -> None:
+def test_a_second_tick_exits_silently(tracked: Repository, sealed: Path) -> None:
     tracked.merge(
         "slow", {"wer": f"touch {sealed}/started; while [ ! -e {sealed}/go ]; do sleep 0.05; done; wer=0.3\n"}
     )
@@ -391,7 +387,9 @@ def test_a_second_tick_leaves_silently(tracked: Repository, sealed: Path) -> Non
     assert wers() == [0.3]
 
 
-def test_trouble_that_is_not_the_merges_never_gives_it_up(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_is_not_given_up_for_a_failure_of_the_machine(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tick()
     tracked.merge("next", {"wer": "wer=0.4\n"})
     with monkeypatch.context() as patched:
@@ -402,7 +400,7 @@ def test_trouble_that_is_not_the_merges_never_gives_it_up(tracked: Repository, m
     assert wers() == [0.5, 0.4]
 
 
-def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
+def test_removed_permissions_do_not_stop_the_queue(tracked: Repository) -> None:
     locked = "mkdir -p $ds_logs_dir/d/e; touch $ds_logs_dir/d/e/f; chmod 0 $ds_logs_dir/d/e $ds_logs_dir"
     tracked.merge("locks", {"wer": f"{locked}\nexit 1\n"})
     assert tick() == exit_codes.FAILED
@@ -414,7 +412,7 @@ def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
     assert wers() == ["exit 1", "exit 1", 0.3, 0.1]
 
 
-def test_results_that_cannot_be_removed_are_never_the_next_merges(
+def test_results_that_cannot_be_removed_are_not_taken_for_the_next_merges(
     tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a job leaves them that writes as root, from a container."""
@@ -430,7 +428,7 @@ def test_results_that_cannot_be_removed_are_never_the_next_merges(
     assert wers() == [0.5, "no-hyper"]
 
 
-def test_permissions_of_the_trackers_own_directories_are_given_back(tracked: Repository) -> None:
+def test_permissions_of_the_trackers_directories_are_restored(tracked: Repository) -> None:
     tick()
     current = settings.load()
     places = [
@@ -460,7 +458,7 @@ def test_what_a_job_links_to_is_left_alone(tracked: Repository, tmp_path: Path, 
     assert sorted(path.name for path in (tmp_path / "corpus").rglob("*")) == ["a.wav", "b.wav", "deep"]
 
 
-def test_a_directory_of_logs_made_a_link_is_no_longer_looked_into(tracked: Repository, tmp_path: Path) -> None:
+def test_a_logs_directory_replaced_by_a_link_is_not_followed(tracked: Repository, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "a.wav").touch()
     moves = f"rmdir $ds_logs_dir; ln -s {tmp_path}/corpus $ds_logs_dir; wer=0.4\n"

@@ -89,7 +89,7 @@ def fast(tmp_path: Path) -> Demo:
 def test_every_merge_is_trained_and_published_once(fast: Demo, sealed: Path) -> None:
     said = fast.finish()
     assert fast.wers() == WERS
-    assert "5 merges run" in said
+    assert "trained 5 merges" in said
     assert re.search(r"30\.0 %    \+29\.6  Drop out 30 % of each layer", said)
     assert re.search(r"failed           Call the clip a limit \(no relu_limit\)", said)
     web, site = fast.place.web, fast.place.data / "site"
@@ -103,7 +103,7 @@ def test_every_merge_is_trained_and_published_once(fast: Demo, sealed: Path) -> 
     assert fast.state() == before
 
 
-def test_a_merge_of_ones_own_is_run_too(fast: Demo) -> None:
+def test_a_merge_made_by_the_user_runs_too(fast: Demo) -> None:
     fast.finish()
 
     def git(*arguments: str) -> None:
@@ -116,12 +116,12 @@ def test_a_merge_of_ones_own_is_run_too(fast: Demo) -> None:
     git("commit", "--all", "--message", "mine")
     git("checkout", "main")
     git("merge", "--no-ff", "--message", "My idea", "mine")
-    assert "1 merge run" in fast.finish()
+    assert "trained 1 merge" in fast.finish()
     assert fast.wers() == [*WERS, 0.1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_demo_that_is_killed_goes_on(fast: Demo, number: signal.Signals) -> None:
+def test_a_killed_demo_is_resumed(fast: Demo, number: signal.Signals) -> None:
     for wait_s in (0.5, 1.0, 2.0):
         with fast.start("--no-serve", pause="0.3") as process:
             time.sleep(wait_s)
@@ -137,7 +137,7 @@ def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
         process = stack.enter_context(fast.start("--port", str(taken.server_port)))
         stack.callback(process.kill)
         said, address = _address(process)
-        assert f"port {taken.server_port} is busy" in said
+        assert f"port {taken.server_port} is in use" in said
         with urllib.request.urlopen(address) as answer:  # noqa: S310 - it is http
             page = answer.read()
         process.send_signal(signal.SIGINT)
@@ -146,7 +146,7 @@ def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
         assert page == (fast.place.web / "index.htm").read_bytes()
 
 
-def test_a_second_demo_beside_is_told_of_the_first(fast: Demo) -> None:
+def test_a_second_demo_in_the_same_directory_names_the_first(fast: Demo) -> None:
     first = fast.start("--no-serve", pause="5")
     try:
         while not (fast.place.cache / "tick.json").exists():
@@ -155,14 +155,14 @@ def test_a_second_demo_beside_is_told_of_the_first(fast: Demo) -> None:
         second = fast.start("--no-serve")
         _, err = second.communicate(timeout=60)
         assert second.returncode == 1
-        assert f"another demo is at work there (process {first.pid})" in err
+        assert f"another demo is running there (process {first.pid})" in err
     finally:
         first.terminate()
         first.communicate(timeout=60)
     assert first.returncode == 128 + signal.SIGTERM
 
 
-def test_the_sample_holds_a_training_of_its_own(
+def test_the_sample_holds_its_own_training(
     fast: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The real training, on a few utterances; the third merge breaks the network's own code."""

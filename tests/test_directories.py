@@ -13,12 +13,12 @@ from deepspeech_wer.directories import cache_directory
 from deepspeech_wer.errors import Trouble, UsageTrouble
 
 
-def test_it_is_made(sealed: Path) -> None:
+def test_the_directory_is_created(sealed: Path) -> None:
     assert cache_directory() == f"{sealed}/.cache/deepspeech_wer"
     assert Path(cache_directory()).is_dir()
 
 
-def test_another_tick_may_make_it_first(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_tick_may_create_it_first(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look = BaseDirectory.os.path.isdir
 
     def be_late(path: str) -> bool:
@@ -30,13 +30,15 @@ def test_another_tick_may_make_it_first(sealed: Path, monkeypatch: pytest.Monkey
     assert cache_directory() == f"{sealed}/.cache/deepspeech_wer"
 
 
-def test_one_that_cannot_be_made_is_one_line(sealed: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_reported_in_one_line(sealed: Path) -> None:
     (sealed / ".cache").touch()
     with pytest.raises(Trouble, match=r"cannot create .*: (Not a directory|File exists): set XDG_CACHE_HOME"):
         cache_directory()
 
 
-def test_without_a_home_nothing_is_written_beside_us(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_nothing_is_written_to_the_working_directory(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(BaseDirectory.os.path, "expanduser", lambda text: text)  # as for a user without passwd entry
     importlib.reload(BaseDirectory)
     with pytest.raises(Trouble, match="set HOME or XDG_CACHE_HOME"):

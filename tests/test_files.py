@@ -61,7 +61,7 @@ def test_a_file_is_flushed_then_renamed_then_its_directory_flushed(tmp_path: Pat
     assert seen == [f"flush .file.{os.getpid()}.partial", "rename to file", f"flush {tmp_path.name}"]
 
 
-def test_a_run_is_flushed_whole_before_it_is_there(tmp_path: Path, seen: list[str]) -> None:
+def test_a_run_is_flushed_before_it_is_renamed(tmp_path: Path, seen: list[str]) -> None:
     made = tmp_path / "made"
     made.mkdir()
     for name in ("hyper.json", "out.log", "err.log"):
@@ -76,7 +76,7 @@ def test_a_run_is_flushed_whole_before_it_is_there(tmp_path: Path, seen: list[st
     assert {f"flush {name}" for name in flushed} <= set(before)
 
 
-def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically_with_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write_atomically(path, b"one", mode=0o600)
     files.write_atomically(path, b"two", mode=0o640)

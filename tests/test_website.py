@@ -66,7 +66,7 @@ def test_every_script_is_loaded_once() -> None:
     assert sorted(address for address, _ in loaded()) == sorted([*SCRIPTS, *DATA, *VENDOR])
 
 
-def test_only_the_theme_holds_the_page_up() -> None:
+def test_only_the_theme_blocks_rendering() -> None:
     assert [address for address, deferred in loaded() if not deferred] == [FIRST]
     assert loaded()[0] == (FIRST, False)
 
@@ -79,7 +79,7 @@ def test_a_script_uses_what_was_loaded_before_it() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_rooms_use_rooms_below(script: str) -> None:
+def test_scripts_use_only_lower_directories(script: str) -> None:
     home = {name: other for other in SCRIPTS for name in defined(other)}
     strangers = {
         f"{name} of {home[name]}"
@@ -102,13 +102,13 @@ def test_a_name_is_defined_once_and_used_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_keeps_its_names_to_itself(script: str) -> None:
+def test_a_script_defines_no_globals(script: str) -> None:
     lines = code(script).strip().splitlines()
     assert [*lines[:2], lines[-1]] == ["(() => {", '  "use strict";', "})();"]
     assert all(line.startswith("  ") or not line for line in lines[1:-1])
 
 
-def test_comments_name_files_that_are_there() -> None:
+def test_files_named_in_comments_exist() -> None:
     """Python names scripts as website/js/..., the page names modules as dashboard/..."""
     gone = []
     for path in [*PACKAGE.rglob("*.py"), *WEBSITE.glob("*/**/*.js"), *WEBSITE.glob("*/*.css")]:

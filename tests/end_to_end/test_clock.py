@@ -99,7 +99,7 @@ def machine(sealed: Path, repository: Repository) -> Machine:
     return Machine(sealed, repository)
 
 
-def test_however_the_clock_is_set_each_merge_is_run_once_in_order(machine: Machine) -> None:
+def test_each_merge_runs_once_in_order_however_the_clock_is_set(machine: Machine) -> None:
     machine.tick(NOON)
     moments = ["2020-01-01T12:00:00Z", "2038-01-19T03:14:08Z", "1971-01-01T12:00:00Z", "2026-06-01T12:00:05Z"]
     for number, moment in enumerate(moments, start=1):
@@ -112,7 +112,7 @@ def test_however_the_clock_is_set_each_merge_is_run_once_in_order(machine: Machi
     assert (machine.data / "site" / "js" / "hyper.js").read_text().count('"test_wer"') == 5
 
 
-def test_in_the_hour_that_comes_twice_names_are_unique_and_in_order(machine: Machine) -> None:
+def test_names_are_unique_and_sorted_in_the_repeated_hour(machine: Machine) -> None:
     for number, moment in enumerate(["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"]):
         machine.repository.merge(str(number), {"work": f"wer=0.{number}\n"})
         machine.tick(moment)
@@ -120,7 +120,7 @@ def test_in_the_hour_that_comes_twice_names_are_unique_and_in_order(machine: Mac
     assert [name[:11] for name in machine.runs()] == ["20261025-00", "20261025-01"]
 
 
-def test_runs_of_one_second_have_names_of_their_own(machine: Machine) -> None:
+def test_runs_of_one_second_have_different_names(machine: Machine) -> None:
     machine.tick(NOON, stands_still=True)
     for number in range(1, 4):
         sha = machine.repository.merge(str(number), {"work": f"wer=0.{number}\n"})
@@ -132,14 +132,14 @@ def test_runs_of_one_second_have_names_of_their_own(machine: Machine) -> None:
     assert [name[15:] for name in machine.runs() if sha[:12] in name] == [f"-{sha[:12]}{n}" for n in ("", "-2", "-3")]
 
 
-def test_time_standing_still_stops_no_timeout(machine: Machine) -> None:
+def test_a_stopped_clock_does_not_prevent_a_time_out(machine: Machine) -> None:
     machine.repository.merge("hangs", {"work": "sleep 1000\n"})
     said = machine.tick(NOON, code=4, stands_still=True, ds_job_timeout="1", ds_job_attempts="1")
-    assert "failed: timeout: no end after 1 s" in said
+    assert "failed: timeout: not done after 1 s" in said
 
 
 @pytest.mark.parametrize("moment", ["2036-06-01T12:00:00Z", "2016-06-01T12:00:00Z"])
-def test_a_clock_that_is_set_under_a_job_ends_nothing(machine: Machine, moment: str) -> None:
+def test_setting_the_clock_does_not_end_a_job(machine: Machine, moment: str) -> None:
     sets = f"echo '{seconds(moment)} +' > {machine.clock}; sleep 1; wer=0.2\n"
     machine.repository.merge("sets the clock", {"work": sets})
     machine.tick(NOON, ds_job_timeout="600")

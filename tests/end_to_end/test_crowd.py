@@ -36,7 +36,7 @@ def tracking(repository: Repository, directory: Path) -> dict[str, str]:
     }
 
 
-def test_of_a_hundred_ticks_at_once_one_works(repository: Repository, tmp_path: Path) -> None:
+def test_of_a_hundred_ticks_at_once_one_runs(repository: Repository, tmp_path: Path) -> None:
     started = tmp_path / "started"
     slow = f"echo x >> {started}; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; wer=0.5\n"
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": slow})
@@ -77,7 +77,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("free_kb", [0, 8, 40, 160, 640])
 @pytest.mark.parametrize("place", ["cache", "data"])
-def test_a_full_disk_costs_nothing(
+def test_a_full_disk_loses_nothing(
     repository: Repository, tmp_path: Path, small_disk: Path, place: str, free_kb: int
 ) -> None:
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
@@ -138,9 +138,7 @@ sys.exit(cli.main([]))
 EVERY = 5  # of about seventy writes; 1 takes all of them, in a minute and a half
 
 
-def test_a_disk_that_is_full_from_any_write_on_costs_nothing(
-    repository: Repository, tmp_path: Path, small_disk: Path
-) -> None:
+def test_a_disk_that_fills_at_any_write_loses_nothing(repository: Repository, tmp_path: Path, small_disk: Path) -> None:
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
     environment = tracking(repository, small_disk) | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": "/tmp"}
     data, told = small_disk / "data" / "deepspeech_wer", tmp_path / "told"
@@ -210,7 +208,7 @@ OTHERS = re.compile(r"clone/[^/]+/|data/deepspeech_wer/(checkpoints/|site/|work/
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_all_that_is_written_is_for_the_user_alone(repository: Repository, tmp_path: Path, umask: int) -> None:
+def test_all_files_are_private_to_the_user(repository: Repository, tmp_path: Path, umask: int) -> None:
     home = tmp_path / "home"
     home.mkdir()
     look = f"find {home} -printf '%m %P\\n' > {tmp_path}/seen; umask > {tmp_path}/umask; : > $2/saved"
@@ -248,7 +246,7 @@ while time.monotonic() < deadline:
 """
 
 
-def test_a_fork_bomb_is_ended_whole(repository: Repository) -> None:
+def test_a_fork_bomb_is_ended_completely(repository: Repository) -> None:
     with temporary_user() as user:
         python = virtual_environment(user) / "python"
         job = JOB.replace(". ./wer", ". ./wer; [ -z $bomb ] || exec bin/bomb")
@@ -284,7 +282,7 @@ def test_a_fork_bomb_is_ended_whole(repository: Repository) -> None:
 
         done = tick("run", "--sha", first)
         assert done.returncode == 4, done.stderr
-        assert "failed: timeout: no end after 4 s" in done.stderr
+        assert "failed: timeout: not done after 4 s" in done.stderr
         assert user.processes("bin/bomb") == []
         assert not (user.home / "ds_exec_clone").exists()
         done = tick()

@@ -182,7 +182,7 @@ def test_a_page_of_2016_would_draw_the_runs(sealed: Path, tracked: Repository, s
     ]
 
 
-def test_where_the_server_is_down_the_next_tick_publishes(sealed: Path, tracked: Repository, server: Sshd) -> None:
+def test_the_next_tick_publishes_if_the_server_was_down(sealed: Path, tracked: Repository, server: Sshd) -> None:
     tracker = Tracker(sealed, server, f"file://{tracked.path}")
     server.process.terminate()
     server.process.wait()

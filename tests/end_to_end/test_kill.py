@@ -113,7 +113,7 @@ class Machine:
 
     def supervisors(self) -> list[int]:
         """The living supervisors' process ids."""
-        holders = [lock.holder(str(work.lock)) for work in works.begun(self.data / "work")]
+        holders = [lock.holder(str(work.lock)) for work in works.unfinished(self.data / "work")]
         return [holder[0] for holder in holders if holder]
 
     def kill_during(self, seconds: float, way: str) -> str | None:
@@ -265,7 +265,7 @@ def kill_at_random(machine: Machine, *, times: int, seed: int, ways: Sequence[st
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_end_it_ends_its_job_and_says_so(machine: Machine, number: signal.Signals) -> None:
+def test_a_tick_that_gets_a_signal_ends_its_job_and_logs_it(machine: Machine, number: signal.Signals) -> None:
     reset(machine)
     process = machine.start()
     entry = None

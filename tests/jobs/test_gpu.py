@@ -90,7 +90,7 @@ def test_the_gpus_are_sampled_while_the_job_runs(tracked: Repository, nvidia_smi
 
 
 @pytest.mark.parametrize("failing", ["exit 3\n", "sleep 1000\n"])
-def test_it_ends_with_a_job_that_fails(
+def test_sampling_ends_with_a_failing_job(
     tracked: Repository, nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     monkeypatch.setenv("ds_job_attempts", "1")
@@ -102,7 +102,7 @@ def test_it_ends_with_a_job_that_fails(
     assert rows(archive.load(settings.load().places.runs)[0].directory / "gpu-usage.csv")
 
 
-def test_it_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path) -> None:
+def test_sampling_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path) -> None:
     tracked.commit(
         "hangs", {"wer": WAITS + '[ -e "$HOME/killed" ] || { touch "$HOME/killed"; kill -9 $PPID; sleep 99; }\n'}
     )
@@ -119,9 +119,7 @@ def test_it_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path)
 
 
 @pytest.mark.usefixtures("nvidia_smi")
-def test_one_file_for_all_runs_where_that_is_named(
-    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_runs_share_ds_gpu_usage_csv(tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ds_gpu_usage_csv", str(sealed / "gpu" / "all.csv"))
     tracked.commit("waits", {"wer": WAITS})
     tick()
@@ -154,11 +152,11 @@ def test_without_nvidia_smi_nothing_happens(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n", "nvidia-smi: exit 9"),
+        ("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n", "nvidia-smi failed with exit code 9"),
         ("#!/no/interpreter\n", "no GPU samples: "),
     ],
 )
-def test_trouble_with_it_never_costs_the_job(
+def test_a_failing_sampler_does_not_fail_the_job(
     tracked: Repository,
     sealed: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -172,7 +170,7 @@ def test_trouble_with_it_never_costs_the_job(
     assert capsys.readouterr().err.count(message) == 1
 
 
-def test_a_directory_that_cannot_be_made_never_costs_the_job(
+def test_a_directory_that_cannot_be_created_does_not_fail_the_job(
     tracked: Repository, nvidia_smi: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (sealed / "file").touch()

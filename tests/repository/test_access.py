@@ -93,7 +93,7 @@ class serving:  # noqa: N801 - reads as a verb
         self.server.server_close()
 
 
-def test_a_password_stands_on_no_command_line_and_in_no_file(
+def test_a_password_appears_on_no_command_line_and_in_no_file(
     server: Server, repository: Repository, tmp_path: Path
 ) -> None:
     bare = tmp_path / "cache" / "repository.git"
@@ -108,14 +108,14 @@ def test_a_password_stands_on_no_command_line_and_in_no_file(
         assert not [path for path in bare.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
 
 
-def test_a_token_alone_is_given_as_the_user(server: Server, repository: Repository, tmp_path: Path) -> None:
+def test_a_token_without_password_is_sent_as_the_user(server: Server, repository: Repository, tmp_path: Path) -> None:
     server.wanted = "t0ken:"
     url = f"http://t0ken@127.0.0.1:{server.server_port}"
     assert mirror.update(tmp_path / "repository.git", url, None) == repository.git("rev-parse", "HEAD")
     assert not [line for line in server.command_lines if "t0ken" in line]
 
 
-def test_a_wrong_password_is_one_line_and_no_question(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_in_one_line_without_a_prompt(server: Server, tmp_path: Path) -> None:
     with pytest.raises(Trouble, match="Authentication failed") as caught:
         mirror.update(tmp_path / "repository.git", f"http://ada:wr0ng@127.0.0.1:{server.server_port}", None)
     assert "wr0ng" not in str(caught.value)
@@ -131,14 +131,14 @@ def test_a_password_goes_to_no_other_host(server: Server, tmp_path: Path) -> Non
         assert set(other.authorizations) == {""}
 
 
-def test_a_password_that_git_cannot_be_given_is_one_line() -> None:
+def test_a_password_that_git_cannot_take_is_reported_in_one_line() -> None:
     with pytest.raises(Trouble, match=r"https://x/y: expected a user and password of printable") as caught:
         access_to("https://ada:s3cret%0ahost=evil@x/y")
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ssh://ada:s3cret@x/y", "git://ada:s3cret@x/y", "git+ssh://ada:s3cret@x/y"])
-def test_a_password_for_anything_else_is_refused(url: str) -> None:
+def test_a_password_is_sent_to_no_other_scheme(url: str) -> None:
     with pytest.raises(UsageTrouble, match="ssh takes a key") as caught:
         settings.load({"ds_repo_url": url})
     assert "s3cret" not in str(caught.value)
@@ -169,7 +169,7 @@ def said_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"GIT_SSH": "wrapper"}, "", "bin/wrapper "),
     ],
 )
-def test_ssh_is_called_as_the_user_wants_it_but_asks_nothing(
+def test_ssh_is_called_as_configured_but_never_prompts(
     said_to_ssh: Path,
     sealed: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -190,7 +190,7 @@ def test_ssh_is_called_as_the_user_wants_it_but_asks_nothing(
 
 
 @pytest.mark.parametrize("url", ["/a/b", "https://x:1/y", "git://x/y", "file:///a:b", "http://a@b/c:d"])
-def test_no_ssh_is_configured_for_what_needs_none(url: str) -> None:
+def test_ssh_is_configured_only_for_ssh_urls(url: str) -> None:
     assert "GIT_SSH_COMMAND" not in mirror._access(url).environment
 
 
@@ -213,7 +213,7 @@ def of_git(tick: subprocess.Popen[bytes], started_at: str | None) -> list[int]:
 
 
 @pytest.mark.parametrize("scheme", ["git", "http"])
-def test_the_git_of_a_tick_that_is_killed_is_found_and_ended(tracked: Repository, scheme: str) -> None:
+def test_the_git_of_a_killed_tick_is_found_and_ended(tracked: Repository, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         tick = started(tracked, f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x")
         silent.settimeout(60)
@@ -227,7 +227,7 @@ def test_the_git_of_a_tick_that_is_killed_is_found_and_ended(tracked: Repository
         connection.close()
 
 
-def test_what_git_leaves_is_ended_by_the_next_tick(tracked: Repository, tmp_path: Path) -> None:
+def test_the_next_tick_ends_what_git_leaves(tracked: Repository, tmp_path: Path) -> None:
     deaf = tmp_path / "deaf"
     deaf.write_text(f"#!/bin/sh\ntrap '' TERM PIPE HUP\ntouch {tmp_path}/called\nwhile :; do sleep 1; done\n")
     deaf.chmod(0o755)
@@ -257,7 +257,7 @@ def test_what_git_leaves_is_ended_by_the_next_tick(tracked: Repository, tmp_path
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_of_what_others_run_nothing_is_ended() -> None:
+def test_processes_of_others_are_not_ended() -> None:
     living = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": processes.own_identity()})
     dead = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "4194304@x:1"})
     unlike = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "x"})

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepspeech_wer import processes
-from deepspeech_wer.backlog import Begun, Branch, State
+from deepspeech_wer.backlog import Branch, Interrupted, State
 from deepspeech_wer.backlog import plan as make_plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge
@@ -44,10 +44,12 @@ class Found:
 def find(bare: Path, tip: str, known: Known, *, track: str = "merges", backlog: str = "all") -> Found:
     """The history as read from the mirror, and what the backlog makes of it."""
     read = history.read(bare, tip, known.last, bases=known.bases, track=track)
-    begun = []
+    interrupted = []
     if known.started:
-        begun = [Begun(known.started, known.started, is_on_branch=history.contains(bare, tip, known.started))]
-    state = State(known.archived, begun, order=backlog)
+        interrupted = [
+            Interrupted(known.started, known.started, is_on_branch=history.contains(bare, tip, known.started))
+        ]
+    state = State(known.archived, interrupted, order=backlog)
     plan = make_plan(Branch(read.tip, read.base, read.new), state)
     merge = history.merge(bare, plan.next.sha) if plan.next else None
     return Found(plan.reached, merge, plan.waiting, read.squashed)
@@ -79,7 +81,7 @@ def fetched(bare: Path, repository: Repository) -> str:
     return tip
 
 
-def test_the_first_run_takes_the_head_then_every_merge_once(repository: Repository, bare: Path) -> None:
+def test_the_head_runs_first_then_every_merge_once(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     found = find(bare, fetched(bare, repository), Known(None, set()))
     assert found.next
@@ -107,7 +109,7 @@ def test_a_merge_is_described(repository: Repository, bare: Path) -> None:
         ("@1 -1200", "1970-01-01T00:00:01Z"),
     ],
 )
-def test_an_absurd_date_stops_nothing(
+def test_an_invalid_date_is_accepted(
     repository: Repository, bare: Path, monkeypatch: pytest.MonkeyPatch, date: str, shown: str
 ) -> None:
     with monkeypatch.context() as patch:
@@ -119,7 +121,7 @@ def test_an_absurd_date_stops_nothing(
 
 
 @pytest.mark.parametrize("encoding", ["x-klingon", "ISO-8859-1", "utf-7"])
-def test_no_encoding_stops_anything(repository: Repository, bare: Path, encoding: str) -> None:
+def test_any_encoding_is_accepted(repository: Repository, bare: Path, encoding: str) -> None:
     repository.git("config", "i18n.commitEncoding", encoding)
     repository.git("config", "user.name", "Ada L")
     repository.commit("root\nand more")
@@ -128,7 +130,7 @@ def test_no_encoding_stops_anything(repository: Repository, bare: Path, encoding
     assert (found.next.author, found.next.subject) == ("Ada L", "root")
 
 
-def test_no_git_is_kept_running(repository: Repository, bare: Path) -> None:
+def test_no_git_process_is_left(repository: Repository, bare: Path) -> None:
     tip = repository.commit("root")
     before = running_gits()
     assert find(bare, fetched(bare, repository), Known(None, set())).next
@@ -153,7 +155,7 @@ def test_nothing_new(repository: Repository, bare: Path) -> None:
     assert find(bare, fetched(bare, repository), Known(root, {root[:12]})) == Found(root, None, 0)
 
 
-def test_a_direct_push_is_no_merge_but_a_commit(repository: Repository, bare: Path) -> None:
+def test_a_direct_push_is_a_commit_but_not_a_merge(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     pushed = repository.commit("pushed")
     tip = fetched(bare, repository)
@@ -168,7 +170,7 @@ def test_an_archived_merge_is_never_run_again(repository: Repository, bare: Path
     assert (found.base, found.next and found.next.sha, found.waiting) == (shas[1], shas[2], 1)
 
 
-def test_after_a_force_push_it_goes_on_from_the_newest_archived(repository: Repository, bare: Path) -> None:
+def test_after_a_force_push_it_continues_after_the_newest_archived(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     kept, lost = repository.merge("kept"), repository.merge("lost")
     fetched(bare, repository)
@@ -199,7 +201,7 @@ def test_squashing_is_noticed(repository: Repository, bare: Path) -> None:
     assert find(bare, fetched(bare, repository), Known(root, {root[:12]})).squashed == 0
 
 
-def test_the_newest_first_then_the_largest_gap_halved(repository: Repository, bare: Path) -> None:
+def test_the_newest_runs_first_then_the_middle_of_the_longest_gap(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     shas = [repository.merge(str(n)) for n in range(7)]
     ran = replay(bare, fetched(bare, repository), root, {root[:12]}, backlog="newest")
@@ -207,7 +209,7 @@ def test_the_newest_first_then_the_largest_gap_halved(repository: Repository, ba
 
 
 @pytest.mark.parametrize("backlog", ["all", "newest"])
-def test_without_last_sha1_the_archive_tells_what_is_due(repository: Repository, bare: Path, backlog: str) -> None:
+def test_without_last_sha1_the_archive_determines_what_is_due(repository: Repository, bare: Path, backlog: str) -> None:
     root = repository.commit("root")
     shas = [repository.merge(str(n)) for n in range(6)]
     tip = fetched(bare, repository)
@@ -226,7 +228,7 @@ def test_without_last_sha1_the_archive_tells_what_is_due(repository: Repository,
     assert find(bare, tip, Known(None, archived, lambda: bases), backlog=backlog).next is None
 
 
-def test_a_commit_run_by_hand_is_no_base(repository: Repository, bare: Path) -> None:
+def test_a_commit_run_by_hand_is_not_a_base(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     for n in range(3):
         tip = repository.merge(str(n))
@@ -235,7 +237,7 @@ def test_a_commit_run_by_hand_is_no_base(repository: Repository, bare: Path) -> 
     assert found == Found(tip, None, 0)
 
 
-def test_the_first_run_is_finished_though_the_branch_moves_on(repository: Repository, bare: Path) -> None:
+def test_the_first_run_is_finished_even_if_the_branch_moves_on(repository: Repository, bare: Path) -> None:
     first = repository.commit("root")
     second = repository.merge("a")
     tip = fetched(bare, repository)
@@ -260,7 +262,7 @@ def test_forced_commits_are_found_by_their_first_digits(repository: Repository, 
 
 
 @pytest.mark.parametrize("damage", ["a config that git can read", "a config of nulls", "a lost commit"])
-def test_a_mirror_whose_damage_no_fetch_sees_is_made_anew(repository: Repository, bare: Path, damage: str) -> None:
+def test_damage_that_a_fetch_does_not_notice_is_repaired(repository: Repository, bare: Path, damage: str) -> None:
     root = repository.commit("root")
     for subject in "ab":
         repository.merge(subject)
@@ -374,7 +376,7 @@ SHAPES = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 50), st.integ
     object_format=st.sampled_from(["sha1", "sha256"]),
     depth=st.sampled_from([0, 0, 1, 2, 4]),
 )
-def test_equals_git_on_any_history(
+def test_it_agrees_with_git_on_any_history(
     tmp_path_factory: pytest.TempPathFactory,
     moves: list[tuple[str, int, int]],
     start: int,
@@ -399,7 +401,7 @@ def test_equals_git_on_any_history(
 
 @FEW
 @given(moves=SHAPES, looks=st.sets(st.integers(0, 10)), track=st.sampled_from(["merges", "commits"]))
-def test_tick_by_tick_it_is_the_same(
+def test_it_agrees_with_git_tick_by_tick(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: set[int], track: str
 ) -> None:
     grown = [move for move in moves if move[0] != "foxtrot"]  # which changes what was the trunk
@@ -421,7 +423,7 @@ def test_tick_by_tick_it_is_the_same(
 
 @FEW
 @given(moves=SHAPES, looks=st.lists(st.integers(0, 10), min_size=2, max_size=5))
-def test_through_rewriting_nothing_is_run_twice(
+def test_rewriting_the_branch_runs_nothing_twice(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: list[int]
 ) -> None:
     """The branch leaps from one of its tips to any other, back and forth."""
@@ -443,7 +445,7 @@ def test_through_rewriting_nothing_is_run_twice(
     assert len(ran) == len(set(ran))
 
 
-def test_a_hundred_thousand_commits_are_read_in_one_go(tmp_path: Path, bare: Path) -> None:
+def test_a_hundred_thousand_commits_are_read_at_once(tmp_path: Path, bare: Path) -> None:
     stream = "".join(f"commit refs/heads/main\ncommitter A <a@b> {n} +0000\ndata 1\nx\n" for n in range(1, 100_001))
     source = tmp_path / "long"
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(source)], check=True)
