@@ -46,16 +46,16 @@ def store(runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str
     a run requested by hand, which says nothing about the other merges. Raises OSError and leaves nothing behind.
     """
     make_private(runs)
-    beside = runs / f".{name}{PARTIAL}"
-    shutil.rmtree(beside, ignore_errors=True)
+    temporary = runs / f".{name}{PARTIAL}"
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        beside.mkdir(mode=0o700)
-        _copy_all(outcome, beside)
-        write_atomically(beside / RUN, _serialise(merge, outcome, machine, base), mode=0o600)
-        sync_tree(beside)
-        rename_durably(beside, runs / name)
+        temporary.mkdir(mode=0o700)
+        _copy_all(outcome, temporary)
+        write_atomically(temporary / RUN, _serialise(merge, outcome, machine, base), mode=0o600)
+        sync_tree(temporary)
+        rename_durably(temporary, runs / name)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return read(runs / name)
 
 

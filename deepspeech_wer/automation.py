@@ -47,24 +47,24 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
 
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
     bench = _bench(settings, watcher)
-    well, ran = True, 0
+    succeeded, ran = True, 0
     for run in run_merge.collect(bench):
-        well &= _shown(settings, watcher, run)
+        succeeded &= _publish_run(settings, watcher, run)
         ran += 1
     names = list(asked)
     while due := _next(settings, names, only_asked=bool(asked)):
         if due.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, due.sha)
-        well &= _shown(settings, watcher, run_merge.run_merge(bench, merge, base=due.base))
+        succeeded &= _publish_run(settings, watcher, run_merge.run_merge(bench, merge, base=due.base))
         ran += 1
     if not ran and update_site.is_behind(settings.places, settings.website):
-        well &= _show(settings, watcher)
+        succeeded &= _publish(settings, watcher)
     elif not ran:
-        _tell(settings)
+        _notify(settings)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
-    return well
+    return succeeded
 
 
 def make_plan(settings: Settings, names: Sequence[str] = ()) -> Plan:
@@ -81,7 +81,7 @@ def make_plan(settings: Settings, names: Sequence[str] = ()) -> Plan:
     asked = [merge.sha for merge in history.resolve(where.mirror, names)] if names else []
     found = _history(where, repository, tip, last)
     plan = backlog.plan(_branch(found), _state(where, repository, tip, asked))
-    _tell_of_history(where, found, plan)
+    _warn_about_history(where, found, plan)
     return plan
 
 
@@ -197,7 +197,7 @@ def _forget(settings: Settings) -> None:
     run_merge.forget(where, may_resume)
 
 
-def _tell_of_history(where: Places, found: History, plan: Plan) -> None:
+def _warn_about_history(where: Places, found: History, plan: Plan) -> None:
     if found.squashed:
         squashed = f"{found.squashed} commits and no merge among them"
         cure = "if the team squashes or rebases, set ds_track=commits"
@@ -214,31 +214,31 @@ def _tell_of_history(where: Places, found: History, plan: Plan) -> None:
         log.warning("last_sha1 is damaged: expected 40 or 64 hex digits, found %r; continuing %s", shown, start)
 
 
-def _shown(settings: Settings, watcher: Watcher, run: Run) -> bool:
+def _publish_run(settings: Settings, watcher: Watcher, run: Run) -> bool:
     """Advance last_sha1, publish and notify after a run was archived.
 
     Returns whether both the run and the publishing succeeded.
     """
     _write_last(settings.places, _reached(settings))
     journal.enter(settings.places.cache, "show", run.merge, run.attempt)
-    is_shown = _show(settings, watcher)
+    is_shown = _publish(settings, watcher)
     return is_shown and run.status == "done"
 
 
-def _show(settings: Settings, watcher: Watcher) -> bool:
+def _publish(settings: Settings, watcher: Watcher) -> bool:
     """Update the site and the web host, then send the notifications. Returns whether the update succeeded."""
-    well = update_site.update(
+    succeeded = update_site.update(
         settings.places,
         settings.repository,
         settings.website,
         url=settings.notices.website_url,
         upload=watcher.upload,
     )
-    _tell(settings)
-    return well
+    _notify(settings)
+    return succeeded
 
 
-def _tell(settings: Settings) -> None:
+def _notify(settings: Settings) -> None:
     notices = settings.notices
     if notices.github_token or notices.webhook_url:
         runs = settings.places.runs

@@ -67,7 +67,7 @@ def run_merge(bench: Bench, merge: Merge, *, base: str | None) -> Run:
         if outcome and _is_final(bench, outcome):
             return _archive(bench, work, order, outcome)
         signals.check()
-        _tell_of_attempt(bench, order, outcome)
+        _log_attempt(bench, order, outcome)
         work, order = _begin(bench, merge, base)
 
 
@@ -77,7 +77,7 @@ def collect(bench: Bench) -> Iterator[Run]:
     Waits for a job that still runs. Ends the processes that a killed supervisor left; the training resumes from its
     checkpoint when that merge's turn comes.
     """
-    _set_earlier_aside(bench.places)
+    _set_aside_earlier_release(bench.places)
     for left in unfinished(bench.places):
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
@@ -98,10 +98,10 @@ def collect(bench: Bench) -> Iterator[Run]:
 
 def unfinished(places: Places) -> list[Unfinished]:
     """Return the runs that were begun but not archived, oldest first."""
-    files.let_in(places.data, places.work, places.runs, places.site, places.checkpoints)
+    files.restore_access(places.data, places.work, places.runs, places.site, places.checkpoints)
     found = []
     for work in works.unfinished(places.work):
-        files.let_in(work.path)
+        files.restore_access(work.path)
         order = works.read_order(work)
         if order:
             found.append(Unfinished(work, order, outcomes.read(work)))
@@ -119,7 +119,7 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
             files.remove_tree(left.work.path)
 
 
-def _set_earlier_aside(places: Places) -> None:
+def _set_aside_earlier_release(places: Places) -> None:
     """Clean up a run that was interrupted under an earlier release, which had a single work directory and checkout."""
     checkouts.wipe(places.cache / "checkout.json")
     if (places.work / "logs").exists() or (places.work / "outcome.json").exists():
@@ -192,7 +192,7 @@ def _progress(places: Places, merge: Merge) -> int:
 
 
 def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
-    """Run the job once, in a clean checkout of its own. Returns None if its supervisor was killed."""
+    """Run the job once, in its own clean checkout. Returns None if its supervisor was killed."""
     journal.enter(bench.places.cache, "checkout", order.merge, order.attempt)
     path = Path(order.checkout)
     try:
@@ -205,7 +205,7 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
     except checkouts.CannotCheckOut as trouble:
         return _failed(work, order, "no-checkout", str(trouble))
     if outcome and outcome.status == "failed":
-        _refuse_without_room(bench, order)
+        _refuse_full_disk(bench, order)
     return outcome
 
 
@@ -234,7 +234,9 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
     attend(bench.runner, work, meanwhile=echo)
     places = bench.places
-    files.let_in(places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints)
+    files.restore_access(
+        places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints
+    )
     _relay(work, order)
     outcome = outcomes.read(work)
     return outcome or _cut_off(bench, work, order)
@@ -266,7 +268,7 @@ def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
     return Outcome("done", None, "", order.attempt, now, now, files=verdict.files, logs=work.path)
 
 
-def _refuse_without_room(bench: Bench, order: Order) -> None:
+def _refuse_full_disk(bench: Bench, order: Order) -> None:
     """Raise Trouble if a disk is full although the job's own files are removed: then the failure is not the job's."""
     places = (bench.places.data, bench.places.cache, bench.clone_path)
     full = next((place for place in places if files.is_full(place)), None)
@@ -282,7 +284,7 @@ def _is_final(bench: Bench, outcome: Outcome) -> bool:
     return outcome.failure != INTERRUPTED and outcome.attempt >= bench.job.attempts
 
 
-def _tell_of_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> None:
+def _log_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> None:
     if outcome is None or outcome.failure == INTERRUPTED:
         log.warning("%s: interrupted; resuming from its checkpoint", title(order.merge))
         return
@@ -302,7 +304,7 @@ def _failed(work: Work, order: Order, failure: str, detail: str) -> Outcome:
 
 def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     places, merge = bench.places, order.merge
-    _make_room(work, order, outcome)
+    _free_space(work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
         run = archive.store(places.runs, work.run, merge, outcome, machine=os.uname().nodename, base=order.base)
@@ -317,7 +319,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     return run
 
 
-def _make_room(work: Work, order: Order, outcome: Outcome) -> None:
+def _free_space(work: Work, order: Order, outcome: Outcome) -> None:
     """Remove everything that is not archived: a job may have filled the disk with it. Follows no symbolic link."""
     files.remove_tree(Path(order.checkpoints))
     files.remove_tree(work.tmp)
@@ -371,14 +373,14 @@ def _fetch_checkpoint(places: Places, merge: Merge) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    beside = target.with_name(f".{target.name}{files.PARTIAL}")
-    files.remove_tree(beside)
+    temporary = target.with_name(f".{target.name}{files.PARTIAL}")
+    files.remove_tree(temporary)
     try:
-        shutil.copytree(source, beside)
+        shutil.copytree(source, temporary)
     except (OSError, shutil.Error) as error:
-        files.remove_tree(beside)
+        files.remove_tree(temporary)
         raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
-    beside.rename(target)
+    temporary.rename(target)
 
 
 def _result(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""The house rules of the design, held."""
+"""Checks the rules of docs/development.md."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deepspeech_wer"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# The floors of each package, the ground floor first. A module imports from lower floors of its package only, never from
-# its own floor. There are no exceptions.
+# The floors of each package, lowest first. A module imports only from lower floors of its package, never from its own.
+# There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "backlog clock contract errors exit_codes prctl variables",
@@ -64,7 +64,7 @@ HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", 
 
 
 def imported_by(path: Path) -> list[str]:
-    """The full name of everything that a module imports, wherever in it."""
+    """Return the full name of everything that a module imports, inside functions too."""
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -78,7 +78,7 @@ def imported_by(path: Path) -> list[str]:
 
 
 def imports() -> list[tuple[str, str]]:
-    """(room, imported name) of every import in the package; a room is a module or a sub-package."""
+    """Return (room, imported name) of every import in the package. A room is a module or a sub-package."""
     return [
         (path.relative_to(PACKAGE).parts[0].removesuffix(".py"), name) for path in MODULES for name in imported_by(path)
     ]
@@ -121,7 +121,7 @@ def test_there_are_no_import_cycles() -> None:
         name: {one for full in imported_by(path) for one in (full, full.rpartition(".")[0]) if one in modules} - {name}
         for name, path in modules.items()
     }
-    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names them
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
 
 
 @pytest.mark.parametrize(("library", "rooms"), ONLY_IN.items())

@@ -1,4 +1,4 @@
-"""Runs on disk: whole or not at all, unreadable never taken for empty."""
+"""The archive: a run is stored completely or not at all, and unreadable never looks empty."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_bases_are_read_from_the_runs(runs: Path, outcome: Outcome) -> None:
     before = store(runs, replace(MERGE, sha="e" * 40), outcome, machine="m")
     broken = store(runs, replace(MERGE, sha="d" * 40), outcome, machine="m", base="d" * 40)
     record = json.loads((before.directory / "run.json").read_text())
-    del record["base"]  # as runs had none at first
+    del record["base"]  # the first runs had none
     (before.directory / "run.json").write_text(json.dumps(record))
     (broken.directory / "run.json").write_text("{")
     assert archive.bases(runs) == {"1" * 40, "e" * 40}
@@ -132,7 +132,7 @@ def test_an_unreadable_run_is_reported_and_skipped(
     assert archive.load(runs) == [whole]
     assert complaint in caplog.text
     assert str(broken.directory / file) in caplog.text
-    assert archive.commits(runs) == {"c0ffeec0ffee", "f" * 12}  # and it is not run again
+    assert archive.commits(runs) == {"c0ffeec0ffee", "f" * 12}  # so it is not run again
 
 
 @pytest.mark.parametrize(

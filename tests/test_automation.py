@@ -1,4 +1,4 @@
-"""Whole ticks with a scripted job: real git, real processes, no web host."""
+"""Complete ticks with a scripted job: real git, real processes, no web host."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ printf '{"context":{"time_started":"2026-01-01T00:00:00.000%s","git_hash":"%s"},
 "test_wer":%s,"last_validation_wer":0.4,"last_train_wer":0.3}}' "$$" "$ds_wer_sha" "$wer" > "$ds_logs_dir/x/hyper.json"
 """
 
-# The process id of the tick, for jobs that end it: their own parent is their supervisor.
+# The pid of the tick, for jobs that end it. Their own parent is their supervisor.
 TICK_PID = "$(head -n 1 $HOME/.cache/deepspeech_wer/lock)"
 TICK = [sys.executable, "-P", "-m", "deepspeech_wer"]
 
 
 @pytest.fixture
 def tracked(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A repository of one commit whose job works, with the variables set to track it."""
+    """A repository of one commit whose job works. The variables are set to track it."""
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
     monkeypatch.setenv("ds_repo_url", str(repository.path))
     monkeypatch.setenv("ds_clone_path", str(repository.path.parent / "clone"))
@@ -42,7 +42,7 @@ def tick(*arguments: str) -> int:
 
 
 def wers() -> list[float | str | None]:
-    """WER or class of failure of every run, in the order of history."""
+    """Return the WER or the failure class of every run, in the order of the history."""
     runs = sorted(archive.load(settings.load().places.runs), key=lambda run: run.merge.ordinal)
     return [hyper.wer(run.hyper, "test_wer") if run.hyper else run.failure for run in runs]
 
@@ -207,7 +207,7 @@ def test_squashing_is_reported_once_per_newest_commit(tracked: Repository, capsy
 def test_a_cache_on_nfs_is_reported_once(
     tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    listed = tracked.path.parent / "mounts"  # mounting an NFS takes a server and rights
+    listed = tracked.path.parent / "mounts"  # mounting a real NFS takes a server and root
     listed.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {sealed.resolve()} nfs4 rw 0 0\n")
     monkeypatch.setattr(places, "MOUNTS", listed)
     told = []
@@ -270,7 +270,7 @@ def test_a_backlog_continues_after_the_cache_is_deleted(tracked: Repository, mon
         )
     tracked.merge("6", {"wer": "wer=0.6\n"})
     assert subprocess.run(TICK, check=False).returncode == 143
-    assert wers() == [0.5, 0.6]  # and five are skipped
+    assert wers() == [0.5, 0.6]  # five are skipped
     shutil.rmtree(settings.load().places.cache)
     (tracked.path / "go").touch()
     assert tick() == 0
@@ -289,7 +289,7 @@ def test_a_run_requested_by_hand_is_resumed_after_a_kill(tracked: Repository) ->
     tracked.git("reset", "--quiet", "--hard", "HEAD~1")
     tracked.git("branch", "--quiet", "other", sha)
     (tracked.path / "go").touch()
-    assert tick() == 0  # the branch was rewritten: it is not due any more
+    assert tick() == 0  # the branch was rewritten, so the commit is no longer due
     assert wers() == [0.5]
     tracked.git("merge", "--quiet", "--ff-only", sha)
     (tracked.path / "go").unlink()
@@ -325,7 +325,7 @@ def test_checkpoints_of_a_rewritten_branch_are_removed(tracked: Repository, caps
     assert [path.name for path in checkpoints.iterdir()] == [sha]
     capsys.readouterr()
     assert subprocess.run(TICK, check=False).returncode == 143
-    assert [path.name for path in checkpoints.iterdir()] == [sha]  # it is due still
+    assert [path.name for path in checkpoints.iterdir()] == [sha]  # it is still due
     tracked.git("reset", "--quiet", "--hard", kept)
     assert tick() == 0
     assert list(checkpoints.iterdir()) == []
@@ -367,7 +367,7 @@ def test_an_empty_repository_has_no_commits(
     assert tick() == 0
     assert "the repository has no commits yet" in capsys.readouterr().err
     assert tick() == 0
-    assert capsys.readouterr().err == ""  # told once
+    assert capsys.readouterr().err == ""  # reported once
 
 
 def test_a_second_tick_exits_silently(tracked: Repository, sealed: Path) -> None:
@@ -415,7 +415,7 @@ def test_removed_permissions_do_not_stop_the_queue(tracked: Repository) -> None:
 def test_results_that_cannot_be_removed_are_not_taken_for_the_next_merges(
     tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a job leaves them that writes as root, from a container."""
+    """A job that runs as root in a container leaves such files."""
     work = settings.load().places.work
     removing = files.remove_tree
     monkeypatch.setattr(files, "remove_tree", lambda path: path.parent != work and removing(path))

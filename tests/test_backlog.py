@@ -1,4 +1,4 @@
-"""What runs next: a table of situations, without any git."""
+"""What runs next: a table of situations, without git."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Branch, Due, Inte
 
 
 def sha(number: int) -> str:
-    return f"{number:040x}"[::-1]  # the first 12 digits tell them apart
+    return f"{number:040x}"[::-1]  # reversed, so that the first 12 digits differ
 
 
 A, B, C, D, E = map(sha, range(1, 6))
@@ -28,13 +28,13 @@ def archived(*shas: str) -> set[str]:
         ("nothing new", Branch(A, A), State(archived(A)), Plan(None, 0, A)),
         ("the first run of all takes the tip", Branch(C, None), State(()), Plan(Due(C, FIRST, C), 1, None)),
         (
-            "the first run was cut off, and the branch has moved on",
+            "the first run was interrupted, and the branch has moved on",
             Branch(C, None),
             State((), [Interrupted(A, A)]),
             Plan(Due(A, FIRST, A), 1, None),
         ),
         (
-            "the first run was cut off, and the branch was rewritten",
+            "the first run was interrupted, and the branch was rewritten",
             Branch(C, None),
             State((), [Interrupted(A, A, is_on_branch=False)]),
             Plan(Due(C, FIRST, C), 1, None),
@@ -62,7 +62,7 @@ def archived(*shas: str) -> set[str]:
             Plan(Due(A, ASKED, None), 2, A),
         ),
         (
-            "what was asked for and cut off comes first",
+            "an interrupted run that was requested by hand comes first",
             Branch(C, A, [B, C]),
             State(archived(A), [Interrupted(D, None)], asked=[B]),
             Plan(Due(D, RESUMED, None), 2, A),
@@ -74,7 +74,7 @@ def archived(*shas: str) -> set[str]:
             Plan(Due(B, NEW, A), 2, A),
         ),
         (
-            "a new merge that was cut off has no precedence: it comes in its turn",
+            "an interrupted new merge has no precedence",
             Branch(C, A, [B, C]),
             State(archived(A), [Interrupted(C, A)]),
             Plan(Due(B, NEW, A), 2, A),
@@ -88,7 +88,7 @@ def test_what_runs_next(what: str, branch: Branch, state: State, expected: Plan)
 
 
 def run_all(branch: Branch, done: set[str], order: str) -> Iterator[Due]:
-    """Everything that is due, each archived before the next is looked for."""
+    """Run everything that is due, one after another, and return the order."""
     while due := plan(branch, State(frozenset(one[:12] for one in done), order=order)).next:
         yield due
         done.add(due.sha)

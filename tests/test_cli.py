@@ -1,4 +1,4 @@
-"""What is typed by hand, and what it answers."""
+"""The command line: output and exit codes of every command."""
 
 from __future__ import annotations
 

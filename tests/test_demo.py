@@ -1,4 +1,4 @@
-"""The demo: its own training once, at a tiny size; going on, again and again, with a scripted job."""
+"""The demo: once with its own training at a tiny size, and repeated, killed and resumed with a scripted job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ printf '{"context":{"time_started":"2026-01-01T00:00:00.000%03d","git_hash":"%s"
     "${ds_dropout_rate:-$ds_learning_rate}" > "$ds_logs_dir/x/hyper.json"
 """
 
-# What `python -m deepspeech_wer demo` does, its training replaced by the scripted job.
+# `python -m deepspeech_wer demo` with a scripted job instead of the training.
 SCRIPTED = """
 import sys
 from deepspeech_wer import cli
@@ -44,13 +44,13 @@ WERS = [0.002, 0.004, "exit 1", 0.004, 0.3]
 
 
 def scripted(pause: str = "0") -> dict[str, str]:
-    """A repository whose job takes so many seconds and trains nothing."""
+    """Return a repository whose job takes `pause` seconds and trains nothing."""
     return {"bin/run-wer-automation.sh": f"#!/bin/sh\npause={pause}\n{JOB}", sample.MODEL: "parameters.relu_clip\n"}
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo below a temporary directory, run as the command is."""
+    """A demo in a temporary directory, started like the command."""
 
     place: Place
 
@@ -64,9 +64,9 @@ class Demo:
         )
 
     def finish(self, pause: str = "0") -> str:
-        """One whole call; what it printed."""
+        """Run the demo to its end and return its output."""
         with self.start("--no-serve", pause=pause) as process, contextlib.ExitStack() as stack:
-            stack.callback(process.kill)  # where it hangs
+            stack.callback(process.kill)  # if it hangs
             out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
         return out
@@ -76,7 +76,7 @@ class Demo:
         return [run.hyper["results"]["test_wer"] if run.hyper else run.failure for run in runs]
 
     def state(self) -> dict[Path, int]:
-        """When each file that a call with nothing to do must leave alone was written."""
+        """Return the modification times of the files that a call with nothing to do must not change."""
         roots = (self.place.web, self.place.data, self.place.sample)
         return {path: path.stat().st_mtime_ns for root in roots for path in root.rglob("*")}
 
@@ -96,7 +96,7 @@ def test_every_merge_is_trained_and_published_once(fast: Demo, sealed: Path) -> 
     assert (web / "js" / "hyper.js").read_bytes() == (site / "js" / "hyper.js").read_bytes()
     assert (web / "index.htm").exists()
     assert {path.stat().st_mode & 0o777 for path in fast.place.keys.glob("*_key")} == {0o600}
-    assert list(sealed.iterdir()) == []  # the home was left alone
+    assert list(sealed.iterdir()) == []  # nothing was written to the home
 
     before = fast.state()
     assert "nothing new" in fast.finish()
@@ -165,11 +165,11 @@ def test_a_second_demo_in_the_same_directory_names_the_first(fast: Demo) -> None
 def test_the_sample_holds_its_own_training(
     fast: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The real training, on a few utterances; the third merge breaks the network's own code."""
+    """Run the real training on a few utterances. The third merge breaks the code of the network."""
     tiny = {"ds_synthetic_train": "16", "ds_synthetic_dev": "2", "ds_synthetic_test": "4", "ds_epochs": "1"}
     monkeypatch.setattr(sample, "RECIPE", {**sample.RECIPE, **tiny, "ds_n_hidden": "8"})
     monkeypatch.setattr(sample, "STEPS", (sample.STEPS[0], sample.STEPS[2]))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers are this process's own
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
     assert cycle.run(str(fast.place.root), port=0, serve=False) == 0
     assert "has no attribute 'relu_limit'" in capsys.readouterr().out
     trained, broken = fast.wers()
@@ -178,7 +178,7 @@ def test_the_sample_holds_its_own_training(
 
 
 def _address(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """(what a demo said, the address of its page)"""
+    """Return (the output of a demo, the address of its page)."""
     assert process.stdout
     said = ""
     for line in process.stdout:

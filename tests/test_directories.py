@@ -1,4 +1,4 @@
-"""Where the cache is, and what is said where it cannot be."""
+"""The cache directory, and the messages if it cannot be created."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_another_tick_may_create_it_first(sealed: Path, monkeypatch: pytest.Monk
 
     def be_late(path: str) -> bool:
         found = look(path)
-        Path(path).mkdir(parents=True, exist_ok=True)  # as another tick does, between the look and the making
+        Path(path).mkdir(parents=True, exist_ok=True)  # as another tick does between pyxdg's check and its makedirs
         return found
 
     monkeypatch.setattr(BaseDirectory.os.path, "isdir", be_late)
@@ -39,7 +39,7 @@ def test_a_directory_that_cannot_be_created_is_reported_in_one_line(sealed: Path
 def test_without_a_home_nothing_is_written_to_the_working_directory(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BaseDirectory.os.path, "expanduser", lambda text: text)  # as for a user without passwd entry
+    monkeypatch.setattr(BaseDirectory.os.path, "expanduser", lambda text: text)  # as for a user without a passwd entry
     importlib.reload(BaseDirectory)
     with pytest.raises(Trouble, match="set HOME or XDG_CACHE_HOME"):
         cache_directory()

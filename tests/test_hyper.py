@@ -1,4 +1,4 @@
-"""Reading hyper.json: what is good is kept as it is, what is bad is refused with one clear line."""
+"""Reading hyper.json: valid records are kept unchanged, invalid ones are refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tick at a time, and no stale lock ever."""
+"""Locks: one holder at a time, never stale."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> str:
 
 
 def held(path: str, then: str) -> subprocess.Popen[str]:
-    """A process that takes the lock, says so, and goes on with `then`."""
+    """Start a process that takes the lock, reports that, and then runs `then`."""
     code = f"import os, subprocess, sys, time\nfrom deepspeech_wer import lock\nd = lock.acquire({path!r})\n{then}"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -85,9 +85,9 @@ def test_a_process_that_inherited_it_signs_it(path: str) -> None:
 
 
 def until_the_others_left(tmp_path: Path, code: str, number: int, pause_s: float = 0) -> list[tuple[str, str]]:
-    """Run a code that makes `d` the lock, or None, so many times at once; what each said.
+    """Run code that sets `d` to the lock or None in `count` processes at once, and return the output of each.
 
-    One that has the lock is at work until all others have left, however long they take to start.
+    The process that holds the lock works until all others have exited, however long they take to start.
     """
     go = tmp_path / "go"
     code += (

@@ -1,4 +1,4 @@
-"""Every variable read and checked, all faults at once, secrets kept."""
+"""Settings: every variable is checked, all faults are reported at once, secrets stay secret."""
 
 from __future__ import annotations
 

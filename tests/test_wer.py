@@ -1,4 +1,4 @@
-"""The measure, against published programs and against the edges."""
+"""Error rates, compared with published programs, and edge cases."""
 
 from __future__ import annotations
 

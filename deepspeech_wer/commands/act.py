@@ -26,8 +26,8 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
     environment.forget_secrets()
     signals.catch()
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
-    well = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
-    return DONE if well else FAILED
+    succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+    return DONE if succeeded else FAILED
 
 
 def run(options: argparse.Namespace) -> int:

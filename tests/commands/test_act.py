@@ -46,7 +46,7 @@ def test_cancel_ends_the_running_job_and_the_queue_continues(
     assert wers() == [0.5, "cancelled", 0.4]
     who = f"by {getpass.getuser()} on {os.uname().nodename}"
     assert f'"hangs": failed: cancelled: {who}' in err
-    assert tick() == 0  # and it is not tried again
+    assert tick() == 0  # it is not tried again
     assert wers() == [0.5, "cancelled", 0.4]
 
 

@@ -1,4 +1,4 @@
-"""`check`: each prerequisite, met and not met."""
+"""The command `check`: each prerequisite, met and not met."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ tmpfs /mnt/nas tmpfs rw 0 0
 
 
 def found(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, str]:
-    """What `check` prints: subject -> level and text."""
+    """Return the output of `check` as subject -> level and text."""
     capsys.readouterr()
     assert cli.main(["check"]) == code
     lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
@@ -37,7 +37,7 @@ def found(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, str]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    """A web host, with the variables set to publish there."""
+    """A web host. The variables are set to publish to it."""
     with running_sshd(tmp_path / "sshd") as running:
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
@@ -221,7 +221,7 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
 
 @pytest.mark.usefixtures("tracked")
 def test_a_lock_on_nfs_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
+    monkeypatch.setattr(places, "filesystem", lambda *_: "nfs4")  # mounting a real NFS takes a server and root
     assert "is on nfs4: locks may not work there" in found(capsys)["lock"]
 
 

@@ -1,4 +1,4 @@
-"""Runs -> site directory: what is written, left alone and removed, and that nothing hostile gets through."""
+"""Building the site: what is written, kept and removed, and that hostile input does no harm."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Clocks that are set back, leap forward, change to winter time or stand still, in real ticks.
+"""Real ticks with clocks that are set back, jump forward, change to winter time or stop.
 
-The time of day is falsified in each Python that a tick starts, as Python asks for it: libfaketime ends every time.sleep
-of Python's with an error. The monotonic clock goes on, as it does when an administrator sets the time.
+The time of day is faked inside each Python process of a tick, because libfaketime makes Python's time.sleep fail. The
+monotonic clock keeps running, as it does when an administrator sets the time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ echo '{"context":{"time_started":"'$(date -u +%Y-%m-%dT%H:%M:%S)'"},"results":{"
 """
 
 
-# A sitecustomize for the tick and its supervisor. The file $CLOCK holds "SECONDS +", a time that passes, or "SECONDS",
-# one that stands still; it may be written at any moment.
+# A sitecustomize for the tick and its supervisor. The file $CLOCK holds "SECONDS +" for a running clock or "SECONDS"
+# for a stopped one. It may be written at any moment.
 FALSIFYING = """
 import os, time
 from pathlib import Path
@@ -67,7 +67,7 @@ class Machine:
         repository.commit("root", {"bin/run-wer-automation.sh": JOB, "work": "wer=0.9\n"})
 
     def tick(self, moment: str, *arguments: str, code: int = 0, stands_still: bool = False, **variables: str) -> str:
-        """A tick that begins at a moment; what it said."""
+        """Run a tick that begins at a moment. Returns its output."""
         self.clock.write_text(seconds(moment) + ("" if stands_still else " +"))
         done = subprocess.run(
             [sys.executable, "-P", "-m", "deepspeech_wer", *arguments],
@@ -81,16 +81,16 @@ class Machine:
         return done.stdout + done.stderr
 
     def runs(self) -> list[str]:
-        """The archived runs' names."""
+        """Return the names of the archived runs."""
         return sorted(path.name for path in (self.data / "runs").iterdir())
 
     def wers(self) -> list[float]:
-        """Of all runs, in the order of history, as `runs` prints them."""
+        """Return the results of all runs, in the order of the history, as `runs` prints them."""
         return [float(wer) for wer in re.findall(r"(\d+\.\d\d) % ", self.tick(NOON, "runs"))]
 
 
 def seconds(moment: str) -> str:
-    """Since 1970, of a moment written with its offset to UTC."""
+    """Convert a moment with an offset to UTC into a Unix time."""
     return str(datetime.fromisoformat(moment).timestamp())
 
 

@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium, from file:// and over HTTP: what visitors see, and what no input may do to it."""
+"""The page in Debian's Chromium, from file:// and over HTTP: what visitors see, also with hostile input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(1)</script>"
 
 
 class Page:
-    """The site in a browser. Every opening waits for the page to be drawn."""
+    """The site in a browser. `open` waits until the page is drawn."""
 
     def __init__(self, driver: webdriver.Chrome, site: Path) -> None:
         self.driver = driver
@@ -55,7 +55,7 @@ class Page:
         return self
 
     def only_hyper_js(self, text: str) -> Page:
-        """A page with nothing but a js/hyper.js beside it."""
+        """Make a page whose only data is js/hyper.js."""
         build([], self.site, project=PROJECT)
         (self.site / "js/index.js").unlink()
         (self.site / "js/merges.js").unlink()
@@ -72,7 +72,9 @@ class Page:
     def until(self, condition: str, timeout_s: float = 10) -> Any:
         end = time.monotonic() + timeout_s
         while not (value := self.js(condition)):
-            assert time.monotonic() < end, f"{condition}: not within {timeout_s} s; the page says: {self.text()[:300]}"
+            assert time.monotonic() < end, (
+                f"{condition}: not true within {timeout_s} s; the page shows: {self.text()[:300]}"
+            )
             time.sleep(0.02)
         return value
 
@@ -92,7 +94,7 @@ class Page:
         self.driver.find_element(By.XPATH, f"//button[normalize-space()='{label}']").click()
 
     def hover(self, run: int, of: int) -> str:
-        """Put the pointer on a run by its place on the merge axis; what the tooltip says."""
+        """Move the pointer to a run by its position on the merge axis. Returns the text of the tooltip."""
         over = self.driver.find_element(By.CSS_SELECTOR, ".u-over")
         width = over.rect["width"]
         at = (run + 0.5) / of * width - width / 2
@@ -101,7 +103,7 @@ class Page:
         return self.text(".tooltip")
 
     def drawn(self, colour: str) -> int:
-        """Count the chart's pixels that have nearly one of the palette's colours."""
+        """Count the chart's pixels whose colour is close to one of the palette."""
         return int(
             self.js(
                 """const canvas = document.querySelector(".chart canvas"), probe = document.createElement("canvas");
@@ -138,7 +140,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     options.binary_location = chromium
     for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(switch)
-    # a time zone with three quarters of an hour: local time taken for UTC cannot go unseen
+    # The offset of this time zone has 45 minutes: local time mistaken for UTC is always noticed.
     surroundings = {"PATH": os.environ["PATH"], "HOME": str(tmp_path_factory.mktemp("home")), "TZ": "Pacific/Chatham"}
     browser = webdriver.Chrome(options=options, service=Service(chromedriver, env=surroundings))
     browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
@@ -218,7 +220,7 @@ def test_the_overview_shows_the_current_state(page: Page) -> None:
 
 def test_hovering_shows_the_exact_time_and_percentage(page: Page) -> None:
     page.build([done(1, 0.5), done(2, 0.4), failed(3, "exit 1", "ended with exit code 1")]).open()
-    page.until("return document.querySelector('tbody').innerText.includes('lissyx')")  # the subjects come later
+    page.until("return document.querySelector('tbody').innerText.includes('lissyx')")  # the subjects are loaded later
     tooltip = page.hover(1, 3)
     assert "2023-03-02 03:30:00 UTC" in tooltip
     assert "40.00 %" in tooltip
@@ -461,7 +463,7 @@ def test_fault_6_what_was_not_measured_is_not_0(page: Page) -> None:
     page.build([done(1, 0.5), done(2, None), done(3, 0.49)]).open()
     assert "–" in page.hover(1, 3)
     assert " 0.00 %" not in page.text().replace("\t", " ")
-    # the y axis would reach down to 0
+    # otherwise the y axis would start at 0
     assert not page.js("return wer.stats.robustRange([[50, null, 49]], 0, 2)[0] < 40")
 
 
@@ -503,7 +505,7 @@ def test_fault_10_parameters_that_change_together_share_a_chart(page: Page) -> N
 
 
 def test_fault_11_progress_of_the_code_is_not_an_effect_of_a_parameter(page: Page) -> None:
-    """The code got 20 points worse half-way: what was used mostly after that is not to blame, what does harm is."""
+    """The code got 20 points worse half-way. Only the parameter that does harm may show an effect."""
     runs = [
         done(n, (0.3 if n < 150 else 0.5) + (0.05 if n % 10 == 3 else 0), beam=int(n % 10 < (2 if n < 150 else 8)),
              dropout_rate=0.5 if n % 10 == 3 else 0.05)
@@ -652,5 +654,5 @@ def test_moving_between_views_leaves_nothing_behind(page: Page) -> None:
 
 
 def test_a_thousand_runs_are_drawn_within_a_second(page: Page) -> None:
-    page.build(years(1000)).open()  # benchmarks/page.py has the ten thousand: to build them takes longer than to draw
+    page.build(years(1000)).open()  # benchmarks/page.py draws ten thousand, which take long to build
     assert page.js("return performance.getEntriesByName('wer:drawn')[0].startTime") < 1000

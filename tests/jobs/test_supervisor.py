@@ -1,4 +1,4 @@
-"""Jobs that keep the contract, and jobs that misbehave in every known way."""
+"""Jobs that keep the contract, and jobs that break it in every known way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ echo '{HYPER}' > "$ds_logs_dir/x/hyper.json"
 
 
 class Started:
-    """A job whose supervisor has been started by the local runner."""
+    """A job whose supervisor was started by the local runner."""
 
     def __init__(self, tmp_path: Path, script: str, *, timeout_s: float | None, grace_s: float, mode: int) -> None:
         self.runner = Local()
@@ -60,13 +60,13 @@ class Started:
         self.runner.submit(self.work, environment.job_environment())
 
     def supervisor(self) -> int:
-        """Its process id, once it has signed its lock."""
+        """Wait until the supervisor has signed its lock, and return its pid."""
         while not (holder := lock.holder(str(self.work.lock))):
             assert self.runner.is_alive(self.work)
         return holder[0]
 
     def outcome(self) -> Outcome | None:
-        """How the job ended, once the supervisor is gone. Nothing of the job runs any more."""
+        """Wait for the supervisor to end, check that no process of the job is left, and return the outcome."""
         attend(self.runner, self.work)
         outcome = outcomes.read(self.work)
         if outcome:
@@ -89,7 +89,7 @@ def run(
 
 
 def wait_for(*files: Path) -> None:
-    """Until each is there and holds something."""
+    """Wait until each file exists and is not empty."""
     deadline = time.monotonic() + 60
     while not all(file.exists() and file.stat().st_size for file in files):
         assert time.monotonic() < deadline
@@ -329,7 +329,7 @@ def test_a_damaged_order_is_reported_and_its_run_set_aside(tmp_path: Path, caplo
 
 
 LIMIT = 150 << 20
-# Gives the cgroup of the job a limit, and then takes more.
+# Limits the job's cgroup, then allocates more.
 HUNGRY = f"""
 own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
 echo "$own" > "$ds_checkpoint_dir/group"
@@ -341,7 +341,7 @@ exec {sys.executable} -c 'bytearray({4 * LIMIT})'
 def needs_memory_cgroups() -> None:
     directory, counter = memory._own_group()
     if directory is None or counter != "memory.oom_control" or os.geteuid():
-        pytest.skip("no memory cgroup of version 1 that this user may divide")
+        pytest.skip("needs a memory cgroup of version 1 in which this user may create another")
 
 
 def test_a_job_killed_for_lack_of_memory_is_classified(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ WORST = "<!channel> @all " + "é\N{GRINNING FACE}\n" * 200
 
 @dataclass
 class Endpoint:
-    """Takes what is posted, as GitHub and chat servers do."""
+    """Records what is posted, like GitHub and chat servers."""
 
     url: str = ""
     code: int = 201
@@ -71,7 +71,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def hooked(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a webhook alone."""
+    """Settings with a webhook only."""
     monkeypatch.setenv("ds_webhook_url", f"{endpoint.url}/hook/s3cret")
     current = settings.load()
     current.places.cache.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def hooked(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def github(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a token for mozilla/DeepSpeech alone."""
+    """Settings with only a token, for mozilla/DeepSpeech."""
     monkeypatch.setenv("ds_github_token", TOKEN)
     monkeypatch.setenv("ds_website_url", "https://wer.example.com/deep")
     assert endpoint.url
@@ -90,13 +90,13 @@ def github(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def tick(current: Settings) -> str:
-    """A tick with that webhook, as its own process: it forgets secrets once it has read them. What it complained of."""
+    """Run a tick with that webhook as a process: it removes secrets from its environment. Returns stderr."""
     environment = {**os.environ, "ds_webhook_url": current.notices.webhook_url or ""}
     return subprocess.run(TICK, env=environment, capture_output=True, text=True, check=False).stderr
 
 
 def make(number: int, wer: float | None = None, detail: str = "no such layer") -> Run:
-    """A run; without a WER a failed one."""
+    """Return a run. It failed if `wer` is None."""
     sha = f"{number:040x}"
     started = f"2026-01-02T03:{number // 60:02d}:{number % 60:02d}Z"
     hyper = None if wer is None else {"results": {"test_wer": wer}}
@@ -202,7 +202,7 @@ def test_failed_notifications_are_sent_later_up_to_a_limit(
     assert [record.getMessage() for record in caplog.records] == [
         "webhook: it answered 500: check ds_webhook_url; the next tick tries again"
     ] * 3
-    assert len(endpoint.got) == 3  # one try each
+    assert len(endpoint.got) == 3  # one attempt each
     endpoint.code = 200
     endpoint.got.clear()
     tell(hooked, runs, endpoint)

@@ -1,4 +1,4 @@
-"""No secret on a command line, no question to anybody, and no git that outlives its tick; with real git."""
+"""Access with real git: no secret on a command line, no prompt, no git process that outlives its tick."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOGIN = f"ada:{quote(PASSWORD, safe='')}"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A web server that lets in who knows the password, or sends elsewhere; it looks at all command lines there are."""
+    """A web server that checks a password, or redirects, and records the command lines of all processes."""
 
     authorizations: list[str]
     command_lines: list[str]
@@ -73,7 +73,7 @@ def server(repository: Repository) -> Iterator[Server]:
 
 
 class serving:  # noqa: N801 - reads as a verb
-    """A server of the repository for git's plain http."""
+    """Serves a repository over git's dumb http protocol."""
 
     def __init__(self, repository: Repository) -> None:
         repository.commit("root")
@@ -102,7 +102,7 @@ def test_a_password_appears_on_no_command_line_and_in_no_file(
     assert mirror.ask(tmp_path, url, "main") == repository.git("rev-parse", "HEAD")
     assert f"ada:{PASSWORD}" in server.authorizations
     helpers = [line for line in server.command_lines if f"http://127.0.0.1:{server.server_port}" in line]
-    assert any("git-remote-http" in line for line in helpers)  # so they were looked at while git was at work
+    assert any("git-remote-http" in line for line in helpers)  # so they were recorded while git was running
     for secret in (PASSWORD, LOGIN):
         assert not [line for line in server.command_lines if secret in line]
         assert not [path for path in bare.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
@@ -146,7 +146,7 @@ def test_a_password_is_sent_to_no_other_scheme(url: str) -> None:
 
 @pytest.fixture
 def said_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with the arguments of each program that stands in for ssh."""
+    """Install fake ssh programs. Returns the file in which they record their arguments."""
     file = tmp_path / "arguments"
     for name in ("bin/ssh", "bin/wrapper"):
         program = tmp_path / name
@@ -194,7 +194,7 @@ def test_ssh_is_configured_only_for_ssh_urls(url: str) -> None:
     assert "GIT_SSH_COMMAND" not in mirror._access(url).environment
 
 
-# -- a tick that is killed while git is at work
+# -- a tick that is killed while git is running
 
 
 def started(tracked: Repository, url: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -204,7 +204,7 @@ def started(tracked: Repository, url: str, **variables: str) -> subprocess.Popen
 
 
 def fetching(pids: list[int]) -> list[int]:
-    """Those that are git itself: it alone holds locks in the mirror."""
+    """Return the pids of git itself, which alone holds locks in the mirror."""
     return [pid for pid in pids if processes._read(f"/proc/{pid}/cmdline").startswith(b"git\0")]
 
 
@@ -252,7 +252,7 @@ def test_the_next_tick_ends_what_git_leaves(tracked: Repository, tmp_path: Path)
     assert of_git(tick, started_at) == []
     assert not list(bare.rglob("*.lock"))
     assert not list(bare.rglob("tmp_*"))
-    assert bare.stat().st_ino == inode  # and it was not fetched anew for that
+    assert bare.stat().st_ino == inode  # the mirror was not fetched again for that
     again = subprocess.run(TICK, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stderr) == (0, "")
 

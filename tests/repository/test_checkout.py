@@ -1,4 +1,4 @@
-"""Checkouts that are their own, and wiping that never hits anything else."""
+"""Separate checkouts, and wiping that never removes anything else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def checked_out(cache: Path, merge: Merge, path: Path, *, origin: str) -> Abstra
 
 
 def crash_within(cache: Path, merge: Merge, path: Path) -> None:
-    """Leave a checkout as a killed process does."""
+    """Leave a checkout behind, like a killed process."""
     if (child := os.fork()) == 0:
         with checked_out(cache, merge, path, origin="x"):
             os._exit(0)
@@ -85,7 +85,7 @@ def test_what_a_crash_left_is_found_by_its_mark(cache: Path, merge: Merge, tmp_p
     checkouts.wipe(cache / "mark.json")
     assert not path.parent.exists()
     assert not (cache / "mark.json").exists()
-    checkouts.wipe(cache / "mark.json")  # nothing to be done
+    checkouts.wipe(cache / "mark.json")  # nothing to do
 
 
 def test_two_checkouts_do_not_interfere(cache: Path, merge: Merge, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_merge_that_cannot_be_checked_out_has_its_own_error(
         checked_out(cache, long, tmp_path / "clone" / "run", origin="x"),
     ):
         pass
-    assert str(tmp_path) not in str(told.value)  # it goes to the page
+    assert str(tmp_path) not in str(told.value)  # shown on the page
     assert (cache / "repository.git").exists()
 
 

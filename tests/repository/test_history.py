@@ -1,4 +1,4 @@
-"""Which merges are new, held against real git."""
+"""Which merges are new, compared with real git."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from tests.conftest import Repository
 
 @dataclass(frozen=True)
 class Known:
-    """What earlier ticks left to go by."""
+    """What earlier ticks left."""
 
-    last: str | None  # what last_sha1 holds
+    last: str | None  # the content of last_sha1
     archived: Collection[str]  # the first 12 digits of every archived commit
     bases: Callable[[], Collection[str]] = frozenset
-    started: str | None = None  # the first run, where it was cut off
+    started: str | None = None  # the commit of an interrupted first run
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the tick makes of a history."""
+    """What a tick finds in a history."""
 
     base: str | None
     next: Merge | None
@@ -42,7 +42,7 @@ class Found:
 
 
 def find(bare: Path, tip: str, known: Known, *, track: str = "merges", backlog: str = "all") -> Found:
-    """The history as read from the mirror, and what the backlog makes of it."""
+    """Read the history from the mirror and plan what to run."""
     read = history.read(bare, tip, known.last, bases=known.bases, track=track)
     interrupted = []
     if known.started:
@@ -58,7 +58,7 @@ def find(bare: Path, tip: str, known: Known, *, track: str = "merges", backlog: 
 def replay(
     bare: Path, tip: str, last: str | None, archived: set[str], bases: set[str] | None = None, **options: str
 ) -> list[str]:
-    """Tick after tick until nothing is left: the SHAs in the order in which they would be run."""
+    """Plan until nothing is due. Returns the SHAs in the order in which they would run."""
     ran: list[str] = []
     bases = bases or set()
     while (found := find(bare, tip, Known(last, archived, lambda: bases), **options)).next:
@@ -139,14 +139,14 @@ def test_no_git_process_is_left(repository: Repository, bare: Path) -> None:
 
 
 def running_gits() -> set[int]:
-    """Those below this process, which adopts what the jobs of other tests leave, at any time."""
+    """Return the git processes below this one. Other tests' jobs may leave some here at any time."""
     return {pid for pid in processes.descendants(os.getpid()) if _name(pid) == "git"}
 
 
 def _name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has ended
         return ""
 
 
@@ -245,7 +245,7 @@ def test_the_first_run_is_finished_even_if_the_branch_moves_on(repository: Repos
     assert found.next
     assert found.next.sha == first
     assert replay(bare, tip, None, {first[:12]}, {first}) == [second]
-    found = find(bare, tip, Known(None, set(), started="f" * 40))  # gone since
+    found = find(bare, tip, Known(None, set(), started="f" * 40))  # no longer in the history
     assert found.next
     assert found.next.sha == second
 
@@ -279,13 +279,13 @@ def test_damage_that_a_fetch_does_not_notice_is_repaired(repository: Repository,
     assert find(bare, fetched(bare, repository), Known(None, set())).next
 
 
-# -- on generated histories, against git's own answer
+# -- generated histories, compared with git's answer
 
 MOVES = ("push", "merge", "octopus", "foxtrot", "criss-cross", "back-merge", "unrelated", "fast-forward")
 
 
 class History:
-    """A history of any shape, for git fast-import; commits are numbers."""
+    """A history of any shape, for git fast-import. Commits are numbers."""
 
     def __init__(self, moves: list[tuple[str, int, int]]) -> None:
         self.stream = ""
@@ -300,7 +300,7 @@ class History:
             self.stream += f"reset refs/heads/{name}\nfrom :{tip}\n\n"
 
     def commit(self, *parents: int) -> int:
-        """A commit on top of others, in their order; of none, a root."""
+        """Add a commit with these parents, in this order; without parents, a root commit."""
         self.commits += 1
         start = "" if parents else "reset refs/heads/work\n\n"
         self.stream += f"{start}commit refs/heads/work\nmark :{self.commits}\n"
@@ -310,7 +310,7 @@ class History:
         return self.commits
 
     def moved(self, move: str, which: int, other: int) -> int:
-        """Where main is after a move; `which` and `other` are any commits from before."""
+        """Apply a move and return the new tip of main. `which` and `other` select earlier commits."""
         main = self.main
         if move == "push":
             return self.commit(main)
@@ -318,12 +318,12 @@ class History:
             return self.commit(main, self.commit(self.commit(which)))
         if move == "octopus":
             return self.commit(main, self.commit(which), self.commit(other), self.commit(main))
-        if move == "foxtrot":  # the trunk so far becomes the second parent
+        if move == "foxtrot":  # main becomes the second parent
             return self.commit(self.commit(which), main)
         if move == "criss-cross":
             left, right = self.commit(main), self.commit(which)
             return self.commit(self.commit(left, right), self.commit(right, left))
-        if move == "back-merge":  # the side branch takes the trunk in twice before it is merged
+        if move == "back-merge":  # the side branch merges main twice before it is merged
             side = self.commit(self.commit(self.commit(which), main), other)
             return self.commit(main, side)
         if move == "unrelated":
@@ -332,7 +332,7 @@ class History:
         return self.commit(self.commit(main))
 
     def into(self, path: Path, object_format: str = "sha1") -> Path:
-        """Make a repository of it."""
+        """Write it to a repository."""
         start = ["git", "init", "--quiet", "--initial-branch=main", f"--object-format={object_format}", str(path)]
         subprocess.run(start, check=True)
         subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=self.stream.encode(), check=True)
@@ -340,7 +340,7 @@ class History:
 
 
 def asked(path: Path, *arguments: str) -> list[str]:
-    """What `git rev-list --first-parent`, the oracle, says."""
+    """Ask `git rev-list --first-parent`, the oracle."""
     command = ["git", "-C", str(path), "rev-list", "--reverse", "--first-parent", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
@@ -404,7 +404,7 @@ def test_it_agrees_with_git_on_any_history(
 def test_it_agrees_with_git_tick_by_tick(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: set[int], track: str
 ) -> None:
-    grown = [move for move in moves if move[0] != "foxtrot"]  # which changes what was the trunk
+    grown = [move for move in moves if move[0] != "foxtrot"]  # a foxtrot changes the first-parent history
     directory = tmp_path_factory.mktemp("history")
     shape = History(grown)
     path = shape.into(directory / "tracked")
@@ -426,7 +426,7 @@ def test_it_agrees_with_git_tick_by_tick(
 def test_rewriting_the_branch_runs_nothing_twice(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: list[int]
 ) -> None:
-    """The branch leaps from one of its tips to any other, back and forth."""
+    """The branch jumps between its tips, in any order."""
     directory = tmp_path_factory.mktemp("history")
     path = History(moves).into(directory / "tracked")
     bare = directory / "repository.git"

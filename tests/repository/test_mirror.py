@@ -1,4 +1,4 @@
-"""Fetching into the mirror, against real git."""
+"""Fetching into the mirror, with real git."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_branches_and_tags_lead_to_their_commit(repository: Repository, bare: Pa
     repository.git("tag", "light")
     repository.git("tag", "--annotate", "--message", "x", "annotated")
     repository.commit("two")
-    repository.git("branch", "old/release")  # git lists it too when asked for `release`
+    repository.git("branch", "old/release")  # ls-remote lists it too when asked for `release`
     assert mirror.update(bare, str(repository.path), ref) == commit
     assert mirror.update(bare, str(repository.path), ref, known=commit) == commit
 
@@ -164,7 +164,10 @@ def test_a_damaged_mirror_is_fetched_again(repository: Repository, bare: Path, d
 def test_a_mirror_is_kept_small(repository: Repository, bare: Path) -> None:
     repository.commit("one")
     mirror.update(bare, str(repository.path), None)
-    for name, value in (("fetch.unpackLimit", "1"), ("gc.autoPackLimit", "3")):  # a pack each; and few of them
+    for name, value in (
+        ("fetch.unpackLimit", "1"),
+        ("gc.autoPackLimit", "3"),
+    ):  # one pack per fetch, and a low limit of packs
         git.run_git(bare, "config", name, value)
     for number in range(9):
         repository.commit(str(number), {str(number): str(number)})
@@ -189,7 +192,7 @@ def test_a_gitconfig_that_refuses_bare_repositories_does_no_harm(
 
 
 def counting_git(directory: Path, monkeypatch: pytest.MonkeyPatch, complaint: str, failures: int) -> Path:
-    """Put a git first on PATH whose first fetches fail; the file that gets a byte for each."""
+    """Put a git first on PATH whose first fetches fail. Returns the file that gets a byte for each fetch."""
     real, count = shutil.which("git"), directory / "count"
     (directory / "bin").mkdir()
     script = directory / "bin" / "git"
@@ -250,7 +253,7 @@ def test_a_permanent_error_is_not_retried(
 def test_an_ended_git_may_clean_up_but_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, tidied: bool
 ) -> None:
-    """The lock of one that is killed at once would fail whatever comes after it."""
+    """A git that gets SIGKILL at once would leave its lock, which fails every later call."""
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "git"
     script.write_text(f"#!/bin/sh\ntrap '{answer}' TERM\n: >begun\nwhile :; do sleep 0.05; done\n")
