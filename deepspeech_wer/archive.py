@@ -51,18 +51,20 @@ def store(
     a run requested by hand, which says nothing about the other merges. Raises OSError and leaves nothing behind.
     """
     make_private(runs)
-    beside = runs / f".{name}{PARTIAL}"
-    shutil.rmtree(beside, ignore_errors=True)
+    temporary = runs / f".{name}{PARTIAL}"
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        beside.mkdir(mode=0o700)
-        _copy_all(outcome, beside)
+        temporary.mkdir(mode=0o700)
+        _copy_all(outcome, temporary)
         write_atomically(
-            beside / RUN, _serialise(merge, outcome, {"machine": machine, "base": base, "number": number}), mode=0o600
+            temporary / RUN,
+            _serialise(merge, outcome, {"machine": machine, "base": base, "number": number}),
+            mode=0o600,
         )
-        sync_tree(beside)
-        rename_durably(beside, runs / name)
+        sync_tree(temporary)
+        rename_durably(temporary, runs / name)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return read(runs / name)
 
 

@@ -23,7 +23,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Begun:
+class Interrupted:
     """A run that was interrupted."""
 
     sha: str
@@ -36,7 +36,7 @@ class State:
     """What is archived, unfinished and requested."""
 
     archived: Collection[str]  # the first 12 digits of every archived commit
-    begun: Sequence[Begun] = ()
+    interrupted: Sequence[Interrupted] = ()
     asked: Sequence[str] = ()  # commits requested by hand that have not run yet, in the order of the request
     retried: Sequence[str] = ()  # commits to be run again, in the order of the requests
     is_stopped: bool = False  # too many runs failed alike: only what a person requested runs
@@ -101,7 +101,7 @@ def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
 
 def _resumed(_: Branch, state: State) -> Due | None:
     """An interrupted run that was requested by hand: no other rule would find it."""
-    found = (begun.sha for begun in state.begun if begun.base is None and begun.is_on_branch)
+    found = (run.sha for run in state.interrupted if run.base is None and run.is_on_branch)
     return next((Due(sha, RESUMED, None) for sha in found), None)
 
 
@@ -148,8 +148,8 @@ def _waiting(branch: Branch, state: State) -> list[str]:
     """Return the commits without a run. Before the first run: the tip, or the commit of an interrupted first run."""
     if branch.base is not None:
         return [sha for sha in branch.new if not state.is_archived(sha)]
-    begun = [one.sha for one in state.begun if one.base == one.sha and one.is_on_branch]
-    return [sha for sha in (*begun, branch.tip) if not state.is_archived(sha)][:1]
+    first = [run.sha for run in state.interrupted if run.base == run.sha and run.is_on_branch]
+    return [sha for sha in (*first, branch.tip) if not state.is_archived(sha)][:1]
 
 
 def _reached(branch: Branch, state: State) -> str | None:

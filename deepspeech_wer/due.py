@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from deepspeech_wer import archive, backlog, decisions, files, order, run_merge
-from deepspeech_wer.backlog import Begun, Branch, Due, Ended, Plan, State
+from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.places import Places
@@ -116,7 +116,7 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
     places = settings.places
     return State(
         archived=archive.commits(places.runs),
-        begun=_begun(places, tip),
+        interrupted=_interrupted(places, tip),
         asked=asked,
         retried=_retried(places, tip),
         is_stopped=len(alike(places)) >= settings.job.stop_after_alike,
@@ -124,16 +124,16 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
     )
 
 
-def _begun(places: Places, tip: str) -> list[Begun]:
+def _interrupted(places: Places, tip: str) -> list[Interrupted]:
     """Return the interrupted runs, except those requested by hand that a signal to their tick ended cleanly: ending
     the tick withdraws the request.
     """
     found = []
-    for left in run_merge.begun(places):
+    for left in run_merge.unfinished(places):
         merge, base = left.order.merge, left.order.base
         if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
             continue
-        found.append(Begun(merge.sha, base, is_on_branch=history.contains(places.mirror, tip, merge.sha)))
+        found.append(Interrupted(merge.sha, base, is_on_branch=history.contains(places.mirror, tip, merge.sha)))
     return found
 
 

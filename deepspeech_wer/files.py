@@ -26,7 +26,7 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
 
 
-def let_in(*directories: Path) -> None:
+def restore_access(*directories: Path) -> None:
     """Restore this user's access to directories whose permissions a job removed. List parents first."""
     for directory in directories:
         with suppress(OSError):  # not there
@@ -40,20 +40,20 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
     Raises OSError (disk full, no permission); the old file is then intact and no temporary file is left.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(descriptor, mode)  # whatever the umask
             stream.write(data)
             stream.flush()
             os.fsync(descriptor)
-        beside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         error.filename = str(path)  # write(2) errors carry no file name
         raise
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 

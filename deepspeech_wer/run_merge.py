@@ -45,7 +45,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Left:
+class Unfinished:
     """A run that was begun but not archived, and how its job ended; None if that is unknown."""
 
     work: Work
@@ -67,7 +67,7 @@ def run_merge(bench: Bench, merge: Merge, *, base: str | None, number: int) -> R
         if outcome and _is_final(bench, outcome):
             return _archive(bench, work, order, outcome)
         signals.check()
-        _tell_of_attempt(bench, order, outcome)
+        _log_attempt(bench, order, outcome)
         work, order = _begin(bench, merge, base, number)
 
 
@@ -77,8 +77,8 @@ def collect(bench: Bench) -> Iterator[Run]:
     Waits for a job that still runs. Ends the processes that a killed supervisor left; the training resumes from its
     checkpoint when that merge's turn comes.
     """
-    _set_earlier_aside(bench.places)
-    for left in begun(bench.places):
+    _set_aside_earlier_release(bench.places)
+    for left in unfinished(bench.places):
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
@@ -96,15 +96,15 @@ def collect(bench: Bench) -> Iterator[Run]:
         partial.unlink()
 
 
-def begun(places: Places) -> list[Left]:
+def unfinished(places: Places) -> list[Unfinished]:
     """Return the runs that were begun but not archived, oldest first."""
-    files.let_in(places.data, places.work, places.runs, places.site, places.checkpoints)
+    files.restore_access(places.data, places.work, places.runs, places.site, places.checkpoints)
     found = []
-    for work in works.begun(places.work):
-        files.let_in(work.path)
+    for work in works.unfinished(places.work):
+        files.restore_access(work.path)
         order = works.read_order(work)
         if order:
-            found.append(Left(work, order, outcomes.read(work)))
+            found.append(Unfinished(work, order, outcomes.read(work)))
     return found
 
 
@@ -114,12 +114,12 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
         if not is_needed(path.name):
             log.info("removing the checkpoint of %s, which is no longer due", path.name[:12])
             files.remove_tree(path)
-    for left in begun(places):
+    for left in unfinished(places):
         if not is_needed(left.order.merge.sha):
             files.remove_tree(left.work.path)
 
 
-def _set_earlier_aside(places: Places) -> None:
+def _set_aside_earlier_release(places: Places) -> None:
     """Clean up a run that was interrupted under an earlier release, which had a single work directory and checkout."""
     checkouts.wipe(places.cache / "checkout.json")
     if (places.work / "logs").exists() or (places.work / "outcome.json").exists():
@@ -136,7 +136,7 @@ def title(merge: Merge) -> str:
 def _begin(bench: Bench, merge: Merge, base: str | None, number: int) -> tuple[Work, Order]:
     """Create a work directory with its order. The counts of an interrupted run of the same merge carry over."""
     places = bench.places
-    earlier = [left for left in begun(places) if left.order.merge.sha == merge.sha]
+    earlier = [left for left in unfinished(places) if left.order.merge.sha == merge.sha]
     progress = _progress(places, merge)
     last = earlier[-1] if earlier else None
     stamp = clock.utc_now()
@@ -167,14 +167,14 @@ def _begin(bench: Bench, merge: Merge, base: str | None, number: int) -> tuple[W
     return work, order
 
 
-def _next_attempt(last: Left | None) -> int:
+def _next_attempt(last: Unfinished | None) -> int:
     if last is None:
         return 1
     is_over = last.outcome is not None and last.outcome.failure not in (INTERRUPTED, MACHINE)
     return last.order.attempt + is_over
 
 
-def _interruptions(last: Left | None, progress: int) -> int:
+def _interruptions(last: Unfinished | None, progress: int) -> int:
     """Count interruptions without a new checkpoint: a training that makes progress is never given up."""
     if last is None or last.order.progress != progress:
         return 0
@@ -193,7 +193,7 @@ def _progress(places: Places, merge: Merge) -> int:
 
 
 def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
-    """Run the job once, in a clean checkout of its own. Returns None if its supervisor was killed."""
+    """Run the job once, in its own clean checkout. Returns None if its supervisor was killed."""
     journal.enter(bench.places.cache, "checkout", order.merge, order.attempt)
     path = Path(order.checkout)
     try:
@@ -206,7 +206,7 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
     except checkouts.CannotCheckOut as trouble:
         return _failed(work, order, "no-checkout", str(trouble))
     if outcome and outcome.status == "failed":
-        _refuse_trouble_of_the_machine(bench, order, outcome)
+        _refuse_machine_trouble(bench, order, outcome)
     return outcome
 
 
@@ -235,7 +235,9 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
     attend(bench.runner, work, meanwhile=echo)
     places = bench.places
-    files.let_in(places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints)
+    files.restore_access(
+        places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints
+    )
     _relay(work, order)
     outcome = outcomes.read(work)
     return outcome or _cut_off(bench, work, order)
@@ -267,7 +269,7 @@ def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
     return Outcome("done", None, "", order.attempt, now, now, files=verdict.files, logs=work.path)
 
 
-def _refuse_trouble_of_the_machine(bench: Bench, order: Order, outcome: Outcome) -> None:
+def _refuse_machine_trouble(bench: Bench, order: Order, outcome: Outcome) -> None:
     """Raise Trouble if a job failed for a reason that is not its merge's: the next tick tries again.
 
     That is so if the job cannot be started here, or if a disk is full although the job's own files are removed.
@@ -286,7 +288,7 @@ def _is_final(bench: Bench, outcome: Outcome) -> bool:
     return outcome.failure not in (INTERRUPTED, MACHINE) and outcome.attempt >= bench.job.attempts
 
 
-def _tell_of_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> None:
+def _log_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> None:
     if outcome is None or outcome.failure == INTERRUPTED:
         log.warning("%s: interrupted; resuming from its checkpoint", title(order.merge))
         return
@@ -306,7 +308,7 @@ def _failed(work: Work, order: Order, failure: str, detail: str) -> Outcome:
 
 def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     places, merge = bench.places, order.merge
-    _make_room(work, order, outcome)
+    _free_space(work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
         run = archive.store(
@@ -323,7 +325,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     return run
 
 
-def _make_room(work: Work, order: Order, outcome: Outcome) -> None:
+def _free_space(work: Work, order: Order, outcome: Outcome) -> None:
     """Remove everything that is not archived: a job may have filled the disk with it. Follows no symbolic link."""
     files.remove_tree(Path(order.checkpoints))
     files.remove_tree(work.tmp)
@@ -377,14 +379,14 @@ def _fetch_checkpoint(places: Places, merge: Merge) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    beside = target.with_name(f".{target.name}{files.PARTIAL}")
-    files.remove_tree(beside)
+    temporary = target.with_name(f".{target.name}{files.PARTIAL}")
+    files.remove_tree(temporary)
     try:
-        shutil.copytree(source, beside)
+        shutil.copytree(source, temporary)
     except (OSError, shutil.Error) as error:
-        files.remove_tree(beside)
+        files.remove_tree(temporary)
         raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
-    beside.rename(target)
+    temporary.rename(target)
 
 
 def _result(run: Run) -> str:

@@ -94,7 +94,7 @@ def word(text: str) -> str:
 def host(text: str) -> str:
     """Parse a host name or address, and convert it to lower case."""
     if not _HOST.fullmatch(text):
-        raise ValueError("a host name or address (the port has a variable of its own)")
+        raise ValueError("a host name or address (set the port in ds_website_server_port)")
     return text.lower()
 
 

@@ -1,4 +1,4 @@
-"""Every test is sealed: its own home, git identity, language and time zone; the real home is never touched."""
+"""Isolates every test: its own home, git identity, language and time zone. The real home is never touched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xdg import BaseDirectory
 
 from deepspeech_wer import signals
 
-# What a script starts in the background ignores SIGINT, and so does all that it starts: here what tests interrupt.
+# A shell's background jobs ignore SIGINT, and so do their children, which tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TMPDIR", "PYTHONHASHSEED", "TF_NUM_INTRAOP_THREADS")
@@ -22,16 +22,16 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TMPDIR", "PYTHONHASHSEED", "TF_NUM_INT
 
 @pytest.fixture(autouse=True)
 def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty home and nothing else of the caller's environment; the home's path."""
+    """Set an empty home and nothing else of the caller's environment. Returns the home's path."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name not in KEPT and not name.startswith(("PYTEST_", "COV_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("LANG", "C.UTF-8")
-    monkeypatch.setenv("TZ", "Pacific/Chatham")  # +12:45: a local time taken for UTC never goes unseen
+    monkeypatch.setenv("TZ", "Pacific/Chatham")  # +12:45: a local time mistaken for UTC is always noticed
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    importlib.reload(BaseDirectory)  # it reads the environment when imported
+    importlib.reload(BaseDirectory)  # it reads the environment at import time
     monkeypatch.chdir(home)
     handlers = {number: signal.getsignal(number) for number in signals.ENDING}
     yield home
@@ -41,7 +41,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 class Repository:
-    """A git repository to be tracked, made by real git."""
+    """A git repository to track, made with real git."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,13 +51,13 @@ class Repository:
         self.git("config", "user.email", "ada@example.com")
 
     def git(self, *arguments: str) -> str:
-        """Run git in it; what it printed."""
+        """Run git in it and return its output."""
         done = subprocess.run(["git", "-C", str(self.path), *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def write(self, files: dict[str, str]) -> None:
-        """Write files; those below bin/ can be executed."""
+        """Write files. Those below bin/ are executable."""
         for name, text in files.items():
             file = self.path / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,14 +65,14 @@ class Repository:
             file.chmod(0o755 if name.startswith("bin/") else 0o644)
 
     def commit(self, subject: str, files: dict[str, str] | None = None) -> str:
-        """Commit on the current branch; the new commit's SHA."""
+        """Commit on the current branch and return the SHA."""
         self.write(files or {})
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", subject)
         return self.git("rev-parse", "HEAD")
 
     def merge(self, subject: str, files: dict[str, str] | None = None) -> str:
-        """Bring in a side branch of one commit by a true merge; the merge's SHA."""
+        """Merge a side branch of one commit with a merge commit and return its SHA."""
         branch = self.git("branch", "--show-current")
         self.git("checkout", "--quiet", "-b", "side")
         self.commit(f"{subject} (work)", files)

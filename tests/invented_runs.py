@@ -1,4 +1,4 @@
-"""Invented archives for the tests of the page: what a year of merges looks like, and what a hostile one does."""
+"""Invented archives for the tests of the page: a year of merges, and hostile runs."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _invented(ordinal: int, level: float, started: datetime, chance: random.Rand
 
 
 def _dragged(name: str, value: Any) -> dict[str, Any]:
-    """Parameters that follow from others."""
+    """Return parameters that depend on others."""
     if name == "train_batch_size":
         return {"total_batches_train": 4096 // value}
     return {"n_hidden_2": value} if name == "n_hidden_1" else {}

@@ -1,4 +1,4 @@
-"""The house rules of the design, held."""
+"""Checks the rules of docs/development.md."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deepspeech_wer"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# The floors of each package, the ground floor first. A module imports from lower floors of its package only, never from
-# its own floor. There are no exceptions.
+# The floors of each package, lowest first. A module imports only from lower floors of its package, never from its own.
+# There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "backlog clock contract errors exit_codes order prctl variables",
@@ -72,7 +72,7 @@ HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", 
 
 
 def imported_by(path: Path) -> list[str]:
-    """The full name of everything that a module imports, wherever in it."""
+    """Return the full name of everything that a module imports, inside functions too."""
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -86,19 +86,19 @@ def imported_by(path: Path) -> list[str]:
 
 
 def imports() -> list[tuple[str, str]]:
-    """(room, imported name) of every import in the package; a room is a module or a sub-package."""
+    """Return (room, imported name) of every import in the package. A room is a module or a sub-package."""
     return [
         (path.relative_to(PACKAGE).parts[0].removesuffix(".py"), name) for path in MODULES for name in imported_by(path)
     ]
 
 
-def test_every_package_has_floors() -> None:
+def test_every_package_is_in_the_table() -> None:
     packages = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("__init__.py")}
     assert packages - {"."} == FLOORS.keys() - {""}
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_every_room_has_a_floor(package: str) -> None:
+def test_every_module_is_in_the_table(package: str) -> None:
     rooms = {
         path.name.removesuffix(".py")
         for path in (PACKAGE / package).iterdir()
@@ -121,7 +121,7 @@ def test_imports_point_down(package: str) -> None:
     assert wrong == []
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_there_are_no_import_cycles() -> None:
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
     }
@@ -129,11 +129,11 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         name: {one for full in imported_by(path) for one in (full, full.rpartition(".")[0]) if one in modules} - {name}
         for name, path in modules.items()
     }
-    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names them
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
 
 
 @pytest.mark.parametrize(("library", "rooms"), ONLY_IN.items())
-def test_a_library_has_its_room(library: str, rooms: str) -> None:
+def test_a_library_is_imported_in_one_place(library: str, rooms: str) -> None:
     assert {room for room, name in imports() if name.split(".")[0] == library} <= set(rooms.split())
 
 
@@ -146,14 +146,14 @@ def test_only_a_few_rooms_read_the_environment() -> None:
     assert readers <= {"environment", "settings", "training"}
 
 
-def test_the_start_is_light() -> None:
+def test_start_up_loads_no_heavy_library() -> None:
     code = "import sys, deepspeech_wer.cli, deepspeech_wer.automation; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_a_busy_tick_loads_next_to_nothing() -> None:
+def test_a_busy_tick_loads_almost_nothing() -> None:
     code = "import sys; before = set(sys.modules); import deepspeech_wer.cli; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}

@@ -1,4 +1,4 @@
-"""Runs on disk: whole or not at all, unreadable never taken for empty."""
+"""The archive: a run is stored completely or not at all, and unreadable never looks empty."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def outcome(tmp_path: Path) -> Outcome:
     return Outcome("done", None, "", 1, start, end, files=made, logs=made)
 
 
-def test_a_run_comes_back_as_it_was_stored(runs: Path, outcome: Outcome) -> None:
+def test_a_stored_run_is_read_back_unchanged(runs: Path, outcome: Outcome) -> None:
     run = store(runs, MERGE, outcome, machine="trainer")
     assert run.id == "20260102-030405-c0ffeec0ffee"
     assert (run.merge, run.status, run.attempt, run.machine) == (MERGE, "done", 1, "trainer")
@@ -63,13 +63,13 @@ def test_the_same_merge_twice_in_a_second_keeps_both(runs: Path, outcome: Outcom
     assert archive.find(runs, "c0ffee") == second
 
 
-def test_it_tells_up_to_where_all_is_archived(runs: Path, outcome: Outcome) -> None:
+def test_bases_are_read_from_the_runs(runs: Path, outcome: Outcome) -> None:
     store(runs, MERGE, outcome, machine="m", base="1" * 40)
     store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")  # by hand
     before = store(runs, replace(MERGE, sha="e" * 40), outcome, machine="m")
     broken = store(runs, replace(MERGE, sha="d" * 40), outcome, machine="m", base="d" * 40)
     record = json.loads((before.directory / "run.json").read_text())
-    del record["base"]  # as runs had none at first
+    del record["base"]  # the first runs had none
     (before.directory / "run.json").write_text(json.dumps(record))
     (broken.directory / "run.json").write_text("{")
     assert archive.bases(runs) == {"1" * 40, "e" * 40}
@@ -96,9 +96,7 @@ def test_neither_links_nor_pipes_are_archived(runs: Path, outcome: Outcome, tmp_
     assert sorted(path.name for path in run.directory.iterdir()) == ["hyper.json", "out.log", "run.json"]
 
 
-def test_a_crash_while_storing_leaves_nothing_that_counts(
-    runs: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_while_storing_leaves_no_run(runs: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -123,7 +121,7 @@ def test_a_crash_while_storing_leaves_nothing_that_counts(
         ("hyper.json", None, "No such file"),
     ],
 )
-def test_an_unreadable_run_is_named_and_the_others_go_on(
+def test_an_unreadable_run_is_reported_and_skipped(
     runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, file: str, text: str | None, complaint: str
 ) -> None:
     broken = store(runs, MERGE, outcome, machine="m")
@@ -134,7 +132,7 @@ def test_an_unreadable_run_is_named_and_the_others_go_on(
     assert archive.load(runs) == [whole]
     assert complaint in caplog.text
     assert str(broken.directory / file) in caplog.text
-    assert archive.commits(runs) == {"c0ffeec0ffee", "f" * 12}  # and it is not run again
+    assert archive.commits(runs) == {"c0ffeec0ffee", "f" * 12}  # so it is not run again
 
 
 @pytest.mark.parametrize(
@@ -153,7 +151,7 @@ def test_an_unreadable_run_is_named_and_the_others_go_on(
         ("merge", "parents", "ab"),
     ],
 )
-def test_a_field_of_another_kind_is_named_and_the_others_go_on(
+def test_an_invalid_field_is_reported_and_its_run_skipped(
     runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, place: str, key: str, value: object
 ) -> None:
     broken = store(runs, MERGE, outcome, machine="m")
@@ -165,7 +163,7 @@ def test_a_field_of_another_kind_is_named_and_the_others_go_on(
     assert f"found one without a valid {key!r}" in caplog.text
 
 
-def test_a_beginning_of_several_commits_names_no_run(runs: Path, outcome: Outcome) -> None:
+def test_an_ambiguous_prefix_is_refused(runs: Path, outcome: Outcome) -> None:
     first = store(runs, MERGE, outcome, machine="m")
     again = store(runs, MERGE, replace(outcome, started_at="2030-01-01T00:00:00Z"), machine="m")
     store(runs, replace(MERGE, sha="c1" * 20), outcome, machine="m")
@@ -187,7 +185,7 @@ def test_run_json_can_be_read_by_people(runs: Path, outcome: Outcome) -> None:
     assert record["merge"]["subject"] == "bring in <b>"
 
 
-def test_a_clock_set_back_changes_no_order(runs: Path, outcome: Outcome) -> None:
+def test_a_clock_set_back_does_not_change_the_order(runs: Path, outcome: Outcome) -> None:
     first = store(runs, MERGE, outcome, machine="m")
     earlier = replace(outcome, started_at="2025-12-31T23:59:59Z", finished_at="2026-01-01T00:00:00Z")
     second = store(runs, replace(MERGE, sha="f" * 40, ordinal=8), earlier, machine="m")

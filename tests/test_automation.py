@@ -1,4 +1,4 @@
-"""Whole ticks with a scripted job: real git, real processes, no web host."""
+"""Complete ticks with a scripted job: real git, real processes, no web host."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ printf '{"context":{"time_started":"2026-01-01T00:00:00.000%s","git_hash":"%s"},
 "test_wer":%s,"last_validation_wer":0.4,"last_train_wer":0.3}}' "$$" "$ds_wer_sha" "$wer" > "$ds_logs_dir/x/hyper.json"
 """
 
-# The process id of the tick, for jobs that end it: their own parent is their supervisor.
+# The pid of the tick, for jobs that end it. Their own parent is their supervisor.
 TICK_PID = "$(head -n 1 $HOME/.cache/deepspeech_wer/lock)"
 TICK = [sys.executable, "-P", "-m", "deepspeech_wer"]
 
 
 @pytest.fixture
 def tracked(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A repository of one commit whose job works, with the variables set to track it."""
+    """A repository of one commit whose job works. The variables are set to track it."""
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
     monkeypatch.setenv("ds_repo_url", str(repository.path))
     monkeypatch.setenv("ds_clone_path", str(repository.path.parent / "clone"))
@@ -43,14 +43,12 @@ def tick(*arguments: str) -> int:
 
 
 def wers() -> list[float | str | None]:
-    """WER or class of failure of every run, in the order of history."""
+    """Return the WER or the failure class of every run, in the order of the history."""
     runs = sorted(archive.load(settings.load().places.runs), key=lambda run: run.merge.ordinal)
     return [hyper.wer(run.hyper, "test_wer") if run.hyper else run.failure for run in runs]
 
 
-def test_new_merges_are_run_oldest_first_and_nothing_twice(
-    tracked: Repository, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     assert tick() == 0
     assert wers() == [0.5]
     tracked.merge("better", {"wer": "wer=0.4\n"})
@@ -89,7 +87,7 @@ def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
     assert all({"last_validation_wer", "last_train_wer"} <= record["results"].keys() for record in records)
 
 
-def test_a_broken_merge_is_recorded_and_the_queue_goes_on(
+def test_a_broken_merge_is_recorded_and_the_queue_continues(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tick()
@@ -113,7 +111,7 @@ def test_a_broken_merge_is_recorded_and_the_queue_goes_on(
         ({"wer": "kill -9 $$\n"}, "signal 9"),
     ],
 )
-def test_each_fault_is_one_failed_run_and_one_line(
+def test_each_fault_makes_one_failed_run_and_one_line(
     tracked: Repository, capsys: pytest.CaptureFixture[str], files: dict[str, str], failure: str
 ) -> None:
     tick()
@@ -151,7 +149,7 @@ def test_html_in_hyper_stays_data(tracked: Repository) -> None:
 
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("url", ["/nowhere/at/all", "git://127.0.0.1:1/x.git"])
-def test_an_unreachable_repository_is_one_line(
+def test_an_unreachable_repository_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
     tick()
@@ -165,7 +163,7 @@ def test_an_unreachable_repository_is_one_line(
 
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("name", ["last_sha1", "lock"])
-def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_unreadable_state_is_reported_in_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
     tick()
     capsys.readouterr()
     place = settings.load().places.cache / name
@@ -178,7 +176,7 @@ def test_state_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str
     assert wers() == [0.5]
 
 
-def test_a_lock_that_a_killed_git_left_in_the_mirror_fails_no_merge(tracked: Repository) -> None:
+def test_a_stale_git_lock_in_the_mirror_does_not_fail_a_merge(tracked: Repository) -> None:
     tick()
     (next(settings.load().places.cache.glob("*.git")) / "refs" / "heads" / "tracked.lock").touch()
     tracked.merge("better", {"wer": "wer=0.4\n"})
@@ -186,7 +184,7 @@ def test_a_lock_that_a_killed_git_left_in_the_mirror_fails_no_merge(tracked: Rep
     assert wers() == [0.5, 0.4]
 
 
-def test_a_directory_in_the_place_of_a_file_is_one_line(
+def test_a_directory_instead_of_a_file_is_reported_in_one_line(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache = settings.load().places.cache
@@ -198,7 +196,7 @@ def test_a_directory_in_the_place_of_a_file_is_one_line(
     assert "Traceback" not in said
 
 
-def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_squashing_is_reported_once_per_newest_commit(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     for n in range(history.MANY_COMMITS):
         tracked.commit(str(n))
@@ -212,10 +210,10 @@ def test_squashing_is_told_once_for_each_newest_commit(tracked: Repository, caps
     assert told == [1, 0, 1, 0]
 
 
-def test_a_cache_on_nfs_is_told_of_once(
+def test_a_cache_on_nfs_is_reported_once(
     tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    listed = tracked.path.parent / "mounts"  # mounting an NFS takes a server and rights
+    listed = tracked.path.parent / "mounts"  # mounting a real NFS takes a server and root
     listed.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/home {sealed.resolve()} nfs4 rw 0 0\n")
     monkeypatch.setattr(places, "MOUNTS", listed)
     told = []
@@ -225,7 +223,7 @@ def test_a_cache_on_nfs_is_told_of_once(
     assert told == [1, 0, 0]
 
 
-def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(tracked: Repository, sealed: Path) -> None:
+def test_a_gitconfig_that_refuses_bare_repositories_does_no_harm(tracked: Repository, sealed: Path) -> None:
     (sealed / ".gitconfig").write_text("[safe]\n\tbareRepository = explicit\n")
     assert tick() == 0
     tracked.merge("next")
@@ -233,7 +231,7 @@ def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(tracked: Rep
     assert wers() == [0.5, 0.5]
 
 
-def test_all_unusable_settings_are_told_at_once(
+def test_all_unusable_settings_are_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ds_track", "everything")
@@ -256,7 +254,7 @@ def test_forced_commits_are_run_again(tracked: Repository, capsys: pytest.Captur
     assert wers() == [0.5, 0.5]
 
 
-def test_a_commit_run_by_hand_before_the_first_tick_makes_no_backlog(tracked: Repository) -> None:
+def test_a_commit_run_by_hand_before_the_first_tick_creates_no_backlog(tracked: Repository) -> None:
     old = tracked.git("rev-parse", "HEAD")
     for number in range(1, 4):
         tracked.merge(str(number), {"wer": f"wer=0.{number}\n"})
@@ -268,7 +266,7 @@ def test_a_commit_run_by_hand_before_the_first_tick_makes_no_backlog(tracked: Re
     assert wers() == [0.5, 0.3, 0.4]
 
 
-def test_without_its_cache_a_backlog_goes_on(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backlog_continues_after_the_cache_is_deleted(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     tick()
     monkeypatch.setenv("ds_backlog", "newest")
     for number in range(1, 6):
@@ -278,7 +276,7 @@ def test_without_its_cache_a_backlog_goes_on(tracked: Repository, monkeypatch: p
         )
     tracked.merge("6", {"wer": "wer=0.6\n"})
     assert subprocess.run(TICK, check=False).returncode == 143
-    assert wers() == [0.5, 0.6]  # and five are skipped
+    assert wers() == [0.5, 0.6]  # five are skipped
     shutil.rmtree(settings.load().places.cache)
     (tracked.path / "go").touch()
     assert tick() == 0
@@ -286,7 +284,7 @@ def test_without_its_cache_a_backlog_goes_on(tracked: Repository, monkeypatch: p
     assert (settings.load().places.cache / "last_sha1").read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
 
-def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) -> None:
+def test_a_run_requested_by_hand_is_resumed_after_a_kill(tracked: Repository) -> None:
     tick()
     sha = tracked.merge(
         "next",
@@ -297,7 +295,7 @@ def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) 
     tracked.git("reset", "--quiet", "--hard", "HEAD~1")
     tracked.git("branch", "--quiet", "other", sha)
     (tracked.path / "go").touch()
-    assert tick() == 0  # the branch was rewritten: it is not due any more
+    assert tick() == 0  # the branch was rewritten, so the commit is no longer due
     assert wers() == [0.5]
     tracked.git("merge", "--quiet", "--ff-only", sha)
     (tracked.path / "go").unlink()
@@ -308,7 +306,7 @@ def test_a_commit_run_by_hand_is_gone_on_with_after_a_kill(tracked: Repository) 
 
 
 @pytest.mark.parametrize(("signal", "code"), [("KILL", -9), ("TERM", 143), ("HUP", 129)])
-def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository, signal: str, code: int) -> None:
+def test_an_interrupted_training_resumes_from_its_checkpoint(tracked: Repository, signal: str, code: int) -> None:
     saves = "trap 'touch \"$2/saved\"; exit 1' TERM"
     killed = f"{TICK_PID} $PPID" if signal == "KILL" else TICK_PID
     first = f'{saves}; touch "$2/epoch1"; kill -{signal} {killed}; while :; do sleep 0.1; done'
@@ -323,9 +321,7 @@ def test_an_unfinished_training_goes_on_from_its_checkpoint(tracked: Repository,
     assert list((settings.load().places.data / "checkpoints").iterdir()) == []
 
 
-def test_a_rewritten_branch_takes_its_checkpoints_along(
-    tracked: Repository, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checkpoints_of_a_rewritten_branch_are_removed(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     kept = tracked.git("rev-parse", "HEAD")
     tracked.write({"bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
@@ -335,14 +331,14 @@ def test_a_rewritten_branch_takes_its_checkpoints_along(
     assert [path.name for path in checkpoints.iterdir()] == [sha]
     capsys.readouterr()
     assert subprocess.run(TICK, check=False).returncode == 143
-    assert [path.name for path in checkpoints.iterdir()] == [sha]  # it is due still
+    assert [path.name for path in checkpoints.iterdir()] == [sha]  # it is still due
     tracked.git("reset", "--quiet", "--hard", kept)
     assert tick() == 0
     assert list(checkpoints.iterdir()) == []
     assert f"removing the checkpoint of {sha[:12]}" in capsys.readouterr().err
 
 
-def test_a_rewritten_branch_is_told_of_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rewritten_branch_is_reported_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tick()
     tracked.git("checkout", "--quiet", "--orphan", "anew")
     tracked.commit("root anew")
@@ -356,7 +352,7 @@ def test_a_rewritten_branch_is_told_of_once(tracked: Repository, capsys: pytest.
 
 
 @pytest.mark.parametrize("text", ["--all", "HEAD~3", "", "\x1b[31mred", "deadbeef"])
-def test_a_damaged_last_sha1_is_no_rewritten_branch(
+def test_a_damaged_last_sha1_is_not_reported_as_a_rewritten_branch(
     tracked: Repository, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     tick()
@@ -370,17 +366,17 @@ def test_a_damaged_last_sha1_is_no_rewritten_branch(
     assert place.read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
 
-def test_an_empty_repository_has_nothing_yet(
+def test_an_empty_repository_has_no_commits(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ds_repo_url", str(repository.path))
     assert tick() == 0
     assert "the repository has no commits yet" in capsys.readouterr().err
     assert tick() == 0
-    assert capsys.readouterr().err == ""  # told once
+    assert capsys.readouterr().err == ""  # reported once
 
 
-def test_a_second_tick_leaves_silently(tracked: Repository, sealed: Path) -> None:
+def test_a_second_tick_exits_silently(tracked: Repository, sealed: Path) -> None:
     tracked.merge(
         "slow", {"wer": f"touch {sealed}/started; while [ ! -e {sealed}/go ]; do sleep 0.05; done; wer=0.3\n"}
     )
@@ -397,7 +393,9 @@ def test_a_second_tick_leaves_silently(tracked: Repository, sealed: Path) -> Non
     assert wers() == [0.3]
 
 
-def test_trouble_that_is_not_the_merges_never_gives_it_up(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_is_not_given_up_for_a_failure_of_the_machine(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tick()
     tracked.merge("next", {"wer": "wer=0.4\n"})
     with monkeypatch.context() as patched:
@@ -408,7 +406,7 @@ def test_trouble_that_is_not_the_merges_never_gives_it_up(tracked: Repository, m
     assert wers() == [0.5, 0.4]
 
 
-def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
+def test_removed_permissions_do_not_stop_the_queue(tracked: Repository) -> None:
     locked = "mkdir -p $ds_logs_dir/d/e; touch $ds_logs_dir/d/e/f; chmod 0 $ds_logs_dir/d/e $ds_logs_dir"
     tracked.merge("locks", {"wer": f"{locked}\nexit 1\n"})
     assert tick() == exit_codes.FAILED
@@ -420,10 +418,10 @@ def test_permissions_taken_away_stop_no_queue(tracked: Repository) -> None:
     assert wers() == ["exit 1", "exit 1", 0.3, 0.1]
 
 
-def test_results_that_cannot_be_removed_are_never_the_next_merges(
+def test_results_that_cannot_be_removed_are_not_taken_for_the_next_merges(
     tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a job leaves them that writes as root, from a container."""
+    """A job that runs as root in a container leaves such files."""
     work = settings.load().places.work
     removing = files.remove_tree
     monkeypatch.setattr(files, "remove_tree", lambda path: path.parent != work and removing(path))
@@ -436,7 +434,7 @@ def test_results_that_cannot_be_removed_are_never_the_next_merges(
     assert wers() == [0.5, "no-hyper"]
 
 
-def test_permissions_of_the_trackers_own_directories_are_given_back(tracked: Repository) -> None:
+def test_permissions_of_the_trackers_directories_are_restored(tracked: Repository) -> None:
     tick()
     current = settings.load()
     places = [
@@ -466,7 +464,7 @@ def test_what_a_job_links_to_is_left_alone(tracked: Repository, tmp_path: Path, 
     assert sorted(path.name for path in (tmp_path / "corpus").rglob("*")) == ["a.wav", "b.wav", "deep"]
 
 
-def test_a_directory_of_logs_made_a_link_is_no_longer_looked_into(tracked: Repository, tmp_path: Path) -> None:
+def test_a_logs_directory_replaced_by_a_link_is_not_followed(tracked: Repository, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "a.wav").touch()
     moves = f"rmdir $ds_logs_dir; ln -s {tmp_path}/corpus $ds_logs_dir; wer=0.4\n"

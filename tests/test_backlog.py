@@ -1,4 +1,4 @@
-"""What runs next: a table of situations, without any git."""
+"""What runs next: a table of situations, without git."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Begun, Branch, Due, Plan, State, may_resume, plan
+from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Branch, Due, Interrupted, Plan, State, may_resume, plan
 
 
 def sha(number: int) -> str:
-    return f"{number:040x}"[::-1]  # the first 12 digits tell them apart
+    return f"{number:040x}"[::-1]  # reversed, so that the first 12 digits differ
 
 
 A, B, C, D, E = map(sha, range(1, 6))
@@ -28,15 +28,15 @@ def archived(*shas: str) -> set[str]:
         ("nothing new", Branch(A, A), State(archived(A)), Plan(None, 0, A)),
         ("the first run of all takes the tip", Branch(C, None), State(()), Plan(Due(C, FIRST, C), 1, None)),
         (
-            "the first run was cut off, and the branch has moved on",
+            "the first run was interrupted, and the branch has moved on",
             Branch(C, None),
-            State((), [Begun(A, A)]),
+            State((), [Interrupted(A, A)]),
             Plan(Due(A, FIRST, A), 1, None),
         ),
         (
-            "the first run was cut off, and the branch was rewritten",
+            "the first run was interrupted, and the branch was rewritten",
             Branch(C, None),
-            State((), [Begun(A, A, is_on_branch=False)]),
+            State((), [Interrupted(A, A, is_on_branch=False)]),
             Plan(Due(C, FIRST, C), 1, None),
         ),
         ("the tip was run by hand before the first run", Branch(C, None), State(archived(C)), Plan(None, 0, C)),
@@ -62,21 +62,21 @@ def archived(*shas: str) -> set[str]:
             Plan(Due(A, ASKED, None), 2, A),
         ),
         (
-            "what was asked for and cut off comes first",
+            "an interrupted run that was requested by hand comes first",
             Branch(C, A, [B, C]),
-            State(archived(A), [Begun(D, None)], asked=[B]),
+            State(archived(A), [Interrupted(D, None)], asked=[B]),
             Plan(Due(D, RESUMED, None), 2, A),
         ),
         (
             "but not once it has left the branch",
             Branch(C, A, [B, C]),
-            State(archived(A), [Begun(D, None, is_on_branch=False)]),
+            State(archived(A), [Interrupted(D, None, is_on_branch=False)]),
             Plan(Due(B, NEW, A), 2, A),
         ),
         (
-            "a new merge that was cut off has no precedence: it comes in its turn",
+            "an interrupted new merge has no precedence",
             Branch(C, A, [B, C]),
-            State(archived(A), [Begun(C, A)]),
+            State(archived(A), [Interrupted(C, A)]),
             Plan(Due(B, NEW, A), 2, A),
         ),
     ],
@@ -88,7 +88,7 @@ def test_what_runs_next(what: str, branch: Branch, state: State, expected: Plan)
 
 
 def run_all(branch: Branch, done: set[str], order: str) -> Iterator[Due]:
-    """Everything that is due, each archived before the next is looked for."""
+    """Run everything that is due, one after another, and return the order."""
     while due := plan(branch, State(frozenset(one[:12] for one in done), order=order)).next:
         yield due
         done.add(due.sha)
@@ -99,7 +99,7 @@ def run_all(branch: Branch, done: set[str], order: str) -> Iterator[Due]:
     before=st.sets(st.integers(1, 40)),
     order=st.sampled_from(["all", "newest"]),
 )
-def test_whatever_the_order_each_is_run_once_and_the_end_is_the_tip(count: int, before: set[int], order: str) -> None:
+def test_each_merge_runs_once_and_last_sha1_reaches_the_tip(count: int, before: set[int], order: str) -> None:
     new = [sha(number) for number in range(1, count + 1)]
     done = {sha(0), *(sha(number) for number in before)}
     due = [one for one in new if one not in done]
@@ -112,7 +112,7 @@ def test_whatever_the_order_each_is_run_once_and_the_end_is_the_tip(count: int, 
 
 
 @pytest.mark.parametrize(("done", "is_on_branch", "may"), [((), True, True), ((A,), True, False), ((), False, False)])
-def test_a_checkpoint_is_of_use_while_its_commit_may_be_due(
+def test_a_checkpoint_is_kept_while_its_commit_may_still_run(
     done: tuple[str, ...], is_on_branch: bool, may: bool
 ) -> None:
     assert may_resume(State(archived(*done)), A, is_on_branch=is_on_branch) == may

@@ -1,4 +1,4 @@
-"""What is typed by hand, and what it answers."""
+"""The command line: output and exit codes of every command."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def test_runs_lists_them_in_the_order_of_history(capsys: pytest.CaptureFixture[s
     assert "failed: exit 7" in lines[1]
 
 
-def test_show_tells_all_of_one_run(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_one_run_in_full(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "show", trained.git("rev-parse", "HEAD")[:9])
-    assert "failed: exit 7: it said nothing on stderr" in text
+    assert "failed: exit 7: it wrote nothing to stderr" in text
     text = said(capsys, "show", trained.git("rev-list", "--max-parents=0", "HEAD")[:9])
     assert "results.test_wer" in text
     assert "parameters.n" in text
 
 
 @pytest.mark.usefixtures("trained")
-def test_show_of_an_unknown_run_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_reports_an_unknown_run_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["show", "nope"]) == exit_codes.TROUBLE
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_status_tells_what_is_going_on(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_what_is_running(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "status")
     assert "no tick is running" in text
     assert f"last_sha1: {trained.git('rev-parse', 'HEAD')}" in text
@@ -65,7 +65,7 @@ def test_status_tells_what_is_going_on(trained: Repository, capsys: pytest.Captu
 
 
 @pytest.mark.usefixtures("trained")
-def test_the_newest_of_one_second_is_the_last_in_history(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_newest_run_of_a_second_is_the_last_in_the_history(capsys: pytest.CaptureFixture[str]) -> None:
     runs = settings.load().places.runs
     (first, second) = sorted(archive.load(runs), key=lambda run: run.merge.ordinal)
     (runs / first.id).rename(runs / "20260601-120000-ffffffffffff")
@@ -74,7 +74,7 @@ def test_the_newest_of_one_second_is_the_last_in_history(capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_run_that_cannot_be_read_leaves_the_rest_of_status(capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_survives_an_unreadable_run(capsys: pytest.CaptureFixture[str]) -> None:
     runs = settings.load().places.runs
     (runs / archive.names(runs)[-1] / "run.json").write_text("")
     text = said(capsys, "status")
@@ -82,12 +82,12 @@ def test_a_run_that_cannot_be_read_leaves_the_rest_of_status(capsys: pytest.Capt
     assert "site: up to date" in text
 
 
-def test_status_claims_no_site_before_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_reports_that_no_site_is_built(capsys: pytest.CaptureFixture[str]) -> None:
     assert "site: none yet\n" in said(capsys, "status")
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_directory_that_cannot_be_read_is_no_bug(
+def test_an_unreadable_directory_is_not_reported_as_a_bug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = settings.load().places.runs
@@ -110,7 +110,7 @@ def test_status_names_the_holder_of_the_lock(capsys: pytest.CaptureFixture[str])
     assert descriptor is not None
     assert "a tick is running: process" in said(capsys, "status")
     assert cli.main(["build"]) == exit_codes.TROUBLE
-    assert "a tick is at work (process" in capsys.readouterr().err
+    assert "a tick is running (process" in capsys.readouterr().err
     os.close(descriptor)
 
 
@@ -159,7 +159,7 @@ def test_serve_shows_the_site() -> None:
 
 
 @pytest.mark.parametrize("port", ["99999", "-1", "web"])
-def test_serve_on_no_port_is_a_matter_of_usage(capsys: pytest.CaptureFixture[str], port: str) -> None:
+def test_an_invalid_port_is_a_usage_error(capsys: pytest.CaptureFixture[str], port: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["serve", f"--port={port}"])
     assert f"expected a port from 0 to 65535, found '{port}'" in capsys.readouterr().err
@@ -167,17 +167,17 @@ def test_serve_on_no_port_is_a_matter_of_usage(capsys: pytest.CaptureFixture[str
 
 def test_serve_without_a_site_names_the_cure(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve"]) == exit_codes.TROUBLE
-    assert "`build` makes it" in capsys.readouterr().err
+    assert "run `build`" in capsys.readouterr().err
 
 
-def test_a_word_it_does_not_know_is_usage() -> None:
+def test_an_unknown_command_is_a_usage_error() -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["dance"])
     assert caught.value.code == exit_codes.USAGE
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_bug_has_its_traceback_and_its_code(
+def test_a_bug_is_reported_with_traceback_and_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -189,7 +189,7 @@ def test_a_bug_has_its_traceback_and_its_code(
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_permission_that_a_bug_lacks_is_still_a_bug(
+def test_an_unexpected_permission_error_is_a_bug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -201,7 +201,7 @@ def test_a_permission_that_a_bug_lacks_is_still_a_bug(
 
 
 @pytest.mark.parametrize("command", [[], ["check"]])
-def test_without_git_the_cure_is_named(command: list[str]) -> None:
+def test_a_missing_git_is_reported_with_its_cure(command: list[str]) -> None:
     done = subprocess.run(
         [*TICK, *command], env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True, check=False
     )
@@ -229,7 +229,7 @@ cli.main({command!r})
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_bug(tracked: Repository, closed: str) -> None:
+def test_closed_standard_streams_are_not_a_bug(tracked: Repository, closed: str) -> None:
     script = f'exec "$@" {closed}'
     done = subprocess.run(["sh", "-c", script, "sh", *TICK], capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
@@ -240,7 +240,7 @@ def test_closed_streams_are_no_bug(tracked: Repository, closed: str) -> None:
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_full_disk_under_the_log_costs_no_run(tracked: Repository, stream: str) -> None:
+def test_a_full_disk_under_the_log_does_not_lose_a_run(tracked: Repository, stream: str) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         log = {stream: full}
         assert subprocess.run(TICK, check=False, **log).returncode == 0
@@ -253,7 +253,7 @@ def test_a_full_disk_under_the_log_costs_no_run(tracked: Repository, stream: str
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_reader_that_has_seen_enough_is_no_trouble() -> None:
+def test_a_reader_that_closes_the_pipe_early_is_not_an_error() -> None:
     done = subprocess.run(["bash", "-c", '"$@" | true; exit ${PIPESTATUS[0]}', "-", *TICK, "runs"], capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
 

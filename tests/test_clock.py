@@ -1,4 +1,4 @@
-"""The one format of times."""
+"""The format of times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from deepspeech_wer import clock
 
 
-def test_now_is_in_utc_and_reads_as_iso_8601() -> None:
+def test_the_current_time_is_utc_in_iso_8601() -> None:
     now = datetime.fromisoformat(clock.utc_now())
 
     assert now.utcoffset() == timedelta(0)

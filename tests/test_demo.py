@@ -1,4 +1,4 @@
-"""The demo: its own training once, at a tiny size; going on, again and again, with a scripted job."""
+"""The demo: once with its own training at a tiny size, and repeated, killed and resumed with a scripted job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ printf '{"context":{"time_started":"2026-01-01T00:00:00.000%03d","git_hash":"%s"
     "${ds_dropout_rate:-$ds_learning_rate}" > "$ds_logs_dir/x/hyper.json"
 """
 
-# What `python -m deepspeech_wer demo` does, its training replaced by the scripted job.
+# `python -m deepspeech_wer demo` with a scripted job instead of the training.
 SCRIPTED = """
 import sys
 from deepspeech_wer import cli
@@ -44,13 +44,13 @@ WERS = [0.002, 0.004, "exit 1", 0.004, 0.3]
 
 
 def scripted(pause: str = "0") -> dict[str, str]:
-    """A repository whose job takes so many seconds and trains nothing."""
+    """Return a repository whose job takes `pause` seconds and trains nothing."""
     return {"bin/run-wer-automation.sh": f"#!/bin/sh\npause={pause}\n{JOB}", sample.MODEL: "parameters.relu_clip\n"}
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo below a temporary directory, run as the command is."""
+    """A demo in a temporary directory, started like the command."""
 
     place: Place
 
@@ -64,9 +64,9 @@ class Demo:
         )
 
     def finish(self, pause: str = "0") -> str:
-        """One whole call; what it printed."""
+        """Run the demo to its end and return its output."""
         with self.start("--no-serve", pause=pause) as process, contextlib.ExitStack() as stack:
-            stack.callback(process.kill)  # where it hangs
+            stack.callback(process.kill)  # if it hangs
             out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
         return out
@@ -76,7 +76,7 @@ class Demo:
         return [run.hyper["results"]["test_wer"] if run.hyper else run.failure for run in runs]
 
     def state(self) -> dict[Path, int]:
-        """When each file that a call with nothing to do must leave alone was written."""
+        """Return the modification times of the files that a call with nothing to do must not change."""
         roots = (self.place.web, self.place.data, self.place.sample)
         return {path: path.stat().st_mtime_ns for root in roots for path in root.rglob("*")}
 
@@ -89,21 +89,21 @@ def fast(tmp_path: Path) -> Demo:
 def test_every_merge_is_trained_and_published_once(fast: Demo, sealed: Path) -> None:
     said = fast.finish()
     assert fast.wers() == WERS
-    assert "5 merges run" in said
+    assert "trained 5 merges" in said
     assert re.search(r"30\.0 %    \+29\.6  Drop out 30 % of each layer", said)
     assert re.search(r"failed           Call the clip a limit \(no relu_limit\)", said)
     web, site = fast.place.web, fast.place.data / "site"
     assert (web / "js" / "hyper.js").read_bytes() == (site / "js" / "hyper.js").read_bytes()
     assert (web / "index.htm").exists()
     assert {path.stat().st_mode & 0o777 for path in fast.place.keys.glob("*_key")} == {0o600}
-    assert list(sealed.iterdir()) == []  # the home was left alone
+    assert list(sealed.iterdir()) == []  # nothing was written to the home
 
     before = fast.state()
     assert "nothing new" in fast.finish()
     assert fast.state() == before
 
 
-def test_a_merge_of_ones_own_is_run_too(fast: Demo) -> None:
+def test_a_merge_made_by_the_user_runs_too(fast: Demo) -> None:
     fast.finish()
 
     def git(*arguments: str) -> None:
@@ -116,12 +116,12 @@ def test_a_merge_of_ones_own_is_run_too(fast: Demo) -> None:
     git("commit", "--all", "--message", "mine")
     git("checkout", "main")
     git("merge", "--no-ff", "--message", "My idea", "mine")
-    assert "1 merge run" in fast.finish()
+    assert "trained 1 merge" in fast.finish()
     assert fast.wers() == [*WERS, 0.1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_demo_that_is_killed_goes_on(fast: Demo, number: signal.Signals) -> None:
+def test_a_killed_demo_is_resumed(fast: Demo, number: signal.Signals) -> None:
     for wait_s in (0.5, 1.0, 2.0):
         with fast.start("--no-serve", pause="0.3") as process:
             time.sleep(wait_s)
@@ -137,7 +137,7 @@ def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
         process = stack.enter_context(fast.start("--port", str(taken.server_port)))
         stack.callback(process.kill)
         said, address = _address(process)
-        assert f"port {taken.server_port} is busy" in said
+        assert f"port {taken.server_port} is in use" in said
         with urllib.request.urlopen(address) as answer:  # noqa: S310 - it is http
             page = answer.read()
         process.send_signal(signal.SIGINT)
@@ -146,7 +146,7 @@ def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
         assert page == (fast.place.web / "index.htm").read_bytes()
 
 
-def test_a_second_demo_beside_is_told_of_the_first(fast: Demo) -> None:
+def test_a_second_demo_in_the_same_directory_names_the_first(fast: Demo) -> None:
     first = fast.start("--no-serve", pause="5")
     try:
         while not (fast.place.cache / "tick.json").exists():
@@ -155,21 +155,21 @@ def test_a_second_demo_beside_is_told_of_the_first(fast: Demo) -> None:
         second = fast.start("--no-serve")
         _, err = second.communicate(timeout=60)
         assert second.returncode == 1
-        assert f"another demo is at work there (process {first.pid})" in err
+        assert f"another demo is running there (process {first.pid})" in err
     finally:
         first.terminate()
         first.communicate(timeout=60)
     assert first.returncode == 128 + signal.SIGTERM
 
 
-def test_the_sample_holds_a_training_of_its_own(
+def test_the_sample_holds_its_own_training(
     fast: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The real training, on a few utterances; the third merge breaks the network's own code."""
+    """Run the real training on a few utterances. The third merge breaks the code of the network."""
     tiny = {"ds_synthetic_train": "16", "ds_synthetic_dev": "2", "ds_synthetic_test": "4", "ds_epochs": "1"}
     monkeypatch.setattr(sample, "RECIPE", {**sample.RECIPE, **tiny, "ds_n_hidden": "8"})
     monkeypatch.setattr(sample, "STEPS", (sample.STEPS[0], sample.STEPS[2]))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers are this process's own
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
     assert cycle.run(str(fast.place.root), port=0, serve=False) == 0
     assert "has no attribute 'relu_limit'" in capsys.readouterr().out
     trained, broken = fast.wers()
@@ -178,7 +178,7 @@ def test_the_sample_holds_a_training_of_its_own(
 
 
 def _address(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """(what a demo said, the address of its page)"""
+    """Return (the output of a demo, the address of its page)."""
     assert process.stdout
     said = ""
     for line in process.stdout:

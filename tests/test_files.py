@@ -1,4 +1,4 @@
-"""Files that survive crashes, and trees that a job has locked."""
+"""Files that survive crashes, and trees without permissions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def test_a_locked_tree_is_removed_as_an_ordinary_user(tmp_path: Path) -> None:
     for directory in (tree / "a" / "b", tree / "a", tree):
         directory.chmod(0)
     as_anybody = []
-    if os.geteuid() == 0:  # root is held up by no permission: give that up
+    if os.geteuid() == 0:  # root ignores permissions, so drop that capability
         if shutil.which("setpriv") is None:
-            pytest.skip("giving up root's rights takes util-linux's setpriv")
+            pytest.skip("dropping root's capabilities takes setpriv: install Debian's package util-linux")
         as_anybody = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
     code = f"from pathlib import Path; from deepspeech_wer import files; print(files.remove_tree(Path({str(tree)!r})))"
     done = subprocess.run([*as_anybody, sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -37,7 +37,7 @@ def test_a_locked_tree_is_removed_as_an_ordinary_user(tmp_path: Path) -> None:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Each flush to the disk, and each rename, in their order."""
+    """Record each flush and each rename, in order."""
     calls: list[str] = []
     fsync = os.fsync
 
@@ -47,7 +47,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def renaming(path: Path, target: Path) -> Path:
         calls.append(f"rename to {target.name}")
-        os.rename(path, target)  # noqa: PTH104 - what is replaced is Path's
+        os.rename(path, target)  # noqa: PTH104 - Path.rename is patched
         return target
 
     monkeypatch.setattr(os, "fsync", flushing)
@@ -61,7 +61,7 @@ def test_a_file_is_flushed_then_renamed_then_its_directory_flushed(tmp_path: Pat
     assert seen == [f"flush .file.{os.getpid()}.partial", "rename to file", f"flush {tmp_path.name}"]
 
 
-def test_a_run_is_flushed_whole_before_it_is_there(tmp_path: Path, seen: list[str]) -> None:
+def test_a_run_is_flushed_before_it_is_renamed(tmp_path: Path, seen: list[str]) -> None:
     made = tmp_path / "made"
     made.mkdir()
     for name in ("hyper.json", "out.log", "err.log"):
@@ -76,7 +76,7 @@ def test_a_run_is_flushed_whole_before_it_is_there(tmp_path: Path, seen: list[st
     assert {f"flush {name}" for name in flushed} <= set(before)
 
 
-def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically_with_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write_atomically(path, b"one", mode=0o600)
     files.write_atomically(path, b"two", mode=0o640)

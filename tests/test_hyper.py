@@ -1,4 +1,4 @@
-"""Reading hyper.json: what is good is kept as it is, what is bad is refused with one clear line."""
+"""Reading hyper.json: valid records are kept unchanged, invalid ones are refused in one line."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_extra_keys_and_markup_are_kept_as_data() -> None:
     assert record["results"]["<script>alert(1)</script>"] == "</script>\u2028"
 
 
-def test_a_byte_order_mark_is_no_fault() -> None:
+def test_a_byte_order_mark_is_accepted() -> None:
     assert hyper.parse(b"\xef\xbb\xbf" + json.dumps(RECORD).encode()) == RECORD
 
 
 @pytest.mark.parametrize("name", hyper.WERS)
 @pytest.mark.parametrize("value", [None, 0, 0.0, 0.36, 1, 2.5])
-def test_a_wer_is_a_number_from_0_up_or_null(name: str, value: float | None) -> None:
+def test_a_wer_is_a_number_of_at_least_0_or_null(name: str, value: float | None) -> None:
     record = hyper.parse(changed(f"results.{name}", value))
     assert hyper.wer(record, name) == value
 
@@ -82,7 +82,7 @@ def test_any_other_wer_is_refused_by_name(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["last_validation_wer", "last_train_wer"])
-def test_only_the_test_wer_must_be_there(name: str) -> None:
+def test_only_the_test_wer_is_required(name: str) -> None:
     assert hyper.wer(hyper.parse(without(f"results.{name}")), name) is None
 
 
@@ -113,7 +113,7 @@ def test_only_the_test_wer_must_be_there(name: str) -> None:
         (without("context.time_started"), "context.time_started is missing, expected an ISO 8601 time"),
     ],
 )
-def test_each_fault_has_its_line(text: bytes, message: str) -> None:
+def test_each_fault_has_its_message(text: bytes, message: str) -> None:
     assert refusal(text) == message
 
 
@@ -122,7 +122,7 @@ def test_a_start_that_is_not_a_time_is_refused(value: object) -> None:
     assert "context.time_started: expected an ISO 8601 time such as" in refusal(changed("context.time_started", value))
 
 
-def test_a_start_out_of_the_calendar_is_refused() -> None:
+def test_a_start_outside_the_calendar_is_refused() -> None:
     assert "time_started" in refusal(changed("context.time_started", "0001-01-01T00:00:00+05:00"))
 
 
@@ -135,11 +135,11 @@ def test_a_start_out_of_the_calendar_is_refused() -> None:
         ("2016-11-16T01:30:00+02:00", "2016-11-15T23:30:00"),
     ],
 )
-def test_times_come_out_in_utc(written: str, utc: str) -> None:
+def test_times_are_converted_to_utc(written: str, utc: str) -> None:
     assert hyper.time_started(hyper.parse(changed("context.time_started", written))) == utc
 
 
-def test_half_a_file_is_called_cut_off_or_not_json_wherever_it_ends() -> None:
+def test_a_truncated_file_is_reported_as_such_wherever_it_ends() -> None:
     text = json.dumps(RECORD).encode()
     for end in range(1, len(text)):
         message = refusal(text[:end])
@@ -148,11 +148,11 @@ def test_half_a_file_is_called_cut_off_or_not_json_wherever_it_ends() -> None:
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 50_000, b"[" * 100 + b"]" * 100])
-def test_absurd_nesting_is_refused(text: bytes) -> None:
+def test_excessive_nesting_is_refused(text: bytes) -> None:
     assert refusal(text).startswith(("nested too deeply", "truncated"))
 
 
-def test_absurd_size_is_refused_unread() -> None:
+def test_an_oversized_file_is_refused_unread() -> None:
     assert refusal(b" " * 10_000_001) == "too large: 10000001 bytes, expected at most 10000000"
 
 
@@ -169,7 +169,7 @@ def test_a_record_without_parameters_has_none() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_do_anything_but_parse_or_be_refused(text: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(text: bytes) -> None:
     with pytest.raises(hyper.HyperError):
         hyper.parse(text)
 
@@ -182,7 +182,7 @@ _json = st.recursive(
 
 
 @given(st.fixed_dictionaries({"context": _json, "parameters": _json, "results": _json}))
-def test_no_json_does_anything_but_parse_or_be_refused(record: dict[str, Any]) -> None:
+def test_any_json_is_parsed_or_refused(record: dict[str, Any]) -> None:
     try:
         parsed = hyper.parse(json.dumps(record).encode())
     except hyper.HyperError:

@@ -1,4 +1,4 @@
-"""One tick at a time, and no stale lock ever."""
+"""Locks: one holder at a time, never stale."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> str:
 
 
 def held(path: str, then: str) -> subprocess.Popen[str]:
-    """A process that takes the lock, says so, and goes on with `then`."""
+    """Start a process that takes the lock, reports that, and then runs `then`."""
     code = f"import os, subprocess, sys, time\nfrom deepspeech_wer import lock\nd = lock.acquire({path!r})\n{then}"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -29,7 +29,7 @@ def held(path: str, then: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_it_is_held_once_and_free_after(path: str) -> None:
+def test_it_is_held_once_and_free_after_release(path: str) -> None:
     first = lock.acquire(path)
     assert first is not None
     assert lock.acquire(path) is None
@@ -39,7 +39,7 @@ def test_it_is_held_once_and_free_after(path: str) -> None:
     os.close(second)
 
 
-def test_a_killed_holder_frees_it(path: str) -> None:
+def test_the_death_of_its_holder_frees_it(path: str) -> None:
     process = held(path, "print('ok', flush=True); time.sleep(1000)")
     assert lock.acquire(path) is None
     assert lock.holder(path)
@@ -51,7 +51,7 @@ def test_a_killed_holder_frees_it(path: str) -> None:
     os.close(descriptor)
 
 
-def test_it_tells_whether_the_one_before_was_killed(path: str) -> None:
+def test_it_knows_whether_the_previous_holder_was_killed(path: str) -> None:
     def follows_a_kill() -> bool:
         descriptor = lock.acquire(path)
         assert descriptor is not None
@@ -67,7 +67,7 @@ def test_it_tells_whether_the_one_before_was_killed(path: str) -> None:
     assert not follows_a_kill()
 
 
-def test_one_that_inherited_it_signs_for_itself(path: str) -> None:
+def test_a_process_that_inherited_it_signs_it(path: str) -> None:
     child = "import sys, time; from deepspeech_wer import lock; lock.sign(int(sys.argv[1])); time.sleep(1000)"
     then = (
         f"p = subprocess.Popen([sys.executable, '-c', {child!r}, str(d)], pass_fds=[d], start_new_session=True)\n"
@@ -85,9 +85,9 @@ def test_one_that_inherited_it_signs_for_itself(path: str) -> None:
 
 
 def until_the_others_left(tmp_path: Path, code: str, number: int, pause_s: float = 0) -> list[tuple[str, str]]:
-    """Run a code that makes `d` the lock, or None, so many times at once; what each said.
+    """Run code that sets `d` to the lock or None in `count` processes at once, and return the output of each.
 
-    One that has the lock is at work until all others have left, however long they take to start.
+    The process that holds the lock works until all others have exited, however long they take to start.
     """
     go = tmp_path / "go"
     code += (
@@ -118,7 +118,7 @@ def test_a_reused_pid_is_not_taken_for_the_holder(path: str) -> None:
     os.close(descriptor)
 
 
-def test_a_replaced_file_is_locked_anew(path: str) -> None:
+def test_a_replaced_file_is_locked_again(path: str) -> None:
     first = lock.acquire(path)
     assert first is not None
     Path(path).unlink()
@@ -135,7 +135,7 @@ def test_it_is_private(path: str) -> None:
     os.close(descriptor)
 
 
-def test_one_that_cannot_be_opened_is_one_line(path: str) -> None:
+def test_a_file_that_cannot_be_opened_is_reported_in_one_line(path: str) -> None:
     Path(path).mkdir()
     with pytest.raises(Trouble, match=r"cannot lock .*: Is a directory"):
         lock.acquire(path)
@@ -143,7 +143,7 @@ def test_one_that_cannot_be_opened_is_one_line(path: str) -> None:
         lock.holder(path)
 
 
-def test_one_that_cannot_be_signed_is_not_kept(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_cannot_be_signed_is_released(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -156,13 +156,13 @@ def test_one_that_cannot_be_signed_is_not_kept(path: str, monkeypatch: pytest.Mo
     os.close(descriptor)
 
 
-def test_a_hundred_at_once_are_never_two(path: str, tmp_path: Path) -> None:
+def test_of_a_hundred_processes_one_gets_it(path: str, tmp_path: Path) -> None:
     code = f"from deepspeech_wer import lock\nd = lock.acquire({path!r})\n"
     said = until_the_others_left(tmp_path, code, 100)
     assert sorted(said) == [("", "")] * 99 + [("worked\n", "")]
 
 
-def test_a_process_is_known_by_pid_and_start(tmp_path: Path) -> None:
+def test_a_process_is_identified_by_pid_and_start(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "1000"], env={"MARK": "x-1"}, cwd=tmp_path)
     while processes.with_environment("MARK=x-1") != [process.pid]:
         time.sleep(0.01)
@@ -174,7 +174,7 @@ def test_a_process_is_known_by_pid_and_start(tmp_path: Path) -> None:
     assert processes.start_time(process.pid) is None
 
 
-def test_one_that_ignores_sigterm_is_killed() -> None:
+def test_a_process_that_ignores_sigterm_is_killed() -> None:
     process = subprocess.Popen(
         ["bash", "-c", "trap '' TERM; echo; while :; do sleep 0.1; done"], stdout=subprocess.PIPE
     )

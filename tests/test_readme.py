@@ -1,4 +1,4 @@
-"""What the documentation says is what the program does."""
+"""Checks the documentation against the code."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def row(name: str, default: str | None, meaning: str) -> str:
 
 
 def without_code(text: str) -> str:
-    """A document without its fenced and indented code blocks."""
+    """Remove fenced and indented code blocks from a document."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"^    .*$", "", text, flags=re.MULTILINE)
 
 
 def anchors(document: Path) -> set[str]:
-    """The fragments that GitHub makes of a document's headings."""
+    """Return the fragments that GitHub makes from a document's headings."""
     headings = re.findall(r"^#+ (.+)$", without_code(document.read_text("utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

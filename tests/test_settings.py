@@ -1,4 +1,4 @@
-"""Every variable read and checked, all faults at once, secrets kept."""
+"""Settings: every variable is checked, all faults are reported at once, secrets stay secret."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ def test_the_repository_has_a_name_and_a_page(url: str, page: str | None, name: 
         ("ds_webhook_url", "x", "starts with http"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_what_was_expected(name: str, value: str, expected: str) -> None:
+def test_an_unusable_value_is_reported_with_what_was_expected(name: str, value: str, expected: str) -> None:
     line = next(line for line in faults({name: value}).splitlines() if line.startswith(f"{name}: "))
     assert expected in line
 
 
-def test_all_faults_are_told_at_once(key: Path) -> None:
+def test_all_faults_are_reported_at_once(key: Path) -> None:
     given = website(key) | {"ds_track": "x", "ds_job_attempts": "x", "ds_website_server_port": "x"}
     assert [line.partition(":")[0] for line in faults(given).splitlines()] == [
         "ds_track",
@@ -137,7 +137,9 @@ def test_all_faults_are_told_at_once(key: Path) -> None:
         ("/", "{home}/x", ["ds_dataroot", "XDG_CACHE_HOME"]),
     ],
 )
-def test_the_checkout_lies_apart_from_what_is_kept(sealed: Path, clone: str, dataroot: str, others: list[str]) -> None:
+def test_the_checkout_must_not_overlap_with_data_or_cache(
+    sealed: Path, clone: str, dataroot: str, others: list[str]
+) -> None:
     (sealed / "link").symlink_to("x")
     given = {"ds_clone_path": clone.format(home=sealed), "ds_dataroot": dataroot.format(home=sealed)}
     found = faults(given).splitlines()
@@ -147,7 +149,7 @@ def test_the_checkout_lies_apart_from_what_is_kept(sealed: Path, clone: str, dat
         assert f"does not overlap with {other} (" in line
 
 
-def test_the_checkout_may_lie_beside_what_is_kept(sealed: Path) -> None:
+def test_the_checkout_may_be_next_to_the_data(sealed: Path) -> None:
     assert settings.load({"ds_clone_path": f"{sealed}/x/clone", "ds_dataroot": f"{sealed}/x"}).clone_path
 
 
@@ -175,7 +177,7 @@ def test_a_key_that_others_can_read_is_refused(key: Path) -> None:
     assert re.search(r"found mode 0640 \(chmod 600 ", faults(website(key)))
 
 
-def test_an_empty_value_is_not_set() -> None:
+def test_an_empty_value_counts_as_unset() -> None:
     assert settings.load({"ds_github_ref": "", "ds_job_timeout": ""}).repository.ref is None
 
 
@@ -203,7 +205,7 @@ def test_a_passphrase_is_in_no_representation(key: Path) -> None:
     assert "s3cret" not in repr(loaded)
 
 
-def test_the_job_gets_no_secret_and_all_else(key: Path) -> None:
+def test_the_job_gets_everything_but_secrets(key: Path) -> None:
     given = website(key) | {"ds_github_token": "x", "ds_webhook_url": "x", "SSH_AUTH_SOCK": "x", "GIT_DIR": "x"}
     passed = {"ds_epochs": "3", "PATH": "/bin", "LANG": "C", "ds_repo_url": "https://example.com/x.git"}
     assert environment.job_environment(given | passed) == passed

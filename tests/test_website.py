@@ -1,4 +1,4 @@
-"""The page's own scripts: index.htm loads each of them once, and a script uses only what rooms below its own define."""
+"""The page's scripts: index.htm loads each one once, and a script uses only names of lower directories."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WEBSITE = PACKAGE / "website"
 SCRIPTS = sorted(path.relative_to(WEBSITE).as_posix() for path in WEBSITE.glob("js/**/*.js"))
 DATA = ["js/index.js"]  # written by `build`; js/hyper.js and js/merges.js are loaded by js/load.js
 VENDOR = ["vendor/uplot/uPlot.iife.min.js"]
-FIRST = "js/parts/theme.js"  # before the first drawing, or the page would flash in the wrong colours
+FIRST = "js/parts/theme.js"  # must run before the first paint, or the page flashes in the wrong colours
 
-# What scripts of a room may use besides their own room. No view uses another view.
+# Which directories the scripts of a directory may use besides their own. No view uses another view.
 BELOW = {
     "js/model": {"js/model"},
     "js/load.js": {"js/model"},
@@ -38,13 +38,13 @@ def room(script: str) -> str:
 
 @cache
 def code(script: str) -> str:
-    """The script without comments."""
+    """Return the script without comments."""
     text = re.sub(r"/\*.*?\*/", "", (WEBSITE / script).read_text("utf-8"), flags=re.DOTALL)
     return re.sub(r"(^|[ \t]+)//.*", "", text, flags=re.MULTILINE)
 
 
 def defined(script: str) -> list[str]:
-    """The names that a script hangs on `wer`, the page's one global."""
+    """Return the names that a script defines on `wer`, the page's only global."""
     made = re.findall(r"(?<![\w.])window\.wer = \{(.*?)\}", code(script))
     first = [pair.partition(":")[0].strip() for pairs in made for pair in pairs.split(",")]
     return first + re.findall(r"(?<![\w.])wer\.(\w+) = ", code(script))
@@ -57,7 +57,7 @@ def used(script: str) -> set[str]:
 
 
 def loaded() -> list[tuple[str, bool]]:
-    """(address, deferred) of every script in index.htm."""
+    """Return (address, deferred) of every script in index.htm."""
     page = BeautifulSoup((WEBSITE / "index.htm").read_bytes(), "html.parser")
     return [(str(tag.get("src")), tag.has_attr("defer")) for tag in page.find_all("script")]
 
@@ -66,7 +66,7 @@ def test_every_script_is_loaded_once() -> None:
     assert sorted(address for address, _ in loaded()) == sorted([*SCRIPTS, *DATA, *VENDOR])
 
 
-def test_only_the_theme_holds_the_page_up() -> None:
+def test_only_the_theme_blocks_rendering() -> None:
     assert [address for address, deferred in loaded() if not deferred] == [FIRST]
     assert loaded()[0] == (FIRST, False)
 
@@ -79,7 +79,7 @@ def test_a_script_uses_what_was_loaded_before_it() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_rooms_use_rooms_below(script: str) -> None:
+def test_scripts_use_only_lower_directories(script: str) -> None:
     home = {name: other for other in SCRIPTS for name in defined(other)}
     strangers = {
         f"{name} of {home[name]}"
@@ -102,14 +102,14 @@ def test_a_name_is_defined_once_and_used_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_keeps_its_names_to_itself(script: str) -> None:
+def test_a_script_defines_no_globals(script: str) -> None:
     lines = code(script).strip().splitlines()
     assert [*lines[:2], lines[-1]] == ["(() => {", '  "use strict";', "})();"]
     assert all(line.startswith("  ") or not line for line in lines[1:-1])
 
 
-def test_comments_name_files_that_are_there() -> None:
-    """Python names scripts as website/js/..., the page names modules as dashboard/..."""
+def test_files_named_in_comments_exist() -> None:
+    """Python refers to scripts as website/js/..., the page refers to modules as dashboard/..."""
     gone = []
     for path in [*PACKAGE.rglob("*.py"), *WEBSITE.glob("*/**/*.js"), *WEBSITE.glob("*/*.css")]:
         for name in re.findall(r"\b(?:website|dashboard)/[\w/]+\.\w+", path.read_text("utf-8")):

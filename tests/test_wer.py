@@ -1,4 +1,4 @@
-"""The measure, against published programs and against the edges."""
+"""Error rates, compared with published programs, and edge cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def corpus(rows: list[tuple[list[str], list[str]]]) -> tuple[dict[str, str], dic
 
 @given(CORPUS)
 @settings(deadline=None)
-def test_pooled_rates_are_those_of_jiwer(rows: list[tuple[list[str], list[str]]]) -> None:
+def test_pooled_rates_agree_with_jiwer(rows: list[tuple[list[str], list[str]]]) -> None:
     references, hypotheses = corpus(rows)
     left, right = list(references.values()), list(hypotheses.values())
 
@@ -51,7 +51,7 @@ def test_errors_are_counted_on_the_alignment_that_is_shown(left: list[str], righ
     assert counts.reference == len(left)
 
 
-def test_an_alignment_shows_which_word_became_which() -> None:
+def test_an_alignment_pairs_reference_and_hypothesis_words() -> None:
     assert wer.align(["the", "cat", "sat"], ["the", "hat", "sat", "down"]).pairs == (
         ("the", "the"),
         ("cat", "hat"),

@@ -1,4 +1,4 @@
-"""Where the cache is, and what is said where it cannot be."""
+"""The cache directory, and the messages if it cannot be created."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.xdg_directories import cache_directory
 
 
-def test_it_is_made(sealed: Path) -> None:
+def test_the_directory_is_created(sealed: Path) -> None:
     assert cache_directory() == f"{sealed}/.cache/deepspeech_wer"
     assert Path(cache_directory()).is_dir()
 
 
-def test_another_tick_may_make_it_first(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_tick_may_create_it_first(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look = BaseDirectory.os.path.isdir
 
     def be_late(path: str) -> bool:
         found = look(path)
-        Path(path).mkdir(parents=True, exist_ok=True)  # as another tick does, between the look and the making
+        Path(path).mkdir(parents=True, exist_ok=True)  # as another tick does between pyxdg's check and its makedirs
         return found
 
     monkeypatch.setattr(BaseDirectory.os.path, "isdir", be_late)
     assert cache_directory() == f"{sealed}/.cache/deepspeech_wer"
 
 
-def test_one_that_cannot_be_made_is_one_line(sealed: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_reported_in_one_line(sealed: Path) -> None:
     (sealed / ".cache").touch()
     with pytest.raises(Trouble, match=r"cannot create .*: (Not a directory|File exists): set XDG_CACHE_HOME"):
         cache_directory()
 
 
-def test_without_a_home_nothing_is_written_beside_us(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BaseDirectory.os.path, "expanduser", lambda text: text)  # as for a user without passwd entry
+def test_without_a_home_nothing_is_written_to_the_working_directory(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BaseDirectory.os.path, "expanduser", lambda text: text)  # as for a user without a passwd entry
     importlib.reload(BaseDirectory)
     with pytest.raises(Trouble, match="set HOME or XDG_CACHE_HOME"):
         cache_directory()

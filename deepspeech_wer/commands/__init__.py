@@ -1,4 +1,5 @@
-"""What is typed by hand: `parser` knows every word, the other modules hold one function for each, which prints and
-returns its exit code. A new command is a function in `inspect` (it tells something), `act` (it changes what runs) or
-`site` (it is about the page), and a line in `parser`.
+"""The commands that people type. `parser` defines them all; the other modules hold one function per command.
+
+The function prints its output and returns the exit code. A new command is a function in `inspect` (shows something),
+`act` (changes what runs) or `site` (handles the page), and a line in `parser`.
 """

@@ -1,4 +1,4 @@
-"""Commands that change what runs: run, cancel, demo; and the tick that cron starts."""
+"""Commands that change what runs: run, cancel and demo, and the tick that cron starts."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from deepspeech_wer.run_merge import title
 
 
 def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
-    """One tick, under the lock, which is its caller's. The exit code. Raises Trouble, Stopped."""
+    """Run one tick and return its exit code. The caller holds the lock. Raises Trouble, Stopped."""
     logs.set_up()
     environment.forget_git_variables()
     current = every_setting.load()
     environment.forget_secrets()
     signals.catch()
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
-    well = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
-    return DONE if well else FAILED
+    succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+    return DONE if succeeded else FAILED
 
 
 def run(options: argparse.Namespace) -> int:
-    """One tick, for some commits if they are named."""
+    """Run one tick by hand, for the commits of --sha if there are any."""
     if options.dry_run:
         return dry_run()
     descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
@@ -56,18 +56,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def cancel(_: argparse.Namespace) -> int:
-    """Ask the supervisor of the running job to end it; the tick, or the next one, records the run as cancelled."""
+    """Ask the supervisor to end the running job. The current or the next tick archives the run as cancelled."""
     places, runner = every_setting.load().places, Local()
-    running = [left for left in run_merge.begun(places) if runner.is_alive(left.work)]
+    running = [left for left in run_merge.unfinished(places) if runner.is_alive(left.work)]
     if not running:
-        raise Trouble("no job is running: see `status`")
+        raise Trouble("no job is running, so there is nothing to cancel: see `status`")
     for left in running:
         try:
             works.write_cancel(left.work, f"{getpass.getuser()} on {os.uname().nodename}", clock.utc_now())
         except OSError as error:
             raise Trouble(f"cannot write below {left.work.path}: {error.strerror}") from None
         runner.ask_to_end(left.work)
-        print(f"{title(left.order.merge)}: asked to end; it has {left.order.grace_s:g} s to save its checkpoint")
+        print(f"{title(left.order.merge)}: cancelled; the job has {left.order.grace_s:g} s to save its checkpoint")
     return DONE
 
 
@@ -89,7 +89,7 @@ def retry(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """The whole cycle on this machine alone."""
-    from deepspeech_wer.demo import cycle  # it alone needs the [demo] extra
+    """Run the whole cycle on this machine."""
+    from deepspeech_wer.demo import cycle  # needs the [demo] extra
 
     return cycle.run(options.directory, port=options.port, serve=not options.no_serve)

@@ -1,4 +1,4 @@
-"""The command `check`: will tonight's tick work? Everything it needs is tried, and nothing is left changed."""
+"""The command `check` tries everything that a tick needs, and changes nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from deepspeech_wer.publish.report import Options
 from deepspeech_wer.repository import checkout, git, mirror
 from deepspeech_wer.settings import Settings
 
-OK, HINT, FAULT = "ok", "hint", "fault"  # a hint is no fault: the tick may well work
-GIT = (2, 31)  # the first with GIT_CONFIG_COUNT
+OK, HINT, FAULT = "ok", "hint", "fault"  # after a hint the tick may still work
+GIT = (2, 31)  # the first version with GIT_CONFIG_COUNT
 TIMEOUT_S = 10.0
 LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30
 _FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('tensorflow', 'nbconvert'))))"
@@ -33,7 +33,7 @@ _FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.fin
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look led to: a line for people, with the cure."""
+    """The result of one check: a line for people, with the cure."""
 
     level: str  # OK, HINT or FAULT
     subject: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 def run(_: argparse.Namespace) -> int:
-    """Print a line for each finding; 1 where one is a fault."""
+    """Print a line per finding. Returns 1 if any is a fault."""
     faults = 0
     for finding in check():
         print(f"{finding.level:<5}  {finding.subject:<10}  {plain(finding.text)}", flush=True)
@@ -50,16 +50,16 @@ def run(_: argparse.Namespace) -> int:
 
 
 def check() -> Iterator[Finding]:
-    """Try everything, one thing after another; yield each finding as soon as it is there."""
+    """Run all checks and yield each finding as soon as it is known."""
     try:
         settings = every_setting.load()
     except Trouble as trouble:
         yield from (Finding(FAULT, "settings", fault) for fault in str(trouble).splitlines())
         return
-    yield Finding(OK, "settings", "all can be used, see `settings`")
-    for subject, examine in _EXAMINATIONS.items():
+    yield Finding(OK, "settings", "all are valid; list them with `settings`")
+    for subject, try_it in _CHECKS.items():
         try:
-            level, text = examine(settings)
+            level, text = try_it(settings)
         except Trouble as trouble:
             level, text = FAULT, str(trouble)
         except OSError as error:
@@ -74,7 +74,7 @@ def _lock(settings: Settings) -> tuple[str, str]:
     _try_to_write(settings.places.cache)
     holder = lock.holder(str(settings.places.lock))
     return OK, f"{settings.places.cache}" + (
-        f"; a tick is at work, process {holder[0]} since {holder[2]}" if holder else ""
+        f"; a tick is running: process {holder[0]} since {holder[2]}" if holder else ""
     )
 
 
@@ -82,14 +82,18 @@ def _git(settings: Settings) -> tuple[str, str]:
     text = git.run_git(settings.places.cache, "version")
     found = re.search(r"(\d+)\.(\d+)", text)
     if not found or (int(found[1]), int(found[2])) < GIT:
-        return FAULT, f"expected {GIT[0]}.{GIT[1]} or newer, found {text}: install a newer one"
+        return FAULT, f"expected git {GIT[0]}.{GIT[1]} or newer, found {text}: install a newer version"
     return OK, text.removeprefix("git version ")
 
 
 def _repository(settings: Settings) -> tuple[str, str]:
     sha = mirror.ask(settings.places.cache, settings.repository.url, settings.repository.ref)
     what = f"{settings.repository.name}, {settings.repository.ref or 'its HEAD'}"
-    return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, f"{settings.repository.name} holds no commit yet")
+    return (
+        (OK, f"{what} is at {sha[:12]}")
+        if sha
+        else (HINT, f"{settings.repository.name}: the repository has no commits yet")
+    )
 
 
 def _job(settings: Settings) -> tuple[str, str]:
@@ -98,7 +102,7 @@ def _job(settings: Settings) -> tuple[str, str]:
         if not os.access(script, os.X_OK) or not Path(script).is_file():
             return (
                 FAULT,
-                f"{script}: expected an executable file, found none: correct ds_wer_automation, or chmod +x it",
+                f"{script}: expected an executable file, found none: correct ds_wer_automation, or run chmod +x",
             )
         return OK, script
     if script != contract.DEFAULT_SCRIPT:
@@ -110,10 +114,10 @@ def _job(settings: Settings) -> tuple[str, str]:
             [python, "-c", _FINDS_TENSORFLOW], env=variables, cwd="/", capture_output=True, timeout=60, check=False
         )
     except subprocess.TimeoutExpired:
-        return HINT, f"{script} with {python}: it does not answer"
+        return HINT, f"{script} with {python}: the interpreter did not answer within 60 s: check ds_python"
     if done.returncode:
         cure = "install deepspeech-wer[training], or set ds_python, unless your job needs neither"
-        return HINT, f"{script} with {python}: has no tensorflow and nbconvert: {cure}"
+        return HINT, f"{script} with {python}: cannot import tensorflow and nbconvert: {cure}"
     return OK, f"{script} with {python}"
 
 
@@ -127,7 +131,7 @@ def _data(settings: Settings) -> tuple[str, str]:
     free = shutil.disk_usage(_try_to_write(settings.places.data)).free
     text = f"{settings.places.data}, {free / 1e9:.1f} GB free"
     if free < FEW_BYTES:
-        return FAULT if free < LEAST_BYTES else HINT, f"{text}: make room there, or set ds_dataroot"
+        return FAULT if free < LEAST_BYTES else HINT, f"{text}: free some space there, or set ds_dataroot"
     return OK, text
 
 
@@ -139,7 +143,7 @@ def _publishing(settings: Settings) -> tuple[str, str]:
     options = Options(dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
     report = api.publish(site, built, settings.website, options)
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
-    return OK, f"{where}: host key, login and web root are right; " + (
+    return OK, f"{where}: host key, login and web root are valid; " + (
         f"would send {report.summary}" if built else "no site is built yet"
     )
 
@@ -147,25 +151,27 @@ def _publishing(settings: Settings) -> tuple[str, str]:
 def _public_address(settings: Settings) -> tuple[str, str]:
     url = settings.notices.website_url
     if url is None:
-        return OK, "ds_website_url not set: what is published is not read back"
+        return OK, "off (ds_website_url not set): published pages are not read back"
     import requests  # 60 ms
 
     try:
         with requests.get(url, timeout=TIMEOUT_S, stream=True, headers={"User-Agent": "deepspeech-wer"}) as answer:
             code = answer.status_code
     except (requests.RequestException, OSError, ValueError) as error:
-        return FAULT, f"{url}: no answer ({http.reason(error)}): is ds_website_url right, and the web server up?"
+        return FAULT, f"{url}: no answer ({http.reason(error)}): check ds_website_url and the web server"
     if code == 200:
         return OK, f"{url} answers"
     shown = settings.website and (settings.places.shown).exists()
     return FAULT if shown else HINT, f"{url} answers {code}: " + (
-        "does the web server show the web root, with DirectoryIndex index.htm?" if shown else "nothing is published yet"
+        "does the web server serve the web root, with DirectoryIndex index.htm?"
+        if shown
+        else "nothing is published yet"
     )
 
 
 def _notices(settings: Settings) -> tuple[str, str]:
     if settings.notices.github_token and not github.statuses_address(settings.repository.page):
-        return HINT, f"ds_github_token is set, but {settings.repository.name} is not at GitHub: no statuses are set"
+        return HINT, f"ds_github_token has no effect: {settings.repository.name} is not on GitHub"
     kinds = {"commit statuses": settings.notices.github_token, "webhook": settings.notices.webhook_url}
     return OK, ", ".join(kind for kind, given in kinds.items() if given) or "off (ds_github_token, ds_webhook_url)"
 
@@ -178,10 +184,10 @@ def _cron(_: Settings) -> tuple[str, str]:
             continue
         if name in ("cron", "crond", "fcron", "anacron", "busybox-crond"):
             return OK, f"{name} is running"
-    return HINT, "no cron daemon is running: start it (`service cron start`), or use a timer of another kind"
+    return HINT, "no cron daemon is running: start it (`service cron start`), or use another scheduler"
 
 
-_EXAMINATIONS: dict[str, Callable[[Settings], tuple[str, str]]] = {
+_CHECKS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "lock": _lock,
     "git": _git,
     "repository": _repository,
@@ -196,12 +202,16 @@ _EXAMINATIONS: dict[str, Callable[[Settings], tuple[str, str]]] = {
 
 
 def _try_to_write(path: Path) -> Path:
-    """Write where `path` is, or will be made: the nearest directory that is there. Raises OSError."""
+    """Write a temporary file at `path`, or in its nearest parent that exists, and return that directory.
+
+    Raises Trouble if that fails.
+    """
     there = next(place for place in (path, *path.parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=there) as stream:
             stream.write(b"?" * 4096)
     except OSError as error:
-        cure = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "as which user does cron run it?"
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = "free some space there" if is_full else "give the user of the crontab write access"
         raise Trouble(f"{path}: cannot write in {there}: {error.strerror}: {cure}") from None
     return there

@@ -1,4 +1,4 @@
-"""Commands that tell something: run --dry-run, status, settings, runs, show."""
+"""Commands that only show something: run --dry-run, status, settings, runs, show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepspeech_wer.settings import Settings
 
 
 def dry_run() -> int:
-    """Which merges are due."""
+    """Print how many merges are due, and the next one."""
     current = every_setting.load()
     with locked(current.places, current.repository):
         plan = due.find(current)
@@ -29,7 +29,7 @@ def dry_run() -> int:
 
 
 def status(_: argparse.Namespace) -> int:
-    """What is going on, and what was done last."""
+    """Print what is running, and what ran last."""
     current = every_setting.load()
     places = current.places
     holder = lock.holder(str(places.lock))
@@ -38,7 +38,7 @@ def status(_: argparse.Namespace) -> int:
     )
     entry = journal.read(places.cache)
     if entry:
-        print(f"in work: {entry.sha[:12]} {plain(entry.subject)} ({entry.phase}, attempt {entry.attempt})")
+        print(f"current merge: {entry.sha[:12]} {plain(entry.subject)} ({entry.phase}, attempt {entry.attempt})")
     for line in _jobs(current):
         print(line)
     print(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
@@ -52,7 +52,7 @@ def status(_: argparse.Namespace) -> int:
 
 
 def settings(_: argparse.Namespace) -> int:
-    """Every variable, its effective value and where that comes from."""
+    """Print every variable, its effective value and its origin."""
     for name, value, origin in every_setting.describe():
         print(f"{name:<32} {value:<32} ({origin})")
     every_setting.load()
@@ -60,14 +60,14 @@ def settings(_: argparse.Namespace) -> int:
 
 
 def runs(_: argparse.Namespace) -> int:
-    """The archived runs, in the order of history."""
+    """List the archived runs, in the order of the history."""
     for run in archive.in_order(archive.load(every_setting.load().places.runs)):
         print(_line(run))
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
-    """One run in full."""
+    """Print one run in full."""
     run = archive.find(every_setting.load().places.runs, options.run)
     rows = {
         "run": run.id,
@@ -88,9 +88,9 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _jobs(current: Settings) -> list[str]:
-    """The jobs whose supervisors live, also those that a killed tick left running."""
+    """Return a line per running job, including those that a killed tick left running."""
     lines = []
-    for left in run_merge.begun(current.places):
+    for left in run_merge.unfinished(current.places):
         holder = lock.holder(str(left.work.lock))
         if holder:
             what = f"{left.order.merge.sha[:12]} {plain(left.order.merge.subject)}"

@@ -1,4 +1,4 @@
-"""The tick's lock for a command that writes."""
+"""The tick's lock, for commands that write."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from deepspeech_wer.settings import Repository
 
 @contextmanager
 def locked(places: Places, repository: Repository) -> Iterator[None]:
-    """Hold it within the block. Raises Trouble, naming the holder, where a tick is at work."""
+    """Hold the tick's lock within the block.
+
+    Raises Trouble that names the holder if a tick is running, or if the cache belongs to another repository.
+    """
     identity.check(places, repository)
     path = str(places.lock)
     descriptor = lock.acquire(path)
     if descriptor is None:
         holder = lock.holder(path)
-        who = f"process {holder[0]} since {holder[2]}" if holder else "one that is just starting"
-        raise Trouble(f"a tick is at work ({who}): try again when it is done, see `status`")
+        who = f"process {holder[0]} since {holder[2]}" if holder else "just starting"
+        raise Trouble(f"a tick is running ({who}): try again when it has ended, see `status`")
     try:
         yield
     finally:

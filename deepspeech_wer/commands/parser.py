@@ -1,4 +1,4 @@
-"""Every sub-command and option, and which function answers it."""
+"""Defines every command and option, and the function that each command calls."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Action = Callable[[argparse.Namespace], int]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a locale without a character is no reason to fail
+        sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the command
     options = parser().parse_args(arguments)
     logs.set_up(quiet=options.quiet)
     environment.forget_git_variables()
@@ -27,54 +27,52 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All sub-commands. Each sets `action`."""
+    """Build the parser. Each command sets `action`."""
     top = argparse.ArgumentParser(
         prog="deepspeech-wer",
-        description="Train every new merge, archive its word error rate, publish the page. "
-        "Without a command: one tick, what cron runs. Configured by ds_* environment variables, see `settings`.",
+        description="Train every new merge, archive its word error rate, publish the page. Without a command: run one "
+        "tick, as cron does. Environment variables ds_* are the configuration, see `settings`.",
     )
     top.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
     top.add_argument("--crontab", action="store_true", help="use the ds_* and XDG_* variables of your crontab")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
-    _add(subs, "cancel", act.cancel, "end the running job, and record its run as cancelled")
+    _add(subs, "cancel", act.cancel, "end the running job and record the run as cancelled")
     retry = _add(subs, "retry", act.retry, "run failed merges again; without SHA, those that failed alike at the end")
     retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
-    _add(subs, "status", inspect.status, "what is going on, and what was done last")
-    _add(subs, "settings", inspect.settings, "every variable, its effective value and where that comes from")
-    _add(subs, "check", check.run, "will tonight's tick work? Everything it needs is tried, and nothing changed")
-    _add(subs, "runs", inspect.runs, "the archived runs, in the order of history")
-    _add(subs, "show", inspect.show, "one run in full").add_argument(
-        "run", help="its id, or the first digits of its commit"
+    _add(subs, "status", inspect.status, "show what is running, and what ran last")
+    _add(subs, "settings", inspect.settings, "list every variable, its effective value and its origin")
+    _add(subs, "check", check.run, "try everything that a tick needs, and change nothing")
+    _add(subs, "runs", inspect.runs, "list the archived runs, in the order of the history")
+    _add(subs, "show", inspect.show, "show one run in full").add_argument(
+        "run", help="the run's id, or the first digits of its commit"
     )
     _add(subs, "build", site.build, "merge the archived runs into js/hyper.js and build the site", alias="merge")
     _add_publish(subs)
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
-    serve.add_argument("--port", type=_port, default=8000, help="(8000) 0 takes a free one")
+    serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
     _add_demo(subs)
     return top
 
 
 def _add_run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    run = _add(subs, "run", act.run, "one tick, as without a command")
-    run.add_argument(
-        "--sha", action="append", default=[], help="run this commit, also if it was run before; repeatable"
-    )
-    run.add_argument("--dry-run", action="store_true", help="say which merges are due, and run nothing")
+    run = _add(subs, "run", act.run, "run one tick by hand")
+    run.add_argument("--sha", action="append", default=[], help="run this commit, even if it ran before; repeatable")
+    run.add_argument("--dry-run", action="store_true", help="print which merges are due, and run nothing")
 
 
 def _add_publish(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     publish = _add(subs, "publish", site.publish, "build the site and publish it")
-    publish.add_argument("--dry-run", action="store_true", help="list what would be sent or removed, and send nothing")
+    publish.add_argument("--dry-run", action="store_true", help="list what would be sent and removed, and send nothing")
     publish.add_argument("--adopt", action="store_true", help="replace files in the web root that others put there")
-    publish.add_argument("--rollback", action="store_true", help="bring back the version published before")
+    publish.add_argument("--rollback", action="store_true", help="restore the previously published version")
 
 
 def _add_demo(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    demo = _add(subs, "demo", act.demo, "the whole cycle on this machine alone")
-    demo.add_argument("--directory", default="demo", help="(./demo) where everything of it lies")
-    demo.add_argument("--port", type=_port, default=8000, help="(8000) of the published page; 0 takes a free one")
-    demo.add_argument("--no-serve", action="store_true", help="end once the page is published")
+    demo = _add(subs, "demo", act.demo, "run the whole cycle on this machine")
+    demo.add_argument("--directory", default="demo", help="directory for all files of the demo (./demo)")
+    demo.add_argument("--port", type=_port, default=8000, help="port of the published page (8000); 0: any free one")
+    demo.add_argument("--no-serve", action="store_true", help="exit once the page is published")
 
 
 def _add(

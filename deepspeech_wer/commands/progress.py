@@ -1,4 +1,4 @@
-"""What a person at a terminal sees. Under cron there is no terminal, and no progress is shown."""
+"""Progress on a terminal. Under cron there is no terminal, and nothing is shown."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _WIDTH = 30
 
 
 def job_line() -> Callable[[str], None] | None:
-    """Shows the job's output as it comes, set off from the tracker's own lines; None without a terminal."""
+    """Return a function that prints a line of the job's output, dimmed; None without a terminal."""
     if not sys.stderr.isatty():
         return None
     return lambda line: print(f"\x1b[2m  | {line}\x1b[0m", file=sys.stderr)
 
 
 def upload_bar() -> Callable[[int, int], None] | None:
-    """Draws a bar from (bytes done, bytes in all); None without a terminal."""
+    """Return a function that draws a bar from (bytes sent, total bytes); None without a terminal."""
     return _draw if sys.stderr.isatty() else None
 
 
 def plain(text: str) -> str:
-    """Text without what would move a terminal's cursor or hide in a line."""
+    """Replace characters that are not printable: they could move a terminal's cursor or hide text."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

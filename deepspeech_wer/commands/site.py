@@ -1,4 +1,4 @@
-"""Commands about the page: build, publish, serve."""
+"""Commands for the page: build, publish, serve."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def publish(options: argparse.Namespace) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Show the site on this machine, until Ctrl-C."""
+    """Serve the site on this machine until Ctrl-C."""
     site = every_setting.load().places.site
     if not (site / "index.htm").exists():
-        raise Trouble(f"{site}: no site there yet: `build` makes it")
+        raise Trouble(f"{site}: the site is not built yet: run `build`")
     with preview(str(site), options.port) as server:
-        print(f"http://127.0.0.1:{server.server_port}/index.htm (Ctrl-C ends it)", flush=True)
+        print(f"http://127.0.0.1:{server.server_port}/index.htm (stop with Ctrl-C)", flush=True)
         server.serve_forever()
     return 0
 

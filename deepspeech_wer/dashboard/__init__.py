@@ -1,4 +1,4 @@
-"""The page: archived runs -> a site directory that works from any web server and from file://."""
+"""Builds the site from the archived runs. It works on any web server and from file://."""
 
 from deepspeech_wer.dashboard.assets import assets, site_files
 from deepspeech_wer.dashboard.project import Project

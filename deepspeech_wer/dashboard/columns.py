@@ -1,7 +1,7 @@
-"""Runs as columns: what ten thousand of them take is 20 bytes each when compressed, and the page opens at once.
+"""Encodes runs as columns: about 20 bytes per run when compressed, so that the page opens fast with 10,000 runs.
 
-Three codings, undone in website/js/model/decode.js: times and ordinals as differences to the run before; what seldom
-changes as run lengths `[value, count, value, count, ...]`; words that come again as places in a list.
+website/js/model/decode.js decodes them. There are three encodings: delta encoding for times and ordinals, run-length
+encoding `[value, count, value, count, ...]` for what rarely changes, and dictionary encoding for repeated values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _ABSENT, _UNKNOWN = object(), object()
 
 
 def columns(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the columns of runs in the order of history. WERs are integers of 1e-5, None where not measured."""
+    """Return the columns of runs, which are in the order of the history.
+
+    Times are Unix times in seconds, durations are in seconds. WERs are integers in units of 1e-5; None: not measured.
+    """
     records = [run.hyper for run in runs]
     return {
         "count": len(runs),
@@ -46,7 +49,7 @@ def columns(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def differences(numbers: Iterable[int | None]) -> list[int | None]:
-    """Return each number less the last one that was there."""
+    """Return each number minus the last number before it. None stays None."""
     last, out = 0, []
     for number in numbers:
         out.append(None if number is None else number - last)
@@ -60,14 +63,14 @@ def run_lengths(values: Iterable[Any]) -> list[Any]:
 
 
 def short(text: str) -> str:
-    """Cut a text that would bloat the columns; texts that differ stay different."""
+    """Shorten a long text, with a checksum so that different texts stay different."""
     if len(text) <= _MAX_TEXT:
         return text
     return f"{text[: _MAX_TEXT - 10]}… {zlib.crc32(text.encode('utf-8', 'replace')):08x}"
 
 
 def _ids(runs: Sequence[Run]) -> dict[str, Any]:
-    """Ids as start and sha12; whole only where an id is made in another way."""
+    """Encode ids as start and abbreviated SHA; other ids, such as those with a suffix, in full."""
     starts = [_seconds(run.started_at) for run in runs]
     odd = [[place, run.id] for place, run in enumerate(runs) if run.id != _id(run, starts[place])]
     return {"shas": "".join(f"{run.merge.sha[:12]:-<12}" for run in runs), "started": differences(starts), "ids": odd}
@@ -83,7 +86,7 @@ def _seconds(time: str) -> int | None:
     try:
         parsed = datetime.fromisoformat(time)
     except ValueError:
-        return None  # a damaged time costs that time, not the page
+        return None  # one invalid time must not break the page
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
 
 
@@ -98,7 +101,10 @@ def _wer(record: dict[str, Any] | None, name: str) -> int | None:
 
 
 def _words(record: dict[str, Any] | None) -> int | None:
-    """Return the test set's words where the rounded WER times the words is exactly the number of errors."""
+    """Return the number of words in the test set, if the page can compute the number of errors from it and the WER.
+
+    Otherwise, for example because the WER was rounded differently, return None.
+    """
     errors = record and record["results"].get("test_errors")
     wer = _wer(record, "test_wer")
     if not isinstance(errors, dict) or wer is None:
@@ -110,7 +116,7 @@ def _words(record: dict[str, Any] | None) -> int | None:
 
 
 def _signature(record: dict[str, Any] | None) -> Any:
-    """Return what says which test set was scored, and how: two runs compare only where it is the same."""
+    """Return the signature of test set and scoring as text: runs are comparable only if it is the same."""
     if record is None:
         return _UNKNOWN
     return short(json.dumps(record["results"].get("signature"), sort_keys=True))
@@ -129,18 +135,18 @@ def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
 
 
 def _value(parameters: dict[str, hyper.Scalar] | None, name: str) -> Any:
-    """Return the value as the columns hold it; _UNKNOWN in a failed run, _ABSENT where there is no such parameter."""
+    """Return a parameter as the columns hold it; _UNKNOWN for a failed run, _ABSENT if it is not set."""
     if parameters is None:
         return _UNKNOWN
     value = parameters.get(name, _ABSENT)
     if isinstance(value, str):
         return short(value)
-    # JavaScript rounds integers from 2**53 up, and two values would look the same
+    # JavaScript rounds integers above 2**53, so different values could look the same.
     return str(value)[:_MAX_TEXT] if type(value) is int and abs(value) > 2**53 else value
 
 
 def _carried(values: Iterable[Any]) -> Iterator[Any]:
-    """Repeat the last value through failed runs, where it means nothing, as their status tells: that packs better."""
+    """Repeat the last value for failed runs, where the page ignores it: this makes longer runs of equal values."""
     last: Any = _ABSENT
     for value in values:
         last = last if value is _UNKNOWN else value
@@ -148,10 +154,10 @@ def _carried(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def _coded(values: Iterable[Any]) -> dict[str, Any]:
-    """Return `{"values": [...], "codes": run lengths of places in them}`, -1 where there is no value."""
+    """Dictionary-encode: `{"values": [...], "codes": run lengths of indices into them}`; index -1: no value."""
     places: dict[tuple[bool, Any], int] = {}
     codes = []
     for value in values:
-        key = (isinstance(value, bool), value)  # for Python, true is 1
+        key = (isinstance(value, bool), value)  # in Python True == 1
         codes.append(-1 if value is _ABSENT else places.setdefault(key, len(places)))
     return {"values": [value for _, value in places], "codes": run_lengths(codes)}

@@ -1,4 +1,4 @@
-"""What the page shows about one run beyond its record: epochs and the ends of the logs, both written by the job."""
+"""What the page shows of a run besides its record: epochs and the ends of the logs. The job controls both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from deepspeech_wer.records import Run
 
-FILES = ("hyper.json", "out.log", "err.log", "utterances.json", "history.json")  # what visitors can download
+FILES = ("hyper.json", "out.log", "err.log", "utterances.json", "history.json")  # visitors can download these
 _LOGS = ("out.log", "err.log")
 _MAX_HISTORY_BYTES = 5_000_000
 _MAX_EPOCHS = 1000
@@ -20,7 +20,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 def regular_files(directory: Path) -> dict[str, os.stat_result]:
-    """Return the plain files in a directory: a symbolic link could publish any file here, a pipe would block."""
+    """Return the regular files in a directory. A symbolic link could publish any file of this machine."""
     with os.scandir(directory) as entries:
         found = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
     return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
@@ -36,7 +36,7 @@ def details(run: Run, found: dict[str, os.stat_result]) -> dict[str, Any]:
 
 
 def _epochs(history: Path) -> dict[str, Any] | None:
-    """Return history.json as names and rows of numbers; None where it cannot be used: it is an extra."""
+    """Return the numeric columns of history.json; None if it is unusable, since a run does not need it."""
     try:
         if history.stat().st_size > _MAX_HISTORY_BYTES:
             return None
@@ -52,18 +52,18 @@ def _epochs(history: Path) -> dict[str, Any] | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a number JSON and JavaScript both have, else None."""
+    """Return a number that both JSON and JavaScript can represent, else None."""
     return value if type(value) in (int, float) and abs(value) < 1e300 else None
 
 
 def _tail(log: Path, size: int) -> dict[str, Any]:
-    """Return a log's last lines as they would stand on a terminal."""
+    """Return a log's last lines as a terminal would show them."""
     with log.open("rb") as stream:
         length = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, length - size))
         text = stream.read(size).decode("utf-8", "replace")
     if length > size:
         text = text.partition("\n")[2] or text
-    # a progress bar writes over itself: what stands last is what is seen
+    # A progress bar overwrites its line: only the text after the last carriage return stays visible.
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return {"name": log.name, "bytes": length, "text": _ESCAPES.sub("", "\n".join(lines)).rstrip()}

@@ -1,4 +1,4 @@
-"""A web server on this machine that shows a site as a web host would."""
+"""A web server on localhost that shows a site as a web host would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepspeech_wer.errors import Trouble
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """`index.htm` is the index, as with Apache's `DirectoryIndex index.htm`; nothing is logged."""
+    """Serves index.htm for `/`, like Apache's `DirectoryIndex index.htm`. Logs nothing."""
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         if self.path.split("?")[0] == "/":
@@ -23,7 +23,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def preview(directory: str, port: int) -> http.server.ThreadingHTTPServer:
-    """A server on 127.0.0.1, on any free port for 0. The caller serves. Raises Trouble if the port is taken."""
+    """Bind a server to 127.0.0.1. Port 0: any free one. The caller serves. Raises Trouble if the port is in use."""
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=directory))
     except OSError as error:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Project:
-    """The tracked repository and when the tracker last looked at it."""
+    """The tracked repository, and when the tracker last built the site."""
 
-    name: str  # heads the page: "DeepSpeech"
-    url: str | None  # https://github.com/mozilla/DeepSpeech, for links to commits; None where there is no such page
+    name: str  # title of the page: "mozilla/DeepSpeech"
+    url: str | None  # https://github.com/mozilla/DeepSpeech, for links to commits; None if unknown
     branch: str
-    looked_at: str  # ISO 8601, UTC; reaches the page only together with a change of the runs
+    looked_at: str  # ISO 8601, UTC; written to the page only if the runs changed too

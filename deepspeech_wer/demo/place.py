@@ -1,4 +1,4 @@
-"""Where the demo's things lie, and the environment in which its ticks find them."""
+"""The demo's paths, and the environment that its ticks get."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TERM", "TMPDIR", "LD_LIBRARY_PATH")
 
 @dataclass(frozen=True)
 class Place:
-    """The demo's directory and what is in it."""
+    """The demo's directory and the paths in it."""
 
     root: Path
 
@@ -23,7 +23,7 @@ class Place:
 
     @property
     def web(self) -> Path:
-        """The web root, which the tick reaches by SFTP alone."""
+        """The web root. The tick reaches it only over SFTP."""
         return self.root / "web"
 
     @property
@@ -32,7 +32,7 @@ class Place:
 
     @property
     def lock(self) -> Path:
-        """Held by the call that is at work here."""
+        """Held while a demo runs in this directory."""
         return self.root / "lock"
 
     @property
@@ -52,11 +52,11 @@ class Place:
 
     @property
     def home(self) -> Path:
-        """The home of all that the demo starts: yours is neither read nor written."""
+        """HOME of everything that the demo starts: the user's own is neither read nor written."""
         return self.root / "home"
 
     def environment(self) -> dict[str, str]:
-        """What git and the ticks see: nothing of the caller's settings, and this directory for everything."""
+        """Return the environment of git and the ticks: without the caller's settings, all paths in this directory."""
         kept = {name: value for name, value in environment.job_environment().items() if name in _KEPT}
         return {
             **kept,

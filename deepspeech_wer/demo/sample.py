@@ -1,4 +1,4 @@
-"""The sample repository: a training with a small recipe, and what a team did to it, merge by merge."""
+"""The sample repository: a training with a small recipe, and a team's changes to it, merge by merge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepspeech_wer.repository.access import Access
 
 JOB = """\
 #!/usr/bin/env bash
-# The job, run by the tracker after every merge: this repository's training, told this repository's parameters.
+# The job, which the tracker runs for every merge: this repository's training with this repository's parameters.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -22,28 +22,28 @@ source "$root/parameters.sh"
 exec "$root/bin/train.sh" "$@"
 """
 
-# 30 s of processor time each, on the synthetic corpus as it is by default.
+# Each merge takes 30 CPU-seconds on the synthetic corpus with default settings.
 RECIPE = {"ds_importer": "synthetic", "ds_n_hidden": "64", "ds_epochs": "16", "ds_learning_rate": "0.002"}
 FASTER_AND_VARIED = {"ds_learning_rate": "0.004", "ds_augment_tempo": "0.1", "ds_augment_pitch": "0.05"}
-# Of the package, what the training imports.
+# Modules of the package that the training imports.
 MODULES = ("__init__.py", "clock.py", "contract.py", "errors.py", "files.py", "variables.py", "wer.py")
 MODEL = "deepspeech_wer/training/model.py"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One merge: its subject, and what the repository holds after it."""
+    """One merge: its subject, and the repository's content after it."""
 
     subject: str
     author: str
-    parameters: dict[str, str] = field(default_factory=dict)  # beside those of the recipe
-    renamed: tuple[str, str, str] | None = None  # (path, old, new): this file says new for old
+    parameters: dict[str, str] = field(default_factory=dict)  # in addition to RECIPE
+    renamed: tuple[str, str, str] | None = None  # (path, old, new): replace old by new in this file
 
 
 STEPS = (
     Step("Train a small network for 16 epochs", "Ada"),
     Step("Vary tempo and pitch of the speech, learn twice as fast", "Ben", FASTER_AND_VARIED),
-    # Renamed here and not where it is defined: the job breaks once the network is built.
+    # Renamed here but not where it is defined, so the job fails when it builds the network.
     Step("Call the clip a limit", "Ada", FASTER_AND_VARIED, (MODEL, "parameters.relu_clip", "parameters.relu_limit")),
     Step("Call the limit a clip again", "Ada", FASTER_AND_VARIED),
     Step("Drop out 30 % of each layer", "Ben", {**FASTER_AND_VARIED, "ds_dropout_rate": "0.3"}),
@@ -51,9 +51,9 @@ STEPS = (
 
 
 def grow(place: Place, merges: int) -> int:
-    """See that the repository holds the first so many merges; how many of them are new.
+    """Make those of the first `merges` merges that do not exist yet. Returns how many are new.
 
-    Each is made whole or not at all: a call that is killed leaves files that the next one writes again.
+    Each is made completely or not at all: the files that a killed call leaves are written again by the next one.
     """
     if not (place.sample / ".git" / "HEAD").exists():
         place.sample.mkdir(exist_ok=True)
@@ -61,7 +61,7 @@ def grow(place: Place, merges: int) -> int:
     made = _subjects(place)
     due = [step for step in STEPS[:merges] if step.subject not in made]
     if due:
-        (place.sample / ".git" / "index.lock").unlink(missing_ok=True)  # of a git that was killed
+        (place.sample / ".git" / "index.lock").unlink(missing_ok=True)  # left by a killed git
     if due and not made:
         _commit(place, {"README.md": "Speech recognition, for the demo of deepspeech_wer.\n"}, "Start", "Ada")
     for step in due:
@@ -70,7 +70,7 @@ def grow(place: Place, merges: int) -> int:
 
 
 def _merge(place: Place, step: Step) -> None:
-    """Bring in a branch of one commit."""
+    """Merge a branch of one commit."""
     before = _git(place, "rev-parse", "main")
     _write(place, _files(step))
     tree = _git(place, "write-tree")
@@ -86,9 +86,9 @@ def _commit(place: Place, files: dict[str, str], subject: str, author: str) -> N
 
 
 def _files(step: Step) -> dict[str, str]:
-    """Path -> text of what a merge may change."""
+    """Return path -> text of every file that a merge may change."""
     lines = [f"export {name}={value}\n" for name, value in {**RECIPE, **step.parameters}.items()]
-    about = "# What the training is told; deepspeech_wer/training/parameters.py knows more that can be set.\n"
+    about = "# The training's parameters; deepspeech_wer/training/parameters.py lists all of them.\n"
     files = {**sources(), "parameters.sh": "".join([about, *lines])}
     if step.renamed:
         path, old, new = step.renamed
@@ -97,11 +97,11 @@ def _files(step: Step) -> dict[str, str]:
 
 
 def sources() -> dict[str, str]:
-    """Path -> text of the job: the training of this checkout, which is the sample's own from now on."""
+    """Return path -> text of the job: a copy of this checkout's training, which the sample repository owns."""
     package = Path(deepspeech_wer.__file__).parent
     script = package.parent / "bin" / "run-wer-automation.sh"
     if not script.is_file():
-        raise Trouble(f"{script}: not there: the demo runs from a checkout of deepspeech_wer, by its bin/demo")
+        raise Trouble(f"{script}: not found: run bin/demo in a checkout of deepspeech_wer")
     found = [package / name for name in MODULES]
     found += sorted(path for path in (package / "training").rglob("*") if path.suffix in (".py", ".ipynb"))
     texts = {str(path.relative_to(package.parent)): path.read_text("utf-8") for path in found}
@@ -124,7 +124,7 @@ def _subjects(place: Place) -> set[str]:
 
 
 def _git(place: Place, *arguments: str, author: str = "Ada") -> str:
-    """Run git in the sample; what it printed. Raises Trouble with git's last words."""
+    """Run git in the sample and return its output. Raises Trouble with the last line of git's error output."""
     person = {"NAME": author, "EMAIL": f"{author.lower()}@example.com"}
     who = {f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in person.items()}
     access = Access("", environment={**place.environment(), **who, "GIT_CONFIG_GLOBAL": "/dev/null"})

@@ -1,4 +1,4 @@
-"""The GPUs' load while a job runs, sampled by nvidia-smi into a CSV file. Without nvidia-smi there is no file."""
+"""Samples the load of the GPUs with nvidia-smi into a CSV file while a job runs. No file without nvidia-smi."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from deepspeech_wer import contract, processes
 
 EVERY_S = 5
-COLUMNS = {  # of the CSV file -> what nvidia-smi calls it; times are UTC
+COLUMNS = {  # column of the CSV file -> field of nvidia-smi; times are UTC
     "timestamp": "timestamp",
     "index": "index",
     "gpu_percent": "utilization.gpu",
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def place(work: Path, sha: str, *, csv: Path | None, root: Path | None) -> Path:
-    """The file for a run's samples: one for all runs, one below a root as in 2016, or one in the run's directory."""
+    """Return the file for a run's samples: `csv` for all runs, else one below `root` as in 2016, else one in `work`."""
     if csv:
         return csv
     return root / sha[:12] / f"gpu-usage-{time.time():.0f}.csv" if root else work / contract.GPU_USAGE
@@ -38,7 +38,7 @@ def place(work: Path, sha: str, *, csv: Path | None, root: Path | None) -> Path:
 
 @contextmanager
 def sampling(path: Path | None, environment: Mapping[str, str]) -> Iterator[None]:
-    """Sample within the block, given a path and an nvidia-smi. Trouble with it never costs the job."""
+    """Sample within the block, if there is a path and nvidia-smi. A failure is logged and never fails the job."""
     program = shutil.which("nvidia-smi", path=environment.get("PATH")) if path else None
     if path is None or program is None:
         yield
@@ -69,7 +69,7 @@ def _start(program: str, path: Path, environment: Mapping[str, str]) -> subproce
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.DEVNULL,
-                env={**environment, "TZ": "UTC"},  # its timestamps are local time without an offset
+                env={**environment, "TZ": "UTC"},  # nvidia-smi writes local time without an offset
                 start_new_session=True,
             )
     except (OSError, subprocess.SubprocessError) as error:
@@ -78,8 +78,8 @@ def _start(program: str, path: Path, environment: Mapping[str, str]) -> subproce
 
 
 def _stop(sampler: subprocess.Popen[bytes], path: Path) -> None:
-    if sampler.poll():  # it gave up; nvidia-smi complains on stdout, so the file tells why
-        log.warning("GPU samples in %s end early: nvidia-smi: exit %d", path, sampler.returncode)
+    if sampler.poll():  # it failed; nvidia-smi writes errors to stdout, so the file has the reason
+        log.warning("GPU samples in %s end early: nvidia-smi failed with exit code %d", path, sampler.returncode)
     processes.end([sampler.pid, *processes.descendants(sampler.pid)], grace_s=2.0)
-    with suppress(subprocess.TimeoutExpired):  # no signal reaches a process that waits for a driver which hangs
+    with suppress(subprocess.TimeoutExpired):  # a process that waits for a hanging driver cannot be killed
         sampler.wait(timeout=1)

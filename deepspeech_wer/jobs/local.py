@@ -1,4 +1,4 @@
-"""Jobs on this machine: one supervisor process for each, in a session of its own."""
+"""Runs jobs on this machine: one supervisor process per job, in its own session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order, Work
 
-_GRACE_S = 3.0  # for the job of a supervisor that was killed
+_GRACE_S = 3.0  # for a job whose supervisor was killed
 
 
 class Local:
@@ -22,10 +22,10 @@ class Local:
         self._started: dict[Work, subprocess.Popen[bytes]] = {}
 
     def submit(self, work: Work, environment: Mapping[str, str]) -> None:
-        """See Runner. The supervisor inherits the lock: it is held from before the process exists."""
+        """See Runner. The supervisor inherits the lock, so that no moment passes in which nobody holds it."""
         descriptor = lock.acquire(str(work.lock))
         if descriptor is None:
-            raise Trouble(f"{work.lock}: held by another process: is its job still running?")
+            raise Trouble(f"{work.lock}: another process holds this lock: is the job still running? See `status`")
         command = [sys.executable, "-P", "-m", "deepspeech_wer", "supervise", str(work.path), str(descriptor)]
         try:
             with work.supervisor_log.open("ab") as said, signals.held_back():
@@ -61,7 +61,7 @@ class Local:
         except OSError:  # it has just ended
             return
         if handle is None:
-            signals.wait(min(seconds, 0.05))  # it is starting, and has not signed yet
+            signals.wait(min(seconds, 0.05))  # it is starting, and has not signed the lock yet
             return
         try:
             signals.wait(seconds, handle)
@@ -75,9 +75,9 @@ class Local:
             processes.ask_to_end(pid)
 
     def clear(self, work: Work, order: Order) -> list[int]:
-        """See Runner. A process is the job's by its token, or by the session of a leader whose start time is known."""
+        """See Runner. The job's processes are those with its token, and its first process with all descendants."""
         ended: list[int] = []
-        for _ in range(10):  # what is ended may have started something meanwhile
+        for _ in range(10):  # a process may start others before it ends
             left = set(processes.with_environment(f"{contract.RUN_TOKEN}={order.token}"))
             job = works.read_job(work)
             if job and processes.start_time(job[0]) == job[1]:
@@ -90,8 +90,8 @@ class Local:
         return ended
 
     def _pid(self, work: Work) -> int | None:
-        """The supervisor's process id; None where it has not signed its lock yet."""
-        started = self._started.get(work)  # before it signs, the lock bears our own name
+        """Return the supervisor's pid; None if it has not signed its lock yet."""
+        started = self._started.get(work)  # until the supervisor signs the lock, the file names this process
         if started:
             return started.pid
         holder = lock.holder(str(work.lock))

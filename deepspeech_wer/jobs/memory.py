@@ -1,8 +1,8 @@
-"""Whether the kernel ended a process of the job for want of memory.
+"""Detects whether the kernel killed a process of the job for lack of memory.
 
-The job gets a cgroup of its own where this user may make one; its counter then names this job's kills alone. Elsewhere
-the counter of the supervisor's own cgroup is read, which the job inherits. Nothing tells on a machine without memory
-cgroups: a job that is killed there ends as `signal 9`. Sources: cgroups(7), cgroup-v1/memory.txt, cgroup-v2.rst.
+If this user may create a cgroup, the job gets its own, whose counter counts only this job's kills. Otherwise the
+counter of the supervisor's cgroup is read, which the job inherits. Without memory cgroups a kill cannot be attributed,
+and the job's class is `signal 9`. Sources: cgroups(7), cgroup-v1/memory.txt, cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _COUNTERS = {"cgroup": "memory.oom_control", "cgroup2": "memory.events"}
 
 @contextmanager
 def watched() -> Iterator[Callable[[], bool]]:
-    """Call what it yields to learn whether a process that was started within the block was killed so."""
+    """Yield a function that returns whether the kernel killed a process started within the block for lack of memory."""
     directory, counter = _own_group()
     if directory is None:
         yield bool
         return
-    for left in directory.glob(f"{_NAME}-*"):  # of supervisors that were killed
-        with suppress(OSError):  # one that is in use
+    for left in directory.glob(f"{_NAME}-*"):  # left by killed supervisors
+        with suppress(OSError):  # still in use
             left.rmdir()
     group = directory / f"{_NAME}-{os.getpid()}"
-    if _enter(group) and not (group / counter).exists():  # version 2, and the controller is not on for our children
+    if _enter(group) and not (group / counter).exists():  # version 2 without the memory controller for children
         _leave(group, directory)
     counting = group if group.exists() else directory
     before = _kills(counting / counter)
@@ -42,7 +42,7 @@ def watched() -> Iterator[Callable[[], bool]]:
 
 
 def _own_group() -> tuple[Path | None, str]:
-    """The directory of this process's memory cgroup, None where there is none; the name of the file that counts."""
+    """Return the directory of this process's memory cgroup, None if there is none, and the name of its counter."""
     try:
         mounts, own = MOUNTS.read_text("utf-8", "replace"), OWN.read_text("utf-8", "replace")
     except OSError:
@@ -53,7 +53,7 @@ def _own_group() -> tuple[Path | None, str]:
     for line in mounts.splitlines():
         _, point, mounted, options = line.split(" ")[:4]
         if mounted == kind and wanted is not None and (kind == "cgroup2" or "memory" in options.split(",")):
-            places = (Path(point + wanted), Path(point))  # in a container the path may be one of the host's
+            places = (Path(point + wanted), Path(point))  # in a container the path may be the host's
             return next((place for place in places if place.is_dir()), None), _COUNTERS[kind]
     return None, ""
 
@@ -70,7 +70,7 @@ def _enter(group: Path) -> bool:
 
 
 def _leave(group: Path, directory: Path) -> None:
-    """Go back to `directory`, and remove `group`."""
+    """Move back to the cgroup `directory` and remove `group`."""
     with suppress(OSError):
         (directory / "cgroup.procs").write_text(str(os.getpid()))
         group.rmdir()

@@ -1,7 +1,7 @@
-"""How a job ended: its results judged, its exit code put into a class, and both kept in work/<run>/outcome.json.
+"""Judges how a job ended: its results and its exit code. The outcome is kept in work/<run>/outcome.json.
 
-The classes: no-script, no-checkout, exit N, signal N, timeout, no-hyper, bad-hyper, out-of-memory, diverged, cancelled,
-interrupted.
+Failure classes: no-script, no-checkout, exit N, signal N, timeout, no-hyper, bad-hyper, out-of-memory, diverged,
+cancelled, interrupted. docs/job.md explains them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Work
 from deepspeech_wer.records import Outcome
 
-NEVER_RETRIED = ("no-script", "no-checkout", "bad-hyper", "diverged", "cancelled")  # a second attempt would end alike
-INTERRUPTED = "interrupted"  # ended from outside, no fault of the job: it is resumed
-MACHINE = "machine"  # the job could not be started here, no fault of the merge: the next tick tries again
+NEVER_RETRIED = ("no-script", "no-checkout", "bad-hyper", "diverged", "cancelled")  # a retry would end the same
+INTERRUPTED = "interrupted"  # ended from outside, not the job's fault: it is resumed
+MACHINE = "machine"  # the job could not be started here, not the merge's fault: the next tick tries again
 
 _NAME = "outcome.json"
 _RESERVE = "outcome.reserve"
@@ -26,18 +26,20 @@ _RESERVE_BYTES = 16 << 10
 
 @dataclass(frozen=True)
 class Verdict:
-    """A class of failure, None where the job is done; a line for people; the directory with hyper.json, if any."""
+    """How a job ended."""
 
-    failure: str | None
-    detail: str
-    files: Path | None = None
+    failure: str | None  # a failure class; None if the job succeeded
+    detail: str  # one line for people
+    files: Path | None = None  # the directory with hyper.json
 
 
 def judge(logs: Path) -> Verdict:
-    """What a job left below ds_logs_dir: the newest hyper.json counts. No symbolic link is followed."""
+    """Judge the newest hyper.json below ds_logs_dir. Follows no symbolic link."""
     found = _candidates(logs)
     if not found:
-        return Verdict("no-hyper", "the job ended well but wrote no hyper.json below ds_logs_dir (no link is followed)")
+        return Verdict(
+            "no-hyper", "the job exited with 0 but wrote no hyper.json below ds_logs_dir (links are not followed)"
+        )
     newest = max(found, key=lambda path: path.stat().st_mtime_ns)
     try:
         with newest.open("rb") as stream:
@@ -50,33 +52,33 @@ def judge(logs: Path) -> Verdict:
 
 
 def classify(code: int, last_words: str, *, out_of_memory: bool) -> Verdict | None:
-    """The class of an exit code as `subprocess` gives it (-9 for SIGKILL); None for 0."""
+    """Classify an exit code as `subprocess` reports it (-9 for SIGKILL). Returns None for 0."""
     if code == 0:
         return None
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory:
-        return Verdict("out-of-memory", "the kernel ended the job for want of memory")
+        return Verdict("out-of-memory", "the kernel killed the job for lack of memory")
     if code == contract.EXIT_DIVERGED and last_words.startswith(contract.DIVERGED):
         return Verdict("diverged", last_words)
     if code < 0:
         cause = f"ended by {signal.strsignal(-code) or 'a signal'}"
         return Verdict(f"signal {-code}", f"{cause}; last words: {last_words}" if last_words else cause)
-    return Verdict(f"exit {code}", last_words or "it said nothing on stderr")
+    return Verdict(f"exit {code}", last_words or "it wrote nothing to stderr")
 
 
 def reserve(work: Work) -> None:
-    """Set room aside, so that an outcome can be written although the job fills the disk. Raises OSError."""
+    """Reserve disk space, so that the outcome can be written even if the job fills the disk. Raises OSError."""
     files.write_atomically(work.path / _RESERVE, b"?" * _RESERVE_BYTES, mode=0o600)
 
 
 def write(work: Work, outcome: Outcome) -> None:
-    """Note how the job ended. Raises OSError."""
+    """Write the outcome. Raises OSError."""
     record = {**asdict(outcome), "files": str(outcome.files) if outcome.files else None, "logs": str(outcome.logs)}
     (work.path / _RESERVE).unlink(missing_ok=True)
     works.write(work.path / _NAME, record)
 
 
 def read(work: Work) -> Outcome | None:
-    """How the job ended; None where nothing tells. An unreadable record is told and set aside."""
+    """Read the outcome; None if there is none. A damaged file is logged and renamed."""
     path = work.path / _NAME
     try:
         record = works.read(path)
@@ -93,7 +95,7 @@ def _candidates(logs: Path) -> list[Path]:
     try:
         if logs.is_symlink():
             return []
-        logs.chmod(0o700)  # a job may have taken that away
+        logs.chmod(0o700)  # a job may have removed permissions
         places = [logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())]
         paths = [place / contract.HYPER for place in places]
         return [path for path in paths if path.is_file() and not path.is_symlink()]

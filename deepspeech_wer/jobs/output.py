@@ -1,4 +1,4 @@
-"""A job's output on disk: each line with its time, bounded in size, without what would harm a terminal."""
+"""Writes a job's output to disk: a timestamp per line, limited in size, without terminal control sequences."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from deepspeech_wer import clock
 
-HEAD_BYTES = 4 << 20  # written as it comes, line by line
-TAIL_BYTES = 1 << 20  # after that the newest is kept as it came, and written at the end
+HEAD_BYTES = 4 << 20  # written immediately, line by line
+TAIL_BYTES = 1 << 20  # of the rest, the newest output is kept in memory and written at the end
 LINE_BYTES = 64 << 10
 
 _ANSI = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
@@ -20,9 +20,9 @@ _CONTROL = bytes({*range(0x20), 0x7F} - {0x09})
 
 
 class JobLog:
-    """One of a job's two streams. A full disk ends the writing, not the job: the run is worth more than its log.
+    """The log of one stream. A full disk stops the log but not the job: the run is worth more than its log.
 
-    A job may write gigabytes, in lines of one letter: past the head they cost little more than to be read.
+    A job may write gigabytes in one-letter lines: after the head, output is not split into lines until the end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,13 +30,13 @@ class JobLog:
         path.chmod(0o600)
         self._last = ""
         self._room = HEAD_BYTES
-        self._unfinished = b""  # a line of the head whose end has not come yet
-        self._tail = deque[tuple[str, bytes]]()  # (time, output as it came), TAIL_BYTES and a piece at most
+        self._unfinished = b""  # the last line of the head, if its end has not come yet
+        self._tail = deque[tuple[str, bytes]]()  # (time, chunk), at most TAIL_BYTES plus one chunk
         self._tail_bytes = 0
         self._dropped = 0
 
     def feed(self, data: bytes) -> None:
-        """Take output as it comes."""
+        """Add a chunk of output."""
         if self._room <= 0:
             self._hold(data)
             return
@@ -52,12 +52,12 @@ class JobLog:
                 break
 
     def last_words(self) -> str:
-        """The last line that is not blank, for the one-line account of a failure; "" where there is none."""
+        """Return the last line that is not blank, to report a failure with; "" if there is none."""
         newest = (self._unfinished, *(line for _, line in islice(self._held(), 20)))
         return next(filter(None, (_clean(line).strip()[:500] for line in newest)), self._last)
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Write the output that is still in memory."""
         self._line(self._unfinished)
         newest: list[bytes] = []
         size = 0
@@ -69,8 +69,8 @@ class JobLog:
                 break
             newest.append(stamped)
             self._tail_bytes -= len(line) + 1
-        if left_out := self._dropped + max(0, self._tail_bytes):
-            self._write(b"[... %d bytes left out ...]\n" % left_out)
+        if omitted := self._dropped + max(0, self._tail_bytes):
+            self._write(b"[... %d bytes omitted ...]\n" % omitted)
         for stamped in reversed(newest):
             self._write(stamped)
         if self._stream:
@@ -95,8 +95,8 @@ class JobLog:
             self._dropped += dropped
 
     def _held(self) -> Iterator[tuple[str, bytes]]:
-        """(time, line) of what is held, newest first; a line without end in pieces."""
-        now, rest = "", b""  # of a line that began in the piece before
+        """Yield (time, line) of the tail, newest first. Lines over LINE_BYTES come in pieces."""
+        now, rest = "", b""  # rest: the end of a line that began in the chunk before
         for now, data in reversed(self._tail):
             text = data.replace(b"\r", b"\n") + rest
             end = len(text)
@@ -116,7 +116,7 @@ class JobLog:
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Into lines, by either system's ends of lines and by the carriage returns of progress bars."""
+    """Split into lines at \\n and \\r: progress bars end with a carriage return."""
     return data.replace(b"\r", b"\n").split(b"\n")
 
 
@@ -129,14 +129,14 @@ def _stamped(now: str, clean: str) -> bytes:
 
 
 class Follower:
-    """Reads what is added to a log that a JobLog writes, line by line, without the times."""
+    """Follows a log that a JobLog writes, line by line, without the timestamps."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
 
     def lines(self) -> list[str]:
-        """The whole lines that came since the last call."""
+        """Return the complete lines added since the last call."""
         try:
             with self._path.open("rb") as stream:
                 stream.seek(self._at)

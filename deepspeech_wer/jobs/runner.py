@@ -1,4 +1,4 @@
-"""What a tick needs of any place where jobs run: submit a job, wait for it, end it, tidy up after it."""
+"""The interface of a place where jobs run: submit a job, wait for it, end it, clean up after it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ POLL_S = 0.5
 
 
 class Runner(Protocol):
-    """One place where supervisors run."""
+    """A place where supervisors run."""
 
     def submit(self, work: Work, environment: Mapping[str, str]) -> None:
-        """Start a supervisor for a work directory whose order is written. Raises Trouble: none can be started."""
+        """Start a supervisor for a work directory that holds an order. Raises Trouble if it cannot be started."""
 
     def is_alive(self, work: Work) -> bool:
-        """Whether a supervisor looks after the job."""
+        """Return whether the job's supervisor is alive."""
 
     def wait(self, work: Work, seconds: float) -> None:
-        """Wait for the supervisor's end; less where a signal comes."""
+        """Wait until the supervisor ends, a signal comes or the time is up."""
 
     def ask_to_end(self, work: Work) -> None:
-        """Ask the supervisor to end its job in good order; asked twice, at once."""
+        """Ask the supervisor to end its job cleanly. A second request ends the job at once."""
 
     def clear(self, work: Work, order: Order) -> list[int]:
-        """End what a supervisor that died left running; the pids."""
+        """End the processes that a dead supervisor left. Returns their pids."""
 
 
 def attend(runner: Runner, work: Work, *, meanwhile: Callable[[], None] | None = None) -> None:
-    """Wait until nobody looks after the job any more. Each signal to this process is passed on to the supervisor."""
+    """Wait until the supervisor ends. Passes on each signal to this process; calls `meanwhile` at each poll."""
     passed_on = 0
     while runner.is_alive(work):
         if meanwhile:

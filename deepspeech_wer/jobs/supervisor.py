@@ -1,9 +1,9 @@
-"""The supervisor of one job: `deepspeech-wer supervise WORK LOCK`, started by a runner, a process of its own.
+"""The supervisor of one job: a process `deepspeech-wer supervise WORK LOCK`, started by a runner.
 
-It runs the job of a work directory to its end and writes outcome.json last. Meanwhile it holds the directory's lock: as
-long as that is held the job is looked after, whatever became of the tick that submitted it. It is the subreaper of its
-own job alone, so all that the job starts, daemons too, is among its descendants. SIGTERM asks it to end the job, which
-gets `grace_s` to save its checkpoint; a second SIGTERM ends the job at once.
+It runs the job of a work directory and writes outcome.json as its last act. Until then it holds the directory's lock,
+even if the tick that submitted the job is killed. It is the subreaper of this job only, so everything that the job
+starts is among its descendants, daemons included. On SIGTERM it ends the job, which gets `grace_s` seconds to save its
+checkpoint; a second SIGTERM ends the job at once.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from deepspeech_wer.jobs.output import JobLog
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.records import Outcome
 
-_DRAIN_S = 2.0  # for the last output of a job that has ended; a daemon of its own may hold the pipe open for ever
+_DRAIN_S = 2.0  # to read the last output after the job ended; its daemons may hold the pipe open for ever
 _POLL_S = 0.5
-_LEFTOVERS_GRACE_S = 3.0  # for what a job left behind
+_LEFTOVERS_GRACE_S = 3.0  # for processes that the job left behind
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Output:
-    """The job's two streams and where they are kept."""
+    """The job's process and the logs of its two streams."""
 
     process: subprocess.Popen[bytes]
     out: JobLog
@@ -52,11 +52,11 @@ class _Output:
 
 
 def main(directory: str, *, descriptor: int) -> int:
-    """Supervise the job of a work directory; the exit code. `descriptor` is its lock, inherited from the runner."""
+    """Supervise the job of a work directory and return the exit code. `descriptor` is the lock from the runner."""
     logs.set_up()
     signals.catch()
     work = Work(Path(directory))
-    with suppress(OSError):  # a full disk: who holds the lock is for people
+    with suppress(OSError):  # a full disk: the signature is only for people
         lock.sign(descriptor)
     os.set_inheritable(descriptor, False)
     order = works.read_order(work)
@@ -67,9 +67,9 @@ def main(directory: str, *, descriptor: int) -> int:
 
 
 def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome:
-    """Run the job to its end, end all that it leaves behind, and write outcome.json.
+    """Run the job, end the processes that it leaves behind, and write outcome.json.
 
-    `variables` are the job's environment but for the contract's names. Raises OSError: no room for the outcome.
+    `variables` are the job's environment without those of the contract. Raises OSError if the outcome cannot be saved.
     """
     started_at = clock.utc_now()
     out, err = JobLog(work.out_log), JobLog(work.err_log)
@@ -78,11 +78,11 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     finally:
         out.close()
         err.close()
-        files.let_in(work.path.parent, work.path)
+        files.restore_access(work.path.parent, work.path)
     files.remove_tree(work.tmp)
     if verdict.files is None:
         files.remove_tree(work.logs)
-        if files.is_full(Path(order.checkpoints)):  # filled by the job itself: nothing would ever run here again
+        if files.is_full(Path(order.checkpoints)):  # the job filled the disk itself; no later run could start
             files.remove_tree(Path(order.checkpoints))
     outcome = Outcome(
         status="failed" if verdict.failure else "done",
@@ -99,7 +99,7 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
 
 
 def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
-    """How the job failed; None where it ended well and its results are to be judged."""
+    """Run the job. Returns how it failed, or None if it exited with 0 and its results have to be judged."""
     script = Path(order.checkout, order.script)
     fault = _fault_of(script, order.script)
     if fault:
@@ -109,7 +109,7 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
     prctl.adopt_orphans()
     variables = _environment(order, work, given)
     with memory.watched() as out_of_memory:
-        with suppress(OSError):  # a full disk: this matters only where the supervisor is killed
+        with suppress(OSError):  # a full disk: only needed if the supervisor is killed
             works.write_starting(work)
         try:
             process = _start(order, script, variables)
@@ -117,7 +117,7 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
             return _cannot_start(script, order.script, error)
         output = _Output(process, out, err)
         try:
-            with suppress(OSError):  # likewise; and the token finds the job too
+            with suppress(OSError):  # likewise; the token also finds the job
                 works.write_job(work, process.pid, processes.start_time(process.pid) or "")
             with gpu.sampling(Path(order.gpu_usage) if order.gpu_usage else None, variables):
                 in_time = _attend(output, order.timeout_s)
@@ -126,7 +126,7 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         if signals.count():
             return _stopped(work)
         if not in_time:
-            return Verdict("timeout", f"no end after {order.timeout_s:g} s (ds_job_timeout)")
+            return Verdict("timeout", f"not done after {order.timeout_s:g} s (ds_job_timeout)")
         return outcomes.classify(process.returncode, err.last_words(), out_of_memory=out_of_memory())
 
 
@@ -161,11 +161,11 @@ def _cannot_start(script: Path, name: str, error: OSError) -> Verdict:
 
 
 def _stopped(work: Work) -> Verdict:
-    """A signal asked for the job's end: by `cancel`, or because the machine or the tick was asked to end."""
+    """Return the verdict after a signal: it came from `cancel`, or the tick or the machine is shutting down."""
     who = works.read_cancel(work)
     if who is not None:
         return Verdict("cancelled", f"by {who}")
-    return Verdict(INTERRUPTED, "its supervisor was asked to end")
+    return Verdict(INTERRUPTED, "a signal ended its supervisor")
 
 
 def _environment(order: Order, work: Work, given: Mapping[str, str]) -> dict[str, str]:
@@ -176,7 +176,7 @@ def _environment(order: Order, work: Work, given: Mapping[str, str]) -> dict[str
         contract.SHA: order.merge.sha,
         contract.ATTEMPT: str(order.attempt),
         contract.PYTHON: given.get(contract.PYTHON) or sys.executable,
-        "TMPDIR": given.get("TMPDIR") or str(work.tmp),  # removed with the run, however the job ends
+        "TMPDIR": given.get("TMPDIR") or str(work.tmp),  # removed after the run, even if the job is killed
         contract.RUN_TOKEN: order.token,
     }
 
@@ -198,7 +198,7 @@ def _start(order: Order, script: Path, variables: Mapping[str, str]) -> subproce
 
 
 def _attend(output: _Output, timeout_s: float | None) -> bool:
-    """Take the job's output until it has ended or a signal asks for its end; False when the time is up."""
+    """Log the job's output until the job ends or a signal comes. Returns False if the time is up."""
     deadline = time.monotonic() + (timeout_s if timeout_s is not None else float("inf"))
     with selectors.DefaultSelector() as selector:
         for number, joblog in output.pairs():
@@ -214,7 +214,7 @@ def _attend(output: _Output, timeout_s: float | None) -> bool:
 
 
 def _take(selector: selectors.BaseSelector, wait_s: float) -> bool:
-    """Read what is there, a bounded piece of each stream; whether there was anything."""
+    """Read one chunk of each stream that has output. Returns whether any had."""
     if not selector.get_map():
         signals.wait(min(wait_s, 0.05))
         return False
@@ -229,17 +229,17 @@ def _take(selector: selectors.BaseSelector, wait_s: float) -> bool:
 
 
 def _end_all(output: _Output, grace_s: float) -> None:
-    """End the job, if it still runs, and all that it started."""
+    """End the job if it still runs, and everything that it started."""
     process, drain = output.process, partial(_drain, output)
-    is_urgent = _comes_another_signal()
-    for _ in range(10):  # what is ended may have started something meanwhile
+    is_urgent = _watch_for_another_signal()
+    for _ in range(10):  # a process may start others before it ends
         has_ended = process.poll() is not None
         left = {pid for pid in processes.descendants(os.getpid()) if not (has_ended and pid == process.pid)}
         if not left:
             break
         if has_ended:
-            log.info("the job left %d process%s behind; ended", len(left), "" if len(left) == 1 else "es")
-        # The output is taken meanwhile: a job that says much while it saves its checkpoint must not wait for a reader.
+            log.info("ended %d process%s that the job left behind", len(left), "" if len(left) == 1 else "es")
+        # Reading continues meanwhile: a job that writes much while it saves its checkpoint must not block on the pipe.
         processes.end(
             sorted(left),
             grace_s=_LEFTOVERS_GRACE_S if has_ended else grace_s,
@@ -254,14 +254,14 @@ def _end_all(output: _Output, grace_s: float) -> None:
             stream.close()
 
 
-def _comes_another_signal() -> Callable[[], bool]:
-    """Whether one more signal came than the first, which asked for the end."""
+def _watch_for_another_signal() -> Callable[[], bool]:
+    """Return a function that returns whether a further signal came, beyond the first, which asked for the end."""
     so_far = max(signals.count(), 1)
     return lambda: signals.count() > so_far
 
 
 def _drain(output: _Output) -> None:
-    """Take what the job has written and nobody has read yet."""
+    """Log the output that has not been read yet."""
     for number, joblog in output.pairs():
         with suppress(BlockingIOError):
             while data := os.read(number, 1 << 16):

@@ -1,14 +1,14 @@
-"""A run's work directory, from the moment it is begun until it is archived: data/work/<run>/.
+"""The work directory of a run that is not archived yet: data/work/<run>/.
 
 order.json        what to run; written first
-checkout.json     which directory below ds_clone_path is this run's checkout
-lock              held by the supervisor as long as it lives
-job.json          the job's process, once it is started
-cancel.json       who asked for the job to be cancelled
+checkout.json     names this run's checkout below ds_clone_path
+lock              held by the supervisor while it lives
+job.json          the job's process; written when the job starts
+cancel.json       who cancelled the job
 out.log  err.log  the job's output
-gpu-usage.csv     where there is a GPU
-supervisor.log    what the supervisor has to say
-logs/  tmp/       the job's own
+gpu-usage.csv     if there is a GPU
+supervisor.log    the log of the supervisor
+logs/  tmp/       ds_logs_dir and TMPDIR of the job
 outcome.json      how the job ended; written last
 """
 
@@ -27,7 +27,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import RUN_ID, Merge
 
 VERSION = 1
-UNREADABLE = ".unreadable"  # the suffix of what was set aside
+UNREADABLE = ".unreadable"  # suffix of damaged files that were renamed
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Work:
 
     @property
     def run(self) -> str:
-        """The run's id, which it keeps in the archive."""
+        """The run's id, the same as in the archive."""
         return self.path.name
 
     @property
@@ -49,7 +49,7 @@ class Work:
 
     @property
     def checkout(self) -> Path:
-        """The mark of this run's checkout."""
+        """The mark of this run's checkout, see repository/checkout.py."""
         return self.path / "checkout.json"
 
     @property
@@ -77,58 +77,60 @@ class Work:
 
 @dataclass(frozen=True)
 class Order:
-    """What a supervisor is to run, and within which bounds."""
+    """What a supervisor has to run, and its limits."""
 
     merge: Merge
-    base: str | None  # everything up to here is archived once this run is; None for a commit asked for by hand
+    base: str | None  # once this run is archived, every merge up to here is; None for a commit requested by hand
     number: int  # its place in the archive, see `order`
     attempt: int  # 1 for the first
-    interruptions: int  # how often the job of this merge was cut off without a new checkpoint
+    interruptions: int  # how often the job of this merge was interrupted without a new checkpoint
     progress: int  # changes whenever a checkpoint is written
     script: str  # absolute, or relative to the checkout
     checkout: str
     checkpoints: str
-    gpu_usage: str | None  # the file for samples of the GPUs
+    gpu_usage: str | None  # the file for GPU samples
     timeout_s: float | None
     grace_s: float
-    token: str  # in the environment of the job and of all that it starts
+    token: str  # in the environment of the job and of everything that it starts
 
 
 def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
-    """A run's id from its start (ISO 8601) and commit that is in none of the directories `taken`."""
+    """Make a run's id from its start (ISO 8601) and its commit. No directory of `taken` holds the id yet."""
     wanted = found = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
     number = 2
-    while any((directory / found).exists() for directory in taken):  # twice in a second, or a clock set back
+    while any(
+        (directory / found).exists() for directory in taken
+    ):  # two runs within a second, or a clock that was set back
         found = f"{wanted}-{number}"
         number += 1
     return found
 
 
-def begun(directory: Path) -> list[Work]:
-    """The runs that are begun and not archived, oldest first."""
+def unfinished(directory: Path) -> list[Work]:
+    """Return the runs that were begun but not archived, oldest first. Raises Trouble if they cannot be listed."""
     try:
         return sorted(
             (Work(path) for path in directory.iterdir() if RUN_ID.fullmatch(path.name)), key=lambda work: work.run
         )
     except FileNotFoundError:
         return []
-    except OSError as error:  # never taken for "nothing left"
-        raise Trouble(f"{directory}: {error.strerror}: move what stands there away, or let this user in") from None
+    except OSError as error:  # an unreadable directory must not look empty
+        raise Trouble(f"{directory}: {error.strerror}: move it away, or give this user access") from None
 
 
 def write_order(work: Work, order: Order) -> None:
-    """Raises OSError."""
+    """Write the order. Raises OSError."""
     write(work.path / "order.json", asdict(order))
 
 
 def read_order(work: Work) -> Order | None:
-    """What is to be run; None where that cannot be read, which is told, and the directory set aside."""
+    """Read the order; None if there is none. If it is damaged, log that and rename the work directory."""
     try:
         record = read(work.path / "order.json")
         merge = record["merge"]
         return Order(**{**record, "merge": Merge(**{**merge, "parents": tuple(merge["parents"])})})
     except FileNotFoundError:
-        files.remove_tree(work.path)  # the tick was killed before it wrote the order: nothing was begun
+        files.remove_tree(work.path)  # the tick was killed before it wrote the order, so nothing was started
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         set_aside(work.path, error)
@@ -136,12 +138,12 @@ def read_order(work: Work) -> Order | None:
 
 
 def write_cancel(work: Work, who: str, at: str) -> None:
-    """Note who cancelled the job, before it is asked to end. Raises OSError."""
+    """Record who cancelled the job. Call this before asking the supervisor to end. Raises OSError."""
     write(work.path / "cancel.json", {"who": who, "at": at})
 
 
 def read_cancel(work: Work) -> str | None:
-    """Who cancelled the job; None where nobody did."""
+    """Return who cancelled the job; None if nobody did."""
     try:
         return str(read(work.path / "cancel.json")["who"])
     except FileNotFoundError:
@@ -151,37 +153,37 @@ def read_cancel(work: Work) -> str | None:
 
 
 def write_starting(work: Work) -> None:
-    """Note that the job is about to be started. Raises OSError."""
+    """Record that the job is about to start. Raises OSError."""
     write(work.path / "job.json", {"pid": None, "started": None})
 
 
 def was_started(work: Work) -> bool:
-    """Whether the job may have been started: a job can kill its supervisor before that has noted its process."""
+    """Return whether the job may have started: it can kill its supervisor before that records the job's process."""
     return (work.path / "job.json").exists()
 
 
 def write_job(work: Work, pid: int, started: str) -> None:
-    """Note the job's process. Raises OSError."""
+    """Record the job's process. Raises OSError."""
     write(work.path / "job.json", {"pid": pid, "started": started})
 
 
 def read_job(work: Work) -> tuple[int, str] | None:
-    """(pid, start time as `processes.start_time` gives it) of the job; None where nobody noted it."""
+    """Return the job's (pid, start time as of `processes.start_time`); None if they are not recorded."""
     try:
         record = read(work.path / "job.json")
         return int(record["pid"]), str(record["started"])
-    except (OSError, ValueError, KeyError, TypeError):  # its token in the environment finds it too
+    except (OSError, ValueError, KeyError, TypeError):  # the token also finds the job
         return None
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
-    """Replace a file by a record as JSON. Raises OSError."""
+    """Write a record as JSON, atomically. Raises OSError."""
     text = json.dumps({"version": VERSION, **record}, ensure_ascii=False)
     files.write_atomically(path, text.encode("utf-8", "replace"), mode=0o600)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A record that `write` wrote. Raises OSError; ValueError: it is no such record."""
+    """Read a record written by `write`. Raises OSError, or ValueError if it is not such a record."""
     record = json.loads(path.read_bytes())
     if not isinstance(record, dict) or record.pop("version", None) != VERSION:
         raise ValueError(f"expected a record of version {VERSION}")
@@ -189,11 +191,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def set_aside(path: Path, reason: Exception) -> None:
-    """Tell of a file or directory that cannot be read, and rename it: unreadable is never taken for empty."""
+    """Rename a file or directory that cannot be read, and log that: it must not look as if it were missing.
+
+    Raises Trouble if it cannot be renamed.
+    """
     aside = path.with_name(path.name + UNREADABLE)
     files.remove_tree(aside)
     try:
         path.rename(aside)
     except OSError as error:
-        raise Trouble(f"{path}: cannot be read ({reason}) nor moved aside ({error.strerror}): move it away") from None
+        raise Trouble(f"{path}: cannot be read ({reason}) or renamed ({error.strerror}): move it away") from None
     log.warning("%s cannot be read (%s); kept as %s", path, reason, aside.name)

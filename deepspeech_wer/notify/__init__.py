@@ -1,5 +1,5 @@
-"""How a run went, told to others, each once: a commit status at GitHub (`github`), a message to a webhook (`webhook`).
+"""Notifications about runs, each sent once: commit statuses on GitHub (`github`) and webhook messages (`webhook`).
 
-`channels` knows them all, `ledger` keeps what was told, `message` words it, `http` posts it. A new kind of notice is a
-module of its own that makes a `Channel`, and a line in `channels`.
+`channels` lists them, `ledger` records what was sent, `message` holds the wording, `http` sends. A new kind of
+notification is a module that makes a `Channel`, and a line in `channels`.
 """

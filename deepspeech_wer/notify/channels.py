@@ -1,4 +1,4 @@
-"""Every way of telling that is switched on, and all of them told."""
+"""The channels that are configured, and how to notify them all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from deepspeech_wer.notify import github, ledger, webhook
-from deepspeech_wer.notify.ledger import Channel, NotTold
+from deepspeech_wer.notify.ledger import Channel, NotSent
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Notices, Repository
 
@@ -23,17 +23,18 @@ def tell(
     *,
     api: str | None = None,
 ) -> None:
-    """Tell what has not been told of the archived runs, `names`, oldest first. A failure is logged, never raised.
+    """Send every notification about the archived runs `names`, oldest first, that was not sent yet.
 
-    `read` gives a run by its name, or raises Trouble. `api` stands in for the address of GitHub's.
+    A failure is logged, never raised. `read` returns a run by its name, or raises Trouble. `api` replaces the address
+    of GitHub's API.
     """
     for channel in _channels(repository, notices, api):
         try:
             ledger.tell(channel, cache, names, read)
-        except NotTold as failure:
+        except NotSent as failure:
             log.warning("%s: %s; the next tick tries again", channel.name, failure)
         except OSError as error:
-            log.warning("%s: cannot note what was told in %s: %s", channel.name, cache, error.strerror)
+            log.warning("%s: cannot record in %s what was sent: %s", channel.name, cache, error.strerror)
 
 
 def _channels(repository: Repository, notices: Notices, api: str | None) -> Iterator[Channel]:

@@ -1,7 +1,7 @@
-"""What each channel was told, in told.json in the cache. It is written after each notice: a crash between tells again.
+"""Records what was sent to each channel, in told.json in the cache.
 
-What could not be told is tried again at the next tick, for the newest NEWEST runs at most, so that a long outage ends
-quietly.
+The file is written after each notification, so a crash in between sends that one again. The next tick retries what
+failed, for the NEWEST runs at most: a long outage must not end in a flood.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ VERSION = 1
 _NAME = "told.json"
 
 
-class NotTold(Exception):
-    """A notice did not arrive; the message says why, without any secret: neither a token nor a webhook's address."""
+class NotSent(Exception):
+    """A notification could not be sent. The message says why, without secrets such as the webhook's address."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One way of telling. `send` gets a run and the status of the run told before, and raises NotTold."""
+    """One receiver of notifications. `send` gets a run and the status of the run sent before, and raises NotSent."""
 
     name: str
     send: Callable[[Run, str | None], None]
@@ -36,16 +36,16 @@ class Channel:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a channel was told."""
+    """What was sent to a channel."""
 
-    names: tuple[str, ...]  # of the newest runs
-    last: str | None  # the status of the last run told
+    names: tuple[str, ...]  # those of the newest runs that were sent
+    last: str | None  # the status of the last run that was sent
 
 
 def tell(channel: Channel, cache: Path, names: Sequence[str], read: Callable[[str], Run]) -> None:
-    """Send each of the newest runs that the channel does not know yet. Raises NotTold, OSError.
+    """Send each of the newest runs that was not sent to the channel yet. Raises NotSent, OSError.
 
-    A channel that is new is told of the newest run alone, not of years of history.
+    A new channel gets only the newest run, not years of history.
     """
     newest = names[-NEWEST:]
     known = _read(cache).get(channel.name)
@@ -62,12 +62,12 @@ def tell(channel: Channel, cache: Path, names: Sequence[str], read: Callable[[st
 
 def _readable(read: Callable[[str], Run], names: Sequence[str]) -> Iterator[Run]:
     for name in names:
-        with suppress(Trouble):  # the build of the page tells of it
+        with suppress(Trouble):  # building the site reports the unreadable run
             yield read(name)
 
 
 def _read(cache: Path) -> dict[str, _Told]:
-    """Channel -> what it was told. Unreadable is like new: the newest run alone will be told."""
+    """Return what was sent to each channel. A damaged file counts as missing: each channel then gets the newest run."""
     try:
         record = json.loads((cache / _NAME).read_bytes())
         if record["version"] != VERSION:

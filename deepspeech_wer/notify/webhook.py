@@ -1,20 +1,20 @@
-"""A JSON message to a webhook: on alarm and recovery alone."""
+"""JSON messages to a webhook: for each failed run, and for the first good one after it."""
 
 from __future__ import annotations
 
 from deepspeech_wer import hyper
 from deepspeech_wer.notify import http, message
-from deepspeech_wer.notify.ledger import Channel, NotTold
+from deepspeech_wer.notify.ledger import Channel, NotSent
 from deepspeech_wer.records import Run
 
 
 def channel(address: str, repository_name: str, website_url: str | None) -> Channel:
-    """The channel that posts to the address."""
+    """Return a channel that posts to the address."""
     return Channel("webhook", lambda run, last: _alarm(address, run, last, repository_name, website_url))
 
 
 def _alarm(address: str, run: Run, last: str | None, repository_name: str, website_url: str | None) -> None:
-    """Tell of a run that failed, and of the first one after it that did not."""
+    """Send a failed run, or the first good one after it. Other runs are not sent."""
     recovered = run.status == "done" and last == "failed"
     if run.status == "done" and not recovered:
         return
@@ -33,4 +33,4 @@ def _alarm(address: str, run: Run, last: str | None, repository_name: str, websi
         },
     )
     if code >= 300:
-        raise NotTold(f"it answers {code}: is ds_webhook_url right?")
+        raise NotSent(f"it answered {code}: check ds_webhook_url")

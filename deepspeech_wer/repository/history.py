@@ -21,7 +21,7 @@ from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_envi
 if TYPE_CHECKING:
     import git
 
-MANY_COMMITS = 20  # so many commits without a merge suggest squash or rebase merging
+MANY_COMMITS = 20  # this many commits without a merge suggest squash or rebase merging
 
 _SHORT_SHA = re.compile(r"[0-9A-Fa-f]{7,64}")
 _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -1,9 +1,9 @@
-"""What each part of the AN4 recipe is worth: the validation WER with that part off, all else as bin/run-an4.sh has it.
+"""Measures what each part of the AN4 recipe contributes: the validation WER of bin/run-an4.sh without that part.
 
     .venv/bin/python tests/benchmarks/ablation.py [--dataset DIR] [--seeds N] [--only PART ...]
 
-Greedy decoding, mean of N seeds (3). The test set is not looked at: of it one utterance is heard, because a run ends
-with a test. Each training takes some 300 to 400 CPU-seconds; ds_epochs=38, say, shortens them all.
+Greedy decoding, mean of N seeds (3). The test set is reduced to one utterance, since every run ends with a test. Each
+training takes about 300 to 400 CPU-seconds; a smaller ds_epochs shortens all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARTS: dict[str, dict[str, str]] = {
     "no frequency mask": {"ds_augment_frequency_masks": "0"},
     "no time mask": {"ds_augment_time_masks": "0"},
     "noise of 0.1": {"ds_augment_noise": "0.1"},
-    "two frames to a step of the LSTM": {"ds_frame_stride": "2", "ds_epochs": "80"},
+    "two frames per step of the LSTM": {"ds_frame_stride": "2", "ds_epochs": "80"},
     "constant rate of 0.001": {"ds_schedule": "constant", "ds_learning_rate": "0.001"},
     "gradients not clipped": {"ds_clip_norm": "0"},
     "normalisation of 2016": {"ds_normalisation": "all"},
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def train(variables: dict[str, str], seed: int, dataset: Path) -> tuple[float, float, float]:
-    """(validation WER, validation loss, CPU-seconds) of a training."""
+    """Train and return (validation WER, validation loss, CPU-seconds)."""
     with tempfile.TemporaryDirectory() as logs:
         own = {"ds_dataset_path": str(dataset), "ds_logs_dir": logs, "ds_random_seed": str(seed), **variables}
         quiet = {"ds_limit_test": "1", "ds_report_count": "0", "ds_decoder": "greedy", "ds_decoders": ""}

@@ -1,10 +1,10 @@
-"""What it takes to check the n-th merge out of a long history, beside plain git's ways, in one interleaved run.
+"""Measures checking out a merge of a long history, compared with plain git, in interleaved rounds.
 
     python -m tests.benchmarks.checkout [ROUNDS]
 
-The history: 3,000 commits over 2,000 files, 25 MB. CPU seconds and wall seconds, medians of ROUNDS (5). A work tree is
-plain git's quickest, but shares config and hooks with the mirror, which a job must not reach; a clone of its own is its
-best way that does not.
+The history has 3,000 commits over 2,000 files, 25 MB. Prints CPU seconds and wall seconds, medians of ROUNDS (5). A
+worktree is the fastest way of plain git, but shares config and hooks with the mirror, which a job must not reach. The
+fastest way without that is a separate clone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMITS, FILES, FILE_BYTES = 3000, 2000, 12_500
 
 
 def make_history(path: Path) -> None:
-    """A repository of that size, by git fast-import."""
+    """Make a repository of that size with git fast-import."""
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(path)], check=True)
     draw = random.Random(1)
     with subprocess.Popen(["git", "-C", str(path), "fast-import", "--quiet"], stdin=subprocess.PIPE) as process:
@@ -40,7 +40,7 @@ def make_history(path: Path) -> None:
 
 
 def timed(action: Callable[[], None]) -> tuple[float, float]:
-    """(CPU seconds with children, wall seconds)."""
+    """Return (CPU seconds with children, wall seconds)."""
     before, start = os.times(), time.perf_counter()
     action()
     after = os.times()
@@ -74,7 +74,7 @@ def main() -> None:
             shutil.rmtree(clone)
             git("-C", str(bare), "worktree", "prune")
 
-        ways = {"deepspeech_wer": ours, "git clone of its own": own_clone, "git worktree": work_tree}
+        ways = {"deepspeech_wer": ours, "separate git clone": own_clone, "git worktree": work_tree}
         figures: dict[str, list[tuple[float, float]]] = {key: [] for key in ways}
         for _ in range(rounds + 1):
             for key, action in ways.items():
@@ -94,7 +94,7 @@ def report(figures: dict[str, list[tuple[float, float]]]) -> None:
     print(f"{'':<22}{'CPU s':>7}{'wall s':>8}")
     for key in figures:
         print(f"{key:<22}{cpu[key]:>7.2f}{wall[key]:>8.2f}")
-    for other in ("git clone of its own", "git worktree"):
+    for other in ("separate git clone", "git worktree"):
         ratio = f"{cpu['deepspeech_wer'] / cpu[other]:.2f} CPU, {wall['deepspeech_wer'] / wall[other]:.2f} wall"
         print(f"deepspeech_wer / {other}: {ratio}")
 

@@ -1,7 +1,7 @@
-"""How fast features are made: `.venv/bin/python tests/benchmarks/features.py [DIR]`, on AN4's training set, one thread.
+"""Measures computing features: `.venv/bin/python tests/benchmarks/features.py [DIR]`, AN4's training set, one thread.
 
-Printed: hours of speech per CPU-second, the median of five rounds, for the arithmetic alone (as python_speech_features
-is measured), for reading the flac files alone, and for a whole training set, new and from the cache.
+Prints hours of speech per CPU-second, medians of five rounds: for the arithmetic only (as python_speech_features is
+measured), for reading the flac files only, and for a complete training set, new and from the cache.
 """
 
 from __future__ import annotations

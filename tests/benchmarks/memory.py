@@ -1,10 +1,10 @@
-"""How much memory a training takes, by the hours of its corpus.
+"""Measures the memory of a training by the hours of its corpus.
 
     .venv/bin/python tests/benchmarks/memory.py [--dataset DIR] [--hours 1 10 100] [--directory DIR]
 
-For each number of hours a corpus of so much speech is made of AN4's training set, each copy of a recording a file of
-its own bytes, so that each has its own features; then the job trains on it for one epoch. Printed: what hyper.json
-says. 100 hours take some 7 GB of disk in DIR (a new one below /tmp, removed afterwards) and a quarter of an hour.
+For each number of hours, it makes a corpus of copies of AN4's training set. The bytes of each copy differ, so that each
+has its own features. Then the job trains on it for one epoch. Prints the figures of hyper.json. 100 hours take about
+7 GB of disk in DIR (a new one below /tmp, removed afterwards) and a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SMALL = {
 
 
 def main() -> int:
-    """Print one line for each number of hours."""
+    """Print one line per number of hours."""
     options = _options()
     print(f"{'hours':>6} {'utterances':>10} {'peak MB':>8} {'CPU-s':>6} {'s':>6}")
     for hours in options.hours:
@@ -57,12 +57,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--dataset", type=Path, default=ROOT.parent / "shared" / "speech" / "an4", help="AN4's tables")
     parser.add_argument("--hours", type=float, nargs="+", default=[1, 10, 100], help="of training speech")
-    parser.add_argument("--directory", type=Path, help="(below /tmp) where the corpora are made")
+    parser.add_argument("--directory", type=Path, help="where the corpora are made (below /tmp)")
     return parser.parse_args()
 
 
 def write_corpus(source: Path, target: Path, hours: float) -> None:
-    """Copies of the source's training set, so many hours; its dev and test sets as they are."""
+    """Copy the source's training set until it has that many hours; keep its dev and test sets."""
     with (source / "train.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     seconds = {row["wav_filename"]: soundfile.info(source / row["wav_filename"]).duration for row in rows}
@@ -72,7 +72,7 @@ def write_corpus(source: Path, target: Path, hours: float) -> None:
             path = target / f"train/{len(copies)}{Path(row['wav_filename']).suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             content = (source / row["wav_filename"]).read_bytes()
-            path.write_bytes(content + len(copies).to_bytes(8, "big"))  # behind the last frame: not decoded
+            path.write_bytes(content + len(copies).to_bytes(8, "big"))  # after the last frame, so it is not decoded
             copies.append({**row, "wav_filename": str(path)})
             missing -= seconds[row["wav_filename"]]
     _write_table(target / "train.csv", copies)
@@ -90,7 +90,7 @@ def _write_table(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def train(directory: Path) -> Any:
-    """One training on the corpus in the directory; its hyper.json."""
+    """Train on the corpus in the directory and return the hyper.json."""
     own = {
         "ds_python": sys.executable,
         "ds_dataset_path": str(directory / "corpus"),

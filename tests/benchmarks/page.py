@@ -1,4 +1,4 @@
-"""How long the page takes: `python tests/benchmarks/page.py [RUNS]` prints its times and sizes."""
+"""Measures building and drawing the page: `python tests/benchmarks/page.py [RUNS]` prints times and sizes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def draw(driver: webdriver.Chrome, address: str) -> tuple[float, float, float]:
         mark ? done(mark.startTime) : look();"""
     )
     after = metrics(driver)
-    # a new document starts its counters anew
+    # A new document resets the counters.
     cpu = after["TaskDuration"] - (before["TaskDuration"] if after["TaskDuration"] > before["TaskDuration"] else 0)
     return drawn, cpu * 1000, driver.execute_script("return document.querySelectorAll('*').length")
 

@@ -1,14 +1,14 @@
-"""How long publishing takes beside other programs: `python -m tests.benchmarks.publish`.
+"""Measures publishing, compared with other programs: `python -m tests.benchmarks.publish`.
 
-Cases, as in the measurements that led to this design:
+Cases:
     a  500 files of 4 KB, new          c  the same again, unchanged        d  one of them, of 2 MB, changed
-    b  one file of 50 MB, new          e  one run more on a site of 10,000 runs (20,000 files, 8 MB of data anew)
-The programs take turns, round after round, against one sshd on loopback, straight or through a proxy with --delay-ms.
-Printed: the median of each in seconds, its ratio to rsync, and for programs in Python the same without their start: the
-interpreter and its imports, measured once a round as well. Programs that send everything anew are left out of e; those
-that wait for a reply to each file take part over a delay only with --slow, as does lftp in e, which takes minutes.
+    b  one file of 50 MB, new          e  one more run on a site of 10,000 runs (20,000 files, 8 MB of changed data)
+The programs take turns in each round, against one sshd on loopback, directly or through a proxy with --delay-ms.
+Prints each median in seconds and its ratio to rsync, and for Python programs the same without start-up (interpreter and
+imports, measured once per round). Programs that send everything again are left out of e. Programs that wait for a reply
+to each file run over a delay only with --slow, and so does lftp in e, which takes minutes.
 
-Needed: rsync, lftp, and OpenSSH's client and server (apt-get install rsync lftp openssh-client openssh-server);
+Needs rsync, lftp, and OpenSSH's client and server (apt-get install rsync lftp openssh-client openssh-server);
 asyncssh comes with bin/install test.
 """
 
@@ -32,7 +32,7 @@ from pathlib import Path
 from tests.end_to_end.sshd import HOST, Sshd, running_sshd
 
 REPOSITORY = Path(__file__).parents[2]
-A_TRIP_EACH = {"sftp -b", "pysftp 2016"}  # or five: of every file
+A_TRIP_EACH = {"sftp -b", "pysftp 2016"}  # one to five round trips per file
 EVERYTHING_ANEW = {*A_TRIP_EACH, "asyncssh"}
 
 OURS = """
@@ -56,7 +56,7 @@ paramiko.DSSKey = paramiko.RSAKey
 import pysftp
 site, root, user, host, port, key, known = sys.argv[1:]
 options = pysftp.CnOpts(known)
-options.hostkeys = None  # it knows no [host]:port
+options.hostkeys = None  # pysftp does not understand [host]:port
 os.chdir(site)
 paths = [os.path.relpath(os.path.join(d, f), '.') for d, _, fs in os.walk('.') for f in fs]
 pysftp.Connection._set_authentication = lambda self, *a: self._tconnect.update(pkey=paramiko.PKey.from_path(key))
@@ -88,7 +88,7 @@ async def main():
             await asyncio.gather(*map(put, paths))
 asyncio.run(main())
 """
-STARTS = {  # of those in Python
+STARTS = {  # start-up code of the Python programs
     "ours": "import deepspeech_wer.publish.publisher",
     "pysftp 2016": "import paramiko; paramiko.DSSKey = paramiko.RSAKey; import pysftp",
     "asyncssh": "import asyncssh",
@@ -97,7 +97,7 @@ STARTS = {  # of those in Python
 
 @dataclass(frozen=True)
 class Way:
-    """How to reach the server, and which site goes where."""
+    """How to reach the server, and which site goes to which web root."""
 
     server: Sshd
     port: int
@@ -153,7 +153,7 @@ PROGRAMS: dict[str, Callable[[Way], list[str]]] = {
 
 
 def seconds(command: list[str]) -> float:
-    """Run a program; how long it took. Raises where it fails: a failure is no figure."""
+    """Run a program and return its duration in seconds. Raises if it fails: a failure must not count as a time."""
     started = time.perf_counter()
     done = subprocess.run(
         command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800, check=False
@@ -197,7 +197,7 @@ def emptied(directory: Path) -> None:
 
 
 def start(name: str) -> float:
-    """How long a program in Python takes before it does anything."""
+    """Return the start-up time of a Python program in seconds."""
     return seconds([sys.executable, "-c", STARTS[name]]) if name in STARTS else 0.0
 
 
@@ -210,7 +210,7 @@ def takes_part(name: str, case: str, given: argparse.Namespace) -> bool:
 def measure(
     way: Callable[[Path, Path, bool], Way], base: Path, programs: list[str], given: argparse.Namespace
 ) -> dict[tuple[str, str], list[float]]:
-    """Seconds, round by round, of each case and program; case "" is the start of the program."""
+    """Return the seconds per round of each case and program; case "" is the start-up."""
     found: dict[tuple[str, str], list[float]] = {}
     roots = {name: base / re.sub(r"\W", "_", name) for name in programs}
     small, large, big = (base / name for name in ("small", "large", "big"))
@@ -221,7 +221,7 @@ def measure(
         for name, root in roots.items():
             if takes_part(name, "e", given):
                 emptied(root.with_name(f"{root.name}_big"))
-                for number in (-1, 0):  # twice, for the site is to be one that has been there for long
+                for number in (-1, 0):  # twice, so that the site is an old one
                     one_run_more(big, number)
                     seconds(PROGRAMS[name](way(big, root.with_name(f"{root.name}_big"), True)))
                     time.sleep(1)
@@ -263,7 +263,7 @@ def show(found: dict[tuple[str, str], list[float]], cases: str, programs: list[s
 
 @contextmanager
 def reached(server: Sshd, delay_ms: float) -> Iterator[int]:
-    """The port of the server, or of a slow way to it."""
+    """Yield the port of the server, or of a proxy with the delay."""
     if not delay_ms:
         yield server.port
         return
@@ -281,10 +281,10 @@ def reached(server: Sshd, delay_ms: float) -> Iterator[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--delay-ms", type=float, default=0, help="each way; 20 makes a round trip of 40 ms")
+    parser.add_argument("--delay-ms", type=float, default=0, help="one way; 20 makes a round trip of 40 ms")
     parser.add_argument("--cases", default="abcde", help="c and d need a")
     parser.add_argument("--programs", default=",".join(PROGRAMS))
-    parser.add_argument("--slow", action="store_true", help="also those that take minutes with a delay")
+    parser.add_argument("--slow", action="store_true", help="include programs that take minutes over a delay")
     given = parser.parse_args()
     programs = given.programs.split(",")
     with (
@@ -297,7 +297,7 @@ def main() -> None:
             return Way(server, server.port if straight else port, site, root)
 
         found = measure(way, Path(directory), programs, given)
-        print(f"{given.rounds} rounds, {given.delay_ms:g} ms each way; seconds (ratio to rsync)")
+        print(f"{given.rounds} rounds, {given.delay_ms:g} ms one way; seconds (ratio to rsync)")
         show(found, given.cases, programs)
 
 

@@ -1,9 +1,9 @@
-"""What a tick costs that finds nothing to do, side by side with its floor, in one interleaved run.
+"""Measures an idle tick, compared with its floor, in interleaved rounds.
 
     python -m tests.benchmarks.tick [ROUNDS]
 
-The floor: pyxdg, the lock, and a git that fetches nothing. CPU seconds, user and system, of the process and its
-children; the medians of ROUNDS (20) and their ratios.
+The floor is pyxdg, the lock, and a git fetch that finds nothing. Prints CPU time, user and system, of the process and
+its children: medians of ROUNDS (20) and their ratios.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ fcntl.flock(os.open(path + "/lock", os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
 fetch = ["git", "-C", {mirror!r}, "fetch", "--quiet", "--no-tags", {url!r}, "+HEAD:refs/tracked/head"]
 subprocess.run(fetch, check=True)
 """
-# What DeepSpeech's util/automation.py imported, on every tick. matplotlib is no part of this project: install it to
-# have the whole list measured.
+# What DeepSpeech's util/automation.py imported on every tick. matplotlib is not a dependency of the tracker: install it
+# to measure the complete list.
 OF_2016 = """
 import json, os, git, requests, sys, shutil, subprocess, datetime, copy, csv, glob, threading, time
 import numpy, scipy.interpolate, xdg.BaseDirectory
@@ -42,7 +42,7 @@ PYPLOT = "import matplotlib; matplotlib.use('Agg'); import matplotlib.pyplot"
 
 
 def cpu_s(command: list[str], environment: dict[str, str]) -> float:
-    """CPU seconds of a command and all that it waits for."""
+    """Return the CPU seconds of a command and its children."""
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -86,7 +86,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def held(environment: dict[str, str], is_held: bool) -> Iterator[None]:
-    """With another tick's lock held, or not."""
+    """Hold another tick's lock within the block, or not."""
     if not is_held:
         yield
         return
@@ -116,7 +116,7 @@ def report(figures: dict[str, list[float]]) -> None:
         ("busy tick", "python -c pass", "2"),
         ("idle tick", "imports of 2016", "0.125"),
     ):
-        print(f"{one} / {other}: {cpu[one] / cpu[other]:.2f} (wanted: at most {wanted})")
+        print(f"{one} / {other}: {cpu[one] / cpu[other]:.2f} (goal: at most {wanted})")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""A training step beside PyTorch's, on the same batches, one thread each, in one interleaved run.
+"""Measures a training step, compared with PyTorch's, on the same batches with one thread each, interleaved.
 
     python -m tests.benchmarks.training_step --dataset DIR --torch PYTHON [--rounds N]
 
-DIR holds an importer csv corpus (train.csv, dev.csv, test.csv); PYTHON is an interpreter with PyTorch, which is no
+DIR holds a corpus of importer csv (train.csv, dev.csv, test.csv). PYTHON is an interpreter with PyTorch, which is not a
 dependency of this project:
 
     python3 -m venv peer && peer/bin/pip install torch numpy
 
-A step is what a recipe does for 16 utterances: forward with dropout, CTC, backward, clipping of the gradient, Adam. On
-PyTorch's side: Conv1d over the window of frames, nn.LSTM(bidirectional) over the padded batch, CTCLoss,
-clip_grad_norm_ and Adam(fused=True). CPU-milliseconds: medians of all steps, their ratio, and that of the sums.
+A step is the work for 16 utterances: forward with dropout, CTC, backward, gradient clipping, Adam. PyTorch uses Conv1d
+over the window of frames, nn.LSTM(bidirectional) over the padded batch, CTCLoss, clip_grad_norm_ and Adam(fused=True).
+Prints CPU-milliseconds: medians of all steps, their ratio, and the ratio of the sums.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure(cells: int, options: argparse.Namespace, work: Path) -> tuple[list[float], list[float]]:
-    """(our, their) CPU-milliseconds of each step, in turns, after a round that warms both up."""
+    """Return (our, their) CPU-milliseconds of each step, in turns, after a warm-up round."""
     from deepspeech_wer.training import dataset, importers, model, train
     from deepspeech_wer.training.batches import assemble, batches_of_epoch
     from deepspeech_wer.training.parameters import from_environment
@@ -81,7 +81,7 @@ def measure(cells: int, options: argparse.Namespace, work: Path) -> tuple[list[f
 
 @contextmanager
 def peer(python: str, batches: list[Any], cells: int, work: Path) -> Iterator[Any]:
-    """A process of PyTorch with the same batches; gives a function: number of a batch -> CPU-ms of its step."""
+    """Start PyTorch with the same batches. Yields a function: index of a batch -> CPU-milliseconds of its step."""
     arrays: dict[str, Any] = {}
     for number, batch in enumerate(batches):
         counts = np.bincount(batch.label_places[:, 0], minlength=len(batch.lengths))

@@ -1,4 +1,4 @@
-"""PyTorch's side of training_step.py: takes BATCHES.npz and n_cell_dim, then the number of a batch on each line."""
+"""PyTorch's side of training_step.py: takes BATCHES.npz and n_cell_dim, then the index of a batch on each line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLASSES, INPUT, WINDOW, DROPOUT, RELU_CLIP, CLIP_NORM = 29, 26, 19, 0.05, 20.0, 
 
 
 class DeepSpeech(nn.Module):
-    """The 2016 network, as PyTorch's users would write it."""
+    """The network of 2016, as PyTorch's users would write it."""
 
     def __init__(self, cells: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class DeepSpeech(nn.Module):
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[T, B, 29] log probabilities of [B, T, 26] features."""
+        """Return [T, B, 29] log probabilities for [B, T, 26] features."""
         layer = self.end(self.window(features.transpose(1, 2)).permute(2, 0, 1))  # [T, B, n_hidden_1]
         layer = self.end(self.dense3(self.end(self.dense2(layer))))
         layer = self.end(self.dense5(self.lstm(layer)[0]))
@@ -35,7 +35,7 @@ class DeepSpeech(nn.Module):
 
 
 def main() -> None:
-    """Answer each number with the CPU-milliseconds of a step over that batch."""
+    """Answer each index with the CPU-milliseconds of a step over that batch."""
     torch.set_num_threads(1)
     torch.manual_seed(1)
     arrays = np.load(sys.argv[1])

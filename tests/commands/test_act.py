@@ -29,7 +29,7 @@ def merge_that_hangs(tracked: Repository, sealed: Path) -> None:
     tracked.merge("hangs", {"wer": f"{saves}\n"})
 
 
-def test_cancel_ends_the_running_job_and_the_queue_goes_on(
+def test_cancel_ends_the_running_job_and_the_queue_continues(
     tracked: Repository, sealed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tick()
@@ -39,14 +39,14 @@ def test_cancel_ends_the_running_job_and_the_queue_goes_on(
         wait_for(sealed / "started")
         capsys.readouterr()
         assert cli.main(["cancel"]) == 0
-        assert '"hangs": asked to end; it has 60 s to save its checkpoint\n' in capsys.readouterr().out
+        assert '"hangs": cancelled; the job has 60 s to save its checkpoint\n' in capsys.readouterr().out
         _, err = running.communicate(timeout=120)
     assert running.returncode == exit_codes.FAILED
     assert (sealed / "saved").exists()
     assert wers() == [0.5, "cancelled", 0.4]
     who = f"by {getpass.getuser()} on {os.uname().nodename}"
     assert f'"hangs": failed: cancelled: {who}' in err
-    assert tick() == 0  # and it is not tried again
+    assert tick() == 0  # it is not tried again
     assert wers() == [0.5, "cancelled", 0.4]
 
 
@@ -63,7 +63,7 @@ def test_cancel_also_reaches_the_job_of_a_killed_tick(
     assert "no tick is running" in said
     assert " hangs, attempt 1: process " in said
     assert cli.main(["cancel"]) == 0
-    (work,) = works.begun(settings.load().places.work)
+    (work,) = works.unfinished(settings.load().places.work)
     while lock.is_held(str(work.lock)):
         time.sleep(0.02)
     assert tick() == exit_codes.FAILED
@@ -71,12 +71,14 @@ def test_cancel_also_reaches_the_job_of_a_killed_tick(
 
 
 @pytest.mark.usefixtures("tracked")
-def test_cancel_without_a_job_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cancel_without_a_job_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["cancel"]) == exit_codes.TROUBLE
-    assert "no job is running: see `status`" in capsys.readouterr().err
+    assert "no job is running, so there is nothing to cancel: see `status`" in capsys.readouterr().err
 
 
-def test_a_job_that_was_cut_off_too_often_is_given_up(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_was_interrupted_too_often_is_given_up(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
     tracked.merge("kills its supervisor", {"wer": "kill -9 $PPID; sleep 100\n"})
     assert tick() == exit_codes.FAILED
     assert wers() == ["interrupted"]
@@ -85,14 +87,14 @@ def test_a_job_that_was_cut_off_too_often_is_given_up(tracked: Repository, capsy
     assert err.count("its supervisor was killed; ended the processes that it left") == 11
 
 
-def test_a_training_that_gets_on_is_never_given_up(tracked: Repository) -> None:
+def test_a_training_that_makes_progress_is_never_given_up(tracked: Repository) -> None:
     work = 'n=$(ls "$2" | wc -l); touch "$2/epoch$n"; [ $n -ge 13 ] || { kill -9 $PPID; sleep 100; }; wer=0.4\n'
     tracked.merge("long", {"wer": work, "bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
     assert tick() == 0
     assert wers() == [0.4]
 
 
-def test_what_an_earlier_release_left_in_the_middle_of_a_run_is_kept(
+def test_files_of_a_run_interrupted_under_an_earlier_release_are_kept(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = settings.load().places
@@ -108,7 +110,7 @@ def test_what_an_earlier_release_left_in_the_middle_of_a_run_is_kept(
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"version": 2}', '{"version": 99, "phase": "job"}', "[]"])
-def test_a_note_that_cannot_be_read_is_told_and_set_aside(
+def test_a_damaged_journal_is_reported_and_set_aside(
     tracked: Repository, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
     cache = settings.load().places.cache

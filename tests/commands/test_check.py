@@ -1,4 +1,4 @@
-"""`check`: each prerequisite, met and not met."""
+"""The command `check`: each prerequisite, met and not met."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ tmpfs /mnt/nas tmpfs rw 0 0
 
 
 def found(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, str]:
-    """What `check` prints: subject -> level and text."""
+    """Return the output of `check` as subject -> level and text."""
     capsys.readouterr()
     assert cli.main(["check"]) == code
     lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
@@ -37,14 +37,16 @@ def found(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, str]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    """A web host, with the variables set to publish there."""
+    """A web host. The variables are set to publish to it."""
     with running_sshd(tmp_path / "sshd") as running:
         for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
         yield running
 
 
-def test_all_is_well_and_nothing_is_changed(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_good_installation_passes_and_nothing_is_changed(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = found(capsys)
     assert {line.split()[0] for line in lines.values()} <= {"ok", "hint"}
     assert lines["repository"] == f"ok tracked, its HEAD is at {tracked.git('rev-parse', 'HEAD')[:12]}"
@@ -55,7 +57,7 @@ def test_all_is_well_and_nothing_is_changed(tracked: Repository, capsys: pytest.
     assert not current.clone_path.exists()
 
 
-def test_every_unusable_setting_is_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_unusable_setting_has_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ds_track", "everything")
     monkeypatch.setenv("ds_job_attempts", "0")
     assert cli.main(["check"]) == 1
@@ -68,12 +70,12 @@ def test_every_unusable_setting_is_a_line(capsys: pytest.CaptureFixture[str], mo
 
 
 @pytest.mark.usefixtures("tracked")
-def test_a_full_disk_is_no_matter_of_users(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cure_for_a_full_disk_is_space(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    assert "No space left on device: make room there" in found(capsys, code=1)["data"]
+    assert "No space left on device: free some space there" in found(capsys, code=1)["data"]
 
 
 @pytest.mark.usefixtures("tracked")
@@ -89,7 +91,7 @@ def test_a_full_disk_is_no_matter_of_users(capsys: pytest.CaptureFixture[str], m
         ("ds_website_url", "http://www..example.com/", "page", "no answer ("),
     ],
 )
-def test_a_fault_has_its_line_and_the_others_theirs(
+def test_a_fault_does_not_hide_the_other_checks(
     sealed: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -111,7 +113,7 @@ def test_an_empty_repository_is_a_hint(
     repository: Repository, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ds_repo_url", str(repository.path))
-    assert found(capsys)["repository"] == "hint tracked holds no commit yet"
+    assert found(capsys)["repository"] == "hint tracked: the repository has no commits yet"
 
 
 @pytest.mark.usefixtures("tracked")
@@ -122,7 +124,7 @@ def test_an_old_git_is_a_fault(
     (sealed / "bin" / "git").write_text('#!/bin/sh\ncase "$*" in *version) echo git version 2.20.1;; esac\n')
     (sealed / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{sealed / 'bin'}:{os.environ['PATH']}")
-    assert found(capsys, code=1)["git"].startswith("fault expected 2.31 or newer, found git version 2.20.1")
+    assert found(capsys, code=1)["git"].startswith("fault expected git 2.31 or newer, found git version 2.20.1")
 
 
 @pytest.mark.usefixtures("tracked")
@@ -130,40 +132,40 @@ def test_a_python_that_cannot_train_is_a_hint(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ds_python", "/bin/false")
-    assert "/bin/false: has no tensorflow and nbconvert: install" in found(capsys)["job"]
+    assert "/bin/false: cannot import tensorflow and nbconvert: install" in found(capsys)["job"]
 
 
 @pytest.mark.usefixtures("tracked")
 def test_a_token_without_github_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ds_github_token", "s3cret")
-    assert found(capsys)["notices"] == "hint ds_github_token is set, but tracked is not at GitHub: no statuses are set"
+    assert found(capsys)["notices"] == "hint ds_github_token has no effect: tracked is not on GitHub"
 
 
 @pytest.mark.usefixtures("tracked")
-def test_a_tick_at_work_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_running_tick_is_not_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
     descriptor = lock.acquire(str(settings.load().places.cache / "lock"))
     assert descriptor is not None
-    assert f"a tick is at work, process {os.getpid()} since " in found(capsys)["lock"]
+    assert f"a tick is running: process {os.getpid()} since " in found(capsys)["lock"]
     os.close(descriptor)
 
 
 @pytest.mark.usefixtures("tracked")
-def test_the_web_host_is_tried_and_left_as_it_is(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
-    assert found(capsys)["publishing"].endswith("host key, login and web root are right; no site is built yet")
+def test_the_web_host_is_checked_and_not_changed(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
+    assert found(capsys)["publishing"].endswith("host key, login and web root are valid; no site is built yet")
     cli.main(["merge"])
     assert "; would send " in found(capsys)["publishing"]
     assert list(server.root.iterdir()) == []
 
 
 @pytest.mark.usefixtures("tracked")
-def test_a_web_root_of_others_is_a_fault(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_foreign_web_root_is_a_fault(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
     (server.root / "thesis.tex").touch()
     cli.main(["merge"])
     assert "holds thesis.tex: expected an empty directory" in found(capsys, code=1)["publishing"]
 
 
 @pytest.mark.usefixtures("tracked")
-def test_a_web_root_of_others_is_a_fault_also_before_the_first_site(
+def test_a_foreign_web_root_is_a_fault_even_before_the_first_site(
     server: Sshd, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (server.root / "thesis.tex").touch()
@@ -182,7 +184,7 @@ def test_an_unknown_host_key_and_a_silent_host_are_faults(
 
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize(("status", "level"), [(200, "ok"), (403, "hint")])
-def test_the_public_address_is_asked(
+def test_the_public_address_is_requested(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: int, level: str
 ) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -219,12 +221,12 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
 
 @pytest.mark.usefixtures("tracked")
 def test_a_lock_on_nfs_is_a_hint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "filesystem", lambda *_: "nfs4")  # mounting one takes a server and rights
+    monkeypatch.setattr(places, "filesystem", lambda *_: "nfs4")  # mounting a real NFS takes a server and root
     assert "is on nfs4: locks may not work there" in found(capsys)["lock"]
 
 
 @pytest.mark.usefixtures("tracked")
-def test_after_a_tick_all_is_still_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_passes_after_a_tick(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     assert len(archive.names(settings.load().places.runs)) == 1
     found(capsys)

@@ -1,4 +1,4 @@
-"""Runs -> site directory: what is written, left alone and removed, and that nothing hostile gets through."""
+"""Building the site: what is written, kept and removed, and that hostile input does no harm."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_hyper_js_is_the_contract_of_2016(site: Path) -> None:
         assert record["parameters"]["data_set"] == {"name": "ted"}
 
 
-def test_hyper_js_has_one_record_a_line_and_the_trackers_half(site: Path, runs: list[Run]) -> None:
+def test_hyper_js_has_one_record_per_line_with_the_trackers_fields(site: Path, runs: list[Run]) -> None:
     lines = (site / "js/hyper.js").read_text("ascii").splitlines()
     assert lines[0] == "window.ALL_THE_DATA = ["
     record = json.loads(lines[1].rstrip(","))
@@ -82,7 +82,7 @@ def test_hyper_js_has_one_record_a_line_and_the_trackers_half(site: Path, runs: 
     assert record["run"]["ordinal"] == 1
 
 
-def test_failed_runs_are_kept_from_the_page_of_2016(site: Path, runs: list[Run]) -> None:
+def test_failed_runs_are_hidden_from_the_page_of_2016(site: Path, runs: list[Run]) -> None:
     data = script(site / "js/hyper.js")
     assert [record["run"]["id"] for record in data["FAILED_RUNS"]] == [runs[1].id]
     assert runs[1].id not in json.dumps(data["ALL_THE_DATA"])
@@ -98,14 +98,14 @@ def test_times_with_a_zone_are_sorted_and_written_in_utc(tmp_path: Path) -> None
     assert records[1]["context"]["time_started"] == "2029-12-31T23:00:00"
 
 
-def test_no_runs_make_a_whole_site(tmp_path: Path) -> None:
+def test_a_site_without_runs_is_complete(tmp_path: Path) -> None:
     build([], tmp_path / "site", project=PROJECT)
     assert script(tmp_path / "site/js/hyper.js") == {"ALL_THE_DATA": [], "FAILED_RUNS": []}
     assert script(index_js(tmp_path / "site"))["WER_INDEX"]["count"] == 0
     assert site_files(tmp_path / "site")[-1] == Path("index.htm")
 
 
-def test_only_failed_runs_make_a_whole_site(tmp_path: Path) -> None:
+def test_a_site_of_failed_runs_is_complete(tmp_path: Path) -> None:
     build(archive([failed(1), failed(2)], tmp_path / "archive"), tmp_path / "site", project=PROJECT)
     index = script(index_js(tmp_path / "site"))["WER_INDEX"]
     assert index["status"]["values"] == ["timeout"]
@@ -126,13 +126,13 @@ def test_the_index_holds_the_union_of_all_parameters() -> None:
     assert {"beam_width", "data_set.name", "data_set.hours"} <= set(names)
 
 
-def test_a_parameter_that_is_null_is_not_one_that_is_missing() -> None:
+def test_a_null_parameter_differs_from_a_missing_one() -> None:
     columns_ = columns([done(1, 0.5, beam=None), done(2, 0.5), done(3, 0.5, beam=True), done(4, 0.5, beam=1)])
     column = next(column for column in columns_["parameters"] if column["name"] == "beam")
     assert column == {"name": "beam", "values": [None, True, 1], "codes": [0, 1, -1, 1, 1, 1, 2, 1]}
 
 
-def test_words_are_given_only_where_they_give_the_errors_back() -> None:
+def test_words_are_stored_only_if_they_reproduce_the_errors() -> None:
     run = done(1, 0.12345)
     assert columns([run])["words"] == [52_576, 1]
     assert run.hyper
@@ -141,12 +141,12 @@ def test_words_are_given_only_where_they_give_the_errors_back() -> None:
         assert columns([replace(run, hyper=broken)])["words"] == [None, 1]
 
 
-def test_ids_made_in_another_way_are_kept() -> None:
+def test_unusual_ids_are_kept() -> None:
     odd = replace(done(2, 0.5), id="by-hand")
     assert columns([done(1, 0.5), odd])["ids"] == [[1, "by-hand"]]
 
 
-def test_codings() -> None:
+def test_encodings() -> None:
     assert differences([5, None, 7, 6]) == [5, None, 2, -1]
     assert run_lengths([1, 1, None, 2]) == [1, 2, None, 1, 2, 1]
     assert short("a" * 200) == "a" * 200
@@ -171,7 +171,7 @@ def test_the_same_runs_change_nothing_on_disk(site: Path, runs: list[Run]) -> No
     assert snapshot(site) == before
 
 
-def test_a_new_run_changes_only_what_tells_of_it(site: Path, runs: list[Run], tmp_path: Path) -> None:
+def test_a_new_run_changes_only_the_files_that_list_it(site: Path, runs: list[Run], tmp_path: Path) -> None:
     before = snapshot(site)
     more = [*runs, *archive([done(5, 0.41)], tmp_path / "archive")]
     build(more, site, project=replace(PROJECT, looked_at="2024-03-02T00:00:00Z"))
@@ -186,7 +186,7 @@ def test_a_new_run_changes_only_what_tells_of_it(site: Path, runs: list[Run], tm
     assert script(index_js(site))["WER_LOOKED_AT"] == "2024-03-02T00:00:00Z"
 
 
-def test_a_run_that_is_gone_goes_and_strangers_stay(site: Path, runs: list[Run]) -> None:
+def test_files_of_removed_runs_are_deleted_and_foreign_files_kept(site: Path, runs: list[Run]) -> None:
     (site / "robots.txt").write_text("")
     (site / "runs" / runs[0].id / "note.txt").write_text("mine")
     build(runs[1:], site, project=PROJECT)
@@ -197,7 +197,7 @@ def test_a_run_that_is_gone_goes_and_strangers_stay(site: Path, runs: list[Run])
     assert not (site / "runs" / runs[1].id).exists()
 
 
-def test_a_damaged_manifest_means_building_anew(site: Path, runs: list[Run]) -> None:
+def test_a_damaged_manifest_causes_a_full_build(site: Path, runs: list[Run]) -> None:
     before = {name: file[0] for name, file in snapshot(site).items()}
     (site / ".manifest.json").write_text('{"version": 1, "runs"')
     build(runs, site, project=PROJECT)
@@ -212,7 +212,7 @@ def test_a_removed_site_is_built_again(site: Path, runs: list[Run]) -> None:
     assert (site / "runs" / f"{runs[0].id}.js").exists()
 
 
-def test_a_runs_file_that_is_missing_from_the_site_is_put_there_again(site: Path, runs: list[Run]) -> None:
+def test_a_missing_file_of_a_run_is_restored(site: Path, runs: list[Run]) -> None:
     before = {name: file[0] for name, file in snapshot(site).items()}
     (site / "runs" / runs[0].id / "hyper.json").unlink()
     shutil.rmtree(site / "runs" / runs[1].id)
@@ -242,7 +242,7 @@ def test_a_job_cannot_publish_a_file_of_this_machine(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_hostile_is_markup_in_a_script(tmp_path: Path) -> None:
+def test_hostile_text_is_not_markup_in_a_script(tmp_path: Path) -> None:
     run = done(1, 0.5, subject=HOSTILE, **{HOSTILE: HOSTILE, "__proto__": "x", "__x": 1})
     build(
         archive([run], tmp_path / "archive"),
@@ -269,14 +269,14 @@ def test_a_huge_parameter_does_not_bloat_the_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "history", [b"", b"[", b"{}", b"[[]]", b"7", b'[{"epoch": "1"}]', b"[" * 10**5, b'{"epochs": {"a": 1}}']
 )
-def test_a_history_that_cannot_be_used_costs_only_itself(tmp_path: Path, history: bytes) -> None:
+def test_an_unusable_history_is_only_left_out(tmp_path: Path, history: bytes) -> None:
     [run] = archive([done(1, 0.5)], tmp_path / "archive")
     (run.directory / "history.json").write_bytes(history)
     build([run], tmp_path / "site", project=PROJECT)
     assert detail(tmp_path / "site", run)["epochs"] is None
 
 
-def test_not_a_number_in_a_history_is_a_gap(tmp_path: Path) -> None:
+def test_nan_in_a_history_is_a_gap(tmp_path: Path) -> None:
     [run] = archive([done(1, 0.5)], tmp_path / "archive")
     (run.directory / "history.json").write_text('[{"epoch": 1, "train_loss": NaN}, {"epoch": 2, "train_loss": 3.5}]')
     build([run], tmp_path / "site", project=PROJECT)
@@ -365,12 +365,12 @@ def test_assets_are_the_local_files_of_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["../secret", "/etc/passwd", "js/../../x", "%2e%2e/x"])
-def test_an_asset_outside_of_the_site_is_refused(tmp_path: Path, address: str) -> None:
+def test_an_asset_outside_the_site_is_refused(tmp_path: Path, address: str) -> None:
     (tmp_path / "index.htm").write_text(f'<img src="{address}">')
     with pytest.raises(Trouble, match="outside of the site"):
         assets(tmp_path / "index.htm")
 
 
-def test_publishing_what_was_never_built_is_refused(tmp_path: Path) -> None:
+def test_a_site_that_was_not_built_cannot_be_listed(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match=r"no index\.htm: expected a built site"):
         site_files(tmp_path)

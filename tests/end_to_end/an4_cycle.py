@@ -51,9 +51,9 @@ LOG = ".deepspeech_wer.log"
 
 
 def main() -> int:
-    """Run the cycle; 0 where the first run keeps both bounds."""
+    """Run the cycle. Returns 0 if the first run keeps both bounds."""
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # and so take everything down again
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that everything is stopped
     repository = _write_repository(options.directory / "served" / "an4")
     try:
         runs = _cycle(options, repository)
@@ -68,7 +68,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--dataset", type=Path, default=ROOT.parent / "shared" / "speech" / "an4", help="AN4's tables")
-    parser.add_argument("--directory", type=Path, help="(a new one) where everything is kept")
+    parser.add_argument("--directory", type=Path, help="where everything is kept (a new directory)")
     options = parser.parse_args()
     if not (options.dataset / "train.csv").is_file():
         parser.error(
@@ -81,7 +81,7 @@ def _options() -> argparse.Namespace:
 
 
 def _write_repository(path: Path) -> Repository:
-    """A repository whose first commit is this project's tree, with an AN4 recipe that does not augment."""
+    """Make a repository whose first commit is this project's tree, with an AN4 recipe without augmentation."""
     repository = Repository(path)
     archived = subprocess.run(["git", "-C", ROOT, "archive", "HEAD"], capture_output=True, check=True)
     subprocess.run(["tar", "--extract", "--directory", path], input=archived.stdout, check=True)
@@ -130,15 +130,15 @@ def _cycle(options: argparse.Namespace, repository: Repository) -> list[dict[str
 
 @dataclass
 class Tick:
-    """What is seen from outside of one tick that trained."""
+    """What can be observed from outside of a tick that trained."""
 
     pid: int
     started: float = field(default_factory=time.monotonic)
     cpu_seconds: float = 0.0
     peak_mb: float = 0.0
 
-    def look(self) -> bool:
-        """Take its processor time, with that of all that it has waited for. Whether it still runs."""
+    def is_running(self) -> bool:
+        """Record its CPU time, including its children. Returns whether it still runs."""
         with contextlib.suppress(OSError, IndexError):
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
             status = Path(f"/proc/{self.pid}/status").read_text()
@@ -149,7 +149,7 @@ class Tick:
 
 
 def _operate(user: User, repository: Repository) -> None:
-    """Merge, wait for cron's tick to train it, and again; then see two ticks that find nothing say nothing."""
+    """Merge twice, each time waiting for cron's tick to train. Then check that two idle ticks log nothing."""
     for number, merge in enumerate((_first_merge, _second_merge), 1):
         merge(repository)
         tick = _attend(user, runs=number)
@@ -166,12 +166,12 @@ def _operate(user: User, repository: Repository) -> None:
 
 
 def _attend(user: User, *, runs: int) -> Tick:
-    """Wait until so many runs are archived and no tick is at work; the tick that archived the last one."""
+    """Wait until `count` runs are archived and no tick is running. Returns the tick that archived the last one."""
     tick = Tick(0)
     archive = user.home / "data" / "deepspeech_wer" / "runs"
     deadline = time.monotonic() + 1800
     while time.monotonic() < deadline:
-        for pid in [] if tick.look() else user.processes("deepspeech_wer"):
+        for pid in [] if tick.is_running() else user.processes("deepspeech_wer"):
             tick = Tick(pid)
         if len(list(archive.glob("[0-9]*/run.json"))) >= runs and not user.processes("deepspeech_wer"):
             return tick
@@ -185,7 +185,7 @@ def _keep(user: User, directory: Path) -> None:
 
 
 def _look_at_page(web_root: Path, directory: Path) -> list[dict[str, Any]]:
-    """Take a picture of what a visitor sees; the results of the published runs."""
+    """Take a screenshot of the page. Returns the results of the published runs."""
     with served(web_root) as address:
         document(f"{address}/index.htm", LAST_SUBJECT, picture=directory / "page.png")
     return [record["results"] for record in all_the_data(web_root)]

@@ -34,13 +34,13 @@ class User:
     home: Path
 
     def own(self, *paths: Path) -> None:
-        """Give files and directories, with all below them, to the user."""
+        """Make the user the owner of files and directories, recursively."""
         for path in paths:
             for file in (path, *path.rglob("*")):
                 os.chown(file, self.uid, self.gid, follow_symlinks=False)
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command as the user, with next to nothing in its environment."""
+        """Run a command as the user, with a minimal environment."""
         return subprocess.run(
             command,
             user=self.uid,
@@ -54,7 +54,7 @@ class User:
         )
 
     def processes(self, word: str) -> list[int]:
-        """The processes of the user that have `word` on their command line."""
+        """Return the user's processes that have `word` on their command line."""
         found = []
         for directory in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -67,32 +67,32 @@ class User:
 
 @contextlib.contextmanager
 def temporary_user() -> Iterator[User]:
-    """A system user with a home that others may look into, removed with it at the end. It takes root."""
+    """Add a system user with a home that others can read, and remove both at the end. Needs root."""
     if os.geteuid() != 0:
-        problem = "only root can make a user with a crontab of its own"
+        problem = "only root can add a user with its own crontab"
         pytest.fail(problem) if os.environ.get("CI") == "true" else pytest.skip(problem)
     base = Path(tempfile.mkdtemp(prefix="wer-cron-"))
     base.chmod(0o755)
     name = f"wer-{os.getpid()}"
     command = [require("useradd", "passwd"), "--create-home", "--base-dir", str(base), "--shell", "/bin/sh"]
-    # the password *: no password fits, and yet the account is not locked, which sshd would refuse
+    # The password "*" matches nothing, but the account is not locked: sshd would refuse a locked one.
     subprocess.run([*command, "--password", "*", "--key", "HOME_MODE=0755", name], check=True)
     entry = pwd.getpwnam(name)
     try:
         yield User(name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir))
     finally:
-        # -f: also where a process of the user still ends. userdel complains that there is no mail spool.
+        # -f: works even while a process of the user is ending. userdel complains about the missing mail spool.
         subprocess.run(["userdel", "--force", name], check=True, stderr=subprocess.DEVNULL)
         shutil.rmtree(base)
 
 
 @contextlib.contextmanager
 def running_cron() -> Iterator[None]:
-    """The cron daemon: the one that runs already, or our own until the block ends."""
+    """Use the cron daemon that runs already, or run one until the block ends."""
     program = require("/usr/sbin/cron", "cron")
     with subprocess.Popen([program, "-f"], stderr=subprocess.PIPE, text=True, env={}) as process:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)  # it ends at once where there is one: both lock /run/crond.pid
+            process.wait(0.5)  # it exits at once if one runs already: both lock /run/crond.pid
             error = process.stderr.read() if process.stderr else ""
             assert "can't lock" in error, error
         try:
@@ -103,7 +103,7 @@ def running_cron() -> Iterator[None]:
 
 @contextlib.contextmanager
 def crontab(user: User, text: str) -> Iterator[None]:
-    """Install the user's crontab until the block ends, and end what it has started."""
+    """Install the user's crontab until the block ends, then end what it started."""
     program = require("crontab", "cron")
     subprocess.run([program, "-u", user.name, "-"], input=text, text=True, check=True)
     try:
@@ -119,7 +119,7 @@ def crontab(user: User, text: str) -> Iterator[None]:
 
 
 def let_publish(user: User, server: Sshd) -> dict[str, str]:
-    """Give the user a key and the web root of a server; the ds_website_* values by which its crontab names them."""
+    """Give the user a key and the web root of a server. Returns the ds_website_* values for the crontab."""
     directory = user.home / ".ssh"
     directory.mkdir(mode=0o700)
     shutil.copyfile(server.key, directory / "id_ed25519")
@@ -136,18 +136,18 @@ def let_publish(user: User, server: Sshd) -> dict[str, str]:
 
 
 def filled_example(values: Mapping[str, str]) -> str:
-    """crontab.example with its values put in, every minute instead of every five."""
+    """Return crontab.example with these values, run every minute instead of every five."""
     text = EXAMPLE.read_text()
     for name, value in values.items():
         found = re.findall(rf"^#?{name}=.*$", text, re.MULTILINE)
-        assert len(found) == 1, f"{name} stands {len(found)} times in {EXAMPLE.name}"
+        assert len(found) == 1, f"{EXAMPLE.name}: expected {name} once, found it {len(found)} times"
         text = text.replace(found[0], f"{name}={value}")
     assert "\n*/5 * * * * " in text
     return text.replace("\n*/5 * * * * ", "\n* * * * * ")
 
 
 def virtual_environment(user: User) -> Path:
-    """A virtual environment that the user can use, with this project in it; its bin/.
+    """Make a virtual environment that the user can use, with this project in it. Returns its bin/.
 
     Ours may lie where only root may go, the interpreter (pyenv in /root) as well as the packages.
     """
@@ -162,7 +162,7 @@ def virtual_environment(user: User) -> Path:
     ours = [str(ROOT), *(path for path in sys.path if path.endswith("-packages"))]
     if user.run("/bin/ls", *(f"{path}/." for path in ours)).returncode == 0:
         (packages / "ours.pth").write_text("\n".join(ours) + "\n")
-        (user.home / "venv" / "share").symlink_to(Path(sys.prefix, "share"))  # nbconvert looks there for its templates
+        (user.home / "venv" / "share").symlink_to(Path(sys.prefix, "share"))  # nbconvert's templates
     else:
         _copy_tracker(packages)
     user.own(user.home / "venv")
@@ -172,12 +172,12 @@ def virtual_environment(user: User) -> Path:
 def _can_run(user: User, python: str) -> bool:
     try:
         return user.run(python, "-c", "import ssl, sqlite3").returncode == 0
-    except OSError:  # not there, or not for this user
+    except OSError:  # missing, or not readable for this user
         return False
 
 
 def _copy_tracker(packages: Path) -> None:
-    """Copy the package and what the tracker needs of others, TensorFlow not among it."""
+    """Copy the package and the tracker's dependencies, without TensorFlow."""
     shutil.copytree(ROOT / "deepspeech_wer", packages / "deepspeech_wer")
     for name in _needed("deepspeech-wer") - {"deepspeech-wer"}:
         for file in importlib.metadata.files(name) or ():
@@ -188,7 +188,7 @@ def _copy_tracker(packages: Path) -> None:
 
 
 def _needed(distribution: str) -> set[str]:
-    """The names of a distribution and of all that it needs, without extras."""
+    """Return the names of a distribution and its dependencies, without extras."""
     found, queue = set(), [distribution]
     while queue:
         name = queue.pop()

@@ -12,11 +12,11 @@ from tests.end_to_end.sshd import HOST, free_port, require, wait_for_port
 
 @contextlib.contextmanager
 def running_git_daemon(directory: Path) -> Iterator[str]:
-    """Serve the repositories below `directory` until the block ends; the URL that stands for it."""
+    """Serve the repositories below `directory` until the block ends. Yields its URL."""
     git, port = require("git", "git"), free_port()
     program = Path(subprocess.check_output([git, "--exec-path"], text=True).strip(), "git-daemon")
     require(program, "git")
-    # the daemon itself and not `git daemon`, which would start it as its child and leave it behind
+    # Not `git daemon`: git would start git-daemon as a child and leave it behind.
     command = [program, "--export-all", "--reuseaddr", f"--listen={HOST}", f"--port={port}"]
     with subprocess.Popen([*command, f"--base-path={directory}", directory], stderr=subprocess.DEVNULL) as process:
         try:

@@ -1,7 +1,7 @@
-"""Web hosts of four makes on loopback, all with a umask of 077: each session is a process of its own, to be killed.
+"""Four kinds of web host on loopback, all with umask 077. Each session is a separate process, which tests can kill.
 
 sshd      OpenSSH with its sftp-server
-chroot    OpenSSH with internal-sftp and ChrootDirectory, what web hosts mostly give (root only)
+chroot    OpenSSH with internal-sftp and ChrootDirectory, as most web hosts have it (root only)
 proftpd   mod_sftp
 asyncssh  see other_server.py
 """
@@ -40,13 +40,13 @@ class WebHost:
     kind: str
     website: Website
     root: Path
-    pid: int  # who listens; the sessions are its children
+    pid: int  # the listening process; the sessions are its children
     host_keys: tuple[Path, ...]
-    authorized: Path  # a key appended here is let in
+    authorized: Path  # append a key here to authorize it
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def fresh(self) -> WebHost:
-        """The same server with an empty web root, whose name has a blank and more than ASCII."""
+        """The same server with an empty web root whose name has a space and non-ASCII characters."""
         name = f"web root ü {next(self.numbers)}"
         root = self.root.with_name(name)
         root.mkdir()
@@ -54,17 +54,17 @@ class WebHost:
         return replace(self, root=root, website=replace(self.website, server_root=server_root))
 
     def authorize(self, key: Path) -> Website:
-        """Let that key in as well."""
+        """Authorize that key too."""
         public = [require("ssh-keygen", "openssh-client"), "-e", "-f", f"{key}.pub"]
         with self.authorized.open("ab") as stream:
-            if self.kind == "proftpd":  # reads keys as RFC 4716 writes them
+            if self.kind == "proftpd":  # reads keys in the format of RFC 4716
                 stream.write(subprocess.run(public, check=True, capture_output=True).stdout)
             else:
                 stream.write(Path(f"{key}.pub").read_bytes())
         return replace(self.website, privkey=key)
 
     def public_keys(self) -> dict[str, str]:
-        """The server's host keys, kind -> key, as known_hosts has them."""
+        """The server's host keys, kind -> key, in the format of known_hosts."""
         fields = [key.with_suffix(".pub").read_text().split() for key in self.host_keys]
         return {kind: f"{kind} {key}" for kind, key, *_ in fields}
 
@@ -81,7 +81,7 @@ class WebHost:
         return replace(self.knowing("".join(lines)), server_port=port)
 
     def kill_sessions(self) -> int:
-        """End every process that serves a connection, by SIGKILL. Returns how many there were."""
+        """Kill every process that serves a connection with SIGKILL. Returns how many there were."""
         victims = descendants(self.pid)
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
@@ -89,7 +89,7 @@ class WebHost:
         return len(victims)
 
     def wait_for_sessions_to_end(self) -> None:
-        """A session whose client has gone ends by itself; until then it may still be busy."""
+        """Wait until the sessions of clients that left have ended: until then they may still be writing."""
         deadline = time.monotonic() + 30
         while descendants(self.pid) and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -97,7 +97,7 @@ class WebHost:
 
 @contextlib.contextmanager
 def running(kind: str, directory: Path) -> Iterator[WebHost]:
-    """Run a server of that kind until the block ends; skips where it is not installed or only root may run it."""
+    """Run a server of that kind until the block ends. Skips if it is not installed or needs root."""
     start = {"sshd": _sshd, "chroot": _chroot, "proftpd": _proftpd, "asyncssh": _asyncssh}[kind]
     with start(directory) as host:
         try:
@@ -110,7 +110,7 @@ def running(kind: str, directory: Path) -> Iterator[WebHost]:
 def _sshd(directory: Path) -> Iterator[WebHost]:
     require(SFTP_SERVER, "openssh-sftp-server")
     rsa = _key(directory, "rsa")
-    # it is started by that user's shell, whose own files are nobody's business here
+    # That user's shell starts it; the shell's own start-up files must not matter here.
     options = (f"Subsystem sftp {SFTP_SERVER} -u 0077", f"HostKey {rsa}", f"SetEnv HOME={directory}")
     with running_sshd(directory / "server", options=options, sftp=False) as server:
         authorized = server.key.parent / "authorized_keys"
@@ -120,9 +120,9 @@ def _sshd(directory: Path) -> Iterator[WebHost]:
 @contextlib.contextmanager
 def _chroot(directory: Path) -> Iterator[WebHost]:
     if os.geteuid() != 0:
-        pytest.skip("only root may chroot")
+        pytest.skip("chroot needs root")
     rsa = _key(directory, "rsa")
-    # not below /tmp: sshd wants a path in which nobody else may write
+    # Not below /tmp: sshd requires that nobody else can write to any directory of the path.
     with (
         tempfile.TemporaryDirectory(dir="/run") as outside,
         running_sshd(Path(outside), options=(f"HostKey {rsa}",), chroot=True, umask=0o077) as server,

@@ -1,4 +1,4 @@
-"""A second SFTP implementation on loopback, asyncssh's, that can be told to lack what some web hosts lack."""
+"""A second SFTP implementation on loopback, asyncssh's. It can be configured to lack what some web hosts lack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXTENSIONS = frozenset({b"posix-rename@openssh.com", b"hardlink@openssh.com", b"
 
 
 class Host(asyncssh.SFTPServer):
-    """A web host: everything below one directory, nothing above it."""
+    """A web host that serves one directory and nothing above it."""
 
     def __init__(self, channel: asyncssh.SSHServerChannel) -> None:
         super().__init__(channel, chroot=str(self.root).encode())
@@ -31,7 +31,7 @@ class Host(asyncssh.SFTPServer):
     root: Path
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
-        """asyncssh takes a write cut short by a full disk for a whole one; no client could tell."""
+        """asyncssh reports a write that a full disk cut short as complete, which no client could detect."""
         written: int = super().write(file_obj, offset, data)
         if written < len(data):
             raise asyncssh.SFTPFailure("short write")
@@ -39,7 +39,7 @@ class Host(asyncssh.SFTPServer):
 
 
 class WithoutTimes(Host):
-    """Sets modes but no times, and refuses both at once."""
+    """Sets modes but not times, and refuses requests for both."""
 
     def setstat(self, path: bytes, attrs: asyncssh.SFTPAttrs, *, follow_symlinks: bool = True) -> None:
         if attrs.mtime is not None:
@@ -53,7 +53,7 @@ class WithoutTimes(Host):
 
 
 class WithoutModes(Host):
-    """Says no to every change of attributes, as some managed hosts do."""
+    """Refuses every change of attributes, like some managed hosts."""
 
     def setstat(self, *_: object, **__: object) -> None:
         raise asyncssh.SFTPPermissionDenied("not here")
@@ -63,7 +63,7 @@ class WithoutModes(Host):
 
 
 class ReadOnly(Host):
-    """Shows everything, takes nothing."""
+    """Read-only."""
 
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
         if pflags & 0x02:
@@ -75,7 +75,7 @@ class ReadOnly(Host):
 
 
 class Quota(Host):
-    """Takes so many bytes and no more."""
+    """Accepts a limited number of bytes."""
 
     left = 10**6
 
@@ -118,7 +118,7 @@ def running_host(
     async def close() -> None:
         server.close()
         await server.wait_closed()
-        for _ in range(500):  # its connections end when it notices that their clients have gone
+        for _ in range(500):  # connections end when the server notices that the clients have left
             if len(asyncio.all_tasks()) == 1:
                 break
             await asyncio.sleep(0.01)
@@ -139,7 +139,7 @@ def running_host(
 
 
 def _serve(port: int, root: str, authorized: str, files: list[str]) -> None:
-    """As sshd does: a process for each connection. Killing one cuts that connection, the others go on."""
+    """Start a process per connection, like sshd. Killing one cuts only that connection."""
     host_keys = [asyncssh.read_private_key(file) for file in files]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     os.umask(0o077)
@@ -155,7 +155,7 @@ def _serve(port: int, root: str, authorized: str, files: list[str]) -> None:
 
 async def _session(connection: socket.socket, root: str, authorized: str, host_keys: list[asyncssh.SSHKey]) -> None:
     served = type("Served", (Host,), {"root": Path(root)})
-    with contextlib.suppress(asyncssh.Error, OSError):  # clients that go away in the middle
+    with contextlib.suppress(asyncssh.Error, OSError):  # clients that disconnect in the middle
         session = await asyncssh.run_server(
             connection, server_host_keys=host_keys, authorized_client_keys=authorized, sftp_factory=served
         )

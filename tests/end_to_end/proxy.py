@@ -1,4 +1,4 @@
-"""A bad network on loopback: a proxy that delays, cuts or swallows what goes through it."""
+"""A bad network on loopback: a proxy that delays, cuts or swallows traffic."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Network:
-    """What the proxy does to the connections that come while it is set so."""
+    """What the proxy does to new connections."""
 
     target: int  # port on loopback
     delay_s: float = 0.0  # each way
-    cut_after: int | None = None  # bytes from the client; then both sides are reset, once
-    swallow_after: int | None = None  # bytes from the client; then nothing goes through, either way
-    call_after: int | None = None  # bytes from the client; then `call` is called, once
+    cut_after: int | None = None  # bytes from the client; after them both sides are reset, once
+    swallow_after: int | None = None  # bytes from the client; after them nothing passes, either way
+    call_after: int | None = None  # bytes from the client; after them `call` is called, once
     call: Callable[[], object] = int
     port: int = 0
     sent: int = 0  # bytes from clients so far
-    trips: int = 0  # how often, with a delay, a client went on after an answer
-    never: asyncio.Event = field(default_factory=asyncio.Event)  # keeps those who wait in a hole from being collected
+    trips: int = 0  # with a delay: how often a client waited for an answer before it continued
+    never: asyncio.Event = field(
+        default_factory=asyncio.Event
+    )  # keeps tasks that wait for ever from being garbage-collected
 
     async def serve(self) -> asyncio.Server:
         server = await asyncio.start_server(self._connect, "127.0.0.1", self.port, limit=1 << 20)
@@ -32,7 +34,7 @@ class Network:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 20)
-        hole = asyncio.Event()  # once set, nothing comes out again
+        hole = asyncio.Event()  # once set, nothing passes any more
         there = asyncio.ensure_future(self._pipe(reader, far_writer, hole, counted=True))
         back = asyncio.ensure_future(self._pipe(far_reader, writer, hole, counted=False))
         both, reset = {there, back}, True
@@ -52,7 +54,7 @@ class Network:
     async def _pipe(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hole: asyncio.Event, *, counted: bool
     ) -> bool:
-        """Pass on what comes, until it ends. True where the connection is to be cut."""
+        """Forward data until the stream ends. Returns True if the connection is to be cut."""
         loop = asyncio.get_running_loop()
         passed, went_on_at = 0, loop.time()
         with contextlib.suppress(OSError):
@@ -60,7 +62,9 @@ class Network:
                 if counted:
                     passed += len(data)
                     self.sent += len(data)
-                    if loop.time() > went_on_at + 1.8 * self.delay_s:  # what comes sooner waited for no answer
+                    if (
+                        loop.time() > went_on_at + 1.8 * self.delay_s
+                    ):  # data that comes sooner did not wait for an answer
                         self.trips += 1
                         went_on_at = loop.time()
                     if self.cut_after is not None and passed >= self.cut_after:
@@ -85,7 +89,7 @@ class Network:
 
 @contextlib.contextmanager
 def bad_network(target: int) -> Iterator[Network]:
-    """A proxy in a thread, as long as the block lasts."""
+    """Run a proxy in a thread until the block ends."""
     network, loop = Network(target), asyncio.new_event_loop()
     server = loop.run_until_complete(network.serve())
     thread = threading.Thread(target=loop.run_forever)
@@ -115,5 +119,5 @@ async def _main(target: int, delay_s: float) -> None:
     await server.serve_forever()
 
 
-if __name__ == "__main__":  # TARGET_PORT DELAY_S: a process of its own, for measuring
+if __name__ == "__main__":  # TARGET_PORT DELAY_S: a separate process, for benchmarks
     asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""What the tests of publishing share: a small site, a publish of it, and what is then in the web root."""
+"""Helpers for the tests of publishing: a small site, publishing it, and reading the web root."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_page(site: Path, script: str, style: str = "", comment: str = "") -> N
 
 
 def version(site: Path, number: int, size: int = 1000) -> None:
-    """Write version `number` of a site: the page and everything that it loads say which one they are."""
+    """Write version `number` of a site: the page and every file that it loads contain the number."""
     mark = f"version {number} "
     write_page(site, mark * size, f"/* {mark}*/", f"<!-- {mark}-->")
     write(site, {"js/hyper.js": mark * size * 2, f"runs/{number}.js": mark})
@@ -43,13 +43,13 @@ def version(site: Path, number: int, size: int = 1000) -> None:
 
 
 def files_of(site: Path) -> list[str]:
-    """All files of a site, index.htm last."""
+    """Return all files of a site, index.htm last."""
     files = sorted(str(file.relative_to(site)) for file in site.rglob("*") if file.is_file())
     return [*(path for path in files if path != "index.htm"), "index.htm"]
 
 
 def put(site: Path, website: Website, **options: object) -> Report:
-    """Publish a site, without a second try."""
+    """Publish a site, without retries."""
     given: dict[str, object] = {"retry_after_s": (), "lock_wait_s": 10.0, **options}
     return publish(site, files_of(site), website, Options(**given))  # type: ignore[arg-type]
 
@@ -60,7 +60,7 @@ def constructed(website: Website) -> str:
 
 
 def published(root: Path) -> dict[str, bytes]:
-    """Everything in the web root but our state."""
+    """Return everything in the web root except our state."""
     return {
         str(file.relative_to(root)): file.read_bytes()
         for file in root.rglob("*")
@@ -69,12 +69,12 @@ def published(root: Path) -> dict[str, bytes]:
 
 
 def leftovers(root: Path) -> list[str]:
-    """What a publish that has come to its end must not leave: temporary files, and the lock."""
+    """Return what a finished publish must not leave: temporary files and the lock."""
     return [str(file.relative_to(root)) for file in root.rglob("*") if re.search(r"partial|stale|lock|next", file.name)]
 
 
 def load_page(root: Path) -> str:
-    """Load the page as a browser does: index.htm, then what it names. Which version it is, or "mixed: ..."."""
+    """Load index.htm and what it names, like a browser. Returns the version, or "mixed: ..."."""
     index = (root / "index.htm").read_text()
     mark = re.search(r"version (\d+) ", index)
     for path in re.findall(r'(?:src|href)="([^"]+)"', index):
@@ -82,7 +82,9 @@ def load_page(root: Path) -> str:
             text = (root / path).read_text()
         except FileNotFoundError:
             now = re.search(r"version (\d+) ", (root / "index.htm").read_text())
-            if mark and now and int(now[1]) > int(mark[1]) + 1:  # read so slowly that two publishes came between
+            if (
+                mark and now and int(now[1]) > int(mark[1]) + 1
+            ):  # the read was so slow that two publishes came in between
                 return "outdated"
             return f"mixed: {path} is not there"
         if mark is None or mark[0] not in text:
@@ -91,7 +93,7 @@ def load_page(root: Path) -> str:
 
 
 class Visitor(threading.Thread):
-    """Loads the page over and over, as browsers do, and remembers what it was."""
+    """Loads the page repeatedly, like a browser, and records the versions."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -105,7 +107,7 @@ class Visitor(threading.Thread):
 
 @contextlib.contextmanager
 def visited(root: Path) -> Iterator[Counter[str]]:
-    """What a browser that loads the page over and over sees while the block lasts."""
+    """Load the page repeatedly until the block ends. Yields the record."""
     visitor = Visitor(root)
     visitor.start()
     try:

@@ -1,4 +1,4 @@
-"""Stands between sshd and sftp-server, and ends both by SIGKILL after a given number of changes.
+"""Relays between sshd and sftp-server, and kills both with SIGKILL after a given number of changes.
 
     python -I relay.py FILE SFTP_SERVER [ARGUMENT...]
 
@@ -18,13 +18,13 @@ OPEN, WRITE, SETSTAT, FSETSTAT, REMOVE, MKDIR, RENAME, EXTENDED = 3, 6, 9, 10, 1
 
 
 def packet(stream):
-    """The next one, with its length; empty at the end."""
+    """Read the next message with its length; empty at the end of the stream."""
     length = stream.read(4)
     return length + stream.read(struct.unpack(">I", length)[0]) if len(length) == 4 else b""
 
 
 def changes(request):
-    """Whether it asks for a change of files."""
+    """Return whether a message asks to change a file."""
     kind = request[4]
     if kind == OPEN:
         start = 13 + struct.unpack(">I", request[9:13])[0]

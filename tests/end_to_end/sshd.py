@@ -39,7 +39,7 @@ class Sshd:
     website: Website
 
     def environment(self) -> dict[str, str]:
-        """The ds_website_* variables that mean this server."""
+        """The ds_website_* variables for this server."""
         return {
             "ds_website_username": self.user,
             "ds_website_privkey": str(self.key),
@@ -50,18 +50,18 @@ class Sshd:
         }
 
     def also_at(self, port: int) -> Website:
-        """The same server behind another port of this machine, its key known there too."""
+        """The same server behind another port of this machine, with its key known for that port too."""
         public = self.known_hosts.read_text().splitlines()[0].split(maxsplit=1)[1]
         with self.known_hosts.open("a") as stream:
             stream.write(f"[{self.host}]:{port} {public}\n")
         return replace(self.website, server_port=port)
 
     def sessions(self) -> list[int]:
-        """The process ids of its sessions: killing one cuts that connection, the server goes on."""
+        """The pids of its sessions. Killing one cuts that connection; the server keeps running."""
         return _children(self.process.pid)
 
     def wait_for_sessions_to_end(self) -> None:
-        """A session whose client has gone ends by itself; until then it may still be busy."""
+        """Wait until the sessions of clients that left have ended: until then they may still be writing."""
         deadline = time.monotonic() + 30
         while self.sessions() and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -87,7 +87,7 @@ def running_sshd(
     umask: int = 0o022,
     sftp: bool = True,
 ) -> Iterator[Sshd]:
-    """Run sshd below `directory` until the block ends. Where there is none, skip; on CI, fail."""
+    """Run sshd below `directory` until the block ends. If it is not installed, skip the test; on CI, fail."""
     require(BINARY, "openssh-server")
     directory.mkdir(parents=True, exist_ok=True)
     _privilege_separation_directory()
@@ -101,7 +101,7 @@ def running_sshd(
     config.write_text(
         "\n".join(
             [
-                *options,  # first: sshd takes the first value of each
+                *options,  # before the others: sshd uses the first value of each option
                 f"ListenAddress {HOST}:{port}",
                 f"HostKey {host_key}",
                 f"PidFile {directory / 'sshd.pid'}",
@@ -132,12 +132,12 @@ def running_sshd(
 
 
 def with_website(server: Sshd, **changes: object) -> Website:
-    """The server's Website, changed here and there."""
+    """Return the server's Website with some fields changed."""
     return replace(server.website, **changes)  # type: ignore[arg-type]
 
 
 def require(program: Path | str, package: str) -> str:
-    """The program's path. Without it the test is skipped; on CI, where everything is to be there, it fails."""
+    """Return the program's path. If it is missing, skip the test; on CI, fail."""
     found = shutil.which(program)
     if found is None:
         problem = f"{program} is not installed (apt-get install {package})"
@@ -146,14 +146,14 @@ def require(program: Path | str, package: str) -> str:
 
 
 def generate_key(file: Path, key_type: str, passphrase: str = "", *options: str) -> Path:
-    """Make a key pair with ssh-keygen; returns the private one's path."""
+    """Make a key pair with ssh-keygen. Returns the path of the private key."""
     command = [require("ssh-keygen", "openssh-client"), "-q", "-t", key_type, "-N", passphrase, "-C", "test", *options]
     subprocess.run([*command, "-f", str(file)], check=True, stdin=subprocess.DEVNULL)
     return file
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on, and that the kernel gives to no outgoing connection meanwhile."""
+    """Reserve a port on loopback: nobody listens on it, and the kernel gives it to no outgoing connection."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with contextlib.suppress(OSError), socket.socket() as listener:
@@ -162,7 +162,7 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes] | None = None, timeout_s: float = 30) -> None:
-    """Wait until somebody listens there."""
+    """Wait until something listens on a port."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
@@ -178,7 +178,7 @@ def _public(key: Path) -> str:
 
 
 def _privilege_separation_directory() -> None:
-    # sshd as root wants it; Debian makes it when it starts the service
+    # sshd needs it when run as root; Debian's service creates it.
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
@@ -192,7 +192,7 @@ def _children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process ids of all that a process started, and what those started; parents first."""
+    """Return the pids of all descendants of a process, parents first."""
     found = []
     for child in _children(pid):
         found += [child, *descendants(child)]

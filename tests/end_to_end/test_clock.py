@@ -1,7 +1,7 @@
-"""Clocks that are set back, leap forward, change to winter time or stand still, in real ticks.
+"""Real ticks with clocks that are set back, jump forward, change to winter time or stop.
 
-The time of day is falsified in each Python that a tick starts, as Python asks for it: libfaketime ends every time.sleep
-of Python's with an error. The monotonic clock goes on, as it does when an administrator sets the time.
+The time of day is faked inside each Python process of a tick, because libfaketime makes Python's time.sleep fail. The
+monotonic clock keeps running, as it does when an administrator sets the time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ echo '{"context":{"time_started":"'$(date -u +%Y-%m-%dT%H:%M:%S)'"},"results":{"
 """
 
 
-# A sitecustomize for the tick and its supervisor. The file $CLOCK holds "SECONDS +", a time that passes, or "SECONDS",
-# one that stands still; it may be written at any moment.
+# A sitecustomize for the tick and its supervisor. The file $CLOCK holds "SECONDS +" for a running clock or "SECONDS"
+# for a stopped one. It may be written at any moment.
 FALSIFYING = """
 import os, time
 from pathlib import Path
@@ -67,7 +67,7 @@ class Machine:
         repository.commit("root", {"bin/run-wer-automation.sh": JOB, "work": "wer=0.9\n"})
 
     def tick(self, moment: str, *arguments: str, code: int = 0, stands_still: bool = False, **variables: str) -> str:
-        """A tick that begins at a moment; what it said."""
+        """Run a tick that begins at a moment. Returns its output."""
         self.clock.write_text(seconds(moment) + ("" if stands_still else " +"))
         done = subprocess.run(
             [sys.executable, "-P", "-m", "deepspeech_wer", *arguments],
@@ -81,16 +81,16 @@ class Machine:
         return done.stdout + done.stderr
 
     def runs(self) -> list[str]:
-        """The archived runs' names."""
+        """Return the names of the archived runs."""
         return sorted(path.name for path in (self.data / "runs").iterdir())
 
     def wers(self) -> list[float]:
-        """Of all runs, in the order of history, as `runs` prints them."""
+        """Return the results of all runs, in the order of the history, as `runs` prints them."""
         return [float(wer) for wer in re.findall(r"(\d+\.\d\d) % ", self.tick(NOON, "runs"))]
 
 
 def seconds(moment: str) -> str:
-    """Since 1970, of a moment written with its offset to UTC."""
+    """Convert a moment with an offset to UTC into a Unix time."""
     return str(datetime.fromisoformat(moment).timestamp())
 
 
@@ -99,7 +99,7 @@ def machine(sealed: Path, repository: Repository) -> Machine:
     return Machine(sealed, repository)
 
 
-def test_however_the_clock_is_set_each_merge_is_run_once_in_order(machine: Machine) -> None:
+def test_each_merge_runs_once_in_order_however_the_clock_is_set(machine: Machine) -> None:
     machine.tick(NOON)
     moments = ["2020-01-01T12:00:00Z", "2038-01-19T03:14:08Z", "1971-01-01T12:00:00Z", "2026-06-01T12:00:05Z"]
     for number, moment in enumerate(moments, start=1):
@@ -112,7 +112,7 @@ def test_however_the_clock_is_set_each_merge_is_run_once_in_order(machine: Machi
     assert (machine.data / "site" / "js" / "hyper.js").read_text().count('"test_wer"') == 5
 
 
-def test_in_the_hour_that_comes_twice_names_are_unique_and_in_order(machine: Machine) -> None:
+def test_names_are_unique_and_sorted_in_the_repeated_hour(machine: Machine) -> None:
     for number, moment in enumerate(["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"]):
         machine.repository.merge(str(number), {"work": f"wer=0.{number}\n"})
         machine.tick(moment)
@@ -120,7 +120,7 @@ def test_in_the_hour_that_comes_twice_names_are_unique_and_in_order(machine: Mac
     assert [name[:11] for name in machine.runs()] == ["20261025-00", "20261025-01"]
 
 
-def test_runs_of_one_second_have_names_of_their_own(machine: Machine) -> None:
+def test_runs_of_one_second_have_different_names(machine: Machine) -> None:
     machine.tick(NOON, stands_still=True)
     for number in range(1, 4):
         sha = machine.repository.merge(str(number), {"work": f"wer=0.{number}\n"})
@@ -132,14 +132,14 @@ def test_runs_of_one_second_have_names_of_their_own(machine: Machine) -> None:
     assert [name[15:] for name in machine.runs() if sha[:12] in name] == [f"-{sha[:12]}{n}" for n in ("", "-2", "-3")]
 
 
-def test_time_standing_still_stops_no_timeout(machine: Machine) -> None:
+def test_a_stopped_clock_does_not_prevent_a_time_out(machine: Machine) -> None:
     machine.repository.merge("hangs", {"work": "sleep 1000\n"})
     said = machine.tick(NOON, code=4, stands_still=True, ds_job_timeout="1", ds_job_attempts="1")
-    assert "failed: timeout: no end after 1 s" in said
+    assert "failed: timeout: not done after 1 s" in said
 
 
 @pytest.mark.parametrize("moment", ["2036-06-01T12:00:00Z", "2016-06-01T12:00:00Z"])
-def test_a_clock_that_is_set_under_a_job_ends_nothing(machine: Machine, moment: str) -> None:
+def test_setting_the_clock_does_not_end_a_job(machine: Machine, moment: str) -> None:
     sets = f"echo '{seconds(moment)} +' > {machine.clock}; sleep 1; wer=0.2\n"
     machine.repository.merge("sets the clock", {"work": sets})
     machine.tick(NOON, ds_job_timeout="600")

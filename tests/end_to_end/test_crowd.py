@@ -1,4 +1,4 @@
-"""A hundred ticks at once, and a disk that is full at every write."""
+"""A hundred ticks at once, and disks that fill up at every write."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tracking(repository: Repository, directory: Path) -> dict[str, str]:
     }
 
 
-def test_of_a_hundred_ticks_at_once_one_works(repository: Repository, tmp_path: Path) -> None:
+def test_of_a_hundred_ticks_at_once_one_runs(repository: Repository, tmp_path: Path) -> None:
     started = tmp_path / "started"
     slow = f"echo x >> {started}; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; wer=0.5\n"
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": slow})
@@ -52,7 +52,7 @@ def test_of_a_hundred_ticks_at_once_one_works(repository: Repository, tmp_path: 
                 ticks.remove(tick)
             time.sleep(0.05)
     finally:
-        (tmp_path / "go").touch()  # a tick left behind would trouble the tests that follow
+        (tmp_path / "go").touch()  # a tick that is left behind would disturb later tests
         of_workers = [(*tick.communicate(), tick.returncode) for tick in ticks]
     assert set(said) == {(0, b"", b"")}
     ((_, err, code),) = of_workers
@@ -65,19 +65,19 @@ def test_of_a_hundred_ticks_at_once_one_works(repository: Repository, tmp_path: 
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB."""
     if os.geteuid():
-        pytest.skip("mounting a tmpfs takes root")
+        pytest.skip("mounting a tmpfs needs root")
     path = tmp_path / "disk"
     path.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", str(path)], check=False)
     if mounted.returncode:
-        pytest.skip("this machine lets nobody mount a tmpfs")
+        pytest.skip("this machine does not allow mounting a tmpfs")
     yield path
     subprocess.run(["umount", str(path)], check=True)
 
 
 @pytest.mark.parametrize("free_kb", [0, 8, 40, 160, 640])
 @pytest.mark.parametrize("place", ["cache", "data"])
-def test_a_full_disk_costs_nothing(
+def test_a_full_disk_loses_nothing(
     repository: Repository, tmp_path: Path, small_disk: Path, place: str, free_kb: int
 ) -> None:
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
@@ -109,7 +109,7 @@ def test_a_full_disk_costs_nothing(
     assert not list(tmp_path.rglob("*.partial"))
 
 
-# Fills the disk before the n-th of all that a tick writes: its own files, and what git and the job are started for.
+# Fills the disk before the n-th write of a tick. Starting git or the job counts as a write.
 FILL_AT_WRITE = """
 import io, os, subprocess, sys
 from pathlib import Path
@@ -135,12 +135,10 @@ sys.exit(cli.main([]))
 """
 
 
-EVERY = 5  # of about seventy writes; 1 takes all of them, in a minute and a half
+EVERY = 5  # test every fifth of about seventy writes; 1 tests all, in 90 s
 
 
-def test_a_disk_that_is_full_from_any_write_on_costs_nothing(
-    repository: Repository, tmp_path: Path, small_disk: Path
-) -> None:
+def test_a_disk_that_fills_at_any_write_loses_nothing(repository: Repository, tmp_path: Path, small_disk: Path) -> None:
     repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
     environment = tracking(repository, small_disk) | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": "/tmp"}
     data, told = small_disk / "data" / "deepspeech_wer", tmp_path / "told"
@@ -190,7 +188,7 @@ def test_a_job_that_fills_the_disk_is_a_failed_run(
 
 
 def after(data: Path) -> bytes:
-    """The page with the new run, should that be there already; whole in any case."""
+    """Check that the page is complete, with or without the new run."""
     text = (data / "site" / "js" / "hyper.js").read_bytes()
     return text if text.rstrip().endswith(b";") else b""
 
@@ -204,13 +202,13 @@ def fill(disk: Path, free_kb: int) -> None:
             filler.truncate(max(0, filler.tell() - 1024 * free_kb))
 
 
-# What a job writes has the modes that it gives it, what is published those of ds_website_modes; both lie in directories
-# that are the user's alone.
+# Files of a job keep the modes that it set, published files have those of ds_website_modes. Both are in directories
+# with mode 0700.
 OTHERS = re.compile(r"clone/[^/]+/|data/deepspeech_wer/(checkpoints/|site/|work/[^/]+/logs/)")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_all_that_is_written_is_for_the_user_alone(repository: Repository, tmp_path: Path, umask: int) -> None:
+def test_all_files_are_private_to_the_user(repository: Repository, tmp_path: Path, umask: int) -> None:
     home = tmp_path / "home"
     home.mkdir()
     look = f"find {home} -printf '%m %P\\n' > {tmp_path}/seen; umask > {tmp_path}/umask; : > $2/saved"
@@ -221,7 +219,7 @@ def test_all_that_is_written_is_for_the_user_alone(repository: Repository, tmp_p
     for code in (0, 4):
         done = subprocess.run(TICK, env=environment, capture_output=True, text=True, check=False, umask=umask)
         assert done.returncode == code, done.stderr
-        assert int((tmp_path / "umask").read_text(), 8) == umask  # the job's is its caller's
+        assert int((tmp_path / "umask").read_text(), 8) == umask  # the job inherits the caller's umask
         during = [line.split(" ", 1) for line in (tmp_path / "seen").read_text().splitlines()]
         names = {re.sub(r"\d{8}-\d{6}-[0-9a-f]{12}", "RUN", name) for _, name in during}
         assert {"clone/RUN/wer", "cache/deepspeech_wer/tick.json", "data/deepspeech_wer/work/RUN/lock"} <= names
@@ -235,10 +233,10 @@ def test_all_that_is_written_is_for_the_user_alone(repository: Repository, tmp_p
         repository.merge("fails")
 
 
-# Each process starts more, in sessions of their own; at the limit it tries again and again.
+# Each process starts more, in new sessions. At the limit it keeps trying.
 FORK_BOMB = """#!/usr/bin/env python3
 import os, time
-deadline = time.monotonic() + 300  # should all else fail
+deadline = time.monotonic() + 300  # if everything else fails
 while time.monotonic() < deadline:
     try:
         if os.fork() == 0:
@@ -248,7 +246,7 @@ while time.monotonic() < deadline:
 """
 
 
-def test_a_fork_bomb_is_ended_whole(repository: Repository) -> None:
+def test_a_fork_bomb_is_ended_completely(repository: Repository) -> None:
     with temporary_user() as user:
         python = virtual_environment(user) / "python"
         job = JOB.replace(". ./wer", ". ./wer; [ -z $bomb ] || exec bin/bomb")
@@ -284,7 +282,7 @@ def test_a_fork_bomb_is_ended_whole(repository: Repository) -> None:
 
         done = tick("run", "--sha", first)
         assert done.returncode == 4, done.stderr
-        assert "failed: timeout: no end after 4 s" in done.stderr
+        assert "failed: timeout: not done after 4 s" in done.stderr
         assert user.processes("bin/bomb") == []
         assert not (user.home / "ds_exec_clone").exists()
         done = tick()

@@ -1,4 +1,4 @@
-"""The whole cycle with its real parts: git remotes, OpenSSH's sshd, Debian's cron, Chromium, a training."""
+"""The whole cycle with the real programs: git remotes, OpenSSH's sshd, Debian's cron, Chromium, a training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.end_to_end.sshd import Sshd, running_sshd, wait_for_port
 from tests.end_to_end.visitor import all_the_data, document, served
 from tests.training.tone_corpus import SMALL, write_corpus
 
-# A job in the manner of 2016 that measures nothing; ./work is what each merge changes.
+# A job in the style of 2016 that measures nothing. Each merge changes ./work.
 JOB = """#!/bin/sh
 set -e
 . ./work
@@ -49,7 +49,7 @@ KEYS = {
     "results": {"duration", "last_train_wer", "last_validation_wer", "test_wer"},
 }
 
-# What the index.htm of 2016 to 2018 asks of js/hyper.js: its three lines over time.
+# What the index.htm of 2016 to 2018 reads from js/hyper.js: its three lines over time.
 PAGE_OF_2016 = """<!DOCTYPE html><svg></svg><script src="js/hyper.js"></script><script>
 const text = (lines) => lines.join("\\n");
 const dates = window.ALL_THE_DATA.map((record) => Date.parse(record.context.time_started + "Z"));
@@ -63,7 +63,7 @@ for (const name of ["test_wer", "last_validation_wer", "last_train_wer"]) {
 
 @pytest.fixture
 def tracked(repository: Repository) -> Repository:
-    """A repository of one commit, whose job works."""
+    """A repository of one commit whose job works."""
     repository.commit("root", {"bin/job.sh": JOB, "work": "wer=0.5\n"})
     return repository
 
@@ -76,7 +76,7 @@ def server(tmp_path: Path) -> Iterator[Sshd]:
 
 
 class Tracker:
-    """The tracker's user: an empty home, and an environment of the crontab line of 2016 and nothing else."""
+    """The tracker's user: an empty home, and only the environment of the crontab line of 2016."""
 
     def __init__(self, home: Path, server: Sshd, repo_url: str) -> None:
         self.home = home
@@ -102,7 +102,7 @@ class Tracker:
         return subprocess.run(command, cwd=self.home, env=environment, capture_output=True, text=True, check=False)
 
     def tick_measured(self) -> tuple[subprocess.CompletedProcess[str], float]:
-        """A tick, and its peak memory in MB.
+        """Run a tick. Returns it with its peak memory in MB.
 
         A new program's peak starts at the size of the process that started it (exec_mmap in Linux's fs/exec.c), so it
         is started by a process that is small.
@@ -118,7 +118,7 @@ class Tracker:
 
 
 def state(*directories: Path) -> dict[Path, tuple[int, int]]:
-    """Every file and directory there, with when it was last written and changed."""
+    """Return every file and directory with its mtime and ctime."""
     found = [path for directory in directories for path in directory.rglob("*")]
     return {path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in found}
 
@@ -151,7 +151,7 @@ def test_the_variables_of_2016_take_a_merge_to_the_server(
 
 
 def assert_same_files(web_root: Path, site: Path) -> None:
-    """All of the site is on the server byte for byte; only what index.htm loads it names by the content's hash."""
+    """Check that the server holds the site byte for byte. Only files that index.htm loads have a hash in their name."""
     there = published(web_root)
     hashes = re.compile(r"\.[0-9a-f]{16}(?=\.\w+\")|\?[0-9a-f]{8}(?=\")")
     assert hashes.sub("", there.pop("index.htm").decode()) == hashes.sub("", (site / "index.htm").read_text())
@@ -182,7 +182,7 @@ def test_a_page_of_2016_would_draw_the_runs(sealed: Path, tracked: Repository, s
     ]
 
 
-def test_where_the_server_is_down_the_next_tick_publishes(sealed: Path, tracked: Repository, server: Sshd) -> None:
+def test_the_next_tick_publishes_if_the_server_was_down(sealed: Path, tracked: Repository, server: Sshd) -> None:
     tracker = Tracker(sealed, server, f"file://{tracked.path}")
     server.process.terminate()
     server.process.wait()
@@ -206,7 +206,7 @@ def test_where_the_server_is_down_the_next_tick_publishes(sealed: Path, tracked:
 
 PASSPHRASE, TOKEN, WEBHOOK = "marker-of-the-passphrase", "marker-of-the-token", "marker-of-the-webhook"
 
-# A job that looks for secrets wherever its user may look, and prints what it finds.
+# A job that prints everything its user can read, to find secrets.
 CURIOUS_JOB = JOB.replace(
     "set -e\n",
     """set -e
@@ -218,7 +218,7 @@ echo "the locale is $LANG, the work directory $PWD"
 
 @pytest.fixture
 def user() -> Iterator[User]:
-    """A user of this system with a crontab of its own."""
+    """A user of this system with its own crontab."""
     with temporary_user() as made:
         yield made
 
@@ -235,7 +235,7 @@ def test_the_crontab_example_takes_two_merges_to_a_page(repository: Repository, 
         running_cron(),
     ):
         text = filled_example({**crontab_values(user, server), "ds_repo_url": f"{git_url}/{repository.path.name}"})
-        # nobody listens on port 9: what is said about that must not name the address, which is a secret
+        # Nothing listens on port 9. The message about that must not contain the address, which is a secret.
         text = f"ds_github_token={TOKEN}\nds_webhook_url=http://127.0.0.1:9/{WEBHOOK}\n{text}"
         assert not re.search(r"^[^#\n]*(USER|ACCOUNT|PROJECT|example\.com)", text, re.MULTILINE)
         with crontab(user, text):
@@ -255,7 +255,7 @@ def test_the_crontab_example_takes_two_merges_to_a_page(repository: Repository, 
 
 
 def take_over(user: User, last_sha1: str) -> None:
-    """Let the user have tracked this repository before, with what wrote nothing but last_sha1."""
+    """Make it look as if the user tracked this repository with a version that wrote only last_sha1."""
     cache = user.home / ".cache" / "deepspeech_wer"
     cache.mkdir(parents=True, mode=0o700)
     (cache / "last_sha1").write_text(last_sha1)
@@ -263,7 +263,7 @@ def take_over(user: User, last_sha1: str) -> None:
 
 
 def crontab_values(user: User, server: Sshd) -> dict[str, str]:
-    """What the user puts into the example: a key with a passphrase, and every secret there is."""
+    """Return the values for the example: a key with a passphrase, and every secret that exists."""
     website = let_publish(user, server)
     key = website["ds_website_privkey"]
     subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", PASSPHRASE, "-f", key], check=True, capture_output=True)
@@ -284,7 +284,7 @@ def wait_for(condition: Callable[[], bool], log: Path, timeout_s: float = 300) -
 
 
 def assert_no_secret(user: User, server: Sshd) -> None:
-    """Nothing that was written anywhere, the key itself apart, holds a secret."""
+    """Check that no file except the key contains a secret."""
     key = Path(user.home / ".ssh" / "id_ed25519").read_bytes()
     secrets = [*key.splitlines()[1:-1], *server.key.read_bytes().splitlines()[1:-1]]
     secrets += [word.encode() for word in (PASSPHRASE, TOKEN, WEBHOOK)]
@@ -292,7 +292,7 @@ def assert_no_secret(user: User, server: Sshd) -> None:
     written = [file for place in (*places, server.root) for file in (place, *place.rglob("*")) if file.is_file()]
     assert len(written) > 20
     job_log = next((user.home / "data" / "deepspeech_wer" / "runs").glob("*/out.log"))
-    for seen in ("the locale is C.UTF-8, the work directory", "ds_dataroot="):  # the curious job has looked around
+    for seen in ("the locale is C.UTF-8, the work directory", "ds_dataroot="):  # the job did look for secrets
         assert seen in job_log.read_text()
     for file in written:
         content = file.read_bytes()

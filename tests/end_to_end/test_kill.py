@@ -1,8 +1,8 @@
-"""Ticks and supervisors killed at any moment lose nothing and repeat nothing finished.
+"""Killing ticks and supervisors at any moment loses no result and repeats no finished job.
 
-A backlog of six merges with a scripted job. Each kill is SIGKILL, as the out-of-memory killer sends it. A tick that is
-killed costs nothing: its job goes on, and is started once. `python -m tests.end_to_end.test_kill 500` kills five
-hundred times, in every way in turn, and says where it hit.
+The backlog has six merges with a scripted job. Each kill is SIGKILL, like the out-of-memory killer's. If only the tick
+is killed, its job continues and is not started again. `python -m tests.end_to_end.test_kill 500` kills five hundred
+times, in every way in turn, and prints where the kills hit.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ printf '{"context":{"time_started":"2026-01-01T00:00:00"},"parameters":{"n":1},"
     "$wer" > "$ds_logs_dir/x/.partial"
 mv "$ds_logs_dir/x/.partial" "$ds_logs_dir/x/hyper.json"
 """
-# Kills itself at the n-th entry of a phase, just before or just after it is noted.
+# Kills itself at the n-th entry of a phase, just before or just after that is recorded.
 KILL_AT_PHASE = """
 import os, signal, sys
 from deepspeech_wer import cli, journal
@@ -60,7 +60,7 @@ def killing(cache, entry):
 journal.write = killing
 sys.exit(cli.main([]))
 """
-# Kills itself right before the n-th rename: every write that matters ends in one.
+# Kills itself right before the n-th rename: every important write ends with one.
 KILL_AT_RENAME = """
 import os, signal, sys
 from pathlib import Path
@@ -79,7 +79,7 @@ sys.exit(cli.main([]))
 
 
 class Machine:
-    """A tracked repository with a backlog, and a home of its own."""
+    """A tracked repository with a backlog, and its own home."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -108,16 +108,16 @@ class Machine:
             return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
 
     def tick(self) -> int:
-        """One whole tick; its exit code."""
+        """Run a complete tick and return its exit code."""
         return self.start().wait(timeout=600)
 
     def supervisors(self) -> list[int]:
-        """The living supervisors' process ids."""
-        holders = [lock.holder(str(work.lock)) for work in works.begun(self.data / "work")]
+        """Return the pids of the running supervisors."""
+        holders = [lock.holder(str(work.lock)) for work in works.unfinished(self.data / "work")]
         return [holder[0] for holder in holders if holder]
 
     def kill_during(self, seconds: float, way: str) -> str | None:
-        """Start a tick and kill after a while, in one of WAYS; in which phase that was, None where all was over."""
+        """Start a tick and kill in one of WAYS after a while. Returns the phase; None if the tick was done already."""
         process = self.start()
         time.sleep(seconds)
         entry = journal.read(self.cache)
@@ -134,12 +134,12 @@ class Machine:
             return (entry.phase if entry else OUTSIDE) if process.wait(timeout=600) == 0 and supervisors else None
         if process.wait() != -signal.SIGKILL:
             return None
-        if way == "collect":  # and the tick that collects what the first one left
+        if way == "collect":  # also kill the tick that collects what the first one left
             self.kill_during(seconds / 4, "tick")
         return entry.phase if entry else OUTSIDE
 
     def reboot(self) -> None:
-        """All is killed, and what is on disk tells of another boot."""
+        """Kill everything, and make the files on disk look as if they were from another boot."""
         deadline = time.monotonic() + 60
         while left := processes.with_environment(f"HOME={self.directory}"):
             assert time.monotonic() < deadline
@@ -154,14 +154,14 @@ class Machine:
                 file.write_text(file.read_text().replace(boot_id, "a-boot-before"))
 
     def starts(self) -> Counter[str]:
-        """How often the job of each commit was started since the last call."""
+        """Return how often the job of each commit was started since the last call."""
         file = self.directory / "starts"
         found = Counter(file.read_text().split() if file.exists() else ())
         file.unlink(missing_ok=True)
         return found
 
     def check(self) -> None:
-        """After the next tick all is done, once, and nothing is left."""
+        """Check that after the next tick everything is done exactly once and nothing is left."""
         code = self.tick()
         assert code == 0, (self.directory / "log").read_text()
         assert self.supervisors() == []
@@ -181,7 +181,7 @@ class Machine:
 
 
 def reset(machine: Machine) -> None:
-    """Forget all runs but the first, so that the backlog stands again."""
+    """Remove all runs but the first, to restore the backlog."""
     root = machine.repository.git("rev-list", "--max-parents=0", "main")
     for run in (machine.data / "runs").iterdir():
         if root[:12] not in run.name:
@@ -248,7 +248,7 @@ def test_killed_at_random_moments(machine: Machine, way: str) -> None:
 
 
 def kill_at_random(machine: Machine, *, times: int, seed: int, ways: Sequence[str] = WAYS) -> Counter[str]:
-    """A kill at a random moment, then one whole tick and all checks, again and again; how many in each phase."""
+    """Repeat: kill at a random moment, run a complete tick, check everything. Returns the number of kills per phase."""
     moments = random.Random(seed)
     hit = Counter[str]()
     while hit.total() < times:
@@ -265,7 +265,7 @@ def kill_at_random(machine: Machine, *, times: int, seed: int, ways: Sequence[st
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_end_it_ends_its_job_and_says_so(machine: Machine, number: signal.Signals) -> None:
+def test_a_tick_that_gets_a_signal_ends_its_job_and_logs_it(machine: Machine, number: signal.Signals) -> None:
     reset(machine)
     process = machine.start()
     entry = None
@@ -280,14 +280,14 @@ def test_asked_to_end_it_ends_its_job_and_says_so(machine: Machine, number: sign
 
 
 def main() -> None:
-    """Kill, and print where."""
+    """Kill, and print where the kills hit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else SEED
     with tempfile.TemporaryDirectory() as directory:
         hit = kill_at_random(Machine(Path(directory)), times=times, seed=seed)
     where = ", ".join(f"{count} {what}" for what, count in sorted(hit.items()))
-    print(f"{times} kills, seed {seed}: {where}. Each time the next tick left nothing lost, twice or behind.")
+    print(f"{times} kills, seed {seed}: {where}. No result was lost or repeated, and nothing was left behind.")
 
 
 if __name__ == "__main__":

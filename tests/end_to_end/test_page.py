@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium, from file:// and over HTTP: what visitors see, and what no input may do to it."""
+"""The page in Debian's Chromium, from file:// and over HTTP: what visitors see, also with hostile input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(1)</script>"
 
 
 class Page:
-    """The site in a browser. Every opening waits for the page to be drawn."""
+    """The site in a browser. `open` waits until the page is drawn."""
 
     def __init__(self, driver: webdriver.Chrome, site: Path) -> None:
         self.driver = driver
@@ -60,7 +60,7 @@ class Page:
         return path
 
     def only_hyper_js(self, text: str) -> Page:
-        """A page with nothing but a js/hyper.js beside it."""
+        """Make a page whose only data is js/hyper.js."""
         build([], self.site, project=PROJECT)
         self.index_js().unlink()
         (self.site / "js/merges.js").unlink()
@@ -77,7 +77,9 @@ class Page:
     def until(self, condition: str, timeout_s: float = 10) -> Any:
         end = time.monotonic() + timeout_s
         while not (value := self.js(condition)):
-            assert time.monotonic() < end, f"{condition}: not within {timeout_s} s; the page says: {self.text()[:300]}"
+            assert time.monotonic() < end, (
+                f"{condition}: not true within {timeout_s} s; the page shows: {self.text()[:300]}"
+            )
             time.sleep(0.02)
         return value
 
@@ -97,7 +99,7 @@ class Page:
         self.driver.find_element(By.XPATH, f"//button[normalize-space()='{label}']").click()
 
     def hover(self, run: int, of: int) -> str:
-        """Put the pointer on a run by its place on the merge axis; what the tooltip says."""
+        """Move the pointer to a run by its position on the merge axis. Returns the text of the tooltip."""
         over = self.driver.find_element(By.CSS_SELECTOR, ".u-over")
         width = over.rect["width"]
         at = (run + 0.5) / of * width - width / 2
@@ -106,7 +108,7 @@ class Page:
         return self.text(".tooltip")
 
     def drawn(self, colour: str) -> int:
-        """Count the chart's pixels that have nearly one of the palette's colours."""
+        """Count the chart's pixels whose colour is close to one of the palette."""
         return int(
             self.js(
                 """const canvas = document.querySelector(".chart canvas"), probe = document.createElement("canvas");
@@ -143,7 +145,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     options.binary_location = chromium
     for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(switch)
-    # a time zone with three quarters of an hour: local time taken for UTC cannot go unseen
+    # The offset of this time zone has 45 minutes: local time mistaken for UTC is always noticed.
     surroundings = {"PATH": os.environ["PATH"], "HOME": str(tmp_path_factory.mktemp("home")), "TZ": "Pacific/Chatham"}
     browser = webdriver.Chrome(options=options, service=Service(chromedriver, env=surroundings))
     browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
@@ -209,7 +211,7 @@ def test_every_view_is_drawn_over_http(served: Page, view: str) -> None:
     assert served.faults() == []
 
 
-def test_the_overview_tells_where_we_are(page: Page) -> None:
+def test_the_overview_shows_the_current_state(page: Page) -> None:
     page.build([done(1, 0.5), done(2, 0.4), failed(3), done(4, 0.45)]).open()
     tiles = page.text(".tiles")
     assert "45.00 %" in tiles
@@ -221,9 +223,9 @@ def test_the_overview_tells_where_we_are(page: Page) -> None:
     assert page.drawn("bad") > 10
 
 
-def test_hovering_shows_the_exact_time_in_utc_and_per_cent(page: Page) -> None:
+def test_hovering_shows_the_exact_time_and_percentage(page: Page) -> None:
     page.build([done(1, 0.5), done(2, 0.4), failed(3, "exit 1", "ended with exit code 1")]).open()
-    page.until("return document.querySelector('tbody').innerText.includes('lissyx')")  # the subjects come later
+    page.until("return document.querySelector('tbody').innerText.includes('lissyx')")  # the subjects are loaded later
     tooltip = page.hover(1, 3)
     assert "2023-03-02 03:30:00 UTC" in tooltip
     assert "40.00 %" in tooltip
@@ -234,7 +236,7 @@ def test_hovering_shows_the_exact_time_in_utc_and_per_cent(page: Page) -> None:
     assert "ended with exit code 1" in tooltip
 
 
-def test_the_last_failing_runs_are_told_above_everything(page: Page) -> None:
+def test_the_last_failing_runs_are_shown_at_the_top(page: Page) -> None:
     page.build([done(1, 0.5), failed(2), failed(3)]).open()
     assert "The latest 2 runs failed: timeout" in page.text(".banner")
 
@@ -251,7 +253,7 @@ def test_a_click_on_a_point_opens_the_run(page: Page) -> None:
     )
 
 
-def test_a_finger_gets_the_tooltip_first_and_a_link_in_it(page: Page) -> None:
+def test_a_tap_shows_the_tooltip_with_a_link(page: Page) -> None:
     runs = [done(1, 0.5), done(2, 0.4), done(3, 0.3)]
     page.build(runs).open()
     touch = ActionBuilder(page.driver, mouse=PointerInput("touch", "finger"))
@@ -264,7 +266,7 @@ def test_a_finger_gets_the_tooltip_first_and_a_link_in_it(page: Page) -> None:
     assert runs[1].id in page.js("return location.hash")
 
 
-def test_the_run_view_shows_what_the_run_left(page: Page) -> None:
+def test_the_run_view_shows_the_files_of_the_run(page: Page) -> None:
     run = done(2, 0.4, epochs=75)
     page.build([done(1, 0.5), run]).open(f"#/run/{run.id}")
     page.until("return document.querySelector('main').innerText.includes('End of out.log')")
@@ -280,7 +282,7 @@ def test_the_run_view_shows_what_the_run_left(page: Page) -> None:
     ]
 
 
-def test_the_run_view_tells_why_a_run_failed(page: Page) -> None:
+def test_the_run_view_shows_why_a_run_failed(page: Page) -> None:
     run = failed(2, "no-hyper", "wrote no hyper.json")
     page.build([done(1, 0.5), run]).open(f"#/run/{run.id}")
     page.until("return document.querySelector('main').innerText.includes('Killed')")
@@ -329,7 +331,7 @@ def test_the_range_strip_moves_by_pointer(page: Page) -> None:
     assert int(handle.get_attribute("aria-valuenow") or 0) > 100
 
 
-def test_the_chart_is_walked_by_keyboard(page: Page) -> None:
+def test_the_chart_is_navigated_by_keyboard(page: Page) -> None:
     runs = [done(n, 0.5 - n / 100) for n in range(1, 6)]
     page.build(runs).open()
     chart = page.driver.find_element(By.CSS_SELECTOR, ".chart")
@@ -356,7 +358,7 @@ def test_runs_are_searched_sorted_and_filtered_with_a_permalink(page: Page) -> N
     assert "No run matches." in page.text()
 
 
-def test_subjects_are_searched_once_they_are_there(page: Page) -> None:
+def test_subjects_are_searched_once_loaded(page: Page) -> None:
     page.build([done(n, 0.5) for n in range(1, 9)]).open("#/runs?q=lissyx")
     page.until("return document.querySelectorAll('tbody tr').length === 2")
 
@@ -419,20 +421,20 @@ def test_fault_3_a_hostile_run_is_shown_as_text(page: Page) -> None:
 
 
 @pytest.mark.parametrize("text", ["window.ALL_THE_DATA = [{", "", "window.ALL_THE_DATA = 7;", "<html>404</html>"])
-def test_fault_4_and_5_damaged_data_is_told(page: Page, text: str) -> None:
+def test_fault_4_and_5_damaged_data_is_reported(page: Page, text: str) -> None:
     page.only_hyper_js(text).open()
     assert "The data is damaged" in page.text()
     page.js("window.seen = []")  # the damaged script's own syntax error
 
 
-def test_fault_5_missing_data_is_told(page: Page) -> None:
+def test_fault_5_missing_data_is_reported(page: Page) -> None:
     page.only_hyper_js("")
     (page.site / "js/hyper.js").unlink()
     page.open()
     assert "No data" in page.text()
 
 
-def test_fault_5_data_of_a_newer_version_is_told(page: Page) -> None:
+def test_fault_5_data_of_a_newer_version_is_reported(page: Page) -> None:
     page.build([done(1, 0.5)])
     index = page.index_js()
     index.write_text(index.read_text().replace('"version":1', '"version":2'))
@@ -450,12 +452,12 @@ def test_fault_5_a_truncated_index_falls_back_to_hyper_js(page: Page) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS[:4])
-def test_fault_5_no_runs_yet_is_told(page: Page, view: str) -> None:
+def test_fault_5_an_empty_archive_is_reported(page: Page, view: str) -> None:
     page.build([]).open(view)
     assert "No runs yet" in page.text()
 
 
-def test_fault_5_records_that_are_none_are_left_out(page: Page) -> None:
+def test_fault_5_invalid_records_are_left_out(page: Page) -> None:
     good = record("2023-03-01T00:00:00", 0.4)
     page.only_hyper_js(hyper_js([good, {}, None, 7, {"context": {"time_started": "soon"}, "results": {}}, []])).open()
     assert "40.00 %" in page.text(".tiles")
@@ -466,7 +468,7 @@ def test_fault_6_what_was_not_measured_is_not_0(page: Page) -> None:
     page.build([done(1, 0.5), done(2, None), done(3, 0.49)]).open()
     assert "–" in page.hover(1, 3)
     assert " 0.00 %" not in page.text().replace("\t", " ")
-    # the y axis would reach down to 0
+    # otherwise the y axis would start at 0
     assert not page.js("return wer.stats.robustRange([[50, null, 49]], 0, 2)[0] < 40")
 
 
@@ -488,7 +490,7 @@ def test_fault_9_a_parameter_added_later_is_charted(page: Page) -> None:
     assert [row.split()[0] for row in rows(page)] == ["100", "500", "not"]
 
 
-def test_a_path_of_each_runs_own_is_no_hyper_parameter(page: Page) -> None:
+def test_a_path_that_differs_in_every_run_is_not_a_hyperparameter(page: Page) -> None:
     runs = [done(n, 0.5 - n / 10, lr=n, checkpoint_dir=f"/data/{n}", data="/data/ted") for n in (1, 2, 3)]
     text = page.build(runs).open("#/parameters").text()
     assert "checkpoint_dir" not in text
@@ -507,8 +509,8 @@ def test_fault_10_parameters_that_change_together_share_a_chart(page: Page) -> N
     assert page.js("return document.querySelectorAll('.small-multiple svg').length") == 2
 
 
-def test_fault_11_the_progress_of_the_code_is_no_effect_of_a_parameter(page: Page) -> None:
-    """The code got 20 points worse half-way: what was used mostly after that is not to blame, what does harm is."""
+def test_fault_11_progress_of_the_code_is_not_an_effect_of_a_parameter(page: Page) -> None:
+    """The code got 20 points worse half-way. Only the parameter that does harm may show an effect."""
     runs = [
         done(n, (0.3 if n < 150 else 0.5) + (0.05 if n % 10 == 3 else 0), beam=int(n % 10 < (2 if n < 150 else 8)),
              dropout_rate=0.5 if n % 10 == 3 else 0.05)
@@ -530,7 +532,7 @@ def test_fault_12_series_are_named_after_what_defines_them(page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", ["__x", "__proto__", "constructor", "a/b?c#d e%", "ключ"])
-def test_fault_13_any_name_is_a_name(page: Page, name: str) -> None:
+def test_fault_13_any_name_is_accepted(page: Page, name: str) -> None:
     page.build([done(1, 0.5, **{name: 1}), done(2, 0.4, **{name: 2})]).open("#/parameters")
     page.click(".small-multiple a")
     page.until("return document.querySelectorAll('tbody tr').length === 2")
@@ -607,7 +609,7 @@ def twin() -> Any:
     return replace(done(2, 0.4).merge, committed_at=done(1, 0.5).merge.committed_at)
 
 
-def test_unknown_runs_views_and_ranges_are_told(page: Page) -> None:
+def test_unknown_runs_views_and_ranges_are_reported(page: Page) -> None:
     page.build([done(1, 0.5)])
     assert "No such run" in page.open("#/run/20230101-000000-aaaaaaaaaaaa").text()
     assert "No such view" in page.open("#/gpu").text()
@@ -628,7 +630,7 @@ def test_a_run_without_its_file_is_still_shown(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("hours", "state"), [(1, "fresh"), (24 * 3, "stale"), (24 * 8, "very-stale")])
-def test_a_silent_tracker_is_seen(page: Page, hours: int, state: str) -> None:
+def test_a_silent_tracker_is_noticed(page: Page, hours: int, state: str) -> None:
     page.build([done(1, 0.5)], looked_at=iso(datetime.now(UTC) - timedelta(hours=hours))).open()
     assert page.js("return document.getElementById('freshness').className") == f"freshness {state}"
     assert ("no news" in page.text("#freshness")) == (state != "fresh")
@@ -657,5 +659,5 @@ def test_moving_between_views_leaves_nothing_behind(page: Page) -> None:
 
 
 def test_a_thousand_runs_are_drawn_within_a_second(page: Page) -> None:
-    page.build(years(1000)).open()  # benchmarks/page.py has the ten thousand: to build them takes longer than to draw
+    page.build(years(1000)).open()  # benchmarks/page.py draws ten thousand, which take long to build
     assert page.js("return performance.getEntriesByName('wer:drawn')[0].startTime") < 1000

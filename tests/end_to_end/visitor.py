@@ -1,4 +1,4 @@
-"""A visitor of the published page: a web server of the web root on loopback, and Debian's Chromium."""
+"""A visitor of the published page: a web server for the web root on loopback, and Debian's Chromium."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SWITCHES = (
 
 @contextlib.contextmanager
 def served(directory: Path) -> Iterator[str]:
-    """Serve a directory until the block ends; its address."""
+    """Serve a directory until the block ends. Yields its address."""
     with ThreadingHTTPServer((HOST, 0), partial(_Quiet, directory=str(directory))) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -55,7 +55,7 @@ def document(address: str, *expected: str, picture: Path | None = None, timeout_
 
 
 def all_the_data(web_root: Path) -> list[dict[str, Any]]:
-    """The records in js/hyper.js: each parses."""
+    """Parse the records in js/hyper.js."""
     name, _, rest = (web_root / "js" / "hyper.js").read_text("utf-8").partition("window.ALL_THE_DATA = ")
     assert rest, f"no ALL_THE_DATA in {name[:200]}"
     records: list[dict[str, Any]] = json.JSONDecoder().raw_decode(rest)[0]

@@ -1,4 +1,4 @@
-"""GPU samples, by a stand-in that answers as nvidia-smi does: the same options, the same lines, until it is ended."""
+"""GPU samples, from a fake nvidia-smi that takes the same options and prints the same lines until it is ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VALUES = {
     "power.draw": "251.33",
 }
 NVIDIA_SMI = (
-    # a #! line cannot name an interpreter with a blank in its path: sh reads two lines, Python a string
+    # A #! line cannot name an interpreter whose path has a space: sh reads two commands here, Python a string.
     f"""#!/bin/sh
 '''exec' '{sys.executable}' -S "$0" "$@"
 ' '''
@@ -44,7 +44,7 @@ links = " ".join(map(os.readlink, filter(os.path.exists, links)))
 while True:
     VALUES["timestamp"] = time.strftime("%Y/%m/%d %H:%M:%S.000")
     print(", ".join(VALUES[name] for name in options["--query-gpu"].split(",")), flush=True)
-    Path.home().joinpath("nvidia-smi.fds").write_text(links)  # the job waits for it, and so for a sample
+    Path.home().joinpath("nvidia-smi.fds").write_text(links)  # the job waits for this file, and so for a sample
     time.sleep(float(options["--loop"]))
 """
 )
@@ -52,7 +52,7 @@ WAITS = 'for i in $(seq 1000); do [ -e "$HOME/nvidia-smi.fds" ] && break; sleep 
 
 
 def put(home: Path, script: str) -> Path:
-    """Install a script as nvidia-smi in a directory of its own."""
+    """Install a script as nvidia-smi in a new directory."""
     program = home / "bin" / "nvidia-smi"
     program.parent.mkdir(exist_ok=True)
     program.write_text(script)
@@ -62,7 +62,7 @@ def put(home: Path, script: str) -> Path:
 
 @pytest.fixture
 def nvidia_smi(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """nvidia-smi on PATH; the file with its process id."""
+    """Put the fake nvidia-smi on PATH. Returns the file with its pid."""
     monkeypatch.setenv("PATH", f"{put(sealed, NVIDIA_SMI)}:{os.environ['PATH']}")
     return sealed / "nvidia-smi.pid"
 
@@ -84,13 +84,13 @@ def test_the_gpus_are_sampled_while_the_job_runs(tracked: Repository, nvidia_smi
     assert samples
     assert {name: samples[0][column] for column, name in gpu.COLUMNS.items() if name in VALUES} == VALUES
     now = time.strftime("%Y/%m/%d %H", time.gmtime())
-    assert samples[0]["timestamp"].startswith(now)  # UTC, though it prints local time
+    assert samples[0]["timestamp"].startswith(now)  # UTC, although nvidia-smi prints local time
     assert not is_running(nvidia_smi)
     assert "lock" not in nvidia_smi.with_name("nvidia-smi.fds").read_text()
 
 
 @pytest.mark.parametrize("failing", ["exit 3\n", "sleep 1000\n"])
-def test_it_ends_with_a_job_that_fails(
+def test_sampling_ends_with_a_failing_job(
     tracked: Repository, nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     monkeypatch.setenv("ds_job_attempts", "1")
@@ -102,7 +102,7 @@ def test_it_ends_with_a_job_that_fails(
     assert rows(archive.load(settings.load().places.runs)[0].directory / "gpu-usage.csv")
 
 
-def test_it_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path) -> None:
+def test_sampling_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path) -> None:
     tracked.commit(
         "hangs", {"wer": WAITS + '[ -e "$HOME/killed" ] || { touch "$HOME/killed"; kill -9 $PPID; sleep 99; }\n'}
     )
@@ -111,7 +111,7 @@ def test_it_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path)
         while not nvidia_smi.with_name("killed").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         first = int(nvidia_smi.read_text())
-        nvidia_smi.with_name("nvidia-smi.fds").unlink(missing_ok=True)  # the job is to wait for the next one
+        nvidia_smi.with_name("nvidia-smi.fds").unlink(missing_ok=True)  # so that the job waits for the next one
         assert process.wait() == 0  # the tick resumes the same commit
     assert processes.start_time(first) is None
     assert not is_running(nvidia_smi)
@@ -119,9 +119,7 @@ def test_it_ends_with_a_killed_supervisor(tracked: Repository, nvidia_smi: Path)
 
 
 @pytest.mark.usefixtures("nvidia_smi")
-def test_one_file_for_all_runs_where_that_is_named(
-    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_runs_share_ds_gpu_usage_csv(tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ds_gpu_usage_csv", str(sealed / "gpu" / "all.csv"))
     tracked.commit("waits", {"wer": WAITS})
     tick()
@@ -154,11 +152,11 @@ def test_without_nvidia_smi_nothing_happens(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n", "nvidia-smi: exit 9"),
+        ("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n", "nvidia-smi failed with exit code 9"),
         ("#!/no/interpreter\n", "no GPU samples: "),
     ],
 )
-def test_trouble_with_it_never_costs_the_job(
+def test_a_failing_sampler_does_not_fail_the_job(
     tracked: Repository,
     sealed: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -172,7 +170,7 @@ def test_trouble_with_it_never_costs_the_job(
     assert capsys.readouterr().err.count(message) == 1
 
 
-def test_a_directory_that_cannot_be_made_never_costs_the_job(
+def test_a_directory_that_cannot_be_created_does_not_fail_the_job(
     tracked: Repository, nvidia_smi: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (sealed / "file").touch()

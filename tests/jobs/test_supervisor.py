@@ -1,4 +1,4 @@
-"""Jobs that keep the contract, and jobs that misbehave in every known way."""
+"""Jobs that keep the contract, and jobs that break it in every known way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ echo '{HYPER}' > "$ds_logs_dir/x/hyper.json"
 
 
 class Started:
-    """A job whose supervisor has been started by the local runner."""
+    """A job whose supervisor was started by the local runner."""
 
     def __init__(self, tmp_path: Path, script: str, *, timeout_s: float | None, grace_s: float, mode: int) -> None:
         self.runner = Local()
@@ -61,13 +61,13 @@ class Started:
         self.runner.submit(self.work, environment.job_environment())
 
     def supervisor(self) -> int:
-        """Its process id, once it has signed its lock."""
+        """Wait until the supervisor has signed its lock, and return its pid."""
         while not (holder := lock.holder(str(self.work.lock))):
             assert self.runner.is_alive(self.work)
         return holder[0]
 
     def outcome(self) -> Outcome | None:
-        """How the job ended, once the supervisor is gone. Nothing of the job runs any more."""
+        """Wait for the supervisor to end, check that no process of the job is left, and return the outcome."""
         attend(self.runner, self.work)
         outcome = outcomes.read(self.work)
         if outcome:
@@ -90,7 +90,7 @@ def run(
 
 
 def wait_for(*files: Path) -> None:
-    """Until each is there and holds something."""
+    """Wait until each file exists and is not empty."""
     deadline = time.monotonic() + 60
     while not all(file.exists() and file.stat().st_size for file in files):
         assert time.monotonic() < deadline
@@ -108,14 +108,14 @@ def test_a_good_job_is_done(tmp_path: Path) -> None:
     assert log(tmp_path, "err.log").endswith("Z trouble\n")
 
 
-def test_it_is_told_where_it_is(tmp_path: Path) -> None:
+def test_a_job_gets_the_variables_of_the_contract(tmp_path: Path) -> None:
     run(tmp_path, 'echo "$PWD|$*|$ds_wer_sha|$ds_wer_attempt|$ds_checkpoint_dir"; test -t 0 || cat; ' + GOOD)
     checkpoints = tmp_path / "checkpoints"
     expected = f"{tmp_path}/clone|--checkpoint_dir {checkpoints}|{MERGE.sha}|1|{checkpoints}"
     assert expected in log(tmp_path)
 
 
-def test_it_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "ds_website_privkey",
         "ds_website_privkey_passphrase",
@@ -133,7 +133,7 @@ def test_it_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("script", "failure", "detail"),
     [
-        ("exit 3", "exit 3", "said nothing"),
+        ("exit 3", "exit 3", "wrote nothing"),
         ("echo 'No module named x' >&2; exit 1", "exit 1", "No module named x"),
         ("kill -SEGV $$", "signal 11", "Segmentation fault"),
         ("kill -9 $$", "signal 9", "Killed"),
@@ -144,7 +144,7 @@ def test_it_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (GOOD.replace("0.5", "NaN"), "bad-hyper", "NaN"),
         ("mkdir $ds_logs_dir/x; ln -s /etc/passwd $ds_logs_dir/x/hyper.json", "no-hyper", ""),
         ("mkdir $ds_logs_dir/x; mkfifo $ds_logs_dir/x/hyper.json", "no-hyper", ""),
-        (f"mkdir own; ln -s $PWD/own $ds_logs_dir/x; {GOOD}", "no-hyper", "no link is followed"),
+        (f"mkdir own; ln -s $PWD/own $ds_logs_dir/x; {GOOD}", "no-hyper", "links are not followed"),
         (f"mkdir own; rmdir $ds_logs_dir; ln -s $PWD/own $ds_logs_dir; {GOOD}", "no-hyper", ""),
         ("echo '{}' > hyper.json", "no-hyper", "ds_logs_dir"),
         ("rm -rf .git bin; cd /; rm -rf $OLDPWD; exit 4", "exit 4", ""),
@@ -184,7 +184,7 @@ def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None
     assert (outcome.failure, "chmod +x" in outcome.detail) == ("no-script", True)
 
 
-def test_the_newest_of_several_counts(tmp_path: Path) -> None:
+def test_the_newest_hyper_json_counts(tmp_path: Path) -> None:
     outcome = run(tmp_path, f"mkdir $ds_logs_dir/a; echo old > $ds_logs_dir/a/hyper.json; sleep 0.05\n{GOOD}")
     assert outcome.status == "done"
 
@@ -198,13 +198,13 @@ def test_html_in_hyper_is_data(tmp_path: Path) -> None:
     assert run(tmp_path, GOOD.replace("{}", '{"<img src=x onerror=alert(1)>":"</script>"}')).status == "done"
 
 
-def test_one_that_never_ends_is_ended(tmp_path: Path) -> None:
+def test_a_job_without_end_is_ended(tmp_path: Path) -> None:
     outcome = run(tmp_path, "trap '' TERM; sleep 1000 & sleep 1000", timeout_s=0.5)
     assert outcome.failure == "timeout"
     assert "0.5 s (ds_job_timeout)" in outcome.detail
 
 
-def test_it_may_save_its_checkpoint_when_its_time_is_up(tmp_path: Path) -> None:
+def test_a_job_may_save_its_checkpoint_after_a_time_out(tmp_path: Path) -> None:
     script = "trap 'echo saved > \"$2/state\"; exit 1' TERM; while :; do sleep 0.05; done"
     assert run(tmp_path, script, timeout_s=3, grace_s=60).failure == "timeout"
     assert (tmp_path / "checkpoints" / "state").read_text() == "saved\n"
@@ -220,24 +220,24 @@ def test_daemons_are_ended_too(tmp_path: Path) -> None:
     assert processes.start_time(int(marker.read_text())) is None
 
 
-def test_a_daemon_that_holds_the_pipes_does_not_hold_the_queue(tmp_path: Path) -> None:
+def test_a_daemon_that_keeps_the_pipes_open_does_not_block_the_queue(tmp_path: Path) -> None:
     started = time.monotonic()
     assert run(tmp_path, f"sleep 1000 &\n{GOOD}", timeout_s=None).status == "done"
     assert time.monotonic() - started < 60
 
 
-def test_closing_stdout_is_no_trouble(tmp_path: Path) -> None:
+def test_a_job_may_close_its_streams(tmp_path: Path) -> None:
     assert run(tmp_path, f"exec >&- 2>&-\nsleep 0.2\n{GOOD}").status == "done"
 
 
-def test_a_flood_is_bounded_and_its_tail_kept(tmp_path: Path) -> None:
+def test_a_huge_log_is_limited_and_its_tail_kept(tmp_path: Path) -> None:
     assert (
         run(tmp_path, f"head -c 30000000 /dev/zero | tr '\\0' 'x' | fold -w 200; echo last words\n{GOOD}").status
         == "done"
     )
     text = log(tmp_path)
     assert len(text) < output.HEAD_BYTES + output.TAIL_BYTES + 1000
-    assert "bytes left out" in text
+    assert "bytes omitted" in text
     assert text.endswith("last words\n")
 
 
@@ -246,7 +246,7 @@ def test_binary_and_colours_become_text(tmp_path: Path) -> None:
     assert [line.partition(" ")[2] for line in log(tmp_path).splitlines()] == ["red \ufffd", "10%", "20%", "x"]
 
 
-def test_a_signal_to_the_supervisor_ends_the_job_in_good_order(tmp_path: Path) -> None:
+def test_a_signal_to_the_supervisor_ends_the_job_cleanly(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     script = f"trap 'echo saved > \"$2/state\"; exit 1' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
     started = start(tmp_path, script, timeout_s=None, grace_s=60)
@@ -277,7 +277,7 @@ def test_a_signal_while_the_supervisor_is_being_started_is_not_lost(tmp_path: Pa
     assert outcome.failure == "interrupted"
 
 
-def test_a_cancelled_job_is_told_from_an_interrupted_one(tmp_path: Path) -> None:
+def test_a_cancelled_job_is_distinguished_from_an_interrupted_one(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     started = start(tmp_path, f"echo $$ > {marker}; sleep 1000", timeout_s=None)
     wait_for(marker)
@@ -288,7 +288,7 @@ def test_a_cancelled_job_is_told_from_an_interrupted_one(tmp_path: Path) -> None
     assert (outcome.failure, outcome.detail) == ("cancelled", "by ada on trainer")
 
 
-def test_what_a_killed_supervisor_leaves_is_ended_and_nothing_else(tmp_path: Path) -> None:
+def test_only_what_a_killed_supervisor_leaves_is_ended(tmp_path: Path) -> None:
     marker, hidden = tmp_path / "pid", tmp_path / "hidden"
     daemon = f"setsid bash -c 'echo $$ > {tmp_path}/daemon; sleep 1000' &"
     no_token = f"env -i bash -c 'echo $$ > {hidden}; while :; do /bin/sleep 0.1; done' &"
@@ -305,7 +305,7 @@ def test_what_a_killed_supervisor_leaves_is_ended_and_nothing_else(tmp_path: Pat
         stranger.kill()
 
 
-def test_the_record_of_another_boot_ends_nobody(tmp_path: Path) -> None:
+def test_the_record_of_another_boot_ends_no_process(tmp_path: Path) -> None:
     started = start(tmp_path, GOOD)
     assert started.outcome()
     with subprocess.Popen(["sleep", "1000"]) as stranger:
@@ -315,7 +315,7 @@ def test_the_record_of_another_boot_ends_nobody(tmp_path: Path) -> None:
         stranger.kill()
 
 
-def test_two_jobs_at_once_end_apart(tmp_path: Path) -> None:
+def test_ending_one_job_leaves_another_alone(tmp_path: Path) -> None:
     first = start(tmp_path / "a", f"sleep 1000 & echo $! > {tmp_path}/child; sleep 1000", timeout_s=None)
     wait_for(tmp_path / "child")
     assert run(tmp_path / "b", f"sleep 1000 &\n{GOOD}").status == "done"
@@ -325,7 +325,7 @@ def test_two_jobs_at_once_end_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bytes_kept", [0, 10, 100])
-def test_an_outcome_that_cannot_be_read_is_told_and_set_aside(
+def test_a_damaged_outcome_is_reported_and_set_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, bytes_kept: int
 ) -> None:
     started = start(tmp_path, GOOD)
@@ -337,21 +337,19 @@ def test_an_outcome_that_cannot_be_read_is_told_and_set_aside(
     assert (started.work.path / "outcome.json.unreadable").stat().st_size == bytes_kept
 
 
-def test_an_order_that_cannot_be_read_is_told_and_its_run_set_aside(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_order_is_reported_and_its_run_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     started = start(tmp_path, GOOD)
     assert started.outcome()
     (started.work.path / "order.json").write_text("{")
     assert works.read_order(started.work) is None
     assert "cannot be read" in caplog.text
-    assert works.begun(started.work.path.parent) == []
+    assert works.unfinished(started.work.path.parent) == []
     (aside,) = started.work.path.parent.iterdir()
     assert (aside / "logs" / "x" / "hyper.json").exists()
 
 
 LIMIT = 150 << 20
-# Gives the cgroup of the job a limit, and then takes more.
+# Limits the job's cgroup, then allocates more.
 HUNGRY = f"""
 own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
 echo "$own" > "$ds_checkpoint_dir/group"
@@ -363,19 +361,19 @@ exec {sys.executable} -c 'bytearray({4 * LIMIT})'
 def needs_memory_cgroups() -> None:
     directory, counter = memory._own_group()
     if directory is None or counter != "memory.oom_control" or os.geteuid():
-        pytest.skip("no memory cgroup of version 1 that this user may divide")
+        pytest.skip("needs a memory cgroup of version 1 in which this user may create another")
 
 
-def test_a_job_killed_for_want_of_memory_has_a_class_of_its_own(tmp_path: Path) -> None:
+def test_a_job_killed_for_lack_of_memory_is_classified(tmp_path: Path) -> None:
     needs_memory_cgroups()
     outcome = run(tmp_path, HUNGRY)
-    assert (outcome.failure, outcome.detail) == ("out-of-memory", "the kernel ended the job for want of memory")
+    assert (outcome.failure, outcome.detail) == ("out-of-memory", "the kernel killed the job for lack of memory")
     group = (tmp_path / "checkpoints" / "group").read_text().strip()
     assert "/deepspeech_wer-" in group
     assert not Path(f"/sys/fs/cgroup/memory{group}").exists()
 
 
-def test_what_is_killed_elsewhere_for_want_of_memory_is_not_the_jobs(tmp_path: Path) -> None:
+def test_an_out_of_memory_kill_elsewhere_is_not_the_jobs(tmp_path: Path) -> None:
     needs_memory_cgroups()
     killed = start(tmp_path / "a", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; kill -9 $$")
     assert run(tmp_path / "b", HUNGRY).failure == "out-of-memory"
@@ -392,7 +390,7 @@ def test_a_crowd_of_children_is_ended(tmp_path: Path) -> None:
     )
 
 
-def test_it_may_say_much_while_it_saves_its_checkpoint(tmp_path: Path) -> None:
+def test_a_job_may_write_much_while_it_saves_its_checkpoint(tmp_path: Path) -> None:
     saving = "head -c 300000 /dev/zero | tr '\\0' x; echo; echo saved > \"$1\"; exit 1"
     script = f"save() {{ {saving}; }}; trap 'save \"$2/state\"' TERM; while :; do sleep 0.05; done"
     assert run(tmp_path, script, timeout_s=3, grace_s=60).failure == "timeout"
@@ -405,7 +403,9 @@ def test_a_huge_hyper_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000, 65536])
-def test_a_log_is_the_same_in_pieces_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+def test_a_log_does_not_depend_on_the_size_of_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
     monkeypatch.setattr(output, "HEAD_BYTES", 300)
     monkeypatch.setattr(output, "TAIL_BYTES", 1000)
     monkeypatch.setattr(clock, "utc_now", lambda: "T")
@@ -415,7 +415,7 @@ def test_a_log_is_the_same_in_pieces_of_any_size(tmp_path: Path, monkeypatch: py
         written.feed(data[start : start + piece])
     assert written.last_words() == "last words"
     written.close()
-    head, note, tail = re.split(r"(\[\.\.\. \d+ bytes left out \.\.\.\]\n)", (tmp_path / "log").read_text())
+    head, note, tail = re.split(r"(\[\.\.\. \d+ bytes omitted \.\.\.\]\n)", (tmp_path / "log").read_text())
     assert note
     expected = [f"T line {number}\n" for number in range(2000)] + ["T 10%\n", "T 20%\n", "T  \n", "T last words\n"]
     assert head == "".join(expected[: head.count("\n")])
@@ -424,7 +424,7 @@ def test_a_log_is_the_same_in_pieces_of_any_size(tmp_path: Path, monkeypatch: py
     assert 700 < len(tail) <= 1000
 
 
-def test_a_line_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "HEAD_BYTES", 1 << 20)
     written = output.JobLog(tmp_path / "log")
     for _ in range(100):
@@ -436,7 +436,7 @@ def test_a_line_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "log").stat().st_size < (1 << 20) + output.TAIL_BYTES + 2 * output.LINE_BYTES
 
 
-def test_a_log_within_bounds_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_within_the_limits_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "HEAD_BYTES", 100)
     monkeypatch.setattr(clock, "utc_now", lambda: "T")
     echoed: list[str] = []
@@ -451,14 +451,14 @@ def test_a_log_within_bounds_is_whole(tmp_path: Path, monkeypatch: pytest.Monkey
     assert echoed == [str(number) for number in range(100)]
 
 
-def test_the_last_words_may_have_no_end(tmp_path: Path) -> None:
+def test_the_last_line_may_lack_a_line_break(tmp_path: Path) -> None:
     assert run(tmp_path, "printf 'no such layer' >&2; exit 3").detail == "no such layer"
 
 
 @pytest.mark.parametrize(
     "what", ["yes", "cat /dev/zero", "yes $'\\x1b[31m'", "yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]
 )
-def test_a_hundred_megabytes_are_taken_in_little_memory(tmp_path: Path, what: str) -> None:
+def test_a_hundred_megabytes_of_output_take_little_memory(tmp_path: Path, what: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert run(tmp_path, f"{what} | head -c 100M\n{GOOD}", timeout_s=120).status == "done"
     assert (

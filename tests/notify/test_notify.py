@@ -33,7 +33,7 @@ WORST = "<!channel> @all " + "é\N{GRINNING FACE}\n" * 200
 
 @dataclass
 class Endpoint:
-    """Takes what is posted, as GitHub and chat servers do."""
+    """Records what is posted, like GitHub and chat servers."""
 
     url: str = ""
     code: int = 201
@@ -71,7 +71,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def hooked(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a webhook alone."""
+    """Settings with a webhook only."""
     monkeypatch.setenv("ds_webhook_url", f"{endpoint.url}/hook/s3cret")
     current = settings.load()
     current.places.cache.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def hooked(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def github(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a token for mozilla/DeepSpeech alone."""
+    """Settings with only a token, for mozilla/DeepSpeech."""
     monkeypatch.setenv("ds_github_token", TOKEN)
     monkeypatch.setenv("ds_website_url", "https://wer.example.com/deep")
     assert endpoint.url
@@ -90,13 +90,13 @@ def github(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def tick(current: Settings) -> str:
-    """A tick with that webhook, as its own process: it forgets secrets once it has read them. What it complained of."""
+    """Run a tick with that webhook as a process: it removes secrets from its environment. Returns stderr."""
     environment = {**os.environ, "ds_webhook_url": current.notices.webhook_url or ""}
     return subprocess.run(TICK, env=environment, capture_output=True, text=True, check=False).stderr
 
 
 def make(number: int, wer: float | None = None, detail: str = "no such layer") -> Run:
-    """A run; without a WER a failed one."""
+    """Return a run. It failed if `wer` is None."""
     sha = f"{number:040x}"
     started = f"2026-01-02T03:{number // 60:02d}:{number % 60:02d}Z"
     hyper = None if wer is None else {"results": {"test_wer": wer}}
@@ -135,14 +135,14 @@ def test_a_status_on_the_commit_of_every_run(github: Settings, endpoint: Endpoin
     ]
 
 
-def test_a_status_is_what_github_takes(github: Settings, endpoint: Endpoint) -> None:
+def test_a_status_respects_the_limits_of_github(github: Settings, endpoint: Endpoint) -> None:
     tell(github, [make(1, detail=WORST)], endpoint)
     description = endpoint.messages[0]["description"]
     assert len(description) == 140
     assert description.startswith("failed: exit 3: <!channel> @all é? é?")
 
 
-def test_netrc_does_not_take_the_place_of_the_token(github: Settings, endpoint: Endpoint, sealed: Path) -> None:
+def test_netrc_does_not_replace_the_token(github: Settings, endpoint: Endpoint, sealed: Path) -> None:
     (sealed / ".netrc").write_text("machine 127.0.0.1 login ada password other\n")
     (sealed / ".netrc").chmod(0o600)
     tell(github, [make(1, 0.5)], endpoint)
@@ -181,18 +181,18 @@ def test_an_alarm_for_each_failure_and_one_recovery(hooked: Settings, endpoint: 
     assert endpoint.messages[2]["test_wer"] == 0.25
 
 
-def test_a_job_calls_nobody(hooked: Settings, endpoint: Endpoint) -> None:
+def test_a_job_cannot_mention_anybody(hooked: Settings, endpoint: Endpoint) -> None:
     tell(hooked, [make(1, detail=WORST)], endpoint)
     assert "<" not in endpoint.messages[0]["text"]
     assert "@all" not in endpoint.messages[0]["text"]
 
 
-def test_a_new_channel_is_told_of_the_newest_run_alone(github: Settings, endpoint: Endpoint) -> None:
+def test_a_new_channel_gets_only_the_newest_run(github: Settings, endpoint: Endpoint) -> None:
     tell(github, [make(number) for number in range(100)], endpoint)
     assert len(endpoint.got) == 1
 
 
-def test_what_could_not_be_told_is_told_later_but_not_all_of_a_long_outage(
+def test_failed_notifications_are_sent_later_up_to_a_limit(
     hooked: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     runs = [make(number) for number in range(50)]
@@ -200,9 +200,9 @@ def test_what_could_not_be_told_is_told_later_but_not_all_of_a_long_outage(
     for number in (1, 2, 50):
         tell(hooked, runs[:number], endpoint)
     assert [record.getMessage() for record in caplog.records] == [
-        "webhook: it answers 500: is ds_webhook_url right?; the next tick tries again"
+        "webhook: it answered 500: check ds_webhook_url; the next tick tries again"
     ] * 3
-    assert len(endpoint.got) == 3  # one try each
+    assert len(endpoint.got) == 3  # one attempt each
     endpoint.code = 200
     endpoint.got.clear()
     tell(hooked, runs, endpoint)
@@ -210,7 +210,7 @@ def test_what_could_not_be_told_is_told_later_but_not_all_of_a_long_outage(
     assert [message["run"] for message in endpoint.messages] == [run.id for run in runs[-20:]]
 
 
-def test_a_commit_that_github_does_not_know_holds_up_no_other(
+def test_a_commit_unknown_to_github_does_not_block_others(
     github: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.code = 422
@@ -221,18 +221,18 @@ def test_a_commit_that_github_does_not_know_holds_up_no_other(
 
 
 @pytest.mark.parametrize("code", [301, 401, 404, 503])
-def test_refusals_are_one_line_without_secrets(
+def test_refusals_are_reported_in_one_line_without_secrets(
     github: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     endpoint.code = code
     tell(github, [make(1)], endpoint)
     assert len(endpoint.got) == 1  # a redirect is not followed
     assert len(caplog.records) == 1
-    assert f"GitHub answers {code}" in caplog.text
+    assert f"GitHub answered {code}" in caplog.text
     assert "s3cret" not in caplog.text
 
 
-def test_a_server_that_stays_silent_or_is_away_is_one_line(
+def test_a_silent_or_absent_server_is_reported_in_one_line(
     hooked: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(posting, "TIMEOUT_S", 0.2)
@@ -247,7 +247,7 @@ def test_a_server_that_stays_silent_or_is_away_is_one_line(
     assert "s3cret" not in caplog.text
 
 
-def test_after_a_crash_before_the_note_it_is_told_once_more(
+def test_a_crash_before_the_ledger_is_written_sends_again(
     hooked: Settings, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell(hooked, [make(1)], endpoint)
@@ -264,14 +264,14 @@ def test_after_a_crash_before_the_note_it_is_told_once_more(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}', '{"version": 1, "channels": 3}'])
-def test_an_unreadable_note_is_like_a_new_one(hooked: Settings, endpoint: Endpoint, content: str) -> None:
+def test_a_damaged_ledger_counts_as_missing(hooked: Settings, endpoint: Endpoint, content: str) -> None:
     (hooked.places.cache / "told.json").write_text(content)
     tell(hooked, [make(1), make(2)], endpoint)
     tell(hooked, [make(1), make(2)], endpoint)
     assert [message["run"] for message in endpoint.messages] == [make(2).id]
 
 
-def test_runs_of_one_second_are_told_in_the_order_of_history(hooked: Settings, endpoint: Endpoint) -> None:
+def test_runs_of_one_second_are_sent_in_the_order_of_the_history(hooked: Settings, endpoint: Endpoint) -> None:
     tell(hooked, [make(0, 0.5)], endpoint)
     bad, good = replace(make(1), id="20260102-030401-f"), replace(make(2, 0.2), id="20260102-030401-a")
     good = replace(good, started_at=bad.started_at)
@@ -279,7 +279,7 @@ def test_runs_of_one_second_are_told_in_the_order_of_history(hooked: Settings, e
     assert [message["run"] for message in endpoint.messages] == [bad.id, good.id]
 
 
-def test_an_unreadable_run_holds_up_no_other(hooked: Settings, endpoint: Endpoint) -> None:
+def test_an_unreadable_run_does_not_block_others(hooked: Settings, endpoint: Endpoint) -> None:
     def read(name: str) -> Run:
         if name == make(1).id:
             raise Trouble("broken")
@@ -290,7 +290,7 @@ def test_an_unreadable_run_holds_up_no_other(hooked: Settings, endpoint: Endpoin
     assert [message["run"] for message in endpoint.messages] == [make(2).id]
 
 
-def test_ticks_tell_of_failure_and_recovery(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
+def test_ticks_notify_of_failure_and_recovery(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
     tick(hooked)
     tracked.merge("broken", {"wer": "exit 3\n"})
     tracked.merge("mended", {"wer": "wer=0.1\n"})
@@ -302,7 +302,7 @@ def test_ticks_tell_of_failure_and_recovery(tracked: Repository, hooked: Setting
     ]
 
 
-def test_a_tick_tells_later_what_it_could_not(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
+def test_the_next_tick_sends_what_could_not_be_sent(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
     tracked.commit("broken", {"wer": "exit 3\n"})
     endpoint.code = 500
     said = tick(hooked)

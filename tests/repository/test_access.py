@@ -1,4 +1,4 @@
-"""No secret on a command line, no question to anybody, and no git that outlives its tick; with real git."""
+"""Access with real git: no secret on a command line, no prompt, no git process that outlives its tick."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOGIN = f"ada:{quote(PASSWORD, safe='')}"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A web server that lets in who knows the password, or sends elsewhere; it looks at all command lines there are."""
+    """A web server that checks a password, or redirects, and records the command lines of all processes."""
 
     authorizations: list[str]
     command_lines: list[str]
@@ -74,7 +74,7 @@ def server(repository: Repository) -> Iterator[Server]:
 
 
 class serving:  # noqa: N801 - reads as a verb
-    """A server of the repository for git's plain http."""
+    """Serves a repository over git's dumb http protocol."""
 
     def __init__(self, repository: Repository) -> None:
         repository.commit("root")
@@ -94,7 +94,7 @@ class serving:  # noqa: N801 - reads as a verb
         self.server.server_close()
 
 
-def test_a_password_stands_on_no_command_line_and_in_no_file(
+def test_a_password_appears_on_no_command_line_and_in_no_file(
     server: Server, repository: Repository, tmp_path: Path
 ) -> None:
     bare = tmp_path / "cache" / "repository.git"
@@ -103,20 +103,20 @@ def test_a_password_stands_on_no_command_line_and_in_no_file(
     assert mirror.ask(tmp_path, url, "main") == repository.git("rev-parse", "HEAD")
     assert f"ada:{PASSWORD}" in server.authorizations
     helpers = [line for line in server.command_lines if f"http://127.0.0.1:{server.server_port}" in line]
-    assert any("git-remote-http" in line for line in helpers)  # so they were looked at while git was at work
+    assert any("git-remote-http" in line for line in helpers)  # so they were recorded while git was running
     for secret in (PASSWORD, LOGIN):
         assert not [line for line in server.command_lines if secret in line]
         assert not [path for path in bare.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
 
 
-def test_a_token_alone_is_given_as_the_user(server: Server, repository: Repository, tmp_path: Path) -> None:
+def test_a_token_without_password_is_sent_as_the_user(server: Server, repository: Repository, tmp_path: Path) -> None:
     server.wanted = "t0ken:"
     url = f"http://t0ken@127.0.0.1:{server.server_port}"
     assert mirror.update(tmp_path / "repository.git", url, None) == repository.git("rev-parse", "HEAD")
     assert not [line for line in server.command_lines if "t0ken" in line]
 
 
-def test_a_wrong_password_is_one_line_and_no_question(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_in_one_line_without_a_prompt(server: Server, tmp_path: Path) -> None:
     with pytest.raises(Trouble, match="Authentication failed") as caught:
         mirror.update(tmp_path / "repository.git", f"http://ada:wr0ng@127.0.0.1:{server.server_port}", None)
     assert "wr0ng" not in str(caught.value)
@@ -132,14 +132,14 @@ def test_a_password_goes_to_no_other_host(server: Server, tmp_path: Path) -> Non
         assert set(other.authorizations) == {""}
 
 
-def test_a_password_that_git_cannot_be_given_is_one_line() -> None:
+def test_a_password_that_git_cannot_take_is_reported_in_one_line() -> None:
     with pytest.raises(Trouble, match=r"https://x/y: expected a user and password of printable") as caught:
         access_to("https://ada:s3cret%0ahost=evil@x/y")
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ssh://ada:s3cret@x/y", "git://ada:s3cret@x/y", "git+ssh://ada:s3cret@x/y"])
-def test_a_password_for_anything_else_is_refused(url: str) -> None:
+def test_a_password_is_sent_to_no_other_scheme(url: str) -> None:
     with pytest.raises(UsageTrouble, match="ssh takes a key") as caught:
         settings.load({"ds_repo_url": url})
     assert "s3cret" not in str(caught.value)
@@ -246,7 +246,7 @@ def test_a_secret_that_a_remote_repeats_is_masked(tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def said_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with the arguments of each program that stands in for ssh."""
+    """Install fake ssh programs. Returns the file in which they record their arguments."""
     file = tmp_path / "arguments"
     for name in ("bin/ssh", "bin/wrapper"):
         program = tmp_path / name
@@ -269,7 +269,7 @@ def said_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"GIT_SSH": "wrapper"}, "", "bin/wrapper "),
     ],
 )
-def test_ssh_is_called_as_the_user_wants_it_but_asks_nothing(
+def test_ssh_is_called_as_configured_but_never_prompts(
     said_to_ssh: Path,
     sealed: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -290,11 +290,11 @@ def test_ssh_is_called_as_the_user_wants_it_but_asks_nothing(
 
 
 @pytest.mark.parametrize("url", ["/a/b", "https://x:1/y", "git://x/y", "file:///a:b", "http://a@b/c:d"])
-def test_no_ssh_is_configured_for_what_needs_none(url: str) -> None:
+def test_ssh_is_configured_only_for_ssh_urls(url: str) -> None:
     assert "GIT_SSH_COMMAND" not in mirror._access(url).environment
 
 
-# -- a tick that is killed while git is at work
+# -- a tick that is killed while git is running
 
 
 def started(tracked: Repository, url: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -308,7 +308,7 @@ def started(tracked: Repository, url: str, **variables: str) -> subprocess.Popen
 
 
 def fetching(pids: list[int]) -> list[int]:
-    """Those that are git itself: it alone holds locks in the mirror."""
+    """Return the pids of git itself, which alone holds locks in the mirror."""
     return [pid for pid in pids if processes._read(f"/proc/{pid}/cmdline").startswith(b"git\0")]
 
 
@@ -317,7 +317,7 @@ def of_git(tick: subprocess.Popen[bytes], started_at: str | None) -> list[int]:
 
 
 @pytest.mark.parametrize("scheme", ["git", "http"])
-def test_the_git_of_a_tick_that_is_killed_is_found_and_ended(tracked: Repository, scheme: str) -> None:
+def test_the_git_of_a_killed_tick_is_found_and_ended(tracked: Repository, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         tick = started(tracked, f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x")
         silent.settimeout(60)
@@ -331,7 +331,7 @@ def test_the_git_of_a_tick_that_is_killed_is_found_and_ended(tracked: Repository
         connection.close()
 
 
-def test_what_git_leaves_is_ended_by_the_next_tick(tracked: Repository, tmp_path: Path) -> None:
+def test_the_next_tick_ends_what_git_leaves(tracked: Repository, tmp_path: Path) -> None:
     deaf = tmp_path / "deaf"
     deaf.write_text(f"#!/bin/sh\ntrap '' TERM PIPE HUP\ntouch {tmp_path}/called\nwhile :; do sleep 1; done\n")
     deaf.chmod(0o755)
@@ -356,12 +356,12 @@ def test_what_git_leaves_is_ended_by_the_next_tick(tracked: Repository, tmp_path
     assert of_git(tick, started_at) == []
     assert not list(bare.rglob("*.lock"))
     assert not list(bare.rglob("tmp_*"))
-    assert bare.stat().st_ino == inode  # and it was not fetched anew for that
+    assert bare.stat().st_ino == inode  # the mirror was not fetched again for that
     again = subprocess.run(TICK, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_of_what_others_run_nothing_is_ended() -> None:
+def test_processes_of_others_are_not_ended() -> None:
     living = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": processes.own_identity()})
     dead = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "4194304@x:1"})
     unlike = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "x"})

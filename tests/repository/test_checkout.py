@@ -1,4 +1,4 @@
-"""Checkouts that are their own, and wiping that never hits anything else."""
+"""Separate checkouts, and wiping that never removes anything else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def checked_out(cache: Path, merge: Merge, path: Path, *, origin: str) -> Abstra
 
 
 def crash_within(cache: Path, merge: Merge, path: Path) -> None:
-    """Leave a checkout as a killed process does."""
+    """Leave a checkout behind, like a killed process."""
     if (child := os.fork()) == 0:
         with checked_out(cache, merge, path, origin="x"):
             os._exit(0)
@@ -88,10 +88,10 @@ def test_what_a_crash_left_is_found_by_its_mark(cache: Path, merge: Merge, tmp_p
     checkouts.wipe(cache / "mark.json")
     assert not path.parent.exists()
     assert not (cache / "mark.json").exists()
-    checkouts.wipe(cache / "mark.json")  # nothing to be done
+    checkouts.wipe(cache / "mark.json")  # nothing to do
 
 
-def test_two_checkouts_leave_each_other_alone(cache: Path, merge: Merge, tmp_path: Path) -> None:
+def test_two_checkouts_do_not_interfere(cache: Path, merge: Merge, tmp_path: Path) -> None:
     crash_within(cache, merge, tmp_path / "clone" / "first")
     (cache / "mark.json").rename(cache / "first.json")
     with checked_out(cache, merge, tmp_path / "clone" / "second", origin="x") as second:
@@ -117,7 +117,9 @@ def _link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("foreign", [_file, _link])
-def test_a_place_that_is_taken_is_refused_and_left(cache: Path, merge: Merge, tmp_path: Path, foreign: object) -> None:
+def test_an_occupied_path_is_refused_and_not_changed(
+    cache: Path, merge: Merge, tmp_path: Path, foreign: object
+) -> None:
     clone_path = tmp_path / "clone"
     foreign(clone_path)  # type: ignore[operator]
     if clone_path.is_dir():
@@ -137,7 +139,7 @@ def test_nothing_foreign_is_ever_wiped(cache: Path, merge: Merge, tmp_path: Path
     assert [path.name for path in (tmp_path / "clone").iterdir()] == ["thesis.tex"]
 
 
-def test_what_took_the_place_of_our_checkout_is_left_alone(
+def test_a_replacement_of_our_checkout_is_not_removed(
     cache: Path, merge: Merge, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "clone" / "run"
@@ -149,7 +151,7 @@ def test_what_took_the_place_of_our_checkout_is_left_alone(
     assert "a job replaced its checkout" in caplog.text
 
 
-def test_a_merge_that_cannot_be_laid_out_is_told_apart(
+def test_a_merge_that_cannot_be_checked_out_has_its_own_error(
     repository: Repository, cache: Path, merge: Merge, tmp_path: Path
 ) -> None:
     blob = repository.git("rev-parse", f"{merge.sha}:model.py")
@@ -167,7 +169,7 @@ def test_a_merge_that_cannot_be_laid_out_is_told_apart(
         checked_out(cache, long, tmp_path / "clone" / "run", origin="x"),
     ):
         pass
-    assert str(tmp_path) not in str(told.value)  # it goes to the page
+    assert str(tmp_path) not in str(told.value)  # shown on the page
     assert (cache / "repository.git").exists()
 
 
@@ -180,7 +182,7 @@ def test_home_is_refused(cache: Path, merge: Merge, sealed: Path) -> None:
     assert sealed.exists()
 
 
-def test_permissions_taken_away_do_not_keep_it(cache: Path, merge: Merge, tmp_path: Path) -> None:
+def test_removed_permissions_do_not_prevent_wiping(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "clone"
     with checked_out(cache, merge, path, origin="x"):
         locked = path / "a" / "b"
@@ -191,14 +193,14 @@ def test_permissions_taken_away_do_not_keep_it(cache: Path, merge: Merge, tmp_pa
     assert not path.exists()
 
 
-def test_a_deleted_checkout_is_no_trouble(cache: Path, merge: Merge, tmp_path: Path) -> None:
+def test_a_deleted_checkout_is_not_an_error(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "clone"
     with checked_out(cache, merge, path, origin="x"):
         subprocess.run(["rm", "-rf", str(path)], check=True)
     assert not path.exists()
 
 
-def test_a_mirror_without_its_files_is_remade(
+def test_a_mirror_that_lacks_objects_is_fetched_again(
     repository: Repository, cache: Path, merge: Merge, tmp_path: Path
 ) -> None:
     blob = repository.git("rev-parse", "HEAD:model.py")
@@ -237,9 +239,7 @@ def test_submodules_are_not_fetched(repository: Repository, cache: Path, tmp_pat
     assert not touched.exists()
 
 
-def test_neither_filters_nor_hooks_of_the_repository_are_run(
-    repository: Repository, cache: Path, tmp_path: Path
-) -> None:
+def test_filters_and_hooks_of_the_repository_do_not_run(repository: Repository, cache: Path, tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345678901\n"
     repository.commit(
@@ -259,7 +259,7 @@ def test_neither_filters_nor_hooks_of_the_repository_are_run(
     assert not touched.exists()
 
 
-def test_names_from_hell_stay_within(repository: Repository, cache: Path, tmp_path: Path) -> None:
+def test_hostile_file_names_stay_inside_the_checkout(repository: Repository, cache: Path, tmp_path: Path) -> None:
     repository.commit("root", {"-rf": "x", "a\nb": "x", "ünï": "x", "--upload-pack=x/y": "x"})
     (repository.path / "link").symlink_to("/etc")
     repository.commit("link")

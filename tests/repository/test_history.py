@@ -1,4 +1,4 @@
-"""Which merges are new, held against real git."""
+"""Which merges are new, compared with real git."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepspeech_wer import processes
-from deepspeech_wer.backlog import Begun, Branch, State
+from deepspeech_wer.backlog import Branch, Interrupted, State
 from deepspeech_wer.backlog import plan as make_plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge
@@ -24,17 +24,17 @@ from tests.conftest import Repository
 
 @dataclass(frozen=True)
 class Known:
-    """What earlier ticks left to go by."""
+    """What earlier ticks left."""
 
-    last: str | None  # what last_sha1 holds
+    last: str | None  # the content of last_sha1
     archived: Collection[str]  # the first 12 digits of every archived commit
     bases: Callable[[], Collection[str]] = frozenset
-    started: str | None = None  # the first run, where it was cut off
+    started: str | None = None  # the commit of an interrupted first run
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the tick makes of a history."""
+    """What a tick finds in a history."""
 
     base: str | None
     next: Merge | None
@@ -43,12 +43,14 @@ class Found:
 
 
 def find(bare: Path, tip: str, known: Known, *, track: str = "merges", backlog: str = "all") -> Found:
-    """The history as read from the mirror, and what the backlog makes of it."""
+    """Read the history from the mirror and plan what to run."""
     read = history.read(bare, tip, known.last, bases=known.bases, track=track)
-    begun = []
+    interrupted = []
     if known.started:
-        begun = [Begun(known.started, known.started, is_on_branch=history.contains(bare, tip, known.started))]
-    state = State(known.archived, begun, order=backlog)
+        interrupted = [
+            Interrupted(known.started, known.started, is_on_branch=history.contains(bare, tip, known.started))
+        ]
+    state = State(known.archived, interrupted, order=backlog)
     plan = make_plan(Branch(read.tip, read.base, read.new), state)
     merge = history.merge(bare, plan.next.sha) if plan.next else None
     return Found(plan.reached, merge, plan.waiting, read.squashed)
@@ -57,7 +59,7 @@ def find(bare: Path, tip: str, known: Known, *, track: str = "merges", backlog: 
 def replay(
     bare: Path, tip: str, last: str | None, archived: set[str], bases: set[str] | None = None, **options: str
 ) -> list[str]:
-    """Tick after tick until nothing is left: the SHAs in the order in which they would be run."""
+    """Plan until nothing is due. Returns the SHAs in the order in which they would run."""
     ran: list[str] = []
     bases = bases or set()
     while (found := find(bare, tip, Known(last, archived, lambda: bases), **options)).next:
@@ -80,7 +82,7 @@ def fetched(bare: Path, repository: Repository) -> str:
     return tip
 
 
-def test_the_first_run_takes_the_head_then_every_merge_once(repository: Repository, bare: Path) -> None:
+def test_the_head_runs_first_then_every_merge_once(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     found = find(bare, fetched(bare, repository), Known(None, set()))
     assert found.next
@@ -108,7 +110,7 @@ def test_a_merge_is_described(repository: Repository, bare: Path) -> None:
         ("@1 -1200", "1970-01-01T00:00:01Z"),
     ],
 )
-def test_an_absurd_date_stops_nothing(
+def test_an_invalid_date_is_accepted(
     repository: Repository, bare: Path, monkeypatch: pytest.MonkeyPatch, date: str, shown: str
 ) -> None:
     with monkeypatch.context() as patch:
@@ -120,7 +122,7 @@ def test_an_absurd_date_stops_nothing(
 
 
 @pytest.mark.parametrize("encoding", ["x-klingon", "ISO-8859-1", "utf-7"])
-def test_no_encoding_stops_anything(repository: Repository, bare: Path, encoding: str) -> None:
+def test_any_encoding_is_accepted(repository: Repository, bare: Path, encoding: str) -> None:
     repository.git("config", "i18n.commitEncoding", encoding)
     repository.git("config", "user.name", "Ada L")
     repository.commit("root\nand more")
@@ -129,7 +131,7 @@ def test_no_encoding_stops_anything(repository: Repository, bare: Path, encoding
     assert (found.next.author, found.next.subject) == ("Ada L", "root")
 
 
-def test_no_git_is_kept_running(repository: Repository, bare: Path) -> None:
+def test_no_git_process_is_left(repository: Repository, bare: Path) -> None:
     tip = repository.commit("root")
     before = running_gits()
     assert find(bare, fetched(bare, repository), Known(None, set())).next
@@ -138,14 +140,14 @@ def test_no_git_is_kept_running(repository: Repository, bare: Path) -> None:
 
 
 def running_gits() -> set[int]:
-    """Those below this process, which adopts what the jobs of other tests leave, at any time."""
+    """Return the git processes below this one. Other tests' jobs may leave some here at any time."""
     return {pid for pid in processes.descendants(os.getpid()) if _name(pid) == "git"}
 
 
 def _name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has ended
         return ""
 
 
@@ -154,7 +156,7 @@ def test_nothing_new(repository: Repository, bare: Path) -> None:
     assert find(bare, fetched(bare, repository), Known(root, {root[:12]})) == Found(root, None, 0)
 
 
-def test_a_direct_push_is_no_merge_but_a_commit(repository: Repository, bare: Path) -> None:
+def test_a_direct_push_is_a_commit_but_not_a_merge(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     pushed = repository.commit("pushed")
     tip = fetched(bare, repository)
@@ -169,7 +171,7 @@ def test_an_archived_merge_is_never_run_again(repository: Repository, bare: Path
     assert (found.base, found.next and found.next.sha, found.waiting) == (shas[1], shas[2], 1)
 
 
-def test_after_a_force_push_it_goes_on_from_the_newest_archived(repository: Repository, bare: Path) -> None:
+def test_after_a_force_push_it_continues_after_the_newest_archived(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     kept, lost = repository.merge("kept"), repository.merge("lost")
     fetched(bare, repository)
@@ -200,7 +202,7 @@ def test_squashing_is_noticed(repository: Repository, bare: Path) -> None:
     assert find(bare, fetched(bare, repository), Known(root, {root[:12]})).squashed == 0
 
 
-def test_the_newest_first_then_the_largest_gap_halved(repository: Repository, bare: Path) -> None:
+def test_the_newest_runs_first_then_the_middle_of_the_longest_gap(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     shas = [repository.merge(str(n)) for n in range(7)]
     ran = replay(bare, fetched(bare, repository), root, {root[:12]}, backlog="newest")
@@ -208,7 +210,7 @@ def test_the_newest_first_then_the_largest_gap_halved(repository: Repository, ba
 
 
 @pytest.mark.parametrize("backlog", ["all", "newest"])
-def test_without_last_sha1_the_archive_tells_what_is_due(repository: Repository, bare: Path, backlog: str) -> None:
+def test_without_last_sha1_the_archive_determines_what_is_due(repository: Repository, bare: Path, backlog: str) -> None:
     root = repository.commit("root")
     shas = [repository.merge(str(n)) for n in range(6)]
     tip = fetched(bare, repository)
@@ -227,7 +229,7 @@ def test_without_last_sha1_the_archive_tells_what_is_due(repository: Repository,
     assert find(bare, tip, Known(None, archived, lambda: bases), backlog=backlog).next is None
 
 
-def test_a_commit_run_by_hand_is_no_base(repository: Repository, bare: Path) -> None:
+def test_a_commit_run_by_hand_is_not_a_base(repository: Repository, bare: Path) -> None:
     root = repository.commit("root")
     for n in range(3):
         tip = repository.merge(str(n))
@@ -236,7 +238,7 @@ def test_a_commit_run_by_hand_is_no_base(repository: Repository, bare: Path) -> 
     assert found == Found(tip, None, 0)
 
 
-def test_the_first_run_is_finished_though_the_branch_moves_on(repository: Repository, bare: Path) -> None:
+def test_the_first_run_is_finished_even_if_the_branch_moves_on(repository: Repository, bare: Path) -> None:
     first = repository.commit("root")
     second = repository.merge("a")
     tip = fetched(bare, repository)
@@ -244,7 +246,7 @@ def test_the_first_run_is_finished_though_the_branch_moves_on(repository: Reposi
     assert found.next
     assert found.next.sha == first
     assert replay(bare, tip, None, {first[:12]}, {first}) == [second]
-    found = find(bare, tip, Known(None, set(), started="f" * 40))  # gone since
+    found = find(bare, tip, Known(None, set(), started="f" * 40))  # no longer in the history
     assert found.next
     assert found.next.sha == second
 
@@ -261,7 +263,7 @@ def test_forced_commits_are_found_by_their_first_digits(repository: Repository, 
 
 
 @pytest.mark.parametrize("damage", ["a config that git can read", "a config of nulls", "a lost commit"])
-def test_a_mirror_whose_damage_no_fetch_sees_is_made_anew(repository: Repository, bare: Path, damage: str) -> None:
+def test_damage_that_a_fetch_does_not_notice_is_repaired(repository: Repository, bare: Path, damage: str) -> None:
     root = repository.commit("root")
     for subject in "ab":
         repository.merge(subject)
@@ -298,13 +300,13 @@ def test_a_git_that_is_ended_answers_nothing_and_costs_no_mirror(
     assert find(bare, tip, Known(root, {root[:12]})).next
 
 
-# -- on generated histories, against git's own answer
+# -- generated histories, compared with git's answer
 
 MOVES = ("push", "merge", "octopus", "foxtrot", "criss-cross", "back-merge", "unrelated", "fast-forward")
 
 
 class History:
-    """A history of any shape, for git fast-import; commits are numbers."""
+    """A history of any shape, for git fast-import. Commits are numbers."""
 
     def __init__(self, moves: list[tuple[str, int, int]]) -> None:
         self.stream = ""
@@ -319,7 +321,7 @@ class History:
             self.stream += f"reset refs/heads/{name}\nfrom :{tip}\n\n"
 
     def commit(self, *parents: int) -> int:
-        """A commit on top of others, in their order; of none, a root."""
+        """Add a commit with these parents, in this order; without parents, a root commit."""
         self.commits += 1
         start = "" if parents else "reset refs/heads/work\n\n"
         self.stream += f"{start}commit refs/heads/work\nmark :{self.commits}\n"
@@ -329,7 +331,7 @@ class History:
         return self.commits
 
     def moved(self, move: str, which: int, other: int) -> int:
-        """Where main is after a move; `which` and `other` are any commits from before."""
+        """Apply a move and return the new tip of main. `which` and `other` select earlier commits."""
         main = self.main
         if move == "push":
             return self.commit(main)
@@ -337,12 +339,12 @@ class History:
             return self.commit(main, self.commit(self.commit(which)))
         if move == "octopus":
             return self.commit(main, self.commit(which), self.commit(other), self.commit(main))
-        if move == "foxtrot":  # the trunk so far becomes the second parent
+        if move == "foxtrot":  # main becomes the second parent
             return self.commit(self.commit(which), main)
         if move == "criss-cross":
             left, right = self.commit(main), self.commit(which)
             return self.commit(self.commit(left, right), self.commit(right, left))
-        if move == "back-merge":  # the side branch takes the trunk in twice before it is merged
+        if move == "back-merge":  # the side branch merges main twice before it is merged
             side = self.commit(self.commit(self.commit(which), main), other)
             return self.commit(main, side)
         if move == "unrelated":
@@ -351,7 +353,7 @@ class History:
         return self.commit(self.commit(main))
 
     def into(self, path: Path, object_format: str = "sha1") -> Path:
-        """Make a repository of it."""
+        """Write it to a repository."""
         start = ["git", "init", "--quiet", "--initial-branch=main", f"--object-format={object_format}", str(path)]
         subprocess.run(start, check=True)
         subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=self.stream.encode(), check=True)
@@ -359,7 +361,7 @@ class History:
 
 
 def asked(path: Path, *arguments: str) -> list[str]:
-    """What `git rev-list --first-parent`, the oracle, says."""
+    """Ask `git rev-list --first-parent`, the oracle."""
     command = ["git", "-C", str(path), "rev-list", "--reverse", "--first-parent", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
@@ -395,7 +397,7 @@ SHAPES = st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 50), st.integ
     object_format=st.sampled_from(["sha1", "sha256"]),
     depth=st.sampled_from([0, 0, 1, 2, 4]),
 )
-def test_equals_git_on_any_history(
+def test_it_agrees_with_git_on_any_history(
     tmp_path_factory: pytest.TempPathFactory,
     moves: list[tuple[str, int, int]],
     start: int,
@@ -420,10 +422,10 @@ def test_equals_git_on_any_history(
 
 @FEW
 @given(moves=SHAPES, looks=st.sets(st.integers(0, 10)), track=st.sampled_from(["merges", "commits"]))
-def test_tick_by_tick_it_is_the_same(
+def test_it_agrees_with_git_tick_by_tick(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: set[int], track: str
 ) -> None:
-    grown = [move for move in moves if move[0] != "foxtrot"]  # which changes what was the trunk
+    grown = [move for move in moves if move[0] != "foxtrot"]  # a foxtrot changes the first-parent history
     directory = tmp_path_factory.mktemp("history")
     shape = History(grown)
     path = shape.into(directory / "tracked")
@@ -442,10 +444,10 @@ def test_tick_by_tick_it_is_the_same(
 
 @FEW
 @given(moves=SHAPES, looks=st.lists(st.integers(0, 10), min_size=2, max_size=5))
-def test_through_rewriting_nothing_is_run_twice(
+def test_rewriting_the_branch_runs_nothing_twice(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], looks: list[int]
 ) -> None:
-    """The branch leaps from one of its tips to any other, back and forth."""
+    """The branch jumps between its tips, in any order."""
     directory = tmp_path_factory.mktemp("history")
     path = History(moves).into(directory / "tracked")
     bare = directory / "repository.git"
@@ -464,7 +466,7 @@ def test_through_rewriting_nothing_is_run_twice(
     assert len(ran) == len(set(ran))
 
 
-def test_a_hundred_thousand_commits_are_read_in_one_go(tmp_path: Path, bare: Path) -> None:
+def test_a_hundred_thousand_commits_are_read_at_once(tmp_path: Path, bare: Path) -> None:
     stream = "".join(f"commit refs/heads/main\ncommitter A <a@b> {n} +0000\ndata 1\nx\n" for n in range(1, 100_001))
     source = tmp_path / "long"
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(source)], check=True)

@@ -1,4 +1,4 @@
-"""Fetching into the mirror, against real git."""
+"""Fetching into the mirror, with real git."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_follows_the_head_of_the_remote(repository: Repository, bare: Path) -> N
     assert mirror.update(bare, str(repository.path), None) == second
 
 
-def test_an_empty_repository_has_nothing_yet(repository: Repository, bare: Path) -> None:
+def test_an_empty_repository_has_no_commits(repository: Repository, bare: Path) -> None:
     assert mirror.update(bare, str(repository.path), None) is None
 
 
@@ -47,7 +47,7 @@ def test_branches_and_tags_lead_to_their_commit(repository: Repository, bare: Pa
     repository.git("tag", "light")
     repository.git("tag", "--annotate", "--message", "x", "annotated")
     repository.commit("two")
-    repository.git("branch", "old/release")  # git lists it too when asked for `release`
+    repository.git("branch", "old/release")  # ls-remote lists it too when asked for `release`
     assert mirror.update(bare, str(repository.path), ref) == commit
     assert mirror.update(bare, str(repository.path), ref, known=commit) == commit
 
@@ -61,7 +61,7 @@ def test_asking_finds_the_same(repository: Repository, bare: Path, tmp_path: Pat
     assert mirror.ask(tmp_path, str(repository.path), ref) == mirror.update(bare, str(repository.path), ref)
 
 
-def test_a_branch_goes_before_a_tag_of_its_name(repository: Repository, bare: Path) -> None:
+def test_a_branch_takes_precedence_over_a_tag_of_the_same_name(repository: Repository, bare: Path) -> None:
     repository.commit("one")
     repository.git("tag", "v1")
     repository.git("checkout", "--quiet", "-b", "v1")
@@ -99,7 +99,7 @@ def test_a_shallow_remote_is_mirrored(repository: Repository, bare: Path, tmp_pa
     assert mirror.update(bare, str(shallow), None) == tip
 
 
-def test_an_unreachable_repository_is_one_line(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_repository_is_reported_in_one_line(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "RETRY_AFTER_S", (0.0,))
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -110,7 +110,7 @@ def test_an_unreachable_repository_is_one_line(bare: Path, monkeypatch: pytest.M
     assert "secret" not in str(caught.value)
 
 
-def test_a_path_without_repository_is_one_line(tmp_path: Path, bare: Path) -> None:
+def test_a_path_without_repository_is_reported_in_one_line(tmp_path: Path, bare: Path) -> None:
     with pytest.raises(Trouble, match="does not appear to be a git repository"):
         mirror.update(bare, str(tmp_path / "nowhere"), None)
 
@@ -152,7 +152,7 @@ DAMAGES = (_zero_length_ref, _stale_locks, _no_objects, _emptied_head, _garbage_
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_mirror_is_made_anew(repository: Repository, bare: Path, damage: object) -> None:
+def test_a_damaged_mirror_is_fetched_again(repository: Repository, bare: Path, damage: object) -> None:
     repository.commit("one")
     mirror.update(bare, str(repository.path), None)
     damage(bare)  # type: ignore[operator]
@@ -164,7 +164,10 @@ def test_a_damaged_mirror_is_made_anew(repository: Repository, bare: Path, damag
 def test_a_mirror_is_kept_small(repository: Repository, bare: Path) -> None:
     repository.commit("one")
     mirror.update(bare, str(repository.path), None)
-    for name, value in (("fetch.unpackLimit", "1"), ("gc.autoPackLimit", "3")):  # a pack each; and few of them
+    for name, value in (
+        ("fetch.unpackLimit", "1"),
+        ("gc.autoPackLimit", "3"),
+    ):  # one pack per fetch, and a low limit of packs
         git.run_git(bare, "config", name, value)
     for number in range(9):
         repository.commit(str(number), {str(number): str(number)})
@@ -178,7 +181,7 @@ def test_a_silent_server_is_given_up(bare: Path, monkeypatch: pytest.MonkeyPatch
         mirror.update(bare, f"git://127.0.0.1:{silent.getsockname()[1]}/x.git", None)
 
 
-def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(
+def test_a_gitconfig_that_refuses_bare_repositories_does_no_harm(
     repository: Repository, bare: Path, sealed: Path
 ) -> None:
     root = repository.commit("one")
@@ -189,7 +192,7 @@ def test_a_gitconfig_that_refuses_bare_repositories_is_no_hindrance(
 
 
 def counting_git(directory: Path, monkeypatch: pytest.MonkeyPatch, complaint: str, failures: int) -> Path:
-    """Put a git first on PATH whose first fetches fail; the file that gets a byte for each."""
+    """Put a git first on PATH whose first fetches fail. Returns the file that gets a byte for each fetch."""
     real, count = shutil.which("git"), directory / "count"
     (directory / "bin").mkdir()
     script = directory / "bin" / "git"
@@ -218,7 +221,7 @@ exec {real} "$@"
         "fatal: the remote end hung up unexpectedly",
     ],
 )
-def test_a_network_that_fails_for_a_moment_is_tried_again(
+def test_a_transient_network_error_is_retried(
     repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: str
 ) -> None:
     tip = repository.commit("one")
@@ -236,7 +239,7 @@ def test_a_network_that_fails_for_a_moment_is_tried_again(
     "complaint",
     ["fatal: Authentication failed for 'https://x/'", "remote: Repository not found.", "git@x: Permission denied"],
 )
-def test_what_will_not_pass_is_not_tried_again(
+def test_a_permanent_error_is_not_retried(
     repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: str
 ) -> None:
     repository.commit("one")
@@ -247,10 +250,10 @@ def test_what_will_not_pass_is_not_tried_again(
 
 
 @pytest.mark.parametrize(("answer", "tidied"), [("touch tidied; exit", True), ("", False)])
-def test_a_git_that_is_ended_may_tidy_up_but_not_stay(
+def test_an_ended_git_may_clean_up_but_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, tidied: bool
 ) -> None:
-    """The lock of one that is killed at once would fail whatever comes after it."""
+    """A git that gets SIGKILL at once would leave its lock, which fails every later call."""
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "git"
     script.write_text(f"#!/bin/sh\ntrap '{answer}' TERM\n: >begun\nwhile :; do sleep 0.05; done\n")
