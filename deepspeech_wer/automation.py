@@ -10,8 +10,8 @@ from functools import partial
 from deepspeech_wer import (
     archive,
     backlog,
+    backlog_inputs,
     decisions,
-    due,
     identity,
     journal,
     lock,
@@ -84,7 +84,7 @@ def _recover(where: Places, descriptor: int) -> None:
     """Clean up after a killed tick, and warn if the lock may not be reliable."""
     doubt = places.doubt_of_locks(where.cache)
     if doubt:
-        due.warn_once(where, "warned_mount", doubt, doubt)
+        backlog_inputs.warn_once(where, "warned_mount", doubt, doubt)
     if lock.follows_a_kill(descriptor):
         ended = git.end_leftovers()
         mirror.tidy(where.mirror)
@@ -113,13 +113,13 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
     """Return the next commit to run. Planned again after each run: new merges may arrive during a long training."""
     signals.check()
     where = settings.places
-    plan = due.find(settings, names)
+    plan = backlog_inputs.find(settings, names)
     if not only_asked:
-        due.write_last(where, plan.reached)
+        backlog_inputs.write_last(where, plan.reached)
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW)):
         _tell_of_stop(settings, plan)
         if not only_asked:
-            run_merge.forget(where, partial(due.is_of_use, where))
+            run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
         return None
     merge = history.merge(where.mirror, plan.next.sha)
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
@@ -140,12 +140,12 @@ def _reason(plan: Plan) -> str:
 
 def _tell_of_stop(settings: Settings, plan: Plan) -> None:
     """Warn once that runs which failed alike stopped the queue."""
-    failed = due.alike(settings.places) if plan.waiting and plan.next is None else []
+    failed = backlog_inputs.alike(settings.places) if plan.waiting and plan.next is None else []
     if len(failed) >= settings.job.stop_after_alike:
         reason = f"the last {len(failed)} runs failed alike ({failed[-1].failure}), so this machine may be at fault"
         cure = "fix it, then `deepspeech-wer retry`; or raise ds_stop_after_alike"
         text = f"the queue is stopped with {plan.waiting} waiting: {reason}: {cure}"
-        due.warn_once(settings.places, "warned_alike", failed[0].started_at, text)
+        backlog_inputs.warn_once(settings.places, "warned_alike", failed[0].started_at, text)
 
 
 def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
@@ -154,7 +154,7 @@ def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
     decisions.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
         _forgive(run, settings)
-    due.write_last(where, due.reached(settings))
+    backlog_inputs.write_last(where, backlog_inputs.reached(settings))
     journal.enter(where.cache, "show", run.merge, run.attempt)
     is_shown = _show(settings, watcher)
     return is_shown and run.status == "done"

@@ -90,9 +90,9 @@ def _hide() -> None:
 
 
 def _bug() -> int:
-    from deepspeech_wer import logs
+    from deepspeech_wer import logging_setup
 
-    logs.report_bug()
+    logging_setup.report_bug()
     return BUG
 
 

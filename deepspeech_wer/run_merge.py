@@ -25,7 +25,7 @@ from deepspeech_wer.records import Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.settings import JobLimits
 
-_LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logs` writes them
+_LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
 
 MAX_INTERRUPTIONS = 10  # without a new checkpoint; after that the merge is given up
 

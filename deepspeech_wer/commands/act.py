@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from deepspeech_wer import (
     archive,
     automation,
+    backlog_inputs,
     clock,
     decisions,
-    due,
     environment,
     lock,
-    logs,
+    logging_setup,
     run_merge,
     signals,
     xdg_directories,
@@ -32,7 +32,7 @@ from deepspeech_wer.run_merge import title
 
 def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
     """Run one tick and return its exit code. The caller holds the lock. Raises Trouble, Stopped."""
-    logs.set_up()
+    logging_setup.set_up()
     environment.forget_git_variables()
     current = every_setting.load()
     environment.forget_secrets()
@@ -77,7 +77,7 @@ def retry(options: argparse.Namespace) -> int:
     places = current.places
     shas = [archive.find(places.runs, name).merge.sha for name in options.sha]
     if not shas:
-        shas = [archive.find(places.runs, ended.sha).merge.sha for ended in due.alike(places)]
+        shas = [archive.find(places.runs, ended.sha).merge.sha for ended in backlog_inputs.alike(places)]
     if not shas:
         raise Trouble("nothing to retry: the last run did not fail; name a commit to run it again")
     try:

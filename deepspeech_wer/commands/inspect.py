@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from deepspeech_wer import archive, due, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import archive, backlog_inputs, hyper, journal, lock, run_merge, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import plain
@@ -19,7 +19,7 @@ def dry_run() -> int:
     """Print how many merges are due, and the next one."""
     current = every_setting.load()
     with locked(current.places, current.repository):
-        plan = due.find(current)
+        plan = backlog_inputs.find(current)
     if plan.next is None:
         print("nothing is due")
         return 0
@@ -42,7 +42,7 @@ def status(_: argparse.Namespace) -> int:
     for line in _jobs(current):
         print(line)
     print(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
-    print(f"last_sha1: {due.read_last(places) or 'none yet'}")
+    print(f"last_sha1: {backlog_inputs.read_last(places) or 'none yet'}")
     names = archive.names(places.runs)
     print(f"runs: {len(names)} in {places.runs}")
     if names:

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import environment, logs
+from deepspeech_wer import environment, logging_setup
 from deepspeech_wer.commands import act, check, crontab, inspect, site
 
 Action = Callable[[argparse.Namespace], int]
@@ -18,7 +18,7 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the command
     options = parser().parse_args(arguments)
-    logs.set_up(quiet=options.quiet)
+    logging_setup.set_up(quiet=options.quiet)
     environment.forget_git_variables()
     if options.crontab:
         environment.adopt(crontab.variables())

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deepspeech_wer import clock, contract, environment, files, lock, logs, prctl, processes, signals
+from deepspeech_wer import clock, contract, environment, files, lock, logging_setup, prctl, processes, signals
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import gpu, memory
 from deepspeech_wer.jobs import outcome as outcomes
@@ -53,7 +53,7 @@ class _Output:
 
 def main(directory: str, *, descriptor: int) -> int:
     """Supervise the job of a work directory and return the exit code. `descriptor` is the lock from the runner."""
-    logs.set_up()
+    logging_setup.set_up()
     signals.catch()
     work = Work(Path(directory))
     with suppress(OSError):  # a full disk: the signature is only for people
