@@ -31,6 +31,7 @@ STALE_S = 120.0  # eight beats missed
 AHEAD_S = 45.0  # how long a time in the future may stand: the server's clock was set back, and three beats missed
 UNSIGNED_STALE_S = 5.0  # made, but its holder was gone before it wrote who it is
 ASK_AGAIN_S = 1.0
+_UNKNOWN_MACHINE = os.urandom(16).hex()
 TRIALS = 4  # a refusal with no lock to be seen: given back in between, or not to be made at all
 
 
@@ -171,7 +172,7 @@ def _holder(server: Server, mine: Holder) -> Task[tuple[dict[str, Any], float]]:
 def _is_dead(other: dict[str, Any], mine: Holder, age_s: float) -> bool:
     if other.get("machine") == mine.machine and isinstance(other.get("pid"), int):
         # our own is one from before the connection broke
-        return other["pid"] == mine.pid or processes.start_time(other["pid"]) != other.get("started")
+        return other["pid"] == mine.pid or processes.is_gone(other["pid"], str(other.get("started")))
     return age_s > (STALE_S if other else UNSIGNED_STALE_S)
 
 
@@ -203,5 +204,8 @@ def _named(other: dict[str, Any]) -> str:
 
 def _machine() -> str:
     """Tells this boot and this process namespace from all others: only there does a process id mean anything."""
-    parts = [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    try:
+        parts = [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    except OSError:  # hidden; then this process alone: no other machine's lock may be taken for one of ours
+        parts = [_UNKNOWN_MACHINE]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
