@@ -208,4 +208,4 @@ def _reason(text: str) -> str:
     telling = [line for line in lines if _TELLING.search(line)] or lines
     causes = [line for line in telling if not _CONSEQUENCE.search(line)] or telling
     shown = causes if len(causes) <= 3 else [*causes[:2], causes[-1]]
-    return "; ".join(line if len(line) <= 300 else f"{line[:297]}..." for line in shown)
+    return "; ".join(line if len(line) <= 300 else f"{line[:140]}...{line[-150:]}" for line in shown)
