@@ -26,7 +26,7 @@ from deepspeech_wer.repository import checkout, git, history, mirror
 from deepspeech_wer.settings import Settings
 
 OK, HINT, FAULT = "ok", "hint", "fault"  # a hint is no fault: the tick may well work
-GIT = (2, 31)  # the first with GIT_CONFIG_COUNT
+GIT = (2, 32)  # the first with GIT_CONFIG_GLOBAL
 TIMEOUT_S = 10.0
 _MARK = "check.json"  # names the checkout of a check, so that the next one can wipe what was left
 LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30

@@ -57,7 +57,7 @@ _PASSING = re.compile(
     re.IGNORECASE,
 )
 _NOISE = re.compile(
-    r"(hint|warning):|Please make sure|and the repository exists|Cloning into|remote: *\W*$"
+    r"(hint|warning):(?! unable to access)|Please make sure|and the repository exists|Cloning into|remote: *\W*$"
     r"|remote: (Enumerating|Counting|Compressing|Total) |To add an exception",
     re.IGNORECASE,
 )

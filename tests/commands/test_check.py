@@ -126,7 +126,7 @@ def test_an_old_git_is_a_fault(
     (sealed / "bin" / "git").write_text('#!/bin/sh\ncase "$*" in *version) echo git version 2.20.1;; esac\n')
     (sealed / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{sealed / 'bin'}:{os.environ['PATH']}")
-    assert found(capsys, code=1)["git"].startswith("fault expected 2.31 or newer, found git version 2.20.1")
+    assert found(capsys, code=1)["git"].startswith("fault expected 2.32 or newer, found git version 2.20.1")
 
 
 @pytest.mark.usefixtures("tracked")
