@@ -15,17 +15,23 @@ from deepspeech_wer import setting_types as types
 
 _SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_")
 
-_GIT_KEPT = (
+_GIT_KEPT = {
+    "GIT_ALLOW_PROTOCOL",
+    "GIT_ASKPASS",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_SYSTEM",
     "GIT_EXEC_PATH",
+    "GIT_HTTP_PROXY_AUTHMETHOD",
+    "GIT_HTTP_USER_AGENT",
+    "GIT_PROXY_COMMAND",
     "GIT_SSH",
     "GIT_SSH_COMMAND",
     "GIT_SSH_VARIANT",
-    "GIT_SSL_CAINFO",
-    "GIT_PROXY_COMMAND",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_CONFIG_NOSYSTEM",
-)
+}
+_GIT_KEPT_PREFIXES = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_", "GIT_PROXY_SSL_", "GIT_SSL_")
 
 
 def is_secret(name: str) -> bool:
@@ -53,7 +59,7 @@ def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for git: without our secrets and without what would point git at another repository."""
     given = os.environ if environ is None else environ
-    foreign = {name for name in given if name.startswith("GIT_") and name not in _GIT_KEPT}
+    foreign = {name for name in given if _is_foreign(name)}
     passed = {name: given[name] for name in given if name not in foreign and not name.startswith(_SECRET_PREFIXES)}
     if "ds_repo_url" in passed:
         passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
@@ -64,8 +70,10 @@ def sealed_git_environment(environ: Mapping[str, str] | None = None) -> dict[str
     """The caller's environment for a git that reads no configuration of the user or of the system."""
     passed = git_environment(environ)
     sealed = {name: value for name, value in passed.items() if not name.startswith("GIT_") or name == "GIT_EXEC_PATH"}
+    unused = {name: "" for name in passed if name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))}
     return {
         **sealed,
+        **unused,  # they may hold secrets, and GitPython adds its variables to those that we have
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_SYSTEM": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -78,6 +86,23 @@ def ssh_of_git(environ: Mapping[str, str] | None = None) -> tuple[str | None, st
     """Return GIT_SSH_COMMAND, which overrides core.sshCommand, and GIT_SSH, which core.sshCommand overrides."""
     given = os.environ if environ is None else environ
     return given.get("GIT_SSH_COMMAND") or None, given.get("GIT_SSH") or None
+
+
+def askpass(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that tell ssh of the user's program that answers its questions; without one, that it must not ask.
+
+    Where ssh is not told when to call the program, it calls it always: there is no terminal.
+    """
+    given = os.environ if environ is None else environ
+    if not given.get("SSH_ASKPASS"):
+        return {"SSH_ASKPASS_REQUIRE": "never"}
+    return {"SSH_ASKPASS": given["SSH_ASKPASS"], "SSH_ASKPASS_REQUIRE": given.get("SSH_ASKPASS_REQUIRE") or "force"}
+
+
+def has_askpass_of_git(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether a variable names a program that answers git's questions."""
+    given = os.environ if environ is None else environ
+    return bool(given.get("GIT_ASKPASS") or given.get("SSH_ASKPASS"))
 
 
 def forget_secrets() -> None:
@@ -100,7 +125,7 @@ def forget_git_variables() -> None:
     Variables that say how to reach the remote stay.
     """
     for name in list(os.environ):
-        if name.startswith("GIT_") and name not in _GIT_KEPT:
+        if _is_foreign(name):
             del os.environ[name]
 
 
@@ -108,3 +133,8 @@ def adopt(variables: Mapping[str, str]) -> None:
     """Set variables as if this process had been called with them; directories that XDG_* name count at once."""
     os.environ.update(variables)
     importlib.reload(BaseDirectory)  # pyxdg reads the environment when it is imported
+
+
+def _is_foreign(name: str) -> bool:
+    """Return whether a variable is git's and does not concern the access to the remote."""
+    return name.startswith("GIT_") and name not in _GIT_KEPT and not name.startswith(_GIT_KEPT_PREFIXES)

@@ -66,7 +66,7 @@ def holder(path: str) -> tuple[int, str, str] | None:
     lines = _signature(path) if is_held(path) else []
     if len(lines) < 4 or lines[1] != os.uname().nodename:
         return None
-    alive = lines[0].isdigit() and processes.start_time(int(lines[0])) == lines[3]
+    alive = lines[0].isdigit() and not processes.is_gone(int(lines[0]), lines[3])
     return (int(lines[0]), lines[1], lines[2]) if alive else None
 
 

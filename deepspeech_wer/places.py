@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-MOUNTS = Path("/proc/mounts")
+MOUNTS = Path("/proc/self/mounts")  # /proc/mounts leads there, and is hidden from a service with ProcSubset=pid
 _REMOTE = r"nfs\d?|cifs|smb\w*|9p|afs|ceph|lustre|glusterfs|beegfs|gpfs|fuse\.(sshfs|glusterfs|ceph\S*|s3fs)"
 
 
@@ -82,7 +82,11 @@ def filesystem(path: Path, mounts: str) -> str:
 
 def doubt_of_locks(directory: Path) -> str | None:
     """Return a one-line warning with its cure if locks in a directory may not work between hosts, else None."""
-    kind = filesystem(directory.resolve(), MOUNTS.read_text("utf-8", "surrogateescape"))
+    try:
+        mounts = MOUNTS.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return None
+    kind = filesystem(directory.resolve(), mounts)
     if not re.fullmatch(_REMOTE, kind):
         return None
     cure = "set XDG_CACHE_HOME to a local directory"

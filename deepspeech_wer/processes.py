@@ -26,6 +26,22 @@ def start_time(pid: int) -> str | None:
     return f"{_boot_id()}:{fields[19].decode()}"
 
 
+def is_gone(pid: int, started: str) -> bool:
+    """Whether the process that had this pid and start time is no more.
+
+    A /proc that is mounted with hidepid=2 hides each process whose memory we may not read, our own ticks among them:
+    one that is hidden, but that the kernel knows, is not gone.
+    """
+    found = start_time(pid)
+    if found is None:
+        return not _is_hidden(pid)
+    boot, _, ticks = started.rpartition(":")
+    found_boot, _, found_ticks = found.rpartition(":")
+    if not boot or not found_boot:  # /proc/sys was hidden
+        return ticks.isdigit() and ticks != found_ticks
+    return found != started
+
+
 def with_environment(entry: str) -> list[int]:
     """Return the processes whose initial environment holds `entry`, "NAME=value"."""
     wanted = entry.encode()
@@ -96,7 +112,7 @@ def orphans(variable: str) -> list[int]:
         named = [entry for entry in _read(f"/proc/{pid}/environ").split(b"\0") if entry.startswith(wanted)]
         for entry in named:
             starter, _, started = entry.removeprefix(wanted).decode(errors="replace").partition("@")
-            if starter.isdigit() and start_time(int(starter)) != started:
+            if starter.isdigit() and is_gone(int(starter), started):
                 found.append(pid)
     return found
 
@@ -111,7 +127,21 @@ def reap(pids: Iterable[int]) -> None:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:  # none is mounted
+        return []
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether the kernel knows a process that /proc does not show."""
+    if os.path.exists(f"/proc/{pid}"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:  # PermissionError: one of another user's, and so none of ours
+        return False
+    return True
 
 
 def _read(path: str) -> bytes:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify import github, http
 from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
-from deepspeech_wer.repository import checkout, git, mirror
+from deepspeech_wer.records import Merge
+from deepspeech_wer.repository import checkout, git, history, mirror
 from deepspeech_wer.settings import Settings
 
 OK, HINT, FAULT = "ok", "hint", "fault"  # after a hint the tick may still work
-GIT = (2, 31)  # the first version with GIT_CONFIG_COUNT
+GIT = (2, 32)  # the first version with GIT_CONFIG_GLOBAL
 TIMEOUT_S = 10.0
+_MARK = "check.json"  # names the checkout of a check, so that the next one can wipe what was left
 LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30
 _FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('tensorflow', 'nbconvert'))))"
 
@@ -124,7 +127,93 @@ def _job(settings: Settings) -> tuple[str, str]:
 def _clone(settings: Settings) -> tuple[str, str]:
     checkout.check(settings.clone_path)
     _try_to_write(settings.clone_path.parent)
-    return OK, str(settings.clone_path)
+    cache = settings.places.cache
+    checkout.wipe(cache / _MARK)  # of a check that was killed
+    missing = [place for place in settings.clone_path.parents if not place.exists()]
+    path = settings.clone_path / f"check-{os.getpid()}"
+    try:
+        with (
+            _source(settings) as (source, merge, what),
+            checkout.checked_out(source, merge, path, mark=cache / _MARK, origin=""),
+        ):
+            _run_a_script(path / ".git" / "check.sh", settings.clone_path)
+    except checkout.CannotCheckOut as trouble:
+        return HINT, f"{trouble}: a tick would record that merge as failed"
+    finally:
+        for place in missing:
+            with suppress(OSError):
+                place.rmdir()
+    return OK, f"{settings.clone_path}; {what} was checked out there, and a script run"
+
+
+@contextmanager
+def _source(settings: Settings) -> Iterator[tuple[Path, Merge, str]]:
+    """A mirror, a commit in it, and what that is: the tracked one where there is a mirror and no tick is at work, else
+    one of a small repository of our own.
+    """
+    where = settings.places
+    if where.mirror.exists() and where.lock.exists():
+        with _held(str(where.lock)) as is_held:
+            merge = _newest(settings) if is_held else None
+            if merge:
+                yield where.mirror, merge, merge.sha[:12]
+                return
+    with tempfile.TemporaryDirectory(prefix=".check-", dir=where.cache) as name:
+        place = Path(name)
+        yield place, _small_repository(place), "a small repository of its own"
+
+
+def _newest(settings: Settings) -> Merge | None:
+    """The newest tracked commit, fetched if that is possible; None where there is none yet."""
+    where, repository = settings.places.mirror, settings.repository
+    with suppress(Trouble):  # told by the look at the repository
+        mirror.update(where, repository.url, repository.ref)
+    try:
+        sha = mirror.tip(where)
+    except git.GitError:
+        return None
+    return history.merge(where, sha)
+
+
+@contextmanager
+def _held(path: str) -> Iterator[bool]:
+    """Hold the tick's lock; False where a tick does. What the lock tells of a killed tick stays for the next one."""
+    descriptor = lock.acquire(path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None and lock.follows_a_kill(descriptor):
+            os.close(descriptor)
+        elif descriptor is not None:
+            lock.release(descriptor)
+
+
+def _small_repository(place: Path) -> Merge:
+    git.run_git(place, "init", "--quiet", "--bare", "--template=", ".")
+    file = place / "file"
+    file.write_bytes(b"?" * 4096)
+    blob = git.run_git(place, "hash-object", "-w", "--no-filters", str(file))
+    git.run_git(place, "--work-tree=.", "update-index", "--add", "--cacheinfo", f"100755,{blob},file")
+    tree = git.run_git(place, "write-tree")
+    who = ("-c", "user.name=check", "-c", "user.email=check@localhost")
+    return history.merge(place, git.run_git(place, *who, "commit-tree", tree, "-m", "check"))
+
+
+def _run_a_script(script: Path, clone_path: Path) -> None:
+    """Raises Trouble where no script can be run below ds_clone_path."""
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o700)
+    try:
+        code = subprocess.run(
+            [script], cwd=script.parent, capture_output=True, timeout=TIMEOUT_S, check=False
+        ).returncode
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it does not end"
+        is_noexec = os.statvfs(script.parent).f_flag & os.ST_NOEXEC
+        cure = "is mounted noexec: mount it with exec, or set another path" if is_noexec else "runs no script"
+        raise Trouble(f"ds_clone_path {clone_path}: {cure} ({reason})") from None
+    if code:
+        raise Trouble(f"ds_clone_path {clone_path}: a script that does nothing ended with {code}: does /bin/sh work?")
 
 
 def _data(settings: Settings) -> tuple[str, str]:

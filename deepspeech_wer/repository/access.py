@@ -27,6 +27,10 @@ class Access:
     url: str  # without secrets
     options: tuple[str, ...] = ()  # of git itself, before the subcommand
     environment: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)  # settings of git's that no command line may show
+    last_resort: tuple[
+        str, ...
+    ] = ()  # options for where nobody else knows a password: the user is a token, and has none
     secrets: tuple[str, ...] = ()  # what a remote may repeat, and a message must not
 
 
@@ -45,11 +49,21 @@ def access_to(url: str) -> Access:
         raise Trouble(f"{scheme}{place}: expected a user and password of printable characters before the @")
     host = re.split(r"[/?#]", place, maxsplit=1)[0]
     key = f"credential.{scheme}{host}"
+    secrets = tuple({text for text in (password or user, quote(password or user, safe="")) if len(text) > 2})
+    helper = ("-c", f"{key}.helper={_HELPER}")
+    if ":" in login:
+        return Access(
+            url=f"{scheme}{place}",
+            options=("-c", f"{key}.helper=", *helper),
+            environment={_USER: user, _PASSWORD: password},
+            secrets=secrets,
+        )
     return Access(
         url=f"{scheme}{place}",
-        options=("-c", f"{key}.helper=", "-c", f"{key}.helper={_HELPER}"),
-        environment={_USER: user, _PASSWORD: password},
-        secrets=tuple({text for text in (password or user, quote(password or user, safe="")) if len(text) > 2}),
+        environment={_USER: user, _PASSWORD: ""},
+        config={f"{key}.username": user},
+        secrets=secrets,
+        last_resort=helper,
     )
 
 
@@ -58,6 +72,13 @@ def is_by_ssh(url: str) -> bool:
     return bool(_BY_SSH.match(url))
 
 
-def without_questions(ssh: str) -> str:
-    """Add BatchMode to a command that calls OpenSSH. Any other command is returned unchanged."""
-    return f"{ssh} -o BatchMode=yes" if _OPENSSH.match(ssh) else ssh
+def without_questions(ssh: str, *, has_askpass: bool = False) -> str:
+    """Add options to a command that calls OpenSSH, so that it never prompts. Any other command is returned unchanged.
+
+    With `has_askpass`, ssh asks the user's program for a password, once. It must not ask whether to trust a new host:
+    it repeats that question until the answer is yes or no.
+    """
+    if not _OPENSSH.match(ssh):
+        return ssh
+    options = ("NumberOfPasswordPrompts=1", "StrictHostKeyChecking=yes") if has_askpass else ("BatchMode=yes",)
+    return " ".join((ssh, *(f"-o {option}" for option in options)))

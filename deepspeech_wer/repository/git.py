@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,9 +24,6 @@ LOCAL_TIMEOUT_S = 600.0
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 _SAFE = {
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "true",
-    "SSH_ASKPASS": "true",
-    "SSH_ASKPASS_REQUIRE": "never",
     "GIT_LFS_SKIP_SMUDGE": "1",
     "GIT_HTTP_LOW_SPEED_LIMIT": "1",
     "GIT_HTTP_LOW_SPEED_TIME": "60",
@@ -60,7 +57,7 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 _NOISE = re.compile(
-    r"(hint|warning):|Please make sure|and the repository exists|Cloning into|remote: *\W*$"
+    r"(hint|warning):(?! unable to access)|Please make sure|and the repository exists|Cloning into|remote: *\W*$"
     r"|remote: (Enumerating|Counting|Compressing|Total) |To add an exception",
     re.IGNORECASE,
 )
@@ -122,18 +119,23 @@ def failure(command: str, code: int, said: str) -> GitError:
 
 def local_environment() -> dict[str, str]:
     """The variables under which a git runs that only deals with files of ours, GitPython's too."""
-    return _with(environment.sealed_git_environment(), {**_CONFIG, **_AS_COMMITTED})
+    given = environment.sealed_git_environment()
+    return {**_with(given, {**_CONFIG, **_AS_COMMITTED}), "GIT_ASKPASS": "true"}
 
 
 def _remote_environment(access: Access) -> dict[str, str]:
-    """The variables under which a git runs that goes to a remote."""
-    return {**_with(environment.git_environment(), _CONFIG), **access.environment}
+    """The variables under which a git runs that goes to a remote: the user's, with what answers questions."""
+    return {**_with(environment.git_environment(), access.config), **environment.askpass(), **access.environment}
 
 
-def _with(given: dict[str, str], config: dict[str, str]) -> dict[str, str]:
-    safe = {**given, **_SAFE, STARTER: processes.own_identity(), "GIT_CONFIG_COUNT": str(len(config))}
-    for number, (name, value) in enumerate(config.items()):
-        safe |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+def _with(given: dict[str, str], config: Mapping[str, str]) -> dict[str, str]:
+    """Add our variables, and our git settings after those that are there: the last one wins."""
+    safe = {**given, **_SAFE, STARTER: processes.own_identity()}
+    count = given.get("GIT_CONFIG_COUNT") or "0"
+    if count.isdigit():  # else git says what is wrong with it
+        for number, (name, value) in enumerate(config.items(), start=int(count)):
+            safe |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+        safe["GIT_CONFIG_COUNT"] = str(int(count) + len(config))
     return safe
 
 
@@ -175,12 +177,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:
     """Raises GitError, or Trouble where there is no git at all."""
-    variables = _remote_environment(access) if access.url else {**local_environment(), **access.environment}
+    variables, options = {**local_environment(), **access.environment}, access.options
+    if access.url:
+        # As options our settings win over all of the user's, those in GIT_CONFIG_PARAMETERS too.
+        safe = (text for name, value in _CONFIG.items() for text in ("-c", f"{name}={value}"))
+        variables, options = _remote_environment(access), (*safe, *access.options)
     # Where `directory` is no repository, git would take one that lies above it: a home that is kept in git, say.
     variables["GIT_CEILING_DIRECTORIES"] = str(directory.parent)
     try:
         return subprocess.Popen(
-            ["git", *access.options, *arguments],
+            ["git", *options, *arguments],
             cwd=directory,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -202,4 +208,4 @@ def _reason(text: str) -> str:
     telling = [line for line in lines if _TELLING.search(line)] or lines
     causes = [line for line in telling if not _CONSEQUENCE.search(line)] or telling
     shown = causes if len(causes) <= 3 else [*causes[:2], causes[-1]]
-    return "; ".join(line if len(line) <= 300 else f"{line[:297]}..." for line in shown)
+    return "; ".join(line if len(line) <= 300 else f"{line[:140]}...{line[-150:]}" for line in shown)

@@ -94,11 +94,14 @@ def tidy(mirror: Path) -> bool:
 def _access(url: str) -> Access:
     """Return the access to a URL. For ssh, use the command that the user configured, but without prompts."""
     access = access_to(url)
+    if access.last_resort and not environment.has_askpass_of_git() and not _configured(access, "core.askPass"):
+        access = replace(access, options=(*access.options, *access.last_resort))
     if not is_by_ssh(url):
         return access
     command, program = environment.ssh_of_git()
     command = command or _configured(access, "core.sshCommand") or (quote(program) if program else "ssh")
-    return replace(access, environment={"GIT_SSH_COMMAND": without_questions(command)})
+    has_askpass = environment.askpass()["SSH_ASKPASS_REQUIRE"] != "never"
+    return replace(access, environment={"GIT_SSH_COMMAND": without_questions(command, has_askpass=has_askpass)})
 
 
 def _configured(access: Access, name: str) -> str:

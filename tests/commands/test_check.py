@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import http.server
 import os
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -124,7 +128,7 @@ def test_an_old_git_is_a_fault(
     (sealed / "bin" / "git").write_text('#!/bin/sh\ncase "$*" in *version) echo git version 2.20.1;; esac\n')
     (sealed / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{sealed / 'bin'}:{os.environ['PATH']}")
-    assert found(capsys, code=1)["git"].startswith("fault expected git 2.31 or newer, found git version 2.20.1")
+    assert found(capsys, code=1)["git"].startswith("fault expected git 2.32 or newer, found git version 2.20.1")
 
 
 @pytest.mark.usefixtures("tracked")
@@ -230,3 +234,108 @@ def test_check_passes_after_a_tick(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     assert len(archive.names(settings.load().places.runs)) == 1
     found(capsys)
+
+
+# -- the checkout
+
+
+def mounted(place: Path, options: str) -> Path:
+    """Mount a file system of its own, and have it unmounted at the end."""
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(place)], check=False).returncode:
+        pytest.skip("only root can mount")
+    return place
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            "noexec",
+            r"ds_clone_path .* is mounted noexec: mount it with exec, or set another path \(Permission denied\)",
+        ),
+        ("size=30k", "make room there"),
+        ("nr_inodes=12", "make room there|no inodes left"),
+        ("ro", "Read-only file system"),
+    ],
+)
+def test_a_place_where_no_merge_can_be_run_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: str, told: str
+) -> None:
+    place = mounted(tmp_path / "mount", options)
+    monkeypatch.setenv("ds_clone_path", str(place / "clone"))
+    try:
+        line = found(capsys, code=1)["checkout"]
+        left = list(place.iterdir())
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert line.startswith("fault ")
+    assert re.search(told, line)
+    assert left == []
+
+
+def test_the_newest_commit_is_checked_out_once_there_is_a_mirror(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "; a small repository of its own was checked out there, and a script run" in found(capsys)["checkout"]
+    assert cli.main([]) == 0
+    sha = tracked.commit("next")
+    current = settings.load()
+    before = sorted(current.places.cache.iterdir())
+    assert f"ok {current.clone_path}; {sha[:12]} was checked out there, and a script run" in found(capsys)["checkout"]
+    monkeypatch.setenv("ds_repo_url", str(tracked.path / "gone"))
+    assert f"; {sha[:12]} was checked out there" in found(capsys, code=1)["checkout"]
+    assert sorted(current.places.cache.iterdir()) == before
+    assert not current.clone_path.exists()
+    assert current.places.lock.read_bytes() == b""
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_mirror_that_a_tick_is_using_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    lock_file, bare = settings.load().places.lock, settings.load().places.mirror
+    (bare / "shallow.lock").touch()  # of the tick's git
+    descriptor = lock.acquire(str(lock_file))
+    assert descriptor is not None
+    assert "; a small repository of its own was checked out" in found(capsys)["checkout"]
+    assert (bare / "shallow.lock").exists()
+    os.close(descriptor)  # as a kill does
+    assert " was checked out there" in found(capsys)["checkout"]
+    again = lock.acquire(str(lock_file))
+    assert again is not None
+    assert lock.follows_a_kill(again)
+    lock.release(again)
+
+
+@pytest.mark.usefixtures("tracked")
+def test_what_a_killed_check_left_is_wiped_by_the_next(
+    sealed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone_path = tmp_path / "new" / "deep" / "clone"
+    monkeypatch.setenv("ds_clone_path", str(clone_path))
+    (sealed / "bin").mkdir()
+    script = sealed / "bin" / "git"
+    script.write_text(f'#!/bin/sh\ncase "$*" in *checkout*) kill -9 $PPID;; esac\nexec {shutil.which("git")} "$@"\n')
+    script.chmod(0o755)
+    command = [sys.executable, "-P", "-m", "deepspeech_wer", "check"]
+    path = f"{sealed / 'bin'}:{os.environ['PATH']}"
+    killed = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, check=False)
+    assert killed.returncode == -9
+    assert list(clone_path.iterdir())
+    found(capsys)
+    assert not clone_path.exists()
+    assert list(settings.load().places.cache.glob("check*")) == []
+
+
+def test_a_merge_that_cannot_be_checked_out_is_a_hint(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    blob = tracked.git("rev-parse", "HEAD:wer")
+    entries = f"100644 blob {blob}\t{'x' * 256}\n"
+    made = subprocess.run(
+        ["git", "-C", str(tracked.path), "mktree"], input=entries, capture_output=True, text=True, check=True
+    )
+    tracked.git(
+        "update-ref", "refs/heads/main", tracked.git("commit-tree", made.stdout.strip(), "-p", "main", "-m", "long")
+    )
+    assert re.match("hint cannot check out .*File name too long: a tick would record", found(capsys)["checkout"])

@@ -244,6 +244,150 @@ def test_a_secret_that_a_remote_repeats_is_masked(tmp_path: Path, monkeypatch: p
     assert "hush" not in str(caught.value)
 
 
+# -- who answers for the user
+
+BASIC = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
+HEADER = {"KEY": "http.extraHeader", "VALUE": f"Authorization: Basic {BASIC}"}
+WAYS: dict[str, tuple[str, dict[str, str], str]] = {  # the login in the URL, variables, ~/.gitconfig
+    "GIT_ASKPASS": ("", {"GIT_ASKPASS": "{ask}"}, ""),
+    "GIT_ASKPASS for a user": ("ada@", {"GIT_ASKPASS": "{ask}"}, ""),
+    "core.askPass for a user": ("ada@", {}, "[core]\n\taskPass = {ask}\n"),
+    "SSH_ASKPASS": ("", {"SSH_ASKPASS": "{ask}"}, ""),
+    "SSH_ASKPASS for a user": ("ada@", {"SSH_ASKPASS": "{ask}", "SSH_ASKPASS_REQUIRE": "never"}, ""),
+    "a helper": ("", {}, "[credential]\n\thelper = store --file={store}\n"),
+    "a helper for a user": ("ada@", {}, "[credential]\n\thelper = store --file={store}\n"),
+    "a helper for this host": ("", {}, '[credential "http://127.0.0.1:{port}"]\n\thelper = store --file={store}\n'),
+    "a cookie or header": ("", {}, f"[http]\n\textraHeader = {HEADER['VALUE']}\n"),
+    "a header among others": (
+        "",
+        {
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "user.name",
+            "GIT_CONFIG_VALUE_0": "Ada",
+            "GIT_CONFIG_KEY_1": HEADER["KEY"],
+            "GIT_CONFIG_VALUE_1": HEADER["VALUE"],
+        },
+        "",
+    ),
+    "GIT_CONFIG_PARAMETERS": ("", {"GIT_CONFIG_PARAMETERS": f"'{HEADER['KEY']}={HEADER['VALUE']}'"}, ""),
+    "GIT_CONFIG_GLOBAL": ("", {"GIT_CONFIG_GLOBAL": "{home}/other"}, ""),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whom_the_user_told_git_to_ask_is_asked(
+    server: Server,
+    repository: Repository,
+    tmp_path: Path,
+    sealed: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+) -> None:
+    login, variables, config = WAYS[way]
+    known = {"ask": str(tmp_path / "ask"), "store": str(tmp_path / "store"), "port": str(server.server_port)}
+    known["home"] = str(sealed)
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "ask").write_text(f'#!/bin/sh\ncase "$1" in User*) echo ada;; *) cat {tmp_path}/password;; esac\n')
+    (tmp_path / "ask").chmod(0o755)
+    (tmp_path / "store").write_text(
+        f"http://someone:else@127.0.0.1:1\nhttp://{LOGIN}@127.0.0.1%3a{server.server_port}\n"
+    )
+    (sealed / ".gitconfig").write_text(config.format(**known))
+    (sealed / "other").write_text(f"[core]\n\taskPass = {known['ask']}\n")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(**known))
+    url = f"http://{login}127.0.0.1:{server.server_port}"
+    environment.forget_git_variables()
+    assert mirror.update(tmp_path / "repository.git", url, None) == repository.git("rev-parse", "HEAD")
+    assert mirror.ask(tmp_path, url, "main") == repository.git("rev-parse", "HEAD")
+    monkeypatch.setenv("ds_repo_url", url)
+    cli.main(["check"])
+    told = capsys.readouterr().out
+    assert "ok     repository" in told
+    assert PASSWORD not in told
+    assert not [line for line in server.command_lines if PASSWORD in line]
+
+
+def test_with_nobody_to_ask_the_cure_is_told_and_nothing_asked(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(Trouble, match="terminal prompts disabled; put user and password into ds_repo_url, or tell git"):
+        mirror.ask(tmp_path, f"http://127.0.0.1:{server.server_port}", None)
+
+
+def test_who_never_answers_is_given_up(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = tmp_path / "ask"
+    ask.write_text("#!/bin/sh\nexec sleep 1234\n")
+    ask.chmod(0o755)
+    monkeypatch.setenv("GIT_ASKPASS", str(ask))
+    monkeypatch.setattr(mirror, "FETCH_TIMEOUT_S", 2.0)
+    with pytest.raises(Trouble, match="not done after 2 s"):
+        mirror.update(tmp_path / "repository.git", f"http://127.0.0.1:{server.server_port}", None)
+    assert not [line for line in map(processes._read, map(str, command_lines())) if b"sleep\x001234" in line]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "{key}", "GIT_CONFIG_VALUE_0": "{value}"},
+        {"GIT_CONFIG_PARAMETERS": "'{key}'='{value}'"},
+    ],
+    ids=["GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"],
+)
+def test_safe_settings_win_over_those_of_the_user(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    repository.commit("root")
+    hooks, touched = tmp_path / "hooks", tmp_path / "touched"
+    hooks.mkdir()
+    (hooks / "reference-transaction").write_text(f"#!/bin/sh\ntouch {touched}\n")
+    (hooks / "reference-transaction").chmod(0o755)
+    for key, value in (("core.hooksPath", str(hooks)), ("protocol.ext.allow", "always")):
+        for name, text in variables.items():
+            monkeypatch.setenv(name, text.format(key=key, value=value))
+        mirror.update(tmp_path / "repository.git", str(repository.path), None)
+        with pytest.raises(Trouble, match="transport 'ext' not allowed"):
+            mirror.ask(tmp_path, f"ext::sh -c touch% {touched}", None)
+    assert not touched.exists()
+
+
+def test_a_slip_in_git_config_count_is_told(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("root")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "one")
+    with pytest.raises(Trouble, match=r"bogus count in GIT_CONFIG_COUNT.*; correct that setting of git's"):
+        mirror.ask(tmp_path, str(repository.path), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "called", "required"),
+    [
+        ({"SSH_ASKPASS": "/x"}, "ssh -o NumberOfPasswordPrompts=1 -o StrictHostKeyChecking=yes", "/x force"),
+        ({"SSH_ASKPASS": "/x", "SSH_ASKPASS_REQUIRE": "prefer"}, "ssh -o NumberOfPasswordPrompts=1", "/x prefer"),
+        ({"SSH_ASKPASS": "/x", "SSH_ASKPASS_REQUIRE": "never"}, "ssh -o BatchMode=yes", "/x never"),
+        ({"SSH_ASKPASS_REQUIRE": "force"}, "ssh -o BatchMode=yes", " never"),
+        ({"SSH_ASKPASS": "/x", "GIT_SSH_COMMAND": "ssh -F y"}, "ssh -F y -o NumberOfPasswordPrompts=1", "/x force"),
+    ],
+)
+def test_ssh_asks_the_program_of_the_user_or_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], called: str, required: str
+) -> None:
+    program, said = tmp_path / "bin" / "ssh", tmp_path / "said"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho "ssh $*" >{said}\necho "$SSH_ASKPASS $SSH_ASKPASS_REQUIRE" >>{said}\nexit 255\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Trouble):
+        mirror.ask(tmp_path, "git@host:x", "main")
+    command, variables = said.read_text().splitlines()
+    assert command.startswith(called)
+    assert variables == required
+
+
 @pytest.fixture
 def said_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Install fake ssh programs. Returns the file in which they record their arguments."""
@@ -388,7 +532,11 @@ def test_the_environment_of_git_holds_no_secret_of_ours() -> None:
         "PATH": "/bin",
         "SSH_AUTH_SOCK": "/x",
         "GIT_DIR": "/y",
+        "GIT_INDEX_FILE": "/y",
+        "GIT_TRACE_CURL": "1",
         "GIT_SSH_COMMAND": "ssh",
+        "GIT_SSL_NO_VERIFY": "1",
+        "GIT_SSL_CERT": "/z",
         "ds_github_token": "s3cret",
         "ds_website_privkey_passphrase": "s3cret",
         "ds_repo_url": "https://a:s3cret@x/y",
@@ -397,5 +545,7 @@ def test_the_environment_of_git_holds_no_secret_of_ours() -> None:
         "PATH": "/bin",
         "SSH_AUTH_SOCK": "/x",
         "GIT_SSH_COMMAND": "ssh",
+        "GIT_SSL_NO_VERIFY": "1",
+        "GIT_SSL_CERT": "/z",
         "ds_repo_url": "https://x/y",
     }

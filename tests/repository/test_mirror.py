@@ -374,6 +374,11 @@ def test_the_lines_that_matter_are_shown() -> None:
         "".join(f"error: unable to create file {name}: X\n" for name in "abcd"): "error: unable to create file a: X; "
         "error: unable to create file b: X; error: unable to create file d: X",
         "Segmentation fault\n": "Segmentation fault",
+        "warning: unable to access '/x/.gitconfig': Permission denied\nfatal: unknown error occurred while reading the "
+        "configuration files\n": "warning: unable to access '/x/.gitconfig': Permission denied; fatal: unknown error "
+        "occurred while reading the configuration files",
+        f"error: unable to create file {'x' * 400}: File name too long": "error: unable to create file "
+        f"{'x' * 111}...{'x' * 130}: File name too long",
         "": "git fetch: exit 128",
     }
     assert {said: str(git.failure("fetch", 128, said)) for said in told} == told
