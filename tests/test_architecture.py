@@ -39,9 +39,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "repository": ("access", "git", "history mirror", "checkout"),
     "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
     "training": (
-        "__main__ arrays checkpoint corpus csv_rows epochs parameter_types quiet text",
+        "arrays checkpoint corpus csv_rows epochs parameter_types quiet text",
         "audio ctc cudnn curves devices lm lstm parameters summaries threads",
-        "augment dataset decoders importers optimizer transcribe",
+        "__main__ augment dataset decoders importers optimizer transcribe",
         "batches",
         "model",
         "decoding evaluate export",

@@ -229,9 +229,14 @@ def from_environment(environ: Mapping[str, str]) -> Parameters:
     if faults:
         raise UsageTrouble("\n".join(faults))
     if values.get("cache_dir") is None:
-        home = environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        values["cache_dir"] = Path(home, "deepspeech_wer", "training")
+        values["cache_dir"] = _cache_home(environ) / "deepspeech_wer" / "training"
     return _resolve(Parameters(**values))
+
+
+def _cache_home(environ: Mapping[str, str]) -> Path:
+    """Return XDG_CACHE_HOME, or ~/.cache; the base directory specification ignores a relative path."""
+    given = Path(environ.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else types.path("~/.cache")
 
 
 def website_is_set() -> bool:
