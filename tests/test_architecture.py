@@ -39,7 +39,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "repository": ("access", "git", "history mirror", "checkout"),
     "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
     "training": (
-        "arrays checkpoint corpus csv_rows epochs parameter_types quiet text",
+        "arrays checkpoint corpus csv_rows epochs parameter_types quiet text wav",
         "audio ctc cudnn curves devices lm lstm parameters summaries threads",
         "__main__ augment dataset decoders importers optimizer transcribe",
         "batches",

@@ -39,7 +39,7 @@ class Item:
 
     @property
     def mel(self) -> Path:
-        """A .npy file of [frames, 27] from `audio.log_mel`, named after the hash of the audio."""
+        """A .npy file of [frames, 27] from `audio.speech_mel`, named after the hash of the audio."""
         return _mel_path(self.cache, self.audio_sha256, self.utterance.segment)
 
 
@@ -124,7 +124,10 @@ def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Ha
         frames = _frames(mel)
         if frames is not None:
             return digest, frames
-        features = audio.log_mel(audio.read_audio(utterance.audio, *(utterance.segment or ())))
+        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()))
+        features = audio.speech_mel(samples)
+        if not (features[:, -1] >= audio.SILENT).any():
+            raise Trouble(f"{utterance.audio}: holds digital silence: expected speech")
     except (Trouble, OSError) as error:
         raise Unusable(f"{where}: {error}") from error
     _store(mel, features)

@@ -64,6 +64,24 @@ def test_audio_that_cannot_be_read_is_named_with_its_utterance(tmp_path: Path, s
         prepare(tmp_path, said)
 
 
+def test_a_recording_of_digital_silence_is_named(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "muted.wav", np.zeros(16_000, np.int16), 16_000)
+
+    with pytest.raises(Trouble, match=r"utterance one \(.*\): .*muted\.wav: holds digital silence: expected speech"):
+        prepare(tmp_path, Utterance("one", tmp_path / "muted.wav", "go"))
+
+
+def test_background_around_an_utterance_is_not_learnt(tmp_path: Path) -> None:
+    one = noise_utterance(tmp_path, "one", "go")
+    samples, _ = soundfile.read(one.audio, dtype="int16")
+    room = np.random.default_rng(2).normal(0, 20, 4 * 16_000).astype(np.int16)
+    soundfile.write(tmp_path / "long.wav", np.concatenate([room, samples, room]), 16_000)
+
+    (item,) = prepare(tmp_path, replace(one, audio=tmp_path / "long.wav"))
+
+    assert item.seconds == pytest.approx(1 + 2 * audio.KEPT_QUIET, abs=0.1)
+
+
 def test_a_tolerant_set_leaves_out_and_counts_unlearnable_utterances(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
