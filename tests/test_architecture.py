@@ -39,9 +39,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "repository": ("access", "git", "history mirror", "checkout"),
     "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
     "training": (
-        "arrays checkpoint corpus csv_rows epochs parameter_types quiet text wav",
-        "audio ctc cudnn curves devices lm lstm parameters summaries threads",
-        "__main__ augment dataset decoders importers optimizer transcribe",
+        "arrays checkpoint corpus epochs parameter_types quiet text wav",
+        "audio csv_rows ctc cudnn curves devices lstm parameters summaries threads",
+        "__main__ augment dataset decoders importers lm optimizer",
+        "transcribe",
         "batches",
         "model",
         "decoding evaluate export",
@@ -50,7 +51,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/lm": ("arpa", "language ngram", "beam", "weights"),
     "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
-    "training/importers/tools": ("directories download espeak transcripts", "unpack"),
+    "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
 }
 ONLY_IN = {
     "pysftp": "sftp",

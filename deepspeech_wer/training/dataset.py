@@ -18,11 +18,9 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import audio
 from .arrays import Floats, Ints
-from .corpus import Segment, Utterance, file_sha256
+from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Segment, Utterance, file_sha256
 from .text import Alphabet, frames_needed
 
-MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more means that the whole corpus is wrong
-FAULTS_SHOWN = 10  # one by one; the others are only counted
 FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
 
 

@@ -128,7 +128,7 @@ def data_record(corpus: Corpus, sets: Sets) -> dict[str, Any]:
         name: {
             "sha256": set_sha256(items),
             "utterances": len(items),
-            "left_out": len(corpus.sets()[name]) - len(items),
+            "left_out": corpus.left_out.get(name, 0) + len(corpus.sets()[name]) - len(items),
             "seconds": round(sum(item.seconds for item in items), 2),
         }
         for name, items in sets.items()
