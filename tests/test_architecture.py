@@ -43,7 +43,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "audio csv_rows ctc cudnn curves devices lstm parameters summaries threads",
         "__main__ augment dataset decoders importers lm optimizer",
         "transcribe",
-        "batches",
+        "batches data",
         "model",
         "decoding evaluate export",
         "results train",
