@@ -42,12 +42,13 @@ VERSION = "mel27@3"  # part of every cache key: change it whenever the arithmeti
 WITH_OFFSET = "mel27@2"  # an earlier version, which kept a constant offset; exports of it are still used
 
 
-def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats:
+def read_audio(path: Path, start: float = 0, end: float | None = None, *, convert: bool = False) -> Floats:
     """Return [samples] of a mono 16 kHz recording, from `start` to `end` in seconds, in the range of 16-bit integers.
 
     Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit big-endian samples without a header, as in
     AN4. Mp3 of any rate is resampled to 16 kHz: it decodes to an approximation anyway. For the other formats, another
-    rate or channel count is refused: a resampled or mixed-down recording would silently be another test set.
+    rate or channel count is refused: a resampled or mixed-down recording would silently be another test set. With
+    `convert` it is resampled and its channels are averaged, as `read_blocks` does.
 
     Raises Trouble for those, for a file that is unreadable or truncated, and if there are no samples.
     """
@@ -60,15 +61,15 @@ def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats
             samples = _read(stream, None if end is None else max(0, round((end - start) * rate)))
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
-    if channels != 1 or (rate != SAMPLE_RATE and path.suffix.lower() != ".mp3"):
+    if not convert and (channels != 1 or (rate != SAMPLE_RATE and path.suffix.lower() != ".mp3")):
         raise Trouble(
             f"{path}: {rate} Hz, {channels} channels: expected 16000 Hz, mono; convert it with: "
-            f"sox {path.name} -r 16000 -c 1 -b 16 NEW{path.suffix}"
+            f"sox {path.name} -r 16000 -c 1 -b 16 NEW{path.suffix}; or set ds_resample=1"
         )
     if not len(samples):
         part = "" if end is None else f" between {start:g} and {end:g} s"
         raise Trouble(f"{path}: holds no sample{part}: expected speech")
-    return resample(samples[:, 0], rate).astype(np.float32)
+    return resample(_mono(samples), rate).astype(np.float32)
 
 
 def read_blocks(path: Path) -> Iterator[Floats]:
@@ -123,7 +124,11 @@ def _damaged_rate(path: Path, rate: int) -> Trouble:
 
 
 def _read_mono(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
-    samples = _read(stream, count)  # [samples, channels]
+    return _mono(_read(stream, count))
+
+
+def _mono(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the mean [samples] of [samples, channels]."""
     return samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
 
 

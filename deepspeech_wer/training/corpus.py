@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -44,6 +44,7 @@ class Misshapen:
     where: str  # table:line
     why: str  # what was expected instead
     continues: bool = False  # it looks like the rest of the row before it, whose transcript is then cut
+    is_refused: bool = False  # it is of the right shape, but wrong: an error of the whole corpus
 
     def __str__(self) -> str:
         return f"{self.where}: {self.why}"
@@ -52,7 +53,8 @@ class Misshapen:
 def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row, ...], int]:
     """Return (the rows to use, how many were left out); those of another shape are named and counted on stderr.
 
-    Raises Trouble if no other row is left, or if the rows left out are more than 1 in 20 and more than 10.
+    Raises Trouble if no other row is left, or if the rows left out are more than 1 in 20 and more than 10; and with all
+    rows that are refused, if there are any.
     """
     kept: list[Row] = []
     left_out: list[Misshapen] = []
@@ -66,6 +68,9 @@ def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row
         else:
             kept.append(one)
         follows_row = not isinstance(one, Misshapen)
+    refused = [row for row in left_out if row.is_refused]
+    if refused:
+        raise several([str(row) for row in refused], f"{place}: {len(refused)} rows are wrong")
     for row in left_out[:FAULTS_SHOWN]:
         print(f"left out: {row}", file=sys.stderr, flush=True)
     count, rows = len(left_out), len(left_out) + len(kept)
@@ -78,11 +83,32 @@ def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row
     return tuple(kept), count
 
 
+class WrongRows(Trouble):
+    """Rows of a table that are errors of the whole corpus."""
+
+
+def several(faults: Sequence[str], summary: str) -> WrongRows:
+    """Return one error for all faults of a corpus: the first ten, one per line, and their number."""
+    if len(faults) == 1:
+        return WrongRows(faults[0])
+    return WrongRows("\n".join([*faults[:FAULTS_SHOWN], f"{summary}; the first: {faults[0]}"]))
+
+
 def sorted_sets(
     name: str, sets: Mapping[str, tuple[Iterable[Utterance | Misshapen], object]], *, tolerant: bool = False
 ) -> Corpus:
     """Return the corpus of what was found in the place of each set; see `sort_out`."""
-    found = {kind: sort_out(rows, place) for kind, (rows, place) in sets.items()}
+    found: dict[str, tuple[tuple[Utterance, ...], int]] = {}
+    troubles = []
+    for kind, (rows, place) in sets.items():
+        try:
+            found[kind] = sort_out(rows, place)
+        except WrongRows as trouble:
+            troubles.append(trouble)
+    if len(troubles) == 1:
+        raise troubles[0]
+    if troubles:
+        raise WrongRows("\n".join(map(str, troubles)))
     kept = {kind: utterances for kind, (utterances, _) in found.items()}
     return Corpus(name, **kept, tolerant=tolerant, left_out={kind: count for kind, (_, count) in found.items()})
 

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import audio
 from .arrays import Floats, Ints
-from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Segment, Utterance, file_sha256
+from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, file_sha256, several
+from .parameters import Parameters
 from .text import Alphabet, frames_needed
 
 FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
@@ -42,34 +43,63 @@ class Item:
 
 
 def prepare(
-    utterances: Sequence[Utterance], alphabet: Alphabet, cache: Path, *, tolerant: bool = False
+    utterances: Sequence[Utterance],
+    alphabet: Alphabet,
+    cache: Path,
+    *,
+    tolerant: bool = False,
+    resample: bool = False,
 ) -> tuple[Item, ...]:
     """Check every utterance, and compute its features unless they are in the cache.
 
-    Several trainings may fill one cache at the same time; what a killed one has computed is used. Raises Unusable,
-    which names the utterance, for unreadable audio, characters outside the alphabet, an empty transcript, and a
+    Several trainings may fill one cache at the same time; what a killed one has computed is used. Raises Trouble, which
+    names the utterances, at most ten, for unreadable audio, characters outside the alphabet, an empty transcript, and a
     transcript that needs more frames than its recording has. If `tolerant`, such utterances are reported, counted and
-    left out; Trouble is raised only when they exceed 5 %.
+    left out; Trouble is raised only when they exceed 5 %. With `resample` recordings of any rate and number of channels
+    are converted.
     """
+    if resample:
+        cache /= "resampled"  # without it, these recordings are refused
     items: list[Item] = []
     faults = 0
+    refused: list[str] = []
     hashes = _Hashes()
     for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
         try:
-            items.append(_prepare_one(utterance, alphabet, cache, hashes))
+            items.append(_prepare_one(utterance, alphabet, cache, hashes, resample=resample))
         except Unusable as fault:
             faults += 1
             if not tolerant:
-                raise
+                refused.append(str(fault))
+                continue
             if faults > max(1, MOST_LEFT_OUT * len(utterances)):
                 raise Trouble(f"{faults} utterances cannot be learnt, more than 1 in 20; the last: {fault}") from fault
             if faults <= FAULTS_SHOWN:
                 print(f"left out: {fault}", file=sys.stderr, flush=True)
+    if refused:
+        raise several(refused, f"{faults} of {len(utterances)} utterances cannot be learnt")
     if faults and not items:
         raise Trouble("no utterance of the set can be learnt: expected at least one")
     if faults:
         print(f"left out: {faults} of {len(utterances)} utterances", file=sys.stderr, flush=True)
     return tuple(items)
+
+
+def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[Item, ...]]:
+    """Prepare every set of a corpus. Raises Trouble for the faults of all sets together."""
+    sets: dict[str, tuple[Item, ...]] = {}
+    troubles: list[str] = []
+    for name, utterances in corpus.sets().items():
+        cache = parameters.cache_dir / "features"
+        try:
+            sets[name] = prepare(
+                utterances, parameters.alphabet, cache, tolerant=corpus.tolerant, resample=parameters.resample
+            )
+        except Trouble as trouble:
+            troubles.append(str(trouble))
+    if troubles:
+        raise Trouble("\n".join(troubles))
+    return sets
 
 
 class Unusable(Trouble):
@@ -88,7 +118,7 @@ class _Hashes:
         return self._last[1]
 
 
-def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: _Hashes) -> Item:
+def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: _Hashes, *, resample: bool) -> Item:
     where = f"utterance {utterance.id} ({utterance.audio})"
     outside = alphabet.outside(utterance.transcript)
     if outside:
@@ -97,7 +127,7 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
             f"expected only {alphabet.letters!r}: spell it out, leave the utterance out, or set ds_alphabet"
         )
     labels = alphabet.encode(utterance.transcript)
-    digest, frames = _features_on_disk(utterance, where, cache, hashes)
+    digest, frames = _features_on_disk(utterance, where, cache, hashes, resample=resample)
     needed = frames_needed(labels)
     if not labels or needed > frames:
         raise Unusable(
@@ -114,7 +144,9 @@ def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:
     return cache / audio_sha256[:2] / f"{audio_sha256}{part}-{audio.VERSION}.npy"
 
 
-def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Hashes) -> tuple[str, int]:
+def _features_on_disk(
+    utterance: Utterance, where: str, cache: Path, hashes: _Hashes, *, resample: bool
+) -> tuple[str, int]:
     """Return (hash of the audio, frames), having computed the features unless their file is intact."""
     try:
         digest = hashes.of(utterance.audio)
@@ -122,7 +154,7 @@ def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Ha
         frames = _frames(mel)
         if frames is not None:
             return digest, frames
-        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()))
+        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=resample)
         features = audio.speech_mel(samples)
         if not (features[:, -1] >= audio.SILENT).any():
             raise Trouble(f"{utterance.audio}: holds digital silence: expected speech")

@@ -128,7 +128,7 @@ def _verify_text(network: Network, item: Item, parameters: Parameters, directory
     _, logits = network.score(batch)
     (expected,) = greedy(logits, batch.lengths, parameters.alphabet)
     utterance = item.utterance
-    samples = audio.read_audio(utterance.audio, *(utterance.segment or ()))
+    samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=parameters.resample)
     found = recogniser.greedy(recogniser.logits(samples))  # whatever it holds: as in the test
     if found != expected:
         raise Trouble(

@@ -26,10 +26,11 @@ from .epochs import Epoch
 from .evaluate import Evaluation
 from .export import TFLITE
 from .model import Network
-from .parameters import N_CONTEXT, N_INPUT, Parameters
+from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
+FOLDED = f"{FOLD}@1"  # normaliser of ds_text=fold; change the version with importers.tools.transcripts.folded
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
 # data_set.name and context.git_hash hold the first two; the others are private.
 NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")
@@ -189,7 +190,7 @@ def results_record(training: Finished) -> dict[str, Any]:
         "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,
         "signature": {
             "test_set_sha256": set_sha256([one.item for one in test.hypotheses]),
-            "normaliser": wer.NORMALISER,
+            "normaliser": FOLDED if training.parameters.text == FOLD else wer.NORMALISER,
             "decoder": test.decoder.signature,
         },
         "decoders": {

@@ -15,6 +15,7 @@ from deepspeech_wer.training import audio, importers
 from deepspeech_wer.training.corpus import Corpus, Utterance
 from deepspeech_wer.training.importers import csv_table, synthetic
 from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.text import Alphabet
 
 
 def csv_parameters(directory: Path, **more: str) -> Parameters:
@@ -179,6 +180,51 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("synthetic") / "corpus"
     importers.load(from_environment({**SIZES, "ds_dataset_path": str(directory)}))
     return directory
+
+
+def test_all_wrong_rows_of_all_tables_are_told_at_once(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"] * 3, "dev": ["a"], "test": ["a"]})
+    wrong = [f"gone/{number}.wav,1,a" for number in range(14)]
+    for name in ("train", "test"):
+        rows = ["wav_filename,wav_filesize,transcript", f"{name}/0.wav,1,a", f"{name}/0.wav,1,b", *wrong]
+        (tmp_path / "c" / f"{name}.csv").write_text("\n".join(rows))
+
+    with pytest.raises(Trouble) as caught:
+        importers.load(csv_parameters(tmp_path / "c"))
+
+    told = str(caught.value).splitlines()
+    assert len(told) == 2 * 11
+    assert "train.csv:3: train/0.wav is listed twice" in told[0]
+    assert told[10].startswith(f"{tmp_path}/c/train.csv: 15 rows are wrong; the first: ")
+    assert told[21].startswith(f"{tmp_path}/c/test.csv: 15 rows are wrong; the first: ")
+
+
+@pytest.mark.parametrize(
+    ("letters", "written", "expected"),
+    [
+        (Alphabet().letters, "DON’T stop\u00ad,\u200b “NOW” – he said…", "don't stop now he said"),
+        (Alphabet().letters, "\ufeffit`s ‘fine’ at O´Hara‘s", "it's fine at o'hara's"),
+        (" abcdefghiklmnoprstuvwyzäöüß", "U\u0308BER GRO\u1e9eE STRA\u00dfE\u202c", "über große straße"),
+        (" abehilstu\u200d", "Hi\u200dt,\u200e Be!", "hi\u200dt be"),  # a joiner that the alphabet has
+        (" abcçdefgğhıijklmnoöprsştuüvyz", "ISLAK\u00a0İNCİR", "ıslak incir"),
+    ],
+)
+def test_transcripts_as_people_have_them_can_be_folded(
+    tmp_path: Path, letters: str, written: str, expected: str
+) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"], "dev": ["a"], "test": ["a"]})
+    (tmp_path / "letters.txt").write_text(Alphabet(letters).to_text(), "utf-8")
+    for name in ("train", "dev", "test"):
+        text = f'wav_filename,transcript\n{name}/0.wav,"{written}"\n'
+        (tmp_path / "c" / f"{name}.csv").write_text(text, "utf-8")
+    alphabet = {"ds_alphabet": str(tmp_path / "letters.txt")}
+
+    strict = importers.load(csv_parameters(tmp_path / "c", **alphabet))
+    fold = importers.load(csv_parameters(tmp_path / "c", **alphabet, ds_text="fold"))
+
+    assert strict.test[0].transcript == written
+    assert [one.transcript for sets in fold.sets().values() for one in sets] == [expected] * 3
+    assert not Alphabet(letters).outside(fold.test[0].transcript)
 
 
 def test_synthetic_speech_is_16_khz_words_by_known_speakers(spoken: Path) -> None:

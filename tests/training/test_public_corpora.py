@@ -420,6 +420,15 @@ def test_a_row_of_common_voice_of_another_shape_is_left_out_and_counted(
     assert corpus.left_out == {"train": 0, "dev": 0, "test": count}
 
 
+def test_a_byte_order_mark_before_a_table_of_common_voice_is_no_column(
+    site: Site, tmp_path: Path, german: dict[str, str]
+) -> None:
+    row = "f\tcommon_voice_de_test0.mp3\tJa\t2\n"
+    site.files[NAME] = common_voice_archive(test=f"\ufeff{HEADER}{row}")
+
+    assert len(importers.load(parameters("common_voice", tmp_path / "data", site, **german)).test) == 1
+
+
 def test_the_next_release_of_common_voice_is_not_used_in_silence(tmp_path: Path, german: dict[str, str]) -> None:
     place = tmp_path / "data"
     place.mkdir()

@@ -52,9 +52,13 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
             if not audio.suffix:  # no name of a recording: what follows a line break in a transcript, with commas in it
                 yield Misshapen(f"{table}:{line}", f"no audio file {audio}", continues=True)
                 continue
-            raise Trouble(f"{table}:{line}: no audio file {audio}: expected the path relative to the table")
+            why = f"no audio file {audio}: expected the path relative to the table"
+            yield Misshapen(f"{table}:{line}", why, is_refused=True)
+            continue
         if name in seen:
-            raise Trouble(f"{table}: {name} is listed twice: expected every wav_filename once")
+            why = f"{name} is listed twice: expected every wav_filename once"
+            yield Misshapen(f"{table}:{line}", why, is_refused=True)
+            continue
         seen.add(name)
         yield Utterance(name, audio, transcript, fields.get("speaker") or None)
     if row is None:

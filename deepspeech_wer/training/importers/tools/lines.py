@@ -20,6 +20,8 @@ def numbered_lines(table: Path) -> Iterator[tuple[int, str]]:
         with table.open("rb") as stream:
             for number, raw in enumerate(stream, 1):
                 line = raw.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+                if number == 1:
+                    line = line.removeprefix("\ufeff")  # a byte order mark, which some editors write
                 if line.strip():
                     yield number, line
     except OSError as error:
