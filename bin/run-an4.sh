@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/usr/bin/env -S bash -p
 # Train on AN4 (CMU 1991: spelled names and numbers) with one thread:
 #
 #     ./bin/run-an4.sh [long] [--checkpoint_dir DIR]         or, in the tracker: ds_wer_automation=./bin/run-an4.sh

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/usr/bin/env -S bash -p
 # A smoke test: overfit one utterance within seconds. A word error rate other than 0 means that something is broken.
 #
 #     ./bin/run-ldc93s1.sh [--checkpoint_dir DIR]

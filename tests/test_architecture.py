@@ -47,10 +47,11 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
     "training": (
-        "__main__ arrays checkpoint corpus csv_rows epochs parameter_types quiet text",
-        "audio ctc cudnn curves devices lm lstm parameters summaries threads",
-        "augment dataset decoders importers optimizer transcribe",
-        "batches",
+        "arrays checkpoint corpus epochs parameter_types quiet text wav",
+        "audio csv_rows ctc cudnn curves devices lstm parameters summaries threads",
+        "__main__ augment dataset decoders importers lm optimizer",
+        "transcribe",
+        "batches data",
         "model",
         "decoding evaluate export",
         "results train",
@@ -58,7 +59,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/lm": ("arpa", "language ngram", "beam", "weights"),
     "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
-    "training/importers/tools": ("directories download espeak transcripts", "unpack"),
+    "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
 }
 ONLY_IN = {
     "pysftp": "sftp",

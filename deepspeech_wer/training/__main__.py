@@ -1,23 +1,30 @@
 """python -m deepspeech_wer.training SCRIPT: run the converted notebook and turn its failures into exit codes.
 
 0: done. 1: expected trouble, one line on stderr. 2: settings that cannot be used, one line each. 65: the training
-diverged, and the last line starts with "diverged:". An error in a cell keeps its traceback and exits with 1.
+diverged, and the last line starts with "diverged:". An error in a cell keeps its traceback and exits with 1. A script
+that ends without a new hyper.json has trained nothing: that is trouble, too.
 """
 
 from __future__ import annotations
 
+import io
 import runpy
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from ..contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED
+from ..contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED, HYPER
 from ..errors import Trouble, UsageTrouble
+from .parameters import from_process
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the script `argv[0]` and return the exit code."""
+    for output in (sys.stdout, sys.stderr):  # a letter that cannot be shown must not end a training
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     try:
-        runpy.run_path(argv[0], run_name="__main__")
+        _train(argv[0])
     except UsageTrouble as trouble:
         return _exit_with(trouble, EXIT_BAD_SETTINGS)
     except Trouble as trouble:
@@ -26,6 +33,25 @@ def main(argv: Sequence[str]) -> int:
             return _exit_with(f"{DIVERGED} {trouble}", EXIT_DIVERGED)
         return _exit_with(trouble, 1)
     return 0
+
+
+def _train(script: str) -> None:
+    """Run the script. Raises Trouble if it succeeds but leaves no new hyper.json."""
+    logs = from_process().logs_dir
+    before = _reports(logs)
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as left:
+        if left.code:
+            raise
+    if _reports(logs) <= before:
+        raise Trouble(f"{logs}: nothing was trained: the notebook ended without a new {HYPER}: expected one below it")
+
+
+def _reports(logs: Path) -> set[tuple[Path, int]]:
+    """Return (path, time of the last change) of each report below a directory."""
+    found = (path for depth in ("", "*/") for path in logs.glob(f"{depth}{HYPER}"))
+    return {(path, path.stat().st_mtime_ns) for path in found}
 
 
 def _exit_with(message: object, code: int) -> int:

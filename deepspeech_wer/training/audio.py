@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..errors import Trouble
-from .arrays import Floats
+from . import wav
+from .arrays import Flags, Floats
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples: 25 ms
@@ -32,37 +34,42 @@ SILENT = -20.0  # log energy; only frames of zeros are below it: a single sample
 BLOCK = 10  # seconds read at a time, however long the recording
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
 MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
-STREAMED = 0x7FFFF000  # sizes from here on mean "unknown": the file was written to a pipe
-VERSION = "mel27@2"  # part of every cache key: change it whenever the arithmetic changes
+LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
+LONGEST_QUIET = 1.0  # seconds without speech that are kept whole: longer ones spoil the normalisation
+KEPT_QUIET = 0.3  # seconds of a longer one that are kept on each side of speech
+LEAST_OFFSET = 64.0  # of 32768: the mean of a whole recording is noise below this
+VERSION = "mel27@3"  # part of every cache key: change it whenever the arithmetic changes
+WITH_OFFSET = "mel27@2"  # an earlier version, which kept a constant offset; exports of it are still used
 
 
-def read_audio(path: Path, start: float = 0, end: float | None = None) -> Floats:
+def read_audio(path: Path, start: float = 0, end: float | None = None, *, convert: bool = False) -> Floats:
     """Return [samples] of a mono 16 kHz recording, from `start` to `end` in seconds, in the range of 16-bit integers.
 
     Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit big-endian samples without a header, as in
     AN4. Mp3 of any rate is resampled to 16 kHz: it decodes to an approximation anyway. For the other formats, another
-    rate or channel count is refused: a resampled or mixed-down recording would silently be another test set.
+    rate or channel count is refused: a resampled or mixed-down recording would silently be another test set. With
+    `convert` it is resampled and its channels are averaged, as `read_blocks` does.
 
     Raises Trouble for those, for a file that is unreadable or truncated, and if there are no samples.
     """
     try:
-        _refuse_cut(path)
-        with soundfile.SoundFile(os.fsencode(path), **(HEADERLESS if path.suffix.lower() == ".raw" else {})) as stream:
+        with _opened(path) as stream:
             rate, channels = stream.samplerate, stream.channels
+            if rate > MOST_RATE:
+                raise _damaged_rate(path, rate)
             stream.seek(min(round(start * rate), stream.frames))
-            count = -1 if end is None else max(0, round((end - start) * rate))
-            samples = _read(stream, count)
+            samples = _read(stream, None if end is None else max(0, round((end - start) * rate)))
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
-    if channels != 1 or (rate != SAMPLE_RATE and path.suffix.lower() != ".mp3"):
+    if not convert and (channels != 1 or (rate != SAMPLE_RATE and path.suffix.lower() != ".mp3")):
         raise Trouble(
             f"{path}: {rate} Hz, {channels} channels: expected 16000 Hz, mono; convert it with: "
-            f"sox {path.name} -r 16000 -c 1 -b 16 NEW{path.suffix}"
+            f"sox {path.name} -r 16000 -c 1 -b 16 NEW{path.suffix}; or set ds_resample=1"
         )
     if not len(samples):
         part = "" if end is None else f" between {start:g} and {end:g} s"
         raise Trouble(f"{path}: holds no sample{part}: expected speech")
-    return resample(samples[:, 0], rate).astype(np.float32)
+    return resample(_mono(samples), rate).astype(np.float32)
 
 
 def read_blocks(path: Path) -> Iterator[Floats]:
@@ -74,11 +81,10 @@ def read_blocks(path: Path) -> Iterator[Floats]:
     if path.suffix.lower() == ".raw":
         raise Trouble(f"{path}: samples without a header, so their rate is unknown: expected wav, flac, mp3, ...")
     try:
-        path.open("rb").close()  # its errors say more than the library's
-        with soundfile.SoundFile(os.fsencode(path)) as stream:
+        with _opened(path, may_be_cut=True) as stream:
             rate, size = stream.samplerate, BLOCK * stream.samplerate
             if rate > MOST_RATE:
-                raise Trouble(f"{path}: {rate} samples a second: expected at most {MOST_RATE}: a damaged header?")
+                raise _damaged_rate(path, rate)
             before = np.zeros(0, np.int16)
             block = _read_mono(stream, size)
             if not len(block):
@@ -94,39 +100,63 @@ def read_blocks(path: Path) -> Iterator[Floats]:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
 
 
-def _refuse_cut(path: Path) -> None:
-    """Raise Trouble for a truncated wav or raw file: libsndfile reads what there is, without an error."""
+@contextmanager
+def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.SoundFile]:
+    """Open a recording. Raises OSError, SoundFileError, and Trouble for a truncated wav or raw file.
+
+    libsndfile reads what there is, without an error. That will do where any recording has to do: `may_be_cut`.
+    """
     size = path.stat().st_size
-    if path.suffix.lower() == ".raw" and size % 2:
+    is_raw = path.suffix.lower() == ".raw"
+    if is_raw and size % 2:
         raise Trouble(f"{path}: {size} bytes: expected whole samples of two: a cut file?")
-    with path.open("rb") as stream:
-        if stream.read(4) != b"RIFF" or stream.read(8)[4:] != b"WAVE":
-            return
-        while len(head := stream.read(8)) == 8:
-            promised = int.from_bytes(head[4:], "little")
-            if head[:4] == b"data":
-                there = size - stream.tell()
-                if there < promised < STREAMED:
-                    raise Trouble(f"{path}: {there} of {promised} bytes of sound: a cut file")
-                return
-            stream.seek(promised + promised % 2, os.SEEK_CUR)
+    with path.open("rb") as plain:
+        data = wav.find_data(plain)
+        if data and not may_be_cut and data.there < data.promised and not data.is_unfinished:
+            raise Trouble(f"{path}: {data.there} of {data.promised} bytes of sound: a cut file")
+        source = wav.Finished(plain, data) if data and data.is_unfinished else os.fsencode(path)
+        with soundfile.SoundFile(source, **(HEADERLESS if is_raw else {})) as stream:
+            yield stream
+
+
+def _damaged_rate(path: Path, rate: int) -> Trouble:
+    return Trouble(f"{path}: {rate} samples a second: expected at most {MOST_RATE}: a damaged header?")
 
 
 def _read_mono(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
-    samples = _read(stream, count)  # [samples, channels]
+    return _mono(_read(stream, count))
+
+
+def _mono(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the mean [samples] of [samples, channels]."""
     return samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
 
 
-def _read(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
-    """Return the next [samples, channels], at most `count`; -1: all of them."""
+def _read(stream: soundfile.SoundFile, count: int | None) -> NDArray[np.int16]:
+    """Return the next [samples, channels], at most `count`; None: all of them.
+
+    They are read block by block: a FLAC file that was written to a pipe does not know how many it holds.
+    """
+    size = BLOCK * stream.samplerate
+    blocks = []
+    left = count
+    while left is None or left > 0:
+        blocks.append(_read_block(stream, size if left is None else min(size, left)))
+        if not len(blocks[-1]):
+            break
+        left = None if left is None else left - len(blocks[-1])
+    return np.concatenate(blocks) if blocks else np.zeros((0, stream.channels), np.int16)
+
+
+def _read_block(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
+    """Return the next [samples, channels], at most `count`."""
     if stream.subtype not in ("FLOAT", "DOUBLE"):
         whole: NDArray[np.int16] = stream.read(count, dtype="int16", always_2d=True)
         return whole
     fractions: Floats = stream.read(count, dtype="float32", always_2d=True)  # read as int16 they would be -1, 0 or 1
     if not np.isfinite(fractions).all():
-        raise Trouble(
-            f"{os.fsdecode(stream.name)}: holds samples that are no finite numbers: expected sound from -1 to 1"
-        )
+        name = os.fsdecode(stream.name) if isinstance(stream.name, bytes) else stream.name.name
+        raise Trouble(f"{name}: holds samples that are no finite numbers: expected sound from -1 to 1")
     return np.clip(np.round(fractions * 32768), -32768, 32767).astype(np.int16)
 
 
@@ -140,6 +170,73 @@ def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
     spectrum = np.fft.rfft(padded)
     changed = np.fft.irfft(spectrum[: length // 2 + 1], length) * (length / len(padded))
     return np.clip(np.round(changed), -32768, 32767).astype(np.int16)
+
+
+def without_offset(samples: Floats) -> Floats:
+    """Return [samples] around zero: some recorders add a constant, which would outshine the lowest mel bands.
+
+    Digital silence in a recording with an offset stays what it is.
+    """
+    silent = _digital_silence(samples)
+    heard = samples[~silent]
+    offset = float(heard.mean(dtype=np.float64)) if len(heard) else 0.0
+    if abs(offset) < LEAST_OFFSET:
+        return samples
+    changed: Floats = np.where(silent, np.float32(0), samples - np.float32(offset))
+    return changed
+
+
+def _digital_silence(samples: Floats) -> Flags:
+    """Return [samples]: whether each is part of zeros that fill a window."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], samples == 0, [False]])))
+    silent = np.zeros(len(samples), np.bool_)
+    for start, end in edges.reshape(-1, 2):
+        if end - start >= WINDOW:
+            silent[start:end] = True
+    return silent
+
+
+def speech_mel(samples: Floats) -> Floats:
+    """Return the [frames, 27] of [samples] that training and transcribing use: see `log_mel` and `without_quiet`."""
+    return without_quiet(log_mel(without_offset(samples)))
+
+
+def rise(mel: Floats) -> float:
+    """Return how far, in ln energy, the loudest part of [frames, 27] is above their background; 0: digital silence.
+
+    Where it is less than LEAST_RISE nobody speaks. Normalisation would make the background as loud as speech.
+    """
+    loudness, background = _loudness(mel)
+    return float(loudness.max() - background) if np.isfinite(background) else 0.0
+
+
+def without_quiet(mel: Floats) -> Floats:
+    """Return [frames', 27]: the frames without most of every long part in which nobody speaks.
+
+    Such parts would decide the normalisation, and the network has learnt little of them. If nothing rises above the
+    background, all frames stay.
+    """
+    loudness, background = _loudness(mel)
+    spoken = np.flatnonzero(loudness >= background + LEAST_RISE)
+    if not len(spoken):
+        return mel
+    kept = np.ones(len(mel), np.bool_)
+    longest, margin = (round(seconds * SAMPLE_RATE / STEP) for seconds in (LONGEST_QUIET, KEPT_QUIET))
+    befores, afters = np.append(-1, spoken), np.append(spoken, len(mel))  # ends of the recording included
+    for before, after in zip(befores, afters, strict=True):
+        if after - before > longest:
+            kept[before + 1 + margin if before >= 0 else 0 : after - margin if after < len(mel) else after] = False
+    return mel if kept.all() else mel[kept]
+
+
+def _loudness(mel: Floats) -> tuple[Floats, float]:
+    """Return [frames] log energies without clicks, and that of the background; infinite: there is only silence."""
+    energies = mel[:, -1]
+    audible = energies[energies >= SILENT]
+    if not len(audible):
+        return energies, np.inf
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(energies, 2, mode="edge"), 5)
+    return np.median(around, 1), float(np.percentile(audible, 10))
 
 
 def frame_count(samples: int) -> int:

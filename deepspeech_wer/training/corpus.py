@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from ..errors import Trouble
+
+Row = TypeVar("Row")  # of a table, an utterance for example
 
 SETS = ("train", "dev", "test")
+FAULTS_SHOWN = 10  # one by one; the others are only counted
+MOST_LEFT_OUT = 0.05  # share of a set, where it is more than FAULTS_SHOWN: the whole corpus is wrong
 
 
 class Segment(NamedTuple):
@@ -29,6 +37,82 @@ class Utterance:
     segment: Segment | None = None  # None: the whole recording
 
 
+@dataclass(frozen=True, slots=True)
+class Misshapen:
+    """A row of a table that has another shape than the others: a line break or too few columns, for example."""
+
+    where: str  # table:line
+    why: str  # what was expected instead
+    continues: bool = False  # it looks like the rest of the row before it, whose transcript is then cut
+    is_refused: bool = False  # it is of the right shape, but wrong: an error of the whole corpus
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row, ...], int]:
+    """Return (the rows to use, how many were left out); those of another shape are named and counted on stderr.
+
+    Raises Trouble if no other row is left, or if the rows left out are more than 1 in 20 and more than 10; and with all
+    rows that are refused, if there are any.
+    """
+    kept: list[Row] = []
+    left_out: list[Misshapen] = []
+    follows_row = False
+    for one in found:
+        if isinstance(one, Misshapen) and one.continues and follows_row:
+            kept.pop()
+            left_out += [one, Misshapen(one.where, "the row before it, which a line break seems to have cut")]
+        elif isinstance(one, Misshapen):
+            left_out.append(one)
+        else:
+            kept.append(one)
+        follows_row = not isinstance(one, Misshapen)
+    refused = [row for row in left_out if row.is_refused]
+    if refused:
+        raise several([str(row) for row in refused], f"{place}: {len(refused)} rows are wrong")
+    for row in left_out[:FAULTS_SHOWN]:
+        print(f"left out: {row}", file=sys.stderr, flush=True)
+    count, rows = len(left_out), len(left_out) + len(kept)
+    if count and (not kept or count > max(FAULTS_SHOWN, MOST_LEFT_OUT * rows)):
+        raise Trouble(
+            f"{place}: {count} of {rows} rows have another shape, more than 1 in 20; the first: {left_out[0]}"
+        )
+    if count:
+        print(f"left out: {count} of {rows} rows of {place}", file=sys.stderr, flush=True)
+    return tuple(kept), count
+
+
+class WrongRows(Trouble):
+    """Rows of a table that are errors of the whole corpus."""
+
+
+def several(faults: Sequence[str], summary: str) -> WrongRows:
+    """Return one error for all faults of a corpus: the first ten, one per line, and their number."""
+    if len(faults) == 1:
+        return WrongRows(faults[0])
+    return WrongRows("\n".join([*faults[:FAULTS_SHOWN], f"{summary}; the first: {faults[0]}"]))
+
+
+def sorted_sets(
+    name: str, sets: Mapping[str, tuple[Iterable[Utterance | Misshapen], object]], *, tolerant: bool = False
+) -> Corpus:
+    """Return the corpus of what was found in the place of each set; see `sort_out`."""
+    found: dict[str, tuple[tuple[Utterance, ...], int]] = {}
+    troubles = []
+    for kind, (rows, place) in sets.items():
+        try:
+            found[kind] = sort_out(rows, place)
+        except WrongRows as trouble:
+            troubles.append(trouble)
+    if len(troubles) == 1:
+        raise troubles[0]
+    if troubles:
+        raise WrongRows("\n".join(map(str, troubles)))
+    kept = {kind: utterances for kind, (utterances, _) in found.items()}
+    return Corpus(name, **kept, tolerant=tolerant, left_out={kind: count for kind, (_, count) in found.items()})
+
+
 @dataclass(frozen=True)
 class Corpus:
     """The sets of a corpus."""
@@ -39,11 +123,13 @@ class Corpus:
     test: tuple[Utterance, ...]
     # Whether utterances that cannot be learnt are left out and counted; else one of them is an error.
     tolerant: bool = field(default=False, kw_only=True)
+    left_out: Mapping[str, int] = field(default_factory=dict, kw_only=True)  # rows that the importer left out, per set
 
     def limited(self, train: int, dev: int, test: int) -> Corpus:
         """Return the corpus cut to the first utterances of each set; 0: all of them."""
-        cut = self.train[: train or None], self.dev[: dev or None], self.test[: test or None]
-        return Corpus(self.name, *cut, tolerant=self.tolerant)
+        return replace(
+            self, train=self.train[: train or None], dev=self.dev[: dev or None], test=self.test[: test or None]
+        )
 
     def with_unique_ids(self) -> Corpus:
         """Return the corpus with `#2`, `#3` ... appended to repeated ids, so that every utterance counts."""

@@ -1,37 +1,91 @@
-"""Rows of a CSV table. What csv would lose silently is refused, such as the rest of a transcript after a comma."""
+"""Rows of a CSV table. What csv would lose silently is left out, such as the rest of a transcript after a comma."""
 
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import Trouble
+from .corpus import Misshapen
 
-Row = dict[str, str | None]  # None where a row has fewer fields than the header
+Row = dict[str, str]
+MOST_LINES = 50  # of one row: a quote that is open for longer was never closed
 
 
-def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    """Yield (number of its last line, row) for each row of a UTF-8 table with a header.
+def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row] | Misshapen]:
+    """Yield (number of its first line, row) for each row of a UTF-8 table with a header.
 
-    Raises Trouble for a file that cannot be read, a missing or duplicate column, and a row with more fields than the
-    header.
+    A row of another shape is yielded as Misshapen. Raises Trouble for a file that cannot be read, and for a missing or
+    duplicate column.
     """
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)  # else an unclosed quote swallows all rows after it
-            names = reader.fieldnames or ()
+        # Bytes that are not UTF-8 spoil their row alone.
+        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            records = _records(stream)
+            _, names = next(records, (1, []))
+            if isinstance(names, str) or not all(name.isprintable() for name in names):
+                raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {names!r}")
             _check(table, names, required)
-            for row in reader:
-                more = row.pop(None, None)
-                if more:
-                    raise Trouble(
-                        f"{table}:{reader.line_num}: {len(names) + len(more)} fields, {len(names)} in the header: "
-                        "quote a transcript that contains a comma"
+            before = ""  # first field of the row before
+            for line, fields in records:
+                if isinstance(fields, str):
+                    yield Misshapen(f"{table}:{line}", f"cannot be read as a CSV row: {fields}")
+                elif len(fields) != len(names):
+                    yield Misshapen(
+                        f"{table}:{line}",
+                        f"{len(fields)} fields, {len(names)} in the header: quote a transcript that contains a comma",
+                        continues=len(fields) < len(names)
+                        and names[-1] == required[-1]
+                        and not _alike(fields[0], before),
                     )
-                yield reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                elif any("\udc80" <= letter <= "\udcff" for field in fields for letter in field):
+                    yield Misshapen(f"{table}:{line}", "expected UTF-8")
+                else:
+                    before = fields[0]
+                    yield line, dict(zip(names, fields, strict=True))
+    except OSError as error:
         raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: {error}") from error
+
+
+def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield (number of its first line, fields or what is wrong) for each row that is not empty.
+
+    After a faulty row the next line begins a new one: a quote that is never closed does not swallow the rows after it.
+    """
+    waiting: deque[str] = deque()
+    number = 0
+
+    def next_line() -> str | None:
+        return waiting.popleft() if waiting else next(lines, None)
+
+    while (line := next_line()) is not None:
+        number += 1
+        parts = [line]
+        while (fields := _fields(parts)) is None and len(parts) < MOST_LINES and (more := next_line()) is not None:
+            parts.append(more)
+        if isinstance(fields, list):
+            if fields:
+                yield number, fields
+            number += len(parts) - 1
+        else:
+            yield number, fields or "a quote is never closed"
+            waiting.extendleft(reversed(parts[1:]))
+
+
+def _fields(lines: Sequence[str]) -> list[str] | str | None:
+    """Return the fields of a row, or what is wrong with it; None: a quote is still open at the end of its lines."""
+    try:
+        rows = list(csv.reader(lines, strict=True))
+    except csv.Error as error:
+        return None if "unexpected end of data" in str(error) else str(error)
+    return rows[0] if len(rows) == 1 else "its lines are several rows"
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two fields may be of one column: names of files of the same kind, for example."""
+    return PurePath(one).suffix.lower() == PurePath(other).suffix.lower() != ""
 
 
 def _check(table: Path, names: Sequence[str], required: Sequence[str]) -> None:

@@ -18,11 +18,10 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import audio
 from .arrays import Floats, Ints
-from .corpus import Segment, Utterance, file_sha256
+from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, file_sha256, several
+from .parameters import Parameters
 from .text import Alphabet, frames_needed
 
-MOST_LEFT_OUT = 0.05  # share of a tolerant corpus's set: more means that the whole corpus is wrong
-FAULTS_SHOWN = 10  # one by one; the others are only counted
 FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
 
 
@@ -39,39 +38,68 @@ class Item:
 
     @property
     def mel(self) -> Path:
-        """A .npy file of [frames, 27] from `audio.log_mel`, named after the hash of the audio."""
+        """A .npy file of [frames, 27] from `audio.speech_mel`, named after the hash of the audio."""
         return _mel_path(self.cache, self.audio_sha256, self.utterance.segment)
 
 
 def prepare(
-    utterances: Sequence[Utterance], alphabet: Alphabet, cache: Path, *, tolerant: bool = False
+    utterances: Sequence[Utterance],
+    alphabet: Alphabet,
+    cache: Path,
+    *,
+    tolerant: bool = False,
+    resample: bool = False,
 ) -> tuple[Item, ...]:
     """Check every utterance, and compute its features unless they are in the cache.
 
-    Several trainings may fill one cache at the same time; what a killed one has computed is used. Raises Unusable,
-    which names the utterance, for unreadable audio, characters outside the alphabet, an empty transcript, and a
+    Several trainings may fill one cache at the same time; what a killed one has computed is used. Raises Trouble, which
+    names the utterances, at most ten, for unreadable audio, characters outside the alphabet, an empty transcript, and a
     transcript that needs more frames than its recording has. If `tolerant`, such utterances are reported, counted and
-    left out; Trouble is raised only when they exceed 5 %.
+    left out; Trouble is raised only when they exceed 5 %. With `resample` recordings of any rate and number of channels
+    are converted.
     """
+    if resample:
+        cache /= "resampled"  # without it, these recordings are refused
     items: list[Item] = []
     faults = 0
+    refused: list[str] = []
     hashes = _Hashes()
     for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
         try:
-            items.append(_prepare_one(utterance, alphabet, cache, hashes))
+            items.append(_prepare_one(utterance, alphabet, cache, hashes, resample=resample))
         except Unusable as fault:
             faults += 1
             if not tolerant:
-                raise
+                refused.append(str(fault))
+                continue
             if faults > max(1, MOST_LEFT_OUT * len(utterances)):
                 raise Trouble(f"{faults} utterances cannot be learnt, more than 1 in 20; the last: {fault}") from fault
             if faults <= FAULTS_SHOWN:
                 print(f"left out: {fault}", file=sys.stderr, flush=True)
+    if refused:
+        raise several(refused, f"{faults} of {len(utterances)} utterances cannot be learnt")
     if faults and not items:
         raise Trouble("no utterance of the set can be learnt: expected at least one")
     if faults:
         print(f"left out: {faults} of {len(utterances)} utterances", file=sys.stderr, flush=True)
     return tuple(items)
+
+
+def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[Item, ...]]:
+    """Prepare every set of a corpus. Raises Trouble for the faults of all sets together."""
+    sets: dict[str, tuple[Item, ...]] = {}
+    troubles: list[str] = []
+    for name, utterances in corpus.sets().items():
+        cache = parameters.cache_dir / "features"
+        try:
+            sets[name] = prepare(
+                utterances, parameters.alphabet, cache, tolerant=corpus.tolerant, resample=parameters.resample
+            )
+        except Trouble as trouble:
+            troubles.append(str(trouble))
+    if troubles:
+        raise Trouble("\n".join(troubles))
+    return sets
 
 
 class Unusable(Trouble):
@@ -90,7 +118,7 @@ class _Hashes:
         return self._last[1]
 
 
-def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: _Hashes) -> Item:
+def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: _Hashes, *, resample: bool) -> Item:
     where = f"utterance {utterance.id} ({utterance.audio})"
     outside = alphabet.outside(utterance.transcript)
     if outside:
@@ -99,7 +127,7 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
             f"expected only {alphabet.letters!r}: spell it out, leave the utterance out, or set ds_alphabet"
         )
     labels = alphabet.encode(utterance.transcript)
-    digest, frames = _features_on_disk(utterance, where, cache, hashes)
+    digest, frames = _features_on_disk(utterance, where, cache, hashes, resample=resample)
     needed = frames_needed(labels)
     if not labels or needed > frames:
         raise Unusable(
@@ -116,7 +144,9 @@ def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:
     return cache / audio_sha256[:2] / f"{audio_sha256}{part}-{audio.VERSION}.npy"
 
 
-def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Hashes) -> tuple[str, int]:
+def _features_on_disk(
+    utterance: Utterance, where: str, cache: Path, hashes: _Hashes, *, resample: bool
+) -> tuple[str, int]:
     """Return (hash of the audio, frames), having computed the features unless their file is intact."""
     try:
         digest = hashes.of(utterance.audio)
@@ -124,7 +154,10 @@ def _features_on_disk(utterance: Utterance, where: str, cache: Path, hashes: _Ha
         frames = _frames(mel)
         if frames is not None:
             return digest, frames
-        features = audio.log_mel(audio.read_audio(utterance.audio, *(utterance.segment or ())))
+        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=resample)
+        features = audio.speech_mel(samples)
+        if not (features[:, -1] >= audio.SILENT).any():
+            raise Trouble(f"{utterance.audio}: holds digital silence: expected speech")
     except (Trouble, OSError) as error:
         raise Unusable(f"{where}: {error}") from error
     _store(mel, features)

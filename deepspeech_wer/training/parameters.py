@@ -24,6 +24,7 @@ N_INPUT = 26  # coefficients per frame
 N_CONTEXT = 9  # frames of context on each side
 IMPORTERS = ("an4", "common_voice", "csv", "ldc93s1", "librivox", "synthetic", "ted")
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
+STRICT, FOLD = "strict", "fold"
 DECODERS = (GREEDY, BEAM, LM)
 
 
@@ -72,6 +73,19 @@ class Parameters:
         "directory of the corpus; unset: one in the cache, to which it is downloaded or synthesised (not for csv)"
     )
     mirror_url: str = _text("", "where to download public corpora from instead: an address, or a directory")
+    text: str = _word(
+        STRICT,
+        "transcripts as they are (strict), or in the alphabet's case, NFC, plain quotes, without punctuation and "
+        "invisible characters (fold)",
+        STRICT,
+        FOLD,
+    )
+    resample: bool = _field(
+        False,
+        types.switch,
+        "convert recordings of other rates and with several channels, instead of refusing them",
+        "0",
+    )
     limit_train: int = _number(0, "use only the first N training utterances; 0: all", least=0)
     limit_dev: int = _number(0, "the same for the validation set", least=0)
     limit_test: int = _number(0, "the same for the test set", least=0)
@@ -229,9 +243,14 @@ def from_environment(environ: Mapping[str, str]) -> Parameters:
     if faults:
         raise UsageTrouble("\n".join(faults))
     if values.get("cache_dir") is None:
-        home = environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        values["cache_dir"] = Path(home, "deepspeech_wer", "training")
+        values["cache_dir"] = _cache_home(environ) / "deepspeech_wer" / "training"
     return _resolve(Parameters(**values))
+
+
+def _cache_home(environ: Mapping[str, str]) -> Path:
+    """Return XDG_CACHE_HOME, or ~/.cache; the base directory specification ignores a relative path."""
+    given = Path(environ.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else types.path("~/.cache")
 
 
 def website_is_set() -> bool:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,10 +26,11 @@ from .epochs import Epoch
 from .evaluate import Evaluation
 from .export import TFLITE
 from .model import Network
-from .parameters import N_CONTEXT, N_INPUT, Parameters
+from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
+FOLDED = f"{FOLD}@1"  # normaliser of ds_text=fold; change the version with importers.tools.transcripts.folded
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
 # data_set.name and context.git_hash hold the first two; the others are private.
 NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")
@@ -75,23 +76,33 @@ class Finished:
     network: Network
     history: Sequence[Epoch]
     test: Evaluation
-    exported: Mapping[str, int]  # sizes in bytes, from `export`; empty if nothing was exported
+    exported: Mapping[str, int] = field(default_factory=dict)  # sizes in bytes, from `export`; empty: no export yet
 
 
 def write(directory: Path, training: Finished) -> Path:
     """Write the three files and return the path of hyper.json, which is written last: its presence says they are whole.
 
-    Raises Trouble where a file cannot be written.
+    Nothing is printed before that: the training must not be lost to an output that cannot be written. Raises Trouble
+    where a file cannot be written.
     """
     _write_json(directory / UTTERANCES, utterances_record(training.test))
     _write_json(directory / HISTORY, {"version": VERSION, "epochs": [asdict(epoch) for epoch in training.history]})
-    record = {
+    _write_json(directory / HYPER, hyper_record(training))
+    print(f"wrote {directory / HYPER}", file=sys.stderr, flush=True)
+    return directory / HYPER
+
+
+def add_export(directory: Path, training: Finished) -> None:
+    """Write hyper.json again, with the sizes of what has been exported since. Raises Trouble."""
+    _write_json(directory / HYPER, hyper_record(training))
+
+
+def hyper_record(training: Finished) -> dict[str, Any]:
+    return {
         "context": context_record(training),
         "parameters": parameters_record(training.parameters, training.sets) | decided_settings(training.test),
         "results": results_record(training),
     }
-    _write_json(directory / HYPER, record)
-    return directory / HYPER
 
 
 def context_record(training: Finished) -> dict[str, Any]:
@@ -118,7 +129,7 @@ def data_record(corpus: Corpus, sets: Sets) -> dict[str, Any]:
         name: {
             "sha256": set_sha256(items),
             "utterances": len(items),
-            "left_out": len(corpus.sets()[name]) - len(items),
+            "left_out": corpus.left_out.get(name, 0) + len(corpus.sets()[name]) - len(items),
             "seconds": round(sum(item.seconds for item in items), 2),
         }
         for name, items in sets.items()
@@ -179,7 +190,7 @@ def results_record(training: Finished) -> dict[str, Any]:
         "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,
         "signature": {
             "test_set_sha256": set_sha256([one.item for one in test.hypotheses]),
-            "normaliser": wer.NORMALISER,
+            "normaliser": FOLDED if training.parameters.text == FOLD else wer.NORMALISER,
             "decoder": test.decoder.signature,
         },
         "decoders": {
@@ -223,9 +234,11 @@ def git_branch() -> str:
 
 
 def _git(*arguments: str) -> str:
-    # An inherited GIT_DIR, as in a hook, would make git answer for another repository.
+    # An inherited GIT_DIR, as in a hook, would make git answer for another repository. A fault in the user's
+    # configuration, or a checkout that belongs to somebody else, would leave it without an answer.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-C", str(SOURCE_ROOT), *arguments]
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", "-c", "safe.directory=*", "-C", str(SOURCE_ROOT), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     except (OSError, subprocess.CalledProcessError):
@@ -241,7 +254,6 @@ def _last(values: Sequence[float | None]) -> float | None:
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     text = json.dumps(record, sort_keys=True, indent=4, allow_nan=False, ensure_ascii=False, default=str)
     try:
-        write_atomically(path, f"{text}\n".encode())
+        write_atomically(path, f"{text}\n".encode(errors="replace"))  # a directory's name need not be valid text
     except OSError as error:
         raise Trouble(f"{path}: cannot be written: {error.strerror}: free space, or change {LOGS_DIR}") from error
-    print(f"wrote {path}", file=sys.stderr, flush=True)

@@ -1,10 +1,18 @@
-"""How many processor threads the job uses. The libraries would use all of them, and decide when they are imported."""
+"""What numpy and TensorFlow read of their surroundings when they are imported: set here, before that.
+
+They would use all processor threads. And they obey variables and files that their user has set for other work.
+"""
 
 from __future__ import annotations
 
 import os
 
 from .quiet import quiet_start
+
+NUMPY = ("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "BLIS_", "NPY_")  # prefixes of variables
+TENSORFLOW = ("TF_", "TF2_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "NVIDIA_TF32_OVERRIDE")
+TENSORFLOW_KEPT = ("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR")  # the log, and memory on a shared GPU
+NOWHERE = f"{os.devnull}/keras"  # can neither be read nor made
 
 
 def limit(threads: int, devices: int = 0) -> None:
@@ -16,6 +24,7 @@ def limit(threads: int, devices: int = 0) -> None:
     the last digit each time.
     """
     limit_numpy(threads)
+    _seal_tensorflow()
     with quiet_start():
         import tensorflow as tf
 
@@ -29,6 +38,27 @@ def limit(threads: int, devices: int = 0) -> None:
 
 
 def limit_numpy(threads: int) -> None:
-    """Limit numpy to so many threads. Must be called before numpy is imported: it starts one for each processor."""
+    """Limit numpy to so many threads. Must be called before numpy is imported: it starts one for each processor.
+
+    Other settings of its libraries are forgotten.
+    """
+    _forget(NUMPY)
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
+
+
+def _seal_tensorflow() -> None:
+    """Forget flags that change TensorFlow's figures, and keep Keras from its user's configuration.
+
+    Importing TensorFlow imports Keras, which fails for a keras.json that names a backend of former times. The network
+    does not use Keras.
+    """
+    _forget(TENSORFLOW, kept=TENSORFLOW_KEPT)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_HOME"] = NOWHERE
+
+
+def _forget(prefixes: tuple[str, ...], kept: tuple[str, ...] = ()) -> None:
+    for name in list(os.environ):
+        if name.startswith(prefixes) and not name.startswith(kept):
+            del os.environ[name]

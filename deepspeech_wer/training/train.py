@@ -31,7 +31,7 @@ from .summaries import Summaries
 # Parameters that do not change a digit of the training: they may differ when a checkpoint is resumed.
 # fmt: off
 INDIFFERENT = (
-    "dataset_path", "mirror_url", "librivox_subsets", "common_voice_archive",
+    "dataset_path", "text", "resample", "mirror_url", "librivox_subsets", "common_voice_archive",
     "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
     "test_batch_size", "limit_test", "decoder", "decoders", "beam_width", "preset",

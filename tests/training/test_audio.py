@@ -224,3 +224,94 @@ def test_a_truncated_flac_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Trouble, match=r"a\.flac: cannot be read as audio"):
         audio.read_audio(tmp_path / "a.flac")
+
+
+def header_of(path: Path, *, riff: int, data: int, before: bytes = b"") -> None:
+    """Write these sizes into the header of a wav file, and chunks before its data."""
+    content = path.read_bytes()
+    place = content.index(b"data")
+    sizes = riff.to_bytes(4, "little"), data.to_bytes(4, "little")
+    path.write_bytes(b"RIFF" + sizes[0] + content[8:place] + before + b"data" + sizes[1] + content[place + 8 :])
+
+
+@pytest.mark.parametrize(
+    ("riff", "data"), [(36, 0), (0, 0), (0xFFFFFFFF, 0), (0, 0xFFFFFFFF), (0x7FFFFFFF, 0x7FFFFFDB)]
+)
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_header_that_was_never_finished_is_no_reason_to_refuse_the_sound(
+    tmp_path: Path, riff: int, data: int, subtype: str
+) -> None:
+    stereo = np.stack([np.arange(-4000, 4000), np.arange(-4000, 4000)], 1).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", stereo / 32768, 16_000, subtype=subtype)
+    expected = np.concatenate(list(audio.read_blocks(tmp_path / "a.wav")))
+    header_of(tmp_path / "a.wav", riff=riff, data=data, before=b"LIST\4\0\0\0abcd")
+
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(tmp_path / "a.wav"))), expected)
+    soundfile.write(tmp_path / "mono.wav", stereo[:, 0] / 32768, 16_000, subtype=subtype)
+    header_of(tmp_path / "mono.wav", riff=riff, data=data)
+    assert np.array_equal(audio.read_audio(tmp_path / "mono.wav"), stereo[:, 0])
+    assert np.array_equal(audio.read_audio(tmp_path / "mono.wav", 0.1, 0.2), stereo[1600:3200, 0])
+
+
+def test_a_large_wav_file_whose_header_was_never_finished_is_read(tmp_path: Path) -> None:
+    signal = np.arange(-4000, 4000, dtype=np.int16)
+    soundfile.write(tmp_path / "a.wav", signal, 16_000, format="RF64", subtype="PCM_16")
+    content = (tmp_path / "a.wav").read_bytes()
+    place = content.index(b"ds64") + 8
+    (tmp_path / "b.wav").write_bytes(content[:place] + bytes(24) + content[place + 24 :])
+
+    for name in ("a.wav", "b.wav"):
+        assert np.array_equal(audio.read_audio(tmp_path / name), signal)
+
+
+def test_a_finished_recording_without_sound_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0, np.int16), 16_000, subtype="PCM_16")
+    header = (tmp_path / "a.wav").read_bytes()[:44]
+    (tmp_path / "a.wav").write_bytes(b"RIFF\x30\0\0\0" + header[8:] + b"LIST\4\0\0\0abcd")
+
+    for read in (audio.read_audio, lambda path: list(audio.read_blocks(path))):
+        with pytest.raises(Trouble, match=r"a\.wav: holds no sample"):
+            read(tmp_path / "a.wav")
+
+
+def test_an_offset_is_removed_and_digital_silence_in_it_stays() -> None:
+    noise = np.random.default_rng(3).normal(0, 800, 32_000).astype(np.float32)
+    noise[8000:16_000] = 0
+    shifted = np.where(noise == 0, 0, noise + 3000).astype(np.float32)
+
+    plain, changed = audio.speech_mel(noise), audio.speech_mel(shifted)
+
+    assert np.abs(plain - changed).max() < 0.2
+    assert (plain[:, -1] < audio.SILENT).sum() == (changed[:, -1] < audio.SILENT).sum() > 20
+    small = noise + 5
+    assert audio.without_offset(small) is small  # a mean like that of any recording
+
+
+@pytest.mark.parametrize("background", [0, 30, 300])
+def test_long_quiet_parts_are_cut_to_what_surrounds_speech(background: int) -> None:
+    rng = np.random.default_rng(5)
+
+    def quiet(seconds: float) -> audio.Floats:
+        return np.round(rng.normal(0, background, round(seconds * 16_000))).astype(np.float32)
+
+    def loud() -> audio.Floats:
+        syllables = 1.2 + np.sin(2 * np.pi * 4 * np.arange(16_000) / 16_000)
+        return (syllables * rng.normal(0, 3000, 16_000)).astype(np.float32) + quiet(1)
+
+    samples = np.concatenate([quiet(12), loud(), quiet(0.8), loud(), quiet(4), loud(), quiet(7)])
+
+    seconds = 0.02 * len(audio.speech_mel(samples))
+
+    assert seconds == pytest.approx(0.3 + 1 + 0.8 + 1 + 0.6 + 1 + 0.3, abs=0.2)
+
+
+@pytest.mark.parametrize("rate", [0, 50, 440])
+def test_what_does_not_rise_above_itself_is_not_cut(rate: int) -> None:
+    time = np.arange(80_000) / 16_000
+    samples = np.random.default_rng(1).normal(0, 200, 80_000) + 2000 * np.sin(2 * np.pi * rate * time)
+    samples[40_000] = 30_000  # a click
+
+    mel = audio.log_mel(samples.astype(np.float32))
+
+    assert audio.rise(mel) < audio.LEAST_RISE
+    assert audio.without_quiet(mel) is mel

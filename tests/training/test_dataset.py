@@ -33,7 +33,7 @@ def test_an_item_knows_its_frames_seconds_and_labels(tmp_path: Path) -> None:
 def test_features_are_computed_once_for_each_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = noise_utterance(tmp_path, "one", "go")
     prepare(tmp_path, one)
-    monkeypatch.setattr(audio, "read_audio", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(audio, "read_audio", lambda path, **_: pytest.fail(f"{path} is read again"))
 
     prepare(tmp_path, one)
 
@@ -62,6 +62,57 @@ def test_audio_that_cannot_be_read_is_named_with_its_utterance(tmp_path: Path, s
 
     with pytest.raises(Trouble, match=r"utterance talk-7 \(.*one\.wav\): .*one\.wav"):
         prepare(tmp_path, said)
+
+
+def test_all_unlearnable_utterances_are_told_at_once(tmp_path: Path) -> None:
+    said = [
+        noise_utterance(tmp_path, f"u{number}", "go" if number % 2 else f"no {number}", 0.3) for number in range(30)
+    ]
+
+    with pytest.raises(Trouble) as caught:
+        prepare(tmp_path, *said)
+
+    told = str(caught.value).splitlines()
+    assert [line.split(" ")[1] for line in told[:10]] == [f"u{number}" for number in range(0, 20, 2)]
+    assert told[10].startswith("15 of 30 utterances cannot be learnt; the first: utterance u0 (")
+    assert len(told) == 11
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44_100, 2), (48_000, 1), (16_000, 2)])
+def test_recordings_of_other_rates_and_stereo_are_converted_on_demand(
+    tmp_path: Path, rate: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tone = 8000 * np.sin(2 * np.pi * 700 * np.arange(rate) / rate) * np.hanning(rate)
+    soundfile.write(tmp_path / "a.wav", np.repeat(tone.astype(np.int16)[:, None], channels, 1), rate)
+    soundfile.write(tmp_path / "b.wav", audio.resample(tone.astype(np.int16), rate), 16_000)
+    one, plain = (Utterance(name, tmp_path / f"{name}.wav", "go") for name in ("a", "b"))
+
+    (item,) = dataset.prepare([one], Alphabet(), tmp_path / "cache", resample=True)
+
+    (expected,) = prepare(tmp_path, plain)
+    assert np.abs(np.load(item.mel) - np.load(expected.mel)).max() < 0.01
+    with pytest.raises(Trouble, match=rf"{rate} Hz, {channels} channels: .*or set ds_resample=1"):
+        prepare(tmp_path, one)
+    monkeypatch.setattr(audio, "read_audio", lambda path, **_: pytest.fail(f"{path} is converted again"))
+    assert dataset.prepare([one], Alphabet(), tmp_path / "cache", resample=True) is not None
+
+
+def test_a_recording_of_digital_silence_is_named(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "muted.wav", np.zeros(16_000, np.int16), 16_000)
+
+    with pytest.raises(Trouble, match=r"utterance one \(.*\): .*muted\.wav: holds digital silence: expected speech"):
+        prepare(tmp_path, Utterance("one", tmp_path / "muted.wav", "go"))
+
+
+def test_background_around_an_utterance_is_not_learnt(tmp_path: Path) -> None:
+    one = noise_utterance(tmp_path, "one", "go")
+    samples, _ = soundfile.read(one.audio, dtype="int16")
+    room = np.random.default_rng(2).normal(0, 20, 4 * 16_000).astype(np.int16)
+    soundfile.write(tmp_path / "long.wav", np.concatenate([room, samples, room]), 16_000)
+
+    (item,) = prepare(tmp_path, replace(one, audio=tmp_path / "long.wav"))
+
+    assert item.seconds == pytest.approx(1 + 2 * audio.KEPT_QUIET, abs=0.1)
 
 
 def test_a_tolerant_set_leaves_out_and_counts_unlearnable_utterances(

@@ -112,7 +112,7 @@ def test_loading_a_model_prints_nothing(exported: Exported, capfd: pytest.Captur
     [
         ("infer", lambda _, features: np.zeros((len(features), 29), np.float32), r"its logits are .* off the trained"),
         ("infer", lambda _, features: np.full((len(features), 29), np.nan, np.float32), "its logits are nan off"),
-        ("text", lambda *_: "something else", r"transcribes test/0\.wav as 'something else': expected"),
+        ("greedy", lambda *_: "something else", r"transcribes test/0\.wav as 'something else': expected"),
     ],
 )
 def test_an_export_with_other_outputs_is_refused(

@@ -15,6 +15,7 @@ from deepspeech_wer.training import audio, importers
 from deepspeech_wer.training.corpus import Corpus, Utterance
 from deepspeech_wer.training.importers import csv_table, synthetic
 from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.text import Alphabet
 
 
 def csv_parameters(directory: Path, **more: str) -> Parameters:
@@ -69,19 +70,91 @@ def test_without_a_speaker_column_the_speaker_is_unknown(tmp_path: Path) -> None
         ("wav_filename,transcript\n", r"train\.csv: holds no utterance"),
         ("", r"train\.csv: no column"),
         ("wav_filename,transcript\ntrain/9.wav,a\n", r"train\.csv:2: no audio file .*train/9\.wav"),
-        ("wav_filename,transcript\ntrain/0.wav\n", r"train\.csv:2: a row without wav_filename or transcript"),
+        (
+            "wav_filename,transcript\ntrain/0.wav\n",
+            r"1 of 1 rows have another .*train\.csv:2: 1 fields, 2 in the header",
+        ),
+        ("wav_filename,transcript\n,a\n", r"train\.csv:2: a row without wav_filename or transcript"),
         ("wav_filename,transcript\ntrain/0.wav,a\ntrain/0.wav,b\n", r"train/0\.wav is listed twice"),
         ("wav_filename,transcript\ntrain/0.wav,no, go\n", r"train\.csv:2: 3 fields, 2 in the header: quote a transc"),
         ("wav_filename,transcript,transcript\n", r"train\.csv: column transcript occurs twice"),
-        (
-            'wav_filename,transcript\ntrain/0.wav,"a\ntrain/1.wav,b\n',
-            r"train\.csv: cannot be read as a UTF-8 CSV table",
-        ),
+        ('wav_filename,transcript\ntrain/0.wav,"a\n', r"train\.csv:2: .*: a quote is never closed"),
     ],
 )
 def test_a_bad_table_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(Trouble, match=said):
         csv_table.read_table(table(tmp_path / "c", text))
+
+
+GOOD = "train/0.wav,1,a"
+ODD_ROWS = {
+    "a comma": b"train/0.wav,1,a, b",
+    "a missing column": b"train/0.wav,1",
+    "a quote that is not closed": b'train/0.wav,1,"a',
+    "a quote that is closed too early": b'train/0.wav,1,"a" b',
+    "bytes that are no text": b"train/0.wav,1,caf\xe9",
+    "no name": b",1,a",
+}
+
+
+@pytest.mark.parametrize("row", ODD_ROWS.values(), ids=ODD_ROWS)
+def test_a_csv_row_of_another_shape_is_left_out_named_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: bytes
+) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"] * 20, "dev": ["a"], "test": ["a"]})
+    rows = [b"wav_filename,wav_filesize,transcript", *(b"train/%d.wav,1,a b" % number for number in range(1, 20))]
+    (tmp_path / "c" / "train.csv").write_bytes(b"\n".join([*rows[:10], row, *rows[10:]]) + b"\n")
+
+    corpus = importers.load(csv_parameters(tmp_path / "c"))
+
+    assert [(one.id, one.transcript) for one in corpus.train] == [(f"train/{n}.wav", "a b") for n in range(1, 20)]
+    assert corpus.left_out == {"train": 1, "dev": 0, "test": 0}
+    named, counted = capsys.readouterr().err.splitlines()
+    assert named.startswith(f"left out: {tmp_path}/c/train.csv:11: ")
+    assert counted == f"left out: 1 of 20 rows of {tmp_path}/c/train.csv"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("rest", ["b", "b, c", "b, a, c"])
+def test_a_line_break_outside_quotes_cuts_no_transcript(tmp_path: Path, end: str, rest: str) -> None:
+    rows = ["wav_filename,wav_filesize,transcript", "train/0.wav,1,a", "train/1.wav,1,b", rest, "train/2.wav,1,c"]
+    write_corpus(tmp_path / "c", {"train": ["a"] * 3, "dev": ["a"], "test": ["a"]})
+    (tmp_path / "c" / "train.csv").write_bytes(end.join(rows).encode())
+
+    corpus = importers.load(csv_parameters(tmp_path / "c"))
+
+    assert corpus.left_out["train"] == 2  # the beginning, too: its transcript is cut
+    assert [one.transcript for one in corpus.train] == ["a", "c"]
+
+
+def test_what_looks_odd_in_a_csv_row_but_is_whole_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path / "c", 'wav_filename,transcript\r\ntrain/0.wav,"two\r\nlines, a ""quote"""\r\n\r\n')
+    (one,) = csv_table.read_table(path)
+    assert one.transcript.split() == ["two", "lines,", "a", '"quote"']
+    (one,) = csv_table.read_table(table(tmp_path / "d", 'wav_filename,transcript\ntrain/0.wav,5" of\u2028nails\n'))
+    assert one.transcript.split() == ['5"', "of", "nails"]
+    assert capsys.readouterr().err == ""
+
+
+def test_at_most_ten_rows_are_named_and_a_table_of_other_rows_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"] * 280})
+    good = [f"train/{number}.wav,a" for number in range(280)]
+
+    def read(odd: int) -> int:
+        text = "\n".join(["wav_filename,transcript", *good, *["x,y,z"] * odd])
+        (tmp_path / "c" / "train.csv").write_text(text)
+        return len(csv_table.read_table(tmp_path / "c" / "train.csv"))
+
+    assert read(14) == 280
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 11
+    assert told[-1] == f"left out: 14 of 294 rows of {tmp_path}/c/train.csv"
+    with pytest.raises(
+        Trouble, match=r"train\.csv: 16 of 296 rows have another shape, more than 1 in 20; the first: .*:282"
+    ):
+        read(16)
 
 
 def test_a_missing_or_undecodable_table_is_named(tmp_path: Path) -> None:
@@ -107,6 +180,51 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("synthetic") / "corpus"
     importers.load(from_environment({**SIZES, "ds_dataset_path": str(directory)}))
     return directory
+
+
+def test_all_wrong_rows_of_all_tables_are_told_at_once(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"] * 3, "dev": ["a"], "test": ["a"]})
+    wrong = [f"gone/{number}.wav,1,a" for number in range(14)]
+    for name in ("train", "test"):
+        rows = ["wav_filename,wav_filesize,transcript", f"{name}/0.wav,1,a", f"{name}/0.wav,1,b", *wrong]
+        (tmp_path / "c" / f"{name}.csv").write_text("\n".join(rows))
+
+    with pytest.raises(Trouble) as caught:
+        importers.load(csv_parameters(tmp_path / "c"))
+
+    told = str(caught.value).splitlines()
+    assert len(told) == 2 * 11
+    assert "train.csv:3: train/0.wav is listed twice" in told[0]
+    assert told[10].startswith(f"{tmp_path}/c/train.csv: 15 rows are wrong; the first: ")
+    assert told[21].startswith(f"{tmp_path}/c/test.csv: 15 rows are wrong; the first: ")
+
+
+@pytest.mark.parametrize(
+    ("letters", "written", "expected"),
+    [
+        (Alphabet().letters, "DON’T stop\u00ad,\u200b “NOW” – he said…", "don't stop now he said"),
+        (Alphabet().letters, "\ufeffit`s ‘fine’ at O´Hara‘s", "it's fine at o'hara's"),
+        (" abcdefghiklmnoprstuvwyzäöüß", "U\u0308BER GRO\u1e9eE STRA\u00dfE\u202c", "über große straße"),
+        (" abehilstu\u200d", "Hi\u200dt,\u200e Be!", "hi\u200dt be"),  # a joiner that the alphabet has
+        (" abcçdefgğhıijklmnoöprsştuüvyz", "ISLAK\u00a0İNCİR", "ıslak incir"),
+    ],
+)
+def test_transcripts_as_people_have_them_can_be_folded(
+    tmp_path: Path, letters: str, written: str, expected: str
+) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"], "dev": ["a"], "test": ["a"]})
+    (tmp_path / "letters.txt").write_text(Alphabet(letters).to_text(), "utf-8")
+    for name in ("train", "dev", "test"):
+        text = f'wav_filename,transcript\n{name}/0.wav,"{written}"\n'
+        (tmp_path / "c" / f"{name}.csv").write_text(text, "utf-8")
+    alphabet = {"ds_alphabet": str(tmp_path / "letters.txt")}
+
+    strict = importers.load(csv_parameters(tmp_path / "c", **alphabet))
+    fold = importers.load(csv_parameters(tmp_path / "c", **alphabet, ds_text="fold"))
+
+    assert strict.test[0].transcript == written
+    assert [one.transcript for sets in fold.sets().values() for one in sets] == [expected] * 3
+    assert not Alphabet(letters).outside(fold.test[0].transcript)
 
 
 def test_synthetic_speech_is_16_khz_words_by_known_speakers(spoken: Path) -> None:

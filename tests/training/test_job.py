@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
+import soundfile
 from tone_corpus import LEARNING, NOTEBOOK, ROOT, SCRIPT, Job
 
 from deepspeech_wer.training import checkpoint
@@ -105,6 +107,33 @@ def test_a_diverged_training_says_so_in_its_last_line(job: Job) -> None:
     assert done.stderr.splitlines()[-1].startswith("diverged: the loss is inf in epoch 1, step 1")
     assert "Traceback" not in done.stderr
     assert not list(job.logs.glob("*/hyper.json"))
+
+
+def test_a_corpus_as_people_have_it_is_trained_and_its_text_is_named_in_the_signature(job: Job, tmp_path: Path) -> None:
+    for table in job.dataset.glob("*.csv"):
+        rows = [row.split(",") for row in table.read_text().splitlines()]
+        odd = [[name, size, f'"‘{text.upper()}’…\u00ad"', speaker] for name, size, text, speaker in rows[1:]]
+        table.write_text("\n".join(",".join(row) for row in [rows[0], *odd]), "utf-8-sig")
+    for path in job.dataset.glob("test/*.wav"):
+        samples, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(path, np.stack([samples, samples], 1), rate)
+
+    done = job.run(ds_text="fold", ds_resample="1", ds_epochs="1", ds_export_dir=str(tmp_path / "exports"))
+
+    assert done.returncode == 0, done.stderr
+    assert job.record()["results"]["signature"]["normaliser"] == "fold@1"
+    assert set("".join(row[3] for row in job.record("utterances.json")["rows"])) == set("abc ")
+
+
+def test_faults_of_all_sets_are_told_in_one_run(job: Job) -> None:
+    for name in ("dev", "test"):
+        table = job.dataset / f"{name}.csv"
+        table.write_text(table.read_text() + f"train/0.wav,1,{name} 1,s0\ntrain/1.wav,1,{name} 2,s0\n")
+
+    done = job.run()
+
+    assert done.returncode == 1
+    assert [line.split(" ")[0] for line in done.stderr.splitlines()[-6:]] == ["utterance", "utterance", "2"] * 2
 
 
 def test_an_unlearnable_utterance_is_named_in_one_line(job: Job) -> None:

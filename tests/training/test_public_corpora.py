@@ -208,15 +208,39 @@ def test_bad_audio_is_left_out_and_named(
     assert counted == "left out: 1 of 2 utterances"
 
 
-def test_a_recording_that_is_missing_and_a_text_that_is_empty_are_named(libri_site: Site, tmp_path: Path) -> None:
-    for text, said in (
-        ("84-121-0000 GO\n84-121-0007 A\n", "0007.flac beside it"),
-        ("84-121-0000\n", "expected UTTERANCE"),
-    ):
-        libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121.trans.txt": text}))
-        place = tmp_path / said.split(" ")[0]
-        with pytest.raises(Trouble, match=rf"84-121\.trans\.txt:\d: .*{said}"):
-            importers.load(parameters("librivox", place, libri_site, **SUBSETS))
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ("84-121-0007 A", r"0007.flac beside it"),
+        ("84-121-0000", "expected UTTERANCE TEXT"),
+        ("84-121-0000  ", "expected UTTERANCE TEXT"),
+        ("../84-121-0000 A", "expected UTTERANCE TEXT"),
+    ],
+)
+def test_a_row_of_librivox_of_another_shape_is_left_out_named_and_counted(
+    libri_site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], odd: str, said: str
+) -> None:
+    text = f"84-121-0001 GO\u2028ON\x85AND\rON\n{odd}\r\n"
+    libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121.trans.txt": text}))
+
+    corpus = importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+
+    assert [one.transcript for one in corpus.dev] == ["go on and on"]  # a line ends with a line feed only
+    assert corpus.left_out == {"train": 0, "dev": 1, "test": 0}
+    named, counted = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    assert "84-121.trans.txt:2: " in named
+    assert said in named
+    assert counted.startswith("left out: 1 of 2 rows of ")
+
+
+def test_a_line_break_in_a_text_of_librivox_leaves_out_both_halves(libri_site: Site, tmp_path: Path) -> None:
+    text = "84-121-0000 GO\n84-121-0001 AND\nSTOP IT\n"
+    libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121.trans.txt": text}))
+
+    corpus = importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+
+    assert [one.transcript for one in corpus.dev] == ["go"]
+    assert corpus.left_out["dev"] == 2
 
 
 def test_an_archive_with_a_path_that_leaves_it_is_refused(libri_site: Site, tmp_path: Path) -> None:
@@ -277,6 +301,21 @@ def test_a_malformed_line_of_ted_is_named(ted_site: Site, tmp_path: Path, times:
 
     with pytest.raises(Trouble, match=rf"talk\.stm:2: 'talk S28 Ada {times} <o> text': expected TALK CHANNEL"):
         importers.load(parameters("ted", tmp_path, ted_site))
+
+
+def test_rows_of_ted_of_another_shape_are_left_out_and_counted(
+    ted_site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive(f"{STM}talk S28 Bob late 2 oh\nman\n")
+
+    corpus = importers.load(parameters("ted", tmp_path, ted_site))
+
+    assert [one.speaker for one in corpus.test] == ["Ada", "Bob"]
+    assert corpus.left_out == {"train": 2, "dev": 2, "test": 2}
+    ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive(f"{STM}and so on\n")  # after a line break in the last text
+    cut = importers.load(parameters("ted", tmp_path / "cut", ted_site))
+    assert [one.speaker for one in cut.test] == ["Ada"]
+    assert "talk.stm:7: 'man': expected TALK CHANNEL" in capsys.readouterr().err
 
 
 # Common Voice
@@ -360,6 +399,50 @@ def test_a_bad_table_of_common_voice_is_named(
         importers.load(parameters("common_voice", tmp_path / "data", site, **german))
 
 
+@pytest.mark.parametrize(
+    ("odd", "count"),
+    [
+        ("f\tx\tJa\nNein\t2", 2),  # a line break in the sentence
+        ("f\tx\tJa\tNein\t2", 1),  # a tab in it
+        ("f\tcommon_voice_de_test0.mp3\tJa", 1),  # all that is used, but cut after it
+        ("f\t\tJa\t2", 1),
+    ],
+)
+def test_a_row_of_common_voice_of_another_shape_is_left_out_and_counted(
+    site: Site, tmp_path: Path, german: dict[str, str], odd: str, count: int
+) -> None:
+    row = "f\tcommon_voice_de_test0.mp3\tJa\u2028ja, ja\rja\t2"
+    site.files[NAME] = common_voice_archive(test=f"{HEADER}{odd}\r\n{row}\r\n")
+
+    corpus = importers.load(parameters("common_voice", tmp_path / "data", site, **german))
+
+    assert [one.transcript for one in corpus.test] == ["ja ja ja ja"]
+    assert corpus.left_out == {"train": 0, "dev": 0, "test": count}
+
+
+def test_a_byte_order_mark_before_a_table_of_common_voice_is_no_column(
+    site: Site, tmp_path: Path, german: dict[str, str]
+) -> None:
+    row = "f\tcommon_voice_de_test0.mp3\tJa\t2\n"
+    site.files[NAME] = common_voice_archive(test=f"\ufeff{HEADER}{row}")
+
+    assert len(importers.load(parameters("common_voice", tmp_path / "data", site, **german)).test) == 1
+
+
+def test_the_next_release_of_common_voice_is_not_used_in_silence(tmp_path: Path, german: dict[str, str]) -> None:
+    place = tmp_path / "data"
+    place.mkdir()
+    (place / NAME).write_bytes(common_voice_archive())
+    assert len(importers.load(parameters("common_voice", place, **german)).train) == 2
+    row = "f\tcommon_voice_de_train0.mp3\tneu\t2\n"
+    (place / NAME).write_bytes(common_voice_archive(train=HEADER + row))
+
+    with pytest.raises(Trouble, match=r"is not the archive that .* was unpacked from"):
+        importers.load(parameters("common_voice", place, **german))
+    (place / NAME.removesuffix(".tar.gz")).rename(place / "release 16")
+    assert [one.transcript for one in importers.load(parameters("common_voice", place, **german)).train] == ["neu"]
+
+
 def test_an_alphabet_of_another_language_is_an_error_of_the_whole_set(tmp_path: Path) -> None:
     (tmp_path / "cv").mkdir()
     rows = "".join(f"f\tcommon_voice_de_train{number % 2}.mp3\tgrüße\t1\n" for number in range(20))
@@ -414,8 +497,8 @@ def test_an4_has_its_official_test_set_and_eight_speakers_for_validation(
     ("etc", "said"),
     [
         ({"an4_test.transcription": "GO\n"}, r"an4_test\.transcription:1: 'GO': expected <s> TEXT </s> \(UTTERANCE\)"),
-        ({"an4_test.transcription": "GO (other)\n"}, r"an4_test\.fileids: an4test_clstk/.*: expected its line in"),
-        ({"an4_test.fileids": "an4test_clstk/x/y\n"}, r"an4_test\.fileids: .*: expected .*y\.sph or \.raw"),
+        ({"an4_test.transcription": "GO (other)\n"}, r"an4_test\.fileids:1: an4test_clstk/.*: expected its line in"),
+        ({"an4_test.fileids": "an4test_clstk/x/y\n"}, r"an4_test\.fileids:1: .*: expected .*y\.sph or \.raw"),
     ],
 )
 def test_an4_tables_that_do_not_fit_are_named(site: Site, tmp_path: Path, etc: dict[str, str], said: str) -> None:
@@ -423,6 +506,19 @@ def test_an4_tables_that_do_not_fit_are_named(site: Site, tmp_path: Path, etc: d
 
     with pytest.raises(Trouble, match=said):
         importers.load(parameters("an4", tmp_path, site))
+
+
+def test_a_row_of_an4_of_another_shape_is_left_out_and_counted(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = "<s> YES </s> (an251-fash-b)\n<s> RUBOUT G\nM </s> (an16-mjdr-b)\n"  # a line break: no text is right
+    site.files["an4_sphere.tar.gz"] = an4_archive(**{"an4_train.transcription": texts})
+
+    corpus = importers.load(parameters("an4", tmp_path, site))
+
+    assert [one.transcript for one in corpus.train] == ["yes"]
+    assert corpus.left_out == {"train": 1, "test": 0}
+    assert "an4_train.transcription:2: '<s> RUBOUT G': expected" in capsys.readouterr().err
 
 
 def test_a_job_fetches_its_corpus_and_trains_on_it(tmp_path: Path) -> None:

@@ -254,18 +254,58 @@ def test_results_do_not_depend_on_the_pieces_a_stream_comes_in(recogniser: Recog
     assert expected[-1].final
 
 
-@pytest.mark.parametrize("kind", ["silence", "noise", "hum", "nothing"])
-def test_without_speech_there_is_no_result(recogniser: Recogniser, kind: str) -> None:
-    time = np.arange(6 * RATE)
-    samples = {
+def background(kind: str, seconds: float) -> audio.Floats:
+    """[samples] of a recording in which nobody speaks."""
+    time = np.arange(round(seconds * RATE))
+    rng = np.random.default_rng(0)
+    return {
         "silence": np.zeros(len(time)),
-        "noise": np.random.default_rng(0).normal(0, 300, len(time)),
+        "noise": rng.normal(0, 300, len(time)),
         "hum": 2000 * np.sin(2 * np.pi * 50 * time / RATE),
-        "nothing": np.zeros(0),
+        "hum and noise": 900 * np.sin(2 * np.pi * 100 * time / RATE) + rng.normal(0, 40, len(time)),
+        "offset": np.full(len(time), 700.0),
+        "dither that is muted at times": np.where(time % RATE < RATE // 2, rng.integers(-1, 2, len(time)), 0),
     }[kind].astype(np.float32)
+
+
+KINDS = ("silence", "noise", "hum", "hum and noise", "offset", "dither that is muted at times")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [0.5, 6, 35, 50])
+def test_without_speech_there_is_no_text_on_any_way(recogniser: Recogniser, kind: str, seconds: float) -> None:
+    samples = background(kind, seconds)
+    blocks = iter(np.array_split(samples, -(-len(samples) // (10 * RATE))))
     listener = StreamRecogniser(recogniser)
 
-    assert [*listener.feed(samples), *listener.close()] == []
+    assert transcriber.transcribe_blocks(blocks, recogniser, recogniser.greedy) == (len(samples), "")
+    assert recogniser.text(samples) == ""
+    assert [*listener.feed(samples[: 8 * RATE]), *listener.close()] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("before", "after"), [(0, 25), (18, 0), (9, 12)])
+def test_background_around_speech_adds_and_spoils_nothing(
+    recogniser: Recogniser, kind: str, before: float, after: float
+) -> None:
+    samples = np.concatenate([background(kind, before) / 4, speech("b a c", pause=0), background(kind, after) / 4])
+    blocks = iter(np.array_split(samples, 4))
+
+    assert transcriber.transcribe_blocks(blocks, recogniser, recogniser.greedy)[1] == "b a c"
+
+
+def test_an_export_of_the_version_before_is_used_with_the_features_of_its_training(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "old")
+    description = tmp_path / "old" / "model.json"
+    description.write_text(description.read_text().replace(audio.VERSION, audio.WITH_OFFSET))
+    shifted = speech("b a c") + np.float32(2000)
+
+    new, old = Recogniser(model), Recogniser(tmp_path / "old")
+
+    assert np.array_equal(old.mel(shifted), audio.log_mel(shifted))
+    assert np.abs(new.mel(shifted) - new.mel(speech("b a c"))).max() < 1
+    assert new.text(shifted) == new.text(speech("b a c"))
+    assert old.text(speech("b a c")) == new.text(speech("b a c"))
 
 
 def test_speech_is_recognised_above_steady_noise(recogniser: Recogniser) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from web_server import Site
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training.importers.tools import unpack
+from deepspeech_wer.training.importers.tools import download, unpack
 from deepspeech_wer.training.importers.tools.download import RemoteFile
 
 
@@ -111,7 +112,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, spoil: Callable[[bytes], byt
     path = archive(tmp_path / "a.tar.gz", *(file(f"f{number}") for number in range(50)))
     path.write_bytes(spoil(path.read_bytes()))
 
-    with pytest.raises(Trouble, match=r"a\.tar\.gz: is damaged: .*: remove it, and it is downloaded again") as caught:
+    with pytest.raises(Trouble, match=r"a\.tar\.gz: is damaged: .*") as caught:
         unpack.unpack(path, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
@@ -163,3 +164,73 @@ def test_a_bug_while_unpacking_is_no_damage(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(unpack, "_place", broken)
     with pytest.raises(ValueError, match="a bug"):
         unpack.unpack(archive(tmp_path / "a.tar.gz", file("a")), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("is_near", "cure"), [(True, "put the right file there"), (False, "remove it, and it is downloaded again")]
+)
+def test_removing_is_advised_only_where_the_archive_can_be_fetched_again(
+    site: Site, tmp_path: Path, is_near: bool, cure: str
+) -> None:
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "speech.tar.gz").write_bytes(b"damaged")
+    site.files["speech.tar.gz"] = b"damaged"
+    mirror = str(tmp_path / "mirror") if is_near else site.url
+
+    with pytest.raises(Trouble, match=rf"speech\.tar\.gz: is damaged: .*: {cure}$"):
+        unpack.obtain(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path / "data", mirror)
+
+
+def test_the_next_release_over_an_archive_is_noticed_before_it_counts(tmp_path: Path) -> None:
+    remote, mirror = RemoteFile("https://speech.invalid/speech.tar.gz"), str(tmp_path / "mirror")
+    (tmp_path / "mirror").mkdir()
+    path = archive(tmp_path / "mirror" / "speech.tar.gz", file("old"))
+    first = path.read_bytes()
+    target = unpack.obtain(remote, tmp_path / "data", mirror)
+    path.write_bytes(first)  # the same, copied again: another time
+    assert unpack.obtain(remote, tmp_path / "data", mirror) == target
+
+    archive(path, file("new"))
+    said = r"speech\.tar\.gz: is not the archive that .*speech was unpacked from: .* move speech away .*archive away$"
+    for _ in range(2):
+        with pytest.raises(Trouble, match=said):
+            unpack.obtain(remote, tmp_path / "data", mirror)
+
+    target.rename(tmp_path / "aside")
+    assert [one.name for one in unpack.obtain(remote, tmp_path / "data", mirror).iterdir()] == ["new"]
+    path.unlink()
+    assert unpack.obtain(remote, tmp_path / "data", mirror) == target
+
+
+def test_an_unchanged_archive_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, mirror = RemoteFile("https://speech.invalid/speech.tar.gz"), str(tmp_path / "mirror")
+    (tmp_path / "mirror").mkdir()
+    archive(tmp_path / "mirror" / "speech.tar.gz", file("a"))
+    for _ in range(2):
+        unpack.obtain(remote, tmp_path / "data", mirror)
+    monkeypatch.setattr(download, "file_sha256", lambda path: pytest.fail(f"{path} is read again"))
+
+    unpack.obtain(remote, tmp_path / "data", mirror)
+
+
+@pytest.mark.parametrize(("etag", "more", "said"), [('"v2"', b"", 'validator "v2"'), (None, b"+", "size ")])
+def test_the_next_release_on_the_server_is_told_and_the_present_one_is_used(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], etag: str | None, more: bytes, said: str
+) -> None:
+    content = archive(tmp_path / "speech.tar.gz", file("a")).read_bytes()
+    site.files["speech.tar.gz"] = content
+    remote = RemoteFile(f"{site.url}/speech.tar.gz")
+    target = unpack.obtain(remote, tmp_path / "data", "")
+    assert unpack.obtain(remote, tmp_path / "data", "") == target
+    assert "another version" not in capsys.readouterr().err
+
+    site.etag, site.files["speech.tar.gz"] = etag, content + more
+    assert unpack.obtain(remote, tmp_path / "data", "") == target
+
+    told = capsys.readouterr().err
+    assert f"{remote.url}: the server has another version now ({said}" in told
+    assert "set ds_dataset_path to a new directory" in told
+    assert len(site.asked) == 1  # it is downloaded once
+    site.files.clear()
+    assert unpack.obtain(remote, tmp_path / "data", "") == target
+    assert capsys.readouterr().err == ""

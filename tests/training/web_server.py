@@ -54,6 +54,12 @@ class _Handler(BaseHTTPRequestHandler):
         site.sent += len(body)
         self.wfile.write(body)
 
+    def do_HEAD(self) -> None:
+        """Which version it has; not remembered, since nothing is fetched."""
+        content = self.site.files.get(self.path.rsplit("/", 1)[-1])
+        headers = {"Content-Length": str(len(content or b""))} | ({"ETag": self.site.etag} if self.site.etag else {})
+        self._head(404 if content is None else 200, headers)
+
     def _start(self, wanted: str | None) -> int:
         found = re.fullmatch(r"bytes=(\d+)-", wanted or "")
         same = self.headers.get("If-Range", self.site.etag) == self.site.etag

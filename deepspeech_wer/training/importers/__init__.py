@@ -7,10 +7,13 @@ To add one: write a module here with `load(parameters) -> Corpus`, and add its n
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from ..corpus import Corpus
-from ..parameters import Parameters
+from ..corpus import Corpus, Utterance
+from ..parameters import FOLD, Parameters
+from ..text import Alphabet
 from . import an4, common_voice, csv_table, ldc93s1, librivox, synthetic, ted
+from .tools.transcripts import folded
 
 IMPORTERS: dict[str, Callable[[Parameters], Corpus]] = {
     "an4": an4.load,
@@ -24,6 +27,18 @@ IMPORTERS: dict[str, Callable[[Parameters], Corpus]] = {
 
 
 def load(parameters: Parameters) -> Corpus:
-    """Load the corpus that `parameters.importer` names, each set cut to its limit. Raises Trouble."""
+    """Load the corpus that `parameters.importer` names, each set cut to its limit. Raises Trouble.
+
+    With ds_text=fold the transcripts are folded.
+    """
     corpus = IMPORTERS[parameters.importer](parameters).with_unique_ids()
-    return corpus.limited(parameters.limit_train, parameters.limit_dev, parameters.limit_test)
+    corpus = corpus.limited(parameters.limit_train, parameters.limit_dev, parameters.limit_test)
+    if parameters.text == FOLD:
+        letters = parameters.alphabet
+        train, dev, test = (_folded(one, letters) for one in corpus.sets().values())
+        return replace(corpus, train=train, dev=dev, test=test)
+    return corpus
+
+
+def _folded(utterances: tuple[Utterance, ...], alphabet: Alphabet) -> tuple[Utterance, ...]:
+    return tuple(replace(one, transcript=folded(one.transcript, alphabet)) for one in utterances)

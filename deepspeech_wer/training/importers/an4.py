@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import Trouble
-from ..corpus import Corpus, Utterance
+from ..corpus import Corpus, Misshapen, Utterance, sort_out
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of, first_existing
 from .tools.download import RemoteFile
+from .tools.lines import numbered_lines
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
@@ -32,38 +32,41 @@ def load(parameters: Parameters) -> Corpus:
     place = directory_of(parameters)
     root = first_existing(place / "an4", place / "wav") or obtain(ARCHIVE, place, parameters.mirror_url) / "an4"
     root = root.parent if root.name == "wav" else root
-    training = tuple(_read(root, "train", parameters.alphabet))
+    training, left_out = sort_out(_read(root, "train", parameters.alphabet), root)
+    test, left_out_of_test = sort_out(_read(root, "test", parameters.alphabet), root)
     return Corpus(
         "an4",
         tuple(one for one in training if one.speaker not in DEV_SPEAKERS),
         tuple(one for one in training if one.speaker in DEV_SPEAKERS),
-        tuple(_read(root, "test", parameters.alphabet)),
+        test,
+        left_out={"train": left_out, "test": left_out_of_test},
     )
 
 
-def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance]:
+def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
     """Yield the utterances in the order of their table: .fileids lists their paths, .transcription their texts."""
     table = root / "etc" / f"an4_{kind}.transcription"
-    texts = dict(_texts(table))
-    for name in _lines(table.with_suffix(".fileids")):
-        path = root / "wav" / name
+    texts: dict[str, str] = {}
+    for row in _texts(table):
+        if isinstance(row, Misshapen):
+            yield row
+        else:
+            texts[row[0]] = row[1]
+    names = table.with_suffix(".fileids")
+    for number, name in numbered_lines(names):
+        path = root / "wav" / name.strip()
         audio = next((one for one in (Path(f"{path}.sph"), Path(f"{path}.raw")) if one.is_file()), None)
         if path.name not in texts or audio is None:
             missing = f"{path}.sph or .raw" if audio is None else f"its line in {table}"
-            raise Trouble(f"{table.with_suffix('.fileids')}: {name}: expected {missing}: unpack the archive again")
+            yield Misshapen(f"{names}:{number}", f"{name}: expected {missing}: unpack the archive again")
+            continue
         yield Utterance(path.name, audio, spoken(texts[path.name], alphabet), path.parent.name)
 
 
-def _texts(table: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_lines(table), 1):
-        found = LINE.fullmatch(line)
-        if not found:
-            raise Trouble(f"{table}:{number}: {line!r}: expected <s> TEXT </s> (UTTERANCE)")
-        yield found["name"], found["text"]
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text("ascii").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(f"{path}: cannot be read: {error}: expected AN4's archive, unpacked") from error
+def _texts(table: Path) -> Iterator[tuple[str, str] | Misshapen]:
+    for number, line in numbered_lines(table):
+        found = LINE.fullmatch(line.strip())
+        if found:
+            yield found["name"], found["text"]
+        else:
+            yield Misshapen(f"{table}:{number}", f"{line!r}: expected <s> TEXT </s> (UTTERANCE)")

@@ -6,11 +6,12 @@ wav and flac are read. The size, by which other programs sort, is ignored.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
-from ..corpus import SETS, Corpus, Utterance
-from ..csv_rows import Row, read_rows
+from ..corpus import SETS, Corpus, Misshapen, Utterance, sort_out, sorted_sets
+from ..csv_rows import read_rows
 from ..parameters import Parameters
 
 REQUIRED = ("wav_filename", "transcript")
@@ -21,31 +22,44 @@ def load(parameters: Parameters) -> Corpus:
     if parameters.dataset_path is None:
         raise UsageTrouble("ds_dataset_path is not set: expected, for importer csv, the directory of train.csv")
     directory = parameters.dataset_path
-    return Corpus("csv", *(read_table(directory / f"{name}.csv") for name in SETS))
+    return read_tables("csv", {name: directory / f"{name}.csv" for name in SETS})
+
+
+def read_tables(name: str, tables: Mapping[str, Path]) -> Corpus:
+    """Read the table of each set. Raises Trouble for a missing table, column or audio file."""
+    return sorted_sets(name, {kind: (_rows(table), table) for kind, table in tables.items()})
 
 
 def read_table(table: Path) -> tuple[Utterance, ...]:
-    """Read the utterances of a table, in its order. Raises Trouble for a missing table, column or audio file."""
-    utterances = tuple(_utterance(table, line, row) for line, row in read_rows(table, REQUIRED))
-    if not utterances:
-        raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
-    _refuse_duplicates(table, utterances)
-    return utterances
+    """Return the utterances of a table, in its order; see `read_tables`."""
+    return sort_out(_rows(table), table)[0]
 
 
-def _utterance(table: Path, line: int, row: Row) -> Utterance:
-    name, transcript = row["wav_filename"], row["transcript"]
-    if not name or transcript is None:
-        raise Trouble(f"{table}:{line}: a row without wav_filename or transcript: {row}")
-    audio = table.parent / name
-    if not audio.is_file():
-        raise Trouble(f"{table}:{line}: no audio file {audio}: expected the path relative to the table")
-    return Utterance(name, audio, transcript, row.get("speaker") or None)
-
-
-def _refuse_duplicates(table: Path, utterances: tuple[Utterance, ...]) -> None:
+def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
     seen: set[str] = set()
-    for utterance in utterances:
-        if utterance.id in seen:
-            raise Trouble(f"{table}: {utterance.id} is listed twice: expected every wav_filename once")
-        seen.add(utterance.id)
+    row: object = None
+    for row in read_rows(table, REQUIRED):
+        if isinstance(row, Misshapen):
+            yield row
+            continue
+        line, fields = row
+        name, transcript = fields["wav_filename"], fields["transcript"]
+        if not name:
+            yield Misshapen(f"{table}:{line}", "a row without wav_filename or transcript")
+            continue
+        audio = table.parent / name
+        if not audio.is_file():
+            if not audio.suffix:  # no name of a recording: what follows a line break in a transcript, with commas in it
+                yield Misshapen(f"{table}:{line}", f"no audio file {audio}", continues=True)
+                continue
+            why = f"no audio file {audio}: expected the path relative to the table"
+            yield Misshapen(f"{table}:{line}", why, is_refused=True)
+            continue
+        if name in seen:
+            why = f"{name} is listed twice: expected every wav_filename once"
+            yield Misshapen(f"{table}:{line}", why, is_refused=True)
+            continue
+        seen.add(name)
+        yield Utterance(name, audio, transcript, fields.get("speaker") or None)
+    if row is None:
+        raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")

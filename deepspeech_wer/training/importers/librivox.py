@@ -7,18 +7,21 @@ utterance and one .trans.txt.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
-from ..corpus import SETS, Corpus, Utterance
+from ..corpus import SETS, Corpus, Misshapen, Utterance, sorted_sets
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of, first_existing
 from .tools.download import RemoteFile
+from .tools.lines import numbered_lines
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
+NAME = re.compile(r"[\d.]")  # how the name of an utterance begins
 ARCHIVES = "https://www.openslr.org/resources/12/"
 SHA256 = {
     "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
@@ -34,10 +37,9 @@ SHA256 = {
 def load(parameters: Parameters) -> Corpus:
     """Load the subsets asked for; download first those that are not there. Raises UsageTrouble for an unknown one."""
     names = _subsets(parameters.librivox_subsets)
-    sets = {
-        kind: tuple(one for name in names if name.startswith(kind) for one in _read(name, parameters)) for kind in SETS
-    }
-    return Corpus("librivox", **sets, tolerant=True)
+    place = directory_of(parameters)
+    sets = {kind: (_read_all([name for name in names if name.startswith(kind)], parameters), place) for kind in SETS}
+    return sorted_sets("librivox", sets, tolerant=True)
 
 
 def _subsets(text: str) -> list[str]:
@@ -52,7 +54,12 @@ def _subsets(text: str) -> list[str]:
     return names
 
 
-def _read(name: str, parameters: Parameters) -> Iterator[Utterance]:
+def _read_all(names: list[str], parameters: Parameters) -> Iterator[Utterance | Misshapen]:
+    for name in names:
+        yield from _read(name, parameters)
+
+
+def _read(name: str, parameters: Parameters) -> Iterator[Utterance | Misshapen]:
     root = _directory(name, parameters)
     tables = sorted(root.glob("*/*/*.trans.txt"))
     if not tables:
@@ -70,10 +77,15 @@ def _directory(name: str, parameters: Parameters) -> Path:
     return obtain(remote, place, parameters.mirror_url) / "LibriSpeech" / name
 
 
-def _chapter(table: Path, alphabet: Alphabet) -> Iterator[Utterance]:
-    for number, line in enumerate(table.read_text("utf-8", "replace").splitlines(), 1):
+def _chapter(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
+    for number, line in numbered_lines(table):
         name, _, text = line.partition(" ")
         audio = table.parent / f"{name}.flac"
-        if not text or not audio.is_file():
-            raise Trouble(f"{table}:{number}: {line!r}: expected UTTERANCE TEXT, and {audio.name} beside it")
-        yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0])
+        if not text.strip() or "/" in name or not audio.is_file():
+            yield Misshapen(
+                f"{table}:{number}",
+                f"{line!r}: expected UTTERANCE TEXT, and {audio.name} beside it",
+                not NAME.match(name),
+            )
+        else:
+            yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0])

@@ -21,7 +21,7 @@ from ...files import PARTIAL, write_atomically
 from ..audio import SAMPLE_RATE, resample
 from ..corpus import Corpus, Utterance, file_sha256
 from ..parameters import Parameters
-from .csv_table import read_table
+from .csv_table import read_tables
 from .tools.espeak import Engine
 
 # fmt: off
@@ -45,7 +45,7 @@ def load(parameters: Parameters) -> Corpus:
     if not (directory / MANIFEST).exists():
         _make(directory, recipe)
     _verify(directory, recipe)
-    return Corpus("synthetic", *(read_table(directory / f"{name}.csv") for name in recipe))
+    return read_tables("synthetic", {name: directory / f"{name}.csv" for name in recipe})
 
 
 def _recipe(parameters: Parameters) -> Recipe:

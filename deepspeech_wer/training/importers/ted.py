@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import Trouble
-from ..corpus import SETS, Corpus, Segment, Utterance
+from ..corpus import SETS, Corpus, Misshapen, Segment, Utterance, sorted_sets
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of, first_existing
 from .tools.download import RemoteFile
+from .tools.lines import numbered_lines
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
@@ -37,11 +38,11 @@ def load(parameters: Parameters) -> Corpus:
     place = directory_of(parameters)
     root = first_existing(place / "TEDLIUM_release2" / "train")
     root = root.parent if root else obtain(ARCHIVE, place, parameters.mirror_url) / "TEDLIUM_release2"
-    sets = {kind: tuple(_read(root / kind, parameters.alphabet)) for kind in SETS}
-    return Corpus("ted", **sets, tolerant=True)
+    sets = {kind: (_read(root / kind, parameters.alphabet), root / kind) for kind in SETS}
+    return sorted_sets("ted", sets, tolerant=True)
 
 
-def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance]:
+def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
     tables = sorted(directory.glob("stm/*.stm"))
     if not tables:
         raise Trouble(f"{directory}: no stm/*.stm below it: remove it, and it is unpacked again")
@@ -50,28 +51,30 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance]:
         audio = directory / "sph" / f"{table.stem}.sph"
         if not audio.is_file():
             raise Trouble(f"{table}: expected its recording at {audio}: unpack the archive again")
-        for number, line in enumerate(table.read_text("utf-8", "replace").splitlines(), 1):
+        for number, line in numbered_lines(table):
             if UNKNOWN in line:
                 unknown += 1
-            elif line.strip() and not line.startswith(";;"):
+            elif not line.startswith(";;"):
                 yield from _segment(line, f"{table}:{number}", audio, alphabet)
     if unknown:
         print(f"{directory}: {unknown} segments with {UNKNOWN} are not used", file=sys.stderr, flush=True)
 
 
-def _segment(line: str, where: str, audio: Path, alphabet: Alphabet) -> Iterator[Utterance]:
+def _segment(line: str, where: str, audio: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
     """Yield the utterance of a line of STM, TALK CHANNEL SPEAKER START END [<LABELS>] TEXT; nothing for a gap."""
     parts = line.split(maxsplit=5)
     try:
         _, _, speaker, start, end = parts[:5]
         segment = Segment(float(start), float(end))
-    except ValueError as error:
-        raise Trouble(f"{where}: {line!r}: {EXPECTED}") from error
+    except ValueError:
+        yield Misshapen(where, f"{line!r}: {EXPECTED}", continues=parts[0] != audio.stem)
+        return
     text = re.sub(r"^<[^>]*>\s*", "", parts[5]) if len(parts) == 6 else ""
     if speaker in GAPS or text.strip() in GAPS:
         return
     if not 0 <= segment.start < segment.end < math.inf:
-        raise Trouble(f"{where}: {line!r}: {EXPECTED}")
+        yield Misshapen(where, f"{line!r}: {EXPECTED}")
+        return
     sentence = NOT_SPOKEN.sub(" ", text).replace(" '", "'")  # "it 's": TED-LIUM writes suffixes as words
     name = f"{audio.stem}-{round(segment.start * 100):07d}-{round(segment.end * 100):07d}"  # as in Kaldi's recipe
     yield Utterance(name, audio, spoken(sentence, alphabet), speaker, segment)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...errors import Trouble
+from ..corpus import sort_out
 from ..csv_rows import read_rows
 from ..text import clean
 from . import arpa
@@ -118,7 +119,8 @@ def _logarithms(probabilities: dict[Gram, float], shares: dict[Gram, float]) -> 
 def read_sentences(path: Path) -> list[list[str]]:
     """Read the tokens of a .csv table's transcripts, or of a text with one sentence per line. Raises Trouble."""
     if path.suffix.lower() == ".csv":
-        return [_unmarked(clean(row["transcript"] or "").split()) for _, row in read_rows(path, ["transcript"])]
+        rows, _ = sort_out(read_rows(path, ["transcript"]), path)
+        return [_unmarked(clean(row["transcript"]).split()) for _, row in rows]
     if path.suffix.lower() == ".tsv":
         raise Trouble(f"{path}: expected a .csv table with a column transcript, or a text with one sentence per line")
     try:

@@ -7,7 +7,7 @@ network was trained for. If the run estimated a language model, it is `lm.arpa` 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..text import Alphabet
 MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"
 VERSION = 1  # of model.json
 NOISE = "^INFO: Created TensorFlow Lite XNNPACK delegate"
+Finish = Callable[[Floats], str]  # [frames, labels] logits to text
 FEATURES: Mapping[str, object] = {
     "version": audio.VERSION,
     "sample_rate": audio.SAMPLE_RATE,
@@ -54,6 +55,7 @@ class Description:
     alphabet: Alphabet
     normalisation: str
     language_model: LanguageWeights | None = None
+    features: str = audio.VERSION  # version of the features
 
 
 def description_record(
@@ -85,16 +87,17 @@ def read_description(path: Path) -> Description:
         raise Trouble(f"{path}: has version {version}, expected {VERSION}: export the network again")
     features, weights = _entry(path, record, "features", dict), record.get("language_model")
     feature_version, normalisation = (_entry(path, features, name, str) for name in ("version", "normalisation"))
-    if feature_version != audio.VERSION or normalisation not in audio.NORMALISATIONS:
+    if feature_version not in (audio.VERSION, audio.WITH_OFFSET) or normalisation not in audio.NORMALISATIONS:
         raise Trouble(
             f"{path}: its network was trained on features {feature_version}, {normalisation}: expected "
-            f"{audio.VERSION}: use the version of this package that it was trained with"
+            f"{audio.VERSION} or {audio.WITH_OFFSET}: use the version of this package that it was trained with"
         )
     return Description(
         _entry(path, record, "commit", str),
         Alphabet(_entry(path, record, "alphabet", str)),
         normalisation,
         None if weights is None else _language_weights(path, weights),
+        feature_version,
     )
 
 
@@ -148,10 +151,15 @@ class Recogniser:
 
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one."""
-        return self.logits_of_mel(audio.log_mel(samples))
+        return self.logits_of_mel(audio.without_quiet(self.mel(samples)))
+
+    def mel(self, samples: Floats) -> Floats:
+        """Return the [frames, 27] of [samples], as in the network's training; quiet parts stay."""
+        has_offset = self.description.features == audio.WITH_OFFSET
+        return audio.log_mel(samples if has_offset else audio.without_offset(samples))
 
     def logits_of_mel(self, mel: Floats) -> Floats:
-        """Return [frames, labels] logits of [frames, 27] from `audio.log_mel`."""
+        """Return [frames, labels] logits of [frames, 27] from `mel`."""
         return self.infer(self._normalise(audio.cepstra(mel)))
 
     def infer(self, features: Floats) -> Floats:
@@ -168,6 +176,12 @@ class Recogniser:
         """Return the text of the best label of each frame of [frames, labels] logits."""
         return self.alphabet.decode_path(logits.argmax(1).tolist())
 
-    def text(self, samples: Floats) -> str:
-        """Return the greedily decoded text of [samples] at 16 kHz, in the range of 16-bit integers."""
-        return self.greedy(self.logits(samples))
+    def text(self, samples: Floats, finish: Finish | None = None) -> str:
+        """Return the text of [samples] at 16 kHz, in the range of 16-bit integers; "" where nobody speaks.
+
+        It is decoded by `finish`; None: greedily.
+        """
+        mel = self.mel(samples)
+        if audio.rise(mel) < audio.LEAST_RISE:
+            return ""
+        return (finish or self.greedy)(self.logits_of_mel(audio.without_quiet(mel)))

@@ -7,24 +7,21 @@ the longest gap in its second half. So time per sample and memory are bounded fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from .. import audio
 from ..arrays import Flags, Floats, Longs
-from .recogniser import Recogniser
+from .recogniser import Finish, Recogniser
 
 EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 200 ms
 PAUSE = 0.8  # seconds without a letter that end a segment
 LONGEST = 15.0  # seconds of a segment
 LEAD = 0.3  # seconds kept before speech, so that its first sound is complete
-LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
 
 FRAME = audio.STEP / audio.SAMPLE_RATE  # seconds
-
-Finish = Callable[[Floats], str]  # [frames, labels] logits to text
 
 
 @dataclass(frozen=True)
@@ -82,18 +79,11 @@ class StreamRecogniser:
             yield from self._finish_segment(frames)
 
     def _logits(self) -> Floats | None:
-        """Return [frames, labels] logits of the segment; None if nothing rises above its background.
-
-        Normalisation would make the background as loud as speech.
-        """
+        """Return [frames, labels] logits of the segment; None if nothing rises above its background."""
         if len(self._samples) < audio.WINDOW:
             return None
-        mel = audio.log_mel(self._samples)
-        energies = mel[mel[:, -1] >= audio.SILENT, -1]
-        if not len(energies):
-            return None
-        quiet, loud = np.percentile(energies, (10, 95))
-        return self.recogniser.logits_of_mel(mel) if loud - quiet >= LEAST_RISE else None
+        mel = self.recogniser.mel(self._samples)
+        return self.recogniser.logits_of_mel(mel) if audio.rise(mel) >= audio.LEAST_RISE else None
 
     def _letters(self, logits: Floats) -> Flags:
         """Return [frames]: whether the best label is a letter."""
@@ -104,7 +94,7 @@ class StreamRecogniser:
 
     def _finish_segment(self, frames: int) -> Iterator[Result]:
         """Finish the first `frames` frames of the segment, and drop them."""
-        text = self.finish(self.recogniser.logits(self._samples[: frames * audio.STEP]))
+        text = self.recogniser.text(self._samples[: frames * audio.STEP], self.finish)
         if text:
             yield self._result(text, frames, final=True)
         self._drop(frames * audio.STEP)

@@ -20,8 +20,8 @@ from ..arrays import Floats
 from ..lm import language
 from ..lm.beam import BeamSearch
 from . import streaming
-from .recogniser import LanguageWeights, Recogniser
-from .streaming import Finish, StreamRecogniser
+from .recogniser import Finish, LanguageWeights, Recogniser
+from .streaming import StreamRecogniser
 
 OWN = "own"  # the language model in the export
 WHOLE = 4  # blocks, 40 s: recordings up to this length are scored whole; corpora have no longer utterances
@@ -125,7 +125,7 @@ def transcribe_blocks(blocks: Iterator[Floats], recogniser: Recogniser, finish: 
     first = list(islice(blocks, WHOLE + 1))
     if len(first) <= WHOLE:
         samples = np.concatenate(first)
-        return len(samples), finish(recogniser.logits(samples))
+        return len(samples), recogniser.text(samples, finish)
     stream = StreamRecogniser(recogniser, finish, LONG_EVERY)
     count = 0
     results: list[streaming.Result] = []

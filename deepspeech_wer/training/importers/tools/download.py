@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ ATTEMPTS = 5  # in a row that make no progress
 FIRST_WAIT = 1.0  # s; doubles with each failure
 PROGRESS = 1 << 20  # bytes: after an attempt that brought more, the count starts over
 TIMEOUT = (30, 60)  # s: to connect, between two packets
+ASK_TIMEOUT = (5, 5)  # s: a server that is only asked which version it has
 CHUNK = 1 << 16  # bytes: at most so many are lost when a connection breaks
 TRANSIENT_STATUSES = {408, 429, 500, 502, 503, 504}  # HTTP: try again
 
@@ -56,31 +58,104 @@ def fetch(remote: RemoteFile, directory: Path, mirror: str = "") -> Path:
     """
     if remote.name in ("", ".", ".."):
         raise UsageTrouble(f"{shown(remote.url)}: expected the address of a file")
-    near = _directory_of(mirror)
+    near = directory_in(mirror)
     path = (near or directory) / remote.name
     if near and not path.is_file():
         raise Trouble(f"{path}: does not exist: expected {remote.name} in the directory that ds_mirror_url names")
-    record = directory / f"{remote.name}.sha256"
+    record = record_of(remote, directory)
     expected = remote.sha256 or _recorded(record)
     if path.is_file():
         found = file_sha256(path)
+        tell_if_changed(remote, directory, mirror)
     else:
-        url = f"{mirror.rstrip('/')}/{remote.name}" if mirror else remote.url
-        found = _download_checked(url, path, expected)
-    if expected is None:
-        print(f"{path}: no hash of it is published: recording {found} in {record.name}", file=sys.stderr, flush=True)
+        other = "try another mirror" if remote.sha256 else f"another release? to take it, move {record} away"
+        found = _download_checked(_address(remote, mirror), path, expected, other)
+    is_own = near and remote.sha256 is None  # its user put it there, and may put the next release there
+    if expected is None or (is_own and found != expected):
+        what = "no hash of it is published" if expected is None else f"is another file than that of SHA-256 {expected}"
+        print(f"{path}: {what}: recording {found} in {record.name}", file=sys.stderr, flush=True)
         _record(record, f"{found}  {remote.name}\n")
     elif found != expected:
-        raise Trouble(f"{path}: its SHA-256 is {found}, expected {expected}: remove it, and it is downloaded again")
+        raise Trouble(f"{path}: its SHA-256 is {found}, expected {expected}: {cure_of(near)}")
     return path
+
+
+def cure_of(near: Path | None) -> str:
+    """What helps with a file that is not as it should be; `near` is the directory of a mirror, None on the network."""
+    return "put the right file there" if near else "remove it, and it is downloaded again"
+
+
+def is_unchanged(remote: RemoteFile, directory: Path, mirror: str) -> bool:
+    """Whether the archive, where it is on this machine, is still the one whose hash was recorded.
+
+    It is read only if its size or time has changed since. True if it is not here, or there is no record.
+    """
+    path = (directory_in(mirror) or directory) / remote.name
+    expected = remote.sha256 or _recorded(record_of(remote, directory))
+    if expected is None or not path.is_file():
+        return True
+    status = path.stat()
+    seen = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": expected}
+    note = directory / f"{remote.name}.seen.json"
+    if _noted(note) == seen:
+        return True
+    if file_sha256(path) != expected:
+        return False
+    with suppress(OSError):  # a note only saves time
+        note.write_text(json.dumps(seen))
+    return True
+
+
+def tell_if_changed(remote: RemoteFile, directory: Path, mirror: str) -> None:
+    """Say so on stderr if the server now has another version of a downloaded file whose hash is not published.
+
+    Nothing is said if the server cannot be asked, or does not say which version it has.
+    """
+    had = _noted(_source_of(directory / remote.name))
+    url = _address(remote, mirror)
+    if remote.sha256 or had is None or not url.startswith(("http://", "https://")):
+        return
+    try:
+        response = requests.head(
+            url, allow_redirects=True, timeout=ASK_TIMEOUT, headers={"Accept-Encoding": "identity"}
+        )
+    except (requests.RequestException, ValueError):
+        return
+    if response.status_code != 200:
+        return
+    has = {"url": url, "validator": _validator(response), "size": _total(response)}
+    compared = ["size"] if has["url"] != had.get("url") else ["size", "validator"]  # servers name versions differently
+    differ = [name for name in compared if has[name] is not None and had.get(name) not in (None, has[name])]
+    if differ:
+        was, now = (", ".join(f"{name} {one.get(name)}" for name in differ) for one in (had, has))
+        print(
+            f"{shown(url)}: the server has another version now ({now}) than the one that is used ({was}): to use the "
+            f"new one, set ds_dataset_path to a new directory",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def record_of(remote: RemoteFile, directory: Path) -> Path:
+    """Return where the hash of a file is recorded that publishes none."""
+    return directory / f"{remote.name}.sha256"
+
+
+def _source_of(path: Path) -> Path:
+    """Return the note of where a file came from, and which version it is."""
+    return path.with_name(f"{path.name}.source.json")
+
+
+def _address(remote: RemoteFile, mirror: str) -> str:
+    return f"{mirror.rstrip('/')}/{remote.name}" if mirror else remote.url
 
 
 def forget(remote: RemoteFile, directory: Path) -> None:
     """Remove the hash that `fetch` recorded, for a file that turned out to be another one."""
-    (directory / f"{remote.name}.sha256").unlink(missing_ok=True)
+    record_of(remote, directory).unlink(missing_ok=True)
 
 
-def _directory_of(mirror: str) -> Path | None:
+def directory_in(mirror: str) -> Path | None:
     """Return the directory in `ds_mirror_url`; None if that is a network address or empty."""
     if not mirror or mirror.startswith(("http://", "https://")):
         return None
@@ -113,8 +188,11 @@ def _recorded(record: Path) -> str | None:
     return found[0]
 
 
-def _download_checked(url: str, path: Path, expected: str | None) -> str:
-    """Download to `path` and return the hash. If it is wrong after a resumed download, start over once."""
+def _download_checked(url: str, path: Path, expected: str | None, cure: str) -> str:
+    """Download to `path` and return the hash. If it is wrong after a resumed download, start over once.
+
+    `cure` is what helps if it is wrong then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}{PARTIAL}")
     download = _Download(url, partial, path.with_name(f"{partial.name}.json"), hash_is_known=expected is not None)
@@ -127,8 +205,12 @@ def _download_checked(url: str, path: Path, expected: str | None) -> str:
         partial.unlink()
         download.note.unlink(missing_ok=True)
         if not is_resumed:
-            raise Trouble(f"{shown(url)}: its SHA-256 is {found}, expected {expected}: removed; try another mirror")
+            raise Trouble(f"{shown(url)}: its SHA-256 is {found}, expected {expected}: removed; {cure}")
     partial.replace(path)
+    if expected is None:
+        with suppress(OSError):  # without this note, later versions go unnoticed
+            source = {"url": url, "validator": _noted_validator(download.note), "size": path.stat().st_size}
+            _source_of(path).write_text(json.dumps(source))
     download.note.unlink(missing_ok=True)
     return found
 
@@ -223,12 +305,17 @@ def _range_headers(download: _Download, have: int) -> dict[str, str]:
 
 def _noted_validator(note: Path) -> str | None:
     """Return the validator of the partial file, as `_attempt` noted it; None if it cannot be read."""
+    validator = (_noted(note) or {}).get("validator")
+    return validator if isinstance(validator, str) else None
+
+
+def _noted(note: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a note; None if it cannot be read."""
     try:
         noted = json.loads(note.read_text())
     except (OSError, ValueError):
         return None
-    validator = noted.get("validator") if isinstance(noted, dict) else None
-    return validator if isinstance(validator, str) else None
+    return noted if isinstance(noted, dict) else None
 
 
 def _validator(response: requests.Response) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from ...text import Alphabet
 
 APOSTROPHES = "'’ʼ＇"
+QUOTED = re.compile(r"(?<!\w)[‘‚‛]([^‘‚‛]*?)[’‘](?!\w)")
+TYPED = dict.fromkeys(map(ord, "‘‛´`"), "'")  # what is typed for an apostrophe
 SPOKEN = "&%@#*/\\‰"  # punctuation in Unicode, but read aloud
 
 
@@ -18,6 +21,15 @@ def spoken(text: str, alphabet: Alphabet) -> str:
     """
     letters = (_letter(character, alphabet) for character in _in_case_of(alphabet, text))
     return " ".join("".join(letters).split())
+
+
+def folded(text: str, alphabet: Alphabet) -> str:
+    """Return a transcript of any table as `spoken` does, without single quotes around words and invisible characters.
+
+    Invisible are soft hyphens, zero width characters and marks of direction, unless the alphabet has them.
+    """
+    text = "".join(one for one in text if one in alphabet.numbers or unicodedata.category(one) != "Cf")
+    return spoken(QUOTED.sub(r"\1", text).translate(TYPED), alphabet)
 
 
 def _in_case_of(alphabet: Alphabet, text: str) -> str:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ....errors import Trouble
 from ....files import PARTIAL
-from .download import RemoteFile, fetch, forget
+from .download import RemoteFile, cure_of, directory_in, fetch, forget, is_unchanged, record_of, tell_if_changed
 
 MOST_GROWTH = 50  # largest unpacked size, in archive sizes; audio hardly grows, tables up to tenfold
 ALLOWANCE = 64 << 20  # bytes on top of that, for small archives
@@ -50,12 +50,25 @@ def obtain(remote: RemoteFile, directory: Path, mirror: str) -> Path:
                 archive = fetch(remote, directory, mirror)
                 try:
                     unpack(archive, target)
-                except Damaged:
+                except Damaged as damage:
                     if remote.sha256 is None:
                         forget(remote, directory)
-                    raise
+                    raise Damaged(f"{damage}: {cure_of(directory_in(mirror))}") from damage
                 print(f"unpacked {archive} to {target}", file=sys.stderr, flush=True)
+    elif not is_unchanged(remote, directory, mirror):
+        raise Trouble(
+            f"{(directory_in(mirror) or directory) / remote.name}: is not the archive that {target} was unpacked from: "
+            f"expected the same release: to train on the new one, move {target.name} away (a new test set, whose rates "
+            "do not compare with the old ones); to go on with the old one, move the archive away"
+        )
+    else:
+        tell_if_changed(remote, directory, mirror)
     return target
+
+
+def was_obtained(remote: RemoteFile, directory: Path) -> bool:
+    """Whether `obtain` has unpacked an archive of this name into the directory, be it there still or not."""
+    return (directory / stem(remote.name)).is_dir() or record_of(remote, directory).exists()
 
 
 def stem(name: str) -> str:
@@ -114,7 +127,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 def _damaged(archive: Path, error: Exception) -> Damaged:
     reason = str(error).split("\n", 1)[0]
-    return Damaged(f"{archive}: is damaged: {reason}: remove it, and it is downloaded again")
+    return Damaged(f"{archive}: is damaged: {reason}")
 
 
 def _bar(stream: BinaryIO, archive: Path) -> Any:

@@ -1,0 +1,80 @@
+"""Sizes in the header of a wav file: a recorder that was cut off, or that writes to a pipe, never fills them in."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+STREAMED = 0x7FFFF000  # sizes from here on mean "unknown": the file was written to a pipe
+MOST = 0xFFFFFFFF
+LARGE = (b"RF64", b"BW64")  # wav files of more than 4 GB
+
+
+@dataclass(frozen=True)
+class Data:
+    """The chunk with the samples."""
+
+    start: int  # place in the file of its first byte
+    promised: int  # bytes of sound, as the header says
+    there: int  # bytes from its start to the end of the file
+    is_unfinished: bool  # the header's sizes were never filled in
+
+
+def find_data(stream: BinaryIO) -> Data | None:
+    """Return the data chunk of a wav file, RF64 included; None where there is none, or the file is another one."""
+    head = stream.read(12)
+    if head[:4] not in (b"RIFF", *LARGE) or head[8:] != b"WAVE":
+        return None
+    riff_end = 8 + int.from_bytes(head[4:8], "little")
+    size = os.fstat(stream.fileno()).st_size
+    long = None  # the size of the data in 64 bits, which RF64 has
+    while len(head := stream.read(8)) == 8:
+        promised, start = int.from_bytes(head[4:], "little"), stream.tell()
+        if head[:4] == b"ds64":
+            long = int.from_bytes(stream.read(promised)[8:16], "little")
+            continue
+        if head[:4] == b"data":
+            if long:
+                return Data(start, long, size - start, is_unfinished=long >= 1 << 63)
+            # A size of 0 is true where the sizes say that the rest of the file is something else.
+            is_unfinished = promised >= STREAMED or (promised == 0 and (riff_end <= start or riff_end > size))
+            return Data(start, promised, size - start, is_unfinished and size > start)
+        stream.seek(promised + promised % 2, os.SEEK_CUR)
+    return None
+
+
+class Finished(io.RawIOBase):
+    """A wav file as it would be if its recorder had filled in the sizes: everything that follows is sound."""
+
+    def __init__(self, stream: BinaryIO, data: Data) -> None:
+        self.name = os.fsdecode(stream.name)
+        self._stream = stream
+        stream.seek(0)
+        head = bytearray(stream.read(data.start))
+        head[:4] = b"RIFF"
+        head[4:8] = min(data.start + data.there - 8, MOST).to_bytes(4, "little")
+        head[-4:] = min(data.there, MOST).to_bytes(4, "little")
+        self._head = bytes(head)
+        stream.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        place = self._stream.tell()
+        found = bytearray(self._stream.read(len(buffer)))
+        covered = self._head[place : place + len(found)]
+        found[: len(covered)] = covered
+        buffer[: len(found)] = bytes(found)
+        return len(found)
