@@ -147,6 +147,11 @@ def _tell(places: Places, found: History, plan: Plan) -> None:
         squashed = f"{found.squashed} commits and no merge among them"
         cure = "if the team squashes or rebases, set ds_track=commits"
         warn_once(places, "warned_sha1", found.tip, f"{squashed}: {cure}")
+    if found.passed_over:
+        count, names = len(found.passed_over), ", ".join(sha[:12] for sha in found.passed_over[:5])
+        where = "behind the second parent of a foxtrot merge"
+        text = f"{count} merges lie {where} and are not trained ({names}): to train them, set ds_track=all-merges"
+        warn_once(places, "warned_passed_over", found.passed_over[0], text)
     if found.lost is None:
         return
     start = "at its newest commit, since none of its commits is archived"

@@ -98,9 +98,9 @@ VARIABLES = (
     Variable(
         "ds_track",
         "merges",
-        types.one_of("merges", "commits"),
-        "`merges`: first-parent commits that bring in a branch; `commits`: every first-parent commit, "
-        "for squash and rebase merging",
+        types.one_of("merges", "all-merges", "commits"),
+        "`merges`: first-parent commits that bring in a branch; `all-merges`: also those behind a foxtrot merge; "
+        "`commits`: every first-parent commit, for squash and rebase merging",
     ),
     Variable(
         "ds_backlog",

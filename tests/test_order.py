@@ -78,19 +78,82 @@ def subjects() -> list[str]:
     return [one.merge.subject for one in archive.in_order(archive.load(settings.load().places.runs))]
 
 
+PULLED = "Merge branch 'main' of example.org:team/speech"
+
+
+def foxtrot(tracked: Repository, root: str) -> None:
+    """Merge the branch into a line of one's own, and make that the branch."""
+    tracked.git("checkout", "--quiet", "-b", "own", root)
+    tracked.commit("own work", {"mine": ""})
+    tracked.git("merge", "--quiet", "--no-ff", "--message", PULLED, "main")
+    tracked.git("branch", "--quiet", "--force", "main", "own")
+    tracked.git("checkout", "--quiet", "main")
+    tracked.git("branch", "--quiet", "--delete", "own")
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_merges_that_a_foxtrot_merge_passed_over_are_named_once(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], between: int
+) -> None:
+    root = tracked.git("rev-parse", "HEAD")
+    for number in range(between):
+        tracked.merge(f"trained {number}")
+    tick()
+    passed = [tracked.merge(f"passed {number}") for number in range(2)]
+    foxtrot(tracked, root)
+    capsys.readouterr()
+    assert tick() == 0
+    said = capsys.readouterr().err
+    assert f"2 merges lie behind the second parent of a foxtrot merge and are not trained ({passed[0][:12]}" in said
+    assert "set ds_track=all-merges" in said
+    tracked.merge("later")
+    assert tick() == 0
+    assert "foxtrot merge and" not in capsys.readouterr().err
+    assert subjects()[-2:] == [PULLED, "later"]
+
+
+def test_merges_that_a_foxtrot_merge_passed_over_are_trained_where_that_is_set(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_track", "all-merges")
+    root = tracked.git("rev-parse", "HEAD")
+    tick()
+    for number in range(2):
+        tracked.merge(f"passed {number}")
+    foxtrot(tracked, root)
+    assert tick() == 0
+    assert subjects() == ["root", "passed 0", "passed 1", PULLED]
+    assert "not trained" not in capsys.readouterr().err
+    assert tick() == 0
+    assert len(subjects()) == 4
+
+
+def test_merges_within_side_branches_are_not_passed_over(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    tracked.git("checkout", "--quiet", "-b", "feature")
+    tracked.git("checkout", "--quiet", "-b", "helper")
+    tracked.commit("help", {"help": ""})
+    tracked.git("checkout", "--quiet", "feature")
+    tracked.git("merge", "--quiet", "--no-ff", "--message", "inside", "helper")
+    tracked.git("checkout", "--quiet", "main")
+    tracked.git("merge", "--quiet", "--no-ff", "--message", "bring in feature", "feature")
+    capsys.readouterr()
+    assert tick() == 0
+    assert "second parent" not in capsys.readouterr().err
+    assert subjects() == ["root", "bring in feature"]
+
+
 def test_the_run_of_a_foxtrot_merge_is_the_latest(tracked: Repository) -> None:
     root = tracked.git("rev-parse", "HEAD")
     tick()
     for number in range(3):
         tracked.merge(str(number), {"wer": f"wer=0.{number}\n"})
     tick()
-    tracked.git("checkout", "--quiet", "-b", "own", root)
-    tracked.commit("own work", {"mine": ""})
-    tracked.git("merge", "--quiet", "--no-ff", "--message", "foxtrot", "main")
-    tracked.git("branch", "--quiet", "--force", "main", "own")
-    tracked.git("checkout", "--quiet", "main")
+    foxtrot(tracked, root)
     assert tick() == 0
-    assert subjects() == ["root", "0", "1", "2", "foxtrot"]
+    assert subjects() == ["root", "0", "1", "2", PULLED]
 
 
 def test_a_branch_rewritten_to_be_shorter_goes_on_behind_what_was(tracked: Repository) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MANY_COMMITS = 20  # this many commits without a merge suggest squash or rebase merging
 
 _SHORT_SHA = re.compile(r"[0-9A-Fa-f]{7,64}")
+# What `git pull` calls a merge of the branch into a local line of the same name: a feature's says "into feature".
+_PULLED = re.compile(r"Merge (remote-tracking branch 'origin/[\w./-]+'|branch '[\w./-]+' of \S+)$")
 _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -36,6 +38,7 @@ class History:
     new: tuple[str, ...] = ()  # the first-parent commits after `base` that are tracked, oldest first
     squashed: int = 0  # number of commits, if at least MANY_COMMITS and none is a merge; else 0
     lost: str | None = None  # the text of last_sha1, if it is not a commit of this history
+    passed_over: tuple[str, ...] = ()  # merges of the branch that a foxtrot merge moved off the first-parent line
 
 
 def read(
@@ -54,8 +57,11 @@ def read(
         if base is None:
             return History(tip, None, lost=lost)
         new = _between(repository, base, tip, track)
-        squashed = _squashed(repository, tip) if track == "merges" and not new else 0
-        return History(tip, base, tuple(new), squashed, lost)
+        squashed = _squashed(repository, tip) if track != "commits" and not new else 0
+        passed_over = _passed_over(repository, base, tip) if track != "commits" else []
+        if track == "all-merges":
+            new, passed_over = [*passed_over, *new], []
+        return History(tip, base, tuple(new), squashed, lost, tuple(passed_over))
 
 
 def is_sha(text: str) -> bool:
@@ -150,8 +156,41 @@ def _answer(repository: git.Repo, *arguments: str) -> str | None:
     return said
 
 
+def _passed_over(repository: git.Repo, base: str, tip: str) -> list[str]:
+    """Return the merges since `base`, oldest first, that were on the branch and lie behind a foxtrot merge now.
+
+    A foxtrot merge has the branch as its second parent: somebody merged it into their own line, and pushed that. If
+    that line began at `base`, only the subject that `git pull` writes tells it from the merge of a feature branch.
+    """
+    is_certain = not _leads_to(repository, base, tip)
+    for commit in _first_parents_since(repository, base, tip):
+        for parent in _parents(repository, commit)[1:]:
+            if not (parent == base or _leads_to(repository, base, parent)):
+                continue
+            if is_certain or _PULLED.match(_merge(repository, commit).subject):
+                return _between(repository, base, parent, "merges")
+    return []
+
+
+def _leads_to(repository: git.Repo, base: str, tip: str) -> bool:
+    """Return whether `base` is on the first-parent line of `tip`."""
+    line = _first_parents_since(repository, base, tip)
+    return not line or _parents(repository, line[-1])[:1] == [base]
+
+
+def _first_parents_since(repository: git.Repo, base: str, tip: str) -> list[str]:
+    """Return the first-parent line of `tip`, newest first, without the commits that `base` has in its history."""
+    listed: str = repository.git.rev_list("--first-parent", f"{base}..{tip}")
+    return listed.split()
+
+
+def _parents(repository: git.Repo, sha: str) -> list[str]:
+    listed: str = repository.git.rev_list("--parents", "--max-count=1", sha)
+    return listed.split()[1:]
+
+
 def _between(repository: git.Repo, base: str, tip: str, track: str) -> list[str]:
-    options = ["--reverse", "--first-parent"] + (["--merges"] if track == "merges" else [])
+    options = ["--reverse", "--first-parent"] + ([] if track == "commits" else ["--merges"])
     listed: str = repository.git.rev_list(*options, f"{base}..{tip}")
     return listed.split()
 
