@@ -40,7 +40,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "sftp": ("background known_hosts libraries pipeline", "dial files", "new_file transport", "connection"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
-        "audio csv_rows ctc cudnn curves devices lstm parameters summaries threads",
+        "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
         "__main__ augment dataset decoders importers lm optimizer",
         "transcribe",
         "batches data",
