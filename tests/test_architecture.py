@@ -48,7 +48,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
-        "audio csv_rows ctc cudnn curves devices lstm parameters summaries threads",
+        "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
         "__main__ augment dataset decoders importers lm optimizer",
         "transcribe",
         "batches data",

@@ -65,6 +65,22 @@ def load(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | No
     return arrays, meta
 
 
+def set_aside(directory: Path) -> str:
+    """Rename the checkpoint in `directory`, so that another one does not overwrite it; return its new name.
+
+    Raises Trouble.
+    """
+    path = directory / NAME
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise Trouble(f"{path}: cannot be renamed: {error.strerror}: {CURE}") from error
+    return aside.name
+
+
 def _require_intact(stream: BinaryIO) -> None:
     """Raise ValueError unless every entry of the zip archive matches its checksum.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
@@ -11,6 +12,7 @@ from ..errors import Trouble
 from .corpus import Misshapen
 
 Row = dict[str, str]
+NO_TEXT = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of bytes that are not UTF-8
 MOST_LINES = 50  # of one row: a quote that is open for longer was never closed
 
 
@@ -40,7 +42,7 @@ def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row] 
                         and names[-1] == required[-1]
                         and not _alike(fields[0], before),
                     )
-                elif any("\udc80" <= letter <= "\udcff" for field in fields for letter in field):
+                elif NO_TEXT.search("".join(fields)):
                     yield Misshapen(f"{table}:{line}", "expected UTF-8")
                 else:
                     before = fields[0]

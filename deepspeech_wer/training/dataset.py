@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,8 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import audio
 from .arrays import Floats, Ints
-from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, file_sha256, several
+from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, several
+from .hashes import Hashes
 from .parameters import Parameters
 from .text import Alphabet, frames_needed
 
@@ -63,19 +64,21 @@ def prepare(
     items: list[Item] = []
     faults = 0
     refused: list[str] = []
-    hashes = _Hashes()
-    for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
-        try:
-            items.append(_prepare_one(utterance, alphabet, cache, hashes, resample=resample))
-        except Unusable as fault:
-            faults += 1
-            if not tolerant:
-                refused.append(str(fault))
-                continue
-            if faults > max(1, MOST_LEFT_OUT * len(utterances)):
-                raise Trouble(f"{faults} utterances cannot be learnt, more than 1 in 20; the last: {fault}") from fault
-            if faults <= FAULTS_SHOWN:
-                print(f"left out: {fault}", file=sys.stderr, flush=True)
+    with closing(Hashes(cache)) as hashes:
+        for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
+            try:
+                items.append(_prepare_one(utterance, alphabet, cache, hashes, resample=resample))
+            except Unusable as fault:
+                faults += 1
+                if not tolerant:
+                    refused.append(str(fault))
+                    continue
+                if faults > max(1, MOST_LEFT_OUT * len(utterances)):
+                    raise Trouble(
+                        f"{faults} utterances cannot be learnt, more than 1 in 20; the last: {fault}"
+                    ) from fault
+                if faults <= FAULTS_SHOWN:
+                    print(f"left out: {fault}", file=sys.stderr, flush=True)
     if refused:
         raise several(refused, f"{faults} of {len(utterances)} utterances cannot be learnt")
     if faults and not items:
@@ -106,19 +109,7 @@ class Unusable(Trouble):
     """An utterance that the network cannot learn."""
 
 
-class _Hashes:
-    """Hashes of audio files. The segments of a recording are consecutive, so it is read once for all of them."""
-
-    def __init__(self) -> None:
-        self._last = (Path(), "")
-
-    def of(self, path: Path) -> str:
-        if path != self._last[0]:
-            self._last = (path, file_sha256(path))
-        return self._last[1]
-
-
-def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: _Hashes, *, resample: bool) -> Item:
+def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: Hashes, *, resample: bool) -> Item:
     where = f"utterance {utterance.id} ({utterance.audio})"
     outside = alphabet.outside(utterance.transcript)
     if outside:
@@ -145,7 +136,7 @@ def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:
 
 
 def _features_on_disk(
-    utterance: Utterance, where: str, cache: Path, hashes: _Hashes, *, resample: bool
+    utterance: Utterance, where: str, cache: Path, hashes: Hashes, *, resample: bool
 ) -> tuple[str, int]:
     """Return (hash of the audio, frames), having computed the features unless their file is intact."""
     try:

@@ -200,15 +200,26 @@ class Trainer:
         checkpoint.save(self.parameters.checkpoint_dir, arrays, meta)
 
     def restore(self) -> tuple[Epoch, ...]:
-        """Restore the checkpoint if there is one of the same training; return its history, else ()."""
+        """Restore the checkpoint if there is one of the same training; return its history, else ().
+
+        A finished training is continued if only more epochs are asked for. The checkpoint of another training is kept
+        beside the new one.
+        """
         directory = self.parameters.checkpoint_dir
         found = checkpoint.load(directory) if directory else None
-        if found is None:
+        if directory is None or found is None:
             return ()
         arrays, meta = found
-        differing = sorted(name for name, value in self._settings().items() if meta["settings"].get(name) != value)
-        if differing:
-            print(f"{directory}: the checkpoint differs in {', '.join(differing)}: training from the start", flush=True)
+        before, done = meta["settings"], len(meta["history"])
+        differing = sorted(name for name, value in self._settings().items() if before.get(name) != value)
+        is_more = differing == ["epochs"] and done == before["epochs"] < self.parameters.epochs
+        if differing and not is_more:
+            aside = checkpoint.set_aside(directory)
+            differences = ", ".join(differing)
+            print(
+                f"{directory}: the checkpoint differs in {differences}: training from the start; it is kept as {aside}",
+                flush=True,
+            )
             return ()
         state = self._state()
         if {name: array.shape for name, array in arrays.items()} != {name: one.shape for name, one in state.items()}:

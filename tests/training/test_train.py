@@ -128,6 +128,37 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(
     assert "the checkpoint differs in epochs, learning_rate: training from the start" in capsys.readouterr().out
 
 
+def test_a_finished_training_goes_on_if_more_epochs_are_asked_for(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(tmp_path / "checkpoint")
+    first = start(ds_checkpoint_dir=checkpoint, ds_epochs="2")
+
+    more = start(ds_checkpoint_dir=checkpoint, ds_epochs="5")
+
+    assert more.history[:2] == first.history
+    assert [one.epoch for one in more.history] == [1, 2, 3, 4, 5]
+    assert "resuming after epoch 2 of 5" in capsys.readouterr().out
+    assert more.history[4].train_loss < first.history[1].train_loss
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["checkpoint.npz"]
+
+
+@pytest.mark.parametrize("changed", [{"ds_epochs": "2"}, {"ds_n_hidden": "20"}, {"ds_epochs": "6", "ds_beta1": "0.8"}])
+def test_a_checkpoint_of_other_settings_is_kept(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, str]
+) -> None:
+    directory = tmp_path / "checkpoint"
+    start(ds_checkpoint_dir=str(directory), ds_epochs="3")
+    first = (directory / "checkpoint.npz").read_bytes()
+
+    for number in (1, 2):
+        start(ds_checkpoint_dir=str(directory), **{"ds_epochs": "3", **changed, "ds_random_seed": str(number)})
+        assert f"training from the start; it is kept as checkpoint.{number}.npz" in capsys.readouterr().out
+
+    assert (directory / "checkpoint.1.npz").read_bytes() == first
+    assert len(list(directory.iterdir())) == 3
+
+
 def test_steps_say_when_rates_are_measured(start: Start) -> None:
     trained = start(ds_epochs="5", ds_display_step="2", ds_validation_step="3")
 

@@ -1,0 +1,68 @@
+"""Hashes of audio files, kept from one training to the next: a file of the same size and times is not read again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from .corpus import file_sha256
+
+NAME = "hashes.sqlite3"
+SETTLED = 2.0  # seconds since the last change, after which another change shows in the times
+WAIT = 10.0  # seconds for another training that writes to the file
+TABLE = "CREATE TABLE IF NOT EXISTS hashes (path BLOB PRIMARY KEY, times TEXT, sha256 TEXT) WITHOUT ROWID"
+
+
+class Hashes:
+    """SHA-256 of audio files. Where the file of hashes cannot be used, everything is read.
+
+    The segments of a recording are consecutive, so they are looked up once for all of them.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._last = (Path(), "")
+        self._new: list[tuple[bytes, str, str]] = []
+        self._store: sqlite3.Connection | None = None
+        with suppress(sqlite3.Error, OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            self._store = sqlite3.connect(directory / NAME, timeout=WAIT)
+            self._store.execute(TABLE)
+
+    def of(self, path: Path) -> str:
+        """Return the hash of a file. Raises OSError."""
+        if path != self._last[0]:
+            self._last = (path, self._look_up(path))
+        return self._last[1]
+
+    def _look_up(self, path: Path) -> str:
+        status = path.stat()
+        key, times = os.fsencode(path), f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+        kept = self._kept(key)
+        if kept is not None and kept[0] == times:
+            return kept[1]
+        found = file_sha256(path)
+        if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED:
+            self._new.append((key, times, found))
+        return found
+
+    def _kept(self, key: bytes) -> tuple[str, str] | None:
+        if self._store is not None:
+            with suppress(sqlite3.Error):
+                row: tuple[str, str] | None = self._store.execute(
+                    "SELECT times, sha256 FROM hashes WHERE path = ?", (key,)
+                ).fetchone()
+                return row
+        return None
+
+    def close(self) -> None:
+        """Keep what is new."""
+        if self._store is None:
+            return
+        with suppress(sqlite3.Error):
+            if self._new:
+                self._store.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", self._new)
+                self._store.commit()
+        self._store.close()
