@@ -20,6 +20,7 @@ from deepspeech_wer import (
     signals,
     update_site,
 )
+from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
@@ -85,6 +86,9 @@ def _recover(where: Places, descriptor: int) -> None:
     doubt = places.doubt_of_locks(where.cache)
     if doubt:
         backlog_inputs.warn_once(where, "warned_mount", doubt, doubt)
+    misspelt = "; ".join(every_setting.doubts())
+    if misspelt:
+        backlog_inputs.warn_once(where, "warned_variables", misspelt, misspelt)
     if lock.follows_a_kill(descriptor):
         ended = git.end_leftovers()
         mirror.tidy(where.mirror)

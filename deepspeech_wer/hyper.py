@@ -14,6 +14,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 10_000_000  # records of 2016 take 1 kB
 MAX_DEPTH = 32
+DOUBTFUL = 2  # a WER above this is more likely a percentage
 WERS = ("test_wer", "last_validation_wer", "last_train_wer")
 
 

@@ -322,6 +322,9 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     journal.enter(places.cache, "advance", merge, order.attempt)
     _tidy(bench, work, merge)
     log.log(logging.INFO if run.status == "done" else logging.ERROR, "%s: %s", title(run.merge), _result(run))
+    rate = hyper.test_wer(run.hyper)
+    if rate and rate > hyper.DOUBTFUL:
+        log.warning("%s: results.test_wer is %g: expected a fraction, 0.12 for 12 %%", title(run.merge), rate)
     return run
 
 

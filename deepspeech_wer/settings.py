@@ -6,6 +6,7 @@ to it unread.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -177,6 +178,18 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise UsageTrouble("\n".join(faults))
     return loaded
+
+
+def doubts(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a line for each ds_* variable that looks like a misspelt one of the tracker. It may be the job's own."""
+    given = os.environ if environ is None else environ
+    known = [variable.name for variable in VARIABLES]
+    found = []
+    for name in sorted(name for name in given if name.startswith("ds_") and name not in known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if near:
+            found.append(f"{name}: the tracker has no such variable: is {near[0]} meant?")
+    return found
 
 
 def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:

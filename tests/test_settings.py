@@ -10,6 +10,7 @@ import pytest
 
 from deepspeech_wer import environment, settings
 from deepspeech_wer.errors import UsageTrouble
+from deepspeech_wer.training import parameters
 
 
 @pytest.fixture
@@ -223,3 +224,14 @@ def test_loaded_secrets_are_forgotten(key: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_password_in_the_url_is_a_secret_too() -> None:
     given = {"ds_repo_url": "https://user:s3cret@example.com/x.git"}
     assert environment.job_environment(given) == {"ds_repo_url": "https://example.com/x.git"}
+
+
+@pytest.mark.parametrize(("name", "meant"), [("ds_repo_ulr", "ds_repo_url"), ("ds_job_time_out", "ds_job_timeout")])
+def test_a_misspelt_variable_is_doubted(name: str, meant: str) -> None:
+    assert settings.doubts({name: "1"}) == [f"{name}: the tracker has no such variable: is {meant} meant?"]
+
+
+def test_a_variable_of_the_job_is_not_doubted() -> None:
+    of_the_job = [variable.name for variable in parameters.VARIABLES]
+    assert "ds_epochs" in of_the_job
+    assert settings.doubts(dict.fromkeys(of_the_job, "1")) == []

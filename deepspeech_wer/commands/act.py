@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import logging
 import os
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from deepspeech_wer import (
     clock,
     decisions,
     environment,
+    identity,
     lock,
     logging_setup,
     run_merge,
@@ -23,11 +25,16 @@ from deepspeech_wer import (
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.inspect import dry_run
+from deepspeech_wer.decisions import Retry
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.places import Places
+from deepspeech_wer.repository import history
 from deepspeech_wer.run_merge import title
+
+log = logging.getLogger(__name__)
 
 
 def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
@@ -48,11 +55,32 @@ def run(options: argparse.Namespace) -> int:
         return dry_run()
     descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
     if descriptor is None:
-        return DONE
+        return _wait_for_tick(options.sha)
     try:
         return tick(descriptor, options.sha)
     finally:
         lock.release(descriptor)
+
+
+def _wait_for_tick(names: Sequence[str]) -> int:
+    """Another tick is at work: note for it which commits to run."""
+    current = every_setting.load()
+    places = current.places
+    identity.check(places, current.repository)
+    holder = lock.holder(str(places.lock))
+    log.info("a tick is already at work%s: see `status`", f" (process {holder[0]} since {holder[2]})" if holder else "")
+    merges = history.resolve(places.mirror, names) if names else []
+    for merge in merges:
+        _request(places, Retry(merge.sha, getpass.getuser(), "asked for while a tick was at work", clock.utc_now()))
+        log.info("%s: noted; it runs once the running job has ended", title(merge))
+    return DONE
+
+
+def _request(places: Places, wanted: Retry) -> None:
+    try:
+        decisions.ask_retry(places.requests, wanted)
+    except OSError as error:
+        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
 
 
 def cancel(_: argparse.Namespace) -> int:

@@ -60,6 +60,7 @@ def check() -> Iterator[Finding]:
         yield from (Finding(FAULT, "settings", fault) for fault in str(trouble).splitlines())
         return
     yield Finding(OK, "settings", "all are valid; list them with `settings`")
+    yield from (Finding(HINT, "settings", doubt) for doubt in every_setting.doubts())
     for subject, try_it in _CHECKS.items():
         try:
             level, text = try_it(settings)

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import environment, logging_setup
+from deepspeech_wer import __version__, environment, logging_setup
 from deepspeech_wer.commands import act, check, crontab, inspect, site
 
 Action = Callable[[argparse.Namespace], int]
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train every new merge, archive its word error rate, publish the page. Without a command: run one "
         "tick, as cron does. Environment variables ds_* are the configuration, see `settings`.",
     )
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     top.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
     top.add_argument("--crontab", action="store_true", help="use the ds_* and XDG_* variables of your crontab")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")

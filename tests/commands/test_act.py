@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, lock, settings
+from deepspeech_wer import __version__, archive, cli, exit_codes, lock, settings
 from deepspeech_wer.jobs import work as works
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick, wers
@@ -120,3 +120,42 @@ def test_a_damaged_journal_is_reported_and_set_aside(
     assert f"{cache / 'tick.json'} cannot be read" in capsys.readouterr().err
     assert (cache / "tick.json.unreadable").read_text() == content
     assert len(archive.names(settings.load().places.runs)) == 1
+
+
+def test_a_commit_that_is_asked_for_beside_a_tick_runs_once_its_job_has_ended(
+    tracked: Repository, sealed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    old = tracked.git("rev-parse", "HEAD")
+    tracked.merge(
+        "waits", {"wer": f"touch {sealed}/started; while [ ! -e {sealed}/go ]; do sleep 0.05; done; wer=0.4\n"}
+    )
+    with subprocess.Popen(TICK, stderr=subprocess.DEVNULL) as running:
+        wait_for(sealed / "started")
+        capsys.readouterr()
+        assert cli.main(["run", "--sha", old[:10]]) == 0
+        said = capsys.readouterr().err
+        (sealed / "go").touch()
+    assert running.returncode == 0
+    assert f"a tick is already at work (process {running.pid} since " in said
+    assert ": noted; it runs once the running job has ended" in said
+    assert sorted(str(wer) for wer in wers()) == ["0.4", "0.5", "0.5"]
+
+
+def test_a_rate_in_percent_is_doubted(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    tracked.merge("in percent", {"wer": "wer=12.34\n"})
+    assert tick() == 0
+    assert '"in percent": results.test_wer is 12.34: expected a fraction, 0.12 for 12 %' in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_misspelt_variable_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ds_job_timeuot", "60")
+    assert [tick(), tick()] == [0, 0]
+    assert capsys.readouterr().err.count("ds_job_timeuot: the tracker has no such variable") == 1
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"deepspeech-wer {__version__}\n"
