@@ -23,17 +23,22 @@ class HyperError(Trouble):
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """Parse and check hyper.json. The record keeps unknown keys. Raises HyperError with a one-line message."""
+    """Parse and check hyper.json. The record keeps unknown keys. Raises HyperError with a one-line message.
+
+    What is optional is filled in, as {} or null: the page of 2017 expects it in every record.
+    """
     record = _decode(text)
     _check_depth(record)
     if not isinstance(record, dict):
         raise HyperError(f"expected a JSON object, found {_kind(record)}")
     for key in ("context", "results"):
         _require_object(record, key)
-    if "parameters" in record:
-        _require_object(record, "parameters")
+    _require_object({"parameters": {}, **record}, "parameters")
     _check_wers(record["results"])
     time_started(record)
+    record.setdefault("parameters", {})
+    for name in WERS:
+        record["results"].setdefault(name, None)
     return record
 
 

@@ -81,6 +81,13 @@ def test_any_other_wer_is_refused_by_name(name: str, value: object) -> None:
     assert f"results.{name}: expected a finite number" in refusal(changed(f"results.{name}", value))
 
 
+def test_what_the_page_of_2017_needs_is_filled_in() -> None:
+    text = b'{"context": {"time_started": "2016-11-16T10:00:00"}, "results": {"test_wer": null}}'
+    record = hyper.parse(text)
+    assert record["parameters"] == {}
+    assert record["results"] == {"test_wer": None, "last_validation_wer": None, "last_train_wer": None}
+
+
 @pytest.mark.parametrize("name", ["last_validation_wer", "last_train_wer"])
 def test_only_the_test_wer_is_required(name: str) -> None:
     assert hyper.wer(hyper.parse(without(f"results.{name}")), name) is None
