@@ -299,15 +299,58 @@ class TestTheirKey:
         assert put(site, self.known(server, f"{revoked}{name} {keys['ssh-rsa']}\n")).sent
 
     @pytest.mark.parametrize(
-        "option", ["Ciphers aes128-cbc", "MACs hmac-sha1", "KexAlgorithms diffie-hellman-group14-sha1"]
+        ("options", "message"),
+        [
+            (
+                ("Ciphers aes128-cbc,aes256-cbc",),
+                "no ciphers in common: .* aes128-cbc, aes256-cbc, all weak, and .*gcm",
+            ),
+            (
+                ("MACs hmac-sha1", "Ciphers aes128-ctr"),
+                "no digests in common: .* hmac-sha1, all weak, .* hmac-sha2-256",
+            ),
+            (("KexAlgorithms diffie-hellman-group14-sha1",), "no key exchange in common: .*14-sha1, all weak, .*25519"),
+            (
+                ("HostKeyAlgorithms ssh-rsa",),
+                "no host keys in common: the server offers ssh-rsa, all weak, .* ssh-ed25",
+            ),
+            # newer ones, or such as paramiko lacks
+            (
+                ("KexAlgorithms sntrup761x25519-sha512",),
+                "no key exchange .* offers sntrup761x25519-sha512 and .*25519-",
+            ),
+            (("KexAlgorithms diffie-hellman-group18-sha512",), "no key exchange .* diffie-hellman-group18-sha512 and"),
+            (
+                ("Ciphers chacha20-poly1305@openssh.com",),
+                "no ciphers .* chacha20-poly1305@openssh.com and .*aes256-gcm",
+            ),
+            (("MACs umac-128@openssh.com,hmac-sha1",), "no digests .* umac-128@openssh.com, hmac-sha1 and this client"),
+        ],
     )
-    def test_a_server_with_weak_algorithms_only_is_refused(self, site: Path, tmp_path: Path, option: str) -> None:
-        ciphers = ("Ciphers aes128-ctr",) if option.startswith("MACs") else ()
+    def test_a_server_with_other_algorithms_only(
+        self, site: Path, tmp_path: Path, options: tuple[str, ...], message: str
+    ) -> None:
+        rsa = f"HostKey {generate_key(tmp_path / 'rsa', 'rsa')}"
         with (
-            running_sshd(tmp_path / "weak", options=(option, *ciphers)) as server,
-            pytest.raises(Trouble, match="weak"),
+            running_sshd(tmp_path / "other", options=(*options, rsa)) as server,
+            pytest.raises(Trouble, match=f"{message}.*: allow one of these on the server") as trouble,
         ):
             put(site, server.website)
+        assert ("weak" in str(trouble.value)) == ("weak" in message)
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            "KexAlgorithms diffie-hellman-group16-sha512",
+            "KexAlgorithms ecdh-sha2-nistp521",
+            "Ciphers aes256-gcm@openssh.com",
+            "Ciphers aes192-ctr",
+            "MACs hmac-sha2-512",
+        ],
+    )
+    def test_a_server_with_few_algorithms(self, site: Path, tmp_path: Path, option: str) -> None:
+        with running_sshd(tmp_path / "few", options=(option,)) as server:
+            assert put(site, server.website).sent
 
     def test_a_server_without_sftp(self, site: Path, tmp_path: Path) -> None:
         options = ("Subsystem nothing /bin/true",)
