@@ -64,6 +64,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 ONLY_IN = {
     "pysftp": "sftp",
     "paramiko": "sftp",
+    "cryptography": "sftp",
     "tensorflow": "training",
     "git": "repository",
     "xdg": "environment settings training xdg_directories",

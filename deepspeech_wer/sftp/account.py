@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import paramiko  # type: ignore[import-untyped]
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, innermost
+
+_PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+_PUBLIC = (b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUB", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC")
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ def private_keys(account: Account) -> Iterator[Sequence[Any]]:
     Raises Trouble.
     """
     if account.privkey is not None:
-        yield [_read_key(account.privkey, account.privkey_passphrase, f"{account.prefix}privkey")]
+        yield _read_key(account.privkey, account.privkey_passphrase, f"{account.prefix}privkey")
         return
     with closing(paramiko.Agent()) as agent:
         keys = agent.get_keys()
@@ -48,28 +59,64 @@ def private_keys(account: Account) -> Iterator[Sequence[Any]]:
         yield keys
 
 
-def _read_key(file: Path, passphrase: str | None, setting: str) -> Any:
-    """Raises Trouble that names the file and what is wrong with it, but nothing of its content."""
+def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
+    """The key, first with the certificate that lies beside it, if any: ssh offers both, in this order.
+
+    Raises Trouble that names the file and what is wrong with it, but nothing of its content.
+    """
     try:
-        start = file.read_bytes()[:20]
+        data = file.read_bytes()
     except OSError as error:
         raise Trouble(f"{setting}: {file}: cannot be read: {error.strerror}") from error
-    if start.startswith((b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUB")):
+    block = _PRIVATE.search(data)
+    if not block and data.startswith(_PUBLIC):
         raise Trouble(f"{setting}: {file}: is a public key: give the private one, usually the name without .pub")
-    encrypted = False
-    for attempt in dict.fromkeys((None, passphrase)):  # a key without a passphrase is fine even where one is set
+    if not block and data.startswith(b"PuTTY-User-Key-File"):
+        cure = f"puttygen '{file}' -O private-openssh -o NEW, and give that file"
+        raise Trouble(f"{setting}: {file}: is no private key that can be used: it is PuTTY's own format: {cure}")
+    if block:
+        load = serialization.load_ssh_private_key if b"OPENSSH" in block[1] else serialization.load_pem_private_key
+        # ssh minds neither the line ends nor what stands before and after
+        pem = b"".join(line.strip() + b"\n" for line in block[0].splitlines())
         try:
-            # by position: paramiko 5.0 renamed the second argument
-            return paramiko.PKey.from_path(file, attempt.encode() if attempt is not None else None)
-        except (paramiko.PasswordRequiredException, TypeError):
-            encrypted = True
-        except (paramiko.SSHException, ValueError):
-            encrypted = attempt is not None
-    if encrypted and passphrase is None:
-        raise Trouble(f"{setting}: {file}: has a passphrase: set {setting}_passphrase, or use an agent")
-    if encrypted:
-        raise Trouble(f"{setting}: {file}: {setting}_passphrase does not open it")
+            return _usable(file, _opened(partial(load, pem), passphrase, f"{setting}: {file}", setting))
+        except (ValueError, paramiko.SSHException):
+            pass
+        except UnsupportedAlgorithm as error:
+            cure = f"ssh-keygen -p -f '{file}' writes it anew, unless it belongs to a security token"
+            raise Trouble(f"{setting}: {file}: cannot be read here ({innermost(error)}): {cure}") from error
     raise Trouble(
         f"{setting}: {file}: is no private key that can be used: expected ed25519, ECDSA or RSA, "
         "as made by ssh-keygen -t ed25519"
     )
+
+
+def _opened(load: Callable[[bytes | None], Any], passphrase: str | None, shown: str, setting: str) -> Any:
+    """The cryptography library's key. Raises Trouble, ValueError, UnsupportedAlgorithm."""
+    try:
+        return load(None)  # a key without a passphrase is fine even where one is set
+    except TypeError as error:
+        if not passphrase:
+            raise Trouble(f"{shown}: has a passphrase: set {setting}_passphrase, or use an agent") from error
+    try:
+        return load(passphrase.encode("utf-8", "surrogateescape"))
+    except (ValueError, InvalidTag) as error:
+        cure = "if ssh takes it, ssh-keygen -p -f writes it anew"  # in a cipher that is known here too
+        raise Trouble(f"{shown}: {setting}_passphrase does not open it; {cure}") from error
+
+
+def _usable(file: Path, key: Any) -> list[Any]:
+    """paramiko's keys. They read only some of the containers, so each gets its own in the same one."""
+    kinds = {RSAPrivateKey: paramiko.RSAKey, EllipticCurvePrivateKey: paramiko.ECDSAKey}
+    kind = next((ours for theirs, ours in kinds.items() if isinstance(key, theirs)), paramiko.Ed25519Key)
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()
+    plain, certified = (kind.from_private_key(StringIO(text)) for _ in range(2))
+    try:
+        certificate = Path(f"{file}-cert.pub")
+        identity = serialization.load_ssh_public_identity(certificate.read_bytes())
+        if isinstance(identity, serialization.SSHCertificate) and identity.public_key() == key.public_key():
+            certified.load_certificate(str(certificate))
+            return [certified, plain]
+    except (OSError, ValueError, UnsupportedAlgorithm):
+        pass  # none, or another key's, or unreadable: ssh goes on without
+    return [plain]

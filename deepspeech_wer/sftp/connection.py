@@ -7,6 +7,7 @@ Sources: RFC 4253 (transport), RFC 4252 (authentication), ssh(1).
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -33,6 +34,15 @@ import pysftp
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signatures made with an ssh-rsa key; its SHA-1 signature is named ssh-rsa
+_WEAK = re.compile(r"cbc|arcfour|3des|sha1\b|md5|ssh-rsa|ssh-dss|none")
+_LISTS = {  # as paramiko's log names them -> as its security options do
+    "kex algos": "kex",
+    "server key": "key_types",
+    "client encrypt": "ciphers",
+    "server encrypt": "ciphers",
+    "client mac": "digests",
+    "server mac": "digests",
+}
 _KEEPALIVE_S = 10
 
 
@@ -79,6 +89,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
     def __init__(self, account: Account, known: Sequence[HostKey], line: socket.socket, timeout_s: float) -> None:
         self._account, self._known, self._line, self._timeout_s = account, known, line, timeout_s
+        self._offers = _Offers()
         # pysftp's own options class reads ~/.ssh/known_hosts, and warns where it finds nothing
         options = SimpleNamespace(log=False, compression=False, ciphers=None, hostkeys=None)
         try:
@@ -149,6 +160,10 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._timeout_s
         transport.channel_timeout = transport.clear_to_send_timeout = self._timeout_s
         transport.set_keepalive(_KEEPALIVE_S)
+        logger = logging.getLogger(f"{__name__}.algorithms")
+        logger.propagate, logger.handlers = False, [self._offers]
+        logger.setLevel(logging.DEBUG)
+        transport.set_log_channel(logger.name)
         options = transport.get_security_options()
         options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
         options.digests = [name for name in _DIGESTS if name in options.digests]
@@ -176,7 +191,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         try:
             yield
         except paramiko.IncompatiblePeer as error:
-            raise Trouble(f"{self._account}: the server offers weak algorithms only: {innermost(error)}") from error
+            told = self._offers.compared(self._transport.get_security_options()) or innermost(error)
+            raise Trouble(f"{self._account}: {told}") from error
         except paramiko.AuthenticationException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -197,6 +213,35 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             f"{shown} is none of those on record for {name}: somebody may be in between. If whoever runs the server "
             f"confirms a new key: ssh-keygen -R '{name}' && {_keyscan(self._account)}"
         )
+
+
+class _Offers(logging.Handler):
+    """The server's lists of algorithms, which paramiko tells to nobody but its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lists: dict[str, list[str]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called with each line of the log."""
+        name, _, names = record.getMessage().partition(": ")
+        if name in _LISTS:
+            extensions = ("ext-info-", "kex-strict-")
+            self._lists[name] = [one for one in names.split(", ") if not one.startswith(extensions)]
+
+    def compared(self, ours: Any) -> str:
+        """The first list of which nothing is offered here. Empty where there is none."""
+        for name, theirs in self._lists.items():
+            known = getattr(ours, _LISTS[name])
+            if not set(theirs).intersection(known):
+                weak = ", all weak," if all(map(_WEAK.search, theirs)) else ""
+                offered = "".join(char if char.isprintable() else "?" for char in ", ".join(theirs))[:300]
+                kind = _LISTS[name].replace("kex", "key exchange").replace("key_types", "host keys")
+                return (
+                    f"no {kind} in common: the server offers {offered}{weak} and this client supports "
+                    f"{', '.join(known)}: allow one of these on the server"
+                )
+        return ""
 
 
 def _connect(host: str, port: int, timeout_s: float) -> socket.socket:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,26 @@ def authorized(server: Sshd, key: Path) -> Website:
     return replace(server.website, privkey=key)
 
 
+def public_key(key: Path) -> None:
+    """Write the public half of a key without passphrase beside it."""
+    key.chmod(0o600)
+    show = [require("ssh-keygen", "openssh-client"), "-y", "-f", str(key)]
+    done = subprocess.run(show, check=False, capture_output=True, text=True)
+    if done.returncode:  # before OpenSSH 9.6 it did not know this container of ed25519
+        der = ["pkey", "-in", str(key), "-pubout", "-outform", "DER"]
+        raw = subprocess.run([require("openssl", "openssl"), *der], check=True, capture_output=True).stdout[-32:]
+        blob = b"\0\0\0\x0bssh-ed25519\0\0\0 " + raw
+    text = done.stdout or f"ssh-ed25519 {base64.b64encode(blob).decode()}\n"
+    Path(f"{key}.pub").write_text(text)
+
+
+def certify(authority: Path, key: Path, user: str) -> Path:
+    """The certificate of a key, beside it."""
+    sign = [require("ssh-keygen", "openssh-client"), "-q", "-s", str(authority), "-I", "test", "-n", user, f"{key}.pub"]
+    subprocess.run(sign, check=True)
+    return Path(f"{key}-cert.pub")
+
+
 class TestOurKey:
     @pytest.mark.parametrize(
         ("kind", "options"),
@@ -76,13 +97,109 @@ class TestOurKey:
         assert put(site, replace(website, privkey_passphrase="open sesame")).sent
         assert "sesame" not in f"{wrong.value}{caplog.text}"
 
+    @pytest.mark.parametrize("secret", ["", "öpen sesame"])
+    @pytest.mark.parametrize(
+        ("kind", "command"),
+        [
+            ("ed25519", "genpkey -algorithm ed25519"),  # PKCS#8
+            ("P-384", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384"),
+            ("RSA", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072"),
+            ("P-256 with its parameters before it", "ecparam -name prime256v1 -genkey"),  # SEC1
+            ("P-521", "ecparam -name secp521r1 -genkey -noout"),
+        ],
+    )
+    def test_keys_made_by_openssl(
+        self, site: Path, server: Sshd, tmp_path: Path, kind: str, command: str, secret: str
+    ) -> None:
+        key, openssl = tmp_path / "key", require("openssl", "openssl")
+        subprocess.run([openssl, *command.split(), "-out", key], check=True, capture_output=True)
+        public_key(key)
+        if secret:
+            box = ["pkcs8", "-topk8", "-passout", f"pass:{secret}", "-in", str(key), "-out", f"{tmp_path}/box"]
+            subprocess.run([openssl, *box], check=True)
+            (tmp_path / "box").replace(key)
+        assert put(site, replace(authorized(server, key), privkey_passphrase=secret or None)).sent, kind
+
+    @pytest.mark.parametrize("options", ["-aes128", "-aes256", "-des3"])
+    def test_pkcs1_with_a_passphrase(self, site: Path, server: Sshd, tmp_path: Path, options: str) -> None:
+        key, openssl = tmp_path / "key", require("openssl", "openssl")
+        subprocess.run([openssl, "genrsa", "-traditional", "-out", key, "2048"], check=True, capture_output=True)
+        public_key(key)
+        box = ["-traditional", options, "-passout", "pass:tulip", "-in", str(key), "-out", str(key)]
+        subprocess.run([openssl, "rsa", *box], check=True, capture_output=True)
+        assert b"Proc-Type: 4,ENCRYPTED" in key.read_bytes()
+        assert put(site, replace(authorized(server, key), privkey_passphrase="tulip")).sent
+
+    @pytest.mark.parametrize("options", [(), ("-m", "PKCS8"), ("-m", "PEM")])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda text: text.replace("\n", "\r\n"),
+            lambda text: f"\n\nBag Attributes\n    friendlyName: web\n{text}\n\n# end\n",
+            lambda text: f"\ufeff{text.rstrip()}",
+            lambda text: text.replace("\n", " \t\n"),
+        ],
+    )
+    def test_what_stands_around_a_key(
+        self, site: Path, server: Sshd, tmp_path: Path, change: Callable[[str], str], options: tuple[str, ...]
+    ) -> None:
+        key = generate_key(tmp_path / "key", "rsa", "tulip", *options)
+        key.write_bytes(change(key.read_text()).encode())
+        assert put(site, replace(authorized(server, key), privkey_passphrase="tulip")).sent
+
+    def test_the_public_key_beside_it_may_be_of_another(self, site: Path, server: Sshd, tmp_path: Path) -> None:
+        website = authorized(server, generate_key(tmp_path / "key", "ecdsa"))
+        shutil.copy(generate_key(tmp_path / "other", "ed25519").with_suffix(".pub"), tmp_path / "key.pub")
+        assert put(site, website).sent
+
+    @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+    def test_a_certificate_beside_it(self, site: Path, tmp_path: Path, kind: str) -> None:
+        authority, key = (generate_key(tmp_path / name, kind) for name in ("authority", "key"))
+        with running_sshd(tmp_path / "server", options=(f"TrustedUserCAKeys {authority}.pub",)) as server:
+            website = replace(server.website, privkey=key)
+            with pytest.raises(Trouble, match=r"refuses .*/key: add the public key"):
+                put(site, website)
+            certify(authority, key, server.user)
+            assert put(site, website).sent
+
+    @pytest.mark.parametrize("beside", ["of no use", "another's", "no certificate", "a directory"])
+    def test_a_certificate_that_opens_nothing(self, site: Path, server: Sshd, tmp_path: Path, beside: str) -> None:
+        key, other = (generate_key(tmp_path / name, "ed25519") for name in ("key", "other"))
+        certificate = tmp_path / "key-cert.pub"
+        if beside == "of no use":
+            certify(other, key, server.user)
+        elif beside == "another's":
+            certify(key, other, server.user).replace(certificate)
+        elif beside == "no certificate":
+            certificate.write_text("ssh-ed25519-cert-v01@openssh.com AAAA\n")
+        else:
+            certificate.mkdir()
+        version(site, 2)
+        assert put(site, authorized(server, key)).sent
+
+    @pytest.mark.parametrize("options", [("-Z", "aes128-ctr"), ("-Z", "chacha20-poly1305@openssh.com")])
+    def test_a_cipher_that_only_ssh_knows(
+        self, site: Path, server: Sshd, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        website = authorized(server, generate_key(tmp_path / "key", "ed25519", "tulip", *options))
+        with pytest.raises(
+            Trouble, match=rf"cannot be read here \(.*{options[1]}.*ssh-keygen -p -f '.*/key' writes it"
+        ):
+            put(site, replace(website, privkey_passphrase="tulip"))
+        change = ["-q", "-p", "-P", "tulip", "-N", "tulip", "-f", f"{tmp_path}/key"]
+        subprocess.run([require("ssh-keygen", "openssh-client"), *change], check=True, capture_output=True)
+        assert put(site, replace(website, privkey_passphrase="tulip")).sent
+
     @pytest.mark.parametrize(
         ("content", "message"),
         [
             (None, "cannot be read: No such file"),
             ("ssh-ed25519 AAAA x", "is a public key: give the private one"),
             ("", "is no private key that can be used"),
-            ("PuTTY-User-Key-File-3: ssh-ed25519\n", "is no private key that can be used"),
+            ("PuTTY-User-Key-File-3: ssh-ed25519\n", "is no private.*PuTTY's own.*puttygen '.*' -O private-openssh"),
+            ("-----BEGIN PUBLIC KEY-----\nc2VjcmV0\n-----END PUBLIC KEY-----\n", "is a public key"),
+            ("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n", "is no private key"),
+            ("-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n", "is no private key"),
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n", "is no private key"),
         ],
     )
@@ -182,15 +299,58 @@ class TestTheirKey:
         assert put(site, self.known(server, f"{revoked}{name} {keys['ssh-rsa']}\n")).sent
 
     @pytest.mark.parametrize(
-        "option", ["Ciphers aes128-cbc", "MACs hmac-sha1", "KexAlgorithms diffie-hellman-group14-sha1"]
+        ("options", "message"),
+        [
+            (
+                ("Ciphers aes128-cbc,aes256-cbc",),
+                "no ciphers in common: .* aes128-cbc, aes256-cbc, all weak, and .*gcm",
+            ),
+            (
+                ("MACs hmac-sha1", "Ciphers aes128-ctr"),
+                "no digests in common: .* hmac-sha1, all weak, .* hmac-sha2-256",
+            ),
+            (("KexAlgorithms diffie-hellman-group14-sha1",), "no key exchange in common: .*14-sha1, all weak, .*25519"),
+            (
+                ("HostKeyAlgorithms ssh-rsa",),
+                "no host keys in common: the server offers ssh-rsa, all weak, .* ssh-ed25",
+            ),
+            # newer ones, or such as paramiko lacks
+            (
+                ("KexAlgorithms sntrup761x25519-sha512",),
+                "no key exchange .* offers sntrup761x25519-sha512 and .*25519-",
+            ),
+            (("KexAlgorithms diffie-hellman-group18-sha512",), "no key exchange .* diffie-hellman-group18-sha512 and"),
+            (
+                ("Ciphers chacha20-poly1305@openssh.com",),
+                "no ciphers .* chacha20-poly1305@openssh.com and .*aes256-gcm",
+            ),
+            (("MACs umac-128@openssh.com,hmac-sha1",), "no digests .* umac-128@openssh.com, hmac-sha1 and this client"),
+        ],
     )
-    def test_a_server_with_weak_algorithms_only_is_refused(self, site: Path, tmp_path: Path, option: str) -> None:
-        ciphers = ("Ciphers aes128-ctr",) if option.startswith("MACs") else ()
+    def test_a_server_with_other_algorithms_only(
+        self, site: Path, tmp_path: Path, options: tuple[str, ...], message: str
+    ) -> None:
+        rsa = f"HostKey {generate_key(tmp_path / 'rsa', 'rsa')}"
         with (
-            running_sshd(tmp_path / "weak", options=(option, *ciphers)) as server,
-            pytest.raises(Trouble, match="weak"),
+            running_sshd(tmp_path / "other", options=(*options, rsa)) as server,
+            pytest.raises(Trouble, match=f"{message}.*: allow one of these on the server") as trouble,
         ):
             put(site, server.website)
+        assert ("weak" in str(trouble.value)) == ("weak" in message)
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            "KexAlgorithms diffie-hellman-group16-sha512",
+            "KexAlgorithms ecdh-sha2-nistp521",
+            "Ciphers aes256-gcm@openssh.com",
+            "Ciphers aes192-ctr",
+            "MACs hmac-sha2-512",
+        ],
+    )
+    def test_a_server_with_few_algorithms(self, site: Path, tmp_path: Path, option: str) -> None:
+        with running_sshd(tmp_path / "few", options=(option,)) as server:
+            assert put(site, server.website).sent
 
     def test_a_server_without_sftp(self, site: Path, tmp_path: Path) -> None:
         options = ("Subsystem nothing /bin/true",)
