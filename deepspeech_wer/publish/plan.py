@@ -23,6 +23,10 @@ NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
 _NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
+TOKEN_BYTES = 6
+_TEMPORARY = re.compile(
+    r"((?:.*/)?)\.?(.+)\.[0-9a-f]{16}(?:\.[0-9a-f]{12})?\.partial", re.DOTALL
+)  # before: without token
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -101,10 +105,26 @@ def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Attributes]
     return entry.sha256 if manifest and entry and there and _fits(entry, there, times=manifest.times) else None
 
 
-def temporary(path: str, sha256: str) -> str:
-    """Where a file is written before it is renamed: beside its place, under a name that depends on its content."""
+def temporary(path: str, sha256: str, token: str) -> str:
+    """Where a file is written before it is renamed: beside its place, under a name of this publish alone.
+
+    After a publish that was cut, some servers neither show an unfinished file nor give its name free.
+    """
+    return f"{_stem(path)}.{sha256[:16]}.{token}.partial"
+
+
+def leftovers(seen: Iterable[str], ours: Iterable[str]) -> dict[str, list[str]]:
+    """The temporary files that are seen beside the places of our files: path -> their names."""
+    found: dict[str, list[str]] = {}
+    for name in seen:
+        if match := _TEMPORARY.fullmatch(name):
+            found.setdefault(f"{match[1]}{match[2]}", []).append(name)
+    return {path: found[_stem(path)] for path in (ours if found else ()) if _stem(path) in found}
+
+
+def _stem(path: str) -> str:
     directory, slash, name = path.rpartition("/")
-    return f"{directory}{slash}.{name[:200]}.{sha256[:16]}.partial"
+    return f"{directory}{slash}{name[:200]}"
 
 
 def directories(paths: Iterable[str]) -> list[str]:

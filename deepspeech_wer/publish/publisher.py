@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
@@ -122,7 +123,9 @@ def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     entries = {path: source.entry for path, source in wanted.items()}
     todo = plan.make(entries, found.current, found.unfinished, found.seen)
     check_root(root, found, todo, adopt=options.adopt)
-    return Work(root, found, wanted, todo, todo.manifest or Manifest(), options.progress)
+    known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
+    left = plan.leftovers(found.seen, chain.from_iterable((*one.files, *one.kept) for one in known))
+    return Work(root, found, wanted, todo, todo.manifest or Manifest(), options.progress, left)
 
 
 def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> tuple[Work, Manifest | None, int]:
