@@ -28,6 +28,7 @@ from deepspeech_wer.sftp.connection import Dropped, connected
 from deepspeech_wer.sftp.pipeline import Halted, Lost, Pipeline
 
 NEWEST = 32  # files whose directories are looked at first
+MOMENT_S = 1.0  # between the end of a channel and that of its connection
 _CHANGING = (MANIFEST, NEXT)  # with every publish
 
 Look = Callable[[WebRoot], tuple[Survey, Mapping[str, Source]]]  # what is on the server, and what is to be
@@ -109,7 +110,8 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
             session = Pipeline(connection.open_channel(), options.is_stopped)
             yield WebRoot(session, str(account), website.server_root, website.modes, connection.is_openssh)
         except Lost as error:
-            if session is None and connection.is_alive:
+            silent = isinstance(error.__cause__, TimeoutError)
+            if session is None and not silent and connection.outlives(MOMENT_S):
                 raise Trouble(
                     f"{account}: the server offers no SFTP ({error}): switch it on there "
                     "(sshd_config: Subsystem sftp internal-sftp)"
