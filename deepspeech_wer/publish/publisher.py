@@ -123,7 +123,7 @@ def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
     found, wanted = look(root)
     entries = {path: source.entry for path, source in wanted.items()}
-    todo = plan.make(entries, found.current, found.unfinished, found.seen)
+    todo = plan.make(entries, found.current, found.unfinished, found.seen, time.time())
     check_root(root, found, todo, adopt=options.adopt)
     known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
     left = plan.leftovers(found.seen, chain.from_iterable((*one.files, *one.kept) for one in known))
