@@ -23,6 +23,11 @@ NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
 _NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
+KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
+TOKEN_BYTES = 6
+_TEMPORARY = re.compile(
+    r"((?:.*/)?)\.?(.+)\.[0-9a-f]{16}(?:\.[0-9a-f]{12})?\.partial", re.DOTALL
+)  # before: without token
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,9 +50,10 @@ class Manifest:
 
     generation: int = 0
     files: Mapping[str, Entry] = field(default_factory=dict)  # the site
-    kept: Mapping[str, Entry] = field(default_factory=dict)  # of the version before, for visitors who still load it
+    kept: Mapping[str, Entry] = field(default_factory=dict)  # of versions before, for visitors who still load them
     previous: Mapping[str, Entry | None] = field(default_factory=dict)  # what changed files were before; None: absent
     times: bool = True  # False: this server does not keep the times that we set
+    left: Mapping[str, int] = field(default_factory=dict)  # when the kept files left the site, in seconds of the epoch
 
 
 class Step(NamedTuple):
@@ -69,7 +75,11 @@ class Plan:
 
 
 def make(
-    wanted: Mapping[str, Entry], current: Manifest | None, unfinished: Manifest | None, seen: Mapping[str, Attributes]
+    wanted: Mapping[str, Entry],
+    current: Manifest | None,
+    unfinished: Manifest | None,
+    seen: Mapping[str, Attributes],
+    now: float = 0,
 ) -> Plan:
     """Compare the wanted files with the server. `seen` holds every file in the directories that matter."""
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
@@ -80,7 +90,9 @@ def make(
     changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
     if not changed and not send:
         return Plan((), (), len(wanted), (), None)
-    manifest, remove = _following(wanted, current or Manifest(), unfinished, seen) if changed else (current, ())
+    manifest, remove = (
+        _following(wanted, current or Manifest(), unfinished, seen, int(now)) if changed else (current, ())
+    )
     return Plan(tuple(send), tuple(remove), len(wanted) - len(send), tuple(foreign), manifest)
 
 
@@ -101,10 +113,27 @@ def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Attributes]
     return entry.sha256 if manifest and entry and there and _fits(entry, there, times=manifest.times) else None
 
 
-def temporary(path: str, sha256: str) -> str:
-    """Where a file is written before it is renamed: beside its place, under a name that depends on its content."""
+def temporary(path: str, sha256: str, token: str) -> str:
+    """Where a file is written before it is renamed: beside its place, under a name of this publish alone.
+
+    After a publish that was cut, some servers neither show an unfinished file nor give its name free.
+    """
+    return f"{_stem(path)}.{sha256[:16]}.{token}.partial"
+
+
+def leftovers(seen: Iterable[str], ours: Iterable[str]) -> dict[str, list[str]]:
+    """The temporary files that are seen beside the places of our files: path -> their names."""
+    found: dict[str, list[str]] = {}
+    for name in seen:
+        if match := _TEMPORARY.fullmatch(name):
+            found.setdefault(f"{match[1]}{match[2]}", []).append(name)
+    return {path: found[_stem(path)] for path in (ours if found else ()) if _stem(path) in found}
+
+
+def _stem(path: str) -> str:
     directory, slash, name = path.rpartition("/")
-    return f"{directory}{slash}.{name[:200]}.{sha256[:16]}.partial"
+    start = name.encode("utf-8", "surrogateescape")[:200]  # of the 255 bytes that a file system takes
+    return f"{directory}{slash}{start.decode('utf-8', 'surrogateescape')}"
 
 
 def directories(paths: Iterable[str]) -> list[str]:
@@ -142,6 +171,7 @@ def parse(data: bytes) -> Manifest:
             _entries(record["kept"]),
             {**absent, **_entries({path: entry for path, entry in before.items() if path not in absent})},
             record["times"] is True,
+            {path: int(left) for path, left in record.get("left", {}).items()},  # older programs wrote none
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"lacks or misuses {error}") from error
@@ -179,21 +209,28 @@ def _fits(record: Entry, there: Attributes, *, times: bool) -> bool:
 
 
 def _following(
-    wanted: Mapping[str, Entry], current: Manifest, unfinished: Manifest | None, seen: Mapping[str, Attributes]
+    wanted: Mapping[str, Entry],
+    current: Manifest,
+    unfinished: Manifest | None,
+    seen: Mapping[str, Attributes],
+    now: int,
 ) -> tuple[Manifest, Sequence[Step]]:
-    """The manifest after this publish, and what can be removed: files that the version before did not have either."""
+    """The manifest after this publish, and what can be removed: files that left the site some minutes ago.
+
+    Those of the version before stay whatever their age, for a rollback.
+    """
     before = {**current.files, **(unfinished.files if unfinished else {})}
-    kept = {path: entry for path, entry in before.items() if path not in wanted and path in seen}
-    older = {**current.kept, **(unfinished.kept if unfinished else {})}
-    remove = [
-        Step(path, "kept for one publish, which is over")
-        for path in older
-        if path in seen and path not in wanted and path not in kept
-    ]
+    older = {**(unfinished.kept if unfinished else {}), **current.kept}
+    past = {path: entry for path, entry in {**older, **before}.items() if path not in wanted and path in seen}
+    known = {**(unfinished.left if unfinished else {}), **current.left}
+    left = {path: now if path in before else known.get(path, 0) for path in past}
+    kept = {path: entry for path, entry in past.items() if path in before or abs(now - left[path]) < KEPT_S}
+    remove = [Step(path, "in no page for some minutes") for path in past if path not in kept]
     same = {path for path, entry in wanted.items() if path in before and before[path].sha256 == entry.sha256}
     # a file that is not sent again keeps the mtime that it has on the server
     files = {path: before[path] if path in same else entry for path, entry in wanted.items()}
-    return Manifest(current.generation + 1, files, kept, _differing(current.files, files), current.times), remove
+    left = {path: left[path] for path in kept}
+    return Manifest(current.generation + 1, files, kept, _differing(current.files, files), current.times, left), remove
 
 
 def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:

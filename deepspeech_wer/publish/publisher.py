@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
@@ -27,6 +28,7 @@ from deepspeech_wer.sftp.connection import Dropped, connected
 from deepspeech_wer.sftp.pipeline import Halted, Lost, Pipeline
 
 NEWEST = 32  # files whose directories are looked at first
+MOMENT_S = 1.0  # between the end of a channel and that of its connection
 _CHANGING = (MANIFEST, NEXT)  # with every publish
 
 Look = Callable[[WebRoot], tuple[Survey, Mapping[str, Source]]]  # what is on the server, and what is to be
@@ -108,7 +110,8 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
             session = Pipeline(connection.open_channel(), options.is_stopped)
             yield WebRoot(session, str(account), website.server_root, website.modes, connection.is_openssh)
         except Lost as error:
-            if session is None and connection.is_alive:
+            silent = isinstance(error.__cause__, TimeoutError)
+            if session is None and not silent and connection.outlives(MOMENT_S):
                 raise Trouble(
                     f"{account}: the server offers no SFTP ({error}): switch it on there "
                     "(sshd_config: Subsystem sftp internal-sftp)"
@@ -120,9 +123,11 @@ def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
     found, wanted = look(root)
     entries = {path: source.entry for path, source in wanted.items()}
-    todo = plan.make(entries, found.current, found.unfinished, found.seen)
+    todo = plan.make(entries, found.current, found.unfinished, found.seen, time.time())
     check_root(root, found, todo, adopt=options.adopt)
-    return Work(root, found, wanted, todo, todo.manifest or Manifest(), options.progress)
+    known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
+    left = plan.leftovers(found.seen, chain.from_iterable((*one.files, *one.kept) for one in known))
+    return Work(root, found, wanted, todo, todo.manifest or Manifest(), options.progress, left)
 
 
 def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> tuple[Work, Manifest | None, int]:

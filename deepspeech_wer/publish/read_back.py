@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
@@ -23,6 +23,7 @@ TIMEOUT_S = 15.0  # of silence
 PATIENCE_S = 60.0  # for all of it: the tracker's lock is held meanwhile
 LARGEST = 64 * 1024 * 1024  # bytes of an answer that are read
 SHOWN = 80
+HOPS = 5
 
 
 def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str]:
@@ -62,6 +63,8 @@ def _difference(session: requests.Session, address: str, entry: Entry, name: str
         status, body, age = _fetch(session, address)
         same = hashlib.sha256(body).hexdigest() == entry.sha256
         fresh = body if same or status != 200 else _fetch(session, f"{address}?{secrets.token_hex(8)}")[1]
+    except _Elsewhere as error:
+        return f"redirects to another host, {error}, which was not asked: set ds_website_url to the final address"
     except (requests.RequestException, OSError, ValueError) as error:  # bad addresses raise any of these
         return f"no answer ({innermost(error)}): is ds_website_url right, and the web server up?"
     if status != 200:
@@ -77,12 +80,35 @@ def _difference(session: requests.Session, address: str, entry: Entry, name: str
 
 
 def _fetch(session: requests.Session, address: str) -> tuple[int, bytes, str]:
-    """Status, body (unpacked, whatever compression the server chose), age in a cache. Raises RequestException."""
-    with session.get(address, timeout=TIMEOUT_S, stream=True, headers={"Cache-Control": "no-cache"}) as response:
-        body = bytearray()
-        for chunk in response.iter_content(1 << 16):
-            body += chunk
-            if len(body) > LARGEST:
-                break
-        age = response.headers.get("Age", "")
-        return response.status_code, bytes(body), age if age.isdigit() else ""
+    """Status, body (unpacked, whatever compression the server chose), age in a cache. Raises RequestException.
+
+    Redirects are followed on the same host alone: what another one answers, inside a firewall perhaps, is not for logs.
+    """
+    for _ in range(HOPS):
+        with session.get(
+            address, timeout=TIMEOUT_S, stream=True, headers={"Cache-Control": "no-cache"}, allow_redirects=False
+        ) as response:
+            if response.is_redirect:
+                there = urljoin(address, response.headers["Location"])
+                if _host(there) != _host(address):
+                    raise _Elsewhere(ascii(urlsplit(there).hostname)[:SHOWN])
+                address = there
+                continue
+            body = bytearray()
+            for chunk in response.iter_content(1 << 16):
+                body += chunk
+                if len(body) > LARGEST:
+                    break
+            age = response.headers.get("Age", "")
+            return response.status_code, bytes(body), age if age.isdigit() else ""
+    raise requests.TooManyRedirects(f"more than {HOPS} redirects")
+
+
+def _host(address: str) -> tuple[str | None, int | None]:
+    """Name and port. From http to https on their usual ports, it is the same host. Raises ValueError."""
+    parts = urlsplit(address)
+    return parts.hostname, None if parts.port in (None, 80, 443) else parts.port
+
+
+class _Elsewhere(Exception):
+    """The web server sends visitors to another host, which this names."""

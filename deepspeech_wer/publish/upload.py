@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from deepspeech_wer.errors import Trouble
@@ -36,10 +36,17 @@ class Work:
     todo: Plan
     manifest: Manifest
     progress: Callable[[int, int], None] | None
+    leftovers: Mapping[str, Sequence[str]]  # temporary files of publishes that were cut
+    token: str = field(default_factory=lambda: secrets.token_hex(plan.TOKEN_BYTES))
 
     def beside(self, path: str) -> str:
-        """Where a file is written before it is renamed."""
-        return plan.temporary(path, self.manifest.files[path].sha256)
+        """Where a file is written before it is renamed. If that is seen, the whole file is there already."""
+        entry = self.manifest.files[path]
+        whole = Attributes(entry.size, entry.mtime, stat.S_IFREG | self.root.modes[0])  # these are set last
+        for left in self.leftovers.get(path, ()) if self.manifest.times else ():
+            if f".{entry.sha256[:16]}." in left and self.found.seen[left] == whole:
+                return left
+        return plan.temporary(path, entry.sha256, self.token)
 
     @property
     def size(self) -> int:
@@ -122,13 +129,12 @@ class _Counter:
 def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
     """Write a file beside its place. False if the server does not keep its mtime."""
     root, source, entry = work.root, work.wanted[path], work.manifest.files[path]
-    beside, there = root.path(work.beside(path)), work.found.seen.get(work.beside(path))
-    if there is not None:
-        whole = Attributes(entry.size, entry.mtime, stat.S_IFREG | root.modes[0])  # these are set last
-        if work.manifest.times and there == whole:
-            counter.add(entry.size)
-            return True
-        yield from files.remove(beside)
+    beside = root.path(work.beside(path))
+    if work.beside(path) in work.found.seen:
+        counter.add(entry.size)
+        return True
+    for left in work.leftovers.get(path, ()):  # now, since room may be short
+        yield from files.discard(root.path(left))
     if not source.file:
         if not (yield from files.link(root.path(plan.old(entry.sha256)), beside)):
             raise Trouble(f"{root.server}: {root.path(path)}: its former content is no longer on the server")
@@ -166,9 +172,8 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
     root, seen = work.root, work.found.seen
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
     known = [step.path for step in work.todo.remove]
-    if work.found.unfinished:
-        made = {plan.temporary(path, entry.sha256) for path, entry in work.found.unfinished.files.items()}
-        known += (made - {work.beside(path) for path in manifest.files}) & seen.keys()
+    used = {work.beside(path) for path in work.leftovers if path in manifest.files}
+    left = [name for names in work.leftovers.values() for name in names if name not in used]
     stray = [
         *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
         *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
@@ -179,6 +184,7 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
     root.run(
         _renames(root, index),
         ("remove", {path: files.remove(root.path(path)) for path in known}),
+        ("remove", {path: files.discard(root.path(path)) for path in left}),
         ("remove", {path: files.remove_directory(root.path(path)) for path in empty}),
     )
     root.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,6 +19,8 @@ _CURES = {
     pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
     pipeline.FAILURE: "is the disk or the quota full, or something else of that name there?",
 }
+_EXISTS = re.compile("already exist|file exists", re.IGNORECASE)
+_HIDDEN = "something has that name, though the server may not show it: remove it there"
 
 
 @dataclass
@@ -76,7 +79,7 @@ class WebRoot:
         try:
             return (yield from task)
         except Refused as refusal:
-            cure = _CURES.get(refusal.code, "see the server's log")
+            cure = _HIDDEN if _EXISTS.search(refusal.text) else _CURES.get(refusal.code, "see the server's log")
             place = self.path(path) if path else self.directory
             raise Trouble(f"{self.server}: cannot {what} {place} ({refusal.text}): {cure}") from refusal
         except OSError as error:

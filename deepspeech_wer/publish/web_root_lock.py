@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import socket
 import struct
 import time
@@ -75,11 +76,11 @@ def locked(
         ahead_since: float | None = None
         while not taken:
             # If something else has that name, a directory for example, this raises Trouble that says so.
-            other, age_s = root.run(("read", {LOCK: _read_holder(root, me)}))[LOCK]
+            other, age_s = root.run(("read", {LOCK: _read_holder(root)}))[LOCK]
             now = time.monotonic()
             ahead_since = None if age_s > -BEAT_S else ahead_since or now
             if _is_dead(other, me, age_s) or (ahead_since is not None and now - ahead_since > AHEAD_S):
-                root.run(("take away", {LOCK: _remove_dead(root, me, other)}))
+                root.run(("take away", {LOCK: _remove_dead(root, other)}))
             elif now >= deadline:
                 sign = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of the server's clock"
                 raise Trouble(
@@ -126,9 +127,9 @@ def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[None]:
     taken.append(handle)
 
 
-def _read_holder(root: WebRoot, me: Holder) -> Task[tuple[Holder, float]]:
+def _read_holder(root: WebRoot) -> Task[tuple[Holder, float]]:
     """Who has the lock, and for how many seconds it has not been rewritten, by the server's clock."""
-    path, probe = root.path(LOCK), root.path(f"{LOCK}.{me['token']}.partial")
+    path, probe = root.path(LOCK), root.path(f"{LOCK}.{secrets.token_hex(8)}.partial")
     data = yield from files.read_file(path)
     [state] = yield from files.states([path])
     now = yield from new_file.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
@@ -144,12 +145,12 @@ def _is_dead(other: Holder, me: Holder, age_s: float) -> bool:
     return age_s > (STALE_S if other else UNSIGNED_STALE_S)
 
 
-def _remove_dead(root: WebRoot, me: Holder, other: Holder) -> Task[None]:
+def _remove_dead(root: WebRoot, other: Holder) -> Task[None]:
     """Remove the lock of a dead holder.
 
     It is renamed first: if two try, one succeeds. If the renamed lock is another one, taken meanwhile, it goes back.
     """
-    path, aside = root.path(LOCK), root.path(f"{LOCK}.{me['token']}.stale")
+    path, aside = root.path(LOCK), root.path(f"{LOCK}.{secrets.token_hex(8)}.stale")
     yield Ask([Packet(pipeline.RENAME, string(path) + string(aside))])
     data = yield from files.read_file(aside)
     if data is not None and _parsed(data) != other:

@@ -76,7 +76,7 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
         raise Trouble(f"{setting}: {file}: is no private key that can be used: it is PuTTY's own format: {cure}")
     if block:
         load = serialization.load_ssh_private_key if b"OPENSSH" in block[1] else serialization.load_pem_private_key
-        # ssh minds neither the line ends nor what stands before and after
+        # openssl, and so ssh, minds neither the line ends nor what stands before and after
         pem = b"".join(line.strip() + b"\n" for line in block[0].splitlines())
         try:
             return _usable(file, _opened(partial(load, pem), passphrase, f"{setting}: {file}", setting))

@@ -110,6 +110,11 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         """Whether the connection still stands. If so, the server refused what failed."""
         return bool(self._transport.is_active())
 
+    def outlives(self, moment_s: float) -> bool:
+        """Whether the connection still stands after a moment: its channels end a little before it does."""
+        self._transport.join(moment_s)
+        return self.is_alive
+
     def log_in(self, offered: Sequence[Any]) -> Sequence[Any]:
         """Offer keys until one is accepted. Raises Trouble or Dropped.
 

@@ -123,6 +123,11 @@ def remove(path: str) -> Task[None]:
         checked(reply)
 
 
+def discard(path: str) -> Task[None]:
+    """Remove a file if that is possible."""
+    yield Ask([Packet(sftp.REMOVE, string(path))])
+
+
 def make_directory(path: str, mode: int) -> Task[None]:
     """Make a directory with this mode whatever the umask, unless it exists. Raises Refused."""
     made, stated = yield Ask([Packet(sftp.MKDIR, string(path) + packed(mode=mode)), Packet(sftp.STAT, string(path))])

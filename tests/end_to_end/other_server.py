@@ -10,7 +10,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import typing
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncssh
@@ -85,6 +86,37 @@ class Quota(Host):
             raise asyncssh.SFTPFailure("quota exceeded")
         written: int = super().write(file_obj, offset, data)
         return written
+
+
+class Haunted(Host):
+    """Never gives the name of a file free that was being written when a connection was lost, nor shows such a file."""
+
+    cut = False
+    taken: typing.ClassVar[set[bytes]] = set()
+
+    def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
+        if pflags & 0x20 and b"partial" in path:  # exclusive
+            if path in Haunted.taken:
+                raise asyncssh.SFTPFailure("File already exists")
+            Haunted.taken.add(path)
+        return super().open(path, pflags, attrs)
+
+    def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        written: int = super().write(file_obj, offset, data)
+        if Haunted.cut and b"version" in data:
+            self.channel.get_connection().abort()
+            for file in self.root.rglob("*.partial"):
+                file.unlink()
+        return written
+
+
+class HidingDotFiles(Host):
+    """Lists no names that begin with a dot."""
+
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+        async for name in super().scandir(path):
+            if not name.filename.strip(b".") or not name.filename.startswith(b"."):
+                yield name
 
 
 @contextlib.contextmanager

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.api import rollback
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Website
 from tests.end_to_end.other_server import (
     EXTENSIONS,
+    Haunted,
+    HidingDotFiles,
     Host,
     Quota,
     ReadOnly,
@@ -45,7 +50,8 @@ def three_versions(site: Path, website: Website, root: Path) -> list[tuple[str, 
     return removed
 
 
-def test_as_it_comes(site: Path, tmp_path: Path) -> None:
+def test_as_it_comes(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "KEPT_S", 0)
     with running_host(tmp_path / "host") as (website, root):
         removed = three_versions(site, website, root)
         assert [len(paths) for paths in removed] == [0, 0, 2]  # what version 1 alone had: its script and its style
@@ -91,6 +97,76 @@ def test_a_quota(site: Path, tmp_path: Path, left: int) -> None:
         put(site, website)
         assert load_page(root) == "version 2 "
         assert leftovers(root) == []
+
+
+class TestTemporaryNames:
+    """They are new each time: what a publish that was cut left behind may be invisible, and there all the same."""
+
+    @pytest.fixture(autouse=True)
+    def fresh(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Haunted, "taken", set())
+        monkeypatch.setattr(Haunted, "cut", False)
+
+    def test_a_server_that_never_gives_them_free(self, site: Path, tmp_path: Path) -> None:
+        with running_host(tmp_path / "host", Haunted) as (website, root):
+            for number in (1, 2):
+                version(site, number)
+                Haunted.cut = True
+                for _ in range(2):
+                    with pytest.raises(Trouble, match=r"lost|closed"):
+                        put(site, website)
+                Haunted.cut = False
+                put(site, website)
+                assert load_page(root) == f"version {number} "
+                assert leftovers(root) == []
+
+    def test_tried_again_within_one_publish(self, site: Path, tmp_path: Path) -> None:
+        with running_host(tmp_path / "host", Haunted) as (website, root):
+            Haunted.cut = True
+            mended = threading.Timer(0.5, setattr, (Haunted, "cut", False))
+            mended.start()
+            put(site, website, retry_after_s=(1.0,))
+            mended.join()
+            assert load_page(root) == "version 1 "
+
+    def test_whatever_the_name(self, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Haunted, "taken", Everything())
+        with (
+            running_host(tmp_path / "host", Haunted) as (website, _),
+            pytest.raises(Trouble, match=r"\(File already exists\): something has that name") as trouble,
+        ):
+            put(site, website)
+        assert "full" not in str(trouble.value)
+
+    def test_a_server_that_hides_dot_files(self, site: Path, tmp_path: Path) -> None:
+        write(site, {".well-known/a": "a", ".htaccess": "DirectoryIndex index.htm"})
+        with running_host(tmp_path / "host", HidingDotFiles) as (website, root):
+            for number in (1, 2, 3):
+                version(site, number)
+                put(site, website)
+                assert load_page(root) == f"version {number} "
+                assert leftovers(root) == []
+
+    @pytest.mark.parametrize("name", ["runs/1.js.{}.0123456789ab.partial", "runs/.1.js.{}.partial"])
+    def test_what_an_earlier_program_or_publish_left_is_used_or_removed(
+        self, site: Path, tmp_path: Path, name: str
+    ) -> None:
+        with running_host(tmp_path / "host", HidingDotFiles if name[5] != "." else Host) as (website, root):
+            put(site, website)
+            version(site, 2)
+            write(site, {"runs/1.js": "another"})
+            sha256 = hashlib.sha256(b"another").hexdigest()[:16]
+            write(root, {name.format(sha256): "anoth", name.format("f" * 16): "", f"runs/x.{'f' * 16}.partial": ""})
+            put(site, website)
+            assert (root / "runs/1.js").read_text() == "another"
+            assert leftovers(root) == [f"runs/x.{'f' * 16}.partial"]  # beside no file of ours
+
+
+class Everything(set[bytes]):
+    """Contains whatever is asked for."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
 
 
 class TestRollback:

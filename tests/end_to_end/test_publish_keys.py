@@ -358,5 +358,25 @@ class TestTheirKey:
             put(site, server.website)
         assert "offers no SFTP" in str(trouble.value)
 
+    @pytest.mark.parametrize(
+        ("script", "message"),
+        [
+            ("exit 1", "the server offers no SFTP"),
+            ("echo Welcome!; sleep 9", "the server offers no SFTP .*does its shell print at login"),
+            ("kill -9 $PPID", "the (server closed the connection|connection was lost)"),  # its end of the connection
+            ("printf '\\000\\000\\000'; kill -9 $PPID", "the (server closed the connection|connection was lost)"),
+            ("sleep 9", "the server fell silent"),
+        ],
+    )
+    def test_what_ends_before_the_greeting(self, site: Path, tmp_path: Path, script: str, message: str) -> None:
+        program = tmp_path / "sftp-server"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        with running_sshd(tmp_path / "cut", options=(f"Subsystem sftp {program}",), sftp=False) as server:
+            with pytest.raises(Trouble, match=message) as trouble:
+                put(site, server.website, timeout_s=2.0)
+            server.kill_sessions()
+        assert ("offers no SFTP" in str(trouble.value)) == ("offers" in message)
+
     def test_the_environment_of_the_tests_has_no_agent(self) -> None:
         assert "SSH_AUTH_SOCK" not in os.environ

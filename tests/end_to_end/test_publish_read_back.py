@@ -126,14 +126,71 @@ def to(address: str) -> Answer:
     return lambda *_: (302, b"", {"Location": address})
 
 
-@pytest.mark.parametrize("answer", [to("http://a..b/"), to("http://[::1"), to("http://" + "a" * 64 + ".org/")])
-def test_an_address_that_is_none_is_told_as_no_answer(site: Path, host: tuple[Website, Path], answer: Answer) -> None:
+def test_an_address_that_is_none_is_told_as_no_answer(site: Path, host: tuple[Website, Path]) -> None:
     website, root = host
-    with web_server(root, answer) as url:
+    with web_server(root, to("http://[::1")) as url:
         [line] = put(site, website, url=url).differences
     assert "no answer" in line
-    [line] = put(site, website, url="http://www..example.com/").differences or ("no answer: nothing was published",)
+    version(site, 2)
+    [line] = put(site, website, url="http://www..example.com/").differences
     assert "no answer" in line
+
+
+@pytest.mark.parametrize("path", ["/site/", "latest", "//{host}/x", "{url}/?fresh"])
+def test_redirects_that_never_end(site: Path, host: tuple[Website, Path], path: str) -> None:
+    website, root = host
+    place: dict[str, str] = {}
+    with web_server(root, lambda *_: (302, b"", {"Location": path.format(**place)})) as url:
+        place |= {"url": url, "host": url.split("/")[2]}
+        [line] = put(site, website, url=url).differences
+    assert "no answer (more than 5 redirects)" in line
+
+
+def test_a_redirect_on_the_same_host_is_followed(site: Path, host: tuple[Website, Path]) -> None:
+    website, root = host
+
+    def moved(path: str, root: Path) -> tuple[int, bytes, dict[str, str]]:
+        new = path.replace("/site/", "/new/")
+        return plain(path.replace("/new/", "/site/"), root) if "/new/" in path else (301, b"", {"Location": new})
+
+    with web_server(root, moved) as url:
+        assert put(site, website, url=url).differences == ()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_another_host_is_neither_asked_nor_quoted(site: Path, host: tuple[Website, Path], status: int) -> None:
+    website, root = host
+    asked: list[str] = []
+
+    def private(path: str, _: Path) -> tuple[int, bytes, dict[str, str]]:
+        asked.append(path)
+        return 200, b"the token is tulip", {}
+
+    with (
+        web_server(root, private) as inside,
+        web_server(root, lambda *_: (status, b"", {"Location": f"{inside}/metadata\x1b"})) as url,
+    ):
+        found = put(site, website, url=url).differences
+    assert not asked
+    assert all("redirects to another host, '127.0.0.1', which was not asked" in line for line in found)
+    assert found
+    assert "tulip" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("there", "same"),
+    [
+        ("https://Example.org/x", True),
+        ("http://example.org:80/", True),
+        ("http://www.example.org/", False),
+        ("http://example.org:8080/", False),
+        ("http://example.org@localhost/", False),
+        ("http://169.254.169.254/latest", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_which_host_is_the_same(there: str, same: bool) -> None:
+    assert (read_back._host(there) == read_back._host("http://example.org/site/")) == same
 
 
 def test_an_answer_that_drips_is_not_waited_for_for_ever(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import publisher, survey
+from deepspeech_wer.publish import plan, publisher, survey
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
@@ -63,15 +63,20 @@ class TestSite:
         assert put(site, server.website).sent == ("js/hyper.js",)
         assert published(server.root)["js/hyper.js"] == b"data 2"
 
-    def test_the_files_of_the_page_before_stay_for_one_publish(self, site: Path, server: Sshd) -> None:
+    def test_the_files_of_earlier_pages_stay_for_minutes(
+        self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         put(site, server.website)
-        [old] = server.root.glob("js/index.*.js")
-        write_page(site, "v2")
-        assert put(site, server.website).removed == ()
-        assert old.read_text() == "v1"
-        write_page(site, "v3")
-        assert put(site, server.website).removed == (str(old.relative_to(server.root)),)
-        assert not old.exists()
+        [first] = server.root.glob("js/index.*.js")
+        for number in range(2, 6):
+            write_page(site, f"v{number}")
+            assert put(site, server.website).removed == ()
+        assert first.read_text() == "v1"
+        assert len([*server.root.glob("js/index.*.js")]) == 5
+        monkeypatch.setattr(plan, "KEPT_S", 0)
+        write_page(site, "v6")
+        assert len(put(site, server.website).removed) == 4
+        assert {file.read_text() for file in server.root.glob("js/index.*.js")} == {"v5", "v6"}
 
     def test_modes_whatever_the_umask(self, site: Path, tmp_path: Path) -> None:
         with running_sshd(tmp_path / "sshd", umask=0o077) as server:
@@ -81,7 +86,10 @@ class TestSite:
                 expected = mode & 0o770 if ".deepspeech_wer" in file.parts else mode  # that is nobody else's business
                 assert stat.S_IMODE(file.stat().st_mode) == expected, file
 
-    def test_a_dry_run_says_what_and_why_and_changes_nothing(self, site: Path, server: Sshd) -> None:
+    def test_a_dry_run_says_what_and_why_and_changes_nothing(
+        self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(plan, "KEPT_S", 0)
         report = put(site, server.website, dry_run=True)
         assert "send    index.htm (" in report.lines[-1]
         assert report.lines[-1].endswith(": new")
@@ -103,7 +111,7 @@ class TestSite:
             "send    js/hyper.js (6 bytes): differs on the server",
             f"send    index.htm ({(site / 'index.htm').stat().st_size} bytes): changed",
             "send    runs/new.js (0 bytes): new",
-            f"remove  {old.relative_to(server.root)}: kept for one publish, which is over",
+            f"remove  {old.relative_to(server.root)}: in no page for some minutes",
         ):
             assert line in lines
 
@@ -282,8 +290,11 @@ class TestRefused:
         assert published(server.root)["js/hyper.js"] == (self.site / "js/hyper.js").read_bytes()
         assert leftovers(server.root) == []
 
-    def test_a_file_that_cannot_be_removed(self, server: Sshd, website: Website) -> None:
+    def test_a_file_that_cannot_be_removed(
+        self, server: Sshd, website: Website, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """It stays known as ours, and the next publish tries again."""
+        monkeypatch.setattr(plan, "KEPT_S", 0)
         put(self.site, website)
         there = published(server.root)
         [kept] = [

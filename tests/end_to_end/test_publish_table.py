@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.api import publish, rollback
 from deepspeech_wer.publish.report import Options
 from tests.end_to_end.hosts import KINDS, WebHost, running
@@ -231,7 +232,10 @@ class TestFullDisk:
 
 
 class TestFiles:
-    def test_modes_whatever_the_umask_and_atomic_replacement(self, site: Path, host: WebHost) -> None:
+    def test_modes_whatever_the_umask_and_atomic_replacement(
+        self, site: Path, host: WebHost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(plan, "KEPT_S", 0)
         removed = []
         for number in (1, 2, 3):
             version(site, number)
@@ -255,8 +259,9 @@ class TestFiles:
         assert stat.S_IMODE((host.root / "js").stat().st_mode) == 0o2750
         assert not put(site, replace(host.website, modes=(0o640, 0o2750))).sent
 
-    def test_names_of_every_kind(self, site: Path, host: WebHost) -> None:
+    def test_names_of_every_kind(self, site: Path, host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
         """Composed and decomposed, beyond UTF-8, with blanks, quotes, a leading dot or dash, and as long as may be."""
+        monkeypatch.setattr(plan, "KEPT_S", 0)
         names = [
             "\u00c4",
             "A\u0308",
@@ -267,6 +272,7 @@ class TestFiles:
             "*?[x]",
             "x" * 200,
             "\u65e5\u672c",
+            "\u65e5\u672c" * 42,  # 252 bytes
         ]
         for number, name in enumerate(names):
             write(site, {f"runs/{name}/{name}": str(number)})

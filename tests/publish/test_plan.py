@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 
 import pytest
@@ -58,15 +59,51 @@ def test_a_server_without_times_is_judged_by_sizes() -> None:
     assert plan.make(wanted, Manifest(1, wanted, times=False), None, {"a": Attributes(1, 99)}).manifest is None
 
 
-def test_what_vanishes_is_kept_for_one_publish_then_removed() -> None:
-    old, new, third = ({name: Entry(A, 1, 0)} for name in ("old", "new", "third"))
-    todo = plan.make(new, Manifest(1, old), None, {"old": Attributes(1, 0)})
-    assert todo.manifest == Manifest(2, new, old, {"old": old["old"], "new": None})
-    assert plan.version_before(todo.manifest) == old
+def test_what_vanishes_is_kept_for_minutes_then_removed() -> None:
+    versions = [{f"{number}": Entry(A, 1, 0)} for number in range(5)]
+    seen = {path: Attributes(1, 0) for files in versions for path in files}
+    todo = plan.make(versions[1], Manifest(1, versions[0]), None, seen, 1000.5)
+    assert todo.manifest == Manifest(2, versions[1], versions[0], {"0": versions[0]["0"], "1": None}, left={"0": 1000})
+    assert plan.version_before(todo.manifest) == versions[0]
     assert not todo.remove
-    todo = plan.make(third, todo.manifest, None, {"old": Attributes(1, 0), "new": Attributes(1, 0)})
-    assert todo.manifest == Manifest(3, third, new, {"new": new["new"], "third": None})
-    assert [step.path for step in todo.remove] == ["old"]
+    todo = plan.make(versions[2], todo.manifest, None, seen, 1001)  # soon after: both stay
+    assert todo.manifest is not None
+    assert todo.manifest.left == {"0": 1000, "1": 1001}
+    assert not todo.remove
+    todo = plan.make(versions[3], todo.manifest, None, seen, 1000 + plan.KEPT_S)
+    assert todo.manifest is not None
+    assert todo.manifest.left == {"1": 1001, "2": 1000 + plan.KEPT_S}
+    assert [step.path for step in todo.remove] == ["0"]
+    todo = plan.make(versions[4], todo.manifest, None, seen, 1e6)
+    assert [step.path for step in todo.remove] == ["1", "2"]
+    assert todo.manifest is not None
+    assert todo.manifest.kept == versions[3]  # of the version before, whatever its age
+
+
+def test_what_left_under_a_clock_that_was_wrong_is_not_kept_for_ever() -> None:
+    one, two, three = ({name: Entry(A, 1, 0)} for name in ("one", "two", "three"))
+    seen = {name: Attributes(1, 0) for name in ("one", "two", "three")}
+    todo = plan.make(three, Manifest(2, two, one, left={"one": 2_000_000_000}), None, seen, 1_000_000_000)
+    assert [step.path for step in todo.remove] == ["one"]
+
+
+def test_what_comes_back_leaves_anew() -> None:
+    one, two = ({name: Entry(A, 1, 0)} for name in ("one", "two"))
+    seen = {name: Attributes(1, 0) for name in ("one", "two")}
+    back = plan.make(one, Manifest(2, two, one, left={"one": 1000}), None, seen, 1500).manifest
+    assert back is not None
+    assert back.left == {"two": 1500}
+    again = plan.make(two, back, None, seen, 3000).manifest
+    assert again is not None
+    assert again.left == {"one": 3000}
+
+
+def test_a_manifest_of_an_older_program_tells_no_times() -> None:
+    record = {"version": 1, "generation": 1, "files": {}, "kept": {"x": [A, 1, 0]}, "previous": {}, "times": True}
+    manifest = plan.parse(gzip.compress(json.dumps(record).encode()))
+    assert manifest == Manifest(1, {}, {"x": Entry(A, 1, 0)})
+    todo = plan.make({"a": Entry(A, 1, 0)}, manifest, None, {"x": Attributes(1, 0)}, 1e9)
+    assert [step.path for step in todo.remove] == ["x"]
 
 
 def test_a_killed_publish_is_finished() -> None:
@@ -103,6 +140,7 @@ def test_the_manifest_survives_the_way_to_the_server_and_back() -> None:
         {"x": Entry(B, 0, 0)},
         {"a": None, "b": Entry(B, 1, 2)},
         times=False,
+        left={"x": 1_700_000_000},
     )
     assert plan.parse(plan.dump(manifest)) == manifest
     assert plan.dump(manifest) == plan.dump(manifest)
