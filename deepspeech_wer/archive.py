@@ -26,7 +26,7 @@ from typing import Any
 from deepspeech_wer import contract, hyper, order
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, make_private, rename_durably, sync_tree, write_atomically
+from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
 from deepspeech_wer.order import Placed
 from deepspeech_wer.records import Merge, Outcome, Run
 
@@ -52,7 +52,7 @@ def store(
     """
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove_tree(temporary)
     try:
         temporary.mkdir(mode=0o700)
         _copy_all(outcome, temporary)
@@ -64,7 +64,7 @@ def store(
         sync_tree(temporary)
         rename_durably(temporary, runs / name)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_tree(temporary)
     return read(runs / name)
 
 

@@ -184,12 +184,16 @@ def _interruptions(last: Unfinished | None, progress: int) -> int:
 
 def _progress(places: Places, merge: Merge) -> int:
     """Return a number that changes whenever a checkpoint is written."""
+    times: list[int] = []
+
+    def note(parent: int, name: str) -> bool:
+        with suppress(OSError):
+            times.append(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns)
+        return False
+
     with suppress(OSError):
-        checkpoints = (places.checkpoints / merge.sha).rglob("*")
-        return sum(
-            file.lstat().st_mtime_ns for file in checkpoints
-        )  # the maximum would miss a write after the clock was set back
-    return 0
+        files.visit(places.checkpoints / merge.sha, note)
+    return sum(times[1:])  # the maximum would miss a write after the clock was set back
 
 
 def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
@@ -383,7 +387,7 @@ def _copy(source: Path, target: Path) -> None:
     files.remove_tree(temporary)
     try:
         shutil.copytree(source, temporary)
-    except (OSError, shutil.Error) as error:
+    except (OSError, shutil.Error, RecursionError) as error:
         files.remove_tree(temporary)
         raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
     temporary.rename(target)

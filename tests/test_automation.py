@@ -531,3 +531,46 @@ def test_a_place_for_checkouts_that_is_of_no_use_costs_no_merge(
     small_clones("size=50m")
     assert tick() == 0
     assert wers() == [0.4]
+
+
+DEEP = f'{sys.executable} -c \'import os\nfor _ in range(%d): os.mkdir("d"); os.chdir("d")\''
+
+
+@pytest.mark.parametrize(
+    ("place", "depth"), [("$ds_logs_dir", 990), ("$ds_checkpoint_dir", 5000), (".", 5000), ("$TMPDIR", 1100)]
+)
+def test_directories_that_a_job_nests_do_not_stop_the_queue(tracked: Repository, place: str, depth: int) -> None:
+    tracked.merge("nests", {"wer": f"(cd {place} && {DEEP % depth}); wer=0.4\n"})
+    assert tick() == 0
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    assert tick() == 0
+    assert wers() == [0.4, 0.3]
+    assert [path.name for path in settings.load().places.checkpoints.iterdir()] == []
+
+
+def test_an_interrupted_job_that_nests_directories_is_resumed(tracked: Repository) -> None:
+    deep = f"(cd $ds_checkpoint_dir && mkdir e && cd e && {DEEP % 1500})"
+    tracked.merge(
+        "nests", {"wer": f"test -e $ds_checkpoint_dir/e || {{ {deep}; kill -KILL $PPID; sleep 9; }}; wer=0.4\n"}
+    )
+    assert tick() == 0
+    assert wers() == [0.4]
+
+
+@pytest.mark.parametrize("depth", [990, 1800])
+def test_directories_that_a_merge_nests_do_not_stop_the_queue(tracked: Repository, depth: int) -> None:
+    blob = tracked.git("rev-parse", "HEAD:wer")
+    tracked.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{'d/' * depth}file")
+    nested = tracked.git("commit-tree", tracked.git("write-tree"), "-p", "HEAD", "-m", "nests")
+    tracked.git(
+        "reset",
+        "--quiet",
+        "--soft",
+        tracked.git("commit-tree", f"{nested}^{{tree}}", "-p", "HEAD", "-p", nested, "-m", "nested"),
+    )
+    tracked.git("update-index", "--force-remove", f"{'d/' * depth}file")
+    assert tick() == 0
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    assert tick() == 0
+    assert wers() == [0.5, 0.3]
+    assert not settings.load().clone_path.exists()

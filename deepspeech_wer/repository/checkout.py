@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -122,7 +121,7 @@ def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> No
         if cure or error.code is None:
             raise Trouble(f"{what}; {f'{cure}; ' if cure else ''}the next tick tries again") from None
         if evidence.lacks_files(mirror, merge.sha):
-            shutil.rmtree(mirror, ignore_errors=True)
+            remove_tree(mirror)
             raise Trouble(f"{what}; removed the damaged mirror {mirror}, which the next tick fetches again") from None
         is_impossible = _CANNOT_EXIST.search(error.said) or _has_too_long_a_path(mirror, merge)
         if is_impossible and _fails_alike(path, merge, error):
