@@ -112,6 +112,18 @@ def _visit(
         os.close(here)
 
 
+def open_within(root: Path, path: Path) -> int:
+    """Open a directory at or below `root` to look up names in it. Follows no link below `root`. Raises OSError."""
+    here = os.open(root, _AT)
+    for part in path.relative_to(root).parts:
+        above = here
+        try:
+            here = os.open(part, _AT | os.O_NOFOLLOW, dir_fd=above)
+        finally:
+            os.close(above)
+    return here
+
+
 def remove_tree(path: Path) -> bool:
     """Remove a file or tree, however deep, even if a job removed permissions in it. Returns False if it still exists.
 
