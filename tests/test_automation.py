@@ -61,15 +61,20 @@ def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: 
     assert not (current.places.cache / "tick.json").exists()
     assert sorted(path.name for path in current.places.data.iterdir()) == [
         "checkpoints",
+        "lock",
         "runs",
         "site",
         "tracker.json",
     ]
-    before = {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")}
+    before = times(current.places.data)
     capsys.readouterr()
     assert tick() == 0
     assert capsys.readouterr() == ("", "")
-    assert {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")} == before
+    assert times(current.places.data) == before
+
+
+def times(data: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in data.rglob("*") if path != data / "lock"}
 
 
 def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
@@ -690,3 +695,65 @@ def test_an_outcome_that_names_a_foreign_directory_is_not_believed(
     assert tick() == 0
     assert wers() == [0.4]
     assert names(foreign) == ["hyper.json", "out.log", "thesis.txt"]
+
+
+LOSSES = {
+    "removed": "rm {lock}",
+    "replaced by a file": "cp {lock} {lock}.new; mv {lock}.new {lock}",
+    "moved away": "mv {lock} {lock}.old",
+    "replaced by a directory": "rm {lock}; mkdir {lock}; touch {lock}/x",
+}
+
+
+@pytest.mark.parametrize("root", ["cache", "data"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_tick_whose_lock_is_lost_begins_no_further_merge(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], loss: str, root: str
+) -> None:
+    assert tick() == 0
+    where = settings.load().places
+    lock = {"cache": where.lock, "data": where.data_lock}[root]
+    tracked.merge("loses", {"wer": f"wer=0.4; {LOSSES[loss].format(lock=lock)}\n"})
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    capsys.readouterr()
+    assert tick() == exit_codes.TROUBLE
+    lines = [line for line in capsys.readouterr().err.splitlines() if " ERROR " in line]
+    assert len(lines) == 1
+    assert f"{lock} was removed or replaced while this tick held it" in lines[0]
+    assert wers() == [0.5, 0.4]
+    if lock.is_dir():
+        shutil.rmtree(lock)
+    assert tick() == 0
+    assert wers() == [0.5, 0.4, 0.3]
+
+
+@pytest.mark.parametrize("how", ["another cache", "the lock was removed", "the cache was removed"])
+def test_two_ticks_never_work_on_one_data_root(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    started, go = f"{sealed}/started", f"{sealed}/go"
+    tracked.merge("slow", {"wer": f"echo x >> {started}; while [ ! -e {go} ]; do sleep 0.05; done; wer=0.3\n"})
+    where = settings.load().places
+    first = subprocess.Popen(TICK, stderr=subprocess.PIPE)
+    try:
+        while not Path(started).exists():
+            assert first.poll() is None
+        with monkeypatch.context() as patched:
+            if how == "another cache":
+                patched.setenv("XDG_CACHE_HOME", str(sealed / "other"))
+                patched.setenv("ds_clone_path", str(sealed / "other clone"))
+                patched.setenv("ds_dataroot", str(where.data.parent))
+            elif how == "the lock was removed":
+                where.lock.unlink()
+            else:
+                shutil.rmtree(where.cache)
+            second = subprocess.run(TICK, capture_output=True, text=True, check=False)
+        assert second.returncode == exit_codes.TROUBLE
+        (line,) = second.stderr.splitlines()
+        assert f"another tick is at work on {where.data} (process {first.pid} since " in line
+    finally:
+        Path(go).touch()
+        first.communicate()
+    assert tick() == 0
+    assert wers() == [0.3]
+    assert Path(started).read_text() == "x\n"
