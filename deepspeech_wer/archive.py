@@ -10,6 +10,7 @@ A run is written to a temporary directory, flushed to disk and renamed, so it is
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -23,10 +24,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract, hyper, order
+from deepspeech_wer import contract, files, hyper, order
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, make_private, rename_durably, sync_tree, write_atomically
+from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
 from deepspeech_wer.order import Placed
 from deepspeech_wer.records import Merge, Outcome, Run
 
@@ -52,7 +53,7 @@ def store(
     """
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove_tree(temporary)
     try:
         temporary.mkdir(mode=0o700)
         _copy_all(outcome, temporary)
@@ -62,16 +63,21 @@ def store(
             mode=0o600,
         )
         sync_tree(temporary)
+        if (runs / name).is_symlink():  # put there by the job
+            (runs / name).unlink()
         rename_durably(temporary, runs / name)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_tree(temporary)
     return read(runs / name)
 
 
 def names(runs: Path) -> list[str]:
-    """Return the names of the archived runs, oldest start first. Raises Trouble if they cannot be listed."""
+    """Return the names of the archived runs, oldest start first. Raises Trouble if they cannot be listed.
+
+    Links are left out: a job could make one, so that a foreign directory is published.
+    """
     try:
-        return sorted(entry.name for entry in os.scandir(runs) if not entry.name.startswith(".") and entry.is_dir())
+        return sorted(entry.name for entry in os.scandir(runs) if _is_run(entry))
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable archive must not look empty
@@ -171,10 +177,17 @@ def read(directory: Path) -> Run:
 
 def holds(runs: Path, name: str) -> bool:
     """Return whether a run is archived."""
-    return (runs / name).exists()
+    return (runs / name).is_dir() and not (runs / name).is_symlink()
+
+
+def _is_run(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
 def _load(runs: Path) -> Iterator[Run]:
+    with suppress(OSError):  # told by `names`
+        for link in (entry.name for entry in os.scandir(runs) if entry.is_symlink()):
+            log.warning("skipping a run: %s is a link: move the run itself there", runs / link)
     for name in names(runs):
         try:
             yield read(runs / name)
@@ -188,27 +201,49 @@ def _placed(run: Run) -> Placed:
 
 
 def _copy_all(outcome: Outcome, target: Path) -> None:
-    for name, max_bytes in LOGS.items():
-        _copy_regular(outcome.logs / name, target / name, max_bytes=max_bytes)
+    _copy_from(outcome.logs, outcome.logs.parent, LOGS, target)
     if outcome.files is not None:
-        for name, max_bytes in {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}.items():
+        wanted = {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}
+        within = outcome.logs.parent if outcome.files.is_relative_to(outcome.logs) else outcome.files.parent
+        _copy_from(outcome.files, within, wanted, target)
+
+
+def _copy_from(source: Path, within: Path, wanted: dict[str, int], target: Path) -> None:
+    """Copy files that `target` does not have yet. Follows no link below `within`."""
+    try:
+        directory = files.open_within(within, source)
+    except OSError as error:
+        log.warning("%s: %s; nothing in it is archived", source, error.strerror)
+        return
+    try:
+        for name, max_bytes in wanted.items():
             if not (target / name).exists():
-                _copy_regular(outcome.files / name, target / name, max_bytes=max_bytes)
+                _copy_regular(directory, target / name, max_bytes=max_bytes)
+    finally:
+        os.close(directory)
 
 
-def _copy_regular(source: Path, target: Path, *, max_bytes: int) -> None:
-    """Copy `source` if it is a regular file of at most `max_bytes`.
+def _copy_regular(directory: int, target: Path, *, max_bytes: int) -> None:
+    """Copy the file of the same name in `directory` if it is a regular file of at most `max_bytes`.
 
-    Symbolic links are not followed and pipes are not read: a job could make either.
+    Neither symbolic nor hard links are taken, and pipes are not read: a job could make them, so that foreign files are
+    published.
     """
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        descriptor = os.open(target.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        log.warning("%s: %s; not archived", target.name, reason)
         return
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            log.warning("%s: expected a regular file of at most %d bytes; not archived", source.name, max_bytes)
+            log.warning("%s: expected a regular file of at most %d bytes; not archived", target.name, max_bytes)
+            return
+        if status.st_nlink > 1:
+            log.warning("%s: a hard link to another file, which may be foreign; not archived", target.name)
             return
         with target.open("xb") as copy:
             target.chmod(0o600)

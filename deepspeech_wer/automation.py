@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from deepspeech_wer import (
     archive,
     backlog,
     backlog_inputs,
     decisions,
+    files,
     identity,
     journal,
     lock,
@@ -22,6 +25,7 @@ from deepspeech_wer import (
 )
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, RETRIED, Due, Plan
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
 from deepspeech_wer.places import Places
@@ -49,16 +53,40 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
     """
     identity.check(settings.places, settings.repository)
-    _recover(settings.places, descriptor)
-    try:
-        well = _work(settings, watcher, asked)
-    finally:
-        journal.clear(settings.places.cache)
-    identity.note(settings.places, settings.repository)
+    with _data_locked(settings.places) as of_data:
+        locks = {settings.places.lock: descriptor, settings.places.data_lock: of_data}
+        _recover(settings.places, descriptor)
+        try:
+            well = _work(settings, watcher, asked, locks)
+        finally:
+            journal.clear(settings.places.cache)
+        identity.note(settings.places, settings.repository)
     return well
 
 
-def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
+@contextmanager
+def _data_locked(where: Places) -> Iterator[int]:
+    """Hold the data root's lock within the block. Raises Trouble that names its holder if a tick has it."""
+    path = str(where.data_lock)
+    try:
+        files.make_private(where.data)
+    except OSError as error:
+        raise Trouble(f"cannot make {where.data}: {error.strerror}") from None
+    descriptor = lock.acquire(path)
+    if descriptor is None:
+        holder = lock.holder(path)
+        who = f"process {holder[0]} since {holder[2]}" if holder else f"just starting, or on another host, see {path}"
+        raise Trouble(
+            f"another tick is at work on {where.data} ({who}), with another cache or without its lock file: wait for "
+            "its end; set XDG_CACHE_HOME to one directory for all, or ds_dataroot to one for each"
+        )
+    try:
+        yield descriptor
+    finally:
+        lock.release(descriptor)
+
+
+def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:
     bench = _bench(settings, watcher)
     well, ran = True, 0
     for run in run_merge.collect(bench):
@@ -66,6 +94,8 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str]) -> bool:
         ran += 1
     names = list(asked)
     while item := _next(settings, names, only_asked=bool(asked)):
+        for path, descriptor in locks.items():
+            lock.check(descriptor, str(path))
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 _FEW_INODES = 16
+_AT = os.O_PATH | os.O_DIRECTORY  # enough to look up, rename and unlink names in a directory
 
 PARTIAL = ".partial"  # suffix of temporary names; what a crash leaves is safe to delete
 
@@ -27,12 +29,17 @@ def make_private(directory: Path) -> None:
 
 
 def restore_access(*directories: Path) -> None:
-    """Restore this user's access to directories whose permissions a job removed. List parents first."""
+    """Restore this user's access to directories whose permissions a job removed. List parents first.
+
+    Follows no link in the place of a directory: the permissions of its target are not ours.
+    """
     for directory in directories:
         with suppress(OSError):  # not there
-            mode = stat.S_IMODE(directory.stat().st_mode)
-            if mode & 0o700 != 0o700:
-                directory.chmod(mode | 0o700)
+            descriptor = os.open(directory, _AT | os.O_NOFOLLOW)
+            try:
+                _restore_access(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -62,29 +69,124 @@ def home() -> Path:
     return Path(os.path.expanduser("~"))  # noqa: PTH111
 
 
+def visit(path: Path, each: Callable[[int, str], bool], after: Callable[[int, str], None] | None = None) -> None:
+    """Walk the tree at `path` by descriptors, and restore access to the directories in it.
+
+    `each` gets a directory's descriptor and a name in it, the top first. The walk enters what `each` returns False for,
+    if it is a directory. Then `after` gets the same. The walk follows no link and enters no other file system. Neither
+    depth nor the length of a path matters: it holds few descriptors. It ends where somebody moves a directory
+    meanwhile. Raises OSError if the parent of `path` cannot be opened, or from `each` and `after`.
+    """
+    _visit(os.open(path.parent, _AT), path.name, each, after)
+
+
+def _visit(
+    here: int, name: str, each: Callable[[int, str], bool], after: Callable[[int, str], None] | None = None
+) -> None:
+    """Walk from the directory `here`, which this closes."""
+    try:
+        levels = [(_identity(here), [name])]  # the directories from the top down to `here`, and the names to visit
+        while True:
+            names = levels[-1][1]
+            if names:
+                below = None if each(here, names[-1]) else _enter(here, names[-1])
+                if below is None:
+                    names.pop()
+                    continue
+                os.close(here)
+                here = below
+                levels.append((_identity(here), os.listdir(here)))  # noqa: PTH208 - a descriptor
+                continue
+            levels.pop()
+            if not levels:
+                return
+            above = os.open("..", _AT, dir_fd=here)
+            os.close(here)
+            here = above
+            if _identity(here) != levels[-1][0]:
+                return
+            left = levels[-1][1].pop()
+            if after:
+                after(here, left)
+    finally:
+        os.close(here)
+
+
+def open_within(root: Path, path: Path) -> int:
+    """Open a directory at or below `root` to look up names in it. Follows no link below `root`. Raises OSError."""
+    here = os.open(root, _AT)
+    for part in path.relative_to(root).parts:
+        above = here
+        try:
+            here = os.open(part, _AT | os.O_NOFOLLOW, dir_fd=above)
+        finally:
+            os.close(above)
+    return here
+
+
 def remove_tree(path: Path) -> bool:
-    """Remove a file or tree, even if a job removed permissions in it. Returns False if it still exists."""
-    with suppress(OSError):  # the parent may lack permissions
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
-    if not os.path.lexists(path):
-        return True
-    with suppress(OSError):
-        path.chmod(0o700)
-    for directory, below, _ in os.walk(path):  # top down, so each directory is made readable before the walk enters it
-        for name in below:
-            if not Path(directory, name).is_symlink():
-                with suppress(OSError):
-                    Path(directory, name).chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a file or tree, however deep, even if a job removed permissions in it. Returns False if it still exists.
+
+    A link in the place of a file or directory is removed itself.
+    """
+    with suppress(OSError):  # seen below
+        visit(path, _unlink, _remove_directory)
     return not os.path.lexists(path)
 
 
 def remove_partial(directory: Path) -> None:
     """Remove what crashed writes left below `directory`. Call this only while nobody else writes there."""
-    for left in directory.rglob(f".*{PARTIAL}"):
-        remove_tree(left)
+
+    def remove(parent: int, name: str) -> bool:
+        if not (name.startswith(".") and name.endswith(PARTIAL)):
+            return False
+        _visit(os.dup(parent), name, _unlink, _remove_directory)
+        return True
+
+    with suppress(OSError):  # tried again by the next tick
+        visit(directory, remove)
+
+
+def _unlink(parent: int, name: str) -> bool:
+    """Unlink anything but a directory. Returns whether it is gone."""
+    with suppress(OSError):
+        os.unlink(name, dir_fd=parent)
+        return True
+    return False
+
+
+def _remove_directory(parent: int, name: str) -> None:
+    with suppress(OSError):  # not empty: something in it could not be removed
+        os.rmdir(name, dir_fd=parent)
+
+
+def _enter(parent: int, name: str) -> int | None:
+    """Open a directory; None for anything else, and where another file system is mounted: its files are not ours."""
+    try:
+        found = os.open(name, _AT | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError:
+        return None
+    try:
+        if os.fstat(found).st_dev != os.fstat(parent).st_dev:
+            return None
+        _restore_access(found)
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=found)
+    except OSError:
+        return None
+    finally:
+        os.close(found)
+
+
+def _restore_access(descriptor: int) -> None:
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & 0o700 != 0o700:
+        with suppress(OSError):  # owned by somebody else
+            os.chmod(f"/proc/self/fd/{descriptor}", mode | 0o700)  # noqa: PTH101 - fchmod(2) takes no O_PATH
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def lack_of_room(place: Path) -> str | None:
@@ -130,12 +232,21 @@ def sync_directory(directory: Path) -> None:
 
 
 def sync_tree(directory: Path) -> None:
-    """Flush `directory` and everything below it to disk."""
-    for root, _, names in os.walk(directory):
-        for name in names:
-            descriptor = os.open(Path(root, name), os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_directory(Path(root))
+    """Flush `directory` and everything below it to disk. Raises OSError."""
+    visit(directory, _flush, partial(_flush_at, flags=os.O_DIRECTORY))
+
+
+def _flush(parent: int, name: str) -> bool:
+    """Flush a regular file. Returns False for a directory."""
+    mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    if stat.S_ISREG(mode):
+        _flush_at(parent, name)
+    return not stat.S_ISDIR(mode)
+
+
+def _flush_at(parent: int, name: str, flags: int = 0) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=parent)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

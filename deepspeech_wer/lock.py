@@ -24,7 +24,7 @@ def acquire(path: str) -> int | None:
     try:
         while True:
             descriptor = _try(path)
-            if descriptor is None or _is_current(descriptor, path):
+            if descriptor is None or is_current(descriptor, path):
                 break
             os.close(descriptor)  # the file was replaced between open and flock
     except OSError as error:
@@ -87,6 +87,25 @@ def is_held(path: str) -> bool:
     return False
 
 
+def is_current(descriptor: int, path: str) -> bool:
+    """Return whether the file that `descriptor` locks is still the one at its path."""
+    try:
+        there = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    ours = os.fstat(descriptor)
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def check(descriptor: int, path: str) -> None:
+    """Raise Trouble if the file that we hold is no longer the one at its path: another process may hold that one."""
+    if not is_current(descriptor, path):
+        raise Trouble(
+            f"{path} was removed or replaced while this tick held it, so another tick may be at work: this one ends, "
+            "and the next one continues; leave lock files where they are"
+        )
+
+
 def _try(path: str) -> int | None:
     # O_RDWR: NFS emulates flock with write locks, which need a writable descriptor.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -99,15 +118,6 @@ def _try(path: str) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _is_current(descriptor: int, path: str) -> bool:
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        return False
-    ours = os.fstat(descriptor)
-    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _signature(path: str) -> list[str]:

@@ -43,6 +43,11 @@ class Places:
         return self.cache / "shown"
 
     @property
+    def data_lock(self) -> Path:
+        """Held by the running tick as well: another cache's tick may work on the same data root."""
+        return self.data / "lock"
+
+    @property
     def runs(self) -> Path:
         """One directory per archived run."""
         return self.data / "runs"

@@ -25,6 +25,8 @@ from deepspeech_wer.records import Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.settings import JobLimits
 
+_CHECKPOINT = re.compile(rf"[0-9a-f]{{40}}|[0-9a-f]{{64}}|\.([0-9a-f]{{40}}|[0-9a-f]{{64}}){re.escape(files.PARTIAL)}")
+_MARK = ".deepspeech_wer"  # in a checkpoint on another disk: the data root to which it belongs
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
 
 MAX_INTERRUPTIONS = 10  # without a new checkpoint; after that the merge is given up
@@ -109,14 +111,44 @@ def unfinished(places: Places) -> list[Unfinished]:
 
 
 def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
-    """Remove the checkpoints and work directories of every commit whose SHA `is_needed` rejects."""
+    """Remove the checkpoints and work directories of every commit whose SHA `is_needed` rejects.
+
+    Only checkpoints that this program made are removed: the name is a SHA and, where `checkpoints` is a link to another
+    disk, the directory has this data root's mark. What checkpoint_file names is kept.
+    """
+    is_link = places.checkpoints.is_symlink()
     for path in places.checkpoints.glob("*"):
-        if not is_needed(path.name):
-            log.info("removing the checkpoint of %s, which is no longer due", path.name[:12])
-            files.remove_tree(path)
+        is_ours = _CHECKPOINT.fullmatch(path.name) and (not is_link or _has_mark(places, path))
+        if is_ours and not is_needed(path.name):
+            log.info("removing the checkpoint of %s, which is no longer due", path.name[:12].lstrip("."))
+            _remove_checkpoint(places, path)
     for left in unfinished(places):
         if not is_needed(left.order.merge.sha):
             files.remove_tree(left.work.path)
+
+
+def _remove_checkpoint(places: Places, path: Path) -> None:
+    """Remove a checkpoint, unless checkpoint_file names it: a user wants the next run to start from it."""
+    with suppress(OSError):
+        named = Path(places.checkpoint_request.read_text("utf-8", "replace").strip())
+        if named.is_absolute() and named.resolve().is_relative_to(path.resolve()):
+            log.info("keeping the checkpoint %s, which %s names", path, places.checkpoint_request)
+            return
+    files.remove_tree(path)
+
+
+def _put_mark(places: Places, path: Path) -> None:
+    """Mark a checkpoint as made by this program, if it is on another disk."""
+    if places.checkpoints.is_symlink() and not _has_mark(places, path):
+        with suppress(OSError):  # without its mark, it is left there for ever
+            files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
+
+
+def _has_mark(places: Places, path: Path) -> bool:
+    with suppress(OSError):
+        is_regular = not path.is_symlink() and not (path / _MARK).is_symlink() and (path / _MARK).is_file()
+        return is_regular and (path / _MARK).read_text("utf-8", "surrogateescape") == f"{places.data}\n"
+    return False
 
 
 def _set_aside_earlier_release(places: Places) -> None:
@@ -155,6 +187,7 @@ def _begin(bench: Bench, merge: Merge, base: str | None, number: int) -> tuple[W
         timeout_s=bench.job.timeout_s,
         grace_s=bench.job.grace_s,
         token=os.urandom(16).hex(),
+        links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
         files.make_private(work.path)
@@ -184,12 +217,16 @@ def _interruptions(last: Unfinished | None, progress: int) -> int:
 
 def _progress(places: Places, merge: Merge) -> int:
     """Return a number that changes whenever a checkpoint is written."""
+    times: list[int] = []
+
+    def note(parent: int, name: str) -> bool:
+        with suppress(OSError):
+            times.append(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns)
+        return False
+
     with suppress(OSError):
-        checkpoints = (places.checkpoints / merge.sha).rglob("*")
-        return sum(
-            file.lstat().st_mtime_ns for file in checkpoints
-        )  # the maximum would miss a write after the clock was set back
-    return 0
+        files.visit(places.checkpoints / merge.sha, note)
+    return sum(times[1:])  # the maximum would miss a write after the clock was set back
 
 
 def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
@@ -216,6 +253,7 @@ def _prepare(bench: Bench, work: Work, order: Order) -> None:
     try:
         for directory in (work.logs, work.tmp, Path(order.checkpoints)):
             files.make_private(directory)
+        _put_mark(bench.places, Path(order.checkpoints))
         for log_file in (work.out_log, work.err_log, work.supervisor_log):
             log_file.touch(mode=0o600)
         outcomes.reserve(work)
@@ -234,6 +272,7 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
                     bench.job_line(line)
 
     attend(bench.runner, work, meanwhile=echo)
+    works.remove_planted(work, order)
     places = bench.places
     files.restore_access(
         places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints
@@ -308,7 +347,7 @@ def _failed(work: Work, order: Order, failure: str, detail: str) -> Outcome:
 
 def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     places, merge = bench.places, order.merge
-    _free_space(work, order, outcome)
+    _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
         run = archive.store(
@@ -328,13 +367,14 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     return run
 
 
-def _free_space(work: Work, order: Order, outcome: Outcome) -> None:
+def _free_space(places: Places, work: Work, order: Order, outcome: Outcome) -> None:
     """Remove everything that is not archived: a job may have filled the disk with it. Follows no symbolic link."""
-    files.remove_tree(Path(order.checkpoints))
+    _remove_checkpoint(places, places.checkpoints / order.merge.sha)
     files.remove_tree(work.tmp)
     kept = {outcome.files / name for name in (contract.HYPER, *archive.COMPANIONS)} if outcome.files else set()
-    if work.logs.is_symlink():
-        work.logs.unlink()
+    for place in (work.logs, outcome.files):
+        if place and place.is_symlink():
+            place.unlink()
     for path in (*work.logs.glob("*"), *(outcome.files.glob("*") if outcome.files else ())):
         if path not in kept and path != outcome.files:
             files.remove_tree(path)
@@ -342,7 +382,7 @@ def _free_space(work: Work, order: Order, outcome: Outcome) -> None:
 
 def _tidy(bench: Bench, work: Work, merge: Merge) -> None:
     """Remove what an archived run no longer needs. The work directory goes last: `collect` finds the run by it."""
-    files.remove_tree(bench.places.checkpoints / merge.sha)
+    _remove_checkpoint(bench.places, bench.places.checkpoints / merge.sha)
     _clear(work)
     with suppress(OSError):  # not empty: it holds other runs
         bench.places.work.rmdir()
@@ -386,7 +426,7 @@ def _copy(source: Path, target: Path) -> None:
     files.remove_tree(temporary)
     try:
         shutil.copytree(source, temporary)
-    except (OSError, shutil.Error) as error:
+    except (OSError, shutil.Error, RecursionError) as error:
         files.remove_tree(temporary)
         raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
     temporary.rename(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,3 +191,54 @@ def test_a_clock_set_back_does_not_change_the_order(runs: Path, outcome: Outcome
     earlier = replace(outcome, started_at="2025-12-31T23:59:59Z", finished_at="2026-01-01T00:00:00Z")
     second = store(runs, replace(MERGE, sha="f" * 40, ordinal=8), earlier, machine="m")
     assert sorted(archive.load(runs), key=lambda run: run.merge.ordinal) == [first, second]
+
+
+@pytest.mark.parametrize("name", ["utterances.json", "history.json", "gpu-usage.csv", "out.log", "err.log"])
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_link_to_a_foreign_file_is_left_out_with_a_warning(
+    runs: Path,
+    outcome: Outcome,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    link: Callable[[Path, Path], None],
+) -> None:
+    assert outcome.files
+    (tmp_path / "secret").write_text("key")
+    (outcome.files / name).unlink(missing_ok=True)
+    link(outcome.files / name, tmp_path / "secret")
+    run = store(runs, MERGE, outcome, machine="m")
+    assert not (run.directory / name).exists()
+    assert f"{name}: a" in caplog.text
+    assert caplog.text.count("not archived") >= 1
+
+
+@pytest.mark.parametrize("place", ["work/run", "work/run/logs", "work/run/logs/x"])
+def test_nothing_is_archived_through_a_linked_directory(
+    runs: Path, outcome: Outcome, tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    foreign = tmp_path / "foreign"
+    for below in ("", "x", "logs/x"):
+        (foreign / below).mkdir(parents=True, exist_ok=True)
+        (foreign / below / "err.log").write_text("key")
+        (foreign / below / "history.json").write_text("key")
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).symlink_to(foreign)
+    work = tmp_path / "work" / "run"
+    failed = replace(outcome, status="failed", failure="exit 1", logs=work, files=work / "logs" / "x")
+    run = store(runs, MERGE, failed, machine="m")
+    assert [path.name for path in run.directory.iterdir()] == ["run.json"]
+    assert "nothing in it is archived" in caplog.text
+
+
+def test_a_linked_run_is_left_out_with_a_warning(
+    runs: Path, outcome: Outcome, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = store(runs, MERGE, outcome, machine="m")
+    run.directory.rename(tmp_path / "foreign")
+    run.directory.symlink_to(tmp_path / "foreign")
+    assert (archive.load(runs), archive.commits(runs), archive.holds(runs, run.id)) == ([], set(), False)
+    assert f"{run.directory} is a link" in caplog.text
+    assert archive.store(runs, run.id, MERGE, outcome, machine="m") == run
+    assert not run.directory.is_symlink()
+    assert (tmp_path / "foreign" / "run.json").exists()

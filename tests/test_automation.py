@@ -61,15 +61,20 @@ def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: 
     assert not (current.places.cache / "tick.json").exists()
     assert sorted(path.name for path in current.places.data.iterdir()) == [
         "checkpoints",
+        "lock",
         "runs",
         "site",
         "tracker.json",
     ]
-    before = {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")}
+    before = times(current.places.data)
     capsys.readouterr()
     assert tick() == 0
     assert capsys.readouterr() == ("", "")
-    assert {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")} == before
+    assert times(current.places.data) == before
+
+
+def times(data: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in data.rglob("*") if path != data / "lock"}
 
 
 def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
@@ -531,3 +536,224 @@ def test_a_place_for_checkouts_that_is_of_no_use_costs_no_merge(
     small_clones("size=50m")
     assert tick() == 0
     assert wers() == [0.4]
+
+
+DEEP = f'{sys.executable} -c \'import os\nfor _ in range(%d): os.mkdir("d"); os.chdir("d")\''
+
+
+@pytest.mark.parametrize(
+    ("place", "depth"), [("$ds_logs_dir", 990), ("$ds_checkpoint_dir", 5000), (".", 5000), ("$TMPDIR", 1100)]
+)
+def test_directories_that_a_job_nests_do_not_stop_the_queue(tracked: Repository, place: str, depth: int) -> None:
+    tracked.merge("nests", {"wer": f"(cd {place} && {DEEP % depth}); wer=0.4\n"})
+    assert tick() == 0
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    assert tick() == 0
+    assert wers() == [0.4, 0.3]
+    assert [path.name for path in settings.load().places.checkpoints.iterdir()] == []
+
+
+def test_an_interrupted_job_that_nests_directories_is_resumed(tracked: Repository) -> None:
+    deep = f"(cd $ds_checkpoint_dir && mkdir e && cd e && {DEEP % 1500})"
+    tracked.merge(
+        "nests", {"wer": f"test -e $ds_checkpoint_dir/e || {{ {deep}; kill -KILL $PPID; sleep 9; }}; wer=0.4\n"}
+    )
+    assert tick() == 0
+    assert wers() == [0.4]
+
+
+@pytest.mark.parametrize("depth", [990, 1800])
+def test_directories_that_a_merge_nests_do_not_stop_the_queue(tracked: Repository, depth: int) -> None:
+    blob = tracked.git("rev-parse", "HEAD:wer")
+    tracked.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{'d/' * depth}file")
+    nested = tracked.git("commit-tree", tracked.git("write-tree"), "-p", "HEAD", "-m", "nests")
+    tracked.git(
+        "reset",
+        "--quiet",
+        "--soft",
+        tracked.git("commit-tree", f"{nested}^{{tree}}", "-p", "HEAD", "-p", nested, "-m", "nested"),
+    )
+    tracked.git("update-index", "--force-remove", f"{'d/' * depth}file")
+    assert tick() == 0
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    assert tick() == 0
+    assert wers() == [0.5, 0.3]
+    assert not settings.load().clone_path.exists()
+
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
+
+
+@pytest.mark.usefixtures("tracked")
+def test_an_idle_tick_removes_only_checkpoints_that_it_made() -> None:
+    assert tick() == 0
+    checkpoints = settings.load().places.checkpoints
+    foreign = ["best", "epoch-12.keras", SHA[:12], SHA + "0", SHA.upper(), f"{SHA}.bak", ".keep"]
+    for name in [*foreign, SHA, SHA + "0" * 24, f".{SHA}.partial"]:
+        (checkpoints / name / "d").mkdir(parents=True)
+    (checkpoints / "notes.txt").touch()
+    assert tick() == 0
+    assert sorted(path.name for path in checkpoints.iterdir()) == sorted([*foreign, "notes.txt"])
+
+
+@pytest.mark.parametrize("below", ["", "/step-3"])
+def test_a_checkpoint_that_is_to_be_used_is_kept(tracked: Repository, below: str) -> None:
+    assert tick() == 0
+    where = settings.load().places
+    (where.checkpoints / SHA / "step-3").mkdir(parents=True)
+    where.checkpoint_request.write_text(f"{where.checkpoints}/{SHA}{below}\n")
+    assert tick() == 0
+    assert (where.checkpoints / SHA / "step-3").exists()
+    tracked.merge("goes on from it", {"wer": f'test -e "$ds_checkpoint_dir{"" if below else "/step-3"}"; wer=0.4\n'})
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+    assert not where.checkpoint_request.exists()
+    assert list(where.checkpoints.iterdir()) == []
+
+
+def test_other_contents_of_a_disk_for_checkpoints_stay(tracked: Repository, tmp_path: Path) -> None:
+    """Two trackers may share a scratch disk: the names alone do not tell whose a checkpoint is."""
+    where, scratch = settings.load().places, tmp_path / "scratch"
+    (scratch / SHA / "d").mkdir(parents=True)
+    (scratch / "data").mkdir()
+    (scratch / ("f" * 40)).mkdir()
+    (scratch / ("f" * 40) / ".deepspeech_wer").write_text("/another/data/root\n")
+    before = names(scratch)
+    where.checkpoints.parent.mkdir(parents=True)
+    where.checkpoints.symlink_to(scratch)
+    assert tick() == 0
+    kept = tracked.git("rev-parse", "HEAD")
+    sha = tracked.merge("lost", {"wer": f"touch $ds_checkpoint_dir/saved; kill -TERM {TICK_PID}; sleep 100\n"})
+    assert subprocess.run(TICK, check=False).returncode == 143
+    assert names(scratch) == sorted([*before, sha, f"{sha}/.deepspeech_wer", f"{sha}/saved"])
+    tracked.git("reset", "--quiet", "--hard", kept)
+    assert tick() == 0
+    assert tick() == 0
+    assert where.checkpoints.is_symlink()
+    assert names(scratch) == before
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "site", "site/runs", "work", "runs", "work/run"])
+def test_a_directory_that_a_job_replaces_by_a_link_is_not_used(tracked: Repository, tmp_path: Path, place: str) -> None:
+    where, foreign = settings.load().places, tmp_path / "foreign"
+    for name in (SHA, "logs/x", "20260101-000000-0123456789ab"):
+        (foreign / name).mkdir(parents=True)
+        (foreign / name / "out.log").write_text("key")
+    (foreign / "logs" / "x" / "hyper.json").write_text('{"context":{"time_started":"x"},"results":{"test_wer":0.1}}')
+    (foreign / "out.log").write_text("key")
+    before = names(foreign)
+    target = '"$(dirname $ds_logs_dir)"' if place == "work/run" else f"{where.data}/{place}"
+    tracked.merge(
+        "plants", {"wer": f"wer=0.4; mkdir -p {target}; mv {target} {where.data}/aside; ln -s {foreign} {target}\n"}
+    )
+    script = JOB.replace("mkdir -p", '[ -e "$ds_logs_dir" ] || exit 1; mkdir -p')
+    tracked.merge("plants", {"bin/run-wer-automation.sh": script})
+    tick()
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    tick()
+    assert names(foreign) == before
+    assert wers()[-1] == 0.3
+    assert not any(
+        where.data.joinpath(name).is_symlink() for name in ("checkpoints", "site", "site/runs", "work", "runs")
+    )
+    assert "key" not in [path.read_text() for path in where.data.glob("[rs]*/**/out.log")]
+
+
+def test_a_hyper_that_is_a_hard_link_is_not_taken(tracked: Repository, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"context":{"time_started":"x"},"results":{"test_wer":0.1}}')
+    tracked.merge(
+        "links", {"wer": f"mkdir $ds_logs_dir/x; ln {tmp_path}/other.json $ds_logs_dir/x/hyper.json; exit 0\n"}
+    )
+    assert tick() == exit_codes.FAILED
+    assert wers() == ["no-hyper"]
+    assert (tmp_path / "other.json").exists()
+
+
+@pytest.mark.parametrize("key", ["files", "logs"])
+def test_an_outcome_that_names_a_foreign_directory_is_not_believed(
+    tracked: Repository, tmp_path: Path, key: str
+) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for name in ("hyper.json", "out.log", "thesis.txt"):
+        (foreign / name).write_text("key")
+    forge = (
+        f"import json, os, pathlib, sys; w = pathlib.Path(os.environ['ds_logs_dir']).parent; "
+        "o = dict(version=1, status='failed', failure='exit 1', detail='', attempt=2, files=None, logs=str(w), "
+        "started_at='2026-01-01T00:00:00Z', finished_at='2026-01-01T00:00:00Z'); "
+        f"o['{key}'] = '{foreign}'; (w / 'outcome.json').write_text(json.dumps(o))"
+    )
+    forges = f'{sys.executable} -c "{forge}"; kill -KILL $PPID; sleep 9'
+    tracked.merge(
+        "forges",
+        {"wer": f"[ $ds_wer_attempt = 2 ] || [ -e $HOME/done ] || {{ touch $HOME/done; {forges}; }}; wer=0.4\n"},
+    )
+    assert tick() == 0
+    assert wers() == [0.4]
+    assert names(foreign) == ["hyper.json", "out.log", "thesis.txt"]
+
+
+LOSSES = {
+    "removed": "rm {lock}",
+    "replaced by a file": "cp {lock} {lock}.new; mv {lock}.new {lock}",
+    "moved away": "mv {lock} {lock}.old",
+    "replaced by a directory": "rm {lock}; mkdir {lock}; touch {lock}/x",
+}
+
+
+@pytest.mark.parametrize("root", ["cache", "data"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_tick_whose_lock_is_lost_begins_no_further_merge(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], loss: str, root: str
+) -> None:
+    assert tick() == 0
+    where = settings.load().places
+    lock = {"cache": where.lock, "data": where.data_lock}[root]
+    tracked.merge("loses", {"wer": f"wer=0.4; {LOSSES[loss].format(lock=lock)}\n"})
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    capsys.readouterr()
+    assert tick() == exit_codes.TROUBLE
+    lines = [line for line in capsys.readouterr().err.splitlines() if " ERROR " in line]
+    assert len(lines) == 1
+    assert f"{lock} was removed or replaced while this tick held it" in lines[0]
+    assert wers() == [0.5, 0.4]
+    if lock.is_dir():
+        shutil.rmtree(lock)
+    assert tick() == 0
+    assert wers() == [0.5, 0.4, 0.3]
+
+
+@pytest.mark.parametrize("how", ["another cache", "the lock was removed", "the cache was removed"])
+def test_two_ticks_never_work_on_one_data_root(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    started, go = f"{sealed}/started", f"{sealed}/go"
+    tracked.merge("slow", {"wer": f"echo x >> {started}; while [ ! -e {go} ]; do sleep 0.05; done; wer=0.3\n"})
+    where = settings.load().places
+    first = subprocess.Popen(TICK, stderr=subprocess.PIPE)
+    try:
+        while not Path(started).exists():
+            assert first.poll() is None
+        with monkeypatch.context() as patched:
+            if how == "another cache":
+                patched.setenv("XDG_CACHE_HOME", str(sealed / "other"))
+                patched.setenv("ds_clone_path", str(sealed / "other clone"))
+                patched.setenv("ds_dataroot", str(where.data.parent))
+            elif how == "the lock was removed":
+                where.lock.unlink()
+            else:
+                shutil.rmtree(where.cache)
+            second = subprocess.run(TICK, capture_output=True, text=True, check=False)
+        assert second.returncode == exit_codes.TROUBLE
+        (line,) = second.stderr.splitlines()
+        assert f"another tick is at work on {where.data} (process {first.pid} since " in line
+    finally:
+        Path(go).touch()
+        first.communicate()
+    assert tick() == 0
+    assert wers() == [0.3]
+    assert Path(started).read_text() == "x\n"

@@ -34,7 +34,7 @@ class Verdict:
 
 
 def judge(logs: Path) -> Verdict:
-    """Judge the newest hyper.json below ds_logs_dir. Follows no symbolic link."""
+    """Judge the newest hyper.json below ds_logs_dir. Takes no link, neither symbolic nor hard."""
     found = _candidates(logs)
     if not found:
         return Verdict(
@@ -78,11 +78,18 @@ def write(work: Work, outcome: Outcome) -> None:
 
 
 def read(work: Work) -> Outcome | None:
-    """Read the outcome; None if there is none. A damaged file is logged and renamed."""
+    """Read the outcome; None if there is none. A damaged file is logged and renamed.
+
+    So is one that names other directories than the run's own: their files would be published, and the rest removed.
+    """
     path = work.path / _NAME
     try:
         record = works.read(path)
         directory = Path(record["files"]) if record["files"] else None
+        if directory not in (None, work.logs) and (directory.parent != work.logs or directory.name == ".."):
+            raise ValueError(f"{directory} is not in this run's directory")
+        if Path(record["logs"]) != work.path:
+            raise ValueError(f"{record['logs']} is not this run's directory")
         return Outcome(**{**record, "files": directory, "logs": Path(record["logs"])})
     except FileNotFoundError:
         return None
@@ -98,6 +105,6 @@ def _candidates(logs: Path) -> list[Path]:
         logs.chmod(0o700)  # a job may have removed permissions
         places = [logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())]
         paths = [place / contract.HYPER for place in places]
-        return [path for path in paths if path.is_file() and not path.is_symlink()]
+        return [path for path in paths if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1]
     except OSError:
         return []

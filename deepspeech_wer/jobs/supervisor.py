@@ -78,6 +78,7 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     finally:
         out.close()
         err.close()
+        works.remove_planted(work, order)
         files.restore_access(work.path.parent, work.path)
     files.remove_tree(work.tmp)
     if verdict.files is None:

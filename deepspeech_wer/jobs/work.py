@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +93,7 @@ class Order:
     timeout_s: float | None
     grace_s: float
     token: str  # in the environment of the job and of everything that it starts
+    links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
 def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
@@ -110,12 +112,38 @@ def unfinished(directory: Path) -> list[Work]:
     """Return the runs that were begun but not archived, oldest first. Raises Trouble if they cannot be listed."""
     try:
         return sorted(
-            (Work(path) for path in directory.iterdir() if RUN_ID.fullmatch(path.name)), key=lambda work: work.run
+            (Work(path) for path in directory.iterdir() if RUN_ID.fullmatch(path.name) and not path.is_symlink()),
+            key=lambda work: work.run,
         )
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable directory must not look empty
         raise Trouble(f"{directory}: {error.strerror}: move it away, or give this user access") from None
+
+
+def links(work: Work, checkpoints: Path) -> list[str]:
+    """Return which of the data root's directories are links, for example to another disk."""
+    return [str(place) for place in _places(work, checkpoints) if place.is_symlink()]
+
+
+def remove_planted(work: Work, order: Order) -> None:
+    """Remove the links that the job put in the place of the data root's directories, and remake its work directory.
+
+    Through them, foreign files would be published, overwritten or removed.
+    """
+    for place in _places(work, Path(order.checkpoints)):
+        if order.links is not None and str(place) not in order.links and place.is_symlink():
+            log.warning("removing %s: the job replaced the directory by a link to %s", place, place.readlink())
+            place.unlink()
+    with suppress(OSError):  # shows when something is written there
+        files.make_private(work.path)
+
+
+def _places(work: Work, checkpoints: Path) -> list[Path]:
+    """Return what a job may replace, parents first."""
+    data = work.path.parent.parent
+    names = ("runs", "site", "site/js", "site/runs", "requests")
+    return [work.path.parent, *(data / name for name in names), checkpoints.parent, work.path, checkpoints]
 
 
 def write_order(work: Work, order: Order) -> None:

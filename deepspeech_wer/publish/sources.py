@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,11 +33,17 @@ class Source:
 
 
 def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
-    """The state of each file. Raises Trouble for one that is missing or outside of the site."""
+    """The state of each file. Raises Trouble for one that is missing or outside of the site, also by a link."""
     for path in files:
         check_path(path)
     with _readable():
-        return {path: os.stat(f"{site}/{path}") for path in files}  # noqa: PTH116 - 20,000 Paths double the time
+        for directory in {os.path.dirname(path) for path in files}:  # noqa: PTH120 - 20,000 Paths double the time
+            _check_real(f"{site}/{directory}", os.path.join(os.path.realpath(site), directory))  # noqa: PTH118
+        found = {path: os.lstat(f"{site}/{path}") for path in files}
+    for path, status in found.items():
+        if not stat.S_ISREG(status.st_mode):
+            raise Trouble(f"{site}/{path}: expected a regular file, found something else: remove it, and build again")
+    return found
 
 
 def read(site: Path, scanned: Mapping[str, os.stat_result], known: Mapping[str, Entry]) -> dict[str, Source]:
@@ -46,6 +53,11 @@ def read(site: Path, scanned: Mapping[str, os.stat_result], known: Mapping[str, 
             path: _source(f"{site}/{path}", scanned[path], known.get(path))
             for path in sorted(scanned, key=INDEX.__eq__)
         }
+
+
+def _check_real(directory: str, real: str) -> None:
+    if os.path.realpath(directory) != os.path.normpath(real):
+        raise Trouble(f"{directory}: expected a directory of the site, found a link: remove it, and build again")
 
 
 def _source(file: str, status: os.stat_result, known: Entry | None) -> Source:

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,12 +48,12 @@ def checked_out(mirror: Path, merge: Merge, path: Path, *, mark: Path, origin: s
     made, CannotCheckOut if the merge cannot be checked out.
     """
     check(path.parent)
-    _claim(path, mark)
+    record = _claim(path, mark)
     try:
         _clone_or_explain(mirror, merge, path, origin)
         yield Checkout(path, merge)
     finally:
-        wipe(mark)
+        wipe(mark, record)
 
 
 def check(clone_path: Path) -> None:
@@ -71,13 +70,13 @@ def check(clone_path: Path) -> None:
         )
 
 
-def wipe(mark: Path) -> None:
-    """Remove the clone that a mark names, and the mark. Does nothing if there is no mark.
+def wipe(mark: Path, known: dict[str, object] | None = None) -> None:
+    """Remove the clone that a mark names, and the mark. If a job removed the mark, `known` is what it said.
 
     If something other than the directory that we made is at the clone's path, it is left alone. Raises Trouble if the
     clone cannot be removed.
     """
-    record = _read(mark)
+    record = _read(mark) or known or {}
     path = Path(str(record["path"])) if "path" in record else None
     if path and "inode" not in record:
         with suppress(OSError):  # it does not exist, or is not empty and so not ours
@@ -92,8 +91,10 @@ def wipe(mark: Path) -> None:
     mark.unlink(missing_ok=True)
 
 
-def _claim(path: Path, mark: Path) -> None:
+def _claim(path: Path, mark: Path) -> dict[str, object]:
     """Make the directory and record its inode, so that a directory that replaces it is not taken for ours.
+
+    Returns what the mark says.
 
     The path is recorded before the directory exists: a crash in between must not leave a directory without a mark.
     """
@@ -106,7 +107,9 @@ def _claim(path: Path, mark: Path) -> None:
         mark.unlink()
         raise Trouble(f"ds_clone_path {path.parent}: {error.strerror}") from None
     status = path.stat()
-    _write(mark, {**record, "device": status.st_dev, "inode": status.st_ino})
+    record.update(device=status.st_dev, inode=status.st_ino)
+    _write(mark, record)
+    return record
 
 
 def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
@@ -122,7 +125,7 @@ def _clone_or_explain(mirror: Path, merge: Merge, path: Path, origin: str) -> No
         if cure or error.code is None:
             raise Trouble(f"{what}; {f'{cure}; ' if cure else ''}the next tick tries again") from None
         if evidence.lacks_files(mirror, merge.sha):
-            shutil.rmtree(mirror, ignore_errors=True)
+            remove_tree(mirror)
             raise Trouble(f"{what}; removed the damaged mirror {mirror}, which the next tick fetches again") from None
         is_impossible = _CANNOT_EXIST.search(error.said) or _has_too_long_a_path(mirror, merge)
         if is_impossible and _fails_alike(path, merge, error):

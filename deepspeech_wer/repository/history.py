@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from configparser import Error as ConfigError
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import remove_tree
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment
@@ -105,7 +105,7 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
         failed = _failure(error)
         is_of_git = isinstance(error, git.GitError)  # else GitPython could not parse the mirror's configuration
         if not is_of_git or evidence.is_damaged(mirror, TRACKED):
-            shutil.rmtree(mirror, ignore_errors=True)
+            remove_tree(mirror)
             raise Trouble(f"removed the damaged mirror {mirror}, which the next tick fetches again: {failed}") from None
         cure = evidence.cure(failed, mirror)
         told = f"{failed}; {cure}" if cure else failed

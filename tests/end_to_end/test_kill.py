@@ -174,7 +174,13 @@ class Machine:
         assert len(re.findall(r'"test_wer"', (self.data / "site" / "js" / "hyper.js").read_text())) == MERGES + 1
         assert not (self.directory / "clone").exists()
         assert not (self.cache / "tick.json").exists()
-        assert sorted(path.name for path in self.data.iterdir()) == ["checkpoints", "runs", "site", "tracker.json"]
+        assert sorted(path.name for path in self.data.iterdir()) == [
+            "checkpoints",
+            "lock",
+            "runs",
+            "site",
+            "tracker.json",
+        ]
         assert not list((self.data / "checkpoints").iterdir())
         assert not list(self.directory.rglob("*.partial"))
         assert processes.with_environment(f"HOME={self.directory}") == []

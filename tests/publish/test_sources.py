@@ -29,3 +29,22 @@ def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match=r"No such file.*build the site again"):
         sources.scan(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize("place", ["js", "js/a.js", "runs/x", "runs/x/out.log"])
+def test_nothing_is_published_through_a_link(tmp_path: Path, place: str) -> None:
+    """A job can write into the site."""
+    names = ["js/a.js", "runs/x/out.log"]
+    for root in ("site", "foreign"):
+        for name in names:
+            (tmp_path / root / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / root / name).write_text("key")
+    sources.scan(tmp_path / "site", names)
+    (tmp_path / "site" / place).rename(tmp_path / "aside")
+    (tmp_path / "site" / place).symlink_to(tmp_path / "foreign" / place)
+    with pytest.raises(Trouble, match="remove it, and build again"):
+        sources.scan(tmp_path / "site", names)
+    (tmp_path / "link").symlink_to("site")
+    (tmp_path / "site" / place).unlink()
+    (tmp_path / "aside").rename(tmp_path / "site" / place)
+    assert set(sources.scan(tmp_path / "link", names)) == set(names)

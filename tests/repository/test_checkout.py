@@ -549,3 +549,9 @@ def test_a_path_that_cannot_exist_is_the_fault_of_the_merge(
     ):
         pass
     assert (cache / "repository.git").exists()
+
+
+def test_a_checkout_whose_mark_a_job_removed_is_wiped(cache: Path, merge: Merge, tmp_path: Path) -> None:
+    with checked_out(cache, merge, tmp_path / "clone" / "run", origin="x") as checkout:
+        (cache / "mark.json").unlink()
+    assert not checkout.path.exists()
