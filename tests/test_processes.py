@@ -52,15 +52,15 @@ def test_a_process_is_gone_once_it_ended_or_its_pid_is_anothers() -> None:
 CODE = """
 import os, subprocess, sys
 from deepspeech_wer import lock, places, processes
-from deepspeech_wer.publish import lock as of_server
+from deepspeech_wer.publish import web_root_lock
 from pathlib import Path
-child = subprocess.Popen(["sleep", "100"])
+child = subprocess.Popen(["sleep", "10"])
 started = processes.start_time(child.pid) or "None"
 assert not processes.is_gone(child.pid, started)
-assert processes.of_the_dead("ds_wer_git_of") == []
+assert processes.orphans("ds_wer_git_of") == []
 assert processes.with_environment("no=such") == []
 assert places.doubt_of_locks(Path("/")) is None
-assert of_server.holder("t").machine == of_server.holder("t").machine
+assert web_root_lock.this_process("t")["machine"] == web_root_lock.this_process("t")["machine"]
 descriptor = lock.acquire(sys.argv[1])
 assert lock.holder(sys.argv[1])[0] == os.getpid()
 lock.release(descriptor)
@@ -82,7 +82,7 @@ sys.path.insert(0, {root!r})
 from deepspeech_wer import lock, prctl, processes
 prctl.hide()
 lock.acquire(sys.argv[1])
-print(processes.this(), flush=True)
+print(processes.own_identity(), flush=True)
 time.sleep(100)
 """
 LOOKS = """
