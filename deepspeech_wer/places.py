@@ -43,6 +43,11 @@ class Places:
         return self.cache / "shown"
 
     @property
+    def kept(self) -> Path:
+        """The lines of js/hyper.js, kept between builds."""
+        return self.cache / "kept"
+
+    @property
     def runs(self) -> Path:
         """One directory per archived run."""
         return self.data / "runs"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
+from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
 
@@ -70,6 +71,23 @@ def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: 
     assert tick() == 0
     assert capsys.readouterr() == ("", "")
     assert {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")} == before
+
+
+def test_a_tick_parses_new_runs_alone(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tick() == 0
+    before = archive.names(settings.load().places.runs)
+    tracked.merge("better", {"wer": "wer=0.4\n"})
+    read: list[str] = []
+    real = archive.read
+
+    def reading(directory: Path) -> Run:
+        read.append(directory.name)
+        return real(directory)
+
+    monkeypatch.setattr(archive, "read", reading)
+    assert tick() == 0
+    assert set(read) == {*archive.names(settings.load().places.runs)} - {*before}
+    assert settings.load().places.kept.is_dir()
 
 
 def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:
