@@ -73,6 +73,23 @@ def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: 
     assert {path: path.stat().st_mtime_ns for path in current.places.data.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("tracked")
+def test_a_tick_removes_what_a_crash_left() -> None:
+    assert tick() == 0
+    where = settings.load().places
+    left = where.runs / ".20260102-030405-c0ffeec0ffee.partial"
+    left.mkdir()
+    (left / "run.json").touch()
+    of_site = where.site / "runs" / ".some.js.partial"
+    of_cache = where.cache / ".shown.1.partial"
+    of_site.touch()
+    of_cache.touch()
+    assert tick() == 0
+    assert not left.exists()
+    assert not of_site.exists()
+    assert not of_cache.exists()
+
+
 def test_a_tick_parses_new_runs_alone(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tick() == 0
     before = archive.names(settings.load().places.runs)
