@@ -31,7 +31,7 @@ def build(places: Places, repository: Repository) -> Sequence[str]:
         dashboard.build(loaded.runs, places.site, project=project, line=loaded.line, whole=loaded.whole)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
-    return [str(path) for path in dashboard.site_files(places.site)]
+    return dashboard.site_names(places.site)
 
 
 def update(
