@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -42,17 +42,18 @@ def restore_access(*directories: Path) -> None:
                 os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace the content of `path`. After a crash at any moment it holds either the old bytes or the new ones.
+def write_atomically(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) -> None:
+    """Replace the content of `path` by bytes, or by pieces of them.
 
-    Raises OSError (disk full, no permission); the old file is then intact and no temporary file is left.
+    After a crash at any moment it holds either the old bytes or the new ones. Raises OSError (disk full, no
+    permission); the old file is then intact and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(descriptor, mode)  # whatever the umask
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             stream.flush()
             os.fsync(descriptor)
         temporary.replace(path)

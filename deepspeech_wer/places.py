@@ -48,6 +48,11 @@ class Places:
         return self.data / "lock"
 
     @property
+    def kept(self) -> Path:
+        """The lines of js/hyper.js, kept between builds."""
+        return self.cache / "kept"
+
+    @property
     def runs(self) -> Path:
         """One directory per archived run."""
         return self.data / "runs"

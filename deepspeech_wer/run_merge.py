@@ -92,8 +92,9 @@ def collect(bench: Bench) -> Iterator[Run]:
         elif left.outcome and _is_final(bench, left.outcome):
             yield _archive(bench, left.work, left.order, left.outcome)
         signals.check()
-    for place in (bench.places.runs, bench.places.site):
-        files.remove_partial(place)
+    files.remove_partial(bench.places.site)
+    for partial in bench.places.runs.glob(f".*{files.PARTIAL}"):  # none is below: a run is renamed when it is complete
+        files.remove_tree(partial)
     for partial in bench.places.cache.glob(f".*{files.PARTIAL}"):
         partial.unlink()
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, archive, clock, dashboard, files, signals
+from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish import api
@@ -26,10 +27,11 @@ def build(places: Places, repository: Repository) -> Sequence[str]:
     )
     try:
         files.make_private(places.site)
-        dashboard.build(archive.load(places.runs), places.site, project=project)
+        loaded = kept.load(places.runs, places.kept)
+        dashboard.build(loaded.runs, places.site, project=project, line=loaded.line, whole=loaded.whole)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
-    return [str(path) for path in dashboard.site_files(places.site)]
+    return dashboard.site_names(places.site)
 
 
 def update(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
+from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
 
@@ -75,6 +76,40 @@ def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: 
 
 def times(data: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in data.rglob("*") if path != data / "lock"}
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_tick_removes_what_a_crash_left() -> None:
+    assert tick() == 0
+    where = settings.load().places
+    left = where.runs / ".20260102-030405-c0ffeec0ffee.partial"
+    left.mkdir()
+    (left / "run.json").touch()
+    of_site = where.site / "runs" / ".some.js.partial"
+    of_cache = where.cache / ".shown.1.partial"
+    of_site.touch()
+    of_cache.touch()
+    assert tick() == 0
+    assert not left.exists()
+    assert not of_site.exists()
+    assert not of_cache.exists()
+
+
+def test_a_tick_parses_new_runs_alone(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tick() == 0
+    before = archive.names(settings.load().places.runs)
+    tracked.merge("better", {"wer": "wer=0.4\n"})
+    read: list[str] = []
+    real = archive.read
+
+    def reading(directory: Path) -> Run:
+        read.append(directory.name)
+        return real(directory)
+
+    monkeypatch.setattr(archive, "read", reading)
+    assert tick() == 0
+    assert set(read) == {*archive.names(settings.load().places.runs)} - {*before}
+    assert settings.load().places.kept.is_dir()
 
 
 def test_the_site_holds_the_contract_of_2016(tracked: Repository) -> None:

@@ -123,7 +123,7 @@ def _signature(record: dict[str, Any] | None) -> Any:
 
 
 def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-    flat = [hyper.flat_parameters(record) if record else None for record in records]
+    flat = _flat(records)
     used = Counter(name for parameters in flat if parameters for name in parameters)
     chosen = sorted(name for name, _ in used.most_common(_MAX_PARAMETERS))
     coded = {name: _coded(_carried([_value(parameters, name) for parameters in flat])) for name in chosen}
@@ -132,6 +132,18 @@ def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
         "parameters": [{"name": short(name), **column} for name, column in kept.items()],
         "parameters_left_out": [short(name) for name in used if name not in kept][:_MAX_PARAMETERS],
     }
+
+
+def _flat(records: Sequence[dict[str, Any] | None]) -> list[dict[str, hyper.Scalar] | None]:
+    """Return the flat parameters of each record; records may share theirs, which saves most of the work."""
+    known: dict[int, dict[str, hyper.Scalar]] = {}
+    flat: list[dict[str, hyper.Scalar] | None] = []
+    for record in records:
+        key = id(record.get("parameters")) if record else None
+        if record and key is not None and key not in known:
+            known[key] = hyper.flat_parameters(record)
+        flat.append(None if key is None else known[key])
+    return flat
 
 
 def _value(parameters: dict[str, hyper.Scalar] | None, name: str) -> Any:

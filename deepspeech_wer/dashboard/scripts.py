@@ -1,13 +1,16 @@
-"""Runs as JavaScript: the bytes of js/hyper.js, js/index.js, js/merges.js and runs/<id>.js. No file is written here."""
+"""Runs as JavaScript: the bytes of js/hyper.js, js/index.js, js/merges.js and runs/<id>.js. No file is written here.
+
+`ordered` are the runs in the order of archive.in_order.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from deepspeech_wer import archive, hyper
+from deepspeech_wer import hyper
 from deepspeech_wer.dashboard.columns import columns, run_lengths, short
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.records import Run
@@ -21,21 +24,28 @@ def javascript(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def hyper_js(runs: Sequence[Run]) -> bytes:
-    """Return the contract of 2016, one record a line, sorted by start.
+def line(run: Run) -> bytes:
+    """Return a run's line of js/hyper.js."""
+    record = {"run": _tracked(run)} if run.hyper is None else _record(run, run.hyper)
+    return javascript(record).encode("ascii")
+
+
+def hyper_js(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Iterator[bytes]:
+    """Yield the contract of 2016, one record a line, sorted by start.
 
     Failed runs stand apart: they have no WER, and the page of 2016 would draw them as 0 %.
     """
-    records = [_record(run, run.hyper) for run in archive.in_order(runs) if run.hyper]
-    records.sort(key=lambda record: record["context"]["time_started"])
-    failed = [{"run": _tracked(run)} for run in archive.in_order(runs) if not run.hyper]
-    text = f"window.ALL_THE_DATA = {_one_a_line(records)};\nwindow.FAILED_RUNS = {_one_a_line(failed)};\n"
-    return text.encode("ascii")
+    done = [(hyper.time_started(run.hyper), run) for run in ordered if run.hyper]
+    done.sort(key=lambda pair: pair[0])
+    yield b"window.ALL_THE_DATA = "
+    yield from _one_a_line(line(run) for _, run in done)
+    yield b";\nwindow.FAILED_RUNS = "
+    yield from _one_a_line(line(run) for run in ordered if not run.hyper)
+    yield b";\n"
 
 
-def index_js(runs: Sequence[Run], project: Project, merges: bytes) -> bytes:
+def index_js(ordered: Sequence[Run], project: Project, merges: bytes) -> bytes:
     """Return the columns that the page opens from. Only the first line depends on when the tracker last looked."""
-    ordered = archive.in_order(runs)
     index = {
         "version": VERSION,
         "project": {"name": project.name, "url": _web(project.url), "branch": project.branch},
@@ -46,12 +56,11 @@ def index_js(runs: Sequence[Run], project: Project, merges: bytes) -> bytes:
     return text.encode("ascii")
 
 
-def merges_js(runs: Sequence[Run]) -> bytes:
+def merges_js(ordered: Sequence[Run]) -> bytes:
     """Return subjects and authors: half of the text, and not needed to draw."""
-    ordered = archive.in_order(runs)
     merges = {
         "version": VERSION,
-        "count": len(runs),
+        "count": len(ordered),
         "subjects": run_lengths([short(run.merge.subject) for run in ordered]),
         "authors": run_lengths([short(run.merge.author) for run in ordered]),
     }
@@ -103,8 +112,13 @@ def _tracked(run: Run) -> dict[str, Any]:
     }
 
 
-def _one_a_line(records: Sequence[Any]) -> str:
-    return "[\n" + ",\n".join(map(javascript, records)) + "\n]" if records else "[]"
+def _one_a_line(lines: Iterable[bytes]) -> Iterator[bytes]:
+    before = b"[\n"
+    for text in lines:
+        yield before
+        yield text
+        before = b",\n"
+    yield b"[]" if before == b"[\n" else b"\n]"
 
 
 def _web(url: str | None) -> str | None:

@@ -6,9 +6,10 @@ opens the page while it is being published, or whose browser keeps old files, ne
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,29 +24,43 @@ from deepspeech_wer.dashboard.scripts import (
     hyper_js,
     index_js,
     javascript,
+    line,
     merges_js,
     run_js,
 )
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
 
 WEBSITE = Path(__file__).parent.parent / "website"
 INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 
+log = logging.getLogger(__name__)
 
-def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
+
+def build(
+    runs: Sequence[Run],
+    site: Path,
+    *,
+    project: Project,
+    line: Callable[[Run], bytes] = line,
+    whole: Callable[[Run], Run] = lambda run: run,
+) -> None:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
-    The site works at any moment; after an interruption the next call completes it.
+    `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
+    the run is then left out. The site works at any moment; after an interruption the next call completes it.
     """
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
     before = read_manifest(site)
-    made = {run.id: _build_run(run, site, before["runs"].get(run.id)) for run in archive.in_order(runs)}
-    merges = merges_js(runs)
-    _write_changed(site / "js/hyper.js", hyper_js(runs))
+    ordered = archive.in_order(runs)
+    made = _build_runs(ordered, whole, site, before["runs"])
+    ordered = [run for run in ordered if run.id in made]
+    merges = merges_js(ordered)
+    _write_changed(site / "js/hyper.js", lambda: hyper_js(ordered, line))
     _write_changed(site / "js/merges.js", merges)
-    data = _unless_only_looked_at(index_js(runs, project, merges), before["page"], site)
+    data = _unless_only_looked_at(index_js(ordered, project, merges), before["page"], site)
     page, names = _page({INDEX_JS: data, **_static_files()})
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})
@@ -56,28 +71,47 @@ def build(runs: Sequence[Run], site: Path, *, project: Project) -> None:
     after = {"version": VERSION, "page": list(names), "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
-    _remove((_files(before) | {INDEX_JS}) - _files(after), site)  # earlier versions of this program made js/index.js
+    # Earlier versions of this program made js/index.js.
+    _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
 
 
-def _build_run(run: Run, site: Path, before: dict[str, Any] | None) -> dict[str, Any]:
-    """Archived runs do not change: a run that was built from the same files is not read again."""
-    found = regular_files(run.directory)
-    stamp = f"{VERSION} {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
-    files = [name for name in FILES if name in found]
-    made = {"stamp": fingerprint(stamp.encode()), "files": files}
-    script = site / "runs" / f"{run.id}.js"
-    if made != before or not script.exists() or not _holds(site / "runs" / run.id, files):
-        (site / "runs" / run.id).mkdir(exist_ok=True)
-        for name in files:
-            _link(run.directory / name, site / "runs" / run.id / name)
-        _put(run_js(run, details(run, found)), script)
+def _build_runs(
+    runs: Sequence[Run], whole: Callable[[Run], Run], site: Path, before: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    made = {}
+    built = {entry.name for entry in os.scandir(site / "runs")}
+    for run in runs:
+        found = regular_files(run.directory)
+        files = [name for name in FILES if name in found]
+        wanted, last = {"stamp": _stamp(found), "files": files}, before.get(run.id)
+        if wanted == last and f"{run.id}.js" in built and _holds(f"{site}/runs/{run.id}", files):
+            made[run.id] = last  # archived runs do not change: one that was built from the same files is not read again
+            continue
+        try:
+            _build_run(whole(run), found, files, site)
+            made[run.id] = wanted
+        except Trouble as trouble:
+            log.warning("skipping a run: %s", trouble)
     return made
 
 
-def _holds(directory: Path, names: list[str]) -> bool:
+def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str], site: Path) -> None:
+    (site / "runs" / run.id).mkdir(exist_ok=True)
+    for name in files:
+        _link(run.directory / name, site / "runs" / run.id / name)
+    _put(run_js(run, details(run, found)), site / "runs" / f"{run.id}.js")
+
+
+def _stamp(found: dict[str, os.stat_result]) -> str:
+    stamp = f"{VERSION} {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
+    return fingerprint(stamp.encode())
+
+
+def _holds(directory: str, names: list[str]) -> bool:
     try:
-        return set(names) <= {entry.name for entry in os.scandir(directory)}
+        with os.scandir(directory) as entries:
+            return {entry.name for entry in entries}.issuperset(names)
     except FileNotFoundError:
         return False
 
@@ -113,12 +147,16 @@ def _write_manifest(site: Path, manifest: dict[str, Any]) -> None:
     _write_changed(site / MANIFEST, javascript(manifest).encode())
 
 
-def _write_changed(path: Path, data: bytes) -> None:
-    """Write `path` unless it has this content already: then its mtime stays as well."""
-    with suppress(FileNotFoundError):
-        if path.read_bytes() == data:
+def _write_changed(path: Path, data: bytes | Callable[[], Iterable[bytes]]) -> None:
+    """Write `path` unless it has this content already: then its mtime stays as well.
+
+    Large content is given in pieces, by a function that can be called twice.
+    """
+    pieces = data if callable(data) else lambda: [data]
+    with suppress(FileNotFoundError), path.open("rb") as stream:
+        if all(stream.read(len(piece)) == piece for piece in pieces()) and not stream.read(1):
             return
-    write_atomically(path, data)
+    write_atomically(path, pieces())
 
 
 def _put(data: bytes, target: Path) -> None:
@@ -140,8 +178,10 @@ def _link(source: Path, target: Path) -> None:
     beside.unlink(missing_ok=True)  # rename(2) does nothing between two names of one file
 
 
-def _files(manifest: dict[str, Any]) -> set[str]:
-    return {*manifest["page"], *run_files(manifest)}
+def _changed_files(manifest: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    """Return the files of one manifest, except those of runs that are the same in the other."""
+    runs = {name: run for name, run in manifest["runs"].items() if run != other["runs"].get(name)}
+    return {*manifest["page"], *run_files({"runs": runs})}
 
 
 def _remove(names: Iterable[str], site: Path) -> None:

@@ -174,10 +174,13 @@ def _described(other: Holder) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+_ALONE = os.urandom(16).hex()
+
+
 def _machine() -> str:
     """Identifies this boot and this process namespace: only there does a process id mean anything."""
     try:
         place = f"{Path('/proc/sys/kernel/random/boot_id').read_text()}{Path('/proc/self/ns/pid').readlink()}"
     except OSError:  # a hardened service hides them; then this process stands alone
-        place = os.urandom(16).hex()
+        place = _ALONE
     return hashlib.sha256(place.encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import dashboard, files
-from deepspeech_wer.dashboard import assets, build, site_files
+from deepspeech_wer.dashboard import assets, build, site_files, site_names
 from deepspeech_wer.dashboard.assets import loaded
 from deepspeech_wer.dashboard.columns import columns, differences, run_lengths, short
 from deepspeech_wer.dashboard.site import WEBSITE
@@ -96,6 +96,12 @@ def test_times_with_a_zone_are_sorted_and_written_in_utc(tmp_path: Path) -> None
     build([late, runs[1]], tmp_path / "site", project=PROJECT)
     records = script(tmp_path / "site/js/hyper.js")["ALL_THE_DATA"]
     assert records[1]["context"]["time_started"] == "2029-12-31T23:00:00"
+
+
+def test_the_files_to_publish_are_told_as_paths_or_as_text(site: Path, runs: list[Run]) -> None:
+    names = site_names(site)
+    assert names[:2] == [f"runs/{runs[0].id}/hyper.json", f"runs/{runs[0].id}/out.log"]
+    assert list(map(Path, names)) == site_files(site)
 
 
 def test_a_site_without_runs_is_complete(tmp_path: Path) -> None:
