@@ -24,11 +24,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract, files, hyper, order
+from deepspeech_wer import archive_order, contract, files, hyper
+from deepspeech_wer.archive_order import Placed
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
-from deepspeech_wer.order import Placed
 from deepspeech_wer.records import Merge, Outcome, Run
 
 VERSION = 1
@@ -125,7 +125,7 @@ def load(runs: Path) -> list[Run]:
 def in_order(runs: Iterable[Run]) -> list[Run]:
     """Sort runs by their place in the archive, and the attempts for one merge by their start."""
     listed = list(runs)
-    keys = order.keys(_placed(run) for run in listed)
+    keys = archive_order.keys(_placed(run) for run in listed)
     return sorted(listed, key=lambda run: keys[run.id])
 
 

@@ -53,7 +53,7 @@ class Due:
     sha: str
     why: str  # one of the reasons
     base: str | None  # once it has run, every merge up to here is archived; None: says nothing about other merges
-    number: int = 0  # its place in the archive, see `order`
+    number: int = 0  # its place in the archive, see `archive_order`
 
 
 @dataclass(frozen=True)

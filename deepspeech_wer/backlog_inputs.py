@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, backlog, decisions, files, order, run_merge
+from deepspeech_wer import archive, archive_order, backlog, decisions, files, run_merge
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
@@ -98,7 +98,7 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 
 def _numbered(places: Places, item: Due, found: History) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
-    return replace(item, number=order.number_for(item.sha, ordinal, archive.placed(places.runs), found.new))
+    return replace(item, number=archive_order.number_for(item.sha, ordinal, archive.placed(places.runs), found.new))
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:

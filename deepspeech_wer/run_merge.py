@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepspeech_wer import archive, clock, contract, environment, files, hyper, journal, signals
+from deepspeech_wer import archive, checkpoints, clock, contract, environment, files, hyper, journal, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -25,8 +24,6 @@ from deepspeech_wer.records import Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.settings import JobLimits
 
-_CHECKPOINT = re.compile(rf"[0-9a-f]{{40}}|[0-9a-f]{{64}}|\.([0-9a-f]{{40}}|[0-9a-f]{{64}}){re.escape(files.PARTIAL)}")
-_MARK = ".deepspeech_wer"  # in a checkpoint on another disk: the data root to which it belongs
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
 
 MAX_INTERRUPTIONS = 10  # without a new checkpoint; after that the merge is given up
@@ -112,44 +109,11 @@ def unfinished(places: Places) -> list[Unfinished]:
 
 
 def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
-    """Remove the checkpoints and work directories of every commit whose SHA `is_needed` rejects.
-
-    Only checkpoints that this program made are removed: the name is a SHA and, where `checkpoints` is a link to another
-    disk, the directory has this data root's mark. What checkpoint_file names is kept.
-    """
-    is_link = places.checkpoints.is_symlink()
-    for path in places.checkpoints.glob("*"):
-        is_ours = _CHECKPOINT.fullmatch(path.name) and (not is_link or _has_mark(places, path))
-        if is_ours and not is_needed(path.name):
-            log.info("removing the checkpoint of %s, which is no longer due", path.name[:12].lstrip("."))
-            _remove_checkpoint(places, path)
+    """Remove the checkpoints and work directories of every commit whose SHA `is_needed` rejects."""
+    checkpoints.forget(places, is_needed)
     for left in unfinished(places):
         if not is_needed(left.order.merge.sha):
             files.remove_tree(left.work.path)
-
-
-def _remove_checkpoint(places: Places, path: Path) -> None:
-    """Remove a checkpoint, unless checkpoint_file names it: a user wants the next run to start from it."""
-    with suppress(OSError):
-        named = Path(places.checkpoint_request.read_text("utf-8", "replace").strip())
-        if named.is_absolute() and named.resolve().is_relative_to(path.resolve()):
-            log.info("keeping the checkpoint %s, which %s names", path, places.checkpoint_request)
-            return
-    files.remove_tree(path)
-
-
-def _put_mark(places: Places, path: Path) -> None:
-    """Mark a checkpoint as made by this program, if it is on another disk."""
-    if places.checkpoints.is_symlink() and not _has_mark(places, path):
-        with suppress(OSError):  # without its mark, it is left there for ever
-            files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
-
-
-def _has_mark(places: Places, path: Path) -> bool:
-    with suppress(OSError):
-        is_regular = not path.is_symlink() and not (path / _MARK).is_symlink() and (path / _MARK).is_file()
-        return is_regular and (path / _MARK).read_text("utf-8", "surrogateescape") == f"{places.data}\n"
-    return False
 
 
 def _set_aside_earlier_release(places: Places) -> None:
@@ -170,7 +134,7 @@ def _begin(bench: Bench, merge: Merge, base: str | None, number: int) -> tuple[W
     """Create a work directory with its order. The counts of an interrupted run of the same merge carry over."""
     places = bench.places
     earlier = [left for left in unfinished(places) if left.order.merge.sha == merge.sha]
-    progress = _progress(places, merge)
+    progress = checkpoints.progress(places, merge.sha)
     last = earlier[-1] if earlier else None
     stamp = clock.utc_now()
     work = Work(places.work / works.name(stamp, merge.sha, (places.runs, places.work)))
@@ -216,20 +180,6 @@ def _interruptions(last: Unfinished | None, progress: int) -> int:
     return last.order.interruptions + was_cut_off
 
 
-def _progress(places: Places, merge: Merge) -> int:
-    """Return a number that changes whenever a checkpoint is written."""
-    times: list[int] = []
-
-    def note(parent: int, name: str) -> bool:
-        with suppress(OSError):
-            times.append(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns)
-        return False
-
-    with suppress(OSError):
-        files.visit(places.checkpoints / merge.sha, note)
-    return sum(times[1:])  # the maximum would miss a write after the clock was set back
-
-
 def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
     """Run the job once, in its own clean checkout. Returns None if its supervisor was killed."""
     journal.enter(bench.places.cache, "checkout", order.merge, order.attempt)
@@ -250,11 +200,11 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
 def _prepare(bench: Bench, work: Work, order: Order) -> None:
     """Create everything that the supervisor writes into, so that a full disk is noticed now. Raises Trouble."""
-    _fetch_checkpoint(bench.places, order.merge)
+    checkpoints.fetch(bench.places, order.merge.sha)
     try:
         for directory in (work.logs, work.tmp, Path(order.checkpoints)):
             files.make_private(directory)
-        _put_mark(bench.places, Path(order.checkpoints))
+        checkpoints.mark(bench.places, order.merge.sha)
         for log_file in (work.out_log, work.err_log, work.supervisor_log):
             log_file.touch(mode=0o600)
         outcomes.reserve(work)
@@ -370,7 +320,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
 
 def _free_space(places: Places, work: Work, order: Order, outcome: Outcome) -> None:
     """Remove everything that is not archived: a job may have filled the disk with it. Follows no symbolic link."""
-    _remove_checkpoint(places, places.checkpoints / order.merge.sha)
+    checkpoints.remove(places, order.merge.sha)
     files.remove_tree(work.tmp)
     kept = {outcome.files / name for name in (contract.HYPER, *archive.COMPANIONS)} if outcome.files else set()
     for place in (work.logs, outcome.files):
@@ -383,7 +333,7 @@ def _free_space(places: Places, work: Work, order: Order, outcome: Outcome) -> N
 
 def _tidy(bench: Bench, work: Work, merge: Merge) -> None:
     """Remove what an archived run no longer needs. The work directory goes last: `collect` finds the run by it."""
-    _remove_checkpoint(bench.places, bench.places.checkpoints / merge.sha)
+    checkpoints.remove(bench.places, merge.sha)
     _clear(work)
     with suppress(OSError):  # not empty: it holds other runs
         bench.places.work.rmdir()
@@ -403,34 +353,6 @@ def _clear(work: Work) -> None:
         "remove them by hand",
         aside,
     )
-
-
-def _fetch_checkpoint(places: Places, merge: Merge) -> None:
-    """Copy the directory that <cache>/checkpoint_file names into the merge's checkpoint directory, once.
-
-    Raises Trouble if that is not possible.
-    """
-    path, request = places.checkpoints / merge.sha, places.checkpoint_request
-    if path.is_symlink() or path.is_file():
-        path.unlink()  # made by a job
-    if path.exists() or not request.is_file():
-        return
-    source = Path(request.read_text("utf-8", "replace").strip())
-    if not source.is_absolute() or not source.is_dir() or places.data.is_relative_to(source):
-        raise Trouble(f"{request}: expected the absolute path of a checkpoint directory, found {str(source)!r}")
-    _copy(source, path)
-    request.unlink()
-
-
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}{files.PARTIAL}")
-    files.remove_tree(temporary)
-    try:
-        shutil.copytree(source, temporary)
-    except (OSError, shutil.Error, RecursionError) as error:
-        files.remove_tree(temporary)
-        raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
-    temporary.rename(target)
 
 
 def _result(run: Run) -> str:

@@ -18,9 +18,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "backlog clock contract errors exit_codes order prctl variables",
+        "archive_order backlog clock contract errors exit_codes prctl variables",
         "files places processes records wer",
-        "decisions hyper journal lock logging_setup setting_types signals xdg_directories",
+        "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "environment settings training",
         "archive notify repository sftp",
         "dashboard identity jobs publish",

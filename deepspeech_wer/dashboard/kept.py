@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import __version__, archive, contract, hyper, order, records
+from deepspeech_wer import __version__, archive, archive_order, contract, hyper, records
 from deepspeech_wer.dashboard import scripts
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import make_private, write_atomically
@@ -187,7 +187,7 @@ def _month(name: str) -> str:
 
 def _version() -> bytes:
     """Return a digest of the code that makes a line, so that no line of earlier code is used."""
-    modules = (archive, hyper, order, records, scripts)
+    modules = (archive, archive_order, hyper, records, scripts)
     try:
         code = "".join(map(inspect.getsource, modules))
     except OSError:  # installed without its source

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspeech_wer import archive, settings
-from deepspeech_wer.order import Placed, keys, number_for
+from deepspeech_wer.archive_order import Placed, keys, number_for
 from tests.conftest import Repository
 from tests.test_automation import tick
 from tests.test_automation import tracked as tracked  # the fixture

@@ -1,0 +1,102 @@
+"""The checkpoints of merges, <data root>/checkpoints/<sha>: kept between attempts, removed once the run is archived.
+
+Only checkpoints that this program made are removed: the name is a SHA and, where `checkpoints` is a link to another
+disk, the directory has this data root's mark. What checkpoint_file names is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from deepspeech_wer import files
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import Places
+
+_NAME = re.compile(rf"[0-9a-f]{{40}}|[0-9a-f]{{64}}|\.([0-9a-f]{{40}}|[0-9a-f]{{64}}){re.escape(files.PARTIAL)}")
+_MARK = ".deepspeech_wer"  # in a checkpoint on another disk: the data root to which it belongs
+
+log = logging.getLogger(__name__)
+
+
+def fetch(places: Places, sha: str) -> None:
+    """Copy the directory that <cache>/checkpoint_file names into the merge's checkpoint directory, once.
+
+    Raises Trouble if that is not possible.
+    """
+    path, request = places.checkpoints / sha, places.checkpoint_request
+    if path.is_symlink() or path.is_file():
+        path.unlink()  # made by a job
+    if path.exists() or not request.is_file():
+        return
+    source = Path(request.read_text("utf-8", "replace").strip())
+    if not source.is_absolute() or not source.is_dir() or places.data.is_relative_to(source):
+        raise Trouble(f"{request}: expected the absolute path of a checkpoint directory, found {str(source)!r}")
+    _copy(source, path)
+    request.unlink()
+
+
+def mark(places: Places, sha: str) -> None:
+    """Mark a checkpoint as made by this program, if it is on another disk."""
+    path = places.checkpoints / sha
+    if places.checkpoints.is_symlink() and not _has_mark(places, path):
+        with suppress(OSError):  # without its mark, it is left there for ever
+            files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
+
+
+def progress(places: Places, sha: str) -> int:
+    """Return a number that changes whenever a checkpoint is written."""
+    times: list[int] = []
+
+    def note(parent: int, name: str) -> bool:
+        with suppress(OSError):
+            times.append(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns)
+        return False
+
+    with suppress(OSError):
+        files.visit(places.checkpoints / sha, note)
+    return sum(times[1:])  # the maximum would miss a write after the clock was set back
+
+
+def remove(places: Places, name: str) -> None:
+    """Remove a checkpoint, unless checkpoint_file names it: a user wants the next run to start from it."""
+    path = places.checkpoints / name
+    with suppress(OSError):
+        named = Path(places.checkpoint_request.read_text("utf-8", "replace").strip())
+        if named.is_absolute() and named.resolve().is_relative_to(path.resolve()):
+            log.info("keeping the checkpoint %s, which %s names", path, places.checkpoint_request)
+            return
+    files.remove_tree(path)
+
+
+def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
+    """Remove the checkpoints of every commit whose SHA `is_needed` rejects."""
+    is_link = places.checkpoints.is_symlink()
+    for path in places.checkpoints.glob("*"):
+        is_ours = _NAME.fullmatch(path.name) and (not is_link or _has_mark(places, path))
+        if is_ours and not is_needed(path.name):
+            log.info("removing the checkpoint of %s, which is no longer due", path.name[:12].lstrip("."))
+            remove(places, path.name)
+
+
+def _has_mark(places: Places, path: Path) -> bool:
+    with suppress(OSError):
+        is_regular = not path.is_symlink() and not (path / _MARK).is_symlink() and (path / _MARK).is_file()
+        return is_regular and (path / _MARK).read_text("utf-8", "surrogateescape") == f"{places.data}\n"
+    return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}{files.PARTIAL}")
+    files.remove_tree(temporary)
+    try:
+        shutil.copytree(source, temporary)
+    except (OSError, shutil.Error, RecursionError) as error:
+        files.remove_tree(temporary)
+        raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
+    temporary.rename(target)

@@ -1,0 +1,94 @@
+"""The checkpoints of merges, in complete ticks."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import exit_codes, settings
+from tests.conftest import Repository
+from tests.test_automation import JOB, SHA, TICK, TICK_PID, names, tick, wers
+from tests.test_automation import tracked as tracked  # the fixture
+
+
+def test_checkpoints_of_a_rewritten_branch_are_removed(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    kept = tracked.git("rev-parse", "HEAD")
+    tracked.write({"bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"')})
+    sha = tracked.merge("lost", {"wer": f'touch "$2/saved"; kill -TERM {TICK_PID}; sleep 100\n'})
+    assert subprocess.run(TICK, check=False).returncode == 143
+    checkpoints = settings.load().places.data / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == [sha]
+    capsys.readouterr()
+    assert subprocess.run(TICK, check=False).returncode == 143
+    assert [path.name for path in checkpoints.iterdir()] == [sha]  # it is still due
+    tracked.git("reset", "--quiet", "--hard", kept)
+    assert tick() == 0
+    assert list(checkpoints.iterdir()) == []
+    assert f"removing the checkpoint of {sha[:12]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "relative", "/"])
+def test_a_checkpoint_file_names_a_checkpoint(tracked: Repository, text: str) -> None:
+    cache = settings.load().places.cache
+    (cache / "checkpoint_file").write_text(text)
+    tracked.merge("x", {"wer": 'test -e "$ds_checkpoint_dir/epoch3"; wer=0.2\n'})
+    assert tick() == exit_codes.TROUBLE
+    good = tracked.path.parent / "checkpoint"
+    good.mkdir()
+    (good / "epoch3").touch()
+    (cache / "checkpoint_file").write_text(f"{good}\n")
+    assert tick() == 0
+    assert not (cache / "checkpoint_file").exists()
+    assert (good / "epoch3").exists()
+
+
+@pytest.mark.usefixtures("tracked")
+def test_an_idle_tick_removes_only_checkpoints_that_it_made() -> None:
+    assert tick() == 0
+    checkpoints = settings.load().places.checkpoints
+    foreign = ["best", "epoch-12.keras", SHA[:12], SHA + "0", SHA.upper(), f"{SHA}.bak", ".keep"]
+    for name in [*foreign, SHA, SHA + "0" * 24, f".{SHA}.partial"]:
+        (checkpoints / name / "d").mkdir(parents=True)
+    (checkpoints / "notes.txt").touch()
+    assert tick() == 0
+    assert sorted(path.name for path in checkpoints.iterdir()) == sorted([*foreign, "notes.txt"])
+
+
+@pytest.mark.parametrize("below", ["", "/step-3"])
+def test_a_checkpoint_that_is_to_be_used_is_kept(tracked: Repository, below: str) -> None:
+    assert tick() == 0
+    where = settings.load().places
+    (where.checkpoints / SHA / "step-3").mkdir(parents=True)
+    where.checkpoint_request.write_text(f"{where.checkpoints}/{SHA}{below}\n")
+    assert tick() == 0
+    assert (where.checkpoints / SHA / "step-3").exists()
+    tracked.merge("goes on from it", {"wer": f'test -e "$ds_checkpoint_dir{"" if below else "/step-3"}"; wer=0.4\n'})
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+    assert not where.checkpoint_request.exists()
+    assert list(where.checkpoints.iterdir()) == []
+
+
+def test_other_contents_of_a_disk_for_checkpoints_stay(tracked: Repository, tmp_path: Path) -> None:
+    """Two trackers may share a scratch disk: the names alone do not tell whose a checkpoint is."""
+    where, scratch = settings.load().places, tmp_path / "scratch"
+    (scratch / SHA / "d").mkdir(parents=True)
+    (scratch / "data").mkdir()
+    (scratch / ("f" * 40)).mkdir()
+    (scratch / ("f" * 40) / ".deepspeech_wer").write_text("/another/data/root\n")
+    before = names(scratch)
+    where.checkpoints.parent.mkdir(parents=True)
+    where.checkpoints.symlink_to(scratch)
+    assert tick() == 0
+    kept = tracked.git("rev-parse", "HEAD")
+    sha = tracked.merge("lost", {"wer": f"touch $ds_checkpoint_dir/saved; kill -TERM {TICK_PID}; sleep 100\n"})
+    assert subprocess.run(TICK, check=False).returncode == 143
+    assert names(scratch) == sorted([*before, sha, f"{sha}/.deepspeech_wer", f"{sha}/saved"])
+    tracked.git("reset", "--quiet", "--hard", kept)
+    assert tick() == 0
+    assert tick() == 0
+    assert where.checkpoints.is_symlink()
+    assert names(scratch) == before
