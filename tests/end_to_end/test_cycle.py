@@ -118,8 +118,8 @@ class Tracker:
 
 
 def state(*directories: Path) -> dict[Path, tuple[int, int]]:
-    """Return every file and directory with its mtime and ctime."""
-    found = [path for directory in directories for path in directory.rglob("*")]
+    """Return every file and directory with its mtime and ctime. Each tick writes its process id into `lock`."""
+    found = [path for directory in directories for path in directory.rglob("*") if path.name != "lock"]
     return {path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in found}
 
 
