@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 def fetch(places: Places, sha: str) -> None:
     """Copy the directory that <cache>/checkpoint_file names into the merge's checkpoint directory, once.
 
-    Raises Trouble if that is not possible.
+    What names no checkpoint is reported and set aside: it must not stop the queue. Raises Trouble if the directory
+    cannot be copied.
     """
     path, request = places.checkpoints / sha, places.checkpoint_request
     if path.is_symlink() or path.is_file():
@@ -36,7 +37,16 @@ def fetch(places: Places, sha: str) -> None:
         return
     source = Path(request.read_text("utf-8", "replace").strip())
     if not source.is_absolute() or not source.is_dir() or places.data.is_relative_to(source):
-        raise Trouble(f"{request}: expected the absolute path of a checkpoint directory, found {str(source)!r}")
+        aside = request.with_name(f"{request.name}.unusable")
+        request.rename(aside)
+        log.error(
+            "%s: expected the absolute path of a checkpoint directory, found %r; kept as %s, and the training starts "
+            "from the beginning",
+            request,
+            str(source),
+            aside.name,
+        )
+        return
     _copy(source, path)
     request.unlink()
 
