@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import time
 from pathlib import Path
@@ -142,3 +143,19 @@ def test_a_decision_is_a_file_with_who_and_when(tmp_path: Path) -> None:
     record = json.loads(file.read_text())
     assert (record["version"], record["who"], record["sha"]) == (1, "ada", "c0ffee" * 6 + "abcd")
     assert decisions.released_at(tmp_path)
+
+
+def test_status_says_what_was_asked_for_and_that_the_queue_is_stopped(
+    broken: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    capsys.readouterr()
+    assert cli.main(["status"]) == 0
+    assert "the queue is stopped: the last 3 runs failed alike (exit 7)" in capsys.readouterr().out
+    assert cli.main(["retry"]) == 0
+    capsys.readouterr()
+    assert cli.main(["status"]) == 0
+    said = capsys.readouterr().out
+    assert said.count(f", asked for by {getpass.getuser()} at 20") == 3
+    assert "the queue is stopped" not in said
+    assert broken.path.exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from deepspeech_wer import archive, backlog_inputs, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import archive, backlog_inputs, decisions, hyper, journal, lock, run_merge, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import plain
@@ -39,7 +39,7 @@ def status(_: argparse.Namespace) -> int:
     entry = journal.read(places.cache)
     if entry:
         print(f"current merge: {entry.sha[:12]} {plain(entry.subject)} ({entry.phase}, attempt {entry.attempt})")
-    for line in _jobs(current):
+    for line in (*_jobs(current), *_requested(current)):
         print(line)
     print(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
     print(f"last_sha1: {backlog_inputs.read_last(places) or 'none yet'}")
@@ -49,6 +49,20 @@ def status(_: argparse.Namespace) -> int:
         print(f"newest: {_newest(current, names)}")
     print(f"site: {_site(current)}")
     return 0
+
+
+def _requested(current: Settings) -> list[str]:
+    """What people asked for, and whether the queue waits for them."""
+    places = current.places
+    lines = [
+        f"to be run: {wanted.sha[:12]}, asked for by {plain(wanted.who)} at {plain(wanted.at)}"
+        for wanted in decisions.retries(places.requests)
+    ]
+    failed = backlog_inputs.alike(places)
+    if len(failed) >= current.job.stop_after_alike:
+        why = f"the last {len(failed)} runs failed alike ({plain(failed[-1].failure or '')})"
+        lines.append(f"the queue is stopped: {why}; `retry` runs them again")
+    return lines
 
 
 def settings(_: argparse.Namespace) -> int:
