@@ -125,7 +125,8 @@ def leftovers(seen: Iterable[str], ours: Iterable[str]) -> dict[str, list[str]]:
     """The temporary files that are seen beside the places of our files: path -> their names."""
     found: dict[str, list[str]] = {}
     for name in seen:
-        if match := _TEMPORARY.fullmatch(name):
+        # The test of the ending is cheap; the pattern tries every dot of each of 60,000 names.
+        if name.endswith(".partial") and (match := _TEMPORARY.fullmatch(name)):
             found.setdefault(f"{match[1]}{match[2]}", []).append(name)
     return {path: found[_stem(path)] for path in (ours if found else ()) if _stem(path) in found}
 
