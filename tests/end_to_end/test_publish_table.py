@@ -288,7 +288,7 @@ class TestFiles:
 
     def test_a_broken_link_in_the_site(self, site: Path, host: WebHost) -> None:
         (site / "runs/broken").symlink_to("nowhere")
-        with pytest.raises(Trouble, match=r"runs/broken: cannot be published: No such file or directory"):
+        with pytest.raises(Trouble, match=r"runs/broken: expected a regular file, found something else"):
             publish(site, ["runs/broken", *files_of(site)], host.website, Options(retry_after_s=()))
         assert published(host.root) == {}
 
