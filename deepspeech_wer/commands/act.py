@@ -69,10 +69,9 @@ def _wait_for_tick(names: Sequence[str]) -> int:
     identity.check(places, current.repository)
     holder = lock.holder(str(places.lock))
     log.info("a tick is already at work%s: see `status`", f" (process {holder[0]} since {holder[2]})" if holder else "")
-    merges = history.resolve(places.mirror, names) if names else []
-    for merge in merges:
-        _request(places, Retry(merge.sha, getpass.getuser(), "asked for while a tick was at work", clock.utc_now()))
-        log.info("%s: noted; it runs once the running job has ended", title(merge))
+    for sha in [history.look_up(places.mirror, name) for name in names]:
+        _request(places, Retry(sha, getpass.getuser(), "asked for while a tick was at work", clock.utc_now()))
+        log.info("%s: noted; it runs once the running job has ended", sha[:12])
     return DONE
 
 

@@ -16,7 +16,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import remove_tree
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import evidence
-from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment
+from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment, run_git
 
 if TYPE_CHECKING:
     import git
@@ -87,6 +87,18 @@ def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
         return [_merge(repository, _resolve(repository, name)) for name in names]
 
 
+def look_up(mirror: Path, name: str) -> str:
+    """Return the SHA of a commit, while a tick may be at work: unlike all else here, this never removes the mirror.
+
+    Raises Trouble if the mirror has no such commit.
+    """
+    _check_short(name)
+    try:
+        return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    except (GitError, OSError):
+        raise Trouble(f"{name}: not found in {mirror}: try again once the running tick has fetched it") from None
+
+
 @contextmanager
 def _opened(mirror: Path) -> Iterator[git.Repo]:
     """Open the mirror with GitPython. Leaving the block ends the processes that GitPython keeps running.
@@ -123,12 +135,16 @@ def _failure(error: Exception) -> GitError:
 
 
 def _resolve(repository: git.Repo, name: str) -> str:
-    if not _SHORT_SHA.fullmatch(name):  # names such as HEAD mean something else in the mirror
-        raise Trouble(f"{name!r}: expected 7 to 64 hex digits of a commit")
+    _check_short(name)
     sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if sha is None:
         raise Trouble(f"{name}: no commit of the tracked branch matches, or several do: give more digits")
     return sha
+
+
+def _check_short(name: str) -> None:
+    if not _SHORT_SHA.fullmatch(name):  # names such as HEAD mean something else in the mirror
+        raise Trouble(f"{name!r}: expected 7 to 64 hex digits of a commit")
 
 
 def _newest(repository: git.Repo, tip: str, shas: Collection[str]) -> str | None:

@@ -142,6 +142,24 @@ def test_a_commit_that_is_asked_for_beside_a_tick_runs_once_its_job_has_ended(
     assert sorted(str(wer) for wer in wers()) == ["0.4", "0.5", "0.5"]
 
 
+def test_a_commit_that_is_asked_for_while_the_mirror_is_made_leaves_the_mirror_alone(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = settings.load().places
+    descriptor = lock.acquire(str(places.lock))
+    assert descriptor is not None
+    try:
+        for content in (None, "half"):
+            if content:
+                places.mirror.mkdir()
+                (places.mirror / "HEAD").write_text(content)
+            assert cli.main(["run", "--sha", tracked.git("rev-parse", "HEAD")]) == exit_codes.TROUBLE
+            assert "try again once the running tick has fetched it" in capsys.readouterr().err
+        assert (places.mirror / "HEAD").read_text() == "half"
+    finally:
+        lock.release(descriptor)
+
+
 def test_a_rate_in_percent_is_doubted(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     tracked.merge("in percent", {"wer": "wer=12.34\n"})
     assert tick() == 0
