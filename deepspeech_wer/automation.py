@@ -105,7 +105,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
     if not ran and update_site.is_behind(settings.places, settings.website):
         well &= _show(settings, watcher)
     elif not ran:
-        _tell(settings)
+        _notify(settings)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     return well
@@ -214,11 +214,11 @@ def _show(settings: Settings, watcher: Watcher) -> bool:
         url=settings.notices.website_url,
         upload=watcher.upload,
     )
-    _tell(settings)
+    _notify(settings)
     return well
 
 
-def _tell(settings: Settings) -> None:
+def _notify(settings: Settings) -> None:
     notices, runs = settings.notices, settings.places.runs
     if notices.github_token or notices.webhook_url:
 

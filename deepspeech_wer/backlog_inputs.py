@@ -39,7 +39,7 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)
     plan = backlog.plan(_branch(found), _state(settings, tip, asked))
-    _tell(places, found, plan)
+    _warn_of_history(places, found, plan)
     return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
 
 
@@ -125,8 +125,9 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
 
 
 def _interrupted(places: Places, tip: str) -> list[Interrupted]:
-    """Return the interrupted runs, except those requested by hand that a signal to their tick ended cleanly: ending
-    the tick withdraws the request.
+    """Return the interrupted runs.
+
+    A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
     """
     found = []
     for left in run_merge.unfinished(places):
@@ -142,7 +143,7 @@ def _retried(places: Places, tip: str) -> list[str]:
     return [sha for sha in shas if history.contains(places.mirror, tip, sha)]
 
 
-def _tell(places: Places, found: History, plan: Plan) -> None:
+def _warn_of_history(places: Places, found: History, plan: Plan) -> None:
     if found.squashed:
         squashed = f"{found.squashed} commits and no merge among them"
         cure = "if the team squashes or rebases, set ds_track=commits"

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 def fetch(places: Places, sha: str) -> None:
     """Copy the directory that <cache>/checkpoint_file names into the merge's checkpoint directory, once.
 
-    What names no checkpoint is reported and set aside: it must not stop the queue. Raises Trouble if the directory
-    cannot be copied.
+    A request that names no directory is reported and set aside, so that it does not stop the queue. Raises Trouble if
+    the directory cannot be copied.
     """
     path, request = places.checkpoints / sha, places.checkpoint_request
     if path.is_symlink() or path.is_file():
@@ -55,7 +55,7 @@ def mark(places: Places, sha: str) -> None:
     """Mark a checkpoint as made by this program, if it is on another disk."""
     path = places.checkpoints / sha
     if places.checkpoints.is_symlink() and not _has_mark(places, path):
-        with suppress(OSError):  # without its mark, it is left there for ever
+        with suppress(OSError):  # an unmarked checkpoint is never removed
             files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
 
 

@@ -55,14 +55,14 @@ def run(options: argparse.Namespace) -> int:
         return dry_run()
     descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
     if descriptor is None:
-        return _wait_for_tick(options.sha)
+        return _queue_for_the_running_tick(options.sha)
     try:
         return tick(descriptor, options.sha)
     finally:
         lock.release(descriptor)
 
 
-def _wait_for_tick(names: Sequence[str]) -> int:
+def _queue_for_the_running_tick(names: Sequence[str]) -> int:
     """Another tick is at work: note for it which commits to run."""
     current = every_setting.load()
     places = current.places
