@@ -114,9 +114,9 @@ def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Attributes]
 
 
 def temporary(path: str, sha256: str, token: str) -> str:
-    """Where a file is written before it is renamed: beside its place, under a name of this publish alone.
+    """Where a file is written before it is renamed: beside its place, under a name that only this publish uses.
 
-    After a publish that was cut, some servers neither show an unfinished file nor give its name free.
+    After an interrupted publish, some servers hide the unfinished file but keep its name taken.
     """
     return f"{_stem(path)}.{sha256[:16]}.{token}.partial"
 

@@ -76,7 +76,7 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
         raise Trouble(f"{setting}: {file}: is no private key that can be used: it is PuTTY's own format: {cure}")
     if block:
         load = serialization.load_ssh_private_key if b"OPENSSH" in block[1] else serialization.load_pem_private_key
-        # openssl, and so ssh, minds neither the line ends nor what stands before and after
+        # openssl, and so ssh, ignores line ends and any text around the key
         pem = b"".join(line.strip() + b"\n" for line in block[0].splitlines())
         try:
             return _usable(file, _opened(partial(load, pem), passphrase, f"{setting}: {file}", setting))
@@ -106,7 +106,7 @@ def _opened(load: Callable[[bytes | None], Any], passphrase: str | None, shown: 
 
 
 def _usable(file: Path, key: Any) -> list[Any]:
-    """paramiko's keys. They read only some of the containers, so each gets its own in the same one."""
+    """Convert to paramiko's keys, through the one container that all of them read."""
     kinds = {RSAPrivateKey: paramiko.RSAKey, EllipticCurvePrivateKey: paramiko.ECDSAKey}
     kind = next((ours for theirs, ours in kinds.items() if isinstance(key, theirs)), paramiko.Ed25519Key)
     text = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()

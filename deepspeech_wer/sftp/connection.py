@@ -221,7 +221,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
 
 class _Offers(logging.Handler):
-    """The server's lists of algorithms, which paramiko tells to nobody but its log."""
+    """The server's lists of algorithms. paramiko gives them only to its log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class _Offers(logging.Handler):
             self._lists[name] = [one for one in names.split(", ") if not one.startswith(extensions)]
 
     def compared(self, ours: Any) -> str:
-        """The first list of which nothing is offered here. Empty where there is none."""
+        """Describe the first list with no algorithm in common; "" if there is none."""
         for name, theirs in self._lists.items():
             known = getattr(ours, _LISTS[name])
             if not set(theirs).intersection(known):
