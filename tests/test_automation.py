@@ -16,6 +16,7 @@ from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, setti
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
+from tests.waiting import until
 
 JOB = """#!/bin/sh
 set -e
@@ -405,8 +406,7 @@ def test_a_second_tick_exits_silently(tracked: Repository, sealed: Path) -> None
     )
     first = subprocess.Popen(TICK, stderr=subprocess.PIPE)
     try:
-        while not (sealed / "started").exists():
-            assert first.poll() is None
+        until((sealed / "started").exists)
         second = subprocess.run(TICK, capture_output=True, check=False)
         assert (second.returncode, second.stdout, second.stderr) == (0, b"", b"")
     finally:
@@ -690,8 +690,7 @@ def test_two_ticks_never_work_on_one_data_root(
     where = settings.load().places
     first = subprocess.Popen(TICK, stderr=subprocess.PIPE)
     try:
-        while not Path(started).exists():
-            assert first.poll() is None
+        until(Path(started).exists)
         with monkeypatch.context() as patched:
             if how == "another cache":
                 patched.setenv("XDG_CACHE_HOME", str(sealed / "other"))

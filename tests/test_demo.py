@@ -19,6 +19,7 @@ from deepspeech_wer import archive
 from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.demo import cycle, sample
 from deepspeech_wer.demo.place import Place
+from tests.waiting import until
 
 JOB = """#!/bin/sh
 set -e
@@ -150,9 +151,7 @@ def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
 def test_a_second_demo_in_the_same_directory_names_the_first(fast: Demo) -> None:
     first = fast.start("--no-serve", pause="5")
     try:
-        while not (fast.place.cache / "tick.json").exists():
-            assert first.poll() is None
-            time.sleep(0.02)
+        until((fast.place.cache / "tick.json").exists)
         second = fast.start("--no-serve")
         _, err = second.communicate(timeout=60)
         assert second.returncode == 1

@@ -13,6 +13,7 @@ import pytest
 
 from deepspeech_wer import lock, processes
 from deepspeech_wer.errors import Trouble
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -74,10 +75,9 @@ def test_a_process_that_inherited_it_signs_it(path: str) -> None:
         "os.close(d)\nprint(p.pid, flush=True)\np.wait()"
     )
     process = held(path, then)
-    deadline = time.monotonic() + 60
-    while (holder := lock.holder(path)) is None or holder[0] == process.pid:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: (lock.holder(path) or [process.pid])[0] != process.pid)
+    holder = lock.holder(path)
+    assert holder
     assert lock.acquire(path) is None
     processes.end([holder[0]], grace_s=1)
     process.communicate()
@@ -100,8 +100,7 @@ def until_the_others_left(tmp_path: Path, code: str, number: int, pause_s: float
             command = [sys.executable, "-c", code]
             ticks.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
             time.sleep(pause_s)
-        while sum(tick.poll() is None for tick in ticks) > 1:
-            time.sleep(0.05)
+        until(lambda: sum(tick.poll() is None for tick in ticks) <= 1, timeout_s=120)
     finally:
         go.touch()
         said = [tick.communicate() for tick in ticks]
@@ -164,8 +163,7 @@ def test_of_a_hundred_processes_one_gets_it(path: str, tmp_path: Path) -> None:
 
 def test_a_process_is_identified_by_pid_and_start(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "1000"], env={"MARK": "x-1"}, cwd=tmp_path)
-    while processes.with_environment("MARK=x-1") != [process.pid]:
-        time.sleep(0.01)
+    until(lambda: processes.with_environment("MARK=x-1") == [process.pid])
     started = processes.start_time(process.pid)
     assert started
     assert process.pid in processes.descendants(os.getpid())

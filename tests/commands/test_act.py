@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,7 @@ from deepspeech_wer.jobs import work as works
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
-
-
-def wait_for(file: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not file.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from tests.waiting import until
 
 
 def merge_that_hangs(tracked: Repository, sealed: Path) -> None:
@@ -36,7 +29,7 @@ def test_cancel_ends_the_running_job_and_the_queue_continues(
     merge_that_hangs(tracked, sealed)
     tracked.merge("next", {"wer": "wer=0.4\n"})
     with subprocess.Popen(TICK, stderr=subprocess.PIPE, text=True) as running:
-        wait_for(sealed / "started")
+        until((sealed / "started").exists)
         capsys.readouterr()
         assert cli.main(["cancel"]) == 0
         assert '"hangs": cancelled; the job has 60 s to save its checkpoint\n' in capsys.readouterr().out
@@ -55,7 +48,7 @@ def test_cancel_also_reaches_the_job_of_a_killed_tick(
 ) -> None:
     merge_that_hangs(tracked, sealed)
     with subprocess.Popen(TICK, stderr=subprocess.DEVNULL) as running:
-        wait_for(sealed / "started")
+        until((sealed / "started").exists)
         running.kill()
     capsys.readouterr()
     assert cli.main(["status"]) == 0
@@ -64,8 +57,7 @@ def test_cancel_also_reaches_the_job_of_a_killed_tick(
     assert " hangs, attempt 1: process " in said
     assert cli.main(["cancel"]) == 0
     (work,) = works.unfinished(settings.load().places.work)
-    while lock.is_held(str(work.lock)):
-        time.sleep(0.02)
+    until(lambda: not lock.is_held(str(work.lock)))
     assert tick() == exit_codes.FAILED
     assert wers() == ["cancelled"]
 
@@ -131,7 +123,7 @@ def test_a_commit_that_is_asked_for_beside_a_tick_runs_once_its_job_has_ended(
         "waits", {"wer": f"touch {sealed}/started; while [ ! -e {sealed}/go ]; do sleep 0.05; done; wer=0.4\n"}
     )
     with subprocess.Popen(TICK, stderr=subprocess.DEVNULL) as running:
-        wait_for(sealed / "started")
+        until((sealed / "started").exists)
         capsys.readouterr()
         assert cli.main(["run", "--sha", old[:10]]) == 0
         said = capsys.readouterr().err

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from deepspeech_wer import archive
 from tests.conftest import Repository
 from tests.end_to_end.cron import temporary_user, virtual_environment
+from tests.waiting import until
 
 TICK = [sys.executable, "-P", "-m", "deepspeech_wer"]
 JOB = """#!/bin/sh
@@ -44,18 +44,14 @@ def test_of_a_hundred_ticks_at_once_one_runs(repository: Repository, tmp_path: P
     ticks = [
         subprocess.Popen(TICK, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(100)
     ]
-    said = []
     try:
-        while len(said) < 99:
-            for tick in [tick for tick in ticks if tick.poll() is not None]:
-                said.append((tick.returncode, *tick.communicate()))
-                ticks.remove(tick)
-            time.sleep(0.05)
+        until(lambda: sum(tick.poll() is None for tick in ticks) <= 1, timeout_s=300)
+        (worker,) = (tick for tick in ticks if tick.poll() is None)
     finally:
         (tmp_path / "go").touch()  # a tick that is left behind would disturb later tests
-        of_workers = [(*tick.communicate(), tick.returncode) for tick in ticks]
-    assert set(said) == {(0, b"", b"")}
-    ((_, err, code),) = of_workers
+        said = {tick: (*tick.communicate(), tick.returncode) for tick in ticks}
+    _, err, code = said.pop(worker)
+    assert set(said.values()) == {(b"", b"", 0)}
     assert (code, b"test WER 50.00 %" in err) == (0, True)
     assert started.read_text() == "x\n"
     assert len(archive.names(tmp_path / "data" / "deepspeech_wer" / "runs")) == 1

@@ -27,6 +27,7 @@ import pytest
 from deepspeech_wer import journal, lock, processes
 from deepspeech_wer.jobs import work as works
 from tests.conftest import Repository
+from tests.waiting import until
 
 log = logging.getLogger(__name__)
 
@@ -226,15 +227,13 @@ def test_a_tick_waits_for_the_job_of_a_killed_one(machine: Machine) -> None:
     machine.environment["ds_backlog"] = "newest"
     try:
         process = machine.start()
-        while not machine.supervisors():
-            assert process.poll() is None
+        # Not before: until the supervisor has started, the lock is signed by the tick itself.
+        until(lambda: any(works.read_job(work) for work in works.unfinished(machine.data / "work")))
         process.kill()
         process.wait()
         (machine.directory / "log").write_text("")
         second = machine.start()
-        while "waiting for the job" not in (machine.directory / "log").read_text():
-            assert second.poll() is None
-            time.sleep(0.02)
+        until(lambda: "waiting for the job" in (machine.directory / "log").read_text())
         assert machine.supervisors()
         hold.unlink()
         assert second.wait(timeout=300) == 0
@@ -274,10 +273,7 @@ def kill_at_random(machine: Machine, *, times: int, seed: int, ways: Sequence[st
 def test_a_tick_that_gets_a_signal_ends_its_job_and_logs_it(machine: Machine, number: signal.Signals) -> None:
     reset(machine)
     process = machine.start()
-    entry = None
-    while not (entry and entry.phase == "job"):
-        entry = journal.read(machine.cache)
-        assert process.poll() is None
+    until(lambda: (entry := journal.read(machine.cache)) and entry.phase == "job")
     process.send_signal(number)
     assert process.wait(timeout=300) == 128 + number
     assert processes.with_environment(f"HOME={machine.directory}") == []

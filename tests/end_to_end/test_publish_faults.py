@@ -34,6 +34,7 @@ from tests.end_to_end.publishing import (
     write,
 )
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
+from tests.waiting import until
 
 PRELUDE = f"""
 import sys
@@ -291,8 +292,7 @@ class TestTogether:
         with subprocess.Popen(["sleep", "60"]) as process:
             started = processes.start_time(process.pid)
             process.kill()
-            while not _is_zombie(process.pid):  # as it stays where the first process of a container reaps nothing
-                time.sleep(0.01)
+            until(lambda: _is_zombie(process.pid))  # it stays one if a container's first process reaps nothing
             self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started=started)
             assert put(site, server.website, lock_wait_s=0).sent
 

@@ -18,6 +18,7 @@ from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import known_hosts
 from tests.end_to_end.publishing import published, put, version
 from tests.end_to_end.sshd import Sshd, generate_key, require, running_sshd
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +225,7 @@ class TestOurKey:
         agent_socket = tmp_path / "agent"
         with subprocess.Popen([require("ssh-agent", "openssh-client"), "-D", "-a", agent_socket], stdout=-3) as agent:
             try:
-                while not agent_socket.exists():
-                    assert agent.poll() is None
+                until(agent_socket.exists)
                 monkeypatch.setenv("SSH_AUTH_SOCK", str(agent_socket))
                 for key in (*(generate_key(tmp_path / f"{number}", "ed25519") for number in range(7)), server.key):
                     subprocess.run(["ssh-add", "-q", key], check=True, stderr=subprocess.DEVNULL)

@@ -24,6 +24,7 @@ from tests.end_to_end.hosts import KINDS, WebHost, running
 from tests.end_to_end.proxy import bad_network
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
 from tests.end_to_end.sshd import HOST, generate_key, require
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -94,8 +95,7 @@ class TestKeys:
         agent_socket = tmp_path / "agent"
         with subprocess.Popen([require("ssh-agent", "openssh-client"), "-D", "-a", agent_socket], stdout=-3) as agent:
             try:
-                while not agent_socket.exists():
-                    assert agent.poll() is None
+                until(agent_socket.exists)
                 monkeypatch.setenv("SSH_AUTH_SOCK", str(agent_socket))
                 for key in (generate_key(tmp_path / "another", "ecdsa"), host.website.privkey):  # the first is refused
                     subprocess.run(["ssh-add", "-q", str(key)], check=True, stderr=subprocess.DEVNULL)

@@ -21,6 +21,7 @@ from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.runner import attend
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.records import Merge, Outcome
+from tests.waiting import until
 
 MERGE = Merge("c0ffee" * 6 + "abcd", 7, "subject", "Ada", "2026-01-02T03:04:05Z", ())
 HYPER = '{"context":{"time_started":"2026-01-02T03:04:05"},"parameters":{},"results":{"test_wer":0.5}}'
@@ -62,9 +63,7 @@ class Started:
 
     def supervisor(self) -> int:
         """Wait until the supervisor has signed its lock, and return its pid."""
-        while not (holder := lock.holder(str(self.work.lock))):
-            assert self.runner.is_alive(self.work)
-        return holder[0]
+        return until(lambda: lock.holder(str(self.work.lock)))[0]
 
     def outcome(self) -> Outcome | None:
         """Wait for the supervisor to end, check that no process of the job is left, and return the outcome."""
@@ -91,10 +90,7 @@ def run(
 
 def wait_for(*files: Path) -> None:
     """Wait until each file exists and is not empty."""
-    deadline = time.monotonic() + 60
-    while not all(file.exists() and file.stat().st_size for file in files):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: all(file.exists() and file.stat().st_size for file in files))
 
 
 def log(tmp_path: Path, name: str = "out.log") -> str:

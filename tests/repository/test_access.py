@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from deepspeech_wer.repository.access import access_to
 from tests.conftest import Repository
 from tests.test_automation import TICK
 from tests.test_automation import tracked as tracked  # the fixture
+from tests.waiting import until
 
 PASSWORD = "pa:ss@w/o %r'd\"$(id)"
 LOGIN = f"ada:{quote(PASSWORD, safe='')}"
@@ -482,9 +482,7 @@ def test_the_next_tick_ends_what_git_leaves(tracked: Repository, tmp_path: Path)
     assert subprocess.run(TICK, check=False).returncode == 0
     bare = settings.load().places.cache / "repository.git"
     tick = started(tracked, "host:x", GIT_SSH_COMMAND=str(deaf))
-    while not (tmp_path / "called").exists():
-        assert tick.poll() is None
-        time.sleep(0.02)
+    until((tmp_path / "called").exists)
     started_at = processes.start_time(tick.pid)
     tick.kill()
     tick.wait()
@@ -523,8 +521,7 @@ def wait_for_exec(*started: subprocess.Popen[bytes]) -> None:
     sleep = shutil.which("sleep")
     assert sleep
     for process in started:
-        while not Path(f"/proc/{process.pid}/exe").samefile(sleep):
-            time.sleep(0.01)
+        until(functools.partial(Path(f"/proc/{process.pid}/exe").samefile, sleep))
 
 
 def test_the_environment_of_git_holds_no_secret_of_ours() -> None:

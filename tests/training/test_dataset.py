@@ -190,8 +190,9 @@ print(dataset.set_sha256(dataset.prepare(said, Alphabet(), Path(sys.argv[1], "ca
     assert killed.stdin is not None
     killed.stdin.write("go\n")
     killed.stdin.flush()
+    deadline = time.monotonic() + 60
     while killed.poll() is None and not list(tmp_path.rglob("*.npy")):
-        time.sleep(0.001)
+        assert time.monotonic() < deadline
     killed.kill()
     hashes = [one.communicate("go\n", timeout=120)[0] for one in others]
     killed.communicate()
