@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "archive_order backlog clock contract errors exit_codes prctl variables",
+        "archive_order backlog clock contract errors exit_codes prctl variables verdicts",
         "files places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "environment settings training",
@@ -46,6 +46,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
+    "verdicts": ("noise series steps", "plan", "walk", "judge"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
