@@ -60,7 +60,7 @@ def posterior(groups: Sequence[Sequence[float]], sigma: float, extra: Collection
             chance_up, chance_down = erfc(-x), erfc(x)  # twice the normal probabilities
             if chance_up > 0:
                 up[c] = base + log(chance_up)
-            if chance_down > 0:
+            if chance_down > 0 and group:  # an empty one was left out because it is high
                 down[c] = base + log(chance_down)
         before += len(group)
         sum_before += math.fsum(group)

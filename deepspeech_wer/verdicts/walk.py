@@ -23,7 +23,7 @@ ENOUGH = 4  # groups before the posterior decides
 JUMP = 4 * math.sqrt(2)  # sigmas between two of the first runs: investigated
 REPLICATED = 50  # groups whose re-trainings are remembered for the noise
 LINKED = 0.9  # prior that a merge which says that it reverts the culprit brings the level back
-POWER_DRAWS = 4  # draws after a step, within the next 5 merges: with it, `detectable` equals the simulated effect
+POWER_DRAWS = 3.5  # after a step: with it, `detectable` is the effect that simulations find within the next 5 merges
 BACK = 2.0  # standard deviations within which an improved level is the one before the regression
 BACK_LINKED = 3.5  # the same for a merge that says it reverts the culprit
 RECENT = 10  # groups among which a recovery is looked for
@@ -478,12 +478,16 @@ class Walk:
         if event is None:
             return False
         # The window begins at the regression, or at a later step: that is the level to leave.
-        for c in range(max(1, len(self.window) - RECENT), len(self.window)):
-            probability = self._back(view, event, c, is_linked=bool(self._reverted(event, c)))
-            if probability > plan.IMPROVED:
-                self._close_event(view, event, c, probability)
-                return True
-        return False
+        chances = {
+            c: self._back(view, event, c, is_linked=bool(self._reverted(event, c)))
+            for c in range(max(1, len(self.window) - RECENT), len(self.window))
+            if view.clean[c] or self.window[c].repeats is not None  # else it was left out, because it is high
+        }
+        c = max(chances, key=chances.__getitem__, default=0)
+        if c == 0 or chances[c] <= plan.IMPROVED:
+            return False
+        self._close_event(view, event, c, chances[c])
+        return True
 
     def _open_event(self) -> Step | None:
         return next((step for step in reversed(self.steps) if step.state == "open"), None)
