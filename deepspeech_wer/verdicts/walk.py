@@ -84,6 +84,7 @@ class Step:
     run: str
     entry: int  # its index in the series
     place: int
+    seen: int  # index in the series of the merge at which it was decided
     culprits: tuple[tuple[str, float], ...]
     compared: Comparison
     sigma: noise.Estimate
@@ -319,8 +320,10 @@ class Walk:
 
     def suspected(self) -> Step | None:
         """Return the step that is suspected now."""
+        if self.suspicion is None:
+            return None
         view = self.view()
-        if self.suspicion is None or not any(view.seen.up):
+        if not any(view.seen.up):
             return None
         c = plan.best(view.seen.up)
         return replace(self._step("suspect", view, c, view.seen.worse), state="suspect")
@@ -432,6 +435,7 @@ class Walk:
             entries={self.window[number].sha: self.window[number].first for number in guilty},
             runs={self.window[number].sha: self.window[number].original.run for number in guilty},
             place=self.window[c].original.place,
+            seen=self.entries - 1,
             culprits=tuple(culprits),
             compared=compare(before, after, view.sigma),
             sigma=view.sigma,

@@ -92,19 +92,30 @@ class History:
         )
 
 
-def walk_over(history: History, merges: int, *, stops: bool = False) -> Walk:
-    """Judge a history with the shipped code. `stops`: at the first regression from the step on."""
+def walk_over(history: History, merges: int, *, since: int | None = None) -> Walk:
+    """Judge a history with the shipped code; until a regression is told at the merge `since` or later, if given."""
     walk = Walk(Rules(), source=history.retrain)
+    told = 0
     for place in range(merges):
         walk.feed(history.entry(place))
-        if stops and regressions(walk, history.at):
+        if since is not None and place < since:
+            told = len(regressions(walk))
+        elif since is not None and len(regressions(walk)) > told:
             break
     return walk
 
 
-def regressions(walk: Walk, since: int = 0) -> list[Step]:
-    """Return the regressions told, without those that lie before the merge `since`, its parent apart."""
-    return [step for step in walk.steps if step.kind == "worse" and step.place >= since - 1]
+def regressions(walk: Walk) -> list[Step]:
+    """Return the regressions told."""
+    return [step for step in walk.steps if step.kind == "worse"]
+
+
+def found_at(history: History) -> tuple[Walk, Step | None]:
+    """Judge a history until the step in it is told, within AFTER merges. A false alarm before it does not count."""
+    walk = walk_over(history, history.at + AFTER + 1, since=history.at)
+    last = regressions(walk)[-1:]
+    is_told = last and walk.entries > history.at and last[0].seen >= history.at
+    return walk, last[0] if is_told else None
 
 
 def previous(rates: Sequence[float], world: World) -> int:
@@ -169,9 +180,9 @@ def step_table(histories: int) -> None:
             seen = asv_exact = 0
             for seed in range(histories):
                 history = History(World(inert=inert), 10_000 + seed, size, BEFORE)
-                walk = walk_over(history, BEFORE + AFTER + 1, stops=True)
+                walk, step = found_at(history)
                 trained += walk.retrained
-                for step in regressions(walk, BEFORE)[:1]:
+                if step:
                     found += 1
                     soon += walk.entries - 1 - BEFORE <= 5
                     exact += step.place == BEFORE
@@ -198,7 +209,8 @@ def detectable_table(histories: int) -> None:
             found = 0
             for seed in range(histories):
                 history = History(World(), 50_000 + seed, size, before)
-                found += bool(regressions(walk_over(history, before + 6, stops=True), before))
+                walk, step = found_at(history)
+                found += step is not None and walk.entries - 1 - before <= 5
             low, high = (low, size) if found > 0.8 * histories else (size, high)
         print(f"{before} | {said:.2f} | {(low + high) / 2:.2f}", flush=True)
 
