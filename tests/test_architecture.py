@@ -46,6 +46,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
+    "verdicts": ("noise series steps", "plan", "walk", "judge"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
