@@ -21,7 +21,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "archive_order backlog clock contract errors exit_codes prctl variables",
         "files places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
-        "environment settings training",
+        "environment settings training verdicts",
         "archive notify repository sftp",
         "dashboard identity jobs publish",
         "demo run_merge update_site",
@@ -60,6 +60,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
+    "verdicts": ("student utterances",),
 }
 ONLY_IN = {
     "pysftp": "sftp",
@@ -70,7 +71,7 @@ ONLY_IN = {
     "xdg": "environment settings training xdg_directories",
     "asyncssh": "demo",
 }
-HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
+HEAVY = ("git", "kaldialign", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
 
 
 def imported_by(path: Path) -> list[str]:
