@@ -60,7 +60,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
-    "verdicts": ("student utterances",),
+    "verdicts": ("student utterances", "measure"),
 }
 ONLY_IN = {
     "pysftp": "sftp",

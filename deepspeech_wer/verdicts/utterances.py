@@ -60,7 +60,7 @@ class Utterances:
 def read(path: Path) -> Utterances | None:
     """Read a run's utterances.json; None if there is none. Raises Trouble if it cannot be read or used."""
     try:
-        with open(path, "rb", opener=_open) as stream:  # noqa: PTH123
+        with open(path, "rb", opener=_open) as stream:
             status = os.fstat(stream.fileno())
             usable = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES
             data = stream.read(MAX_BYTES) if usable else None
