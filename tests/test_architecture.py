@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order backlog clock contract errors exit_codes prctl variables",
-        "files places processes records wer",
+        "files host places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "environment settings training verdicts",
         "archive notify repository sftp",
