@@ -11,6 +11,7 @@ A run is written to a temporary directory, flushed to disk and renamed, so it is
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -99,12 +100,13 @@ def bases(runs: Path) -> set[str]:
 
 
 def ended(runs: Path) -> Iterator[Ended]:
-    """How the runs ended, newest start first. One that cannot be read is left out: the page's build names it."""
+    """How the merges' own runs ended, newest start first. The page's build names the unreadable ones."""
     for _, in_a_second in groupby(reversed(names(runs)), lambda name: name[:15]):
         for name in sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True):
             with suppress(Trouble, KeyError):
                 record = _read_record(runs / name / RUN)
-                yield Ended(name[16:28], record["failure"], str(record["started_at"]))
+                if record.get("rerun_of") is None:
+                    yield Ended(name[16:28], record["failure"], str(record["started_at"]))
 
 
 def _archived_at(directory: Path) -> int:
@@ -122,8 +124,13 @@ def load(runs: Path) -> list[Run]:
 def in_order(runs: Iterable[Run]) -> list[Run]:
     """Sort runs by their place in the archive, and the attempts for one merge by their start."""
     listed = list(runs)
-    keys = archive_order.keys(_placed(run) for run in listed)
+    keys = order_keys(listed)
     return sorted(listed, key=lambda run: keys[run.id])
+
+
+def order_keys(runs: Iterable[Run]) -> dict[str, archive_order.Key]:
+    """Return what `in_order` sorts by; its first element is the place of the merge."""
+    return archive_order.keys(_placed(run) for run in runs)
 
 
 def placed(runs: Path) -> list[Placed]:
@@ -153,7 +160,8 @@ def find(runs: Path, name: str) -> Run:
     if len(candidates) > 1:
         listed_commits = ", ".join(candidates[:3])
         raise Trouble(f"{name!r} matches {len(candidates)} commits ({listed_commits}, ...): give more digits")
-    return read(runs / matching[-1])
+    own = (run for run in map(read, (runs / found for found in reversed(matching))) if run.rerun_of is None)
+    return next(own, None) or read(runs / matching[-1])
 
 
 def read(directory: Path) -> Run:
@@ -181,6 +189,45 @@ def read(directory: Path) -> Run:
         **fields,
         **_later_fields(record),
     )
+
+
+def result_digest(run: Run) -> str:
+    """Return a digest of what a training gave: equal ones are the same draw. "" if too little is known to say so.
+
+    It is taken of utterances.json, else of the three WERs if they have digits enough not to be equal by chance.
+    """
+    path = run.directory / contract.UTTERANCES
+    if run.hyper is None:
+        return ""
+    try:
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+    except OSError as error:
+        log.warning("%s: %s", path, error.strerror)
+        return ""
+    rates = [hyper.wer(run.hyper, name) for name in hyper.WERS]
+    if rates[0] is None or (rates[1:] == [None, None] and len(repr(rates[0])) < 8):
+        return ""
+    return hashlib.sha256(repr(rates).encode()).hexdigest()[:32]
+
+
+def recent(runs: Path, since: str = "") -> Iterator[Run]:
+    """Yield the readable runs that started at a time (ISO 8601, UTC) or later, newest first."""
+    for name in reversed(names(runs)):
+        with suppress(Trouble):  # building the site reports the unreadable run
+            run = read(runs / name)
+            if run.started_at < since:
+                return
+            yield run
+
+
+def of_commit(runs: Path, sha: str) -> Iterator[Run]:
+    """Yield the readable runs of a commit, oldest start first."""
+    for name in names(runs):
+        if name[16:28] == sha[:12]:
+            with suppress(Trouble):
+                yield read(runs / name)
 
 
 def holds(runs: Path, name: str) -> bool:

@@ -25,7 +25,7 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, RETRIED, Due, Plan
+from deepspeech_wer.backlog import ASKED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
@@ -152,7 +152,7 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
     plan = backlog_inputs.find(settings, names)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW)):
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW, RERUN)):
         _tell_of_stop(settings, plan)
         if not only_asked:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
@@ -169,6 +169,9 @@ def _reason(plan: Plan) -> str:
         RESUMED: ", requested by hand earlier",
         RETRIED: " again, requested by hand",
     }
+    if plan.next and plan.next.why == RERUN:
+        seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"
+        return f" again{seed}: {plan.next.reason}"
     if plan.next and plan.next.why in reasons:
         return reasons[plan.next.why]
     return f", {plan.waiting - 1} more in the queue" if plan.waiting > 1 else ""
@@ -214,6 +217,7 @@ def _show(settings: Settings, watcher: Watcher) -> bool:
         settings.places,
         settings.repository,
         settings.website,
+        settings.retraining,
         url=settings.notices.website_url,
         upload=watcher.upload,
     )

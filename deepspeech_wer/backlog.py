@@ -44,7 +44,7 @@ class State:
     retried: Sequence[str] = ()  # commits to be run again, in the order of the requests
     is_stopped: bool = False  # too many runs failed alike: only what a person requested runs
     order: str = "all"  # the setting ds_backlog
-    reruns: Sequence[Due] = ()  # what the verdicts want to have trained again, most useful first
+    reruns: Sequence[Due] = ()  # what is to be trained again, most useful first
     are_reruns_first: bool = False  # before new commits
 
     def is_archived(self, sha: str) -> bool:
@@ -150,7 +150,8 @@ def _new(branch: Branch, state: State) -> Due | None:
 
 
 def _urgent_rerun(branch: Branch, state: State) -> Due | None:
-    return _rerun(branch, state) if state.are_reruns_first else None
+    is_anchor = bool(state.reruns) and state.reruns[0].seed is None  # the next merge is to be compared with it
+    return _rerun(branch, state) if state.are_reruns_first or is_anchor else None
 
 
 def _rerun(_: Branch, state: State) -> Due | None:

@@ -6,19 +6,19 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, archive, clock, dashboard, files, signals
+from deepspeech_wer import __version__, archive, clock, dashboard, decisions, files, judging, signals
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
-from deepspeech_wer.settings import Repository, Website
+from deepspeech_wer.settings import Repository, Retraining, Website
 
 log = logging.getLogger(__name__)
 
 
-def build(places: Places, repository: Repository) -> Sequence[str]:
-    """Merge the runs into js/hyper.js and build the site. Returns the paths to publish, in order.
+def build(places: Places, repository: Repository, retraining: Retraining) -> Sequence[str]:
+    """Judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
 
     Raises Trouble if the site cannot be written.
     """
@@ -28,7 +28,16 @@ def build(places: Places, repository: Repository) -> Sequence[str]:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept)
-        dashboard.build(loaded.runs, places.site, project=project, line=loaded.line, whole=loaded.whole)
+        record = judging.update(places, loaded.runs, loaded.results, retraining)
+        own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+        dashboard.build(
+            loaded.runs,
+            places.site,
+            project=project,
+            line=loaded.line,
+            whole=loaded.whole,
+            judged=dashboard.judged(record, own),
+        )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
     return dashboard.site_names(places.site)
@@ -38,6 +47,7 @@ def update(
     places: Places,
     repository: Repository,
     website: Website | None,
+    retraining: Retraining,
     *,
     url: str | None = None,
     upload: Callable[[int, int], None] | None = None,
@@ -47,7 +57,7 @@ def update(
     After a failure the next tick tries again. `url` is the site's public address, for reading it back.
     """
     try:
-        listed = build(places, repository)
+        listed = build(places, repository, retraining)
         if website:
             options = Options(url=url, progress=upload, is_stopped=lambda: signals.count() > 0)
             report = api.publish(places.site, listed, website, options)
@@ -78,4 +88,5 @@ def is_behind(places: Places, website: Website | None) -> bool:
 def _state(places: Places, website: Website | None) -> str:
     """Return a digest of the runs, the web host and the version of this program."""
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    return hashlib.sha256(repr((archive.names(places.runs), host, __version__)).encode()).hexdigest()
+    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
+    return hashlib.sha256(repr((archive.names(places.runs), accepted, host, __version__)).encode()).hexdigest()

@@ -39,6 +39,7 @@ class Kept:
 
     runs: list[Run]
     lines: dict[str, bytes]  # by the run's id
+    results: dict[str, str]  # digests of what the trainings gave, see archive.result_digest
 
     def line(self, run: Run) -> bytes:
         return self.lines[run.id]
@@ -53,7 +54,7 @@ def load(runs: Path, kept: Path) -> Kept:
 
     `kept` is brought up to date, unless it cannot be written.
     """
-    loaded = Kept([], {})
+    loaded = Kept([], {}, {})
     version, shared = _version(), _Shared()
     months: dict[str, list[str]] = {}
     for name in archive.names(runs):
@@ -67,6 +68,7 @@ def load(runs: Path, kept: Path) -> Kept:
                 entries.append(_entry(runs / name, old, shared))
         loaded.runs.extend(entry.run for entry in entries)
         loaded.lines.update((entry.run.id, entry.line) for entry in entries)
+        loaded.results.update((entry.run.id, entry.result) for entry in entries)
         _write(kept / month, b"\n".join([version, *map(_text, entries), b""]), before)
     _remove_all_but(months, kept)
     return loaded
@@ -77,6 +79,7 @@ class _Entry:
     stamp: bytes
     line: bytes
     run: Run
+    result: str
 
 
 class _Shared:
@@ -85,7 +88,7 @@ class _Shared:
     def __init__(self) -> None:
         self._seen: dict[str, Any] = {}
 
-    def run(self, runs: Path, line: bytes) -> Run:
+    def entry(self, stamp: bytes, line: bytes, runs: Path) -> _Entry:
         """Raises ValueError, KeyError or TypeError if the line is not a run's."""
         record = json.loads(line)
         tracked: dict[str, Any] = record["run"]
@@ -96,7 +99,7 @@ class _Shared:
         numbers = [tracked[name] for name in ("attempt", "number", "ordinal")]
         if {*map(type, texts.values()), *map(type, of_merge.values())} != {str} or {*map(type, numbers)} != {int}:
             raise TypeError(line)
-        return Run(
+        run = Run(
             directory=runs / texts["id"],
             merge=Merge(ordinal=tracked["ordinal"], parents=(), reverts=tuple(tracked["reverts"]), **of_merge),
             failure=self._one(tracked["failure"]),
@@ -109,6 +112,7 @@ class _Shared:
             seed=tracked["seed"],
             **texts,
         )
+        return _Entry(stamp, line, run, str(tracked["result"]))
 
     def _hyper(self, record: dict[str, Any]) -> dict[str, Any]:
         results = record["results"]
@@ -133,7 +137,7 @@ def _entry(directory: Path, old: dict[str, _Entry], shared: _Shared) -> _Entry:
     except Trouble as trouble:
         log.warning("skipping a run: %s", trouble)
         raise
-    return _Entry(stamp, line, shared.run(directory.parent, line))
+    return shared.entry(stamp, line, directory.parent)
 
 
 def _stamp(directory: Path) -> bytes:
@@ -162,7 +166,7 @@ def _usable(content: bytes, version: bytes, runs: Path, shared: _Shared) -> Iter
             checksum, checked = text[:8], text[9:]
             if int(checksum, 16) == zlib.crc32(checked):
                 *stamp, line = checked.split(b" ", 4)
-                yield _Entry(b" ".join(stamp), line, shared.run(runs, line))
+                yield shared.entry(b" ".join(stamp), line, runs)
 
 
 def _text(entry: _Entry) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
+from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
@@ -45,6 +46,7 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
+    judged: Judged | None = None,
 ) -> None:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
@@ -57,10 +59,12 @@ def build(
     ordered = archive.in_order(runs)
     made = _build_runs(ordered, whole, site, before["runs"])
     ordered = [run for run in ordered if run.id in made]
-    merges = merges_js(ordered)
+    judged = judged or Judged()
+    own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
+    merges = merges_js(own, judged)
     _write_changed(site / "js/hyper.js", lambda: hyper_js(ordered, line))
     _write_changed(site / "js/merges.js", merges)
-    data = _unless_only_looked_at(index_js(ordered, project, merges), before["page"], site)
+    data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
     page, names = _page({INDEX_JS: data, **_static_files()})
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})
