@@ -29,7 +29,7 @@ from deepspeech_wer.archive_order import Placed
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
-from deepspeech_wer.records import Merge, Outcome, Run
+from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 
 VERSION = 1
 RUN = "run.json"
@@ -43,13 +43,10 @@ LOGS = {
 log = logging.getLogger(__name__)
 
 
-def store(
-    runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None, number: int = 0
-) -> Run:
+def store(runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumstances) -> Run:
     """Archive one run. When this returns, a crash can no longer lose the result.
 
-    `name` must be unused. `base` is the newest commit up to which every merge is archived, counting this run; None for
-    a run requested by hand, which says nothing about the other merges. Raises OSError and leaves nothing behind.
+    `name` must be unused. Raises OSError and leaves nothing behind.
     """
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
@@ -59,7 +56,7 @@ def store(
         _copy_all(outcome, temporary)
         write_atomically(
             temporary / RUN,
-            _serialise(merge, outcome, {"machine": machine, "base": base, "number": number}),
+            _serialise(merge, outcome, under),
             mode=0o600,
         )
         sync_tree(temporary)
@@ -168,11 +165,22 @@ def read(directory: Path) -> Run:
     try:
         fields = _fields(record, _RUN_FIELDS)
         of_merge = _fields(record["merge"], _MERGE_FIELDS)
-        merge = Merge(**{**of_merge, "parents": tuple(map(str, of_merge["parents"]))})
+        merge = Merge(
+            **{**of_merge, "parents": tuple(map(str, of_merge["parents"]))},
+            reverts=tuple(map(str, record["merge"].get("reverts", ()))),
+        )
     except (KeyError, TypeError) as error:
         raise Trouble(f"{directory / RUN}: expected a run record, found one without {error}") from None
     found = _read_hyper(directory) if fields["status"] == "done" else None
-    return Run(id=directory.name, directory=directory, merge=merge, hyper=found, number=_number(record), **fields)
+    return Run(
+        id=directory.name,
+        directory=directory,
+        merge=merge,
+        hyper=found,
+        number=_number(record),
+        **fields,
+        **_later_fields(record),
+    )
 
 
 def holds(runs: Path, name: str) -> bool:
@@ -250,7 +258,7 @@ def _copy_regular(directory: int, target: Path, *, max_bytes: int) -> None:
             shutil.copyfileobj(stream, copy)
 
 
-def _serialise(merge: Merge, outcome: Outcome, more: dict[str, Any]) -> bytes:
+def _serialise(merge: Merge, outcome: Outcome, under: Circumstances) -> bytes:
     record: dict[str, Any] = {
         "version": VERSION,
         "merge": asdict(merge),
@@ -260,7 +268,7 @@ def _serialise(merge: Merge, outcome: Outcome, more: dict[str, Any]) -> bytes:
         "attempt": outcome.attempt,
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
-        **more,
+        **asdict(under),
     }
     return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
@@ -277,6 +285,12 @@ def _number(record: dict[str, Any]) -> int:
     """Return the run's number; 0 if it was archived before there were numbers."""
     number = record.get("number")
     return number if type(number) is int else 0
+
+
+def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what earlier releases did not record; None where it is missing or of another kind."""
+    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int}
+    return {name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()}
 
 
 def _is_text(value: Any) -> bool:

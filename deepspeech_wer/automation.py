@@ -14,6 +14,7 @@ from deepspeech_wer import (
     backlog,
     backlog_inputs,
     decisions,
+    environment,
     files,
     identity,
     journal,
@@ -99,7 +100,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)
-        run = run_merge.run_merge(bench, merge, base=item.base, number=item.number)
+        run = run_merge.run_merge(bench, merge, item)
         well &= _go_on_from(run, settings, watcher)
         ran += 1
     if not ran and update_site.is_behind(settings.places, settings.website):
@@ -137,6 +138,7 @@ def _bench(settings: Settings, watcher: Watcher) -> Bench:
         places=settings.places,
         job=settings.job,
         clone_path=settings.clone_path,
+        variables=environment.operators_variables(ignored=every_setting.NAMES),
         origin=without_password(settings.repository.url),
         runner=Local(),
         job_line=watcher.job_line,
@@ -185,7 +187,8 @@ def _tell_of_stop(settings: Settings, plan: Plan) -> None:
 def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
     """Advance last_sha1, publish and notify after a run was archived. Returns whether run and publishing succeeded."""
     where = settings.places
-    decisions.end_retry(where.requests, run.merge.sha)
+    if run.rerun_of is None:
+        decisions.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
         _forgive(run, settings)
     backlog_inputs.write_last(where, backlog_inputs.reached(settings))

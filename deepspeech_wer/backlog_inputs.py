@@ -134,7 +134,8 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
         merge, base = left.order.merge, left.order.base
         if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
             continue
-        found.append(Interrupted(merge.sha, base, is_on_branch=history.contains(places.mirror, tip, merge.sha)))
+        is_on_branch = history.contains(places.mirror, tip, merge.sha)
+        found.append(Interrupted(merge.sha, base, is_on_branch, left.order.rerun_of, left.order.seed))
     return found
 
 

@@ -160,6 +160,9 @@ VARIABLES = (
 )
 
 
+NAMES = frozenset(variable.name for variable in VARIABLES)
+
+
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and check every setting. Raises UsageTrouble that lists all faults, one per line."""
     given = dict(os.environ if environ is None else environ)

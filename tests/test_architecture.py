@@ -18,10 +18,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "archive_order backlog clock contract errors exit_codes prctl variables verdicts",
-        "files places processes records wer",
+        "archive_order backlog clock contract errors exit_codes prctl variables",
+        "files host places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
-        "environment settings training",
+        "environment settings training verdicts",
         "archive notify repository sftp",
         "dashboard identity jobs publish",
         "demo run_merge update_site",
@@ -46,7 +46,6 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
-    "verdicts": ("noise series steps", "plan", "walk", "judge"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
@@ -58,6 +57,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "results train",
     ),
     "training/lm": ("arpa", "language ngram", "beam", "weights"),
+    "verdicts": ("noise series steps student utterances", "measure plan", "walk", "judge"),
     "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
@@ -71,7 +71,7 @@ ONLY_IN = {
     "xdg": "environment settings training xdg_directories",
     "asyncssh": "demo",
 }
-HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
+HEAVY = ("git", "kaldialign", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
 
 
 def imported_by(path: Path) -> list[str]:

@@ -98,11 +98,15 @@ class _Shared:
             raise TypeError(line)
         return Run(
             directory=runs / texts["id"],
-            merge=Merge(ordinal=tracked["ordinal"], parents=(), **of_merge),
+            merge=Merge(ordinal=tracked["ordinal"], parents=(), reverts=tuple(tracked["reverts"]), **of_merge),
             failure=self._one(tracked["failure"]),
             attempt=tracked["attempt"],
             number=tracked["number"],
             hyper=self._hyper(record) if texts["status"] == "done" else None,
+            processor=self._one(tracked["processor"]),
+            variables=self._one(tracked["variables"]),
+            rerun_of=tracked["rerun_of"],
+            seed=tracked["seed"],
             **texts,
         )
 

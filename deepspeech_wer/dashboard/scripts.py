@@ -109,6 +109,11 @@ def _tracked(run: Run) -> dict[str, Any]:
         "started_at": run.started_at,
         "finished_at": run.finished_at,
         "machine": run.machine,
+        "processor": run.processor,
+        "variables": run.variables,
+        "rerun_of": run.rerun_of,
+        "seed": run.seed,
+        "reverts": run.merge.reverts,
     }
 
 
