@@ -324,7 +324,7 @@ def _of_step(step: Step) -> Verdict:
     else:
         verdict = CANNOT_TELL
         reason = f"{size}{again}: no step can be shown, and none up to {_pp(step.compared.high):.2g} pp excluded"
-    shown = tuple(sha for sha, _ in step.culprits) if step.kind in ("worse", "cannot tell") else ()
+    shown = tuple(sha for sha, _ in step.culprits) if step.kind in ("worse", "cannot tell", "suspect") else ()
     return Verdict(
         step.sha,
         step.run,

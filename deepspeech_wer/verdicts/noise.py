@@ -15,6 +15,7 @@ PRIOR_DEGREES = 4.0
 BETWEEN_SEEDS = 0.0025  # two seeds make different errors, even on a test set without end
 UNKNOWN_PRIOR = 0.01  # standard deviation, where the job does not say how many words its test set has
 DEGREES_PER_DIFFERENCE = 0.37  # efficiency of the median of absolute successive differences
+MIN_DIFFERENCES = 3  # one of two may be a step
 FROM_DIFFERENCES = 1.4826 / math.sqrt(2)  # median of absolute differences -> standard deviation of one draw
 POWER_FACTOR = 3.34  # 2.5 + 0.84: found in 80 % of cases
 
@@ -55,7 +56,7 @@ def calibrated(calibrations: Sequence[Calibration], signature: str, variables: s
 
 def from_differences(differences: Sequence[float]) -> Estimate | None:
     """Return a robust estimate from the absolute differences of successive groups' first draws."""
-    if not differences:
+    if len(differences) < MIN_DIFFERENCES:
         return None
     return Estimate(FROM_DIFFERENCES * median(differences), DEGREES_PER_DIFFERENCE * len(differences))
 

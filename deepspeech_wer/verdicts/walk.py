@@ -143,7 +143,9 @@ class Walk:
         self.entries = 0
         self.is_first_window = True
         self.unmeasured: list[str] = []
-        self.differences: deque[float] = deque(maxlen=DIFFERENCES)
+        self.differences: deque[tuple[int, float]] = deque(
+            maxlen=DIFFERENCES
+        )  # (number of the later group, difference)
         self.replicates: dict[int, tuple[float, int]] = {}  # group number -> sum of squares, degrees
         self.early: set[int] = set()  # numbers of groups at which the first runs jumped
         self.suspicion: Suspicion | None = None
@@ -158,7 +160,8 @@ class Walk:
 
     @property
     def can_retrain(self) -> bool:
-        return self.rules.retrain and self.rules.has_seed is not False and self.ignored_seed is None
+        is_on = self.rules.retrain and self.rules.budget > 0
+        return is_on and self.rules.has_seed is not False and self.ignored_seed is None
 
     def copy(self) -> Walk:
         """Return a walk that goes on by itself."""
@@ -216,7 +219,7 @@ class Walk:
         group = Group([entry], self.groups, self.entries - 1, tuple(self.unmeasured))
         self.unmeasured.clear()
         if self.window:
-            self.differences.append(abs(rate - (self.window[-1].original.rate or 0.0)))
+            self.differences.append((self.groups, abs(rate - (self.window[-1].original.rate or 0.0))))
         same = next(
             (old for old in self.window if any(is_same_result(entry.original, one) for one in old.digests)), None
         )
@@ -273,7 +276,7 @@ class Walk:
         degrees = sum(count for _, count in self.replicates.values())
         squares = math.fsum(square for square, _ in self.replicates.values())
         repeated = noise.Estimate(math.sqrt(squares / degrees), degrees) if degrees else None
-        return noise.pooled(first, noise.from_differences(self.differences), repeated)
+        return noise.pooled(first, noise.from_differences([size for _, size in self.differences]), repeated)
 
     def view(self) -> View:
         """Return the window as the model sees it."""
@@ -461,6 +464,8 @@ class Walk:
             first.draws, first.repeats = [first.original.rate], None
         self.refreshed |= {group.number for group in self.window[1:]}
         self.early.discard(first.number)
+        for pair in [pair for pair in self.differences if pair[0] == first.number]:  # a step is no noise
+            self.differences.remove(pair)
         self.is_first_window = False
         self.suspicion = self._view = None
 
@@ -470,7 +475,7 @@ class Walk:
         if suspicion is None:
             return
         c = plan.best(view.seen.up)
-        if suspicion.retrained and view.seen.up[c] > 0:
+        if (suspicion.retrained or kind == "cannot tell") and view.seen.up[c] > 0:
             step = self._step(kind, view, c, view.seen.worse)
             self.steps.append(replace(step, state=kind, raised=suspicion.raised, retrained=suspicion.retrained))
         self.refreshed |= suspicion.touched

@@ -123,16 +123,14 @@ def test_an_accepted_step_is_the_new_level_before_and_after_it_is_convicted() ->
 
 
 def test_a_spent_budget_is_cannot_tell() -> None:
-    history = quiet(15, rules=Rules(budget=0))
-    bad = history.merge(12)
-    assert history.verdict(bad) in ("suspect", "cannot tell")
     few = quiet(25, seed=3, rules=Rules(budget=1))
     small = [few.merge(2.2)] + [few.merge() for _ in range(12)]
     assert len(few.asked) <= 13
-    assert {few.verdict(one) for one in small} <= {"no change seen", "suspect", "cannot tell", "worse"}
+    assert few.judgement
+    assert "cannot tell" in [few.verdict(one) for one in small] + [event.state for event in few.judgement.events]
 
 
-@pytest.mark.parametrize("rules", [Rules(retrain=False), Rules(has_seed=False)])
+@pytest.mark.parametrize("rules", [Rules(retrain=False), Rules(has_seed=False), Rules(budget=0)])
 def test_without_re_training_a_step_is_believed_after_two_more_merges(rules: Rules) -> None:
     history = quiet(15, rules=rules)
     bad = history.merge(12)
