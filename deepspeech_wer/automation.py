@@ -102,7 +102,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         run = run_merge.run_merge(bench, merge, base=item.base, number=item.number)
         well &= _go_on_from(run, settings, watcher)
         ran += 1
-    if not ran and update_site.is_behind(settings.places, settings.website):
+    if not ran and update_site.is_behind(settings):
         well &= _show(settings, watcher)
     elif not ran:
         _notify(settings)
@@ -207,13 +207,7 @@ def _forgive(run: Run, settings: Settings) -> None:
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
     """Update the site and the web host, then send the notifications. Returns whether the update succeeded."""
-    well = update_site.update(
-        settings.places,
-        settings.repository,
-        settings.website,
-        url=settings.notices.website_url,
-        upload=watcher.upload,
-    )
+    well = update_site.update(settings, upload=watcher.upload)
     _notify(settings)
     return well
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from xdg import BaseDirectory
 
@@ -72,6 +73,14 @@ class Notices:
 
 
 @dataclass(frozen=True)
+class PublishedLogs:
+    """Which of a run's logs visitors see, and what is masked in those that are trimmed."""
+
+    mode: str  # "none", "trimmed" or "full"
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # lines of text, longest first
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one command."""
 
@@ -83,11 +92,14 @@ class Settings:
     website_missing: tuple[str, ...]  # the unset variables that publishing needs; empty if it is on
     notices: Notices
     places: Places
+    logs: PublishedLogs
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
 
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
+
+_SHORTEST_SECRET = 4  # characters; masking shorter ones would make a log unreadable
 
 VARIABLES = (
     Variable("ds_repo_url", None, types.git_url, "any git URL or local path to track; overrides the next two"),
@@ -148,6 +160,12 @@ VARIABLES = (
         "ds_website_known_hosts", None, types.readable_file, "file of host keys, in addition to `~/.ssh/known_hosts`"
     ),
     Variable("ds_website_modes", "0644/0755", types.modes, "modes of published files/directories"),
+    Variable(
+        "ds_publish_logs",
+        "trimmed",
+        types.one_of("none", "trimmed", "full"),
+        "`none`: no log is published; `trimmed`: the end of each, with secrets masked; `full`: all of it",
+    ),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
     Variable(
@@ -173,7 +191,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME to be set")
     if faults:
         raise UsageTrouble("\n".join(faults))
-    loaded = _settings(values, missing)
+    loaded = _settings(values, missing, _secrets(given))
     faults += _overlaps(loaded)
     if faults:
         raise UsageTrouble("\n".join(faults))
@@ -247,7 +265,19 @@ def _overlaps(loaded: Settings) -> list[str]:
     return faults
 
 
-def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
+def _secrets(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what may not be read in a published log: the values of variables whose names say so, and our own secrets.
+
+    Each line of a value counts, as it is and without percent-encoding: a log has but one line in a row.
+    """
+    ours = {variable.name for variable in VARIABLES if variable.secret}
+    texts = [value for name, value in given.items() if name in ours or types.is_named_like_a_secret(name)]
+    texts.append(types.password_in(given.get("ds_repo_url", "")))
+    lines = {line.strip() for text in texts for one in (text, unquote(text)) for line in one.splitlines()}
+    return tuple(sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tuple[str, ...]) -> Settings:
     plain = {name.removeprefix("ds_"): value for name, value in values.items()}
     page = f"https://github.com/{plain['github_account']}/{plain['github_project']}"
     url = plain["repo_url"] or f"{page}.git"
@@ -277,6 +307,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
         website_missing=missing,
         notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
         places=Places(Path(cache_directory()), data),
+        logs=PublishedLogs(plain["publish_logs"], secrets),
     )
 
 

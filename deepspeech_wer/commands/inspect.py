@@ -130,6 +130,6 @@ def _site(current: Settings) -> str:
     site, website = current.places.site, current.website
     if not (site / "index.htm").exists():
         return "none yet"
-    freshness = "not up to date" if update_site.is_behind(current.places, website) else "up to date"
+    freshness = "not up to date" if update_site.is_behind(current) else "up to date"
     place = f"published to {website.server_fqdn}:{website.server_root}" if website else f"not published, in {site}"
     return f"{freshness}, {place}"

@@ -21,7 +21,7 @@ def build(_: argparse.Namespace) -> int:
     current = every_setting.load()
     places = current.places
     with locked(places, current.repository):
-        listed = update_site.build(places, current.repository)
+        listed = update_site.build(current)
     count = len(archive.names(places.runs))
     print(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
     return 0
@@ -36,7 +36,7 @@ def publish(options: argparse.Namespace) -> int:
     if options.rollback:
         return _rollback(current.website, options, current)
     with locked(current.places, current.repository):
-        listed = update_site.build(current.places, current.repository)
+        listed = update_site.build(current)
         how = Options(
             dry_run=options.dry_run,
             adopt=options.adopt,

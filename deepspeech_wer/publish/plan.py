@@ -28,6 +28,7 @@ TOKEN_BYTES = 6
 _TEMPORARY = re.compile(
     r"((?:.*/)?)\.?(.+)\.[0-9a-f]{16}(?:\.[0-9a-f]{12})?\.partial", re.DOTALL
 )  # before: without token
+_LOG = re.compile(r"(runs/[^/]+)/(?:out|err)\.log")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -218,20 +219,34 @@ def _following(
 ) -> tuple[Manifest, Sequence[Step]]:
     """The manifest after this publish, and what can be removed: files that left the site some minutes ago.
 
-    Those of the version before stay whatever their age, for a rollback.
+    Those of the version before stay whatever their age, for a rollback. Where logs are withdrawn, nothing of it stays:
+    its pages quote them too.
     """
     before = {**current.files, **(unfinished.files if unfinished else {})}
     older = {**(unfinished.kept if unfinished else {}), **current.kept}
     past = {path: entry for path, entry in {**older, **before}.items() if path not in wanted and path in seen}
     known = {**(unfinished.left if unfinished else {}), **current.left}
     left = {path: now if path in before else known.get(path, 0) for path in past}
-    kept = {path: entry for path, entry in past.items() if path in before or abs(now - left[path]) < KEPT_S}
-    remove = [Step(path, "in no page for some minutes") for path in past if path not in kept]
+    withdraws = any(_withdraws(one.files, wanted) for one in (current, unfinished) if one)
+    kept = {
+        path: entry
+        for path, entry in past.items()
+        if not withdraws and (path in before or abs(now - left[path]) < KEPT_S)
+    }
+    why = "withdrawn with the logs" if withdraws else "in no page for some minutes"
+    remove = [Step(path, why) for path in past if path not in kept]
     same = {path for path, entry in wanted.items() if path in before and before[path].sha256 == entry.sha256}
     # a file that is not sent again keeps the mtime that it has on the server
     files = {path: before[path] if path in same else entry for path, entry in wanted.items()}
     left = {path: left[path] for path in kept}
-    return Manifest(current.generation + 1, files, kept, _differing(current.files, files), current.times, left), remove
+    previous = {} if withdraws else _differing(current.files, files)
+    return Manifest(current.generation + 1, files, kept, previous, current.times, left), remove
+
+
+def _withdraws(before: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> bool:
+    """Whether a log of a run that stays is published no longer, or with other content (ds_publish_logs)."""
+    changed = (path for path, entry in before.items() if path not in wanted or wanted[path].sha256 != entry.sha256)
+    return any(log and f"{log[1]}.js" in wanted for log in map(_LOG.fullmatch, changed))
 
 
 def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:

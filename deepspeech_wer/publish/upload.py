@@ -152,7 +152,7 @@ def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
         return
     for path in sending:
         sha256 = plan.holding(path, work.found.current, work.found.seen)
-        if sha256 and plan.old(sha256) not in work.found.seen:
+        if sha256 and path in work.manifest.previous and plan.old(sha256) not in work.found.seen:
             yield path, plan.old(sha256)
 
 

@@ -64,6 +64,29 @@ def test_what_others_put_there_is_replaced_only_with_adopt(server: Sshd, capsys:
     assert published(server.root)["index.htm"] != b"theirs"
 
 
+def test_withdrawn_logs_are_nowhere_in_the_web_root(
+    server: Sshd, tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracked.merge("loud", {"bin/run-wer-automation.sh": "#!/bin/sh\necho hunter-two >&2\nexit 1\n"})
+    monkeypatch.setenv("ds_publish_logs", "full")
+    subprocess.run(TICK, check=False, capture_output=True)
+    assert b"hunter-two" in b"".join(everything(server.root))
+    monkeypatch.setenv("ds_publish_logs", "none")
+    assert "published " in said(capsys, "publish")
+    assert not list(server.root.rglob("*.log"))
+    assert b"hunter-two" not in b"".join(everything(server.root))
+    assert cli.main(["publish", "--rollback"]) == exit_codes.TROUBLE
+    assert "nothing to roll back to" in capsys.readouterr().err
+    monkeypatch.setenv("ds_publish_logs", "full")
+    assert "published " in said(capsys, "publish")
+    assert b"hunter-two" in b"".join(everything(server.root))
+
+
+def everything(root: Path) -> list[bytes]:
+    """What every file holds, those that no visitor sees included."""
+    return [path.read_bytes() for path in root.rglob("*") if path.is_file()]
+
+
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_is_drawn_on_a_terminal_only(

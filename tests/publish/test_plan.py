@@ -176,3 +176,31 @@ def test_a_broken_manifest_is_refused(data: bytes) -> None:
 def test_paths_that_leave_the_web_root_are_refused(path: str) -> None:
     with pytest.raises(Trouble, match="cannot publish"):
         plan.check_path(path)
+
+
+RUN, LOG, PAGE = "runs/a.js", "runs/a/err.log", "js/index.1.js"
+OPEN = {PAGE: Entry(A, 1, 0), RUN: Entry(A, 1, 0), LOG: Entry(A, 9, 0), "runs/a/out.log": Entry(B, 1, 0)}
+
+
+@pytest.mark.parametrize("log", [None, Entry(B, 2, 0)], ids=["none", "trimmed"])
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_of_withdrawn_logs_nothing_is_kept(log: Entry | None, is_resumed: bool) -> None:
+    """Neither for visitors of the page before, which quotes them, nor for a rollback."""
+    wanted = {path: entry for path, entry in OPEN.items() if path not in (LOG, PAGE)}
+    wanted |= {"js/index.2.js": Entry(B, 1, 0), RUN: Entry(B, 1, 0)} | ({LOG: log} if log else {})
+    seen = {path: Attributes(entry.size, 0) for path, entry in OPEN.items()}
+    unfinished = Manifest(2, wanted) if is_resumed else None
+    todo = plan.make(wanted, Manifest(1, OPEN), unfinished, seen, now=1000)
+    assert todo.manifest is not None
+    assert not todo.manifest.kept
+    assert not todo.manifest.previous
+    assert {step.path for step in todo.remove} == ({PAGE} if log else {PAGE, LOG})
+
+
+def test_a_run_that_goes_takes_its_logs_along_as_ever() -> None:
+    wanted = {PAGE: OPEN[PAGE]}
+    seen = {path: Attributes(entry.size, 0) for path, entry in OPEN.items()}
+    todo = plan.make(wanted, Manifest(1, OPEN), None, seen, now=1000)
+    assert todo.manifest is not None
+    assert LOG in todo.manifest.kept
+    assert not todo.remove
