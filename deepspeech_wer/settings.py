@@ -144,6 +144,7 @@ VARIABLES = (
     Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
     Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; no effect yet"),
+    Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
     Variable("ds_website_username", None, types.word, "user on the web host"),
     Variable(
         "ds_website_privkey",
@@ -210,16 +211,22 @@ def doubts(environ: Mapping[str, str] | None = None) -> list[str]:
     return found
 
 
-def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
-    """Return (name, effective value, origin) of every variable, for people. Secrets are masked."""
+def describe(
+    environ: Mapping[str, str] | None = None, origins: Mapping[str, str] | None = None
+) -> list[tuple[str, str, str]]:
+    """Return (name, effective value, origin) of every variable, for people. Secrets are masked.
+
+    `origins` names where variables came from that are not the environment's own.
+    """
     given = os.environ if environ is None else environ
-    return [(variable.name, *_describe(variable, given)) for variable in VARIABLES]
+    return [(variable.name, *_describe(variable, given, origins or {})) for variable in VARIABLES]
 
 
-def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
+def _describe(variable: Variable, given: Mapping[str, str], origins: Mapping[str, str]) -> tuple[str, str]:
     text = given.get(variable.name, "")
     if text:
-        return MASK if variable.secret else without_password(text), "environment"
+        origin = origins.get(variable.name, "environment")
+        return MASK if variable.secret else without_password(text), origin
     if variable.default:
         return variable.default, "default"
     account, project = (given.get(name) or default for name, default in _GITHUB)

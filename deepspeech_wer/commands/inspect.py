@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from deepspeech_wer import archive, backlog_inputs, decisions, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import plain
@@ -67,7 +67,7 @@ def _requested(current: Settings) -> list[str]:
 
 def settings(_: argparse.Namespace) -> int:
     """Print every variable, its effective value and its origin."""
-    for name, value, origin in every_setting.describe():
+    for name, value, origin in every_setting.describe(origins=env_file.origins()):
         print(f"{name:<32} {value:<32} ({origin})")
     every_setting.load()
     return 0

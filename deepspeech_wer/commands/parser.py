@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, environment, logging_setup
+from deepspeech_wer import __version__, env_file, environment, logging_setup
 from deepspeech_wer.commands import act, check, crontab, inspect, site
 
 Action = Callable[[argparse.Namespace], int]
@@ -19,9 +19,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the command
     options = parser().parse_args(arguments)
     logging_setup.set_up(quiet=options.quiet)
-    environment.forget_git_variables()
     if options.crontab:
-        environment.adopt(crontab.variables())
+        env_file.adopt(crontab.variables(), "crontab")
+    env_file.fill()
+    environment.forget_git_variables()
     action: Action = options.action
     return action(options)
 
