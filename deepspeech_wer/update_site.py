@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, archive, clock, dashboard, files, signals
+from deepspeech_wer import __version__, archive, clock, dashboard, files, identity, signals
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
@@ -45,7 +45,12 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     try:
         listed = build(settings)
         if website:
-            options = Options(url=settings.notices.website_url, progress=upload, is_stopped=lambda: signals.count() > 0)
+            options = Options(
+                owner=identity.owner(places, settings.repository),
+                url=settings.notices.website_url,
+                progress=upload,
+                is_stopped=lambda: signals.count() > 0,
+            )
             report = api.publish(places.site, listed, website, options)
             log.info("published %s", report.summary)
             for note in report.notes:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import contract, dashboard, env_file, environment, lock, places
+from deepspeech_wer import contract, dashboard, env_file, environment, identity, lock, places
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.errors import Trouble
@@ -238,7 +238,8 @@ def _publishing(settings: Settings) -> tuple[str, str]:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
     site = settings.places.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
-    options = Options(dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
+    owner = identity.owner(settings.places, settings.repository, create=False)
+    options = Options(dry_run=True, probe=True, owner=owner, timeout_s=TIMEOUT_S, retry_after_s=())
     report = api.publish(site, built, settings.website, options)
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
     return OK, f"{where}: host key, login and web root are valid; " + (

@@ -67,6 +67,7 @@ def _add_publish(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     publish = _add(subs, "publish", site.publish, "build the site and publish it")
     publish.add_argument("--dry-run", action="store_true", help="list what would be sent and removed, and send nothing")
     publish.add_argument("--adopt", action="store_true", help="replace files in the web root that others put there")
+    publish.add_argument("--take-over", action="store_true", help="replace what another tracker published there")
     publish.add_argument("--rollback", action="store_true", help="restore the previously published version")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepspeech_wer import archive, update_site
+from deepspeech_wer import archive, identity, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
@@ -40,6 +40,8 @@ def publish(options: argparse.Namespace) -> int:
         how = Options(
             dry_run=options.dry_run,
             adopt=options.adopt,
+            take_over=options.take_over,
+            owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
             progress=progress.upload_bar(),
         )
@@ -60,7 +62,13 @@ def serve(options: argparse.Namespace) -> int:
 
 def _rollback(website: Website, options: argparse.Namespace, current: Settings) -> int:
     with locked(current.places, current.repository):
-        report = api.rollback(website, Options(dry_run=options.dry_run, url=current.notices.website_url))
+        how = Options(
+            dry_run=options.dry_run,
+            take_over=options.take_over,
+            owner=identity.owner(current.places, current.repository),
+            url=current.notices.website_url,
+        )
+        report = api.rollback(website, how)
     return _tell("rolled back", report, is_dry=options.dry_run)
 
 

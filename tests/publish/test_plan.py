@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.plan import INDEX, Entry, Manifest
+from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp.files import Attributes
 
 A, B = "a" * 64, "b" * 64
@@ -204,3 +206,28 @@ def test_a_run_that_goes_takes_its_logs_along_as_ever() -> None:
     assert todo.manifest is not None
     assert LOG in todo.manifest.kept
     assert not todo.remove
+
+
+OURS, THEIRS = Owner("a" * 32, "ours"), Owner("b" * 32, "theirs")
+
+
+@pytest.mark.parametrize("before", ["", THEIRS.id])
+def test_a_web_root_gets_its_owner_though_nothing_is_sent(before: str) -> None:
+    files = {"a": Entry(A, 1, 0)}
+    current = Manifest(3, files, previous={"a": Entry(B, 1, 0)}, owner=before)
+    todo = plan.make(files, current, None, {"a": Attributes(1, 0)}, owner=OURS)
+    assert not todo.send
+    assert todo.manifest == replace(current, owner=OURS.id, owner_name="ours")  # still to be rolled back
+    assert plan.make(files, todo.manifest, None, {"a": Attributes(1, 0)}, owner=OURS).manifest is None
+    assert plan.make(files, todo.manifest, None, {"a": Attributes(1, 0)}).manifest is None
+
+
+def test_a_publisher_without_a_name_leaves_the_owner() -> None:
+    todo = plan.make({"a": Entry(B, 1, 0)}, Manifest(3, {"a": Entry(A, 1, 0)}, owner=THEIRS.id), None, {})
+    assert todo.manifest is not None
+    assert todo.manifest.owner == THEIRS.id
+
+
+def test_the_owner_survives_the_way_to_the_server_and_back() -> None:
+    manifest = Manifest(1, owner=OURS.id, owner_name="ä\n")
+    assert plan.parse(plan.dump(manifest)) == manifest
