@@ -119,7 +119,19 @@ def _archived_at(directory: Path) -> int:
 
 def load(runs: Path) -> list[Run]:
     """Return every readable run, sorted by name. An unreadable run is logged and left unchanged."""
-    return list(_load(runs))
+    return list(each(runs))
+
+
+def each(runs: Path) -> Iterator[Run]:
+    """Yield the same one by one: records may have 10 MB each."""
+    with suppress(OSError):  # told by `names`
+        for link in (entry.name for entry in os.scandir(runs) if entry.is_symlink()):
+            log.warning("skipping a run: %s is a link: move the run itself there", runs / link)
+    for name in names(runs):
+        try:
+            yield read(runs / name)
+        except Trouble as trouble:
+            log.warning("skipping a run: %s", trouble)
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
@@ -182,17 +194,6 @@ def holds(runs: Path, name: str) -> bool:
 
 def _is_run(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-
-
-def _load(runs: Path) -> Iterator[Run]:
-    with suppress(OSError):  # told by `names`
-        for link in (entry.name for entry in os.scandir(runs) if entry.is_symlink()):
-            log.warning("skipping a run: %s is a link: move the run itself there", runs / link)
-    for name in names(runs):
-        try:
-            yield read(runs / name)
-        except Trouble as trouble:
-            log.warning("skipping a run: %s", trouble)
 
 
 def _placed(run: Run) -> Placed:

@@ -33,7 +33,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": ("crontab locked progress", "check inspect site", "act", "parser"),
-    "dashboard": ("columns details logs preview project", "scripts", "assets kept", "site"),
+    "dashboard": ("columns details large logs preview project", "scripts", "assets kept", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
 from deepspeech_wer import settings as every_setting
@@ -75,8 +76,12 @@ def settings(_: argparse.Namespace) -> int:
 
 def runs(_: argparse.Namespace) -> int:
     """List the archived runs, in the order of the history."""
-    for run in archive.in_order(archive.load(every_setting.load().places.runs)):
-        print(_line(run))
+    lines, listed = {}, []
+    for run in archive.each(every_setting.load().places.runs):
+        lines[run.id] = _line(run)
+        listed.append(replace(run, hyper=None))  # it may take 10 MB
+    for run in archive.in_order(listed):
+        print(lines[run.id])
     return 0
 
 

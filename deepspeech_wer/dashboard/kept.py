@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import __version__, archive, archive_order, contract, hyper, records
+from deepspeech_wer.dashboard import large, scripts
 from deepspeech_wer.dashboard import logs as published
-from deepspeech_wer.dashboard import scripts
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import make_private, write_atomically
@@ -48,8 +48,8 @@ class Kept:
         return self.lines[run.id]
 
     def whole(self, run: Run) -> Run:
-        """Return the run with all of the job's record. Raises Trouble."""
-        return without_quotes(archive.read(run.directory), self.logs)
+        """Return the run with all that the page shows of the job's record. Raises Trouble."""
+        return _shown(run.directory, self.logs)
 
 
 def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
@@ -130,11 +130,18 @@ def _entry(directory: Path, old: dict[str, _Entry], shared: _Shared, logs: Publi
     if found and found.stamp == stamp:
         return found
     try:
-        line = scripts.line(without_quotes(archive.read(directory), logs))
+        run = _shown(directory, logs)
+        line = scripts.line(run)
+        if large.is_large(run):
+            large.tell(run)
     except Trouble as trouble:
         log.warning("skipping a run: %s", trouble)
         raise
     return _Entry(stamp, line, shared.run(directory.parent, line))
+
+
+def _shown(directory: Path, logs: PublishedLogs) -> Run:
+    return large.reduced(without_quotes(archive.read(directory), logs))
 
 
 def _stamp(directory: Path) -> bytes:
@@ -192,7 +199,7 @@ def _month(name: str) -> str:
 
 def _version(mode: str) -> bytes:
     """Return a digest of the code and the setting that make a line, so that no line of others is used."""
-    modules = (archive, archive_order, hyper, published, records, scripts)
+    modules = (archive, archive_order, hyper, large, published, records, scripts)
     try:
         code = "".join(map(inspect.getsource, modules))
     except OSError:  # installed without its source
