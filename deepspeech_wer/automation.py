@@ -148,6 +148,8 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
     signals.check()
     where = settings.places
     plan = backlog_inputs.find(settings, names)
+    if plan.next or plan.reached:  # else the repository has no commits
+        backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW)):
