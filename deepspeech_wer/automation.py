@@ -53,7 +53,7 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
     """
     identity.check(settings.places, settings.repository)
-    with _data_locked(settings.places) as of_data:
+    with data_locked(settings.places) as of_data:
         locks = {settings.places.lock: descriptor, settings.places.data_lock: of_data}
         _recover(settings.places, descriptor)
         try:
@@ -65,7 +65,7 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
 
 
 @contextmanager
-def _data_locked(where: Places) -> Iterator[int]:
+def data_locked(where: Places) -> Iterator[int]:
     """Hold the data root's lock within the block. Raises Trouble that names its holder if a tick has it."""
     path = str(where.data_lock)
     try:

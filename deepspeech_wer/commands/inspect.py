@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands.locked import locked
+from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
@@ -19,7 +19,7 @@ from deepspeech_wer.settings import Settings
 def dry_run() -> int:
     """Print how many merges are due, and the next one."""
     current = every_setting.load()
-    with locked(current.places, current.repository):
+    with cache_locked(current.places, current.repository):
         plan = backlog_inputs.find(current)
     if plan.next is None:
         print("nothing is due")
