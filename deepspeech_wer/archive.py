@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -51,17 +52,30 @@ def store(
     `name` must be unused. `base` is the newest commit up to which every merge is archived, counting this run; None for
     a run requested by hand, which says nothing about the other merges. Raises OSError and leaves nothing behind.
     """
+    record = _serialise(merge, outcome, {"machine": machine, "base": base, "number": number})
+    return _store(runs, name, record, partial(_copy_all, outcome))
+
+
+def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
+    """Archive the record of a failed run once more, as a result: a person has looked at it. The failed run stays.
+
+    Raises Trouble if the run has no valid record; OSError, and leaves nothing behind.
+    """
+    _read_hyper(run.directory)
+    outcome = Outcome("done", None, "", run.attempt, run.started_at, run.finished_at, run.directory, run.directory)
+    judged = {"of": run.id, "failure": run.failure, "by": who, "at": at}
+    more = {"machine": run.machine, "base": None, "number": run.number, "judged": judged}
+    return _store(runs, name, _serialise(run.merge, outcome, more), partial(_copy_archived, run.directory))
+
+
+def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
     remove_tree(temporary)
     try:
         temporary.mkdir(mode=0o700)
-        _copy_all(outcome, temporary)
-        write_atomically(
-            temporary / RUN,
-            _serialise(merge, outcome, {"machine": machine, "base": base, "number": number}),
-            mode=0o600,
-        )
+        fill(temporary)
+        write_atomically(temporary / RUN, record, mode=0o600)
         sync_tree(temporary)
         if (runs / name).is_symlink():  # put there by the job
             (runs / name).unlink()
@@ -207,6 +221,14 @@ def _copy_all(outcome: Outcome, target: Path) -> None:
         wanted = {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}
         within = outcome.logs.parent if outcome.files.is_relative_to(outcome.logs) else outcome.files.parent
         _copy_from(outcome.files, within, wanted, target)
+
+
+def _copy_archived(source: Path, target: Path) -> None:
+    """Copy the files of an archived run. The site may hold hard links to them."""
+    for name in (contract.HYPER, *LOGS, *COMPANIONS):
+        if (source / name).is_file() and not (source / name).is_symlink() and not (target / name).exists():
+            shutil.copyfile(source / name, target / name)
+            (target / name).chmod(0o600)
 
 
 def _copy_from(source: Path, within: Path, wanted: dict[str, int], target: Path) -> None:

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(subs)
     _add(subs, "cancel", act.cancel, "end the running job and record the run as cancelled")
     retry = _add(subs, "retry", act.retry, "run failed merges again; without SHA, those that failed alike at the end")
+    retry.add_argument("--judge", action="store_true", help="take the results that they left, after a look at them")
     retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
     _add(subs, "status", inspect.status, "show what is running, and what ran last")
     _add(subs, "settings", inspect.settings, "list every variable, its effective value and its origin")
