@@ -181,7 +181,7 @@ def _report(work: Work, manifest: Manifest | None, size: int, options: Options, 
     todo, wanted = work.todo, work.wanted
     lines = [f"send    {step.path} ({wanted[step.path].entry.size:,} bytes): {step.why}" for step in todo.send]
     lines += [f"remove  {step.path}: {step.why}" for step in todo.remove]
-    notes = []
+    notes = [f"{work.root.path(path)}: not ours: kept as {aside}" for path, aside in work.replaced.items()]
     if not work.root.can("posix-rename"):
         notes.append(f"{work.root.server}: no posix-rename: a file is missing for a moment while it is replaced")
     if manifest is not None and not manifest.times:
