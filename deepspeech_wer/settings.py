@@ -99,6 +99,18 @@ _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech")
 
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
 
+_LOSS, _INITIAL = "the CTC loss is the training's own", "ds_initializer=normal with ds_default_stddev, for all layers"
+GONE = {  # variables of DeepSpeech's scripts of 2016 and 2017 that do nothing, and what replaces them
+    "ds_batch_size": "ds_train_batch_size, ds_dev_batch_size, ds_test_batch_size",
+    "ds_restore_checkpoint": "nothing: a training always resumes what is in ds_checkpoint_dir",
+    "ds_remove_export": "nothing: each run exports into a directory of ds_export_dir",
+    "ds_use_warpctc": f"nothing: {_LOSS}",
+    "ds_do_fulltrace": "nothing: use TensorFlow's own profiler",
+    "ds_log_device_placement": "nothing: ds_devices chooses the devices",
+    **{f"ds_{part}{layer}_stddev": _INITIAL for part in "bh" for layer in (1, 2, 3, 5, 6)},
+    **{f"ds_dropout_rate{layer}": "ds_dropout_rate, for all layers" for layer in range(2, 7)},
+}
+
 _SHORTEST_SECRET = 4  # characters; masking shorter ones would make a log unreadable
 
 VARIABLES = (
@@ -200,11 +212,17 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def doubts(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return a line for each ds_* variable that looks like a misspelt one of the tracker. It may be the job's own."""
+    """Return a line for each ds_* variable that looks like a misspelt one of the tracker, or that is gone since 2016.
+
+    It may be the job's own.
+    """
     given = os.environ if environ is None else environ
     known = [variable.name for variable in VARIABLES]
     found = []
     for name in sorted(name for name in given if name.startswith("ds_") and name not in known):
+        if name in GONE:
+            found.append(f"{name}: of the scripts of 2016, does nothing here; instead: {GONE[name]}")
+            continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
         if near:
             found.append(f"{name}: the tracker has no such variable: is {near[0]} meant?")
