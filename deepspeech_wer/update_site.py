@@ -6,12 +6,13 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, archive, clock, dashboard, files, identity, signals
+from deepspeech_wer import __version__, archive, clock, dashboard, files, identity, journal, signals
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import Places
 from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
-from deepspeech_wer.settings import Settings
+from deepspeech_wer.settings import Settings, Website
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +58,30 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
                 log.info("%s: %s", website.server_fqdn, note)
             for difference in report.differences:
                 log.warning("%s", difference)
-        files.write_atomically(places.shown, _state(settings).encode(), mode=0o600)
+        note_shown(settings)
     except Trouble as trouble:
-        log.error("not published: %s", trouble)
-        return False
+        return _failed(places, str(trouble))
     except OSError as error:
-        log.error("not published: %s: %s", error.filename or places.cache, error.strerror)
-        return False
+        return _failed(places, f"{error.filename or places.cache}: {error.strerror}")
     return True
+
+
+def _failed(places: Places, reason: str) -> bool:
+    log.error("not published: %s", reason)
+    journal.happened(places.cache, journal.ERROR, f"not published: {reason}")
+    return False
+
+
+def note_shown(settings: Settings) -> None:
+    """Note that the site, and the web host if one is set, show what the archive holds. Raises OSError."""
+    files.write_atomically(settings.places.shown, _state(settings).encode(), mode=0o600)
+    if settings.website:
+        journal.happened(settings.places.cache, journal.PUBLISHED, place(settings.website))
+
+
+def place(website: Website) -> str:
+    """The web root, for people."""
+    return f"{website.server_fqdn}:{website.server_root}"
 
 
 def is_behind(settings: Settings) -> bool:

@@ -18,6 +18,7 @@ from deepspeech_wer import (
     environment,
     hyper,
     identity,
+    journal,
     lock,
     logging_setup,
     run_merge,
@@ -48,7 +49,11 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
     environment.forget_secrets()
     signals.catch()
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
-    succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+    try:
+        succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+    except Trouble as trouble:
+        journal.happened(current.places.cache, journal.ERROR, str(trouble))
+        raise
     return DONE if succeeded else FAILED
 
 

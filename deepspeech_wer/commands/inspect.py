@@ -49,6 +49,9 @@ def status(_: argparse.Namespace) -> int:
     if names:
         print(f"newest: {_newest(current, names)}")
     print(f"site: {_site(current)}")
+    error = journal.last(places.cache, journal.ERROR)
+    if error:
+        print(f"last error: {plain(error.at)}: {plain(error.what)}")
     return 0
 
 
@@ -135,6 +138,16 @@ def _site(current: Settings) -> str:
     site, website = current.places.site, current.website
     if not (site / "index.htm").exists():
         return "none yet"
-    freshness = "not up to date" if update_site.is_behind(current) else "up to date"
-    place = f"published to {website.server_fqdn}:{website.server_root}" if website else f"not published, in {site}"
-    return f"{freshness}, {place}"
+    is_behind = update_site.is_behind(current)
+    freshness = "not up to date" if is_behind else "up to date"
+    if website is None:
+        return f"{freshness}, not published, in {site}"
+    place, cache = update_site.place(website), current.places.cache
+    published, dry = (journal.last(cache, name) for name in (journal.PUBLISHED, journal.DRY_RUN))
+    if published and published.what == place:
+        return f"{freshness}, published to {place} at {published.at}"
+    if not is_behind:  # an earlier release noted no time
+        return f"{freshness}, published to {place}"
+    if dry and dry.what == place:
+        return f"nothing published to {place} yet, only a dry run at {dry.at}"
+    return f"nothing published to {place} yet"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepspeech_wer import archive, identity, update_site
+from deepspeech_wer import archive, identity, journal, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
@@ -45,7 +45,15 @@ def publish(options: argparse.Namespace) -> int:
             url=current.notices.website_url,
             progress=progress.upload_bar(),
         )
-        report = api.publish(current.places.site, listed, current.website, how)
+        try:
+            report = api.publish(current.places.site, listed, current.website, how)
+        except Trouble as trouble:
+            journal.happened(current.places.cache, journal.ERROR, f"not published: {trouble}")
+            raise
+        if options.dry_run:
+            journal.happened(current.places.cache, journal.DRY_RUN, update_site.place(current.website))
+        else:
+            update_site.note_shown(current)
     return _tell("published", report, is_dry=options.dry_run)
 
 
