@@ -11,12 +11,13 @@ A run is written to a temporary directory, flushed to disk and renamed, so it is
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -30,7 +31,7 @@ from deepspeech_wer.archive_order import Placed
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
-from deepspeech_wer.records import Merge, Outcome, Run
+from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 
 VERSION = 1
 RUN = "run.json"
@@ -44,16 +45,12 @@ LOGS = {
 log = logging.getLogger(__name__)
 
 
-def store(
-    runs: Path, name: str, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None, number: int = 0
-) -> Run:
+def store(runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumstances) -> Run:
     """Archive one run. When this returns, a crash can no longer lose the result.
 
-    `name` must be unused. `base` is the newest commit up to which every merge is archived, counting this run; None for
-    a run requested by hand, which says nothing about the other merges. Raises OSError and leaves nothing behind.
+    `name` must be unused. Raises OSError and leaves nothing behind.
     """
-    record = _serialise(merge, outcome, {"machine": machine, "base": base, "number": number})
-    return _store(runs, name, record, partial(_copy_all, outcome))
+    return _store(runs, name, _serialise(merge, outcome, under), partial(_copy_all, outcome))
 
 
 def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
@@ -63,9 +60,17 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
     """
     _read_hyper(run.directory)
     outcome = Outcome("done", None, "", run.attempt, run.started_at, run.finished_at, run.directory, run.directory)
-    judged = {"of": run.id, "failure": run.failure, "by": who, "at": at}
-    more = {"machine": run.machine, "base": None, "number": run.number, "judged": judged}
-    return _store(runs, name, _serialise(run.merge, outcome, more), partial(_copy_archived, run.directory))
+    under = Circumstances(
+        run.machine,
+        run.processor,
+        number=run.number,
+        variables=run.variables,
+        rerun_of=run.rerun_of,
+        seed=run.seed,
+    )
+    taken = {"of": run.id, "failure": run.failure, "by": who, "at": at}
+    record = _serialise(run.merge, outcome, under, {"taken": taken})
+    return _store(runs, name, record, partial(_copy_archived, run.directory))
 
 
 def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
@@ -116,12 +121,13 @@ def bases(runs: Path) -> set[str]:
 
 
 def ended(runs: Path) -> Iterator[Ended]:
-    """How the runs ended, newest start first. One that cannot be read is left out: the page's build names it."""
+    """How the merges' own runs ended, newest start first. The page's build names the unreadable ones."""
     for _, in_a_second in groupby(reversed(names(runs)), lambda name: name[:15]):
         for name in sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True):
             with suppress(Trouble, KeyError):
                 record = _read_record(runs / name / RUN)
-                yield Ended(name[16:28], record["failure"], str(record["started_at"]))
+                if record.get("rerun_of") is None:
+                    yield Ended(name[16:28], record["failure"], str(record["started_at"]))
 
 
 def _archived_at(directory: Path) -> int:
@@ -151,8 +157,13 @@ def each(runs: Path) -> Iterator[Run]:
 def in_order(runs: Iterable[Run]) -> list[Run]:
     """Sort runs by their place in the archive, and the attempts for one merge by their start."""
     listed = list(runs)
-    keys = archive_order.keys(_placed(run) for run in listed)
+    keys = order_keys(listed)
     return sorted(listed, key=lambda run: keys[run.id])
+
+
+def order_keys(runs: Iterable[Run]) -> dict[str, archive_order.Key]:
+    """Return what `in_order` sorts by; its first element is the place of the merge."""
+    return archive_order.keys(_placed(run) for run in runs)
 
 
 def placed(runs: Path) -> list[Placed]:
@@ -182,7 +193,8 @@ def find(runs: Path, name: str) -> Run:
     if len(candidates) > 1:
         listed_commits = ", ".join(candidates[:3])
         raise Trouble(f"{name!r} matches {len(candidates)} commits ({listed_commits}, ...): give more digits")
-    return read(runs / matching[-1])
+    own = (run for run in map(read, (runs / found for found in reversed(matching))) if run.rerun_of is None)
+    return next(own, None) or read(runs / matching[-1])
 
 
 def read(directory: Path) -> Run:
@@ -194,11 +206,61 @@ def read(directory: Path) -> Run:
     try:
         fields = _fields(record, _RUN_FIELDS)
         of_merge = _fields(record["merge"], _MERGE_FIELDS)
-        merge = Merge(**{**of_merge, "parents": tuple(map(str, of_merge["parents"]))})
+        merge = Merge(
+            **{**of_merge, "parents": tuple(map(str, of_merge["parents"]))},
+            reverts=tuple(map(str, record["merge"].get("reverts", ()))),
+        )
     except (KeyError, TypeError) as error:
         raise Trouble(f"{directory / RUN}: expected a run record, found one without {error}") from None
     found = _read_hyper(directory) if fields["status"] == "done" else None
-    return Run(id=directory.name, directory=directory, merge=merge, hyper=found, number=_number(record), **fields)
+    return Run(
+        id=directory.name,
+        directory=directory,
+        merge=merge,
+        hyper=found,
+        number=_number(record),
+        **fields,
+        **_later_fields(record),
+    )
+
+
+def result_digest(run: Run) -> str:
+    """Return a digest of what a training gave: equal ones are the same draw. "" if too little is known to say so.
+
+    It is taken of utterances.json, else of the three WERs if they have digits enough not to be equal by chance.
+    """
+    path = run.directory / contract.UTTERANCES
+    if run.hyper is None:
+        return ""
+    try:
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+    except OSError as error:
+        log.warning("%s: %s", path, error.strerror)
+        return ""
+    rates = [hyper.wer(run.hyper, name) for name in hyper.WERS]
+    if rates[0] is None or (rates[1:] == [None, None] and len(repr(rates[0])) < 8):
+        return ""
+    return hashlib.sha256(repr(rates).encode()).hexdigest()[:32]
+
+
+def recent(runs: Path, since: str = "") -> Iterator[Run]:
+    """Yield the readable runs that started at a time (ISO 8601, UTC) or later, newest first."""
+    for name in reversed(names(runs)):
+        with suppress(Trouble):  # building the site reports the unreadable run
+            run = read(runs / name)
+            if run.started_at < since:
+                return
+            yield run
+
+
+def of_commit(runs: Path, sha: str) -> Iterator[Run]:
+    """Yield the readable runs of a commit, oldest start first."""
+    for name in names(runs):
+        if name[16:28] == sha[:12]:
+            with suppress(Trouble):
+                yield read(runs / name)
 
 
 def holds(runs: Path, name: str) -> bool:
@@ -273,7 +335,7 @@ def _copy_regular(directory: int, target: Path, *, max_bytes: int) -> None:
             shutil.copyfileobj(stream, copy)
 
 
-def _serialise(merge: Merge, outcome: Outcome, more: dict[str, Any]) -> bytes:
+def _serialise(merge: Merge, outcome: Outcome, under: Circumstances, more: Mapping[str, Any] | None = None) -> bytes:
     record: dict[str, Any] = {
         "version": VERSION,
         "merge": asdict(merge),
@@ -283,7 +345,8 @@ def _serialise(merge: Merge, outcome: Outcome, more: dict[str, Any]) -> bytes:
         "attempt": outcome.attempt,
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
-        **more,
+        **asdict(under),
+        **(more or {}),
     }
     return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
@@ -300,6 +363,12 @@ def _number(record: dict[str, Any]) -> int:
     """Return the run's number; 0 if it was archived before there were numbers."""
     number = record.get("number")
     return number if type(number) is int else 0
+
+
+def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what earlier releases did not record; None where it is missing or of another kind."""
+    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int}
+    return {name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()}
 
 
 def _is_text(value: Any) -> bool:

@@ -14,6 +14,7 @@ from deepspeech_wer import (
     backlog,
     backlog_inputs,
     decisions,
+    environment,
     files,
     identity,
     journal,
@@ -24,7 +25,7 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, RETRIED, Due, Plan
+from deepspeech_wer.backlog import ASKED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
@@ -99,7 +100,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)
-        run = run_merge.run_merge(bench, merge, base=item.base, number=item.number)
+        run = run_merge.run_merge(bench, merge, item)
         well &= _go_on_from(run, settings, watcher)
         ran += 1
     if not ran and update_site.is_behind(settings):
@@ -137,6 +138,7 @@ def _bench(settings: Settings, watcher: Watcher) -> Bench:
         places=settings.places,
         job=settings.job,
         clone_path=settings.clone_path,
+        variables=environment.operators_variables(ignored=every_setting.NAMES),
         origin=without_password(settings.repository.url),
         runner=Local(),
         job_line=watcher.job_line,
@@ -152,7 +154,7 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW)):
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW, RERUN)):
         _tell_of_stop(settings, plan)
         if not only_asked:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
@@ -169,6 +171,9 @@ def _reason(plan: Plan) -> str:
         RESUMED: ", requested by hand earlier",
         RETRIED: " again, requested by hand",
     }
+    if plan.next and plan.next.why == RERUN:
+        seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"
+        return f" again{seed}: {plan.next.reason}"
     if plan.next and plan.next.why in reasons:
         return reasons[plan.next.why]
     return f", {plan.waiting - 1} more in the queue" if plan.waiting > 1 else ""
@@ -187,7 +192,8 @@ def _tell_of_stop(settings: Settings, plan: Plan) -> None:
 def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
     """Advance last_sha1, publish and notify after a run was archived. Returns whether run and publishing succeeded."""
     where = settings.places
-    decisions.end_retry(where.requests, run.merge.sha)
+    if run.rerun_of is None:
+        decisions.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
         _forgive(run, settings)
     backlog_inputs.write_last(where, backlog_inputs.reached(settings))

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 
-ASKED, RESUMED, RETRIED, FIRST, NEW = "asked for", "resumed", "retried", "first", "new"  # the reasons
+# The reasons.
+ASKED, RESUMED, RETRIED, FIRST, NEW, RERUN = "asked for", "resumed", "retried", "first", "new", "re-trained"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Interrupted:
     sha: str
     base: str | None  # None: the commit was requested by hand
     is_on_branch: bool = True  # False: a rewritten branch no longer holds it
+    rerun_of: str | None = None  # see Due
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class State:
     retried: Sequence[str] = ()  # commits to be run again, in the order of the requests
     is_stopped: bool = False  # too many runs failed alike: only what a person requested runs
     order: str = "all"  # the setting ds_backlog
+    reruns: Sequence[Due] = ()  # what is to be trained again, most useful first
+    are_reruns_first: bool = False  # before new commits
 
     def is_archived(self, sha: str) -> bool:
         return sha[:12] in self.archived
@@ -54,6 +59,9 @@ class Due:
     why: str  # one of the reasons
     base: str | None  # once it has run, every merge up to here is archived; None: says nothing about other merges
     number: int = 0  # its place in the archive, see `archive_order`
+    rerun_of: str | None = None  # the run that this one repeats with another seed
+    seed: int | None = None
+    reason: str = ""  # why it is trained again, for people
 
 
 @dataclass(frozen=True)
@@ -101,8 +109,8 @@ def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
 
 def _resumed(_: Branch, state: State) -> Due | None:
     """An interrupted run that was requested by hand: no other rule would find it."""
-    found = (run.sha for run in state.interrupted if run.base is None and run.is_on_branch)
-    return next((Due(sha, RESUMED, None) for sha in found), None)
+    found = (run for run in state.interrupted if run.base is None and run.is_on_branch)
+    return next((Due(run.sha, RESUMED, None, rerun_of=run.rerun_of, seed=run.seed) for run in found), None)
 
 
 def _asked(_: Branch, state: State) -> Due | None:
@@ -141,7 +149,25 @@ def _new(branch: Branch, state: State) -> Due | None:
     return Due(branch.new[place], NEW, _reached(branch, state))
 
 
-_RULES: tuple[Callable[[Branch, State], Due | None], ...] = (_resumed, _asked, _retried, _first, _new)
+def _urgent_rerun(branch: Branch, state: State) -> Due | None:
+    is_anchor = bool(state.reruns) and state.reruns[0].seed is None  # the next merge is to be compared with it
+    return _rerun(branch, state) if state.are_reruns_first or is_anchor else None
+
+
+def _rerun(_: Branch, state: State) -> Due | None:
+    """A commit that is trained again with another seed, to tell a change from noise."""
+    return state.reruns[0] if state.reruns and not state.is_stopped else None
+
+
+_RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
+    _resumed,
+    _asked,
+    _retried,
+    _urgent_rerun,
+    _first,
+    _new,
+    _rerun,
+)
 
 
 def _waiting(branch: Branch, state: State) -> list[str]:

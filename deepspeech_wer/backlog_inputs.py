@@ -7,15 +7,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, archive_order, backlog, decisions, files, run_merge
+from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, judging, run_merge
+from deepspeech_wer import settings as settings_of_the_tracker
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.history import History
-from deepspeech_wer.settings import Settings
+from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
+
+MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +124,42 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         retried=_retried(places, tip),
         is_stopped=len(alike(places)) >= settings.job.stop_after_alike,
         order=settings.repository.backlog,
+        reruns=_reruns(settings, tip),
+        are_reruns_first=settings.retraining.mode == "first",
     )
+
+
+def _reruns(settings: Settings, tip: str) -> list[Due]:
+    """Return what is to be trained again: the anchor of a new series, then what the verdicts ask for."""
+    places, wanted = settings.places, settings.retraining
+    again = [_anchor(places) if wanted.anchor else None, _retraining(places, wanted) if wanted.mode != "off" else None]
+    return [due for due in again if due and history.contains(places.mirror, tip, due.sha)]
+
+
+def _retraining(places: Places, wanted: Retraining) -> Due | None:
+    record = judging.load(places, wanted)
+    again = record["retraining"] if record else None
+    if again is None or judging.is_share_spent(places, wanted.share):
+        return None
+    tried = [run for run in archive.of_commit(places.runs, again["sha"]) if run.rerun_of == again["rerun_of"]]
+    if sum(run.hyper is None for run in tried) >= MAX_FAILED_RERUNS:
+        return None
+    seed, reason = again["seed"], again["reason"]
+    return Due(again["sha"], backlog.RERUN, None, rerun_of=again["rerun_of"], seed=seed, reason=reason)
+
+
+def _anchor(places: Places) -> Due | None:
+    """Return the newest good merge if it ran under other variables: under the new ones, nothing is comparable yet."""
+    newest = next((run for run in archive.recent(places.runs) if run.hyper and run.rerun_of is None), None)
+    if newest is None or newest.variables is None:
+        return None
+    now = environment.operators_variables(ignored=settings_of_the_tracker.NAMES)
+    if any(run.variables == now for run in archive.of_commit(places.runs, newest.merge.sha)):
+        return None
+    names = sorted({*newest.variables, *now})
+    changed = ", ".join(name for name in names if newest.variables.get(name) != now.get(name))
+    reason = f"the first run after the operator changed {changed}"
+    return Due(newest.merge.sha, backlog.RERUN, None, rerun_of=newest.id, reason=reason)
 
 
 def _interrupted(places: Places, tip: str) -> list[Interrupted]:
@@ -134,7 +172,8 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
         merge, base = left.order.merge, left.order.base
         if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
             continue
-        found.append(Interrupted(merge.sha, base, is_on_branch=history.contains(places.mirror, tip, merge.sha)))
+        is_on_branch = history.contains(places.mirror, tip, merge.sha)
+        found.append(Interrupted(merge.sha, base, is_on_branch, left.order.rerun_of, left.order.seed))
     return found
 
 

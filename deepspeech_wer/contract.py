@@ -8,6 +8,8 @@ LOGS_DIR = "ds_logs_dir"  # the job writes its results below this directory
 CHECKPOINT_DIR = "ds_checkpoint_dir"  # kept between attempts
 SHA = "ds_wer_sha"  # the commit that is checked out
 ATTEMPT = "ds_wer_attempt"  # 1 for the first try
+RERUN_OF = "ds_wer_rerun_of"  # the run that this one repeats with another seed
+SEED = "ds_random_seed"
 RUN_TOKEN = "ds_wer_run"  # noqa: S105 - in the environment of every process of a job, to find them by
 PYTHON = "ds_python"  # the interpreter for the job; the tracker's own unless the user names one
 

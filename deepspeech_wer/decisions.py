@@ -1,6 +1,7 @@
 """What people decided about runs: one file for each decision, below the data root in requests/.
 
 <YYYYmmdd-HHMMSS>-retry-<sha12>.json    run this commit again; removed once that is done
+<YYYYmmdd-HHMMSS>-accept-<sha12>.json   the change of this commit is the new level, not a regression
 released.json                           failures up to this time no longer stop the queue
 """
 
@@ -18,6 +19,7 @@ from deepspeech_wer import clock, files
 
 VERSION = 1
 RETRY = re.compile(r"\d{8}-\d{6}-retry-([0-9a-f]{12})\.json")
+ACCEPT = re.compile(r"\d{8}-\d{6}-accept-([0-9a-f]{12})\.json")
 UNREADABLE = ".unreadable"
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,28 @@ class Retry:
     who: str
     why: str
     at: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Accept:
+    """A commit whose worse result is accepted: its level is the new one."""
+
+    sha: str
+    who: str
+    why: str
+    at: str  # ISO 8601, UTC
+
+
+def accept(directory: Path, accepted: Accept) -> None:
+    """Note that a commit's result is accepted. Raises OSError."""
+    files.make_private(directory)
+    _write(directory / f"{clock.stamp(clock.COMPACT)}-accept-{accepted.sha[:12]}.json", asdict(accepted))
+
+
+def accepted(directory: Path) -> list[Accept]:
+    """Return the accepted commits, in the order of the decisions. A file that cannot be read is set aside."""
+    found = (_read(path) for path in _listed(directory) if ACCEPT.fullmatch(path.name))
+    return [Accept(**record) for record in found if record is not None]
 
 
 def ask_retry(directory: Path, retry: Retry) -> None:

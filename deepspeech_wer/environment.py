@@ -6,7 +6,8 @@ A job inherits no secret. git inherits nothing that would point it at another re
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
 from deepspeech_wer import setting_types as types
 
@@ -51,6 +52,22 @@ def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     if "ds_repo_url" in passed:
         passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
     return passed
+
+
+def operators_variables(environ: Mapping[str, str] | None = None, *, ignored: Collection[str] = ()) -> dict[str, str]:
+    """Return the ds_* variables that the operator gives to jobs, as run.json may record them: no secrets, no paths.
+
+    `ignored` are the tracker's own settings, which do not change what a job computes.
+    """
+    passed = job_environment(environ)
+    names = sorted(name for name in passed if name.startswith("ds_") and name not in ignored)
+    return {name: _recorded(name, passed[name]) for name in names}
+
+
+def _recorded(name: str, value: str) -> str:
+    if re.search("pass|secret|token|key|credential", name, re.IGNORECASE):
+        return "(secret)"
+    return "(path)" if "/" in value else types.without_password(value)
 
 
 def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -78,6 +78,11 @@ class Places:
         return self.data / "requests"
 
     @property
+    def verdicts(self) -> Path:
+        """What the archived runs say about each merge. Derived: it may be deleted."""
+        return self.data / "verdicts.json"
+
+    @property
     def site(self) -> Path:
         """The built website."""
         return self.data / "site"

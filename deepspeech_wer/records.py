@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ class Merge:
     author: str
     committed_at: str  # ISO 8601, UTC
     parents: tuple[str, ...]
+    reverts: tuple[str, ...] = ()  # commits that it takes back, as its messages say, in as many digits as they give
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,19 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Circumstances:
+    """Under what a run took place, as run.json records it. What an earlier release did not record is None."""
+
+    machine: str  # host name
+    processor: str | None = None  # model and kernel: another one rounds differently, so a result may differ
+    base: str | None = None  # every merge up to this commit is archived, counting this run; None: says nothing
+    number: int = 0  # place in the archive, see `archive_order`; 0 if it was archived before there were numbers
+    variables: Mapping[str, str] | None = None  # the ds_* variables that the operator gave to the job
+    rerun_of: str | None = None  # the run that this one repeats with another seed
+    seed: int | None = None  # ds_random_seed, where the tracker chose it
+
+
+@dataclass(frozen=True)
 class Run:
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
@@ -67,4 +82,8 @@ class Run:
     finished_at: str
     machine: str
     hyper: dict[str, Any] | None  # checked by hyper.parse; None if the run failed
-    number: int = 0  # its place in the archive, see `order`; 0 if it was archived before there were numbers
+    number: int = 0  # its place in the archive, see `archive_order`; 0 if it was archived before there were numbers
+    processor: str | None = None  # the next four: see Circumstances
+    variables: Mapping[str, str] | None = None
+    rerun_of: str | None = None
+    seed: int | None = None

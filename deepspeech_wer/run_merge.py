@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepspeech_wer import archive, checkpoints, clock, contract, environment, files, hyper, journal, signals
+from deepspeech_wer import archive, checkpoints, clock, contract, environment, files, host, hyper, journal, signals
+from deepspeech_wer.backlog import Due
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -20,7 +21,7 @@ from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.runner import Runner, attend
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Merge, Outcome, Run
+from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.settings import JobLimits
 
@@ -38,6 +39,7 @@ class Bench:
     places: Places
     job: JobLimits
     clone_path: Path
+    variables: Mapping[str, str]  # the operator's ds_* variables, as run.json records them
     origin: str  # the URL of the clone's remote: the repository's URL without its password
     runner: Runner
     job_line: Callable[[str], None] | None = None  # called with each line of the job's output
@@ -52,13 +54,13 @@ class Unfinished:
     outcome: Outcome | None
 
 
-def run_merge(bench: Bench, merge: Merge, *, base: str | None, number: int) -> Run:
+def run_merge(bench: Bench, merge: Merge, due: Due) -> Run:
     """Run a merge's job until it succeeds or is given up, and archive the run.
 
-    `base` is archived with the run. Raises Trouble if the machine, not the job, is at fault (no space, a file at
+    Raises Trouble if the machine, not the job, is at fault (no space, a file at
     ds_clone_path); Stopped after a signal, once the job has ended cleanly.
     """
-    work, order = _begin(bench, merge, base, number)
+    work, order = _begin(bench, merge, due)
     while True:
         if order.interruptions > MAX_INTERRUPTIONS:
             return _archive(bench, work, order, _given_up(work, order))
@@ -67,7 +69,7 @@ def run_merge(bench: Bench, merge: Merge, *, base: str | None, number: int) -> R
             return _archive(bench, work, order, outcome)
         signals.check()
         _log_attempt(bench, order, outcome)
-        work, order = _begin(bench, merge, base, number)
+        work, order = _begin(bench, merge, due)
 
 
 def collect(bench: Bench) -> Iterator[Run]:
@@ -130,18 +132,23 @@ def title(merge: Merge) -> str:
     return f'{merge.sha[:12]} "{merge.subject[:60]}"'
 
 
-def _begin(bench: Bench, merge: Merge, base: str | None, number: int) -> tuple[Work, Order]:
+def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
     """Create a work directory with its order. The counts of an interrupted run of the same merge carry over."""
     places = bench.places
     earlier = [left for left in unfinished(places) if left.order.merge.sha == merge.sha]
+    if any((left.order.rerun_of, left.order.seed) != (due.rerun_of, due.seed) for left in earlier):
+        checkpoints.remove(places, merge.sha)  # of a training with another seed
+        for left in earlier:
+            _clear(left.work)
+        earlier = []
     progress = checkpoints.progress(places, merge.sha)
     last = earlier[-1] if earlier else None
     stamp = clock.utc_now()
     work = Work(places.work / works.name(stamp, merge.sha, (places.runs, places.work)))
     order = Order(
         merge=merge,
-        base=base,
-        number=number,
+        base=due.base,
+        number=due.number,
         attempt=_next_attempt(last),
         interruptions=_interruptions(last, progress),
         progress=progress,
@@ -152,6 +159,9 @@ def _begin(bench: Bench, merge: Merge, base: str | None, number: int) -> tuple[W
         timeout_s=bench.job.timeout_s,
         grace_s=bench.job.grace_s,
         token=os.urandom(16).hex(),
+        variables=bench.variables,
+        rerun_of=due.rerun_of,
+        seed=due.seed,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -314,9 +324,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
-        run = archive.store(
-            places.runs, work.run, merge, outcome, machine=os.uname().nodename, base=order.base, number=order.number
-        )
+        run = archive.store(places.runs, work.run, merge, outcome, _circumstances(order))
     except OSError as error:
         raise Trouble(
             f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
@@ -329,6 +337,18 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     if rate and rate > hyper.DOUBTFUL:
         log.warning("%s: results.test_wer is %g: expected a fraction, 0.12 for 12 %%", title(run.merge), rate)
     return run
+
+
+def _circumstances(order: Order) -> Circumstances:
+    return Circumstances(
+        machine=os.uname().nodename,
+        processor=host.processor(),
+        base=order.base,
+        number=order.number,
+        variables=order.variables,
+        rerun_of=order.rerun_of,
+        seed=order.seed,
+    )
 
 
 def _free_space(places: Places, work: Work, order: Order, outcome: Outcome) -> None:

@@ -49,6 +49,20 @@ def seconds(text: str) -> float:
     return float(text)
 
 
+def share(text: str) -> float:
+    """Parse a fraction from 0 to 1."""
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) > 1:
+        raise ValueError("a fraction from 0 to 1, such as .3")
+    return float(text)
+
+
+def switch(text: str) -> bool:
+    """Parse 1 (on) or 0 (off)."""
+    if text not in ("0", "1"):
+        raise ValueError("1 or 0")
+    return text == "1"
+
+
 def path(text: str) -> Path:
     """Parse a path and make it absolute. `$` is refused: crontab(5) expands no variables, so it would stay literal."""
     if "$" in text or "\0" in text:

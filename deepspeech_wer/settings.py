@@ -81,11 +81,22 @@ class PublishedLogs:
 
 
 @dataclass(frozen=True)
+class Retraining:
+    """Whether suspect merges are trained again with other seeds, and how often."""
+
+    mode: str  # "on", "first" (before new merges) or "off"
+    budget: int  # re-trainings for each suspect
+    share: float  # of each day's compute, as a fraction
+    anchor: bool  # train the newest merge once more after the operator changed variables
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one command."""
 
     repository: Repository
     job: JobLimits
+    retraining: Retraining
     clone_path: Path
     force_sha: tuple[str, ...]
     website: Website | None
@@ -149,6 +160,21 @@ VARIABLES = (
         "so many runs in a row that fail with the same class stop the queue, until `retry` or a run that succeeds",
     ),
     Variable("ds_job_grace", "60", types.seconds, "seconds a job has to save its checkpoint when it is stopped"),
+    Variable(
+        "ds_retrain",
+        "on",
+        types.one_of("on", "first", "off"),
+        "suspect merges are trained again with other seeds: `on`: when no new merge waits; `first`: before new merges; "
+        "`off`: never",
+    ),
+    Variable("ds_retrain_budget", "12", types.whole(1, 1000), "re-trainings of each suspect, at most"),
+    Variable("ds_retrain_share", ".3", types.share, "part of each day for re-trainings, at most"),
+    Variable(
+        "ds_anchor",
+        "1",
+        types.switch,
+        "1: train the newest merge once more after a variable of the job changed",
+    ),
     Variable("ds_automation_force_sha", None, types.shas, "SHA[,SHA...]: run only these commits, in every tick"),
     Variable(
         "ds_dataroot", None, types.path, "parent of `deepspeech_wer/`, which holds runs and site; unset: XDG data home"
@@ -189,6 +215,9 @@ VARIABLES = (
         secret=True,
     ),
 )
+
+
+NAMES = frozenset(variable.name for variable in VARIABLES)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -325,6 +354,9 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
             gpu_usage_root=plain["gpu_usage_root"],
             gpu_usage_csv=plain["gpu_usage_csv"],
             gpu_usage_charts=plain["gpu_usage_charts"],
+        ),
+        retraining=Retraining(
+            plain["retrain"], plain["retrain_budget"], plain["retrain_share"], anchor=plain["anchor"]
         ),
         clone_path=plain["clone_path"],
         force_sha=plain["automation_force_sha"] or (),

@@ -6,7 +6,18 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, archive, clock, dashboard, files, identity, journal, signals
+from deepspeech_wer import (
+    __version__,
+    archive,
+    clock,
+    dashboard,
+    decisions,
+    files,
+    identity,
+    journal,
+    judging,
+    signals,
+)
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
@@ -18,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def build(settings: Settings) -> Sequence[str]:
-    """Merge the runs into js/hyper.js and build the site. Returns the paths to publish, in order.
+    """Judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
 
     Raises Trouble if the site cannot be written.
     """
@@ -29,8 +40,16 @@ def build(settings: Settings) -> Sequence[str]:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
+        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
+        own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
-            loaded.runs, places.site, project=project, line=loaded.line, whole=loaded.whole, logs=settings.logs
+            loaded.runs,
+            places.site,
+            project=project,
+            line=loaded.line,
+            whole=loaded.whole,
+            judged=dashboard.judged(record, own),
+            logs=settings.logs,
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
@@ -98,4 +117,5 @@ def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    return hashlib.sha256(repr((names, host, settings.logs.mode, __version__)).encode()).hexdigest()
+    accepted = [accept.sha for accept in decisions.accepted(settings.places.requests)]
+    return hashlib.sha256(repr((names, accepted, host, settings.logs.mode, __version__)).encode()).hexdigest()

@@ -19,21 +19,22 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order backlog clock contract errors exit_codes prctl variables",
-        "files places processes records wer",
+        "files host places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "env_file",
-        "environment settings training",
+        "environment settings training verdicts",
         "archive notify repository sftp",
         "dashboard identity jobs publish",
-        "demo run_merge update_site",
+        "demo judging run_merge",
+        "update_site",
         "backlog_inputs",
         "automation",
         "commands",
         "cli",
         "__main__",
     ),
-    "commands": ("crontab locked progress", "check inspect site", "act", "parser"),
-    "dashboard": ("columns details large logs preview project", "scripts", "assets kept", "site"),
+    "commands": ("crontab locked progress", "check inspect judged site", "act", "parser"),
+    "dashboard": ("columns details judged large logs preview project", "scripts", "assets kept", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),
@@ -58,6 +59,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "results train",
     ),
     "training/lm": ("arpa", "language ngram", "beam", "weights"),
+    "verdicts": ("noise series steps student utterances", "measure plan", "walk", "judge"),
     "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
@@ -71,7 +73,7 @@ ONLY_IN = {
     "xdg": "environment settings training xdg_directories",
     "asyncssh": "demo",
 }
-HEAVY = ("git", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
+HEAVY = ("git", "kaldialign", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
 
 
 def imported_by(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from deepspeech_wer import archive, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.records import Merge, Outcome, Run
+from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 
 MERGE = Merge("c0ffee" * 6 + "abcd", 7, "bring in <b>", "Ada", "2026-01-02T03:04:05Z", ("1" * 40, "2" * 40))
 HYPER = b'{"context":{"time_started":"2026-01-02T03:04:05.5"},\n "parameters":{"x":1},"results":{"test_wer":0.25}}\n'
@@ -21,7 +21,7 @@ HYPER = b'{"context":{"time_started":"2026-01-02T03:04:05.5"},\n "parameters":{"
 
 def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
     name = works.name(outcome.started_at, merge.sha, [runs])
-    return archive.store(runs, name, merge, outcome, machine=machine, base=base)
+    return archive.store(runs, name, merge, outcome, Circumstances(machine, base=base))
 
 
 @pytest.fixture
@@ -239,6 +239,6 @@ def test_a_linked_run_is_left_out_with_a_warning(
     run.directory.symlink_to(tmp_path / "foreign")
     assert (archive.load(runs), archive.commits(runs), archive.holds(runs, run.id)) == ([], set(), False)
     assert f"{run.directory} is a link" in caplog.text
-    assert archive.store(runs, run.id, MERGE, outcome, machine="m") == run
+    assert archive.store(runs, run.id, MERGE, outcome, Circumstances("m")) == run
     assert not run.directory.is_symlink()
     assert (tmp_path / "foreign" / "run.json").exists()

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepspeech_wer.backlog import ASKED, FIRST, NEW, RESUMED, Branch, Due, Interrupted, Plan, State, may_resume, plan
+from deepspeech_wer.backlog import (
+    ASKED,
+    FIRST,
+    NEW,
+    RERUN,
+    RESUMED,
+    Branch,
+    Due,
+    Interrupted,
+    Plan,
+    State,
+    may_resume,
+    plan,
+)
 
 
 def sha(number: int) -> str:
@@ -85,6 +98,27 @@ def archived(*shas: str) -> set[str]:
 def test_what_runs_next(what: str, branch: Branch, state: State, expected: Plan) -> None:
     assert what
     assert plan(branch, state) == expected
+
+
+AGAIN = Due(A, RERUN, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=7)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State(archived(A, B), reruns=(AGAIN,)), AGAIN),
+        (State(archived(A), reruns=(AGAIN,)), Due(B, NEW, A)),
+        (State(archived(A), reruns=(AGAIN,), are_reruns_first=True), AGAIN),
+        (State(archived(A), reruns=(AGAIN,), are_reruns_first=True, asked=(A,)), Due(A, ASKED, None)),
+        (State(archived(A), reruns=(AGAIN,), are_reruns_first=True, is_stopped=True), None),
+        (
+            State(archived(A, B), interrupted=(Interrupted(A, None, rerun_of=AGAIN.rerun_of, seed=7),)),
+            Due(A, RESUMED, None, rerun_of=AGAIN.rerun_of, seed=7),
+        ),
+    ],
+)
+def test_new_commits_come_before_re_trainings_unless_these_are_to_be_first(state: State, expected: Due | None) -> None:
+    assert plan(Branch(B, A, (B,)), state).next == expected
 
 
 def run_all(branch: Branch, done: set[str], order: str) -> Iterator[Due]:

@@ -235,3 +235,22 @@ def test_a_variable_of_the_job_is_not_doubted() -> None:
     of_the_job = [variable.name for variable in parameters.VARIABLES]
     assert "ds_epochs" in of_the_job
     assert settings.doubts(dict.fromkeys(of_the_job, "1")) == []
+
+
+def test_what_run_json_records_of_the_operators_variables_has_no_secret_and_no_path() -> None:
+    given = {
+        "HOME": "/h",
+        "ds_epochs": "3",
+        "ds_dataset_path": "/mnt/secret-project/an4",
+        "ds_hub_token": "t0ken",
+        "ds_job_attempts": "2",
+        "ds_github_token": "g",
+        "ds_origin": "https://me:pw@example.com/x",
+    }
+    found = environment.operators_variables(given, ignored=settings.NAMES)
+    assert found == {
+        "ds_epochs": "3",
+        "ds_dataset_path": "(path)",
+        "ds_hub_token": "(secret)",
+        "ds_origin": "(path)",
+    }

@@ -39,11 +39,11 @@ def columns(runs: Sequence[Run]) -> dict[str, Any]:
         "committed": differences([_seconds(run.merge.committed_at) for run in runs]),
         "took": [_took(run) for run in runs],
         "attempts": run_lengths([run.attempt for run in runs]),
-        "status": _coded([run.failure or run.status for run in runs]),
+        "status": coded([run.failure or run.status for run in runs]),
         "details": [[place, short(run.detail)] for place, run in enumerate(runs) if run.detail],
         **{name: [_wer(record, name) for record in records] for name in hyper.WERS},
         "words": run_lengths([_words(record) for record in records]),
-        "signatures": _coded(_carried([_signature(record) for record in records])),
+        "signatures": coded(_carried([_signature(record) for record in records])),
         **_parameters(records),
     }
 
@@ -126,8 +126,8 @@ def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     flat = _flat(records)
     used = Counter(name for parameters in flat if parameters for name in parameters)
     chosen = sorted(name for name, _ in used.most_common(_MAX_PARAMETERS))
-    coded = {name: _coded(_carried([_value(parameters, name) for parameters in flat])) for name in chosen}
-    kept = {name: column for name, column in coded.items() if len(column["values"]) <= _MAX_VALUES}
+    by_name = {name: coded(_carried([_value(parameters, name) for parameters in flat])) for name in chosen}
+    kept = {name: column for name, column in by_name.items() if len(column["values"]) <= _MAX_VALUES}
     return {
         "parameters": [{"name": short(name), **column} for name, column in kept.items()],
         "parameters_left_out": [short(name) for name in used if name not in kept][:_MAX_PARAMETERS],
@@ -165,7 +165,7 @@ def _carried(values: Iterable[Any]) -> Iterator[Any]:
         yield last
 
 
-def _coded(values: Iterable[Any]) -> dict[str, Any]:
+def coded(values: Iterable[Any]) -> dict[str, Any]:
     """Dictionary-encode: `{"values": [...], "codes": run lengths of indices into them}`; index -1: no value."""
     places: dict[tuple[bool, Any], int] = {}
     codes = []

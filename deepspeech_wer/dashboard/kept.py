@@ -42,6 +42,7 @@ class Kept:
 
     runs: list[Run]
     lines: dict[str, bytes]  # by the run's id
+    results: dict[str, str]  # digests of what the trainings gave, see archive.result_digest
     logs: PublishedLogs
 
     def line(self, run: Run) -> bytes:
@@ -58,7 +59,7 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
     The runs quote no more of their logs than visitors see.
     `kept` is brought up to date, unless it cannot be written.
     """
-    loaded = Kept([], {}, logs)
+    loaded = Kept([], {}, {}, logs)
     version, shared = _version(logs.mode), _Shared()
     months: dict[str, list[str]] = {}
     for name in archive.names(runs):
@@ -72,6 +73,7 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
                 entries.append(_entry(runs / name, old, shared, logs))
         loaded.runs.extend(entry.run for entry in entries)
         loaded.lines.update((entry.run.id, entry.line) for entry in entries)
+        loaded.results.update((entry.run.id, entry.result) for entry in entries)
         _write(kept / month, b"\n".join([version, *map(_text, entries), b""]), before)
     _remove_all_but(months, kept)
     return loaded
@@ -82,6 +84,7 @@ class _Entry:
     stamp: bytes
     line: bytes
     run: Run
+    result: str
 
 
 class _Shared:
@@ -90,7 +93,7 @@ class _Shared:
     def __init__(self) -> None:
         self._seen: dict[str, Any] = {}
 
-    def run(self, runs: Path, line: bytes) -> Run:
+    def entry(self, stamp: bytes, line: bytes, runs: Path) -> _Entry:
         """Raises ValueError, KeyError or TypeError if the line is not a run's."""
         record = json.loads(line)
         tracked: dict[str, Any] = record["run"]
@@ -101,15 +104,20 @@ class _Shared:
         numbers = [tracked[name] for name in ("attempt", "number", "ordinal")]
         if {*map(type, texts.values()), *map(type, of_merge.values())} != {str} or {*map(type, numbers)} != {int}:
             raise TypeError(line)
-        return Run(
+        run = Run(
             directory=runs / texts["id"],
-            merge=Merge(ordinal=tracked["ordinal"], parents=(), **of_merge),
+            merge=Merge(ordinal=tracked["ordinal"], parents=(), reverts=tuple(tracked["reverts"]), **of_merge),
             failure=self._one(tracked["failure"]),
             attempt=tracked["attempt"],
             number=tracked["number"],
             hyper=self._hyper(record) if texts["status"] == "done" else None,
+            processor=self._one(tracked["processor"]),
+            variables=self._one(tracked["variables"]),
+            rerun_of=tracked["rerun_of"],
+            seed=tracked["seed"],
             **texts,
         )
+        return _Entry(stamp, line, run, str(tracked["result"]))
 
     def _hyper(self, record: dict[str, Any]) -> dict[str, Any]:
         results = record["results"]
@@ -137,7 +145,7 @@ def _entry(directory: Path, old: dict[str, _Entry], shared: _Shared, logs: Publi
     except Trouble as trouble:
         log.warning("skipping a run: %s", trouble)
         raise
-    return _Entry(stamp, line, shared.run(directory.parent, line))
+    return shared.entry(stamp, line, directory.parent)
 
 
 def _shown(directory: Path, logs: PublishedLogs) -> Run:
@@ -170,7 +178,7 @@ def _usable(content: bytes, version: bytes, runs: Path, shared: _Shared) -> Iter
             checksum, checked = text[:8], text[9:]
             if int(checksum, 16) == zlib.crc32(checked):
                 *stamp, line = checked.split(b" ", 4)
-                yield _Entry(b" ".join(stamp), line, shared.run(runs, line))
+                yield shared.entry(b" ".join(stamp), line, runs)
 
 
 def _text(entry: _Entry) -> bytes:

@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from deepspeech_wer import hyper
-from deepspeech_wer.dashboard.columns import columns, run_lengths, short
+from deepspeech_wer import archive, hyper
+from deepspeech_wer.dashboard.columns import coded, columns, run_lengths, short
+from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.records import Run
 
@@ -26,8 +27,9 @@ def javascript(value: Any) -> str:
 
 def line(run: Run) -> bytes:
     """Return a run's line of js/hyper.js."""
-    record = {"run": _tracked(run)} if run.hyper is None else _record(run, run.hyper)
-    return javascript(record).encode("ascii")
+    tracked = {**_tracked(run), "result": archive.result_digest(run)}
+    record = {} if run.hyper is None else _record(run.hyper)
+    return javascript({**record, "run": tracked}).encode("ascii")
 
 
 def hyper_js(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Iterator[bytes]:
@@ -44,25 +46,28 @@ def hyper_js(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Ite
     yield b";\n"
 
 
-def index_js(ordered: Sequence[Run], project: Project, merges: bytes) -> bytes:
+def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Judged | None = None) -> bytes:
     """Return the columns that the page opens from. Only the first line depends on when the tracker last looked."""
     index = {
         "version": VERSION,
         "project": {"name": project.name, "url": _web(project.url), "branch": project.branch},
         "merges": fingerprint(merges),
         **columns(ordered),
+        "verdicts": coded([judged.states.get(run.id, "") for run in ordered]) if judged else None,
+        "headline": judged.headline if judged else None,
     }
     text = f"window.WER_LOOKED_AT={javascript(project.looked_at)};\nwindow.WER_INDEX={javascript(index)};\n"
     return text.encode("ascii")
 
 
-def merges_js(ordered: Sequence[Run]) -> bytes:
-    """Return subjects and authors: half of the text, and not needed to draw."""
+def merges_js(ordered: Sequence[Run], judged: Judged | None = None) -> bytes:
+    """Return subjects, authors and the reasons of verdicts: half of the text, and not needed to draw."""
     merges = {
         "version": VERSION,
         "count": len(ordered),
         "subjects": run_lengths([short(run.merge.subject) for run in ordered]),
         "authors": run_lengths([short(run.merge.author) for run in ordered]),
+        "reasons": run_lengths([judged.reasons.get(run.id, "") for run in ordered]) if judged else None,
     }
     return f"window.WER_MERGES={javascript(merges)};\n".encode("ascii")
 
@@ -88,9 +93,9 @@ def fingerprint(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:8]
 
 
-def _record(run: Run, record: dict[str, Any]) -> dict[str, Any]:
+def _record(record: dict[str, Any]) -> dict[str, Any]:
     context = {**record["context"], "time_started": hyper.time_started(record)}
-    return {**record, "context": context, "run": _tracked(run)}
+    return {**record, "context": context}
 
 
 def _tracked(run: Run) -> dict[str, Any]:
@@ -109,6 +114,11 @@ def _tracked(run: Run) -> dict[str, Any]:
         "started_at": run.started_at,
         "finished_at": run.finished_at,
         "machine": run.machine,
+        "processor": run.processor,
+        "variables": run.variables,
+        "rerun_of": run.rerun_of,
+        "seed": run.seed,
+        "reverts": run.merge.reverts,
     }
 
 

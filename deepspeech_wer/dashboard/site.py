@@ -18,6 +18,7 @@ from typing import Any
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
+from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
@@ -49,6 +50,7 @@ def build(
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
     logs: PublishedLogs = WHOLE,
+    judged: Judged | None = None,
 ) -> None:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
@@ -62,10 +64,12 @@ def build(
     ordered = archive.in_order(runs)
     made = _build_runs(ordered, _Source(whole, logs), site, before["runs"])
     ordered = [run for run in ordered if run.id in made]
-    merges = merges_js(ordered)
+    judged = judged or Judged()
+    own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
+    merges = merges_js(own, judged)
     _write_changed(site / "js/hyper.js", lambda: hyper_js(ordered, line))
     _write_changed(site / "js/merges.js", merges)
-    data = _unless_only_looked_at(index_js(ordered, project, merges), before["page"], site)
+    data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
     page, names = _page({INDEX_JS: data, **_static_files()})
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})

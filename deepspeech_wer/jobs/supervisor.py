@@ -180,6 +180,8 @@ def _environment(order: Order, work: Work, given: Mapping[str, str]) -> dict[str
         contract.PYTHON: given.get(contract.PYTHON) or sys.executable,
         "TMPDIR": given.get("TMPDIR") or str(work.tmp),  # removed after the run, even if the job is killed
         contract.RUN_TOKEN: order.token,
+        **({} if order.seed is None else {contract.SEED: str(order.seed)}),
+        **({} if order.rerun_of is None else {contract.RERUN_OF: order.rerun_of}),
     }
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -99,6 +99,9 @@ class Order:
     timeout_s: float | None
     grace_s: float
     token: str  # in the environment of the job and of everything that it starts
+    variables: Mapping[str, str] | None = None  # the next three: see records.Circumstances
+    rerun_of: str | None = None
+    seed: int | None = None
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
@@ -162,7 +165,8 @@ def read_order(work: Work) -> Order | None:
     try:
         record = read(work.path / "order.json")
         merge = record["merge"]
-        return Order(**{**record, "merge": Merge(**{**merge, "parents": tuple(merge["parents"])})})
+        listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
+        return Order(**{**record, "merge": Merge(**{**merge, **listed})})
     except FileNotFoundError:
         files.remove_tree(work.path)  # the tick was killed before it wrote the order, so nothing was started
         return None

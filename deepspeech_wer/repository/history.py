@@ -21,6 +21,8 @@ from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_envi
 if TYPE_CHECKING:
     import git
 
+_REVERTS = re.compile(r"^This reverts commit ([0-9a-f]{7,64})\b", re.IGNORECASE | re.MULTILINE)
+_MAX_MESSAGES = 100  # of a merge's commits
 MANY_COMMITS = 20  # this many commits without a merge suggest squash or rebase merging
 
 _SHORT_SHA = re.compile(r"[0-9A-Fa-f]{7,64}")
@@ -240,6 +242,8 @@ def _merge(repository: git.Repo, sha: str) -> Merge:
         strip_newline_in_stdout=False,
     )
     name, parents, seconds, author, message = shown.decode(errors="replace").split("\0", 4)
+    if len(parents.split()) > 1:
+        message += _messages(repository, f"{name}^1..{name}")
     return Merge(
         sha=name,
         ordinal=_count(repository, sha),
@@ -247,7 +251,21 @@ def _merge(repository: git.Repo, sha: str) -> Merge:
         author=_line(author),
         committed_at=_time(seconds),
         parents=tuple(parents.split()),
+        reverts=tuple(dict.fromkeys(found.lower() for found in _REVERTS.findall(message))),
     )
+
+
+def _messages(repository: git.Repo, commits: str) -> str:
+    """Return the messages of the newest commits in a range."""
+    shown: bytes = repository.git.log(
+        f"--max-count={_MAX_MESSAGES}",
+        "--no-show-signature",
+        "--encoding=UTF-8",
+        "--format=tformat:%B",
+        commits,
+        stdout_as_string=False,
+    )
+    return "\n" + shown.decode(errors="replace")
 
 
 def _time(seconds: str) -> str:

@@ -79,8 +79,8 @@ def test_after_a_look_it_is_taken(failing: str, capsys: pytest.CaptureFixture[st
     for name in ("hyper.json", "utterances.json", "out.log", "err.log"):
         assert (after.directory / name).read_bytes() == content[name]
         assert (after.directory / name).stat().st_mode & 0o777 == 0o600
-    judged = json.loads((after.directory / "run.json").read_text())["judged"]
-    assert (judged["of"], judged["failure"]) == (before.id, failing)
+    taken = json.loads((after.directory / "run.json").read_text())["taken"]
+    assert (taken["of"], taken["failure"]) == (before.id, failing)
     assert tick() == 0
     assert wers() == [0.5, failing, 0.4]  # and the request to run it again is gone
     assert '"test_wer":0.4' in (settings.load().places.site / "js" / "hyper.js").read_text()

@@ -496,3 +496,15 @@ def test_a_backlog_of_five_hundred_merges(tmp_path: Path, bare: Path) -> None:
     assert (found.waiting, found.next and found.next.sha) == (500, chain[0])
     found = find(bare, tip, Known(root, {sha[:12] for sha in [root, *chain[:300]]}))
     assert (found.waiting, found.base, found.next and found.next.ordinal) == (200, chain[299], 302)
+
+
+def test_what_a_merge_takes_back_is_read_from_all_its_messages(repository: Repository, bare: Path) -> None:
+    repository.commit("root")
+    bad = repository.merge("bad")
+    sha = repository.merge(f'Revert "bad"\n\nThis reverts commit {bad[:10]}.')
+    repository.git("checkout", "--quiet", "-b", "side")
+    repository.commit(f"Take it back\n\nThis reverts commit {bad}, reversing changes made to x.")
+    repository.git("checkout", "--quiet", "main")
+    repository.git("merge", "--quiet", "--no-ff", "-m", "Merge branch 'side'", "side")
+    tip = fetched(bare, repository)
+    assert [history.merge(bare, name).reverts for name in (bad, sha, tip)] == [(), (bad[:10],), (bad,)]

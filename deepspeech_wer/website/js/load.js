@@ -79,6 +79,7 @@
         const merges = window.WER_MERGES;
         if (!merges || merges.count !== data.count) return; // from another build: none are better than wrong ones
         data.subjects = wer.decode.expand(merges.subjects, data.count);
+        data.reasons = merges.reasons && wer.decode.expand(merges.reasons, data.count);
         data.authors = wer.decode.expand(merges.authors, data.count);
         document.dispatchEvent(new Event("wer:merges"));
       },

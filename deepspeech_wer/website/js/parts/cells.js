@@ -10,6 +10,24 @@
   wer.change = (delta) =>
     delta === null ? el("span", { class: "muted" }, format.none) : el("span", { class: "chip" }, format.points(delta));
 
+  // Each state has a sign beside its colour: not everybody tells red from green.
+  const SIGNS = {
+    worse: ["▲", "chip-failed"],
+    suspect: ["▲?", "chip-suspect"],
+    failed: ["✕", "chip-failed"],
+    better: ["▼", "chip-good"],
+    recovered: ["▼", "chip-good"],
+    unchanged: ["=", ""],
+    "no change seen": ["≈", ""],
+  };
+
+  /** The verdict on a merge, as a chip; null where there is none. */
+  wer.verdict = (state) => {
+    if (!state) return null;
+    const [sign, colour] = SIGNS[state] ?? ["·", ""];
+    return el("span", { class: `chip nowrap ${colour}` }, `${sign} ${state}`);
+  };
+
   const status = (data, i) =>
     wer.failed(data, i)
       ? el("span", { class: "chip chip-failed" }, "✕ ", data.status[i])
@@ -37,6 +55,7 @@
       cell: (i) => (wer.failed(data, i) ? status(data, i) : format.percent(data.test[i])),
     }),
     delta: (data) => ({ title: "Change", class: "number", cell: (i) => wer.change(wer.delta(data, i)) }),
+    verdict: (data) => ({ title: "Verdict", cell: (i) => wer.verdict(data.verdicts?.[i]) ?? format.none }),
     validation: (data) => ({
       title: "Validation",
       class: "number wide",

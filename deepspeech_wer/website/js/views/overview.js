@@ -76,6 +76,13 @@
     );
   };
 
+  /** The answer to "where do we stand?", as the tracker worded it. */
+  const headline = (data) => {
+    if (!data.headline) return null;
+    const [state, text] = data.headline;
+    return el("p", { class: `headline headline-${state.replaceAll(" ", "-")}` }, text);
+  };
+
   /** A banner if the latest runs failed: without it the tiles below would look up to date. */
   const trailing = (data) => {
     let first = data.count;
@@ -202,7 +209,7 @@
       ),
       wer.table(
         "Latest runs",
-        wer.runColumns(data, "run", "started", "subject", "test", "delta", "validation", "train", "errors", "took"),
+        wer.runColumns(data, "run", "started", "subject", "test", "delta", "verdict", "validation", "train", "errors", "took"),
         rows,
       ),
     );
@@ -229,7 +236,7 @@
       }
       const chart = chartCard(data, query);
       let table = latest(data);
-      wer.replace(root, root.firstChild, root.childNodes[1], trailing(data), tiles(data), chart.card, table);
+      wer.replace(root, root.firstChild, root.childNodes[1], headline(data), trailing(data), tiles(data), chart.card, table);
       chart.start();
       const refresh = () => {
         const fresh = latest(data);

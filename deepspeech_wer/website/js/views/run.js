@@ -140,6 +140,7 @@
     const sha = detail?.sha || data.shas[i];
     return [
       el("p", { class: "lead" }, detail?.subject || wer.subject(data, i)),
+      data.verdicts?.[i] && el("p", { class: "lead" }, wer.verdict(data.verdicts[i]), " ", data.reasons?.[i] ?? ""),
       el(
         "p",
         { class: "facts" },

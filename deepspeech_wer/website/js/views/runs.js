@@ -3,7 +3,7 @@
   "use strict";
   const { el, format, search } = wer;
   const PAGE = 100;
-  const COLUMNS = ["run", "merge", "started", "subject", "test", "delta", "validation", "train", "errors", "took"];
+  const COLUMNS = ["run", "merge", "started", "subject", "test", "delta", "verdict", "validation", "train", "errors", "took"];
 
   const stateOf = (query) => {
     const order = query.get("sort") || "-merge";

@@ -1,0 +1,75 @@
+"""What the page says of each merge, and of the branch. The verdicts are made in Python, never by the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deepspeech_wer import hyper
+from deepspeech_wer.records import Run
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Verdicts by run id, and the sentence on top of the page."""
+
+    states: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    headline: tuple[str, str] | None = None  # (state, sentence); None before the first run
+
+
+def judged(record: Mapping[str, Any], ordered: Sequence[Run]) -> Judged:
+    """Make it from verdicts.json. `ordered` are the runs in the order of history, without re-trainings."""
+    verdicts = record["verdicts"]
+    return Judged(
+        {verdict["run"]: verdict["verdict"] for verdict in verdicts},
+        {verdict["run"]: verdict["reason"] for verdict in verdicts},
+        _headline(record, ordered),
+    )
+
+
+def changed_parameters(before: Run, after: Run) -> list[str]:
+    """Return "name old -> new" of each parameter that differs. Paths are left out: they differ by machine and run."""
+    old, new = (hyper.flat_parameters(run.hyper or {}) for run in (before, after))
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    shown = [(name, _value(old.get(name)), _value(new.get(name))) for name in names]
+    return [f"{name} {was} -> {now}" for name, was, now in shown if "/" not in was + now]
+
+
+def _value(value: hyper.Scalar) -> str:
+    return "unset" if value is None else str(value)[:40]
+
+
+def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, str] | None:
+    """Return the open regression, or what the newest merge did."""
+    opened = [event for event in record["events"] if event["state"] == "open"]
+    newest = next((run for run in reversed(ordered) if run.hyper), None)
+    if opened and newest:
+        return "worse", _regression(opened[-1], newest, ordered, record)
+    verdicts = {verdict["run"]: verdict for verdict in record["verdicts"]}
+    last = ordered[-1] if ordered else None
+    if last is None or last.id not in verdicts:
+        return None
+    verdict = verdicts[last.id]
+    state = verdict["verdict"]
+    rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
+    return (
+        state,
+        f"{state[:1].upper()}{state[1:]}: {rate}{last.merge.sha[:8]} by {last.merge.author}. {verdict['reason']}",
+    )
+
+
+def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
+    start = f"{event['step_pp']:+.1f} pp since {event['start'][:8]}"
+    rate = hyper.shown(hyper.test_wer(newest.hyper))
+    at = next((place for place, run in enumerate(ordered) if run.merge.sha == event["start"]), None)
+    if at is None:
+        return f"Worse: {rate}, {start}."
+    culprit = ordered[at]
+    before = next((run for run in reversed(ordered[:at]) if run.hyper), None)
+    causes = changed_parameters(before, culprit)[:3] if before and culprit.hyper else []
+    who = ", ".join([culprit.merge.author, *causes])
+    retrained = sum(verdict["retrained"] for verdict in record["verdicts"] if verdict["sha"] == event["start"])
+    times = "once" if retrained == 1 else f"{retrained} times"
+    return f"Worse: {rate}, {start}. {who}.{f' Trained again {times}.' if retrained else ''}"

@@ -1,0 +1,28 @@
+"""What tells one machine's arithmetic from another's: the processor and the kernel."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@cache
+def processor() -> str:
+    """Return the processor's model and the kernel's release, such as "Intel(R) Xeon(R) CPU @ 2.20GHz, Linux 6.1.0".
+
+    The same training with the same seed may give another result under another of these.
+    """
+    model = platform.machine()
+    with suppress(OSError):
+        for line in _CPUINFO.read_text("utf-8", "replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                model = value.strip()
+                break
+    kernel = os.uname()
+    return f"{model}, {kernel.sysname} {kernel.release}"

@@ -1,0 +1,163 @@
+"""Archived runs and people's decisions -> verdicts.json: what each merge did to the word error rate, and why we say so.
+
+    {"version": 1, "of": <digest of what it was made from>, "verdicts": [...], "events": [...],
+     "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "marks": [...], "notes": [...]}
+
+The file is derived: the same archive gives the same file, to the byte. `verdicts` judges; this module reads and writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from deepspeech_wer import archive, clock, decisions, files, hyper
+from deepspeech_wer.places import Places
+from deepspeech_wer.records import Run
+from deepspeech_wer.settings import Retraining
+from deepspeech_wer.verdicts.judge import Judgement, judge
+from deepspeech_wer.verdicts.plan import Rules
+from deepspeech_wer.verdicts.series import Draw
+
+VERSION = 1
+_MAX_SEED = 2**31 - 1
+
+log = logging.getLogger(__name__)
+
+
+def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
+    """Judge all runs, write verdicts.json and return its record. Raises OSError if the file cannot be written."""
+    record = make(places, runs, results, wanted)
+    text = json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
+    if not places.verdicts.is_file() or places.verdicts.read_bytes() != text:
+        files.write_atomically(places.verdicts, text, mode=0o600)
+    return record
+
+
+def make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
+    """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
+    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
+    rules = Rules(budget=wanted.budget, retrain=wanted.mode != "off")
+    record = _record(judge(draws(runs, results), accepted=accepted, rules=rules), _source(places, wanted), runs)
+    return dict(json.loads(json.dumps(record)))  # as it is read back: lists, not tuples
+
+
+def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
+    """Return the verdicts; None if there are none of exactly the present archive, decisions and settings."""
+    try:
+        record = json.loads(places.verdicts.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:  # derived: the next update writes it anew
+        log.warning("%s cannot be read (%s); judging anew", places.verdicts, error)
+        return None
+    if not isinstance(record, dict) or record.get("version") != VERSION or record.get("of") != _source(places, wanted):
+        return None
+    return record
+
+
+def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
+    """Return the runs as the verdicts see them."""
+    listed = archive.in_order(runs)
+    numbers = _places(listed)
+    newest = {run.merge.sha: run.id for run in listed if run.rerun_of is None}
+    found: list[Draw] = []
+    before: Mapping[str, str] | None = None
+    signature = next((_signature(run) for run in listed if run.hyper), "")
+    for run in listed:
+        signature = _signature(run) if run.hyper else signature  # a failed run ends no series
+        errors, words = _counts(run)
+        found.append(
+            Draw(
+                run=run.id,
+                sha=run.merge.sha,
+                place=numbers[run.id],
+                rate=hyper.test_wer(run.hyper),
+                errors=errors,
+                words=words,
+                digest=results.get(run.id, ""),
+                signature=signature,
+                variables=_digest(sorted(run.variables.items())) if run.variables is not None else "",
+                changed_variables=_changed(before, run.variables),
+                machine=run.processor or run.machine,
+                rerun_of=run.rerun_of if run.seed is not None else None,  # an anchor is a run of its own
+                reverts=run.merge.reverts,
+                is_replaced=run.hyper is None and newest.get(run.merge.sha, run.id) != run.id,
+            )
+        )
+        before = run.variables if run.variables is not None else before
+    return found
+
+
+def is_share_spent(places: Places, share: float) -> bool:
+    """Return whether re-trainings took their share of the last day already."""
+    since = (datetime.now(UTC) - timedelta(days=1)).strftime(clock.UTC)
+    times = [
+        (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
+        for run in archive.recent(places.runs, since)
+        if run.seed is not None
+    ]
+    return sum((end - start for start, end in times), timedelta()) >= share * timedelta(days=1)
+
+
+def seed(sha: str, number: int) -> int:
+    """Return the seed of a commit's re-training, the same at each call. `number` counts from 1."""
+    digest = hashlib.sha256(f"{sha} {number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % _MAX_SEED
+
+
+def _record(judged: Judgement, source: str, runs: Sequence[Run]) -> dict[str, Any]:
+    again = judged.next_retraining
+    count = 1 + sum(run.rerun_of is not None and run.merge.sha == again.sha for run in runs) if again else 0
+    return {
+        "version": VERSION,
+        "of": source,
+        "verdicts": [asdict(verdict) for verdict in judged.verdicts],
+        "events": [asdict(event) for event in judged.events],
+        "retraining": again
+        and {"sha": again.sha, "rerun_of": again.run, "seed": seed(again.sha, count), "reason": again.why},
+        "marks": [asdict(mark) for mark in judged.marks],
+        "notes": list(judged.notes),
+    }
+
+
+def _source(places: Places, wanted: Retraining) -> str:
+    """Return a digest of all that the verdicts are made from."""
+    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
+    return _digest([VERSION, archive.names(places.runs), accepted, wanted.mode, wanted.budget])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _places(runs: Sequence[Run]) -> dict[str, int]:
+    keys = archive.order_keys(runs)
+    return {name: key[0] for name, key in keys.items()}
+
+
+def _signature(run: Run) -> str:
+    return json.dumps((run.hyper or {}).get("results", {}).get("signature"), sort_keys=True)
+
+
+def _counts(run: Run) -> tuple[int | None, int | None]:
+    """Return the test set's errors and words; None where the job does not say."""
+    counts = run.hyper["results"].get("test_errors") if run.hyper else None
+    if not isinstance(counts, dict):
+        return None, None
+    found: list[Any] = [counts.get(name) for name in ("substitutions", "deletions", "insertions", "words")]
+    if not all(type(count) is int and count >= 0 for count in found):
+        return None, None
+    substitutions, deletions, insertions, words = map(int, found)
+    return substitutions + deletions + insertions, words
+
+
+def _changed(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> tuple[str, ...]:
+    if before is None or now is None:
+        return ()
+    return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))

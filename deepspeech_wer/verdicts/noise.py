@@ -1,0 +1,130 @@
+"""How much the word error rate of one training varies when nothing but the seed changes.
+
+All values are fractions, not percentage points. docs/verdicts.md describes the estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import median
+
+PRIOR_DEGREES = 4.0
+BETWEEN_SEEDS = 0.0025  # two seeds make different errors, even on a test set without end
+UNKNOWN_PRIOR = 0.01  # standard deviation, where the job does not say how many words its test set has
+DEGREES_PER_DIFFERENCE = 0.37  # efficiency of the median of absolute successive differences
+MIN_DIFFERENCES = 3  # one of two may be a step
+FROM_DIFFERENCES = 1.4826 / math.sqrt(2)  # median of absolute differences -> standard deviation of one draw
+POWER_FACTOR = 3.34  # 2.5 + 0.84: found in 80 % of cases
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A standard deviation and its degrees of freedom."""
+
+    sigma: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `calibrate` measured: several seeds of one commit."""
+
+    sd: float  # as a fraction
+    runs: int
+    signature: str
+    variables: str = ""  # digest of the operator's variables; "" fits any
+
+
+def prior(rate: float, words: int | None) -> Estimate:
+    """Return what is known of the noise before any comparison: the errors counted, and a quarter point for the seed."""
+    if not words:
+        return Estimate(UNKNOWN_PRIOR, PRIOR_DEGREES)
+    return Estimate(math.sqrt(rate / words + BETWEEN_SEEDS**2), PRIOR_DEGREES)
+
+
+def calibrated(calibrations: Sequence[Calibration], signature: str, variables: str) -> Estimate | None:
+    """Return the newest calibration that fits a series, as the estimate that replaces the prior; None without one."""
+    for one in reversed(calibrations):
+        fits = one.signature == signature and (not one.variables or not variables or one.variables == variables)
+        if fits and one.runs > 1 and one.sd > 0:
+            return Estimate(one.sd, one.runs - 1.0)
+    return None
+
+
+def from_differences(differences: Sequence[float]) -> Estimate | None:
+    """Return a robust estimate from the absolute differences of successive groups' first draws."""
+    if len(differences) < MIN_DIFFERENCES:
+        return None
+    return Estimate(FROM_DIFFERENCES * median(differences), DEGREES_PER_DIFFERENCE * len(differences))
+
+
+def pooled(*estimates: Estimate | None) -> Estimate:
+    """Pool estimates by their degrees of freedom."""
+    known = [one for one in estimates if one is not None and one.degrees > 0]
+    degrees = sum(one.degrees for one in known)
+    return Estimate(math.sqrt(sum(one.degrees * one.sigma**2 for one in known) / degrees), degrees)
+
+
+def detectable(sigma: float, before: float, after: float) -> float:
+    """Return the step that is found in 80 % of cases, with so many draws before and after it."""
+    return POWER_FACTOR * sigma * math.sqrt(1 / before + 1 / after)
+
+
+def normal_cdf(x: float) -> float:
+    """Return the probability that a standard normal variable is below x. Relative error under 1e-12 in the tails."""
+    return 0.5 * math.erfc(-x / math.sqrt(2))
+
+
+def t_quantile(probability: float, degrees: float) -> float:
+    """Return Student's t quantile; degrees need not be whole. Relative error under 1e-6.
+
+    Raises ValueError outside .5 <= probability < 1 or for degrees that are not above 0.
+    """
+    if not 0.5 <= probability < 1 or degrees <= 0:
+        raise ValueError(f"t quantile of probability {probability} with {degrees} degrees: expected .5 to 1, above 0")
+    return _t_quantile(probability, degrees)
+
+
+@lru_cache(maxsize=1024)
+def _t_quantile(probability: float, degrees: float) -> float:
+    low, high = 0.0, 2.0
+    while _t_cdf(high, degrees) < probability:
+        low, high = high, high * 2
+    while high - low > 1e-7 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_cdf(middle, degrees) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def _t_cdf(t: float, degrees: float) -> float:
+    """For t >= 0."""
+    return 1 - 0.5 * _incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5)
+
+
+def _incomplete_beta(x: float, a: float, b: float) -> float:
+    """Return the regularised incomplete beta function by its continued fraction (DLMF 8.17.22)."""
+    if x <= 0 or x >= 1:
+        return min(max(x, 0.0), 1.0)
+    if x > (a + 1) / (a + b + 2):  # the fraction converges quickly on the other side
+        return 1 - _incomplete_beta(1 - x, b, a)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    tiny = 1e-300
+    c, d = 1.0, 1 - (a + b) * x / (a + 1)
+    d = 1 / (d if abs(d) > tiny else tiny)
+    fraction = d
+    for m in range(1, 300):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        before = fraction
+        for term in (even, odd):
+            d = 1 + term * d
+            d = 1 / (d if abs(d) > tiny else tiny)
+            c = 1 + term / c
+            c = c if abs(c) > tiny else tiny
+            fraction *= c * d
+        if abs(fraction - before) < 1e-14 * abs(fraction):
+            break
+    return front * fraction / a

@@ -1,0 +1,149 @@
+"""Which runs may be compared with each other, and which are the same draw of the noise.
+
+A series is a stretch of history with one test set, normaliser, decoder and set of operator's variables. In it, each
+merge is an entry: its original run and its re-trainings with fresh seeds. A job with a fixed seed repeats its result to
+the digit when a merge changes nothing, so successive entries with the same result are one draw, however many they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+LOOK_AHEAD = 50  # runs: how far a late run may lie behind the runs around it
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One archived run, as the verdicts see it."""
+
+    run: str
+    sha: str
+    place: int  # the merge's place in history; re-trainings of a merge have its place
+    rate: float | None  # the WER on the test set, as a fraction; None: failed or not measured
+    errors: int | None  # of the test set; None if the job does not say
+    words: int | None
+    digest: str  # of the result: equal digests on one machine are one draw; "" is unknown
+    signature: str  # test set, normaliser, decoder
+    variables: str  # digest of the operator's variables; "" is unknown, and comparable with any
+    changed_variables: tuple[str, ...]  # names that differ from the run before, for the reason
+    machine: str  # processor and kernel
+    rerun_of: str | None  # the run of which this is a re-training with a fresh seed
+    reverts: tuple[str, ...] = ()  # full or abbreviated SHAs that the merge says it reverts
+    is_replaced: bool = False  # a person's retry replaced this run by a later one of the same commit
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A merge in a series."""
+
+    original: Draw
+    fresh: tuple[Draw, ...] = ()  # its re-trainings, in the order of their run ids
+    is_late: bool = False  # ran under other conditions than the runs around it, which were there first
+
+
+@dataclass(frozen=True)
+class Series:
+    """Comparable merges, in the order of history."""
+
+    entries: tuple[Entry, ...]
+    why: str  # why it begins; "" for the first one
+
+
+def in_order(draws: Iterable[Draw]) -> list[Draw]:
+    """Return the draws that count, in the order of judging. Raises ValueError if two have the same run id."""
+    kept = sorted((draw for draw in draws if not draw.is_replaced), key=lambda draw: (draw.place, draw.run))
+    if len({draw.run for draw in kept}) != len(kept):
+        raise ValueError("two runs to judge have the same id; each run may be given once")
+    return kept
+
+
+def split(draws: Iterable[Draw]) -> list[Series]:
+    """Split runs into series. The order in which they are given does not matter."""
+    return split_ordered(in_order(draws))
+
+
+def split_ordered(draws: Sequence[Draw]) -> list[Series]:
+    """Split runs that are `in_order` into series."""
+    found: list[Series] = []
+    entries: list[Entry] = []
+    why = signature = variables = ""
+    for number, bundle in _bundles(draws):
+        first = bundle[0]
+        if entries and not _is_comparable(first, signature, variables):
+            if _is_late(first, draws[number + 1 : number + 1 + LOOK_AHEAD], signature, variables):
+                entries.append(_entry(bundle, is_late=True))
+                continue
+            found.append(Series(tuple(entries), why))
+            entries, why = [], _difference(first, signature, variables)
+            variables = ""
+        signature, variables = first.signature, first.variables or variables
+        entries.append(_entry(bundle, is_late=False))
+    return [*found, Series(tuple(entries), why)] if entries else found
+
+
+def is_same_result(one: Draw, other: Draw) -> bool:
+    """Whether two results are one draw. Another machine rounds otherwise, so nothing is the same across machines."""
+    return bool(one.digest) and one.digest == other.digest and one.machine == other.machine
+
+
+def is_named(sha: str, names: Iterable[str]) -> bool:
+    """Whether a SHA is among full or abbreviated ones. Under seven digits, an abbreviation names nothing."""
+    return any(len(name) >= 7 and sha.startswith(name) for name in names)
+
+
+def _bundles(draws: Sequence[Draw]) -> Iterable[tuple[int, list[Draw]]]:
+    """Yield (index of its first run, the runs) of each merge; runs under other conditions are a bundle of their own."""
+    number = 0
+    for _, same_place in groupby(draws, key=lambda draw: draw.place):
+        at_place = list(same_place)
+        if len(at_place) == 1:
+            yield number, at_place
+        else:
+            yield from ((number, bundle) for bundle in _by_conditions(at_place))
+        number += len(at_place)
+
+
+def _by_conditions(at_place: list[Draw]) -> list[list[Draw]]:
+    bundles: list[list[Draw]] = []
+    for draw in at_place:
+        for bundle in bundles:
+            known = next((one.variables for one in bundle if one.variables), "")
+            if _is_comparable(draw, bundle[0].signature, known):
+                bundle.append(draw)
+                break
+        else:
+            bundles.append([draw])
+    # A re-training under conditions in which its merge has no run of its own can be compared with nothing.
+    with_original = [bundle for bundle in bundles if any(draw.rerun_of is None for draw in bundle)]
+    return with_original or bundles[:1]
+
+
+def _is_comparable(draw: Draw, signature: str, variables: str) -> bool:
+    return draw.signature == signature and (not draw.variables or not variables or draw.variables == variables)
+
+
+def _is_late(draw: Draw, following: Iterable[Draw], signature: str, variables: str) -> bool:
+    return any(
+        other.run < draw.run and other.place > draw.place and _is_comparable(other, signature, variables)
+        for other in following
+    )
+
+
+def _entry(bundle: list[Draw], *, is_late: bool) -> Entry:
+    """Return a merge's entry. The original is its first own run that was measured."""
+    own = [draw for draw in bundle if draw.rerun_of is None] or bundle
+    original = next((draw for draw in own if draw.rate is not None), own[-1])
+    if original.rate is None:  # nothing to compare the re-trainings with
+        return Entry(original, is_late=is_late)
+    unmeasured = {draw.run for draw in own if draw.rate is None}
+    return Entry(original, tuple(d for d in bundle if d is not original and d.run not in unmeasured), is_late)
+
+
+def _difference(draw: Draw, signature: str, variables: str) -> str:
+    if draw.signature != signature:
+        return f"other test set, normaliser or decoder: {draw.signature}, before it {signature}"
+    if variables and draw.changed_variables:
+        return f"the operator changed {', '.join(draw.changed_variables)}"
+    return "the operator changed the variables"

@@ -1,0 +1,105 @@
+"""A story of merges with a scripted job of known noise: each gets the verdict that it deserves, and only once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Repository
+from tests.end_to_end.test_crowd import tracking
+
+# The result is the level that the commit says, with noise of .3 pp that depends on the seed and on the code.
+JOB = f"""#!{sys.executable}
+import hashlib, json, os, pathlib, random
+code = {{}}
+exec(pathlib.Path("code").read_text(), code)
+seed = os.environ.get("ds_random_seed", "4567")
+inputs = pathlib.Path("code").read_text() + seed + os.environ.get("ds_epochs", "")
+noise = random.Random(int(hashlib.sha256(inputs.encode()).hexdigest(), 16))
+wer = code["level"] + noise.gauss(0, 0.003)
+out = pathlib.Path(os.environ["ds_logs_dir"], "x")
+out.mkdir()
+record = {{
+    "context": {{"time_started": "2026-01-01T00:00:00"}},
+    "parameters": {{"dropout_rate": code["dropout_rate"]}},
+    "results": {{
+        "test_wer": wer,
+        "last_validation_wer": wer + noise.gauss(0, 0.003),
+        "test_errors": {{"substitutions": round(wer * 52000), "deletions": 0, "insertions": 0, "words": 52000}},
+        "signature": {{"test_set_sha256": code["test_set"]}},
+    }},
+}}
+(out / "hyper.json").write_text(json.dumps(record))
+"""
+
+
+class Story:
+    """A repository whose merges change `code`, and the tracker that follows it."""
+
+    def __init__(self, repository: Repository, directory: Path) -> None:
+        self.repository = repository
+        self.code: dict[str, Any] = {"level": 0.16, "dropout_rate": 0.05, "test_set": "a", "version": 0}
+        repository.commit("root", {"bin/run-wer-automation.sh": JOB, "code": self.text()})
+        self.environment = tracking(repository, directory)
+        self.log = ""
+        self.tick()
+
+    def text(self) -> str:
+        return "".join(f"{name} = {value!r}\n" for name, value in self.code.items())
+
+    def merge(self, subject: str, **changes: Any) -> str:
+        """Merge a change of the code, and run a tick."""
+        self.code |= {"version": self.code["version"] + 1, **changes}
+        sha = self.repository.merge(subject, {"code": self.text()})
+        self.tick()
+        return sha
+
+    def document(self, subject: str) -> str:
+        """Merge a change that no training sees, and run a tick."""
+        sha = self.repository.merge(subject, {"README": f"{subject}\n"})
+        self.tick()
+        return sha
+
+    def tick(self) -> None:
+        done = self.call()
+        assert done.returncode == 0, done.stderr
+        self.log += done.stderr
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", "deepspeech_wer", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        done = self.call("verdicts", "--json")
+        assert done.returncode == 0, done.stderr
+        listed: list[dict[str, Any]] = json.loads(done.stdout)
+        return listed
+
+
+def test_the_story_of_a_bad_merge_and_its_revert(repository: Repository, tmp_path: Path) -> None:
+    story = Story(repository, tmp_path)
+    documents = [story.document("a document")]
+    for number in range(5):
+        story.merge(f"quiet {number}")
+        if number % 2:
+            documents.append(story.document(f"document {number}"))
+    bad = story.merge("more dropout", level=0.19, dropout_rate=0.3)
+    found = {verdict["sha"]: verdict for verdict in story.verdicts()}
+    assert found[bad]["verdict"] == "worse"
+    assert found[bad]["culprits"] == [bad]
+    assert found[bad]["retrained"] >= 1
+    assert found[bad]["effect_pp"] == pytest.approx(3, abs=1)
+    assert {found[sha]["verdict"] for sha in documents} == {"unchanged"}
+    fix = story.merge(f"Revert more dropout\n\nThis reverts commit {bad}.", level=0.16, dropout_rate=0.05)
+    found = {verdict["sha"]: verdict for verdict in story.verdicts()}
+    assert found[fix]["verdict"] == "recovered"
+    others = {verdict["verdict"] for sha, verdict in found.items() if sha not in (bad, fix)}
+    assert others <= {"unchanged", "no change seen", "too few runs"}
+    assert "again with seed" in story.log
+    page = next(Path(story.environment["ds_dataroot"]).glob("deepspeech_wer/site/js/index.*.js")).read_text()
+    assert '"recovered"' in page

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import pickle
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepspeech_wer.verdicts.judge import judge
+from deepspeech_wer.verdicts.noise import Calibration
+from deepspeech_wer.verdicts.plan import Rules
+from tests.verdicts.histories import SD, History, draw, inert, sha_of
+
+
+def quiet(merges: int = 12, **options: object) -> History:
+    history = History(**options)  # type: ignore[arg-type]
+    for _ in range(merges):
+        history.merge()
+    return history
+
+
+def test_nothing_to_judge_is_no_fault() -> None:
+    assert judge([]).verdicts == ()
+
+
+def test_a_quiet_history_says_what_could_have_been_seen() -> None:
+    history = quiet()
+    assert history.judgement
+    first, *_, last = history.judgement.verdicts
+    assert (first.verdict, last.verdict) == ("too few runs", "no change seen")
+    assert last.mde_pp
+    assert last.interval_pp
+    assert last.interval_pp[0] < 0 < last.interval_pp[1]
+    assert history.judgement.events == ()
+
+
+def test_a_merge_that_changes_nothing_is_unchanged_and_no_evidence() -> None:
+    history = quiet(4)
+    lucky = history.add(draw(4, history.level - 3 * SD))
+    same = [history.same() for _ in range(40)]
+    assert {history.verdict(one) for one in same} == {"unchanged"}
+    assert history.verdict(lucky) == "no change seen"
+    assert history.asked == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_regression_is_trained_again_convicted_and_its_revert_closes_it(seed: int) -> None:
+    history = quiet(20, seed=seed)
+    bad = history.merge(8)
+    assert history.verdict(bad) == "worse"
+    assert bad.sha in history.asked
+    after = [history.merge(), history.same()]
+    assert [history.verdict(one) for one in after] == ["no change seen", "unchanged"]
+    assert history.judgement
+    (event,) = (one for one in history.judgement.events if one.state == "open")
+    assert event.start == bad.sha
+    assert event.step_pp == pytest.approx(2.4, abs=0.9)
+    fix = history.merge(-8, reverts=(bad.sha[:12],))
+    assert history.verdict(fix) == "recovered"
+    assert history.verdict(bad) == "worse"
+    (closed,) = (one for one in history.judgement.events if one.id == event.id)
+    assert (closed.state, closed.closed_by) == ("recovered", fix.sha)
+
+
+def test_a_revert_that_brings_the_result_back_to_the_digit_recovers_at_once() -> None:
+    history = quiet(12)
+    good = history.draws[-1]
+    bad = history.merge(9)
+    history.level -= 9 * SD
+    fix = history.add(inert(good, bad.place + 1))
+    assert (history.verdict(bad), history.verdict(fix)) == ("worse", "recovered")
+
+
+def test_a_broken_training_is_trained_again_and_dismissed() -> None:
+    history = quiet(15)
+    broken = history.add(draw(15, history.level + 25 * SD))
+    assert history.verdict(broken) == "no change seen"
+    assert history.judgement
+    assert history.asked[-1] == broken.sha
+    assert [event.state for event in history.judgement.events][-1:] == ["dismissed"]
+
+
+def test_two_broken_trainings_of_one_merge_convict_nobody() -> None:
+    history = quiet(15)
+    broken = draw(15, history.level + 25 * SD)
+    history.draws.append(replace(broken, run="zbroken", rate=history.level + 18 * SD, digest="z", rerun_of=broken.run))
+    history.levels["zbroken"] = history.level
+    history.add(broken)
+    assert history.verdict(broken) == "no change seen"
+
+
+def test_an_improvement_needs_no_re_training_and_the_level_follows() -> None:
+    history = quiet(15)
+    asked = len(history.asked)
+    good = history.merge(-9)
+    assert history.verdict(good) == "better"
+    assert len(history.asked) == asked
+    assert history.verdict(history.merge()) == "no change seen"
+
+
+def test_a_suspect_waits_for_its_re_training() -> None:
+    history = quiet(15)
+    bad = draw(15, history.level + 12 * SD)
+    judgement = judge([*history.draws, bad])
+    assert judgement.verdicts[-1].verdict == "suspect"
+    assert judgement.verdicts[-1].culprits == (bad.sha,)
+    assert judgement.next_retraining
+    assert judgement.next_retraining.run == bad.run
+    assert judgement.events[-1].state == "suspect"
+
+
+def test_an_accepted_step_is_the_new_level_before_and_after_it_is_convicted() -> None:
+    history = quiet(15)
+    bad = draw(15, history.level + 12 * SD)
+    told = judge([*history.draws, bad], accepted=[bad.sha[:10]])
+    assert told.next_retraining is None
+    assert (told.verdicts[-1].verdict, told.events[-1].state) == ("worse", "accepted")
+    convicted = quiet(15)
+    culprit = convicted.merge(9)
+    assert judge(convicted.draws, accepted=[culprit.sha]).events[-1].state == "accepted"
+
+
+def test_a_spent_budget_is_cannot_tell() -> None:
+    few = quiet(25, seed=3, rules=Rules(budget=1))
+    small = [few.merge(2.2)] + [few.merge() for _ in range(12)]
+    assert len(few.asked) <= 13
+    assert few.judgement
+    assert "cannot tell" in [few.verdict(one) for one in small] + [event.state for event in few.judgement.events]
+
+
+@pytest.mark.parametrize("rules", [Rules(retrain=False), Rules(has_seed=False), Rules(budget=0)])
+def test_without_re_training_a_step_is_believed_after_two_more_merges(rules: Rules) -> None:
+    history = quiet(15, rules=rules)
+    bad = history.merge(12)
+    assert history.verdict(bad) == "suspect"
+    history.merge()
+    history.merge()
+    assert history.verdict(bad) == "worse"
+    assert history.asked == []
+
+
+def test_a_job_that_ignores_its_seed_is_noticed_once_and_judged_without() -> None:
+    history = quiet(15, ignores_seed=True)
+    asked = len(history.asked)
+    bad = history.merge(12)
+    assert len(history.asked) - asked <= 1
+    assert history.judgement
+    assert "ignores its seed" in history.judgement.notes[0]
+    history.merge()
+    history.merge()
+    assert history.verdict(bad) == "worse"
+
+
+def test_a_large_change_among_the_first_runs_is_trained_twice_on_both_sides() -> None:
+    history = quiet(1)
+    bad = history.merge(20)
+    assert history.verdict(bad) == "worse"
+    assert sorted(history.asked) == sorted([sha_of(0)] * 2 + [bad.sha] * 2)
+    good = quiet(1)
+    assert good.verdict(good.merge(-20)) == "better"
+
+
+def test_an_operators_change_starts_again_and_is_marked() -> None:
+    history = quiet(10)
+    changed = [history.merge(15, variables="other", changed_variables=("ds_epochs",)), history.merge(variables="other")]
+    assert [history.verdict(one) for one in changed] == ["not comparable", "too few runs"]
+    assert history.judgement
+    (mark,) = history.judgement.marks
+    assert (mark.run, mark.text, mark.is_new_series) == (changed[0].run, "the operator changed ds_epochs", True)
+    assert history.judgement.events == ()
+
+
+def test_another_machine_is_marked_and_nothing_is_unchanged_across_it() -> None:
+    history = quiet(10)
+    last = history.draws[-1]
+    other = history.add(replace(inert(last, 10), machine="other"))
+    assert history.verdict(other) == "no change seen"
+    assert history.judgement
+    assert [mark.is_new_series for mark in history.judgement.marks] == [False]
+
+
+def test_a_failed_merge_shares_the_blame_of_the_next() -> None:
+    history = quiet(12)
+    failed = history.add(draw(12, None))
+    bad = history.merge(10)
+    assert history.verdict(failed) == "failed"
+    assert history.judgement
+    assert history.judgement.verdicts[-1].culprits == (bad.sha, failed.sha)
+
+
+def test_a_calibration_replaces_the_prior() -> None:
+    runs = [draw(n, 0.16 + 0.0001 * n) for n in range(3)]
+    plain, known = judge(runs), judge(runs, calibrations=[Calibration(0.03, 9, runs[0].signature)])
+    assert plain.sigma
+    assert known.sigma
+    assert known.sigma.sigma > 4 * plain.sigma.sigma
+
+
+STEPS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 3.0, -3.0, 9.0, -9.0, None, "same"]), min_size=1, max_size=40)
+
+
+@settings(deadline=None, max_examples=40)
+@given(STEPS, st.integers(0, 1000))
+def test_the_same_runs_give_the_same_verdicts_in_any_order_and_from_any_state(steps: list[object], seed: int) -> None:
+    history = History(seed=seed)
+    for step in steps:
+        if step == "same" and history.draws and history.draws[-1].rate is not None:
+            history.same()
+        elif step is None:
+            history.add(draw(len({one.place for one in history.draws}), None))
+        else:
+            history.merge(step if isinstance(step, float) else 0.0)
+    shuffled = history.draws[:]
+    random.Random(seed).shuffle(shuffled)
+    assert history.judgement
+    anew = judge(shuffled)
+    assert anew == history.judgement
+    assert repr(anew.verdicts) == repr(history.judgement.verdicts)
+    assert [one.sha for one in anew.verdicts] == [sha_of(n) for n in range(len(anew.verdicts))]
+    again = judge(shuffled, known=pickle.loads(pickle.dumps(history.judgement.known)))  # noqa: S301
+    assert again == anew
+
+
+def test_a_long_history_goes_on_from_what_is_known() -> None:
+    rates = random.Random(5)
+    runs = [draw(n, rates.gauss(0.16, SD)) for n in range(420)]
+    known = judge(runs[:-1]).known
+    assert judge(runs, known=known) == judge(runs)
+    late = replace(runs[350], run="zlate", rate=0.16, digest="late", rerun_of=runs[350].run)
+    assert judge([*runs, late], known=known) == judge([*runs, late])
+    assert judge(runs, known=known, accepted=[sha_of(3)]) == judge(runs, accepted=[sha_of(3)])
+    changed = [replace(runs[0], rate=0.5), *runs[1:]]
+    assert judge(changed, known=known) == judge(changed)
