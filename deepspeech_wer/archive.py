@@ -17,10 +17,11 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -49,17 +50,37 @@ def store(runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumst
 
     `name` must be unused. Raises OSError and leaves nothing behind.
     """
+    return _store(runs, name, _serialise(merge, outcome, under), partial(_copy_all, outcome))
+
+
+def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
+    """Archive the record of a failed run once more, as a result: a person has looked at it. The failed run stays.
+
+    Raises Trouble if the run has no valid record; OSError, and leaves nothing behind.
+    """
+    _read_hyper(run.directory)
+    outcome = Outcome("done", None, "", run.attempt, run.started_at, run.finished_at, run.directory, run.directory)
+    under = Circumstances(
+        run.machine,
+        run.processor,
+        number=run.number,
+        variables=run.variables,
+        rerun_of=run.rerun_of,
+        seed=run.seed,
+    )
+    taken = {"of": run.id, "failure": run.failure, "by": who, "at": at}
+    record = _serialise(run.merge, outcome, under, {"taken": taken})
+    return _store(runs, name, record, partial(_copy_archived, run.directory))
+
+
+def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
     remove_tree(temporary)
     try:
         temporary.mkdir(mode=0o700)
-        _copy_all(outcome, temporary)
-        write_atomically(
-            temporary / RUN,
-            _serialise(merge, outcome, under),
-            mode=0o600,
-        )
+        fill(temporary)
+        write_atomically(temporary / RUN, record, mode=0o600)
         sync_tree(temporary)
         if (runs / name).is_symlink():  # put there by the job
             (runs / name).unlink()
@@ -118,7 +139,19 @@ def _archived_at(directory: Path) -> int:
 
 def load(runs: Path) -> list[Run]:
     """Return every readable run, sorted by name. An unreadable run is logged and left unchanged."""
-    return list(_load(runs))
+    return list(each(runs))
+
+
+def each(runs: Path) -> Iterator[Run]:
+    """Yield the same one by one: records may have 10 MB each."""
+    with suppress(OSError):  # told by `names`
+        for link in (entry.name for entry in os.scandir(runs) if entry.is_symlink()):
+            log.warning("skipping a run: %s is a link: move the run itself there", runs / link)
+    for name in names(runs):
+        try:
+            yield read(runs / name)
+        except Trouble as trouble:
+            log.warning("skipping a run: %s", trouble)
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
@@ -239,17 +272,6 @@ def _is_run(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
-def _load(runs: Path) -> Iterator[Run]:
-    with suppress(OSError):  # told by `names`
-        for link in (entry.name for entry in os.scandir(runs) if entry.is_symlink()):
-            log.warning("skipping a run: %s is a link: move the run itself there", runs / link)
-    for name in names(runs):
-        try:
-            yield read(runs / name)
-        except Trouble as trouble:
-            log.warning("skipping a run: %s", trouble)
-
-
 def _placed(run: Run) -> Placed:
     merge = run.merge
     return Placed(run.id, merge.sha, run.number, merge.ordinal, run.started_at, merge.committed_at)
@@ -261,6 +283,14 @@ def _copy_all(outcome: Outcome, target: Path) -> None:
         wanted = {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}
         within = outcome.logs.parent if outcome.files.is_relative_to(outcome.logs) else outcome.files.parent
         _copy_from(outcome.files, within, wanted, target)
+
+
+def _copy_archived(source: Path, target: Path) -> None:
+    """Copy the files of an archived run. The site may hold hard links to them."""
+    for name in (contract.HYPER, *LOGS, *COMPANIONS):
+        if (source / name).is_file() and not (source / name).is_symlink() and not (target / name).exists():
+            shutil.copyfile(source / name, target / name)
+            (target / name).chmod(0o600)
 
 
 def _copy_from(source: Path, within: Path, wanted: dict[str, int], target: Path) -> None:
@@ -305,7 +335,7 @@ def _copy_regular(directory: int, target: Path, *, max_bytes: int) -> None:
             shutil.copyfileobj(stream, copy)
 
 
-def _serialise(merge: Merge, outcome: Outcome, under: Circumstances) -> bytes:
+def _serialise(merge: Merge, outcome: Outcome, under: Circumstances, more: Mapping[str, Any] | None = None) -> bytes:
     record: dict[str, Any] = {
         "version": VERSION,
         "merge": asdict(merge),
@@ -316,6 +346,7 @@ def _serialise(merge: Merge, outcome: Outcome, under: Circumstances) -> bytes:
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
         **asdict(under),
+        **(more or {}),
     }
     return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 

@@ -54,7 +54,7 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
     """
     identity.check(settings.places, settings.repository)
-    with _data_locked(settings.places) as of_data:
+    with data_locked(settings.places) as of_data:
         locks = {settings.places.lock: descriptor, settings.places.data_lock: of_data}
         _recover(settings.places, descriptor)
         try:
@@ -66,7 +66,7 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
 
 
 @contextmanager
-def _data_locked(where: Places) -> Iterator[int]:
+def data_locked(where: Places) -> Iterator[int]:
     """Hold the data root's lock within the block. Raises Trouble that names its holder if a tick has it."""
     path = str(where.data_lock)
     try:
@@ -103,7 +103,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         run = run_merge.run_merge(bench, merge, item)
         well &= _go_on_from(run, settings, watcher)
         ran += 1
-    if not ran and update_site.is_behind(settings.places, settings.website):
+    if not ran and update_site.is_behind(settings):
         well &= _show(settings, watcher)
     elif not ran:
         _notify(settings)
@@ -150,6 +150,8 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
     signals.check()
     where = settings.places
     plan = backlog_inputs.find(settings, names)
+    if plan.next or plan.reached:  # else the repository has no commits
+        backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW, RERUN)):
@@ -213,14 +215,7 @@ def _forgive(run: Run, settings: Settings) -> None:
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
     """Update the site and the web host, then send the notifications. Returns whether the update succeeded."""
-    well = update_site.update(
-        settings.places,
-        settings.repository,
-        settings.website,
-        settings.retraining,
-        url=settings.notices.website_url,
-        upload=watcher.upload,
-    )
+    well = update_site.update(settings, upload=watcher.upload)
     _notify(settings)
     return well
 

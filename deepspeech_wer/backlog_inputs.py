@@ -182,6 +182,25 @@ def _retried(places: Places, tip: str) -> list[str]:
     return [sha for sha in shas if history.contains(places.mirror, tip, sha)]
 
 
+def drop_requests(places: Places) -> None:
+    """Remove the requests for commits that have left the branch: they would never run. Call this after a fetch.
+
+    Raises Trouble.
+    """
+    wanted = list({retry.sha: retry for retry in decisions.retries(places.requests)}.values())
+    tip = mirror.tip(places.mirror) if wanted else ""
+    for retry in wanted:
+        if history.contains(places.mirror, tip, retry.sha):
+            continue
+        try:
+            decisions.end_retry(places.requests, retry.sha)
+        except OSError as error:
+            raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
+        log.warning(
+            "%s is no longer in the branch: it is not run again, as %s asked at %s", retry.sha[:12], retry.who, retry.at
+        )
+
+
 def _warn_of_history(places: Places, found: History, plan: Plan) -> None:
     if found.squashed:
         squashed = f"{found.squashed} commits and no merge among them"

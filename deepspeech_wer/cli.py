@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from deepspeech_wer import clock, lock, xdg_directories
+from deepspeech_wer import clock, env_file, lock, xdg_directories
 from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble
 from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
 
@@ -31,6 +31,7 @@ def _run(arguments: Sequence[str]) -> int:
             return _supervise(*arguments[1:])
         if arguments:
             return _command(arguments)
+        env_file.fill()  # XDG_CACHE_HOME may be in it
         descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
         if descriptor is None:  # another tick is at work: the usual case while a training runs
             return DONE

@@ -5,16 +5,13 @@ A job inherits no secret. git inherits nothing that would point it at another re
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Collection, Mapping
 
-from xdg import BaseDirectory
-
 from deepspeech_wer import setting_types as types
 
-_SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_")
+_SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_webhook_", "ds_env_file")
 
 _GIT_KEPT = {
     "GIT_ALLOW_PROTOCOL",
@@ -144,12 +141,6 @@ def forget_git_variables() -> None:
     for name in list(os.environ):
         if _is_foreign(name):
             del os.environ[name]
-
-
-def adopt(variables: Mapping[str, str]) -> None:
-    """Set variables as if this process had been called with them; directories that XDG_* name count at once."""
-    os.environ.update(variables)
-    importlib.reload(BaseDirectory)  # pyxdg reads the environment when it is imported
 
 
 def _is_foreign(name: str) -> bool:

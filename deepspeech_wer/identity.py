@@ -7,16 +7,21 @@ and a command typed without the crontab's variables would train another reposito
 from __future__ import annotations
 
 import json
+import os
+import re
+import secrets
 from pathlib import Path
 
 from deepspeech_wer import archive, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
+from deepspeech_wer.records import Owner
 from deepspeech_wer.settings import Repository
 from deepspeech_wer.variables import without_password
 
 VERSION = 1
 NOTE = "tracker.json"
+_ID = re.compile("[0-9a-f]{32}")
 
 
 def check(places: Places, repository: Repository) -> None:
@@ -46,6 +51,33 @@ def note(places: Places, repository: Repository) -> None:
     _write(places.cache / NOTE, {**identity, "data": str(places.data), "has_runs": has_runs})
     if has_runs:
         _write(places.data / NOTE, {**identity, "cache": str(places.cache)})
+
+
+def owner(places: Places, repository: Repository, *, create: bool = True) -> Owner:
+    """Return who publishes from this archive, whatever its machine and directory are called.
+
+    The id lies beside the runs, so that it moves with them. It is made if there is none and `create` is set. Raises
+    Trouble.
+    """
+    path = places.owner
+    name = f"{repository.name} ({repository.ref or 'HEAD'}), {os.uname().nodename}:{places.data}"
+    try:
+        found = path.read_text("ascii", "replace").strip()
+    except FileNotFoundError:
+        if not create:
+            return Owner("", name)
+        found = secrets.token_hex(16)
+        try:
+            files.make_private(path.parent)
+            files.write_atomically(path, f"{found}\n".encode(), mode=0o600)
+        except OSError as error:
+            raise Trouble(f"cannot write {path}: {error.strerror}; the next tick tries again") from None
+    except OSError as error:  # another id would make this tracker a stranger to its own web root
+        raise Trouble(f"cannot read {path}: {error.strerror}: it holds this tracker's id") from None
+    if not _ID.fullmatch(found):
+        cure = "restore it, or remove it and run `publish --take-over`"
+        raise Trouble(f"{path}: expected the tracker's id, 32 hex digits, found {found[:40]!r}: {cure}")
+    return Owner(found, name)
 
 
 def _write(path: Path, record: dict[str, object]) -> None:

@@ -1,4 +1,9 @@
-"""What the tick is doing: tick.json in the cache, for `status` only. Recovery uses the files of jobs/work.py."""
+"""What the tick is doing, and what happened last: files in the cache, for `status` only.
+
+tick.json        the merge that a tick is working on; recovery uses the files of jobs/work.py
+last_error.json  the last failure, of a tick or of publishing
+published.json  published_dry.json   when and where the site was published, or that tried dry
+"""
 
 from __future__ import annotations
 
@@ -74,3 +79,29 @@ def clear(cache: Path) -> None:
     """Record that no tick is working."""
     with suppress(FileNotFoundError):
         (cache / _NAME).unlink()
+
+
+ERROR, PUBLISHED, DRY_RUN = "last_error.json", "published.json", "published_dry.json"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for people."""
+
+    what: str
+    at: str  # ISO 8601, UTC
+
+
+def happened(cache: Path, name: str, what: str) -> None:
+    """Note an event under one of the names above. A note that cannot be written is lost."""
+    with suppress(OSError):
+        text = json.dumps({"version": 1, **asdict(Event(what, clock.utc_now()))}, ensure_ascii=False)
+        write_atomically(cache / name, text.encode("utf-8", "replace"), mode=0o600)
+
+
+def last(cache: Path, name: str) -> Event | None:
+    """Return the last event of that name; None if there was none, or if its note cannot be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = json.loads((cache / name).read_bytes())
+        return Event(str(record["what"]), str(record["at"]))
+    return None

@@ -58,6 +58,11 @@ class Places:
         return self.data / "runs"
 
     @property
+    def owner(self) -> Path:
+        """Holds this tracker's random id, by which a web root knows its publisher. With the runs, to move with them."""
+        return self.runs / ".id"
+
+    @property
     def work(self) -> Path:
         """One directory per run that is not archived yet."""
         return self.data / "work"

@@ -25,6 +25,14 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """A tracker, as the web root that it publishes into knows it."""
+
+    id: str  # random, kept with the archive; "" if it has none yet
+    name: str  # one line for people: repository, machine, directory
+
+
+@dataclass(frozen=True)
 class Checkout:
     """The files of a merge in a working directory."""
 

@@ -171,8 +171,19 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         files.remove_tree(work.path)
         raise Trouble(f"cannot prepare a run: {work.path}: {error.strerror}") from None
     for left in earlier:  # only now that the new order has their counts
+        _keep_record(left, work)
         _clear(left.work)
     return work, order
+
+
+def _keep_record(left: Unfinished, work: Work) -> None:
+    """Move the record that a failed attempt wrote to the next one, which may write none."""
+    written = left.outcome.files if left.outcome else None
+    for place in (left.work.kept, written):
+        if place and place.is_dir() and not place.is_symlink():
+            files.remove_tree(work.kept)
+            with suppress(OSError):
+                place.rename(work.kept)
 
 
 def _next_attempt(last: Unfinished | None) -> int:
@@ -308,6 +319,8 @@ def _failed(work: Work, order: Order, failure: str, detail: str) -> Outcome:
 
 def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     places, merge = bench.places, order.merge
+    if outcome.status == "failed" and outcome.files is None and work.kept.is_dir():
+        outcome = replace(outcome, files=work.kept)
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
@@ -378,5 +391,9 @@ def _clear(work: Work) -> None:
 def _result(run: Run) -> str:
     if run.hyper is None:
         tries = f" after {run.attempt} attempts" if run.attempt > 1 else ""
-        return f"failed{tries}: {run.failure}: {run.detail} (log: {run.directory}/err.log)"
+        kept = (
+            f"; it had written a result: after a look at {run.directory}, `retry --judge {run.merge.sha[:12]}` takes it"
+        )
+        is_kept = run.failure != outcomes.BAD_HYPER and (run.directory / contract.HYPER).exists()
+        return f"failed{tries}: {run.failure}: {run.detail} (log: {run.directory}/err.log){kept if is_kept else ''}"
     return f"done, test WER {hyper.shown(hyper.test_wer(run.hyper))}"

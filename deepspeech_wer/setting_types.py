@@ -16,6 +16,7 @@ _SHA = re.compile(r"[0-9a-f]{7,64}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^-|^/|/$|\.$|^@$")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
+_SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL", re.IGNORECASE)
 _LOCAL = ("/", "./", "../", "~")
 
 
@@ -162,6 +163,21 @@ def split_login(url: str) -> tuple[str, str | None, str]:
         if _AUTHORITY.fullmatch(re.split(r"[/?#]", place, maxsplit=1)[0]):
             return scheme, login, place
     raise ValueError("a git URL in whose user, password and path / ? # @ are written as %2F %3F %23 %40")
+
+
+def password_in(url: str) -> str:
+    """Return the password or token of a URL; "" if it has none, or if it cannot be read."""
+    try:
+        login = split_login(url)[1] or ""
+    except ValueError:
+        return ""
+    user, _, password = login.partition(":")
+    return password or user
+
+
+def is_named_like_a_secret(name: str) -> bool:
+    """Whether the name of an environment variable says that its value is secret."""
+    return bool(_SECRET_NAME.search(name))
 
 
 def is_web(scheme: str) -> bool:

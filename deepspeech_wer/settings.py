@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from xdg import BaseDirectory
 
@@ -72,6 +73,14 @@ class Notices:
 
 
 @dataclass(frozen=True)
+class PublishedLogs:
+    """Which of a run's logs visitors see, and what is masked in those that are trimmed."""
+
+    mode: str  # "none", "trimmed" or "full"
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # lines of text, longest first
+
+
+@dataclass(frozen=True)
 class Retraining:
     """Whether suspect merges are trained again with other seeds, and how often."""
 
@@ -94,11 +103,26 @@ class Settings:
     website_missing: tuple[str, ...]  # the unset variables that publishing needs; empty if it is on
     notices: Notices
     places: Places
+    logs: PublishedLogs
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
 
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
+
+_LOSS, _INITIAL = "the CTC loss is the training's own", "ds_initializer=normal with ds_default_stddev, for all layers"
+GONE = {  # variables of DeepSpeech's scripts of 2016 and 2017 that do nothing, and what replaces them
+    "ds_batch_size": "ds_train_batch_size, ds_dev_batch_size, ds_test_batch_size",
+    "ds_restore_checkpoint": "nothing: a training always resumes what is in ds_checkpoint_dir",
+    "ds_remove_export": "nothing: each run exports into a directory of ds_export_dir",
+    "ds_use_warpctc": f"nothing: {_LOSS}",
+    "ds_do_fulltrace": "nothing: use TensorFlow's own profiler",
+    "ds_log_device_placement": "nothing: ds_devices chooses the devices",
+    **{f"ds_{part}{layer}_stddev": _INITIAL for part in "bh" for layer in (1, 2, 3, 5, 6)},
+    **{f"ds_dropout_rate{layer}": "ds_dropout_rate, for all layers" for layer in range(2, 7)},
+}
+
+_SHORTEST_SECRET = 4  # characters; masking shorter ones would make a log unreadable
 
 VARIABLES = (
     Variable("ds_repo_url", None, types.git_url, "any git URL or local path to track; overrides the next two"),
@@ -158,6 +182,7 @@ VARIABLES = (
     Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
     Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; no effect yet"),
+    Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
     Variable("ds_website_username", None, types.word, "user on the web host"),
     Variable(
         "ds_website_privkey",
@@ -174,6 +199,12 @@ VARIABLES = (
         "ds_website_known_hosts", None, types.readable_file, "file of host keys, in addition to `~/.ssh/known_hosts`"
     ),
     Variable("ds_website_modes", "0644/0755", types.modes, "modes of published files/directories"),
+    Variable(
+        "ds_publish_logs",
+        "trimmed",
+        types.one_of("none", "trimmed", "full"),
+        "`none`: no log is published; `trimmed`: the end of each, with secrets masked; `full`: all of it",
+    ),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
     Variable(
@@ -202,7 +233,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME to be set")
     if faults:
         raise UsageTrouble("\n".join(faults))
-    loaded = _settings(values, missing)
+    loaded = _settings(values, missing, _secrets(given))
     faults += _overlaps(loaded)
     if faults:
         raise UsageTrouble("\n".join(faults))
@@ -210,27 +241,39 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def doubts(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return a line for each ds_* variable that looks like a misspelt one of the tracker. It may be the job's own."""
+    """Return a line for each ds_* variable that looks like a misspelt one of the tracker, or that is gone since 2016.
+
+    It may be the job's own.
+    """
     given = os.environ if environ is None else environ
     known = [variable.name for variable in VARIABLES]
     found = []
     for name in sorted(name for name in given if name.startswith("ds_") and name not in known):
+        if name in GONE:
+            found.append(f"{name}: of the scripts of 2016, does nothing here; instead: {GONE[name]}")
+            continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
         if near:
             found.append(f"{name}: the tracker has no such variable: is {near[0]} meant?")
     return found
 
 
-def describe(environ: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
-    """Return (name, effective value, origin) of every variable, for people. Secrets are masked."""
+def describe(
+    environ: Mapping[str, str] | None = None, origins: Mapping[str, str] | None = None
+) -> list[tuple[str, str, str]]:
+    """Return (name, effective value, origin) of every variable, for people. Secrets are masked.
+
+    `origins` names where variables came from that are not the environment's own.
+    """
     given = os.environ if environ is None else environ
-    return [(variable.name, *_describe(variable, given)) for variable in VARIABLES]
+    return [(variable.name, *_describe(variable, given, origins or {})) for variable in VARIABLES]
 
 
-def _describe(variable: Variable, given: Mapping[str, str]) -> tuple[str, str]:
+def _describe(variable: Variable, given: Mapping[str, str], origins: Mapping[str, str]) -> tuple[str, str]:
     text = given.get(variable.name, "")
     if text:
-        return MASK if variable.secret else without_password(text), "environment"
+        origin = origins.get(variable.name, "environment")
+        return MASK if variable.secret else without_password(text), origin
     if variable.default:
         return variable.default, "default"
     account, project = (given.get(name) or default for name, default in _GITHUB)
@@ -276,7 +319,19 @@ def _overlaps(loaded: Settings) -> list[str]:
     return faults
 
 
-def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
+def _secrets(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what may not be read in a published log: the values of variables whose names say so, and our own secrets.
+
+    Each line of a value counts, as it is and without percent-encoding: a log has but one line in a row.
+    """
+    ours = {variable.name for variable in VARIABLES if variable.secret}
+    texts = [value for name, value in given.items() if name in ours or types.is_named_like_a_secret(name)]
+    texts.append(types.password_in(given.get("ds_repo_url", "")))
+    lines = {line.strip() for text in texts for one in (text, unquote(text)) for line in one.splitlines()}
+    return tuple(sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tuple[str, ...]) -> Settings:
     plain = {name.removeprefix("ds_"): value for name, value in values.items()}
     page = f"https://github.com/{plain['github_account']}/{plain['github_project']}"
     url = plain["repo_url"] or f"{page}.git"
@@ -309,6 +364,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...]) -> Settings:
         website_missing=missing,
         notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
         places=Places(Path(cache_directory()), data),
+        logs=PublishedLogs(plain["publish_logs"], secrets),
     )
 
 

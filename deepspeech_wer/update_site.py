@@ -6,29 +6,41 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, archive, clock, dashboard, decisions, files, judging, signals
+from deepspeech_wer import (
+    __version__,
+    archive,
+    clock,
+    dashboard,
+    decisions,
+    files,
+    identity,
+    journal,
+    judging,
+    signals,
+)
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
-from deepspeech_wer.settings import Repository, Retraining, Website
+from deepspeech_wer.settings import Settings, Website
 
 log = logging.getLogger(__name__)
 
 
-def build(places: Places, repository: Repository, retraining: Retraining) -> Sequence[str]:
+def build(settings: Settings) -> Sequence[str]:
     """Judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
 
     Raises Trouble if the site cannot be written.
     """
+    places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
     )
     try:
         files.make_private(places.site)
-        loaded = kept.load(places.runs, places.kept)
-        record = judging.update(places, loaded.runs, loaded.results, retraining)
+        loaded = kept.load(places.runs, places.kept, settings.logs)
+        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
         own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
             loaded.runs,
@@ -37,56 +49,73 @@ def build(places: Places, repository: Repository, retraining: Retraining) -> Seq
             line=loaded.line,
             whole=loaded.whole,
             judged=dashboard.judged(record, own),
+            logs=settings.logs,
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
     return dashboard.site_names(places.site)
 
 
-def update(
-    places: Places,
-    repository: Repository,
-    website: Website | None,
-    retraining: Retraining,
-    *,
-    url: str | None = None,
-    upload: Callable[[int, int], None] | None = None,
-) -> bool:
+def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
     """Build the site and publish it if a web host is set. Returns False on a failure, which is logged.
 
-    After a failure the next tick tries again. `url` is the site's public address, for reading it back.
+    After a failure the next tick tries again. `upload` is called with bytes sent and total bytes.
     """
+    places, website = settings.places, settings.website
     try:
-        listed = build(places, repository, retraining)
+        listed = build(settings)
         if website:
-            options = Options(url=url, progress=upload, is_stopped=lambda: signals.count() > 0)
+            options = Options(
+                owner=identity.owner(places, settings.repository),
+                url=settings.notices.website_url,
+                progress=upload,
+                is_stopped=lambda: signals.count() > 0,
+            )
             report = api.publish(places.site, listed, website, options)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)
             for difference in report.differences:
                 log.warning("%s", difference)
-        files.write_atomically(places.shown, _state(places, website).encode(), mode=0o600)
+        note_shown(settings)
     except Trouble as trouble:
-        log.error("not published: %s", trouble)
-        return False
+        return _failed(places, str(trouble))
     except OSError as error:
-        log.error("not published: %s: %s", error.filename or places.cache, error.strerror)
-        return False
+        return _failed(places, f"{error.filename or places.cache}: {error.strerror}")
     return True
 
 
-def is_behind(places: Places, website: Website | None) -> bool:
+def _failed(places: Places, reason: str) -> bool:
+    log.error("not published: %s", reason)
+    journal.happened(places.cache, journal.ERROR, f"not published: {reason}")
+    return False
+
+
+def note_shown(settings: Settings) -> None:
+    """Note that the site, and the web host if one is set, show what the archive holds. Raises OSError."""
+    files.write_atomically(settings.places.shown, _state(settings).encode(), mode=0o600)
+    if settings.website:
+        journal.happened(settings.places.cache, journal.PUBLISHED, place(settings.website))
+
+
+def place(website: Website) -> str:
+    """The web root, for people."""
+    return f"{website.server_fqdn}:{website.server_root}"
+
+
+def is_behind(settings: Settings) -> bool:
     """Return whether the site or the web host may lack something that the archive holds."""
+    places = settings.places
     try:
         shown = places.shown.read_text()
     except OSError:
         shown = ""
-    return shown != _state(places, website) and bool(archive.names(places.runs))
+    return shown != _state(settings) and bool(archive.names(places.runs))
 
 
-def _state(places: Places, website: Website | None) -> str:
-    """Return a digest of the runs, the web host and the version of this program."""
+def _state(settings: Settings) -> str:
+    """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
+    website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
-    return hashlib.sha256(repr((archive.names(places.runs), accepted, host, __version__)).encode()).hexdigest()
+    accepted = [accept.sha for accept in decisions.accepted(settings.places.requests)]
+    return hashlib.sha256(repr((names, accepted, host, settings.logs.mode, __version__)).encode()).hexdigest()

@@ -9,6 +9,13 @@ from deepspeech_wer.errors import Trouble
 NAME = "deepspeech_wer"  # our directory below each XDG directory
 
 
+def read_again() -> None:
+    """Take XDG_* and HOME from the environment as it is now: pyxdg reads them when it is imported."""
+    import importlib
+
+    importlib.reload(BaseDirectory)
+
+
 def cache_directory() -> str:
     """Return $XDG_CACHE_HOME/deepspeech_wer (~/.cache), created if missing. Raises Trouble if that fails."""
     home = str(BaseDirectory.xdg_cache_home)

@@ -713,3 +713,37 @@ def test_two_ticks_never_work_on_one_data_root(
     assert tick() == 0
     assert wers() == [0.3]
     assert Path(started).read_text() == "x\n"
+
+
+@pytest.mark.parametrize("command", [["build"], ["publish", "--dry-run"], ["publish"], ["publish", "--rollback"]])
+def test_a_command_by_hand_never_works_beside_a_tick_with_another_cache(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    for name in ("username", "server_fqdn", "server_root"):
+        monkeypatch.setenv(f"ds_website_{name}", "localhost")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere")
+    started, go = f"{sealed}/started", f"{sealed}/go"
+    tracked.merge("slow", {"wer": f"echo x >> {started}; while [ ! -e {go} ]; do sleep 0.05; done; wer=0.3\n"})
+    where = settings.load().places
+    first = subprocess.Popen(TICK, stderr=subprocess.PIPE)
+    try:
+        until(Path(started).exists)
+        with monkeypatch.context() as patched:
+            patched.setenv("XDG_CACHE_HOME", str(sealed / "other"))
+            patched.setenv("ds_dataroot", str(where.data.parent))
+            second = subprocess.run([*TICK, *command], capture_output=True, text=True, check=False, timeout=60)
+        assert second.returncode == exit_codes.TROUBLE
+        (line,) = second.stderr.splitlines()
+        assert f"another tick is at work on {where.data} (process {first.pid} since " in line
+        assert not (where.site / "index.htm").exists()
+    finally:
+        Path(go).touch()
+        first.communicate()
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_command_by_hand_gives_the_locks_back() -> None:
+    assert tick() == 0
+    assert tick("build") == 0
+    assert tick("build") == 0
+    assert tick() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from deepspeech_wer import cli, decisions, exit_codes, settings
 from deepspeech_wer.backlog import Ended, alike
+from deepspeech_wer.decisions import Retry
 from tests.conftest import Repository
 from tests.test_automation import tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -159,3 +161,33 @@ def test_status_says_what_was_asked_for_and_that_the_queue_is_stopped(
     assert said.count(f", asked for by {getpass.getuser()} at 20") == 3
     assert "the queue is stopped" not in said
     assert broken.path.exists()
+
+
+@pytest.mark.parametrize("how", ["rewritten", "rewritten and forgotten by git"])
+def test_a_request_for_a_commit_that_left_the_branch_is_dropped_with_one_line(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    tick()
+    gone = tracked.merge("gone", {"wer": "wer=0.4\n"})
+    stays = tracked.git("rev-parse", "HEAD^")
+    tick()
+    places = settings.load().places
+    for sha in (gone, gone, stays):
+        decisions.ask_retry(places.requests, Retry(sha, "ada", "a look", "2026-01-01T00:00:00Z"))
+    tracked.git("reset", "--quiet", "--hard", stays)
+    tracked.merge("instead", {"wer": "wer=0.3\n"})
+    if how != "rewritten":
+        assert tick("run", "--dry-run") == 0
+        for arguments in (("reflog", "expire", "--expire=now", "--all"), ("gc", "--quiet", "--prune=now")):
+            subprocess.run(["git", "-C", str(places.mirror), *arguments], check=True, capture_output=True)
+    assert tick("run", "--dry-run") == 0
+    assert len(decisions.retries(places.requests)) == 2  # a look changes nothing
+    capsys.readouterr()
+    tick()
+    said = capsys.readouterr().err
+    assert said.count("is no longer in the branch: it is not run again, as ada asked") == 1
+    assert gone[:12] in said
+    assert decisions.retries(places.requests) == []
+    capsys.readouterr()
+    assert tick() == 0
+    assert capsys.readouterr().err == ""

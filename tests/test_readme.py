@@ -54,6 +54,7 @@ def test_the_job_page_lists_every_variable_of_the_training(entry: tuple[str, str
 def test_every_variable_in_the_documents_exists(document: Path) -> None:
     known = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
     known |= {value for value in vars(contract).values() if isinstance(value, str)}
+    known |= settings.GONE.keys()
     known |= {"ds_training_iters", "ds_exec_clone"}  # a legacy name, a path
     known |= {"ds_", "ds_webhook_", "ds_website_"}  # prefixes
     assert set(re.findall(r"\bds_\w*", document.read_text("utf-8"))) <= known

@@ -13,9 +13,12 @@ from deepspeech_wer import (
     automation,
     backlog_inputs,
     clock,
+    contract,
     decisions,
     environment,
+    hyper,
     identity,
+    journal,
     lock,
     logging_setup,
     run_merge,
@@ -33,6 +36,7 @@ from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history
 from deepspeech_wer.run_merge import title
+from deepspeech_wer.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,11 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
     environment.forget_secrets()
     signals.catch()
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
-    succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+    try:
+        succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+    except Trouble as trouble:
+        journal.happened(current.places.cache, journal.ERROR, str(trouble))
+        raise
     return DONE if succeeded else FAILED
 
 
@@ -102,6 +110,8 @@ def retry(options: argparse.Namespace) -> int:
     """Run commits again that were written off; without a commit, those whose alike failures stopped the queue."""
     current = every_setting.load()
     places = current.places
+    if options.judge:
+        return _judge(current, options.sha)
     shas = [archive.find(places.runs, name).merge.sha for name in options.sha]
     if not shas:
         shas = [archive.find(places.runs, ended.sha).merge.sha for ended in backlog_inputs.alike(places)]
@@ -112,6 +122,30 @@ def retry(options: argparse.Namespace) -> int:
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
     print(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
+    return DONE
+
+
+def _judge(current: Settings, names: Sequence[str]) -> int:
+    """Take the records that failed runs left as their results. A tick may be at work: nothing that it uses changes."""
+    places = current.places
+    identity.check(places, current.repository)
+    if not names:
+        raise Trouble("retry --judge: name the commit whose result is to be taken, after a look at its run (`show`)")
+    found = [archive.find(places.runs, name) for name in names]
+    for run in found:
+        if run.status == "done":
+            raise Trouble(f"{title(run.merge)}: the run {run.id} has its result already")
+        if not (run.directory / contract.HYPER).exists():
+            raise Trouble(f"{title(run.merge)}: the run {run.id} left no hyper.json: `retry` runs it again")
+    for run in found:
+        name = works.name(clock.utc_now(), run.merge.sha, (places.runs, places.work))
+        try:
+            taken = archive.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
+            decisions.end_retry(places.requests, run.merge.sha)
+        except OSError as error:
+            raise Trouble(f"cannot archive below {places.runs}: {error.strerror}") from None
+        rate = hyper.shown(hyper.test_wer(taken.hyper))
+        print(f"{title(run.merge)}: taken as {taken.id}, test WER {rate}; {run.id} stays; the next tick publishes it")
     return DONE
 
 

@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import contract, dashboard, environment, lock, places
+from deepspeech_wer import contract, dashboard, env_file, environment, identity, lock, places
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.errors import Trouble
@@ -59,7 +60,7 @@ def check() -> Iterator[Finding]:
     except Trouble as trouble:
         yield from (Finding(FAULT, "settings", fault) for fault in str(trouble).splitlines())
         return
-    yield Finding(OK, "settings", "all are valid; list them with `settings`")
+    yield Finding(OK, "settings", f"all are valid{_origins()}; list them with `settings`")
     yield from (Finding(HINT, "settings", doubt) for doubt in every_setting.doubts())
     for subject, try_it in _CHECKS.items():
         try:
@@ -69,6 +70,13 @@ def check() -> Iterator[Finding]:
         except OSError as error:
             level, text = FAULT, f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
         yield Finding(level, subject, text)
+
+
+def _origins() -> str:
+    """Where the settings come from that the environment does not give."""
+    known = {variable.name for variable in every_setting.VARIABLES}
+    counts = Counter(origin for name, origin in env_file.origins().items() if name in known)
+    return "".join(f", {count} of them from {origin}" for origin, count in counts.items())
 
 
 def _lock(settings: Settings) -> tuple[str, str]:
@@ -230,7 +238,8 @@ def _publishing(settings: Settings) -> tuple[str, str]:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
     site = settings.places.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
-    options = Options(dry_run=True, probe=True, timeout_s=TIMEOUT_S, retry_after_s=())
+    owner = identity.owner(settings.places, settings.repository, create=False)
+    options = Options(dry_run=True, probe=True, owner=owner, timeout_s=TIMEOUT_S, retry_after_s=())
     report = api.publish(site, built, settings.website, options)
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
     return OK, f"{where}: host key, login and web root are valid; " + (

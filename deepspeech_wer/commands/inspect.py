@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
-from deepspeech_wer import archive, backlog_inputs, decisions, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands.locked import locked
+from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
@@ -18,7 +19,7 @@ from deepspeech_wer.settings import Settings
 def dry_run() -> int:
     """Print how many merges are due, and the next one."""
     current = every_setting.load()
-    with locked(current.places, current.repository):
+    with cache_locked(current.places, current.repository):
         plan = backlog_inputs.find(current)
     if plan.next is None:
         print("nothing is due")
@@ -48,6 +49,9 @@ def status(_: argparse.Namespace) -> int:
     if names:
         print(f"newest: {_newest(current, names)}")
     print(f"site: {_site(current)}")
+    error = journal.last(places.cache, journal.ERROR)
+    if error:
+        print(f"last error: {plain(error.at)}: {plain(error.what)}")
     return 0
 
 
@@ -67,7 +71,7 @@ def _requested(current: Settings) -> list[str]:
 
 def settings(_: argparse.Namespace) -> int:
     """Print every variable, its effective value and its origin."""
-    for name, value, origin in every_setting.describe():
+    for name, value, origin in every_setting.describe(origins=env_file.origins()):
         print(f"{name:<32} {value:<32} ({origin})")
     every_setting.load()
     return 0
@@ -75,8 +79,12 @@ def settings(_: argparse.Namespace) -> int:
 
 def runs(_: argparse.Namespace) -> int:
     """List the archived runs, in the order of the history."""
-    for run in archive.in_order(archive.load(every_setting.load().places.runs)):
-        print(_line(run))
+    lines, listed = {}, []
+    for run in archive.each(every_setting.load().places.runs):
+        lines[run.id] = _line(run)
+        listed.append(replace(run, hyper=None))  # it may take 10 MB
+    for run in archive.in_order(listed):
+        print(lines[run.id])
     return 0
 
 
@@ -130,6 +138,16 @@ def _site(current: Settings) -> str:
     site, website = current.places.site, current.website
     if not (site / "index.htm").exists():
         return "none yet"
-    freshness = "not up to date" if update_site.is_behind(current.places, website) else "up to date"
-    place = f"published to {website.server_fqdn}:{website.server_root}" if website else f"not published, in {site}"
-    return f"{freshness}, {place}"
+    is_behind = update_site.is_behind(current)
+    freshness = "not up to date" if is_behind else "up to date"
+    if website is None:
+        return f"{freshness}, not published, in {site}"
+    place, cache = update_site.place(website), current.places.cache
+    published, dry = (journal.last(cache, name) for name in (journal.PUBLISHED, journal.DRY_RUN))
+    if published and published.what == place:
+        return f"{freshness}, published to {place} at {published.at}"
+    if not is_behind:  # an earlier release noted no time
+        return f"{freshness}, published to {place}"
+    if dry and dry.what == place:
+        return f"nothing published to {place} yet, only a dry run at {dry.at}"
+    return f"nothing published to {place} yet"

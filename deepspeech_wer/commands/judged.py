@@ -74,6 +74,6 @@ def _record(current: Settings) -> dict[str, Any]:
     places, wanted = current.places, current.retraining
     record = judging.load(places, wanted)
     if record is None:
-        loaded = kept.load(places.runs, places.kept)
+        loaded = kept.load(places.runs, places.kept, current.logs)
         record = judging.make(places, loaded.runs, loaded.results, wanted)
     return record

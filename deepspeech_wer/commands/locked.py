@@ -1,11 +1,11 @@
-"""The tick's lock, for commands that write."""
+"""The tick's locks, for commands that write."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deepspeech_wer import identity, lock
+from deepspeech_wer import automation, identity, lock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.settings import Repository
@@ -13,10 +13,17 @@ from deepspeech_wer.settings import Repository
 
 @contextmanager
 def locked(places: Places, repository: Repository) -> Iterator[None]:
-    """Hold the tick's lock within the block.
+    """Hold the tick's locks, of the cache and of the data root, within the block.
 
     Raises Trouble that names the holder if a tick is running, or if the cache belongs to another repository.
     """
+    with cache_locked(places, repository), automation.data_locked(places):
+        yield
+
+
+@contextmanager
+def cache_locked(places: Places, repository: Repository) -> Iterator[None]:
+    """Hold the lock of the cache alone, for what only reads the data root. Raises Trouble as `locked` does."""
     identity.check(places, repository)
     path = str(places.lock)
     descriptor = lock.acquire(path)

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, environment, logging_setup
+from deepspeech_wer import __version__, env_file, environment, logging_setup
 from deepspeech_wer.commands import act, check, crontab, inspect, judged, site
 
 Action = Callable[[argparse.Namespace], int]
@@ -19,9 +19,10 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the command
     options = parser().parse_args(arguments)
     logging_setup.set_up(quiet=options.quiet)
-    environment.forget_git_variables()
     if options.crontab:
-        environment.adopt(crontab.variables())
+        env_file.adopt(crontab.variables(), "crontab")
+    env_file.fill()
+    environment.forget_git_variables()
     action: Action = options.action
     return action(options)
 
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(subs)
     _add(subs, "cancel", act.cancel, "end the running job and record the run as cancelled")
     retry = _add(subs, "retry", act.retry, "run failed merges again; without SHA, those that failed alike at the end")
+    retry.add_argument("--judge", action="store_true", help="take the results that they left, after a look at them")
     retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
     _add(subs, "status", inspect.status, "show what is running, and what ran last")
     _add(subs, "settings", inspect.settings, "list every variable, its effective value and its origin")
@@ -71,6 +73,7 @@ def _add_publish(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     publish = _add(subs, "publish", site.publish, "build the site and publish it")
     publish.add_argument("--dry-run", action="store_true", help="list what would be sent and removed, and send nothing")
     publish.add_argument("--adopt", action="store_true", help="replace files in the web root that others put there")
+    publish.add_argument("--take-over", action="store_true", help="replace what another tracker published there")
     publish.add_argument("--rollback", action="store_true", help="restore the previously published version")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from deepspeech_wer import archive, update_site
+from deepspeech_wer import archive, identity, journal, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
@@ -21,7 +21,7 @@ def build(_: argparse.Namespace) -> int:
     current = every_setting.load()
     places = current.places
     with locked(places, current.repository):
-        listed = update_site.build(places, current.repository, current.retraining)
+        listed = update_site.build(current)
     count = len(archive.names(places.runs))
     print(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
     return 0
@@ -36,14 +36,24 @@ def publish(options: argparse.Namespace) -> int:
     if options.rollback:
         return _rollback(current.website, options, current)
     with locked(current.places, current.repository):
-        listed = update_site.build(current.places, current.repository, current.retraining)
+        listed = update_site.build(current)
         how = Options(
             dry_run=options.dry_run,
             adopt=options.adopt,
+            take_over=options.take_over,
+            owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
             progress=progress.upload_bar(),
         )
-        report = api.publish(current.places.site, listed, current.website, how)
+        try:
+            report = api.publish(current.places.site, listed, current.website, how)
+        except Trouble as trouble:
+            journal.happened(current.places.cache, journal.ERROR, f"not published: {trouble}")
+            raise
+        if options.dry_run:
+            journal.happened(current.places.cache, journal.DRY_RUN, update_site.place(current.website))
+        else:
+            update_site.note_shown(current)
     return _tell("published", report, is_dry=options.dry_run)
 
 
@@ -60,7 +70,13 @@ def serve(options: argparse.Namespace) -> int:
 
 def _rollback(website: Website, options: argparse.Namespace, current: Settings) -> int:
     with locked(current.places, current.repository):
-        report = api.rollback(website, Options(dry_run=options.dry_run, url=current.notices.website_url))
+        how = Options(
+            dry_run=options.dry_run,
+            take_over=options.take_over,
+            owner=identity.owner(current.places, current.repository),
+            url=current.notices.website_url,
+        )
+        report = api.rollback(website, how)
     return _tell("rolled back", report, is_dry=options.dry_run)
 
 

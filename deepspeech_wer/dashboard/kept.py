@@ -23,10 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import __version__, archive, archive_order, contract, hyper, records
-from deepspeech_wer.dashboard import scripts
+from deepspeech_wer.dashboard import large, scripts
+from deepspeech_wer.dashboard import logs as published
+from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge, Run
+from deepspeech_wer.settings import PublishedLogs
 
 _RESULTS = (*hyper.WERS, "test_errors", "signature")  # what the columns hold of them
 
@@ -40,22 +43,24 @@ class Kept:
     runs: list[Run]
     lines: dict[str, bytes]  # by the run's id
     results: dict[str, str]  # digests of what the trainings gave, see archive.result_digest
+    logs: PublishedLogs
 
     def line(self, run: Run) -> bytes:
         return self.lines[run.id]
 
     def whole(self, run: Run) -> Run:
-        """Return the run with all of the job's record. Raises Trouble."""
-        return archive.read(run.directory)
+        """Return the run with all that the page shows of the job's record. Raises Trouble."""
+        return _shown(run.directory, self.logs)
 
 
-def load(runs: Path, kept: Path) -> Kept:
+def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
     """Return every readable run. An unreadable run is logged and left unchanged. Raises Trouble if none can be listed.
 
+    The runs quote no more of their logs than visitors see.
     `kept` is brought up to date, unless it cannot be written.
     """
-    loaded = Kept([], {}, {})
-    version, shared = _version(), _Shared()
+    loaded = Kept([], {}, {}, logs)
+    version, shared = _version(logs.mode), _Shared()
     months: dict[str, list[str]] = {}
     for name in archive.names(runs):
         months.setdefault(_month(name), []).append(name)
@@ -65,7 +70,7 @@ def load(runs: Path, kept: Path) -> Kept:
         entries = []
         for name in names:
             with suppress(Trouble):  # logged
-                entries.append(_entry(runs / name, old, shared))
+                entries.append(_entry(runs / name, old, shared, logs))
         loaded.runs.extend(entry.run for entry in entries)
         loaded.lines.update((entry.run.id, entry.line) for entry in entries)
         loaded.results.update((entry.run.id, entry.result) for entry in entries)
@@ -126,18 +131,25 @@ class _Shared:
         return self._seen.setdefault(repr(value), value)  # not by equality: 1, 1.0 and True are equal
 
 
-def _entry(directory: Path, old: dict[str, _Entry], shared: _Shared) -> _Entry:
+def _entry(directory: Path, old: dict[str, _Entry], shared: _Shared, logs: PublishedLogs) -> _Entry:
     """Return a run's entry: the old one if the run's files are as they were. Raises Trouble, which is logged."""
     stamp = _stamp(directory)  # before the files are read: a later change is then seen by the next build
     found = old.get(directory.name)
     if found and found.stamp == stamp:
         return found
     try:
-        line = scripts.line(archive.read(directory))
+        run = _shown(directory, logs)
+        line = scripts.line(run)
+        if large.is_large(run):
+            large.tell(run)
     except Trouble as trouble:
         log.warning("skipping a run: %s", trouble)
         raise
     return shared.entry(stamp, line, directory.parent)
+
+
+def _shown(directory: Path, logs: PublishedLogs) -> Run:
+    return large.reduced(without_quotes(archive.read(directory), logs))
 
 
 def _stamp(directory: Path) -> bytes:
@@ -193,11 +205,11 @@ def _month(name: str) -> str:
     return name[:6] if re.match("[0-9]{8}-", name) else "other"
 
 
-def _version() -> bytes:
-    """Return a digest of the code that makes a line, so that no line of earlier code is used."""
-    modules = (archive, archive_order, hyper, records, scripts)
+def _version(mode: str) -> bytes:
+    """Return a digest of the code and the setting that make a line, so that no line of others is used."""
+    modules = (archive, archive_order, hyper, large, published, records, scripts)
     try:
         code = "".join(map(inspect.getsource, modules))
     except OSError:  # installed without its source
         code = __version__
-    return scripts.fingerprint(code.encode()).encode()
+    return scripts.fingerprint(f"{mode} {code}".encode()).encode()

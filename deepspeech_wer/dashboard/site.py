@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
 from deepspeech_wer.dashboard.judged import Judged
+from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
@@ -32,6 +34,7 @@ from deepspeech_wer.dashboard.scripts import (
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
+from deepspeech_wer.settings import PublishedLogs
 
 WEBSITE = Path(__file__).parent.parent / "website"
 INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
@@ -46,18 +49,20 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
+    logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
 ) -> None:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
-    the run is then left out. The site works at any moment; after an interruption the next call completes it.
+    the run is then left out. `logs` says which logs visitors see; the caller leaves other quotes of them out of `runs`.
+    The site works at any moment; after an interruption the next call completes it.
     """
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
     before = read_manifest(site)
     ordered = archive.in_order(runs)
-    made = _build_runs(ordered, whole, site, before["runs"])
+    made = _build_runs(ordered, _Source(whole, logs), site, before["runs"])
     ordered = [run for run in ordered if run.id in made]
     judged = judged or Judged()
     own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
@@ -80,35 +85,51 @@ def build(
     _write_manifest(site, after)
 
 
-def _build_runs(
-    runs: Sequence[Run], whole: Callable[[Run], Run], site: Path, before: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class _Source:
+    """What the files of a run are made of."""
+
+    whole: Callable[[Run], Run]
+    logs: PublishedLogs
+
+
+def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[str, Any]) -> dict[str, dict[str, Any]]:
     made = {}
     built = {entry.name for entry in os.scandir(site / "runs")}
     for run in runs:
         found = regular_files(run.directory)
-        files = [name for name in FILES if name in found]
-        wanted, last = {"stamp": _stamp(found), "files": files}, before.get(run.id)
+        hidden = NAMES if source.logs.mode == "none" else ()
+        files = [name for name in FILES if name in found and name not in hidden]
+        wanted, last = {"stamp": _stamp(found, source.logs.mode), "files": files}, before.get(run.id)
         if wanted == last and f"{run.id}.js" in built and _holds(f"{site}/runs/{run.id}", files):
             made[run.id] = last  # archived runs do not change: one that was built from the same files is not read again
             continue
         try:
-            _build_run(whole(run), found, files, site)
+            _build_run(source.whole(run), found, files, source.logs, site)
             made[run.id] = wanted
         except Trouble as trouble:
             log.warning("skipping a run: %s", trouble)
     return made
 
 
-def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str], site: Path) -> None:
+def _build_run(
+    run: Run, found: dict[str, os.stat_result], files: Iterable[str], logs: PublishedLogs, site: Path
+) -> None:
+    ends = {log.name: log for log in shown(run, found, logs)}
     (site / "runs" / run.id).mkdir(exist_ok=True)
+    sizes = {}
     for name in files:
-        _link(run.directory / name, site / "runs" / run.id / name)
-    _put(run_js(run, details(run, found)), site / "runs" / f"{run.id}.js")
+        data = ends[name].data if name in ends else None
+        sizes[name] = found[name].st_size if data is None else len(data)
+        if data is None:
+            _link(run.directory / name, site / "runs" / run.id / name)
+        else:
+            _put(data, site / "runs" / run.id / name)
+    _put(run_js(run, details(run, found, sizes, [log.end for log in ends.values()])), site / "runs" / f"{run.id}.js")
 
 
-def _stamp(found: dict[str, os.stat_result]) -> str:
-    stamp = f"{VERSION} {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
+def _stamp(found: dict[str, os.stat_result], mode: str) -> str:
+    stamp = f"{VERSION} {mode} {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
     return fingerprint(stamp.encode())
 
 

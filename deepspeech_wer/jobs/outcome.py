@@ -7,7 +7,7 @@ cancelled, interrupted. docs/job.md explains them.
 from __future__ import annotations
 
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deepspeech_wer import contract, files, hyper
@@ -16,6 +16,7 @@ from deepspeech_wer.jobs.work import Work
 from deepspeech_wer.records import Outcome
 
 NEVER_RETRIED = ("no-script", "no-checkout", "bad-hyper", "diverged", "cancelled")  # a retry would end the same
+BAD_HYPER = "bad-hyper"
 INTERRUPTED = "interrupted"  # ended from outside, not the job's fault: it is resumed
 MACHINE = "machine"  # the job could not be started here, not the merge's fault: the next tick tries again
 
@@ -49,6 +50,17 @@ def judge(logs: Path) -> Verdict:
     except OSError as error:
         return Verdict("bad-hyper", f"{newest.name}: {error.strerror}", newest.parent)
     return Verdict(None, "", newest.parent)
+
+
+def with_record(verdict: Verdict, logs: Path) -> Verdict:
+    """Return the verdict on a job that failed, with the valid hyper.json that it wrote before, if there is one.
+
+    It is no result until a person has looked at it (`retry --judge`).
+    """
+    if verdict.failure in (INTERRUPTED, MACHINE) or verdict.files is not None:
+        return verdict
+    found = judge(logs)
+    return verdict if found.failure else replace(verdict, files=found.files)
 
 
 def classify(code: int, last_words: str, *, out_of_memory: bool) -> Verdict | None:

@@ -74,7 +74,8 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     started_at = clock.utc_now()
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     try:
-        verdict = _run(order, work, variables, out, err) or outcomes.judge(work.logs)
+        failed = _run(order, work, variables, out, err)
+        verdict = outcomes.with_record(failed, work.logs) if failed else outcomes.judge(work.logs)
     finally:
         out.close()
         err.close()

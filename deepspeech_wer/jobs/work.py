@@ -10,6 +10,7 @@ gpu-usage.csv     if there is a GPU
 supervisor.log    the log of the supervisor
 logs/  tmp/       ds_logs_dir and TMPDIR of the job
 outcome.json      how the job ended; written last
+kept/             the record of an earlier attempt that failed after it had written one
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ class Work:
     def checkout(self) -> Path:
         """The mark of this run's checkout, see repository/checkout.py."""
         return self.path / "checkout.json"
+
+    @property
+    def kept(self) -> Path:
+        """What an earlier attempt, which failed, had written as its result."""
+        return self.path / "kept"
 
     @property
     def logs(self) -> Path:

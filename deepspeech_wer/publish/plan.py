@@ -10,10 +10,11 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp.files import Attributes
 
 VERSION = 1
@@ -28,6 +29,7 @@ TOKEN_BYTES = 6
 _TEMPORARY = re.compile(
     r"((?:.*/)?)\.?(.+)\.[0-9a-f]{16}(?:\.[0-9a-f]{12})?\.partial", re.DOTALL
 )  # before: without token
+_LOG = re.compile(r"(runs/[^/]+)/(?:out|err)\.log")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,6 +56,8 @@ class Manifest:
     previous: Mapping[str, Entry | None] = field(default_factory=dict)  # what changed files were before; None: absent
     times: bool = True  # False: this server does not keep the times that we set
     left: Mapping[str, int] = field(default_factory=dict)  # when the kept files left the site, in seconds of the epoch
+    owner: str = ""  # the id of the tracker that publishes here; empty: of an older release
+    owner_name: str = ""  # for people
 
 
 class Step(NamedTuple):
@@ -80,19 +84,26 @@ def make(
     unfinished: Manifest | None,
     seen: Mapping[str, Attributes],
     now: float = 0,
+    owner: Owner | None = None,
 ) -> Plan:
-    """Compare the wanted files with the server. `seen` holds every file in the directories that matter."""
+    """Compare the wanted files with the server. `seen` holds every file in the directories that matter.
+
+    `owner` is who publishes; None leaves the web root to whom it belongs.
+    """
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
     ours = {path for manifest in known for paths in (manifest.files, manifest.kept) for path in paths}
     foreign = [path for path in wanted if path in seen and path not in ours]
     reasons = ((path, _why(path, entry, known, seen)) for path, entry in wanted.items())
     send = [Step(path, why) for path, why in reasons if why]
     changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
-    if not changed and not send:
+    is_owned = owner is None or (current is not None and current.owner == owner.id)
+    if not changed and not send and is_owned:
         return Plan((), (), len(wanted), (), None)
     manifest, remove = (
         _following(wanted, current or Manifest(), unfinished, seen, int(now)) if changed else (current, ())
     )
+    if manifest is not None and owner is not None and not (is_owned and manifest is current):
+        manifest = replace(manifest, owner=owner.id, owner_name=owner.name)
     return Plan(tuple(send), tuple(remove), len(wanted) - len(send), tuple(foreign), manifest)
 
 
@@ -173,6 +184,8 @@ def parse(data: bytes) -> Manifest:
             {**absent, **_entries({path: entry for path, entry in before.items() if path not in absent})},
             record["times"] is True,
             {path: int(left) for path, left in record.get("left", {}).items()},  # older programs wrote none
+            str(record.get("owner", "")),
+            str(record.get("owner_name", "")),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"lacks or misuses {error}") from error
@@ -218,20 +231,36 @@ def _following(
 ) -> tuple[Manifest, Sequence[Step]]:
     """The manifest after this publish, and what can be removed: files that left the site some minutes ago.
 
-    Those of the version before stay whatever their age, for a rollback.
+    Those of the version before stay whatever their age, for a rollback. Where logs are withdrawn, nothing of it stays:
+    its pages quote them too.
     """
     before = {**current.files, **(unfinished.files if unfinished else {})}
     older = {**(unfinished.kept if unfinished else {}), **current.kept}
     past = {path: entry for path, entry in {**older, **before}.items() if path not in wanted and path in seen}
     known = {**(unfinished.left if unfinished else {}), **current.left}
     left = {path: now if path in before else known.get(path, 0) for path in past}
-    kept = {path: entry for path, entry in past.items() if path in before or abs(now - left[path]) < KEPT_S}
-    remove = [Step(path, "in no page for some minutes") for path in past if path not in kept]
+    withdraws = any(_withdraws(one.files, wanted) for one in (current, unfinished) if one)
+    kept = {
+        path: entry
+        for path, entry in past.items()
+        if not withdraws and (path in before or abs(now - left[path]) < KEPT_S)
+    }
+    why = "withdrawn with the logs" if withdraws else "in no page for some minutes"
+    remove = [Step(path, why) for path in past if path not in kept]
     same = {path for path, entry in wanted.items() if path in before and before[path].sha256 == entry.sha256}
     # a file that is not sent again keeps the mtime that it has on the server
     files = {path: before[path] if path in same else entry for path, entry in wanted.items()}
     left = {path: left[path] for path in kept}
-    return Manifest(current.generation + 1, files, kept, _differing(current.files, files), current.times, left), remove
+    previous = {} if withdraws else _differing(current.files, files)
+    return replace(
+        current, generation=current.generation + 1, files=files, kept=kept, previous=previous, left=left
+    ), remove
+
+
+def _withdraws(before: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> bool:
+    """Whether a log of a run that stays is published no longer, or with other content (ds_publish_logs)."""
+    changed = (path for path, entry in before.items() if path not in wanted or wanted[path].sha256 != entry.sha256)
+    return any(log and f"{log[1]}.js" in wanted for log in map(_LOG.fullmatch, changed))
 
 
 def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:

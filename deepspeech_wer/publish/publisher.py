@@ -17,7 +17,7 @@ from deepspeech_wer.publish import plan, sources
 from deepspeech_wer.publish.plan import MANIFEST, NEXT, Manifest
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.publish.sources import Source
-from deepspeech_wer.publish.survey import Survey, check_root, survey
+from deepspeech_wer.publish.survey import Survey, check_owner, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_state
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
@@ -49,7 +49,11 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
 
 def rollback(website: Website, options: Options) -> Report:
     """See api.rollback."""
-    return _publish(_look_for_version_before, website, options)
+
+    def look(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
+        return _look_for_version_before(root, options)
+
+    return _publish(look, website, options)
 
 
 def _publish(look: Look, website: Website, options: Options) -> Report:
@@ -122,8 +126,9 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
 def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
     found, wanted = look(root)
+    _check_owner(root, found, options)
     entries = {path: source.entry for path, source in wanted.items()}
-    todo = plan.make(entries, found.current, found.unfinished, found.seen, time.time())
+    todo = plan.make(entries, found.current, found.unfinished, found.seen, time.time(), options.owner)
     check_root(root, found, todo, adopt=options.adopt)
     known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
     left = plan.leftovers(found.seen, chain.from_iterable((*one.files, *one.kept) for one in known))
@@ -149,9 +154,15 @@ def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> tupl
         return work, *upload(work, draft, lock)
 
 
-def _look_for_version_before(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
+def _check_owner(root: WebRoot, found: Survey, options: Options) -> None:
+    if not options.take_over:
+        check_owner(root, found, options.owner)
+
+
+def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, Mapping[str, Source]]:
     """The version that the current one replaced is to be. Raises Trouble where the server does not have all of it."""
     found = survey(root, [])
+    _check_owner(root, found, options)
     if found.unfinished is not None:
         raise Trouble(f"{root}: a publish was cut short there: publish first, then roll back")
     if found.current is None or not found.current.previous or not plan.version_before(found.current):
@@ -170,7 +181,7 @@ def _report(work: Work, manifest: Manifest | None, size: int, options: Options, 
     todo, wanted = work.todo, work.wanted
     lines = [f"send    {step.path} ({wanted[step.path].entry.size:,} bytes): {step.why}" for step in todo.send]
     lines += [f"remove  {step.path}: {step.why}" for step in todo.remove]
-    notes = []
+    notes = [f"{work.root.path(path)}: not ours: kept as {aside}" for path, aside in work.replaced.items()]
     if not work.root.can("posix-rename"):
         notes.append(f"{work.root.server}: no posix-rename: a file is missing for a moment while it is replaced")
     if manifest is not None and not manifest.times:

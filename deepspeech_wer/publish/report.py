@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from deepspeech_wer.records import Owner
+
 _UNITS = {"KB": 3, "MB": 6, "GB": 9, "TB": 12}
 
 
@@ -15,6 +17,8 @@ class Options:
     dry_run: bool = False  # change nothing; Report.lines says what would happen
     probe: bool = False  # in a dry run, write a file and remove it again, to see whether that is possible
     adopt: bool = False  # replace files that others put in the way
+    owner: Owner | None = None  # who publishes; None: whoever the web root belongs to
+    take_over: bool = False  # publish into a web root that belongs to another tracker, and keep it
     url: str | None = None  # the site's public address: what was published is read back from there
     progress: Callable[[int, int], None] | None = None  # called with bytes done and bytes in total
     timeout_s: float = 30.0  # of silence

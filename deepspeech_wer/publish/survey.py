@@ -11,6 +11,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
 from deepspeech_wer.publish.web_root import WebRoot
+from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.files import Attributes
 from deepspeech_wer.sftp.pipeline import Task
@@ -65,6 +66,24 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
         seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in recorded.items()}
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
     return Survey(current, unfinished, seen, directories, frozenset(top))
+
+
+def check_owner(root: WebRoot, found: Survey, owner: Owner | None) -> None:
+    """Raise Trouble if another tracker publishes into this web root. One of an older release has no owner."""
+    for manifest in (found.current, found.unfinished):
+        if owner is not None and manifest is not None and manifest.owner and manifest.owner != owner.id:
+            found_owner = f"{_shown(manifest.owner_name)}, id {_shown(manifest.owner[:8])}"
+            raise Trouble(
+                f"{root}: belongs to another tracker: found {found_owner}; "
+                f"expected this one, {owner.name}, id {owner.id[:8] or 'not made yet'}; nothing was touched. Set "
+                "ds_website_server_root to a directory of its own; or, to replace what the other published: "
+                "publish --take-over"
+            )
+
+
+def _shown(text: str) -> str:
+    """The server may be hostile: one short line, whatever it says."""
+    return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
@@ -37,6 +38,7 @@ class Work:
     manifest: Manifest
     progress: Callable[[int, int], None] | None
     leftovers: Mapping[str, Sequence[str]]  # temporary files of publishes that were cut
+    stamp: str = field(default_factory=lambda: clock.stamp(clock.COMPACT))
     token: str = field(default_factory=lambda: secrets.token_hex(plan.TOKEN_BYTES))
 
     def beside(self, path: str) -> str:
@@ -47,6 +49,12 @@ class Work:
             if f".{entry.sha256[:16]}." in left and self.found.seen[left] == whole:
                 return left
         return plan.temporary(path, entry.sha256, self.token)
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """Files of others that ours replace, and where they stay."""
+        sending = {step.path for step in self.todo.send}
+        return {path: f"{path}.before-{self.stamp}" for path in self.todo.foreign if path in sending}
 
     @property
     def size(self) -> int:
@@ -76,6 +84,7 @@ def upload(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
         manifest = replace(manifest, times=False)
         root.run(("write", {draft: write_state(root, draft, plan.dump(manifest))}))
         root.run(_renames(root, {NEXT: draft}))
+    root.run(("keep", {path: _keep(root, path, aside) for path, aside in work.replaced.items()}))
     root.run(_renames(root, {path: work.beside(path) for path in sending if path != INDEX}))
     _finish(work, manifest, lock, {INDEX: work.beside(INDEX)} if INDEX in sending else {})
     return manifest, counter.sent
@@ -146,13 +155,19 @@ def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
     return written.mtime in (None, entry.mtime)
 
 
+def _keep(root: WebRoot, path: str, aside: str) -> Task[None]:
+    """Give what others put there another name, and leave it in its place where the server can."""
+    if not root.can("hardlink") or not (yield from files.link(root.path(path), root.path(aside))):
+        yield from files.replace(root.path(path), root.path(aside), atomic=root.can("posix-rename"))
+
+
 def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The files that a new version is about to replace, each with the name that keeps it for a rollback."""
     if not work.root.can("hardlink") or work.manifest is work.found.current:
         return
     for path in sending:
         sha256 = plan.holding(path, work.found.current, work.found.seen)
-        if sha256 and plan.old(sha256) not in work.found.seen:
+        if sha256 and path in work.manifest.previous and plan.old(sha256) not in work.found.seen:
             yield path, plan.old(sha256)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from deepspeech_wer import __version__, archive, cli, exit_codes, lock, settings
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.training import parameters
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -169,3 +170,31 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
         cli.main(["--version"])
     assert capsys.readouterr().out == f"deepspeech-wer {__version__}\n"
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("ds_use_warpctc", "the CTC loss is the training's own"),
+        ("ds_batch_size", "ds_train_batch_size"),
+        ("ds_h6_stddev", "ds_default_stddev"),
+        ("ds_dropout_rate4", "ds_dropout_rate, for all layers"),
+        ("ds_restore_checkpoint", "ds_checkpoint_dir"),
+    ],
+)
+def test_a_variable_of_2016_that_is_gone_is_told_once_with_what_replaces_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, instead: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert cli.main([]) == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if name in line]
+    assert f"{name}: of the scripts of 2016, does nothing here; instead: " in line
+    assert instead in line
+    assert cli.main([]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_no_variable_that_exists_is_called_gone() -> None:
+    ours = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
+    assert ours.isdisjoint(settings.GONE)

@@ -68,6 +68,15 @@ def test_without_posix_rename_and_links(site: Path, tmp_path: Path) -> None:
             rollback(website)
 
 
+def test_what_others_put_there_is_kept_without_links_too(site: Path, tmp_path: Path) -> None:
+    with running_host(tmp_path / "host", without=EXTENSIONS) as (website, root):
+        (root / "index.htm").write_text("theirs")
+        put(site, website, adopt=True)
+        [kept] = root.glob("index.htm.before-*")
+        assert kept.read_text() == "theirs"
+        assert (root / "index.htm").read_text() != "theirs"
+
+
 @pytest.mark.parametrize("kind", [WithoutTimes, WithoutModes])
 def test_without_setting_attributes(site: Path, tmp_path: Path, kind: type[Host]) -> None:
     with running_host(tmp_path / "host", kind) as (website, root):

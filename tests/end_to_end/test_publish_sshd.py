@@ -194,6 +194,29 @@ class TestWebRoot:
         put(site, server.website, adopt=True)
         assert published(server.root)["js/hyper.js"] == b"data 1"
 
+    @pytest.mark.parametrize("adopt", [False, True], ids=["2016", "adopt"])
+    def test_what_it_replaces_is_kept_beside_and_named(self, site: Path, server: Sshd, adopt: bool) -> None:
+        theirs = {".htaccess": "h", "index.htm": "theirs", **({"js/hyper.js": "of others"} if adopt else {})}
+        write(server.root, theirs)
+        dry = put(site, server.website, adopt=adopt, dry_run=True)
+        assert len(dry.notes) == len(theirs) - 1
+        assert len(published(server.root)) == len(theirs)
+        report = put(site, server.website, adopt=adopt)
+        there = published(server.root)
+        for path, content in theirs.items():
+            kept = [name for name in there if name.startswith(f"{path}.before-")]
+            if path == ".htaccess":
+                assert (kept, there[path]) == ([], b"h")
+                continue
+            [name] = kept
+            assert there[name] == content.encode()
+            assert there[path] != content.encode()
+            assert f"{server.root}/{path}: not ours: kept as {name}" in report.notes
+        assert put(site, server.website).sent == ()
+        version(site, 2)
+        assert not put(site, server.website).notes
+        assert len([name for name in published(server.root) if ".before-" in name]) == len(theirs) - 1
+
 
 class TestManyDirectories:
     """With thousands of run directories, those that nothing happened to are not listed every time."""

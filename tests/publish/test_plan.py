@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.plan import INDEX, Entry, Manifest
+from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp.files import Attributes
 
 A, B = "a" * 64, "b" * 64
@@ -176,3 +178,56 @@ def test_a_broken_manifest_is_refused(data: bytes) -> None:
 def test_paths_that_leave_the_web_root_are_refused(path: str) -> None:
     with pytest.raises(Trouble, match="cannot publish"):
         plan.check_path(path)
+
+
+RUN, LOG, PAGE = "runs/a.js", "runs/a/err.log", "js/index.1.js"
+OPEN = {PAGE: Entry(A, 1, 0), RUN: Entry(A, 1, 0), LOG: Entry(A, 9, 0), "runs/a/out.log": Entry(B, 1, 0)}
+
+
+@pytest.mark.parametrize("log", [None, Entry(B, 2, 0)], ids=["none", "trimmed"])
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_of_withdrawn_logs_nothing_is_kept(log: Entry | None, is_resumed: bool) -> None:
+    """Neither for visitors of the page before, which quotes them, nor for a rollback."""
+    wanted = {path: entry for path, entry in OPEN.items() if path not in (LOG, PAGE)}
+    wanted |= {"js/index.2.js": Entry(B, 1, 0), RUN: Entry(B, 1, 0)} | ({LOG: log} if log else {})
+    seen = {path: Attributes(entry.size, 0) for path, entry in OPEN.items()}
+    unfinished = Manifest(2, wanted) if is_resumed else None
+    todo = plan.make(wanted, Manifest(1, OPEN), unfinished, seen, now=1000)
+    assert todo.manifest is not None
+    assert not todo.manifest.kept
+    assert not todo.manifest.previous
+    assert {step.path for step in todo.remove} == ({PAGE} if log else {PAGE, LOG})
+
+
+def test_a_run_that_goes_takes_its_logs_along_as_ever() -> None:
+    wanted = {PAGE: OPEN[PAGE]}
+    seen = {path: Attributes(entry.size, 0) for path, entry in OPEN.items()}
+    todo = plan.make(wanted, Manifest(1, OPEN), None, seen, now=1000)
+    assert todo.manifest is not None
+    assert LOG in todo.manifest.kept
+    assert not todo.remove
+
+
+OURS, THEIRS = Owner("a" * 32, "ours"), Owner("b" * 32, "theirs")
+
+
+@pytest.mark.parametrize("before", ["", THEIRS.id])
+def test_a_web_root_gets_its_owner_though_nothing_is_sent(before: str) -> None:
+    files = {"a": Entry(A, 1, 0)}
+    current = Manifest(3, files, previous={"a": Entry(B, 1, 0)}, owner=before)
+    todo = plan.make(files, current, None, {"a": Attributes(1, 0)}, owner=OURS)
+    assert not todo.send
+    assert todo.manifest == replace(current, owner=OURS.id, owner_name="ours")  # still to be rolled back
+    assert plan.make(files, todo.manifest, None, {"a": Attributes(1, 0)}, owner=OURS).manifest is None
+    assert plan.make(files, todo.manifest, None, {"a": Attributes(1, 0)}).manifest is None
+
+
+def test_a_publisher_without_a_name_leaves_the_owner() -> None:
+    todo = plan.make({"a": Entry(B, 1, 0)}, Manifest(3, {"a": Entry(A, 1, 0)}, owner=THEIRS.id), None, {})
+    assert todo.manifest is not None
+    assert todo.manifest.owner == THEIRS.id
+
+
+def test_the_owner_survives_the_way_to_the_server_and_back() -> None:
+    manifest = Manifest(1, owner=OURS.id, owner_name="ä\n")
+    assert plan.parse(plan.dump(manifest)) == manifest

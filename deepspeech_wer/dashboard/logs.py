@@ -1,0 +1,120 @@
+"""What visitors see of a run's logs (ds_publish_logs). A job may print whatever its environment and its user know."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer import contract, files
+from deepspeech_wer.records import Run
+from deepspeech_wer.settings import PublishedLogs
+from deepspeech_wer.variables import MASK
+
+NAMES = (contract.OUT_LOG, contract.ERR_LOG)
+WHOLE = PublishedLogs("full")
+LAST_LINES, LAST_BYTES = 200, 32_000  # of a trimmed log
+_WINDOW_BYTES = 256 << 10  # masked before it is cut, so that no cut leaves half of a secret
+_TAIL_BYTES = {"done": 2_000, "failed": 16_000}  # on the run's page
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
+_LAST_WORDS = "; last words: "
+
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"]*@")
+_HEADER = re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:[A-Za-z]+ )?|bearer )[^\s'\"]+")
+# NAME=value and "name": "value"; a bare number is a count, such as "tokens per key: 12".
+_ASSIGNED = re.compile(
+    r"(?i)(\b[\w.-]*(?:passw(?:or)?d|passphrase|pass|secret|token|credentials?|key)['\"]?\s*[=:]\s*)"
+    r"(?!\d+(?:\.\d+)?(?:[\s,;)]|$))(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;'\"]+)"
+)
+_KNOWN_SHAPES = re.compile(
+    r"\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_\w{16,}|xox[a-z]-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+)
+_OTHER_HOMES = re.compile(r"(?<![\w.~-])/(?:home|Users)/[^/\s'\":;,)]+")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A log as visitors see it."""
+
+    name: str
+    data: bytes | None  # None: as it is in the archive
+    end: dict[str, Any]  # its last lines, for the run's page
+
+
+def shown(run: Run, found: dict[str, os.stat_result], logs: PublishedLogs) -> Iterator[Shown]:
+    """Yield the logs of a run that are published. `found` are the regular files of its directory."""
+    end_bytes = _TAIL_BYTES.get(run.status, 2_000)
+    for name in NAMES if logs.mode != "none" else ():
+        if name not in found:
+            continue
+        path, length = run.directory / name, found[name].st_size
+        if logs.mode == "full":
+            yield Shown(name, None, _end(name, _last(path, end_bytes), length))
+            continue
+        text = trimmed(_last(path, _WINDOW_BYTES), length, logs)
+        yield Shown(name, text.encode("utf-8", "replace"), _end(name, _cut(text, end_bytes), length))
+
+
+def without_quotes(run: Run, logs: PublishedLogs) -> Run:
+    """Return the run with a detail that shows no more of its logs than they do: it may be the last line of one."""
+    if not run.detail or logs.mode == "full":
+        return run
+    if logs.mode == "trimmed":
+        return replace(run, detail=masked(run.detail, logs))
+    is_quote = (run.failure or "").startswith("exit ") or run.failure == "diverged"
+    return replace(run, detail="" if is_quote else run.detail.partition(_LAST_WORDS)[0])
+
+
+def trimmed(text: str, length: int, logs: PublishedLogs) -> str:
+    """Return the end of a log of `length` bytes, masked, with a first line that says what is missing."""
+    lines = masked(text, logs).splitlines(keepends=True)
+    end = _cut("".join(lines[-LAST_LINES:]), LAST_BYTES)
+    is_whole = len(text.encode("utf-8", "replace")) >= length and len(end) == sum(map(len, lines))
+    return end if is_whole else f"[... only the end of {length:,} bytes is published ...]\n{end}"
+
+
+def masked(text: str, logs: PublishedLogs) -> str:
+    """Return a text without secrets, and without the names of home directories."""
+    for secret in logs.secrets:
+        text = text.replace(secret, MASK)
+    text = _KEY_BLOCK.sub(MASK, text)
+    text = _LOGIN.sub(rf"\1{MASK}@", text)
+    text = _HEADER.sub(rf"\1{MASK}", text)
+    text = _ASSIGNED.sub(rf"\1{MASK}", text)
+    text = _KNOWN_SHAPES.sub(MASK, text)
+    home = str(files.home())
+    if home.count("/") and home != "/":
+        text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
+    return _OTHER_HOMES.sub("~", text)
+
+
+def _last(path: Path, size: int) -> str:
+    """Return the last whole lines of a file, of at most `size` bytes; the end of a line that is longer."""
+    with path.open("rb") as stream:
+        length = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, length - size))
+        text = stream.read(size).decode("utf-8", "replace")
+    return text.partition("\n")[2] or text if length > size else text
+
+
+def _cut(text: str, size: int) -> str:
+    """Return the last whole lines of a text, of at most `size` bytes; the end of a line that is longer."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= size:
+        return text
+    end = data[-size:].decode("utf-8", "ignore")
+    return end.partition("\n")[2] or end
+
+
+def _end(name: str, text: str, length: int) -> dict[str, Any]:
+    """Return a log's last lines as a terminal would show them."""
+    # A progress bar overwrites its line: only the text after the last carriage return stays visible.
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+    return {"name": name, "bytes": length, "text": _ESCAPES.sub("", "\n".join(lines)).rstrip()}

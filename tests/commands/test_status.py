@@ -1,0 +1,98 @@
+"""What `status` says of publishing and of errors."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer import cli, exit_codes, settings
+from tests.conftest import Repository
+from tests.end_to_end.sshd import Sshd, running_sshd
+from tests.test_automation import TICK, tick
+from tests.test_automation import tracked as tracked  # the fixture
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
+
+@pytest.fixture
+def server(tracked: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """A tracker with one run, and a web root in which nothing has been published."""
+    assert tick() == 0, tracked.path
+    with running_sshd(tmp_path / "sshd") as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def told(capsys: pytest.CaptureFixture[str], subject: str) -> str:
+    """Return what `status` says of a subject; "" if nothing."""
+    capsys.readouterr()
+    assert cli.main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith(f"{subject}: ")), "")
+
+
+def test_a_dry_run_is_no_publish(server: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.fullmatch(rf"nothing published to \S+:{server.root} yet", told(capsys, "site"))
+    assert cli.main(["publish", "--dry-run"]) == 0
+    assert re.fullmatch(rf"nothing published to .* yet, only a dry run at {TIME}", told(capsys, "site"))
+    assert cli.main(["publish"]) == 0
+    assert re.fullmatch(rf"up to date, published to .* at {TIME}", told(capsys, "site"))
+    published = told(capsys, "site")
+    assert cli.main(["publish", "--dry-run"]) == 0
+    assert told(capsys, "site") == published
+    assert told(capsys, "last error") == ""
+
+
+def test_a_publish_by_a_tick_is_told_and_one_elsewhere_is_not(
+    server: Sshd, tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracked.merge("next")
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == 0
+    assert told(capsys, "site").startswith("up to date, published to ")
+    other = server.root.with_name("other root")
+    other.mkdir()
+    monkeypatch.setenv("ds_website_server_root", str(other))
+    assert told(capsys, "site").startswith(f"nothing published to 127.0.0.1:{other} yet")
+
+
+def test_a_publish_that_failed_is_told_with_reason_and_time(
+    server: Sshd, tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (server.root / "theirs").touch()
+    assert cli.main(["publish"]) == exit_codes.TROUBLE
+    by_hand = told(capsys, "last error")
+    assert re.fullmatch(rf"{TIME}: not published: .*holds theirs.*publish --adopt", by_hand)
+    settings.load().places.cache.joinpath("last_error.json").unlink()
+    tracked.merge("next")
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == exit_codes.FAILED
+    assert re.fullmatch(rf"{TIME}: not published: .*holds theirs.*", told(capsys, "last error"))
+    assert told(capsys, "site").startswith("nothing published to ")
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "another branch"])
+def test_a_tick_that_failed_is_told_with_reason_and_time(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    assert tick() == 0
+    assert told(capsys, "last error") == ""
+    if kind == "unreachable":
+        tracked.path.rename(tracked.path.with_name("gone"))
+    else:
+        monkeypatch.setenv("ds_github_ref", "none-such")
+    assert tick() == exit_codes.TROUBLE
+    [line] = capsys.readouterr().err.splitlines()
+    reason = line.partition("deepspeech_wer: ")[2]
+    assert re.fullmatch(rf"{TIME}: {re.escape(reason)}", told(capsys, "last error"))
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"what": 1'])
+def test_a_damaged_note_is_no_error(capsys: pytest.CaptureFixture[str], content: str) -> None:
+    assert tick() == 0
+    settings.load().places.cache.joinpath("last_error.json").write_text(content)
+    assert told(capsys, "last error") == ""
