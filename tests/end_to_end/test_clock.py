@@ -83,7 +83,7 @@ class Machine:
 
     def runs(self) -> list[str]:
         """Return the names of the archived runs."""
-        return sorted(path.name for path in (self.data / "runs").iterdir())
+        return sorted(path.name for path in (self.data / "runs").glob("[0-9]*"))
 
     def wers(self) -> list[float]:
         """Return the results of all runs, in the order of the history, as `runs` prints them."""

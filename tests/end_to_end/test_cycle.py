@@ -136,7 +136,7 @@ def test_the_variables_of_2016_take_a_merge_to_the_server(
         assert first.returncode == 0, first.stderr
         assert first.stdout == ""
         assert (tracker.cache / "last_sha1").read_text() == f"{sha}\n"
-        (run,) = (tracker.data / "runs").iterdir()
+        (run,) = (tracker.data / "runs").glob("[0-9]*")
         assert re.fullmatch(rf"\d{{8}}-\d{{6}}-{sha[:12]}", run.name)
         (record,) = all_the_data(server.root)
         assert {half: record[half].keys() & keys for half, keys in KEYS.items()} == KEYS
@@ -192,7 +192,7 @@ def test_the_next_tick_publishes_if_the_server_was_down(sealed: Path, tracked: R
     (line,) = [line for line in failed.stderr.splitlines() if " INFO " not in line]
     assert " ERROR not published: " in line
     assert f"{server.host} port {server.port}: " in line
-    assert len(list((tracker.data / "runs").iterdir())) == 1
+    assert len(list((tracker.data / "runs").glob("[0-9]*"))) == 1
 
     with subprocess.Popen(server.process.args, stderr=subprocess.DEVNULL) as process:
         wait_for_port(server.port, process)
@@ -321,7 +321,7 @@ def test_a_merge_of_this_project_is_trained_by_its_own_code(
     }
     done = tracker.tick()
     assert done.returncode == 0, done.stderr
-    (run,) = (tracker.data / "runs").iterdir()
+    (run,) = (tracker.data / "runs").glob("[0-9]*")
     assert {"hyper.json", "run.json", "utterances.json", "history.json", "out.log", "err.log"} <= {
         file.name for file in run.iterdir()
     }

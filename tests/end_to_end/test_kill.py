@@ -167,7 +167,7 @@ class Machine:
         code = self.tick()
         assert code == 0, (self.directory / "log").read_text()
         assert self.supervisors() == []
-        runs = [json.loads((run / "run.json").read_text()) for run in sorted((self.data / "runs").iterdir())]
+        runs = [json.loads((run / "run.json").read_text()) for run in sorted((self.data / "runs").glob("[0-9]*"))]
         history = self.repository.git("rev-list", "--reverse", "--first-parent", "main").split()
         assert sorted(run["merge"]["ordinal"] for run in runs) == list(range(1, MERGES + 2))
         assert {run["merge"]["sha"] for run in runs} == set(history)
@@ -192,7 +192,7 @@ class Machine:
 def reset(machine: Machine) -> None:
     """Remove all runs but the first, to restore the backlog."""
     root = machine.repository.git("rev-list", "--max-parents=0", "main")
-    for run in (machine.data / "runs").iterdir():
+    for run in (machine.data / "runs").glob("[0-9]*"):
         if root[:12] not in run.name:
             subprocess.run(["rm", "-r", str(run)], check=True)
     (machine.cache / "last_sha1").write_text(f"{root}\n")
@@ -244,7 +244,7 @@ def test_a_tick_waits_for_the_job_of_a_killed_one(machine: Machine) -> None:
     finally:
         del machine.environment["ds_backlog"]
         machine.repository.git("reset", "--quiet", "--hard", "HEAD~1")
-        for run in (machine.data / "runs").iterdir():
+        for run in (machine.data / "runs").glob("[0-9]*"):
             if json.loads((run / "run.json").read_text())["merge"]["subject"] == "slow":
                 subprocess.run(["rm", "-r", str(run)], check=True)
 
