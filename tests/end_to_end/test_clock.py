@@ -58,6 +58,7 @@ class Machine:
             "TZ": "Europe/Berlin",
             "ds_dataroot": str(directory / "data"),
             "ds_repo_url": str(repository.path),
+            "ds_retrain": "off",
             "ds_clone_path": str(directory / "clone"),
             "CLOCK": str(self.clock),
             "PYTHONPATH": str(directory / "site"),

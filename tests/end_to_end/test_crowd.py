@@ -32,6 +32,7 @@ def tracking(repository: Repository, directory: Path) -> dict[str, str]:
         "XDG_CACHE_HOME": str(directory / "cache"),
         "ds_dataroot": str(directory / "data"),
         "ds_repo_url": str(repository.path),
+        "ds_retrain": "off",
         "ds_clone_path": str(directory / "clone"),
     }
 

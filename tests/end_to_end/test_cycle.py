@@ -93,6 +93,7 @@ class Tracker:
             "ds_wer_automation": "./bin/job.sh",
             "ds_dataroot": str(home / "data"),
             "ds_repo_url": repo_url,
+            "ds_retrain": "off",
         }
 
     def tick(self, *prefix: str | Path) -> subprocess.CompletedProcess[str]:

@@ -92,6 +92,7 @@ class Machine:
             "XDG_CACHE_HOME": str(directory / "cache"),
             "ds_dataroot": str(directory / "data"),
             "ds_repo_url": str(self.repository.path),
+            "ds_retrain": "off",
             "ds_clone_path": str(directory / "clone"),
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
@@ -181,6 +182,7 @@ class Machine:
             "runs",
             "site",
             "tracker.json",
+            "verdicts.json",
         ]
         assert not list((self.data / "checkpoints").iterdir())
         assert not list(self.directory.rglob("*.partial"))

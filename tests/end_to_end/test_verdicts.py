@@ -45,7 +45,7 @@ class Story:
         self.repository = repository
         self.code: dict[str, Any] = {"level": 0.16, "dropout_rate": 0.05, "test_set": "a", "version": 0}
         repository.commit("root", {"bin/run-wer-automation.sh": JOB, "code": self.text()})
-        self.environment = tracking(repository, directory)
+        self.environment = {**tracking(repository, directory), "ds_retrain": "on"}
         self.log = ""
         self.tick()
 
