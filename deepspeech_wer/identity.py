@@ -56,8 +56,8 @@ def note(places: Places, repository: Repository) -> None:
 def owner(places: Places, repository: Repository, *, create: bool = True) -> Owner:
     """Return who publishes from this archive, whatever its machine and directory are called.
 
-    The id lies beside the runs, so that it moves with them. It is made if there is none and `create` is set. Raises
-    Trouble.
+    The id lies in the data root, so that it moves with the runs. It is made if there is none, unless `create` is False.
+    Raises Trouble.
     """
     path = places.owner
     name = f"{repository.name} ({repository.ref or 'HEAD'}), {os.uname().nodename}:{places.data}"

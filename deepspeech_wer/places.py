@@ -59,8 +59,8 @@ class Places:
 
     @property
     def owner(self) -> Path:
-        """Holds this tracker's random id, by which a web root knows its publisher. With the runs, to move with them."""
-        return self.runs / ".id"
+        """Holds this tracker's random id, by which a web root knows its publisher."""
+        return self.data / "id"
 
     @property
     def work(self) -> Path:
