@@ -94,8 +94,9 @@ def collect(bench: Bench) -> Iterator[Run]:
     files.remove_partial(bench.places.site)
     for partial in bench.places.runs.glob(f".*{files.PARTIAL}"):  # none is below: a run is renamed when it is complete
         files.remove_tree(partial)
-    for partial in bench.places.cache.glob(f".*{files.PARTIAL}"):
-        partial.unlink()
+    for place in (bench.places.cache, bench.places.data):
+        for partial in place.glob(f".*{files.PARTIAL}"):
+            partial.unlink()
 
 
 def unfinished(places: Places) -> list[Unfinished]:
