@@ -173,7 +173,7 @@ def _reason(plan: Plan) -> str:
     }
     if plan.next and plan.next.why == RERUN:
         seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"
-        return f" again{seed}: {plan.next.reason}"
+        return f" again{seed}, {plan.next.reason}"
     if plan.next and plan.next.why in reasons:
         return reasons[plan.next.why]
     return f", {plan.waiting - 1} more in the queue" if plan.waiting > 1 else ""
@@ -190,7 +190,7 @@ def _tell_of_stop(settings: Settings, plan: Plan) -> None:
 
 
 def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
-    """Advance last_sha1, publish and notify after a run was archived. Returns whether run and publishing succeeded."""
+    """Advance last_sha1, publish and notify after a run was archived. Returns whether both went well."""
     where = settings.places
     if run.rerun_of is None:
         decisions.end_retry(where.requests, run.merge.sha)
@@ -199,7 +199,7 @@ def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
     backlog_inputs.write_last(where, backlog_inputs.reached(settings))
     journal.enter(where.cache, "show", run.merge, run.attempt)
     is_shown = _show(settings, watcher)
-    return is_shown and run.status == "done"
+    return is_shown and (run.status == "done" or run.rerun_of is not None)
 
 
 def _forgive(run: Run, settings: Settings) -> None:

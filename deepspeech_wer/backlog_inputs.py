@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, judging, run_merge
-from deepspeech_wer import settings as settings_of_the_tracker
+from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
@@ -18,6 +18,7 @@ from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
 
+MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
 MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
@@ -133,13 +134,14 @@ def _reruns(settings: Settings, tip: str) -> list[Due]:
     """Return what is to be trained again: the anchor of a new series, then what the verdicts ask for."""
     places, wanted = settings.places, settings.retraining
     again = [_anchor(places) if wanted.anchor else None, _retraining(places, wanted) if wanted.mode != "off" else None]
-    return [due for due in again if due and history.contains(places.mirror, tip, due.sha)]
+    due = [one for one in again if one and history.contains(places.mirror, tip, one.sha)]
+    return due if due and not judging.is_share_spent(places, wanted.share) else []
 
 
 def _retraining(places: Places, wanted: Retraining) -> Due | None:
     record = judging.load(places, wanted)
     again = record["retraining"] if record else None
-    if again is None or judging.is_share_spent(places, wanted.share):
+    if again is None:
         return None
     tried = [run for run in archive.of_commit(places.runs, again["sha"]) if run.rerun_of == again["rerun_of"]]
     if sum(run.hyper is None for run in tried) >= MAX_FAILED_RERUNS:
@@ -153,12 +155,13 @@ def _anchor(places: Places) -> Due | None:
     newest = next((run for run in archive.recent(places.runs) if run.hyper and run.rerun_of is None), None)
     if newest is None or newest.variables is None:
         return None
-    now = environment.operators_variables(ignored=settings_of_the_tracker.NAMES)
-    if any(run.variables == now for run in archive.of_commit(places.runs, newest.merge.sha)):
+    now = environment.operators_variables(ignored=every_setting.NAMES)
+    ran = list(archive.of_commit(places.runs, newest.merge.sha))
+    anchors = [run for run in ran if run.rerun_of and run.seed is None]
+    if any(run.variables == now for run in ran) or len(anchors) >= MAX_ANCHORS:
         return None
-    names = sorted({*newest.variables, *now})
-    changed = ", ".join(name for name in names if newest.variables.get(name) != now.get(name))
-    reason = f"the first run after the operator changed {changed}"
+    changed = ", ".join(judging.changed_variables(newest.variables, now))
+    reason = f"as the first run after the operator changed {changed}"
     return Due(newest.merge.sha, backlog.RERUN, None, rerun_of=newest.id, reason=reason)
 
 

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Retry:
-    """A commit that is to be run again."""
+class Decision:
+    """What somebody decided about a commit."""
 
     sha: str
     who: str
@@ -35,46 +35,24 @@ class Retry:
     at: str  # ISO 8601, UTC
 
 
-@dataclass(frozen=True)
-class Accept:
-    """A commit whose worse result is accepted: its level is the new one."""
-
-    sha: str
-    who: str
-    why: str
-    at: str  # ISO 8601, UTC
-
-
-def accept(directory: Path, accepted: Accept) -> None:
-    """Note that a commit's result is accepted. Raises OSError."""
-    files.make_private(directory)
-    _write(directory / f"{clock.stamp(clock.COMPACT)}-accept-{accepted.sha[:12]}.json", asdict(accepted))
-
-
-def accepted(directory: Path) -> list[Accept]:
-    """Return the accepted commits, in the order of the decisions. A file that cannot be read is set aside."""
-    found = (_read(path) for path in _listed(directory) if ACCEPT.fullmatch(path.name))
-    return [Accept(**record) for record in found if record is not None]
-
-
-def ask_retry(directory: Path, retry: Retry) -> None:
+def ask_retry(directory: Path, wanted: Decision) -> None:
     """Note that a commit is to be run again. Raises OSError."""
-    files.make_private(directory)
-    stamp = clock.stamp(clock.COMPACT)
-    _write(directory / f"{stamp}-retry-{retry.sha[:12]}.json", asdict(retry))
+    _note(directory, "retry", wanted)
 
 
-def retries(directory: Path) -> list[Retry]:
-    """The commits that are to be run again, in the order in which they were asked for.
+def retries(directory: Path) -> list[Decision]:
+    """Return the commits that are to be run again, in the order of the requests. An unreadable file is set aside."""
+    return _noted(directory, RETRY)
 
-    A file that cannot be read is reported and set aside.
-    """
-    found: list[Retry] = []
-    for path in _listed(directory):
-        record = _read(path) if RETRY.fullmatch(path.name) else None
-        if record is not None:
-            found.append(Retry(**record))
-    return found
+
+def accept(directory: Path, accepted: Decision) -> None:
+    """Note that a commit's worse result is accepted: its level is the new one. Raises OSError."""
+    _note(directory, "accept", accepted)
+
+
+def accepted(directory: Path) -> list[Decision]:
+    """Return the accepted commits, in the order of the decisions. An unreadable file is set aside."""
+    return _noted(directory, ACCEPT)
 
 
 def retry_all(directory: Path, shas: Sequence[str], who: str) -> None:
@@ -83,7 +61,7 @@ def retry_all(directory: Path, shas: Sequence[str], who: str) -> None:
     Raises OSError.
     """
     for sha in shas:
-        ask_retry(directory, Retry(sha, who, "failed like others", clock.utc_now()))
+        ask_retry(directory, Decision(sha, who, "failed like others", clock.utc_now()))
     release(directory, who)
 
 
@@ -111,6 +89,23 @@ def _listed(directory: Path) -> list[Path]:
     return sorted(directory.iterdir()) if directory.is_dir() else []
 
 
+def _note(directory: Path, kind: str, decision: Decision) -> None:
+    files.make_private(directory)
+    _write(directory / f"{clock.stamp(clock.COMPACT)}-{kind}-{decision.sha[:12]}.json", asdict(decision))
+
+
+def _noted(directory: Path, names: re.Pattern[str]) -> list[Decision]:
+    found = []
+    for path in _listed(directory):
+        record = _read(path) if names.fullmatch(path.name) else None
+        if record is not None:
+            try:
+                found.append(Decision(**record))
+            except TypeError as error:
+                _set_aside(path, error)
+    return found
+
+
 def _write(path: Path, record: dict[str, Any]) -> None:
     text = json.dumps({"version": VERSION, **record}, ensure_ascii=False)
     files.write_atomically(path, text.encode("utf-8", "replace"), mode=0o600)
@@ -125,7 +120,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        aside = path.with_name(path.name + UNREADABLE)
-        path.replace(aside)
-        log.warning("%s cannot be read (%s); kept as %s", path, error, aside.name)
+        _set_aside(path, error)
         return None
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    aside = path.with_name(path.name + UNREADABLE)
+    path.replace(aside)
+    log.warning("%s cannot be read (%s); kept as %s", path, error, aside.name)

@@ -6,7 +6,6 @@ A job inherits no secret. git inherits nothing that would point it at another re
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping
 
 from deepspeech_wer import setting_types as types
@@ -65,7 +64,7 @@ def operators_variables(environ: Mapping[str, str] | None = None, *, ignored: Co
 
 
 def _recorded(name: str, value: str) -> str:
-    if re.search("pass|secret|token|key|credential", name, re.IGNORECASE):
+    if types.is_named_like_a_secret(name):
         return "(secret)"
     return "(path)" if "/" in value else types.without_password(value)
 

@@ -14,6 +14,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 10_000_000  # records of 2016 take 1 kB
 MAX_DEPTH = 32
+MAX_COUNT = 10**9  # words of a test set
 DOUBTFUL = 2  # a WER above this is more likely a percentage
 WERS = ("test_wer", "last_validation_wer", "last_train_wer")
 
@@ -62,6 +63,17 @@ def wer(hyper: dict[str, Any], name: str) -> float | None:
 def test_wer(hyper: dict[str, Any] | None) -> float | None:
     """Return the test WER as a fraction; None if there is no record or it was not measured."""
     return None if hyper is None else wer(hyper, "test_wer")
+
+
+def error_counts(hyper: dict[str, Any] | None) -> tuple[int, int] | None:
+    """Return the (errors, reference words) of the test set; None where the job does not say, or says nonsense."""
+    counts = hyper and hyper["results"].get("test_errors")
+    if not isinstance(counts, dict):
+        return None
+    found: list[Any] = [counts.get(name) for name in ("substitutions", "deletions", "insertions", "words")]
+    if not all(type(count) is int and 0 <= count < MAX_COUNT for count in found):
+        return None
+    return sum(found[:3]), found[3]
 
 
 def shown(rate: float | None) -> str:

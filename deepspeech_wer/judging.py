@@ -25,6 +25,7 @@ from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
 VERSION = 1
+MAX_RATE = 100.0  # larger WERs are not judged: squares of 1e308 overflow
 _MAX_SEED = 2**31 - 1
 
 log = logging.getLogger(__name__)
@@ -71,19 +72,19 @@ def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
     signature = next((_signature(run) for run in listed if run.hyper), "")
     for run in listed:
         signature = _signature(run) if run.hyper else signature  # a failed run ends no series
-        errors, words = _counts(run)
+        errors, words = hyper.error_counts(run.hyper) or (None, None)
         found.append(
             Draw(
                 run=run.id,
                 sha=run.merge.sha,
                 place=numbers[run.id],
-                rate=hyper.test_wer(run.hyper),
+                rate=_rate(run),
                 errors=errors,
                 words=words,
                 digest=results.get(run.id, ""),
                 signature=signature,
                 variables=_digest(sorted(run.variables.items())) if run.variables is not None else "",
-                changed_variables=_changed(before, run.variables),
+                changed_variables=changed_variables(before, run.variables),
                 machine=run.processor or run.machine,
                 rerun_of=run.rerun_of if run.seed is not None else None,  # an anchor is a run of its own
                 reverts=run.merge.reverts,
@@ -100,7 +101,7 @@ def is_share_spent(places: Places, share: float) -> bool:
     times = [
         (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
         for run in archive.recent(places.runs, since)
-        if run.seed is not None
+        if run.rerun_of
     ]
     return sum((end - start for start, end in times), timedelta()) >= share * timedelta(days=1)
 
@@ -145,19 +146,14 @@ def _signature(run: Run) -> str:
     return json.dumps((run.hyper or {}).get("results", {}).get("signature"), sort_keys=True)
 
 
-def _counts(run: Run) -> tuple[int | None, int | None]:
-    """Return the test set's errors and words; None where the job does not say."""
-    counts = run.hyper["results"].get("test_errors") if run.hyper else None
-    if not isinstance(counts, dict):
-        return None, None
-    found: list[Any] = [counts.get(name) for name in ("substitutions", "deletions", "insertions", "words")]
-    if not all(type(count) is int and count >= 0 for count in found):
-        return None, None
-    substitutions, deletions, insertions, words = map(int, found)
-    return substitutions + deletions + insertions, words
+def _rate(run: Run) -> float | None:
+    """Return the test WER; None if it is not measured, or so large that it is a mistake of the job."""
+    rate = hyper.test_wer(run.hyper)
+    return rate if rate is not None and rate <= MAX_RATE else None
 
 
-def _changed(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> tuple[str, ...]:
+def changed_variables(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Return the names of the operator's variables that differ; none if either is unknown."""
     if before is None or now is None:
         return ()
     return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))

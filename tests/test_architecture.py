@@ -33,7 +33,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "cli",
         "__main__",
     ),
-    "commands": ("crontab locked progress", "check inspect judged site", "act", "parser"),
+    "commands": ("crontab locked progress", "check inspect site verdicts", "act", "parser"),
     "dashboard": ("columns details judged large logs preview project", "scripts", "assets kept", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
@@ -59,10 +59,16 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "results train",
     ),
     "training/lm": ("arpa", "language ngram", "beam", "weights"),
-    "verdicts": ("noise series steps student utterances", "measure plan", "walk", "judge"),
     "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
+    "verdicts": (
+        "series steps student utterances",
+        "intervals noise",
+        "levels measure plan",
+        "paired walk",
+        "judge",
+    ),
 }
 ONLY_IN = {
     "pysftp": "sftp",

@@ -12,7 +12,7 @@ import pytest
 
 from deepspeech_wer import cli, decisions, exit_codes, settings
 from deepspeech_wer.backlog import Ended, alike
-from deepspeech_wer.decisions import Retry
+from deepspeech_wer.decisions import Decision
 from tests.conftest import Repository
 from tests.test_automation import tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -173,7 +173,7 @@ def test_a_request_for_a_commit_that_left_the_branch_is_dropped_with_one_line(
     tick()
     places = settings.load().places
     for sha in (gone, gone, stays):
-        decisions.ask_retry(places.requests, Retry(sha, "ada", "a look", "2026-01-01T00:00:00Z"))
+        decisions.ask_retry(places.requests, Decision(sha, "ada", "a look", "2026-01-01T00:00:00Z"))
     tracked.git("reset", "--quiet", "--hard", stays)
     tracked.merge("instead", {"wer": "wer=0.3\n"})
     if how != "rewritten":

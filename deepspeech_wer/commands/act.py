@@ -28,7 +28,7 @@ from deepspeech_wer import (
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.inspect import dry_run
-from deepspeech_wer.decisions import Retry
+from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
@@ -78,12 +78,12 @@ def _queue_for_the_running_tick(names: Sequence[str]) -> int:
     holder = lock.holder(str(places.lock))
     log.info("a tick is already at work%s: see `status`", f" (process {holder[0]} since {holder[2]})" if holder else "")
     for sha in [history.look_up(places.mirror, name) for name in names]:
-        _request(places, Retry(sha, getpass.getuser(), "asked for while a tick was at work", clock.utc_now()))
+        _request(places, Decision(sha, getpass.getuser(), "asked for while a tick was at work", clock.utc_now()))
         log.info("%s: noted; it runs once the running job has ended", sha[:12])
     return DONE
 
 
-def _request(places: Places, wanted: Retry) -> None:
+def _request(places: Places, wanted: Decision) -> None:
     try:
         decisions.ask_retry(places.requests, wanted)
     except OSError as error:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, crontab, inspect, judged, site
+from deepspeech_wer.commands import act, check, crontab, inspect, site, verdicts
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -50,11 +50,11 @@ def parser() -> argparse.ArgumentParser:
     _add(subs, "show", inspect.show, "show one run in full").add_argument(
         "run", help="the run's id, or the first digits of its commit"
     )
-    shown = _add(subs, "verdicts", judged.verdicts, "show what each merge did to the WER, and why we say so")
+    shown = _add(subs, "verdicts", verdicts.verdicts, "show what each merge did to the WER, and why we say so")
     shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
-    accept = _add(subs, "accept", judged.accept, "accept the worse result of a merge: its level becomes the new one")
+    accept = _add(subs, "accept", verdicts.accept, "accept the worse result of a merge: its level becomes the new one")
     accept.add_argument("sha", metavar="SHA", help="first digits of an archived commit")
-    accept.add_argument("--why", required=True, help="the reason, which the page shows")
+    accept.add_argument("--why", required=True, help="the reason, kept with the decision")
     _add(subs, "build", site.build, "merge the archived runs into js/hyper.js and build the site", alias="merge")
     _add_publish(subs)
     serve = _add(subs, "serve", site.serve, "show the site on this machine")

@@ -105,14 +105,11 @@ def _words(record: dict[str, Any] | None) -> int | None:
 
     Otherwise, for example because the WER was rounded differently, return None.
     """
-    errors = record and record["results"].get("test_errors")
-    wer = _wer(record, "test_wer")
-    if not isinstance(errors, dict) or wer is None:
+    counts, wer = hyper.error_counts(record), _wer(record, "test_wer")
+    if counts is None or wer is None:
         return None
-    counts: list[Any] = [errors.get(name) for name in ("words", "substitutions", "deletions", "insertions")]
-    if not all(type(count) is int and 0 <= count < 10**9 for count in counts):
-        return None
-    return counts[0] if round(wer * counts[0] / 1e5) == sum(counts[1:]) else None
+    errors, words = counts
+    return words if round(wer * words / 1e5) == errors else None
 
 
 def _signature(record: dict[str, Any] | None) -> Any:

@@ -54,22 +54,24 @@ def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, s
     verdict = verdicts[last.id]
     state = verdict["verdict"]
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
-    return (
-        state,
-        f"{state[:1].upper()}{state[1:]}: {rate}{last.merge.sha[:8]} by {last.merge.author}. {verdict['reason']}",
-    )
+    who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
+    return state, f"{state[:1].upper()}{state[1:]}: {rate}{who}. {verdict['reason']}"
+
+
+def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:
+    """Return the first parameters that a run's merge changed, against the good run before it."""
+    earlier = ordered[: ordered.index(run)]
+    before = next((one for one in reversed(earlier) if one.hyper), None)
+    return changed_parameters(before, run)[:3] if before and run.hyper else []
 
 
 def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
     start = f"{event['step_pp']:+.1f} pp since {event['start'][:8]}"
     rate = hyper.shown(hyper.test_wer(newest.hyper))
-    at = next((place for place, run in enumerate(ordered) if run.merge.sha == event["start"]), None)
-    if at is None:
+    culprit = next((run for run in ordered if run.merge.sha == event["start"]), None)
+    if culprit is None:  # its run cannot be read
         return f"Worse: {rate}, {start}."
-    culprit = ordered[at]
-    before = next((run for run in reversed(ordered[:at]) if run.hyper), None)
-    causes = changed_parameters(before, culprit)[:3] if before and culprit.hyper else []
-    who = ", ".join([culprit.merge.author, *causes])
+    who = ", ".join([culprit.merge.author, *_causes(culprit, ordered)])
     retrained = sum(verdict["retrained"] for verdict in record["verdicts"] if verdict["sha"] == event["start"])
     times = "once" if retrained == 1 else f"{retrained} times"
     return f"Worse: {rate}, {start}. {who}.{f' Trained again {times}.' if retrained else ''}"

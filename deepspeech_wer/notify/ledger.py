@@ -43,7 +43,7 @@ class _Told:
 
 
 def tell(channel: Channel, cache: Path, names: Sequence[str], read: Callable[[str], Run]) -> None:
-    """Send each of the newest runs that was not sent to the channel yet. Raises NotSent, OSError.
+    """Send each of the newest runs that was not sent to the channel yet; no re-trainings. Raises NotSent, OSError.
 
     A new channel gets only the newest run, not years of history.
     """
@@ -54,9 +54,11 @@ def tell(channel: Channel, cache: Path, names: Sequence[str], read: Callable[[st
         _write(cache, channel.name, known)
     untold = [name for name in newest if name not in known.names]
     for run in sorted(_readable(read, untold), key=lambda run: (run.started_at, run.merge.ordinal)):
-        channel.send(run, known.last)
+        is_news = run.rerun_of is None  # the result of a re-training is not that of its merge
+        if is_news:
+            channel.send(run, known.last)
         told = tuple(name for name in newest if name in known.names or name == run.id)
-        known = _Told(told, run.status)
+        known = _Told(told, run.status if is_news else known.last)
         _write(cache, channel.name, known)
 
 

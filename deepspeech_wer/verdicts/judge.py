@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from deepspeech_wer.verdicts import noise
+from deepspeech_wer.verdicts.levels import Comparison, Step
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw, Entry, Series, in_order, split_ordered
-from deepspeech_wer.verdicts.walk import ENOUGH, Comparison, Step, Walk
+from deepspeech_wer.verdicts.walk import ENOUGH, Walk
 
 UNCHANGED, NO_CHANGE, SUSPECT = "unchanged", "no change seen", "suspect"
 WORSE, BETTER, RECOVERED = "worse", "better", "recovered"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import median
 
 PRIOR_DEGREES = 4.0
@@ -76,55 +75,3 @@ def detectable(sigma: float, before: float, after: float) -> float:
 def normal_cdf(x: float) -> float:
     """Return the probability that a standard normal variable is below x. Relative error under 1e-12 in the tails."""
     return 0.5 * math.erfc(-x / math.sqrt(2))
-
-
-def t_quantile(probability: float, degrees: float) -> float:
-    """Return Student's t quantile; degrees need not be whole. Relative error under 1e-6.
-
-    Raises ValueError outside .5 <= probability < 1 or for degrees that are not above 0.
-    """
-    if not 0.5 <= probability < 1 or degrees <= 0:
-        raise ValueError(f"t quantile of probability {probability} with {degrees} degrees: expected .5 to 1, above 0")
-    return _t_quantile(probability, degrees)
-
-
-@lru_cache(maxsize=1024)
-def _t_quantile(probability: float, degrees: float) -> float:
-    low, high = 0.0, 2.0
-    while _t_cdf(high, degrees) < probability:
-        low, high = high, high * 2
-    while high - low > 1e-7 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_cdf(middle, degrees) < probability else (low, middle)
-    return (low + high) / 2
-
-
-def _t_cdf(t: float, degrees: float) -> float:
-    """For t >= 0."""
-    return 1 - 0.5 * _incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5)
-
-
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """Return the regularised incomplete beta function by its continued fraction (DLMF 8.17.22)."""
-    if x <= 0 or x >= 1:
-        return min(max(x, 0.0), 1.0)
-    if x > (a + 1) / (a + b + 2):  # the fraction converges quickly on the other side
-        return 1 - _incomplete_beta(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    tiny = 1e-300
-    c, d = 1.0, 1 - (a + b) * x / (a + 1)
-    d = 1 / (d if abs(d) > tiny else tiny)
-    fraction = d
-    for m in range(1, 300):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        before = fraction
-        for term in (even, odd):
-            d = 1 + term * d
-            d = 1 / (d if abs(d) > tiny else tiny)
-            c = 1 + term / c
-            c = c if abs(c) > tiny else tiny
-            fraction *= c * d
-        if abs(fraction - before) < 1e-14 * abs(fraction):
-            break
-    return front * fraction / a

@@ -65,8 +65,8 @@ def credible(side: Sequence[float], share: float = EXACT) -> list[int]:
 def beside_parent(culprit: int, fresh: Sequence[int]) -> Target:
     """Return which of a likely culprit and the merge before it is next. They take turns, the culprit first."""
     if fresh[culprit] <= fresh[culprit - 1]:
-        return Target(culprit, "is it the merge where the step is?")
-    return Target(culprit - 1, "is the merge before the step still good?")
+        return Target(culprit, "to see whether the step is at this merge")
+    return Target(culprit - 1, "to see whether the merge before the step is still good")
 
 
 def next_target(seen: Posterior, clean: Sequence[Sequence[float]], fresh: Sequence[int], sure: float) -> Target:
@@ -81,5 +81,5 @@ def next_target(seen: Posterior, clean: Sequence[Sequence[float]], fresh: Sequen
     newest = len(clean) - 1
     before, since = sum(map(len, clean[:culprit])), sum(map(len, clean[culprit:]))
     if since <= before + 1:
-        return Target(newest, "is there a step at all?")
-    return Target(culprit - 1, "is the level before the step right?")
+        return Target(newest, "to see whether there is a step at all")
+    return Target(culprit - 1, "to see whether the level before the step is right")

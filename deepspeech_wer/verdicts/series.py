@@ -137,8 +137,9 @@ def _entry(bundle: list[Draw], *, is_late: bool) -> Entry:
     original = next((draw for draw in own if draw.rate is not None), own[-1])
     if original.rate is None:  # nothing to compare the re-trainings with
         return Entry(original, is_late=is_late)
-    unmeasured = {draw.run for draw in own if draw.rate is None}
-    return Entry(original, tuple(d for d in bundle if d is not original and d.run not in unmeasured), is_late)
+    # A run repeated by hand has the seed of the original: the same result says nothing about the job.
+    dropped = {draw.run for draw in own if draw.rate is None or is_same_result(draw, original)}
+    return Entry(original, tuple(draw for draw in bundle if draw.run not in dropped | {original.run}), is_late)
 
 
 def _difference(draw: Draw, signature: str, variables: str) -> str:

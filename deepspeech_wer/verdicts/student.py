@@ -18,9 +18,18 @@ def two_sided(t: float, df: float) -> float:
     return _incomplete_beta(df / 2, 0.5, df / (df + t * t))
 
 
-@lru_cache(maxsize=256)
 def quantile(confidence: float, df: float) -> float:
-    """Return the t that |T| stays below with the probability `confidence`: 12.706 for 0.95 and one degree."""
+    """Return the t that |T| stays below with the probability `confidence`: 12.706 for 0.95 and one degree.
+
+    Degrees need not be whole. Raises ValueError outside 0 <= confidence < 1 or for degrees that are not above 0.
+    """
+    if not 0 <= confidence < 1 or df <= 0:
+        raise ValueError(f"t quantile of probability {confidence} with {df} degrees: expected 0 to 1, and above 0")
+    return _quantile(confidence, df)
+
+
+@lru_cache(maxsize=1024)
+def _quantile(confidence: float, df: float) -> float:
     low, high = 0.0, 2.0
     while two_sided(high, df) > 1 - confidence:
         low, high = high, 2 * high

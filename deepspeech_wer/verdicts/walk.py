@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 from statistics import fmean, median
 
 from deepspeech_wer.verdicts import noise, plan, steps
+from deepspeech_wer.verdicts.levels import Comparison, Group, Side, Source, Step, Suspicion, View, archived, compare
 from deepspeech_wer.verdicts.plan import Rules, Target
 from deepspeech_wer.verdicts.series import Draw, Entry, is_named, is_same_result
 
@@ -23,107 +24,9 @@ ENOUGH = 4  # groups before the posterior decides
 JUMP = 4 * math.sqrt(2)  # sigmas between two of the first runs: investigated
 REPLICATED = 50  # groups whose re-trainings are remembered for the noise
 LINKED = 0.9  # prior that a merge which says that it reverts the culprit brings the level back
-POWER_DRAWS = 3.5  # after a step: with it, `detectable` is the effect that simulations find within the next 5 merges
 BACK = 2.0  # standard deviations within which an improved level is the one before the regression
 BACK_LINKED = 3.5  # the same for a merge that says it reverts the culprit
 RECENT = 10  # groups among which a recovery is looked for
-
-
-@dataclass
-class Group:
-    """Successive merges with one result: one draw, and re-trainings of it."""
-
-    entries: list[Entry]
-    number: int  # in the series
-    first: int  # index of its first entry in the series
-    unmeasured: tuple[str, ...] = ()  # merges that failed since the group before
-    draws: list[float] = field(default_factory=list)  # that have been asked for, the original first
-    digests: list[Draw] = field(default_factory=list)
-    fresh: int = 0  # re-trainings that have been asked for
-    taken: int = 0  # re-trainings looked at, those that gave nothing too
-    repeats: int | None = None  # number of an earlier group with the same result to the digit: no draw of its own
-
-    @property
-    def original(self) -> Draw:
-        return self.entries[0].original
-
-    @property
-    def sha(self) -> str:
-        return self.original.sha
-
-    def hidden(self) -> list[Draw]:
-        """Return its re-trainings that have not been asked for, oldest first."""
-        return [draw for entry in self.entries for draw in entry.fresh][self.taken :]
-
-
-@dataclass(frozen=True)
-class Side:
-    """The mean of some draws."""
-
-    mean: float
-    draws: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two levels: what changed, and what could have been seen."""
-
-    effect: float
-    low: float
-    high: float
-    detectable: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """A change of level, or a suspicion of one. `state` is that of the event; `worse` and `better` are certain."""
-
-    kind: str  # worse | better | recovered | dismissed | cannot tell | suspect
-    raised: str  # the merge at which it was first seen
-    sha: str  # the most likely culprit, or the merge that brought the level down
-    run: str
-    entry: int  # its index in the series
-    place: int
-    seen: int  # index in the series of the merge at which it was decided
-    culprits: tuple[tuple[str, float], ...]
-    compared: Comparison
-    sigma: noise.Estimate
-    probability: float
-    retrained: int
-    before: Side
-    state: str = "open"
-    closed_by: str | None = None
-    digests: tuple[tuple[str, str], ...] = ()  # (digest, machine) of results at the level before it
-    reverts: str = ""  # the culprit that it says it reverts
-    entries: dict[str, int] = field(default_factory=dict)  # of the culprits that were measured: index in the series
-    runs: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Suspicion:
-    """A step up that is being looked into."""
-
-    raised: str
-    worse_before: float  # the probability of a step up before the merge that raised it
-    retrained: int = 0
-    touched: set[int] = field(default_factory=set)  # numbers of the groups trained again
-
-
-@dataclass(frozen=True)
-class View:
-    """The window as the model sees it."""
-
-    sigma: noise.Estimate
-    clean: Sequence[Sequence[float]]
-    seen: steps.Posterior
-
-
-Source = Callable[[Group], Draw | None]
-
-
-def archived(group: Group) -> Draw | None:
-    """Return the next re-training of a group that the archive has; the `Source` of judging."""
-    return next(iter(group.hidden()), None)
 
 
 class Walk:
@@ -527,11 +430,3 @@ class Walk:
         if now.mean >= since.mean:
             return 0.0
         return 1 / (1 + math.exp(-min(odds, 700.0))) if odds > -700 else 0.0
-
-
-def compare(before: Side, after: Side, sigma: noise.Estimate) -> Comparison:
-    """Return the change from one level to another with its interval of 95 %."""
-    effect = after.mean - before.mean
-    quantile = noise.t_quantile(0.975, round(sigma.degrees, 1))
-    half = quantile * sigma.sigma * math.sqrt(1 / before.draws + 1 / after.draws)
-    return Comparison(effect, effect - half, effect + half, noise.detectable(sigma.sigma, before.draws, POWER_DRAWS))

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from deepspeech_wer.errors import Trouble  # noqa: E402
-from deepspeech_wer.verdicts import measure, utterances  # noqa: E402
+from deepspeech_wer.verdicts import measure, paired, utterances  # noqa: E402
 from tests.verdicts import speakers  # noqa: E402
 
 
@@ -71,11 +71,11 @@ def measured(directory: Path) -> int:
     _, scored = measure.summarise(utterances.Utterances(sets))
     marks.append(time.process_time())
     kept = measure.each_from(json.loads((directory / "kept.json").read_bytes()))
-    if kept is None or measure.compare(kept, scored["test"].each) is None:
+    if kept is None or paired.compare(kept, scored["test"].each) is None:
         raise Trouble(f"{directory}: nothing to compare")
     marks.append(time.process_time())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    measure.words(found(directory / "before.json")["test"], sets["test"])
+    paired.words(found(directory / "before.json")["test"], sets["test"])
     changed = time.process_time() - marks[-1]
     read, score, compare = (later - earlier for earlier, later in pairwise(marks))
     words = scored["test"].score.words.reference

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from deepspeech_wer.verdicts import noise
+from deepspeech_wer.verdicts.levels import POWER_DRAWS, Group, Step
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw, Entry
-from deepspeech_wer.verdicts.walk import POWER_DRAWS, Group, Step, Walk
+from deepspeech_wer.verdicts.walk import Walk
 
 QUIET = 500  # merges
 BEFORE, AFTER = 40, 30  # merges around a step

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +12,25 @@ from typing import Any
 
 import pytest
 
+from deepspeech_wer import archive, lock
+from deepspeech_wer.jobs import work as works
 from tests.conftest import Repository
 from tests.end_to_end.test_crowd import tracking
+from tests.test_automation import TICK
+from tests.waiting import until
 
 # The result is the level that the commit says, with noise of .3 pp that depends on the seed and on the code.
 JOB = f"""#!{sys.executable}
-import hashlib, json, os, pathlib, random
+import hashlib, json, os, pathlib, random, time
 code = {{}}
 exec(pathlib.Path("code").read_text(), code)
 seed = os.environ.get("ds_random_seed", "4567")
 inputs = pathlib.Path("code").read_text() + seed + os.environ.get("ds_epochs", "")
 noise = random.Random(int(hashlib.sha256(inputs.encode()).hexdigest(), 16))
 wer = code["level"] + noise.gauss(0, 0.003)
+if "ds_wer_rerun_of" in os.environ:
+    while pathlib.Path(os.environ["HOME"], "hold").exists():
+        time.sleep(0.02)
 out = pathlib.Path(os.environ["ds_logs_dir"], "x")
 out.mkdir()
 record = {{
@@ -103,3 +112,37 @@ def test_the_story_of_a_bad_merge_and_its_revert(repository: Repository, tmp_pat
     assert "again with seed" in story.log
     page = next(Path(story.environment["ds_dataroot"]).glob("deepspeech_wer/site/js/index.*.js")).read_text()
     assert '"recovered"' in page
+
+
+@pytest.mark.parametrize("killed", ["tick", "both"])
+def test_a_re_training_that_is_killed_goes_on_with_its_seed(
+    repository: Repository, tmp_path: Path, killed: str
+) -> None:
+    story = Story(repository, tmp_path)
+    for number in range(5):
+        story.merge(f"quiet {number}")
+    hold = Path(story.environment["HOME"], "hold")
+    hold.touch()
+    story.code |= {"version": 9, "level": 0.19}
+    bad = repository.merge("worse", {"code": story.text()})
+    work = Path(story.environment["ds_dataroot"], "deepspeech_wer", "work")
+    with subprocess.Popen(TICK, env=story.environment, stderr=subprocess.DEVNULL) as tick:
+        order = until(lambda: next((one for one in orders(work) if one["rerun_of"]), None), timeout_s=120)
+        until(lambda: any(works.read_job(one) for one in works.unfinished(work)))
+        tick.kill()
+    if killed == "both":
+        for one in works.unfinished(work):
+            holder = lock.holder(str(one.lock))
+            assert holder
+            os.kill(holder[0], signal.SIGKILL)
+    hold.unlink()
+    story.tick()
+    again = [run for run in archive.load(work.parent / "runs") if run.merge.sha == bad and run.rerun_of]
+    seeds = [run.seed for run in again]
+    assert seeds.count(order["seed"]) == 1
+    assert len(set(seeds)) == len(seeds)
+    assert {verdict["sha"]: verdict["verdict"] for verdict in story.verdicts()}[bad] == "worse"
+
+
+def orders(work: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_bytes()) for path in work.glob("*/order.json")]

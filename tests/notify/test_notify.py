@@ -181,6 +181,20 @@ def test_an_alarm_for_each_failure_and_one_recovery(hooked: Settings, endpoint: 
     assert endpoint.messages[2]["test_wer"] == 0.25
 
 
+@pytest.mark.parametrize("wer", [0.4, None])
+def test_a_re_training_is_no_news_of_its_merge(
+    github: Settings, hooked: Settings, endpoint: Endpoint, wer: float | None
+) -> None:
+    again = replace(make(2, wer), rerun_of=make(1).id, seed=7)
+    for current in (github, hooked):
+        tell(current, [make(1, 0.5)], endpoint)
+        before = len(endpoint.got)
+        tell(current, [make(1, 0.5), again], endpoint)
+        assert len(endpoint.got) == before
+        tell(current, [make(1, 0.5), again, make(3)], endpoint)
+        assert len(endpoint.got) == before + 1
+
+
 def test_a_job_cannot_mention_anybody(hooked: Settings, endpoint: Endpoint) -> None:
     tell(hooked, [make(1, detail=WORST)], endpoint)
     assert "<" not in endpoint.messages[0]["text"]

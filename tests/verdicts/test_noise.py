@@ -13,22 +13,9 @@ from deepspeech_wer.verdicts import noise
 from deepspeech_wer.verdicts.noise import Calibration, Estimate
 
 
-@given(st.floats(0.5, 0.9995), st.floats(1, 500))
-def test_t_quantiles_are_those_of_scipy(probability: float, degrees: float) -> None:
-    assert noise.t_quantile(probability, degrees) == pytest.approx(
-        stats.t.ppf(probability, degrees), rel=1e-5, abs=1e-6
-    )
-
-
 @given(st.floats(-37, 8))
 def test_normal_probabilities_are_those_of_scipy(x: float) -> None:
     assert noise.normal_cdf(x) == pytest.approx(stats.norm.cdf(x), rel=1e-9)
-
-
-@pytest.mark.parametrize(("probability", "degrees"), [(0.4, 5), (1.0, 5), (0.9, 0)])
-def test_a_quantile_that_does_not_exist_is_refused(probability: float, degrees: float) -> None:
-    with pytest.raises(ValueError, match="t quantile of probability"):
-        noise.t_quantile(probability, degrees)
 
 
 def test_the_prior_is_a_third_of_a_point_on_test_clean_and_near_two_points_on_an4() -> None:

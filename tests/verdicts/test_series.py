@@ -55,7 +55,7 @@ def test_a_replaced_run_does_not_count_and_an_id_is_given_once() -> None:
 
 
 def test_the_first_run_of_a_merge_that_was_measured_is_its_own() -> None:
-    (only,) = split([draw(0, None, run="a"), draw(0, 0.1, run="b"), draw(0, 0.2, run="c")])
+    (only,) = split([draw(0, None, run="a"), draw(0, 0.1, run="b"), draw(0, 0.2, run="c", digest="c")])
     assert only.entries[0].original.run == "b"
     assert [one.run for one in only.entries[0].fresh] == ["c"]
 

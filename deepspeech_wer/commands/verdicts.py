@@ -11,7 +11,7 @@ from deepspeech_wer import archive, clock, decisions, judging
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.dashboard import kept
-from deepspeech_wer.decisions import Accept
+from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
 from deepspeech_wer.settings import Settings
@@ -58,7 +58,7 @@ def accept(options: argparse.Namespace) -> int:
     places = every_setting.load().places
     run = archive.find(places.runs, options.sha)
     try:
-        decisions.accept(places.requests, Accept(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
+        decisions.accept(places.requests, Decision(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
     print(f"accepted: {run.merge.sha[:12]}; the next tick shows it")

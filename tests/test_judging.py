@@ -1,0 +1,171 @@
+"""Archived runs as the verdicts see them, and what is trained again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepspeech_wer import archive, cli, decisions, judging, settings
+from deepspeech_wer.decisions import Decision
+from deepspeech_wer.records import Merge, Run
+from deepspeech_wer.settings import Retraining
+from tests.conftest import Repository
+from tests.test_automation import JOB, tick
+from tests.test_automation import tracked as tracked  # the fixture
+
+WANTED = Retraining("on", 12, 0.3, anchor=True)
+
+
+def run(number: int, rate: Any, *, sha: str | None = None, **fields: Any) -> Run:
+    """A run of the merge `number`, with a test WER; None if it failed."""
+    sha = sha or f"{number:040x}"
+    stamp = f"2026-01-01T00:{number:02}:00Z"
+    hyper = {
+        "context": {"time_started": stamp[:-1]},
+        "parameters": {},
+        "results": {"test_wer": rate, "last_validation_wer": None, "last_train_wer": None},
+    }
+    made = Run(
+        id=f"20260101-00{number:02}00-{sha[:12]}",
+        directory=Path("/nowhere"),
+        merge=Merge(sha, number, f"merge {number}", "Ada", stamp, ()),
+        status="done",
+        failure=None,
+        detail="",
+        attempt=1,
+        started_at=stamp,
+        finished_at=stamp,
+        machine="m",
+        hyper=hyper,
+        number=number,
+        variables={},
+    )
+    failed = {"status": "failed", "failure": "exit 1", "hyper": None} if rate is None else {}
+    return replace(made, **failed, **fields)
+
+
+def judged(tmp_path: Path, runs: list[Run], results: dict[str, str] | None = None) -> dict[str, Any]:
+    places = replace(settings.load().places, data=tmp_path)
+    return judging.make(places, runs, results or {}, WANTED)
+
+
+@pytest.mark.parametrize("odd", [1e308, 1.7e308, 101, 10**300, 5e-324, 0, 0.0, 100, None])
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_no_rate_that_a_job_may_write_stops_the_judging(tmp_path: Path, odd: Any, place: int) -> None:
+    runs = [run(number, odd if number == place + 1 else 0.16 + number / 1e4) for number in range(1, 9)]
+    record = judged(tmp_path, runs)
+    assert len(record["verdicts"]) == 8
+    json.dumps(record, allow_nan=False)
+
+
+@pytest.mark.parametrize("count", [10**400, -1, 1.5, "7", None, [1]])
+def test_no_count_that_a_job_may_write_stops_the_judging(tmp_path: Path, count: Any) -> None:
+    runs = [run(number, 0.16 + number / 1e4) for number in range(1, 9)]
+    for one in runs:
+        assert one.hyper
+        one.hyper["results"]["test_errors"] = dict.fromkeys(
+            ("substitutions", "deletions", "insertions", "words"), count
+        )
+    assert len(judged(tmp_path, runs)["verdicts"]) == 8
+
+
+def test_a_run_repeated_by_hand_does_not_accuse_the_job(tmp_path: Path) -> None:
+    runs = [run(number, 0.16 + number % 3 / 1e3) for number in range(1, 9)]
+    again = replace(run(9, 0.162, sha=runs[-1].merge.sha), number=8)
+    results = {one.id: one.merge.sha for one in (*runs, again)}
+    assert judged(tmp_path, [*runs, again], results)["notes"] == []
+
+
+def test_a_failed_merge_ends_no_series(tmp_path: Path) -> None:
+    runs = [run(number, None if number == 5 else 0.16 + number / 1e4) for number in range(1, 9)]
+    found = [verdict["verdict"] for verdict in judged(tmp_path, runs)["verdicts"]]
+    assert found[4] == "failed"
+    assert "not comparable" not in found
+
+
+def test_the_order_in_which_runs_finished_does_not_matter(tmp_path: Path) -> None:
+    runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 12)]
+    assert judged(tmp_path, runs) == judged(tmp_path, runs[::-1])
+
+
+def numbers(name: str = "rerun_of") -> list[Any]:
+    return [getattr(one, name) for one in archive.load(settings.load().places.runs)]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_after_the_operator_changed_a_variable_the_newest_merge_is_trained_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_epochs", "3")
+    assert tick() == 0
+    assert numbers() == [None]
+    monkeypatch.setenv("ds_epochs", "5")
+    assert tick() == tick() == 0
+    first, anchor = archive.load(settings.load().places.runs)
+    assert (anchor.rerun_of, anchor.seed, anchor.variables) == (first.id, None, {"ds_epochs": "5"})
+    assert "again, as the first run after the operator changed ds_epochs" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("off", ["ds_anchor=0", "ds_retrain_share=0"])
+def test_no_anchor_is_trained_where_nobody_wants_one(monkeypatch: pytest.MonkeyPatch, off: str) -> None:
+    monkeypatch.setenv(*off.split("="))
+    assert tick() == 0
+    monkeypatch.setenv("ds_epochs", "5")
+    assert tick() == 0
+    assert numbers() == [None]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_variable_that_differs_in_every_tick_trains_no_endless_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        monkeypatch.setenv("ds_name_of_run", f"at {number}")
+        assert tick() == 0
+    assert len(numbers()) == 1 + 3
+
+
+def test_a_re_training_that_fails_is_given_up_and_stops_no_queue(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = JOB.replace("#!/bin/sh\n", '#!/bin/sh\n[ -z "$ds_wer_rerun_of" ] || exit 1\n')
+    assert fails != JOB
+    monkeypatch.setenv("ds_retrain", "on")
+    monkeypatch.setenv("ds_job_attempts", "1")
+    assert tick() == 0
+    tracked.merge("much better", {"bin/run-wer-automation.sh": fails, "wer": "wer=0.3\n"})
+    assert tick() == 0  # the merge itself is good
+    assert tick() == 0
+    tracked.merge("the next", {"wer": "wer=0.31\n"})
+    assert tick() == 0
+    own = {one.merge.subject for one in archive.load(settings.load().places.runs) if one.rerun_of is None}
+    assert own == {"root", "much better", "the next"}
+    failed = [one for one in archive.load(settings.load().places.runs) if one.rerun_of]
+    assert [one.failure for one in failed[:2]] == ["exit 1", "exit 1"]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_decision_of_another_shape_is_set_aside() -> None:
+    assert tick() == 0
+    requests = settings.load().places.requests
+    decisions.accept(requests, Decision("a" * 40, "ada", "why", "2026-01-01T00:00:00Z"))
+    (path,) = requests.iterdir()
+    path.write_text('{"version": 1, "sha": "b", "colour": "red"}')
+    assert decisions.accepted(requests) == []
+    assert [one.name for one in requests.iterdir()] == [f"{path.name}.unreadable"]
+    assert cli.main(["verdicts"]) == 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9}', "\x00" * 9])
+def test_damaged_verdicts_are_made_again(tracked: Repository, text: str) -> None:
+    assert tick() == 0
+    path = settings.load().places.verdicts
+    before = path.read_bytes()
+    path.write_text(text)
+    assert cli.main(["verdicts", "--json"]) == 0
+    tracked.merge("next", {"wer": "wer=0.5\n"})
+    assert tick() == 0
+    assert json.loads(path.read_bytes())["verdicts"][0] == json.loads(before)["verdicts"][0]
