@@ -139,15 +139,11 @@ def _reruns(settings: Settings, tip: str) -> list[Due]:
 
 
 def _retraining(places: Places, wanted: Retraining) -> Due | None:
-    record = judging.load(places, wanted)
-    again = record["retraining"] if record else None
+    again = judging.retraining(places, wanted)
     if again is None:
         return None
-    tried = [run for run in archive.of_commit(places.runs, again["sha"]) if run.rerun_of == again["rerun_of"]]
-    if sum(run.hyper is None for run in tried) >= MAX_FAILED_RERUNS:
-        return None
-    seed, reason = again["seed"], again["reason"]
-    return Due(again["sha"], backlog.RERUN, None, rerun_of=again["rerun_of"], seed=seed, reason=reason)
+    tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
+    return again if sum(run.hyper is None for run in tried) < MAX_FAILED_RERUNS else None
 
 
 def _anchor(places: Places) -> Due | None:

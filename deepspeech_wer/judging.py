@@ -14,9 +14,11 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, clock, decisions, files, hyper
+from deepspeech_wer import archive, backlog, clock, decisions, files, hyper
+from deepspeech_wer.backlog import Due
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Retraining
@@ -32,11 +34,17 @@ log = logging.getLogger(__name__)
 
 
 def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
-    """Judge all runs, write verdicts.json and return its record. Raises OSError if the file cannot be written."""
-    record = make(places, runs, results, wanted)
-    text = json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
-    if not places.verdicts.is_file() or places.verdicts.read_bytes() != text:
+    """Judge all runs, log what changed, write verdicts.json and return its record. Raises OSError if it cannot.
+
+    What is to be trained again is also kept in the cache, since every idle tick reads it.
+    """
+    record, before = make(places, runs, results, wanted), _read(places.verdicts)
+    if before != record:
+        _log_changes(record, before)
+        text = json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
         files.write_atomically(places.verdicts, text, mode=0o600)
+    small = json.dumps({name: record[name] for name in ("version", "of", "retraining")}).encode()
+    files.write_atomically(places.retraining, small, mode=0o600)
     return record
 
 
@@ -50,16 +58,44 @@ def make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted
 
 def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
     """Return the verdicts; None if there are none of exactly the present archive, decisions and settings."""
+    record = _read(places.verdicts)
+    return record if record and record["of"] == _source(places, wanted) else None
+
+
+def is_current(places: Places, wanted: Retraining) -> bool:
+    """Return whether the present archive is judged, so that `retraining` knows what to train again."""
+    record = _read(places.retraining)
+    return record is not None and record["of"] == _source(places, wanted) and places.verdicts.is_file()
+
+
+def retraining(places: Places, wanted: Retraining) -> Due | None:
+    """Return what the verdicts want to have trained again; None if that is nothing, or is not known yet."""
+    record = _read(places.retraining)
+    if record is None or record["of"] != _source(places, wanted) or record["retraining"] is None:
+        return None
+    again = record["retraining"]
+    return Due(
+        again["sha"], backlog.RERUN, None, rerun_of=again["rerun_of"], seed=again["seed"], reason=again["reason"]
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a derived record. One that is missing or damaged is made anew by the next update."""
     try:
-        record = json.loads(places.verdicts.read_bytes())
-    except FileNotFoundError:
+        record = json.loads(path.read_bytes())
+        return record if record["version"] == VERSION and {"of", "retraining"} <= record.keys() else None
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
-    except (OSError, ValueError, RecursionError) as error:  # derived: the next update writes it anew
-        log.warning("%s cannot be read (%s); judging anew", places.verdicts, error)
-        return None
-    if not isinstance(record, dict) or record.get("version") != VERSION or record.get("of") != _source(places, wanted):
-        return None
-    return record
+
+
+def _log_changes(record: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Log each verdict that is new or another than before; of an archive judged for the first time, the newest."""
+    known = {verdict["sha"]: verdict["verdict"] for verdict in before["verdicts"]} if before else {}
+    for verdict in record["verdicts"] if before else record["verdicts"][-1:]:
+        state = verdict["verdict"]
+        if state not in (known.get(verdict["sha"]), "failed"):  # the log has the failure already
+            level = logging.WARNING if state == "worse" else logging.INFO
+            log.log(level, "%s: verdict: %s: %s", verdict["sha"][:12], state, verdict["reason"])
 
 
 def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:

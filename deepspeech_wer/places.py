@@ -53,6 +53,11 @@ class Places:
         return self.cache / "kept"
 
     @property
+    def retraining(self) -> Path:
+        """What the verdicts want to have trained again: the part of verdicts.json that every tick reads."""
+        return self.cache / "retraining.json"
+
+    @property
     def runs(self) -> Path:
         """One directory per archived run."""
         return self.data / "runs"

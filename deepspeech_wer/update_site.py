@@ -11,7 +11,6 @@ from deepspeech_wer import (
     archive,
     clock,
     dashboard,
-    decisions,
     files,
     identity,
     journal,
@@ -110,12 +109,12 @@ def is_behind(settings: Settings) -> bool:
         shown = places.shown.read_text()
     except OSError:
         shown = ""
-    return shown != _state(settings) and bool(archive.names(places.runs))
+    is_shown = shown == _state(settings) and judging.is_current(places, settings.retraining)
+    return not is_shown and bool(archive.names(places.runs))
 
 
 def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    accepted = [accept.sha for accept in decisions.accepted(settings.places.requests)]
-    return hashlib.sha256(repr((names, accepted, host, settings.logs.mode, __version__)).encode()).hexdigest()
+    return hashlib.sha256(repr((names, host, settings.logs.mode, __version__)).encode()).hexdigest()

@@ -169,3 +169,42 @@ def test_damaged_verdicts_are_made_again(tracked: Repository, text: str) -> None
     tracked.merge("next", {"wer": "wer=0.5\n"})
     assert tick() == 0
     assert json.loads(path.read_bytes())["verdicts"][0] == json.loads(before)["verdicts"][0]
+
+
+def test_the_log_tells_each_verdict_once(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tick() == 0
+    assert "verdict: too few runs" in capsys.readouterr().err
+    sha = tracked.merge("a document", {"README": "x\n"})
+    assert tick() == 0
+    assert capsys.readouterr().err.count(f"{sha[:12]}: verdict: unchanged: ") == 1
+    monkeypatch.setenv("ds_retrain_budget", "3")  # judged anew
+    assert tick() == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("lost", ["cache/retraining.json", "data/verdicts.json"])
+@pytest.mark.parametrize("how", ["removed", "damaged"])
+def test_what_is_derived_of_the_verdicts_is_made_again_by_an_idle_tick(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], lost: str, how: str
+) -> None:
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    assert tick() == 0
+    places = settings.load().places
+    path = places.retraining if lost.startswith("cache") else places.verdicts
+    before, times = path.read_bytes(), []
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_text('{"version": 1')
+    capsys.readouterr()
+    for _ in range(2):
+        assert tick() == 0
+        times.append(path.stat().st_mtime_ns if path.exists() else 0)
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if ": verdict: " not in line] == []
+    assert len(said) <= 1  # without the record from before, the newest verdict is told again
+    assert times[0] == times[1]
+    if how == "removed" or lost.startswith("cache"):
+        assert path.read_bytes() == before

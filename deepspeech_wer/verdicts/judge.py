@@ -311,13 +311,13 @@ def _quiet(walk: Walk, number: int, series: Series | None) -> Verdict:
 def _of_step(step: Step) -> Verdict:
     size, again = _effect(step.compared), f" after {step.retrained} re-trainings" if step.retrained else ""
     if step.kind == "worse":
-        verdict, reason = WORSE, f"worse: {size}{again}"
+        verdict, reason = WORSE, f"{size}{again}"
         if len(step.culprits) > 1:
             reason += f"; one of {len(step.culprits)} merges, this one most likely"
         if step.state == "accepted":
             reason += "; accepted"
     elif step.kind == "better":
-        verdict, reason = BETTER, f"better: {size}{again}"
+        verdict, reason = BETTER, f"{size}{again}"
     elif step.kind == "recovered":
         verdict, reason = RECOVERED, f"{size}: the level is back"
         if step.reverts:
