@@ -23,7 +23,7 @@ from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 
-from deepspeech_wer.dashboard import build
+from deepspeech_wer.dashboard import Judged, build
 from deepspeech_wer.records import Run
 from tests.invented_runs import PROJECT, archive, done, failed, iso, years
 
@@ -50,8 +50,9 @@ class Page:
         self.site = site
         self.address = f"file://{site}/index.htm"
 
-    def build(self, runs: list[Run], **changes: Any) -> Page:
-        build(archive(runs, self.site.parent / "archive"), self.site, project=replace(PROJECT, **changes))
+    def build(self, runs: list[Run], judged: Judged | None = None, **changes: Any) -> Page:
+        archived = archive(runs, self.site.parent / "archive")
+        build(archived, self.site, project=replace(PROJECT, **changes), judged=judged)
         return self
 
     def index_js(self) -> Path:
@@ -382,6 +383,26 @@ def test_the_csv_holds_every_parameter_and_no_formula(page: Page) -> None:
     assert "data_set.name" in lines[0]
     assert "'=HYPERLINK" in lines[2]
     assert ",timeout,,,," in lines[1]
+
+
+def test_the_page_answers_first_and_shows_each_verdict(page: Page) -> None:
+    runs = [done(1, 0.16), done(2, 0.19), replace(done(3, 0.18), rerun_of=done(2, 0.19).id, seed=7)]
+    verdicts = Judged(
+        {runs[0].id: "too few runs", runs[1].id: "worse"}, {runs[1].id: "+3.00 pp <b>"}, ("worse", "Worse: <b>19 %")
+    )
+    page.build(runs, judged=verdicts).open()
+    assert page.js("return document.querySelector('.headline-worse').innerText") == "Worse: <b>19 %"
+    page.open("#/runs")
+    shown = rows(page)
+    assert len(shown) == 2  # a re-training belongs to its run
+    assert "▲ worse" in shown[0]
+    assert "too few runs" in shown[1]
+    page.open(f"#/run/{runs[1].id}")
+    page.until("return document.querySelector('main').innerText.includes('+3.00 pp <b>')")
+    text = (page.site / "js/hyper.js").read_text("utf-8")
+    page.only_hyper_js(text).open("#/runs")
+    assert len(rows(page)) == 2
+    assert "left out" not in page.text()
 
 
 # -- the sixteen faults of the page of 2016

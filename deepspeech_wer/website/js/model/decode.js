@@ -109,7 +109,9 @@
 
   /** The same columns from js/hyper.js: records in the format of 2016. Those that the tracker wrote also have `run`. */
   const fromRecords = (all, failed, project) => {
-    const records = inOrder([...all, ...failed].filter(usable));
+    // A re-training belongs to the run that it repeats, and is no point of the line.
+    const own = [...all, ...failed].filter((record) => !record?.run?.rerun_of);
+    const records = inOrder(own.filter(usable));
     const of = (get) => records.map((record) => get(record.run || {}, record.context || {}, record.results || {}));
     const sha = (run, context) => String(run.sha || context.git_hash || "");
     return {
@@ -139,7 +141,7 @@
       subjects: of((run) => String(run.subject ?? "")),
       authors: of((run) => String(run.author ?? "")),
       records,
-      skipped: all.length + failed.length - records.length,
+      skipped: own.length - records.length,
     };
   };
 

@@ -205,12 +205,23 @@
       document.title = `${data.shas[i].slice(0, 8)} · ${data.project.name} WER`;
       let current = true;
       const record = data.records?.[i];
-      wer.replace(root, body(data, i, record ? fromRecord(record) : null, false));
-      if (record && !record.run) return null;
-      wer.loadRun(id, (detail) => {
-        if (current && (detail || !record)) wer.replace(root, body(data, i, detail, !detail));
-      });
-      return () => (current = false);
+      let shown = [record ? fromRecord(record) : null, false];
+      const show = (...what) => {
+        shown = what;
+        wer.replace(root, body(data, i, ...shown));
+      };
+      const refresh = () => show(...shown); // the reason of the verdict comes with the subjects
+      show(...shown);
+      document.addEventListener("wer:merges", refresh);
+      if (!record || record.run) {
+        wer.loadRun(id, (detail) => {
+          if (current && (detail || !record)) show(detail, !detail);
+        });
+      }
+      return () => {
+        current = false;
+        document.removeEventListener("wer:merges", refresh);
+      };
     },
   };
 })();
