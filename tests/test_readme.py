@@ -17,6 +17,8 @@ from deepspeech_wer.variables import Variable
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = (ROOT / "docs" / "commands.md").read_text("utf-8")
+VARIABLES = (ROOT / "docs" / "variables.md").read_text("utf-8")
 JOB = (ROOT / "docs" / "job.md").read_text("utf-8")
 DEVELOPMENT = (ROOT / "docs" / "development.md").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,8 +43,14 @@ def anchors(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("variable", settings.VARIABLES, ids=lambda variable: variable.name)
-def test_the_readme_lists_every_variable_of_the_tracker(variable: Variable) -> None:
-    assert row(variable.name, variable.default, variable.meaning) in README.splitlines()
+def test_the_variables_page_lists_every_variable_of_the_tracker(variable: Variable) -> None:
+    assert row(variable.name, variable.default, variable.meaning) in VARIABLES.splitlines()
+
+
+def test_the_readme_lists_variables_as_the_variables_page_does() -> None:
+    rows = re.findall(r"^\| `ds_\w+` .*\|$", README, re.MULTILINE)
+    assert rows
+    assert set(rows) <= set(VARIABLES.splitlines())
 
 
 @pytest.mark.parametrize("entry", parameters.table(), ids=lambda entry: entry[0])
@@ -60,12 +68,15 @@ def test_every_variable_in_the_documents_exists(document: Path) -> None:
     assert set(re.findall(r"\bds_\w*", document.read_text("utf-8"))) <= known
 
 
-def test_the_readme_lists_every_command_and_option() -> None:
+def test_every_command_and_option_is_documented() -> None:
     parser = commands.parser()
     subs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    listed = "\n".join(re.findall(r"^\| `.*` \|.*$", README, re.MULTILINE))
+    listed = re.findall(r"^\| `.*` \|.*$", COMMANDS, re.MULTILINE)
+    in_readme = README[README.index("| command |") : README.index("| exit code |")]
+    aliases = {"merge"}
     for name, sub in subs.choices.items():
-        line = next(line for line in listed.splitlines() if re.search(rf"`{name}\b", line))
+        line = next(line for line in listed if re.search(rf"`{name}\b", line))
+        assert name in aliases or re.search(rf"`{name}\b", in_readme)
         for option in sub._actions:
             if option.option_strings and option.dest != "help":
                 assert option.option_strings[-1] in line
@@ -77,7 +88,7 @@ def test_the_readme_lists_every_command_and_option() -> None:
 def test_every_command_in_the_readme_exists() -> None:
     subs = next(action for action in commands.parser()._actions if isinstance(action, argparse._SubParsersAction))
     table = README[README.index("| command |") : README.index("| exit code |")]
-    for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
+    for cell in re.findall(r"^\| (`.*?) \|", table + COMMANDS, re.MULTILINE):
         for name in re.findall(r"`(\w[\w-]*)", cell):
             assert name in subs.choices
 
