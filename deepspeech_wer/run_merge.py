@@ -163,6 +163,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         variables=bench.variables,
         rerun_of=due.rerun_of,
         seed=due.seed,
+        calibrates=due.calibrates,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -349,6 +350,7 @@ def _circumstances(order: Order) -> Circumstances:
         variables=order.variables,
         rerun_of=order.rerun_of,
         seed=order.seed,
+        calibrates=order.calibrates,
     )
 
 

@@ -6,8 +6,20 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import (
+    archive,
+    backlog_inputs,
+    decisions,
+    env_file,
+    hyper,
+    journal,
+    judging,
+    lock,
+    run_merge,
+    update_site,
+)
 from deepspeech_wer import settings as every_setting
+from deepspeech_wer.commands import verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.errors import Trouble
@@ -48,6 +60,8 @@ def status(_: argparse.Namespace) -> int:
     print(f"runs: {len(names)} in {places.runs}")
     if names:
         print(f"newest: {_newest(current, names)}")
+    for line in verdicts.calibrated(judging.calibrations(places, current.retraining))[-1:]:
+        print(plain(line))
     print(f"site: {_site(current)}")
     error = journal.last(places.cache, journal.ERROR)
     if error:
@@ -62,6 +76,7 @@ def _requested(current: Settings) -> list[str]:
         f"to be run: {wanted.sha[:12]}, asked for by {plain(wanted.who)} at {plain(wanted.at)}"
         for wanted in decisions.retries(places.requests)
     ]
+    lines += verdicts.wanted(places)
     failed = backlog_inputs.alike(places)
     if len(failed) >= current.job.stop_after_alike:
         why = f"the last {len(failed)} runs failed alike ({plain(failed[-1].failure or '')})"

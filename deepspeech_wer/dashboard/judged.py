@@ -17,6 +17,7 @@ class Judged:
     states: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     headline: tuple[str, str] | None = None  # (state, sentence); None before the first run
+    noise: str | None = None  # what a calibration says of the newest series; None without one
 
 
 def judged(record: Mapping[str, Any], ordered: Sequence[Run]) -> Judged:
@@ -26,6 +27,7 @@ def judged(record: Mapping[str, Any], ordered: Sequence[Run]) -> Judged:
         {verdict["run"]: verdict["verdict"] for verdict in verdicts},
         {verdict["run"]: verdict["reason"] for verdict in verdicts},
         _headline(record, ordered),
+        next((one["sentence"] for one in record["calibrations"] if one["is_used"]), None),
     )
 
 

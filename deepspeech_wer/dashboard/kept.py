@@ -115,6 +115,7 @@ class _Shared:
             variables=self._one(tracked["variables"]),
             rerun_of=tracked["rerun_of"],
             seed=tracked["seed"],
+            calibrates=tracked["calibrates"],
             **texts,
         )
         return _Entry(stamp, line, run, str(tracked["result"]))

@@ -83,6 +83,9 @@
     return el("p", { class: `headline headline-${state.replaceAll(" ", "-")}` }, text);
   };
 
+  /** How much a training varies by itself: what a change must exceed to mean anything. */
+  const noise = (data) => data.noise && el("p", { class: "hint noise" }, data.noise[0].toUpperCase() + data.noise.slice(1) + ".");
+
   /** A banner if the latest runs failed: without it the tiles below would look up to date. */
   const trailing = (data) => {
     let first = data.count;
@@ -236,7 +239,7 @@
       }
       const chart = chartCard(data, query);
       let table = latest(data);
-      wer.replace(root, root.firstChild, root.childNodes[1], headline(data), trailing(data), tiles(data), chart.card, table);
+      wer.replace(root, root.firstChild, root.childNodes[1], headline(data), trailing(data), tiles(data), noise(data), chart.card, table);
       chart.start();
       const refresh = () => {
         const fresh = latest(data);
