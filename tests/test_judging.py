@@ -208,3 +208,38 @@ def test_what_is_derived_of_the_verdicts_is_made_again_by_an_idle_tick(
     assert times[0] == times[1]
     if how == "removed" or lost.startswith("cache"):
         assert path.read_bytes() == before
+
+
+def seeds(own: Run, rates: list[float], **fields: Any) -> list[Run]:
+    """Calibration runs of a merge."""
+    return [
+        replace(
+            run(40 + number, rate, sha=own.merge.sha, rerun_of=own.id, seed=number, calibrates=True, **fields),
+            number=own.number,
+        )
+        for number, rate in enumerate(rates, 1)
+    ]
+
+
+def test_calibration_runs_give_the_noise_of_their_series(tmp_path: Path) -> None:
+    own = run(1, 0.16)
+    rates = [0.16, 0.17, 0.15, 0.165, 0.155, 0.158]
+    record = judged(tmp_path, [own, *seeds(own, rates), run(2, 0.161)])
+    (one,) = record["calibrations"]
+    assert (one["runs"], one["is_used"], one["run"]) == (6, True, own.id)
+    assert record["verdicts"][-1]["sigma_pp"] == pytest.approx(one["sd_pp"], abs=0.01)
+    assert [verdict["sha"] for verdict in record["verdicts"]] == [own.merge.sha, run(2, 0).merge.sha]
+    (other,) = judged(tmp_path, [own, *seeds(own, rates), run(2, 0.161, variables={"ds_epochs": "9"})])["calibrations"]
+    assert other["is_used"] is False
+    assert judged(tmp_path, [own, run(2, 0.161)])["calibrations"] == []
+
+
+@pytest.mark.parametrize("calibrates", [True, False])
+def test_calibrations_take_nothing_of_the_share_of_re_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calibrates: bool
+) -> None:
+    own = run(1, 0.16)
+    long = [replace(one, finished_at="2026-01-01T09:00:00Z", calibrates=calibrates) for one in seeds(own, [0.16])]
+    monkeypatch.setattr(archive, "recent", lambda *_: iter([own, *long]))
+    places = replace(settings.load().places, data=tmp_path)
+    assert judging.is_share_spent(places, 0.3) is not calibrates

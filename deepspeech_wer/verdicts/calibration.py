@@ -97,7 +97,7 @@ def chi_square(probability: float, degrees: float) -> float:
     Relative error below 1e-9 for up to 1,000 degrees.
     """
     low, high = 0.0, degrees + 10 * math.sqrt(2 * degrees) + 20
-    for _ in range(200):
+    for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if _incomplete_gamma(degrees / 2, middle / 2) < probability else (low, middle)
     return (low + high) / 2
