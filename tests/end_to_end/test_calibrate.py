@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 from pathlib import Path
@@ -101,10 +103,27 @@ def test_a_kill_repeats_no_seed_and_loses_none(repository: Repository, tmp_path:
     assert not list((data(story) / "requests").glob("*calibrate*"))
 
 
+def test_a_tick_that_is_killed_again_and_again_trains_each_seed_once(repository: Repository, tmp_path: Path) -> None:
+    story = Story(repository, tmp_path)
+    said(story, "calibrate", "--runs", "6")
+    draw = random.Random(1)
+    for _ in range(12):
+        with subprocess.Popen(TICK, env=story.environment, stderr=subprocess.DEVNULL, start_new_session=True) as tick:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                tick.wait(draw.uniform(0.1, 2.0))
+            tick.kill()
+    story.tick()
+    again = [run for run in runs(story) if run.calibrates]
+    assert len(again) == len({run.seed for run in again}) == 6
+    assert not (data(story) / "work").exists()
+    assert measured(story)[0]["runs"] == 6
+
+
 def test_new_merges_come_first_and_a_withdrawn_request_trains_nothing_more(
     repository: Repository, tmp_path: Path
 ) -> None:
     story = Story(repository, tmp_path)
+    story.environment |= {"ds_retrain": "off", "ds_retrain_share": "0"}  # these are of suspects
     said(story, "calibrate", "--runs", "2")
     first = story.merge("on the way")  # its tick trains the merge, then the seeds
     assert [run.merge.sha == first for run in runs(story)] == [False, True, False, False]

@@ -388,10 +388,14 @@ def test_the_csv_holds_every_parameter_and_no_formula(page: Page) -> None:
 def test_the_page_answers_first_and_shows_each_verdict(page: Page) -> None:
     runs = [done(1, 0.16), done(2, 0.19), replace(done(3, 0.18), rerun_of=done(2, 0.19).id, seed=7)]
     verdicts = Judged(
-        {runs[0].id: "too few runs", runs[1].id: "worse"}, {runs[1].id: "+3.00 pp <b>"}, ("worse", "Worse: <b>19 %")
+        {runs[0].id: "too few runs", runs[1].id: "worse"},
+        {runs[1].id: "+3.00 pp <b>"},
+        ("worse", "Worse: <b>19 %"),
+        "noise of one training: sd 0.31 pp",
     )
     page.build(runs, judged=verdicts).open()
     assert page.js("return document.querySelector('.headline-worse').innerText") == "Worse: <b>19 %"
+    assert page.js("return document.querySelector('.noise').innerText") == "Noise of one training: sd 0.31 pp."
     page.open("#/runs")
     shown = rows(page)
     assert len(shown) == 2  # a re-training belongs to its run
