@@ -117,6 +117,9 @@ def show(options: argparse.Namespace) -> int:
         "machine": run.machine,
         "files": run.directory,
     }
+    if run.rerun_of:
+        seed = "under other variables" if run.seed is None else f"with seed {run.seed}"
+        rows["repeats"] = f"{run.rerun_of} {seed}{', to measure the noise' if run.calibrates else ''}"
     for half in ("results", "parameters", "context"):
         rows |= {f"{half}.{name}": value for name, value in (run.hyper or {}).get(half, {}).items()}
     for name, value in rows.items():

@@ -62,6 +62,7 @@ def test_eight_seeds_of_the_newest_merge_give_the_noise(repository: Repository, 
     for command in (("verdicts",), ("status",), ("calibrate", "--show")):
         assert one["sentence"] in said(story, *command)
     assert "to be calibrated" not in said(story, "status")
+    assert f"{own.id} with seed {again[0].seed}, to measure the noise\n" in said(story, "show", again[0].id)
     verdict = story.verdicts()[-1]  # two merges, but a level that is known
     assert (verdict["verdict"], verdict["retrained"]) == ("no change seen", 0)
     assert verdict["sigma_df"] >= 7
