@@ -52,10 +52,11 @@ class Progress:
 def progress(places: Places, request: Calibration) -> Progress:
     """Return how far a request has come. Reads the commit's runs."""
     runs = list(archive.of_commit(places.runs, request.sha))
-    made = [run for run in runs if run.calibrates]
-    mine = [run for run in made if run.started_at >= request.at]
-    done = sum(_is_good(run) for run in made) - request.before
-    return Progress(request, runs, max(0, done), sum(not _is_good(run) for run in mine), _repeated(mine, runs))
+    mine = [run for run in runs if run.calibrates and run.started_at >= request.at]
+    good, failed = counted(runs)  # not by time: the clock may have been set back
+    return Progress(
+        request, runs, max(0, good - request.before), max(0, failed - request.failed), _repeated(mine, runs)
+    )
 
 
 def due(places: Places) -> list[Due]:
@@ -86,9 +87,11 @@ def own_run(runs: Sequence[Run]) -> Run | None:
     return next((run for run in reversed(runs) if run.hyper and run.seed is None), None)
 
 
-def good(runs: Sequence[Run]) -> int:
-    """Return how many of the runs are good calibration runs."""
-    return sum(run.calibrates and _is_good(run) for run in runs)
+def counted(runs: Sequence[Run]) -> tuple[int, int]:
+    """Return how many of the runs are good calibration runs, and how many are failed ones."""
+    made = [run for run in runs if run.calibrates]
+    good = sum(run.hyper is not None for run in made)
+    return good, len(made) - good
 
 
 def _next(now: Progress) -> Due:
@@ -104,10 +107,6 @@ def _next(now: Progress) -> Due:
         reason=f"to measure the noise: {now.done + 1} of {now.request.runs}, as {now.request.who} asked",
         calibrates=True,
     )
-
-
-def _is_good(run: Run) -> bool:
-    return run.hyper is not None
 
 
 def _repeated(mine: Sequence[Run], runs: Sequence[Run]) -> str | None:

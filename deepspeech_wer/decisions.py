@@ -46,6 +46,7 @@ class Calibration:
     at: str  # ISO 8601, UTC
     runs: int  # seeds wanted by this request
     before: int = 0  # good calibration runs of the commit that there were when somebody asked
+    failed: int = 0  # and failed ones
 
 
 def ask_retry(directory: Path, wanted: Decision) -> None:
@@ -84,8 +85,8 @@ def calibrations(directory: Path) -> list[Calibration]:
         record = _read(path) if CALIBRATE.fullmatch(path.name) else None
         if record is not None:
             try:
-                runs, before = int(record.pop("runs")), int(record.pop("before"))
-                found[record["sha"]] = Calibration(**record, runs=runs, before=before)
+                runs, before, failed = (int(record.pop(name)) for name in ("runs", "before", "failed"))
+                found[record["sha"]] = Calibration(**record, runs=runs, before=before, failed=failed)
             except (TypeError, KeyError, ValueError) as error:
                 _set_aside(path, error)
     return list(found.values())

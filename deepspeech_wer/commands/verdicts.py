@@ -120,8 +120,8 @@ def _ask(places: Places, run: Run, runs: int) -> None:
             return
         request = replace(pending, runs=runs)
     else:
-        before = calibrating.good(list(archive.of_commit(places.runs, sha)))
-        request = Calibration(sha, getpass.getuser(), clock.utc_now(), runs, before)
+        before, failed = calibrating.counted(list(archive.of_commit(places.runs, sha)))
+        request = Calibration(sha, getpass.getuser(), clock.utc_now(), runs, before, failed)
     decisions.calibrate(places.requests, request)
     missing = calibrating.progress(places, request).missing
     print(f"{plain(title(run.merge))}: {missing} seeds to be trained by the next ticks, whenever nothing else is due")

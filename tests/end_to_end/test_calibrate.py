@@ -162,3 +162,6 @@ def test_a_job_that_fails_with_a_seed_is_given_up(repository: Repository, tmp_pa
     assert [run.failure for run in runs(story) if run.calibrates] == ["exit 1", "exit 1"]
     assert "calibration given up: 2 of its trainings failed" in story.log
     assert measured(story) == []
+    said(story, "calibrate")  # another request may fail as often
+    story.tick()
+    assert len([run for run in runs(story) if run.calibrates]) == 4
