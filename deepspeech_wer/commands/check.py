@@ -18,8 +18,7 @@ from pathlib import Path
 
 from deepspeech_wer import contract, dashboard, env_file, environment, identity, lock, places
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands.progress import plain
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.notify import github, http
 from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options

@@ -8,9 +8,8 @@ from deepspeech_wer import archive, identity, journal, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
-from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.dashboard.preview import preview
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Settings, Website

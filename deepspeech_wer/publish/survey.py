@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
 from deepspeech_wer.publish.web_root import WebRoot
@@ -72,18 +72,13 @@ def check_owner(root: WebRoot, found: Survey, owner: Owner | None) -> None:
     """Raise Trouble if another tracker publishes into this web root. One of an older release has no owner."""
     for manifest in (found.current, found.unfinished):
         if owner is not None and manifest is not None and manifest.owner and manifest.owner != owner.id:
-            found_owner = f"{_shown(manifest.owner_name)}, id {_shown(manifest.owner[:8])}"
+            found_owner = plain(f"{manifest.owner_name[:200]}, id {manifest.owner[:8]}")  # the server may be hostile
             raise Trouble(
                 f"{root}: belongs to another tracker: found {found_owner}; "
                 f"expected this one, {owner.name}, id {owner.id[:8] or 'not made yet'}; nothing was touched. Set "
                 "ds_website_server_root to a directory of its own; or, to replace what the other published: "
                 "publish --take-over"
             )
-
-
-def _shown(text: str) -> str:
-    """The server may be hostile: one short line, whatever it says."""
-    return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:

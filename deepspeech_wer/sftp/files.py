@@ -5,15 +5,13 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from deepspeech_wer.errors import plain
 from deepspeech_wer.sftp import pipeline as sftp
 from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Refused, Task, string
 
-T = TypeVar("T")
-
-READ_BYTES = 32 * 1024
-WRITE_BYTES = 32 * 1024  # what every server must take in one request
+BLOCK_BYTES = 32 * 1024  # what every server must read or write in one request
 NAMES_A_REPLY = 100  # in OpenSSH's listings
 
 READ, WRITE, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20  # flags of OPEN
@@ -32,14 +30,14 @@ class Attributes(NamedTuple):
         return self.mode is not None and stat.S_ISDIR(self.mode)
 
 
-def checked(reply: Packet) -> Body:
-    """The body of a reply. Raises Refused where the reply is an error."""
+def checked(reply: Packet, kind: int | None = None) -> Body:
+    """The body of a reply. Raises Refused where the reply is an error, or not of the kind that must come."""
     body = Body(reply.body)
-    if reply.kind == sftp.STATUS:
-        code = body.number()
-        if code != sftp.OK:
-            text = body.text() if body.left() >= 4 else ""
-            raise Refused(code, "".join(c if c.isprintable() else "?" for c in text)[:200] or f"error {code}")
+    if reply.kind == sftp.STATUS and (code := body.number()) != sftp.OK:
+        text = body.text() if body.left() >= 4 else ""
+        raise Refused(code, plain(text)[:200] or f"error {code}")
+    if kind not in (None, reply.kind):
+        raise Refused(sftp.FAILURE, "an answer of the wrong kind")
     return body
 
 
@@ -55,14 +53,21 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
     [opened] = yield Ask([Packet(sftp.OPENDIR, string(path))])
     if is_status(opened, sftp.NO_SUCH_FILE):
         return None
-    handle = string(checked(opened).blob())
+    handle = string(checked(opened, sftp.HANDLE).blob())
     found, ended = dict[str, Attributes](), False
     ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
     while not ended:
         replies = yield Ask([Packet(sftp.READDIR, handle)] * ahead)
         if is_status(replies[0], sftp.NO_SUCH_FILE):  # asyncssh says only here that there is no such directory
             return None
-        ended = any(_add_names(reply, found) for reply in replies)
+        for reply in replies:
+            if ended := is_status(reply, sftp.EOF):
+                break
+            names = checked(reply, sftp.NAME)
+            for _ in range(names.number()):
+                name = names.text()
+                names.blob()  # as `ls -l` would show it
+                found[name] = attributes(names)
         ahead = min(ahead, 16) * 2
     yield Ask([Packet(sftp.CLOSE, handle)], forget=True)
     return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
@@ -73,16 +78,21 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     [opened] = yield Ask([Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
     if is_status(opened, sftp.NO_SUCH_FILE):
         return None
-    handle, data, ended = string(checked(opened).blob()), bytearray(), False
-    ahead = expected // READ_BYTES + 2
+    handle, data, ended = string(checked(opened, sftp.HANDLE).blob()), bytearray(), False
+    ahead = expected // BLOCK_BYTES + 2
     while not ended:
-        starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
-        reads = [Packet(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts]
+        starts = range(len(data), len(data) + ahead * BLOCK_BYTES, BLOCK_BYTES)
+        reads = [Packet(sftp.READ, handle + struct.pack(">QI", at, BLOCK_BYTES)) for at in starts]
         *replies, stated = yield Ask([*reads, Packet(sftp.FSTAT, handle)])
+        for reply in replies:
+            if ended := is_status(reply, sftp.EOF):
+                break
+            part = checked(reply, sftp.DATA).blob()
+            data += part
+            if len(part) < BLOCK_BYTES:  # the next ones leave a gap, so what follows is read again
+                break
         # the size saves the round trip of one more READ, which would only say that this was the end
-        ended = _add_data(replies, data) or (
-            stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data)
-        )
+        ended = ended or (stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data))
         ahead = min(ahead, 32) * 2
     yield Ask([Packet(sftp.CLOSE, handle)], forget=True)
     return bytes(data)
@@ -123,27 +133,19 @@ def remove(path: str) -> Task[None]:
         checked(reply)
 
 
-def discard(path: str) -> Task[None]:
-    """Remove a file if that is possible."""
-    yield Ask([Packet(sftp.REMOVE, string(path))])
+def discard(path: str, kind: int = sftp.REMOVE) -> Task[None]:
+    """Remove a file, or with RMDIR an empty directory, if that is possible."""
+    yield Ask([Packet(kind, string(path))])
 
 
 def make_directory(path: str, mode: int) -> Task[None]:
     """Make a directory with this mode whatever the umask, unless it exists. Raises Refused."""
     made, stated = yield Ask([Packet(sftp.MKDIR, string(path) + packed(mode=mode)), Packet(sftp.STAT, string(path))])
-    try:
-        checked(made)
-    except Refused:
-        if stated.kind == sftp.ATTRS and attributes(Body(stated.body)).is_directory:
-            return
-        raise
+    if not is_status(made, sftp.OK) and stated.kind == sftp.ATTRS and attributes(Body(stated.body)).is_directory:
+        return
+    checked(made)
     if stat.S_IMODE(attributes(checked(stated)).mode or mode) != mode:
         yield Ask([Packet(sftp.SETSTAT, string(path) + packed(mode=mode))])
-
-
-def remove_directory(path: str) -> Task[None]:
-    """Remove a directory if it is empty; otherwise do nothing."""
-    yield Ask([Packet(sftp.RMDIR, string(path))])
 
 
 def attributes(body: Body) -> Attributes:
@@ -165,37 +167,3 @@ def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     flags = (_MODE if mode is not None else 0) | (_TIMES if mtime is not None else 0)
     values = [value for value in (mode, mtime, mtime) if value is not None]  # the first time is atime
     return struct.pack(f">I{len(values)}I", flags, *values)
-
-
-def _add_names(reply: Packet, found: dict[str, Attributes]) -> bool:
-    """Add a READDIR reply's entries to `found`. True at the directory's end."""
-    if reply.kind != sftp.NAME:
-        return _is_end(reply)
-    body = Body(reply.body)
-    for _ in range(body.number()):
-        name = body.text()
-        body.blob()  # as `ls -l` would show it
-        found[name] = attributes(body)
-    return False
-
-
-def _add_data(replies: list[Packet], data: bytearray) -> bool:
-    """Add READ replies to `data`. True at the file's end.
-
-    After a short reply the next ones leave a gap, so what follows is read again.
-    """
-    for reply in replies:
-        if reply.kind != sftp.DATA:
-            return _is_end(reply)
-        part = Body(reply.body).blob()
-        data += part
-        if len(part) < READ_BYTES:
-            return False
-    return False
-
-
-def _is_end(reply: Packet) -> bool:
-    if is_status(reply, sftp.EOF):
-        return True
-    checked(reply)
-    raise Refused(sftp.FAILURE, "an answer of the wrong kind")
