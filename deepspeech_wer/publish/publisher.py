@@ -15,7 +15,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
 from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entry, Manifest
 from deepspeech_wer.publish.report import Options, Report
-from deepspeech_wer.publish.survey import Survey, check_owner, check_root, survey
+from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
@@ -41,7 +41,7 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
         def look(root: WebRoot) -> tuple[Survey, Mapping[str, Entry], Path | None]:
             scanned = scan.result()
             newest = sorted(scanned, key=lambda path: scanned[path].st_mtime_ns)[-NEWEST:]
-            found = survey(root, paths, newest)
+            found = survey(root, options, paths, newest)
             return found, sources.read(site, scanned, found.current.files if found.current else {}), site
 
         return _publish(look, website, options)
@@ -119,7 +119,6 @@ def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
 def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
     found, wanted, site = look(root)
-    _check_owner(root, found, options)
     todo = plan.make(wanted, found.current, found.unfinished, found.seen, time.time(), options.owner)
     check_root(root, found, todo, adopt=options.adopt)
     known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
@@ -143,15 +142,9 @@ def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> Work
         return replace(work, manifest=upload(work, draft, lock))
 
 
-def _check_owner(root: WebRoot, found: Survey, options: Options) -> None:
-    if not options.take_over:
-        check_owner(root, found, options.owner)
-
-
 def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, Mapping[str, Entry], Path | None]:
     """The version that the current one replaced is to be. Raises Trouble where the server does not have all of it."""
-    found = survey(root, [])
-    _check_owner(root, found, options)
+    found = survey(root, options, [])
     if found.unfinished is not None:
         raise Trouble(f"{root}: a publish was cut short there: publish first, then roll back")
     if found.current is None or not found.current.previous or not (before := plan.version_before(found.current)):

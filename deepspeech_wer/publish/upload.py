@@ -20,7 +20,7 @@ from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Entry
 from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Lock
-from deepspeech_wer.sftp import files, new_file
+from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.files import Attributes
 from deepspeech_wer.sftp.pipeline import RMDIR, Task
 
@@ -125,7 +125,7 @@ def _write_state(root: WebRoot, path: str, data: bytes) -> Task[Attributes]:
     starts = range(0, len(data), files.BLOCK_BYTES)  # a megabyte with 10,000 runs
     chunks = (data[start : start + files.BLOCK_BYTES] for start in starts)
     mode = root.modes[0] & STATE_MODE_MASK
-    return new_file.write(root.path(path), chunks, mode=mode, mtime=None, reread=not root.is_openssh)
+    return files.write(root.path(path), chunks, mode=mode, mtime=None, reread=not root.is_openssh)
 
 
 def _counting(work: Work) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
@@ -155,7 +155,7 @@ def _write(work: Work, path: str, counted: Callable[[Iterable[bytes]], Iterator[
             raise Trouble(f"{root.server}: {root.path(path)}: its former content is no longer on the server")
         return True
     chunks = counted(sources.chunks(work.site / path, work.wanted[path], files.BLOCK_BYTES))
-    written = yield from new_file.write(
+    written = yield from files.write(
         root.path(beside), chunks, mode=root.modes[0], mtime=entry.mtime, reread=not root.is_openssh
     )
     return written.mtime in (None, entry.mtime)

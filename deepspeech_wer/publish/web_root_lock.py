@@ -22,7 +22,7 @@ from deepspeech_wer import clock, processes
 from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.web_root import Stage, WebRoot
-from deepspeech_wer.sftp import files, new_file, pipeline
+from deepspeech_wer.sftp import files, pipeline
 from deepspeech_wer.sftp.pipeline import Ask, Packet, Task, string
 
 LOCK = f"{STATE}/lock"
@@ -126,7 +126,7 @@ def _read_holder(root: WebRoot) -> Task[tuple[Holder, float]]:
     path, probe = root.path(LOCK), root.path(f"{LOCK}.{secrets.token_hex(8)}.partial")
     data = yield from files.read_file(path)
     [state] = yield from files.states([path])
-    now = yield from new_file.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
+    now = yield from files.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
     yield from files.remove(probe)
     age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
     return _parsed(data), float(age_s)
