@@ -79,7 +79,7 @@ def _attempt(look: Look, website: Website, options: Options, me: Holder, started
     with _opened(website, options) as root:
         work = _prepare(root, look, options)
         if options.dry_run and options.probe:
-            probe(root, work.found)
+            probe(work)
         elif not options.dry_run and work.todo.manifest is not None:
             work = _upload_locked(work, look, options, me)
         report = _report(work, options, time.monotonic() - started)

@@ -105,27 +105,23 @@ def make_directories(root: WebRoot, found: Survey, paths: Sequence[str]) -> list
     return [("make", {path: make(path) for path in level}) for _, level in levels]
 
 
-def probe(root: WebRoot, found: Survey) -> None:
-    """Write a file and remove it again, to see whether publishing could. Raises Trouble."""
-    path = f"{STATE}/{secrets.token_hex(8)}.partial"
-    root.run(*make_directories(root, found, [path]), ("write", {path: _write_state(root, path, b"?" * 4096)}))
-    root.run(("remove", {path: files.remove(root.path(path))}))
+def probe(work: Work) -> None:
+    """Write the new manifest and remove it again, to see whether publishing could. Raises Trouble."""
+    root, found = work.root, work.found
+    draft, writing = write_draft(work)
+    root.run(*make_directories(root, found, [draft]), ("write", {draft: writing}))
+    root.run(("remove", {draft: files.remove(root.path(draft))}))
     if STATE not in found.directories:
         root.run(("remove", {STATE: files.discard(root.path(STATE), RMDIR)}))
 
 
 def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
     """A name for the new manifest until `upload` renames it, and the task that writes it there."""
-    path = f"{NEXT}.{secrets.token_hex(8)}.partial"
-    return path, _write_state(work.root, path, plan.dump(work.manifest))
-
-
-def _write_state(root: WebRoot, path: str, data: bytes) -> Task[Attributes]:
-    """Write a file that visitors do not need."""
+    root, path, data = work.root, f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
     starts = range(0, len(data), files.BLOCK_BYTES)  # a megabyte with 10,000 runs
     chunks = (data[start : start + files.BLOCK_BYTES] for start in starts)
     mode = root.modes[0] & STATE_MODE_MASK
-    return files.write(root.path(path), chunks, mode=mode, mtime=None, reread=not root.is_openssh)
+    return path, files.write(root.path(path), chunks, mode=mode, mtime=None, reread=not root.is_openssh)
 
 
 def _counting(work: Work) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
