@@ -47,7 +47,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "api",
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
-    "sftp": ("account known_hosts pipeline", "connection files"),
+    "sftp": ("keys known_hosts pipeline", "connection files"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",

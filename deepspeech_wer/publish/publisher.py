@@ -21,7 +21,6 @@ from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
-from deepspeech_wer.sftp.account import Account
 from deepspeech_wer.sftp.connection import Dropped, connected
 from deepspeech_wer.sftp.pipeline import Halted, Lost, Pipeline
 
@@ -92,28 +91,19 @@ def _attempt(look: Look, website: Website, options: Options, me: Holder, started
 
 @contextmanager
 def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
-    account = Account(
-        website.server_fqdn,
-        website.server_port,
-        website.username,
-        website.privkey,
-        website.privkey_passphrase,
-        website.known_hosts,
-        prefix="ds_website_",
-    )
-    with connected(account, timeout_s=options.timeout_s) as connection:
+    with connected(website, timeout_s=options.timeout_s) as connection:
         session = None
         try:
             session = Pipeline(connection.open_channel(), options.is_stopped)
-            yield WebRoot(session, str(account), website.server_root, website.modes, connection.is_openssh)
+            yield WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
         except Lost as error:
             silent = isinstance(error.__cause__, TimeoutError)
             if session is None and not silent and connection.outlives(MOMENT_S):
                 raise Trouble(
-                    f"{account}: the server offers no SFTP ({error}): switch it on there "
+                    f"{website}: the server offers no SFTP ({error}): switch it on there "
                     "(sshd_config: Subsystem sftp internal-sftp)"
                 ) from error
-            raise Dropped(f"{account}: {error}") from error
+            raise Dropped(f"{website}: {error}") from error
 
 
 def _prepare(root: WebRoot, look: Look, options: Options) -> Work:

@@ -20,12 +20,13 @@ import paramiko  # type: ignore[import-untyped]
 
 from deepspeech_wer import files
 from deepspeech_wer.errors import Trouble, innermost, plain
+from deepspeech_wer.records import Account
 from deepspeech_wer.sftp import known_hosts
-from deepspeech_wer.sftp.account import Account, private_keys
+from deepspeech_wer.sftp.keys import private_keys
 from deepspeech_wer.sftp.known_hosts import HostKey
 from deepspeech_wer.sftp.pipeline import Lost
 
-# pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see account.py.
+# pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see keys.py.
 if not hasattr(paramiko, "DSSKey"):
     paramiko.DSSKey = type("DSSKey", (), {})
 import pysftp
@@ -50,16 +51,16 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
     Raises Dropped where waiting may help, otherwise Trouble with the cure.
     """
     record = (account.known_hosts, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE)
-    known = known_hosts.lookup(account.host, account.port, record)
+    known = known_hosts.lookup(account.server_fqdn, account.server_port, record)
     if all(key.revoked for key in known):
-        name = known_hosts.name_of(account.host, account.port)
+        name = known_hosts.name_of(account.server_fqdn, account.server_port)
         raise Trouble(
             f"{account}: unknown host: no known_hosts file has a key of {name}. Add it, then compare it with the "
             f"server's own (ssh-keygen -lf): {_keyscan(account)}"
         )
     with private_keys(account) as keys:
         while keys:
-            line = _connect(account.host, account.port, timeout_s)
+            line = _connect(account.server_fqdn, account.server_port, timeout_s)
             with Connection(account, known, line, timeout_s) as connection:
                 keys = connection.log_in(keys)
                 if not keys:
@@ -80,7 +81,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         # pysftp's own options class reads ~/.ssh/known_hosts, and warns where it finds nothing
         options = SimpleNamespace(log=False, compression=False, ciphers=None, hostkeys=None)
         with self._time_limit():  # when anything is raised here, paramiko has closed the connection
-            super().__init__(account.host, username=account.username, port=account.port, cnopts=options)
+            super().__init__(account.server_fqdn, username=account.username, port=account.server_port, cnopts=options)
 
     @property
     def is_openssh(self) -> bool:
@@ -196,7 +197,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         shown = f"{self._account}: the server shows an {key.get_name()} key that"
         if any(known.revoked and known.blob == key.asbytes() for known in self._known):
             raise Trouble(f"{shown} known_hosts revokes: ask whoever runs the server")
-        name = known_hosts.name_of(self._account.host, self._account.port)
+        name = known_hosts.name_of(self._account.server_fqdn, self._account.server_port)
         raise Trouble(
             f"{shown} is none of those on record for {name}: somebody may be in between. If whoever runs the server "
             f"confirms a new key: ssh-keygen -R '{name}' && {_keyscan(self._account)}"
@@ -240,4 +241,6 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
 
 
 def _keyscan(account: Account) -> str:
-    return f"ssh-keyscan -p {account.port} {account.host} >> {account.known_hosts or '~/.ssh/known_hosts'}"
+    return (
+        f"ssh-keyscan -p {account.server_port} {account.server_fqdn} >> {account.known_hosts or '~/.ssh/known_hosts'}"
+    )

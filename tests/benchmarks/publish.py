@@ -47,7 +47,7 @@ def walk(directory, prefix=''):
             yield from walk(entry.path, prefix + entry.name + '/')
         else:
             yield prefix + entry.name
-website = Website(user, host, root, int(port), Path(key), None, Path(known), (0o644, 0o755))
+website = Website(user, host, int(port), Path(key), None, Path(known), root, (0o644, 0o755))
 publish(Path(site), list(walk(site)), website)
 """
 PYSFTP_2016 = """

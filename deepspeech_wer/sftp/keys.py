@@ -1,11 +1,10 @@
-"""An account on an SFTP server, and its private keys."""
+"""The private keys of an account, from a file or an ssh agent."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -19,25 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from deepspeech_wer.errors import Trouble, innermost
+from deepspeech_wer.records import Account
 
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 _PUBLIC = (b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUB", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC")
-
-
-@dataclass(frozen=True)
-class Account:
-    """Where to connect, as whom, and with which key."""
-
-    host: str
-    port: int
-    username: str
-    privkey: Path | None  # None: an ssh agent holds the key
-    privkey_passphrase: str | None = field(repr=False)
-    known_hosts: Path | None  # read before the user's and the system's own
-    prefix: str = ""  # messages name a field by its setting: this, then the field's name
-
-    def __str__(self) -> str:
-        return f"{self.username}@{self.host} port {self.port}"
 
 
 @contextmanager
