@@ -44,7 +44,6 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "survey web_root_lock",
         "upload",
         "publisher",
-        "api",
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("keys known_hosts pipeline", "connection files"),

@@ -1,4 +1,7 @@
-"""A publish from the first look at the server to the last rename. Importing this loads paramiko."""
+"""Publish a site, or roll it back: from the first look at the server to the last rename.
+
+Importing this loads paramiko: import it where something is to be published.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,19 @@ from deepspeech_wer.sftp.pipeline import Halted, Lost, Pipeline
 
 NEWEST = 32  # files whose directories are looked at first
 MOMENT_S = 1.0  # between the end of a channel and that of its connection
+DEFAULTS = Options()
 _CHANGING = (MANIFEST, NEXT)  # with every publish
 
 # What is on the server, what is to be, and the site that holds it; no site: the server holds it.
 Look = Callable[[WebRoot], tuple[Survey, Mapping[str, Entry], Path | None]]
 
 
-def publish(site: Path, paths: Sequence[str], website: Website, options: Options) -> Report:
-    """See api.publish."""
+def publish(site: Path, paths: Sequence[str], website: Website, options: Options = DEFAULTS) -> Report:
+    """Bring files (`paths` relative to `site`, with /) to the web root, index.htm last. Unchanged files are not sent.
+
+    Only files that an earlier publish put there are replaced or removed, unless `options.adopt` is set. Raises Trouble;
+    visitors have a whole site all the same.
+    """
     with ThreadPoolExecutor(1) as executor:
         scan = executor.submit(sources.scan, site, paths)  # 20,000 files, while the connection is made
 
@@ -46,8 +54,12 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
         return _publish(look, website, options)
 
 
-def rollback(website: Website, options: Options) -> Report:
-    """See api.rollback."""
+def rollback(website: Website, options: Options = DEFAULTS) -> Report:
+    """Bring back the version before the published one. A second rollback undoes the first.
+
+    The server still has all of it: no local site is needed. The next publish brings the newest version again. Raises
+    Trouble where there is no version before, or where the server could not keep it.
+    """
     return _publish(partial(_look_for_version_before, options=options), website, options)
 
 

@@ -103,11 +103,23 @@ class Pipeline:
         After a failure no further task is started; those already started run to their end, then the first failure is
         raised.
         """
+        feed, jobs, failures, active = iter(tasks), list[_Job](), list[Exception](), 0
         try:
-            return self._run(tasks, at_once)
+            while True:
+                while active < at_once and not failures and (task := next(feed, None)):
+                    jobs.append(_Job(task))
+                    active += self._step(jobs[-1], failures)
+                if not active:
+                    break
+                for job in self._receive():
+                    if job.outstanding <= job.lag:
+                        active -= not self._step(job, failures)
         except (KeyboardInterrupt, SystemExit):  # half a packet may have been sent: the server understands no more
             self._lost = Lost("interrupted")
             raise
+        if failures:
+            raise failures[0]
+        return [job.result for job in jobs]
 
     def one(self, task: Task[T]) -> T:
         """Run a single task."""
@@ -121,21 +133,6 @@ class Pipeline:
             yield
         finally:
             self._beat = None
-
-    def _run(self, tasks: Iterable[Task[T]], at_once: int) -> list[T]:
-        feed, jobs, failures, active = iter(tasks), list[_Job](), list[Exception](), 0
-        while True:
-            while active < at_once and not failures and (task := next(feed, None)):
-                jobs.append(_Job(task))
-                active += self._step(jobs[-1], failures)
-            if not active:
-                break
-            for job in self._receive():
-                if job.outstanding <= job.lag:
-                    active -= not self._step(job, failures)
-        if failures:
-            raise failures[0]
-        return [job.result for job in jobs]
 
     def _step(self, job: _Job, failures: list[Exception]) -> bool:
         """Let a task continue until it has to wait. False when it has ended."""

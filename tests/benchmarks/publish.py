@@ -38,7 +38,7 @@ EVERYTHING_ANEW = {*A_TRIP_EACH, "asyncssh"}
 OURS = """
 import os, sys
 from pathlib import Path
-from deepspeech_wer.publish.api import publish
+from deepspeech_wer.publish.publisher import publish
 from deepspeech_wer.settings import Website
 site, root, user, host, port, key, known = sys.argv[1:]
 def walk(directory, prefix=''):
