@@ -46,13 +46,17 @@ class Entry(NamedTuple):
         return min(max(self.mtime_ns // 1_000_000_000, 0), 0xFFFFFFFF)
 
 
+Entries = Mapping[str, Entry]  # by path
+Seen = Mapping[str, Attributes]  # files on the server, by path
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Which files on the server are ours."""
 
     generation: int = 0
-    files: Mapping[str, Entry] = field(default_factory=dict)  # the site
-    kept: Mapping[str, Entry] = field(default_factory=dict)  # of versions before, for visitors who still load them
+    files: Entries = field(default_factory=dict)  # the site
+    kept: Entries = field(default_factory=dict)  # of versions before, for visitors who still load them
     previous: Mapping[str, Entry | None] = field(default_factory=dict)  # what changed files were before; None: absent
     times: bool = True  # False: this server does not keep the times that we set
     left: Mapping[str, int] = field(default_factory=dict)  # when the kept files left the site, in seconds of the epoch
@@ -79,10 +83,10 @@ class Plan:
 
 
 def make(
-    wanted: Mapping[str, Entry],
+    wanted: Entries,
     current: Manifest | None,
     unfinished: Manifest | None,
-    seen: Mapping[str, Attributes],
+    seen: Seen,
     now: float = 0,
     owner: Owner | None = None,
 ) -> Plan:
@@ -116,7 +120,7 @@ def old(sha256: str) -> str:
     return f"{OLD}/{sha256}"
 
 
-def outgoing(paths: Iterable[str], manifest: Manifest, seen: Mapping[str, Attributes]) -> dict[str, str]:
+def outgoing(paths: Iterable[str], manifest: Manifest, seen: Seen) -> dict[str, str]:
     """Where to keep files that a new version replaces, each with its path: those that are what the manifest says."""
     there = [(path, manifest.files[path], seen[path]) for path in paths if path in manifest.files and path in seen]
     same = {old(entry.sha256): path for path, entry, found in there if _fits(entry, found, times=manifest.times)}
@@ -193,7 +197,7 @@ def check_path(path: str) -> None:
         raise Trouble(f"cannot publish {path!r}: expected the path of a file below the site, written with /")
 
 
-def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, Attributes]) -> str:
+def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Seen) -> str:
     """Why a file must be sent; empty where the server has it."""
     there = seen.get(path)
     if there is None:
@@ -213,11 +217,7 @@ def _fits(record: Entry, there: Attributes, *, times: bool) -> bool:
 
 
 def _following(
-    wanted: Mapping[str, Entry],
-    current: Manifest,
-    unfinished: Manifest,
-    seen: Mapping[str, Attributes],
-    now: int,
+    wanted: Entries, current: Manifest, unfinished: Manifest, seen: Seen, now: int
 ) -> tuple[Manifest, list[Step]]:
     """The manifest after this publish, and what can be removed: files that left the site some minutes ago.
 
@@ -247,13 +247,13 @@ def _following(
     ), remove
 
 
-def _withdraws(before: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> bool:
+def _withdraws(before: Entries, wanted: Entries) -> bool:
     """Whether a log of a run that stays is published no longer, or with other content (ds_publish_logs)."""
     changed = (path for path in _differing(before, wanted) if path in before)
     return any(log and f"{log[1]}.js" in wanted for log in map(_LOG.fullmatch, changed))
 
 
-def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
+def _differing(before: Entries, after: Entries) -> dict[str, Entry | None]:
     return {
         path: before.get(path)
         for path in {**before, **after}

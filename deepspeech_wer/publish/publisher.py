@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entry, Manifest
+from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
@@ -25,15 +24,14 @@ from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_proc
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.connection import Dropped, connected
-from deepspeech_wer.sftp.pipeline import Halted, Lost, Pipeline
+from deepspeech_wer.sftp.pipeline import Halted
 
 NEWEST = 32  # files whose directories are looked at first
-MOMENT_S = 1.0  # between the end of a channel and that of its connection
 DEFAULTS = Options()
 _CHANGING = (MANIFEST, NEXT)  # with every publish
 
 # What is on the server, what is to be, and the site that holds it; no site: the server holds it.
-Look = Callable[[WebRoot], tuple[Survey, Mapping[str, Entry], Path | None]]
+Look = Callable[[WebRoot], tuple[Survey, Entries, Path | None]]
 
 
 def publish(site: Path, paths: Sequence[str], website: Website, options: Options = DEFAULTS) -> Report:
@@ -45,7 +43,7 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
     with ThreadPoolExecutor(1) as executor:
         scan = executor.submit(sources.scan, site, paths)  # 20,000 files, while the connection is made
 
-        def look(root: WebRoot) -> tuple[Survey, Mapping[str, Entry], Path | None]:
+        def look(root: WebRoot) -> tuple[Survey, Entries, Path | None]:
             scanned = scan.result()
             newest = sorted(scanned, key=lambda path: scanned[path].st_mtime_ns)[-NEWEST:]
             found = survey(root, options, paths, newest)
@@ -87,7 +85,11 @@ def _pause(seconds: float, is_stopped: Callable[[], bool]) -> None:
 
 
 def _attempt(look: Look, website: Website, options: Options, me: Holder, started: float) -> Report:
-    with _opened(website, options) as root:
+    with (
+        connected(website, timeout_s=options.timeout_s) as connection,
+        connection.session(options.is_stopped) as session,
+    ):
+        root = WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
         work = _prepare(root, look, options)
         if options.dry_run and options.probe:
             probe(work)
@@ -99,23 +101,6 @@ def _attempt(look: Look, website: Website, options: Options, me: Holder, started
     from deepspeech_wer.publish import read_back  # importing requests takes 60 ms
 
     return replace(report, differences=read_back.differences(options.url, work.wanted, report.sent))
-
-
-@contextmanager
-def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
-    with connected(website, timeout_s=options.timeout_s) as connection:
-        session = None
-        try:
-            session = Pipeline(connection.open_channel(), options.is_stopped)
-            yield WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
-        except Lost as error:
-            silent = isinstance(error.__cause__, TimeoutError)
-            if session is None and not silent and connection.outlives(MOMENT_S):
-                raise Trouble(
-                    f"{website}: the server offers no SFTP ({error}): switch it on there "
-                    "(sshd_config: Subsystem sftp internal-sftp)"
-                ) from error
-            raise Dropped(f"{website}: {error}") from error
 
 
 def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
@@ -144,7 +129,7 @@ def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> Work
         return replace(work, manifest=upload(work, draft, lock))
 
 
-def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, Mapping[str, Entry], Path | None]:
+def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, Entries, Path | None]:
     """The version that the current one replaced is to be. Raises Trouble where the server does not have all of it."""
     found = survey(root, options, [])
     if found.unfinished is not None:

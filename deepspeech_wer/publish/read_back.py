@@ -11,13 +11,13 @@ import html
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
 from deepspeech_wer.errors import Trouble, innermost
-from deepspeech_wer.publish.plan import INDEX, Entry
+from deepspeech_wer.publish.plan import INDEX, Entries, Entry
 
 TIMEOUT_S = 15.0  # of silence
 PATIENCE_S = 60.0  # for all of it: the tracker's lock is held meanwhile
@@ -26,7 +26,7 @@ SHOWN = 80
 HOPS = 5
 
 
-def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> tuple[str, ...]:
+def differences(url: str, entries: Entries, sent: tuple[str, ...]) -> tuple[str, ...]:
     """One line for each address that serves something other than what was published: what, and what may be wrong."""
     base = url if url.endswith("/") else f"{url}/"
     found = list[str]()
@@ -38,7 +38,7 @@ def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -
     return (*found, *(slow if thread.is_alive() else []))
 
 
-def _compare(base: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> Iterator[str]:
+def _compare(base: str, entries: Entries, sent: tuple[str, ...]) -> Iterator[str]:
     """Compare what `/`, the page, its data and a file of one run serve with the files."""
     run = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries][:1]
     data = [path for path in entries if re.fullmatch(r"js/index\.[0-9a-f]+\.js", path)]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish.plan import INDEX, Entry, check_path, directories
+from deepspeech_wer.publish.plan import INDEX, Entries, Entry, check_path, directories
 
 
 def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
@@ -30,7 +30,7 @@ def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
     return found
 
 
-def read(site: Path, scanned: Mapping[str, os.stat_result], known: Mapping[str, Entry]) -> dict[str, Entry]:
+def read(site: Path, scanned: Mapping[str, os.stat_result], known: Entries) -> dict[str, Entry]:
     """What to publish, index.htm last. Files with size and mtime of their `known` entry are unread. Raises Trouble."""
     with _readable():
         return {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.records import Owner
@@ -31,7 +31,7 @@ class Survey:
 
     current: Manifest | None
     unfinished: Manifest | None  # of a publish that was cut short
-    seen: Mapping[str, Attributes]  # every file
+    seen: Seen  # every file
     directories: Collection[str]
     root_names: frozenset[str]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Entry, Manifest, Plan
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Entries, Manifest, Plan
 from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Lock
@@ -33,7 +33,7 @@ class Work:
 
     root: WebRoot
     found: Survey
-    wanted: Mapping[str, Entry]
+    wanted: Entries
     site: Path | None  # where the wanted files are; None: the server kept them, for a rollback
     todo: Plan
     manifest: Manifest

@@ -10,7 +10,7 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from logging.handlers import BufferingHandler
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ from deepspeech_wer.records import Account
 from deepspeech_wer.sftp import known_hosts
 from deepspeech_wer.sftp.keys import private_keys
 from deepspeech_wer.sftp.known_hosts import HostKey
-from deepspeech_wer.sftp.pipeline import Lost
+from deepspeech_wer.sftp.pipeline import Lost, Pipeline
 
 # pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see keys.py.
 if not hasattr(paramiko, "DSSKey"):
@@ -38,6 +38,7 @@ _WEAK = re.compile(r"cbc|arcfour|3des|sha1\b|md5|ssh-rsa|ssh-dss|none")
 # Last word before the colon, in the lines of paramiko's log with the server's lists -> name of our list.
 _LISTS = {"algos": "kex", "key": "key_types", "encrypt": "ciphers", "mac": "digests"}
 _KEEPALIVE_S = 10
+_MOMENT_S = 1.0  # between the end of a channel and that of its connection
 
 
 class Dropped(Trouble):
@@ -88,11 +89,6 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         """Whether the server is OpenSSH's, which handles requests in order and reports every failed write."""
         return "OpenSSH" in self._transport.remote_version
 
-    def outlives(self, moment_s: float) -> bool:
-        """Whether the connection still stands after a moment: its channels end a little before it does."""
-        self._transport.join(moment_s)
-        return bool(self._transport.is_active())
-
     def log_in(self, offered: Sequence[Any]) -> Sequence[Any]:
         """Check the host's key, then offer ours until one is accepted. Raises Trouble or Dropped.
 
@@ -128,16 +124,27 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"
         )
 
-    def open_channel(self) -> Any:
-        """A channel to the server's SFTP subsystem. Raises Lost."""
+    @contextmanager
+    def session(self, is_stopped: Callable[[], bool]) -> Iterator[Pipeline]:
+        """A session with the server's SFTP subsystem. Raises Dropped where it breaks, Trouble where there is none."""
+        session = None
         try:
             with self._time_limit():
                 channel = self._transport.open_session()
                 channel.settimeout(self._timeout_s)
                 channel.invoke_subsystem("sftp")
-        except Dropped as error:
-            raise Lost(innermost(error)) from error
-        return channel
+            session = Pipeline(channel, is_stopped)
+            yield session
+        except (Dropped, Lost) as error:
+            problem = str(error) if isinstance(error, Lost) else innermost(error)
+            if session is None and not isinstance(error.__cause__, TimeoutError):
+                self._transport.join(_MOMENT_S)
+                if self._transport.is_active():
+                    raise Trouble(
+                        f"{self._account}: the server offers no SFTP ({problem}): switch it on there "
+                        "(sshd_config: Subsystem sftp internal-sftp)"
+                    ) from error
+            raise Dropped(f"{self._account}: {problem}") from error
 
     def _start_transport(self, *_: object) -> None:
         self._transport = transport = paramiko.Transport(self._line)
