@@ -18,8 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "archive_order backlog clock contract errors exit_codes prctl text variables",
-        "files host places processes records wer",
+        "archive_order clock contract errors exit_codes prctl text variables",
+        "backlog files host places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "env_file",
         "environment settings training verdicts",

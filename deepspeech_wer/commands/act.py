@@ -119,7 +119,7 @@ def retry(options: argparse.Namespace) -> int:
     if not shas:
         raise Trouble("nothing to retry: the last run did not fail; name a commit to run it again")
     try:
-        decisions.retry_all(places.requests, shas, getpass.getuser())
+        decisions.retry_all(places.requests, shas, getpass.getuser(), archive.newest(places.runs))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
     say(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")

@@ -6,8 +6,20 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import (
+    archive,
+    backlog_inputs,
+    clock,
+    decisions,
+    env_file,
+    hyper,
+    journal,
+    lock,
+    run_merge,
+    update_site,
+)
 from deepspeech_wer import settings as every_setting
+from deepspeech_wer.archive_order import moment
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
@@ -125,11 +137,13 @@ def _line(run: Run) -> str:
 
 def _newest(current: Settings, names: Sequence[str]) -> str:
     directory = current.places.runs
+    is_ahead = names[-1][:15] > clock.stamp(clock.COMPACT)  # the clock was wrong: an earlier release noted no era
+    last = [name for name in names if is_ahead or moment(name) == moment(names[-1])]
     try:
-        in_its_second = [archive.read(directory / name) for name in names if name[:15] == names[-1][:15]]
+        listed = [replace(archive.read(directory / name), hyper=None) for name in last]
+        return _line(archive.read(archive.in_order(listed)[-1].directory))
     except Trouble as trouble:
         return f"cannot be read: {trouble}"
-    return _line(archive.in_order(in_its_second)[-1])
 
 
 def _site(current: Settings) -> str:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import contract, files
+from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import RUN_ID, Merge
 
@@ -106,14 +107,17 @@ class Order:
 
 
 def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
-    """Make a run's id from its start (ISO 8601) and its commit. No directory of `taken` holds the id yet."""
-    wanted = found = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
-    number = 2
-    while any(
-        (directory / found).exists() for directory in taken
-    ):  # two runs within a second, or a clock that was set back
-        found = f"{wanted}-{number}"
-        number += 1
+    """Make a run's id from its start (ISO 8601) and its commit.
+
+    `archive_order.started` sorts it above all ids in the directories `taken`, even if the clock was set back. Raises
+    Trouble if they cannot be listed.
+    """
+    wanted = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
+    names = {work.run for directory in taken for work in unfinished(directory)}
+    era, newest = max(map(started, names), default=(1, ""))
+    era += wanted[:15] < newest[:15]
+    while (found := wanted if era == 1 else f"{wanted}-{era}") in names:  # twice within a second
+        era += 1
     return found
 
 
@@ -122,7 +126,7 @@ def unfinished(directory: Path) -> list[Work]:
     try:
         return sorted(
             (Work(path) for path in directory.iterdir() if RUN_ID.fullmatch(path.name) and not path.is_symlink()),
-            key=lambda work: work.run,
+            key=lambda work: started(work.run),
         )
     except FileNotFoundError:
         return []
@@ -200,9 +204,9 @@ def was_started(work: Work) -> bool:
     return (work.path / "job.json").exists()
 
 
-def write_job(work: Work, pid: int, started: str) -> None:
+def write_job(work: Work, pid: int, started_at: str) -> None:
     """Record the job's process. Raises OSError."""
-    write(work.path / "job.json", {"pid": pid, "started": started})
+    write(work.path / "job.json", {"pid": pid, "started": started_at})
 
 
 def read_job(work: Work) -> tuple[int, str] | None:
