@@ -50,7 +50,7 @@
   const runsTile = (data) => {
     const failures = data.status.filter((status) => status !== "done").length;
     const end = data.started[data.count - 1];
-    const recent = data.started.filter((time) => Math.abs(end - time) < 30 * DAY).length;
+    const recent = data.started.filter((time) => time > end - 30 * DAY).length;
     return wer.tile(
       "Runs",
       format.count(data.count),
