@@ -313,7 +313,7 @@ def test_the_record_of_another_boot_ends_no_process(tmp_path: Path) -> None:
     started = start(tmp_path, GOOD)
     assert started.outcome()
     with subprocess.Popen(["sleep", "1000"]) as stranger:
-        works.write_job(started.work, stranger.pid, "another-boot:123")
+        works.write_job(started.work, works.Job(stranger.pid, "another-boot:123"))
         assert started.runner.clear(started.work, started.order) == []
         assert stranger.poll() is None
         stranger.kill()
