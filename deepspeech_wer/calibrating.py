@@ -52,8 +52,8 @@ class Progress:
 def progress(places: Places, request: Calibration) -> Progress:
     """Return how far a request has come. Reads the commit's runs."""
     runs = list(archive.of_commit(places.runs, request.sha))
-    mine = [run for run in runs if run.calibrates and run.started_at >= request.at]
-    good, failed = counted(runs)  # not by time: the clock may have been set back
+    good, failed = counted(runs)  # by number, not by time: the clock may have been set back
+    mine = [run for run in runs if run.calibrates][request.before + request.failed :]
     return Progress(
         request, runs, max(0, good - request.before), max(0, failed - request.failed), _repeated(mine, runs)
     )

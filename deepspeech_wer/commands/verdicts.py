@@ -11,7 +11,7 @@ from typing import Any
 
 from deepspeech_wer import archive, calibrating, clock, decisions, identity, judging
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands.progress import plain
+from deepspeech_wer.commands.progress import say
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Calibration, Decision
 from deepspeech_wer.errors import Trouble
@@ -44,19 +44,19 @@ def verdicts(options: argparse.Namespace) -> int:
         print(json.dumps([{name: verdict[name] for name in FIELDS} for verdict in record["verdicts"]], indent=1))
         return DONE
     for verdict in record["verdicts"]:
-        print(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {plain(verdict['reason'])}")
+        say(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {verdict['reason']}")
     for event in record["events"]:
         interval = "{:+.2f} to {:+.2f}".format(*event["interval_pp"])
         names = ", ".join(f"{sha[:12]} ({chance:.0%})" for sha, chance in event["culprits"])
         closed = f" by {event['closed_by'][:12]}" if event["closed_by"] else ""
-        print(f"step {event['step_pp']:+.2f} pp (95 %: {interval}), {event['state']}{closed}: {names}")
+        say(f"step {event['step_pp']:+.2f} pp (95 %: {interval}), {event['state']}{closed}: {names}")
     again = record["retraining"]
     if again:
-        print(f"to be trained again: {again['sha'][:12]}: {plain(again['reason'])}")
+        say(f"to be trained again: {again['sha'][:12]}: {again['reason']}")
     for note in record["notes"]:
-        print(plain(note))
+        say(note)
     for line in calibrated(record["calibrations"]):
-        print(plain(line))
+        say(line)
     return DONE
 
 
@@ -68,7 +68,7 @@ def accept(options: argparse.Namespace) -> int:
         decisions.accept(places.requests, Decision(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
-    print(f"accepted: {run.merge.sha[:12]}; the next tick shows it")
+    say(f"accepted: {run.merge.sha[:12]}; the next tick shows it")
     return DONE
 
 
@@ -87,7 +87,8 @@ def calibrate(options: argparse.Namespace) -> int:
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
     lines = [*calibrated(_record(current)["calibrations"]), *wanted(places)]
-    print("\n".join(map(plain, lines)) or "nothing is calibrated yet: `calibrate` asks for it")
+    for line in lines or ["nothing is calibrated yet: `calibrate` asks for it"]:
+        say(line)
     return DONE
 
 
@@ -116,7 +117,7 @@ def _ask(places: Places, run: Run, runs: int) -> None:
     now = calibrating.progress(places, pending) if pending else None
     if pending and now and now.is_open:
         if pending.runs == runs:
-            print(f"asked for already: {plain(now.sentence)}; {now.missing} to come, `calibrate --stop` withdraws it")
+            say(f"asked for already: {now.sentence}; {now.missing} to come, `calibrate --stop` withdraws it")
             return
         request = replace(pending, runs=runs)
     else:
@@ -124,7 +125,7 @@ def _ask(places: Places, run: Run, runs: int) -> None:
         request = Calibration(sha, getpass.getuser(), clock.utc_now(), runs, before, failed)
     decisions.calibrate(places.requests, request)
     missing = calibrating.progress(places, request).missing
-    print(f"{plain(title(run.merge))}: {missing} seeds to be trained by the next ticks, whenever nothing else is due")
+    say(f"{title(run.merge)}: {missing} seeds to be trained by the next ticks, whenever nothing else is due")
 
 
 def _stop(places: Places, name: str | None) -> int:
@@ -135,7 +136,7 @@ def _stop(places: Places, name: str | None) -> int:
     if not requests:
         raise Trouble(f"no calibration{f' of {name}' if name else ''} is asked for, so there is nothing to withdraw")
     for request in requests:
-        print(f"withdrawn: {plain(calibrating.progress(places, request).sentence)}; what is trained stays")
+        say(f"withdrawn: {calibrating.progress(places, request).sentence}; what is trained stays")
         decisions.end_calibration(places.requests, request.sha)
     return DONE
 
