@@ -103,3 +103,4 @@ class Run:
     variables: Mapping[str, str] | None = None
     rerun_of: str | None = None
     seed: int | None = None
+    imported: str | None = None  # where an earlier tracker's record was found

@@ -118,6 +118,7 @@ class _Row(NamedTuple):
     variables: int  # shared
     rerun_of: str | None
     seed: int | None
+    imported: str | None
     time_started: str | None  # the next four: of the job's record, if there is one
     results: dict[str, Any] | None
     signature: int  # shared
@@ -254,6 +255,7 @@ class _Month:
             self._place(tracked["variables"]),
             tracked["rerun_of"],
             tracked["seed"],
+            tracked["imported"],
             record["context"]["time_started"] if run.hyper else None,
             results if run.hyper else None,
             signature,
@@ -304,6 +306,7 @@ def _run(row: _Row, shared: list[Any], runs: Path) -> Run:
         variables=shared[row.variables],
         rerun_of=row.rerun_of,
         seed=row.seed,
+        imported=row.imported,
     )
 
 
