@@ -79,7 +79,10 @@ def collect(bench: Bench) -> Iterator[Run]:
     checkpoint when that merge's turn comes.
     """
     _set_aside_earlier_release(bench.places)
-    for left in unfinished(bench.places):
+    begun = unfinished(bench.places)
+    for aside in bench.places.work.glob(f"*{works.UNREADABLE}"):
+        checkouts.wipe(Work(aside).checkout)
+    for left in begun:
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))

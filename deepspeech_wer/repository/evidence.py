@@ -17,6 +17,7 @@ from deepspeech_wer.repository.git import GitError, run_git
 
 _LEAST_BYTES, _LEAST_FILES = 1 << 20, 8
 _PROBE_BYTES = 1 << 16
+_REF = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|ref: .+)\s*")
 _CURES = tuple(
     (re.compile(words, re.IGNORECASE | re.MULTILINE), cure)
     for words, cure in (
@@ -68,7 +69,8 @@ def is_damaged(mirror: Path, ref: str) -> bool:
     """
     if not mirror.exists():
         return False
-    if any(file.is_file() and not file.stat().st_size for file in (mirror / "refs").rglob("*")):
+    refs = (mirror / "refs").rglob("*")
+    if any(file.is_file() and not _REF.fullmatch(file.read_bytes()) for file in refs):  # a power cut empties files
         return True
     return _is_proved(mirror, lambda: _read_history(mirror, ref))
 
