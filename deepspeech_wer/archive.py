@@ -74,6 +74,19 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
     return _store(runs, name, record, partial(_copy_archived, run.directory))
 
 
+def adopt(
+    runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumstances, text: bytes, source: str | None
+) -> Run:
+    """Archive a record from outside: `text` is its hyper.json, `source` where it was found.
+
+    None for `source`: it is a run of this tracker, whose archive was lost.
+
+    Raises OSError, and leaves nothing behind.
+    """
+    record = _serialise(merge, outcome, under, {"imported": source} if source else None)
+    return _store(runs, name, record, lambda target: write_atomically(target / contract.HYPER, text, mode=0o600))
+
+
 def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
@@ -379,7 +392,7 @@ def _number(record: dict[str, Any]) -> int:
 
 def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
     """Return what earlier releases did not record; None where it is missing or of another kind."""
-    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int}
+    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int, "imported": str}
     found: dict[str, Any] = {
         name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()
     }
@@ -394,7 +407,8 @@ def _is_number(value: Any) -> bool:
     return type(value) is int
 
 
-def _is_time(value: Any) -> bool:
+def is_time(value: Any) -> bool:
+    """Return whether a value is an ISO 8601 time."""
     try:
         return bool(datetime.fromisoformat(value))
     except (TypeError, ValueError):
@@ -406,8 +420,8 @@ _RUN_FIELDS: dict[str, Callable[[Any], bool]] = {
     "failure": lambda value: value is None or isinstance(value, str),
     "detail": _is_text,
     "attempt": _is_number,
-    "started_at": _is_time,
-    "finished_at": _is_time,
+    "started_at": is_time,
+    "finished_at": is_time,
     "machine": _is_text,
 }
 _MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
@@ -415,7 +429,7 @@ _MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
     "ordinal": _is_number,
     "subject": _is_text,
     "author": _is_text,
-    "committed_at": _is_time,
+    "committed_at": is_time,
     "parents": lambda value: isinstance(value, list),
 }
 

@@ -105,3 +105,4 @@ class Run:
     rerun_of: str | None = None
     seed: int | None = None
     calibrates: bool = False
+    imported: str | None = None  # where an earlier tracker's record was found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from deepspeech_wer import (
     __version__,
@@ -117,7 +119,19 @@ def is_behind(settings: Settings) -> bool:
 
 
 def _state(settings: Settings) -> str:
-    """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
+    """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    return hashlib.sha256(repr((names, host, settings.logs.mode, __version__)).encode()).hexdigest()
+    return hashlib.sha256(
+        repr((names, host, settings.logs.mode, __version__, _stamps(settings.places.site))).encode()
+    ).hexdigest()
+
+
+def _stamps(site: Path) -> list[tuple[int, int]]:
+    """Sizes and times of the site's main files: after a power cut or of an older copy, they are made again."""
+    found = []
+    for name in ("index.htm", "js/hyper.js", "js/merges.js"):
+        with suppress(OSError):
+            status = (site / name).stat()
+            found.append((status.st_size, status.st_mtime_ns))
+    return found

@@ -119,6 +119,7 @@ class _Row(NamedTuple):
     rerun_of: str | None
     seed: int | None
     calibrates: bool
+    imported: str | None
     time_started: str | None  # the next four: of the job's record, if there is one
     results: dict[str, Any] | None
     signature: int  # shared
@@ -256,6 +257,7 @@ class _Month:
             tracked["rerun_of"],
             tracked["seed"],
             tracked["calibrates"],
+            tracked["imported"],
             record["context"]["time_started"] if run.hyper else None,
             results if run.hyper else None,
             signature,
@@ -307,6 +309,7 @@ def _run(row: _Row, shared: list[Any], runs: Path) -> Run:
         rerun_of=row.rerun_of,
         seed=row.seed,
         calibrates=row.calibrates,
+        imported=row.imported,
     )
 
 

@@ -132,6 +132,7 @@ def _tracked(run: Run) -> dict[str, Any]:
         "rerun_of": run.rerun_of,
         "seed": run.seed,
         "calibrates": run.calibrates,
+        "imported": run.imported,
         "reverts": run.merge.reverts,
     }
 
