@@ -204,7 +204,7 @@ def _run(place: Place, subject: str) -> Run:
 def _picture(place: Place, name: str) -> None:
     site = place.data / "site"
     with served(site) as address:
-        document(f"{address}/index.htm", REVERT.replace('"', "&quot;")[:10], picture=place.root / name)
+        document(f"{address}/index.htm", "Latest runs", REVERT[:7], picture=place.root / name)
 
 
 def _report(place: Place) -> None:
