@@ -8,13 +8,12 @@ Runs archived before there were numbers are numbered when they are read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Key = tuple[int, int, str, str]  # to sort by
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """What decides the place of an archived run."""
 
     id: str

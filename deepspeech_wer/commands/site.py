@@ -9,7 +9,6 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import plain
-from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options, Report
@@ -62,6 +61,8 @@ def serve(options: argparse.Namespace) -> int:
     site = every_setting.load().places.site
     if not (site / "index.htm").exists():
         raise Trouble(f"{site}: the site is not built yet: run `build`")
+    from deepspeech_wer.dashboard.preview import preview  # an HTTP server, which no tick needs
+
     with preview(str(site), options.port) as server:
         print(f"http://127.0.0.1:{server.server_port}/index.htm (stop with Ctrl-C)", flush=True)
         server.serve_forever()

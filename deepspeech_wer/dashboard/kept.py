@@ -138,7 +138,7 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
         row = month.rows[name]
         if not _is_as_noted(row, month.shared, descriptor):
             raise KeyError(name)
-        run = _run(row, month.shared, runs)
+        run = _run(name, row, month.shared, runs)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         month.rows.pop(name, None)
         try:
@@ -146,12 +146,12 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
         except Trouble as trouble:
             log.warning("skipping a run: %s", trouble)
             return
-        run = _run(row, month.shared, runs)
+        run = _run(name, row, month.shared, runs)
         month.add(row)
     loaded.runs.append(run)
     loaded.results[name] = row.result
-    loaded.marks[name] = Mark(row.size, row.crc)
-    loaded.files[name] = Files(month.shared[row.names], row.digest)
+    loaded.marks[name] = row.size, row.crc
+    loaded.files[name] = month.shared[row.names], row.digest
 
 
 def _is_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
@@ -161,7 +161,7 @@ def _is_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
         # Relative to a descriptor, since resolving a long path takes longer than all the rest.
         if os.stat(row.id, dir_fd=descriptor, follow_symlinks=False).st_mtime_ns != row.changed_at:
             return False
-        for name in shared[row.names]:
+        for name in shared[row.names].split("/"):
             status = os.stat(f"{row.id}/{name}", dir_fd=descriptor, follow_symlinks=False)
             if status.st_size != next(states) or status.st_mtime_ns != next(states):
                 return False
@@ -226,13 +226,13 @@ class _Month:
         tracked = record["run"]
         results = {name: record["results"][name] for name in _RESULTS if name in record["results"]} if run.hyper else {}
         signature = self._place(results.pop("signature")) if "signature" in results else _ABSENT
-        files = Files.of(found)
+        names, digest = details.files_of(found)
         return _Row(
             run.id,
             changed_at,
-            self._place(files.names),
-            [number for name in files.names for number in (found[name].st_size, found[name].st_mtime_ns)],
-            files.digest,
+            self._place(names),
+            [number for name in names.split("/") for number in (found[name].st_size, found[name].st_mtime_ns)],
+            digest,
             len(line),
             zlib.crc32(line),
             tracked["result"],
@@ -269,7 +269,7 @@ class _Month:
         return place
 
 
-def _run(row: _Row, shared: list[Any], runs: Path) -> Run:
+def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
     """Return the run of a row. Raises TypeError or IndexError if the row is none."""
     row.check()
     found = None
@@ -279,31 +279,25 @@ def _run(row: _Row, shared: list[Any], runs: Path) -> Run:
             "results": row.results if row.signature < 0 else {**row.results, "signature": shared[row.signature]},
             "parameters": shared[row.parameters],
         }
+    # By position: names would take as long as all the rest.
+    merge = Merge(row.sha, row.ordinal, row.subject, shared[row.author], row.committed_at, (), tuple(row.reverts))
     return Run(
-        id=row.id,
-        directory=runs / row.id,
-        merge=Merge(
-            sha=row.sha,
-            ordinal=row.ordinal,
-            subject=row.subject,
-            author=shared[row.author],
-            committed_at=row.committed_at,
-            parents=(),
-            reverts=tuple(row.reverts),
-        ),
-        status=row.status,
-        failure=row.failure,
-        detail=row.detail,
-        attempt=row.attempt,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        machine=shared[row.machine],
-        hyper=found,
-        number=row.number,
-        processor=shared[row.processor],
-        variables=shared[row.variables],
-        rerun_of=row.rerun_of,
-        seed=row.seed,
+        name,
+        runs / name,
+        merge,
+        row.status,
+        row.failure,
+        row.detail,
+        row.attempt,
+        row.started_at,
+        row.finished_at,
+        shared[row.machine],
+        found,
+        row.number,
+        shared[row.processor],
+        shared[row.variables],
+        row.rerun_of,
+        row.seed,
     )
 
 

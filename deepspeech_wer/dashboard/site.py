@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import archive
-from deepspeech_wer.dashboard import spliced
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
-from deepspeech_wer.dashboard.details import FILES, Files, details, regular_files
+from deepspeech_wer.dashboard.details import FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.project import Project
@@ -32,7 +31,7 @@ from deepspeech_wer.dashboard.scripts import (
     merges_js,
     run_js,
 )
-from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece
+from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
@@ -51,7 +50,7 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
-    found: Callable[[Run], Files] = lambda run: Files.of(regular_files(run.directory)),
+    found: Callable[[Run], Files] = lambda run: files_of(regular_files(run.directory)),
     marks: Mapping[str, Mark] | None = None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
@@ -113,7 +112,8 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
                 # Archived runs do not change: one that was built from the same files is not read again.
                 made[run.id] = last
                 continue
-            files = [name for name in FILES if name in names and name not in hidden]
+            there = set(names.split("/")) - set(hidden)
+            files = [name for name in FILES if name in there]
             try:
                 _build_run(source.whole(run), regular_files(run.directory), files, source.logs, site)
                 made[run.id] = {"stamp": stamp, "files": listed.setdefault(tuple(files), files)}
@@ -174,7 +174,7 @@ def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes
     def is_of(name: str, text: bytes) -> bool:
         return b'"run":{"id":%s,' % javascript(name).encode() in text
 
-    spliced.write(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
+    splice(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
 
 
 def _static_files() -> dict[str, bytes]:
