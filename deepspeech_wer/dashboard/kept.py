@@ -1,7 +1,7 @@
 """What the site takes from each run, kept between builds: parsing 10,000 records again for each new one takes seconds.
 
     <kept>/202303       the runs that started in a month
-        <digest of the code that makes this> <crc32 of the next line>
+        <digest of the code that makes this> <CRC-32 of the next line>
         {"shared": [<a value that many runs have>, ...], "rows": [<see _Row>, ...]}
 
 The lines of js/hyper.js are not in it: the site has them, and a row has what its line is recognised by. Nothing here is
@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import __version__, archive, archive_order, contract, hyper, records
+from deepspeech_wer import __version__, archive, archive_order, contract, derived, hyper, records
 from deepspeech_wer.dashboard import details, large, scripts
 from deepspeech_wer.dashboard import logs as published
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -81,7 +80,7 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
             for run in listed:
                 _add(loaded, run, month, runs, descriptor)
             if month.is_changed(listed):
-                _write(kept / name, month.text(version, listed))
+                derived.write(kept / name, version, month.record(listed))
     finally:
         if months:
             os.close(descriptor)
@@ -208,11 +207,9 @@ class _Month:
         """Return whether the month is to be written, for the runs that are there."""
         return self._is_changed or not self.rows.keys() <= set(names)
 
-    def text(self, version: bytes, names: list[str]) -> bytes:
-        """Return the month's file."""
-        rows = [self.rows[name] for name in names if name in self.rows]
-        data = json.dumps({"shared": self.shared, "rows": rows}, separators=(",", ":")).encode()
-        return b"%s %08x\n%s\n" % (version, zlib.crc32(data), data)
+    def record(self, names: list[str]) -> dict[str, Any]:
+        """Return what the month's file holds, for the runs that are there."""
+        return {"shared": self.shared, "rows": [self.rows[name] for name in names if name in self.rows]}
 
     def add(self, row: _Row) -> None:
         """Take up a new row."""
@@ -328,22 +325,12 @@ class _Made:
         return line if line is None or line[:1] == b"{" else zlib.decompress(line)
 
 
-def _read(path: Path, version: bytes) -> tuple[list[Any], list[list[Any]]]:
+def _read(path: Path, version: str) -> tuple[list[Any], list[list[Any]]]:
     """Return a month's shared values and rows; nothing if the file is damaged or by other code."""
-    try:
-        head, _, data = path.read_bytes().partition(b"\n")
-        if head == b"%s %08x" % (version, zlib.crc32(data[:-1])):
-            record = json.loads(data)
-            return record["shared"], record["rows"]
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
+    record = derived.read(path, version)
+    with suppress(TypeError, KeyError):
+        return record["shared"], record["rows"]
     return [], []
-
-
-def _write(path: Path, content: bytes) -> None:
-    with suppress(OSError):  # the next build is then slower
-        make_private(path.parent)
-        write_atomically(path, content, mode=0o600)
 
 
 def _remove_all_but(months: Iterable[str], kept: Path) -> None:
@@ -357,11 +344,11 @@ def _month(name: str) -> str:
     return name[:6] if re.match("[0-9]{8}-", name) else "other"
 
 
-def _version(mode: str) -> bytes:
+def _version(mode: str) -> str:
     """Return a digest of the code and the setting that make a row, so that no row of others is used."""
     modules = (archive, archive_order, details, hyper, large, published, records, scripts)
     try:
         code = b"".join(Path(str(module.__file__)).read_bytes() for module in modules) + Path(__file__).read_bytes()
     except OSError:  # installed without its source
         code = __version__.encode()
-    return scripts.fingerprint(mode.encode() + code).encode()
+    return scripts.fingerprint(mode.encode() + code)
