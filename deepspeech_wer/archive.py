@@ -34,6 +34,7 @@ from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_dura
 from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 
 VERSION = 1
+_USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 RUN = "run.json"
 COMPANIONS = {contract.UTTERANCES: 256 << 20, contract.HISTORY: 16 << 20, contract.GPU_USAGE: 64 << 20}  # maximum bytes
 LOGS = {
@@ -98,11 +99,16 @@ def names(runs: Path) -> list[str]:
     Links are left out: a job could make one, so that a foreign directory is published.
     """
     try:
-        return sorted((entry.name for entry in os.scandir(runs) if _is_run(entry)), key=started)
+        with os.scandir(runs) as entries:
+            found = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable archive must not look empty
         raise Trouble(f"{runs}: {error.strerror}: run this as a user who can read the directory") from None
+    found.sort()
+    if max(map(len, found), default=0) > _USUAL_NAME:  # a tick lists the runs often, and rarely do any have an era
+        found.sort(key=lambda name: 1 if len(name) <= _USUAL_NAME else started(name)[0])
+    return found
 
 
 def newest(runs: Path) -> str:
@@ -307,10 +313,6 @@ def of_commit(runs: Path, sha: str) -> Iterator[Run]:
 def holds(runs: Path, name: str) -> bool:
     """Return whether a run is archived."""
     return (runs / name).is_dir() and not (runs / name).is_symlink()
-
-
-def _is_run(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
 def _placed(run: Run) -> Placed:
