@@ -33,6 +33,11 @@ def build(settings: Settings) -> Sequence[str]:
 
     Raises Trouble if the site cannot be written.
     """
+    _build(settings)  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    return dashboard.site_names(settings.places.site)
+
+
+def _build(settings: Settings) -> None:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
@@ -40,8 +45,6 @@ def build(settings: Settings) -> Sequence[str]:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
-        own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
             loaded.runs,
             places.site,
@@ -50,12 +53,17 @@ def build(settings: Settings) -> Sequence[str]:
             whole=loaded.whole,
             found=loaded.found,
             marks=loaded.marks,
-            judged=dashboard.judged(record, own),
+            judged=_judged(settings, loaded),
             logs=settings.logs,
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
-    return dashboard.site_names(places.site)
+
+
+def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
+    record = judging.update(settings.places, loaded.runs, loaded.results, settings.retraining)
+    own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+    return dashboard.judged(record, own)
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
