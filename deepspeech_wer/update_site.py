@@ -11,6 +11,7 @@ from deepspeech_wer import (
     archive,
     clock,
     dashboard,
+    decisions,
     files,
     identity,
     journal,
@@ -41,13 +42,14 @@ def build(settings: Settings) -> Sequence[str]:
         loaded = kept.load(places.runs, places.kept, settings.logs)
         record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
         own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+        again = [run for run in loaded.runs if run.rerun_of is not None]
         dashboard.build(
             loaded.runs,
             places.site,
             project=project,
             line=loaded.line,
             whole=loaded.whole,
-            judged=dashboard.judged(record, own),
+            judged=dashboard.judged(record, own, again=again, accepted=decisions.accepted(places.requests)),
             logs=settings.logs,
         )
     except OSError as error:
