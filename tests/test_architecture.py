@@ -35,8 +35,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "commands": ("crontab locked progress", "check inspect site verdicts", "act", "parser"),
     "dashboard": (
-        "bundle columns details judged large logs preview project",
-        "changes",
+        "bundle columns gpu_charts gpu_usage judged large logs preview project",
+        "changes details",
         "scripts",
         "assets kept",
         "site",
