@@ -1,4 +1,4 @@
-"""What the page shows of a run besides its record: its files, its epochs, the load of its GPUs. The job controls them."""
+"""What the page shows of a run besides its record: files, epochs, the load of GPUs. The job controls all of it."""
 
 from __future__ import annotations
 

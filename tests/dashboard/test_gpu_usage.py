@@ -1,4 +1,4 @@
-"""Samples of GPUs as the page gets them, from recorded output of nvidia-smi."""
+"""Samples of GPUs as the page gets them, from the forms in which nvidia-smi prints them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DMON = """#Date       Time        gpu    pwr  gtemp  mtemp     sm    mem    enc 
  20231110   13:05:01      1     12     35      -      0      0      0      0    405    210      3
  20231110   13:05:06      0    249     72      -     99     43      0      0   9501   1905  10240
 """
-# nvidia-smi dmon of 2016 (driver 367): no times
+# nvidia-smi dmon as drivers of 2016 print it: no times
 DMON_2016 = """# gpu   pwr  temp    sm   mem   enc   dec  mclk  pclk
 # Idx     W     C     %     %     %     %   MHz   MHz
     0    61    44    98    55     0     0  3504  1455
@@ -61,7 +61,7 @@ def test_samples_of_the_tracker(tmp_path: Path) -> None:
     assert "power_watts" not in second
 
 
-def test_recorded_dmon_with_times(tmp_path: Path) -> None:
+def test_dmon_with_times(tmp_path: Path) -> None:
     found = read(tmp_path, DMON)
     assert found
     first, second = found["gpus"]
@@ -70,7 +70,7 @@ def test_recorded_dmon_with_times(tmp_path: Path) -> None:
     assert second["temperature_celsius"] == [35.0, None]
 
 
-def test_recorded_dmon_of_2016(tmp_path: Path) -> None:
+def test_dmon_of_2016(tmp_path: Path) -> None:
     found = read(tmp_path, DMON_2016)
     assert found
     first, second = found["gpus"]
