@@ -388,7 +388,9 @@ def test_the_csv_holds_every_parameter_and_no_formula(page: Page) -> None:
 def test_the_page_answers_first_and_shows_each_verdict(page: Page) -> None:
     runs = [done(1, 0.16), done(2, 0.19), replace(done(3, 0.18), rerun_of=done(2, 0.19).id, seed=7)]
     verdicts = Judged(
-        {runs[0].id: "too few runs", runs[1].id: "worse"}, {runs[1].id: "+3.00 pp <b>"}, ("worse", "Worse: <b>19 %.", runs[1].id)
+        {runs[0].id: "too few runs", runs[1].id: "worse"},
+        {runs[1].id: "+3.00 pp <b>"},
+        ("worse", "Worse: <b>19 %.", runs[1].id),
     )
     page.build(runs, judged=verdicts).open()
     assert page.text(".headline-worse").startswith("Worse: <b>19 %. ")
