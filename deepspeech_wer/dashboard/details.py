@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.contract import GPU_USAGE
 from deepspeech_wer.dashboard.gpu_usage import usage
 from deepspeech_wer.records import Run
 
 FILES = ("hyper.json", "out.log", "err.log", "utterances.json", "history.json")  # visitors can download these
+DETAILS = 2  # what runs/<id>.js says of a run; a larger number makes all of them anew
 _MAX_HISTORY_BYTES = 5_000_000
 _MAX_EPOCHS = 1000
+
+
+class Files(NamedTuple):
+    """The regular files of a run's directory."""
+
+    names: list[str]  # sorted
+    digest: str  # of their names, sizes and times
+
+    @classmethod
+    def of(cls, found: Mapping[str, os.stat_result]) -> Files:
+        """Make it from what `regular_files` returned."""
+        names = sorted(found)
+        text = repr([(name, found[name].st_size, found[name].st_mtime_ns) for name in names])
+        return cls(names, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12])
 
 
 def regular_files(directory: Path) -> dict[str, os.stat_result]:
