@@ -13,6 +13,7 @@ from deepspeech_wer import (
     archive,
     clock,
     dashboard,
+    decisions,
     files,
     identity,
     journal,
@@ -63,7 +64,8 @@ def _build(settings: Settings) -> None:
 def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
     record = judging.update(settings.places, loaded.runs, loaded.results, settings.retraining)
     own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
-    return dashboard.judged(record, own)
+    again = [run for run in loaded.runs if run.rerun_of is not None]
+    return dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
