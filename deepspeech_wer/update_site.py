@@ -10,11 +10,13 @@ from deepspeech_wer import (
     __version__,
     archive,
     clock,
+    comparing,
     dashboard,
     files,
     identity,
     journal,
     judging,
+    measuring,
     signals,
 )
 from deepspeech_wer.dashboard import kept
@@ -24,13 +26,16 @@ from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Settings, Website
 
+SCORING_S = 60.0  # of a tick, for runs that were archived before they were scored
+
 log = logging.getLogger(__name__)
 
 
-def build(settings: Settings) -> Sequence[str]:
-    """Judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
+def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str]:
+    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
 
-    Raises Trouble if the site cannot be written.
+    After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
+    cannot be written.
     """
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
@@ -40,6 +45,9 @@ def build(settings: Settings) -> Sequence[str]:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
         record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
+        measures = measuring.update(places, loaded.runs, budget_s=scoring_s)
+        comparing.update(measures, loaded.runs, record["verdicts"])
+        measuring.save(places, measures)
         own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
             loaded.runs,
@@ -49,6 +57,7 @@ def build(settings: Settings) -> Sequence[str]:
             whole=loaded.whole,
             judged=dashboard.judged(record, own),
             logs=settings.logs,
+            heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
@@ -62,7 +71,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     """
     places, website = settings.places, settings.website
     try:
-        listed = build(settings)
+        listed = build(settings, scoring_s=SCORING_S)
         if website:
             options = Options(
                 owner=identity.owner(places, settings.repository),
@@ -110,6 +119,7 @@ def is_behind(settings: Settings) -> bool:
     except OSError:
         shown = ""
     is_shown = shown == _state(settings) and judging.is_current(places, settings.retraining)
+    is_shown = is_shown and not places.unmeasured.exists()
     return not is_shown and bool(archive.names(places.runs))
 
 

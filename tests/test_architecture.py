@@ -25,7 +25,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "environment settings training verdicts",
         "archive notify repository sftp",
         "dashboard identity jobs publish",
-        "demo judging run_merge",
+        "demo judging measuring run_merge",
+        "comparing",
         "update_site",
         "backlog_inputs",
         "automation",
@@ -34,7 +35,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": ("crontab locked progress", "check inspect site verdicts", "act", "parser"),
-    "dashboard": ("columns details judged large logs preview project", "scripts", "assets kept", "site"),
+    "dashboard": ("columns details judged large logs preview project", "scripts", "assets heard kept", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),
@@ -63,11 +64,11 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
-        "series steps student utterances",
+        "edits series steps student utterances",
         "intervals noise",
         "levels measure plan",
-        "paired walk",
-        "judge",
+        "paired recorded walk",
+        "judge told",
     ),
 }
 ONLY_IN = {

@@ -18,6 +18,7 @@ from typing import Any
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
+from deepspeech_wer.dashboard.heard import EDITS, Heard
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.project import Project
@@ -51,6 +52,7 @@ def build(
     whole: Callable[[Run], Run] = lambda run: run,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
+    heard: Heard | None = None,
 ) -> None:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
@@ -60,10 +62,11 @@ def build(
     """
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
-    before = read_manifest(site)
+    before, heard = read_manifest(site), heard or Heard()
     ordered = archive.in_order(runs)
-    made = _build_runs(ordered, _Source(whole, logs), site, before["runs"])
+    made = _build_runs(ordered, _Source(whole, logs, heard), site, before["runs"])
     ordered = [run for run in ordered if run.id in made]
+    sets = _build_sets(heard, made, site)
     judged = judged or Judged()
     own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
     merges = merges_js(own, judged)
@@ -77,7 +80,7 @@ def build(
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         _write_changed(site / name, content)
     _write_changed(site / INDEX, page)
-    after = {"version": VERSION, "page": list(names), "runs": made}
+    after = {"version": VERSION, "page": list(names), "sets": sets, "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
     # Earlier versions of this program made js/index.js.
@@ -91,6 +94,7 @@ class _Source:
 
     whole: Callable[[Run], Run]
     logs: PublishedLogs
+    heard: Heard
 
 
 def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -100,32 +104,50 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
         found = regular_files(run.directory)
         hidden = NAMES if source.logs.mode == "none" else ()
         files = [name for name in FILES if name in found and name not in hidden]
-        wanted, last = {"stamp": _stamp(found, source.logs.mode), "files": files}, before.get(run.id)
+        if run.rerun_of is None and source.heard.edits(run.id):
+            files.append(EDITS)
+        stamp = _stamp(found, f"{source.logs.mode} {source.heard.stamp(run.id)}".rstrip())
+        wanted, last = {"stamp": stamp, "files": files}, before.get(run.id)
         if wanted == last and f"{run.id}.js" in built and _holds(f"{site}/runs/{run.id}", files):
             made[run.id] = last  # archived runs do not change: one that was built from the same files is not read again
             continue
         try:
-            _build_run(source.whole(run), found, files, source.logs, site)
+            _build_run(source.whole(run), found, files, source, site)
             made[run.id] = wanted
         except Trouble as trouble:
             log.warning("skipping a run: %s", trouble)
     return made
 
 
-def _build_run(
-    run: Run, found: dict[str, os.stat_result], files: Iterable[str], logs: PublishedLogs, site: Path
-) -> None:
-    ends = {log.name: log for log in shown(run, found, logs)}
+def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str], source: _Source, site: Path) -> None:
+    ends = {log.name: log for log in shown(run, found, source.logs)}
     (site / "runs" / run.id).mkdir(exist_ok=True)
     sizes = {}
     for name in files:
+        edits = source.heard.edits(run.id) if name == EDITS else None
+        if edits:
+            _link(edits, site / "runs" / run.id / name)
+            continue
         data = ends[name].data if name in ends else None
         sizes[name] = found[name].st_size if data is None else len(data)
         if data is None:
             _link(run.directory / name, site / "runs" / run.id / name)
         else:
             _put(data, site / "runs" / run.id / name)
-    _put(run_js(run, details(run, found, sizes, [log.end for log in ends.values()])), site / "runs" / f"{run.id}.js")
+    more = details(run, found, sizes, [log.end for log in ends.values()])
+    more["heard"] = source.heard.record(run.id)
+    _put(run_js(run, more), site / "runs" / f"{run.id}.js")
+
+
+def _build_sets(heard: Heard, runs: Iterable[str], site: Path) -> list[str]:
+    """Link the test sets of runs. Their names come from their content, so those that are there stay."""
+    wanted = heard.sets(runs)
+    for name, source in wanted.items():
+        target = site / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(source, target)
+    return list(wanted)
 
 
 def _stamp(found: dict[str, os.stat_result], mode: str) -> str:
@@ -206,7 +228,7 @@ def _link(source: Path, target: Path) -> None:
 def _changed_files(manifest: dict[str, Any], other: dict[str, Any]) -> set[str]:
     """Return the files of one manifest, except those of runs that are the same in the other."""
     runs = {name: run for name, run in manifest["runs"].items() if run != other["runs"].get(name)}
-    return {*manifest["page"], *run_files({"runs": runs})}
+    return {*manifest["page"], *manifest.get("sets", ()), *run_files({"runs": runs})}
 
 
 def _remove(names: Iterable[str], site: Path) -> None:
@@ -215,5 +237,9 @@ def _remove(names: Iterable[str], site: Path) -> None:
         if ".." in Path(name).parts or Path(name).is_absolute():
             continue  # a damaged manifest must not reach out of the site
         path.unlink(missing_ok=True)
-        if path.parent.parent == site / "runs" and path.parent.is_dir() and not any(path.parent.iterdir()):
+        if (
+            path.parent.parent in (site / "runs", site / "sets")
+            and path.parent.is_dir()
+            and not any(path.parent.iterdir())
+        ):
             path.parent.rmdir()
