@@ -34,7 +34,7 @@ from deepspeech_wer.verdicts.measure import Each, Score
 from deepspeech_wer.verdicts.recorded import Heard
 
 VERSION = 1
-MAX_BYTES = 64 << 20  # of a file to score: a quarter of a million utterances
+MAX_BYTES = 48 << 20  # of a file to score: some 200,000 utterances, which take 300 MB of memory
 MAX_SHOWN = 16 << 20  # bytes of a run's errors on the page
 REMEMBERED = 12  # runs in memory at once
 
