@@ -106,6 +106,16 @@ def basis(measures: Measures, name: str, replicates: Sequence[str], usual: Seque
     return Basis(None, "")
 
 
+def noise_around(
+    measures: Measures, runs: Sequence[Run], run: Run
+) -> tuple[tuple[str, ...], Mapping[str, tuple[float, ...]]]:
+    """Return what `basis` needs for a run: trainings of one commit, and what the comparisons before it changed."""
+    for one, inputs in _walk(measures, runs, {}):
+        if one.id == run.id and inputs:
+            return inputs.replicates, inputs.usual
+    return (), {}
+
+
 def _walk(
     measures: Measures, runs: Sequence[Run], sigmas: Mapping[str, noise.Estimate | None]
 ) -> Iterator[tuple[Run, Inputs | None]]:

@@ -17,14 +17,15 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, contract, files
+from deepspeech_wer import archive, contract, files, wer
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
@@ -133,10 +134,61 @@ def each(measures: Measures, run: str, name: str) -> Each | None:
     return _eaches(measures.root, run).get(name)
 
 
-def score(run: Run) -> measure.Summary:
-    """Score a run without keeping it. Raises Trouble if it has no utterances, or none that can be scored."""
-    found = _read(run.directory)
-    return measure.summarise(found)[0]
+@dataclass(frozen=True)
+class Known:
+    """All that is known of a run on one test set."""
+
+    figures: Mapping[str, Any]  # see `figures`
+    heard: Heard
+    text: Callable[[int], str]  # the reference at a place, one space between words
+
+
+def known(places: Places, runs: Sequence[Run]) -> Measures:
+    """Return the kept figures of runs, and score nothing. A tick may be at work."""
+    return _load(places.measured, {run.id: stamp for run in runs if (stamp := _stamp(run.directory))})
+
+
+def sets_of(measures: Measures, run: Run) -> dict[str, Known]:
+    """Return what is known of a run, by test set. A run that is not scored yet is scored now, and not kept.
+
+    Raises Trouble if it has no utterances, or none that can be scored.
+    """
+    record, heards = measures.record(run.id), _heards(measures.root, run.id)
+    if record and record["trouble"]:
+        raise Trouble(f"{run.id}: {record['trouble']}")
+    kept = {one["set"]: one for one in record["sets"]} if record else {}
+    if kept and kept.keys() == heards.keys():
+        directory = measures.root / "sets"
+        return {name: Known(kept[name], heards[name], _Texts(directory / kept[name]["file"])) for name in kept}
+    scored = measure.summarise(_read(run.directory))[1]
+    return {name: _known(one) for name, one in scored.items()}
+
+
+def _known(scored: measure.Scored) -> Known:
+    missing = tuple(place for place, one in enumerate(scored.rows) if one.hypothesis is None)
+    rows = scored.rows
+    return Known(
+        figures(scored.score),
+        Heard(scored.each, scored.edits, missing),
+        lambda place: " ".join(wer.words(rows[place].reference)),
+    )
+
+
+class _Texts:
+    """Reads the references of a test set, a part at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._parts = directory, dict[int, list[str]]()
+        self._starts: list[int] = (_set(directory.with_suffix(".js")) or {})["parts"]
+
+    def __call__(self, place: int) -> str:
+        part = bisect_right(self._starts, place) - 1
+        if part not in self._parts:
+            told = published.argument(_bytes(self._directory / f"{part}.js"))
+            self._parts[part] = told["texts"] if isinstance(told, dict) else []
+        texts = self._parts[part]
+        at = place - self._starts[part]
+        return texts[at] if at < len(texts) else ""
 
 
 def write_record(measures: Measures, run: str, changes: Mapping[str, Any]) -> None:

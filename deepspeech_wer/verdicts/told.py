@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,6 +52,26 @@ def pair(name: str, found: Comparison, other: str, basis: Basis) -> str:
     sure = f"{_interval(found)}. On these recordings the two models differ {chance}." if found.interval else "."
     moved = f"{_count(len(found.worse), 'utterance')} got worse, {len(found.better):,} better"
     return f"{start}{sure} {moved}{_by_noise(basis)}."
+
+
+def figures(of_set: Mapping[str, Any]) -> str:
+    """Return the figures of a run on a test set (`measuring.figures`) in one line."""
+    words, interval = of_set["words"], of_set["interval"]
+    parts = ["no reference words" if of_set["wer"] is None else f"WER {_percent(of_set['wer'])}"]
+    if interval:
+        low, high = 100 * interval["low"], 100 * interval["high"]
+        parts[0] += f" (95 % by {interval['by']}: {low:.2f} to {high:.2f})"
+    kinds = ", ".join(f"{words[kind]:,} {kind}" for kind in ("substitutions", "deletions", "insertions"))
+    total = sum(words[kind] for kind in ("substitutions", "deletions", "insertions"))
+    parts.append(f"{total:,} errors in {words['reference']:,} words: {kinds}")
+    if of_set["cer"] is not None:
+        parts.append(f"CER {_percent(of_set['cer'])}")
+    parts.append(
+        f"{_percent(of_set['sentence_error_rate'])} of {_count(of_set['utterances'], 'utterance')} with an error"
+    )
+    if of_set["missing"]:
+        parts.append(f"{of_set['missing']:,} without a hypothesis")
+    return "; ".join(parts)
 
 
 def record(found: Comparison, basis: Basis) -> dict[str, Any]:
