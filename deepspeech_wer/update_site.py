@@ -12,6 +12,7 @@ from deepspeech_wer import (
     clock,
     comparing,
     dashboard,
+    decisions,
     files,
     identity,
     journal,
@@ -49,13 +50,14 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
         comparing.update(measures, loaded.runs, record["verdicts"])
         measuring.save(places, measures)
         own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+        again = [run for run in loaded.runs if run.rerun_of is not None]
         dashboard.build(
             loaded.runs,
             places.site,
             project=project,
             line=loaded.line,
             whole=loaded.whole,
-            judged=dashboard.judged(record, own),
+            judged=dashboard.judged(record, own, again=again, accepted=decisions.accepted(places.requests)),
             logs=settings.logs,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )

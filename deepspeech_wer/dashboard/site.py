@@ -1,6 +1,6 @@
 """Runs -> site directory. Files that need no change are not touched, so that publishing sees what is new.
 
-Whatever the browser loads together with index.htm has its content's hash in its name (js/app.<hash>.js): somebody who
+Whatever the browser loads together with index.htm has its content's hash in its name (js/page.<hash>.js): somebody who
 opens the page while it is being published, or whose browser keeps old files, never gets files of two versions.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
+from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
 from deepspeech_wer.dashboard.heard import EDITS, Heard
 from deepspeech_wer.dashboard.judged import Judged
@@ -165,13 +166,14 @@ def _holds(directory: str, names: list[str]) -> bool:
 
 def _static_files() -> dict[str, bytes]:
     files = {path.relative_to(WEBSITE).as_posix(): path for path in sorted(WEBSITE.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name}
+    return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name and path.suffix != ".ts"}
 
 
 def _page(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
-    """Return index.htm, and all other files of the page under the names that it gives them."""
-    page, hashed = (WEBSITE / INDEX).read_bytes(), {}
-    for address, path in loaded(WEBSITE / INDEX).items():
+    """Return index.htm, and all other files of the page under the names that it gives them; its scripts are one."""
+    page, files = bundled((WEBSITE / INDEX).read_bytes(), files)
+    hashed = {}
+    for address, path in loaded(page, WEBSITE / INDEX).items():
         mark = fingerprint(files[path.as_posix()])
         hashed[path.as_posix()] = path.with_name(f"{path.stem}.{mark}{path.suffix}").as_posix()
         page = page.replace(f'"{address}"'.encode(), f'"{hashed[path.as_posix()]}"'.encode())

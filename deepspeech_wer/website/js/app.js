@@ -3,13 +3,6 @@
 (() => {
   "use strict";
   const { el, format } = wer;
-  const VIEWS = {
-    overview: wer.overviewView,
-    runs: wer.runsView,
-    parameters: wer.parametersView,
-    run: wer.runView,
-  };
-  const NAV = ["overview", "runs", "parameters"];
   const root = document.getElementById("content");
   let cleanUp = null;
 
@@ -30,13 +23,15 @@
   const drawNav = (current) =>
     wer.replace(
       document.getElementById("nav"),
-      NAV.map((view) =>
-        el(
-          "a",
-          { href: view === "overview" ? "#/" : `#/${view}`, "aria-current": view === current ? "page" : null },
-          VIEWS[view].title,
+      wer.views
+        .linked()
+        .map(({ name, title }) =>
+          el(
+            "a",
+            { href: name === "overview" ? "#/" : `#/${name}`, "aria-current": name === current ? "page" : null },
+            title,
+          ),
         ),
-      ),
     );
 
   const age = (seconds) => {
@@ -87,7 +82,7 @@
 
   const draw = (data) => {
     const route = parse(location.hash);
-    const view = Object.hasOwn(VIEWS, route.view) ? VIEWS[route.view] : null;
+    const view = wer.views.find(route.view);
     cleanUp?.();
     cleanUp = null;
     drawNav(route.view);

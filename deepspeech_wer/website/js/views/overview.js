@@ -215,8 +215,10 @@
     );
   };
 
-  wer.overviewView = {
+  wer.views.add({
+    name: "overview",
     title: "Overview",
+    place: 1,
     draw: (root, data, { query }) => {
       wer.replace(
         root,
@@ -249,5 +251,5 @@
         chart.destroy();
       };
     },
-  };
+  });
 })();

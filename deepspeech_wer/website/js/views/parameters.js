@@ -104,8 +104,10 @@
     );
   };
 
-  wer.parametersView = {
+  wer.views.add({
+    name: "parameters",
     title: "Parameters",
+    place: 5,
     draw: (root, data, { rest }) => {
       const found = (data.effects ||= wer.effects(data));
       const name = rest.join("/");
@@ -123,5 +125,5 @@
       else overview(root, found);
       return null;
     },
-  };
+  });
 })();

@@ -186,7 +186,8 @@
     ],
   ];
 
-  wer.runView = {
+  wer.views.add({
+    name: "run",
     title: "Run",
     draw: (root, data, { rest }) => {
       const id = rest.join("/");
@@ -223,5 +224,5 @@
         document.removeEventListener("wer:merges", refresh);
       };
     },
-  };
+  });
 })();

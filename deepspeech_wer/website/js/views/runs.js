@@ -96,8 +96,10 @@
     );
   };
 
-  wer.runsView = {
+  wer.views.add({
+    name: "runs",
     title: "Runs",
+    place: 4,
     draw: (root, data, { query }) => {
       let state = stateOf(query);
       let places = [];
@@ -146,5 +148,5 @@
       document.addEventListener("wer:merges", show);
       return () => document.removeEventListener("wer:merges", show);
     },
-  };
+  });
 })();

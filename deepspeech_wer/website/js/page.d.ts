@@ -1,0 +1,2 @@
+declare var wer: any;
+declare var uPlot: any;
