@@ -3,7 +3,7 @@
     "3 can kahn 7 the  0  um"
 
 Three fields an error: the place in the reference, the word said, the word heard; an empty field is a gap. No word
-contains a space, so the text is unambiguous. website/js/model/edits.js reads the same.
+contains a space, so the text is unambiguous. website/js/model/aligned.js reads the same.
 """
 
 from __future__ import annotations

@@ -180,6 +180,7 @@
     detail && [
       wer.failed(data, i) && logs(detail.logs),
       el("div", { class: "columns" }, parameters(data, i, detail.parameters), results(detail.results)),
+      wer.heardCard(data.ids[i], detail.heard),
       epochs(detail.epochs),
       !wer.failed(data, i) && logs(detail.logs),
       files(data.ids[i], detail.files),
