@@ -40,7 +40,11 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
     """
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
-        name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
+        name=repository.name,
+        url=repository.page,
+        branch=repository.ref or "",
+        looked_at=clock.utc_now(),
+        audio=settings.audio,
     )
     try:
         files.make_private(places.site)
@@ -129,4 +133,4 @@ def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    return hashlib.sha256(repr((names, host, settings.logs.mode, __version__)).encode()).hexdigest()
+    return hashlib.sha256(repr((names, host, settings.logs.mode, settings.audio, __version__)).encode()).hexdigest()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
@@ -39,6 +40,7 @@ from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
 WEBSITE = Path(__file__).parent.parent / "website"
+_LAST_RULE = b"form-action 'none'"  # of the content security policy in index.htm
 INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,7 @@ def build(
     _write_changed(site / "js/hyper.js", lambda: hyper_js(ordered, line))
     _write_changed(site / "js/merges.js", merges)
     data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
-    page, names = _page({INDEX_JS: data, **_static_files()})
+    page, names = _page({INDEX_JS: data, **_static_files()}, project)
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})
     for name, content in names.items():
@@ -169,15 +171,25 @@ def _static_files() -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name and path.suffix != ".ts"}
 
 
-def _page(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
+def _page(files: Mapping[str, bytes], project: Project) -> tuple[bytes, dict[str, bytes]]:
     """Return index.htm, and all other files of the page under the names that it gives them; its scripts are one."""
     page, files = bundled((WEBSITE / INDEX).read_bytes(), files)
+    page = page.replace(_LAST_RULE, _LAST_RULE + _media_rule(project.audio))
     hashed = {}
     for address, path in loaded(page, WEBSITE / INDEX).items():
         mark = fingerprint(files[path.as_posix()])
         hashed[path.as_posix()] = path.with_name(f"{path.stem}.{mark}{path.suffix}").as_posix()
         page = page.replace(f'"{address}"'.encode(), f'"{hashed[path.as_posix()]}"'.encode())
     return page, {hashed.get(name, name): content for name, content in files.items()}
+
+
+def _media_rule(audio: str | None) -> bytes:
+    """Return the rule of the content security policy that lets the page play recordings, from one place alone."""
+    if not audio:
+        return b""
+    parts = urlsplit(audio)
+    source = f"{parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
+    return f"; media-src {source}".encode()
 
 
 def _unless_only_looked_at(new: bytes, names: Iterable[str], site: Path) -> bytes:

@@ -57,7 +57,7 @@
   wer.alignmentKey = () =>
     el(
       "p",
-      { class: "hint" },
+      { class: "hint word-key" },
       el("span", { class: "word word-other" }, "≠ another word"),
       " ",
       el("span", { class: "word word-lost" }, "− not heard"),

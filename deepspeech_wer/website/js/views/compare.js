@@ -80,19 +80,21 @@
 
   const between = (set) => (set?.interval ? ` ±${format.number(50 * (set.interval.high - set.interval.low))}` : "");
 
-  const stateCell = (row) => {
-    if (!row.state) return format.none;
-    return ["within noise", "more than noise gives", "not comparable"].includes(row.state)
-      ? el("span", { class: "chip" }, row.state === "within noise" ? "≈ within noise" : row.state)
-      : wer.verdict(row.state);
-  };
+  const PLAIN = { "within noise": "≈ within noise", "more than noise gives": "more than noise gives", "not comparable": "not comparable" };
+
+  const changeCell = (row) =>
+    el(
+      "span",
+      { class: "state" },
+      wer.change(row.change, STATES[row.state]),
+      PLAIN[row.state] ? el("span", { class: "chip" }, PLAIN[row.state]) : wer.verdict(row.state),
+    );
 
   const COLUMNS = [
     { title: "Set", class: "breaks", cell: ({ label }) => el("bdi", {}, label) },
     { title: "Before", class: "number", cell: (row) => [format.percent(row.before), el("span", { class: "wide-inline muted" }, between(row.sets?.[0]))] },
     { title: "After", class: "number", cell: (row) => [format.percent(row.after), el("span", { class: "wide-inline muted" }, between(row.sets?.[1]))] },
-    { title: "Change", class: "number", cell: (row) => wer.change(row.change, STATES[row.state]) },
-    { title: "Verdict", cell: stateCell },
+    { title: "Change", class: "number", cell: changeCell },
   ];
 
   const parameters = (changed) =>
@@ -131,7 +133,7 @@
       found.sentence
         ? el("p", { class: "below" }, el("bdi", {}, found.sentence))
         : el("p", { class: "below" }, "The tracker judged no step between just these two. What follows are counts, and what noise would give."),
-      found.noise.map((line) => el("p", { class: "below" }, el("bdi", {}, line))),
+      (found.sentence ? found.noise.slice(0, 1) : found.noise).map((line) => el("p", { class: "below" }, el("bdi", {}, line))),
       found.sentence && el("p", { class: "hint" }, "A paired test says that two models differ on these recordings, never that a merge did it."),
     );
 
