@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, backlog, clock, decisions, files, hyper
+from deepspeech_wer import archive, backlog, decisions, files, hyper
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -133,13 +133,15 @@ def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
 
 def is_share_spent(places: Places, share: float) -> bool:
     """Return whether re-trainings took their share of the last day already."""
-    since = (datetime.now(UTC) - timedelta(days=1)).strftime(clock.UTC)
+    now, day = datetime.now(UTC), timedelta(days=1)
     times = [
         (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
-        for run in archive.recent(places.runs, since)
+        for run in archive.between(places.runs, now - day, now)
         if run.rerun_of
     ]
-    return sum((end - start for start, end in times), timedelta()) >= share * timedelta(days=1)
+    # A clock that was set meanwhile makes a run as long as a year, or shorter than nothing.
+    took = (min(end, now) - start for start, end in times)
+    return sum((max(each, timedelta()) for each in took), timedelta()) >= share * day
 
 
 def seed(sha: str, number: int) -> int:

@@ -18,8 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "archive_order backlog clock contract errors exit_codes prctl variables",
-        "files host places processes records wer",
+        "archive_order clock contract errors exit_codes prctl text variables",
+        "backlog files host places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "env_file",
         "environment settings training verdicts",
@@ -37,14 +37,14 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "commands": ("alignment crontab locked progress", "check inspect site verdicts", "act compare", "parser"),
     "dashboard": (
-        "bundle columns details judged large logs preview project",
+        "bundle columns details judged large logs preview project spliced",
         "changes",
         "scripts",
         "assets heard kept",
         "site",
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
+    "jobs": ("gpu group limit output work", "memory outcome runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),
     "publish": (
         "plan report",
@@ -52,10 +52,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "survey web_root_lock",
         "upload",
         "publisher",
-        "api",
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
-    "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
+    "sftp": ("keys known_hosts pipeline", "connection files"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",

@@ -11,7 +11,7 @@ from deepspeech_wer import archive, hyper, pairs
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import verdicts
 from deepspeech_wer.commands.alignment import rows
-from deepspeech_wer.commands.progress import plain
+from deepspeech_wer.commands.progress import say
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
@@ -19,6 +19,7 @@ from deepspeech_wer.pairs import Pair
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.text import plain
 from deepspeech_wer.verdicts import told
 
 _MERGES, _UTTERANCES, _WORDS = 50, 5, 8  # listed for people; the JSON has more
@@ -33,7 +34,7 @@ def compare(options: argparse.Namespace) -> int:
         print(json.dumps(record, indent=1))
         return DONE
     for line in _markdown(record) if options.markdown else _text(record):
-        print(line)
+        say(line)
     return DONE
 
 
@@ -67,17 +68,17 @@ def _text(record: Mapping[str, Any]) -> Iterator[str]:
         side = record[name]
         rate = hyper.shown(side["wer"])
         state = f", {side['verdict']}" if side["verdict"] else ""
-        yield plain(f"{name:<8}{side['sha'][:12]} {rate:>9}{state}  {side['subject']} ({side['author']})")
-    yield from (plain(line) for line in _overall(record))
+        yield f"{name:<8}{side['sha'][:12]} {rate:>9}{state}  {side['subject']} ({side['author']})"
+    yield from _overall(record)
     for one in record["sets"]:
         yield ""
-        yield plain(f"{one['verdict']}: {one['sentence']}")
-        yield from (f"  {plain(line)}" for line in _words(one))
+        yield f"{one['verdict']}: {one['sentence']}"
+        yield from (f"  {line}" for line in _words(one))
         for title, listed in _utterances(one):
             yield f"  {title}:"
             for utterance in listed:
-                yield f"    {plain(_about(utterance))}"
-                yield from (f"      {plain(line)}" for line in rows(utterance["before"], utterance["after"]))
+                yield f"    {_about(utterance)}"
+                yield from (f"      {line}" for line in rows(utterance["before"], utterance["after"]))
     yield from _rest(record)
 
 
@@ -85,12 +86,12 @@ def _rest(record: Mapping[str, Any]) -> Iterator[str]:
     if record["parameters"]:
         yield ""
         yield "parameters that differ:"
-        yield from (f"  {plain(_parameter(one))}" for one in record["parameters"])
+        yield from (f"  {_parameter(one)}" for one in record["parameters"])
     if record["merges"]:
         yield ""
         yield "merges between:"
         for one in record["merges"][:_MERGES]:
-            yield plain(f"  {one['sha'][:12]} {one['subject']} ({one['author']})")
+            yield f"  {one['sha'][:12]} {one['subject']} ({one['author']})"
         if len(record["merges"]) > _MERGES:
             yield f"  and {len(record['merges']) - _MERGES} more"
 
@@ -138,8 +139,8 @@ def _markdown(record: Mapping[str, Any]) -> Iterator[str]:
         for title, listed in _utterances(one):
             yield from ("", f"**{_safe(one['set'])}: {title}**", "")
             for utterance in listed:
-                yield from (f"    {plain(line)}" for line in (_about(utterance),))
-                yield from (f"      {plain(line)}" for line in rows(utterance["before"], utterance["after"]))
+                yield f"    {_about(utterance)}"
+                yield from (f"      {line}" for line in rows(utterance["before"], utterance["after"]))
 
 
 def _markdown_list(title: str, lines: Sequence[str]) -> Iterator[str]:
