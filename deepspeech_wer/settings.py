@@ -178,7 +178,7 @@ VARIABLES = (
     ),
     Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
-    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; no effect yet"),
+    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts, `<run>.svg`; unset: none"),
     Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
     Variable("ds_website_username", None, types.word, "user on the web host"),
     Variable(

@@ -37,8 +37,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "commands": ("alignment crontab locked progress", "check inspect site verdicts", "act compare", "parser"),
     "dashboard": (
-        "bundle columns details judged large logs preview project spliced",
-        "changes",
+        "bundle columns gpu_charts gpu_usage judged large logs preview project spliced",
+        "changes details",
         "scripts",
         "assets heard kept",
         "site",

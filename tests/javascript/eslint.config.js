@@ -4,8 +4,8 @@ const js = require("eslint/config");
 const browser = [
   "window", "document", "location", "history", "navigator", "localStorage", "matchMedia", "getComputedStyle", "console",
   "performance", "devicePixelRatio", "addEventListener", "setTimeout", "clearTimeout", "setInterval", "clearInterval",
-  "requestAnimationFrame", "Node", "Event", "Blob", "URL", "URLSearchParams", "ResizeObserver", "Path2D", "innerWidth",
-]; // prettier-ignore
+  "requestAnimationFrame", "Node", "HTMLElement", "Event", "Blob", "URL", "URLSearchParams", "ResizeObserver", "Path2D", "innerWidth",
+];
 const readonly = Object.fromEntries([...browser, "wer", "uPlot"].map((name) => [name, "readonly"]));
 
 module.exports = js.defineConfig([

@@ -4,9 +4,9 @@
   const VERSION = 1; // of these files; verdicts/recorded.py writes the same
   const given = new Map(); // address -> what the script handed over; null: it could not be read
 
-  const setAddress = (name) => `sets/${encodeURIComponent(name)}.js`;
-  const partAddress = (name, part) => `sets/${encodeURIComponent(name)}/${part}.js`;
-  const editsAddress = (run) => `runs/${encodeURIComponent(run)}/edits.js`;
+  const setAddress = (name) => `sets/${wer.encode(name)}.js`;
+  const partAddress = (name, part) => `sets/${wer.encode(name)}/${part}.js`;
+  const editsAddress = (run) => `runs/${wer.encode(run)}/edits.js`;
 
   // The scripts call these.
   wer.said = (record) => given.set(setAddress(record.set), record);

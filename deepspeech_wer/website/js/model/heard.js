@@ -107,8 +107,8 @@
 
   /** The addresses of the views of utterances and of pairs; `against` is another run or null. */
   wer.utterancesHref = (id, against) =>
-    `#/utterances/${encodeURIComponent(id)}${against ? `/against/${encodeURIComponent(against)}` : ""}`;
-  wer.compareHref = (before, after) => `#/compare/${encodeURIComponent(before)}/${encodeURIComponent(after)}`;
+    `#/utterances/${wer.encode(id)}${against ? `/against/${wer.encode(against)}` : ""}`;
+  wer.compareHref = (before, after) => `#/compare/${wer.encode(before)}/${wer.encode(after)}`;
 
   /**
    * The address of a recording, or null where none are published. `base` is an address in which {id} stands for the id
@@ -117,7 +117,7 @@
   wer.audioUrl = (base, id) => {
     const parts = id.split("/");
     if (!base || parts.some((part) => part === "" || part === "." || part === "..")) return null;
-    const path = parts.map((part) => encodeURIComponent(part.replace(/[\ud800-\udfff]/gu, "\ufffd"))).join("/");
+    const path = parts.map(wer.encode).join("/");
     return base.includes("{id}") ? base.replaceAll("{id}", () => path) : base.replace(/\/?$/, "/") + path;
   };
 

@@ -7,11 +7,6 @@
 
   const points = (before, after) => (before === null || after === null ? null : after - before);
 
-  const parameters = (data, a, b) =>
-    data.parameters
-      .filter((column) => !wer.isPath(column) && column.codes[a] !== column.codes[b])
-      .map(({ name, values, codes }) => ({ name, was: format.value(values[codes[a]]), is: format.value(values[codes[b]]) }));
-
   const variables = (before, after) => {
     const [old, now] = [before?.variables, after?.variables];
     if (!old || !now) return [];
@@ -22,13 +17,14 @@
   const doubts = (data, a, b, before, after, changed) => {
     const between = Math.abs(b - a) - 1;
     const names = variables(before, after);
-    return [
+    const all = [
       data.signatures[a] !== data.signatures[b] && "The test set, normaliser or decoder is another one: the rates cannot be compared.",
       names.length > 0 && `The operator changed ${names.join(", ")}.`,
       changed.length > 0 && `${format.plural(changed.length, "parameter differs", "parameters differ")} too, so the change may not come from the code.`,
       between > 0 && `${format.plural(between, "other run lies", "other runs lie")} between these two.`,
       a > b && "The second run is of an earlier merge than the first.",
-    ].filter(Boolean);
+    ];
+    return all.flatMap((line) => (line ? [line] : []));
   };
 
   const rateRow = (label, data, column, a, b) => ({
@@ -86,7 +82,7 @@
   /** All about the runs at two places; `before` and `after` are their details, or null. */
   const pair = (data, a, b, before, after) => {
     const against = after?.heard?.against;
-    const changed = parameters(data, a, b);
+    const changed = wer.changedParameters(data, a, b);
     return {
       rows: rowsOf(data, a, b, before, after),
       sentence: against?.run === data.ids[a] ? against.sentence : null,

@@ -56,7 +56,10 @@
     return [Math.max(q1 - reach, sorted[0]), Math.min(q3 + reach, sorted[sorted.length - 1])];
   };
 
-  /** [low, high] for the y axis: outliers are left out, so that one diverged run does not flatten all the others. */
+  /**
+   * [low, high] for the y axis: outliers are left out, so that one diverged run does not flatten all the others.
+   * @type {Wer["stats"]["robustRange"]}
+   */
   const robustRange = (columns, from, to) => {
     let [low, high] = [Infinity, -Infinity];
     for (const column of columns) {
@@ -75,7 +78,7 @@
   const ticks = (low, high, count) => {
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+    const step = ([1, 2, 2.5, 5].find((factor) => factor * power >= rough) ?? 10) * power;
     const digits = [0, 1, 2, 3].find((places) => Number.isInteger(+(step * 10 ** places).toPrecision(9))) ?? 4;
     const out = [];
     for (let n = Math.ceil(low / step); n * step <= high; n++)

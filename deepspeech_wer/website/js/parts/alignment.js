@@ -8,14 +8,14 @@
 
   const cell = (said, heard) => {
     const kind = aligned.kind(said, heard);
-    return el("span", { class: `word word-${kind}` }, SIGNS[kind], heard ? el("bdi", {}, heard) : kind === "none" && "\u00a0");
+    return el("span", { class: `word word-${kind}` }, SIGNS[kind], heard ? wer.bdi(heard) : kind === "none" && "\u00a0");
   };
 
   const column = ({ said, heard }) =>
     el(
       "span",
       { class: "aligned-column" },
-      el("span", { class: "word word-said" }, said === null ? "\u00a0" : el("bdi", {}, said)),
+      el("span", { class: "word word-said" }, said === null ? "\u00a0" : wer.bdi(said)),
       heard.map((word) => cell(said, word)),
     );
 

@@ -14,7 +14,7 @@
 
   const facts = (said, row, missing) =>
     [
-      said.names[said.speakers[row.place]] && ["speaker ", el("bdi", {}, said.names[said.speakers[row.place]])],
+      said.names[said.speakers[row.place]] && ["speaker ", wer.bdi(said.names[said.speakers[row.place]])],
       said.seconds?.[row.place] && `${said.seconds[row.place].toFixed(1)} s`,
       missing && "no hypothesis",
     ].filter(Boolean);
@@ -35,7 +35,7 @@
       el(
         "p",
         { class: "utterance-head" },
-        el("bdi", { class: "mono utterance-id" }, said.ids[row.place]),
+        wer.bdi(said.ids[row.place], { class: "mono utterance-id" }),
         el("span", { class: "chip nowrap" }, counts(row)),
         el("span", { class: "muted" }, about.map((fact, k) => [k > 0 && " · ", fact])),
       ),
@@ -46,7 +46,7 @@
     );
   };
 
-  const word = (text) => (text === null ? el("span", { class: "muted" }, "nothing") : el("bdi", {}, text));
+  const word = (text) => (text === null ? el("span", { class: "muted" }, "nothing") : wer.bdi(text));
 
   const wordColumns = (isCompared) => [
     { title: "Said", class: "breaks", cell: ({ said }) => word(said) },
@@ -102,7 +102,7 @@
           "By speaker",
           {},
           sumsTable("Errors by speaker", "Speaker", speakers.slice(0, most), (key) =>
-            key === null ? "unknown" : el("bdi", {}, key),
+            key === null ? "unknown" : wer.bdi(key),
           ),
           more > 0 && el("p", { class: "hint" }, `and ${format.plural(more, "speaker", "speakers")} with fewer errors`),
         ),

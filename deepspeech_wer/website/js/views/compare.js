@@ -26,7 +26,7 @@
     return before < 0 ? null : [before, last];
   };
 
-  const nameOf = (data, i) => data.shas[i].slice(0, 8) || data.ids[i];
+  const nameOf = (data, i) => wer.shortSha(data, i) || data.ids[i];
 
   const field = (data, label, id, i) =>
     el(
@@ -41,7 +41,7 @@
       "datalist",
       { id: "runs-known" },
       Array.from({ length: Math.min(SUGGESTED, data.count) }, (_, k) => data.count - 1 - k).map((i) =>
-        el("option", { value: nameOf(data, i) }, `№ ${data.ordinals[i]} ${wer.subject(data, i).slice(0, 60)}`),
+        el("option", { value: nameOf(data, i) }, `№ ${data.ordinals[i]} ${wer.about(data, i).slice(0, 60)}`),
       ),
     );
 
@@ -71,9 +71,8 @@
   const side = (data, i) => [
     wer.runLink(data, i),
     " ",
-    el("bdi", {}, wer.subject(data, i)),
-    el("span", { class: "muted" }, ` ${format.minute(data.started[i])} UTC`),
-    data.authors?.[i] && [" · ", el("bdi", {}, data.authors[i])],
+    wer.bdi(wer.about(data, i)),
+    el("span", { class: "muted" }, ` · ${format.minute(data.started[i])} UTC`),
   ];
 
   const STATES = { "within noise": "noise", worse: "worse", better: "better", recovered: "better", suspect: "suspect", "no change seen": "noise" };
@@ -91,7 +90,7 @@
     );
 
   const COLUMNS = [
-    { title: "Set", class: "breaks", cell: ({ label }) => el("bdi", {}, label) },
+    { title: "Set", class: "breaks", cell: ({ label }) => wer.bdi(label) },
     { title: "Before", class: "number", cell: (row) => [format.percent(row.before), el("span", { class: "wide-inline muted" }, between(row.sets?.[0]))] },
     { title: "After", class: "number", cell: (row) => [format.percent(row.after), el("span", { class: "wide-inline muted" }, between(row.sets?.[1]))] },
     { title: "Change", class: "number", cell: changeCell },
@@ -105,9 +104,9 @@
         ? wer.table(
             "Parameters that differ",
             [
-              { title: "Parameter", class: "mono breaks", cell: ({ name }) => el("bdi", {}, name) },
-              { title: "Before", class: "mono breaks", cell: ({ was }) => el("bdi", {}, was) },
-              { title: "After", class: "mono breaks", cell: ({ is }) => el("bdi", {}, is) },
+              { title: "Parameter", class: "mono breaks", cell: ({ name }) => wer.bdi(name) },
+              { title: "Before", class: "mono breaks", cell: ({ was }) => wer.bdi(was) },
+              { title: "After", class: "mono breaks", cell: ({ is }) => wer.bdi(is) },
             ],
             changed,
           )
@@ -131,9 +130,9 @@
       { class: "card" },
       wer.table("Word error rates", COLUMNS, found.rows),
       found.sentence
-        ? el("p", { class: "below" }, el("bdi", {}, found.sentence))
+        ? el("p", { class: "below" }, wer.bdi(found.sentence))
         : el("p", { class: "below" }, "The tracker judged no step between just these two. What follows are counts, and what noise would give."),
-      (found.sentence ? found.noise.slice(0, 1) : found.noise).map((line) => el("p", { class: "below" }, el("bdi", {}, line))),
+      (found.sentence ? found.noise.slice(0, 1) : found.noise).map((line) => el("p", { class: "below" }, wer.bdi(line))),
       found.sentence && el("p", { class: "hint" }, "A paired test says that two models differ on these recordings, never that a merge did it."),
     );
 
@@ -154,11 +153,11 @@
     Object.values(heard.words(view.rows, view.run, view.against))
       .flat()
       .filter(({ count, before }) => count !== before)
-      .sort((x, y) => Math.abs(y.count - y.before) - Math.abs(x.count - x.before))
+      .sort((x, y) => Math.abs(y.count - (y.before ?? 0)) - Math.abs(x.count - (x.before ?? 0)))
       .slice(0, WORDS);
 
   const wordsOf = (data, view) => [
-    el("h2", { class: "between" }, "Words and utterances", el("span", { class: "muted" }, ", set ", el("bdi", {}, view.run.name))),
+    el("h2", { class: "between" }, "Words and utterances", el("span", { class: "muted" }, ", set ", wer.bdi(view.run.name))),
     wer.alignmentKey(),
     el("div", { class: "columns" }, examples(data, view, "worse", "Got worse"), examples(data, view, "better", "Got better")),
     wer.wordTables(heard.words(view.rows, view.run, view.against), true),
@@ -170,13 +169,14 @@
   };
 
   const body = (data, a, b, details, words) => {
-    const found = wer.pair.of(data, a, b, ...details);
+    const [before, after] = details;
+    const found = wer.pair.of(data, a, b, before, after);
     const text = () => wer.pair.markdown(data, a, b, found, words ? changedWords(words) : []);
     return [
       el("div", { class: "title-row" }, el("h1", {}, "Compare"), wer.copyButton("Copy as Markdown", text)),
       chooser(data, a, b),
       el("p", { class: "lead" }, side(data, a), el("br"), "→ ", side(data, b)),
-      el("ul", { class: "doubts" }, found.doubts.map((line) => el("li", {}, el("bdi", {}, line)))),
+      el("ul", { class: "doubts" }, found.doubts.map((line) => el("li", {}, wer.bdi(line)))),
       facts(data, a, b, found),
       el("div", { class: "columns" }, parameters(found.parameters), merges(data, found.merges)),
       words ? wordsOf(data, words) : noWords(...details),
@@ -213,7 +213,7 @@
     const [a, b] = chosen;
     let current = true;
     let shown = [[null, null], null];
-    const show = () => current && wer.replace(root, body(data, a, b, ...shown));
+    const show = () => current && wer.views.safely(root, () => wer.replace(root, body(data, a, b, ...shown)));
     wer.replace(root, wer.heading("Compare"), el("p", { class: "muted", role: "status" }, "Reading both runs …"));
     load(data, a, b, (...loaded) => {
       shown = loaded;

@@ -200,8 +200,8 @@
     }
     let current = true;
     wer.replace(root, wer.heading("Utterances", wer.runLink(data, i)), el("p", { class: "muted", role: "status" }, "Reading the utterances …"));
-    const show = (detail, mine, theirs, state) => {
-      if (!current) return;
+    const show = (...given) => current && wer.views.safely(root, () => showNow(...given));
+    const showNow = (detail, mine, theirs, state) => {
       if (!mine?.length) return wer.replace(root, none(data, i, detail));
       const view = viewOf(id, o === null ? null : other, detail, mine, theirs, state);
       const choose = (set) => {
@@ -210,7 +210,8 @@
         show(detail, mine, theirs, next);
       };
       const more = { i, o, choose, isCurrent: () => current };
-      return wer.replace(root, body(data, { ...view, ...more }, { ...state, list: view.against || state.list === "lasting" ? state.list : "wrong" }));
+      const list = view.against || state.list === "lasting" ? state.list : "wrong";
+      return wer.replace(root, body(data, { ...view, ...more }, { ...state, list }));
     };
     wer.loadRun(id, (detail) =>
       wer.loadHeard(id, (mine) => {
