@@ -60,7 +60,7 @@ def read(page: Page, view: str) -> str:
     """Open a view and wait until all of it is there."""
     page.open(view)
     page.until("return !/Reading (the|both)/.test(document.querySelector('main').innerText)")
-    return page.text()
+    return str(page.js("return document.querySelector('main').innerText.toWellFormed()"))
 
 
 def compare(page: Page, runs: Sequence[Run]) -> str:
@@ -265,7 +265,7 @@ def test_wrong_words_are_marked_and_coloured(page: Page) -> None:
     )
     plain = page.js("return getComputedStyle(document.querySelector('.word-right')).color")
 
-    assert [mark for mark, _ in marks.values()] == ["≠", "−", "+"]
+    assert {kind: mark for kind, (mark, _) in marks.items()} == {"other": "≠", "lost": "−", "added": "+"}
     assert all(colour != plain for _, colour in marks.values())
 
 

@@ -86,13 +86,13 @@
       "span",
       { class: "state" },
       wer.change(row.change, STATES[row.state]),
-      PLAIN[row.state] ? el("span", { class: "chip" }, PLAIN[row.state]) : wer.verdict(row.state),
+      PLAIN[row.state] ? el("span", { class: "chip" }, PLAIN[row.state]) : el("span", { class: "muted" }, row.state),
     );
 
   const COLUMNS = [
     { title: "Set", class: "breaks", cell: ({ label }) => wer.bdi(label) },
-    { title: "Before", class: "number", cell: (row) => [format.percent(row.before), el("span", { class: "wide-inline muted" }, between(row.sets?.[0]))] },
-    { title: "After", class: "number", cell: (row) => [format.percent(row.after), el("span", { class: "wide-inline muted" }, between(row.sets?.[1]))] },
+    { title: "Before", class: "number", cell: (row) => [format.percent(row.before), el("span", { class: "wide muted" }, between(row.sets?.[0]))] },
+    { title: "After", class: "number", cell: (row) => [format.percent(row.after), el("span", { class: "wide muted" }, between(row.sets?.[1]))] },
     { title: "Change", class: "number", cell: changeCell },
   ];
 
@@ -178,7 +178,8 @@
       el("p", { class: "lead" }, side(data, a), el("br"), "→ ", side(data, b)),
       el("ul", { class: "doubts" }, found.doubts.map((line) => el("li", {}, wer.bdi(line)))),
       facts(data, a, b, found),
-      el("div", { class: "columns" }, parameters(found.parameters), merges(data, found.merges)),
+      parameters(found.parameters),
+      merges(data, found.merges),
       words ? wordsOf(data, words) : noWords(...details),
     ];
   };
