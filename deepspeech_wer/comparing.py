@@ -10,11 +10,11 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from deepspeech_wer import archive, measuring
+from deepspeech_wer import measuring
 from deepspeech_wer.measuring import Measures
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import noise, paired, told
@@ -39,8 +39,7 @@ class Inputs:
     sigma: noise.Estimate | None
 
     def key(self) -> str:
-        text = json.dumps([VERSION, told.CAUTION, asdict(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{VERSION} {self!r}".encode()).hexdigest()[:16]
 
 
 @dataclass
@@ -53,15 +52,21 @@ class _Series:
     usual: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
-def update(measures: Measures, runs: Sequence[Run], verdicts: Sequence[Mapping[str, Any]]) -> None:
-    """Bring the kept comparisons up to date. `verdicts` are those of verdicts.json. Raises OSError."""
+def update(measures: Measures, ordered: Sequence[Run], verdicts: Sequence[Mapping[str, Any]]) -> None:
+    """Bring the kept comparisons up to date. Raises OSError.
+
+    `ordered` are the runs in the order of archive.in_order, `verdicts` those of verdicts.json.
+    """
     if not measures.entries:
         return
-    measuring.forget()
-    listed = {run.id: run for run in runs}
     sigmas = {one["run"]: sigma_of(one) for one in verdicts}
+    compared = _digest(measures, ordered, sigmas)
+    if compared == measures.compared:
+        return
+    measuring.forget()
+    listed = {run.id: run for run in ordered}
     damaged: set[str] = set()
-    for run, inputs in _walk(measures, runs, sigmas):
+    for run, inputs in _walk(measures, ordered, sigmas):
         entry = measures.entries[run.id]
         key = inputs.key() if inputs else f"none {sigmas.get(run.id)}"
         if entry.against == key:
@@ -79,6 +84,18 @@ def update(measures: Measures, runs: Sequence[Run], verdicts: Sequence[Mapping[s
     for name in damaged:
         measuring.drop(measures, name)
     measuring.forget()
+    measures.compared, measures.is_changed = compared if not damaged else "", True
+
+
+def _digest(measures: Measures, runs: Sequence[Run], sigmas: Mapping[str, noise.Estimate | None]) -> str:
+    """Return a digest of all that the comparisons are made from. Much quicker than to look what each one needs."""
+    find = _Finder()
+    lines = [
+        f"{run.id} {run.rerun_of} {find.key(run)} {measures.entries[run.id].stamp} {sigmas.get(run.id)}"
+        for run in runs
+        if run.id in measures.entries
+    ]
+    return hashlib.sha256(f"{VERSION} {measures.waiting} {lines}".encode()).hexdigest()[:16]
 
 
 def sigma_of(verdict: Mapping[str, Any]) -> noise.Estimate | None:
@@ -125,7 +142,7 @@ def _walk(
         if run.rerun_of and run.id in measures.entries:
             again[run.rerun_of].append(run.id)
     find = _Finder()
-    for run in archive.in_order(runs):
+    for run in runs:
         entry = measures.entries.get(run.id)
         if entry is None or not entry.sets:
             continue
@@ -157,11 +174,23 @@ class _Finder:
 
     def __init__(self) -> None:
         self._series: dict[str, dict[str, _Series]] = defaultdict(dict)
-        self._digests: dict[int, str] = {}  # by object: equal variables are one object in memory, see `dashboard.kept`
+        # By object: what is equal is often one object in memory, see `dashboard.kept`. The object is kept, so that no
+        # other one gets its number.
+        self._texts: dict[int, tuple[Any, str]] = {}
+
+    def key(self, run: Run) -> tuple[str, str]:
+        """Return signature and variables as text; "" are unknown variables."""
+        signature = self._text((run.hyper or {}).get("results", {}).get("signature"))
+        return signature, "" if run.variables is None else self._text(run.variables)
+
+    def _text(self, value: Any) -> str:
+        if id(value) not in self._texts:
+            self._texts[id(value)] = value, json.dumps(value, sort_keys=True)
+        return self._texts[id(value)][1]
 
     def __call__(self, run: Run) -> _Series:
-        variables = self._variables(run)
-        series = self._series[json.dumps((run.hyper or {}).get("results", {}).get("signature"), sort_keys=True)]
+        signature, variables = self.key(run)
+        series = self._series[signature]
         if variables not in series:
             if not variables and series:
                 variables = next(reversed(series))
@@ -170,13 +199,6 @@ class _Finder:
         found = series.pop(variables, None) or _Series()
         series[variables] = found  # the last one last
         return found
-
-    def _variables(self, run: Run) -> str:
-        if run.variables is None:
-            return ""
-        if id(run.variables) not in self._digests:
-            self._digests[id(run.variables)] = json.dumps(sorted(run.variables.items()))
-        return self._digests[id(run.variables)]
 
 
 def _add_draws(series: _Series, runs: Sequence[str], measures: Measures) -> None:
@@ -187,7 +209,7 @@ def _add_draws(series: _Series, runs: Sequence[str], measures: Measures) -> None
 
 
 def _results(measures: Measures, run: str) -> str:
-    return json.dumps(measures.entries[run].results, sort_keys=True)
+    return repr(measures.entries[run].results)
 
 
 def _against(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import stat
 import time
 import zlib
 from bisect import bisect_right
@@ -27,6 +26,7 @@ from typing import Any
 
 from deepspeech_wer import archive, contract, files, wer
 from deepspeech_wer.dashboard import heard as published
+from deepspeech_wer.dashboard.details import Files, regular_files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -38,6 +38,7 @@ VERSION = 1
 MAX_BYTES = 48 << 20  # of a file to score: some 200,000 utterances, which take 300 MB of memory
 MAX_SHOWN = 16 << 20  # bytes of a run's errors on the page
 REMEMBERED = 12  # runs in memory at once
+_DIGITS = 16  # of digests, in the index
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Measures:
     root: Path
     entries: dict[str, Entry] = field(default_factory=dict)  # by run id
     waiting: int = 0  # runs that were left for the next call
+    compared: str = ""  # digest of all that the comparisons are made from
+    is_changed: bool = False  # whether the index must be written
 
     def stamp(self, run: str) -> str:
         return self.entries[run].key if run in self.entries else ""
@@ -88,35 +91,44 @@ class Measures:
 _SHOWN = ("sets", "trouble", "remark", "differs", "is_shown", "against", "noise")
 
 
-def update(places: Places, runs: Sequence[Run], *, budget_s: float | None = None) -> Measures:
+def _look(run: Run) -> Files:
+    return Files.of(regular_files(run.directory))
+
+
+def update(
+    places: Places, ordered: Sequence[Run], found: Callable[[Run], Files] = _look, *, budget_s: float | None = None
+) -> Measures:
     """Score the runs that have utterances and are not scored yet, newest first. Raises OSError if it cannot write.
 
-    After `budget_s` seconds the rest is left for the next call, but at least one run is scored.
+    `ordered` are the runs in the order of archive.in_order, `found` returns the files of their directories. After
+    `budget_s` seconds the rest is left for the next call, but at least one run is scored.
     """
-    root = places.measured
-    stamps = {run.id: stamp for run in archive.in_order(runs) if run.hyper and (stamp := _stamp(run.directory))}
+    root, stamps = places.measured, _stamps(ordered, found)
     if not stamps and not root.is_dir():
         return Measures(root)
-    found = _load(root, stamps)
-    directories = {run.id: run.directory for run in runs}
+    measures = _load(root, stamps)
+    directories = {run.id: run.directory for run in ordered}
     end = None if budget_s is None else time.monotonic() + budget_s
     scored = 0
-    for name in [name for name in reversed(list(stamps)) if name not in found.entries]:
+    for name in [name for name in reversed(list(stamps)) if name not in measures.entries]:
         if scored and end is not None and time.monotonic() > end:
-            found.waiting += 1
+            measures.waiting += 1
             continue
-        found.entries[name] = _score(root, directories[name], stamps[name])
+        measures.entries[name] = _score(root, directories[name], stamps[name])
         scored += 1
-    if found.waiting:
-        log.info("%d runs with utterances wait to be scored by the next ticks", found.waiting)
-    return found
+    if scored:
+        measures.is_changed, measures.compared = True, ""
+    if measures.waiting:
+        log.info("%d runs with utterances wait to be scored by the next ticks", measures.waiting)
+    return measures
 
 
 def save(places: Places, measures: Measures) -> None:
     """Write the index, remove what no run needs, and note whether runs wait. Raises OSError."""
-    if measures.root.is_dir():
+    if measures.is_changed and measures.root.is_dir():
         _remove_others(measures)
-        index = {"version": VERSION, "runs": {name: asdict(entry) for name, entry in measures.entries.items()}}
+        runs = {name: vars(measures.entries[name]) for name in sorted(measures.entries)}
+        index = {"version": VERSION, "compared": measures.compared, "runs": runs}
         _write(measures.root / "index.json", json.dumps(index).encode())
     if measures.waiting:
         files.write_atomically(places.unmeasured, b"%d\n" % measures.waiting, mode=0o600)
@@ -145,7 +157,7 @@ class Known:
 
 def known(places: Places, runs: Sequence[Run]) -> Measures:
     """Return the kept figures of runs, and score nothing. A tick may be at work."""
-    return _load(places.measured, {run.id: stamp for run in runs if (stamp := _stamp(run.directory))})
+    return _load(places.measured, _stamps(runs, _look))
 
 
 def sets_of(measures: Measures, run: Run) -> dict[str, Known]:
@@ -195,6 +207,7 @@ def write_record(measures: Measures, run: str, changes: Mapping[str, Any]) -> No
     """Change a run's record. Raises OSError."""
     before = _read_json(_record(measures.root, run)) or {}
     measures.entries[run].key = _put(measures.root, run, {**before, **changes})
+    measures.is_changed = True
 
 
 def drop(measures: Measures, run: str) -> None:
@@ -204,6 +217,7 @@ def drop(measures: Measures, run: str) -> None:
         if _set(path) is None:
             path.unlink(missing_ok=True)
     measures.waiting += 1
+    measures.is_changed = True
 
 
 def figures(score: Score) -> dict[str, Any]:
@@ -241,7 +255,7 @@ def _score(root: Path, directory: Path, stamp: str) -> Entry:
         said = recorded.said(one)
         _keep_set(root, said)
         wrong[name] = recorded.of_run(one, said.name)
-        entry.sets[name], entry.results[name] = said.name, one.score.digest
+        entry.sets[name], entry.results[name] = said.name, one.score.digest[:_DIGITS]
         record["sets"].append({**figures(one.score), "file": said.name})
     data = published.edits_js(run, recorded.VERSION, wrong)
     entry.is_shown = record["is_shown"] = len(data) <= MAX_SHOWN
@@ -278,7 +292,7 @@ def _load(root: Path, stamps: Mapping[str, str]) -> Measures:
     index = _read_json(root / "index.json")
     listed = index.get("runs") if index and index.get("version") == VERSION else None
     there, sets = _names(root / "runs"), _names(root / "sets")
-    measures = Measures(root)
+    measures = Measures(root, compared=str(index.get("compared")) if index else "")
     for run in reversed(list(stamps)):
         record = listed.get(run) if isinstance(listed, dict) else None
         entry = _entry(record) if record else _from_record(root, run)
@@ -288,6 +302,7 @@ def _load(root: Path, stamps: Mapping[str, str]) -> Measures:
         if files_of_sets <= sets and (not files_of_sets or f"{run}.js" in there):
             measures.entries[run] = entry
         sets |= files_of_sets  # the newest run that has a lost test set is scored again, which makes it anew
+    measures.is_changed = not isinstance(listed, dict) or listed.keys() != measures.entries.keys()
     return measures
 
 
@@ -312,7 +327,7 @@ def _from_record(root: Path, run: str) -> Entry | None:
         if record is None or record["version"] != VERSION:
             return None
         sets = {one["set"]: one["file"] for one in record["sets"]}
-        results = {one["set"]: one["digest"] for one in record["sets"]}
+        results = {one["set"]: one["digest"][:_DIGITS] for one in record["sets"]}
         made = {"stamp": record["stamp"], "sets": sets, "results": results, "is_shown": record["is_shown"]}
     except (KeyError, TypeError):
         return None
@@ -361,16 +376,10 @@ def forget() -> None:
     _set.cache_clear()
 
 
-def _stamp(directory: Path) -> str:
-    """Return sizes and times of what a run is scored from; "" if it has no utterances. A link is none."""
-    try:
-        of_utterances = os.stat(f"{directory}/{contract.UTTERANCES}", follow_symlinks=False)  # noqa: PTH116
-        of_hyper = os.stat(f"{directory}/{contract.HYPER}")  # noqa: PTH116
-    except OSError:
-        return ""
-    if not stat.S_ISREG(of_utterances.st_mode):
-        return ""
-    return " ".join(f"{one.st_size} {one.st_mtime_ns}" for one in (of_utterances, of_hyper))
+def _stamps(runs: Iterable[Run], found: Callable[[Run], Files]) -> dict[str, str]:
+    """Return what tells whether the files are as they were, of each run that has a result and utterances."""
+    looked = ((run.id, found(run)) for run in runs if run.hyper)
+    return {name: listed.digest for name, listed in looked if contract.UTTERANCES in listed.names}
 
 
 def _record(root: Path, run: str) -> Path:

@@ -23,7 +23,7 @@ class Pair:
 
     before: Run
     after: Run
-    runs: Sequence[Run]  # all of the archive, as `dashboard.kept` reads them
+    runs: Sequence[Run]  # all of the archive, in the order of archive.in_order
     verdicts: Sequence[Mapping[str, Any]]  # of verdicts.json
 
 

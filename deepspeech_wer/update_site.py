@@ -49,10 +49,11 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
         record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
-        measures = measuring.update(places, loaded.runs, budget_s=scoring_s)
-        comparing.update(measures, loaded.runs, record["verdicts"])
+        ordered = archive.in_order(loaded.runs)
+        measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
+        comparing.update(measures, ordered, record["verdicts"])
         measuring.save(places, measures)
-        own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+        own = [run for run in ordered if run.rerun_of is None]
         again = [run for run in loaded.runs if run.rerun_of is not None]
         dashboard.build(
             loaded.runs,

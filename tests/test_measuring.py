@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import comparing, measuring
+from deepspeech_wer.archive import in_order
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.measuring import Measures
 from deepspeech_wer.places import Places
@@ -33,8 +34,9 @@ def where(tmp_path: Path) -> Places:
 
 def measured(where: Places, runs: list[Run], **more: Any) -> Measures:
     """Do as a build does."""
-    measures = measuring.update(where, runs, **more)
-    comparing.update(measures, runs, [{"run": run.id, **SIGMA} for run in runs])
+    ordered = in_order(runs)
+    measures = measuring.update(where, ordered, **more)
+    comparing.update(measures, ordered, [{"run": run.id, **SIGMA} for run in runs])
     measuring.save(where, measures)
     return measures
 

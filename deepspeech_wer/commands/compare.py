@@ -47,15 +47,16 @@ def _record(current: Settings, before: str, after: str) -> dict[str, Any]:
     for run in (old, new):
         if run.hyper is None:
             raise Trouble(f"{run.id}: failed ({run.failure}): nothing to compare; `show` says more")
-    record = pairs.compare(places, Pair(old, new, loaded.runs, verdicts.judged(current)["verdicts"]))
-    return {**record, "merges": _merges(current, old, new, loaded.runs)}
+    ordered = archive.in_order(loaded.runs)
+    record = pairs.compare(places, Pair(old, new, ordered, verdicts.judged(current)["verdicts"]))
+    return {**record, "merges": _merges(current, old, new, ordered)}
 
 
-def _merges(current: Settings, before: Run, after: Run, runs: Sequence[Run]) -> list[dict[str, str]]:
+def _merges(current: Settings, before: Run, after: Run, ordered: Sequence[Run]) -> list[dict[str, str]]:
     """Return the commits after one run up to another: from the mirror, else those that the archive has."""
     found = history.between(current.places.mirror, before.merge.sha, after.merge.sha)
     if found is None:
-        listed = [run for run in archive.in_order(runs) if run.rerun_of is None]
+        listed = [run for run in ordered if run.rerun_of is None]
         ids = [run.id for run in listed]
         start, end = (ids.index(run.id) if run.id in ids else len(ids) for run in (before, after))
         own = {run.merge.sha: run.merge for run in listed[start + 1 : end + 1]}
