@@ -34,8 +34,7 @@ from deepspeech_wer.dashboard.scripts import (
     merges_js,
     run_js,
 )
-from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece
-from deepspeech_wer.dashboard.spliced import write as write_spliced
+from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
@@ -199,7 +198,7 @@ def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes
     def is_of(name: str, text: bytes) -> bool:
         return b'"run":{"id":%s,' % javascript(name).encode() in text
 
-    write_spliced(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
+    splice(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
 
 
 def _static_files() -> dict[str, bytes]:
