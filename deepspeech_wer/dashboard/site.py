@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.bundle import bundled
-from deepspeech_wer.dashboard.details import FILES, Files, details, regular_files
+from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, regular_files
 from deepspeech_wer.dashboard.heard import EDITS, Heard
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
@@ -113,7 +113,7 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
     with _Published(site) as published:
         for run in runs:
             names, digest = source.found(run)
-            stamp = f"{VERSION} {source.logs.mode} {digest} {source.heard.stamp(run.id)}".rstrip()
+            stamp = f"{VERSION}.{DETAILS} {source.logs.mode} {digest} {source.heard.stamp(run.id)}".rstrip()
             last = before.get(run.id)
             is_built = last is not None and last["stamp"] == stamp and f"{run.id}.js" in built
             if last and is_built and published.holds(run.id, last["files"]):

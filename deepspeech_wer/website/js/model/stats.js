@@ -1,6 +1,8 @@
 // Statistics of columns, in which null means "not measured".
 (() => {
   "use strict";
+  const LATEST = 5; // runs
+
   const quantile = (sorted, q) => {
     const at = (sorted.length - 1) * q;
     const low = Math.floor(at);
@@ -66,8 +68,9 @@
       const values = column.slice(from, to + 1).filter((value) => value !== null);
       if (!values.length) continue;
       const [bottom, top] = inner(values);
-      low = Math.min(low, bottom);
-      high = Math.max(high, top);
+      const latest = median(values.slice(-LATEST)) ?? bottom; // a new level is news, however rare it still is
+      low = Math.min(low, bottom, latest);
+      high = Math.max(high, top, latest);
     }
     if (low > high) return [0, 100];
     const pad = Math.max((high - low) * 0.08, 0.5);

@@ -34,7 +34,7 @@
     const incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4];
     const bottom =
       kind === "date"
-        ? { space: 96, values: dates, filter: whole(11) }
+        ? { space: (_, __, low, high) => (high - low > 120 * DAY ? 62 : 90), values: dates, filter: whole(10) }
         : { space: 70, incrs, values: mergeNumbers(data), filter: whole(6) };
     return [
       { ...common, ...grid, ...bottom, size: 28 },

@@ -66,14 +66,14 @@
       ]),
     );
 
-  const said = (title, series, unit) =>
-    `${title}: ${series
-      .map(({ label, ys }) => {
-        const values = known(ys);
-        const [first, last] = [values[0], values[values.length - 1]].map(wer.format.rounded);
-        return `${label} from ${first}${unit} to ${last}${unit}`;
-      })
-      .join("; ")}`;
+  const said = (title, series, unit) => {
+    const parts = series.map(({ label, ys }) => {
+      const values = known(ys);
+      const [first, last] = [values[0], values[values.length - 1]].map(wer.format.rounded);
+      return `${label} from ${first}${unit} to ${last}${unit}`;
+    });
+    return `${title}: ${parts.join("; ")}`;
+  };
 
   /**
    * curves(title, {xs, series: [{label, ys}], unit, least, describe(x)}) -> a figure, or null where no series has a
