@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import comparing, measuring
+from deepspeech_wer import archive as archived
+from deepspeech_wer import comparing, measuring, settings
 from deepspeech_wer.archive import in_order
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.measuring import Measures
@@ -20,7 +21,10 @@ from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import measure
 from tests import heard_runs
+from tests.conftest import Repository
 from tests.heard_runs import archive, invented, texts
+from tests.test_automation import JOB, tick
+from tests.test_automation import tracked as tracked  # the fixture
 
 SIGMA = {"sigma_pp": 1.0, "sigma_df": 20.0}
 
@@ -398,3 +402,54 @@ def test_hostile_texts_are_kept_as_they_are(where: Places) -> None:
     assert all(edits.startswith("0 said heard") for edits in published.argument(data)["sets"][0]["edits"])
     assert measuring.each(measures, runs[0].id, "test") is not None
     assert "\u202eevil\u20280" in "".join(published.argument(index.read_bytes())["ids"]).replace("x1", "0")
+
+
+# -- as a tick does it
+
+WITH_UTTERANCES = """cat >"$ds_logs_dir/x/utterances.json" <<END
+{"version": 1, "set": "test", "columns": ["id", "speaker", "reference", "hypothesis"], "rows": [
+["a", "x", "the cat sat", "the $heard sat"], ["b", "y", "yes", "$heard"]]}
+END
+"""
+
+
+def test_a_tick_scores_compares_and_shows_a_run_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    tracked.write({"bin/run-wer-automation.sh": JOB + WITH_UTTERANCES, "wer": "wer=0.25\nheard=yes\n"})
+    tracked.commit("with utterances", {})
+    assert tick() == 0
+    tracked.merge("worse", {"wer": "wer=0.5\nheard=no\n"})
+    assert tick() == 0
+    log = capsys.readouterr().err
+    where = settings.load().places
+    newest = archived.names(where.runs)[-1]
+    page = published_run(where, newest)
+
+    assert page["heard"]["sets"][0]["words"]["reference"] == 4
+    assert page["heard"]["against"]["sets"][0]["worse"] == 1
+    assert page["heard"]["differs"] == []
+    assert "test: 50.00 %, +25.00 pp against" in page["heard"]["against"]["sentence"]
+    assert (where.site / "runs" / newest / "edits.js").read_bytes().startswith(b"wer.edits(")
+    assert len(list(where.site.glob("sets/*.js"))) == 1
+    assert "the job says" not in log
+    before = {path: path.stat().st_mtime_ns for path in where.data.rglob("*") if path.name != "lock"}
+    assert tick() == 0
+    assert {path: path.stat().st_mtime_ns for path in where.data.rglob("*") if path.name != "lock"} == before
+
+
+def test_a_tick_goes_on_where_utterances_are_absurd(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    absurd = 'head -c 300000 /dev/urandom >"$ds_logs_dir/x/utterances.json"\n'
+    tracked.commit("absurd", {"bin/run-wer-automation.sh": JOB + absurd})
+    assert tick() == 0
+    assert tick() == 0
+    where = settings.load().places
+
+    assert capsys.readouterr().err.count("its utterances are not scored") == 1
+    assert published_run(where, archived.names(where.runs)[-1])["heard"]["trouble"].startswith(
+        "utterances.json: not UTF-8"
+    )
+
+
+def published_run(where: Places, name: str) -> dict[str, Any]:
+    text = (where.site / "runs" / f"{name}.js").read_text()
+    found: dict[str, Any] = json.loads(text[len("wer.run(") : -len(");\n")])
+    return found
