@@ -93,6 +93,16 @@ class Places:
         return self.data / "verdicts.json"
 
     @property
+    def measured(self) -> Path:
+        """The tracker's own figures of the runs. Derived: it may be deleted, and takes long to make again."""
+        return self.data / "measured"
+
+    @property
+    def unmeasured(self) -> Path:
+        """There while runs wait to be scored."""
+        return self.cache / "unmeasured"
+
+    @property
     def site(self) -> Path:
         """The built website."""
         return self.data / "site"
