@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")  # start by the clock, commit, era
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Merge:
     """One merge on the tracked branch."""
 
@@ -84,7 +84,7 @@ class Circumstances:
     calibrates: bool = False  # `calibrate` asked for it, to measure the noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 

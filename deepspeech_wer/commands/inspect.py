@@ -10,12 +10,14 @@ from deepspeech_wer import (
     archive,
     backlog_inputs,
     clock,
+    contract,
     decisions,
     env_file,
     hyper,
     journal,
     judging,
     lock,
+    measuring,
     run_merge,
     update_site,
 )
@@ -25,9 +27,11 @@ from deepspeech_wer.commands import verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.verdicts import told
 
 
 def dry_run() -> int:
@@ -105,7 +109,8 @@ def runs(_: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print one run in full."""
-    run = archive.find(every_setting.load().places.runs, options.run)
+    places = every_setting.load().places
+    run = archive.find(places.runs, options.run)
     rows = {
         "run": run.id,
         "merge": f"{run.merge.sha} (number {run.merge.ordinal})",
@@ -116,6 +121,7 @@ def show(options: argparse.Namespace) -> int:
         "time": f"{run.started_at} to {run.finished_at}",
         "machine": run.machine,
         "files": run.directory,
+        **_measured(places, run),
     }
     if run.rerun_of:
         seed = "under other variables" if run.seed is None else f"with seed {run.seed}"
@@ -125,6 +131,24 @@ def show(options: argparse.Namespace) -> int:
     for name, value in rows.items():
         say(f"{name:<36} {value}")
     return 0
+
+
+def _measured(places: Places, run: Run) -> dict[str, str]:
+    """Return what the run's utterances say, by label."""
+    if run.hyper is None or not (run.directory / contract.UTTERANCES).exists():
+        return {}
+    measures = measuring.known(places, [run])
+    try:
+        known = measuring.sets_of(measures, run)
+    except Trouble as trouble:
+        return {"utterances": str(trouble)}
+    rows = {f"utterances.{name}": told.figures(one.figures) for name, one in known.items()}
+    record = measures.record(run.id) or {}
+    if record.get("differs"):
+        rows["utterances.differ"] = "; ".join(record["differs"])
+    if record.get("against"):
+        rows["utterances.against"] = record["against"]["sentence"]
+    return rows
 
 
 def _jobs(current: Settings) -> list[str]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, crontab, import_old, inspect, site, verdicts
+from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, site, verdicts
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     shown = _add(subs, "verdicts", verdicts.verdicts, "show what each merge did to the WER, and why we say so")
     shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
     _add_calibrate(subs)
+    _add_compare(subs)
     accept = _add(subs, "accept", verdicts.accept, "accept the worse result of a merge: its level becomes the new one")
     accept.add_argument("sha", metavar="SHA", help="first digits of an archived commit")
     accept.add_argument("--why", required=True, help="the reason, kept with the decision")
@@ -80,6 +81,15 @@ def _add_calibrate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     which = calibrate.add_mutually_exclusive_group()
     which.add_argument("--show", action="store_true", help="show what is measured, and what is still to be trained")
     which.add_argument("--stop", action="store_true", help="withdraw the request; what is trained stays")
+
+
+def _add_compare(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pair = _add(subs, "compare", compare.compare, "compare two runs: rates, parameters, merges, utterances, words")
+    pair.add_argument("before", metavar="A", help="the run's id, or the first digits of its commit")
+    pair.add_argument("after", metavar="B", help="the other run")
+    form = pair.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--markdown", action="store_true", help="as Markdown, to paste into an issue")
 
 
 def _add_publish(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -39,7 +39,7 @@ FIELDS = (
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print what each merge did to the WER, in the order of history."""
-    record = _record(every_setting.load())
+    record = judged(every_setting.load())
     if options.json:
         print(json.dumps([{name: verdict[name] for name in FIELDS} for verdict in record["verdicts"]], indent=1))
         return DONE
@@ -86,7 +86,7 @@ def calibrate(options: argparse.Namespace) -> int:
             return DONE
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
-    lines = [*calibrated(_record(current)["calibrations"]), *wanted(places)]
+    lines = [*calibrated(judged(current)["calibrations"]), *wanted(places)]
     for line in lines or ["nothing is calibrated yet: `calibrate` asks for it"]:
         say(line)
     return DONE
@@ -163,7 +163,7 @@ def _effect(verdict: dict[str, Any]) -> str:
     return "" if verdict["effect_pp"] is None else f"{verdict['effect_pp']:+.2f} pp"
 
 
-def _record(current: Settings) -> dict[str, Any]:
+def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
     record = judging.load(places, wanted)
