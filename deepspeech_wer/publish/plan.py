@@ -25,6 +25,7 @@ NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
 _NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
+CHANGED = "changed"  # the server has what the manifest says
 NOT_OURS = "replaces a file that was not ours"
 KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
 # Older programs wrote a leading dot, and no token.
@@ -209,7 +210,7 @@ def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Seen) -> str:
     if fitting == {entry.sha256}:
         return ""
     # Two entries that both fit: a killed publish left either version, and size and time do not tell which.
-    return "changed" if fitting else "differs on the server"
+    return CHANGED if fitting else "differs on the server"
 
 
 def _fits(record: Entry, there: Attributes, *, times: bool) -> bool:

@@ -9,20 +9,24 @@ from __future__ import annotations
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan, sources
+from deepspeech_wer.publish import copied, plan, sources
+from deepspeech_wer.publish.copied import Same
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Entries, Manifest, Plan
 from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Lock
 from deepspeech_wer.sftp import files
-from deepspeech_wer.sftp.files import Attributes
-from deepspeech_wer.sftp.pipeline import RMDIR, Task
+from deepspeech_wer.sftp.files import Attributes, Span
+from deepspeech_wer.sftp.pipeline import RMDIR, Refused, Task
+
+Counted = Callable[[Iterable[bytes | Span]], Iterator[bytes | Span]]
 
 STATE_MODE_MASK = 0o770  # the state directory is for those who publish, not for everybody
 
@@ -39,6 +43,7 @@ class Work:
     manifest: Manifest
     progress: Callable[[int, int], None] | None
     leftovers: Mapping[str, Sequence[str]]  # temporary files of publishes that were cut
+    same: Mapping[str, Same] = field(default_factory=dict)  # what the server copies of its own files
     stamp: str = field(default_factory=lambda: clock.stamp(clock.COMPACT))
     token: str = field(default_factory=lambda: secrets.token_hex(6))
 
@@ -60,7 +65,7 @@ class Work:
     def size(self) -> int:
         """Bytes to send. What a killed publish had sent, and what the server kept for a rollback, is there already."""
         absent = [step.path for step in self.todo.send if self.site and self.beside(step.path) not in self.found.seen]
-        return sum(self.wanted[path].size for path in absent)
+        return sum(self.wanted[path].size - (self.same[path].size if path in self.same else 0) for path in absent)
 
 
 def upload(work: Work, draft: str, lock: Lock) -> Manifest:
@@ -124,22 +129,22 @@ def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
     return path, files.write(root.path(path), chunks, mode=mode, mtime=None, reread=not root.is_openssh)
 
 
-def _counting(work: Work) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+def _counting(work: Work) -> Counted:
     """A function through which the contents of all files pass, so that it can tell the progress."""
     done, total = 0, work.size
 
-    def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def counted(chunks: Iterable[bytes | Span]) -> Iterator[bytes | Span]:
         nonlocal done
         for chunk in chunks:
             yield chunk
-            done += len(chunk)
+            done += 0 if isinstance(chunk, Span) else len(chunk)
             if work.progress:
                 work.progress(done, total)
 
     return counted
 
 
-def _write(work: Work, path: str, counted: Callable[[Iterable[bytes]], Iterator[bytes]]) -> Task[bool]:
+def _write(work: Work, path: str, counted: Counted) -> Task[bool]:
     """Write a file beside its place. False if the server does not keep its mtime."""
     root, entry, beside = work.root, work.manifest.files[path], work.beside(path)
     if beside in work.found.seen:
@@ -150,7 +155,15 @@ def _write(work: Work, path: str, counted: Callable[[Iterable[bytes]], Iterator[
         if not (yield from files.link(root.path(plan.old(entry.sha256)), root.path(beside))):
             raise Trouble(f"{root.server}: {root.path(path)}: its former content is no longer on the server")
         return True
-    chunks = counted(sources.chunks(work.site / path, work.wanted[path], files.BLOCK_BYTES))
+    file, planned, same = work.site / path, work.wanted[path], work.same.get(path)
+    if same:
+        some = counted(copied.chunks(file, planned, same, files.BLOCK_BYTES))
+        with suppress(Refused):  # it is sent whole
+            written = yield from files.write(
+                root.path(beside), some, mode=root.modes[0], mtime=entry.mtime, reread=False, source=root.path(path)
+            )
+            return written.mtime in (None, entry.mtime)
+    chunks = counted(sources.chunks(file, planned, files.BLOCK_BYTES))
     written = yield from files.write(
         root.path(beside), chunks, mode=root.modes[0], mtime=entry.mtime, reread=not root.is_openssh
     )
