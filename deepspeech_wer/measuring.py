@@ -26,7 +26,7 @@ from typing import Any
 
 from deepspeech_wer import archive, contract, files, wer
 from deepspeech_wer.dashboard import heard as published
-from deepspeech_wer.dashboard.details import Files, regular_files
+from deepspeech_wer.dashboard.details import Files, files_of, regular_files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -92,7 +92,7 @@ _SHOWN = ("sets", "trouble", "remark", "differs", "is_shown", "against", "noise"
 
 
 def _look(run: Run) -> Files:
-    return Files.of(regular_files(run.directory))
+    return files_of(regular_files(run.directory))
 
 
 def update(
@@ -379,7 +379,7 @@ def forget() -> None:
 def _stamps(runs: Iterable[Run], found: Callable[[Run], Files]) -> dict[str, str]:
     """Return what tells whether the files are as they were, of each run that has a result and utterances."""
     looked = ((run.id, found(run)) for run in runs if run.hyper)
-    return {name: listed.digest for name, listed in looked if contract.UTTERANCES in listed.names}
+    return {name: digest for name, (names, digest) in looked if contract.UTTERANCES in names.split("/")}
 
 
 def _record(root: Path, run: str) -> Path:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from deepspeech_wer import (
     __version__,
@@ -24,6 +27,7 @@ from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish.report import Options
+from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Settings, Website
 
 SCORING_S = 60.0  # of a tick, for runs that were archived before they were scored
@@ -37,6 +41,13 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
+    _build(
+        settings, scoring_s
+    )  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    return dashboard.site_names(settings.places.site)
+
+
+def _build(settings: Settings, scoring_s: float | None) -> None:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name,
@@ -48,13 +59,11 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
         ordered = archive.in_order(loaded.runs)
+        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
         measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         measuring.save(places, measures)
-        own = [run for run in ordered if run.rerun_of is None]
-        again = [run for run in loaded.runs if run.rerun_of is not None]
         dashboard.build(
             loaded.runs,
             places.site,
@@ -63,13 +72,18 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
             whole=loaded.whole,
             found=loaded.found,
             marks=loaded.marks,
-            judged=dashboard.judged(record, own, again=again, accepted=decisions.accepted(places.requests)),
+            judged=_judged(settings, ordered, record),
             logs=settings.logs,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
-    return dashboard.site_names(places.site)
+
+
+def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
+    own = [run for run in ordered if run.rerun_of is None]
+    again = [run for run in ordered if run.rerun_of is not None]
+    return dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
@@ -134,7 +148,18 @@ def is_behind(settings: Settings) -> bool:
 
 
 def _state(settings: Settings) -> str:
-    """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
+    """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    return hashlib.sha256(repr((names, host, settings.logs.mode, settings.audio, __version__)).encode()).hexdigest()
+    of = (names, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))
+    return hashlib.sha256(repr(of).encode()).hexdigest()
+
+
+def _stamps(site: Path) -> list[tuple[int, int]]:
+    """Sizes and times of the site's main files: after a power cut or of an older copy, they are made again."""
+    found = []
+    for name in ("index.htm", "js/hyper.js", "js/merges.js"):
+        with suppress(OSError):
+            status = (site / name).stat()
+            found.append((status.st_size, status.st_mtime_ns))
+    return found

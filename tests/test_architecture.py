@@ -20,11 +20,11 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock contract errors exit_codes prctl text variables",
         "backlog files host places processes records wer",
-        "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
+        "checkpoints decisions derived hyper journal lock logging_setup setting_types signals xdg_directories",
         "env_file",
         "environment settings training verdicts",
-        "archive notify repository sftp",
-        "dashboard identity jobs publish",
+        "archive notify old_records repository sftp",
+        "dashboard identity import_records jobs publish",
         "demo judging measuring run_merge",
         "comparing",
         "pairs",
@@ -35,7 +35,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "cli",
         "__main__",
     ),
-    "commands": ("alignment crontab locked progress", "check inspect site verdicts", "act compare", "parser"),
+    "commands": (
+        "alignment crontab locked progress",
+        "check import_old inspect site verdicts",
+        "act compare",
+        "parser",
+    ),
     "dashboard": (
         "bundle columns gpu_charts gpu_usage judged large logs preview project spliced",
         "changes details",

@@ -161,6 +161,7 @@ def _tracked(run: Run) -> dict[str, Any]:
         "variables": run.variables,
         "rerun_of": run.rerun_of,
         "seed": run.seed,
+        "imported": run.imported,
         "reverts": run.merge.reverts,
     }
 

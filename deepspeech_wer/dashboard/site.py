@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.bundle import bundled
-from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, regular_files
+from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.heard import EDITS, Heard
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
@@ -36,7 +36,7 @@ from deepspeech_wer.dashboard.scripts import (
 )
 from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, write_atomically
+from deepspeech_wer.files import PARTIAL, partial_in, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -54,7 +54,7 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
-    found: Callable[[Run], Files] = lambda run: Files.of(regular_files(run.directory)),
+    found: Callable[[Run], Files] = lambda run: files_of(regular_files(run.directory)),
     marks: Mapping[str, Mark] | None = None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
@@ -95,6 +95,16 @@ def build(
     _write_manifest(site, after)
 
 
+def remove_leftovers(site: Path) -> None:
+    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
+    for left in partial_in(site / "runs"):
+        remove_partial(left)
+    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
+        for entry in entries:
+            if entry.name != "runs":
+                remove_partial(Path(entry.path))
+
+
 @dataclass(frozen=True)
 class _Source:
     """What the files of a run are made of."""
@@ -120,9 +130,11 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
                 # Archived runs do not change: one that was built from the same files is not read again.
                 made[run.id] = last
                 continue
-            files = [name for name in FILES if name in names and name not in hidden]
+            there = set(names.split("/")) - set(hidden)
+            files = [name for name in FILES if name in there]
             if run.rerun_of is None and source.heard.edits(run.id):
                 files.append(EDITS)
+            remove_partial(site / "runs" / run.id)
             try:
                 _build_run(source.whole(run), regular_files(run.directory), files, source, site)
                 made[run.id] = {"stamp": stamp, "files": listed.setdefault(tuple(files), files)}
@@ -154,7 +166,8 @@ class _Published:
             if os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns < self._since:
                 return True
             with os.scandir(self._runs / run) as entries:
-                return {entry.name for entry in entries}.issuperset(names)
+                there = {entry.name for entry in entries}
+            return there.issuperset(names) and not any(name.endswith(PARTIAL) for name in there)
         except OSError:
             return False
 
