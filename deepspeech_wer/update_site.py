@@ -59,8 +59,8 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        ordered = archive.in_order(loaded.runs)
         record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
+        ordered = archive.in_order(loaded.runs)
         measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         measuring.save(places, measures)
@@ -151,8 +151,9 @@ def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    of = (names, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))
-    return hashlib.sha256(repr(of).encode()).hexdigest()
+    return hashlib.sha256(
+        repr((names, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))).encode()
+    ).hexdigest()
 
 
 def _stamps(site: Path) -> list[tuple[int, int]]:

@@ -6,14 +6,4 @@ from deepspeech_wer.dashboard.judged import Judged, judged
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.site import build, remove_leftovers
 
-__all__ = [
-    "Heard",
-    "Judged",
-    "Project",
-    "assets",
-    "build",
-    "judged",
-    "remove_leftovers",
-    "site_files",
-    "site_names",
-]
+__all__ = ["Heard", "Judged", "Project", "assets", "build", "judged", "remove_leftovers", "site_files", "site_names"]

@@ -132,9 +132,9 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
                 continue
             there = set(names.split("/")) - set(hidden)
             files = [name for name in FILES if name in there]
+            remove_partial(site / "runs" / run.id)
             if run.rerun_of is None and source.heard.edits(run.id):
                 files.append(EDITS)
-            remove_partial(site / "runs" / run.id)
             try:
                 _build_run(source.whole(run), regular_files(run.directory), files, source, site)
                 made[run.id] = {"stamp": stamp, "files": listed.setdefault(tuple(files), files)}
