@@ -54,7 +54,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "notify": ("ledger message", "http", "github webhook", "channels"),
     "publish": (
         "plan report",
-        "read_back sources web_root",
+        "copied read_back sources web_root",
         "survey web_root_lock",
         "upload",
         "publisher",

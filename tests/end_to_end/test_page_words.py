@@ -174,6 +174,34 @@ def test_what_is_missing_is_said_and_the_rest_is_shown(served: Page, lost: str) 
     assert lost in ("no texts", "no runs/<id>.js") or "No utterances" in text
 
 
+@pytest.mark.parametrize("file", ["runs/*/edits.js", "sets/*.js", "sets/*/*.js"])
+@pytest.mark.parametrize("change", [("[", "{}&&["), ('"version":1', '"version":2'), (":[", ":null,x:["), ("wer.", "")])
+def test_damaged_files_are_reported(page: Page, file: str, change: tuple[str, str]) -> None:
+    runs = two(page)
+    for path in page.site.glob(file):
+        path.write_text(path.read_text().replace(*change))
+    assert "20.00 %" in compare(page, runs)
+    assert "cannot be drawn" not in page.text()
+    text = against(page, runs)
+    assert "cannot be drawn" not in text
+    assert "No utterances" in text or page.until("return document.querySelectorAll('.utterance').length > 0")
+    page.js("window.seen = []")  # the damaged script's own errors
+
+
+def test_records_of_2016_are_compared(page: Page) -> None:
+    rates = [("2016-11-16T10:00:00", 0.36), ("2016-11-17T10:00:00", 0.31)]
+    records = [
+        {"context": {"time_started": start}, "parameters": {"epochs": n}, "results": {"test_wer": rate}}
+        for n, (start, rate) in enumerate(rates)
+    ]
+    page.only_hyper_js(f"window.ALL_THE_DATA = {json.dumps(records)};")
+    text = read(page, "#/compare")
+
+    assert "−5.00 pp" in text
+    assert "epochs" in text
+    assert "No words to compare" in text
+
+
 def test_the_markdown_is_text(page: Page) -> None:
     second = heard_runs.run(2, texts(*(("the `c|at` sat", "the <img> sat"),) * 4))
     merge = replace(second[0].merge, subject="*bold* <script> | x\ny", author="[a](b)")

@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const VERSION = 1; // of these files; verdicts/recorded.py writes the same
+  const COLUMNS = ["ids", "names", "speakers", "words", "parts"];
   const given = new Map(); // address -> what the script handed over; null: it could not be read
 
   const setAddress = (name) => `sets/${wer.encode(name)}.js`;
@@ -22,22 +23,34 @@
       if (!given.has(address)) given.set(address, null);
       if (--waiting === 0) done();
     };
-    return lacking.forEach((address) => wer.loadScript(address, () => arrived(address), () => arrived(address)));
+    return lacking.forEach((address) =>
+      wer.loadScript(
+        address,
+        () => arrived(address),
+        () => arrived(address),
+      ),
+    );
   };
 
-  const usable = (record) => (record && record.version === VERSION ? record : null);
+  const lists = (record, ...names) => names.every((name) => Array.isArray(record[name]));
+  const usable = (record, ...names) => (record?.version === VERSION && lists(record, ...names) ? record : null);
 
   /**
    * Calls `done` with the test sets of a run, [{name, said, edits, missing}], or with null where they cannot be read.
    */
   wer.loadHeard = (run, done) =>
     loadAll([editsAddress(run)], () => {
-      const record = usable(given.get(editsAddress(run)));
+      const record = usable(given.get(editsAddress(run)), "sets");
       if (!record) return done(null);
-      return loadAll(record.sets.map(({ set }) => setAddress(set)), () => {
-        const sets = record.sets.map((one) => ({ ...one, said: usable(given.get(setAddress(one.set))) }));
-        done(sets.every(({ said, edits }) => said && said.ids.length === edits.length) ? sets : null);
-      });
+      return loadAll(
+        record.sets.map(({ set }) => setAddress(set)),
+        () => {
+          const sets = record.sets.map((one) => ({ ...one, said: usable(given.get(setAddress(one.set)), ...COLUMNS) }));
+          const isSound = (one) =>
+            one.said && lists(one, "edits", "missing") && one.said.ids.length === one.edits.length;
+          done(sets.every(isSound) ? sets : null);
+        },
+      );
     });
 
   const partOf = (said, place) => {
@@ -50,9 +63,7 @@
   wer.loadTexts = (said, places, done) => {
     const addresses = places.map((place) => partAddress(said.set, partOf(said, place)));
     loadAll([...new Set(addresses)], () =>
-      done(
-        places.map((place, k) => given.get(addresses[k])?.texts[place - said.parts[partOf(said, place)]] ?? null),
-      ),
+      done(places.map((place, k) => given.get(addresses[k])?.texts?.[place - said.parts[partOf(said, place)]] ?? null)),
     );
   };
 })();

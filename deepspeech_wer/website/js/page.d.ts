@@ -305,6 +305,7 @@ interface Wer {
   heard: {
     utterances(run: HeardSet, against: HeardSet | null): Utterance[];
     list(rows: Utterance[], name: string): Utterance[];
+    counts(rows: Utterance[]): { wrong: number; worse: number; better: number };
     bySpeaker(rows: Utterance[], said: Said): Sum[];
     byLength(rows: Utterance[]): Sum[];
     lengthName(bound: number): string;

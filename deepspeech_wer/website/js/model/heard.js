@@ -43,6 +43,17 @@
   /** The utterances of a list: wrong, worse or better, the largest first. */
   const list = (rows, name) => LISTS[name](rows);
 
+  /** How long the lists are. */
+  const counts = (rows) => {
+    const found = { wrong: 0, worse: 0, better: 0 };
+    for (const row of rows) {
+      if (row.errors > 0) found.wrong++;
+      if (change(row) > 0) found.worse++;
+      if (change(row) < 0) found.better++;
+    }
+    return found;
+  };
+
   const sums = (rows, keyOf) => {
     const found = new Map();
     for (const row of rows) {
@@ -121,5 +132,5 @@
     return base.includes("{id}") ? base.replaceAll("{id}", () => path) : base.replace(/\/?$/, "/") + path;
   };
 
-  wer.heard = { utterances, list, bySpeaker, byLength, lengthName, words };
+  wer.heard = { utterances, list, counts, bySpeaker, byLength, lengthName, words };
 })();

@@ -18,9 +18,11 @@
     const between = Math.abs(b - a) - 1;
     const names = variables(before, after);
     const all = [
-      data.signatures[a] !== data.signatures[b] && "The test set, normaliser or decoder is another one: the rates cannot be compared.",
+      data.signatures[a] !== data.signatures[b] &&
+        "The test set, normaliser or decoder is another one: the rates cannot be compared.",
       names.length > 0 && `The operator changed ${names.join(", ")}.`,
-      changed.length > 0 && `${format.plural(changed.length, "parameter differs", "parameters differ")} too, so the change may not come from the code.`,
+      changed.length > 0 &&
+        `${format.plural(changed.length, "parameter differs", "parameters differ")} too, so the change may not come from the code.`,
       between > 0 && `${format.plural(between, "other run lies", "other runs lie")} between these two.`,
       a > b && "The second run is of an earlier merge than the first.",
     ];
@@ -93,12 +95,21 @@
     };
   };
 
-  const escape = (text) => String(text).replace(/\s+/g, " ").replace(/[\\`*_{}[\]<>|#~]/g, "\\$&");
+  const escape = (text) =>
+    String(text)
+      .replace(/\s+/g, " ")
+      .replace(/[\\`*_{}[\]<>|#~]/g, "\\$&");
   const cell = (value) => (value === null ? "" : `${format.number(value)} %`);
 
   const listed = (title, lines, most) =>
     lines.length
-      ? ["", `**${title}**`, "", ...lines.slice(0, most).map((line) => `- ${line}`), ...(lines.length > most ? [`- and ${lines.length - most} more`] : [])]
+      ? [
+          "",
+          `**${title}**`,
+          "",
+          ...lines.slice(0, most).map((line) => `- ${line}`),
+          ...(lines.length > most ? [`- and ${lines.length - most} more`] : []),
+        ]
       : [];
 
   const about = (data, i) =>
@@ -115,14 +126,23 @@
       "| | before | after | change | |",
       "| --- | --- | --- | --- | --- |",
       ...found.rows.map(
-        (row) => `| ${escape(row.label)} | ${cell(row.before)} | ${cell(row.after)} | ${row.change === null ? "" : format.points(row.change)} | ${row.state} |`,
+        (row) =>
+          `| ${escape(row.label)} | ${cell(row.before)} | ${cell(row.after)} | ${row.change === null ? "" : format.points(row.change)} | ${row.state} |`,
       ),
       "",
       `- before: ${about(data, a)}`,
       `- after: ${about(data, b)}`,
       ...[found.sentence, ...found.noise, ...found.doubts].filter(Boolean).map((line) => `- ${escape(line)}`),
-      ...listed("Parameters that differ", found.parameters.map(({ name, was, is }) => `${escape(name)}: ${escape(was)} → ${escape(is)}`), MERGES),
-      ...listed("Merges between", found.merges.map((i) => about(data, i)), MERGES),
+      ...listed(
+        "Parameters that differ",
+        found.parameters.map(({ name, was, is }) => `${escape(name)}: ${escape(was)} → ${escape(is)}`),
+        MERGES,
+      ),
+      ...listed(
+        "Merges between",
+        found.merges.map((i) => about(data, i)),
+        MERGES,
+      ),
       ...listed("Words that changed most", words.map(wordLine), MERGES),
     ].join("\n") + "\n";
 

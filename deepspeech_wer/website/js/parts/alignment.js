@@ -8,7 +8,12 @@
 
   const cell = (said, heard) => {
     const kind = aligned.kind(said, heard);
-    return el("span", { class: `word word-${kind}` }, SIGNS[kind], heard ? wer.bdi(heard) : kind === "none" && "\u00a0");
+    return el(
+      "span",
+      { class: `word word-${kind}` },
+      SIGNS[kind],
+      heard ? wer.bdi(heard) : kind === "none" && "\u00a0",
+    );
   };
 
   const column = ({ said, heard }) =>
@@ -41,7 +46,11 @@
       el(
         "div",
         { "aria-hidden": "true", class: "aligned-columns" },
-        el("span", { class: "aligned-column aligned-labels", dir: "ltr" }, rows.map((row) => el("span", { class: "word" }, row))),
+        el(
+          "span",
+          { class: "aligned-column aligned-labels", dir: "ltr" },
+          rows.map((row) => el("span", { class: "word" }, row)),
+        ),
         columns.map(column),
       ),
       el(

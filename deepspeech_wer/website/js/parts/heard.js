@@ -6,14 +6,23 @@
   /** What is wrong with a run's utterances, as notices; nothing if all is well. */
   wer.troubles = (record) => {
     if (!record) return null;
-    const lines = [record.trouble && `Its utterances are not scored: ${record.trouble}`, ...record.differs, record.remark];
+    const lines = [
+      record.trouble && `Its utterances are not scored: ${record.trouble}`,
+      ...record.differs,
+      record.remark,
+    ];
     const shown = lines.flatMap((line) => (line ? [line] : []));
     if (!shown.length) return null;
-    return el("div", { class: "card notice" }, shown.map((line) => el("p", {}, wer.bdi(line))));
+    return el(
+      "div",
+      { class: "card notice" },
+      shown.map((line) => el("p", {}, wer.bdi(line))),
+    );
   };
 
   const percent = (rate) => (rate === null ? format.none : format.percent(100 * rate));
-  const interval = ({ interval: found }) => (found ? `${format.number(100 * found.low)} to ${format.number(100 * found.high)}` : format.none);
+  const interval = ({ interval: found }) =>
+    found ? `${format.number(100 * found.low)} to ${format.number(100 * found.high)}` : format.none;
 
   const COLUMNS = [
     { title: "Test set", class: "breaks", cell: ({ set }) => wer.bdi(set) },

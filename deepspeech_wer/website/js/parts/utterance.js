@@ -37,7 +37,11 @@
         { class: "utterance-head" },
         wer.bdi(said.ids[row.place], { class: "mono utterance-id" }),
         el("span", { class: "chip nowrap" }, counts(row)),
-        el("span", { class: "muted" }, about.map((fact, k) => [k > 0 && " · ", fact])),
+        el(
+          "span",
+          { class: "muted" },
+          about.map((fact, k) => [k > 0 && " · ", fact]),
+        ),
       ),
       player(data.project, said.ids[row.place]),
       text === null
@@ -75,7 +79,8 @@
     );
 
   const rate = (errors, words) => (words ? format.percent((100 * errors) / words) : format.none);
-  const points = ({ errors, before, words }) => (words ? format.points((100 * (errors - before)) / words) : format.none);
+  const points = ({ errors, before, words }) =>
+    words ? format.points((100 * (errors - before)) / words) : format.none;
 
   const sumsTable = (title, label, sums, name) =>
     wer.table(
@@ -83,7 +88,11 @@
       [
         { title: label, class: "breaks", cell: ({ key }) => name(key) },
         { title: "Utterances", class: "number wide", cell: ({ utterances }) => format.count(utterances) },
-        { title: "Errors / words", class: "number", cell: ({ errors, words }) => `${format.count(errors)} / ${format.count(words)}` },
+        {
+          title: "Errors / words",
+          class: "number",
+          cell: ({ errors, words }) => `${format.count(errors)} / ${format.count(words)}`,
+        },
         { title: "WER", class: "number", cell: ({ errors, words }) => rate(errors, words) },
         ...(sums.some(({ before }) => before !== null) ? [{ title: "Change", class: "number", cell: points }] : []),
       ],

@@ -22,7 +22,9 @@
   /** The newest measured run, and the last one before it of the same test set. */
   const newest = (data) => {
     const last = data.test.findLastIndex((rate) => rate !== null);
-    const before = data.test.findLastIndex((rate, i) => i < last && rate !== null && data.signatures[i] === data.signatures[last]);
+    const before = data.test.findLastIndex(
+      (rate, i) => i < last && rate !== null && data.signatures[i] === data.signatures[last],
+    );
     return before < 0 ? null : [before, last];
   };
 
@@ -33,7 +35,14 @@
       "label",
       { class: "pick", for: id },
       el("span", {}, label),
-      el("input", { id, type: "text", list: "runs-known", value: i === null ? "" : nameOf(data, i), autocomplete: "off", spellcheck: "false" }),
+      el("input", {
+        id,
+        type: "text",
+        list: "runs-known",
+        value: i === null ? "" : nameOf(data, i),
+        autocomplete: "off",
+        spellcheck: "false",
+      }),
     );
 
   const suggestions = (data) =>
@@ -50,10 +59,15 @@
     const said = el("p", { class: "hint", role: "alert" });
     const go = (event) => {
       event.preventDefault();
-      const names = ["run-before", "run-after"].map((id) => /** @type {HTMLInputElement} */ (document.getElementById(id)).value);
+      const names = ["run-before", "run-after"].map(
+        (id) => /** @type {HTMLInputElement} */ (document.getElementById(id)).value,
+      );
       const places = names.map((name) => find(data, name));
       const lost = places.indexOf(null);
-      said.textContent = lost < 0 ? "" : `No run, or several, are called “${names[lost].slice(0, 40)}”: give an id, eight digits of its commit, or its number.`;
+      said.textContent =
+        lost < 0
+          ? ""
+          : `No run, or several, are called “${names[lost].slice(0, 40)}”: give an id, eight digits of its commit, or its number.`;
       if (lost < 0) location.hash = wer.compareHref(data.ids[places[0]], data.ids[places[1]]);
     };
     return el(
@@ -75,11 +89,22 @@
     el("span", { class: "muted" }, ` · ${format.minute(data.started[i])} UTC`),
   ];
 
-  const STATES = { "within noise": "noise", worse: "worse", better: "better", recovered: "better", suspect: "suspect", "no change seen": "noise" };
+  const STATES = {
+    "within noise": "noise",
+    worse: "worse",
+    better: "better",
+    recovered: "better",
+    suspect: "suspect",
+    "no change seen": "noise",
+  };
 
   const between = (set) => (set?.interval ? ` ±${format.number(50 * (set.interval.high - set.interval.low))}` : "");
 
-  const PLAIN = { "within noise": "≈ within noise", "more than noise gives": "more than noise gives", "not comparable": "not comparable" };
+  const PLAIN = {
+    "within noise": "≈ within noise",
+    "more than noise gives": "more than noise gives",
+    "not comparable": "not comparable",
+  };
 
   const changeCell = (row) =>
     el(
@@ -91,8 +116,16 @@
 
   const COLUMNS = [
     { title: "Set", class: "breaks", cell: ({ label }) => wer.bdi(label) },
-    { title: "Before", class: "number", cell: (row) => [format.percent(row.before), el("span", { class: "wide muted" }, between(row.sets?.[0]))] },
-    { title: "After", class: "number", cell: (row) => [format.percent(row.after), el("span", { class: "wide muted" }, between(row.sets?.[1]))] },
+    {
+      title: "Before",
+      class: "number",
+      cell: (row) => [format.percent(row.before), el("span", { class: "wide muted" }, between(row.sets?.[0]))],
+    },
+    {
+      title: "After",
+      class: "number",
+      cell: (row) => [format.percent(row.after), el("span", { class: "wide muted" }, between(row.sets?.[1]))],
+    },
     { title: "Change", class: "number", cell: changeCell },
   ];
 
@@ -120,7 +153,8 @@
       `Merges between (${format.count(list.length)})`,
       {},
       wer.table("Merges between", wer.runColumns(data, "run", "started", "subject", "test", "verdict"), shown),
-      list.length > shown.length && el("p", { class: "hint" }, `and ${format.count(list.length - shown.length)} before these`),
+      list.length > shown.length &&
+        el("p", { class: "hint" }, `and ${format.count(list.length - shown.length)} before these`),
     );
   };
 
@@ -131,9 +165,20 @@
       wer.table("Word error rates", COLUMNS, found.rows),
       found.sentence
         ? el("p", { class: "below" }, wer.bdi(found.sentence))
-        : el("p", { class: "below" }, "The tracker judged no step between just these two. What follows are counts, and what noise would give."),
-      (found.sentence ? found.noise.slice(0, 1) : found.noise).map((line) => el("p", { class: "below" }, wer.bdi(line))),
-      found.sentence && el("p", { class: "hint" }, "A paired test says that two models differ on these recordings, never that a merge did it."),
+        : el(
+            "p",
+            { class: "below" },
+            "The tracker judged no step between just these two. What follows are counts, and what noise would give.",
+          ),
+      (found.sentence ? found.noise.slice(0, 1) : found.noise).map((line) =>
+        el("p", { class: "below" }, wer.bdi(line)),
+      ),
+      found.sentence &&
+        el(
+          "p",
+          { class: "hint" },
+          "A paired test says that two models differ on these recordings, never that a merge did it.",
+        ),
     );
 
   const examples = (data, view, name, title) => {
@@ -141,12 +186,23 @@
     if (!rows.length) return wer.card(title, {}, el("p", { class: "muted" }, "none"));
     const list = el("ol", { class: "utterances" });
     const shown = rows.slice(0, UTTERANCES);
-    wer.loadTexts(view.run.said, shown.map(({ place }) => place), (texts) =>
-      wer.replace(list, shown.map((row, k) => wer.utterance(data, { ...view, row, text: texts[k], labels: ["before", "after"] }))),
+    wer.loadTexts(
+      view.run.said,
+      shown.map(({ place }) => place),
+      (texts) =>
+        wer.replace(
+          list,
+          shown.map((row, k) => wer.utterance(data, { ...view, row, text: texts[k], labels: ["before", "after"] })),
+        ),
     );
     const query = new URLSearchParams({ set: view.run.name, list: name });
     const href = `${wer.utterancesHref(view.after, view.before)}?${query}`;
-    return wer.card(`${title} (${format.count(rows.length)})`, {}, list, el("p", { class: "below" }, el("a", { href }, `All ${format.count(rows.length)}`)));
+    return wer.card(
+      `${title} (${format.count(rows.length)})`,
+      {},
+      list,
+      el("p", { class: "below" }, el("a", { href }, `All ${format.count(rows.length)}`)),
+    );
   };
 
   const changedWords = (view) =>
@@ -157,15 +213,28 @@
       .slice(0, WORDS);
 
   const wordsOf = (data, view) => [
-    el("h2", { class: "between" }, "Words and utterances", el("span", { class: "muted" }, ", set ", wer.bdi(view.run.name))),
+    el(
+      "h2",
+      { class: "between" },
+      "Words and utterances",
+      el("span", { class: "muted" }, ", set ", wer.bdi(view.run.name)),
+    ),
     wer.alignmentKey(),
-    el("div", { class: "columns" }, examples(data, view, "worse", "Got worse"), examples(data, view, "better", "Got better")),
+    el(
+      "div",
+      { class: "columns" },
+      examples(data, view, "worse", "Got worse"),
+      examples(data, view, "better", "Got better"),
+    ),
     wer.wordTables(heard.words(view.rows, view.run, view.against), true),
   ];
 
   const noWords = (before, after) => {
     const lacking = [before, after].some((detail) => !detail?.heard?.is_shown);
-    return wer.notice("No words to compare", lacking ? "One of the runs has no utterances that the page can show." : "The utterances could not be read.");
+    return wer.notice(
+      "No words to compare",
+      lacking ? "One of the runs has no utterances that the page can show." : "The utterances could not be read.",
+    );
   };
 
   const body = (data, a, b, details, words) => {
@@ -176,7 +245,11 @@
       el("div", { class: "title-row" }, el("h1", {}, "Compare"), wer.copyButton("Copy as Markdown", text)),
       chooser(data, a, b),
       el("p", { class: "lead" }, side(data, a), el("br"), "→ ", side(data, b)),
-      el("ul", { class: "doubts" }, found.doubts.map((line) => el("li", {}, wer.bdi(line)))),
+      el(
+        "ul",
+        { class: "doubts" },
+        found.doubts.map((line) => el("li", {}, wer.bdi(line))),
+      ),
       facts(data, a, b, found),
       parameters(found.parameters),
       merges(data, found.merges),
@@ -208,7 +281,11 @@
   const draw = (root, data, { rest }) => {
     const chosen = rest.length >= 2 ? rest.map((name) => data.places.get(name)) : newest(data);
     if (!chosen || chosen[0] === undefined || chosen[1] === undefined) {
-      ask(root, data, rest.length ? "There is no such run. Choose two:" : data.count ? "Choose two runs:" : "No runs yet.");
+      ask(
+        root,
+        data,
+        rest.length ? "There is no such run. Choose two:" : data.count ? "Choose two runs:" : "No runs yet.",
+      );
       return null;
     }
     const [a, b] = chosen;

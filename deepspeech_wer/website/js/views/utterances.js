@@ -31,7 +31,9 @@
     const { rows, run, lasting } = view;
     const ids = new Set(lasting ? [...lasting.worse_ids, ...lasting.better_ids] : []);
     const listed =
-      state.list === "lasting" ? rows.filter(({ place }) => ids.has(run.said.ids[place])) : heard.list(rows, state.list);
+      state.list === "lasting"
+        ? rows.filter(({ place }) => ids.has(run.said.ids[place]))
+        : heard.list(rows, state.list);
     const words = state.q.trim().toLowerCase();
     if (!words) return listed;
     const texts = ({ place }) =>
@@ -39,16 +41,16 @@
     return listed.filter((row) => texts(row).toLowerCase().includes(words));
   };
 
-  const listNames = (view) => [
-    ...(view.against
-      ? [
-          ["worse", `got worse (${format.count(heard.list(view.rows, "worse").length)})`],
-          ["better", `got better (${format.count(heard.list(view.rows, "better").length)})`],
-        ]
-      : []),
-    ["wrong", `with errors (${format.count(heard.list(view.rows, "wrong").length)})`],
-    ...(view.lasting ? [["lasting", `changed for good (${format.count(view.lasting.worse + view.lasting.better)})`]] : []),
-  ];
+  const listNames = (view) => {
+    const { wrong, worse, better } = heard.counts(view.rows);
+    const lasting = view.lasting && view.lasting.worse + view.lasting.better;
+    return [
+      view.against && ["worse", `got worse (${format.count(worse)})`],
+      view.against && ["better", `got better (${format.count(better)})`],
+      ["wrong", `with errors (${format.count(wrong)})`],
+      lasting !== null && ["lasting", `changed for good (${format.count(lasting)})`],
+    ].filter(Boolean);
+  };
 
   const about = (view, state) => {
     if (state.list !== "lasting" || !view.lasting) return null;
@@ -65,7 +67,11 @@
     const pages = Math.ceil(count / PAGE);
     if (pages < 2) return null;
     const turn = (page, text) =>
-      el("button", { type: "button", class: "button", disabled: page < 1 || page > pages, onclick: () => change({ page }) }, text);
+      el(
+        "button",
+        { type: "button", class: "button", disabled: page < 1 || page > pages, onclick: () => change({ page }) },
+        text,
+      );
     return el(
       "div",
       { class: "pager" },
@@ -88,7 +94,13 @@
     return el(
       "div",
       { class: "controls" },
-      view.names.length > 1 && wer.choice("Test set", view.names.map((name) => [name, name]), view.run.name, view.choose),
+      view.names.length > 1 &&
+        wer.choice(
+          "Test set",
+          view.names.map((name) => [name, name]),
+          view.run.name,
+          view.choose,
+        ),
       wer.choice("Utterances", listNames(view), state.list, (list) => change({ list, page: 1 })),
       el("label", { class: "search", for: "search" }, el("span", { class: "visually-hidden" }, "Search"), input),
     );
@@ -103,18 +115,26 @@
       state.page = Math.min(state.page, Math.max(1, Math.ceil(found.length / PAGE)));
       const rows = found.slice((state.page - 1) * PAGE, state.page * PAGE);
       const wanted = state;
-      wer.loadTexts(view.run.said, rows.map(({ place }) => place), (texts) => {
-        if (state !== wanted || !view.isCurrent()) return;
-        wer.replace(
-          body,
-          about(view, state),
-          el("p", { class: "hint", role: "status" }, format.plural(found.length, "utterance", "utterances")),
-          el("ol", { class: "utterances" }, rows.map((row, k) => wer.utterance(data, { ...view, row, text: texts[k] }))),
-          pager(state, found.length, (part) => change(part, true)),
-        );
-        if (focus) body.querySelector("ol")?.setAttribute("tabindex", "-1");
-        if (focus) body.querySelector("ol")?.focus();
-      });
+      wer.loadTexts(
+        view.run.said,
+        rows.map(({ place }) => place),
+        (texts) => {
+          if (state !== wanted || !view.isCurrent()) return;
+          wer.replace(
+            body,
+            about(view, state),
+            el("p", { class: "hint", role: "status" }, format.plural(found.length, "utterance", "utterances")),
+            el(
+              "ol",
+              { class: "utterances" },
+              rows.map((row, k) => wer.utterance(data, { ...view, row, text: texts[k] })),
+            ),
+            pager(state, found.length, (part) => change(part, true)),
+          );
+          if (focus) body.querySelector("ol")?.setAttribute("tabindex", "-1");
+          if (focus) body.querySelector("ol")?.focus();
+        },
+      );
     };
     const change = (part, focus = false) => {
       state = { ...state, ...part };
@@ -130,16 +150,30 @@
     const { words, interval } = set;
     const parts = [`${format.count(words.substitutions)} substitutions`, `${format.count(words.deletions)} deletions`];
     parts.push(`${format.count(words.insertions)} insertions`, `${format.count(set.missing)} without a hypothesis`);
-    const note = interval && `95 % by ${interval.by}: ${format.number(100 * interval.low)} to ${format.number(100 * interval.high)}`;
+    const note =
+      interval &&
+      `95 % by ${interval.by}: ${format.number(100 * interval.low)} to ${format.number(100 * interval.high)}`;
     const percent = (value) => (value === null ? format.none : format.number(100 * value));
     const errors = words.substitutions + words.deletions + words.insertions;
     return el(
       "div",
       { class: "tiles" },
       wer.tile(`WER, ${set.set}`, percent(set.wer), "%", note),
-      wer.tile("Errors", format.count(errors), "", `in ${format.count(words.reference)} words`, parts.slice(0, 3).join(", ")),
+      wer.tile(
+        "Errors",
+        format.count(errors),
+        "",
+        `in ${format.count(words.reference)} words`,
+        parts.slice(0, 3).join(", "),
+      ),
       wer.tile("CER", percent(set.cer), "%"),
-      wer.tile("Utterances with an error", percent(set.sentence_error_rate), "%", `of ${format.count(set.utterances)}`, parts[3]),
+      wer.tile(
+        "Utterances with an error",
+        percent(set.sentence_error_rate),
+        "%",
+        `of ${format.count(set.utterances)}`,
+        parts[3],
+      ),
     );
   };
 
@@ -154,7 +188,11 @@
     return [
       wer.heading("Utterances", of),
       view.against && against?.run === view.other && el("p", { class: "facts" }, against.sentence),
-      el("p", { class: "facts" }, links.map((link, k) => [k > 0 && " · ", link])),
+      el(
+        "p",
+        { class: "facts" },
+        links.map((link, k) => [k > 0 && " · ", link]),
+      ),
       wer.troubles(view.detail?.heard),
       figures(view.detail?.heard?.sets.find(({ set }) => set === view.run.name)),
     ];
@@ -187,39 +225,63 @@
     const labels = against ? ["before", "after"] : ["heard"];
     const rows = heard.utterances(run, against);
     const names = mine.map(({ name }) => name);
-    return { id, other: against ? other : null, detail, run, against, labels, rows, names, lasting: lastingOf(detail, run.name) };
+    return {
+      id,
+      other: against ? other : null,
+      detail,
+      run,
+      against,
+      labels,
+      rows,
+      names,
+      lasting: lastingOf(detail, run.name),
+    };
   };
 
+  const unknown = (name) =>
+    wer.message(
+      "No such run",
+      `There is no run “${String(name ?? "").slice(0, 80)}”.`,
+      el("p", {}, el("a", { href: "#/runs" }, "All runs")),
+    );
+
+  const reading = (data, i) => [
+    wer.heading("Utterances", wer.runLink(data, i)),
+    el("p", { class: "muted", role: "status" }, "Reading the utterances …"),
+  ];
+
+  /** Loads what the view needs and calls `done` with the run's details, its errors, and the other's. */
+  const load = (id, other, done) =>
+    wer.loadRun(id, (detail) =>
+      wer.loadHeard(id, (mine) =>
+        other === null ? done(detail, mine, null) : wer.loadHeard(other, (theirs) => done(detail, mine, theirs)),
+      ),
+    );
+
   const draw = (root, data, { rest, query }) => {
-    const [id, word, other] = rest;
-    const [i, o] = [data.places.get(id), word === "against" ? data.places.get(other) : null];
+    const [id, word] = rest;
+    const other = word === "against" ? rest[2] : null;
+    const [i, o] = [data.places.get(id), other === null ? null : data.places.get(other)];
     if (i === undefined || o === undefined) {
-      const lost = i === undefined ? id : other;
-      wer.replace(root, wer.message("No such run", `There is no run “${String(lost ?? "").slice(0, 80)}”.`, el("p", {}, el("a", { href: "#/runs" }, "All runs"))));
+      wer.replace(root, unknown(i === undefined ? id : other));
       return null;
     }
     let current = true;
-    wer.replace(root, wer.heading("Utterances", wer.runLink(data, i)), el("p", { class: "muted", role: "status" }, "Reading the utterances …"));
-    const show = (...given) => current && wer.views.safely(root, () => showNow(...given));
-    const showNow = (detail, mine, theirs, state) => {
+    const show = (detail, mine, theirs, state) => {
       if (!mine?.length) return wer.replace(root, none(data, i, detail));
-      const view = viewOf(id, o === null ? null : other, detail, mine, theirs, state);
+      const view = viewOf(id, other, detail, mine, theirs, state);
       const choose = (set) => {
         const next = { ...stateOf(new URLSearchParams(), view.against), set };
         wer.setAddress(address(id, view.other, next, next.list));
         show(detail, mine, theirs, next);
       };
-      const more = { i, o, choose, isCurrent: () => current };
       const list = view.against || state.list === "lasting" ? state.list : "wrong";
+      const more = { i, o, choose, isCurrent: () => current };
       return wer.replace(root, body(data, { ...view, ...more }, { ...state, list }));
     };
-    wer.loadRun(id, (detail) =>
-      wer.loadHeard(id, (mine) => {
-        const start = stateOf(query, o !== null);
-        if (o === null) return show(detail, mine, null, start);
-        return wer.loadHeard(other, (theirs) => show(detail, mine, theirs, start));
-      }),
-    );
+    wer.replace(root, reading(data, i));
+    const start = stateOf(query, other !== null);
+    load(id, other, (...loaded) => current && wer.views.safely(root, () => show(...loaded, start)));
     return () => {
       current = false;
     };
