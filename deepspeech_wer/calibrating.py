@@ -83,8 +83,11 @@ def end(places: Places, request: Calibration) -> None:
 
 
 def own_run(runs: Sequence[Run]) -> Run | None:
-    """Return the newest good run of a commit that is no re-training; a run as anchor of a new series counts."""
-    return next((run for run in reversed(runs) if run.hyper and run.seed is None), None)
+    """Return the newest good run of a commit that is no re-training; a run as anchor of a new series counts.
+
+    One of an earlier tracker does not: this machine may have nothing that the old commit needs.
+    """
+    return next((run for run in reversed(runs) if run.hyper and run.seed is None and not run.imported), None)
 
 
 def counted(runs: Sequence[Run]) -> tuple[int, int]:

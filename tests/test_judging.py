@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, decisions, judging, settings
+from deepspeech_wer import archive, calibrating, cli, decisions, judging, settings
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import Retraining
@@ -280,3 +280,9 @@ def test_what_people_want_takes_nothing_of_the_share(tmp_path: Path, calibrates:
     places = replace(settings.load().places, data=tmp_path)
     stored(places.runs, datetime.now(UTC) - 9 * HOUR, 9 * HOUR, calibrates=calibrates)
     assert judging.is_share_spent(places, 1 / 3) is not calibrates
+
+
+def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:
+    own, imported, failed = run(1, 0.16), run(2, 0.16, imported="/old/hyper.js"), run(3, None)
+    assert calibrating.own_run([own, imported, failed, *seeds(own, [0.17])]) == own
+    assert calibrating.own_run([imported, failed]) is None

@@ -145,17 +145,19 @@ def _good_run(places: Places, name: str) -> Run:
     run = archive.find(places.runs, name)
     own = calibrating.own_run(list(archive.of_commit(places.runs, run.merge.sha)))
     if own is None:
-        raise Trouble(f"{title(run.merge)} has no result, so its noise cannot be measured: name a merge that has one")
+        raise Trouble(
+            f"{title(run.merge)}: no run of this tracker has a result, so it cannot be trained again: name one"
+        )
     return own
 
 
 def _newest_good_run(current: Settings) -> Run:
     places = current.places
     runs = kept.load(places.runs, places.kept, current.logs).runs
-    good = (run for run in reversed(archive.in_order(runs)) if run.hyper and run.rerun_of is None)
-    found = next(good, None)
+    own = (run for run in reversed(archive.in_order(runs)) if run.rerun_of is None)
+    found = next((run for run in own if calibrating.own_run([run])), None)
     if found is None:
-        raise Trouble(f"no merge in {places.runs} has a result yet: run a tick first")
+        raise Trouble(f"no merge that this tracker trained has a result yet in {places.runs}: run a tick first")
     return found
 
 
