@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": ("crontab locked progress", "check inspect site verdicts", "act", "parser"),
-    "dashboard": ("columns details judged large logs preview project", "scripts", "assets kept", "site"),
+    "dashboard": ("columns details judged large logs preview project", "masked_json scripts", "assets kept", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu group limit output work", "memory outcome runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import __version__, archive, archive_order, contract, hyper, records
-from deepspeech_wer.dashboard import large, scripts
+from deepspeech_wer.dashboard import large, masked_json, scripts
 from deepspeech_wer.dashboard import logs as published
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.errors import Trouble
@@ -149,7 +149,7 @@ def _entry(directory: Path, old: dict[str, _Entry], shared: _Shared, logs: Publi
 
 
 def _shown(directory: Path, logs: PublishedLogs) -> Run:
-    return large.reduced(without_quotes(archive.read(directory), logs))
+    return large.reduced(masked_json.shown(without_quotes(archive.read(directory), logs), logs))
 
 
 def _stamp(directory: Path) -> bytes:
@@ -207,7 +207,7 @@ def _month(name: str) -> str:
 
 def _version(mode: str) -> bytes:
     """Return a digest of the code and the setting that make a line, so that no line of others is used."""
-    modules = (archive, archive_order, hyper, large, published, records, scripts)
+    modules = (archive, archive_order, hyper, large, masked_json, published, records, scripts)
     try:
         code = "".join(map(inspect.getsource, modules))
     except OSError:  # installed without its source

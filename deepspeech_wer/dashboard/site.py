@@ -20,6 +20,7 @@ from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manife
 from deepspeech_wer.dashboard.details import FILES, details, regular_files
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
+from deepspeech_wer.dashboard.masked_json import as_seen
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
@@ -119,7 +120,7 @@ def _build_run(
     (site / "runs" / run.id).mkdir(exist_ok=True)
     sizes = {}
     for name in files:
-        data = ends[name].data if name in ends else None
+        data = ends[name].data if name in ends else as_seen(run.directory / name, logs)
         sizes[name] = found[name].st_size if data is None else len(data)
         if data is None:
             _link(run.directory / name, site / "runs" / run.id / name)
@@ -129,7 +130,7 @@ def _build_run(
 
 
 def _stamp(found: dict[str, os.stat_result], mode: str) -> str:
-    stamp = f"{VERSION} {mode} {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
+    stamp = f"{VERSION} {mode} masked {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
     return fingerprint(stamp.encode())
 
 
