@@ -10,7 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepspeech_wer import archive, checkpoints, clock, contract, environment, files, host, hyper, journal, signals
+from deepspeech_wer import (
+    archive,
+    checkpoints,
+    clock,
+    contract,
+    dashboard,
+    environment,
+    files,
+    host,
+    hyper,
+    journal,
+    signals,
+)
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
@@ -94,11 +106,11 @@ def collect(bench: Bench) -> Iterator[Run]:
         elif left.outcome and _is_final(bench, left.outcome):
             yield _archive(bench, left.work, left.order, left.outcome)
         signals.check()
-    files.remove_partial(bench.places.site)
-    for partial in bench.places.runs.glob(f".*{files.PARTIAL}"):  # none is below: a run is renamed when it is complete
+    dashboard.remove_leftovers(bench.places.site)
+    for partial in files.partial_in(bench.places.runs):  # none is below: a run is renamed when it is complete
         files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
-        for partial in place.glob(f".*{files.PARTIAL}"):
+        for partial in files.partial_in(place):
             partial.unlink()
 
 

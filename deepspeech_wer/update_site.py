@@ -22,7 +22,6 @@ from deepspeech_wer import (
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
-from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Settings, Website
 
@@ -34,6 +33,11 @@ def build(settings: Settings) -> Sequence[str]:
 
     Raises Trouble if the site cannot be written.
     """
+    _build(settings)  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    return dashboard.site_names(settings.places.site)
+
+
+def _build(settings: Settings) -> None:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
@@ -41,20 +45,25 @@ def build(settings: Settings) -> Sequence[str]:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
-        own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
             loaded.runs,
             places.site,
             project=project,
             line=loaded.line,
             whole=loaded.whole,
-            judged=dashboard.judged(record, own),
+            found=loaded.found,
+            marks=loaded.marks,
+            judged=_judged(settings, loaded),
             logs=settings.logs,
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
-    return dashboard.site_names(places.site)
+
+
+def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
+    record = judging.update(settings.places, loaded.runs, loaded.results, settings.retraining)
+    own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+    return dashboard.judged(record, own)
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
@@ -72,7 +81,9 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
                 progress=upload,
                 is_stopped=lambda: signals.count() > 0,
             )
-            report = api.publish(places.site, listed, website, options)
+            from deepspeech_wer.publish import publisher  # loads paramiko
+
+            report = publisher.publish(places.site, listed, website, options)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)
