@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive
+from deepspeech_wer import archive, processes
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh
@@ -240,7 +240,7 @@ def test_a_work_directory_after_a_power_cut(tmp_path: Path, name: str, damage: C
     tracker = Tracker(tmp_path, Repository(tmp_path / "tracked"))
     tracker.merge(
         "cut",
-        "[ -e $HOME/once ] || { touch $HOME/once; kill -9 $(head -n 1 $HOME/.cache/deepspeech_wer/lock)"
+        "[ -e $HOME/once ] || { echo $$ > $HOME/once; kill -9 $(head -n 1 $HOME/.cache/deepspeech_wer/lock)"
         " $PPID; sleep 600; }\nwer=0.5\n",
     )
     (tmp_path / "trained").write_text("")
@@ -248,6 +248,7 @@ def test_a_work_directory_after_a_power_cut(tmp_path: Path, name: str, damage: C
     (work,) = (tracker.home / DATA / "work").iterdir()
     damage(work / name, tmp_path / "nothing")
     assert tracker.tick() == 0
+    assert name == "job.json" or processes.start_time(int((tracker.home / "once").read_text())) is None
     assert len(tracker.complaints()) <= 3, tracker.said  # the tick and the supervisor were killed; a file is damaged
     assert (tracker.trained(), tracker.archived()) == ([4], [0, 1, 2, 3, 4])
     assert (tracker.tick(), tracker.said) == (0, [])
