@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from deepspeech_wer import (
@@ -24,6 +25,7 @@ from deepspeech_wer import (
     signals,
 )
 from deepspeech_wer.backlog import Due
+from deepspeech_wer.dashboard import gpu_charts, gpu_usage
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -357,6 +359,8 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
             f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
             "its result is kept, and the next tick tries again"
         ) from None
+    if bench.job.gpu_usage_charts:
+        _draw_gpu_usage(run, order, bench.job.gpu_usage_charts)
     journal.enter(places.cache, "advance", merge, order.attempt)
     _tidy(bench, work, merge)
     log.log(logging.INFO if run.status == "done" else logging.ERROR, "%s: %s", title(run.merge), _result(run))
@@ -364,6 +368,21 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     if rate and rate > hyper.DOUBTFUL:
         log.warning("%s: results.test_wer is %g: expected a fraction, 0.12 for 12 %%", title(run.merge), rate)
     return run
+
+
+def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
+    """Write the load of the GPUs as `<charts>/<id of the run>.svg`. A failure is logged: the run does not need it."""
+    archived = run.directory / contract.GPU_USAGE
+    samples = archived if archived.is_file() else Path(order.gpu_usage or "")
+    since, until = (datetime.fromisoformat(time).timestamp() for time in (run.started_at, run.finished_at))
+    found = gpu_usage.usage(samples, since=since - 60, until=until + 60) if samples.is_file() else None
+    if found is None:
+        return
+    try:
+        charts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.write_atomically(charts / f"{run.id}.svg", gpu_charts.picture(found, run.id).encode(), mode=0o600)
+    except OSError as error:
+        log.warning("%s: no GPU charts: %s: %s", title(run.merge), error.filename or charts, error.strerror)
 
 
 def _circumstances(order: Order) -> Circumstances:
