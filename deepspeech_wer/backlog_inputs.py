@@ -58,7 +58,9 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
 
 
 def reached(settings: Settings) -> str | None:
-    """Return the newest commit up to which every merge is archived."""
+    """Return the newest commit up to which every merge is archived; what last_sha1 says where the mirror is gone."""
+    if not settings.places.mirror.exists():  # deleted while a job ran
+        return read_last(settings.places)
     tip = mirror.tip(settings.places.mirror)
     found = _history(settings, tip, read_last(settings.places))
     return backlog.plan(_branch(found), _state(settings, tip)).reached

@@ -45,7 +45,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "dashboard": (
         "bundle columns gpu_charts gpu_usage judged large logs preview project spliced",
         "changes details",
-        "scripts",
+        "masked_json scripts",
         "assets heard kept",
         "site",
     ),

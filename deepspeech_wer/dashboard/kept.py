@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepspeech_wer import __version__, archive, archive_order, contract, derived, hyper, records
-from deepspeech_wer.dashboard import details, large, scripts
+from deepspeech_wer.dashboard import details, large, masked_json, scripts
 from deepspeech_wer.dashboard import logs as published
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
@@ -189,7 +189,7 @@ def _made_row(directory: Path, month: _Month, loaded: Kept) -> _Row:
 
 
 def _shown(directory: Path, logs: PublishedLogs) -> Run:
-    return large.reduced(without_quotes(archive.read(directory), logs))
+    return large.reduced(masked_json.shown(without_quotes(archive.read(directory), logs), logs))
 
 
 class _Month:
@@ -352,7 +352,7 @@ def _month(name: str) -> str:
 
 def _version(mode: str) -> str:
     """Return a digest of the code and the setting that make a row, so that no row of others is used."""
-    modules = (archive, archive_order, details, hyper, large, published, records, scripts)
+    modules = (archive, archive_order, details, hyper, large, masked_json, published, records, scripts)
     try:
         code = b"".join(Path(str(module.__file__)).read_bytes() for module in modules) + Path(__file__).read_bytes()
     except OSError:  # installed without its source

@@ -187,8 +187,11 @@ def read_order(work: Work) -> Order | None:
         merge = record["merge"]
         listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
         return Order(**{**record, "merge": Merge(**{**merge, **listed})})
-    except FileNotFoundError:
-        files.remove_tree(work.path)  # the tick was killed before it wrote the order, so nothing was started
+    except FileNotFoundError as error:
+        if was_started(work):
+            set_aside(work.path, error)
+        else:  # the tick was killed before it wrote the order
+            files.remove_tree(work.path)
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         set_aside(work.path, error)
