@@ -13,6 +13,7 @@ from deepspeech_wer import (
     dashboard,
     decisions,
     files,
+    heartbeat,
     identity,
     journal,
     judging,
@@ -53,6 +54,7 @@ def build(settings: Settings) -> Sequence[str]:
             judged=dashboard.judged(record, own, again=again, accepted=decisions.accepted(places.requests)),
             logs=settings.logs,
         )
+        heartbeat.write(settings)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
     return dashboard.site_names(places.site)

@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "environment settings training verdicts",
         "archive notify repository sftp",
         "dashboard identity jobs publish",
-        "demo judging run_merge",
+        "demo heartbeat judging run_merge",
         "update_site",
         "backlog_inputs",
         "automation",
