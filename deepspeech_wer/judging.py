@@ -152,6 +152,8 @@ def seed(sha: str, number: int) -> int:
 
 def _record(judged: Judgement, source: str, runs: Sequence[Run]) -> dict[str, Any]:
     again = judged.next_retraining
+    if again and any(run.id == again.run and run.imported for run in runs):
+        again = None  # this machine may have nothing that the old commit needs
     count = 1 + sum(run.rerun_of is not None and run.merge.sha == again.sha for run in runs) if again else 0
     return {
         "version": VERSION,
@@ -181,7 +183,10 @@ def _places(runs: Sequence[Run]) -> dict[str, int]:
 
 
 def _signature(run: Run) -> str:
-    return json.dumps((run.hyper or {}).get("results", {}).get("signature"), sort_keys=True)
+    signature = (run.hyper or {}).get("results", {}).get("signature")
+    if run.imported:  # trained elsewhere, in another time: not comparable
+        signature = {"trained by": "an earlier tracker", "signature": signature}
+    return json.dumps(signature, sort_keys=True)
 
 
 def _rate(run: Run) -> float | None:

@@ -109,6 +109,7 @@ class Settings:
     places: Places
     logs: PublishedLogs
     beat: Beat
+    audio: str | None  # address of the recordings, for the page
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
@@ -221,6 +222,13 @@ VARIABLES = (
         "300",
         types.whole(0, 604_800),
         "seconds: at most so often the page is told how far the running job is; 0: never",
+    ),
+    Variable(
+        "ds_website_audio",
+        None,
+        types.recordings,
+        "where the site's owner publishes the recordings of the test set, such as `audio/{id}.wav`: the page then has "
+        "a player; unset: none",
     ),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
@@ -383,6 +391,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         places=Places(Path(cache_directory()), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
         beat=Beat(plain["heartbeat_every"], plain["publish_every"]),
+        audio=plain["website_audio"],
     )
 
 

@@ -34,7 +34,7 @@ FIELDS = (
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print what each merge did to the WER, in the order of history."""
-    record = _record(every_setting.load())
+    record = judged(every_setting.load())
     if options.json:
         print(json.dumps([{name: verdict[name] for name in FIELDS} for verdict in record["verdicts"]], indent=1))
         return DONE
@@ -69,7 +69,7 @@ def _effect(verdict: dict[str, Any]) -> str:
     return "" if verdict["effect_pp"] is None else f"{verdict['effect_pp']:+.2f} pp"
 
 
-def _record(current: Settings) -> dict[str, Any]:
+def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
     record = judging.load(places, wanted)

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from deepspeech_wer.contract import GPU_USAGE
 from deepspeech_wer.dashboard.gpu_usage import usage
@@ -20,18 +20,14 @@ _MAX_HISTORY_BYTES = 5_000_000
 _MAX_EPOCHS = 1000
 
 
-class Files(NamedTuple):
-    """The regular files of a run's directory."""
+Files = tuple[str, str]  # the names of a run's regular files, joined by "/"; a digest of names, sizes and times
 
-    names: list[str]  # sorted
-    digest: str  # of their names, sizes and times
 
-    @classmethod
-    def of(cls, found: Mapping[str, os.stat_result]) -> Files:
-        """Make it from what `regular_files` returned."""
-        names = sorted(found)
-        text = repr([(name, found[name].st_size, found[name].st_mtime_ns) for name in names])
-        return cls(names, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12])
+def files_of(found: Mapping[str, os.stat_result]) -> Files:
+    """Make it from what `regular_files` returned."""
+    names = sorted(found)
+    text = repr([(name, found[name].st_size, found[name].st_mtime_ns) for name in names])
+    return "/".join(names), hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def regular_files(directory: Path) -> dict[str, os.stat_result]:

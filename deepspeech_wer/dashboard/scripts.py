@@ -66,7 +66,7 @@ def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Ju
     shas = {run.merge.sha: place for place, run in enumerate(ordered)}
     index = {
         "version": VERSION,
-        "project": {"name": project.name, "url": _web(project.url), "branch": project.branch},
+        "project": _project(project),
         "merges": fingerprint(merges),
         **columns(ordered),
         **changes(ordered, judged.sigmas),
@@ -114,6 +114,11 @@ def fingerprint(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:8]
 
 
+def _project(project: Project) -> dict[str, Any]:
+    named = {"name": project.name, "url": _web(project.url), "branch": project.branch}
+    return {**named, "audio": project.audio} if project.audio else named
+
+
 def _hundredths(points: float | None) -> int | None:
     """Whole hundredths of a percentage point take fewer bytes, and nobody can see less on a chart."""
     return None if points is None else round(100 * min(points, 1e4))
@@ -156,6 +161,7 @@ def _tracked(run: Run) -> dict[str, Any]:
         "variables": run.variables,
         "rerun_of": run.rerun_of,
         "seed": run.seed,
+        "imported": run.imported,
         "reverts": run.merge.reverts,
     }
 

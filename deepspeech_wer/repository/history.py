@@ -89,6 +89,17 @@ def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
         return [_merge(repository, _resolve(repository, name)) for name in names]
 
 
+def known(mirror: Path, names: Collection[str]) -> dict[str, Merge]:
+    """Return those of the commits (7 to 64 hex digits) that the mirror has, by the name given."""
+    found = {}
+    with _opened(mirror) as repository:
+        for name in names:
+            sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            if sha is not None:
+                found[name] = _merge(repository, sha)
+    return found
+
+
 def look_up(mirror: Path, name: str) -> str:
     """Return the SHA of a commit, while a tick may be at work: unlike all else here, this never removes the mirror.
 
@@ -99,6 +110,21 @@ def look_up(mirror: Path, name: str) -> str:
         return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     except (GitError, OSError):
         raise Trouble(f"{name}: not found in {mirror}: try again once the running tick has fetched it") from None
+
+
+def between(mirror: Path, base: str, tip: str) -> list[tuple[str, str, str]] | None:
+    """Return (SHA, author, subject) of the first-parent commits after `base` up to `tip`, oldest first.
+
+    None if the mirror does not know them, or `base` is not before `tip`. A tick may be at work: nothing is removed.
+    """
+    try:
+        run_git(mirror, "merge-base", "--is-ancestor", "--end-of-options", base, tip)
+        form = "--format=%H%x00%an%x00%s"
+        listed = run_git(mirror, "log", "--first-parent", "--reverse", form, "--end-of-options", f"{base}..{tip}")
+    except (GitError, OSError):
+        return None
+    rows = (line.split("\0") for line in listed.splitlines())
+    return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]
 
 
 @contextmanager
