@@ -182,7 +182,8 @@
     let below = [latest(data)];
     const now = el("div", {});
     const stop = wer.now.show(now);
-    wer.replace(root, headline(data), trailing(data), chart.card, now, tiles(data), noise(data), wer.openRegressions(data), below);
+    const about = [tiles(data), noise(data), now, wer.openRegressions(data)];
+    wer.replace(root, headline(data), trailing(data), chart.card, about, below);
     chart.start();
     const refresh = () =>
       wer.views.safely(root, () => {
