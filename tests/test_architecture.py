@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "environment settings training verdicts",
         "archive notify old_records repository sftp",
         "dashboard identity import_records jobs publish",
-        "demo judging measuring run_merge",
+        "demo heartbeat judging measuring run_merge",
         "calibrating comparing",
         "pairs",
         "update_site",
