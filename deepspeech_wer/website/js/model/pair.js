@@ -22,7 +22,7 @@
         "The test set, normaliser or decoder is another one: the rates cannot be compared.",
       names.length > 0 && `The operator changed ${names.join(", ")}.`,
       changed.length > 0 &&
-        `${format.plural(changed.length, "parameter differs", "parameters differ")} too, so the change may not come from the code.`,
+        `${format.plural(changed.length, "parameter differs", "parameters differ")}: the change may come from there.`,
       between > 0 && `${format.plural(between, "other run lies", "other runs lie")} between these two.`,
       a > b && "The second run is of an earlier merge than the first.",
     ];
