@@ -53,6 +53,11 @@ class Places:
         return self.cache / "kept"
 
     @property
+    def published(self) -> Path:
+        """The large files that were published last, by their SHA-256."""
+        return self.cache / "published"
+
+    @property
     def placed(self) -> Path:
         """What decides the places of the archived runs, kept between ticks."""
         return self.cache / "placed"

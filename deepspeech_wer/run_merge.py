@@ -95,7 +95,7 @@ def collect(bench: Bench) -> Iterator[Run]:
     _set_aside_earlier_release(bench.places)
     begun = unfinished(bench.places)
     for aside in bench.places.work.glob(f"*{works.UNREADABLE}"):
-        checkouts.wipe(Work(aside).checkout)
+        _end_unknown(bench, Work(aside))
     for left in begun:
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
@@ -114,6 +114,15 @@ def collect(bench: Bench) -> Iterator[Run]:
     for place in (bench.places.cache, bench.places.data):
         for partial in files.partial_in(place):
             partial.unlink()
+
+
+def _end_unknown(bench: Bench, work: Work) -> None:
+    """End a job whose order cannot be read any more, or it would run beside the next one; remove its checkout."""
+    if bench.runner.is_alive(work):
+        bench.runner.ask_to_end(work)
+        attend(bench.runner, work)
+    bench.runner.clear(work, None)
+    checkouts.wipe(work.checkout)
 
 
 def unfinished(places: Places) -> list[Unfinished]:
@@ -180,6 +189,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         variables=bench.variables,
         rerun_of=due.rerun_of,
         seed=due.seed,
+        calibrates=due.calibrates,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -385,6 +395,7 @@ def _circumstances(order: Order) -> Circumstances:
         variables=order.variables,
         rerun_of=order.rerun_of,
         seed=order.seed,
+        calibrates=order.calibrates,
     )
 
 

@@ -96,6 +96,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
         listed = build(settings, scoring_s=SCORING_S)
         if website:
             options = Options(
+                kept=places.published,
                 owner=identity.owner(places, settings.repository),
                 url=settings.notices.website_url,
                 progress=upload,

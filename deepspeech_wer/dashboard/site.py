@@ -23,6 +23,7 @@ from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, fil
 from deepspeech_wer.dashboard.heard import EDITS, Heard
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
+from deepspeech_wer.dashboard.masked_json import as_seen
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
@@ -181,7 +182,7 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
         if edits:
             _link(edits, site / "runs" / run.id / name)
             continue
-        data = ends[name].data if name in ends else None
+        data = ends[name].data if name in ends else as_seen(run.directory / name, source.logs)
         sizes[name] = found[name].st_size if data is None else len(data)
         if data is None:
             _link(run.directory / name, site / "runs" / run.id / name)
