@@ -42,9 +42,8 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
-    _build(
-        settings, scoring_s
-    )  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    # The runs, most of the memory that a tick takes, are forgotten before the files are listed.
+    _build(settings, scoring_s)
     return dashboard.site_names(settings.places.site)
 
 
