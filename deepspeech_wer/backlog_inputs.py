@@ -7,7 +7,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, judging, run_merge
+from deepspeech_wer import (
+    archive,
+    archive_order,
+    backlog,
+    calibrating,
+    decisions,
+    environment,
+    files,
+    judging,
+    run_merge,
+)
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
@@ -130,6 +140,7 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
+        calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
     )
 
 
@@ -165,14 +176,14 @@ def _anchor(places: Places) -> Due | None:
 
 
 def _interrupted(places: Places, tip: str) -> list[Interrupted]:
-    """Return the interrupted runs.
+    """Return the interrupted runs, without calibrations: their own rule finds them again by their seed.
 
     A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
     """
     found = []
     for left in run_merge.unfinished(places):
         merge, base = left.order.merge, left.order.base
-        if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
+        if left.order.calibrates or (base is None and left.outcome and left.outcome.failure == INTERRUPTED):
             continue
         is_on_branch = history.contains(places.mirror, tip, merge.sha)
         found.append(Interrupted(merge.sha, base, is_on_branch, left.order.rerun_of, left.order.seed))
@@ -185,22 +196,30 @@ def _retried(places: Places, tip: str) -> list[str]:
 
 
 def drop_requests(places: Places) -> None:
-    """Remove the requests for commits that have left the branch: they would never run. Call this after a fetch.
+    """Remove the requests that are fulfilled, and those for commits that have left the branch. Call after a fetch.
 
     Raises Trouble.
     """
     wanted = list({retry.sha: retry for retry in decisions.retries(places.requests)}.values())
-    tip = mirror.tip(places.mirror) if wanted else ""
-    for retry in wanted:
-        if history.contains(places.mirror, tip, retry.sha):
-            continue
-        try:
-            decisions.end_retry(places.requests, retry.sha)
-        except OSError as error:
-            raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
-        log.warning(
-            "%s is no longer in the branch: it is not run again, as %s asked at %s", retry.sha[:12], retry.who, retry.at
-        )
+    calibrations = decisions.calibrations(places.requests)
+    tip = mirror.tip(places.mirror) if wanted or calibrations else ""
+    try:
+        for retry in wanted:
+            if not history.contains(places.mirror, tip, retry.sha):
+                decisions.end_retry(places.requests, retry.sha)
+                _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
+        for request in calibrations:
+            if not history.contains(places.mirror, tip, request.sha):
+                decisions.end_calibration(places.requests, request.sha)
+                _warn_of_lost(request.sha, "calibrated", request.who, request.at)
+            elif not calibrating.progress(places, request).is_open:
+                calibrating.end(places, request)
+    except OSError as error:
+        raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
+
+
+def _warn_of_lost(sha: str, what: str, who: str, at: str) -> None:
+    log.warning("%s is no longer in the branch: it is not %s, as %s asked at %s", sha[:12], what, who, at)
 
 
 def _warn_of_history(places: Places, found: History, plan: Plan) -> None:

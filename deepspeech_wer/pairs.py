@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deepspeech_wer import comparing, hyper, judging, measuring
+from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.measuring import Known, Measures
 from deepspeech_wer.places import Places
@@ -25,11 +26,12 @@ class Pair:
     after: Run
     runs: Sequence[Run]  # all of the archive, in the order of archive.in_order
     verdicts: Sequence[Mapping[str, Any]]  # of verdicts.json
+    found: Callable[[Run], Files]  # the files of a run's directory
 
 
 def compare(places: Places, pair: Pair) -> dict[str, Any]:
     """Return the comparison as a record for JSON. Rates are fractions, what ends in _pp is in percentage points."""
-    measures = measuring.known(places, pair.runs)
+    measures = measuring.known(places, pair.runs, pair.found)
     by_run = {one["run"]: one for one in pair.verdicts}
     sigma = next((found for run in (pair.after, pair.before) if (found := _sigma(by_run, run))), None)
     notes = list(_obstacles(pair.before, pair.after))

@@ -57,6 +57,7 @@ class Bench:
     origin: str  # the URL of the clone's remote: the repository's URL without its password
     runner: Runner
     job_line: Callable[[str], None] | None = None  # called with each line of the job's output
+    beat: Callable[[Work, Order], None] | None = None  # called again and again while a job runs
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         variables=bench.variables,
         rerun_of=due.rerun_of,
         seed=due.seed,
+        calibrates=due.calibrates,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -269,6 +271,8 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
             for line in follower.lines():
                 if bench.job_line:
                     bench.job_line(line)
+        if bench.beat:
+            bench.beat(work, order)
 
     attend(bench.runner, work, meanwhile=echo)
     works.remove_planted(work, order)
@@ -394,6 +398,7 @@ def _circumstances(order: Order) -> Circumstances:
         variables=order.variables,
         rerun_of=order.rerun_of,
         seed=order.seed,
+        calibrates=order.calibrates,
     )
 
 

@@ -17,6 +17,7 @@ from deepspeech_wer import (
     dashboard,
     decisions,
     files,
+    heartbeat,
     identity,
     journal,
     judging,
@@ -76,6 +77,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
             logs=settings.logs,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
+        heartbeat.write(settings)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 

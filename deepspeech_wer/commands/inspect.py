@@ -15,6 +15,7 @@ from deepspeech_wer import (
     env_file,
     hyper,
     journal,
+    judging,
     lock,
     measuring,
     run_merge,
@@ -22,6 +23,7 @@ from deepspeech_wer import (
 )
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.archive_order import moment
+from deepspeech_wer.commands import verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
@@ -62,6 +64,8 @@ def status(_: argparse.Namespace) -> int:
     say(f"runs: {len(names)} in {places.runs}")
     if names:
         say(f"newest: {_newest(current, names)}")
+    for line in verdicts.calibrated(judging.calibrations(places, current.retraining))[-1:]:
+        say(line)
     say(f"site: {_site(current)}")
     error = journal.last(places.cache, journal.ERROR)
     if error:
@@ -76,6 +80,7 @@ def _requested(current: Settings) -> list[str]:
         f"to be run: {wanted.sha[:12]}, asked for by {wanted.who} at {wanted.at}"
         for wanted in decisions.retries(places.requests)
     ]
+    lines += verdicts.wanted(places)
     failed = backlog_inputs.alike(places)
     if len(failed) >= current.job.stop_after_alike:
         why = f"the last {len(failed)} runs failed alike ({failed[-1].failure or ''})"
@@ -118,6 +123,9 @@ def show(options: argparse.Namespace) -> int:
         "files": run.directory,
         **_measured(places, run),
     }
+    if run.rerun_of:
+        seed = "under other variables" if run.seed is None else f"with seed {run.seed}"
+        rows["repeats"] = f"{run.rerun_of} {seed}{', to measure the noise' if run.calibrates else ''}"
     for half in ("results", "parameters", "context"):
         rows |= {f"{half}.{name}": value for name, value in (run.hyper or {}).get(half, {}).items()}
     for name, value in rows.items():

@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     shown = _add(subs, "verdicts", verdicts.verdicts, "show what each merge did to the WER, and why we say so")
     shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
+    _add_calibrate(subs)
     _add_compare(subs)
     accept = _add(subs, "accept", verdicts.accept, "accept the worse result of a merge: its level becomes the new one")
     accept.add_argument("sha", metavar="SHA", help="first digits of an archived commit")
@@ -70,6 +71,16 @@ def _add_run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = _add(subs, "run", act.run, "run one tick by hand")
     run.add_argument("--sha", action="append", default=[], help="run this commit, even if it ran before; repeatable")
     run.add_argument("--dry-run", action="store_true", help="print which merges are due, and run nothing")
+
+
+def _add_calibrate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "measure the noise: have one merge trained with many seeds, whenever nothing else is due"
+    calibrate = _add(subs, "calibrate", verdicts.calibrate, text)
+    calibrate.add_argument("--runs", type=_runs, default=8, help="how many seeds (8); a fulfilled request is added to")
+    calibrate.add_argument("--sha", metavar="SHA", help="first digits of an archived commit (the newest good merge)")
+    which = calibrate.add_mutually_exclusive_group()
+    which.add_argument("--show", action="store_true", help="show what is measured, and what is still to be trained")
+    which.add_argument("--stop", action="store_true", help="withdraw the request; what is trained stays")
 
 
 def _add_compare(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -107,6 +118,12 @@ def _add(
     sub = subs.add_parser(name, help=text, description=text, aliases=[alias] if alias else [])
     sub.set_defaults(action=action)
     return sub
+
+
+def _runs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000, found {text!r}")
+    return int(text)
 
 
 def _port(text: str) -> int:

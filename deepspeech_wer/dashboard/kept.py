@@ -117,6 +117,7 @@ class _Row(NamedTuple):
     variables: int  # shared
     rerun_of: str | None
     seed: int | None
+    calibrates: bool
     imported: str | None
     time_started: str | None  # the next four: of the job's record, if there is one
     results: dict[str, Any] | None
@@ -252,6 +253,7 @@ class _Month:
             self._place(tracked["variables"]),
             tracked["rerun_of"],
             tracked["seed"],
+            tracked["calibrates"],
             tracked["imported"],
             record["context"]["time_started"] if run.hyper else None,
             results if run.hyper else None,
@@ -297,6 +299,7 @@ def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
         shared[row.variables],
         row.rerun_of,
         row.seed,
+        row.calibrates,
         row.imported,
     )
 

@@ -101,9 +101,10 @@ class Order:
     timeout_s: float | None
     grace_s: float
     token: str  # in the environment of the job and of everything that it starts
-    variables: Mapping[str, str] | None = None  # the next three: see records.Circumstances
+    variables: Mapping[str, str] | None = None  # the next four: see records.Circumstances
     rerun_of: str | None = None
     seed: int | None = None
+    calibrates: bool = False
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 

@@ -209,6 +209,15 @@ interface Pair {
   merges: number[];
 }
 
+/** js/now.js, with times in seconds. */
+interface Now {
+  lookedAt: number;
+  every: number; // seconds until the next, at most; 0: nobody knows
+  waiting: number;
+  index: string | null;
+  job: any;
+}
+
 interface Route {
   view: string;
   rest: string[];
@@ -281,6 +290,7 @@ interface Wer {
   changedParameters(data: Data, before: number, i: number): Parameter[];
   failed(data: Data, i: number): boolean;
   subject(data: Data, i: number): string;
+  shortSubject(subject: string, author: string | undefined): string;
   about(data: Data, i: number): string;
   shortSha(data: Data, i: number): string;
   encode(text: string): string;
@@ -324,6 +334,7 @@ interface Wer {
   loadMerges(data: Data): void;
   loadRun(id: string, done: (detail: Detail | null) => void): void;
   run(detail: Detail): void;
+  loadNow(done: () => void, missing: () => void): void;
   // heard.js
   said(record: Said): void;
   texts(record: { set: string; part: number; texts: string[] }): void;
@@ -385,6 +396,12 @@ interface Wer {
   stepText(event: Step): string;
   regressionHref(id: string): string;
   openRegressions(data: Data): HTMLElement | null;
+  now: {
+    read(): Now | null;
+    stateOf(now: Now, silent: number): string;
+    show(place: HTMLElement): () => void;
+    renew(): void;
+  };
 }
 
 declare var wer: Wer;
@@ -395,6 +412,7 @@ interface Window {
   WER_INDEX?: any;
   WER_LOOKED_AT?: string;
   WER_MERGES?: any;
+  WER_NOW?: any;
   ALL_THE_DATA?: unknown;
   FAILED_RUNS?: unknown;
 }

@@ -73,11 +73,14 @@
     const before = i < 1 ? null : data.shas[i - 1];
     const commit = wer.commitUrl(data.project, full.start);
     const compared = before && wer.compareUrl(data.project, before, full.start);
-    if (!commit) return null;
-    return [
-      el("dt", {}, "Links"),
-      el("dd", {}, wer.outside(commit, "commit"), compared && [" · ", wer.outside(compared, "all changes since the run before")]),
-    ];
+    const good = wer.before(data, i);
+    const found = [
+      good !== null && el("a", { href: wer.compareHref(data.ids[good], data.ids[i]) }, "words that changed"),
+      commit && wer.outside(commit, "commit"),
+      compared && wer.outside(compared, "all changes since the run before"),
+    ].filter(Boolean);
+    if (!found.length) return null;
+    return [el("dt", {}, "Links"), el("dd", {}, found.map((link, k) => [k > 0 && " · ", link]))];
   };
 
   /** @param {Data} data */
