@@ -15,6 +15,7 @@ from deepspeech_wer import (
     clock,
     contract,
     decisions,
+    env_file,
     environment,
     hyper,
     identity,
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     """Run one tick by hand, for the commits of --sha if there are any."""
     if options.dry_run:
         return dry_run()
-    descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
+    descriptor = lock.acquire(f"{xdg_directories.cache_directory(env_file.instance())}/lock")
     if descriptor is None:
         return _queue_for_the_running_tick(options.sha)
     try:

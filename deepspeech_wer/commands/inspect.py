@@ -52,7 +52,8 @@ def status(_: argparse.Namespace) -> int:
         say(f"current merge: {entry.sha[:12]} {entry.subject} ({entry.phase}, attempt {entry.attempt})")
     for line in (*_jobs(current), *_requested(current)):
         say(line)
-    say(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
+    instance = f", instance {current.instance}" if current.instance else ""
+    say(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}{instance}")
     say(f"last_sha1: {backlog_inputs.read_last(places) or 'none yet'}")
     names = archive.names(places.runs)
     say(f"runs: {len(names)} in {places.runs}")

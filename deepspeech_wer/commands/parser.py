@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     logging_setup.set_up(quiet=options.quiet)
     if options.crontab:
-        env_file.adopt(crontab.variables(), "crontab")
+        env_file.adopt(crontab.variables(env_file.instance()), "crontab")
     env_file.fill()
     environment.forget_git_variables()
     action: Action = options.action
