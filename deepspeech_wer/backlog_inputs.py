@@ -14,6 +14,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
+from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
@@ -45,6 +46,22 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
     plan = backlog.plan(_branch(found), _state(settings, tip, asked))
     _warn_of_history(places, found, plan)
     return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
+
+
+def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
+    """Return what is due as of the last fetch, at most so many, and how many new merges wait. Changes nothing.
+
+    Raises Trouble if the mirror cannot be read.
+    """
+    places = settings.places
+    if not places.mirror.exists():
+        return [], 0
+    try:
+        tip = mirror.tip(places.mirror)
+    except GitError as error:
+        raise Trouble(f"cannot read the mirror {places.mirror}: {error}") from None
+    branch, state = _branch(_history(settings, tip, read_last(places))), _state(settings, tip)
+    return backlog.queue(branch, state, most), backlog.plan(branch, state).waiting
 
 
 def reached(settings: Settings) -> str | None:

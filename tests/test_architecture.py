@@ -33,10 +33,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "cli",
         "__main__",
     ),
-    "commands": ("crontab locked progress", "check import_old inspect site verdicts", "act", "parser"),
+    "commands": ("crontab locked progress state", "check import_old inspect site verdicts", "act", "parser"),
     "dashboard": ("columns details judged large logs preview project spliced", "scripts", "assets kept", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu group limit output work", "memory outcome runner", "local supervisor"),
+    "jobs": ("gpu group limit output work", "memory outcome progress runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),
     "publish": (
         "plan report",

@@ -43,13 +43,16 @@ def parser() -> argparse.ArgumentParser:
     retry = _add(subs, "retry", act.retry, "run failed merges again; without SHA, those that failed alike at the end")
     retry.add_argument("--judge", action="store_true", help="take the results that they left, after a look at them")
     retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
-    _add(subs, "status", inspect.status, "show what is running, and what ran last")
-    _add(subs, "settings", inspect.settings, "list every variable, its effective value and its origin")
-    _add(subs, "check", check.run, "try everything that a tick needs, and change nothing")
-    _add(subs, "runs", inspect.runs, "list the archived runs, in the order of the history")
-    _add(subs, "show", inspect.show, "show one run in full").add_argument(
-        "run", help="the run's id, or the first digits of its commit"
+    told = (
+        ("status", inspect.status, "show what is running, what ran last, and what runs next"),
+        ("settings", inspect.settings, "list every variable, its effective value and its origin"),
+        ("check", check.run, "try everything that a tick needs, and change nothing"),
+        ("runs", inspect.runs, "list the archived runs, in the order of the history"),
+        ("show", inspect.show, "show one run in full"),
     )
+    for name, action, text in told:
+        _add(subs, name, action, text).add_argument("--json", action="store_true", help="as JSON, for programs")
+    subs.choices["show"].add_argument("run", help="the run's id, or the first digits of its commit")
     shown = _add(subs, "verdicts", verdicts.verdicts, "show what each merge did to the WER, and why we say so")
     shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
     accept = _add(subs, "accept", verdicts.accept, "accept the worse result of a merge: its level becomes the new one")
