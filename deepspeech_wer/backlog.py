@@ -14,6 +14,7 @@ from deepspeech_wer.archive_order import started
 
 # The reasons.
 ASKED, RESUMED, RETRIED, FIRST, NEW, RERUN = "asked for", "resumed", "retried", "first", "new", "re-trained"
+CALIBRATED = "calibrated"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class State:
     order: str = "all"  # the setting ds_backlog
     reruns: Sequence[Due] = ()  # what is to be trained again, most useful first
     are_reruns_first: bool = False  # before new commits
+    calibrations: Sequence[Due] = ()  # what people want to be trained with many seeds, in the order of the requests
 
     def is_archived(self, sha: str) -> bool:
         return sha[:12] in self.archived
@@ -64,6 +66,7 @@ class Due:
     rerun_of: str | None = None  # the run that this one repeats with another seed
     seed: int | None = None
     reason: str = ""  # why it is trained again, for people
+    calibrates: bool = False  # to measure the noise
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def queue(branch: Branch, state: State, most: int) -> list[Due]:
             asked=state.asked[1:] if item.why == ASKED else state.asked,
             retried=[sha for sha in state.retried if sha != item.sha],
             reruns=[one for one in state.reruns if one != item],
+            calibrations=[one for one in state.calibrations if one != item],
         )
     return found
 
@@ -196,6 +200,11 @@ def _rerun(_: Branch, state: State) -> Due | None:
     return state.reruns[0] if state.reruns and not state.is_stopped else None
 
 
+def _calibrated(_: Branch, state: State) -> Due | None:
+    """A commit that is trained with many seeds, to measure the noise: only when nothing else is due."""
+    return state.calibrations[0] if state.calibrations and not state.is_stopped else None
+
+
 _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
     _resumed,
     _asked,
@@ -204,6 +213,7 @@ _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
     _first,
     _new,
     _rerun,
+    _calibrated,
 )
 
 

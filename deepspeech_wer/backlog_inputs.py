@@ -7,7 +7,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, judging, run_merge
+from deepspeech_wer import (
+    archive,
+    archive_order,
+    backlog,
+    calibrating,
+    decisions,
+    environment,
+    files,
+    judging,
+    run_merge,
+)
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
@@ -65,7 +75,9 @@ def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
 
 
 def reached(settings: Settings) -> str | None:
-    """Return the newest commit up to which every merge is archived."""
+    """Return the newest commit up to which every merge is archived; what last_sha1 says where the mirror is gone."""
+    if not settings.places.mirror.exists():  # deleted while a job ran
+        return read_last(settings.places)
     tip = mirror.tip(settings.places.mirror)
     found = _history(settings, tip, read_last(settings.places))
     return backlog.plan(_branch(found), _state(settings, tip)).reached
@@ -119,7 +131,8 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 
 def _numbered(places: Places, item: Due, found: History) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
-    return replace(item, number=archive_order.number_for(item.sha, ordinal, archive.placed(places.runs), found.new))
+    placed = archive.placed(places.runs, places.placed)
+    return replace(item, number=archive_order.number_for(item.sha, ordinal, placed, found.new))
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:
@@ -144,6 +157,7 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
+        calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
     )
 
 
@@ -179,14 +193,14 @@ def _anchor(places: Places) -> Due | None:
 
 
 def _interrupted(places: Places, tip: str) -> list[Interrupted]:
-    """Return the interrupted runs.
+    """Return the interrupted runs, without calibrations: their own rule finds them again by their seed.
 
     A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
     """
     found = []
     for left in run_merge.unfinished(places):
         merge, base = left.order.merge, left.order.base
-        if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
+        if left.order.calibrates or (base is None and left.outcome and left.outcome.failure == INTERRUPTED):
             continue
         is_on_branch = history.contains(places.mirror, tip, merge.sha)
         found.append(Interrupted(merge.sha, base, is_on_branch, left.order.rerun_of, left.order.seed))
@@ -199,22 +213,30 @@ def _retried(places: Places, tip: str) -> list[str]:
 
 
 def drop_requests(places: Places) -> None:
-    """Remove the requests for commits that have left the branch: they would never run. Call this after a fetch.
+    """Remove the requests that are fulfilled, and those for commits that have left the branch. Call after a fetch.
 
     Raises Trouble.
     """
     wanted = list({retry.sha: retry for retry in decisions.retries(places.requests)}.values())
-    tip = mirror.tip(places.mirror) if wanted else ""
-    for retry in wanted:
-        if history.contains(places.mirror, tip, retry.sha):
-            continue
-        try:
-            decisions.end_retry(places.requests, retry.sha)
-        except OSError as error:
-            raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
-        log.warning(
-            "%s is no longer in the branch: it is not run again, as %s asked at %s", retry.sha[:12], retry.who, retry.at
-        )
+    calibrations = decisions.calibrations(places.requests)
+    tip = mirror.tip(places.mirror) if wanted or calibrations else ""
+    try:
+        for retry in wanted:
+            if not history.contains(places.mirror, tip, retry.sha):
+                decisions.end_retry(places.requests, retry.sha)
+                _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
+        for request in calibrations:
+            if not history.contains(places.mirror, tip, request.sha):
+                decisions.end_calibration(places.requests, request.sha)
+                _warn_of_lost(request.sha, "calibrated", request.who, request.at)
+            elif not calibrating.progress(places, request).is_open:
+                calibrating.end(places, request)
+    except OSError as error:
+        raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
+
+
+def _warn_of_lost(sha: str, what: str, who: str, at: str) -> None:
+    log.warning("%s is no longer in the branch: it is not %s, as %s asked at %s", sha[:12], what, who, at)
 
 
 def _warn_of_history(places: Places, found: History, plan: Plan) -> None:

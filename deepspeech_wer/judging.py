@@ -1,7 +1,8 @@
 """Archived runs and people's decisions -> verdicts.json: what each merge did to the word error rate, and why we say so.
 
     {"version": 1, "of": <digest of what it was made from>, "verdicts": [...], "events": [...],
-     "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "marks": [...], "notes": [...]}
+     "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "marks": [...], "notes": [...],
+     "calibrations": [...]}  (fields of `verdicts.calibration.Measured`, and what it says in one line)
 
 The file is derived: the same archive gives the same file, to the byte. `verdicts` judges; this module reads and writes.
 """
@@ -22,11 +23,12 @@ from deepspeech_wer.backlog import Due
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Retraining
+from deepspeech_wer.verdicts import calibration, noise
 from deepspeech_wer.verdicts.judge import Judgement, judge
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
-VERSION = 1
+VERSION = 2
 MAX_RATE = 100.0  # larger WERs are not judged: squares of 1e308 overflow
 _MAX_SEED = 2**31 - 1
 
@@ -43,7 +45,7 @@ def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], want
         _log_changes(record, before)
         text = json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
         files.write_atomically(places.verdicts, text, mode=0o600)
-    small = json.dumps({name: record[name] for name in ("version", "of", "retraining")}).encode()
+    small = json.dumps({name: record[name] for name in ("version", "of", "retraining", "calibrations")}).encode()
     files.write_atomically(places.retraining, small, mode=0o600)
     return record
 
@@ -52,7 +54,11 @@ def make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
     accepted = [accept.sha for accept in decisions.accepted(places.requests)]
     rules = Rules(budget=wanted.budget, retrain=wanted.mode != "off")
-    record = _record(judge(draws(runs, results), accepted=accepted, rules=rules), _source(places, wanted), runs)
+    seen = draws(runs, results)
+    measured = calibration.measured(seen)
+    estimates = [one for one in (found.for_noise() for found in measured) if one]
+    judged = judge(seen, accepted=accepted, rules=rules, calibrations=estimates)
+    record = {**_record(judged, _source(places, wanted), runs), "calibrations": _calibrations(measured, seen)}
     return dict(json.loads(json.dumps(record)))  # as it is read back: lists, not tuples
 
 
@@ -77,6 +83,23 @@ def retraining(places: Places, wanted: Retraining) -> Due | None:
     return Due(
         again["sha"], backlog.RERUN, None, rerun_of=again["rerun_of"], seed=again["seed"], reason=again["reason"]
     )
+
+
+def calibrations(places: Places, wanted: Retraining) -> list[dict[str, Any]]:
+    """Return what the calibrations measured, oldest first; none if the present archive is not judged yet."""
+    record = _read(places.retraining)
+    return list(record["calibrations"]) if record and record["of"] == _source(places, wanted) else []
+
+
+def _calibrations(measured: Sequence[calibration.Measured], seen: Sequence[Draw]) -> list[dict[str, Any]]:
+    """Return the records, each with whether it is the noise of the series that the newest merge is in."""
+    newest = next((draw for draw in reversed(seen) if draw.rate is not None and draw.rerun_of is None), None)
+    fits = [newest and noise.fits(one.signature, one.variables, newest.signature, newest.variables) for one in measured]
+    usable = [number for number, one in enumerate(measured) if fits[number] and one.sd_pp]
+    return [
+        {**asdict(one), "sentence": one.sentence, "is_used": number in usable[-1:]}
+        for number, one in enumerate(measured)
+    ]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -124,6 +147,7 @@ def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
                 machine=run.processor or run.machine,
                 rerun_of=run.rerun_of if run.seed is not None else None,  # an anchor is a run of its own
                 reverts=run.merge.reverts,
+                calibrates=run.calibrates and run.seed is not None and run.rerun_of is not None,
                 is_replaced=run.hyper is None and newest.get(run.merge.sha, run.id) != run.id,
             )
         )
@@ -132,12 +156,12 @@ def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
 
 
 def is_share_spent(places: Places, share: float) -> bool:
-    """Return whether re-trainings took their share of the last day already."""
+    """Return whether re-trainings took their share of the last day already. Calibrations, which people want, do not."""
     now, day = datetime.now(UTC), timedelta(days=1)
     times = [
         (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
         for run in archive.between(places.runs, now - day, now)
-        if run.rerun_of
+        if run.rerun_of and not run.calibrates
     ]
     # A clock that was set meanwhile makes a run as long as a year, or shorter than nothing.
     took = (min(end, now) - start for start, end in times)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")  # start by the clock, commit, era
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Merge:
     """One merge on the tracked branch."""
 
@@ -81,9 +81,10 @@ class Circumstances:
     variables: Mapping[str, str] | None = None  # the ds_* variables that the operator gave to the job
     rerun_of: str | None = None  # the run that this one repeats with another seed
     seed: int | None = None  # ds_random_seed, where the tracker chose it
+    calibrates: bool = False  # `calibrate` asked for it, to measure the noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
@@ -99,8 +100,9 @@ class Run:
     machine: str
     hyper: dict[str, Any] | None  # checked by hyper.parse; None if the run failed
     number: int = 0  # its place in the archive, see `archive_order`; 0 if it was archived before there were numbers
-    processor: str | None = None  # the next four: see Circumstances
+    processor: str | None = None  # this and what follows: see Circumstances
     variables: Mapping[str, str] | None = None
     rerun_of: str | None = None
     seed: int | None = None
+    calibrates: bool = False
     imported: str | None = None  # where an earlier tracker's record was found

@@ -101,6 +101,7 @@ class Settings:
     notices: Notices
     places: Places
     logs: PublishedLogs
+    audio: str | None  # address of the recordings, for the page
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
@@ -185,7 +186,7 @@ VARIABLES = (
     ),
     Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
-    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; no effect yet"),
+    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts, `<run>.svg`; unset: none"),
     Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
     Variable("ds_website_username", None, types.word, "user on the web host"),
     Variable(
@@ -208,6 +209,13 @@ VARIABLES = (
         "trimmed",
         types.one_of("none", "trimmed", "full"),
         "`none`: no log is published; `trimmed`: the end of each, with secrets masked; `full`: all of it",
+    ),
+    Variable(
+        "ds_website_audio",
+        None,
+        types.recordings,
+        "where the site's owner publishes the recordings of the test set, such as `audio/{id}.wav`: the page then has "
+        "a player; unset: none",
     ),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
@@ -372,6 +380,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
         places=Places(Path(cache_directory(instance)), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
+        audio=plain["website_audio"],
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deepspeech_wer.backlog import (
     ASKED,
+    CALIBRATED,
     FIRST,
     NEW,
     RERUN,
@@ -120,6 +121,23 @@ AGAIN = Due(A, RERUN, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=7)
     ],
 )
 def test_new_commits_come_before_re_trainings_unless_these_are_to_be_first(state: State, expected: Due | None) -> None:
+    assert plan(Branch(B, A, (B,)), state).next == expected
+
+
+SEED = Due(A, CALIBRATED, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=8, calibrates=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State(archived(A, B), calibrations=(SEED,)), SEED),
+        (State(archived(A), calibrations=(SEED,)), Due(B, NEW, A)),
+        (State(archived(A, B), calibrations=(SEED,), reruns=(AGAIN,)), AGAIN),
+        (State(archived(A, B), calibrations=(SEED,), retried=(B,)), Due(B, RETRIED, None)),
+        (State(archived(A, B), calibrations=(SEED,), is_stopped=True), None),
+    ],
+)
+def test_seeds_to_measure_the_noise_come_last(state: State, expected: Due | None) -> None:
     assert plan(Branch(B, A, (B,)), state).next == expected
 
 

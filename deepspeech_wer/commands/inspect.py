@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deepspeech_wer import archive, backlog_inputs, env_file, hyper
+from deepspeech_wer import archive, backlog_inputs, contract, env_file, hyper, judging, measuring
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands import state
+from deepspeech_wer.commands import state, verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.verdicts import told
 
 
 def dry_run() -> int:
@@ -37,7 +39,9 @@ def status(options: argparse.Namespace) -> int:
     record = state.gather(current)
     if options.json:
         return _print_json(record)
-    for line in (*state.lines(record), *_newest(current), *state.later_lines(record)):
+    calibrated = verdicts.calibrated(judging.calibrations(current.places, current.retraining))[-1:]
+    before = (*state.lines(record), *verdicts.wanted(current.places))
+    for line in (*before, *_newest(current), *calibrated, *state.later_lines(record)):
         say(line)
     return 0
 
@@ -70,7 +74,8 @@ def runs(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print one run in full."""
-    run = archive.find(every_setting.load().places.runs, options.run)
+    places = every_setting.load().places
+    run = archive.find(places.runs, options.run)
     if options.json:
         more = {"parents": run.merge.parents, "variables": run.variables, "directory": str(run.directory)}
         return _print_json({**state.run_record(run), **more, "hyper": run.hyper})
@@ -84,12 +89,34 @@ def show(options: argparse.Namespace) -> int:
         "time": f"{run.started_at} to {run.finished_at}",
         "machine": run.machine,
         "files": run.directory,
+        **_measured(places, run),
     }
+    if run.rerun_of:
+        seed = "under other variables" if run.seed is None else f"with seed {run.seed}"
+        rows["repeats"] = f"{run.rerun_of} {seed}{', to measure the noise' if run.calibrates else ''}"
     for half in ("results", "parameters", "context"):
         rows |= {f"{half}.{name}": value for name, value in (run.hyper or {}).get(half, {}).items()}
     for name, value in rows.items():
         say(f"{name:<36} {value}")
     return 0
+
+
+def _measured(places: Places, run: Run) -> dict[str, str]:
+    """Return what the run's utterances say, by label."""
+    if run.hyper is None or not (run.directory / contract.UTTERANCES).exists():
+        return {}
+    measures = measuring.known(places, [run])
+    try:
+        known = measuring.sets_of(measures, run)
+    except Trouble as trouble:
+        return {"utterances": str(trouble)}
+    rows = {f"utterances.{name}": told.figures(one.figures) for name, one in known.items()}
+    record = measures.record(run.id) or {}
+    if record.get("differs"):
+        rows["utterances.differ"] = "; ".join(record["differs"])
+    if record.get("against"):
+        rows["utterances.against"] = record["against"]["sentence"]
+    return rows
 
 
 def _print_json(record: object) -> int:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, crontab, import_old, inspect, site, verdicts
+from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, site, verdicts
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     subs.choices["show"].add_argument("run", help="the run's id, or the first digits of its commit")
     shown = _add(subs, "verdicts", verdicts.verdicts, "show what each merge did to the WER, and why we say so")
     shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
+    _add_calibrate(subs)
+    _add_compare(subs)
     accept = _add(subs, "accept", verdicts.accept, "accept the worse result of a merge: its level becomes the new one")
     accept.add_argument("sha", metavar="SHA", help="first digits of an archived commit")
     accept.add_argument("--why", required=True, help="the reason, kept with the decision")
@@ -72,6 +74,25 @@ def _add_run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = _add(subs, "run", act.run, "run one tick by hand")
     run.add_argument("--sha", action="append", default=[], help="run this commit, even if it ran before; repeatable")
     run.add_argument("--dry-run", action="store_true", help="print which merges are due, and run nothing")
+
+
+def _add_calibrate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "measure the noise: have one merge trained with many seeds, whenever nothing else is due"
+    calibrate = _add(subs, "calibrate", verdicts.calibrate, text)
+    calibrate.add_argument("--runs", type=_runs, default=8, help="how many seeds (8); a fulfilled request is added to")
+    calibrate.add_argument("--sha", metavar="SHA", help="first digits of an archived commit (the newest good merge)")
+    which = calibrate.add_mutually_exclusive_group()
+    which.add_argument("--show", action="store_true", help="show what is measured, and what is still to be trained")
+    which.add_argument("--stop", action="store_true", help="withdraw the request; what is trained stays")
+
+
+def _add_compare(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pair = _add(subs, "compare", compare.compare, "compare two runs: rates, parameters, merges, utterances, words")
+    pair.add_argument("before", metavar="A", help="the run's id, or the first digits of its commit")
+    pair.add_argument("after", metavar="B", help="the other run")
+    form = pair.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--markdown", action="store_true", help="as Markdown, to paste into an issue")
 
 
 def _add_publish(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,6 +121,12 @@ def _add(
     sub = subs.add_parser(name, help=text, description=text, aliases=[alias] if alias else [])
     sub.set_defaults(action=action)
     return sub
+
+
+def _runs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000, found {text!r}")
+    return int(text)
 
 
 def _port(text: str) -> int:

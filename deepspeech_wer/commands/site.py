@@ -9,7 +9,6 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import say
-from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Settings, Website
@@ -40,6 +39,7 @@ def publish(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             adopt=options.adopt,
             take_over=options.take_over,
+            kept=current.places.published,
             owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
             progress=progress.upload_bar(),
@@ -63,6 +63,8 @@ def serve(options: argparse.Namespace) -> int:
     site = every_setting.load().places.site
     if not (site / "index.htm").exists():
         raise Trouble(f"{site}: the site is not built yet: run `build`")
+    from deepspeech_wer.dashboard.preview import preview  # an HTTP server, which no tick needs
+
     with preview(str(site), options.port) as server:
         say(f"http://127.0.0.1:{server.server_port}/index.htm (stop with Ctrl-C)", flush=True)
         server.serve_forever()
@@ -74,6 +76,7 @@ def _rollback(website: Website, options: argparse.Namespace, current: Settings) 
         how = Options(
             dry_run=options.dry_run,
             take_over=options.take_over,
+            kept=current.places.published,
             owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
         )

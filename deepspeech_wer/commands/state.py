@@ -26,6 +26,7 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer.archive_order import moment
+from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import progress
 from deepspeech_wer.places import Places
@@ -177,11 +178,14 @@ def _queue(settings: Settings) -> Record:
     return {"waiting": waiting, "due": listed, "stopped": stopped, "trouble": None}
 
 
-def _requests(places: Places) -> Iterator[tuple[str, decisions.Decision]]:
+def _requests(places: Places) -> Iterator[tuple[str, Decision]]:
     for wanted in decisions.retries(places.requests):
         yield "retry", wanted
     for wanted in decisions.accepted(places.requests):
         yield "accept", wanted
+    for request in decisions.calibrations(places.requests):
+        why = f"{request.runs} seed{'' if request.runs == 1 else 's'}, to measure the noise"
+        yield "calibrate", Decision(request.sha, request.who, why, request.at)
 
 
 def _results(settings: Settings) -> list[Record]:
@@ -278,6 +282,8 @@ def lines(record: Record) -> Sequence[str]:
     found += [_job_line(job) for job in record["jobs"]]
     found += _queue_lines(record["queue"])
     for one in record["requests"]:
+        if one["kind"] == "calibrate":  # `verdicts` tells how far that is
+            continue
         what = {"retry": "to be run", "accept": "accepted"}[one["kind"]]
         why = "" if one["kind"] == "retry" else f": {one['why']}"
         found.append(f"{what}: {one['sha'][:12]}, asked for by {one['who']} at {one['at']}{why}")

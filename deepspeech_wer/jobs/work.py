@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -100,9 +101,10 @@ class Order:
     timeout_s: float | None
     grace_s: float
     token: str  # in the environment of the job and of everything that it starts
-    variables: Mapping[str, str] | None = None  # the next three: see records.Circumstances
+    variables: Mapping[str, str] | None = None  # the next four: see records.Circumstances
     rerun_of: str | None = None
     seed: int | None = None
+    calibrates: bool = False
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
@@ -124,7 +126,7 @@ def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
     Trouble if they cannot be listed.
     """
     wanted = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
-    names = {work.run for directory in taken for work in unfinished(directory)}
+    names = {name for directory in taken for name in _ids(directory)}
     era, newest = max(map(started, names), default=(1, ""))
     era += wanted[:15] < newest[:15]
     while (found := wanted if era == 1 else f"{wanted}-{era}") in names:  # twice within a second
@@ -134,11 +136,14 @@ def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
 
 def unfinished(directory: Path) -> list[Work]:
     """Return the runs that were begun but not archived, oldest first. Raises Trouble if they cannot be listed."""
+    return [Work(directory / name) for name in sorted(_ids(directory), key=started)]
+
+
+def _ids(directory: Path) -> list[str]:
+    """Return the runs in a directory, of work or of the archive. Raises Trouble."""
     try:
-        return sorted(
-            (Work(path) for path in directory.iterdir() if RUN_ID.fullmatch(path.name) and not path.is_symlink()),
-            key=lambda work: started(work.run),
-        )
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if RUN_ID.fullmatch(entry.name) and not entry.is_symlink()]
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable directory must not look empty
@@ -182,8 +187,11 @@ def read_order(work: Work) -> Order | None:
         merge = record["merge"]
         listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
         return Order(**{**record, "merge": Merge(**{**merge, **listed})})
-    except FileNotFoundError:
-        files.remove_tree(work.path)  # the tick was killed before it wrote the order, so nothing was started
+    except FileNotFoundError as error:
+        if was_started(work):
+            set_aside(work.path, error)
+        else:  # the tick was killed before it wrote the order
+            files.remove_tree(work.path)
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         set_aside(work.path, error)

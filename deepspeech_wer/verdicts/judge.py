@@ -186,7 +186,7 @@ class _Fingerprints:
 def _key(draw: Draw) -> str:
     return (
         f"\0{draw.run}\0{draw.sha}\0{draw.place}\0{draw.rate}\0{draw.words}\0{draw.digest}\0{draw.signature}"
-        f"\0{draw.variables}\0{draw.machine}\0{draw.rerun_of}\0{' '.join(draw.reverts)}"
+        f"\0{draw.variables}\0{draw.machine}\0{draw.rerun_of}\0{draw.calibrates}\0{' '.join(draw.reverts)}"
     )
 
 
@@ -295,7 +295,7 @@ def _quiet(walk: Walk, number: int, series: Series | None) -> Verdict:
         p=round(view.seen.up[number], 6),
         retrained=group.taken,
     )
-    if walk.is_first_window and number + 1 < ENOUGH:
+    if not walk.has_enough(number + 1):
         reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed"
         return replace(plain, reason=reason)
     again = f"trained again {_times(group.taken)}; " if group.taken else ""

@@ -87,6 +87,7 @@ class Walk:
             return False
         if self.window and is_same_result(original, self.window[-1].original):
             self.window[-1].entries.append(entry)
+            self._calibrate(self.window[-1], entry)
             self.unmeasured.clear()
             if self.suspicion:
                 self.settle()
@@ -132,11 +133,26 @@ class Walk:
         else:
             group.repeats = same.number
         self.window.append(group)
+        self._calibrate(group, entry)
         self._view = None
         self.groups += 1
         del self.window[: max(0, len(self.window) - WINDOW)]
-        if 1 < len(self.window) < ENOUGH:
+        if len(self.window) > 1 and self._results(len(self.window)) < ENOUGH:
             self._look_for_jump()
+
+    def _calibrate(self, group: Group, entry: Entry) -> None:
+        """Use the calibration runs of an entry. What they say of the noise replaces the prior; it counts once."""
+        for draw in entry.fresh:
+            if not draw.calibrates or draw.rate is None:
+                continue
+            self._view = None
+            if is_same_result(draw, group.original):
+                self.ignored_seed = draw.run
+            elif not any(is_same_result(draw, one) for one in group.digests):
+                self.ignored_seed = None
+                group.calibrated += 1
+                group.draws.insert(1, draw.rate)  # before the re-trainings, which are the last ones
+                group.digests.append(draw)
 
     def _look_for_jump(self) -> None:
         before, newest = self.window[-2:]
@@ -175,7 +191,10 @@ class Walk:
     def sigma(self) -> noise.Estimate:
         """Return the noise of one training."""
         rates = [draw for group in self.window for draw in group.draws[:1]]
-        first = self.calibrated or noise.prior(median(rates), self.window[-1].original.words)
+        first = noise.prior(median(rates), self.window[-1].original.words)
+        if self.calibrated:  # a few seeds alone could say that there is next to no noise
+            is_enough = self.calibrated.degrees >= first.degrees
+            first = self.calibrated if is_enough else noise.pooled(first, self.calibrated)
         degrees = sum(count for _, count in self.replicates.values())
         squares = math.fsum(square for square, _ in self.replicates.values())
         repeated = noise.Estimate(math.sqrt(squares / degrees), degrees) if degrees else None
@@ -187,12 +206,20 @@ class Walk:
             sigma = self.sigma()
             clean = steps.clean([group.draws for group in self.window], sigma.sigma)
             early = {number for number, group in enumerate(self.window) if group.number in self.early}
-            if self.is_first_window and len(self.window) < ENOUGH and not early:
+            if not self.has_enough(len(self.window)) and not early:
                 seen = steps.Posterior((0.0,) * len(clean), (0.0,) * len(clean))
             else:
                 seen = steps.posterior(clean, sigma.sigma, early)
             self._view = View(sigma, clean, seen)
         return self._view
+
+    def has_enough(self, count: int) -> bool:
+        """Return whether the first `count` groups of the window have results enough for the posterior to decide."""
+        return not self.is_first_window or self._results(count) >= ENOUGH
+
+    def _results(self, count: int) -> int:
+        """Return the groups, and the calibration runs in them: they show the level and the noise as well."""
+        return count + sum(group.calibrated for group in self.window[:count])
 
     def quiet(self, number: int) -> Comparison | None:
         """Compare a group of the window with the level before it; None for the first of a level."""
@@ -255,7 +282,7 @@ class Walk:
     def _next(self, view: View) -> Target | None:
         if not self.can_retrain or not self._has_budget():
             return None
-        fresh = [group.taken for group in self.window]
+        fresh = [group.trained_again for group in self.window]
         return plan.next_target(view.seen, view.clean, fresh, self.rules.sure)
 
     def _suspect(self) -> None:
@@ -269,7 +296,7 @@ class Walk:
         """Return which side of a jump among the first runs is trained next, until both were twice."""
         if not self.can_retrain or not self._has_budget():
             return None
-        taken = [group.taken for group in self.window]
+        taken = [group.trained_again for group in self.window]
         for number, group in enumerate(self.window):
             if number and group.number in self.early and min(taken[number - 1 : number + 1]) < plan.EARLY_FRESH:
                 return plan.beside_parent(number, taken)
@@ -316,7 +343,10 @@ class Walk:
     def _is_confirmed(self, c: int) -> bool:
         """Whether fresh draws since the step are enough that two broken trainings cannot be the whole of it."""
         since = self.window[c:]
-        return any(group.fresh for group in since) and sum(len(group.draws) for group in since) >= plan.CONFIRMED
+        return (
+            any(group.fresh or group.calibrated for group in since)
+            and sum(len(group.draws) for group in since) >= plan.CONFIRMED
+        )
 
     def _is_accepted(self, c: int) -> bool:
         return any(is_named(entry.original.sha, self.accepted) for entry in self.window[c].entries)
