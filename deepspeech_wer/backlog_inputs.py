@@ -85,7 +85,7 @@ def reached(settings: Settings) -> str | None:
 
 def is_of_use(places: Places, sha: str) -> bool:
     """Return whether a run may still resume from the checkpoint of a commit: not once it has left the branch."""
-    state = State(archived=archive.commits(places.runs))
+    state = State(archived=_settled(places))
     is_on_branch = history.contains(places.mirror, mirror.tip(places.mirror), sha)
     return backlog.may_resume(state, sha, is_on_branch=is_on_branch)
 
@@ -149,7 +149,7 @@ def _branch(found: History) -> Branch:
 def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
     places = settings.places
     return State(
-        archived=archive.commits(places.runs),
+        archived=_settled(places),
         interrupted=_interrupted(places, tip),
         asked=asked,
         retried=_retried(places, tip),
@@ -159,6 +159,11 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         are_reruns_first=settings.retraining.mode == "first",
         calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
     )
+
+
+def _settled(places: Places) -> set[str]:
+    """The first 12 digits of every commit that is archived, or that somebody decided not to train."""
+    return archive.commits(places.runs) | {one.sha[:12] for one in decisions.skipped(places.requests)}
 
 
 def _reruns(settings: Settings, tip: str) -> list[Due]:

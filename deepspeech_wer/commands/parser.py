@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     retry = _add(subs, "retry", act.retry, "run failed merges again; without SHA, those that failed alike at the end")
     retry.add_argument("--judge", action="store_true", help="take the results that they left, after a look at them")
     retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
+    skip = _add(subs, "skip", act.skip, "do not train a merge; `retry` undoes it")
+    skip.add_argument("sha", metavar="SHA", help="first digits (7 or more) of a commit that has not run yet")
+    skip.add_argument("--why", required=True, help="the reason, kept with the decision")
     told = (
         ("status", inspect.status, "show what is running, what ran last, and what runs next"),
         ("settings", inspect.settings, "list every variable, its effective value and its origin"),

@@ -183,6 +183,8 @@ def _requests(places: Places) -> Iterator[tuple[str, Decision]]:
         yield "retry", wanted
     for wanted in decisions.accepted(places.requests):
         yield "accept", wanted
+    for wanted in decisions.skipped(places.requests):
+        yield "skip", wanted
     for request in decisions.calibrations(places.requests):
         why = f"{request.runs} seed{'' if request.runs == 1 else 's'}, to measure the noise"
         yield "calibrate", Decision(request.sha, request.who, why, request.at)
@@ -284,7 +286,7 @@ def lines(record: Record) -> Sequence[str]:
     for one in record["requests"]:
         if one["kind"] == "calibrate":  # `verdicts` tells how far that is
             continue
-        what = {"retry": "to be run", "accept": "accepted"}[one["kind"]]
+        what = {"retry": "to be run", "accept": "accepted", "skip": "skipped"}[one["kind"]]
         why = "" if one["kind"] == "retry" else f": {one['why']}"
         found.append(f"{what}: {one['sha'][:12]}, asked for by {one['who']} at {one['at']}{why}")
     instance = f", instance {tracked['instance']}" if tracked["instance"] else ""
