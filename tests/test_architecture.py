@@ -37,7 +37,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "commands": (
         "alignment crontab locked progress state",
-        "check import_old site verdicts",
+        "check import_old prune site verdicts",
         "inspect",
         "act compare",
         "parser",

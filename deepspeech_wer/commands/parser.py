@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, site, verdicts
+from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, prune, site, verdicts
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -66,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
     _add(subs, "build", site.build, "merge the archived runs into js/hyper.js and build the site", alias="merge")
     old = _add(subs, "import", import_old.run, "archive the results of an earlier tracker: hyper.js, hyper.json")
     old.add_argument("path", metavar="FILE_OR_DIR", help="a hyper.js or hyper.json, or a directory with such files")
+    cleared = _add(subs, "prune", prune.run, "remove old checkpoints and exports; results are never removed")
+    cleared.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of each to keep, the newest")
+    cleared.add_argument("--dry-run", action="store_true", help="list what would be removed, with its bytes")
     _add_publish(subs)
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
@@ -129,6 +132,12 @@ def _add(
 def _runs(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000, found {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) > 10**6:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)
 
 
