@@ -95,7 +95,7 @@ def test_two_runs_are_compared(page: Page) -> None:
     assert "dropout_rate" in text
     assert "Merges between (1)" in text
     assert f"against {runs[0].merge.sha[:8]} (95 % by speaker" in text  # the sentence is Python's
-    assert "1 parameter differs too" in text
+    assert "1 parameter differs: the change may come from there." in text
     assert "Two trainings of one commit differ by up to 2.95 pp" in text
     assert spoken(page) == [
         "saidthe cat sat onbeforethe cat sat onafter[a for the] [hat for cat] sat [on not heard]",

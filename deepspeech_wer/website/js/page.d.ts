@@ -34,6 +34,20 @@ interface Evidence {
   retrained: number;
   trained: { sha: string; runs: [id: string, rate: Percent, failure: string | null][] }[];
   why: { who: string; why: string; at: string } | null;
+  blame?: Blame[];
+  range_url?: string | null;
+}
+
+/** A merge that may have done it, as blame.py tells; a field that is not known is null or absent. */
+interface Blame {
+  sha?: string;
+  run?: string | null; // null: it was never trained
+  author?: string | null;
+  url?: string | null;
+  request?: string | null; // "#12", or "!12" on GitLab
+  request_url?: string | null;
+  files?: [path: string, added: number | null, removed: number | null][];
+  files_count?: number | null;
 }
 
 interface Project {
