@@ -63,10 +63,13 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
-        "series steps student utterances",
+        "series steps student told utterances",
         "intervals noise",
         "levels measure plan",
-        "paired walk",
+        "paired window",
+        "recovery",
+        "walk",
+        "wording",
         "judge",
     ),
 }

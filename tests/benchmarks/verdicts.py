@@ -221,7 +221,7 @@ def coverage(histories: int) -> None:
     inside = total = 0
     for seed in range(histories):
         walk = walk_over(History(World(), 90_000 + seed), 60)
-        for number in range(20, len(walk.window)):
+        for number in range(20, len(walk.window.groups)):
             compared = walk.quiet(number)
             if compared:
                 inside += compared.low <= 0 <= compared.high
