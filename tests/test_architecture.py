@@ -23,7 +23,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "env_file",
         "environment settings training verdicts",
-        "archive notify repository sftp",
+        "archive notify remembered repository sftp",
         "dashboard identity jobs publish",
         "demo judging run_merge",
         "update_site",
@@ -71,6 +71,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "walk",
         "wording",
         "judge",
+        "packed",
     ),
 }
 ONLY_IN = {

@@ -44,7 +44,7 @@ def reverted(window: Window, event: Step, c: int) -> str:
 def _back(window: Window, event: Step, c: int) -> float:
     """Return the probability that from group `c` on the level is that before the event, and not that since."""
     group = window.groups[c]
-    if group.original.digest and (group.original.digest, group.original.machine) in event.digests:
+    if group.original.digest and group.original.result in event.digests:
         return 1.0
     now, since = window.since(c), window.side(0, c)
     variance = window.view().sigma.sigma ** 2

@@ -6,39 +6,33 @@ another merge, nor on when it was trained. All rates are fractions here; `wordin
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from deepspeech_wer.verdicts import noise, plan, recovery
+from deepspeech_wer.verdicts import plan, recovery
 from deepspeech_wer.verdicts.levels import Comparison, Group, Source, Step, Suspicion, View, archived, compare
 from deepspeech_wer.verdicts.plan import Rules, Target
 from deepspeech_wer.verdicts.series import Draw, Entry, is_named, is_same_result
 from deepspeech_wer.verdicts.window import Window
 
 
+@dataclass(eq=False)
 class Walk:
     """The state after some entries of a series. `feed` moves it on by one."""
 
-    def __init__(
-        self,
-        rules: Rules,
-        *,
-        accepted: Collection[str] = (),
-        calibrated: noise.Estimate | None = None,
-        source: Source = archived,
-    ) -> None:
-        self.rules, self.accepted, self.source = rules, accepted, source
-        self.window = Window(calibrated)
-        self.entries = 0
-        self.unmeasured: list[str] = []
-        self.suspicion: Suspicion | None = None
-        self.ignored_seed: str | None = None  # the re-training that repeated its original, if the last one did
-        self.steps: list[Step] = []
-        self.pending: tuple[Group, str] | None = None
-        self.retrained = 0
-        self.worse_before = 0.0
-        self.is_new = True  # whether a suspicion may begin: one that ended waits for the next merge
+    rules: Rules = field(default_factory=Rules)
+    accepted: Collection[str] = ()  # full or abbreviated SHAs of steps that a person accepts
+    source: Source = archived
+    window: Window = field(default_factory=Window)
+    entries: int = 0
+    unmeasured: list[str] = field(default_factory=list)  # failed since the last group
+    suspicion: Suspicion | None = None
+    ignored_seed: str | None = None  # the re-training that repeated its original, if the last one did
+    steps: list[Step] = field(default_factory=list)
+    pending: tuple[Group, str] | None = None  # to be trained again, and why
+    retrained: int = 0
+    worse_before: float = 0.0
+    is_new: bool = True  # whether a suspicion may begin: one that ended waits for the next merge
 
     @property
     def can_retrain(self) -> bool:
@@ -47,12 +41,14 @@ class Walk:
 
     def copy(self) -> Walk:
         """Return a walk that goes on by itself."""
-        other = copy.copy(self)
-        other.window = self.window.copy()
-        other.suspicion = replace(self.suspicion, touched=set(self.suspicion.touched)) if self.suspicion else None
-        other.pending = None
-        other.unmeasured, other.steps = self.unmeasured[:], self.steps[:]
-        return other
+        return replace(
+            self,
+            window=self.window.copy(),
+            suspicion=replace(self.suspicion, touched=set(self.suspicion.touched)) if self.suspicion else None,
+            pending=None,
+            unmeasured=self.unmeasured[:],
+            steps=self.steps[:],
+        )
 
     def feed(self, entry: Entry) -> bool:
         """Take the next merge. Returns whether it is a new group."""
@@ -62,8 +58,9 @@ class Walk:
             if original.rate is None:
                 self.unmeasured.append(original.sha)
             return False
-        if groups and is_same_result(original, groups[-1].original):
-            groups[-1].entries.append(entry)
+        if groups and is_same_result(original.result, groups[-1].original.result):
+            if entry.fresh or original.reverts or is_named(original.sha, self.accepted):
+                groups[-1].entries.append(entry)
             self.unmeasured.clear()
             if self.suspicion:
                 self.settle()
@@ -130,9 +127,9 @@ class Walk:
             self.suspicion.touched.add(group.number)
         if draw.rate is None:
             return
-        if is_same_result(draw, group.original):
+        if is_same_result(draw.result, group.original.result):
             self.ignored_seed = draw.run
-        elif not any(is_same_result(draw, one) for one in group.digests):
+        elif not any(is_same_result(draw.result, one) for one in group.digests):
             self.ignored_seed = None
             self.window.add_fresh(group, draw, draw.rate)
 
@@ -271,7 +268,7 @@ class Walk:
             probability=probability,
             retrained=self.suspicion.retrained if self.suspicion else 0,
             before=before,
-            digests=tuple((one.digest, one.machine) for group in groups[:c] for one in group.digests),
+            digests=tuple(one for group in groups[:c] for one in group.digests) if kind == "worse" else (),
         )
 
     def _restart(self, c: int, step: Step) -> None:
@@ -299,5 +296,5 @@ class Walk:
     def _close_event(self, event: Step, c: int, probability: float) -> None:
         step, reverted = self._step("recovered", c, probability), recovery.reverted(self.window, event, c)
         sha = self.window.groups[c].sha
-        self.steps[self.steps.index(event)] = replace(event, state="recovered", closed_by=sha)
+        self.steps[self.steps.index(event)] = replace(event, state="recovered", closed_by=sha, digests=())
         self._restart(c, replace(step, state="closed", reverts=reverted))

@@ -46,15 +46,19 @@ class Window:
             refreshed=self.refreshed.copy(),
         )
 
+    def calibrate(self, calibrated: noise.Estimate | None) -> None:
+        """Replace what is known of the noise before any comparison."""
+        self.calibrated, self._view = calibrated, None
+
     def open(self, entry: Entry, rate: float, first: int, unmeasured: Sequence[str]) -> None:
         """Begin a group with a merge, whose index in the series is `first`."""
         group = Group([entry], self.count, first, tuple(unmeasured))
         if self.groups:
             self.differences.append((self.count, abs(rate - (self.groups[-1].original.rate or 0.0))))
         same = next(
-            (old for old in self.groups if any(is_same_result(entry.original, one) for one in old.digests)), None
+            (old for old in self.groups if any(is_same_result(entry.original.result, one) for one in old.digests)), None
         )
-        group.digests.append(entry.original)
+        group.digests.append(entry.original.result)
         if same is None:
             group.draws.append(rate)
         else:
@@ -70,7 +74,7 @@ class Window:
         """Take a re-training of a group."""
         group.fresh += 1
         group.draws.append(rate)
-        group.digests.append(draw)
+        group.digests.append(draw.result)
         self._view = None
         self.refreshed.add(group.number)
         # The original is left out: it was noticed because it was extreme.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from deepspeech_wer.verdicts.levels import Comparison, Step
-from deepspeech_wer.verdicts.series import Draw, Series
+from deepspeech_wer.verdicts.series import Draw
 from deepspeech_wer.verdicts.told import (
     BETTER,
     CANNOT_TELL,
@@ -45,15 +45,15 @@ def unchanged(walk: Walk, draw: Draw) -> Verdict:
     )
 
 
-def quiet(walk: Walk, number: int, series: Series | None) -> Verdict:
-    """Return the verdict of a group in the window that is no step."""
+def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
+    """Return the verdict of a group in the window that is no step. `why` its series began, if it was that."""
     group, view = walk.window.groups[number], walk.view()
     compared = walk.quiet(number)
     sigma_pp, degrees = _pp(view.sigma.sigma), round(view.sigma.degrees, 1)
     plain = Verdict(group.sha, group.original.run, TOO_FEW, "", sigma_pp=sigma_pp, sigma_df=degrees)
     if compared is None:
-        if series and series.why:
-            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {series.why}")
+        if why:
+            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}")
         return replace(plain, reason="the first run: nothing to compare it with")
     plain = replace(
         plain,
