@@ -1,4 +1,4 @@
-"""The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback."""
+"""The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback; their texts."""
 
 
 class Trouble(Exception):
@@ -32,3 +32,8 @@ def innermost(error: BaseException) -> str:
         return "timed out"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())[:200]
+
+
+def plain(text: str) -> str:
+    """Replace characters that are not printable: they could move a terminal's cursor or hide text."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -104,6 +104,15 @@ def own_identity() -> str:
     return f"{os.getpid()}@{start_time(os.getpid())}"
 
 
+def namespace() -> str:
+    """Identify this boot and this process namespace: only there does a pid mean anything. "" where they are hidden."""
+    try:
+        boot, pids = _boot_id(), os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    return f"{boot}{pids}" if boot else ""
+
+
 def orphans(variable: str) -> list[int]:
     """Return the processes in whose environment `variable` holds the `own_identity` of a process that has ended."""
     wanted = f"{variable}=".encode()

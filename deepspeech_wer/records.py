@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")
 
@@ -30,6 +30,22 @@ class Owner:
 
     id: str  # random, kept with the archive; "" if it has none yet
     name: str  # one line for people: repository, machine, directory
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account on an SFTP server. Messages name a field by its setting: the prefix, then the field's name."""
+
+    username: str
+    server_fqdn: str
+    server_port: int
+    privkey: Path | None  # None: an ssh agent holds it
+    privkey_passphrase: str | None = field(repr=False)
+    known_hosts: Path | None  # in addition to ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
+    prefix: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        return f"{self.username}@{self.server_fqdn} port {self.server_port}"
 
 
 @dataclass(frozen=True)

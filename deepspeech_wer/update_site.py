@@ -20,7 +20,6 @@ from deepspeech_wer import (
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
-from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Settings, Website
 
@@ -70,7 +69,9 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
                 progress=upload,
                 is_stopped=lambda: signals.count() > 0,
             )
-            report = api.publish(places.site, listed, website, options)
+            from deepspeech_wer.publish import publisher  # loads paramiko
+
+            report = publisher.publish(places.site, listed, website, options)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)

@@ -44,10 +44,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "survey web_root_lock",
         "upload",
         "publisher",
-        "api",
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
-    "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
+    "sftp": ("keys known_hosts pipeline", "connection files"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",

@@ -9,8 +9,7 @@ from dataclasses import replace
 from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.locked import cache_locked
-from deepspeech_wer.commands.progress import plain
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings

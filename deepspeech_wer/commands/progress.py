@@ -20,11 +20,6 @@ def upload_bar() -> Callable[[int, int], None] | None:
     return _draw if sys.stderr.isatty() else None
 
 
-def plain(text: str) -> str:
-    """Replace characters that are not printable: they could move a terminal's cursor or hide text."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def _draw(done: int, total: int) -> None:
     filled = _WIDTH * done // max(total, 1)
     end = "\n" if done >= total else ""

@@ -8,10 +8,8 @@ from deepspeech_wer import archive, identity, journal, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
-from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.dashboard.preview import preview
-from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import api
+from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Settings, Website
 
@@ -45,8 +43,10 @@ def publish(options: argparse.Namespace) -> int:
             url=current.notices.website_url,
             progress=progress.upload_bar(),
         )
+        from deepspeech_wer.publish import publisher  # loads paramiko
+
         try:
-            report = api.publish(current.places.site, listed, current.website, how)
+            report = publisher.publish(current.places.site, listed, current.website, how)
         except Trouble as trouble:
             journal.happened(current.places.cache, journal.ERROR, f"not published: {trouble}")
             raise
@@ -76,7 +76,9 @@ def _rollback(website: Website, options: argparse.Namespace, current: Settings) 
             owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
         )
-        report = api.rollback(website, how)
+        from deepspeech_wer.publish import publisher
+
+        report = publisher.rollback(website, how)
     return _tell("rolled back", report, is_dry=options.dry_run)
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from deepspeech_wer import archive, clock, decisions, judging
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands.progress import plain
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Decision
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, plain
 from deepspeech_wer.exit_codes import DONE
 from deepspeech_wer.settings import Settings
 

@@ -106,7 +106,7 @@ class Walk:
         if self.suspicion is None:
             return None
         seen = self.view().seen
-        if not any(seen.up):
+        if seen.worse <= seen.better:  # a jump down among the first runs
             return None
         return replace(self._step("suspect", plan.best(seen.up), seen.worse), state="suspect")
 
