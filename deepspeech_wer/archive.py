@@ -1,6 +1,6 @@
 """The archived runs: one directory each. They are the only record; everything else is derived from them.
 
-    runs/<YYYYmmdd-HHMMSS>-<sha12>/
+    runs/<YYYYmmdd-HHMMSS>-<sha12>/    with a number at the end where the clock was set back, see `archive_order`
         run.json     the tracker's record
         hyper.json   byte for byte what the job wrote
         out.log  err.log  utterances.json  history.json  gpu-usage.csv     if they exist
@@ -20,14 +20,14 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import archive_order, contract, files, hyper
-from deepspeech_wer.archive_order import Placed
+from deepspeech_wer.archive_order import Placed, moment, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
@@ -91,16 +91,21 @@ def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -
 
 
 def names(runs: Path) -> list[str]:
-    """Return the names of the archived runs, oldest start first. Raises Trouble if they cannot be listed.
+    """Return the names of the archived runs in the order in which they started. Raises Trouble if it cannot list them.
 
     Links are left out: a job could make one, so that a foreign directory is published.
     """
     try:
-        return sorted(entry.name for entry in os.scandir(runs) if _is_run(entry))
+        return sorted((entry.name for entry in os.scandir(runs) if _is_run(entry)), key=started)
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable archive must not look empty
         raise Trouble(f"{runs}: {error.strerror}: run this as a user who can read the directory") from None
+
+
+def newest(runs: Path) -> str:
+    """Return the name of the run that started last; "" if there is none. Raises Trouble."""
+    return next(reversed(names(runs)), "")
 
 
 def commits(runs: Path) -> set[str]:
@@ -121,13 +126,13 @@ def bases(runs: Path) -> set[str]:
 
 
 def ended(runs: Path) -> Iterator[Ended]:
-    """How the merges' own runs ended, newest start first. The page's build names the unreadable ones."""
-    for _, in_a_second in groupby(reversed(names(runs)), lambda name: name[:15]):
+    """How the merges' own runs ended, newest first. The page's build names the unreadable ones."""
+    for _, in_a_second in groupby(reversed(names(runs)), moment):
         for name in sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True):
             with suppress(Trouble, KeyError):
                 record = _read_record(runs / name / RUN)
                 if record.get("rerun_of") is None:
-                    yield Ended(name[16:28], record["failure"], str(record["started_at"]))
+                    yield Ended(name, record["failure"], str(record["started_at"]))
 
 
 def _archived_at(directory: Path) -> int:
@@ -138,7 +143,7 @@ def _archived_at(directory: Path) -> int:
 
 
 def load(runs: Path) -> list[Run]:
-    """Return every readable run, sorted by name. An unreadable run is logged and left unchanged."""
+    """Return every readable run, in the order of their starts. An unreadable run is logged and left unchanged."""
     return list(each(runs))
 
 
@@ -155,7 +160,7 @@ def each(runs: Path) -> Iterator[Run]:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Sort runs by their place in the archive, and the attempts for one merge by their start."""
+    """Sort runs by their place in the archive, and the runs of one merge by their start."""
     listed = list(runs)
     keys = order_keys(listed)
     return sorted(listed, key=lambda run: keys[run.id])
@@ -245,18 +250,24 @@ def result_digest(run: Run) -> str:
     return hashlib.sha256(repr(rates).encode()).hexdigest()[:32]
 
 
-def recent(runs: Path, since: str = "") -> Iterator[Run]:
-    """Yield the readable runs that started at a time (ISO 8601, UTC) or later, newest first."""
+def recent(runs: Path) -> Iterator[Run]:
+    """Yield the readable runs, newest first."""
     for name in reversed(names(runs)):
         with suppress(Trouble):  # building the site reports the unreadable run
-            run = read(runs / name)
-            if run.started_at < since:
-                return
-            yield run
+            yield read(runs / name)
+
+
+def between(runs: Path, since: datetime, until: datetime) -> Iterator[Run]:
+    """Yield the readable runs that started within a time by the clock, which may have been wrong at any of them."""
+    first, last = (f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}" for moment in (since, until))
+    for name in names(runs):
+        if first <= name[:15] <= last:
+            with suppress(Trouble):
+                yield read(runs / name)
 
 
 def of_commit(runs: Path, sha: str) -> Iterator[Run]:
-    """Yield the readable runs of a commit, oldest start first."""
+    """Yield the readable runs of a commit, oldest first."""
     for name in names(runs):
         if name[16:28] == sha[:12]:
             with suppress(Trouble):

@@ -63,7 +63,7 @@ def is_of_use(places: Places, sha: str) -> bool:
 
 def alike(places: Places) -> list[Ended]:
     """Return the last runs, oldest first, that failed with one class since the queue was last released."""
-    return backlog.alike(archive.ended(places.runs), since=decisions.released_at(places.requests))
+    return backlog.alike(archive.ended(places.runs), decisions.released(places.requests))
 
 
 def read_last(places: Places) -> str | None:

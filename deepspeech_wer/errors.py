@@ -32,8 +32,3 @@ def innermost(error: BaseException) -> str:
         return "timed out"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())[:200]
-
-
-def plain(text: str) -> str:
-    """Replace characters that are not printable: they could move a terminal's cursor or hide text."""
-    return "".join(character if character.isprintable() else "?" for character in text)

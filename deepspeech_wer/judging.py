@@ -24,7 +24,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, overload
 
-from deepspeech_wer import __version__, archive, backlog, clock, decisions, files, hyper, remembered
+from deepspeech_wer import __version__, archive, archive_order, backlog, decisions, files, hyper, remembered
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -37,6 +37,7 @@ from deepspeech_wer.verdicts.series import Draw
 VERSION = 1
 MAX_RATE = 100.0  # larger WERs are not judged: squares of 1e308 overflow
 _MAX_SEED = 2**31 - 1
+_ID_LENGTH = 28  # of a run id without an era
 _START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
 
 log = logging.getLogger(__name__)
@@ -161,12 +162,12 @@ class _Ordered:
 
 def _order(runs: Iterable[Run]) -> _Ordered:
     listed = list(runs)
-    if all(run.number for run in listed):
+    if all(run.number and len(run.id) == _ID_LENGTH for run in listed):
         listed.sort(key=attrgetter("number", "id"))
         places = {run.id: run.number for run in listed}
-    else:  # some were archived before there were numbers
+    else:  # some were archived before there were numbers, or the clock was wrong
         places = {name: key[0] for name, key in archive.order_keys(listed).items()}
-        listed.sort(key=lambda run: (places[run.id], run.id))
+        listed.sort(key=lambda run: (places[run.id], archive_order.started(run.id)))
     newest = {run.merge.sha: run.id for run in listed if run.rerun_of is None}
     # A person's retry replaces a failed run by a later one of the same commit.
     kept = [run for run in listed if run.hyper is not None or newest.get(run.merge.sha, run.id) == run.id]
@@ -213,13 +214,15 @@ def _draws(ordered: _Ordered, results: Mapping[str, str], start: int) -> list[Dr
 
 def is_share_spent(places: Places, share: float) -> bool:
     """Return whether re-trainings took their share of the last day already."""
-    since = (datetime.now(UTC) - timedelta(days=1)).strftime(clock.UTC)
+    now, day = datetime.now(UTC), timedelta(days=1)
     times = [
         (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
-        for run in archive.recent(places.runs, since)
+        for run in archive.between(places.runs, now - day, now)
         if run.rerun_of
     ]
-    return sum((end - start for start, end in times), timedelta()) >= share * timedelta(days=1)
+    # A clock that was set meanwhile makes a run as long as a year, or shorter than nothing.
+    took = (min(end, now) - start for start, end in times)
+    return sum((max(each, timedelta()) for each in took), timedelta()) >= share * day
 
 
 def seed(sha: str, number: int) -> int:

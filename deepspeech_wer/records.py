@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")
+RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")  # start by the clock, commit, era
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Circumstances:
 class Run:
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
-    id: str  # <YYYYmmdd-HHMMSS>-<sha12>, the directory's name
+    id: str  # <YYYYmmdd-HHMMSS>-<sha12>[-<era>], the directory's name, see `archive_order`
     directory: Path
     merge: Merge
     status: str  # "done" or "failed"

@@ -46,6 +46,8 @@ def build(settings: Settings) -> Sequence[str]:
             project=project,
             line=loaded.line,
             whole=loaded.whole,
+            found=loaded.found,
+            marks=loaded.marks,
             judged=dashboard.judged(record, own),
             logs=settings.logs,
         )

@@ -18,8 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "archive_order backlog clock contract errors exit_codes prctl variables",
-        "files host places processes records wer",
+        "archive_order clock contract errors exit_codes prctl text variables",
+        "backlog files host places processes records wer",
         "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
         "env_file",
         "environment settings training verdicts",
@@ -34,9 +34,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": ("crontab locked progress", "check inspect site verdicts", "act", "parser"),
-    "dashboard": ("columns details judged large logs preview project", "scripts", "assets kept", "site"),
+    "dashboard": ("columns details judged large logs preview project spliced", "scripts", "assets kept", "site"),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
+    "jobs": ("gpu group limit output work", "memory outcome runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),
     "publish": (
         "plan report",

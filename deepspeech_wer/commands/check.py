@@ -18,7 +18,8 @@ from pathlib import Path
 
 from deepspeech_wer import contract, dashboard, env_file, environment, identity, lock, places
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.errors import Trouble, plain
+from deepspeech_wer.commands.progress import say
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify import github, http
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
@@ -46,7 +47,7 @@ def run(_: argparse.Namespace) -> int:
     """Print a line per finding. Returns 1 if any is a fault."""
     faults = 0
     for finding in check():
-        print(f"{finding.level:<5}  {finding.subject:<10}  {plain(finding.text)}", flush=True)
+        say(f"{finding.level:<5}  {finding.subject:<10}  {finding.text}", flush=True)
         faults += finding.level == FAULT
     return 1 if faults else 0
 

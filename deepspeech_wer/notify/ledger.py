@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deepspeech_wer import files
+from deepspeech_wer.archive_order import moment
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
 
@@ -53,7 +54,7 @@ def tell(channel: Channel, cache: Path, names: Sequence[str], read: Callable[[st
         known = _Told(tuple(newest[:-1]), None)
         _write(cache, channel.name, known)
     untold = [name for name in newest if name not in known.names]
-    for run in sorted(_readable(read, untold), key=lambda run: (run.started_at, run.merge.ordinal)):
+    for run in sorted(_readable(read, untold), key=lambda run: (moment(run.id), run.merge.ordinal)):
         is_news = run.rerun_of is None  # the result of a re-training is not that of its merge
         if is_news:
             channel.send(run, known.last)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from deepspeech_wer.errors import Trouble, plain
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
 from deepspeech_wer.publish.report import Options
@@ -16,6 +16,7 @@ from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.files import Attributes
 from deepspeech_wer.sftp.pipeline import Task
+from deepspeech_wer.text import plain
 
 FEW = 64  # so many directories are always listed
 MANIFEST_BYTES = 64  # per file, compressed

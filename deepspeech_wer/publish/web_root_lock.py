@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepspeech_wer import clock, processes
-from deepspeech_wer.errors import Trouble, plain
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.sftp import files, pipeline
 from deepspeech_wer.sftp.pipeline import Ask, Packet, Task, string
+from deepspeech_wer.text import plain
 
 LOCK = f"{STATE}/lock"
 BEAT_S = 15.0

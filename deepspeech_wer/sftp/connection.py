@@ -19,12 +19,13 @@ from typing import Any
 import paramiko  # type: ignore[import-untyped]
 
 from deepspeech_wer import files
-from deepspeech_wer.errors import Trouble, innermost, plain
+from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.records import Account
 from deepspeech_wer.sftp import known_hosts
 from deepspeech_wer.sftp.keys import private_keys
 from deepspeech_wer.sftp.known_hosts import HostKey
 from deepspeech_wer.sftp.pipeline import Lost, Pipeline
+from deepspeech_wer.text import plain
 
 # pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see keys.py.
 if not hasattr(paramiko, "DSSKey"):

@@ -7,9 +7,10 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from deepspeech_wer.errors import Trouble, plain
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import pipeline as sftp
 from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Refused, Task, string
+from deepspeech_wer.text import plain
 
 BLOCK_BYTES = 32 * 1024  # what every server must read or write in one request
 NAMES_A_REPLY = 100  # in OpenSSH's listings

@@ -293,6 +293,15 @@ def test_runs_of_one_second_are_sent_in_the_order_of_the_history(hooked: Setting
     assert [message["run"] for message in endpoint.messages] == [bad.id, good.id]
 
 
+def test_a_run_under_a_future_clock_is_sent_in_its_turn(hooked: Settings, endpoint: Endpoint) -> None:
+    """The webhook calls the first good run after a failed one a recovery: the order of sending counts."""
+    tell(hooked, [make(0, 0.5)], endpoint)
+    ahead = replace(make(1), id="20990101-000000-ffffffffffff", started_at="2099-01-01T00:00:00Z")
+    good, bad = replace(make(2, 0.2), id=f"{make(2).id}-2"), replace(make(3), id=f"{make(3).id}-2")
+    tell(hooked, [make(0, 0.5), ahead, good, bad], endpoint)
+    assert [message["run"] for message in endpoint.messages] == [ahead.id, good.id, bad.id]
+
+
 def test_an_unreadable_run_does_not_block_others(hooked: Settings, endpoint: Endpoint) -> None:
     def read(name: str) -> Run:
         if name == make(1).id:
