@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, judging, run_merge
+from deepspeech_wer import archive, archive_order, backlog, decisions, draws, environment, files, judging, run_merge
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
@@ -156,7 +156,7 @@ def _anchor(places: Places) -> Due | None:
     anchors = [run for run in ran if run.rerun_of and run.seed is None]
     if any(run.variables == now for run in ran) or len(anchors) >= MAX_ANCHORS:
         return None
-    changed = ", ".join(judging.changed_variables(newest.variables, now))
+    changed = ", ".join(draws.changed_variables(newest.variables, now))
     reason = f"as the first run after the operator changed {changed}"
     return Due(newest.merge.sha, backlog.RERUN, None, rerun_of=newest.id, reason=reason)
 

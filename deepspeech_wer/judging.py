@@ -14,30 +14,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import marshal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import takewhile
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, overload
 
-from deepspeech_wer import __version__, archive, archive_order, backlog, decisions, files, hyper, remembered
+from deepspeech_wer import __version__, archive, backlog, decisions, draws, files, remembered
 from deepspeech_wer.backlog import Due
+from deepspeech_wer.draws import Ordered
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.remembered import Memory, Runs
 from deepspeech_wer.settings import Retraining
+from deepspeech_wer.verdicts import sets
 from deepspeech_wer.verdicts.judge import Judgement, Terms
 from deepspeech_wer.verdicts.plan import Rules
-from deepspeech_wer.verdicts.series import Draw
 
 VERSION = 1
-MAX_RATE = 100.0  # larger WERs are not judged: squares of 1e308 overflow
 _MAX_SEED = 2**31 - 1
-_ID_LENGTH = 28  # of a run id without an era
+_CODE = ("draws", "hyper", "judging", "remembered")  # with verdicts/, what the verdicts follow from
 _START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
 
 log = logging.getLogger(__name__)
@@ -81,7 +79,7 @@ def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], want
     if made.told != before or text != made.head + made.told + made.tail:
         _log_changes(made, text, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
-        remembered.save(places.remembered, made.terms, made.memory, made.told)
+        made.remember()
     small = {name: made.rest[name] for name in ("version", "of", "retraining")}
     files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
     return {**made.rest, "verdicts": Lines(made.told)}
@@ -127,10 +125,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
     """Log each verdict that is new or another than before; of an archive judged for the first time, the newest."""
-    before = made.before or (told.split(b",\n") if told else ())
-    pairs = zip(made.memory.lines, before, strict=False)
+    before = (len(made.sets) == 1 and made.sets[0].before.lines) or (told.split(b",\n") if told else ())
+    pairs = zip(made.lines, before, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))  # the new ones go on from them
-    old, new = before[same:], made.memory.lines[same:]
+    old, new = before[same:], made.lines[same:]
     changed = [json.loads(line) for line in _without(new, old)]
     known = {verdict["sha"]: verdict["verdict"] for verdict in map(json.loads, _without(old, new))}
     if not before:
@@ -145,71 +143,6 @@ def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
 def _without(lines: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
     left_out = {b"", *others}
     return [line for line in lines if line not in left_out]
-
-
-def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
-    """Return the runs that count as the verdicts see them, in the order of judging."""
-    return _draws(_order(runs), results, 0)
-
-
-@dataclass(frozen=True)
-class _Ordered:
-    """The runs that count, in the order of judging."""
-
-    runs: Sequence[Run]
-    places: Sequence[int]
-
-
-def _order(runs: Iterable[Run]) -> _Ordered:
-    listed = list(runs)
-    if all(run.number and len(run.id) == _ID_LENGTH for run in listed):
-        listed.sort(key=attrgetter("number", "id"))
-        places = {run.id: run.number for run in listed}
-    else:  # some were archived before there were numbers, or the clock was wrong
-        places = {name: key[0] for name, key in archive.order_keys(listed).items()}
-        listed.sort(key=lambda run: (places[run.id], archive_order.started(run.id)))
-    newest = {run.merge.sha: run.id for run in listed if run.rerun_of is None}
-    # A person's retry replaces a failed run by a later one of the same commit.
-    kept = [run for run in listed if run.hyper is not None or newest.get(run.merge.sha, run.id) == run.id]
-    return _Ordered(kept, [places[run.id] for run in kept])
-
-
-def _keys(ordered: _Ordered, results: Mapping[str, str]) -> list[bytes]:
-    """Return what the draw of each run is made of. Version 2 of marshal is the last that depends on nothing else."""
-    known = attrgetter("id", "merge.sha", "merge.reverts", "variables", "processor", "machine", "rerun_of", "seed")
-    dumps: Callable[[Any, int], bytes] = marshal.dumps
-    return [
-        dumps((known(run), place, run.hyper and run.hyper["results"], results.get(run.id)), 2)
-        for run, place in zip(ordered.runs, ordered.places, strict=True)
-    ]
-
-
-def _draws(ordered: _Ordered, results: Mapping[str, str], start: int) -> list[Draw]:
-    """Return the draws of the runs from an index on."""
-    earlier, listed = ordered.runs[:start], ordered.runs[start:]
-    known = (run.variables for run in reversed(earlier) if run.variables is not None)
-    before, found, digests = next(known, None), [], _VariableDigests()
-    for run, place in zip(listed, ordered.places[start:], strict=True):
-        errors, words = hyper.error_counts(run.hyper) or (None, None)
-        found.append(
-            Draw(
-                run=run.id,
-                sha=run.merge.sha,
-                place=place,
-                rate=_rate(run),
-                errors=errors,
-                words=words,
-                digest=results.get(run.id, ""),
-                signature=_signature(run),
-                variables=digests.of(run.variables),
-                changed_variables=changed_variables(before, run.variables),
-                machine=run.processor or run.machine,
-                rerun_of=run.rerun_of if run.seed is not None else None,  # an anchor is a run of its own
-                reverts=run.merge.reverts,
-            )
-        )
-        before = run.variables if run.variables is not None else before
-    return found
 
 
 def is_share_spent(places: Places, share: float) -> bool:
@@ -232,32 +165,83 @@ def seed(sha: str, number: int) -> int:
 
 
 @dataclass(frozen=True)
+class _Set:
+    """The judgement of one test set."""
+
+    place: Path  # of what is remembered
+    terms: str
+    before: Memory
+    memory: Memory
+    judged: Judgement
+
+
+@dataclass(frozen=True)
 class _Made:
     """What verdicts.json is to hold, and what is to be remembered."""
 
     head: bytes
-    told: bytes  # the lines of the verdicts
+    lines: Sequence[bytes]  # the verdicts
     tail: bytes
     rest: Mapping[str, Any]  # the record without the verdicts
-    before: Sequence[bytes]  # the verdicts from which it went on
-    memory: Memory
-    terms: str
+    sets: Sequence[_Set]  # the main one first
+
+    @cached_property
+    def told(self) -> bytes:
+        return remembered.section(self.lines)
+
+    def remember(self) -> None:
+        """Keep what makes the next judging quick."""
+        if len(self.sets) == 1:
+            remembered.save(self.sets[0].place, self.sets[0].terms, self.sets[0].memory, self.told)
+            return
+        for one in self.sets:
+            told = remembered.section(one.memory.lines)
+            remembered.save(one.place, one.terms, one.memory, told)
+            remembered.save_told(_beside(one.place), told)
 
 
 def _make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, told: bytes) -> _Made:
     """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
-    ordered, terms = _order(runs), _terms(places, wanted)
-    if len({run.id for run in ordered.runs}) != len(ordered.runs):
-        raise ValueError("two runs to judge have the same id; each run may be given once")
-    of_terms = _digest_of(terms)
-    before = remembered.load(places.remembered, of_terms, told)
-    to_judge = Runs(ordered.places, _keys(ordered, results), lambda start: _draws(ordered, results, start))
-    memory, judged = remembered.go_on(before, to_judge, terms)
+    ordered, terms = draws.order(runs), _terms(places, wanted)
+    others = draws.sets(ordered)
+    main = _judge(places.remembered, ordered, results, terms, told=None if others else told)
+    found, lines, judged = [main], main.memory.lines, main.judged
+    if others:
+        shared = replace(terms, rules=replace(terms.rules, tests=1 + len(others)))
+        for name in others:
+            place = places.remembered.with_name(f"{places.remembered.name}-{_digest(name)[:12]}")
+            found.append(_judge(place, ordered.of_set(name), results, shared, test_set=name))
+        lines = sets.lines(lines, {name: one.memory.lines for name, one in zip(others, found[1:], strict=True)})
+        places_of = {run.merge.sha: place for run, place in zip(ordered.runs, ordered.places, strict=True)}
+        of_others = {name: one.judged for name, one in zip(others, found[1:], strict=True)}
+        judged = sets.combined(judged, of_others, places_of)
     start, rest = {"version": VERSION, "of": _source(places, wanted)}, json.loads(json.dumps(_rest(judged, runs)))
     head = json.dumps(start)[:-1].encode("ascii") + _START
     tail = _END + json.dumps(rest, indent=1)[1:].encode("ascii") + b"\n"
-    told = remembered.section(memory.lines)
-    return _Made(head, told, tail, {**start, **rest}, before.lines, memory, of_terms)
+    return _Made(head, lines, tail, {**start, **rest}, found)
+
+
+def _judge(
+    place: Path,
+    ordered: Ordered,
+    results: Mapping[str, str],
+    terms: Terms,
+    *,
+    told: bytes | None = None,
+    test_set: str | None = None,
+) -> _Set:
+    """Judge a test set from what is remembered at a place; its verdicts are beside it if `told` is None."""
+    of_terms = _digest_of(terms, test_set)
+    before = remembered.load(place, of_terms, remembered.told_in(_beside(place)) if told is None else told)
+    keys = draws.keys(ordered, results)
+    to_judge = Runs(ordered.places, keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set))
+    memory, judged = remembered.go_on(before, to_judge, terms)
+    return _Set(place, of_terms, before, memory, judged)
+
+
+def _beside(place: Path) -> Path:
+    """Return where the verdicts of one of several test sets are kept."""
+    return place.with_name(f"{place.name}.told")
 
 
 def _told(text: bytes) -> bytes:
@@ -283,20 +267,15 @@ def _terms(places: Places, wanted: Retraining) -> Terms:
     return Terms(Rules(budget=wanted.budget, retrain=wanted.mode != "off"), tuple(sorted(set(accepted))))
 
 
-def _digest_of(terms: Terms) -> str:
+def _digest_of(terms: Terms, test_set: str | None) -> str:
     """Return a digest of the terms and of the code that judges by them."""
     here = Path(__file__).parent
-    modules = [
-        *sorted((here / "verdicts").glob("*.py")),
-        here / "remembered.py",
-        here / "judging.py",
-        here / "hyper.py",
-    ]
+    modules = [*(here / "verdicts").glob("*.py"), *(here / f"{name}.py" for name in _CODE)]
     try:
-        code = b"".join(path.read_bytes() for path in modules)
-    except OSError:  # installed without its source
-        code = b""
-    return _digest([hashlib.sha256(code).hexdigest(), __version__, repr(terms)])
+        stamps = sorted((path.name, status.st_size, status.st_mtime_ns) for path in modules if (status := path.stat()))
+    except OSError:  # installed in an archive
+        stamps = []
+    return _digest([stamps, __version__, repr(terms), test_set])
 
 
 def _content(path: Path) -> bytes:
@@ -322,35 +301,3 @@ def _source(places: Places, wanted: Retraining) -> str:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
-
-
-class _VariableDigests:
-    """Digests of the operator's variables; equal ones are often one object."""
-
-    def __init__(self) -> None:
-        self._of: dict[int, str] = {}
-
-    def of(self, variables: Mapping[str, str] | None) -> str:
-        if variables is None:
-            return ""
-        if id(variables) not in self._of:
-            self._of[id(variables)] = _digest(sorted(variables.items()))
-        return self._of[id(variables)]
-
-
-def _signature(run: Run) -> str:
-    """Return the test set, normaliser and decoder; "" of a failed run, which ends no series."""
-    return json.dumps(run.hyper["results"].get("signature"), sort_keys=True) if run.hyper else ""
-
-
-def _rate(run: Run) -> float | None:
-    """Return the test WER; None if it is not measured, or so large that it is a mistake of the job."""
-    rate = hyper.test_wer(run.hyper)
-    return rate if rate is not None and rate <= MAX_RATE else None
-
-
-def changed_variables(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> tuple[str, ...]:
-    """Return the names of the operator's variables that differ; none if either is unknown."""
-    if before is None or now is None:
-        return ()
-    return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))

@@ -5,16 +5,19 @@
     <for each cut two lines: the verdicts that were others then; the packed state>
 
 A cut is a state to go on from. It holds as long as the runs that led to it are the same, which their keys tell. The
-verdicts themselves are read from verdicts.json, where each has a line. Nothing here is needed: what is missing,
+verdicts themselves are read from verdicts.json, where each has a line; from a file beside this one if there are several
+test sets. Nothing here is needed: what is missing,
 damaged, of other terms, of another release or of another user is judged from nothing, with the same result to the byte.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import stat
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,7 +54,7 @@ class Cut:
     keys: str  # digest of the keys of the runs that had a say in it
     is_regular: bool
     undo: Mapping[int, bytes]  # the lines that were others
-    state: bytes  # packed
+    state: bytes  # packed, compressed, in base64
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ def go_on(memory: Memory, runs: Runs, terms: Terms) -> tuple[Memory, Judgement]:
     progress, start = Progress(), 0
     if cuts:
         try:
-            progress = packed.unpack(json.loads(cuts[-1].state))
+            progress = packed.unpack(json.loads(zlib.decompress(base64.b64decode(cuts[-1].state))))
             start = progress.draws
-        except (ValueError, TypeError, LookupError, AttributeError):
+        except (ValueError, TypeError, LookupError, AttributeError, zlib.error):
             cuts, progress = [], Progress()
     before = _lines_at(cuts[-1], memory.lines) if cuts else []
     judged = judge.go_on(progress, runs.draws(start), terms)
@@ -124,6 +127,20 @@ def save(path: Path, terms: str, memory: Memory, told: bytes) -> None:
     with suppress(OSError):
         make_private(path.parent)
         write_atomically(path, [json.dumps(header).encode("ascii"), b"\n", body], mode=0o600)
+
+
+def told_in(path: Path) -> bytes:
+    """Read verdicts that `save_told` wrote; nothing if they cannot be used."""
+    try:
+        return _read(path)
+    except OSError:
+        return b""
+
+
+def save_told(path: Path, told: bytes) -> None:
+    """Keep verdicts that stand in no verdicts.json as they are: those of one of several test sets."""
+    with suppress(OSError):
+        write_atomically(path, told, mode=0o600)
 
 
 def section(lines: Iterable[bytes]) -> bytes:
@@ -197,6 +214,7 @@ def _new_cuts(
         done, state = cut.told, cut.progress
         undo = {entry: lines[entry] for entry in entries if entry < state.entries and lines[entry] != now[entry]}
         text = json.dumps(packed.pack(state), separators=(",", ":")).encode("ascii")
+        text = base64.b64encode(zlib.compress(text, 1))
         keys = digests.at(state.reach)
         made.append(Cut(state.draws, state.reach, state.entries, state.place, keys, cut.is_regular, undo, text))
     return made

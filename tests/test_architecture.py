@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "env_file",
         "environment settings training verdicts",
         "archive notify remembered repository sftp",
-        "dashboard identity jobs publish",
+        "dashboard draws identity jobs publish",
         "demo judging run_merge",
         "update_site",
         "backlog_inputs",
@@ -70,7 +70,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "walk",
         "wording",
         "judge",
-        "packed",
+        "packed sets",
     ),
 }
 ONLY_IN = {

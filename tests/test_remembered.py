@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -201,7 +203,7 @@ def damaged(text: bytes) -> Iterator[bytes]:
     yield text[: len(text) // 2]
     yield text[:-3]
     yield text.replace(b'"version": 1', b'"version": 0', 1)
-    yield text.replace(b"Window", b"Widnow", 1)
+    yield text[:-9] + b"?" + text[-8:]
     head, _, body = text.partition(b"\n")
     for foreign in (b"[]", b"{}", b"null", b'{"version": 1}', head.replace(b'"cuts": [', b'"cuts": [7, ', 1)):
         yield foreign + b"\n" + body
@@ -221,9 +223,14 @@ def test_what_is_damaged_is_judged_from_nothing(tmp_path: Path, judged: Iterator
 
 
 def _resealed(text: bytes, old: bytes, new: bytes) -> bytes:
-    """A state that another program packed, with the right digest."""
+    """States that another program packed, with the right digest."""
     head, _, body = text.partition(b"\n")
-    body = body.replace(old, new)
+    rows = body.split(b"\n")
+    for place in range(1, len(rows), 2):
+        state = zlib.decompress(base64.b64decode(rows[place]))
+        assert old in state
+        rows[place] = base64.b64encode(zlib.compress(state.replace(old, new)))
+    body = b"\n".join(rows)
     header = {**json.loads(head), "check": remembered._digest(body)}
     return json.dumps(header).encode() + b"\n" + body
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 UNCHANGED, NO_CHANGE, SUSPECT = "unchanged", "no change seen", "suspect"
 WORSE, BETTER, RECOVERED = "worse", "better", "recovered"
@@ -39,6 +40,17 @@ class Event:
     state: str  # suspect | open | accepted | recovered | dismissed | cannot tell
     closed_by: str | None
     retrained: int
+    test_set: str | None = None  # whose figures these are; None: the main one
+    sets: Mapping[str, Effect] = field(default_factory=dict)  # of several test sets: what it did in each
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A step in one of several test sets."""
+
+    step_pp: float
+    interval_pp: tuple[float, float]
+    state: str
 
 
 @dataclass(frozen=True)
