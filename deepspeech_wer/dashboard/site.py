@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import archive
-from deepspeech_wer.dashboard import spliced
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.details import FILES, Files, details, regular_files
 from deepspeech_wer.dashboard.judged import Judged
@@ -32,7 +31,7 @@ from deepspeech_wer.dashboard.scripts import (
     merges_js,
     run_js,
 )
-from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece
+from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, write_atomically
 from deepspeech_wer.records import Run
@@ -174,7 +173,7 @@ def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes
     def is_of(name: str, text: bytes) -> bool:
         return b'"run":{"id":%s,' % javascript(name).encode() in text
 
-    spliced.write(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
+    splice(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
 
 
 def _static_files() -> dict[str, bytes]:

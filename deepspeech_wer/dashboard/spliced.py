@@ -46,7 +46,7 @@ class Lines(NamedTuple):
     is_of: Callable[[str, bytes], bool]  # tells apart two lines whose marks are equal by chance
 
 
-def write(path: Path, pieces: Iterable[Piece], lines: Lines) -> None:
+def splice(path: Path, pieces: Iterable[Piece], lines: Lines) -> None:
     """Bring a file up to date. One that holds these pieces already keeps its mtime. Raises OSError."""
     wanted = list(pieces)
     with _opened(path) as old:

@@ -273,7 +273,7 @@ def test_lines_that_are_equal_by_chance_are_told_apart(tmp_path: Path) -> None:
     path.write_bytes(b"zz\nab\n")
     marks = {"a": spliced.Mark.of(b"ab"), "b": spliced.Mark.of(b"ab")}
     lines = spliced.Lines(marks, lambda name: name.encode() * 2, lambda name, line: line.startswith(name.encode()))
-    spliced.write(path, [spliced.Piece(b"", "b"), spliced.Piece(b"\n", "a"), spliced.Piece(b"\n", None)], lines)
+    spliced.splice(path, [spliced.Piece(b"", "b"), spliced.Piece(b"\n", "a"), spliced.Piece(b"\n", None)], lines)
     assert path.read_bytes() == b"bb\nab\n"
 
 
@@ -281,10 +281,10 @@ def test_the_times_of_a_file_that_needs_no_change_stay(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     lines = spliced.Lines({"a": spliced.Mark.of(b"one")}, lambda _: b"one", lambda *_: True)
     pieces = [spliced.Piece(b"[", "a"), spliced.Piece(b"]", None)]
-    spliced.write(path, pieces, lines)
+    spliced.splice(path, pieces, lines)
     before = path.stat()
-    spliced.write(path, pieces, lines)
+    spliced.splice(path, pieces, lines)
     assert path.stat() == before
     path.write_bytes(b"[one]more")
-    spliced.write(path, pieces, lines)
+    spliced.splice(path, pieces, lines)
     assert path.read_bytes() == b"[one]"
