@@ -25,7 +25,7 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
+from deepspeech_wer.backlog import ASKED, BISECTED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
@@ -154,7 +154,7 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW, RERUN)):
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN)):
         _tell_of_stop(settings, plan)
         if not only_asked:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
@@ -170,6 +170,7 @@ def _reason(plan: Plan) -> str:
         ASKED: ", requested by hand",
         RESUMED: ", requested by hand earlier",
         RETRIED: " again, requested by hand",
+        BISECTED: ", to find the merge that made the WER worse",
     }
     if plan.next and plan.next.why == RERUN:
         seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"

@@ -127,6 +127,7 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
+        doubted=judging.doubted(places, settings.retraining),
     )
 
 

@@ -4,7 +4,8 @@
     "verdicts": [
     <one a line>
     ],
-    "events": [...], "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "marks": [...], "notes": [...]}
+    "events": [...], "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "gaps": [...], "marks": [...],
+    "notes": [...]}
 
 The file is derived: the same archive gives the same file, to the byte. `verdicts` judges; this module reads and writes.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from deepspeech_wer import __version__, archive, backlog, decisions, draws, files, remembered
-from deepspeech_wer.backlog import Due
+from deepspeech_wer.backlog import Doubted, Due
 from deepspeech_wer.draws import Ordered
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -80,7 +81,7 @@ def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], want
         _log_changes(made, text, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
         made.remember()
-    small = {name: made.rest[name] for name in ("version", "of", "retraining")}
+    small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps")}
     files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
     return {**made.rest, "verdicts": Lines(made.told)}
 
@@ -112,6 +113,14 @@ def retraining(places: Places, wanted: Retraining) -> Due | None:
     return Due(
         again["sha"], backlog.RERUN, None, rerun_of=again["rerun_of"], seed=again["seed"], reason=again["reason"]
     )
+
+
+def doubted(places: Places, wanted: Retraining) -> list[Doubted]:
+    """Return where commits that never ran may have made the WER worse, and training one would tell most."""
+    record = _read(places.retraining)
+    if record is None or record["of"] != _source(places, wanted):
+        return []
+    return [Doubted(gap["after"], gap["before"], gap["chance"]) for gap in record.get("gaps", ())]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -257,6 +266,7 @@ def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
         "events": [asdict(event) for event in judged.events],
         "retraining": again
         and {"sha": again.sha, "rerun_of": again.run, "seed": seed(again.sha, count), "reason": again.why},
+        "gaps": [asdict(gap) for gap in judged.gaps],
         "marks": [asdict(mark) for mark in judged.marks],
         "notes": list(judged.notes),
     }

@@ -14,7 +14,7 @@ from deepspeech_wer.verdicts import noise, wording
 from deepspeech_wer.verdicts.levels import Step
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw, Piece, Split, in_order, pieces
-from deepspeech_wer.verdicts.told import Event, Mark, Retraining, Verdict
+from deepspeech_wer.verdicts.told import Event, Gap, Mark, Retraining, Verdict
 from deepspeech_wer.verdicts.walk import Walk
 from deepspeech_wer.verdicts.window import Window
 
@@ -74,6 +74,7 @@ class Judgement:
     notes: tuple[str, ...]
     marks: tuple[Mark, ...]
     sigma: noise.Estimate | None  # of the newest series, as a fraction
+    gaps: tuple[Gap, ...] = ()  # merges that never ran, where training one would tell most
     journal: tuple[Telling, ...] = field(
         default=(), compare=False, repr=False
     )  # every verdict told; the last one holds
@@ -222,6 +223,7 @@ class _Judge:
             tuple(notes),
             tuple(state.marks),
             walk.view().sigma if walk.window.groups else None,
+            walk.open_gaps(),
             tuple(self.journal),
             cuts,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from deepspeech_wer.verdicts import noise, steps, student
 from deepspeech_wer.verdicts.series import Draw, Entry, Result
+from deepspeech_wer.verdicts.told import Gap
 
 POWER_DRAWS = 3.5  # after a step: with it, `detectable` is the effect that simulations find within the next 5 merges
 
@@ -20,6 +21,8 @@ class Group:
     number: int  # in the series
     first: int  # index of its first entry in the series
     unmeasured: tuple[str, ...] = ()  # merges that failed since the group before
+    skipped: int = 0  # merges since then that never ran
+    after: str = ""  # the merge before it that was measured
     draws: list[float] = field(default_factory=list)  # that have been asked for, the original first
     digests: list[Result] = field(default_factory=list)
     fresh: int = 0  # re-trainings that have been asked for
@@ -80,6 +83,11 @@ class Step:
     reverts: str = ""  # the culprit that it says it reverts
     entries: dict[str, int] = field(default_factory=dict)  # of the culprits that were measured: index in the series
     runs: dict[str, str] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()  # merges that never ran, and may have done it
+
+    @property
+    def skipped(self) -> int:
+        return sum(gap.merges for gap in self.gaps)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from deepspeech_wer.verdicts.judge import Progress
 from deepspeech_wer.verdicts.levels import Comparison, Group, Side, Step, Suspicion
 from deepspeech_wer.verdicts.noise import Estimate
 from deepspeech_wer.verdicts.series import Draw, Entry, Split
-from deepspeech_wer.verdicts.told import Mark
+from deepspeech_wer.verdicts.told import Gap, Mark
 from deepspeech_wer.verdicts.walk import Walk
 from deepspeech_wer.verdicts.window import DIFFERENCES, Window
 
@@ -19,6 +19,7 @@ RECORDS: tuple[type, ...] = (
     Draw,
     Entry,
     Estimate,
+    Gap,
     Group,
     Mark,
     Progress,

@@ -28,6 +28,7 @@ def combined(main: Judgement, others: Mapping[str, Judgement], places: Mapping[s
     return replace(
         main,
         events=tuple(_merged(events, places)),
+        gaps=next((one.gaps for one in judged.values() if one.gaps), ()),
         next_retraining=replace(wish, why=f"{wish.why}, on {name}") if wish and name != MAIN else wish,
         notes=tuple(dict.fromkeys(note for one in judged.values() for note in one.notes)),
         marks=tuple(_marks(judged, places)),

@@ -29,6 +29,16 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Merges that never ran, between two that did. Each may have made it worse."""
+
+    after: str
+    before: str
+    merges: int
+    chance: float  # of each of them, and of the merge at its end
+
+
+@dataclass(frozen=True)
 class Event:
     """A step, told once. Its id stays the same while its state changes."""
 
@@ -40,6 +50,7 @@ class Event:
     state: str  # suspect | open | accepted | recovered | dismissed | cannot tell
     closed_by: str | None
     retrained: int
+    gaps: tuple[Gap, ...] = ()
     test_set: str | None = None  # whose figures these are; None: the main one
     sets: Mapping[str, Effect] = field(default_factory=dict)  # of several test sets: what it did in each
 

@@ -13,6 +13,7 @@ from deepspeech_wer.verdicts import plan, recovery
 from deepspeech_wer.verdicts.levels import Comparison, Group, Source, Step, Suspicion, View, archived, compare
 from deepspeech_wer.verdicts.plan import Rules, Target
 from deepspeech_wer.verdicts.series import Draw, Entry, is_named, is_same_result
+from deepspeech_wer.verdicts.told import Gap
 from deepspeech_wer.verdicts.window import Window
 
 
@@ -26,6 +27,9 @@ class Walk:
     window: Window = field(default_factory=Window)
     entries: int = 0
     unmeasured: list[str] = field(default_factory=list)  # failed since the last group
+    skipped: int = 0  # merges since the last group that never ran
+    place: int | None = None  # of the last merge
+    measured: str = ""  # the last merge that was measured
     suspicion: Suspicion | None = None
     ignored_seed: str | None = None  # the re-training that repeated its original, if the last one did
     steps: list[Step] = field(default_factory=list)
@@ -54,6 +58,8 @@ class Walk:
         """Take the next merge. Returns whether it is a new group."""
         self.entries += 1
         original, groups = entry.original, self.window.groups
+        self.skipped += 0 if self.place is None else max(0, original.place - self.place - 1)
+        self.place = original.place
         if original.rate is None or entry.is_late:
             if original.rate is None:
                 self.unmeasured.append(original.sha)
@@ -61,16 +67,21 @@ class Walk:
         if groups and is_same_result(original.result, groups[-1].original.result):
             if entry.fresh or original.reverts or is_named(original.sha, self.accepted):
                 groups[-1].entries.append(entry)
-            self.unmeasured.clear()
+            self._is_measured(original)
             if self.suspicion:
                 self.settle()
             return False
         self.is_new = True
         self.worse_before = self.view().seen.worse if groups else 0.0
-        self.window.open(entry, original.rate, self.entries - 1, self.unmeasured)
-        self.unmeasured.clear()
+        group = Group([entry], self.window.count, self.entries - 1, tuple(self.unmeasured), self.skipped, self.measured)
+        self.window.open(group, original.rate)
+        self._is_measured(original)
         self.settle()
         return True
+
+    def _is_measured(self, draw: Draw) -> None:
+        self.unmeasured.clear()
+        self.skipped, self.measured = 0, draw.sha
 
     def reveal_all(self) -> None:
         """Use the re-trainings that nobody asked for, too: those that a person started, or an earlier plan."""
@@ -109,6 +120,14 @@ class Walk:
         if seen.worse <= seen.better:  # a jump down among the first runs
             return None
         return replace(self._step("suspect", plan.best(seen.up), seen.worse), state="suspect")
+
+    def open_gaps(self) -> tuple[Gap, ...]:
+        """Return the gaps in which the culprit of the open regression may lie: training one of them tells most."""
+        if self.suspicion:
+            step = self.suspected()
+            return step.gaps if step and step.probability > self.rules.sure else ()
+        event = self._open_event()
+        return event.gaps if event else ()
 
     def give_up(self) -> None:
         """End the series: what is still suspected stays open to doubt."""
@@ -247,10 +266,14 @@ class Walk:
         if side[c] > plan.EXACT * sum(side):
             guilty = [c]
         whole = sum(side) or 1.0
-        culprits = []
+        culprits, gaps = [], []
         for number in guilty:
-            shas = (groups[number].sha, *groups[number].unmeasured)
-            culprits += [(sha, side[number] / whole / len(shas)) for sha in shas]
+            group = groups[number]
+            shas = (group.sha, *group.unmeasured)
+            chance = side[number] / whole / (len(shas) + group.skipped)
+            culprits += [(sha, chance) for sha in shas]
+            if group.skipped:
+                gaps.append(Gap(group.after, group.sha, group.skipped, chance))
         before, after = self.window.side(0, c), self.window.since(c)
         return Step(
             kind=kind,
@@ -268,6 +291,7 @@ class Walk:
             probability=probability,
             retrained=self.suspicion.retrained if self.suspicion else 0,
             before=before,
+            gaps=tuple(gaps),
             digests=tuple(one for group in groups[:c] for one in group.digests) if kind == "worse" else (),
         )
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 
 from deepspeech_wer.verdicts import noise, steps
 from deepspeech_wer.verdicts.levels import Comparison, Group, Side, View, compare
-from deepspeech_wer.verdicts.series import Draw, Entry, is_same_result
+from deepspeech_wer.verdicts.series import Draw, is_same_result
 
 MOST = 100  # groups that are looked at
 DIFFERENCES = 100
@@ -50,9 +49,9 @@ class Window:
         """Replace what is known of the noise before any comparison."""
         self.calibrated, self._view = calibrated, None
 
-    def open(self, entry: Entry, rate: float, first: int, unmeasured: Sequence[str]) -> None:
-        """Begin a group with a merge, whose index in the series is `first`."""
-        group = Group([entry], self.count, first, tuple(unmeasured))
+    def open(self, group: Group, rate: float) -> None:
+        """Begin a group with its first merge."""
+        entry = group.entries[0]
         if self.groups:
             self.differences.append((self.count, abs(rate - (self.groups[-1].original.rate or 0.0))))
         same = next(
@@ -116,7 +115,7 @@ class Window:
             if self.is_first and len(self.groups) < ENOUGH and not early:
                 seen = steps.Posterior((0.0,) * len(clean), (0.0,) * len(clean))
             else:
-                seen = steps.posterior(clean, sigma.sigma, early)
+                seen = steps.posterior(clean, sigma.sigma, early, [1 + group.skipped for group in self.groups])
             self._view = View(sigma, clean, seen)
         return self._view
 

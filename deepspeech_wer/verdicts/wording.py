@@ -80,8 +80,9 @@ def of_step(step: Step) -> Verdict:
     size, again = _effect(step.compared), f" after {step.retrained} re-trainings" if step.retrained else ""
     if step.kind == "worse":
         verdict, reason = WORSE, f"{size}{again}"
-        if len(step.culprits) > 1:
-            reason += f"; one of {len(step.culprits)} merges, this one most likely"
+        if len(step.culprits) + step.skipped > 1:
+            likely = f"{step.skipped} of them not trained" if step.skipped else "this one most likely"
+            reason += f"; one of {len(step.culprits) + step.skipped} merges, {likely}"
         if step.state == "accepted":
             reason += "; accepted"
     elif step.kind == "better":
@@ -104,7 +105,7 @@ def of_step(step: Step) -> Verdict:
         _pp(step.sigma.sigma),
         round(step.sigma.degrees, 1),
         _pp(step.compared.detectable),
-        round(step.probability, 6) if shown else 0.0,
+        round(step.probability * (dict(step.culprits)[step.sha] if step.gaps else 1.0), 6) if shown else 0.0,
         shown,
         step.retrained,
     )
@@ -112,7 +113,8 @@ def of_step(step: Step) -> Verdict:
 
 def of_range(step: Step, sha: str, run: str, chance: float) -> Verdict:
     """Return the verdict of a merge that may have done it, though another is more likely."""
-    reason = f"{_effect(step.compared)} from one of {len(step.culprits)} merges; {step.sha[:8]} is more likely"
+    merges = len(step.culprits) + step.skipped
+    reason = f"{_effect(step.compared)} from one of {merges} merges; {step.sha[:8]} is more likely"
     probability = round(chance * step.probability, 6)
     return replace(of_step(step), sha=sha, run=run, verdict=CANNOT_TELL, reason=reason, p=probability)
 
@@ -157,6 +159,7 @@ def _event(step: Step, name: str) -> Event:
         state=step.state,
         closed_by=step.closed_by,
         retrained=step.retrained,
+        gaps=tuple(replace(gap, chance=round(gap.chance, 4)) for gap in step.gaps),
     )
 
 
