@@ -26,7 +26,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive_order, contract, files, hyper
+from deepspeech_wer import archive_order, contract, derived, files, hyper
 from deepspeech_wer.archive_order import Placed, moment, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
@@ -34,6 +34,7 @@ from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_dura
 from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 
 VERSION = 1
+_USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 RUN = "run.json"
 COMPANIONS = {contract.UTTERANCES: 256 << 20, contract.HISTORY: 16 << 20, contract.GPU_USAGE: 64 << 20}  # maximum bytes
 LOGS = {
@@ -41,6 +42,8 @@ LOGS = {
     contract.ERR_LOG: 1 << 30,
     contract.GPU_USAGE: 64 << 20,
 }  # the tracker's file wins over the job's
+
+_PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,19 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
     return _store(runs, name, record, partial(_copy_archived, run.directory))
 
 
+def adopt(
+    runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumstances, text: bytes, source: str | None
+) -> Run:
+    """Archive a record from outside: `text` is its hyper.json, `source` where it was found.
+
+    None for `source`: it is a run of this tracker, whose archive was lost.
+
+    Raises OSError, and leaves nothing behind.
+    """
+    record = _serialise(merge, outcome, under, {"imported": source} if source else None)
+    return _store(runs, name, record, lambda target: write_atomically(target / contract.HYPER, text, mode=0o600))
+
+
 def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
@@ -96,11 +112,16 @@ def names(runs: Path) -> list[str]:
     Links are left out: a job could make one, so that a foreign directory is published.
     """
     try:
-        return sorted((entry.name for entry in os.scandir(runs) if _is_run(entry)), key=started)
+        with os.scandir(runs) as entries:
+            found = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable archive must not look empty
         raise Trouble(f"{runs}: {error.strerror}: run this as a user who can read the directory") from None
+    found.sort()
+    if max(map(len, found), default=0) > _USUAL_NAME:  # a tick lists the runs often, and rarely do any have an era
+        found.sort(key=lambda name: 1 if len(name) <= _USUAL_NAME else started(name)[0])
+    return found
 
 
 def newest(runs: Path) -> str:
@@ -171,16 +192,44 @@ def order_keys(runs: Iterable[Run]) -> dict[str, archive_order.Key]:
     return archive_order.keys(_placed(run) for run in runs)
 
 
-def placed(runs: Path) -> list[Placed]:
-    """What decides the places of all archived runs. One that cannot be read is left out: the page's build names it."""
-    found = []
-    for name in names(runs):
-        with suppress(Trouble, KeyError, TypeError):
-            record = _read_record(runs / name / RUN)
-            merge = record["merge"]
-            times = str(record["started_at"]), str(merge["committed_at"])
-            found.append(Placed(name, merge["sha"], _number(record), int(merge["ordinal"]), *times))
-    return found
+def placed(runs: Path, kept: Path) -> list[Placed]:
+    """What decides the places of all archived runs. One that cannot be read is left out: the page's build names it.
+
+    `kept` is a file of what was read before: only new and changed run.json are read. It may be deleted at any time.
+    """
+    known = {row[0]: row for row in _rows(derived.read(kept, f"{VERSION}"))}
+    found: list[list[Any]] = []
+    listed, read = names(runs), 0
+    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if listed else -1
+    try:
+        for name in listed:
+            row = known.get(name)
+            with suppress(OSError, Trouble, KeyError, TypeError, ValueError):
+                status = os.stat(f"{name}/{RUN}", dir_fd=descriptor)
+                if row is None or row[1:3] != [status.st_size, status.st_mtime_ns]:
+                    read += 1
+                    row = [name, status.st_size, status.st_mtime_ns, *_read_placed(runs / name)]
+                found.append(row)
+    finally:
+        if listed:
+            os.close(descriptor)
+    if read >= _PLACED_UNKEPT or len(found) < len(known):
+        derived.write(kept, f"{VERSION}", found)
+    return [Placed(row[0], *row[3:]) for row in found]
+
+
+def _rows(value: Any) -> list[list[Any]]:
+    return [row for row in value if len(row) == 3 + len(Placed._fields) - 1] if isinstance(value, list) else []
+
+
+def _read_placed(directory: Path) -> tuple[str, int, int, str, str]:
+    """Return the fields of Placed that follow the id. Raises Trouble, KeyError, TypeError or ValueError."""
+    record = _read_record(directory / RUN)
+    merge = record["merge"]
+    sha, times = merge["sha"], (str(record["started_at"]), str(merge["committed_at"]))
+    if not isinstance(sha, str):
+        raise TypeError(sha)
+    return sha, _number(record), int(merge["ordinal"]), *times
 
 
 def find(runs: Path, name: str) -> Run:
@@ -279,10 +328,6 @@ def holds(runs: Path, name: str) -> bool:
     return (runs / name).is_dir() and not (runs / name).is_symlink()
 
 
-def _is_run(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-
-
 def _placed(run: Run) -> Placed:
     merge = run.merge
     return Placed(run.id, merge.sha, run.number, merge.ordinal, run.started_at, merge.committed_at)
@@ -378,7 +423,7 @@ def _number(record: dict[str, Any]) -> int:
 
 def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
     """Return what earlier releases did not record; None where it is missing or of another kind."""
-    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int}
+    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int, "imported": str}
     return {name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()}
 
 
@@ -390,7 +435,8 @@ def _is_number(value: Any) -> bool:
     return type(value) is int
 
 
-def _is_time(value: Any) -> bool:
+def is_time(value: Any) -> bool:
+    """Return whether a value is an ISO 8601 time."""
     try:
         return bool(datetime.fromisoformat(value))
     except (TypeError, ValueError):
@@ -402,8 +448,8 @@ _RUN_FIELDS: dict[str, Callable[[Any], bool]] = {
     "failure": lambda value: value is None or isinstance(value, str),
     "detail": _is_text,
     "attempt": _is_number,
-    "started_at": _is_time,
-    "finished_at": _is_time,
+    "started_at": is_time,
+    "finished_at": is_time,
     "machine": _is_text,
 }
 _MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
@@ -411,7 +457,7 @@ _MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
     "ordinal": _is_number,
     "subject": _is_text,
     "author": _is_text,
-    "committed_at": _is_time,
+    "committed_at": is_time,
     "parents": lambda value: isinstance(value, list),
 }
 

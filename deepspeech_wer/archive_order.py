@@ -9,14 +9,13 @@ and no clock tells it: see `started`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Started = tuple[int, str]  # to sort by
 Key = tuple[int, int, Started]  # to sort by
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """What decides the place of an archived run."""
 
     id: str

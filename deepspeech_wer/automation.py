@@ -131,6 +131,15 @@ def _recover(where: Places, descriptor: int) -> None:
             'the last tick was killed at %s "%s" (phase %s); resuming it', entry.sha[:12], entry.subject, entry.phase
         )
         journal.clear(where.cache)
+    lost = identity.lost_run(where)
+    if lost:
+        log.warning(
+            "the run %s, which was the newest, is gone from %s: was an older copy restored? Merges without a run are "
+            "trained again",
+            lost,
+            where.runs,
+        )
+        backlog_inputs.write_last(where, None)  # it tells how far the archive reached
 
 
 def _bench(settings: Settings, watcher: Watcher) -> Bench:

@@ -102,7 +102,8 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 
 def _numbered(places: Places, item: Due, found: History) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
-    return replace(item, number=archive_order.number_for(item.sha, ordinal, archive.placed(places.runs), found.new))
+    placed = archive.placed(places.runs, places.placed)
+    return replace(item, number=archive_order.number_for(item.sha, ordinal, placed, found.new))
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:

@@ -56,7 +56,9 @@ def order(runs: Iterable[Run]) -> Ordered:
 
 def keys(ordered: Ordered, results: Mapping[str, str]) -> list[bytes]:
     """Return what the draws of each run are made of. Version 2 of marshal is the last that depends on nothing else."""
-    known = attrgetter("id", "merge.sha", "merge.reverts", "variables", "processor", "machine", "rerun_of", "seed")
+    known = attrgetter(
+        "id", "merge.sha", "merge.reverts", "variables", "processor", "machine", "rerun_of", "seed", "imported"
+    )
     dumps: Callable[[Any, int], bytes] = marshal.dumps
     return [
         dumps((known(run), place, run.hyper and run.hyper["results"], results.get(run.id)), 2)
@@ -89,7 +91,7 @@ def draws(ordered: Ordered, results: Mapping[str, str], *, start: int = 0, test_
                 errors=figures.errors,
                 words=figures.words,
                 digest=results.get(run.id, ""),
-                signature=json.dumps(figures.signature, sort_keys=True) if run.hyper else "",  # it ends no series
+                signature=_signature(run, figures.signature) if run.hyper else "",  # a failure ends no series
                 variables=digests.of(run.variables),
                 changed_variables=changed_variables(before, run.variables),
                 machine=run.processor or run.machine,
@@ -106,6 +108,12 @@ def changed_variables(before: Mapping[str, str] | None, now: Mapping[str, str] |
     if before is None or now is None:
         return ()
     return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
+
+
+def _signature(run: Run, told: Any) -> str:
+    if run.imported:  # trained elsewhere, in another time: not comparable
+        told = {"trained by": "an earlier tracker", "signature": told}
+    return json.dumps(told, sort_keys=True)
 
 
 def _names(run: Run) -> Iterable[str]:

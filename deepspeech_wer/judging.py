@@ -261,6 +261,8 @@ def _told(text: bytes) -> bytes:
 
 def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
     again = judged.next_retraining
+    if again and any(run.id == again.run and run.imported for run in runs):
+        again = None  # this machine may have nothing that the old commit needs
     count = 1 + sum(run.rerun_of is not None and run.merge.sha == again.sha for run in runs) if again else 0
     return {
         "events": [asdict(event) for event in judged.events],

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")  # start by the clock, commit, era
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Merge:
     """One merge on the tracked branch."""
 
@@ -83,7 +83,7 @@ class Circumstances:
     seed: int | None = None  # ds_random_seed, where the tracker chose it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
@@ -103,3 +103,4 @@ class Run:
     variables: Mapping[str, str] | None = None
     rerun_of: str | None = None
     seed: int | None = None
+    imported: str | None = None  # where an earlier tracker's record was found

@@ -138,7 +138,7 @@ VARIABLES = (
         "ds_backlog",
         "all",
         types.one_of("all", "newest"),
-        "`all`: every merge, oldest first; `newest`: the newest first, then the middle of the longest gap",
+        "`all`: every merge, oldest first; `newest`: the newest, then what narrows down a regression, then the middle of the longest gap",
     ),
     Variable("ds_clone_path", "./ds_exec_clone/", types.path, "where merges are checked out; wiped after use"),
     Variable(
@@ -177,7 +177,7 @@ VARIABLES = (
     ),
     Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
-    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; no effect yet"),
+    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts, `<run>.svg`; unset: none"),
     Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
     Variable("ds_website_username", None, types.word, "user on the web host"),
     Variable(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from deepspeech_wer import (
     __version__,
     archive,
     clock,
     dashboard,
+    decisions,
     files,
     identity,
     journal,
@@ -31,6 +34,11 @@ def build(settings: Settings) -> Sequence[str]:
 
     Raises Trouble if the site cannot be written.
     """
+    _build(settings)  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    return dashboard.site_names(settings.places.site)
+
+
+def _build(settings: Settings) -> None:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
@@ -38,8 +46,6 @@ def build(settings: Settings) -> Sequence[str]:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
-        own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
             loaded.runs,
             places.site,
@@ -48,12 +54,18 @@ def build(settings: Settings) -> Sequence[str]:
             whole=loaded.whole,
             found=loaded.found,
             marks=loaded.marks,
-            judged=dashboard.judged(record, own),
+            judged=_judged(settings, loaded),
             logs=settings.logs,
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
-    return dashboard.site_names(places.site)
+
+
+def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
+    record = judging.update(settings.places, loaded.runs, loaded.results, settings.retraining)
+    own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+    again = [run for run in loaded.runs if run.rerun_of is not None]
+    return dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
@@ -117,7 +129,19 @@ def is_behind(settings: Settings) -> bool:
 
 
 def _state(settings: Settings) -> str:
-    """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
+    """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    return hashlib.sha256(repr((names, host, settings.logs.mode, __version__)).encode()).hexdigest()
+    return hashlib.sha256(
+        repr((names, host, settings.logs.mode, __version__, _stamps(settings.places.site))).encode()
+    ).hexdigest()
+
+
+def _stamps(site: Path) -> list[tuple[int, int]]:
+    """Sizes and times of the site's main files: after a power cut or of an older copy, they are made again."""
+    found = []
+    for name in ("index.htm", "js/hyper.js", "js/merges.js"):
+        with suppress(OSError):
+            status = (site / name).stat()
+            found.append((status.st_size, status.st_mtime_ns))
+    return found

@@ -9,7 +9,6 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import say
-from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Settings, Website
@@ -63,6 +62,8 @@ def serve(options: argparse.Namespace) -> int:
     site = every_setting.load().places.site
     if not (site / "index.htm").exists():
         raise Trouble(f"{site}: the site is not built yet: run `build`")
+    from deepspeech_wer.dashboard.preview import preview  # an HTTP server, which no tick needs
+
     with preview(str(site), options.port) as server:
         say(f"http://127.0.0.1:{server.server_port}/index.htm (stop with Ctrl-C)", flush=True)
         server.serve_forever()

@@ -1,7 +1,7 @@
 """What the site takes from each run, kept between builds: parsing 10,000 records again for each new one takes seconds.
 
     <kept>/202303       the runs that started in a month
-        <digest of the code that makes this> <crc32 of the next line>
+        <digest of the code that makes this> <CRC-32 of the next line>
         {"shared": [<a value that many runs have>, ...], "rows": [<see _Row>, ...]}
 
 The lines of js/hyper.js are not in it: the site has them, and a row has what its line is recognised by. Nothing here is
@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import __version__, archive, archive_order, contract, hyper, records
+from deepspeech_wer import __version__, archive, archive_order, contract, derived, hyper, records
 from deepspeech_wer.dashboard import details, large, scripts
 from deepspeech_wer.dashboard import logs as published
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -81,7 +80,7 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
             for run in listed:
                 _add(loaded, run, month, runs, descriptor)
             if month.is_changed(listed):
-                _write(kept / name, month.text(version, listed))
+                derived.write(kept / name, version, month.record(listed))
     finally:
         if months:
             os.close(descriptor)
@@ -118,6 +117,7 @@ class _Row(NamedTuple):
     variables: int  # shared
     rerun_of: str | None
     seed: int | None
+    imported: str | None
     time_started: str | None  # the next four: of the job's record, if there is one
     results: dict[str, Any] | None
     signature: int  # shared
@@ -138,7 +138,7 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
         row = month.rows[name]
         if not _is_as_noted(row, month.shared, descriptor):
             raise KeyError(name)
-        run = _run(row, month.shared, runs)
+        run = _run(name, row, month.shared, runs)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         month.rows.pop(name, None)
         try:
@@ -146,12 +146,12 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
         except Trouble as trouble:
             log.warning("skipping a run: %s", trouble)
             return
-        run = _run(row, month.shared, runs)
+        run = _run(name, row, month.shared, runs)
         month.add(row)
     loaded.runs.append(run)
     loaded.results[name] = row.result
-    loaded.marks[name] = Mark(row.size, row.crc)
-    loaded.files[name] = Files(month.shared[row.names], row.digest)
+    loaded.marks[name] = row.size, row.crc
+    loaded.files[name] = month.shared[row.names], row.digest
 
 
 def _is_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
@@ -161,7 +161,7 @@ def _is_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
         # Relative to a descriptor, since resolving a long path takes longer than all the rest.
         if os.stat(row.id, dir_fd=descriptor, follow_symlinks=False).st_mtime_ns != row.changed_at:
             return False
-        for name in shared[row.names]:
+        for name in shared[row.names].split("/"):
             status = os.stat(f"{row.id}/{name}", dir_fd=descriptor, follow_symlinks=False)
             if status.st_size != next(states) or status.st_mtime_ns != next(states):
                 return False
@@ -208,11 +208,9 @@ class _Month:
         """Return whether the month is to be written, for the runs that are there."""
         return self._is_changed or not self.rows.keys() <= set(names)
 
-    def text(self, version: bytes, names: list[str]) -> bytes:
-        """Return the month's file."""
-        rows = [self.rows[name] for name in names if name in self.rows]
-        data = json.dumps({"shared": self.shared, "rows": rows}, separators=(",", ":")).encode()
-        return b"%s %08x\n%s\n" % (version, zlib.crc32(data), data)
+    def record(self, names: list[str]) -> dict[str, Any]:
+        """Return what the month's file holds, for the runs that are there."""
+        return {"shared": self.shared, "rows": [self.rows[name] for name in names if name in self.rows]}
 
     def add(self, row: _Row) -> None:
         """Take up a new row."""
@@ -226,13 +224,13 @@ class _Month:
         tracked = record["run"]
         results = {name: record["results"][name] for name in _RESULTS if name in record["results"]} if run.hyper else {}
         signature = self._place(results.pop("signature")) if "signature" in results else _ABSENT
-        files = Files.of(found)
+        names, digest = details.files_of(found)
         return _Row(
             run.id,
             changed_at,
-            self._place(files.names),
-            [number for name in files.names for number in (found[name].st_size, found[name].st_mtime_ns)],
-            files.digest,
+            self._place(names),
+            [number for name in names.split("/") for number in (found[name].st_size, found[name].st_mtime_ns)],
+            digest,
             len(line),
             zlib.crc32(line),
             tracked["result"],
@@ -254,6 +252,7 @@ class _Month:
             self._place(tracked["variables"]),
             tracked["rerun_of"],
             tracked["seed"],
+            tracked["imported"],
             record["context"]["time_started"] if run.hyper else None,
             results if run.hyper else None,
             signature,
@@ -269,7 +268,7 @@ class _Month:
         return place
 
 
-def _run(row: _Row, shared: list[Any], runs: Path) -> Run:
+def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
     """Return the run of a row. Raises TypeError or IndexError if the row is none."""
     row.check()
     found = None
@@ -279,31 +278,26 @@ def _run(row: _Row, shared: list[Any], runs: Path) -> Run:
             "results": row.results if row.signature < 0 else {**row.results, "signature": shared[row.signature]},
             "parameters": shared[row.parameters],
         }
+    # By position: names would take as long as all the rest.
+    merge = Merge(row.sha, row.ordinal, row.subject, shared[row.author], row.committed_at, (), tuple(row.reverts))
     return Run(
-        id=row.id,
-        directory=runs / row.id,
-        merge=Merge(
-            sha=row.sha,
-            ordinal=row.ordinal,
-            subject=row.subject,
-            author=shared[row.author],
-            committed_at=row.committed_at,
-            parents=(),
-            reverts=tuple(row.reverts),
-        ),
-        status=row.status,
-        failure=row.failure,
-        detail=row.detail,
-        attempt=row.attempt,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        machine=shared[row.machine],
-        hyper=found,
-        number=row.number,
-        processor=shared[row.processor],
-        variables=shared[row.variables],
-        rerun_of=row.rerun_of,
-        seed=row.seed,
+        name,
+        runs / name,
+        merge,
+        row.status,
+        row.failure,
+        row.detail,
+        row.attempt,
+        row.started_at,
+        row.finished_at,
+        shared[row.machine],
+        found,
+        row.number,
+        shared[row.processor],
+        shared[row.variables],
+        row.rerun_of,
+        row.seed,
+        row.imported,
     )
 
 
@@ -334,22 +328,12 @@ class _Made:
         return line if line is None or line[:1] == b"{" else zlib.decompress(line)
 
 
-def _read(path: Path, version: bytes) -> tuple[list[Any], list[list[Any]]]:
+def _read(path: Path, version: str) -> tuple[list[Any], list[list[Any]]]:
     """Return a month's shared values and rows; nothing if the file is damaged or by other code."""
-    try:
-        head, _, data = path.read_bytes().partition(b"\n")
-        if head == b"%s %08x" % (version, zlib.crc32(data[:-1])):
-            record = json.loads(data)
-            return record["shared"], record["rows"]
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
+    record = derived.read(path, version)
+    with suppress(TypeError, KeyError):
+        return record["shared"], record["rows"]
     return [], []
-
-
-def _write(path: Path, content: bytes) -> None:
-    with suppress(OSError):  # the next build is then slower
-        make_private(path.parent)
-        write_atomically(path, content, mode=0o600)
 
 
 def _remove_all_but(months: Iterable[str], kept: Path) -> None:
@@ -363,11 +347,11 @@ def _month(name: str) -> str:
     return name[:6] if re.match("[0-9]{8}-", name) else "other"
 
 
-def _version(mode: str) -> bytes:
+def _version(mode: str) -> str:
     """Return a digest of the code and the setting that make a row, so that no row of others is used."""
     modules = (archive, archive_order, details, hyper, large, published, records, scripts)
     try:
         code = b"".join(Path(str(module.__file__)).read_bytes() for module in modules) + Path(__file__).read_bytes()
     except OSError:  # installed without its source
         code = __version__.encode()
-    return scripts.fingerprint(mode.encode() + code).encode()
+    return scripts.fingerprint(mode.encode() + code)

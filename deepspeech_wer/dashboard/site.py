@@ -1,6 +1,6 @@
 """Runs -> site directory. Files that need no change are not touched, so that publishing sees what is new.
 
-Whatever the browser loads together with index.htm has its content's hash in its name (js/app.<hash>.js): somebody who
+Whatever the browser loads together with index.htm has its content's hash in its name (js/page.<hash>.js): somebody who
 opens the page while it is being published, or whose browser keeps old files, never gets files of two versions.
 """
 
@@ -17,7 +17,8 @@ from typing import Any
 
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
-from deepspeech_wer.dashboard.details import FILES, Files, details, regular_files
+from deepspeech_wer.dashboard.bundle import bundled
+from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.project import Project
@@ -33,7 +34,7 @@ from deepspeech_wer.dashboard.scripts import (
 )
 from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, write_atomically
+from deepspeech_wer.files import PARTIAL, partial_in, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -50,7 +51,7 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
-    found: Callable[[Run], Files] = lambda run: Files.of(regular_files(run.directory)),
+    found: Callable[[Run], Files] = lambda run: files_of(regular_files(run.directory)),
     marks: Mapping[str, Mark] | None = None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
@@ -89,6 +90,16 @@ def build(
     _write_manifest(site, after)
 
 
+def remove_leftovers(site: Path) -> None:
+    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
+    for left in partial_in(site / "runs"):
+        remove_partial(left)
+    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
+        for entry in entries:
+            if entry.name != "runs":
+                remove_partial(Path(entry.path))
+
+
 @dataclass(frozen=True)
 class _Source:
     """What the files of a run are made of."""
@@ -106,13 +117,15 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
     with _Published(site) as published:
         for run in runs:
             names, digest = source.found(run)
-            stamp, last = f"{VERSION} {source.logs.mode} {digest}", before.get(run.id)
+            stamp, last = f"{VERSION}.{DETAILS} {source.logs.mode} {digest}", before.get(run.id)
             is_built = last is not None and last["stamp"] == stamp and f"{run.id}.js" in built
             if last and is_built and published.holds(run.id, last["files"]):
                 # Archived runs do not change: one that was built from the same files is not read again.
                 made[run.id] = last
                 continue
-            files = [name for name in FILES if name in names and name not in hidden]
+            there = set(names.split("/")) - set(hidden)
+            files = [name for name in FILES if name in there]
+            remove_partial(site / "runs" / run.id)
             try:
                 _build_run(source.whole(run), regular_files(run.directory), files, source.logs, site)
                 made[run.id] = {"stamp": stamp, "files": listed.setdefault(tuple(files), files)}
@@ -144,7 +157,8 @@ class _Published:
             if os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns < self._since:
                 return True
             with os.scandir(self._runs / run) as entries:
-                return {entry.name for entry in entries}.issuperset(names)
+                there = {entry.name for entry in entries}
+            return there.issuperset(names) and not any(name.endswith(PARTIAL) for name in there)
         except OSError:
             return False
 
@@ -178,13 +192,14 @@ def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes
 
 def _static_files() -> dict[str, bytes]:
     files = {path.relative_to(WEBSITE).as_posix(): path for path in sorted(WEBSITE.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name}
+    return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name and path.suffix != ".ts"}
 
 
 def _page(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
-    """Return index.htm, and all other files of the page under the names that it gives them."""
-    page, hashed = (WEBSITE / INDEX).read_bytes(), {}
-    for address, path in loaded(WEBSITE / INDEX).items():
+    """Return index.htm, and all other files of the page under the names that it gives them; its scripts are one."""
+    page, files = bundled((WEBSITE / INDEX).read_bytes(), files)
+    hashed = {}
+    for address, path in loaded(page, WEBSITE / INDEX).items():
         mark = fingerprint(files[path.as_posix()])
         hashed[path.as_posix()] = path.with_name(f"{path.stem}.{mark}{path.suffix}").as_posix()
         page = page.replace(f'"{address}"'.encode(), f'"{hashed[path.as_posix()]}"'.encode())

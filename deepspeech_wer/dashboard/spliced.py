@@ -19,16 +19,12 @@ from deepspeech_wer.files import write_atomically
 _COPIED_AT_ONCE = 1 << 18  # bytes
 
 
-class Mark(NamedTuple):
-    """What a line is recognised by."""
+Mark = tuple[int, int]  # what a line is recognised by: bytes, CRC-32
 
-    size: int  # bytes
-    crc: int  # CRC-32
 
-    @classmethod
-    def of(cls, line: bytes) -> Mark:
-        """Return the mark of a line."""
-        return cls(len(line), zlib.crc32(line))
+def mark_of(line: bytes) -> Mark:
+    """Return the mark of a line."""
+    return len(line), zlib.crc32(line)
 
 
 class Piece(NamedTuple):
@@ -66,7 +62,7 @@ def _common(old: IO[bytes], wanted: Sequence[Piece], lines: Lines) -> tuple[int,
     """Return how many of the first pieces the old file has, and how many bytes these take."""
     end = 0
     for count, (text, name) in enumerate(wanted):
-        size, crc = (lines.marks.get(name) or Mark.of(lines.make(name))) if name is not None else (0, 0)
+        size, crc = (lines.marks.get(name) or mark_of(lines.make(name))) if name is not None else (0, 0)
         found = old.read(len(text) + size)
         if len(found) != len(text) + size or not found.startswith(text) or zlib.crc32(found[len(text) :]) != crc:
             return count, end
@@ -98,7 +94,7 @@ def _places(old: IO[bytes], start: int) -> dict[Mark, int]:
     places = {}
     for physical in old:
         line = physical.rstrip(b",\n")
-        places[Mark.of(line)] = start
+        places[mark_of(line)] = start
         start += len(physical)
     return places
 
@@ -108,5 +104,5 @@ def _found(old: IO[bytes], places: Mapping[Mark, int], name: str, lines: Lines) 
     if mark is None or mark not in places:
         return None
     old.seek(places[mark])
-    line = old.read(mark.size)
-    return line if Mark.of(line) == mark and lines.is_of(name, line) else None
+    line = old.read(mark[0])
+    return line if mark_of(line) == mark and lines.is_of(name, line) else None

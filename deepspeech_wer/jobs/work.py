@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -124,7 +125,7 @@ def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
     Trouble if they cannot be listed.
     """
     wanted = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
-    names = {work.run for directory in taken for work in unfinished(directory)}
+    names = {name for directory in taken for name in _ids(directory)}
     era, newest = max(map(started, names), default=(1, ""))
     era += wanted[:15] < newest[:15]
     while (found := wanted if era == 1 else f"{wanted}-{era}") in names:  # twice within a second
@@ -134,11 +135,14 @@ def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
 
 def unfinished(directory: Path) -> list[Work]:
     """Return the runs that were begun but not archived, oldest first. Raises Trouble if they cannot be listed."""
+    return [Work(directory / name) for name in sorted(_ids(directory), key=started)]
+
+
+def _ids(directory: Path) -> list[str]:
+    """Return the runs in a directory, of work or of the archive. Raises Trouble."""
     try:
-        return sorted(
-            (Work(path) for path in directory.iterdir() if RUN_ID.fullmatch(path.name) and not path.is_symlink()),
-            key=lambda work: started(work.run),
-        )
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if RUN_ID.fullmatch(entry.name) and not entry.is_symlink()]
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable directory must not look empty

@@ -77,7 +77,6 @@ class Plan:
 
     send: tuple[Step, ...]
     remove: tuple[Step, ...]
-    keep: int
     foreign: tuple[str, ...]  # files that are not ours, where files of ours would go
     manifest: Manifest | None  # to be written when all is done
 
@@ -100,13 +99,13 @@ def make(
     changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
     is_owned = owner is None or (current is not None and current.owner == owner.id)
     if not changed and not send and is_owned:
-        return Plan((), (), len(wanted), (), None)
+        return Plan((), (), (), None)
     manifest, remove = current, list[Step]()
     if changed:
         manifest, remove = _following(wanted, current or Manifest(), unfinished or Manifest(), seen, int(now))
     if manifest is not None and owner is not None and not (is_owned and manifest is current):
         manifest = replace(manifest, owner=owner.id, owner_name=owner.name)
-    return Plan(tuple(send), tuple(remove), len(wanted) - len(send), tuple(foreign), manifest)
+    return Plan(tuple(send), tuple(remove), tuple(foreign), manifest)
 
 
 def version_before(manifest: Manifest) -> dict[str, Entry]:

@@ -155,7 +155,7 @@ def _report(work: Work, options: Options, seconds: float) -> Report:
         notes.append(f"{work.root.server}: keeps no times: files changed there are recognised by their size alone")
     return Report(
         sent=tuple(step.path for step in todo.send),
-        kept=todo.keep,
+        kept=len(wanted) - len(todo.send),
         removed=tuple(step.path for step in todo.remove),
         size=work.size,
         seconds=seconds,

@@ -20,8 +20,7 @@ from deepspeech_wer.text import plain
 
 FEW = 64  # so many directories are always listed
 MANIFEST_BYTES = 64  # per file, compressed
-CHECKED_EVERY = 8  # publishes: then some of the directories that seem untouched are listed all the same
-CHECKED_PARTS = 8  # of which there are so many parts, listed in turn
+CHECKED_EVERY = 8  # publishes: then one in so many of the directories that seem untouched is listed all the same
 
 Listings = dict[str, dict[str, Attributes] | None]  # directory -> name -> attributes; None: no such directory
 
@@ -132,7 +131,7 @@ def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, cu
     for path in directories:
         parent, _, name = path.rpartition("/")
         there = (listings.get(parent) or {}).get(name)
-        due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_PARTS == 0
+        due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_EVERY == 0
         if there and there.is_directory and there.mtime and there.mtime < written.mtime and not due:
             found.add(path)
     return found

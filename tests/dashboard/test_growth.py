@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive as archived
-from deepspeech_wer.dashboard import build, kept, site_names, spliced
+from deepspeech_wer.dashboard import build, kept, remove_leftovers, site_names, spliced
 from deepspeech_wer.dashboard.logs import WHOLE
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
@@ -271,7 +271,7 @@ def test_lines_that_are_equal_by_chance_are_told_apart(tmp_path: Path) -> None:
     """Marks are short: another run's line may have the same."""
     path = tmp_path / "lines"
     path.write_bytes(b"zz\nab\n")
-    marks = {"a": spliced.Mark.of(b"ab"), "b": spliced.Mark.of(b"ab")}
+    marks = {"a": spliced.mark_of(b"ab"), "b": spliced.mark_of(b"ab")}
     lines = spliced.Lines(marks, lambda name: name.encode() * 2, lambda name, line: line.startswith(name.encode()))
     spliced.splice(path, [spliced.Piece(b"", "b"), spliced.Piece(b"\n", "a"), spliced.Piece(b"\n", None)], lines)
     assert path.read_bytes() == b"bb\nab\n"
@@ -279,7 +279,7 @@ def test_lines_that_are_equal_by_chance_are_told_apart(tmp_path: Path) -> None:
 
 def test_the_times_of_a_file_that_needs_no_change_stay(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    lines = spliced.Lines({"a": spliced.Mark.of(b"one")}, lambda _: b"one", lambda *_: True)
+    lines = spliced.Lines({"a": spliced.mark_of(b"one")}, lambda _: b"one", lambda *_: True)
     pieces = [spliced.Piece(b"[", "a"), spliced.Piece(b"]", None)]
     spliced.splice(path, pieces, lines)
     before = path.stat()
@@ -288,3 +288,22 @@ def test_the_times_of_a_file_that_needs_no_change_stay(tmp_path: Path) -> None:
     path.write_bytes(b"[one]more")
     spliced.splice(path, pieces, lines)
     assert path.read_bytes() == b"[one]"
+
+
+def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
+    place = Place(tmp_path, 3)
+    place.append()
+    place.build()
+    [name, *_] = place.names()
+    of_run = place.site / "runs" / name / ".out.log.partial"
+    left = [
+        place.site / ".index.htm.1.partial",
+        place.site / "js" / ".x.partial",
+        place.site / "runs" / ".x.js.partial",
+    ]
+    for path in (*left, of_run):
+        path.touch()
+    remove_leftovers(place.site)
+    assert [path for path in (*left, of_run) if path.exists()] == [of_run]
+    place.build()
+    assert not of_run.exists()

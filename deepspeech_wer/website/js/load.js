@@ -63,6 +63,7 @@
     );
   };
 
+  /** @param {Data} data */
   const complete = (data, lookedAt, merges) => {
     data.lookedAt = wer.decode.seconds(lookedAt);
     data.merges = merges;
@@ -81,6 +82,7 @@
         data.subjects = wer.decode.expand(merges.subjects, data.count);
         data.reasons = merges.reasons && wer.decode.expand(merges.reasons, data.count);
         data.authors = wer.decode.expand(merges.authors, data.count);
+        data.evidence = new Map((merges.events ?? []).map((event) => [event.id, event]));
         document.dispatchEvent(new Event("wer:merges"));
       },
       () => {},
@@ -97,6 +99,6 @@
       done(detail && detail.version <= VERSION ? detail : null);
     };
     if (loaded.has(id)) return given();
-    return loadScript(`runs/${encodeURIComponent(id)}.js`, given, () => done(null));
+    return loadScript(`runs/${wer.encode(id)}.js`, given, () => done(null));
   };
 })();
