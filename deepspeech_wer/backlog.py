@@ -75,6 +75,7 @@ class Due:
     rerun_of: str | None = None  # the run that this one repeats with another seed
     seed: int | None = None
     reason: str = ""  # why it is trained again, for people
+    passed: tuple[str, ...] = ()  # tracked commits just before it that have not run, oldest first
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from deepspeech_wer import archive, archive_order, backlog, decisions, draws, environment, files, judging, run_merge
 from deepspeech_wer import settings as every_setting
@@ -19,6 +20,7 @@ from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
+MAX_PASSED = 100  # commits that a run names because they were skipped
 MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
@@ -103,7 +105,15 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 def _numbered(places: Places, item: Due, found: History) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
     placed = archive.placed(places.runs, places.placed)
-    return replace(item, number=archive_order.number_for(item.sha, ordinal, placed, found.new))
+    number = archive_order.number_for(item.sha, ordinal, placed, found.new)
+    return replace(item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs)))
+
+
+def _passed(sha: str, new: Sequence[str], archived: Collection[str]) -> tuple[str, ...]:
+    """Return the commits just before a new one that have not run, oldest first."""
+    earlier = list(new[: new.index(sha)]) if sha in new else []
+    skipped = list(takewhile(lambda one: one[:12] not in archived, reversed(earlier)))
+    return tuple(skipped[:MAX_PASSED][::-1])
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:

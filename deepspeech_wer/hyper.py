@@ -123,6 +123,20 @@ def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:
     return flatten(hyper.get("parameters", {}))
 
 
+def changed_parameters(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
+    """Return "name old -> new" of each parameter that differs. Paths are left out: they differ by machine and run."""
+    if before is None or after is None:
+        return []
+    old, new = flat_parameters(before), flat_parameters(after)
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    told = [(name, _value(old.get(name)), _value(new.get(name))) for name in names]
+    return [f"{name} {was} -> {now}" for name, was, now in told if "/" not in was + now]
+
+
+def _value(value: Scalar) -> str:
+    return "unset" if value is None else str(value)[:40]
+
+
 def flatten(record: dict[str, Any]) -> dict[str, Scalar]:
     """Flatten a nested record. The names of all levels are joined by dots, lists become JSON text."""
     return dict(_flatten(record, ""))

@@ -25,6 +25,7 @@ from typing import Any, overload
 
 from deepspeech_wer import __version__, archive, backlog, decisions, draws, files, remembered
 from deepspeech_wer.backlog import Doubted, Due
+from deepspeech_wer.blame import Blame
 from deepspeech_wer.draws import Ordered
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -68,15 +69,17 @@ class Lines(Sequence[dict[str, Any]]):
         return self._parsed[place]
 
 
-def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
+def update(
+    places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
+) -> dict[str, Any]:
     """Judge all runs, log what changed, write verdicts.json and return its record. Raises OSError if it cannot.
 
-    What is to be trained again is also kept in the cache, since every idle tick reads it; so is what makes the next
-    judging quick.
+    `page` is the address of the repository, for links. What is to be trained again is also kept in the cache, since
+    every idle tick reads it; so is what makes the next judging quick.
     """
     text = _content(places.verdicts)
     before = _told(text)
-    made = _make(places, runs, results, wanted, before)
+    made = _make(places, runs, results, wanted, told=before, page=page)
     if made.told != before or text != made.head + made.told + made.tail:
         _log_changes(made, text, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
@@ -86,9 +89,11 @@ def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], want
     return {**made.rest, "verdicts": Lines(made.told)}
 
 
-def make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
+def make(
+    places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
+) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    made = _make(places, runs, results, wanted, _told(_content(places.verdicts)))
+    made = _make(places, runs, results, wanted, told=_told(_content(places.verdicts)), page=page)
     return {**made.rest, "verdicts": list(Lines(made.told))}
 
 
@@ -209,7 +214,15 @@ class _Made:
             remembered.save_told(_beside(one.place), told)
 
 
-def _make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, told: bytes) -> _Made:
+def _make(
+    places: Places,
+    runs: Sequence[Run],
+    results: Mapping[str, str],
+    wanted: Retraining,
+    *,
+    told: bytes,
+    page: str | None,
+) -> _Made:
     """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
     ordered, terms = draws.order(runs), _terms(places, wanted)
     others = draws.sets(ordered)
@@ -225,6 +238,7 @@ def _make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wante
         of_others = {name: one.judged for name, one in zip(others, found[1:], strict=True)}
         judged = sets.combined(judged, of_others, places_of)
     start, rest = {"version": VERSION, "of": _source(places, wanted)}, json.loads(json.dumps(_rest(judged, runs)))
+    Blame(ordered.runs, page).add(rest["events"])
     head = json.dumps(start)[:-1].encode("ascii") + _START
     tail = _END + json.dumps(rest, indent=1)[1:].encode("ascii") + b"\n"
     return _Made(head, lines, tail, {**start, **rest}, found)

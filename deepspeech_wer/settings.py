@@ -138,8 +138,8 @@ VARIABLES = (
         "ds_backlog",
         "all",
         types.one_of("all", "newest"),
-        "`all`: every merge, oldest first; `newest`: the newest, then what narrows down a regression, then the middle of "
-        "the longest gap",
+        "`all`: every merge, oldest first; `newest`: the newest, then what narrows down a regression, then the middle "
+        "of the longest gap",
     ),
     Variable("ds_clone_path", "./ds_exec_clone/", types.path, "where merges are checked out; wiped after use"),
     Variable(

@@ -62,7 +62,9 @@ def _build(settings: Settings) -> None:
 
 
 def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
-    record = judging.update(settings.places, loaded.runs, loaded.results, settings.retraining)
+    record = judging.update(
+        settings.places, loaded.runs, loaded.results, settings.retraining, page=settings.repository.page
+    )
     own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
     again = [run for run in loaded.runs if run.rerun_of is not None]
     return dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))

@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "env_file",
         "environment settings training verdicts",
         "archive notify old_records remembered repository sftp",
-        "dashboard draws identity import_records jobs publish",
+        "blame dashboard draws identity import_records jobs publish",
         "demo judging run_merge",
         "update_site",
         "backlog_inputs",

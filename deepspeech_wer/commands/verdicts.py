@@ -84,5 +84,5 @@ def _record(current: Settings) -> dict[str, Any]:
     record = judging.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
-        record = judging.make(places, loaded.runs, loaded.results, wanted)
+        record = judging.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
     return record
