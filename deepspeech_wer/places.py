@@ -53,6 +53,11 @@ class Places:
         return self.cache / "kept"
 
     @property
+    def published(self) -> Path:
+        """The large files that were published last, by their SHA-256."""
+        return self.cache / "published"
+
+    @property
     def placed(self) -> Path:
         """What decides the places of the archived runs, kept between ticks."""
         return self.cache / "placed"
@@ -96,6 +101,16 @@ class Places:
     def verdicts(self) -> Path:
         """What the archived runs say about each merge. Derived: it may be deleted."""
         return self.data / "verdicts.json"
+
+    @property
+    def measured(self) -> Path:
+        """The tracker's own figures of the runs. Derived: it may be deleted, and takes long to make again."""
+        return self.data / "measured"
+
+    @property
+    def unmeasured(self) -> Path:
+        """There while runs wait to be scored."""
+        return self.cache / "unmeasured"
 
     @property
     def site(self) -> Path:

@@ -26,9 +26,9 @@ from typing import Any
 
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.verdicts import judge, packed
+from deepspeech_wer.verdicts.findings import Verdict
 from deepspeech_wer.verdicts.judge import REMEMBERED, Judgement, Progress, Terms
 from deepspeech_wer.verdicts.series import Draw
-from deepspeech_wer.verdicts.told import Verdict
 
 VERSION = 1
 MAX_BYTES = 1 << 30

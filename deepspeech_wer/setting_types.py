@@ -113,6 +113,14 @@ def host(text: str) -> str:
     return text.lower()
 
 
+def recordings(text: str) -> str:
+    """Accept an http or https address, or a path beside the page; {id} in it stands for an utterance."""
+    is_safe = re.fullmatch(r"(https?://[A-Za-z0-9.-]+(:\d+)?/)?[A-Za-z0-9._~%+=&?/{}-]*", text)
+    if not is_safe or re.search(r"[{}]", text.replace("{id}", "")) or text.startswith("//"):
+        raise ValueError("an http or https address, or a path beside the page, such as audio/{id}.wav")
+    return text
+
+
 def web_url(text: str) -> str:
     """Accept an http or https URL without a password."""
     if not re.fullmatch(r"https?://[^\s/?#@]+([/?#]\S*)?", text):

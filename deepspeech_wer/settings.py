@@ -100,6 +100,7 @@ class Settings:
     notices: Notices
     places: Places
     logs: PublishedLogs
+    audio: str | None  # address of the recordings, for the page
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
@@ -201,6 +202,13 @@ VARIABLES = (
         "trimmed",
         types.one_of("none", "trimmed", "full"),
         "`none`: no log is published; `trimmed`: the end of each, with secrets masked; `full`: all of it",
+    ),
+    Variable(
+        "ds_website_audio",
+        None,
+        types.recordings,
+        "where the site's owner publishes the recordings of the test set, such as `audio/{id}.wav`: the page then has "
+        "a player; unset: none",
     ),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
@@ -362,6 +370,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
         places=Places(Path(cache_directory()), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
+        audio=plain["website_audio"],
     )
 
 

@@ -4,48 +4,66 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from deepspeech_wer import (
     __version__,
     archive,
     clock,
+    comparing,
     dashboard,
     decisions,
     files,
     identity,
     journal,
     judging,
+    measuring,
     signals,
 )
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish.report import Options
+from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Settings, Website
+
+SCORING_S = 60.0  # of a tick, for runs that were archived before they were scored
 
 log = logging.getLogger(__name__)
 
 
-def build(settings: Settings) -> Sequence[str]:
-    """Judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
+def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str]:
+    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
 
-    Raises Trouble if the site cannot be written.
+    After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
+    cannot be written.
     """
-    _build(settings)  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    _build(
+        settings, scoring_s
+    )  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
     return dashboard.site_names(settings.places.site)
 
 
-def _build(settings: Settings) -> None:
+def _build(settings: Settings, scoring_s: float | None) -> None:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
-        name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
+        name=repository.name,
+        url=repository.page,
+        branch=repository.ref or "",
+        looked_at=clock.utc_now(),
+        audio=settings.audio,
     )
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
+        record = judging.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
+        ordered = archive.in_order(loaded.runs)
+        measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
+        comparing.update(measures, ordered, record["verdicts"])
+        measuring.save(places, measures)
         dashboard.build(
             loaded.runs,
             places.site,
@@ -54,19 +72,17 @@ def _build(settings: Settings) -> None:
             whole=loaded.whole,
             found=loaded.found,
             marks=loaded.marks,
-            judged=_judged(settings, loaded),
+            judged=_judged(settings, ordered, record),
             logs=settings.logs,
+            heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 
 
-def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
-    record = judging.update(
-        settings.places, loaded.runs, loaded.results, settings.retraining, page=settings.repository.page
-    )
-    own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
-    again = [run for run in loaded.runs if run.rerun_of is not None]
+def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
+    own = [run for run in ordered if run.rerun_of is None]
+    again = [run for run in ordered if run.rerun_of is not None]
     return dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
 
 
@@ -77,9 +93,10 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     """
     places, website = settings.places, settings.website
     try:
-        listed = build(settings)
+        listed = build(settings, scoring_s=SCORING_S)
         if website:
             options = Options(
+                kept=places.published,
                 owner=identity.owner(places, settings.repository),
                 url=settings.notices.website_url,
                 progress=upload,
@@ -127,6 +144,7 @@ def is_behind(settings: Settings) -> bool:
     except OSError:
         shown = ""
     is_shown = shown == _state(settings) and judging.is_current(places, settings.retraining)
+    is_shown = is_shown and not places.unmeasured.exists()
     return not is_shown and bool(archive.names(places.runs))
 
 
@@ -135,7 +153,7 @@ def _state(settings: Settings) -> str:
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
     return hashlib.sha256(
-        repr((names, host, settings.logs.mode, __version__, _stamps(settings.places.site))).encode()
+        repr((names, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))).encode()
     ).hexdigest()
 
 

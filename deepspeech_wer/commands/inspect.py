@@ -10,11 +10,13 @@ from deepspeech_wer import (
     archive,
     backlog_inputs,
     clock,
+    contract,
     decisions,
     env_file,
     hyper,
     journal,
     lock,
+    measuring,
     run_merge,
     update_site,
 )
@@ -23,9 +25,11 @@ from deepspeech_wer.archive_order import moment
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.verdicts import told
 
 
 def dry_run() -> int:
@@ -100,7 +104,8 @@ def runs(_: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print one run in full."""
-    run = archive.find(every_setting.load().places.runs, options.run)
+    places = every_setting.load().places
+    run = archive.find(places.runs, options.run)
     rows = {
         "run": run.id,
         "merge": f"{run.merge.sha} (number {run.merge.ordinal})",
@@ -111,12 +116,31 @@ def show(options: argparse.Namespace) -> int:
         "time": f"{run.started_at} to {run.finished_at}",
         "machine": run.machine,
         "files": run.directory,
+        **_measured(places, run),
     }
     for half in ("results", "parameters", "context"):
         rows |= {f"{half}.{name}": value for name, value in (run.hyper or {}).get(half, {}).items()}
     for name, value in rows.items():
         say(f"{name:<36} {value}")
     return 0
+
+
+def _measured(places: Places, run: Run) -> dict[str, str]:
+    """Return what the run's utterances say, by label."""
+    if run.hyper is None or not (run.directory / contract.UTTERANCES).exists():
+        return {}
+    measures = measuring.known(places, [run])
+    try:
+        known = measuring.sets_of(measures, run)
+    except Trouble as trouble:
+        return {"utterances": str(trouble)}
+    rows = {f"utterances.{name}": told.figures(one.figures) for name, one in known.items()}
+    record = measures.record(run.id) or {}
+    if record.get("differs"):
+        rows["utterances.differ"] = "; ".join(record["differs"])
+    if record.get("against"):
+        rows["utterances.against"] = record["against"]["sentence"]
+    return rows
 
 
 def _jobs(current: Settings) -> list[str]:

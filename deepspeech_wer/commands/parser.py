@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, crontab, import_old, inspect, site, verdicts
+from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, site, verdicts
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     shown = _add(subs, "verdicts", verdicts.verdicts, "show what each merge did to the WER, and why we say so")
     shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
+    _add_compare(subs)
     accept = _add(subs, "accept", verdicts.accept, "accept the worse result of a merge: its level becomes the new one")
     accept.add_argument("sha", metavar="SHA", help="first digits of an archived commit")
     accept.add_argument("--why", required=True, help="the reason, kept with the decision")
@@ -69,6 +70,15 @@ def _add_run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = _add(subs, "run", act.run, "run one tick by hand")
     run.add_argument("--sha", action="append", default=[], help="run this commit, even if it ran before; repeatable")
     run.add_argument("--dry-run", action="store_true", help="print which merges are due, and run nothing")
+
+
+def _add_compare(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pair = _add(subs, "compare", compare.compare, "compare two runs: rates, parameters, merges, utterances, words")
+    pair.add_argument("before", metavar="A", help="the run's id, or the first digits of its commit")
+    pair.add_argument("after", metavar="B", help="the other run")
+    form = pair.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--markdown", action="store_true", help="as Markdown, to paste into an issue")
 
 
 def _add_publish(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -35,7 +35,7 @@ OF_SETS = ("test_set", "sets")  # where there are several test sets
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print what each merge did to the WER, in the order of history."""
-    record = _record(every_setting.load())
+    record = judged(every_setting.load())
     if options.json:
         print(
             json.dumps(
@@ -78,7 +78,7 @@ def _effect(verdict: dict[str, Any]) -> str:
     return "" if verdict["effect_pp"] is None else f"{verdict['effect_pp']:+.2f} pp"
 
 
-def _record(current: Settings) -> dict[str, Any]:
+def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
     record = judging.load(places, wanted)

@@ -42,7 +42,8 @@ def site_names(site: Path) -> list[str]:
         raise Trouble(f"{site}: no index.htm: expected a built site, run `deepspeech-wer merge`")
     data = [path for path in DATA if (site / path).is_file()]
     needed = [path for path in assets(site / INDEX) if path not in data]
-    return [*run_files(read_manifest(site)), *map(str, (*needed, *data, INDEX))]
+    manifest = read_manifest(site)
+    return [*manifest.get("sets", ()), *run_files(manifest), *map(str, (*needed, *data, INDEX))]
 
 
 def read_manifest(site: Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Ju
     shas = {run.merge.sha: place for place, run in enumerate(ordered)}
     index = {
         "version": VERSION,
-        "project": {"name": project.name, "url": _web(project.url), "branch": project.branch},
+        "project": _project(project),
         "merges": fingerprint(merges),
         **columns(ordered),
         **changes(ordered, judged.sigmas),
@@ -112,6 +112,11 @@ def run_js(run: Run, details: dict[str, Any]) -> bytes:
 def fingerprint(data: bytes) -> str:
     """Return what tells versions of a file apart in its address: no browser then shows an old one from its cache."""
     return hashlib.sha256(data).hexdigest()[:8]
+
+
+def _project(project: Project) -> dict[str, Any]:
+    named = {"name": project.name, "url": _web(project.url), "branch": project.branch}
+    return {**named, "audio": project.audio} if project.audio else named
 
 
 def _hundredths(points: float | None) -> int | None:

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest
+from deepspeech_wer.publish import copied, plan, sources
+from deepspeech_wer.publish.copied import Copied
+from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest, Plan
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
@@ -96,6 +97,8 @@ def _attempt(look: Look, website: Website, options: Options, me: Holder, started
         elif not options.dry_run and work.todo.manifest is not None:
             work = _upload_locked(work, look, options, me)
         report = _report(work, options, time.monotonic() - started)
+        if work.site and options.kept and not options.dry_run:
+            copied.keep(options.kept, work.site, work.wanted)
     if options.url is None or options.dry_run or not report.sent:
         return report
     from deepspeech_wer.publish import read_back  # importing requests takes 60 ms
@@ -110,7 +113,23 @@ def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     check_root(root, found, todo, adopt=options.adopt)
     known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
     left = plan.leftovers(found.seen, (path for one in known for path in (*one.files, *one.kept)))
-    return Work(root, found, wanted, site, todo, todo.manifest or Manifest(), options.progress, left)
+    by_server = _copied(root, found, todo, site, options.kept)
+    return Work(root, found, wanted, site, todo, todo.manifest or Manifest(), options.progress, left, by_server)
+
+
+def _copied(root: WebRoot, found: Survey, todo: Plan, site: Path | None, kept: Path | None) -> dict[str, Copied]:
+    """Return what the server can copy to make changed files: it has them as they were published, and so have we."""
+    current = found.current
+    if site is None or kept is None or current is None or found.unfinished or not root.can_copy:
+        return {}
+    if current.generation % copied.WHOLE_EVERY == 0:
+        return {}
+    plans = {}
+    for step in todo.send:
+        source = copied.version_before(step.path, current.files)
+        if source and current.files[source].size >= copied.LARGE and plan.holds(current, source, found.seen):
+            plans[step.path] = Copied(source, copied.compared(kept, current.files[source], site / step.path))
+    return {path: one for path, one in plans.items() if one.size}
 
 
 def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> Work:

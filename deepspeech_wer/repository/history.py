@@ -146,6 +146,21 @@ def look_up(mirror: Path, name: str) -> str:
         raise Trouble(f"{name}: not found in {mirror}: try again once the running tick has fetched it") from None
 
 
+def between(mirror: Path, base: str, tip: str) -> list[tuple[str, str, str]] | None:
+    """Return (SHA, author, subject) of the first-parent commits after `base` up to `tip`, oldest first.
+
+    None if the mirror does not know them, or `base` is not before `tip`. A tick may be at work: nothing is removed.
+    """
+    try:
+        run_git(mirror, "merge-base", "--is-ancestor", "--end-of-options", base, tip)
+        form = "--format=%H%x00%an%x00%s"
+        listed = run_git(mirror, "log", "--first-parent", "--reverse", form, "--end-of-options", f"{base}..{tip}")
+    except (GitError, OSError):
+        return None
+    rows = (line.split("\0") for line in listed.splitlines())
+    return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]
+
+
 @contextmanager
 def _opened(mirror: Path) -> Iterator[git.Repo]:
     """Open the mirror with GitPython. Leaving the block ends the processes that GitPython keeps running.

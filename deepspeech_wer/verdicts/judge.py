@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from deepspeech_wer.verdicts import noise, wording
+from deepspeech_wer.verdicts.findings import Event, Gap, Mark, Retraining, Verdict
 from deepspeech_wer.verdicts.levels import Step
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw, Piece, Split, in_order, pieces
-from deepspeech_wer.verdicts.told import Event, Gap, Mark, Retraining, Verdict
 from deepspeech_wer.verdicts.walk import Walk
 from deepspeech_wer.verdicts.window import Window
 

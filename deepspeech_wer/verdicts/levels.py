@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deepspeech_wer.verdicts import noise, steps, student
+from deepspeech_wer.verdicts.findings import Gap
 from deepspeech_wer.verdicts.series import Draw, Entry, Result
-from deepspeech_wer.verdicts.told import Gap
 
 POWER_DRAWS = 3.5  # after a step: with it, `detectable` is the effect that simulations find within the next 5 merges
 

@@ -6,11 +6,11 @@ from collections import deque
 from dataclasses import fields
 from typing import Any
 
+from deepspeech_wer.verdicts.findings import Gap, Mark
 from deepspeech_wer.verdicts.judge import Progress
 from deepspeech_wer.verdicts.levels import Comparison, Group, Side, Step, Suspicion
 from deepspeech_wer.verdicts.noise import Estimate
 from deepspeech_wer.verdicts.series import Draw, Entry, Split
-from deepspeech_wer.verdicts.told import Gap, Mark
 from deepspeech_wer.verdicts.walk import Walk
 from deepspeech_wer.verdicts.window import DIFFERENCES, Window
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from deepspeech_wer.verdicts.findings import Effect, Event, Mark
 from deepspeech_wer.verdicts.judge import Judgement
-from deepspeech_wer.verdicts.told import Effect, Event, Mark
 
 MAIN = "test_wer"  # the name of the main set, beside those that the job gives to the others
 _TOLD = (b"worse", b"suspect", b"recovered", b"better", b"failed")  # verdicts that are told, the gravest first

@@ -10,10 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from deepspeech_wer.verdicts import plan, recovery
+from deepspeech_wer.verdicts.findings import Gap
 from deepspeech_wer.verdicts.levels import Comparison, Group, Source, Step, Suspicion, View, archived, compare
 from deepspeech_wer.verdicts.plan import Rules, Target
 from deepspeech_wer.verdicts.series import Draw, Entry, is_named, is_same_result
-from deepspeech_wer.verdicts.told import Gap
 from deepspeech_wer.verdicts.window import Window
 
 

@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from deepspeech_wer.verdicts.levels import Comparison, Step
-from deepspeech_wer.verdicts.series import Draw
-from deepspeech_wer.verdicts.told import (
+from deepspeech_wer.verdicts.findings import (
     BETTER,
     CANNOT_TELL,
     FAILED,
@@ -22,6 +20,8 @@ from deepspeech_wer.verdicts.told import (
     Event,
     Verdict,
 )
+from deepspeech_wer.verdicts.levels import Comparison, Step
+from deepspeech_wer.verdicts.series import Draw
 from deepspeech_wer.verdicts.walk import Walk
 from deepspeech_wer.verdicts.window import ENOUGH
 

@@ -13,6 +13,8 @@
     document.head.append(script);
   };
 
+  wer.loadScript = loadScript;
+
   const problem = (title, text) => ({ problem: { title, text } });
 
   const newer = (version) =>

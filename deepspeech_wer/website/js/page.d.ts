@@ -40,6 +40,7 @@ interface Project {
   name: string;
   url: string | null;
   branch: string;
+  audio?: string; // where recordings are; {id} stands for an utterance
 }
 
 /** Every run by its place in the history, as columns. Times are in seconds since 1970 UTC. */
@@ -109,6 +110,103 @@ interface Detail {
   gpu: { every: number; count: number; gpus: Gpu[] } | null;
   logs: { name: string; text: string; bytes: number }[];
   files: [name: string, bytes: number][];
+  variables?: Record<string, string> | null;
+  heard?: HeardRecord | null;
+}
+
+/** The tracker's own figures of a run on a test set. Rates are fractions; null where there is no reference word. */
+interface Figures {
+  set: string;
+  file: string;
+  test_set: string;
+  utterances: number;
+  missing: number;
+  words: { substitutions: number; deletions: number; insertions: number; reference: number };
+  sentence_error_rate: number;
+  interval: { low: number; high: number; by: string; clusters: number } | null;
+  wer: number | null;
+  cer: number | null;
+}
+
+/** Which utterances changed for good, and how many would by noise. */
+interface Lasting {
+  newest: number;
+  before: number;
+  worse: number;
+  better: number;
+  worse_by_noise: number;
+  better_by_noise: number;
+  worse_ids: string[];
+  better_ids: string[];
+}
+
+/** What the tracker found in a run's utterances. */
+interface HeardRecord {
+  sets: Figures[];
+  trouble: string | null;
+  remark: string | null;
+  differs: string[];
+  is_shown: boolean;
+  against: {
+    run: string;
+    sha: string;
+    sentence: string;
+    sets: { set: string; by_noise: number | null; basis: string; lasting: Lasting | null }[];
+  } | null;
+  noise: { sigma_pp: number; sigma_df: number; between_pp: number } | null;
+}
+
+/** sets/<name>.js */
+interface Said {
+  version: number;
+  set: string;
+  test_set: string;
+  ids: string[];
+  names: string[];
+  speakers: number[]; // places in names; -1: unknown
+  words: number[];
+  seconds: (number | null)[] | null;
+  parts: number[]; // the place at which each part of the texts begins
+}
+
+/** A run's errors on one test set, of runs/<id>/edits.js */
+interface HeardSet {
+  name: string;
+  edits: string[];
+  missing: number[];
+  said: Said;
+}
+
+interface Utterance {
+  place: number;
+  other: number | null; // its place in the other run's test set
+  errors: number;
+  before: number | null; // errors in the other run
+  words: number;
+}
+
+interface Sum {
+  key: any;
+  utterances: number;
+  words: number;
+  errors: number;
+  before: number | null;
+}
+
+interface WordError {
+  said: string | null;
+  heard: string | null;
+  count: number;
+  before: number | null;
+}
+
+interface Pair {
+  rows: any[];
+  sentence: string | null;
+  noise: string[];
+  parameters: Parameter[];
+  doubts: string[];
+  merges: number[];
 }
 
 interface Route {
@@ -198,11 +296,40 @@ interface Wer {
     isOrder(name: string): boolean;
   };
   effects(data: Data): any;
+  aligned: {
+    count(text: string): number;
+    decode(text: string): { place: number; said: string | null; heard: string | null }[];
+    columns(reference: string, texts: string[]): { said: string | null; heard: (string | null | undefined)[] }[];
+    kind(said: string | null, heard: string | null | undefined): "right" | "other" | "lost" | "added" | "none";
+  };
+  heard: {
+    utterances(run: HeardSet, against: HeardSet | null): Utterance[];
+    list(rows: Utterance[], name: string): Utterance[];
+    counts(rows: Utterance[]): { wrong: number; worse: number; better: number };
+    bySpeaker(rows: Utterance[], said: Said): Sum[];
+    byLength(rows: Utterance[]): Sum[];
+    lengthName(bound: number): string;
+    words(rows: Utterance[], run: HeardSet, against: HeardSet | null): Record<string, WordError[]>;
+  };
+  pair: {
+    of(data: Data, a: number, b: number, before: Detail | null, after: Detail | null): Pair;
+    markdown(data: Data, a: number, b: number, found: Pair, words: WordError[]): string;
+  };
+  utterancesHref(id: string, against: string | null): string;
+  compareHref(before: string, after: string): string;
+  audioUrl(base: string | undefined, id: string): string | null;
   // load.js
+  loadScript(src: string, loaded: () => void, missing: () => void): void;
   load(done: (found: any) => void): void;
   loadMerges(data: Data): void;
   loadRun(id: string, done: (detail: Detail | null) => void): void;
   run(detail: Detail): void;
+  // heard.js
+  said(record: Said): void;
+  texts(record: { set: string; part: number; texts: string[] }): void;
+  edits(record: { run: string; version: number; sets: any[] }): void;
+  loadHeard(run: string, done: (sets: HeardSet[] | null) => void): void;
+  loadTexts(said: Said, places: number[], done: (texts: (string | null)[]) => void): void;
   // parts/
   toggleTheme(): void;
   palette: Record<string, any>;
@@ -246,6 +373,14 @@ interface Wer {
   curves(title: string, curves: any): HTMLElement | null;
   gpuCharts(usage: Detail["gpu"] | undefined): HTMLElement | null;
   gpuBeside(usage: NonNullable<Detail["gpu"]>, before: Detail["gpu"], label: string): HTMLElement;
+  alignment(reference: string, labels: string[], texts: string[]): HTMLElement;
+  alignmentKey(): HTMLElement;
+  utterance(data: Data, shown: any): HTMLElement;
+  wordTables(found: Record<string, WordError[]>, isCompared: boolean): HTMLElement;
+  sumsCards(rows: Utterance[], said: Said, most: number): HTMLElement;
+  troubles(record: HeardRecord | null | undefined): HTMLElement | null;
+  heardCard(id: string, record: HeardRecord | null | undefined): HTMLElement | null;
+  copyButton(label: string, make: () => string): HTMLElement;
   gpuHref(id: string): string;
   stepText(event: Step): string;
   regressionHref(id: string): string;

@@ -270,6 +270,7 @@
   const details = (data, i, detail) => [
     wer.failed(data, i) && logs(data, i, detail.logs),
     el("div", { class: "columns" }, changed(data, i), errorCounts(detail.results)),
+    wer.heardCard(data.ids[i], detail.heard),
     learning(detail.epochs),
     gpu(data.ids[i], detail.gpu),
     !wer.failed(data, i) && logs(data, i, detail.logs),
