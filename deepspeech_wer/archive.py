@@ -70,6 +70,7 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
         variables=run.variables,
         rerun_of=run.rerun_of,
         seed=run.seed,
+        calibrates=run.calibrates,
     )
     taken = {"of": run.id, "failure": run.failure, "by": who, "at": at}
     record = _serialise(run.merge, outcome, under, {"taken": taken})
@@ -436,7 +437,10 @@ def _number(record: dict[str, Any]) -> int:
 def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
     """Return what earlier releases did not record; None where it is missing or of another kind."""
     kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int, "imported": str}
-    return {name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()}
+    found: dict[str, Any] = {
+        name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()
+    }
+    return {**found, "calibrates": record.get("calibrates") is True}
 
 
 def _is_text(value: Any) -> bool:

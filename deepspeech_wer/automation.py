@@ -25,8 +25,9 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, BISECTED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
+from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
 from deepspeech_wer.places import Places
@@ -88,13 +89,14 @@ def data_locked(where: Places) -> Iterator[int]:
 
 
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:
-    bench = _bench(settings, watcher)
+    beat = Heartbeat(settings)
+    bench = _bench(settings, watcher, beat)
     well, ran = True, 0
     for run in run_merge.collect(bench):
         well &= _go_on_from(run, settings, watcher)
         ran += 1
     names = list(asked)
-    while item := _next(settings, names, only_asked=bool(asked)):
+    while item := _next(settings, names, beat, only_asked=bool(asked)):
         for path, descriptor in locks.items():
             lock.check(descriptor, str(path))
         if item.why == ASKED:
@@ -106,6 +108,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
     if not ran and update_site.is_behind(settings):
         well &= _show(settings, watcher)
     elif not ran:
+        beat.idle()
         _notify(settings)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
@@ -142,7 +145,7 @@ def _recover(where: Places, descriptor: int) -> None:
         backlog_inputs.write_last(where, None)  # it tells how far the archive reached
 
 
-def _bench(settings: Settings, watcher: Watcher) -> Bench:
+def _bench(settings: Settings, watcher: Watcher, beat: Heartbeat) -> Bench:
     return Bench(
         places=settings.places,
         job=settings.job,
@@ -151,10 +154,11 @@ def _bench(settings: Settings, watcher: Watcher) -> Bench:
         origin=without_password(settings.repository.url),
         runner=Local(),
         job_line=watcher.job_line,
+        beat=beat.job,
     )
 
 
-def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due | None:
+def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool) -> Due | None:
     """Return the next commit to run. Planned again after each run: new merges may arrive during a long training."""
     signals.check()
     where = settings.places
@@ -163,7 +167,8 @@ def _next(settings: Settings, names: Sequence[str], *, only_asked: bool) -> Due 
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN)):
+    beat.plans(plan.waiting)
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
@@ -181,7 +186,7 @@ def _reason(plan: Plan) -> str:
         RETRIED: " again, requested by hand",
         BISECTED: ", to find the merge that made the WER worse",
     }
-    if plan.next and plan.next.why == RERUN:
+    if plan.next and plan.next.why in (RERUN, CALIBRATED):
         seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"
         return f" again{seed}, {plan.next.reason}"
     if plan.next and plan.next.why in reasons:

@@ -7,14 +7,14 @@ reason (a request to retry, the re-training of a suspect, a step of a bisection)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 
 from deepspeech_wer.archive_order import started
 
 # The reasons.
 ASKED, RESUMED, RETRIED, FIRST, NEW, RERUN = "asked for", "resumed", "retried", "first", "new", "re-trained"
-BISECTED = "bisected"
+BISECTED, CALIBRATED = "bisected", "calibrated"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class State:
     reruns: Sequence[Due] = ()  # what is to be trained again, most useful first
     are_reruns_first: bool = False  # before new commits
     doubted: Sequence[Doubted] = ()  # where the culprit of a regression may lie
+    calibrations: Sequence[Due] = ()  # what people want to be trained with many seeds, in the order of the requests
 
     def is_archived(self, sha: str) -> bool:
         return sha[:12] in self.archived
@@ -76,6 +77,7 @@ class Due:
     seed: int | None = None
     reason: str = ""  # why it is trained again, for people
     passed: tuple[str, ...] = ()  # tracked commits just before it that have not run, oldest first
+    calibrates: bool = False  # to measure the noise
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,25 @@ def plan(branch: Branch, state: State) -> Plan:
     waiting = _waiting(branch, state)
     found = (rule(branch, state) for rule in _RULES)
     return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
+
+
+def queue(branch: Branch, state: State, most: int) -> list[Due]:
+    """Return what runs next and after that, at most so many, if every run succeeds and nothing new arrives."""
+    found: list[Due] = []
+    while len(found) < most and (item := plan(branch, state).next):
+        found.append(item)
+        if item.why == FIRST:
+            branch = replace(branch, base=item.sha)
+        state = replace(
+            state,
+            archived={*state.archived, item.sha[:12]},
+            interrupted=[run for run in state.interrupted if run.sha != item.sha],
+            asked=state.asked[1:] if item.why == ASKED else state.asked,
+            retried=[sha for sha in state.retried if sha != item.sha],
+            reruns=[one for one in state.reruns if one != item],
+            calibrations=[one for one in state.calibrations if one != item],
+        )
+    return found
 
 
 def alike(ended: Iterable[Ended], release: Release) -> list[Ended]:
@@ -221,6 +242,11 @@ def _rerun(_: Branch, state: State) -> Due | None:
     return state.reruns[0] if state.reruns and not state.is_stopped else None
 
 
+def _calibrated(_: Branch, state: State) -> Due | None:
+    """A commit that is trained with many seeds, to measure the noise: only when nothing else is due."""
+    return state.calibrations[0] if state.calibrations and not state.is_stopped else None
+
+
 _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
     _resumed,
     _asked,
@@ -230,6 +256,7 @@ _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
     _bisected,
     _new,
     _rerun,
+    _calibrated,
 )
 
 

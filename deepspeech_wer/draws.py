@@ -26,6 +26,18 @@ class Ordered:
     runs: Sequence[Run]
     places: Sequence[int]
 
+    def calibrated(self) -> Ordered:
+        """Return the runs of merges that were calibrated, and the newest good run of a merge."""
+        shas = {run.merge.sha for run in self.runs if run.calibrates}
+        if not shas:
+            return Ordered((), ())
+        newest = next(
+            (run.id for run in reversed(self.runs) if _is_own(run) and hyper.test_wer(run.hyper) is not None), ""
+        )
+        pairs = zip(self.runs, self.places, strict=True)
+        kept = [(run, place) for run, place in pairs if run.merge.sha in shas or run.id == newest]
+        return Ordered([run for run, _ in kept], [place for _, place in kept])
+
     def of_set(self, test_set: str) -> Ordered:
         """Return the runs that say something of a test set: those that measured it, and later failures."""
         pairs, is_begun = [], False
@@ -56,9 +68,8 @@ def order(runs: Iterable[Run]) -> Ordered:
 
 def keys(ordered: Ordered, results: Mapping[str, str]) -> list[bytes]:
     """Return what the draws of each run are made of. Version 2 of marshal is the last that depends on nothing else."""
-    known = attrgetter(
-        "id", "merge.sha", "merge.reverts", "variables", "processor", "machine", "rerun_of", "seed", "imported"
-    )
+    names = ("variables", "processor", "machine", "rerun_of", "seed", "calibrates", "imported")
+    known = attrgetter("id", "merge.sha", "merge.reverts", *names)
     dumps: Callable[[Any, int], bytes] = marshal.dumps
     return [
         dumps((known(run), place, run.hyper and run.hyper["results"], results.get(run.id)), 2)
@@ -95,8 +106,9 @@ def draws(ordered: Ordered, results: Mapping[str, str], *, start: int = 0, test_
                 variables=digests.of(run.variables),
                 changed_variables=changed_variables(before, run.variables),
                 machine=run.processor or run.machine,
-                rerun_of=run.rerun_of if run.seed is not None else None,  # an anchor is a run of its own
+                rerun_of=None if _is_own(run) else run.rerun_of,
                 reverts=run.merge.reverts,
+                calibrates=run.calibrates and not _is_own(run),
             )
         )
         before = run.variables if run.variables is not None else before
@@ -114,6 +126,10 @@ def _signature(run: Run, told: Any) -> str:
     if run.imported:  # trained elsewhere, in another time: not comparable
         told = {"trained by": "an earlier tracker", "signature": told}
     return json.dumps(told, sort_keys=True)
+
+
+def _is_own(run: Run) -> bool:
+    return run.rerun_of is None or run.seed is None  # an anchor is a run of its own
 
 
 def _names(run: Run) -> Iterable[str]:

@@ -1,11 +1,11 @@
 """Archived runs and people's decisions -> verdicts.json: what each merge did to the word error rate, and why we say so.
 
-    {"version": 1, "of": <digest of what it was made from>,
+    {"version": 2, "of": <digest of what it was made from>,
     "verdicts": [
     <one a line>
     ],
     "events": [...], "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "gaps": [...], "marks": [...],
-    "notes": [...]}
+    "notes": [...], "calibrations": [...]}  (fields of `verdicts.calibration.Measured`, and what it says in one line)
 
 The file is derived: the same archive gives the same file, to the byte. `verdicts` judges; this module reads and writes.
 """
@@ -31,11 +31,13 @@ from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.remembered import Memory, Runs
 from deepspeech_wer.settings import Retraining
-from deepspeech_wer.verdicts import sets
+from deepspeech_wer.verdicts import calibration, noise, sets
+from deepspeech_wer.verdicts.calibration import Measured
 from deepspeech_wer.verdicts.judge import Judgement, Terms
 from deepspeech_wer.verdicts.plan import Rules
+from deepspeech_wer.verdicts.series import Draw
 
-VERSION = 1
+VERSION = 2
 _MAX_SEED = 2**31 - 1
 _CODE = ("draws", "hyper", "judging", "remembered")  # with verdicts/, what the verdicts follow from
 _START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
@@ -84,7 +86,7 @@ def update(
         _log_changes(made, text, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
         made.remember()
-    small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps")}
+    small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps", "calibrations")}
     files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
     return {**made.rest, "verdicts": Lines(made.told)}
 
@@ -118,6 +120,23 @@ def retraining(places: Places, wanted: Retraining) -> Due | None:
     return Due(
         again["sha"], backlog.RERUN, None, rerun_of=again["rerun_of"], seed=again["seed"], reason=again["reason"]
     )
+
+
+def calibrations(places: Places, wanted: Retraining) -> list[dict[str, Any]]:
+    """Return what the calibrations measured, oldest first; none if the present archive is not judged yet."""
+    record = _read(places.retraining)
+    return list(record["calibrations"]) if record and record["of"] == _source(places, wanted) else []
+
+
+def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[dict[str, Any]]:
+    """Return the records, each with whether it is the noise of the series that the newest merge is in."""
+    newest = next((draw for draw in reversed(seen) if draw.rate is not None and draw.rerun_of is None), None)
+    fits = [newest and noise.fits(one.signature, one.variables, newest.signature, newest.variables) for one in measured]
+    usable = [number for number, one in enumerate(measured) if fits[number] and one.sd_pp]
+    return [
+        {**asdict(one), "sentence": one.sentence, "is_used": number in usable[-1:]}
+        for number, one in enumerate(measured)
+    ]
 
 
 def doubted(places: Places, wanted: Retraining) -> list[Doubted]:
@@ -160,12 +179,12 @@ def _without(lines: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
 
 
 def is_share_spent(places: Places, share: float) -> bool:
-    """Return whether re-trainings took their share of the last day already."""
+    """Return whether re-trainings took their share of the last day already. Calibrations, which people want, do not."""
     now, day = datetime.now(UTC), timedelta(days=1)
     times = [
         (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
         for run in archive.between(places.runs, now - day, now)
-        if run.rerun_of
+        if run.rerun_of and not run.calibrates
     ]
     # A clock that was set meanwhile makes a run as long as a year, or shorter than nothing.
     took = (min(end, now) - start for start, end in times)
@@ -237,7 +256,12 @@ def _make(
         places_of = {run.merge.sha: place for run, place in zip(ordered.runs, ordered.places, strict=True)}
         of_others = {name: one.judged for name, one in zip(others, found[1:], strict=True)}
         judged = sets.combined(judged, of_others, places_of)
-    start, rest = {"version": VERSION, "of": _source(places, wanted)}, json.loads(json.dumps(_rest(judged, runs)))
+    seen = draws.draws(ordered.calibrated(), results)
+    calibrated = {"calibrations": _calibrations(calibration.measured(seen), seen)}
+    start, rest = (
+        {"version": VERSION, "of": _source(places, wanted)},
+        json.loads(json.dumps(_rest(judged, runs) | calibrated)),
+    )
     Blame(ordered.runs, page).add(rest["events"])
     head = json.dumps(start)[:-1].encode("ascii") + _START
     tail = _END + json.dumps(rest, indent=1)[1:].encode("ascii") + b"\n"
@@ -254,6 +278,8 @@ def _judge(
     test_set: str | None = None,
 ) -> _Set:
     """Judge a test set from what is remembered at a place; its verdicts are beside it if `told` is None."""
+    measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
+    terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
     of_terms = _digest_of(terms, test_set)
     before = remembered.load(place, of_terms, remembered.told_in(_beside(place)) if told is None else told)
     keys = draws.keys(ordered, results)

@@ -155,9 +155,9 @@ class Known:
     text: Callable[[int], str]  # the reference at a place, one space between words
 
 
-def known(places: Places, runs: Sequence[Run]) -> Measures:
+def known(places: Places, runs: Sequence[Run], found: Callable[[Run], Files] = _look) -> Measures:
     """Return the kept figures of runs, and score nothing. A tick may be at work."""
-    return _load(places.measured, _stamps(runs, _look))
+    return _load(places.measured, _stamps(runs, found))
 
 
 def sets_of(measures: Measures, run: Run) -> dict[str, Known]:

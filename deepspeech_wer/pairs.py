@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deepspeech_wer import comparing, draws, hyper, measuring
+from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.measuring import Known, Measures
 from deepspeech_wer.places import Places
@@ -25,18 +26,21 @@ class Pair:
     after: Run
     runs: Sequence[Run]  # all of the archive, in the order of archive.in_order
     verdicts: Sequence[Mapping[str, Any]]  # of verdicts.json
+    found: Callable[[Run], Files]  # the files of a run's directory
 
 
 def compare(places: Places, pair: Pair) -> dict[str, Any]:
     """Return the comparison as a record for JSON. Rates are fractions, what ends in _pp is in percentage points."""
-    measures = measuring.known(places, pair.runs)
+    measures = measuring.known(places, pair.runs, pair.found)
     by_run = {one["run"]: one for one in pair.verdicts}
     sigma = next((found for run in (pair.after, pair.before) if (found := _sigma(by_run, run))), None)
     notes = list(_obstacles(pair.before, pair.after))
     known, lacking = _known(measures, pair)
     parameters = changed_parameters(pair.before, pair.after)
     names = [name for name in known[1] if name in known[0]]
-    sets = [_set(name, known, _Around(measures, pair, sigma, comparable=not notes)) for name in names]
+    judged = "test" if "test" in names else next(iter(names), "")  # the noise is that of one test set
+    arounds = {name: _Around(measures, pair, sigma if name == judged else None, comparable=not notes) for name in names}
+    sets = [_set(name, known, arounds[name]) for name in names]
     return {
         "before": _side(pair.before, by_run),
         "after": _side(pair.after, by_run),

@@ -43,6 +43,11 @@ class Places:
         return self.cache / "shown"
 
     @property
+    def heartbeat(self) -> Path:
+        """When visitors were last told what goes on."""
+        return self.cache / "heartbeat.json"
+
+    @property
     def data_lock(self) -> Path:
         """Held by the running tick as well: another cache's tick may work on the same data root."""
         return self.data / "lock"

@@ -92,6 +92,7 @@ class Circumstances:
     rerun_of: str | None = None  # the run that this one repeats with another seed
     seed: int | None = None  # ds_random_seed, where the tracker chose it
     changed: Changed | None = None  # of a merge's own run
+    calibrates: bool = False  # `calibrate` asked for it, to measure the noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,9 @@ class Run:
     machine: str
     hyper: dict[str, Any] | None  # checked by hyper.parse; None if the run failed
     number: int = 0  # its place in the archive, see `archive_order`; 0 if it was archived before there were numbers
-    processor: str | None = None  # the next four: see Circumstances
+    processor: str | None = None  # this and what follows: see Circumstances
     variables: Mapping[str, str] | None = None
     rerun_of: str | None = None
     seed: int | None = None
+    calibrates: bool = False
     imported: str | None = None  # where an earlier tracker's record was found

@@ -58,6 +58,7 @@ class Bench:
     origin: str  # the URL of the clone's remote: the repository's URL without its password
     runner: Runner
     job_line: Callable[[str], None] | None = None  # called with each line of the job's output
+    beat: Callable[[Work, Order], None] | None = None  # called again and again while a job runs
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def collect(bench: Bench) -> Iterator[Run]:
     _set_aside_earlier_release(bench.places)
     begun = unfinished(bench.places)
     for aside in bench.places.work.glob(f"*{works.UNREADABLE}"):
-        checkouts.wipe(Work(aside).checkout)
+        _end_unknown(bench, Work(aside))
     for left in begun:
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
@@ -115,6 +116,15 @@ def collect(bench: Bench) -> Iterator[Run]:
     for place in (bench.places.cache, bench.places.data):
         for partial in files.partial_in(place):
             partial.unlink()
+
+
+def _end_unknown(bench: Bench, work: Work) -> None:
+    """End a job whose order cannot be read any more, or it would run beside the next one; remove its checkout."""
+    if bench.runner.is_alive(work):
+        bench.runner.ask_to_end(work)
+        attend(bench.runner, work)
+    bench.runner.clear(work, None)
+    checkouts.wipe(work.checkout)
 
 
 def unfinished(places: Places) -> list[Unfinished]:
@@ -182,6 +192,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         rerun_of=due.rerun_of,
         seed=due.seed,
         changed=_changed(places, merge, due),
+        calibrates=due.calibrates,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -271,6 +282,8 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
             for line in follower.lines():
                 if bench.job_line:
                     bench.job_line(line)
+        if bench.beat:
+            bench.beat(work, order)
 
     attend(bench.runner, work, meanwhile=echo)
     works.remove_planted(work, order)
@@ -397,6 +410,7 @@ def _circumstances(order: Order) -> Circumstances:
         rerun_of=order.rerun_of,
         seed=order.seed,
         changed=order.changed,
+        calibrates=order.calibrates,
     )
 
 

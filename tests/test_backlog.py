@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from deepspeech_wer.backlog import (
     ASKED,
     BISECTED,
+    CALIBRATED,
     FIRST,
     NEW,
     RERUN,
     RESUMED,
+    RETRIED,
     Branch,
     Doubted,
     Due,
@@ -23,6 +25,7 @@ from deepspeech_wer.backlog import (
     State,
     may_resume,
     plan,
+    queue,
 )
 
 
@@ -215,6 +218,23 @@ def test_a_stretch_is_bisected_in_as_many_runs_as_it_can_be_halved(merges: int, 
     assert runs <= merges.bit_length()
 
 
+SEED = Due(A, CALIBRATED, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=8, calibrates=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State(archived(A, B), calibrations=(SEED,)), SEED),
+        (State(archived(A), calibrations=(SEED,)), Due(B, NEW, A)),
+        (State(archived(A, B), calibrations=(SEED,), reruns=(AGAIN,)), AGAIN),
+        (State(archived(A, B), calibrations=(SEED,), retried=(B,)), Due(B, RETRIED, None)),
+        (State(archived(A, B), calibrations=(SEED,), is_stopped=True), None),
+    ],
+)
+def test_seeds_to_measure_the_noise_come_last(state: State, expected: Due | None) -> None:
+    assert plan(Branch(B, A, (B,)), state).next == expected
+
+
 def run_all(branch: Branch, done: set[str], order: str) -> Iterator[Due]:
     """Run everything that is due, one after another, and return the order."""
     while due := plan(branch, State(frozenset(one[:12] for one in done), order=order)).next:
@@ -244,3 +264,32 @@ def test_a_checkpoint_is_kept_while_its_commit_may_still_run(
     done: tuple[str, ...], is_on_branch: bool, may: bool
 ) -> None:
     assert may_resume(State(archived(*done)), A, is_on_branch=is_on_branch) == may
+
+
+@pytest.mark.parametrize(
+    ("what", "branch", "state", "expected"),
+    [
+        ("nothing", Branch(A, A), State(archived(A)), []),
+        ("the first run", Branch(C, None), State(()), [(C, FIRST)]),
+        ("new merges, oldest first", Branch(C, A, [B, C]), State(archived(A)), [(B, NEW), (C, NEW)]),
+        ("newest first", Branch(D, A, [B, C, D]), State(archived(A), order="newest"), [(D, NEW), (C, NEW), (B, NEW)]),
+        ("stopped", Branch(C, A, [B, C]), State(archived(A), retried=[A], is_stopped=True), [(A, RETRIED)]),
+        (
+            "each reason in its turn",
+            Branch(C, A, [B, C]),
+            State(archived(A), [Interrupted(E, None)], [A], [D], reruns=[Due(A, RERUN, None, seed=1)]),
+            [(E, RESUMED), (A, ASKED), (D, RETRIED), (B, NEW), (C, NEW), (A, RERUN)],
+        ),
+        (
+            "re-trainings first",
+            Branch(B, A, [B]),
+            State(archived(A), reruns=[Due(A, RERUN, None, seed=1)], are_reruns_first=True),
+            [(A, RERUN), (B, NEW)],
+        ),
+    ],
+)
+def test_the_queue_is_what_plan_would_choose_one_after_the_other(
+    what: str, branch: Branch, state: State, expected: list[tuple[str, str]]
+) -> None:
+    assert [(one.sha, one.why) for one in queue(branch, state, 10)] == expected, what
+    assert [(one.sha, one.why) for one in queue(branch, state, 1)] == expected[:1], what

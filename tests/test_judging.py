@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, decisions, judging, settings
+from deepspeech_wer import archive, calibrating, cli, decisions, judging, settings
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import Retraining
@@ -212,7 +212,31 @@ def test_what_is_derived_of_the_verdicts_is_made_again_by_an_idle_tick(
         assert path.read_bytes() == before
 
 
-def stored(runs: Path, start: datetime, took: timedelta, *, era: int = 1) -> None:
+def seeds(own: Run, rates: list[float], **fields: Any) -> list[Run]:
+    """Calibration runs of a merge."""
+    return [
+        replace(
+            run(40 + number, rate, sha=own.merge.sha, rerun_of=own.id, seed=number, calibrates=True, **fields),
+            number=own.number,
+        )
+        for number, rate in enumerate(rates, 1)
+    ]
+
+
+def test_calibration_runs_give_the_noise_of_their_series(tmp_path: Path) -> None:
+    own = run(1, 0.16)
+    rates = [0.16, 0.17, 0.15, 0.165, 0.155, 0.158]
+    record = judged(tmp_path, [own, *seeds(own, rates), run(2, 0.161)])
+    (one,) = record["calibrations"]
+    assert (one["runs"], one["is_used"], one["run"]) == (6, True, own.id)
+    assert record["verdicts"][-1]["sigma_pp"] == pytest.approx(one["sd_pp"], abs=0.01)
+    assert [verdict["sha"] for verdict in record["verdicts"]] == [own.merge.sha, run(2, 0).merge.sha]
+    (other,) = judged(tmp_path, [own, *seeds(own, rates), run(2, 0.161, variables={"ds_epochs": "9"})])["calibrations"]
+    assert other["is_used"] is False
+    assert judged(tmp_path, [own, run(2, 0.161)])["calibrations"] == []
+
+
+def stored(runs: Path, start: datetime, took: timedelta, *, era: int = 1, calibrates: bool = False) -> None:
     """Archive the record of a re-training."""
     sha = f"{start.timestamp():040.0f}"
     name = f"{start:%Y%m%d-%H%M%S}-{sha[:12]}{'' if era == 1 else f'-{era}'}"
@@ -220,6 +244,7 @@ def stored(runs: Path, start: datetime, took: timedelta, *, era: int = 1) -> Non
     stamps = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (start, start + took)]
     merge = {"sha": sha, "ordinal": 1, "subject": "", "author": "", "committed_at": stamps[0], "parents": []}
     told = {"status": "failed", "failure": "exit 1", "detail": "", "attempt": 1, "machine": "m", "rerun_of": "x"}
+    told["calibrates"] = calibrates
     record = {"version": 1, "merge": merge, "started_at": stamps[0], "finished_at": stamps[1], **told}
     (runs / name / "run.json").write_text(json.dumps(record))
 
@@ -278,3 +303,16 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
     assert record
     (event,) = (one for one in record["events"] if one["state"] == "open")
     assert (event["start"], event["gaps"]) == (shas[3], [])
+
+
+@pytest.mark.parametrize("calibrates", [True, False])
+def test_what_people_want_takes_nothing_of_the_share(tmp_path: Path, calibrates: bool) -> None:
+    places = replace(settings.load().places, data=tmp_path)
+    stored(places.runs, datetime.now(UTC) - 9 * HOUR, 9 * HOUR, calibrates=calibrates)
+    assert judging.is_share_spent(places, 1 / 3) is not calibrates
+
+
+def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:
+    own, imported, failed = run(1, 0.16), run(2, 0.16, imported="/old/hyper.js"), run(3, None)
+    assert calibrating.own_run([own, imported, failed, *seeds(own, [0.17])]) == own
+    assert calibrating.own_run([imported, failed]) is None

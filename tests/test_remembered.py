@@ -76,6 +76,13 @@ class Archive:
         again = next(one for one in self.runs if one.id == of)
         self._add(again.number, again=again)
 
+    def calibration(self) -> None:
+        """Two seeds of a merge, to measure the noise."""
+        of = self.dice.choice(self.runs)
+        for _ in range(2):
+            self._add(of.number, again=of)
+            self.runs[-1] = replace(self.runs[-1], calibrates=True)
+
     def late(self) -> None:
         """A commit that was skipped, or a retry of one that failed."""
         self._add(self.dice.randrange(1, self.number + 1))
@@ -145,6 +152,7 @@ MOVES = (
     *[Archive.revert] * 3,
     *[Archive.late] * 4,
     *[Archive.other_machine] * 2,
+    Archive.calibration,
     Archive.operator,
     Archive.other_set,
     Archive.decision,

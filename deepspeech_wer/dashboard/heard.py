@@ -42,6 +42,15 @@ def edits_js(run: str, version: int, sets: Mapping[str, Mapping[str, Any]]) -> b
     return _call("edits", {"version": version, "run": run, "sets": [{"name": name, **sets[name]} for name in sets]})
 
 
+def without_paths(data: bytes, trimmed: Callable[[str], str]) -> bytes | None:
+    """Return the script of a test set with trimmed ids; None if that changes nothing, or if it is another script."""
+    record = argument(data) if data.startswith(_CALLS["said"]) else None
+    if not isinstance(record, dict) or not isinstance(ids := record.get("ids"), list):
+        return None
+    seen = [trimmed(one) if isinstance(one, str) else one for one in ids]
+    return None if seen == ids else _call("said", {**record, "ids": seen})
+
+
 def argument(data: bytes) -> Any:
     """Return the value that one of these scripts passes on; None if it is none of them."""
     for start in _CALLS.values():

@@ -22,6 +22,7 @@ class Judged:
     sigmas: Mapping[str, float] = field(default_factory=dict)  # the noise of one training, in percentage points
     bands: Mapping[str, float] = field(default_factory=dict)  # half the 95 % interval of one training, the same
     marks: Sequence[tuple[str, str, bool]] = ()  # (run, text, whether a new series begins), before that run
+    noise: str | None = None  # what a calibration says of the newest series; None without one
     events: Sequence[Mapping[str, Any]] = ()  # as verdicts.json has them, with "trained" and "why" of `_event`
 
 
@@ -48,7 +49,8 @@ def judged(
             if verdict["run"] in sigmas and verdict["sigma_df"]
         },
         [(mark["run"], mark["text"], mark["is_new_series"]) for mark in record["marks"]],
-        [_event(event, trained, reasons) for event in record["events"]],
+        noise=_noise(record),
+        events=[_event(event, trained, reasons) for event in record["events"]],
     )
 
 
@@ -88,6 +90,11 @@ def _rate(run: Run) -> float | None:
     """Return the test WER in per cent."""
     rate = hyper.test_wer(run.hyper)
     return None if rate is None else round(100 * min(rate, 100.0), 3)
+
+
+def _noise(record: Mapping[str, Any]) -> str | None:
+    said = next((one["sentence"] for one in record["calibrations"] if one["is_used"]), None)
+    return said and f"{said[:1].upper()}{said[1:]}."
 
 
 def changed_parameters(before: Run, after: Run) -> list[str]:

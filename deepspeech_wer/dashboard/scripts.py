@@ -73,6 +73,7 @@ def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Ju
         "verdicts": coded([judged.states.get(run.id, "") for run in ordered]) if judged.states else None,
         "bands": run_lengths([_hundredths(judged.bands.get(run.id)) for run in ordered]),
         "headline": judged.headline and [*judged.headline[:2], places.get(judged.headline[2])],
+        "noise": judged.noise,
         "marks": [[places[run], text, is_new] for run, text, is_new in judged.marks if run in places],
         "events": [_event(event, shas) for event in judged.events],
     }
@@ -161,6 +162,7 @@ def _tracked(run: Run) -> dict[str, Any]:
         "variables": run.variables,
         "rerun_of": run.rerun_of,
         "seed": run.seed,
+        "calibrates": run.calibrates,
         "imported": run.imported,
         "reverts": run.merge.reverts,
     }

@@ -101,10 +101,11 @@ class Order:
     timeout_s: float | None
     grace_s: float
     token: str  # in the environment of the job and of everything that it starts
-    variables: Mapping[str, str] | None = None  # the next three: see records.Circumstances
+    variables: Mapping[str, str] | None = None  # the next four: see records.Circumstances
     rerun_of: str | None = None
     seed: int | None = None
     changed: Changed | None = None
+    calibrates: bool = False
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
@@ -116,7 +117,7 @@ class Job:
     started: str = ""  # as of `processes.start_time`
     since: str = ""  # the supervisor's own start: no process of the job is older
     group: str | None = None  # the directory of its cgroup
-    limit: int | None = None  # a limit that all of them have, and no other process: see `jobs.limit`
+    limit: int | None = None  # a limit that all of them have, and no other process, see limit.py
 
 
 def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
@@ -187,8 +188,11 @@ def read_order(work: Work) -> Order | None:
         merge = record["merge"]
         listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
         return Order(**{**record, "merge": Merge(**{**merge, **listed}), "changed": _changed(record.get("changed"))})
-    except FileNotFoundError:
-        files.remove_tree(work.path)  # the tick was killed before it wrote the order, so nothing was started
+    except FileNotFoundError as error:
+        if was_started(work):
+            set_aside(work.path, error)
+        else:  # the tick was killed before it wrote the order
+            files.remove_tree(work.path)
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         set_aside(work.path, error)

@@ -27,6 +27,7 @@ class Group:
     digests: list[Result] = field(default_factory=list)
     fresh: int = 0  # re-trainings that have been asked for
     taken: int = 0  # re-trainings looked at, those that gave nothing too
+    calibrated: int = 0  # draws that `calibrate` gave
     repeats: int | None = None  # number of an earlier group with the same result to the digit: no draw of its own
 
     @property
@@ -39,7 +40,12 @@ class Group:
 
     def hidden(self) -> list[Draw]:
         """Return its re-trainings that have not been asked for, oldest first."""
-        return [draw for entry in self.entries for draw in entry.fresh][self.taken :]
+        return [draw for entry in self.entries for draw in entry.fresh if not draw.calibrates][self.taken :]
+
+    @property
+    def trained_again(self) -> int:
+        """How often it was trained with another seed, for whatever reason."""
+        return self.taken + self.calibrated
 
 
 @dataclass(frozen=True)

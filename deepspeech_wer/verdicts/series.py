@@ -35,6 +35,7 @@ class Draw:
     machine: str  # processor and kernel
     rerun_of: str | None  # the run of which this is a re-training with a fresh seed
     reverts: tuple[str, ...] = ()  # full or abbreviated SHAs that the merge says it reverts
+    calibrates: bool = False  # a re-training that `calibrate` asked for: known from the start, and no suspect's
     is_replaced: bool = False  # a person's retry replaced this run by a later one of the same commit
 
     @property

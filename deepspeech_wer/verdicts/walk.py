@@ -67,6 +67,7 @@ class Walk:
         if groups and is_same_result(original.result, groups[-1].original.result):
             if entry.fresh or original.reverts or is_named(original.sha, self.accepted):
                 groups[-1].entries.append(entry)
+            self._calibrate(groups[-1], entry)
             self._is_measured(original)
             if self.suspicion:
                 self.settle()
@@ -75,6 +76,8 @@ class Walk:
         self.worse_before = self.view().seen.worse if groups else 0.0
         group = Group([entry], self.window.count, self.entries - 1, tuple(self.unmeasured), self.skipped, self.measured)
         self.window.open(group, original.rate)
+        self._calibrate(group, entry)
+        self.window.look_for_jump()
         self._is_measured(original)
         self.settle()
         return True
@@ -82,6 +85,17 @@ class Walk:
     def _is_measured(self, draw: Draw) -> None:
         self.unmeasured.clear()
         self.skipped, self.measured = 0, draw.sha
+
+    def _calibrate(self, group: Group, entry: Entry) -> None:
+        """Use the calibration runs of an entry. What they say of the noise replaces the prior; it counts once."""
+        for draw in entry.fresh:
+            if not draw.calibrates or draw.rate is None:
+                continue
+            if is_same_result(draw.result, group.original.result):
+                self.ignored_seed = draw.run
+            elif not any(is_same_result(draw.result, one) for one in group.digests):
+                self.ignored_seed = None
+                self.window.add_calibrated(group, draw, draw.rate)
 
     def reveal_all(self) -> None:
         """Use the re-trainings that nobody asked for, too: those that a person started, or an earlier plan."""
@@ -187,7 +201,7 @@ class Walk:
     def _next(self) -> Target | None:
         if not self.can_retrain or not self._has_budget():
             return None
-        fresh, view = [group.taken for group in self.window.groups], self.view()
+        fresh, view = [group.trained_again for group in self.window.groups], self.view()
         return plan.next_target(view.seen, view.clean, fresh, self.rules.sure)
 
     def _suspect(self) -> None:
@@ -201,7 +215,7 @@ class Walk:
         """Return which side of a jump among the first runs is trained next, until both were twice."""
         if not self.can_retrain or not self._has_budget():
             return None
-        taken = [group.taken for group in self.window.groups]
+        taken = [group.trained_again for group in self.window.groups]
         for number, group in enumerate(self.window.groups):
             is_early = number and group.number in self.window.early
             if is_early and min(taken[number - 1 : number + 1]) < plan.EARLY_FRESH:
@@ -254,7 +268,8 @@ class Walk:
     def _is_confirmed(self, c: int) -> bool:
         """Whether fresh draws since the step are enough that two broken trainings cannot be the whole of it."""
         since = self.window.groups[c:]
-        return any(group.fresh for group in since) and sum(len(group.draws) for group in since) >= plan.CONFIRMED
+        is_fresh = any(group.fresh or group.calibrated for group in since)
+        return is_fresh and sum(len(group.draws) for group in since) >= plan.CONFIRMED
 
     def _is_accepted(self, c: int) -> bool:
         return any(is_named(entry.original.sha, self.accepted) for entry in self.window.groups[c].entries)

@@ -66,8 +66,13 @@ class Window:
         self._view = None
         self.count += 1
         del self.groups[: max(0, len(self.groups) - MOST)]
-        if 1 < len(self.groups) < ENOUGH:
-            self._look_for_jump()
+
+    def add_calibrated(self, group: Group, draw: Draw, rate: float) -> None:
+        """Take a calibration run of a group."""
+        group.calibrated += 1
+        group.draws.insert(1, rate)  # before the re-trainings, which are the last ones
+        group.digests.append(draw.result)
+        self._view = None
 
     def add_fresh(self, group: Group, draw: Draw, rate: float) -> None:
         """Take a re-training of a group."""
@@ -100,7 +105,10 @@ class Window:
     def sigma(self) -> noise.Estimate:
         """Return the noise of one training."""
         rates = [draw for group in self.groups for draw in group.draws[:1]]
-        first = self.calibrated or noise.prior(median(rates), self.groups[-1].original.words)
+        first = noise.prior(median(rates), self.groups[-1].original.words)
+        if self.calibrated:  # a few seeds alone could say that there is next to no noise
+            is_enough = self.calibrated.degrees >= first.degrees
+            first = self.calibrated if is_enough else noise.pooled(first, self.calibrated)
         degrees = sum(count for _, count in self.replicates.values())
         squares = math.fsum(square for square, _ in self.replicates.values())
         repeated = noise.Estimate(math.sqrt(squares / degrees), degrees) if degrees else None
@@ -112,12 +120,16 @@ class Window:
             sigma = self.sigma()
             clean = steps.clean([group.draws for group in self.groups], sigma.sigma)
             early = {number for number, group in enumerate(self.groups) if group.number in self.early}
-            if self.is_first and len(self.groups) < ENOUGH and not early:
+            if not self.has_enough(len(self.groups)) and not early:
                 seen = steps.Posterior((0.0,) * len(clean), (0.0,) * len(clean))
             else:
                 seen = steps.posterior(clean, sigma.sigma, early, [1 + group.skipped for group in self.groups])
             self._view = View(sigma, clean, seen)
         return self._view
+
+    def has_enough(self, count: int) -> bool:
+        """Return whether the first `count` groups have results enough for the posterior to decide."""
+        return not self.is_first or self._results(count) >= ENOUGH
 
     def side(self, start: int, end: int) -> Side:
         """Return the mean of the clean draws of some groups; of all draws where none is clean."""
@@ -136,7 +148,14 @@ class Window:
             return None
         return compare(self.side(0, number), self.side(number, number + 1), self.view().sigma)
 
-    def _look_for_jump(self) -> None:
+    def _results(self, count: int) -> int:
+        """Return the groups, and the calibration runs in them: they show the level and the noise as well."""
+        return count + sum(group.calibrated for group in self.groups[:count])
+
+    def look_for_jump(self) -> None:
+        """Note whether the newest of the first groups lies far from the one before it."""
+        if len(self.groups) < 2 or self._results(len(self.groups)) >= ENOUGH:
+            return
         before, newest = self.groups[-2:]
         if before.draws and newest.draws:
             jump = abs(newest.draws[0] - fmean(steps.unbroken(before.draws, self.sigma().sigma)))

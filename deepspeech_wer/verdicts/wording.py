@@ -63,7 +63,7 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
         p=round(view.seen.up[number], 6),
         retrained=group.taken,
     )
-    if walk.window.is_first and number + 1 < ENOUGH:
+    if not walk.window.has_enough(number + 1):
         reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed"
         return replace(plain, reason=reason)
     again = f"trained again {_times(group.taken)}; " if group.taken else ""

@@ -391,10 +391,12 @@ def test_the_page_answers_first_and_shows_each_verdict(page: Page) -> None:
         {runs[0].id: "too few runs", runs[1].id: "worse"},
         {runs[1].id: "+3.00 pp <b>"},
         ("worse", "Worse: <b>19 %.", runs[1].id),
+        noise="Noise of one training: sd 0.31 pp <b>.",
     )
     page.build(runs, judged=verdicts).open()
     assert page.text(".headline-worse").startswith("Worse: <b>19 %. ")
     assert "days ago. The run The evidence" in page.text(".headline-worse")
+    assert page.text(".noise") == "Noise of one training: sd 0.31 pp <b>."
     page.open("#/runs")
     shown = rows(page)
     assert len(shown) == 2  # a re-training belongs to its run

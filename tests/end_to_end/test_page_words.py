@@ -95,7 +95,7 @@ def test_two_runs_are_compared(page: Page) -> None:
     assert "dropout_rate" in text
     assert "Merges between (1)" in text
     assert f"against {runs[0].merge.sha[:8]} (95 % by speaker" in text  # the sentence is Python's
-    assert "1 parameter differs too" in text
+    assert "1 parameter differs: the change may come from there." in text
     assert "Two trainings of one commit differ by up to 2.95 pp" in text
     assert spoken(page) == [
         "saidthe cat sat onbeforethe cat sat onafter[a for the] [hat for cat] sat [on not heard]",
@@ -367,6 +367,21 @@ def test_the_run_view_leads_to_the_words_by_keyboard(page: Page) -> None:
     page.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.until("return location.hash.startsWith('#/utterances/')")
     assert ids(page) == ["a"]
+
+
+def test_a_culprits_words_are_reached_from_its_regression_by_keyboard(page: Page) -> None:
+    made = [heard_runs.run(1, BEFORE), heard_runs.run(2, AFTER)]
+    sha = made[1][0].merge.sha
+    event = {"id": sha[:12], "start": sha, "culprits": [[sha, 0.99]], "step_pp": 20.0, "interval_pp": [10.0, 30.0]}
+    event |= {"state": "open", "closed_by": None, "retrained": 0, "trained": [], "why": None}
+    runs = built(page, made, Judged({made[1][0].id: "worse"}, {}, events=[event]))
+    page.open("#/regressions")
+    page.until("return document.querySelector('main').innerText.includes('words that changed')")
+    page.driver.find_element(By.LINK_TEXT, "words that changed").send_keys(Keys.ENTER)
+    page.until(f"return location.hash === '#/compare/{runs[0].id}/{runs[1].id}'")
+
+    assert spoken(page)[0].endswith("after[a for the] [hat for cat] sat [on not heard]")
+    assert "▲ +20.00 pp" in page.text("table")
 
 
 def test_a_job_that_says_otherwise_is_named_on_the_page(page: Page) -> None:
