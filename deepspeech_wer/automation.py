@@ -26,7 +26,7 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Plan
+from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.local import Local
@@ -205,7 +205,7 @@ def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_ask
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
     beat.plans(plan.waiting)
-    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW, RERUN, CALIBRATED)):
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
@@ -221,6 +221,7 @@ def _reason(plan: Plan) -> str:
         ASKED: ", requested by hand",
         RESUMED: ", requested by hand earlier",
         RETRIED: " again, requested by hand",
+        BISECTED: ", to find the merge that made the WER worse",
     }
     if plan.next and plan.next.why in (RERUN, CALIBRATED):
         seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"
