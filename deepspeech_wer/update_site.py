@@ -34,7 +34,11 @@ def build(settings: Settings) -> Sequence[str]:
     """
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
-        name=repository.name, url=repository.page, branch=repository.ref or "", looked_at=clock.utc_now()
+        name=repository.name,
+        url=repository.page,
+        branch=repository.ref or "",
+        looked_at=clock.utc_now(),
+        website=settings.notices.website_url,
     )
     try:
         files.make_private(places.site)

@@ -17,6 +17,7 @@ class Judged:
     states: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     headline: tuple[str, str] | None = None  # (state, sentence); None before the first run
+    record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json
 
 
 def judged(record: Mapping[str, Any], ordered: Sequence[Run]) -> Judged:
@@ -26,6 +27,7 @@ def judged(record: Mapping[str, Any], ordered: Sequence[Run]) -> Judged:
         {verdict["run"]: verdict["verdict"] for verdict in verdicts},
         {verdict["run"]: verdict["reason"] for verdict in verdicts},
         _headline(record, ordered),
+        record,
     )
 
 

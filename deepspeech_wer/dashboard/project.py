@@ -13,3 +13,4 @@ class Project:
     url: str | None  # https://github.com/mozilla/DeepSpeech, for links to commits; None if unknown
     branch: str
     looked_at: str  # ISO 8601, UTC; written to the page only if the runs changed too
+    website: str | None = None  # the site's public address
