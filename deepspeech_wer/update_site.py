@@ -51,7 +51,7 @@ def build(settings: Settings) -> Sequence[str]:
             project=project,
             line=loaded.line,
             whole=loaded.whole,
-            judged=dashboard.judged(record, own),
+            judged=dashboard.judged(record, own, settings.logs),
             logs=settings.logs,
         )
     except OSError as error:

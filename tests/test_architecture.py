@@ -35,8 +35,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "commands": ("crontab locked progress", "check inspect site verdicts", "act", "parser"),
     "dashboard": (
-        "columns details judged large logs preview project",
-        "badge news scripts",
+        "columns details large logs preview project",
+        "badge judged",
+        "news scripts",
         "feed kept",
         "assets",
         "site",

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepspeech_wer import hyper
+from deepspeech_wer.dashboard.logs import WHOLE, masked
 from deepspeech_wer.records import Run
+from deepspeech_wer.settings import PublishedLogs
+
+MOST_EVENTS = 100
+MOST_WORDS = 500  # characters of a reason
 
 
 @dataclass(frozen=True)
@@ -18,17 +23,29 @@ class Judged:
     reasons: Mapping[str, str] = field(default_factory=dict)
     headline: tuple[str, str] | None = None  # (state, sentence); None before the first run
     record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json
+    events: Sequence[Mapping[str, Any]] = ()  # the newest of them, with who accepted one and why
 
 
-def judged(record: Mapping[str, Any], ordered: Sequence[Run]) -> Judged:
-    """Make it from verdicts.json. `ordered` are the runs in the order of history, without re-trainings."""
+def judged(record: Mapping[str, Any], ordered: Sequence[Run], logs: PublishedLogs = WHOLE) -> Judged:
+    """Make it from verdicts.json. `ordered` are the runs in the order of history, without re-trainings.
+
+    `logs` says what is masked in the reasons that people give.
+    """
     verdicts = record["verdicts"]
     return Judged(
         {verdict["run"]: verdict["verdict"] for verdict in verdicts},
         {verdict["run"]: verdict["reason"] for verdict in verdicts},
         _headline(record, ordered),
         record,
+        [_shown(event, logs) for event in record["events"][-MOST_EVENTS:]],
     )
+
+
+def _shown(event: Mapping[str, Any], logs: PublishedLogs) -> Mapping[str, Any]:
+    accepted = event.get("accepted")
+    if not accepted:
+        return event
+    return {**event, "accepted": {name: masked(str(text), logs)[:MOST_WORDS] for name, text in accepted.items()}}
 
 
 def changed_parameters(before: Run, after: Run) -> list[str]:

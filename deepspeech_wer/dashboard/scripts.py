@@ -55,6 +55,7 @@ def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Ju
         **columns(ordered),
         "verdicts": coded([judged.states.get(run.id, "") for run in ordered]) if judged else None,
         "headline": judged.headline if judged else None,
+        "events": judged.events if judged else [],
     }
     text = f"window.WER_LOOKED_AT={javascript(project.looked_at)};\nwindow.WER_INDEX={javascript(index)};\n"
     return text.encode("ascii")
