@@ -66,6 +66,17 @@ def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
     return record if record and record["of"] == _source(places, wanted) else None
 
 
+def read(places: Places) -> dict[str, Any]:
+    """Return the verdicts that were made last, perhaps of an earlier archive; {} if there are none."""
+    return _read(places.verdicts) or {}
+
+
+def mark(places: Places) -> str:
+    """Return what differs between the verdicts of different archives; "" if there are none."""
+    record = _read(places.retraining)
+    return str(record["of"]) if record else ""
+
+
 def is_current(places: Places, wanted: Retraining) -> bool:
     """Return whether the present archive is judged, so that `retraining` knows what to train again."""
     record = _read(places.retraining)
@@ -95,6 +106,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _log_changes(record: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
     """Log each verdict that is new or another than before; of an archive judged for the first time, the newest."""
     known = {verdict["sha"]: verdict["verdict"] for verdict in before["verdicts"]} if before else {}
+    known |= {event["start"]: "worse" for event in record["events"] if event["state"] == "open"}  # notify logs it
     for verdict in record["verdicts"] if before else record["verdicts"][-1:]:
         state = verdict["verdict"]
         if state not in (known.get(verdict["sha"]), "failed"):  # the log has the failure already

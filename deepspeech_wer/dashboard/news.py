@@ -44,8 +44,11 @@ class Known:
         return list(self.record.get("events", ()))
 
     def verdict(self, sha: str) -> Mapping[str, Any] | None:
-        """Return the newest verdict of a commit."""
-        return next((one for one in reversed(self.verdicts) if one["sha"] == sha), None)
+        """Return the newest verdict of a commit; that of a run under other variables only if there is no other."""
+        found = [one for one in self.verdicts if one["sha"] == sha]
+        return next(
+            (one for one in reversed(found) if one["verdict"] != "not comparable"), found[-1] if found else None
+        )
 
 
 @dataclass(frozen=True)
