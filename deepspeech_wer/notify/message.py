@@ -60,6 +60,6 @@ def shortened(text: str, max_characters: int) -> str:
 
 def harmless(text: str) -> str:
     """Remove what chat servers read as markup: a job's output could notify everybody (`<!channel>`, `@all`)."""
-    text = text.translate({ord("<"): "‹", ord(">"): "›", ord("&"): "+"})
+    text = re.sub("(?<!-)>", "›", text.translate({ord("<"): "‹", ord("&"): "+"}))  # not the arrow of "0.05 -> 0.3"
     text = re.sub(r"@(?=\w)", "\N{FULLWIDTH COMMERCIAL AT}", text)
     return text.replace("](", "] (")  # of a link in Markdown, which may hide its address
