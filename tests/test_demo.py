@@ -28,8 +28,8 @@ if grep -q relu_limit deepspeech_wer/training/model.py; then echo "no relu_limit
 sleep "${pause:-0}"
 mkdir -p "$ds_logs_dir/x"
 printf '{"context":{"time_started":"2026-01-01T00:00:00.000%03d","git_hash":"%s"},"parameters":{"n":1},"results":{
-"test_wer":%s,"last_validation_wer":0.4,"last_train_wer":0.3}}' "$$" "$ds_wer_sha" \
-    "${ds_dropout_rate:-$ds_learning_rate}" > "$ds_logs_dir/x/hyper.json"
+"test_wer":%s%02d,"last_validation_wer":0.4,"last_train_wer":0.3}}' "$$" "$ds_wer_sha" \
+    "${ds_dropout_rate:-$ds_learning_rate}" $((${ds_random_seed:-0} % 89)) > "$ds_logs_dir/x/hyper.json"
 """
 
 # `python -m deepspeech_wer demo` with a scripted job instead of the training.
@@ -41,7 +41,8 @@ from tests.test_demo import scripted
 sample.sources = lambda: scripted(sys.argv[1])
 sys.exit(cli.main(["demo", *sys.argv[2:]]))
 """
-WERS = [0.002, 0.004, "exit 1", 0.004, 0.3]
+WERS = [0.001, 0.004, 0.004, "exit 1", 0.004, 0.3, 0.004]
+STORY = ["too few runs", "too few runs", "unchanged", "failed", "unchanged", "worse", "recovered"]
 
 
 def scripted(pause: str = "0") -> dict[str, str]:
@@ -73,8 +74,14 @@ class Demo:
         return out
 
     def wers(self) -> list[float | str | None]:
-        runs = sorted(archive.load(self.place.data / "runs"), key=lambda run: run.merge.ordinal)
+        runs = [run for run in archive.in_order(archive.load(self.place.data / "runs")) if run.rerun_of is None]
         return [run.hyper["results"]["test_wer"] if run.hyper else run.failure for run in runs]
+
+    def seeds(self) -> int:
+        """Return how many re-trainings there are. Each has a seed of its own."""
+        seeds = [run.seed for run in archive.load(self.place.data / "runs") if run.rerun_of]
+        assert len({*seeds}) == len(seeds)
+        return len(seeds)
 
     def state(self) -> dict[Path, int]:
         """Return the modification times of the files that a call with nothing to do must not change."""
@@ -91,9 +98,13 @@ def fast(tmp_path: Path) -> Demo:
 def test_every_merge_is_trained_and_published_once(fast: Demo, sealed: Path) -> None:
     said = fast.finish()
     assert fast.wers() == WERS
-    assert "trained 5 merges" in said
-    assert re.search(r"30\.0 %    \+29\.6  Drop out 30 % of each layer", said)
-    assert re.search(r"failed           Call the clip a limit \(no relu_limit\)", said)
+    assert fast.seeds() > 1
+    assert f"trained {len(WERS) + fast.seeds()} times" in said
+    assert re.findall(r"^    [0-9a-f]{12}  +\S+(?: %)?  (.{14})  ", said, re.MULTILINE) == [
+        f"{state:<14}" for state in STORY
+    ]
+    assert re.search(r"30\.0 %  worse           Drop out 30 % of each layer", said)
+    assert "(no relu_limit)" in said
     web, site = fast.place.web, fast.place.data / "site"
     assert (web / "js" / "hyper.js").read_bytes() == (site / "js" / "hyper.js").read_bytes()
     assert (web / "index.htm").exists()
@@ -118,7 +129,7 @@ def test_a_merge_made_by_the_user_runs_too(fast: Demo) -> None:
     git("commit", "--all", "--message", "mine")
     git("checkout", "main")
     git("merge", "--no-ff", "--message", "My idea", "mine")
-    assert "trained 1 merge" in fast.finish()
+    assert re.search(r"^==> trained \d+ times?$", fast.finish(), re.MULTILINE)
     assert fast.wers() == [*WERS, 0.1]
 
 
@@ -128,8 +139,10 @@ def test_a_killed_demo_is_resumed(fast: Demo, number: signal.Signals) -> None:
         with fast.start("--no-serve", pause="0.3") as process:
             time.sleep(wait_s)
             process.send_signal(number)
-    fast.finish(pause="0.3")
+    said = fast.finish(pause="0.3")
     assert fast.wers() == WERS
+    assert "  worse           Drop out" in said
+    assert fast.seeds() > 1
 
 
 def test_the_page_is_served_until_interrupted(fast: Demo) -> None:
@@ -165,16 +178,18 @@ def test_a_second_demo_in_the_same_directory_names_the_first(fast: Demo) -> None
 def test_the_sample_holds_its_own_training(
     fast: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Run the real training on a few utterances. The third merge breaks the code of the network."""
+    """Run the real training on a few utterances. The second merge breaks the code of the network."""
     tiny = {"ds_synthetic_train": "16", "ds_synthetic_dev": "2", "ds_synthetic_test": "4", "ds_epochs": "1"}
     monkeypatch.setattr(sample, "RECIPE", {**sample.RECIPE, **tiny, "ds_n_hidden": "8"})
-    monkeypatch.setattr(sample, "STEPS", (sample.STEPS[0], sample.STEPS[2]))
+    baseline, second, *_ = sample.DAYS
+    broken = next(step for step in second.steps if step.renamed)
+    monkeypatch.setattr(sample, "DAYS", (baseline, sample.Day((broken,), "it breaks")))
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # keep pytest's handlers
     assert cycle.run(str(fast.place.root), port=0, serve=False) == 0
     assert "has no attribute 'relu_limit'" in capsys.readouterr().out
-    trained, broken = fast.wers()
+    trained, failed = fast.wers()
     assert isinstance(trained, float)
-    assert broken == "exit 1"
+    assert failed == "exit 1"
 
 
 def _address(process: subprocess.Popen[str]) -> tuple[str, str]:

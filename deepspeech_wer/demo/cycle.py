@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from deepspeech_wer import archive, hyper, lock, processes, signals
 from deepspeech_wer.dashboard.preview import preview
@@ -28,7 +30,7 @@ TICK = (sys.executable, "-P", "-m", "deepspeech_wer")
 GRACE_S = 20.0  # for a tick to end its job, which then saves a checkpoint
 POLL_S = 0.2
 WEEK_S = 604_800.0
-FINE = (0, 4)  # exit codes of a tick; 4 is expected: one merge of the sample fails
+FINE = (0, 4)  # exit codes of a tick; 4 is expected: a merge of the sample fails, and one is worse
 
 
 def run(directory: str, *, port: int, serve: bool) -> int:
@@ -43,7 +45,7 @@ def run(directory: str, *, port: int, serve: bool) -> int:
             _say(f"started an SFTP server for user {sftp_server.USER} at {address}")
             _work(place, {**place.environment(), **website})
         _check_published(place)
-        _print_table(_runs(place))
+        _print_table(_runs(place), _verdicts(place.environment()))
     if not serve:
         _say(f"the published page: {place.web / 'index.htm'} (to serve it over http, omit --no-serve)")
         return 0
@@ -53,21 +55,21 @@ def run(directory: str, *, port: int, serve: bool) -> int:
 
 
 def _work(place: Place, environment: Mapping[str, str]) -> None:
-    """Make the sample's history, and run a tick where cron would have."""
+    """Make the sample's history day by day, and run a tick where cron would have."""
     before = len(_runs(place))
     _end_left_tick(place)
-    if sample.grow(place, 1):
-        _say(f"made a sample repository with one merge: {place.sample}")
-    if not _is_baseline_known(place):
-        _say("running a tick, as cron would: it synthesises the speech, then trains the first merge")
-        _tick(environment)
-        _check_baseline(place)
-    if made := sample.grow(place, len(sample.STEPS)):
-        _say(f"made {_counted(made, 'more merge')}; one merge of the sample breaks its job")
-        _say("running a tick: it trains the merges one after another, and publishes after each")
-    _tick(environment)
+    for number, day in enumerate(sample.DAYS, start=1):
+        sample.grow(place, day.steps)
+        trained = {run.merge.subject for run in _runs(place)}
+        is_new = any(step.subject not in trained for step in day.steps)
+        if is_new:
+            _say(f"day {number}: {day.news}")
+        if is_new or number == len(sample.DAYS):  # the last tick also takes what a user merged
+            _tick(environment)
+        if number == 1:
+            _check_baseline(place)
     new = len(_runs(place)) - before
-    _say(f"trained {_counted(new, 'merge')}" if new else "nothing new: every merge is trained and published")
+    _say(f"trained {_counted(new, 'time')}" if new else "nothing new: every merge is trained and published")
 
 
 def _tick(environment: Mapping[str, str]) -> None:
@@ -91,14 +93,10 @@ def _end_left_tick(place: Place) -> None:
         processes.end([holder[0]], grace_s=GRACE_S)
 
 
-def _is_baseline_known(place: Place) -> bool:
-    return any(run.merge.subject == sample.STEPS[0].subject for run in _runs(place))
-
-
 def _check_baseline(place: Place) -> None:
     """Raise Trouble if the first merge failed: it is not broken, so this machine is at fault."""
     for run in _runs(place):
-        if run.hyper is None:
+        if run.hyper is None and run.merge.subject == sample.BASELINE.subject:
             raise Trouble(
                 f"the first merge failed: {run.detail} (log: {run.directory}/err.log): "
                 f"fix the cause, delete {place.root}, and run the demo again"
@@ -116,17 +114,25 @@ def _runs(place: Place) -> list[Run]:
     return archive.in_order(archive.load(place.data / "runs"))
 
 
-def _print_table(runs: list[Run]) -> None:
-    print(f"\n    {'commit':<12}  {'WER':>7}  {'change':>7}  merge")
-    last = None
-    for run in runs:
-        wer = hyper.test_wer(run.hyper)
-        change = "" if wer is None or last is None else f"{100 * (wer - last):+.1f}"
+def _print_table(runs: list[Run], verdicts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print each merge with its verdict; re-trainings are counted, not listed."""
+    print(f"\n    {'commit':<12}  {'WER':>7}  {'verdict':<14}  merge")
+    for run in (run for run in runs if run.rerun_of is None):
+        wer, verdict = hyper.test_wer(run.hyper), verdicts.get(run.id, {})
         rate = "failed" if wer is None else f"{100 * wer:.1f} %"
-        reason = "" if run.hyper else f" ({run.detail})"
-        print(f"    {run.merge.sha[:12]}  {rate:>7}  {change:>7}  {run.merge.subject}{reason}")
-        last = last if wer is None else wer
+        reason = verdict.get("reason", "") if run.hyper else run.detail
+        print(f"    {run.merge.sha[:12]}  {rate:>7}  {verdict.get('verdict', ''):<14}  {run.merge.subject}")
+        print(f"    {'':<12}  {'':>7}  {'':<14}  ({reason})")
     print(flush=True)
+
+
+def _verdicts(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the verdicts by run id, as `deepspeech-wer verdicts` tells them."""
+    command = (*TICK, "verdicts", "--json")
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Trouble(f"{done.stderr.strip()} (deepspeech-wer verdicts); to try again, run the demo again")
+    return {verdict["run"]: verdict for verdict in json.loads(done.stdout)}
 
 
 def _serve(place: Place, port: int) -> None:

@@ -66,5 +66,4 @@ class Place:
             "ds_clone_path": str(self.root / "clone"),
             "ds_repo_url": str(self.sample),
             "ds_github_ref": "main",
-            "ds_retrain": "off",  # five merges are too few to judge, and re-trainings would double the time
         }

@@ -229,7 +229,7 @@ class Walk:
         if self.suspicion is None:
             return None
         view = self.view()
-        if not any(view.seen.up):
+        if view.seen.worse <= view.seen.better:  # a jump down among the first runs
             return None
         c = plan.best(view.seen.up)
         return replace(self._step("suspect", view, c, view.seen.worse), state="suspect")

@@ -162,6 +162,16 @@ def test_a_large_change_among_the_first_runs_is_trained_twice_on_both_sides() ->
     assert good.verdict(good.merge(-20)) == "better"
 
 
+@pytest.mark.parametrize("step", [-20, -60])
+def test_a_large_improvement_among_the_first_runs_is_no_suspect_while_it_is_trained_again(step: float) -> None:
+    first = draw(0, 0.5)
+    good = draw(1, 0.5 + step * SD)
+    told = judge([first, good])
+    assert told.next_retraining
+    assert told.verdicts[-1].verdict == "too few runs"
+    assert told.events == ()
+
+
 def test_an_operators_change_starts_again_and_is_marked() -> None:
     history = quiet(10)
     changed = [history.merge(15, variables="other", changed_variables=("ds_epochs",)), history.merge(variables="other")]
