@@ -11,7 +11,8 @@ from deepspeech_wer.dashboard.logs import WHOLE, masked
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
-MOST_EVENTS = 100
+MOST_EVENTS = 50
+_SHOWN = ("suspect", "open", "accepted", "recovered")
 MOST_WORDS = 500  # characters of a reason
 
 
@@ -23,7 +24,7 @@ class Judged:
     reasons: Mapping[str, str] = field(default_factory=dict)
     headline: tuple[str, str] | None = None  # (state, sentence); None before the first run
     record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json
-    events: Sequence[Mapping[str, Any]] = ()  # the newest of them, with who accepted one and why
+    events: Sequence[Mapping[str, Any]] = ()  # the newest that are not dismissed, with who accepted one and why
 
 
 def judged(record: Mapping[str, Any], ordered: Sequence[Run], logs: PublishedLogs = WHOLE) -> Judged:
@@ -37,7 +38,7 @@ def judged(record: Mapping[str, Any], ordered: Sequence[Run], logs: PublishedLog
         {verdict["run"]: verdict["reason"] for verdict in verdicts},
         _headline(record, ordered),
         record,
-        [_shown(event, logs) for event in record["events"][-MOST_EVENTS:]],
+        [_shown(event, logs) for event in record["events"] if event["state"] in _SHOWN][-MOST_EVENTS:],
     )
 
 
