@@ -13,6 +13,7 @@ from deepspeech_wer import (
     archive,
     backlog,
     backlog_inputs,
+    dashboard,
     decisions,
     environment,
     files,
@@ -232,7 +233,7 @@ def _notify(settings: Settings, *, is_idle: bool = False) -> None:
         mark=judging.mark(places),
         names=lambda: archive.names(places.runs),
         read=lambda name: archive.read(places.runs / name),
-        record=lambda: judging.read(places),
+        record=lambda: dashboard.decided(judging.read(places), decisions.accepted(places.requests)),
         logs=settings.logs,
     )
     channels.tell(settings.repository, settings.notices, places.cache, source, is_idle=is_idle)

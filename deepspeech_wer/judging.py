@@ -19,7 +19,6 @@ from typing import Any
 
 from deepspeech_wer import archive, backlog, clock, decisions, files, hyper
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.decisions import Decision
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Retraining
@@ -51,12 +50,9 @@ def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], want
 
 def make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    accepted = decisions.accepted(places.requests)
+    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
     rules = Rules(budget=wanted.budget, retrain=wanted.mode != "off")
-    judged = judge(draws(runs, results), accepted=[accept.sha for accept in accepted], rules=rules)
-    record = _record(judged, _source(places, wanted), runs)
-    for event in record["events"]:
-        event["accepted"] = _decision(event, record["verdicts"], accepted)
+    record = _record(judge(draws(runs, results), accepted=accepted, rules=rules), _source(places, wanted), runs)
     return dict(json.loads(json.dumps(record)))  # as it is read back: lists, not tuples
 
 
@@ -177,20 +173,6 @@ def _record(judged: Judgement, source: str, runs: Sequence[Run]) -> dict[str, An
         "marks": [asdict(mark) for mark in judged.marks],
         "notes": list(judged.notes),
     }
-
-
-def _decision(
-    event: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]], accepted: Sequence[Decision]
-) -> dict[str, str] | None:
-    """Return who accepted an event, why and when; None if nobody did. The newest decision counts."""
-    if event["state"] != "accepted":
-        return None
-    guilty, is_same = {sha for sha, _ in event["culprits"]}, False
-    for verdict in verdicts:  # a merge that changed nothing stands for the one whose result it repeats
-        is_same = verdict["sha"] == event["start"] or (is_same and verdict["verdict"] in ("unchanged", "failed"))
-        guilty |= {verdict["sha"]} if is_same else set()
-    found = [one for one in accepted if any(sha.startswith(one.sha) for sha in guilty)]
-    return {"who": found[-1].who, "why": found[-1].why, "at": found[-1].at} if found else None
 
 
 def _source(places: Places, wanted: Retraining) -> str:

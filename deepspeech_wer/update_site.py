@@ -11,6 +11,7 @@ from deepspeech_wer import (
     archive,
     clock,
     dashboard,
+    decisions,
     files,
     identity,
     journal,
@@ -44,6 +45,7 @@ def build(settings: Settings) -> Sequence[str]:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
         record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
+        accepted = decisions.accepted(places.requests)
         own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
             loaded.runs,
@@ -51,7 +53,7 @@ def build(settings: Settings) -> Sequence[str]:
             project=project,
             line=loaded.line,
             whole=loaded.whole,
-            judged=dashboard.judged(record, own, settings.logs),
+            judged=dashboard.judged(dashboard.decided(record, accepted), own, settings.logs),
             logs=settings.logs,
         )
     except OSError as error:

@@ -218,7 +218,8 @@ def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: 
     sha = bad.merge.sha if named == "the culprit" else document.merge.sha
     places = replace(settings.load().places, data=tmp_path)
     decisions.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
-    (event,) = judging.make(places, [*runs, bad, document], results, WANTED)["events"]
+    record = judging.make(places, [*runs, bad, document], results, WANTED)
+    (event,) = dashboard.decided(record, decisions.accepted(places.requests))["events"]
     assert event["state"] == "accepted"
     assert event["accepted"] == {"who": "ada", "why": "new corpus", "at": "2026-02-01T00:00:00Z"}
     shown = dashboard.judged({"verdicts": [], "events": [event]}, [], PublishedLogs("trimmed", ("corpus",)))
@@ -227,5 +228,5 @@ def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: 
 
 def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
     runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
-    (event,) = judged(tmp_path, [*runs, run(10, 0.31)])["events"]
+    (event,) = dashboard.decided(judged(tmp_path, [*runs, run(10, 0.31)]), [])["events"]
     assert (event["state"], event["accepted"]) == ("suspect", None)

@@ -1,8 +1,8 @@
 """Builds the site from the archived runs. It works on any web server and from file://."""
 
 from deepspeech_wer.dashboard.assets import assets, site_files, site_names
-from deepspeech_wer.dashboard.judged import Judged, judged
+from deepspeech_wer.dashboard.judged import Judged, decided, judged
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.site import build
 
-__all__ = ["Judged", "Project", "assets", "build", "judged", "site_files", "site_names"]
+__all__ = ["Judged", "Project", "assets", "build", "decided", "judged", "site_files", "site_names"]

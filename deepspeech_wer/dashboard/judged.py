@@ -8,6 +8,7 @@ from typing import Any
 
 from deepspeech_wer import hyper
 from deepspeech_wer.dashboard.logs import WHOLE, masked
+from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -40,6 +41,27 @@ def judged(record: Mapping[str, Any], ordered: Sequence[Run], logs: PublishedLog
         record,
         [_shown(event, logs) for event in record["events"] if event["state"] in _SHOWN][-MOST_EVENTS:],
     )
+
+
+def decided(record: Mapping[str, Any], accepted: Sequence[Decision]) -> dict[str, Any]:
+    """Return the record of verdicts.json with who accepted an event, why and when: `accepted`, None if nobody did."""
+    verdicts = record.get("verdicts", ())
+    events = [{**event, "accepted": _decision(event, verdicts, accepted)} for event in record.get("events", ())]
+    return {**record, "events": events}
+
+
+def _decision(
+    event: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]], accepted: Sequence[Decision]
+) -> dict[str, str] | None:
+    """Return who accepted an event, why and when; None if nobody did. The newest decision counts."""
+    if event["state"] != "accepted":
+        return None
+    guilty, is_same = {sha for sha, _ in event["culprits"]}, False
+    for verdict in verdicts:  # a merge that changed nothing stands for the one whose result it repeats
+        is_same = verdict["sha"] == event["start"] or (is_same and verdict["verdict"] in ("unchanged", "failed"))
+        guilty |= {verdict["sha"]} if is_same else set()
+    found = [one for one in accepted if any(sha.startswith(one.sha) for sha in guilty)]
+    return {"who": found[-1].who, "why": found[-1].why, "at": found[-1].at} if found else None
 
 
 def _shown(event: Mapping[str, Any], logs: PublishedLogs) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -33,22 +34,27 @@ class Known:
     run: Callable[[str], Run | None]  # by its id
     logs: PublishedLogs = WHOLE  # what is masked, and whether logs are quoted
 
-    @property
+    @cached_property
     def verdicts(self) -> Sequence[Mapping[str, Any]]:
         """In the order of history."""
         return list(self.record.get("verdicts", ()))
 
-    @property
+    @cached_property
     def events(self) -> Sequence[Mapping[str, Any]]:
         """As verdicts.json lists them."""
         return list(self.record.get("events", ()))
 
     def verdict(self, sha: str) -> Mapping[str, Any] | None:
         """Return the newest verdict of a commit; that of a run under other variables only if there is no other."""
-        found = [one for one in self.verdicts if one["sha"] == sha]
-        return next(
-            (one for one in reversed(found) if one["verdict"] != "not comparable"), found[-1] if found else None
-        )
+        return self._by_sha.get(sha)
+
+    @cached_property
+    def _by_sha(self) -> Mapping[str, Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
+        for verdict in self.verdicts:
+            if verdict["sha"] not in found or verdict["verdict"] != "not comparable":
+                found[verdict["sha"]] = verdict
+        return found
 
 
 @dataclass(frozen=True)
