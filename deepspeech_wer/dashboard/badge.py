@@ -14,7 +14,11 @@ NAME = "badge.svg"
 # White text on each has a contrast of 4.5 at least (WCAG AA).
 _COLOURS = {"worse": "#b3261e", "failed": "#8c1d18", "suspect": "#8a5000", "better": "#1e6b34", "recovered": "#1e6b34"}
 _NEUTRAL, _UNKNOWN = "#2f6f3e", "#5c5c5c"
-_CHARACTER, _MARGIN, _HEIGHT = 6.6, 7, 20  # pixels; `textLength` makes a text as wide as it is reckoned
+_MARGIN, _HEIGHT = 7, 20  # pixels
+# Of Verdana at 11 pixels; `textLength` makes a text as wide as it is reckoned, whatever font the viewer has.
+_WIDTHS = {" ": 3.9, ".": 4.0, "·": 4.0, "%": 11.8, "W": 10.9, "m": 10.7, "w": 9.0}
+_WIDTHS |= dict.fromkeys("ijl", 3.0) | dict.fromkeys("frt", 4.4) | dict.fromkeys("0123456789", 7.0)
+_OTHER_WIDTH = 6.8
 
 
 def svg(ordered: Sequence[Run], state: str | None, project: Project) -> bytes:
@@ -24,7 +28,7 @@ def svg(ordered: Sequence[Run], state: str | None, project: Project) -> bytes:
     said = plain(state)[:40] if state else ""
     value = f"{rate} · {said}" if said else rate
     title = f"{plain(project.name)[:100]}: WER {value}"
-    left, right = (round(len(text) * _CHARACTER) for text in ("WER", value))
+    left, right = (round(sum(_WIDTHS.get(one, _OTHER_WIDTH) for one in text)) for text in ("WER", value))
     start = left + 2 * _MARGIN
     width = start + right + 2 * _MARGIN
     colour = _COLOURS.get(said, _NEUTRAL if newest else _UNKNOWN)
