@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from deepspeech_wer import hyper
 from deepspeech_wer.dashboard.project import Project
@@ -34,7 +34,7 @@ def svg(ordered: Sequence[Run], state: str | None, project: Project) -> bytes:
     colour = _COLOURS.get(said, _NEUTRAL if newest else _UNKNOWN)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT}" viewBox="0 0 {width} {_HEIGHT}" '
-        f'role="img" aria-label={quoteattr(title)}>\n'
+        f'role="img" aria-label="{escape(title)}">\n'
         f"<title>{escape(title)}</title>\n"
         f'<rect width="{start}" height="{_HEIGHT}" fill="#444"/>\n'
         f'<rect x="{start}" width="{width - start}" height="{_HEIGHT}" fill="{colour}"/>\n'

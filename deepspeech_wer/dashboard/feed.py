@@ -5,12 +5,11 @@ An entry's id is made from what changed and its new state, so it stays the same 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from deepspeech_wer.dashboard.news import (
     ACCEPTED,
@@ -52,8 +51,7 @@ class _Item:
 
 def atom(runs: Sequence[Run], known: Known, project: Project) -> bytes:
     """Return the feed. `runs` are in the order of the archive, re-trainings included."""
-    if project.website:
-        project = replace(project, website=plain(project.website))
+    page = plain(project.website or "index.htm")
     listed = sorted(_items(runs, known), key=lambda item: (item.at, item.of, item.state), reverse=True)[:MOST]
     entries = [(item, told) for item in listed if (told := _told(item, known))]
     updated = entries[0][0].at if entries else max((_utc(run.finished_at) for run in runs), default=_START)
@@ -65,17 +63,17 @@ def atom(runs: Sequence[Run], known: Known, project: Project) -> bytes:
         f"<id>{_id(project, 'feed')}</id>",
         f"<updated>{updated}</updated>",
         "<author><name>deepspeech_wer</name></author>",
-        f'<link rel="alternate" type="text/html" href={quoteattr(project.website or "index.htm")}/>',
+        f'<link rel="alternate" type="text/html" href="{escape(page)}"/>',
     ]
     if project.website:
-        lines.append(f'<link rel="self" type="application/atom+xml" href={quoteattr(beside(project.website, NAME))}/>')
+        lines.append(f'<link rel="self" type="application/atom+xml" href="{escape(beside(page, NAME))}"/>')
     for item, told in entries:
-        lines += _entry(item, told, project, known)
+        lines += _entry(item, told, project, page, known)
     return "\n".join([*lines, "</feed>", ""]).encode("utf-8")
 
 
-def _entry(item: _Item, told: News, project: Project, known: Known) -> list[str]:
-    link = address(project.website or "index.htm", told.run.id)
+def _entry(item: _Item, told: News, project: Project, page: str, known: Known) -> list[str]:
+    link = address(page, told.run.id)
     text = f"{told.what}: {named(told.run, known.logs)}"
     return [
         "<entry>",
@@ -83,8 +81,8 @@ def _entry(item: _Item, told: News, project: Project, known: Known) -> list[str]
         f"<id>{_id(project, f'{item.of} {item.state}')}</id>",
         f"<updated>{item.at}</updated>",
         f"<author><name>{escape(clean(told.run.merge.author, known.logs, 80)) or 'unknown'}</name></author>",
-        f'<link rel="alternate" type="text/html" href={quoteattr(link)}/>',
-        f"<category term={quoteattr(item.state)}/>",
+        f'<link rel="alternate" type="text/html" href="{escape(link)}"/>',
+        f"<category term='{escape(item.state)}'/>",
         f'<content type="text">{escape(_content(told, text, known))}</content>',
         "</entry>",
     ]
@@ -147,6 +145,8 @@ def _told(item: _Item, known: Known) -> News | None:
 
 
 def _id(project: Project, name: str) -> str:
+    import uuid  # not in every tick
+
     return uuid.uuid5(uuid.NAMESPACE_URL, plain(f"deepspeech_wer {project.name} {project.branch} {name}")).urn
 
 

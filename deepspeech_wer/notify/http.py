@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from deepspeech_wer.errors import root_cause
@@ -85,6 +84,8 @@ def _seconds(retry_after: str | None) -> float:
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    from email.utils import parsedate_to_datetime  # takes 5 ms, and hardly any server says so
+
     try:
         until = parsedate_to_datetime(text)
         return max(0.0, (until - datetime.now(UTC)).total_seconds())
