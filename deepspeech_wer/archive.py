@@ -1,6 +1,6 @@
 """The archived runs: one directory each. They are the only record; everything else is derived from them.
 
-    runs/<YYYYmmdd-HHMMSS>-<sha12>/
+    runs/<YYYYmmdd-HHMMSS>-<sha12>/    with a number at the end where the clock was set back, see `archive_order`
         run.json     the tracker's record
         hyper.json   byte for byte what the job wrote
         out.log  err.log  utterances.json  history.json  gpu-usage.csv     if they exist
@@ -20,20 +20,21 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive_order, contract, files, hyper
-from deepspeech_wer.archive_order import Placed
+from deepspeech_wer import archive_order, contract, derived, files, hyper
+from deepspeech_wer.archive_order import Placed, moment, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
 from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 
 VERSION = 1
+_USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 RUN = "run.json"
 COMPANIONS = {contract.UTTERANCES: 256 << 20, contract.HISTORY: 16 << 20, contract.GPU_USAGE: 64 << 20}  # maximum bytes
 LOGS = {
@@ -41,6 +42,8 @@ LOGS = {
     contract.ERR_LOG: 1 << 30,
     contract.GPU_USAGE: 64 << 20,
 }  # the tracker's file wins over the job's
+
+_PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,19 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
     return _store(runs, name, record, partial(_copy_archived, run.directory))
 
 
+def adopt(
+    runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumstances, text: bytes, source: str | None
+) -> Run:
+    """Archive a record from outside: `text` is its hyper.json, `source` where it was found.
+
+    None for `source`: it is a run of this tracker, whose archive was lost.
+
+    Raises OSError, and leaves nothing behind.
+    """
+    record = _serialise(merge, outcome, under, {"imported": source} if source else None)
+    return _store(runs, name, record, lambda target: write_atomically(target / contract.HYPER, text, mode=0o600))
+
+
 def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
     make_private(runs)
     temporary = runs / f".{name}{PARTIAL}"
@@ -91,16 +107,26 @@ def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -
 
 
 def names(runs: Path) -> list[str]:
-    """Return the names of the archived runs, oldest start first. Raises Trouble if they cannot be listed.
+    """Return the names of the archived runs in the order in which they started. Raises Trouble if it cannot list them.
 
     Links are left out: a job could make one, so that a foreign directory is published.
     """
     try:
-        return sorted(entry.name for entry in os.scandir(runs) if _is_run(entry))
+        with os.scandir(runs) as entries:
+            found = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable archive must not look empty
         raise Trouble(f"{runs}: {error.strerror}: run this as a user who can read the directory") from None
+    found.sort()
+    if max(map(len, found), default=0) > _USUAL_NAME:  # a tick lists the runs often, and rarely do any have an era
+        found.sort(key=lambda name: 1 if len(name) <= _USUAL_NAME else started(name)[0])
+    return found
+
+
+def newest(runs: Path) -> str:
+    """Return the name of the run that started last; "" if there is none. Raises Trouble."""
+    return next(reversed(names(runs)), "")
 
 
 def commits(runs: Path) -> set[str]:
@@ -121,13 +147,13 @@ def bases(runs: Path) -> set[str]:
 
 
 def ended(runs: Path) -> Iterator[Ended]:
-    """How the merges' own runs ended, newest start first. The page's build names the unreadable ones."""
-    for _, in_a_second in groupby(reversed(names(runs)), lambda name: name[:15]):
+    """How the merges' own runs ended, newest first. The page's build names the unreadable ones."""
+    for _, in_a_second in groupby(reversed(names(runs)), moment):
         for name in sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True):
             with suppress(Trouble, KeyError):
                 record = _read_record(runs / name / RUN)
                 if record.get("rerun_of") is None:
-                    yield Ended(name[16:28], record["failure"], str(record["started_at"]))
+                    yield Ended(name, record["failure"], str(record["started_at"]))
 
 
 def _archived_at(directory: Path) -> int:
@@ -138,7 +164,7 @@ def _archived_at(directory: Path) -> int:
 
 
 def load(runs: Path) -> list[Run]:
-    """Return every readable run, sorted by name. An unreadable run is logged and left unchanged."""
+    """Return every readable run, in the order of their starts. An unreadable run is logged and left unchanged."""
     return list(each(runs))
 
 
@@ -155,7 +181,7 @@ def each(runs: Path) -> Iterator[Run]:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Sort runs by their place in the archive, and the attempts for one merge by their start."""
+    """Sort runs by their place in the archive, and the runs of one merge by their start."""
     listed = list(runs)
     keys = order_keys(listed)
     return sorted(listed, key=lambda run: keys[run.id])
@@ -166,16 +192,44 @@ def order_keys(runs: Iterable[Run]) -> dict[str, archive_order.Key]:
     return archive_order.keys(_placed(run) for run in runs)
 
 
-def placed(runs: Path) -> list[Placed]:
-    """What decides the places of all archived runs. One that cannot be read is left out: the page's build names it."""
-    found = []
-    for name in names(runs):
-        with suppress(Trouble, KeyError, TypeError):
-            record = _read_record(runs / name / RUN)
-            merge = record["merge"]
-            times = str(record["started_at"]), str(merge["committed_at"])
-            found.append(Placed(name, merge["sha"], _number(record), int(merge["ordinal"]), *times))
-    return found
+def placed(runs: Path, kept: Path) -> list[Placed]:
+    """What decides the places of all archived runs. One that cannot be read is left out: the page's build names it.
+
+    `kept` is a file of what was read before: only new and changed run.json are read. It may be deleted at any time.
+    """
+    known = {row[0]: row for row in _rows(derived.read(kept, f"{VERSION}"))}
+    found: list[list[Any]] = []
+    listed, read = names(runs), 0
+    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if listed else -1
+    try:
+        for name in listed:
+            row = known.get(name)
+            with suppress(OSError, Trouble, KeyError, TypeError, ValueError):
+                status = os.stat(f"{name}/{RUN}", dir_fd=descriptor)
+                if row is None or row[1:3] != [status.st_size, status.st_mtime_ns]:
+                    read += 1
+                    row = [name, status.st_size, status.st_mtime_ns, *_read_placed(runs / name)]
+                found.append(row)
+    finally:
+        if listed:
+            os.close(descriptor)
+    if read >= _PLACED_UNKEPT or len(found) < len(known):
+        derived.write(kept, f"{VERSION}", found)
+    return [Placed(row[0], *row[3:]) for row in found]
+
+
+def _rows(value: Any) -> list[list[Any]]:
+    return [row for row in value if len(row) == 3 + len(Placed._fields) - 1] if isinstance(value, list) else []
+
+
+def _read_placed(directory: Path) -> tuple[str, int, int, str, str]:
+    """Return the fields of Placed that follow the id. Raises Trouble, KeyError, TypeError or ValueError."""
+    record = _read_record(directory / RUN)
+    merge = record["merge"]
+    sha, times = merge["sha"], (str(record["started_at"]), str(merge["committed_at"]))
+    if not isinstance(sha, str):
+        raise TypeError(sha)
+    return sha, _number(record), int(merge["ordinal"]), *times
 
 
 def find(runs: Path, name: str) -> Run:
@@ -245,18 +299,24 @@ def result_digest(run: Run) -> str:
     return hashlib.sha256(repr(rates).encode()).hexdigest()[:32]
 
 
-def recent(runs: Path, since: str = "") -> Iterator[Run]:
-    """Yield the readable runs that started at a time (ISO 8601, UTC) or later, newest first."""
+def recent(runs: Path) -> Iterator[Run]:
+    """Yield the readable runs, newest first."""
     for name in reversed(names(runs)):
         with suppress(Trouble):  # building the site reports the unreadable run
-            run = read(runs / name)
-            if run.started_at < since:
-                return
-            yield run
+            yield read(runs / name)
+
+
+def between(runs: Path, since: datetime, until: datetime) -> Iterator[Run]:
+    """Yield the readable runs that started within a time by the clock, which may have been wrong at any of them."""
+    first, last = (f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}" for moment in (since, until))
+    for name in names(runs):
+        if first <= name[:15] <= last:
+            with suppress(Trouble):
+                yield read(runs / name)
 
 
 def of_commit(runs: Path, sha: str) -> Iterator[Run]:
-    """Yield the readable runs of a commit, oldest start first."""
+    """Yield the readable runs of a commit, oldest first."""
     for name in names(runs):
         if name[16:28] == sha[:12]:
             with suppress(Trouble):
@@ -266,10 +326,6 @@ def of_commit(runs: Path, sha: str) -> Iterator[Run]:
 def holds(runs: Path, name: str) -> bool:
     """Return whether a run is archived."""
     return (runs / name).is_dir() and not (runs / name).is_symlink()
-
-
-def _is_run(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
 def _placed(run: Run) -> Placed:
@@ -367,7 +423,7 @@ def _number(record: dict[str, Any]) -> int:
 
 def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
     """Return what earlier releases did not record; None where it is missing or of another kind."""
-    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int}
+    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int, "imported": str}
     return {name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()}
 
 
@@ -379,7 +435,8 @@ def _is_number(value: Any) -> bool:
     return type(value) is int
 
 
-def _is_time(value: Any) -> bool:
+def is_time(value: Any) -> bool:
+    """Return whether a value is an ISO 8601 time."""
     try:
         return bool(datetime.fromisoformat(value))
     except (TypeError, ValueError):
@@ -391,8 +448,8 @@ _RUN_FIELDS: dict[str, Callable[[Any], bool]] = {
     "failure": lambda value: value is None or isinstance(value, str),
     "detail": _is_text,
     "attempt": _is_number,
-    "started_at": _is_time,
-    "finished_at": _is_time,
+    "started_at": is_time,
+    "finished_at": is_time,
     "machine": _is_text,
 }
 _MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
@@ -400,7 +457,7 @@ _MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
     "ordinal": _is_number,
     "subject": _is_text,
     "author": _is_text,
-    "committed_at": _is_time,
+    "committed_at": is_time,
     "parents": lambda value: isinstance(value, list),
 }
 

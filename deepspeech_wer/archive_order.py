@@ -2,19 +2,20 @@
 
 A merge's place in the first-parent history is no such order: it falls after a foxtrot merge, in a rewritten history and
 in a repository that has moved. So each run gets a number above those of all earlier merges; a re-run keeps its merge's.
-Runs archived before there were numbers are numbered when they are read.
+Runs archived before there were numbers are numbered when they are read. The order in which runs started is another one,
+and no clock tells it: see `started`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-Key = tuple[int, int, str, str]  # to sort by
+Started = tuple[int, str]  # to sort by
+Key = tuple[int, int, Started]  # to sort by
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """What decides the place of an archived run."""
 
     id: str
@@ -25,11 +26,27 @@ class Placed:
     committed_at: str
 
 
+def started(run_id: str) -> Started:
+    """Return what run ids are sorted by to be in the order in which the runs started, whatever the clock said.
+
+    That is the era, then the id. A new era begins with a run that starts before the newest one, by the clock: it was
+    wrong, then or now. The first era is 1, and ids do not name it.
+    """
+    era = run_id[29:]
+    return (int(era) if era.isdecimal() else 1), run_id
+
+
+def moment(run_id: str) -> Started:
+    """Return the same, up to the second: which of the runs of one second was first, an id does not tell."""
+    era, name = started(run_id)
+    return era, name[:15]
+
+
 def keys(runs: Iterable[Placed]) -> dict[str, Key]:
     """Return the sort key of each run, by its id; the first element of the key is its number."""
     listed = list(runs)
     early = _numbers([run for run in listed if not run.number])
-    return {run.id: (run.number or early[run.sha[:12]], run.ordinal, run.started_at, run.id) for run in listed}
+    return {run.id: (run.number or early[run.sha[:12]], run.ordinal, started(run.id)) for run in listed}
 
 
 def number_for(sha: str, ordinal: int, archived: Sequence[Placed], new: Sequence[str]) -> int:
@@ -58,12 +75,12 @@ def _numbers(runs: Sequence[Placed]) -> dict[str, int]:
     They fell if a commit that is newer than all before, and ran after them, has an ordinal that is not above theirs.
     """
     line, highest, newest = 0, 0, ""
-    seen: dict[str, tuple[int, int, str]] = {}
+    seen: dict[str, tuple[int, int, Started]] = {}
     for run in sorted(runs, key=lambda run: (run.started_at, run.ordinal, run.id)):
         if run.sha[:12] in seen:
             continue
         if run.committed_at > newest and run.ordinal <= highest:
             line, highest = line + 1, 0
         highest, newest = max(highest, run.ordinal), max(newest, run.committed_at)
-        seen[run.sha[:12]] = (line, run.ordinal, run.started_at)
+        seen[run.sha[:12]] = (line, run.ordinal, started(run.id))
     return {sha: number for number, sha in enumerate(sorted(seen, key=lambda sha: seen[sha]), start=1)}

@@ -138,6 +138,15 @@ def _recover(where: Places, descriptor: int) -> None:
             'the last tick was killed at %s "%s" (phase %s); resuming it', entry.sha[:12], entry.subject, entry.phase
         )
         journal.clear(where.cache)
+    lost = identity.lost_run(where)
+    if lost:
+        log.warning(
+            "the run %s, which was the newest, is gone from %s: was an older copy restored? Merges without a run are "
+            "trained again",
+            lost,
+            where.runs,
+        )
+        backlog_inputs.write_last(where, None)  # it tells how far the archive reached
 
 
 def _bench(settings: Settings, watcher: Watcher) -> Bench:
@@ -193,7 +202,7 @@ def _tell_of_stop(settings: Settings, plan: Plan) -> None:
         reason = f"the last {len(failed)} runs failed alike ({failed[-1].failure}), so this machine may be at fault"
         cure = "fix it, then `deepspeech-wer retry`; or raise ds_stop_after_alike"
         text = f"the queue is stopped with {plan.waiting} waiting: {reason}: {cure}"
-        backlog_inputs.warn_once(settings.places, "warned_alike", failed[0].started_at, text)
+        backlog_inputs.warn_once(settings.places, "warned_alike", failed[0].run, text)
 
 
 def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
@@ -213,10 +222,10 @@ def _forgive(run: Run, settings: Settings) -> None:
     """Queue the runs again that failed alike before this one succeeded: the machine, not they, was at fault."""
     where = settings.places
     before = (one for one in archive.ended(where.runs) if one.sha != run.merge.sha[:12])
-    failed = backlog.alike(before, since=decisions.released_at(where.requests))
+    failed = backlog.alike(before, decisions.released(where.requests))
     if len(failed) >= settings.job.stop_after_alike:
         shas = [archive.find(where.runs, one.sha).merge.sha for one in failed]
-        decisions.retry_all(where.requests, shas, "the tracker")
+        decisions.retry_all(where.requests, shas, "the tracker", archive.newest(where.runs))
         log.warning("%d merges that failed alike before are tried again", len(failed))
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 
+from deepspeech_wer.archive_order import started
+
 # The reasons.
 ASKED, RESUMED, RETRIED, FIRST, NEW, RERUN = "asked for", "resumed", "retried", "first", "new", "re-trained"
 
@@ -68,9 +70,26 @@ class Due:
 class Ended:
     """An archived run, as far as the backlog is concerned."""
 
-    sha: str  # the first 12 digits
+    run: str  # its id
     failure: str | None  # the class; None where it is done
     started_at: str  # ISO 8601, UTC
+
+    @property
+    def sha(self) -> str:
+        """The first 12 digits of its commit."""
+        return self.run[16:28]
+
+
+@dataclass(frozen=True)
+class Release:
+    """When somebody said that earlier failures no longer stop the queue."""
+
+    at: str = ""  # ISO 8601, UTC; "" where nobody did
+    after: str | None = None  # the newest run then, "" if there was none; None: noted by an earlier release
+
+    def covers(self, run: Ended) -> bool:
+        """Return whether a run came before."""
+        return run.started_at <= self.at if self.after is None else started(run.run) <= started(self.after)
 
 
 @dataclass(frozen=True)
@@ -89,14 +108,14 @@ def plan(branch: Branch, state: State) -> Plan:
     return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
 
 
-def alike(ended: Iterable[Ended], *, since: str = "") -> list[Ended]:
+def alike(ended: Iterable[Ended], release: Release) -> list[Ended]:
     """The last runs that failed, all with the same class, oldest first.
 
-    `ended` is every archived run, newest first; what started up to `since` does not count.
+    `ended` is every archived run, newest first; what came before the release does not count.
     """
     found: list[Ended] = []
     for run in ended:
-        if run.failure is None or run.started_at <= since or (found and run.failure != found[0].failure):
+        if run.failure is None or release.covers(run) or (found and run.failure != found[0].failure):
             break
         found.append(run)
     return found[::-1]

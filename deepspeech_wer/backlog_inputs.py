@@ -63,7 +63,7 @@ def is_of_use(places: Places, sha: str) -> bool:
 
 def alike(places: Places) -> list[Ended]:
     """Return the last runs, oldest first, that failed with one class since the queue was last released."""
-    return backlog.alike(archive.ended(places.runs), since=decisions.released_at(places.requests))
+    return backlog.alike(archive.ended(places.runs), decisions.released(places.requests))
 
 
 def read_last(places: Places) -> str | None:
@@ -102,7 +102,8 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 
 def _numbered(places: Places, item: Due, found: History) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
-    return replace(item, number=archive_order.number_for(item.sha, ordinal, archive.placed(places.runs), found.new))
+    placed = archive.placed(places.runs, places.placed)
+    return replace(item, number=archive_order.number_for(item.sha, ordinal, placed, found.new))
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:

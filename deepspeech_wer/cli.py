@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from deepspeech_wer import clock, env_file, lock, xdg_directories
 from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble
 from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
+from deepspeech_wer.text import plain
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -37,7 +38,7 @@ def _run(arguments: Sequence[str]) -> int:
             return DONE
         return _tick(descriptor)
     except UsageTrouble as trouble:
-        _complain("unusable settings:\n  " + str(trouble).replace("\n", "\n  "))
+        _complain("unusable settings:", *str(trouble).split("\n"))
         return USAGE
     except Trouble as trouble:
         _complain(str(trouble))
@@ -124,7 +125,7 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
-def _complain(message: str) -> None:
-    """Print a message on stderr, with a timestamp unless stderr is a terminal."""
+def _complain(message: str, *faults: str) -> None:
+    """Print a message on stderr, with a timestamp unless stderr is a terminal. The faults follow, one per line."""
     stamp = "" if sys.stderr.isatty() else f"{clock.utc_now()} ERROR "
-    print(f"{stamp}deepspeech_wer: {message}", file=sys.stderr)
+    print(f"{stamp}deepspeech_wer: {plain(message)}", *map(plain, faults), sep="\n  ", file=sys.stderr)

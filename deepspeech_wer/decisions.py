@@ -2,7 +2,7 @@
 
 <YYYYmmdd-HHMMSS>-retry-<sha12>.json    run this commit again; removed once that is done
 <YYYYmmdd-HHMMSS>-accept-<sha12>.json   the change of this commit is the new level, not a regression
-released.json                           failures up to this time no longer stop the queue
+released.json                           failures up to then no longer stop the queue
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import clock, files
+from deepspeech_wer.backlog import Release
 
 VERSION = 1
 RETRY = re.compile(r"\d{8}-\d{6}-retry-([0-9a-f]{12})\.json")
@@ -55,14 +56,14 @@ def accepted(directory: Path) -> list[Decision]:
     return _noted(directory, ACCEPT)
 
 
-def retry_all(directory: Path, shas: Sequence[str], who: str) -> None:
+def retry_all(directory: Path, shas: Sequence[str], who: str, newest: str) -> None:
     """Commits that were written off for the machine's trouble are to be run again, and stop the queue no longer.
 
-    Raises OSError.
+    `newest` is the name of the newest archived run. Raises OSError.
     """
     for sha in shas:
         ask_retry(directory, Decision(sha, who, "failed like others", clock.utc_now()))
-    release(directory, who)
+    release(directory, who, newest)
 
 
 def end_retry(directory: Path, sha: str) -> None:
@@ -73,16 +74,16 @@ def end_retry(directory: Path, sha: str) -> None:
             path.unlink()
 
 
-def release(directory: Path, who: str) -> None:
-    """From now on earlier failures no longer stop the queue. Raises OSError."""
+def release(directory: Path, who: str, newest: str) -> None:
+    """Failures up to the newest run no longer stop the queue. Raises OSError."""
     files.make_private(directory)
-    _write(directory / "released.json", {"who": who, "at": clock.utc_now()})
+    _write(directory / "released.json", {"who": who, "at": clock.utc_now(), "after": newest})
 
 
-def released_at(directory: Path) -> str:
-    """When the queue was last released; "" where it never was."""
+def released(directory: Path) -> Release:
+    """When the queue was last released."""
     record = _read(directory / "released.json")
-    return str(record["at"]) if record else ""
+    return Release(record.get("at", ""), record.get("after")) if record else Release()
 
 
 def _listed(directory: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback."""
+"""The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback; their texts."""
 
 
 class Trouble(Exception):

@@ -135,11 +135,24 @@ def remove_tree(path: Path) -> bool:
     return not os.path.lexists(path)
 
 
+def partial_in(directory: Path) -> list[Path]:
+    """Return what crashed writes left directly in `directory`."""
+    try:
+        with os.scandir(directory) as entries:
+            return [Path(entry.path) for entry in entries if _is_partial(entry.name)]
+    except OSError:  # tried again by the next tick
+        return []
+
+
+def _is_partial(name: str) -> bool:
+    return name.startswith(".") and name.endswith(PARTIAL)
+
+
 def remove_partial(directory: Path) -> None:
     """Remove what crashed writes left below `directory`. Call this only while nobody else writes there."""
 
     def remove(parent: int, name: str) -> bool:
-        if not (name.startswith(".") and name.endswith(PARTIAL)):
+        if not _is_partial(name):
             return False
         _visit(os.dup(parent), name, _unlink, _remove_directory)
         return True

@@ -44,11 +44,18 @@ def check(places: Places, repository: Repository) -> None:
         )
 
 
+def lost_run(places: Places) -> str | None:
+    """Return the run that was the newest when the last tick ended, if it is gone: the archive is an older copy now."""
+    newest = _read(places.cache / NOTE).get("newest")
+    return newest if isinstance(newest, str) and newest and not archive.holds(places.runs, newest) else None
+
+
 def note(places: Places, repository: Repository) -> None:
-    """Write down what belongs together, and whether there are runs. Raises Trouble if that cannot be written."""
+    """Write down what belongs together, and what is archived. Raises Trouble if that cannot be written."""
     identity = {"version": VERSION, "url": without_password(repository.url), "branch": repository.ref or "HEAD"}
-    has_runs = bool(archive.names(places.runs))
-    _write(places.cache / NOTE, {**identity, "data": str(places.data), "has_runs": has_runs})
+    newest = archive.newest(places.runs)
+    has_runs = bool(newest)
+    _write(places.cache / NOTE, {**identity, "data": str(places.data), "has_runs": has_runs, "newest": newest})
     if has_runs:
         _write(places.data / NOTE, {**identity, "cache": str(places.cache)})
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, backlog, clock, decisions, files, hyper
+from deepspeech_wer import archive, backlog, decisions, files, hyper
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -145,13 +145,15 @@ def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
 
 def is_share_spent(places: Places, share: float) -> bool:
     """Return whether re-trainings took their share of the last day already."""
-    since = (datetime.now(UTC) - timedelta(days=1)).strftime(clock.UTC)
+    now, day = datetime.now(UTC), timedelta(days=1)
     times = [
         (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
-        for run in archive.recent(places.runs, since)
+        for run in archive.between(places.runs, now - day, now)
         if run.rerun_of
     ]
-    return sum((end - start for start, end in times), timedelta()) >= share * timedelta(days=1)
+    # A clock that was set meanwhile makes a run as long as a year, or shorter than nothing.
+    took = (min(end, now) - start for start, end in times)
+    return sum((max(each, timedelta()) for each in took), timedelta()) >= share * day
 
 
 def seed(sha: str, number: int) -> int:
@@ -162,6 +164,8 @@ def seed(sha: str, number: int) -> int:
 
 def _record(judged: Judgement, source: str, runs: Sequence[Run]) -> dict[str, Any]:
     again = judged.next_retraining
+    if again and any(run.id == again.run and run.imported for run in runs):
+        again = None  # this machine may have nothing that the old commit needs
     count = 1 + sum(run.rerun_of is not None and run.merge.sha == again.sha for run in runs) if again else 0
     return {
         "version": VERSION,
@@ -191,7 +195,10 @@ def _places(runs: Sequence[Run]) -> dict[str, int]:
 
 
 def _signature(run: Run) -> str:
-    return json.dumps((run.hyper or {}).get("results", {}).get("signature"), sort_keys=True)
+    signature = (run.hyper or {}).get("results", {}).get("signature")
+    if run.imported:  # trained elsewhere, in another time: not comparable
+        signature = {"trained by": "an earlier tracker", "signature": signature}
+    return json.dumps(signature, sort_keys=True)
 
 
 def _rate(run: Run) -> float | None:

@@ -7,6 +7,7 @@ it light.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -34,7 +35,8 @@ def acquire(path: str) -> int | None:
             sign(descriptor)
         except OSError as error:
             os.close(descriptor)
-            raise Trouble(f"cannot write {path}: {error.strerror}") from None
+            cure = ": make room there (`df`, `df -i`)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            raise Trouble(f"cannot write {path}: {error.strerror}{cure}; the next tick tries again") from None
     return descriptor
 
 

@@ -49,8 +49,13 @@ class Places:
 
     @property
     def kept(self) -> Path:
-        """The lines of js/hyper.js, kept between builds."""
+        """What the site takes from each run, kept between builds."""
         return self.cache / "kept"
+
+    @property
+    def placed(self) -> Path:
+        """What decides the places of the archived runs, kept between ticks."""
+        return self.cache / "placed"
 
     @property
     def retraining(self) -> Path:

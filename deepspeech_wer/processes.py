@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 
 _POLL_S = 0.05
+_LIMIT = b"Max msgqueue size"
 
 
 def start_time(pid: int) -> str | None:
@@ -46,6 +47,21 @@ def with_environment(entry: str) -> list[int]:
     """Return the processes whose initial environment holds `entry`, "NAME=value"."""
     wanted = entry.encode()
     return [pid for pid in _pids() if wanted in _read(f"/proc/{pid}/environ").split(b"\0")]
+
+
+def with_limit(value: int, since: str) -> list[int]:
+    """Return the processes with this soft limit of bytes in message queues.
+
+    Those that started before `since`, as of `start_time`, are left out.
+    """
+    boot, _, first = since.rpartition(":")
+    found = []
+    for pid in _pids():
+        if _limit(pid) == value:
+            its_boot, _, ticks = (start_time(pid) or "").rpartition(":")
+            if its_boot == boot and ticks.isdigit() and first.isdigit() and int(ticks) >= int(first):
+                found.append(pid)
+    return found
 
 
 def descendants(ancestor: int) -> list[int]:
@@ -104,6 +120,15 @@ def own_identity() -> str:
     return f"{os.getpid()}@{start_time(os.getpid())}"
 
 
+def namespace() -> str:
+    """Identify this boot and this process namespace: only there does a pid mean anything. "" where they are hidden."""
+    try:
+        boot, pids = _boot_id(), os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    return f"{boot}{pids}" if boot else ""
+
+
 def orphans(variable: str) -> list[int]:
     """Return the processes in whose environment `variable` holds the `own_identity` of a process that has ended."""
     wanted = f"{variable}=".encode()
@@ -131,6 +156,14 @@ def _pids() -> list[int]:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:  # none is mounted
         return []
+
+
+def _limit(pid: int) -> int | None:
+    for line in _read(f"/proc/{pid}/limits").splitlines():
+        if line.startswith(_LIMIT):
+            soft = line.removeprefix(_LIMIT).split()[0]
+            return int(soft) if soft.isdigit() else None
+    return None
 
 
 def _is_hidden(pid: int) -> bool:

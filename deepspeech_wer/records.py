@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")
+RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")  # start by the clock, commit, era
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Merge:
     """One merge on the tracked branch."""
 
@@ -30,6 +30,22 @@ class Owner:
 
     id: str  # random, kept with the archive; "" if it has none yet
     name: str  # one line for people: repository, machine, directory
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account on an SFTP server. Messages name a field by its setting: the prefix, then the field's name."""
+
+    username: str
+    server_fqdn: str
+    server_port: int
+    privkey: Path | None  # None: an ssh agent holds it
+    privkey_passphrase: str | None = field(repr=False)
+    known_hosts: Path | None  # in addition to ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
+    prefix: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        return f"{self.username}@{self.server_fqdn} port {self.server_port}"
 
 
 @dataclass(frozen=True)
@@ -67,11 +83,11 @@ class Circumstances:
     seed: int | None = None  # ds_random_seed, where the tracker chose it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
-    id: str  # <YYYYmmdd-HHMMSS>-<sha12>, the directory's name
+    id: str  # <YYYYmmdd-HHMMSS>-<sha12>[-<era>], the directory's name, see `archive_order`
     directory: Path
     merge: Merge
     status: str  # "done" or "failed"
@@ -87,3 +103,4 @@ class Run:
     variables: Mapping[str, str] | None = None
     rerun_of: str | None = None
     seed: int | None = None
+    imported: str | None = None  # where an earlier tracker's record was found

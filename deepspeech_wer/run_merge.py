@@ -10,7 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepspeech_wer import archive, checkpoints, clock, contract, environment, files, host, hyper, journal, signals
+from deepspeech_wer import (
+    archive,
+    checkpoints,
+    clock,
+    contract,
+    dashboard,
+    environment,
+    files,
+    host,
+    hyper,
+    journal,
+    signals,
+)
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
@@ -79,23 +91,26 @@ def collect(bench: Bench) -> Iterator[Run]:
     checkpoint when that merge's turn comes.
     """
     _set_aside_earlier_release(bench.places)
-    for left in unfinished(bench.places):
+    begun = unfinished(bench.places)
+    for aside in bench.places.work.glob(f"*{works.UNREADABLE}"):
+        checkouts.wipe(Work(aside).checkout)
+    for left in begun:
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
         elif left.outcome is None:
-            left = replace(left, outcome=_cut_off(bench, left.work, left.order))
+            left = replace(left, outcome=_cut_off(bench, left.work, left.order, is_told=True))
         checkouts.wipe(left.work.checkout)
         if archive.holds(bench.places.runs, left.work.run):
             _tidy(bench, left.work, left.order.merge)
         elif left.outcome and _is_final(bench, left.outcome):
             yield _archive(bench, left.work, left.order, left.outcome)
         signals.check()
-    files.remove_partial(bench.places.site)
-    for partial in bench.places.runs.glob(f".*{files.PARTIAL}"):  # none is below: a run is renamed when it is complete
+    dashboard.remove_leftovers(bench.places.site)
+    for partial in files.partial_in(bench.places.runs):  # none is below: a run is renamed when it is complete
         files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
-        for partial in place.glob(f".*{files.PARTIAL}"):
+        for partial in files.partial_in(place):
             partial.unlink()
 
 
@@ -264,16 +279,18 @@ def _relay(work: Work, order: Order) -> None:
             log.log(level, "%s: %s", title(order.merge), said["message"] if said else line)
 
 
-def _cut_off(bench: Bench, work: Work, order: Order) -> Outcome | None:
+def _cut_off(bench: Bench, work: Work, order: Order, *, is_told: bool = False) -> Outcome | None:
     """End the processes of a job whose supervisor died, and return its outcome.
 
-    The exit code is lost. Writing hyper.json is the last thing a job does, so a valid one counts as success.
+    The exit code is lost. Writing hyper.json is the last thing a job does, so a valid one counts as success. `is_told`:
+    the log has it already that the tick was killed, which says as much.
     """
     ended = bench.runner.clear(work, order)
     if not works.was_started(work) and not ended:
         return None
     left = f"; ended the processes that it left: {', '.join(map(str, ended))}" if ended else ""
-    log.warning("%s: its supervisor was killed%s", title(order.merge), left)
+    if ended or not is_told:
+        log.warning("%s: its supervisor was killed%s", title(order.merge), left)
     verdict = outcomes.judge(work.logs)
     if verdict.failure:
         return None

@@ -19,22 +19,18 @@ from xdg import BaseDirectory
 from deepspeech_wer import setting_types as types
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
+from deepspeech_wer.records import Account
 from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
 from deepspeech_wer.xdg_directories import NAME, cache_directory
 
 
 @dataclass(frozen=True)
-class Website:
+class Website(Account):
     """Where to publish, and as which user."""
 
-    username: str
-    server_fqdn: str
     server_root: str  # path on the server, absolute or relative to the login directory
-    server_port: int
-    privkey: Path | None  # None: an ssh agent holds it
-    privkey_passphrase: str | None = field(repr=False)
-    known_hosts: Path | None  # in addition to ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
     modes: tuple[int, int]  # of files, of directories
+    prefix = "ds_website_"
 
 
 @dataclass(frozen=True)

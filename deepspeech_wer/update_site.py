@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from deepspeech_wer import (
     __version__,
@@ -21,7 +23,6 @@ from deepspeech_wer import (
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
-from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Settings, Website
 
@@ -33,6 +34,11 @@ def build(settings: Settings) -> Sequence[str]:
 
     Raises Trouble if the site cannot be written.
     """
+    _build(settings)  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    return dashboard.site_names(settings.places.site)
+
+
+def _build(settings: Settings) -> None:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name,
@@ -44,21 +50,26 @@ def build(settings: Settings) -> Sequence[str]:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
-        accepted = decisions.accepted(places.requests)
-        own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
         dashboard.build(
             loaded.runs,
             places.site,
             project=project,
             line=loaded.line,
             whole=loaded.whole,
-            judged=dashboard.judged(dashboard.decided(record, accepted), own, settings.logs),
+            found=loaded.found,
+            marks=loaded.marks,
+            judged=_judged(settings, loaded),
             logs=settings.logs,
         )
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
-    return dashboard.site_names(places.site)
+
+
+def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
+    record = judging.update(settings.places, loaded.runs, loaded.results, settings.retraining)
+    own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
+    accepted = decisions.accepted(settings.places.requests)
+    return dashboard.judged(dashboard.decided(record, accepted), own, settings.logs)
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
@@ -76,7 +87,9 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
                 progress=upload,
                 is_stopped=lambda: signals.count() > 0,
             )
-            report = api.publish(places.site, listed, website, options)
+            from deepspeech_wer.publish import publisher  # loads paramiko
+
+            report = publisher.publish(places.site, listed, website, options)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)
@@ -120,7 +133,19 @@ def is_behind(settings: Settings) -> bool:
 
 
 def _state(settings: Settings) -> str:
-    """Return a digest of the runs, the web host, what is shown of logs, and the version of this program."""
+    """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, names = settings.website, archive.names(settings.places.runs)
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
-    return hashlib.sha256(repr((names, host, settings.logs.mode, __version__)).encode()).hexdigest()
+    return hashlib.sha256(
+        repr((names, host, settings.logs.mode, __version__, _stamps(settings.places.site))).encode()
+    ).hexdigest()
+
+
+def _stamps(site: Path) -> list[tuple[int, int]]:
+    """Sizes and times of the site's main files: after a power cut or of an older copy, they are made again."""
+    found = []
+    for name in ("index.htm", "js/hyper.js", "js/merges.js"):
+        with suppress(OSError):
+            status = (site / name).stat()
+            found.append((status.st_size, status.st_mtime_ns))
+    return found

@@ -18,13 +18,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "archive_order backlog clock contract errors exit_codes prctl text variables",
-        "files host places processes records wer",
-        "checkpoints decisions hyper journal lock logging_setup setting_types signals xdg_directories",
+        "archive_order clock contract errors exit_codes prctl text variables",
+        "backlog files host places processes records wer",
+        "checkpoints decisions derived hyper journal lock logging_setup setting_types signals xdg_directories",
         "env_file",
         "environment settings training verdicts",
-        "archive repository sftp",
-        "dashboard identity jobs publish",
+        "archive old_records repository sftp",
+        "dashboard identity import_records jobs publish",
         "demo judging notify run_merge",
         "update_site",
         "backlog_inputs",
@@ -33,9 +33,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "cli",
         "__main__",
     ),
-    "commands": ("crontab locked progress", "check inspect site verdicts", "act", "parser"),
+    "commands": ("crontab locked progress", "check import_old inspect site verdicts", "act", "parser"),
     "dashboard": (
-        "columns details large logs preview project",
+        "columns details large logs preview project spliced",
         "badge judged",
         "news scripts",
         "feed kept",
@@ -43,7 +43,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "site",
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu memory output work", "outcome runner", "local supervisor"),
+    "jobs": ("gpu group limit output work", "memory outcome runner", "local supervisor"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
         "plan report",
@@ -51,10 +51,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "survey web_root_lock",
         "upload",
         "publisher",
-        "api",
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
-    "sftp": ("account known_hosts pipeline", "files", "connection new_file"),
+    "sftp": ("keys known_hosts pipeline", "connection files"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, files
+from deepspeech_wer import archive, derived, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
+from tests.dashboard.test_kept import archive as records
+from tests.invented_runs import years
 
 MERGE = Merge("c0ffee" * 6 + "abcd", 7, "bring in <b>", "Ada", "2026-01-02T03:04:05Z", ("1" * 40, "2" * 40))
 HYPER = b'{"context":{"time_started":"2026-01-02T03:04:05.5"},\n "parameters":{"x":1},"results":{"test_wer":0.25}}\n'
@@ -242,3 +246,53 @@ def test_a_linked_run_is_left_out_with_a_warning(
     assert archive.store(runs, run.id, MERGE, outcome, Circumstances("m")) == run
     assert not run.directory.is_symlink()
     assert (tmp_path / "foreign" / "run.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["none", "deleted", "cut", "one byte", "another shape", "a directory"])
+def test_places_are_the_same_with_what_was_kept(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only new and changed runs are read again."""
+    runs, kept = tmp_path / "runs", tmp_path / "kept"
+    monkeypatch.setattr(archive, "_PLACED_UNKEPT", 1)
+    records(years(20), runs)
+    assert archive.placed(runs, kept) == archive.placed(runs, tmp_path / "other")
+    good = kept.read_bytes()
+    for path in sorted(runs.iterdir())[3:5]:
+        shutil.rmtree(path)
+    changed = sorted(runs.iterdir())[7] / "run.json"
+    changed.write_text(changed.read_text().replace('"number": 0', '"number": 77'))
+    records(years(22)[20:], runs)
+    match damage:
+        case "deleted":
+            kept.unlink()
+        case "cut":
+            kept.write_bytes(good[: len(good) // 2])
+        case "one byte":
+            kept.write_bytes(good.replace(b"2023-03", b"2023-04"))
+        case "another shape":
+            derived.write(kept, "1", {"rows": 7})
+        case "a directory":
+            kept.unlink()
+            kept.mkdir()
+    read = list[str]()
+    real = archive._read_record
+
+    def noted(path: Path) -> dict[str, Any]:
+        read.append(path.parent.name)
+        return real(path)
+
+    monkeypatch.setattr(archive, "_read_record", noted)
+    found = archive.placed(runs, kept)
+    expected = 3 if damage == "none" else 20
+    assert len(read) == expected
+    assert len(found) == 20
+    assert found == archive.placed(runs, tmp_path / "third")
+    assert next(one for one in found if one.id == changed.parent.name).number == 77
+
+
+def test_places_of_an_unreadable_run_are_left_out_each_time(tmp_path: Path) -> None:
+    runs, kept = tmp_path / "runs", tmp_path / "kept"
+    records(years(60), runs)
+    [first, *_] = archive.names(runs)
+    assert len(archive.placed(runs, kept)) == 60
+    (runs / first / "run.json").write_text("{")
+    assert [len(archive.placed(runs, kept)) for _ in range(2)] == [59, 59]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import cli, decisions, exit_codes, settings
-from deepspeech_wer.backlog import Ended, alike
+from deepspeech_wer.backlog import Ended, Release, alike
 from deepspeech_wer.decisions import Decision
 from tests.conftest import Repository
 from tests.test_automation import tick, wers
@@ -20,7 +20,10 @@ from tests.test_automation import tracked as tracked  # the fixture
 
 def ended(*failures: str | None) -> list[Ended]:
     """Runs that ended so, newest first as the archive gives them."""
-    return [Ended(f"{n:012x}", failure, f"2026-01-01T00:00:{n:02}Z") for n, failure in enumerate(failures)][::-1]
+    return [
+        Ended(f"20260101-0000{n:02}-{n:012x}", failure, f"2026-01-01T00:00:{n:02}Z")
+        for n, failure in enumerate(failures)
+    ][::-1]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,7 @@ def ended(*failures: str | None) -> list[Ended]:
     ],
 )
 def test_runs_that_failed_alike(failures: tuple[str | None, ...], since: str, count: int) -> None:
-    assert len(alike(ended(*failures), since=since)) == count
+    assert len(alike(ended(*failures), Release(since))) == count
 
 
 @pytest.fixture
@@ -140,11 +143,12 @@ def test_a_decision_that_cannot_be_read_is_set_aside(
 
 
 def test_a_decision_is_a_file_with_who_and_when(tmp_path: Path) -> None:
-    decisions.retry_all(tmp_path, ["c0ffee" * 6 + "abcd"], "ada")
+    decisions.retry_all(tmp_path, ["c0ffee" * 6 + "abcd"], "ada", "20260102-030405-c0ffeec0ffee")
     (file,) = tmp_path.glob("*-retry-*")
     record = json.loads(file.read_text())
     assert (record["version"], record["who"], record["sha"]) == (1, "ada", "c0ffee" * 6 + "abcd")
-    assert decisions.released_at(tmp_path)
+    released = decisions.released(tmp_path)
+    assert (bool(released.at), released.after) == (True, "20260102-030405-c0ffeec0ffee")
 
 
 def test_status_says_what_was_asked_for_and_that_the_queue_is_stopped(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,42 @@ def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
     runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
     (event,) = dashboard.decided(judged(tmp_path, [*runs, run(10, 0.31)]), [])["events"]
     assert (event["state"], event["accepted"]) == ("suspect", None)
+
+
+def stored(runs: Path, start: datetime, took: timedelta, *, era: int = 1) -> None:
+    """Archive the record of a re-training."""
+    sha = f"{start.timestamp():040.0f}"
+    name = f"{start:%Y%m%d-%H%M%S}-{sha[:12]}{'' if era == 1 else f'-{era}'}"
+    (runs / name).mkdir(parents=True)
+    stamps = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (start, start + took)]
+    merge = {"sha": sha, "ordinal": 1, "subject": "", "author": "", "committed_at": stamps[0], "parents": []}
+    told = {"status": "failed", "failure": "exit 1", "detail": "", "attempt": 1, "machine": "m", "rerun_of": "x"}
+    record = {"version": 1, "merge": merge, "started_at": stamps[0], "finished_at": stamps[1], **told}
+    (runs / name / "run.json").write_text(json.dumps(record))
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "trainings", "is_spent"),
+    [
+        ("nothing", [], False),
+        ("a third of the day", [(-9, 8, 1)], True),
+        ("little of it", [(-9, 7, 1)], False),
+        ("several", [(-20, 4, 1), (-9, 4, 1)], True),
+        ("yesterday", [(-30, 8, 1)], False),
+        ("a clock that was ahead", [(24, 8, 1), (48, 8, 1)], False),
+        ("one that was ahead hides nothing", [(24, 8, 1), (-9, 8, 2)], True),
+        ("one that was behind hides nothing", [(-20, 4, 1), (-9999, 8, 2), (-9, 4, 2)], True),
+        ("set forward in a run", [(-1, 9999, 1)], False),
+        ("set back in a run", [(-20, 8, 1), (-1, -9999, 1)], True),
+    ],
+)
+def test_the_share_of_the_day_is_that_of_this_day(
+    tmp_path: Path, what: str, trainings: list[tuple[int, int, int]], is_spent: bool
+) -> None:
+    places = replace(settings.load().places, data=tmp_path)
+    for start, hours, era in trainings:
+        stored(places.runs, datetime.now(UTC) + start * HOUR, hours * HOUR, era=era)
+    assert judging.is_share_spent(places, 1 / 3) == is_spent, what

@@ -54,7 +54,7 @@ def test_the_defaults_are_those_of_2016(sealed: Path) -> None:
 
 def test_a_whole_website_is_read(key: Path) -> None:
     found = settings.load(website(key)).website
-    assert found == settings.Website("www", "www.example.com", "htdocs/my site", 22, key, None, None, (0o644, 0o755))
+    assert found == settings.Website("www", "www.example.com", 22, key, None, None, "htdocs/my site", (0o644, 0o755))
 
 
 def test_account_and_project_make_the_url() -> None:

@@ -28,6 +28,7 @@ from deepspeech_wer import (
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.inspect import dry_run
+from deepspeech_wer.commands.progress import say
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, FAILED
@@ -102,7 +103,7 @@ def cancel(_: argparse.Namespace) -> int:
         except OSError as error:
             raise Trouble(f"cannot write below {left.work.path}: {error.strerror}") from None
         runner.ask_to_end(left.work)
-        print(f"{title(left.order.merge)}: cancelled; the job has {left.order.grace_s:g} s to save its checkpoint")
+        say(f"{title(left.order.merge)}: cancelled; the job has {left.order.grace_s:g} s to save its checkpoint")
     return DONE
 
 
@@ -118,10 +119,10 @@ def retry(options: argparse.Namespace) -> int:
     if not shas:
         raise Trouble("nothing to retry: the last run did not fail; name a commit to run it again")
     try:
-        decisions.retry_all(places.requests, shas, getpass.getuser())
+        decisions.retry_all(places.requests, shas, getpass.getuser(), archive.newest(places.runs))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
-    print(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
+    say(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
     return DONE
 
 
@@ -145,7 +146,7 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
         except OSError as error:
             raise Trouble(f"cannot archive below {places.runs}: {error.strerror}") from None
         rate = hyper.shown(hyper.test_wer(taken.hyper))
-        print(f"{title(run.merge)}: taken as {taken.id}, test WER {rate}; {run.id} stays; the next tick publishes it")
+        say(f"{title(run.merge)}: taken as {taken.id}, test WER {rate}; {run.id} stays; the next tick publishes it")
     return DONE
 
 

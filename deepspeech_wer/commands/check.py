@@ -18,10 +18,9 @@ from pathlib import Path
 
 from deepspeech_wer import contract, dashboard, env_file, environment, identity, lock, places
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands.progress import plain
+from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify import github, gitlab, http
-from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import checkout, git, history, mirror
@@ -48,7 +47,7 @@ def run(_: argparse.Namespace) -> int:
     """Print a line per finding. Returns 1 if any is a fault."""
     faults = 0
     for finding in check():
-        print(f"{finding.level:<5}  {finding.subject:<10}  {plain(finding.text)}", flush=True)
+        say(f"{finding.level:<5}  {finding.subject:<10}  {finding.text}", flush=True)
         faults += finding.level == FAULT
     return 1 if faults else 0
 
@@ -240,7 +239,9 @@ def _publishing(settings: Settings) -> tuple[str, str]:
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
     owner = identity.owner(settings.places, settings.repository, create=False)
     options = Options(dry_run=True, probe=True, owner=owner, timeout_s=TIMEOUT_S, retry_after_s=())
-    report = api.publish(site, built, settings.website, options)
+    from deepspeech_wer.publish import publisher  # loads paramiko
+
+    report = publisher.publish(site, built, settings.website, options)
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
     return OK, f"{where}: host key, login and web root are valid; " + (
         f"would send {report.summary}" if built else "no site is built yet"

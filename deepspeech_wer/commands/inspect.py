@@ -6,10 +6,22 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepspeech_wer import archive, backlog_inputs, decisions, env_file, hyper, journal, lock, run_merge, update_site
+from deepspeech_wer import (
+    archive,
+    backlog_inputs,
+    clock,
+    decisions,
+    env_file,
+    hyper,
+    journal,
+    lock,
+    run_merge,
+    update_site,
+)
 from deepspeech_wer import settings as every_setting
+from deepspeech_wer.archive_order import moment
 from deepspeech_wer.commands.locked import cache_locked
-from deepspeech_wer.commands.progress import plain
+from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
@@ -22,10 +34,10 @@ def dry_run() -> int:
     with cache_locked(current.places, current.repository):
         plan = backlog_inputs.find(current)
     if plan.next is None:
-        print("nothing is due")
+        say("nothing is due")
         return 0
     merge = history.merge(current.places.mirror, plan.next.sha)
-    print(f"{max(plan.waiting, 1)} due; next: {merge.sha[:12]} {merge.subject}")
+    say(f"{max(plan.waiting, 1)} due; next: {merge.sha[:12]} {merge.subject}")
     return 0
 
 
@@ -34,24 +46,22 @@ def status(_: argparse.Namespace) -> int:
     current = every_setting.load()
     places = current.places
     holder = lock.holder(str(places.lock))
-    print(
-        f"a tick is running: process {holder[0]} on {holder[1]} since {holder[2]}" if holder else "no tick is running"
-    )
+    say(f"a tick is running: process {holder[0]} on {holder[1]} since {holder[2]}" if holder else "no tick is running")
     entry = journal.read(places.cache)
     if entry:
-        print(f"current merge: {entry.sha[:12]} {plain(entry.subject)} ({entry.phase}, attempt {entry.attempt})")
+        say(f"current merge: {entry.sha[:12]} {entry.subject} ({entry.phase}, attempt {entry.attempt})")
     for line in (*_jobs(current), *_requested(current)):
-        print(line)
-    print(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
-    print(f"last_sha1: {backlog_inputs.read_last(places) or 'none yet'}")
+        say(line)
+    say(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
+    say(f"last_sha1: {backlog_inputs.read_last(places) or 'none yet'}")
     names = archive.names(places.runs)
-    print(f"runs: {len(names)} in {places.runs}")
+    say(f"runs: {len(names)} in {places.runs}")
     if names:
-        print(f"newest: {_newest(current, names)}")
-    print(f"site: {_site(current)}")
+        say(f"newest: {_newest(current, names)}")
+    say(f"site: {_site(current)}")
     error = journal.last(places.cache, journal.ERROR)
     if error:
-        print(f"last error: {plain(error.at)}: {plain(error.what)}")
+        say(f"last error: {error.at}: {error.what}")
     return 0
 
 
@@ -59,12 +69,12 @@ def _requested(current: Settings) -> list[str]:
     """What people asked for, and whether the queue waits for them."""
     places = current.places
     lines = [
-        f"to be run: {wanted.sha[:12]}, asked for by {plain(wanted.who)} at {plain(wanted.at)}"
+        f"to be run: {wanted.sha[:12]}, asked for by {wanted.who} at {wanted.at}"
         for wanted in decisions.retries(places.requests)
     ]
     failed = backlog_inputs.alike(places)
     if len(failed) >= current.job.stop_after_alike:
-        why = f"the last {len(failed)} runs failed alike ({plain(failed[-1].failure or '')})"
+        why = f"the last {len(failed)} runs failed alike ({failed[-1].failure or ''})"
         lines.append(f"the queue is stopped: {why}; `retry` runs them again")
     return lines
 
@@ -72,7 +82,7 @@ def _requested(current: Settings) -> list[str]:
 def settings(_: argparse.Namespace) -> int:
     """Print every variable, its effective value and its origin."""
     for name, value, origin in every_setting.describe(origins=env_file.origins()):
-        print(f"{name:<32} {value:<32} ({origin})")
+        say(f"{name:<32} {value:<32} ({origin})")
     every_setting.load()
     return 0
 
@@ -84,7 +94,7 @@ def runs(_: argparse.Namespace) -> int:
         lines[run.id] = _line(run)
         listed.append(replace(run, hyper=None))  # it may take 10 MB
     for run in archive.in_order(listed):
-        print(lines[run.id])
+        say(lines[run.id])
     return 0
 
 
@@ -105,7 +115,7 @@ def show(options: argparse.Namespace) -> int:
     for half in ("results", "parameters", "context"):
         rows |= {f"{half}.{name}": value for name, value in (run.hyper or {}).get(half, {}).items()}
     for name, value in rows.items():
-        print(f"{name:<36} {plain(str(value))}")
+        say(f"{name:<36} {value}")
     return 0
 
 
@@ -115,7 +125,7 @@ def _jobs(current: Settings) -> list[str]:
     for left in run_merge.unfinished(current.places):
         holder = lock.holder(str(left.work.lock))
         if holder:
-            what = f"{left.order.merge.sha[:12]} {plain(left.order.merge.subject)}"
+            what = f"{left.order.merge.sha[:12]} {left.order.merge.subject}"
             lines.append(f"job: {what}, attempt {left.order.attempt}: process {holder[0]} since {holder[2]}")
     return lines
 
@@ -127,11 +137,13 @@ def _line(run: Run) -> str:
 
 def _newest(current: Settings, names: Sequence[str]) -> str:
     directory = current.places.runs
+    is_ahead = names[-1][:15] > clock.stamp(clock.COMPACT)  # the clock was wrong: an earlier release noted no era
+    last = [name for name in names if is_ahead or moment(name) == moment(names[-1])]
     try:
-        in_its_second = [archive.read(directory / name) for name in names if name[:15] == names[-1][:15]]
+        listed = [replace(archive.read(directory / name), hyper=None) for name in last]
+        return _line(archive.read(archive.in_order(listed)[-1].directory))
     except Trouble as trouble:
         return f"cannot be read: {trouble}"
-    return _line(archive.in_order(in_its_second)[-1])
 
 
 def _site(current: Settings) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, crontab, inspect, site, verdicts
+from deepspeech_wer.commands import act, check, crontab, import_old, inspect, site, verdicts
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -56,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     accept.add_argument("sha", metavar="SHA", help="first digits of an archived commit")
     accept.add_argument("--why", required=True, help="the reason, kept with the decision")
     _add(subs, "build", site.build, "merge the archived runs into js/hyper.js and build the site", alias="merge")
+    old = _add(subs, "import", import_old.run, "archive the results of an earlier tracker: hyper.js, hyper.json")
+    old.add_argument("path", metavar="FILE_OR_DIR", help="a hyper.js or hyper.json, or a directory with such files")
     _add_publish(subs)
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")

@@ -8,10 +8,8 @@ from deepspeech_wer import archive, identity, journal, update_site
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
-from deepspeech_wer.commands.progress import plain
-from deepspeech_wer.dashboard.preview import preview
+from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import api
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Settings, Website
 
@@ -23,7 +21,7 @@ def build(_: argparse.Namespace) -> int:
     with locked(places, current.repository):
         listed = update_site.build(current)
     count = len(archive.names(places.runs))
-    print(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
+    say(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
     return 0
 
 
@@ -31,7 +29,7 @@ def publish(options: argparse.Namespace) -> int:
     """Build the site and publish it."""
     current = every_setting.load()
     if current.website is None:
-        print(f"not publishing: {', '.join(current.website_missing)} not set")
+        say(f"not publishing: {', '.join(current.website_missing)} not set")
         return 0
     if options.rollback:
         return _rollback(current.website, options, current)
@@ -45,8 +43,10 @@ def publish(options: argparse.Namespace) -> int:
             url=current.notices.website_url,
             progress=progress.upload_bar(),
         )
+        from deepspeech_wer.publish import publisher  # loads paramiko
+
         try:
-            report = api.publish(current.places.site, listed, current.website, how)
+            report = publisher.publish(current.places.site, listed, current.website, how)
         except Trouble as trouble:
             journal.happened(current.places.cache, journal.ERROR, f"not published: {trouble}")
             raise
@@ -62,8 +62,10 @@ def serve(options: argparse.Namespace) -> int:
     site = every_setting.load().places.site
     if not (site / "index.htm").exists():
         raise Trouble(f"{site}: the site is not built yet: run `build`")
+    from deepspeech_wer.dashboard.preview import preview  # an HTTP server, which no tick needs
+
     with preview(str(site), options.port) as server:
-        print(f"http://127.0.0.1:{server.server_port}/index.htm (stop with Ctrl-C)", flush=True)
+        say(f"http://127.0.0.1:{server.server_port}/index.htm (stop with Ctrl-C)", flush=True)
         server.serve_forever()
     return 0
 
@@ -76,12 +78,14 @@ def _rollback(website: Website, options: argparse.Namespace, current: Settings) 
             owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
         )
-        report = api.rollback(website, how)
+        from deepspeech_wer.publish import publisher
+
+        report = publisher.rollback(website, how)
     return _tell("rolled back", report, is_dry=options.dry_run)
 
 
 def _tell(done: str, report: Report, *, is_dry: bool) -> int:
     for line in (*report.lines, *report.notes, *report.differences):
-        print(plain(line))
-    print(f"{'would send' if is_dry else done} {report.summary}")
+        say(line)
+    say(f"{'would send' if is_dry else done} {report.summary}")
     return 4 if report.differences else 0

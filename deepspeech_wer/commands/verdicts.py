@@ -9,7 +9,7 @@ from typing import Any
 
 from deepspeech_wer import archive, clock, decisions, judging
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands.progress import plain
+from deepspeech_wer.commands.progress import say
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
@@ -39,17 +39,17 @@ def verdicts(options: argparse.Namespace) -> int:
         print(json.dumps([{name: verdict[name] for name in FIELDS} for verdict in record["verdicts"]], indent=1))
         return DONE
     for verdict in record["verdicts"]:
-        print(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {plain(verdict['reason'])}")
+        say(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {verdict['reason']}")
     for event in record["events"]:
         interval = "{:+.2f} to {:+.2f}".format(*event["interval_pp"])
         names = ", ".join(f"{sha[:12]} ({chance:.0%})" for sha, chance in event["culprits"])
         closed = f" by {event['closed_by'][:12]}" if event["closed_by"] else ""
-        print(f"step {event['step_pp']:+.2f} pp (95 %: {interval}), {event['state']}{closed}: {names}")
+        say(f"step {event['step_pp']:+.2f} pp (95 %: {interval}), {event['state']}{closed}: {names}")
     again = record["retraining"]
     if again:
-        print(f"to be trained again: {again['sha'][:12]}: {plain(again['reason'])}")
+        say(f"to be trained again: {again['sha'][:12]}: {again['reason']}")
     for note in record["notes"]:
-        print(plain(note))
+        say(note)
     return DONE
 
 
@@ -61,7 +61,7 @@ def accept(options: argparse.Namespace) -> int:
         decisions.accept(places.requests, Decision(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
-    print(f"accepted: {run.merge.sha[:12]}; the next tick shows it")
+    say(f"accepted: {run.merge.sha[:12]}; the next tick shows it")
     return DONE
 
 

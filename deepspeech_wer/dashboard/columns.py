@@ -32,18 +32,19 @@ def columns(runs: Sequence[Run]) -> dict[str, Any]:
     Times are Unix times in seconds, durations are in seconds. WERs are integers in units of 1e-5; None: not measured.
     """
     records = [run.hyper for run in runs]
+    starts = [_seconds(run.started_at) for run in runs]
     return {
         "count": len(runs),
-        **_ids(runs),
+        **_ids(runs, starts),
         "ordinals": run_lengths(differences([run.merge.ordinal for run in runs])),
         "committed": differences([_seconds(run.merge.committed_at) for run in runs]),
-        "took": [_took(run) for run in runs],
+        "took": [_took(run, start) for run, start in zip(runs, starts, strict=True)],
         "attempts": run_lengths([run.attempt for run in runs]),
         "status": coded([run.failure or run.status for run in runs]),
         "details": [[place, short(run.detail)] for place, run in enumerate(runs) if run.detail],
         **{name: [_wer(record, name) for record in records] for name in hyper.WERS},
         "words": run_lengths([_words(record) for record in records]),
-        "signatures": coded(_carried([_signature(record) for record in records])),
+        "signatures": coded(_carried(_signatures(records))),
         **_parameters(records),
     }
 
@@ -69,17 +70,22 @@ def short(text: str) -> str:
     return f"{text[: _MAX_TEXT - 10]}… {zlib.crc32(text.encode('utf-8', 'replace')):08x}"
 
 
-def _ids(runs: Sequence[Run]) -> dict[str, Any]:
+def _ids(runs: Sequence[Run], starts: Sequence[int | None]) -> dict[str, Any]:
     """Encode ids as start and abbreviated SHA; other ids, such as those with a suffix, in full."""
-    starts = [_seconds(run.started_at) for run in runs]
-    odd = [[place, run.id] for place, run in enumerate(runs) if run.id != _id(run, starts[place])]
-    return {"shas": "".join(f"{run.merge.sha[:12]:-<12}" for run in runs), "started": differences(starts), "ids": odd}
+    pairs = zip(runs, starts, strict=True)
+    odd = [[place, run.id] for place, (run, start) in enumerate(pairs) if not _is_usual(run, start)]
+    return {"shas": "".join([f"{run.merge.sha[:12]:-<12}" for run in runs]), "started": differences(starts), "ids": odd}
 
 
-def _id(run: Run, start: int | None) -> str | None:
+def _is_usual(run: Run, start: int | None) -> bool:
+    """Return whether a run's id can be made from its start and its commit."""
+    text = run.started_at
     if start is None:
-        return None
-    return f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{run.merge.sha[:12]}"
+        return False
+    if text[4:20:3] == "--T::Z" and len(text) == 20:  # formatting a time takes longer than all else here
+        day, time = f"{text[:4]}{text[5:7]}{text[8:10]}", f"{text[11:13]}{text[14:16]}{text[17:19]}"
+        return run.id == f"{day}-{time}-{run.merge.sha[:12]}"
+    return run.id == f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{run.merge.sha[:12]}"
 
 
 def _seconds(time: str) -> int | None:
@@ -90,8 +96,8 @@ def _seconds(time: str) -> int | None:
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
 
 
-def _took(run: Run) -> int | None:
-    start, end = _seconds(run.started_at), _seconds(run.finished_at)
+def _took(run: Run, start: int | None) -> int | None:
+    end = _seconds(run.finished_at)
     return None if start is None or end is None else max(0, end - start)
 
 
@@ -112,18 +118,27 @@ def _words(record: dict[str, Any] | None) -> int | None:
     return words if round(wer * words / 1e5) == errors else None
 
 
-def _signature(record: dict[str, Any] | None) -> Any:
-    """Return the signature of test set and scoring as text: runs are comparable only if it is the same."""
-    if record is None:
-        return _UNKNOWN
-    return short(json.dumps(record["results"].get("signature"), sort_keys=True))
+def _signatures(records: Iterable[dict[str, Any] | None]) -> Iterator[Any]:
+    """Yield each signature of test set and scoring as text: runs are comparable only if it is the same."""
+    texts: dict[int, str] = {}  # records may share the object
+    for record in records:
+        if record is None:
+            yield _UNKNOWN
+            continue
+        signature = record["results"].get("signature")
+        text = texts.get(id(signature))
+        if text is None:
+            text = texts[id(signature)] = short(json.dumps(signature, sort_keys=True))
+        yield text
 
 
 def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-    flat = _flat(records)
-    used = Counter(name for parameters in flat if parameters for name in parameters)
+    flat = [group for group in _flat(records) if group[2]]
+    used: Counter[str] = Counter()
+    for parameters, count, _ in flat:
+        used.update(dict.fromkeys(parameters, count))
     chosen = sorted(name for name, _ in used.most_common(_MAX_PARAMETERS))
-    by_name = {name: coded(_carried([_value(parameters, name) for parameters in flat])) for name in chosen}
+    by_name = {name: _coded((_value(parameters, name), length) for parameters, _, length in flat) for name in chosen}
     kept = {name: column for name, column in by_name.items() if len(column["values"]) <= _MAX_VALUES}
     return {
         "parameters": [{"name": short(name), **column} for name, column in kept.items()],
@@ -131,22 +146,28 @@ def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     }
 
 
-def _flat(records: Sequence[dict[str, Any] | None]) -> list[dict[str, hyper.Scalar] | None]:
-    """Return the flat parameters of each record; records may share theirs, which saves most of the work."""
+def _flat(records: Iterable[dict[str, Any] | None]) -> Iterator[tuple[dict[str, hyper.Scalar], int, int]]:
+    """Yield the flat parameters of records in a row that share theirs; how many these are; the same with failed runs.
+
+    A failed run has none, and the page ignores them there: they go on as before, for longer runs of equal values.
+    """
     known: dict[int, dict[str, hyper.Scalar]] = {}
-    flat: list[dict[str, hyper.Scalar] | None] = []
-    for record in records:
-        key = id(record.get("parameters")) if record else None
-        if record and key is not None and key not in known:
-            known[key] = hyper.flat_parameters(record)
-        flat.append(None if key is None else known[key])
-    return flat
+    last: dict[str, Any] = {}
+    count = length = 0
+    ended: dict[str, Any] = {"parameters": {}}
+    for record in (*records, ended):
+        parameters = last if record is None else record.get("parameters", {})
+        if parameters is not last:
+            if id(last) not in known:
+                known[id(last)] = hyper.flatten(last)
+            yield known[id(last)], count, length
+            last, count, length = parameters, 0, 0
+        count += record is not None
+        length += 1
 
 
-def _value(parameters: dict[str, hyper.Scalar] | None, name: str) -> Any:
-    """Return a parameter as the columns hold it; _UNKNOWN for a failed run, _ABSENT if it is not set."""
-    if parameters is None:
-        return _UNKNOWN
+def _value(parameters: dict[str, hyper.Scalar], name: str) -> Any:
+    """Return a parameter as the columns hold it; _ABSENT if it is not set."""
     value = parameters.get(name, _ABSENT)
     if isinstance(value, str):
         return short(value)
@@ -164,9 +185,20 @@ def _carried(values: Iterable[Any]) -> Iterator[Any]:
 
 def coded(values: Iterable[Any]) -> dict[str, Any]:
     """Dictionary-encode: `{"values": [...], "codes": run lengths of indices into them}`; index -1: no value."""
+    return _coded((value, 1) for value in values)
+
+
+def _coded(values: Iterable[tuple[Any, int]]) -> dict[str, Any]:
+    """The same for values, each with how often it stands there in a row."""
     places: dict[tuple[bool, Any], int] = {}
-    codes = []
-    for value in values:
+    codes: list[int] = []
+    last: Any = None
+    for value, count in values:
         key = (isinstance(value, bool), value)  # in Python True == 1
-        codes.append(-1 if value is _ABSENT else places.setdefault(key, len(places)))
-    return {"values": [value for _, value in places], "codes": run_lengths(codes)}
+        code = -1 if value is _ABSENT else places.setdefault(key, len(places))
+        if code == last:
+            codes[-1] += count
+        else:
+            codes += code, count
+            last = code
+    return {"values": [value for _, value in places], "codes": codes}

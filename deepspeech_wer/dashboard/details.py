@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,16 @@ from deepspeech_wer.records import Run
 FILES = ("hyper.json", "out.log", "err.log", "utterances.json", "history.json")  # visitors can download these
 _MAX_HISTORY_BYTES = 5_000_000
 _MAX_EPOCHS = 1000
+
+
+Files = tuple[str, str]  # the names of a run's regular files, joined by "/"; a digest of names, sizes and times
+
+
+def files_of(found: Mapping[str, os.stat_result]) -> Files:
+    """Make it from what `regular_files` returned."""
+    names = sorted(found)
+    text = repr([(name, found[name].st_size, found[name].st_mtime_ns) for name in names])
+    return "/".join(names), hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def regular_files(directory: Path) -> dict[str, os.stat_result]:

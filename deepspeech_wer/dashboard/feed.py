@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from deepspeech_wer.archive_order import moment
 from deepspeech_wer.dashboard.news import (
     ACCEPTED,
     BETTER,
@@ -126,7 +127,7 @@ def _items(runs: Sequence[Run], known: Known) -> Iterator[_Item]:
         if better:
             yield _Item(_utc(better.finished_at), verdict["run"], BETTER, verdict)
     before: Run | None = None
-    for run in sorted(by_sha.values(), key=lambda run: (run.started_at, run.id)):
+    for run in sorted(by_sha.values(), key=lambda run: (moment(run.id), run.merge.ordinal)):
         if run.status == "failed":
             yield _Item(_utc(run.finished_at), run.id, FAILED, run)
         elif before and before.status == "failed":

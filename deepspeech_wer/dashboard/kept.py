@@ -1,56 +1,65 @@
-"""The lines of js/hyper.js, kept between builds: parsing 10,000 records again for each new one takes seconds.
+"""What the site takes from each run, kept between builds: parsing 10,000 records again for each new one takes seconds.
 
     <kept>/202303       the runs that started in a month
-        <digest of the code that makes a line>
-        <crc32> <size and mtime_ns of run.json and of hyper.json> <line of js/hyper.js>
-        ...
+        <digest of the code that makes this> <CRC-32 of the next line>
+        {"shared": [<a value that many runs have>, ...], "rows": [<see _Row>, ...]}
 
-Nothing here is needed: what is missing, damaged, or older than a run's files is made again from the archive.
+The lines of js/hyper.js are not in it: the site has them, and a row has what its line is recognised by. Nothing here is
+needed: what is missing, damaged, or of other files than a run has now is made again from the archive.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from deepspeech_wer import __version__, archive, archive_order, contract, hyper, records
-from deepspeech_wer.dashboard import large, scripts
+from deepspeech_wer import __version__, archive, archive_order, contract, derived, hyper, records
+from deepspeech_wer.dashboard import details, large, scripts
 from deepspeech_wer.dashboard import logs as published
+from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
+from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs
 
 _RESULTS = (*hyper.WERS, "test_errors", "signature")  # what the columns hold of them
+_ABSENT = -1
+_COMPRESSED_FROM = 1000  # lines made in one build
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The readable runs with their lines. Of the job's record, a run has what the columns need."""
+    """The readable runs. Of the job's record, a run has what the columns need."""
 
     runs: list[Run]
-    lines: dict[str, bytes]  # by the run's id
     results: dict[str, str]  # digests of what the trainings gave, see archive.result_digest
+    marks: dict[str, Mark]  # of the lines of js/hyper.js
+    files: dict[str, Files]  # of each run's directory
     logs: PublishedLogs
+    made: _Made
 
     def line(self, run: Run) -> bytes:
-        return self.lines[run.id]
+        """Return a run's line of js/hyper.js. Raises Trouble if the run broke meanwhile."""
+        return self.made.get(run.id) or scripts.line(_shown(run.directory, self.logs))
 
     def whole(self, run: Run) -> Run:
         """Return the run with all that the page shows of the job's record. Raises Trouble."""
         return _shown(run.directory, self.logs)
+
+    def found(self, run: Run) -> Files:
+        """Return the files of a run as they were when the runs were loaded."""
+        return self.files[run.id]
 
 
 def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
@@ -59,139 +68,272 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
     The runs quote no more of their logs than visitors see.
     `kept` is brought up to date, unless it cannot be written.
     """
-    loaded = Kept([], {}, {}, logs)
+    loaded = Kept([], {}, {}, {}, logs, _Made())
     version, shared = _version(logs.mode), _Shared()
     months: dict[str, list[str]] = {}
     for name in archive.names(runs):
         months.setdefault(_month(name), []).append(name)
-    for month, names in months.items():
-        before = _read(kept / month)
-        old = {entry.run.id: entry for entry in _usable(before, version, runs, shared)}
-        entries = []
-        for name in names:
-            with suppress(Trouble):  # logged
-                entries.append(_entry(runs / name, old, shared, logs))
-        loaded.runs.extend(entry.run for entry in entries)
-        loaded.lines.update((entry.run.id, entry.line) for entry in entries)
-        loaded.results.update((entry.run.id, entry.result) for entry in entries)
-        _write(kept / month, b"\n".join([version, *map(_text, entries), b""]), before)
+    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if months else -1
+    try:
+        for name, listed in months.items():
+            month = _Month(shared, *_read(kept / name, version))
+            for run in listed:
+                _add(loaded, run, month, runs, descriptor)
+            if month.is_changed(listed):
+                derived.write(kept / name, version, month.record(listed))
+    finally:
+        if months:
+            os.close(descriptor)
     _remove_all_but(months, kept)
     return loaded
 
 
-@dataclass(frozen=True)
-class _Entry:
-    stamp: bytes
-    line: bytes
-    run: Run
+class _Row(NamedTuple):
+    """What the site takes from a run. Values that many runs have are places in the month's list of shared ones."""
+
+    id: str
+    changed_at: int  # mtime_ns of the directory, which changes with the names in it
+    names: int  # shared: of the files
+    states: list[int]  # size and mtime_ns of each
+    digest: str  # see Files
+    size: int  # of the run's line of js/hyper.js
+    crc: int
     result: str
+    sha: str
+    ordinal: int
+    subject: str
+    author: int  # shared
+    committed_at: str
+    reverts: list[str]
+    status: str
+    failure: str | None
+    detail: str
+    attempt: int
+    started_at: str
+    finished_at: str
+    machine: int  # shared
+    number: int
+    processor: int  # shared
+    variables: int  # shared
+    rerun_of: str | None
+    seed: int | None
+    imported: str | None
+    time_started: str | None  # the next four: of the job's record, if there is one
+    results: dict[str, Any] | None
+    signature: int  # shared
+    parameters: int  # shared
+
+    def check(self) -> None:
+        """Raises TypeError if this was not made from a run."""
+        texts = self.id, self.digest, self.result, self.sha, self.subject, self.committed_at, self.status
+        others = self.detail, self.started_at, self.finished_at
+        numbers = self.size, self.crc, self.ordinal, self.attempt, self.number
+        if {*map(type, texts), *map(type, others)} != {str} or {*map(type, numbers)} != {int}:
+            raise TypeError(self)
 
 
-class _Shared:
-    """Makes runs from lines. Equal parts are one object in memory: 10,000 runs rarely have 10,000 settings."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, Any] = {}
-
-    def entry(self, stamp: bytes, line: bytes, runs: Path) -> _Entry:
-        """Raises ValueError, KeyError or TypeError if the line is not a run's."""
-        record = json.loads(line)
-        tracked: dict[str, Any] = record["run"]
-        texts = {name: self._one(tracked[name]) for name in ("status", "detail", "machine")}
-        texts |= {name: tracked[name] for name in ("id", "started_at", "finished_at")}
-        of_merge = {name: tracked[name] for name in ("sha", "subject", "author", "committed_at")}
-        of_merge["author"] = self._one(of_merge["author"])
-        numbers = [tracked[name] for name in ("attempt", "number", "ordinal")]
-        if {*map(type, texts.values()), *map(type, of_merge.values())} != {str} or {*map(type, numbers)} != {int}:
-            raise TypeError(line)
-        run = Run(
-            directory=runs / texts["id"],
-            merge=Merge(ordinal=tracked["ordinal"], parents=(), reverts=tuple(tracked["reverts"]), **of_merge),
-            failure=self._one(tracked["failure"]),
-            attempt=tracked["attempt"],
-            number=tracked["number"],
-            hyper=self._hyper(record) if texts["status"] == "done" else None,
-            processor=self._one(tracked["processor"]),
-            variables=self._one(tracked["variables"]),
-            rerun_of=tracked["rerun_of"],
-            seed=tracked["seed"],
-            **texts,
-        )
-        return _Entry(stamp, line, run, str(tracked["result"]))
-
-    def _hyper(self, record: dict[str, Any]) -> dict[str, Any]:
-        results = record["results"]
-        return {
-            "context": {"time_started": record["context"]["time_started"]},
-            "results": {name: results[name] for name in _RESULTS if name in results},
-            "parameters": self._one(record.get("parameters", {})),
-        }
-
-    def _one(self, value: Any) -> Any:
-        return self._seen.setdefault(repr(value), value)  # not by equality: 1, 1.0 and True are equal
-
-
-def _entry(directory: Path, old: dict[str, _Entry], shared: _Shared, logs: PublishedLogs) -> _Entry:
-    """Return a run's entry: the old one if the run's files are as they were. Raises Trouble, which is logged."""
-    stamp = _stamp(directory)  # before the files are read: a later change is then seen by the next build
-    found = old.get(directory.name)
-    if found and found.stamp == stamp:
-        return found
+def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) -> None:
+    """Add a run, from its row if its files are as they were; a run that cannot be read is logged."""
     try:
-        run = _shown(directory, logs)
-        line = scripts.line(run)
-        if large.is_large(run):
-            large.tell(run)
-    except Trouble as trouble:
-        log.warning("skipping a run: %s", trouble)
-        raise
-    return shared.entry(stamp, line, directory.parent)
+        row = month.rows[name]
+        if not _is_as_noted(row, month.shared, descriptor):
+            raise KeyError(name)
+        run = _run(name, row, month.shared, runs)
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        month.rows.pop(name, None)
+        try:
+            row = _made_row(runs / name, month, loaded)
+        except Trouble as trouble:
+            log.warning("skipping a run: %s", trouble)
+            return
+        run = _run(name, row, month.shared, runs)
+        month.add(row)
+    loaded.runs.append(run)
+    loaded.results[name] = row.result
+    loaded.marks[name] = row.size, row.crc
+    loaded.files[name] = month.shared[row.names], row.digest
+
+
+def _is_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
+    """Return whether a run's files are as they were. `descriptor` is of the directory of all runs."""
+    states = iter(row.states)
+    try:
+        # Relative to a descriptor, since resolving a long path takes longer than all the rest.
+        if os.stat(row.id, dir_fd=descriptor, follow_symlinks=False).st_mtime_ns != row.changed_at:
+            return False
+        for name in shared[row.names].split("/"):
+            status = os.stat(f"{row.id}/{name}", dir_fd=descriptor, follow_symlinks=False)
+            if status.st_size != next(states) or status.st_mtime_ns != next(states):
+                return False
+    except (OSError, StopIteration):
+        return False
+    return True
+
+
+def _made_row(directory: Path, month: _Month, loaded: Kept) -> _Row:
+    """Read a run. Raises Trouble."""
+    try:
+        changed_at = directory.stat().st_mtime_ns  # before the files are read: a later change is seen by the next build
+        found = details.regular_files(directory)
+    except OSError as error:
+        raise Trouble(f"{error.filename or directory}: {error.strerror}") from None
+    run = _shown(directory, loaded.logs)
+    line = scripts.line(run)
+    loaded.made.add(run.id, line)
+    if large.is_large(run):
+        large.tell(run)
+    if archive.RUN not in found or (run.hyper and contract.HYPER not in found):
+        changed_at = 0  # a link: what it leads to may change unseen
+    return month.row(run, line, changed_at, found)
 
 
 def _shown(directory: Path, logs: PublishedLogs) -> Run:
     return large.reduced(without_quotes(archive.read(directory), logs))
 
 
-def _stamp(directory: Path) -> bytes:
-    return b" ".join(_size_and_time(f"{directory}/{name}") for name in (archive.RUN, contract.HYPER))
+class _Month:
+    """The rows of a month, and the values that they share."""
+
+    def __init__(self, equal: _Shared, shared: list[Any], rows: list[list[Any]]) -> None:
+        self.shared = [equal.one(value) for value in shared]
+        self.rows: dict[str, _Row] = {}
+        self._equal = equal
+        self._places: dict[str, int] = {}
+        self._is_changed = False
+        for row in rows:
+            with suppress(TypeError):  # not a row of this program
+                self.rows[row[0]] = _Row._make(row)
+
+    def is_changed(self, names: list[str]) -> bool:
+        """Return whether the month is to be written, for the runs that are there."""
+        return self._is_changed or not self.rows.keys() <= set(names)
+
+    def record(self, names: list[str]) -> dict[str, Any]:
+        """Return what the month's file holds, for the runs that are there."""
+        return {"shared": self.shared, "rows": [self.rows[name] for name in names if name in self.rows]}
+
+    def add(self, row: _Row) -> None:
+        """Take up a new row."""
+        self.rows[row.id] = row
+        self._is_changed = True
+
+    def row(self, run: Run, line: bytes, changed_at: int, found: Mapping[str, os.stat_result]) -> _Row:
+        """Return the row of a run."""
+        # What the line has: it holds no text that JavaScript cannot read.
+        record = json.loads(line)
+        tracked = record["run"]
+        results = {name: record["results"][name] for name in _RESULTS if name in record["results"]} if run.hyper else {}
+        signature = self._place(results.pop("signature")) if "signature" in results else _ABSENT
+        names, digest = details.files_of(found)
+        return _Row(
+            run.id,
+            changed_at,
+            self._place(names),
+            [number for name in names.split("/") for number in (found[name].st_size, found[name].st_mtime_ns)],
+            digest,
+            len(line),
+            zlib.crc32(line),
+            tracked["result"],
+            tracked["sha"],
+            tracked["ordinal"],
+            tracked["subject"],
+            self._place(tracked["author"]),
+            tracked["committed_at"],
+            tracked["reverts"],
+            tracked["status"],
+            tracked["failure"],
+            tracked["detail"],
+            tracked["attempt"],
+            tracked["started_at"],
+            tracked["finished_at"],
+            self._place(tracked["machine"]),
+            tracked["number"],
+            self._place(tracked["processor"]),
+            self._place(tracked["variables"]),
+            tracked["rerun_of"],
+            tracked["seed"],
+            tracked["imported"],
+            record["context"]["time_started"] if run.hyper else None,
+            results if run.hyper else None,
+            signature,
+            self._place(record.get("parameters", {})) if run.hyper else _ABSENT,
+        )
+
+    def _place(self, value: Any) -> int:
+        if not self._places:
+            self._places = {repr(one): place for place, one in enumerate(self.shared)}
+        place = self._places.setdefault(repr(value), len(self.shared))
+        if place == len(self.shared):
+            self.shared.append(self._equal.one(value))
+        return place
 
 
-def _size_and_time(path: str) -> bytes:
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return b"0 0"
-    return b"%d %d" % (status.st_size, status.st_mtime_ns)
+def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
+    """Return the run of a row. Raises TypeError or IndexError if the row is none."""
+    row.check()
+    found = None
+    if row.time_started is not None and row.results is not None:
+        found = {
+            "context": {"time_started": row.time_started},
+            "results": row.results if row.signature < 0 else {**row.results, "signature": shared[row.signature]},
+            "parameters": shared[row.parameters],
+        }
+    # By position: names would take as long as all the rest.
+    merge = Merge(row.sha, row.ordinal, row.subject, shared[row.author], row.committed_at, (), tuple(row.reverts))
+    return Run(
+        name,
+        runs / name,
+        merge,
+        row.status,
+        row.failure,
+        row.detail,
+        row.attempt,
+        row.started_at,
+        row.finished_at,
+        shared[row.machine],
+        found,
+        row.number,
+        shared[row.processor],
+        shared[row.variables],
+        row.rerun_of,
+        row.seed,
+        row.imported,
+    )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+class _Shared:
+    """Makes equal values one object in memory: 10,000 runs rarely have 10,000 settings."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] = {}
+
+    def one(self, value: Any) -> Any:
+        """Return the first value that was equal to this one."""
+        return self._seen.setdefault(repr(value), value)  # not by equality: 1, 1.0 and True are equal
 
 
-def _usable(content: bytes, version: bytes, runs: Path, shared: _Shared) -> Iterator[_Entry]:
-    head, *texts = content.split(b"\n")
-    for text in texts if head == version else ():
-        with suppress(ValueError, KeyError, TypeError):
-            checksum, checked = text[:8], text[9:]
-            if int(checksum, 16) == zlib.crc32(checked):
-                *stamp, line = checked.split(b" ", 4)
-                yield shared.entry(b" ".join(stamp), line, runs)
+class _Made:
+    """The lines that this build has made. Of many, compressed: those of 10,000 runs are 10 MB."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, bytes] = {}
+
+    def add(self, name: str, line: bytes) -> None:
+        """Remember a line."""
+        self._lines[name] = line if len(self._lines) < _COMPRESSED_FROM else zlib.compress(line, 1)
+
+    def get(self, name: str) -> bytes | None:
+        """Return a line; None if it was not made."""
+        line = self._lines.get(name)
+        return line if line is None or line[:1] == b"{" else zlib.decompress(line)
 
 
-def _text(entry: _Entry) -> bytes:
-    checked = entry.stamp + b" " + entry.line
-    return b"%08x %s" % (zlib.crc32(checked), checked)
-
-
-def _write(path: Path, content: bytes, before: bytes) -> None:
-    if content == before:
-        return
-    with suppress(OSError):  # the next build is then slower
-        make_private(path.parent)
-        write_atomically(path, content, mode=0o600)
+def _read(path: Path, version: str) -> tuple[list[Any], list[list[Any]]]:
+    """Return a month's shared values and rows; nothing if the file is damaged or by other code."""
+    record = derived.read(path, version)
+    with suppress(TypeError, KeyError):
+        return record["shared"], record["rows"]
+    return [], []
 
 
 def _remove_all_but(months: Iterable[str], kept: Path) -> None:
@@ -205,11 +347,11 @@ def _month(name: str) -> str:
     return name[:6] if re.match("[0-9]{8}-", name) else "other"
 
 
-def _version(mode: str) -> bytes:
-    """Return a digest of the code and the setting that make a line, so that no line of others is used."""
-    modules = (archive, archive_order, hyper, large, published, records, scripts)
+def _version(mode: str) -> str:
+    """Return a digest of the code and the setting that make a row, so that no row of others is used."""
+    modules = (archive, archive_order, details, hyper, large, published, records, scripts)
     try:
-        code = "".join(map(inspect.getsource, modules))
+        code = b"".join(Path(str(module.__file__)).read_bytes() for module in modules) + Path(__file__).read_bytes()
     except OSError:  # installed without its source
-        code = __version__
-    return scripts.fingerprint(f"{mode} {code}".encode()).encode()
+        code = __version__.encode()
+    return scripts.fingerprint(mode.encode() + code)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from deepspeech_wer import archive, hyper
@@ -33,17 +33,29 @@ def line(run: Run) -> bytes:
 
 
 def hyper_js(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Iterator[bytes]:
-    """Yield the contract of 2016, one record a line, sorted by start.
+    """Yield the contract of 2016, one record a line."""
+    for text, run in hyper_pieces(ordered):
+        yield text
+        if run:
+            yield line(run)
+
+
+def hyper_pieces(ordered: Sequence[Run]) -> Iterator[tuple[bytes, Run | None]]:
+    """Yield the runs of js/hyper.js, sorted by start, each with what stands before its line; at last what ends it.
 
     Failed runs stand apart: they have no WER, and the page of 2016 would draw them as 0 %.
     """
     done = [(hyper.time_started(run.hyper), run) for run in ordered if run.hyper]
     done.sort(key=lambda pair: pair[0])
-    yield b"window.ALL_THE_DATA = "
-    yield from _one_a_line(line(run) for _, run in done)
-    yield b";\nwindow.FAILED_RUNS = "
-    yield from _one_a_line(line(run) for run in ordered if not run.hyper)
-    yield b";\n"
+    before = b"window.ALL_THE_DATA = "
+    groups = [run for _, run in done], [run for run in ordered if not run.hyper]
+    for runs, after in zip(groups, (b";\nwindow.FAILED_RUNS = ", b";\n"), strict=True):
+        between = before + b"[\n"
+        for run in runs:
+            yield between, run
+            between = b",\n"
+        before = (b"\n]" if runs else before + b"[]") + after
+    yield before, None
 
 
 def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Judged | None = None) -> bytes:
@@ -119,17 +131,9 @@ def _tracked(run: Run) -> dict[str, Any]:
         "variables": run.variables,
         "rerun_of": run.rerun_of,
         "seed": run.seed,
+        "imported": run.imported,
         "reverts": run.merge.reverts,
     }
-
-
-def _one_a_line(lines: Iterable[bytes]) -> Iterator[bytes]:
-    before = b"[\n"
-    for text in lines:
-        yield before
-        yield text
-        before = b",\n"
-    yield b"[]" if before == b"[\n" else b"\n]"
 
 
 def _web(url: str | None) -> str | None:

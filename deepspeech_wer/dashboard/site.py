@@ -19,7 +19,7 @@ from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
-from deepspeech_wer.dashboard.details import FILES, details, regular_files
+from deepspeech_wer.dashboard.details import FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
 from deepspeech_wer.dashboard.judged import Judged
@@ -29,15 +29,16 @@ from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
     fingerprint,
-    hyper_js,
+    hyper_pieces,
     index_js,
     javascript,
     line,
     merges_js,
     run_js,
 )
+from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, write_atomically
+from deepspeech_wer.files import PARTIAL, partial_in, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -54,25 +55,28 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
+    found: Callable[[Run], Files] = lambda run: files_of(regular_files(run.directory)),
+    marks: Mapping[str, Mark] | None = None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
 ) -> None:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
-    the run is then left out. `logs` says which logs visitors see; the caller leaves other quotes of them out of `runs`.
-    The site works at any moment; after an interruption the next call completes it.
+    the run is then left out. `found` returns the files of its directory. With the `marks` of lines, js/hyper.js is
+    copied from the one before, as far as it has them. `logs` says which logs visitors see; the caller leaves other
+    quotes of them out of `runs`. The site works at any moment; after an interruption the next call completes it.
     """
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
     before = read_manifest(site)
     ordered = archive.in_order(runs)
-    made = _build_runs(ordered, _Source(whole, logs), site, before["runs"])
+    made = _build_runs(ordered, _Source(whole, found, logs), site, before["runs"])
     ordered = [run for run in ordered if run.id in made]
     judged = judged or Judged()
     own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
     merges = merges_js(own, judged)
-    _write_changed(site / "js/hyper.js", lambda: hyper_js(ordered, line))
+    _write_hyper(site / "js/hyper.js", ordered, line, marks or {})
     _write_changed(site / "js/merges.js", merges)
     known = Known(judged.record, {run.id: run for run in ordered}.get, logs)
     _write_changed(site / FEED, atom(ordered, known, project))
@@ -93,31 +97,77 @@ def build(
     _write_manifest(site, after)
 
 
+def remove_leftovers(site: Path) -> None:
+    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
+    for left in partial_in(site / "runs"):
+        remove_partial(left)
+    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
+        for entry in entries:
+            if entry.name != "runs":
+                remove_partial(Path(entry.path))
+
+
 @dataclass(frozen=True)
 class _Source:
     """What the files of a run are made of."""
 
     whole: Callable[[Run], Run]
+    found: Callable[[Run], Files]
     logs: PublishedLogs
 
 
 def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[str, Any]) -> dict[str, dict[str, Any]]:
     made = {}
     built = {entry.name for entry in os.scandir(site / "runs")}
-    for run in runs:
-        found = regular_files(run.directory)
-        hidden = NAMES if source.logs.mode == "none" else ()
-        files = [name for name in FILES if name in found and name not in hidden]
-        wanted, last = {"stamp": _stamp(found, source.logs.mode), "files": files}, before.get(run.id)
-        if wanted == last and f"{run.id}.js" in built and _holds(f"{site}/runs/{run.id}", files):
-            made[run.id] = last  # archived runs do not change: one that was built from the same files is not read again
-            continue
-        try:
-            _build_run(source.whole(run), found, files, source.logs, site)
-            made[run.id] = wanted
-        except Trouble as trouble:
-            log.warning("skipping a run: %s", trouble)
+    hidden = NAMES if source.logs.mode == "none" else ()
+    listed: dict[tuple[str, ...], list[str]] = {}
+    with _Published(site) as published:
+        for run in runs:
+            names, digest = source.found(run)
+            stamp, last = f"{VERSION} {source.logs.mode} {digest}", before.get(run.id)
+            is_built = last is not None and last["stamp"] == stamp and f"{run.id}.js" in built
+            if last and is_built and published.holds(run.id, last["files"]):
+                # Archived runs do not change: one that was built from the same files is not read again.
+                made[run.id] = last
+                continue
+            there = set(names.split("/")) - set(hidden)
+            files = [name for name in FILES if name in there]
+            remove_partial(site / "runs" / run.id)
+            try:
+                _build_run(source.whole(run), regular_files(run.directory), files, source.logs, site)
+                made[run.id] = {"stamp": stamp, "files": listed.setdefault(tuple(files), files)}
+            except Trouble as trouble:
+                log.warning("skipping a run: %s", trouble)
     return made
+
+
+class _Published:
+    """Tells whether the files of runs are still in the site. Those made before the manifest need no look into them."""
+
+    def __init__(self, site: Path) -> None:
+        self._runs = site / "runs"
+        self._since = 0
+        with suppress(OSError):
+            self._since = (site / MANIFEST).stat().st_mtime_ns
+
+    def __enter__(self) -> _Published:
+        self._descriptor = os.open(self._runs, os.O_RDONLY | os.O_DIRECTORY)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def holds(self, run: str, names: list[str]) -> bool:
+        """Return whether a run's directory has these names."""
+        try:
+            # A directory's time changes with the names in it, and a look at it takes a quarter of the time.
+            if os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns < self._since:
+                return True
+            with os.scandir(self._runs / run) as entries:
+                there = {entry.name for entry in entries}
+            return there.issuperset(names) and not any(name.endswith(PARTIAL) for name in there)
+        except OSError:
+            return False
 
 
 def _build_run(
@@ -136,17 +186,15 @@ def _build_run(
     _put(run_js(run, details(run, found, sizes, [log.end for log in ends.values()])), site / "runs" / f"{run.id}.js")
 
 
-def _stamp(found: dict[str, os.stat_result], mode: str) -> str:
-    stamp = f"{VERSION} {mode} {sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items())}"
-    return fingerprint(stamp.encode())
+def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:
+    """Write js/hyper.js, of which the lines that it had are copied."""
+    by_id = {run.id: run for run in ordered}
+    pieces = (Piece(text, run.id if run else None) for text, run in hyper_pieces(ordered))
 
+    def is_of(name: str, text: bytes) -> bool:
+        return b'"run":{"id":%s,' % javascript(name).encode() in text
 
-def _holds(directory: str, names: list[str]) -> bool:
-    try:
-        with os.scandir(directory) as entries:
-            return {entry.name for entry in entries}.issuperset(names)
-    except FileNotFoundError:
-        return False
+    splice(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
 
 
 def _static_files() -> dict[str, bytes]:
@@ -180,16 +228,12 @@ def _write_manifest(site: Path, manifest: dict[str, Any]) -> None:
     _write_changed(site / MANIFEST, javascript(manifest).encode())
 
 
-def _write_changed(path: Path, data: bytes | Callable[[], Iterable[bytes]]) -> None:
-    """Write `path` unless it has this content already: then its mtime stays as well.
-
-    Large content is given in pieces, by a function that can be called twice.
-    """
-    pieces = data if callable(data) else lambda: [data]
-    with suppress(FileNotFoundError), path.open("rb") as stream:
-        if all(stream.read(len(piece)) == piece for piece in pieces()) and not stream.read(1):
+def _write_changed(path: Path, data: bytes) -> None:
+    """Write `path` unless it has this content already: then its mtime stays as well."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
             return
-    write_atomically(path, pieces())
+    write_atomically(path, data)
 
 
 def _put(data: bytes, target: Path) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 from deepspeech_wer import contract, lock, processes, signals
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.jobs import group, limit
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.jobs.work import Job, Order, Work
 
 _GRACE_S = 3.0  # for a job whose supervisor was killed
 
@@ -75,18 +76,22 @@ class Local:
             processes.ask_to_end(pid)
 
     def clear(self, work: Work, order: Order) -> list[int]:
-        """See Runner. The job's processes are those with its token, and its first process with all descendants."""
+        """See Runner. What has the job's token, cgroup or limit is ended, and what descends from its first process."""
         ended: list[int] = []
+        job = works.read_job(work) or Job()
+        of_job = group.find(job.group, order.token)
         for _ in range(10):  # a process may start others before it ends
-            left = set(processes.with_environment(f"{contract.RUN_TOKEN}={order.token}"))
-            job = works.read_job(work)
-            if job and processes.start_time(job[0]) == job[1]:
-                left |= {job[0], *processes.descendants(job[0])}
+            left = {*processes.with_environment(f"{contract.RUN_TOKEN}={order.token}"), *group.members(of_job)}
+            if job.pid and processes.start_time(job.pid) == job.started:
+                left |= {job.pid, *processes.descendants(job.pid)}
+            if job.limit and job.limit == limit.of(order.token):
+                left |= set(processes.with_limit(job.limit, job.since))
             left.discard(os.getpid())
             if not left:
                 break
             processes.end(sorted(left), grace_s=_GRACE_S)
             ended += sorted(left)
+        group.end(of_job)
         return ended
 
     def _pid(self, work: Work) -> int | None:

@@ -15,7 +15,13 @@ HEAD_BYTES = 4 << 20  # written immediately, line by line
 TAIL_BYTES = 1 << 20  # of the rest, the newest output is kept in memory and written at the end
 LINE_BYTES = 64 << 10
 
-_ANSI = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+# Each sequence begins with ESC and a letter, or with one C1 character, here in UTF-8: ECMA-48, 5.3.
+_ANSI = re.compile(
+    rb"(\x1b\[|\xc2\x9b)[0-?]*[ -/]*[@-~]"
+    rb"|(\x1b\]|\xc2\x9d)(?:[^\x07\x1b\xc2]|\xc2(?!\x9c))*(\x07|\x1b\\|\xc2\x9c)?"
+    rb"|\x1b[@-Z\\-_]"
+)
+_C1 = re.compile("[\x80-\x9f]")
 _CONTROL = bytes({*range(0x20), 0x7F} - {0x09})
 
 
@@ -121,7 +127,8 @@ def _split(data: bytes) -> list[bytes]:
 
 
 def _clean(line: bytes) -> str:
-    return _ANSI.sub(b"", line).translate(None, _CONTROL).decode("utf-8", "replace")
+    text = _ANSI.sub(b"", line).translate(None, _CONTROL).decode("utf-8", "replace")
+    return text if text.isascii() else _C1.sub("", text)
 
 
 def _stamped(now: str, clean: str) -> bytes:
@@ -145,4 +152,4 @@ class Follower:
             return []
         whole = added[: added.rfind(b"\n") + 1]
         self._at += len(whole)
-        return [line.partition(" ")[2] for line in whole.decode("utf-8", "replace").splitlines()]
+        return [line.partition(" ")[2] for line in whole.decode("utf-8", "replace").split("\n")[:-1]]

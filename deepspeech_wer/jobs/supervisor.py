@@ -15,20 +15,20 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from deepspeech_wer import clock, contract, environment, files, lock, logging_setup, prctl, processes, signals
 from deepspeech_wer.exit_codes import DONE, TROUBLE
-from deepspeech_wer.jobs import gpu, memory
+from deepspeech_wer.jobs import gpu, group, limit, memory
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
 from deepspeech_wer.jobs.output import JobLog
-from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.jobs.work import Job, Order, Work
 from deepspeech_wer.records import Outcome
 
 _DRAIN_S = 2.0  # to read the last output after the job ended; its daemons may hold the pipe open for ever
@@ -110,17 +110,21 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         return _stopped(work)
     prctl.adopt_orphans()
     variables = _environment(order, work, given)
-    with memory.watched() as out_of_memory:
+    with memory.watched() as out_of_memory, _grouped(order) as of_job:
+        mark = limit.of(order.token)
+        job = Job(None, "", processes.start_time(os.getpid()) or "", str(of_job) if of_job else None, mark)
         with suppress(OSError):  # a full disk: only needed if the supervisor is killed
-            works.write_starting(work)
+            works.write_job(work, job)
         try:
-            process = _start(order, script, variables)
+            with group.entered(of_job), limit.inheriting(mark):
+                process = _start(order, script, variables)
         except OSError as error:
             return _cannot_start(script, order.script, error)
         output = _Output(process, out, err)
         try:
             with suppress(OSError):  # likewise; the token also finds the job
-                works.write_job(work, process.pid, processes.start_time(process.pid) or "")
+                started = processes.start_time(process.pid) or ""
+                works.write_job(work, replace(job, pid=process.pid, started=started))
             with gpu.sampling(Path(order.gpu_usage) if order.gpu_usage else None, variables):
                 in_time = _attend(output, order.timeout_s)
         finally:
@@ -130,6 +134,16 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         if not in_time:
             return Verdict("timeout", f"not done after {order.timeout_s:g} s (ds_job_timeout)")
         return outcomes.classify(process.returncode, err.last_words(), out_of_memory=out_of_memory())
+
+
+@contextmanager
+def _grouped(order: Order) -> Iterator[Path | None]:
+    """Make a cgroup for the job if that is allowed. What is left in it at the end of the block is killed."""
+    of_job = group.make(order.token)
+    try:
+        yield of_job
+    finally:
+        group.end(of_job)
 
 
 def _fault_of(script: Path, name: str) -> Verdict | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import contract, files
+from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import RUN_ID, Merge
 
@@ -105,25 +107,42 @@ class Order:
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
+@dataclass(frozen=True)
+class Job:
+    """How the processes of a job are found if its supervisor is killed, besides the token in their environment."""
+
+    pid: int | None = None  # of its first process; None if it has not started
+    started: str = ""  # as of `processes.start_time`
+    since: str = ""  # the supervisor's own start: no process of the job is older
+    group: str | None = None  # the directory of its cgroup
+    limit: int | None = None  # a limit that all of them have, and no other process: see `jobs.limit`
+
+
 def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
-    """Make a run's id from its start (ISO 8601) and its commit. No directory of `taken` holds the id yet."""
-    wanted = found = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
-    number = 2
-    while any(
-        (directory / found).exists() for directory in taken
-    ):  # two runs within a second, or a clock that was set back
-        found = f"{wanted}-{number}"
-        number += 1
+    """Make a run's id from its start (ISO 8601) and its commit.
+
+    `archive_order.started` sorts it above all ids in the directories `taken`, even if the clock was set back. Raises
+    Trouble if they cannot be listed.
+    """
+    wanted = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
+    names = {name for directory in taken for name in _ids(directory)}
+    era, newest = max(map(started, names), default=(1, ""))
+    era += wanted[:15] < newest[:15]
+    while (found := wanted if era == 1 else f"{wanted}-{era}") in names:  # twice within a second
+        era += 1
     return found
 
 
 def unfinished(directory: Path) -> list[Work]:
     """Return the runs that were begun but not archived, oldest first. Raises Trouble if they cannot be listed."""
+    return [Work(directory / name) for name in sorted(_ids(directory), key=started)]
+
+
+def _ids(directory: Path) -> list[str]:
+    """Return the runs in a directory, of work or of the archive. Raises Trouble."""
     try:
-        return sorted(
-            (Work(path) for path in directory.iterdir() if RUN_ID.fullmatch(path.name) and not path.is_symlink()),
-            key=lambda work: work.run,
-        )
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if RUN_ID.fullmatch(entry.name) and not entry.is_symlink()]
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable directory must not look empty
@@ -190,9 +209,9 @@ def read_cancel(work: Work) -> str | None:
         return f"somebody (cancel.json cannot be read: {error})"
 
 
-def write_starting(work: Work) -> None:
-    """Record that the job is about to start. Raises OSError."""
-    write(work.path / "job.json", {"pid": None, "started": None})
+def write_job(work: Work, job: Job) -> None:
+    """Record the job, before it starts and once its process is known. Raises OSError."""
+    write(work.path / "job.json", asdict(job))
 
 
 def was_started(work: Work) -> bool:
@@ -200,17 +219,19 @@ def was_started(work: Work) -> bool:
     return (work.path / "job.json").exists()
 
 
-def write_job(work: Work, pid: int, started: str) -> None:
-    """Record the job's process. Raises OSError."""
-    write(work.path / "job.json", {"pid": pid, "started": started})
-
-
-def read_job(work: Work) -> tuple[int, str] | None:
-    """Return the job's (pid, start time as of `processes.start_time`); None if they are not recorded."""
+def read_job(work: Work) -> Job | None:
+    """Return the record of the job; None if there is none."""
     try:
         record = read(work.path / "job.json")
-        return int(record["pid"]), str(record["started"])
-    except (OSError, ValueError, KeyError, TypeError):  # the token also finds the job
+        pid, limit = record["pid"], record.get("limit")  # an earlier release recorded pid and start alone
+        return Job(
+            pid=int(pid) if pid else None,
+            started=str(record["started"]),
+            since=str(record.get("since", "")),
+            group=str(record["group"]) if record.get("group") else None,
+            limit=int(limit) if limit else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):  # the token also finds the job
         return None
 
 

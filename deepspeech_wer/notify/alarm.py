@@ -31,6 +31,8 @@ def due(told: Told, facts: Facts, most: int) -> tuple[Told, list[Due]]:
         line = news.of_event(event, news.WORSE, facts.known) if now == "open" else None
         if now == "open" and (line is None or len(found) >= most):
             continue  # its run cannot be read now, or a later tick logs it
+        if line and line.run.imported:
+            line = None  # history
         write = partial(_write, line, facts.known.logs) if line else None
         found.append(Due(write, _after(event["id"], now, line, states)))
     return told, found

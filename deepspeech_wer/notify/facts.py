@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deepspeech_wer.archive_order import moment
 from deepspeech_wer.dashboard.news import Known
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify.ledger import NEWEST
@@ -42,6 +43,6 @@ class Facts:
         return self._runs[name]
 
     def own(self, names: Sequence[str]) -> list[Run]:
-        """Return the readable runs that are no re-trainings, in the order of their starts."""
-        found = [run for run in map(self.run, names) if run and run.rerun_of is None]
-        return sorted(found, key=lambda run: (run.started_at, run.merge.ordinal))
+        """Return the readable runs that are news: no re-trainings, nothing imported. In the order of their starts."""
+        found = [run for run in map(self.run, names) if run and run.rerun_of is None and not run.imported]
+        return sorted(found, key=lambda run: (moment(run.id), run.merge.ordinal))

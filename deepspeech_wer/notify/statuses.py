@@ -50,9 +50,12 @@ def due(set_status: Set, told: Told, facts: Facts, website_url: str | None, most
     changed = [(sha, key) for sha, key in now.items() if sha[:12] in may_change and told.states.get(sha[:12]) != key]
     found: list[Due] = []
     for sha, key in changed:
-        status = _status(sha, key, facts, website_url) if len(found) < most else None
-        if status:
-            found.append(Due(partial(set_status, status), _after(sha[:12], key, may_change)))
+        after = _after(sha[:12], key, may_change)
+        run = _run(sha, facts) if len(found) < most else None
+        if run and run.imported:
+            told = after(told)  # history
+        elif run:
+            found.append(Due(partial(set_status, _status(run, key, facts.known, website_url)), after))
     return told, found
 
 
@@ -81,17 +84,17 @@ def _keys(facts: Facts) -> dict[str, str]:
     return found
 
 
-def _status(sha: str, key: str, facts: Facts, website_url: str | None) -> Status | None:
-    """Return a commit's status; None if its run cannot be read."""
-    known = facts.known
-    verdict = known.verdict(sha)
+def _run(sha: str, facts: Facts) -> Run | None:
+    """Return the run that a commit's status tells of; None if it cannot be read."""
+    verdict = facts.known.verdict(sha)
     newest = next((name for name in reversed(facts.newest) if name[16:28] == sha[:12]), None)
-    run = facts.run(verdict["run"]) if verdict else facts.run(newest) if newest else None
-    if run is None:
-        return None
+    return facts.run(verdict["run"]) if verdict else facts.run(newest) if newest else None
+
+
+def _status(run: Run, key: str, known: Known, website_url: str | None) -> Status:
     url = news.address(website_url, run.id) if website_url else None
-    state, text = _said(key, run, verdict, known)
-    return Status(sha, state, shortened(text, 1000), url)
+    state, text = _said(key, run, known.verdict(run.merge.sha), known)
+    return Status(run.merge.sha, state, shortened(text, 1000), url)
 
 
 def _said(key: str, run: Run, verdict: Mapping[str, Any] | None, known: Known) -> tuple[str, str]:

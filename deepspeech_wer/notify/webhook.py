@@ -119,7 +119,7 @@ def _of_events(told: Told, facts: Facts, wanted: Notices) -> Iterator[_Change]:
 
         told_of = news.of_event(event, state, facts.known) if state else None
         if told_of or not state:  # else its run cannot be read now
-            yield _Change(told_of, after)
+            yield _Change(None if told_of and told_of.run.imported else told_of, after)
 
 
 def _worth(before: str | None, now: str, *, tell_suspect: bool) -> str | None:
@@ -146,4 +146,5 @@ def _of_better(told: Told, facts: Facts, wanted: Notices) -> Iterator[_Change]:
         def after(known: Told, name: str = name) -> Told:
             return known.now({name: "better"}, names)
 
-        yield _Change(news.of_better(verdict, facts.known) if wanted.tell_better else None, after)
+        told_of = news.of_better(verdict, facts.known) if wanted.tell_better else None
+        yield _Change(None if told_of and told_of.run.imported else told_of, after)

@@ -1,6 +1,6 @@
 """The built site -> the web root, over SFTP. A visitor sees the old site or the new one, never a mixture.
 
-The modules: `api` (what the rest of the program calls), `report` (what it gives and gets), `publisher` (a publish from
-start to end), `sources` (the local files), `survey` (what is on the server), `plan` (what to change; pure), `upload`
-(changing it), `web_root` (an open session), `web_root_lock` (one publisher at a time), `read_back` (what visitors get).
+`publisher` is what the rest of the program calls: a publish from start to end. `report` is what it gives and gets,
+`sources` the local files, `survey` what is on the server, `plan` what to change (pure), `upload` changes it,
+`web_root` is an open session, `web_root_lock` lets one publish at a time, `read_back` gets what visitors get.
 """

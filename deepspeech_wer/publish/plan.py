@@ -6,6 +6,7 @@ first change and renamed after the last one, so the next publish can identify wh
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import zlib
@@ -24,11 +25,10 @@ NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
 _NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
+NOT_OURS = "replaces a file that was not ours"
 KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
-TOKEN_BYTES = 6
-_TEMPORARY = re.compile(
-    r"((?:.*/)?)\.?(.+)\.[0-9a-f]{16}(?:\.[0-9a-f]{12})?\.partial", re.DOTALL
-)  # before: without token
+# Older programs wrote a leading dot, and no token.
+_TEMPORARY = re.compile(r"((?:.*/)?)\.?(.+)\.[0-9a-f]{16}(?:\.[0-9a-f]{12})?\.partial", re.DOTALL)
 _LOG = re.compile(r"(runs/[^/]+)/(?:out|err)\.log")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -46,13 +46,17 @@ class Entry(NamedTuple):
         return min(max(self.mtime_ns // 1_000_000_000, 0), 0xFFFFFFFF)
 
 
+Entries = Mapping[str, Entry]  # by path
+Seen = Mapping[str, Attributes]  # files on the server, by path
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Which files on the server are ours."""
 
     generation: int = 0
-    files: Mapping[str, Entry] = field(default_factory=dict)  # the site
-    kept: Mapping[str, Entry] = field(default_factory=dict)  # of versions before, for visitors who still load them
+    files: Entries = field(default_factory=dict)  # the site
+    kept: Entries = field(default_factory=dict)  # of versions before, for visitors who still load them
     previous: Mapping[str, Entry | None] = field(default_factory=dict)  # what changed files were before; None: absent
     times: bool = True  # False: this server does not keep the times that we set
     left: Mapping[str, int] = field(default_factory=dict)  # when the kept files left the site, in seconds of the epoch
@@ -73,16 +77,15 @@ class Plan:
 
     send: tuple[Step, ...]
     remove: tuple[Step, ...]
-    keep: int
     foreign: tuple[str, ...]  # files that are not ours, where files of ours would go
     manifest: Manifest | None  # to be written when all is done
 
 
 def make(
-    wanted: Mapping[str, Entry],
+    wanted: Entries,
     current: Manifest | None,
     unfinished: Manifest | None,
-    seen: Mapping[str, Attributes],
+    seen: Seen,
     now: float = 0,
     owner: Owner | None = None,
 ) -> Plan:
@@ -91,20 +94,18 @@ def make(
     `owner` is who publishes; None leaves the web root to whom it belongs.
     """
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
-    ours = {path for manifest in known for paths in (manifest.files, manifest.kept) for path in paths}
-    foreign = [path for path in wanted if path in seen and path not in ours]
-    reasons = ((path, _why(path, entry, known, seen)) for path, entry in wanted.items())
-    send = [Step(path, why) for path, why in reasons if why]
+    send = [Step(path, why) for path, entry in wanted.items() if (why := _why(path, entry, known, seen))]
+    foreign = [step.path for step in send if step.why == NOT_OURS]
     changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
     is_owned = owner is None or (current is not None and current.owner == owner.id)
     if not changed and not send and is_owned:
-        return Plan((), (), len(wanted), (), None)
-    manifest, remove = (
-        _following(wanted, current or Manifest(), unfinished, seen, int(now)) if changed else (current, ())
-    )
+        return Plan((), (), (), None)
+    manifest, remove = current, list[Step]()
+    if changed:
+        manifest, remove = _following(wanted, current or Manifest(), unfinished or Manifest(), seen, int(now))
     if manifest is not None and owner is not None and not (is_owned and manifest is current):
         manifest = replace(manifest, owner=owner.id, owner_name=owner.name)
-    return Plan(tuple(send), tuple(remove), len(wanted) - len(send), tuple(foreign), manifest)
+    return Plan(tuple(send), tuple(remove), tuple(foreign), manifest)
 
 
 def version_before(manifest: Manifest) -> dict[str, Entry]:
@@ -118,10 +119,11 @@ def old(sha256: str) -> str:
     return f"{OLD}/{sha256}"
 
 
-def holding(path: str, manifest: Manifest | None, seen: Mapping[str, Attributes]) -> str | None:
-    """The hash of what the server has under `path`, if that is still what the manifest says."""
-    entry, there = manifest.files.get(path) if manifest else None, seen.get(path)
-    return entry.sha256 if manifest and entry and there and _fits(entry, there, times=manifest.times) else None
+def outgoing(paths: Iterable[str], manifest: Manifest, seen: Seen) -> dict[str, str]:
+    """Where to keep files that a new version replaces, each with its path: those that are what the manifest says."""
+    there = [(path, manifest.files[path], seen[path]) for path in paths if path in manifest.files and path in seen]
+    same = {old(entry.sha256): path for path, entry, found in there if _fits(entry, found, times=manifest.times)}
+    return {kept: path for kept, path in same.items() if kept not in seen}
 
 
 def temporary(path: str, sha256: str, token: str) -> str:
@@ -161,8 +163,7 @@ def directories(paths: Iterable[str]) -> list[str]:
 def dump(manifest: Manifest) -> bytes:
     """As stored on the server; `zcat` shows it."""
     record = {"version": VERSION, **vars(manifest)}
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: with a gzip header, but without its time
-    return packer.compress(json.dumps(record, separators=(",", ":")).encode()) + packer.flush()
+    return gzip.compress(json.dumps(record, separators=(",", ":")).encode(), 1, mtime=0)
 
 
 def parse(data: bytes) -> Manifest:
@@ -175,13 +176,11 @@ def parse(data: bytes) -> Manifest:
     if version != VERSION:
         raise ValueError(f"has version {version!r}, expected {VERSION}")
     try:
-        before = record["previous"]
-        absent = dict.fromkeys(path for path, entry in before.items() if entry is None)
         return Manifest(
             int(record["generation"]),
-            _entries(record["files"]),
-            _entries(record["kept"]),
-            {**absent, **_entries({path: entry for path, entry in before.items() if path not in absent})},
+            {path: _entry(path, entry) for path, entry in record["files"].items()},
+            {path: _entry(path, entry) for path, entry in record["kept"].items()},
+            {path: None if entry is None else _entry(path, entry) for path, entry in record["previous"].items()},
             record["times"] is True,
             {path: int(left) for path, left in record.get("left", {}).items()},  # older programs wrote none
             str(record.get("owner", "")),
@@ -197,21 +196,15 @@ def check_path(path: str) -> None:
         raise Trouble(f"cannot publish {path!r}: expected the path of a file below the site, written with /")
 
 
-def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Mapping[str, Attributes]) -> str:
+def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Seen) -> str:
     """Why a file must be sent; empty where the server has it."""
     there = seen.get(path)
     if there is None:
         return "missing on the server" if any(path in manifest.files for manifest in known) else "new"
-    ours, fitting = False, set()
-    for manifest in known:
-        for records in (manifest.files, manifest.kept):
-            record = records.get(path)
-            if record is not None:
-                ours = True
-                if _fits(record, there, times=manifest.times):
-                    fitting.add(record.sha256)
-    if not ours:
-        return "replaces a file that was not ours"
+    records = [(files[path], one.times) for one in known for files in (one.files, one.kept) if path in files]
+    if not records:
+        return NOT_OURS
+    fitting = {record.sha256 for record, times in records if _fits(record, there, times=times)}
     if fitting == {entry.sha256}:
         return ""
     # Two entries that both fit: a killed publish left either version, and size and time do not tell which.
@@ -223,23 +216,19 @@ def _fits(record: Entry, there: Attributes, *, times: bool) -> bool:
 
 
 def _following(
-    wanted: Mapping[str, Entry],
-    current: Manifest,
-    unfinished: Manifest | None,
-    seen: Mapping[str, Attributes],
-    now: int,
-) -> tuple[Manifest, Sequence[Step]]:
+    wanted: Entries, current: Manifest, unfinished: Manifest, seen: Seen, now: int
+) -> tuple[Manifest, list[Step]]:
     """The manifest after this publish, and what can be removed: files that left the site some minutes ago.
 
     Those of the version before stay whatever their age, for a rollback. Where logs are withdrawn, nothing of it stays:
     its pages quote them too.
     """
-    before = {**current.files, **(unfinished.files if unfinished else {})}
-    older = {**(unfinished.kept if unfinished else {}), **current.kept}
+    before = {**current.files, **unfinished.files}
+    older = {**unfinished.kept, **current.kept}
     past = {path: entry for path, entry in {**older, **before}.items() if path not in wanted and path in seen}
-    known = {**(unfinished.left if unfinished else {}), **current.left}
+    known = {**unfinished.left, **current.left}
     left = {path: now if path in before else known.get(path, 0) for path in past}
-    withdraws = any(_withdraws(one.files, wanted) for one in (current, unfinished) if one)
+    withdraws = any(_withdraws(one.files, wanted) for one in (current, unfinished))
     kept = {
         path: entry
         for path, entry in past.items()
@@ -247,9 +236,9 @@ def _following(
     }
     why = "withdrawn with the logs" if withdraws else "in no page for some minutes"
     remove = [Step(path, why) for path in past if path not in kept]
-    same = {path for path, entry in wanted.items() if path in before and before[path].sha256 == entry.sha256}
     # a file that is not sent again keeps the mtime that it has on the server
-    files = {path: before[path] if path in same else entry for path, entry in wanted.items()}
+    changed = _differing(before, wanted)
+    files = {path: entry if path in changed else before[path] for path, entry in wanted.items()}
     left = {path: left[path] for path in kept}
     previous = {} if withdraws else _differing(current.files, files)
     return replace(
@@ -257,13 +246,13 @@ def _following(
     ), remove
 
 
-def _withdraws(before: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> bool:
+def _withdraws(before: Entries, wanted: Entries) -> bool:
     """Whether a log of a run that stays is published no longer, or with other content (ds_publish_logs)."""
-    changed = (path for path, entry in before.items() if path not in wanted or wanted[path].sha256 != entry.sha256)
+    changed = (path for path in _differing(before, wanted) if path in before)
     return any(log and f"{log[1]}.js" in wanted for log in map(_LOG.fullmatch, changed))
 
 
-def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
+def _differing(before: Entries, after: Entries) -> dict[str, Entry | None]:
     return {
         path: before.get(path)
         for path in {**before, **after}
@@ -271,11 +260,9 @@ def _differing(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[
     }
 
 
-def _entries(record: Mapping[str, Any]) -> dict[str, Entry]:
-    found = {}
-    for path, (sha256, size, mtime_ns) in record.items():
-        # the server may be hostile: nothing in its manifest may lead out of the web root
-        if not _SHA256.fullmatch(sha256) or _NO_FILE.search(path):
-            raise TypeError(f"the entry of {path!r}")
-        found[path] = Entry(sha256, int(size), int(mtime_ns))
-    return found
+def _entry(path: str, record: Any) -> Entry:
+    sha256, size, mtime_ns = record
+    # the server may be hostile: nothing in its manifest may lead out of the web root
+    if not _SHA256.fullmatch(sha256) or _NO_FILE.search(path):
+        raise TypeError(f"the entry of {path!r}")
+    return Entry(sha256, int(size), int(mtime_ns))

@@ -1,59 +1,64 @@
-"""A publish from the first look at the server to the last rename. Importing this loads paramiko."""
+"""Publish a site, or roll it back: from the first look at the server to the last rename.
+
+Importing this loads paramiko: import it where something is to be published.
+"""
 
 from __future__ import annotations
 
-import heapq
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from functools import partial
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.plan import MANIFEST, NEXT, Manifest
+from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest
 from deepspeech_wer.publish.report import Options, Report
-from deepspeech_wer.publish.sources import Source
-from deepspeech_wer.publish.survey import Survey, check_owner, check_root, survey
-from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_state
+from deepspeech_wer.publish.survey import Survey, check_root, survey
+from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
-from deepspeech_wer.sftp.account import Account
 from deepspeech_wer.sftp.connection import Dropped, connected
-from deepspeech_wer.sftp.pipeline import Halted, Lost, Pipeline
+from deepspeech_wer.sftp.pipeline import Halted
 
 NEWEST = 32  # files whose directories are looked at first
-MOMENT_S = 1.0  # between the end of a channel and that of its connection
+DEFAULTS = Options()
 _CHANGING = (MANIFEST, NEXT)  # with every publish
 
-Look = Callable[[WebRoot], tuple[Survey, Mapping[str, Source]]]  # what is on the server, and what is to be
+# What is on the server, what is to be, and the site that holds it; no site: the server holds it.
+Look = Callable[[WebRoot], tuple[Survey, Entries, Path | None]]
 
 
-def publish(site: Path, paths: Sequence[str], website: Website, options: Options) -> Report:
-    """See api.publish."""
+def publish(site: Path, paths: Sequence[str], website: Website, options: Options = DEFAULTS) -> Report:
+    """Bring files (`paths` relative to `site`, with /) to the web root, index.htm last. Unchanged files are not sent.
+
+    Only files that an earlier publish put there are replaced or removed, unless `options.adopt` is set. Raises Trouble;
+    visitors have a whole site all the same.
+    """
     with ThreadPoolExecutor(1) as executor:
         scan = executor.submit(sources.scan, site, paths)  # 20,000 files, while the connection is made
 
-        def look(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
+        def look(root: WebRoot) -> tuple[Survey, Entries, Path | None]:
             scanned = scan.result()
-            found = survey(root, paths, heapq.nlargest(NEWEST, scanned, key=lambda path: scanned[path].st_mtime_ns))
-            return found, sources.read(site, scanned, found.current.files if found.current else {})
+            newest = sorted(scanned, key=lambda path: scanned[path].st_mtime_ns)[-NEWEST:]
+            found = survey(root, options, paths, newest)
+            return found, sources.read(site, scanned, found.current.files if found.current else {}), site
 
         return _publish(look, website, options)
 
 
-def rollback(website: Website, options: Options) -> Report:
-    """See api.rollback."""
+def rollback(website: Website, options: Options = DEFAULTS) -> Report:
+    """Bring back the version before the published one. A second rollback undoes the first.
 
-    def look(root: WebRoot) -> tuple[Survey, Mapping[str, Source]]:
-        return _look_for_version_before(root, options)
-
-    return _publish(look, website, options)
+    The server still has all of it: no local site is needed. The next publish brings the newest version again. Raises
+    Trouble where there is no version before, or where the server could not keep it.
+    """
+    return _publish(partial(_look_for_version_before, options=options), website, options)
 
 
 def _publish(look: Look, website: Website, options: Options) -> Report:
@@ -80,117 +85,79 @@ def _pause(seconds: float, is_stopped: Callable[[], bool]) -> None:
 
 
 def _attempt(look: Look, website: Website, options: Options, me: Holder, started: float) -> Report:
-    with _opened(website, options) as root:
+    with (
+        connected(website, timeout_s=options.timeout_s) as connection,
+        connection.session(options.is_stopped) as session,
+    ):
+        root = WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
         work = _prepare(root, look, options)
-        if options.dry_run or work.todo.manifest is None:
-            if options.probe:
-                probe(root, work.found)
-            manifest, size = work.found.current, work.size
-        else:
-            work, manifest, size = _upload_locked(work, look, options, me)
-        report = _report(work, manifest, size, options, time.monotonic() - started)
+        if options.dry_run and options.probe:
+            probe(work)
+        elif not options.dry_run and work.todo.manifest is not None:
+            work = _upload_locked(work, look, options, me)
+        report = _report(work, options, time.monotonic() - started)
     if options.url is None or options.dry_run or not report.sent:
         return report
     from deepspeech_wer.publish import read_back  # importing requests takes 60 ms
 
-    entries = {path: source.entry for path, source in work.wanted.items()}
-    return replace(report, differences=read_back.differences(options.url, entries, report.sent))
-
-
-@contextmanager
-def _opened(website: Website, options: Options) -> Iterator[WebRoot]:
-    account = Account(
-        website.server_fqdn,
-        website.server_port,
-        website.username,
-        website.privkey,
-        website.privkey_passphrase,
-        website.known_hosts,
-        prefix="ds_website_",
-    )
-    with connected(account, timeout_s=options.timeout_s) as connection:
-        session = None
-        try:
-            session = Pipeline(connection.open_channel(), options.is_stopped)
-            yield WebRoot(session, str(account), website.server_root, website.modes, connection.is_openssh)
-        except Lost as error:
-            silent = isinstance(error.__cause__, TimeoutError)
-            if session is None and not silent and connection.outlives(MOMENT_S):
-                raise Trouble(
-                    f"{account}: the server offers no SFTP ({error}): switch it on there "
-                    "(sshd_config: Subsystem sftp internal-sftp)"
-                ) from error
-            raise Dropped(f"{account}: {error}") from error
+    return replace(report, differences=read_back.differences(options.url, work.wanted, report.sent))
 
 
 def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
-    found, wanted = look(root)
-    _check_owner(root, found, options)
-    entries = {path: source.entry for path, source in wanted.items()}
-    todo = plan.make(entries, found.current, found.unfinished, found.seen, time.time(), options.owner)
+    found, wanted, site = look(root)
+    todo = plan.make(wanted, found.current, found.unfinished, found.seen, time.time(), options.owner)
     check_root(root, found, todo, adopt=options.adopt)
     known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
-    left = plan.leftovers(found.seen, chain.from_iterable((*one.files, *one.kept) for one in known))
-    return Work(root, found, wanted, todo, todo.manifest or Manifest(), options.progress, left)
+    left = plan.leftovers(found.seen, (path for one in known for path in (*one.files, *one.kept)))
+    return Work(root, found, wanted, site, todo, todo.manifest or Manifest(), options.progress, left)
 
 
-def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> tuple[Work, Manifest | None, int]:
+def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> Work:
     """Take the lock, and upload. If somebody else has published meanwhile, look and plan again first."""
     root = work.root
-    draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
     directories = make_directories(root, work.found, [LOCK, plan.old("")])
-    along = {
-        MANIFEST: files.states([root.path(path) for path in _CHANGING]),
-        draft: write_state(root, draft, plan.dump(work.manifest)),
-    }
+    draft, writing = write_draft(work)
+    along = {MANIFEST: files.states([root.path(path) for path in _CHANGING]), draft: writing}
     with locked(root, me, options.lock_wait_s, directories, along) as lock:
         if lock.waited or lock.along[MANIFEST] != [work.found.seen.get(path) for path in _CHANGING]:
             work = _prepare(root, look, options)
             if work.todo.manifest is None:
-                return work, work.found.current, 0
-            draft = f"{NEXT}.{secrets.token_hex(8)}.partial"
-            root.run(("write", {draft: write_state(root, draft, plan.dump(work.manifest))}))
-        return work, *upload(work, draft, lock)
+                return work
+            draft, writing = write_draft(work)
+            root.run(("write", {draft: writing}))
+        return replace(work, manifest=upload(work, draft, lock))
 
 
-def _check_owner(root: WebRoot, found: Survey, options: Options) -> None:
-    if not options.take_over:
-        check_owner(root, found, options.owner)
-
-
-def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, Mapping[str, Source]]:
+def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, Entries, Path | None]:
     """The version that the current one replaced is to be. Raises Trouble where the server does not have all of it."""
-    found = survey(root, [])
-    _check_owner(root, found, options)
+    found = survey(root, options, [])
     if found.unfinished is not None:
         raise Trouble(f"{root}: a publish was cut short there: publish first, then roll back")
-    if found.current is None or not found.current.previous or not plan.version_before(found.current):
+    if found.current is None or not found.current.previous or not (before := plan.version_before(found.current)):
         raise Trouble(f"{root}: holds no version before this one: nothing to roll back to")
-    wanted = {}
-    for path, entry in plan.version_before(found.current).items():
-        wanted[path] = Source(entry, "")
+    for path, entry in before.items():
         there = path in found.current.kept or path not in found.current.previous
         if not there and plan.old(entry.sha256) not in found.seen:
             cure = "it was replaced by an older publish" if root.can("hardlink") else "this server cannot link files"
             raise Trouble(f"{root.server}: {root.path(path)}: its former content was not kept ({cure})")
-    return found, wanted
+    return found, before, None
 
 
-def _report(work: Work, manifest: Manifest | None, size: int, options: Options, seconds: float) -> Report:
+def _report(work: Work, options: Options, seconds: float) -> Report:
     todo, wanted = work.todo, work.wanted
-    lines = [f"send    {step.path} ({wanted[step.path].entry.size:,} bytes): {step.why}" for step in todo.send]
+    lines = [f"send    {step.path} ({wanted[step.path].size:,} bytes): {step.why}" for step in todo.send]
     lines += [f"remove  {step.path}: {step.why}" for step in todo.remove]
     notes = [f"{work.root.path(path)}: not ours: kept as {aside}" for path, aside in work.replaced.items()]
     if not work.root.can("posix-rename"):
         notes.append(f"{work.root.server}: no posix-rename: a file is missing for a moment while it is replaced")
-    if manifest is not None and not manifest.times:
+    if not work.manifest.times:
         notes.append(f"{work.root.server}: keeps no times: files changed there are recognised by their size alone")
     return Report(
         sent=tuple(step.path for step in todo.send),
-        kept=todo.keep,
+        kept=len(wanted) - len(todo.send),
         removed=tuple(step.path for step in todo.remove),
-        size=size,
+        size=work.size,
         seconds=seconds,
         lines=tuple(lines) if options.dry_run else (),
         notes=tuple(notes) if todo.send else (),

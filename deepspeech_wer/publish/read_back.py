@@ -11,13 +11,13 @@ import html
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
-from deepspeech_wer.errors import innermost
-from deepspeech_wer.publish.plan import INDEX, Entry
+from deepspeech_wer.errors import Trouble, innermost
+from deepspeech_wer.publish.plan import INDEX, Entries, Entry
 
 TIMEOUT_S = 15.0  # of silence
 PATIENCE_S = 60.0  # for all of it: the tracker's lock is held meanwhile
@@ -26,15 +26,7 @@ SHOWN = 80
 HOPS = 5
 
 
-def chosen(entries: Mapping[str, Entry], sent: tuple[str, ...]) -> dict[str, str]:
-    """Addresses to check, each with the path that it is to serve: `/`, the page, its data, and a file of one run."""
-    run = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries][:1]
-    data = [path for path in entries if re.fullmatch(r"js/index\.[0-9a-f]+\.js", path)]
-    index = {"": INDEX, INDEX: INDEX} if INDEX in entries else {}
-    return {**index, **{path: path for path in (*data, *run)}}
-
-
-def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> tuple[str, ...]:
+def differences(url: str, entries: Entries, sent: tuple[str, ...]) -> tuple[str, ...]:
     """One line for each address that serves something other than what was published: what, and what may be wrong."""
     base = url if url.endswith("/") else f"{url}/"
     found = list[str]()
@@ -46,11 +38,15 @@ def differences(url: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -
     return (*found, *(slow if thread.is_alive() else []))
 
 
-def _compare(base: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> Iterator[str]:
+def _compare(base: str, entries: Entries, sent: tuple[str, ...]) -> Iterator[str]:
+    """Compare what `/`, the page, its data and a file of one run serve with the files."""
+    run = [path for path in (*sent, *entries) if path.startswith("runs/") and path in entries][:1]
+    data = [path for path in entries if re.fullmatch(r"js/index\.[0-9a-f]+\.js", path)]
+    page = ["", INDEX] if INDEX in entries else []
     with requests.Session() as session:
-        session.headers["User-Agent"] = "deepspeech-wer"
-        for address, path in chosen(entries, sent).items():
-            problem = _difference(session, base + quote(address), entries[path], address)
+        session.headers.update({"User-Agent": "deepspeech-wer", "Cache-Control": "no-cache"})
+        for address in (*page, *data, *run):
+            problem = _difference(session, base + quote(address), entries[address or INDEX], address)
             if problem:
                 yield f"{base}{address}: {problem}"
                 if problem.startswith("no answer"):
@@ -59,39 +55,39 @@ def _compare(base: str, entries: Mapping[str, Entry], sent: tuple[str, ...]) -> 
 
 def _difference(session: requests.Session, address: str, entry: Entry, name: str) -> str:
     """What is wrong with what an address serves; empty if it serves the published file."""
+    index = "" if name else f"set DirectoryIndex {INDEX}"
     try:
         status, body, age = _fetch(session, address)
         same = hashlib.sha256(body).hexdigest() == entry.sha256
         fresh = body if same or status != 200 else _fetch(session, f"{address}?{secrets.token_hex(8)}")[1]
-    except _Elsewhere as error:
-        return f"redirects to another host, {error}, which was not asked: set ds_website_url to the final address"
+    except Trouble as trouble:
+        return str(trouble)
     except (requests.RequestException, OSError, ValueError) as error:  # bad addresses raise any of these
         return f"no answer ({innermost(error)}): is ds_website_url right, and the web server up?"
     if status != 200:
-        cure = f"set DirectoryIndex {INDEX}" if not name else "does the web server show this directory and these modes?"
-        return f"answers {status}: {cure}"
+        return f"answers {status}: {index or 'does the web server show this directory and these modes?'}"
     if same:
         return ""
     if hashlib.sha256(fresh).hexdigest() == entry.sha256:
         return f"a cache in between serves an older version{f' ({age} s old)' if age else ''}; the web server is right"
-    cure = f"set DirectoryIndex {INDEX}" if not name else "is ds_website_server_root the directory it shows?"
+    cure = index or "is ds_website_server_root the directory it shows?"
     beginning = " ".join(html.unescape(body[: SHOWN * 4].decode("utf-8", "replace")).split())[:SHOWN]
     return f"serves {len(body):,} bytes that begin {beginning!r}, not the {entry.size:,} published: {cure}"
 
 
 def _fetch(session: requests.Session, address: str) -> tuple[int, bytes, str]:
-    """Status, body (unpacked, whatever compression the server chose), age in a cache. Raises RequestException.
+    """Status, body (unpacked, whatever compression the server chose), age in a cache. Raises RequestException, Trouble.
 
     Redirects are followed on the same host alone: what another one answers, inside a firewall perhaps, is not for logs.
     """
     for _ in range(HOPS):
-        with session.get(
-            address, timeout=TIMEOUT_S, stream=True, headers={"Cache-Control": "no-cache"}, allow_redirects=False
-        ) as response:
+        with session.get(address, timeout=TIMEOUT_S, stream=True, allow_redirects=False) as response:
             if response.is_redirect:
                 there = urljoin(address, response.headers["Location"])
                 if _host(there) != _host(address):
-                    raise _Elsewhere(ascii(urlsplit(there).hostname)[:SHOWN])
+                    other = ascii(urlsplit(there).hostname)[:SHOWN]
+                    cure = "set ds_website_url to the final address"
+                    raise Trouble(f"redirects to another host, {other}, which was not asked: {cure}")
                 address = there
                 continue
             body = bytearray()
@@ -108,7 +104,3 @@ def _host(address: str) -> tuple[str | None, int | None]:
     """Name and port. From http to https on their usual ports, it is the same host. Raises ValueError."""
     parts = urlsplit(address)
     return parts.hostname, None if parts.port in (None, 80, 443) else parts.port
-
-
-class _Elsewhere(Exception):
-    """The web server sends visitors to another host, which this names."""

@@ -6,30 +6,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish.plan import INDEX, Entry, check_path, directories
-
-
-@dataclass(frozen=True)
-class Source:
-    """The content of one file: a local file, or what the server kept for a rollback."""
-
-    entry: Entry
-    file: str  # empty: the server has it
-
-    def chunks(self, size: int) -> Iterator[bytes]:
-        """Read the local file piece by piece. Raises Trouble if its content is not what was planned."""
-        digest = hashlib.sha256()
-        with Path(self.file).open("rb") as stream:
-            while chunk := stream.read(size):
-                digest.update(chunk)
-                yield chunk
-        if digest.hexdigest() != self.entry.sha256:
-            raise Trouble(f"{self.file}: changed while it was being published: publish again")
+from deepspeech_wer.publish.plan import INDEX, Entries, Entry, check_path, directories
 
 
 def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
@@ -37,8 +18,11 @@ def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
     for path in files:
         check_path(path)
     with _readable():
-        for directory in directories(files):
-            _check_no_link(f"{site}/{directory}")
+        for directory in map(site.joinpath, directories(files)):
+            if directory.is_symlink():
+                raise Trouble(
+                    f"{directory}: expected a directory of the site, found a link: remove it, and build again"
+                )
         found = {path: os.lstat(f"{site}/{path}") for path in files}
     for path, status in found.items():
         if not stat.S_ISREG(status.st_mode):
@@ -46,27 +30,31 @@ def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
     return found
 
 
-def read(site: Path, scanned: Mapping[str, os.stat_result], known: Mapping[str, Entry]) -> dict[str, Source]:
+def read(site: Path, scanned: Mapping[str, os.stat_result], known: Entries) -> dict[str, Entry]:
     """What to publish, index.htm last. Files with size and mtime of their `known` entry are unread. Raises Trouble."""
     with _readable():
         return {
-            path: _source(f"{site}/{path}", scanned[path], known.get(path))
-            for path in sorted(scanned, key=INDEX.__eq__)
+            path: _entry(f"{site}/{path}", scanned[path], known.get(path)) for path in sorted(scanned, key=INDEX.__eq__)
         }
 
 
-def _check_no_link(directory: str) -> None:
-    with suppress(FileNotFoundError):  # told of the file in it
-        if stat.S_ISLNK(os.lstat(directory).st_mode):
-            raise Trouble(f"{directory}: expected a directory of the site, found a link: remove it, and build again")
+def chunks(file: Path, entry: Entry, size: int) -> Iterator[bytes]:
+    """Read a file piece by piece. Raises Trouble if its content is not what was planned."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(size):
+            digest.update(chunk)
+            yield chunk
+    if digest.hexdigest() != entry.sha256:
+        raise Trouble(f"{file}: changed while it was being published: publish again")
 
 
-def _source(file: str, status: os.stat_result, known: Entry | None) -> Source:
+def _entry(file: str, status: os.stat_result, known: Entry | None) -> Entry:
     if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-        return Source(known, file)
+        return known
     with Path(file).open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Source(Entry(digest, status.st_size, status.st_mtime_ns), file)
+    return Entry(digest, status.st_size, status.st_mtime_ns)
 
 
 @contextmanager

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
+from deepspeech_wer.publish.report import Options
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.files import Attributes
 from deepspeech_wer.sftp.pipeline import Task
+from deepspeech_wer.text import plain
 
 FEW = 64  # so many directories are always listed
 MANIFEST_BYTES = 64  # per file, compressed
-CHECKED_EVERY = 8  # publishes: then some of the directories that seem untouched are listed all the same
-CHECKED_PARTS = 8  # of which there are so many parts, listed in turn
+CHECKED_EVERY = 8  # publishes: then one in so many of the directories that seem untouched is listed all the same
 
 Listings = dict[str, dict[str, Attributes] | None]  # directory -> name -> attributes; None: no such directory
 
@@ -30,15 +31,16 @@ class Survey:
 
     current: Manifest | None
     unfinished: Manifest | None  # of a publish that was cut short
-    seen: Mapping[str, Attributes]  # every file
+    seen: Seen  # every file
     directories: Collection[str]
     root_names: frozenset[str]
 
 
-def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
+def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
     """Look at the server, in two round trips; more are needed where directories are many, or long, or vanished.
 
-    `paths` are to be published; `newest` are those of them that are most likely to be new. Raises Trouble.
+    `paths` are to be published; `newest` are those of them that are most likely to be new. Raises Trouble, also where
+    another tracker publishes into this web root.
     """
     wanted = plan.directories(paths)
     few, recent = sum("/" in path for path in wanted) <= FEW, set(plan.directories(newest))
@@ -49,6 +51,8 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
     if top is None:
         raise Trouble(f"{root}: no such directory: make it on the server, or correct ds_website_server_root")
     current, unfinished = (_manifest(root, path, manifests[path]) for path in (MANIFEST, NEXT))
+    if options.owner is not None and not options.take_over:
+        _check_owner(root, options.owner, (current, unfinished))
     owned = [path for manifest in (current, unfinished) if manifest for path in (*manifest.files, *manifest.kept)]
     more = [path for path in plan.directories([*paths, *owned]) if not _is_known(path, listings)]
     settled = unfinished is None and len(more) > FEW
@@ -66,24 +70,6 @@ def survey(root: WebRoot, paths: Sequence[str], newest: Collection[str] = ()) ->
         seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in recorded.items()}
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
     return Survey(current, unfinished, seen, directories, frozenset(top))
-
-
-def check_owner(root: WebRoot, found: Survey, owner: Owner | None) -> None:
-    """Raise Trouble if another tracker publishes into this web root. One of an older release has no owner."""
-    for manifest in (found.current, found.unfinished):
-        if owner is not None and manifest is not None and manifest.owner and manifest.owner != owner.id:
-            found_owner = f"{_shown(manifest.owner_name)}, id {_shown(manifest.owner[:8])}"
-            raise Trouble(
-                f"{root}: belongs to another tracker: found {found_owner}; "
-                f"expected this one, {owner.name}, id {owner.id[:8] or 'not made yet'}; nothing was touched. Set "
-                "ds_website_server_root to a directory of its own; or, to replace what the other published: "
-                "publish --take-over"
-            )
-
-
-def _shown(text: str) -> str:
-    """The server may be hostile: one short line, whatever it says."""
-    return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
@@ -105,6 +91,19 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
             f"{root}: {_listed(foreign)}: not published from here, and in the way; nothing was touched. To replace it: "
             "publish --adopt"
         )
+
+
+def _check_owner(root: WebRoot, owner: Owner, manifests: Sequence[Manifest | None]) -> None:
+    """Raise Trouble where another tracker has published. A web root of an older release has no owner."""
+    for manifest in manifests:
+        if manifest is not None and manifest.owner not in ("", owner.id):
+            found = plain(f"{manifest.owner_name[:200]}, id {manifest.owner[:8]}")  # the server may be hostile
+            raise Trouble(
+                f"{root}: belongs to another tracker: found {found}; "
+                f"expected this one, {owner.name}, id {owner.id[:8] or 'not made yet'}; nothing was touched. Set "
+                "ds_website_server_root to a directory of its own; or, to replace what the other published: "
+                "publish --take-over"
+            )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -132,7 +131,7 @@ def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, cu
     for path in directories:
         parent, _, name = path.rpartition("/")
         there = (listings.get(parent) or {}).get(name)
-        due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_PARTS == 0
+        due = not pause and (zlib.crc32(path.encode("utf-8", "surrogateescape")) - turn) % CHECKED_EVERY == 0
         if there and there.is_directory and there.mtime and there.mtime < written.mtime and not due:
             found.add(path)
     return found

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import Path
 
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan
-from deepspeech_wer.publish.sources import Source
+from deepspeech_wer.publish import plan, sources
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Entries, Manifest, Plan
 from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Lock
-from deepspeech_wer.sftp import files, new_file
+from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.files import Attributes
-from deepspeech_wer.sftp.pipeline import Task
+from deepspeech_wer.sftp.pipeline import RMDIR, Task
 
 STATE_MODE_MASK = 0o770  # the state directory is for those who publish, not for everybody
 
@@ -33,13 +33,14 @@ class Work:
 
     root: WebRoot
     found: Survey
-    wanted: Mapping[str, Source]
+    wanted: Entries
+    site: Path | None  # where the wanted files are; None: the server kept them, for a rollback
     todo: Plan
     manifest: Manifest
     progress: Callable[[int, int], None] | None
     leftovers: Mapping[str, Sequence[str]]  # temporary files of publishes that were cut
     stamp: str = field(default_factory=lambda: clock.stamp(clock.COMPACT))
-    token: str = field(default_factory=lambda: secrets.token_hex(plan.TOKEN_BYTES))
+    token: str = field(default_factory=lambda: secrets.token_hex(6))
 
     def beside(self, path: str) -> str:
         """Where a file is written before it is renamed. If that is seen, the whole file is there already."""
@@ -53,17 +54,17 @@ class Work:
     @property
     def replaced(self) -> dict[str, str]:
         """Files of others that ours replace, and where they stay."""
-        sending = {step.path for step in self.todo.send}
-        return {path: f"{path}.before-{self.stamp}" for path in self.todo.foreign if path in sending}
+        return {path: f"{path}.before-{self.stamp}" for path in self.todo.foreign}
 
     @property
     def size(self) -> int:
-        """Bytes to send."""
-        return sum(self.wanted[step.path].entry.size for step in self.todo.send if self.wanted[step.path].file)
+        """Bytes to send. What a killed publish had sent, and what the server kept for a rollback, is there already."""
+        absent = [step.path for step in self.todo.send if self.site and self.beside(step.path) not in self.found.seen]
+        return sum(self.wanted[path].size for path in absent)
 
 
-def upload(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
-    """Returns the manifest that the server now has, and the bytes of files sent. Raises Trouble, Lost.
+def upload(work: Work, draft: str, lock: Lock) -> Manifest:
+    """Returns the manifest that the server now has. Raises Trouble, Lost.
 
     `draft` is where the new manifest was written. It becomes `next` before any other file is made: from then on the web
     root is known as ours, and its files can be identified.
@@ -71,86 +72,87 @@ def upload(work: Work, draft: str, lock: Lock) -> tuple[Manifest, int]:
     root, manifest = work.root, work.manifest
     sending = [step.path for step in work.todo.send]
     before = [_renames(root, {NEXT: draft})]
-    if work.found.current is None and work.found.unfinished is None:  # a refusal must not leave files of nobody
-        root.run(*before)
-        before = []
-    counter = _Counter(work.progress, work.size)
+    if work.found.current is None and work.found.unfinished is None:
+        root.run(before.pop())  # at once: a refusal must not leave files of nobody
+    counted, current = _counting(work), work.found.current
+    changed = [path for path in sending if path in manifest.previous and current is not manifest]
+    outgoing = plan.outgoing(changed if root.can("hardlink") else [], current or Manifest(), work.found.seen)
     tasks = {
-        **{path: _write(work, path, counter) for path in sending},
-        **{kept: files.link(root.path(path), root.path(kept)) for path, kept in _outgoing(work, sending)},
+        **{path: _write(work, path, counted) for path in sending},
+        **{kept: files.link(root.path(path), root.path(kept)) for kept, path in outgoing.items()},
     }
     results = root.run(*before, *make_directories(root, work.found, sending), ("write", tasks))
     if manifest.times and not all(results[path] for path in sending):
         manifest = replace(manifest, times=False)
-        root.run(("write", {draft: write_state(root, draft, plan.dump(manifest))}))
+        draft, writing = write_draft(replace(work, manifest=manifest))
+        root.run(("write", {draft: writing}))
         root.run(_renames(root, {NEXT: draft}))
     root.run(("keep", {path: _keep(root, path, aside) for path, aside in work.replaced.items()}))
     root.run(_renames(root, {path: work.beside(path) for path in sending if path != INDEX}))
     _finish(work, manifest, lock, {INDEX: work.beside(INDEX)} if INDEX in sending else {})
-    return manifest, counter.sent
+    return manifest
 
 
 def make_directories(root: WebRoot, found: Survey, paths: Sequence[str]) -> list[Stage]:
     """The stages that make the missing directories above the paths, parents first."""
+
+    def make(path: str) -> Task[None]:
+        is_state = path.split("/", 1)[0] == STATE
+        return files.make_directory(root.path(path), root.modes[1] & STATE_MODE_MASK if is_state else root.modes[1])
+
     missing = [path for path in plan.directories(paths) if path not in found.directories]
-    return [
-        ("make", {path: files.make_directory(root.path(path), _mode(root, path, 1)) for path in level})
-        for _, level in groupby(missing, key=lambda path: path.count("/"))
-    ]
+    levels = groupby(missing, key=lambda path: path.count("/"))
+    return [("make", {path: make(path) for path in level}) for _, level in levels]
 
 
-def probe(root: WebRoot, found: Survey) -> None:
-    """Write a file and remove it again, to see whether publishing could. Raises Trouble."""
-    path = f"{STATE}/{secrets.token_hex(8)}.partial"
-    root.run(*make_directories(root, found, [path]), ("write", {path: write_state(root, path, b"?" * 4096)}))
-    root.run(("remove", {path: files.remove(root.path(path))}))
+def probe(work: Work) -> None:
+    """Write the new manifest and remove it again, to see whether publishing could. Raises Trouble."""
+    root, found = work.root, work.found
+    draft, writing = write_draft(work)
+    root.run(*make_directories(root, found, [draft]), ("write", {draft: writing}))
+    root.run(("remove", {draft: files.remove(root.path(draft))}))
     if STATE not in found.directories:
-        root.run(("remove", {STATE: files.remove_directory(root.path(STATE))}))
+        root.run(("remove", {STATE: files.discard(root.path(STATE), RMDIR)}))
 
 
-def write_state(root: WebRoot, path: str, data: bytes) -> Task[Attributes]:
-    """Write a file that visitors do not need."""
-    size = root.limits.write_bytes
-    chunks = (data[start : start + size] for start in range(0, len(data), size))  # a megabyte with 10,000 runs
-    return new_file.write(root.path(path), chunks, mode=_mode(root, path, 0), mtime=None, reread=not root.is_openssh)
+def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
+    """A name for the new manifest until `upload` renames it, and the task that writes it there."""
+    root, path, data = work.root, f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
+    starts = range(0, len(data), files.BLOCK_BYTES)  # a megabyte with 10,000 runs
+    chunks = (data[start : start + files.BLOCK_BYTES] for start in starts)
+    mode = root.modes[0] & STATE_MODE_MASK
+    return path, files.write(root.path(path), chunks, mode=mode, mtime=None, reread=not root.is_openssh)
 
 
-class _Counter:
-    """Counts bytes, and reports them as progress."""
+def _counting(work: Work) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+    """A function through which the contents of all files pass, so that it can tell the progress."""
+    done, total = 0, work.size
 
-    def __init__(self, report: Callable[[int, int], None] | None, total: int) -> None:
-        self._report, self._total, self._done = report, total, 0
-        self.sent = 0
-
-    def sending(self, source: Source, size: int) -> Iterator[bytes]:
-        """The content of a file that is being sent."""
-        for chunk in source.chunks(size):
+    def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal done
+        for chunk in chunks:
             yield chunk
-            self.sent += len(chunk)
-            self.add(len(chunk))
+            done += len(chunk)
+            if work.progress:
+                work.progress(done, total)
 
-    def add(self, size: int) -> None:
-        self._done += size
-        if self._report:
-            self._report(self._done, self._total)
+    return counted
 
 
-def _write(work: Work, path: str, counter: _Counter) -> Task[bool]:
+def _write(work: Work, path: str, counted: Callable[[Iterable[bytes]], Iterator[bytes]]) -> Task[bool]:
     """Write a file beside its place. False if the server does not keep its mtime."""
-    root, source, entry = work.root, work.wanted[path], work.manifest.files[path]
-    beside = root.path(work.beside(path))
-    if work.beside(path) in work.found.seen:
-        counter.add(entry.size)
+    root, entry, beside = work.root, work.manifest.files[path], work.beside(path)
+    if beside in work.found.seen:
         return True
     for left in work.leftovers.get(path, ()):  # now, since room may be short
         yield from files.discard(root.path(left))
-    if not source.file:
-        if not (yield from files.link(root.path(plan.old(entry.sha256)), beside)):
+    if work.site is None:
+        if not (yield from files.link(root.path(plan.old(entry.sha256)), root.path(beside))):
             raise Trouble(f"{root.server}: {root.path(path)}: its former content is no longer on the server")
         return True
-    chunks = counter.sending(source, root.limits.write_bytes)
-    written = yield from new_file.write(
-        beside, chunks, mode=root.modes[0], mtime=entry.mtime, reread=not root.is_openssh
+    chunks = counted(sources.chunks(work.site / path, work.wanted[path], files.BLOCK_BYTES))
+    written = yield from files.write(
+        root.path(beside), chunks, mode=root.modes[0], mtime=entry.mtime, reread=not root.is_openssh
     )
     return written.mtime in (None, entry.mtime)
 
@@ -161,20 +163,10 @@ def _keep(root: WebRoot, path: str, aside: str) -> Task[None]:
         yield from files.replace(root.path(path), root.path(aside), atomic=root.can("posix-rename"))
 
 
-def _outgoing(work: Work, sending: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The files that a new version is about to replace, each with the name that keeps it for a rollback."""
-    if not work.root.can("hardlink") or work.manifest is work.found.current:
-        return
-    for path in sending:
-        sha256 = plan.holding(path, work.found.current, work.found.seen)
-        if sha256 and path in work.manifest.previous and plan.old(sha256) not in work.found.seen:
-            yield path, plan.old(sha256)
-
-
-def _renames(root: WebRoot, sources: Mapping[str, str]) -> Stage:
+def _renames(root: WebRoot, places: Mapping[str, str]) -> Stage:
     return "put in place", {
         target: files.replace(root.path(source), root.path(target), atomic=root.can("posix-rename"))
-        for target, source in sources.items()
+        for target, source in places.items()
     }
 
 
@@ -189,26 +181,19 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
     known = [step.path for step in work.todo.remove]
     used = {work.beside(path) for path in work.leftovers if path in manifest.files}
     left = [name for names in work.leftovers.values() for name in names if name not in used]
-    stray = [
-        *(path for path in seen if path.startswith(f"{OLD}/") and path not in previous),
-        *(path for path in seen if path.startswith(f"{STATE}/") and path.endswith((".partial", ".stale"))),
-    ]
-    touched = plan.directories(step.path for step in work.todo.remove)
+    state = [path for path in seen if path.startswith(f"{STATE}/") and path not in previous]
+    stray = [path for path in state if path.startswith(f"{OLD}/") or path.endswith((".partial", ".stale"))]
+    touched = plan.directories(known)
     needed = set(plan.directories([*manifest.files, *manifest.kept])) if touched else set()
     empty = [path for path in reversed(touched) if path not in needed]
     root.run(
         _renames(root, index),
         ("remove", {path: files.remove(root.path(path)) for path in known}),
         ("remove", {path: files.discard(root.path(path)) for path in left}),
-        ("remove", {path: files.remove_directory(root.path(path)) for path in empty}),
+        ("remove", {path: files.discard(root.path(path), RMDIR) for path in empty}),
     )
     root.run(
         ("remove", {path: files.remove(root.path(path)) for path in stray}),
         _renames(root, {MANIFEST: NEXT}),
         ("remove", {LOCK: lock.release}),
     )
-
-
-def _mode(root: WebRoot, path: str, of_directory: int) -> int:
-    mode = root.modes[of_directory]
-    return mode & STATE_MODE_MASK if path.split("/", 1)[0] == STATE else mode

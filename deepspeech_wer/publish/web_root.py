@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.sftp import files, pipeline
-from deepspeech_wer.sftp.pipeline import Ask, Packet, Pipeline, Refused, Task, string
+from deepspeech_wer.sftp import pipeline
+from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Pipeline, Refused, Task, string
 
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
 
@@ -24,14 +24,6 @@ _HIDDEN = "something has that name, though the server may not show it: remove it
 
 
 @dataclass
-class Limits:
-    """What one request and one session may take, if the server tells (limits@openssh.com)."""
-
-    handles: int = 64  # files open at a time
-    write_bytes: int = files.WRITE_BYTES
-
-
-@dataclass(frozen=True)
 class WebRoot:
     """The directory that the web server shows, and what its SFTP server can do."""
 
@@ -40,7 +32,7 @@ class WebRoot:
     directory: str  # path on the server
     modes: tuple[int, int]  # of files, of directories
     is_openssh: bool
-    limits: Limits = field(default_factory=Limits)
+    handles: int = 64  # files open at a time
 
     def __str__(self) -> str:
         return f"{self.server}: {self.directory}"
@@ -61,26 +53,26 @@ class WebRoot:
         """
         named = [[self._named(path, what, task) for path, task in tasks.items()] for what, tasks in stages]
         together = [list(chain.from_iterable(named))] if self.is_openssh else named
-        results = [self.session.run(tasks, at_once=self.limits.handles) for tasks in together]
+        results = [self.session.run(tasks, at_once=self.handles) for tasks in together]
         paths = chain.from_iterable(tasks for _, tasks in stages)
         return dict(zip(paths, chain.from_iterable(results), strict=True))
 
     def ask_limits(self) -> Task[None]:
-        """Ask what the server allows: draft-ietf-secsh-filexfer-02 guarantees only 32 KB per request."""
+        """Ask how many files the server can have open, if it tells (limits@openssh.com)."""
         if not self.can("limits"):
             return
         [reply] = yield Ask([Packet(pipeline.EXTENDED, string("limits@openssh.com"))])
         if reply.kind == pipeline.EXTENDED_REPLY:
-            _, _, write_bytes, handles = (int.from_bytes(reply.body[at : at + 8], "big") for at in (0, 8, 16, 24))
-            self.limits.write_bytes = min(write_bytes or files.WRITE_BYTES, pipeline.FLUSH_BYTES)
-            self.limits.handles = min(handles // 2 or 256, 256)  # 0: the server has no limit
+            body = Body(reply.body)
+            *_, handles = (body.number(8) for _ in ("a packet", "a read", "a write", "handles"))
+            self.handles = min(handles // 2 or 256, 256)  # 0: the server has no limit
 
     def _named(self, path: str, what: str, task: Task[Any]) -> Task[Any]:
         try:
             return (yield from task)
         except Refused as refusal:
-            cure = _HIDDEN if _EXISTS.search(refusal.text) else _CURES.get(refusal.code, "see the server's log")
+            cure = _HIDDEN if _EXISTS.search(str(refusal)) else _CURES.get(refusal.code, "see the server's log")
             place = self.path(path) if path else self.directory
-            raise Trouble(f"{self.server}: cannot {what} {place} ({refusal.text}): {cure}") from refusal
+            raise Trouble(f"{self.server}: cannot {what} {place} ({refusal}): {cure}") from refusal
         except OSError as error:
             raise Trouble(f"{error.filename}: cannot be read: {error.strerror}: build the site again") from error

@@ -16,15 +16,15 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import clock, processes
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.web_root import Stage, WebRoot
-from deepspeech_wer.sftp import files, new_file, pipeline
-from deepspeech_wer.sftp.pipeline import Ask, Packet, Refused, Task, string
+from deepspeech_wer.sftp import files, pipeline
+from deepspeech_wer.sftp.pipeline import Ask, Packet, Task, string
+from deepspeech_wer.text import plain
 
 LOCK = f"{STATE}/lock"
 BEAT_S = 15.0
@@ -33,7 +33,7 @@ AHEAD_S = 45.0  # how long an mtime in the future is believed: three missed beat
 UNSIGNED_STALE_S = 5.0  # for an empty lock: its holder was killed before it wrote who it is
 ASK_AGAIN_S = 1.0
 TRIES = 4  # to make a lock that is refused although none can be seen: it may just have been released
-
+_ALONE = os.urandom(16).hex()  # where a hardened service hides its namespace, a process knows only its own locks
 
 Holder = dict[str, Any]  # who publishes; what the lock holds, if its holder lived long enough to write it
 
@@ -44,7 +44,7 @@ def this_process(token: str) -> Holder:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "started": processes.start_time(os.getpid()) or "",  # with the pid it identifies one process
-        "machine": _machine(),
+        "machine": hashlib.sha256((processes.namespace() or _ALONE).encode()).hexdigest()[:16],
         "token": token,
         "since": clock.utc_now(),
     }
@@ -117,14 +117,9 @@ def _take(root: WebRoot, me: Holder, taken: list[bytes]) -> Task[None]:
             break
         if (yield from files.states([path])) != [None]:
             return
-    handle = string(files.checked(opened).blob())
-    [written] = yield Ask([_writing(handle, me)])
-    try:
-        files.checked(written)
-    except Refused:
-        yield from _release(root, [handle])
-        raise
-    taken.append(handle)
+    taken.append(string(files.checked(opened, pipeline.HANDLE).blob()))
+    [written] = yield Ask([_writing(taken[0], me)])
+    files.checked(written)
 
 
 def _read_holder(root: WebRoot) -> Task[tuple[Holder, float]]:
@@ -132,7 +127,7 @@ def _read_holder(root: WebRoot) -> Task[tuple[Holder, float]]:
     path, probe = root.path(LOCK), root.path(f"{LOCK}.{secrets.token_hex(8)}.partial")
     data = yield from files.read_file(path)
     [state] = yield from files.states([path])
-    now = yield from new_file.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
+    now = yield from files.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
     yield from files.remove(probe)
     age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
     return _parsed(data), float(age_s)
@@ -170,17 +165,4 @@ def _parsed(data: bytes | None) -> Holder:
 
 def _described(other: Holder) -> str:
     host, pid, since = (str(other.get(key, "?"))[:100] for key in ("host", "pid", "since"))
-    text = f"process {pid} on {host}, since {since}," if other else "somebody"
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-_ALONE = os.urandom(16).hex()
-
-
-def _machine() -> str:
-    """Identifies this boot and this process namespace: only there does a process id mean anything."""
-    try:
-        place = f"{Path('/proc/sys/kernel/random/boot_id').read_text()}{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # a hardened service hides them; then this process stands alone
-        place = _ALONE
-    return hashlib.sha256(place.encode()).hexdigest()[:16]
+    return plain(f"process {pid} on {host}, since {since},") if other else "somebody"

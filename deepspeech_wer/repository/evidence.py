@@ -17,6 +17,7 @@ from deepspeech_wer.repository.git import GitError, run_git
 
 _LEAST_BYTES, _LEAST_FILES = 1 << 20, 8
 _PROBE_BYTES = 1 << 16
+_REF = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|ref: .+)\s*")
 _CURES = tuple(
     (re.compile(words, re.IGNORECASE | re.MULTILINE), cure)
     for words, cure in (
@@ -63,11 +64,13 @@ def cure(error: GitError, *places: Path) -> str | None:
 def is_damaged(mirror: Path, ref: str) -> bool:
     """Whether the mirror's own files are damaged, so that no fetch into it can ever work.
 
-    Proved by git: it cannot read the history of `ref`, twice, and can read a new repository beside it.
+    Proved by git: it cannot read the history of its refs, twice, and can read a new repository beside it. `ref` is the
+    one that must be there.
     """
     if not mirror.exists():
         return False
-    if any(not file.stat().st_size for file in (mirror / ref).parent.glob("*")):
+    refs = (mirror / "refs").rglob("*")
+    if any(file.is_file() and not _REF.fullmatch(file.read_bytes()) for file in refs):  # a power cut empties files
         return True
     return _is_proved(mirror, lambda: _read_history(mirror, ref))
 
@@ -79,7 +82,7 @@ def lacks_files(mirror: Path, sha: str) -> bool:
 
 def _read_history(mirror: Path, ref: str) -> None:
     if run_git(mirror, "for-each-ref", "--count=1", ref):
-        run_git(mirror, "rev-list", "--quiet", ref)
+        run_git(mirror, "rev-list", "--quiet", "--all")
 
 
 def _read_files(mirror: Path, sha: str) -> None:

@@ -89,6 +89,17 @@ def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
         return [_merge(repository, _resolve(repository, name)) for name in names]
 
 
+def known(mirror: Path, names: Collection[str]) -> dict[str, Merge]:
+    """Return those of the commits (7 to 64 hex digits) that the mirror has, by the name given."""
+    found = {}
+    with _opened(mirror) as repository:
+        for name in names:
+            sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            if sha is not None:
+                found[name] = _merge(repository, sha)
+    return found
+
+
 def look_up(mirror: Path, name: str) -> str:
     """Return the SHA of a commit, while a tick may be at work: unlike all else here, this never removes the mirror.
 

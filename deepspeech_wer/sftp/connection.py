@@ -10,9 +10,9 @@ import logging
 import re
 import socket
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from logging.handlers import BufferingHandler
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,12 +20,14 @@ import paramiko  # type: ignore[import-untyped]
 
 from deepspeech_wer import files
 from deepspeech_wer.errors import Trouble, innermost
+from deepspeech_wer.records import Account
 from deepspeech_wer.sftp import known_hosts
-from deepspeech_wer.sftp.account import Account, private_keys
+from deepspeech_wer.sftp.keys import private_keys
 from deepspeech_wer.sftp.known_hosts import HostKey
-from deepspeech_wer.sftp.pipeline import Lost
+from deepspeech_wer.sftp.pipeline import Lost, Pipeline
+from deepspeech_wer.text import plain
 
-# pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see account.py.
+# pysftp 0.2.9 (2016) imports DSSKey, which paramiko removed in 4.0. Nothing here uses it: see keys.py.
 if not hasattr(paramiko, "DSSKey"):
     paramiko.DSSKey = type("DSSKey", (), {})
 import pysftp
@@ -33,17 +35,11 @@ import pysftp
 # Preferred first: AEAD ciphers take one pass over the data. All others are off: CBC, 3DES, SHA-1, MD5.
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
-_RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signatures made with an ssh-rsa key; its SHA-1 signature is named ssh-rsa
 _WEAK = re.compile(r"cbc|arcfour|3des|sha1\b|md5|ssh-rsa|ssh-dss|none")
-_LISTS = {  # as paramiko's log names them -> as its security options do
-    "kex algos": "kex",
-    "server key": "key_types",
-    "client encrypt": "ciphers",
-    "server encrypt": "ciphers",
-    "client mac": "digests",
-    "server mac": "digests",
-}
+# Last word before the colon, in the lines of paramiko's log with the server's lists -> name of our list.
+_LISTS = {"algos": "kex", "key": "key_types", "encrypt": "ciphers", "mac": "digests"}
 _KEEPALIVE_S = 10
+_MOMENT_S = 1.0  # between the end of a channel and that of its connection
 
 
 class Dropped(Trouble):
@@ -56,31 +52,25 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
 
     Raises Dropped where waiting may help, otherwise Trouble with the cure.
     """
-    logger = logging.getLogger("paramiko")  # logs tracebacks of its thread, and key material at its finest level
-    logger.addHandler(logging.NullHandler())
-    logger.setLevel(logging.CRITICAL)
-    own = [account.known_hosts] if account.known_hosts else []
-    record = [*own, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE]
-    known = known_hosts.lookup(account.host, account.port, record)
+    record = (account.known_hosts, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE)
+    known = known_hosts.lookup(account.server_fqdn, account.server_port, record)
     if all(key.revoked for key in known):
-        name = known_hosts.name_of(account.host, account.port)
+        name = known_hosts.name_of(account.server_fqdn, account.server_port)
         raise Trouble(
             f"{account}: unknown host: no known_hosts file has a key of {name}. Add it, then compare it with the "
             f"server's own (ssh-keygen -lf): {_keyscan(account)}"
         )
     with private_keys(account) as keys:
         while keys:
-            connection = Connection(account, known, _connect(account.host, account.port, timeout_s), timeout_s)
-            try:
+            line = _connect(account.server_fqdn, account.server_port, timeout_s)
+            with Connection(account, known, line, timeout_s) as connection:
                 keys = connection.log_in(keys)
                 if not keys:
                     yield connection
-            finally:
-                connection.close()
 
 
 class Connection(pysftp.Connection):  # type: ignore[misc]
-    """One SSH connection. When the constructor returns, the host key has been checked and nobody has logged in.
+    """One SSH connection. The constructor only agrees on keys with the host; `log_in` checks whose they are.
 
     pysftp's constructor calls its own `_start_transport` and `_set_authentication`. Overriding the two is the only way
     to give it a time-out, a choice of algorithms, more than one host key, and keys that are not RSA; `_transport` is
@@ -89,38 +79,24 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
     def __init__(self, account: Account, known: Sequence[HostKey], line: socket.socket, timeout_s: float) -> None:
         self._account, self._known, self._line, self._timeout_s = account, known, line, timeout_s
-        self._offers = _Offers()
+        self._log = BufferingHandler(200)  # lines; those of the key exchange come first
         # pysftp's own options class reads ~/.ssh/known_hosts, and warns where it finds nothing
         options = SimpleNamespace(log=False, compression=False, ciphers=None, hostkeys=None)
-        try:
-            with self._time_limit():
-                super().__init__(account.host, username=account.username, port=account.port, cnopts=options)
-            self._check_host_key()
-        except Trouble:
-            self.close()
-            raise
+        with self._time_limit():  # when anything is raised here, paramiko has closed the connection
+            super().__init__(account.server_fqdn, username=account.username, port=account.server_port, cnopts=options)
 
     @property
     def is_openssh(self) -> bool:
         """Whether the server is OpenSSH's, which handles requests in order and reports every failed write."""
         return "OpenSSH" in self._transport.remote_version
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the connection still stands. If so, the server refused what failed."""
-        return bool(self._transport.is_active())
-
-    def outlives(self, moment_s: float) -> bool:
-        """Whether the connection still stands after a moment: its channels end a little before it does."""
-        self._transport.join(moment_s)
-        return self.is_alive
-
     def log_in(self, offered: Sequence[Any]) -> Sequence[Any]:
-        """Offer keys until one is accepted. Raises Trouble or Dropped.
+        """Check the host's key, then offer ours until one is accepted. Raises Trouble or Dropped.
 
         paramiko asks for the authentication service again with each key, and asyncssh's server hangs up on the second
         request. Then the keys are returned that are still to be offered, over a new connection; otherwise none.
         """
+        self._check_host_key()
         for refused, key in enumerate(offered):
             try:
                 with self._time_limit():
@@ -130,7 +106,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                     f"{self._account}: the server accepts no public keys, only {', '.join(error.allowed_types)}"
                 ) from error
             except paramiko.AuthenticationException as error:
-                if self.is_alive and "timeout" not in str(error):
+                if self._transport.is_active() and "timeout" not in str(error):
                     continue
                 if refused == 1:
                     return offered[1:]
@@ -149,30 +125,45 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"
         )
 
-    def open_channel(self) -> Any:
-        """A channel to the server's SFTP subsystem. Raises Lost."""
+    @contextmanager
+    def session(self, is_stopped: Callable[[], bool]) -> Iterator[Pipeline]:
+        """A session with the server's SFTP subsystem. Raises Dropped where it breaks, Trouble where there is none."""
+        session = None
         try:
             with self._time_limit():
                 channel = self._transport.open_session()
                 channel.settimeout(self._timeout_s)
                 channel.invoke_subsystem("sftp")
-        except Dropped as error:
-            raise Lost(innermost(error)) from error
-        return channel
+            session = Pipeline(channel, is_stopped)
+            yield session
+        except (Dropped, Lost) as error:
+            problem = str(error) if isinstance(error, Lost) else innermost(error)
+            if session is None and not isinstance(error.__cause__, TimeoutError):
+                self._transport.join(_MOMENT_S)
+                if self._transport.is_active():
+                    raise Trouble(
+                        f"{self._account}: the server offers no SFTP ({problem}): switch it on there "
+                        "(sshd_config: Subsystem sftp internal-sftp)"
+                    ) from error
+            raise Dropped(f"{self._account}: {problem}") from error
 
     def _start_transport(self, *_: object) -> None:
         self._transport = transport = paramiko.Transport(self._line)
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._timeout_s
         transport.channel_timeout = transport.clear_to_send_timeout = self._timeout_s
         transport.set_keepalive(_KEEPALIVE_S)
-        logger = logging.getLogger(f"{__name__}.algorithms")
-        logger.propagate, logger.handlers = False, [self._offers]
+        logger = logging.getLogger(f"{__name__}.paramiko")  # which logs tracebacks, too
+        logger.propagate, logger.handlers = False, [self._log]
         logger.setLevel(logging.DEBUG)
         transport.set_log_channel(logger.name)
         options = transport.get_security_options()
         options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
         options.digests = [name for name in _DIGESTS if name in options.digests]
-        options.key_types = _ordered(options.key_types, self._known)
+        # First those of which a key is on record: a server has several keys, and we can check only these.
+        kinds = {key.kind for key in self._known if known_hosts.allows(self._known, key.blob)}
+        if "ssh-rsa" in kinds:  # this names the key, and its signature with SHA-1
+            kinds |= {"rsa-sha2-512", "rsa-sha2-256"}
+        options.key_types = sorted(options.key_types, key=lambda name: name not in kinds)
 
     def _set_authentication(self, *_: object) -> None:
         """Nothing yet: the host key is checked first."""
@@ -196,7 +187,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         try:
             yield
         except paramiko.IncompatiblePeer as error:
-            told = self._offers.compared(self._transport.get_security_options()) or innermost(error)
+            lines = [record.getMessage() for record in self._log.buffer]
+            told = _nothing_in_common(lines, self._transport.get_security_options()) or innermost(error)
             raise Trouble(f"{self._account}: {told}") from error
         except paramiko.AuthenticationException:
             raise
@@ -213,50 +205,42 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         shown = f"{self._account}: the server shows an {key.get_name()} key that"
         if any(known.revoked and known.blob == key.asbytes() for known in self._known):
             raise Trouble(f"{shown} known_hosts revokes: ask whoever runs the server")
-        name = known_hosts.name_of(self._account.host, self._account.port)
+        name = known_hosts.name_of(self._account.server_fqdn, self._account.server_port)
         raise Trouble(
             f"{shown} is none of those on record for {name}: somebody may be in between. If whoever runs the server "
             f"confirms a new key: ssh-keygen -R '{name}' && {_keyscan(self._account)}"
         )
 
 
-class _Offers(logging.Handler):
-    """The server's lists of algorithms. paramiko gives them only to its log."""
+def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
+    """Describe the first list of algorithms that shares none with ours; "" if there is none.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lists: dict[str, list[str]] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Called with each line of the log."""
-        name, _, names = record.getMessage().partition(": ")
-        if name in _LISTS:
-            extensions = ("ext-info-", "kex-strict-")
-            self._lists[name] = [one for one in names.split(", ") if not one.startswith(extensions)]
-
-    def compared(self, ours: Any) -> str:
-        """Describe the first list with no algorithm in common; "" if there is none."""
-        for name, theirs in self._lists.items():
-            known = getattr(ours, _LISTS[name])
-            if not set(theirs).intersection(known):
-                weak = ", all weak," if all(map(_WEAK.search, theirs)) else ""
-                offered = "".join(char if char.isprintable() else "?" for char in ", ".join(theirs))[:300]
-                kind = _LISTS[name].replace("kex", "key exchange").replace("key_types", "host keys")
-                return (
-                    f"no {kind} in common: the server offers {offered}{weak} and this client supports "
-                    f"{', '.join(known)}: allow one of these on the server"
-                )
-        return ""
+    paramiko gives the server's lists only to its log, of which `lines` are.
+    """
+    for line in lines:
+        title, _, names = line.partition(": ")
+        option = _LISTS.get(title.rpartition(" ")[2])
+        if option is None:
+            continue
+        known = getattr(ours, option)
+        theirs = [one for one in names.split(", ") if not one.startswith(("ext-info-", "kex-strict-"))]
+        if not set(theirs).intersection(known):
+            weak = ", all weak," if all(map(_WEAK.search, theirs)) else ""
+            kind = option.replace("kex", "key exchange").replace("key_types", "host keys")
+            return (
+                f"no {kind} in common: the server offers {plain(', '.join(theirs))[:300]}{weak} and this client "
+                f"supports {', '.join(known)}: allow one of these on the server"
+            )
+    return ""
 
 
 def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
-    deadline = time.monotonic() + timeout_s
     try:
         line = socket.create_connection((host, port), timeout=timeout_s)
     except socket.gaierror as error:
         raise Dropped(f"{host}: no address known for this name ({error.strerror}): check it and the network") from error
     except OSError as error:
-        problem = f"no answer within {timeout_s:g} s" if time.monotonic() >= deadline else innermost(error)
+        problem = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else innermost(error)
         raise Dropped(f"{host} port {port}: cannot connect: {problem}") from error
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Without this, Linux retries writes into a black hole for 15 minutes.
@@ -264,11 +248,7 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
     return line
 
 
-def _ordered(offered: Sequence[str], known: Sequence[HostKey]) -> list[str]:
-    """The algorithms for which a key is on record first: a server has several keys, and we can check only those."""
-    kinds = {key.kind for key in known if known_hosts.allows(known, key.blob)}
-    return sorted(offered, key=lambda name: name not in kinds and not (name in _RSA and "ssh-rsa" in kinds))
-
-
 def _keyscan(account: Account) -> str:
-    return f"ssh-keyscan -p {account.port} {account.host} >> {account.known_hosts or '~/.ssh/known_hosts'}"
+    return (
+        f"ssh-keyscan -p {account.server_port} {account.server_fqdn} >> {account.known_hosts or '~/.ssh/known_hosts'}"
+    )

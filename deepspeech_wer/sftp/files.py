@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import pipeline as sftp
 from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Refused, Task, string
+from deepspeech_wer.text import plain
 
-T = TypeVar("T")
-
-READ_BYTES = 32 * 1024
-WRITE_BYTES = 32 * 1024  # what every server must take in one request
+BLOCK_BYTES = 32 * 1024  # what every server must read or write in one request
 NAMES_A_REPLY = 100  # in OpenSSH's listings
+WRITES_IN_FLIGHT = 64  # of one file, unanswered: with a block each, what a channel of OpenSSH's buffers
+READS_AT_ONCE = 1024  # of single bytes
+UNFINISHED = 0o600  # mode of a file that is being written
 
 READ, WRITE, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20  # flags of OPEN
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
@@ -32,14 +34,14 @@ class Attributes(NamedTuple):
         return self.mode is not None and stat.S_ISDIR(self.mode)
 
 
-def checked(reply: Packet) -> Body:
-    """The body of a reply. Raises Refused where the reply is an error."""
+def checked(reply: Packet, kind: int | None = None) -> Body:
+    """The body of a reply. Raises Refused where the reply is an error, or not of the kind that must come."""
     body = Body(reply.body)
-    if reply.kind == sftp.STATUS:
-        code = body.number()
-        if code != sftp.OK:
-            text = body.text() if body.left() >= 4 else ""
-            raise Refused(code, "".join(c if c.isprintable() else "?" for c in text)[:200] or f"error {code}")
+    if reply.kind == sftp.STATUS and (code := body.number()) != sftp.OK:
+        text = body.text() if body.left() >= 4 else ""
+        raise Refused(code, plain(text)[:200] or f"error {code}")
+    if kind not in (None, reply.kind):
+        raise Refused(sftp.FAILURE, "an answer of the wrong kind")
     return body
 
 
@@ -55,14 +57,21 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
     [opened] = yield Ask([Packet(sftp.OPENDIR, string(path))])
     if is_status(opened, sftp.NO_SUCH_FILE):
         return None
-    handle = string(checked(opened).blob())
+    handle = string(checked(opened, sftp.HANDLE).blob())
     found, ended = dict[str, Attributes](), False
     ahead = (expected + len((".", ".."))) // NAMES_A_REPLY + 2  # and one for its end
     while not ended:
         replies = yield Ask([Packet(sftp.READDIR, handle)] * ahead)
         if is_status(replies[0], sftp.NO_SUCH_FILE):  # asyncssh says only here that there is no such directory
             return None
-        ended = any(_add_names(reply, found) for reply in replies)
+        for reply in replies:
+            if ended := is_status(reply, sftp.EOF):
+                break
+            names = checked(reply, sftp.NAME)
+            for _ in range(names.number()):
+                name = names.text()
+                names.blob()  # as `ls -l` would show it
+                found[name] = attributes(names)
         ahead = min(ahead, 16) * 2
     yield Ask([Packet(sftp.CLOSE, handle)], forget=True)
     return {name: attributes for name, attributes in found.items() if name not in (".", "..")}
@@ -73,19 +82,59 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     [opened] = yield Ask([Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
     if is_status(opened, sftp.NO_SUCH_FILE):
         return None
-    handle, data, ended = string(checked(opened).blob()), bytearray(), False
-    ahead = expected // READ_BYTES + 2
+    handle, data, ended = string(checked(opened, sftp.HANDLE).blob()), bytearray(), False
+    ahead = expected // BLOCK_BYTES + 2
     while not ended:
-        starts = range(len(data), len(data) + ahead * READ_BYTES, READ_BYTES)
-        reads = [Packet(sftp.READ, handle + struct.pack(">QI", at, READ_BYTES)) for at in starts]
+        starts = range(len(data), len(data) + ahead * BLOCK_BYTES, BLOCK_BYTES)
+        reads = [Packet(sftp.READ, handle + struct.pack(">QI", at, BLOCK_BYTES)) for at in starts]
         *replies, stated = yield Ask([*reads, Packet(sftp.FSTAT, handle)])
+        for reply in replies:
+            if ended := is_status(reply, sftp.EOF):
+                break
+            part = checked(reply, sftp.DATA).blob()
+            data += part
+            if len(part) < BLOCK_BYTES:  # the next ones leave a gap, so what follows is read again
+                break
         # the size saves the round trip of one more READ, which would only say that this was the end
-        ended = _add_data(replies, data) or (
-            stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data)
-        )
+        ended = ended or (stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data))
         ahead = min(ahead, 32) * 2
     yield Ask([Packet(sftp.CLOSE, handle)], forget=True)
     return bytes(data)
+
+
+def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, reread: bool) -> Task[Attributes]:
+    """Make a file that must not exist yet, and return what the server then says of it.
+
+    Every reply is checked; after an error the unfinished file is removed. Mode and mtime are set last: a file with the
+    right size, mode and mtime is whole, whatever its name. Raises Refused, and whatever reading `chunks` raises.
+
+    `reread` is for servers that report success for failed writes. proftpd 1.3.8 says OK to a write of which the disk
+    took only a part; if there is room again for the next write, a hole remains. A hole reads as zeros, so the last byte
+    of each write that is not zero tells whether the write was whole.
+    """
+    flags = WRITE | CREATE | EXCLUSIVE  # exclusive: do not follow a link that somebody put there
+    name = string(path)
+    [opened] = yield Ask([Packet(sftp.OPEN, name + struct.pack(">I", flags) + packed(mode=UNFINISHED))])
+    handles = [string(checked(opened, sftp.HANDLE).blob())]  # to be closed exactly once: servers reuse handle numbers
+    try:
+        size, last = yield from _write_chunks(handles[0], chunks)
+        if reread:
+            yield from _reread(path, handles, last)
+        # The mode is set once more, since the server's umask cleared bits at open.
+        stamps = [Packet(sftp.SETSTAT, name + packed(mode=mode, mtime=mtime)), Packet(sftp.STAT, name)]
+        *written, stamped, stated = yield Ask([*_closes(handles), *stamps])
+        for reply in written:
+            checked(reply)
+        if not is_status(stamped, sftp.OK):  # a server that cannot set both together: each alone, as far as it can
+            apart = [Packet(sftp.SETSTAT, name + change) for change in (packed(mode=mode), packed(mtime=mtime))]
+            *_, stated = yield Ask([*apart, Packet(sftp.STAT, name)])
+        found = attributes(checked(stated))
+        if found.size not in (None, size):
+            raise Refused(sftp.FAILURE, f"stored {found.size} of {size} bytes")
+        return found
+    except (Refused, Trouble, OSError):
+        yield Ask([*_closes(handles), Packet(sftp.REMOVE, name)])
+        raise
 
 
 def states(paths: Sequence[str]) -> Task[list[Attributes | None]]:
@@ -123,27 +172,19 @@ def remove(path: str) -> Task[None]:
         checked(reply)
 
 
-def discard(path: str) -> Task[None]:
-    """Remove a file if that is possible."""
-    yield Ask([Packet(sftp.REMOVE, string(path))])
+def discard(path: str, kind: int = sftp.REMOVE) -> Task[None]:
+    """Remove a file, or with RMDIR an empty directory, if that is possible."""
+    yield Ask([Packet(kind, string(path))])
 
 
 def make_directory(path: str, mode: int) -> Task[None]:
     """Make a directory with this mode whatever the umask, unless it exists. Raises Refused."""
     made, stated = yield Ask([Packet(sftp.MKDIR, string(path) + packed(mode=mode)), Packet(sftp.STAT, string(path))])
-    try:
-        checked(made)
-    except Refused:
-        if stated.kind == sftp.ATTRS and attributes(Body(stated.body)).is_directory:
-            return
-        raise
+    if not is_status(made, sftp.OK) and stated.kind == sftp.ATTRS and attributes(Body(stated.body)).is_directory:
+        return
+    checked(made)
     if stat.S_IMODE(attributes(checked(stated)).mode or mode) != mode:
         yield Ask([Packet(sftp.SETSTAT, string(path) + packed(mode=mode))])
-
-
-def remove_directory(path: str) -> Task[None]:
-    """Remove a directory if it is empty; otherwise do nothing."""
-    yield Ask([Packet(sftp.RMDIR, string(path))])
 
 
 def attributes(body: Body) -> Attributes:
@@ -167,35 +208,40 @@ def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     return struct.pack(f">I{len(values)}I", flags, *values)
 
 
-def _add_names(reply: Packet, found: dict[str, Attributes]) -> bool:
-    """Add a READDIR reply's entries to `found`. True at the directory's end."""
-    if reply.kind != sftp.NAME:
-        return _is_end(reply)
-    body = Body(reply.body)
-    for _ in range(body.number()):
-        name = body.text()
-        body.blob()  # as `ls -l` would show it
-        found[name] = attributes(body)
-    return False
+def _write_chunks(handle: bytes, chunks: Iterable[bytes]) -> Task[tuple[int, list[tuple[int, int]]]]:
+    """Returns the size, and place and value of each write's last byte that is not zero. Leaves some replies to come."""
+    size, last = 0, list[tuple[int, int]]()
+    for chunk in chunks:
+        request = Packet(sftp.WRITE, handle + struct.pack(">Q", size) + string(chunk))
+        for reply in (yield Ask([request], lag=WRITES_IN_FLIGHT)):
+            checked(reply)
+        if end := len(chunk.rstrip(b"\0")):
+            last.append((size + end - 1, chunk[end - 1]))
+        size += len(chunk)
+    return size, last
 
 
-def _add_data(replies: list[Packet], data: bytearray) -> bool:
-    """Add READ replies to `data`. True at the file's end.
+def _reread(path: str, handles: list[bytes], last: list[tuple[int, int]]) -> Task[None]:
+    """Raises Refused where the file does not hold the expected bytes. Its handle is then one for reading, if any.
 
-    After a short reply the next ones leave a gap, so what follows is read again.
+    Servers built on Go's pkg/sftp treat a READ of a handle opened for writing as a write of zeros.
     """
-    for reply in replies:
-        if reply.kind != sftp.DATA:
-            return _is_end(reply)
-        part = Body(reply.body).blob()
-        data += part
-        if len(part) < READ_BYTES:
-            return False
-    return False
+    reading = Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))
+    *written, opened = yield Ask([*_closes(handles), reading])
+    if opened.kind == sftp.HANDLE:  # otherwise the server does not allow reading
+        handles.append(string(Body(opened.body).blob()))
+    for reply in written:
+        checked(reply)
+    for start in range(0, len(last) if handles else 0, READS_AT_ONCE):
+        some = last[start : start + READS_AT_ONCE]
+        replies = yield Ask([Packet(sftp.READ, handles[0] + struct.pack(">QI", offset, 1)) for offset, _ in some])
+        for (offset, byte), reply in zip(some, replies, strict=True):
+            if reply.kind != sftp.DATA or Body(reply.body).blob() != bytes([byte]):
+                raise Refused(sftp.FAILURE, f"byte {offset} was said to be stored and is not")
 
 
-def _is_end(reply: Packet) -> bool:
-    if is_status(reply, sftp.EOF):
-        return True
-    checked(reply)
-    raise Refused(sftp.FAILURE, "an answer of the wrong kind")
+def _closes(handles: list[bytes]) -> list[Packet]:
+    """The requests that close the handles, which leave the list."""
+    closes = [Packet(sftp.CLOSE, handle) for handle in handles]
+    handles.clear()
+    return closes

@@ -6,12 +6,12 @@ pysftp takes the first key of the first line, does not know `[host]:port`, and r
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 SYSTEM_WIDE = Path("/etc/ssh/ssh_known_hosts")
@@ -31,12 +31,13 @@ def name_of(host: str, port: int) -> str:
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
-def lookup(host: str, port: int, files: Iterable[Path]) -> list[HostKey]:
+def lookup(host: str, port: int, files: Iterable[Path | None]) -> list[HostKey]:
     """All keys on record for a server, those of its `[host]:port` first, then those of the bare name.
 
     Missing files count as empty. Unreadable lines, and those of certificate authorities, are skipped.
     """
-    lines = [line for file in files if file.is_file() for line in file.read_text("utf-8", "replace").splitlines()]
+    there = [file for file in files if file and file.is_file()]
+    lines = [line for file in there for line in file.read_text("utf-8", "replace").splitlines()]
     names = dict.fromkeys((name_of(host, port), host.lower()))
     return [key for name in names for line in lines for key in _key(line, name)]
 
@@ -52,10 +53,8 @@ def _key(line: str, name: str) -> Iterator[HostKey]:
     marker = fields.pop(0) if fields and fields[0].startswith("@") else None
     if len(fields) < 3 or fields[0].startswith("#") or marker not in (None, "@revoked") or not _names(fields[0], name):
         return
-    try:
+    with suppress(ValueError):  # not in base64
         yield HostKey(fields[1], base64.b64decode(fields[2], validate=True), marker == "@revoked")
-    except binascii.Error:
-        return
 
 
 def _names(patterns: str, name: str) -> bool:
@@ -66,12 +65,6 @@ def _names(patterns: str, name: str) -> bool:
         except ValueError:
             return False
         return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
-    matched = False
-    for pattern in patterns.lower().split(","):
-        # not fnmatch, where the brackets of [host]:port would be a character class
-        parts = ({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern.removeprefix("!"))
-        if re.fullmatch("".join(parts), name):
-            if pattern.startswith("!"):
-                return False
-            matched = True
-    return matched
+    escaped = patterns.lower().replace("[", "[[]")  # fnmatch takes the brackets of [host]:port for a character class
+    matching = [pattern for pattern in escaped.split(",") if fnmatchcase(name, pattern.removeprefix("!"))]
+    return bool(matching) and not any(pattern.startswith("!") for pattern in matching)

@@ -12,20 +12,19 @@ import struct
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, innermost
 
-INIT, VERSION = 1, 2
-OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT, SETSTAT, FSETSTAT = 3, 4, 5, 6, 7, 8, 9, 10
-OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, REALPATH, STAT, RENAME = 11, 12, 13, 14, 15, 16, 17, 18
+INIT, VERSION, OPEN, CLOSE, READ, WRITE, FSTAT, SETSTAT = 1, 2, 3, 4, 5, 6, 8, 9
+OPENDIR, READDIR, REMOVE, MKDIR, RMDIR, STAT, RENAME = 11, 12, 13, 14, 15, 17, 18
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 EXTENDED, EXTENDED_REPLY = 200, 201
 
-OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 0, 1, 2, 3, 4, 8
+OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
 
 FLUSH_BYTES = 128 * 1024  # of requests are collected before they go to the channel
-PACKET_BYTES = 32 * 1024 - 64  # in one SSH packet: what every server takes, less the header
 LARGEST_REPLY = 16 * 1024 * 1024  # a larger one is no SFTP, but the output of a login script, for example
 
 T = TypeVar("T")
@@ -50,12 +49,11 @@ Task = Generator[Ask, list[Packet], T]
 
 
 class Refused(Exception):
-    """The server answered a request with an error."""
+    """The server answered a request with an error. The text is the server's, made printable."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
-        self.text = text  # the server's, made printable
 
 
 class Halted(Trouble):
@@ -69,7 +67,7 @@ class Lost(Exception):
 @dataclass
 class _Job:
     task: Task[Any]
-    place: int
+    result: Any = None
     replies: dict[int, Packet] = field(default_factory=dict)
     outstanding: int = 0
     lag: int = 0  # the task continues when no more replies than these are outstanding; -1: it has ended
@@ -84,23 +82,20 @@ class Pipeline:
         self.extensions: dict[str, str] = {}  # of the server: name -> version
         self._channel = channel
         self._is_stopped = is_stopped
-        self._out: list[bytes] = []
-        self._out_bytes = 0
+        self._out = bytearray(struct.pack(">IBI", 5, INIT, 3))
         self._in = bytearray()
         self._number = 0
         self._waiting: dict[int, _Job | None] = {}  # request number -> who gets the reply; None: nobody
         self._lost: Lost | None = None
         self._beat: tuple[Packet, float] | None = None
         self._beat_at = 0.0
-        self._put(struct.pack(">IBI", 5, INIT, 3))
         self._flush()
-        packet = self._packets()[0]
-        if packet[0] != VERSION or int.from_bytes(packet[1:5], "big") < 3:
+        hello = Body(self._packets()[0])
+        if hello.number(1) != VERSION or hello.number() < 3:
             self._lose("the server does not speak SFTP version 3")
-        body = Body(packet, 5)
-        while body.left():
-            name = body.text()
-            self.extensions[name] = body.text()
+        while hello.left():
+            name = hello.text()
+            self.extensions[name] = hello.text()
 
     def run(self, tasks: Iterable[Task[T]], *, at_once: int = 64) -> list[T]:
         """Run tasks, `at_once` at a time, and return their results in order.
@@ -108,11 +103,23 @@ class Pipeline:
         After a failure no further task is started; those already started run to their end, then the first failure is
         raised.
         """
+        feed, jobs, failures, active = iter(tasks), list[_Job](), list[Exception](), 0
         try:
-            return self._run(tasks, at_once)
+            while True:
+                while active < at_once and not failures and (task := next(feed, None)):
+                    jobs.append(_Job(task))
+                    active += self._step(jobs[-1], failures)
+                if not active:
+                    break
+                for job in self._receive():
+                    if job.outstanding <= job.lag:
+                        active -= not self._step(job, failures)
         except (KeyboardInterrupt, SystemExit):  # half a packet may have been sent: the server understands no more
             self._lost = Lost("interrupted")
             raise
+        if failures:
+            raise failures[0]
+        return [job.result for job in jobs]
 
     def one(self, task: Task[T]) -> T:
         """Run a single task."""
@@ -127,35 +134,16 @@ class Pipeline:
         finally:
             self._beat = None
 
-    def _run(self, tasks: Iterable[Task[T]], at_once: int) -> list[T]:
-        feed, results, failures = enumerate(tasks), dict[int, T](), list[Exception]()
-        active = 0
-        while True:
-            while active < at_once and not failures:
-                started = next(feed, None)
-                if started is None:
-                    break
-                active += self._step(_Job(started[1], started[0]), results, failures)
-            if not active:
-                break
-            for job in self._receive():
-                if job.outstanding <= job.lag:
-                    active -= not self._step(job, results, failures)
-        if failures:
-            raise failures[0]
-        return [results[place] for place in sorted(results)]
-
-    def _step(self, job: _Job, results: dict[int, T], failures: list[Exception]) -> bool:
+    def _step(self, job: _Job, failures: list[Exception]) -> bool:
         """Let a task continue until it has to wait. False when it has ended."""
         while job.outstanding <= job.lag:
-            replies = [job.replies[number] for number in sorted(job.replies)]
-            job.replies.clear()
+            replies = [job.replies.pop(number) for number in sorted(job.replies)]
             job.lag = -1
             try:
                 ask = job.task.send(replies) if job.started else next(job.task)
                 job.started = True
             except StopIteration as end:
-                results[job.place] = end.value
+                job.result = end.value
                 return False
             except (Refused, Trouble, OSError) as error:
                 failures.append(error)
@@ -170,24 +158,17 @@ class Pipeline:
         self._waiting[self._number] = job
         if job:
             job.outstanding += 1
-        self._put(struct.pack(">IBI", len(request.body) + 5, request.kind, self._number))
-        self._put(request.body)
-
-    def _put(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self._out_bytes > FLUSH_BYTES:
+        self._out += struct.pack(">IBI", len(request.body) + 5, request.kind, self._number) + request.body
+        if len(self._out) > FLUSH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self._lost:  # so that cleaning up does not wait for the time-out again
             raise self._lost
-        data = b"".join(self._out)
+        data = bytes(self._out)
         self._out.clear()
-        self._out_bytes = 0
         try:
-            for start in range(0, len(data), PACKET_BYTES):
-                self._channel.sendall(data[start : start + PACKET_BYTES])
+            self._channel.sendall(data)
         except (OSError, EOFError) as error:  # including time-outs: paramiko has no class of its own for them
             self._lose(_silence(error), error)
 
@@ -215,7 +196,7 @@ class Pipeline:
 
     def _packets(self) -> list[bytes]:
         """At least one whole packet, without its length."""
-        packets: list[bytes] = []
+        packets = list[bytes]()
         while not packets:
             try:
                 data = self._channel.recv(FLUSH_BYTES)
@@ -224,17 +205,15 @@ class Pipeline:
             if not data:
                 self._lose("the server closed the connection")
             self._in += data
-            start = 0
-            while len(self._in) - start >= 4:
-                size = int.from_bytes(self._in[start : start + 4], "big")
-                if not 0 < size <= LARGEST_REPLY:
+            while len(self._in) >= 4:
+                end = 4 + int.from_bytes(self._in[:4], "big")
+                if not 4 < end <= LARGEST_REPLY:
                     text = bytes(self._in[:60]).decode("ascii", "replace")
                     self._lose(f"the server sent {text!r}, which is no SFTP: does its shell print at login?")
-                if len(self._in) - start - 4 < size:
+                if len(self._in) < end:
                     break
-                packets.append(bytes(self._in[start + 4 : start + 4 + size]))
-                start += 4 + size
-            del self._in[:start]
+                packets.append(bytes(self._in[4:end]))
+                del self._in[:end]
         return packets
 
     def _lose(self, reason: str, error: Exception | None = None) -> NoReturn:
@@ -243,39 +222,31 @@ class Pipeline:
 
 
 def _silence(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "the server fell silent"
-    return f"the connection was lost ({error})" if str(error) else "the connection was lost"
+    return (
+        "the server fell silent" if isinstance(error, TimeoutError) else f"the connection was lost ({innermost(error)})"
+    )
 
 
-class Body:
+class Body(BytesIO):
     """Reads a packet's fields in turn. Raises Lost where the packet ends too early."""
 
-    def __init__(self, data: bytes, start: int = 0) -> None:
-        self._data = data
-        self._at = start
-
     def left(self) -> int:
-        return len(self._data) - self._at
+        return len(self.getbuffer()) - self.tell()
 
     def number(self, size: int = 4) -> int:
-        start = self._skip(size)
-        return int.from_bytes(self._data[start : self._at], "big")
+        return int.from_bytes(self._field(size), "big")
 
     def blob(self) -> bytes:
-        start = self._skip(self.number())
-        return self._data[start : self._at]
+        return self._field(self.number())
 
     def text(self) -> str:
         return self.blob().decode("utf-8", "surrogateescape")
 
-    def _skip(self, size: int) -> int:
-        """Go past a field, and return where it starts."""
-        start = self._at
-        self._at += size
-        if self._at > len(self._data):
+    def _field(self, size: int) -> bytes:
+        data = self.read(size)
+        if len(data) < size:
             raise Lost("a reply ended too early: that is no SFTP")
-        return start
+        return data
 
 
 def string(value: str | bytes) -> bytes:

@@ -7,9 +7,11 @@ the digit when a merge changes nothing, so successive entries with the same resu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 LOOK_AHEAD = 50  # runs: how far a late run may lie behind the runs around it
 
@@ -144,7 +146,27 @@ def _entry(bundle: list[Draw], *, is_late: bool) -> Entry:
 
 def _difference(draw: Draw, signature: str, variables: str) -> str:
     if draw.signature != signature:
-        return f"other test set, normaliser or decoder: {draw.signature}, before it {signature}"
+        return f"another test set, normaliser or decoder: {_changes(signature, draw.signature)}"
     if variables and draw.changed_variables:
         return f"the operator changed {', '.join(draw.changed_variables)}"
     return "the operator changed the variables"
+
+
+def _changes(before: str, after: str) -> str:
+    """Return "name old -> new" of each entry in which two signatures differ. Signatures are JSON, of any kind."""
+    old, new = _entries(before), _entries(after)
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return ", ".join(f"{name} {_short(old.get(name))} -> {_short(new.get(name))}".strip() for name in names)
+
+
+def _entries(signature: str) -> dict[str, Any]:
+    try:
+        value = json.loads(signature)
+    except (ValueError, RecursionError):
+        value = signature
+    return value if isinstance(value, dict) else {"": value}
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 12 else f"{text[:12]}..."

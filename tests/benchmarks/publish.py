@@ -38,7 +38,7 @@ EVERYTHING_ANEW = {*A_TRIP_EACH, "asyncssh"}
 OURS = """
 import os, sys
 from pathlib import Path
-from deepspeech_wer.publish.api import publish
+from deepspeech_wer.publish.publisher import publish
 from deepspeech_wer.settings import Website
 site, root, user, host, port, key, known = sys.argv[1:]
 def walk(directory, prefix=''):
@@ -47,7 +47,7 @@ def walk(directory, prefix=''):
             yield from walk(entry.path, prefix + entry.name + '/')
         else:
             yield prefix + entry.name
-website = Website(user, host, root, int(port), Path(key), None, Path(known), (0o644, 0o755))
+website = Website(user, host, int(port), Path(key), None, Path(known), root, (0o644, 0o755))
 publish(Path(site), list(walk(site)), website)
 """
 PYSFTP_2016 = """

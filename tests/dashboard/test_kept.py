@@ -53,7 +53,9 @@ def archive(runs: list[Run], root: Path) -> None:
 def site_with(root: Path, cache: Path) -> dict[str, bytes]:
     loaded = kept.load(root, cache)
     site = cache.with_name("site")
-    build(loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole)
+    build(
+        loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole, found=loaded.found, marks=loaded.marks
+    )
     return content(site)
 
 
@@ -135,7 +137,9 @@ def test_a_removed_run_leaves_no_line(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "kept" / "other").exists()
 
 
-@pytest.mark.parametrize("damage", ["empty", "binary", "cut", "one byte", "other code", "wrong shape", "a directory"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "binary", "cut", "one byte", "other code", "wrong shape", "no record", "a directory"]
+)
 def test_damaged_lines_are_made_again(root: Path, tmp_path: Path, damage: str) -> None:
     plain = site_with(root, tmp_path / "kept")
     for path in (tmp_path / "kept").iterdir():
@@ -149,7 +153,8 @@ def test_damaged_lines_are_made_again(root: Path, tmp_path: Path, damage: str) -
 
 
 def damaged(good: bytes, damage: str) -> bytes:
-    head, *entries = good.splitlines()
+    head, data = good.splitlines()
+    version = head.split()[0]
     match damage:
         case "empty":
             return b""
@@ -160,18 +165,19 @@ def damaged(good: bytes, damage: str) -> bytes:
         case "one byte":
             return good.replace(b"Reuben", b"Robert")
         case "other code":
-            return good.replace(head, b"00000000").replace(b"Reuben", b"Robert")
+            return checked(b"00000000", data.replace(b"Reuben", b"Robert"))
         case "wrong shape":
-            return b"\n".join([head, *map(misshapen, entries), b""])
+            record = json.loads(data)
+            misshapen = [[*row[:14], [], *row[15:]] if n % 2 else row[:5] for n, row in enumerate(record["rows"])]
+            return checked(version, json.dumps({**record, "rows": misshapen}).encode())
+        case "no record":
+            return checked(version, b"[1]")
     return good
 
 
-def misshapen(entry: bytes) -> bytes:
-    """Return an entry with a good checksum, whose line is not a run's."""
-    *stamp, line = entry[9:].split(b" ", 4)
-    name = json.loads(line)["run"]["id"]
-    checked = b" ".join([*stamp, json.dumps({"run": {"id": name, "status": []}}).encode()])
-    return b"%08x %s" % (zlib.crc32(checked), checked)
+def checked(version: bytes, data: bytes) -> bytes:
+    """Return a file with a good checksum."""
+    return b"%s %08x\n%s\n" % (version, zlib.crc32(data), data)
 
 
 def test_deleted_lines_are_made_again(root: Path, tmp_path: Path) -> None:
@@ -208,5 +214,13 @@ def test_a_run_that_breaks_during_the_build_is_left_out(root: Path, tmp_path: Pa
     loaded = kept.load(root, tmp_path / "kept")
     name = next(name for name in archived.names(root) if (root / name / "hyper.json").exists())
     (root / name / "hyper.json").write_text("{")
-    build(loaded.runs, tmp_path / "site", project=PROJECT, line=loaded.line, whole=loaded.whole)
+    build(
+        loaded.runs,
+        tmp_path / "site",
+        project=PROJECT,
+        line=loaded.line,
+        whole=loaded.whole,
+        found=loaded.found,
+        marks=loaded.marks,
+    )
     assert content(tmp_path / "site") == site_without(root, tmp_path / "plain")

@@ -225,5 +225,5 @@ def test_kept_lines_are_of_the_setting(tmp_path: Path) -> None:
     with_records([run], tmp_path / "runs")
     for setting, expected in ((logs.WHOLE, b"correct horse"), (TRIMMED, b"********"), (NONE, b'"detail":""')):
         loaded = kept.load(tmp_path / "runs", tmp_path / "kept", setting)
-        assert expected in loaded.lines["by-hand"]
+        assert expected in loaded.line(loaded.runs[0])
         assert loaded.whole(loaded.runs[0]).detail == loaded.runs[0].detail

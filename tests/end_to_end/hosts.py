@@ -175,7 +175,7 @@ def _proftpd(directory: Path) -> Iterator[WebHost]:
         try:
             wait_for_port(port, process)
             server_root = "/web root" if jailed else str(root)
-            website = Website("web", HOST, server_root, port, key, None, directory / "known_hosts", (0o644, 0o755))
+            website = Website("web", HOST, port, key, None, directory / "known_hosts", server_root, (0o644, 0o755))
             host = WebHost("proftpd", website, root, process.pid, keys, directory / "authorized")
             host.authorize(key)
             yield replace(host, website=host.also_at(port))
@@ -194,7 +194,7 @@ def _asyncssh(directory: Path) -> Iterator[WebHost]:
     with subprocess.Popen(command, cwd=REPOSITORY) as process:
         try:
             wait_for_port(port, process)
-            website = Website("web", HOST, "/web root", port, key, None, directory / "known_hosts", (0o644, 0o755))
+            website = Website("web", HOST, port, key, None, directory / "known_hosts", "/web root", (0o644, 0o755))
             host = WebHost("asyncssh", website, root, process.pid, keys, authorized)
             yield replace(host, website=host.also_at(port))
         finally:

@@ -161,7 +161,7 @@ def running_host(
         await asyncio.sleep(0.02)
 
     try:
-        yield Website(getpass.getuser(), HOST, "/", port, key, None, known_hosts, (0o644, 0o755)), root
+        yield Website(getpass.getuser(), HOST, port, key, None, known_hosts, "/", (0o644, 0o755)), root
     finally:
         asyncio.run_coroutine_threadsafe(close(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepspeech_wer.publish.api import publish
+from deepspeech_wer.publish.publisher import publish
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.settings import Website
 

@@ -121,7 +121,7 @@ def running_sshd(
     known_hosts.write_text(f"[{HOST}]:{port} {_public(host_key)}\n")
     with log.open("wb") as stream, subprocess.Popen([BINARY, "-D", "-e", "-f", config], stderr=stream) as process:
         server_root = "/web root" if chroot else str(root)
-        website = Website(getpass.getuser(), HOST, server_root, port, key, None, known_hosts, (0o644, 0o755))
+        website = Website(getpass.getuser(), HOST, port, key, None, known_hosts, server_root, (0o644, 0o755))
         server = Sshd(HOST, port, getpass.getuser(), key, host_key, known_hosts, root, log, process, website)
         try:
             wait_for_port(port, process)

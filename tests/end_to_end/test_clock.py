@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_wer import archive
 from tests.conftest import Repository
 
 NOON = "2026-06-01T12:00:00Z"
@@ -111,6 +112,96 @@ def test_each_merge_runs_once_in_order_however_the_clock_is_set(machine: Machine
     assert machine.wers() == [90, 10, 20, 30, 40]
     assert [name[:8] for name in machine.runs()] == ["19710101", "20200101", "20260601", "20260601", "20380119"]
     assert (machine.data / "site" / "js" / "hyper.js").read_text().count('"test_wer"') == 5
+
+
+AHEAD, BACK = "2026-06-02T12:00:00Z", "2026-06-01T12:01:00Z"  # a clock that was a day ahead, and was put right
+
+
+def started(machine: Machine) -> list[str]:
+    """The first letters of the subjects, in the order in which the runs started."""
+    runs = machine.data / "runs"
+    return [json.loads((runs / name / "run.json").read_text())["merge"]["subject"][0] for name in archive.names(runs)]
+
+
+def newest(machine: Machine, moment: str = BACK) -> str:
+    """The line of `status` about the newest run, which ends with its subject."""
+    (line,) = (line for line in machine.tick(moment, "status").splitlines() if line.startswith("newest: "))
+    return line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "eras"),
+    [
+        (AHEAD, BACK, [1, 1, 2, 2]),  # ahead for a day
+        ("2099-06-02T12:00:00Z", BACK, [1, 1, 2, 2]),
+        ("1970-01-01T00:10:00Z", BACK, [1, 2, 2, 2]),  # a battery that is empty
+        (NOON, NOON, [1, 1, 1, 1]),  # at most a second apart
+    ],
+)
+def test_the_newest_run_is_the_last_that_was_archived_whatever_the_clock_was(
+    machine: Machine, wrong: str, right: str, eras: list[int]
+) -> None:
+    machine.tick(NOON, stands_still=True)
+    machine.repository.merge("wrong clock", {"work": "wer=0.5\n"})
+    machine.tick(wrong, stands_still=True)
+    for number, subject in enumerate(("first", "second")):
+        machine.repository.merge(subject, {"work": f"wer=0.{number}\n"})
+        machine.tick(right, stands_still=True)
+        assert newest(machine, right).endswith(subject)
+        right = right if wrong == right else right.replace("01Z", "02Z").replace(":00Z", ":01Z")
+    names = archive.names(machine.data / "runs")
+    assert sorted(int(name[29:] or 1) for name in names) == eras
+    if wrong != right:
+        assert started(machine) == ["r", "w", "f", "s"]
+    assert machine.wers() == [90, 50, 0, 10]
+
+
+@pytest.mark.parametrize("what", ["fails", "works"])
+def test_a_run_of_the_future_neither_hides_nor_makes_failures_that_are_alike(machine: Machine, what: str) -> None:
+    """In a row are the last runs, and not those with the highest time."""
+    machine.tick(NOON)
+    machine.repository.merge("ahead", {"work": "exit 7\n" if what == "fails" else "wer=0.5\n"})
+    machine.tick(AHEAD, code=4 if what == "fails" else 0, ds_job_attempts="1")
+    for number in range(3):
+        machine.repository.merge(f"broken {number}", {"work": f"# {number}\nexit 8\n"})
+        said = machine.tick(BACK, code=4, ds_job_attempts="1")
+        assert ("failed alike (exit 8)" in machine.tick(BACK, "status")) == (number == 2), said
+    machine.repository.merge("waits", {"work": "wer=0.3\n"})
+    assert "the queue is stopped with 1 waiting: the last 3 runs failed alike (exit 8)" in machine.tick(BACK)
+
+
+@pytest.mark.parametrize("released", ["2030-01-01T00:00:00Z", "2020-01-01T00:00:00Z", BACK])
+def test_a_retry_under_a_wrong_clock_releases_what_failed_before_it_and_nothing_else(
+    machine: Machine, released: str
+) -> None:
+    machine.tick(NOON)
+    for number in range(3):
+        machine.repository.merge(f"broken {number}", {"work": f"# {number}\nexit 8\n"})
+    machine.tick(NOON, code=4, ds_job_attempts="1")
+    assert "the queue is stopped" in machine.tick(NOON, "status")
+    machine.tick(released, "retry")
+    assert "the queue is stopped" not in machine.tick(NOON, "status")
+    machine.tick(BACK, code=4, ds_job_attempts="1")  # all three fail again
+    assert "the queue is stopped" in machine.tick(BACK, "status")
+
+
+def test_a_run_that_an_earlier_release_archived_under_a_future_clock_is_not_newest_for_ever(machine: Machine) -> None:
+    """It knew no eras: its archive is told by the numbers, and the next run begins an era."""
+    machine.tick(NOON)
+    machine.repository.merge("ahead", {"work": "wer=0.5\n"})
+    machine.tick("2099-01-01T00:00:00Z")
+    machine.repository.merge("good", {"work": "wer=0.4\n"})
+    machine.tick(BACK)
+    runs = machine.data / "runs"
+    good = archive.names(runs)[-1]
+    (runs / good).rename(runs / good.removesuffix("-2"))
+    assert archive.names(runs)[-1].startswith("2099")
+    assert newest(machine).endswith("good")
+    machine.repository.merge("later", {"work": "wer=0.3\n"})
+    machine.tick(BACK)
+    assert archive.names(runs)[-1].endswith("-2")
+    assert newest(machine).endswith("later")
+    assert machine.wers() == [90, 50, 40, 30]
 
 
 def test_names_are_unique_and_sorted_in_the_repeated_hour(machine: Machine) -> None:

@@ -340,7 +340,7 @@ def test_memory_stays_bounded_whatever_the_size(site: Path, server: Sshd) -> Non
     (site / "index.htm").unlink()
     code = (
         "import pathlib, re\n"
-        "from deepspeech_wer.publish.api import publish\n"
+        "from deepspeech_wer.publish.publisher import publish\n"
         "from deepspeech_wer.settings import Website\nfrom pathlib import PosixPath\n"
         f"publish(pathlib.Path({str(site)!r}), ['big.bin'], {constructed(server.website)})\n"
         # not ru_maxrss, which begins with the peak of the process that started this one

@@ -12,7 +12,7 @@ import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.api import rollback
+from deepspeech_wer.publish.publisher import rollback
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Website
 from tests.end_to_end.other_server import (

@@ -276,7 +276,6 @@ class TestManyDirectories:
         (server.root / "runs/7/out.log").write_text("damaged")
         assert not put(many, server.website).sent
         monkeypatch.setattr(survey, "CHECKED_EVERY", 1)
-        monkeypatch.setattr(survey, "CHECKED_PARTS", 1)
         assert put(many, server.website).sent == ("runs/7/out.log",)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.api import publish, rollback
+from deepspeech_wer.publish.publisher import publish, rollback
 from deepspeech_wer.publish.report import Options
 from tests.end_to_end.hosts import KINDS, WebHost, running
 from tests.end_to_end.proxy import bad_network

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,9 @@ record = {{
 }}
 (out / "hyper.json").write_text(json.dumps(record))
 """
+
+
+FINE = (0, 4)  # exit codes of a tick; 4: a merge made it worse
 
 
 class Story:
@@ -114,6 +121,80 @@ def test_the_story_of_a_bad_merge_and_its_revert(repository: Repository, tmp_pat
     assert "again with seed" in story.log
     page = next(Path(story.environment["ds_dataroot"]).glob("deepspeech_wer/site/js/index.*.js")).read_text()
     assert '"recovered"' in page
+
+
+class Killed:
+    """A second tracker of the same repository, whose ticks are killed at random moments."""
+
+    def __init__(self, story: Story, directory: Path) -> None:
+        directory.mkdir()
+        self.environment = {**tracking(story.repository, directory), "ds_retrain": "on"}
+        self.random = random.Random(11)
+        self.kills = 0
+
+    def tick(self, kills: int) -> None:
+        """Kill so many ticks, every third with its supervisor; then let one end."""
+        for _ in range(kills):
+            with subprocess.Popen(TICK, env=self.environment, stderr=subprocess.DEVNULL) as tick:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    tick.wait(self.random.uniform(0.1, 1.2))
+                tick.kill()
+            self.kills += 1
+            if self.kills % 3 == 0:
+                self._kill_supervisors()
+        done = subprocess.run(TICK, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode in FINE, done.stderr
+
+    def _kill_supervisors(self) -> None:
+        work = Path(self.environment["ds_dataroot"], "deepspeech_wer", "work")
+        for one in works.unfinished(work):
+            if holder := lock.holder(str(one.lock)):
+                os.kill(holder[0], signal.SIGKILL)
+
+
+def test_the_same_story_is_told_however_often_ticks_are_killed(repository: Repository, tmp_path: Path) -> None:
+    story = Story(repository, tmp_path / "story")
+    killed = Killed(story, tmp_path / "killed")
+    killed.tick(6)
+
+    def both(sha: str) -> str:
+        killed.tick(2)
+        return sha
+
+    inert = [both(story.document("a document"))]
+    for number in range(5):
+        both(story.merge(f"quiet {number}"))
+        if number in (1, 3):
+            inert.append(both(story.document(f"document {number}")))
+    bad = both(story.merge("more dropout", level=0.19, dropout_rate=0.3))
+    fix = both(story.merge(f"Revert more dropout\n\nThis reverts commit {bad}.", level=0.16, dropout_rate=0.05))
+    other_set = both(story.merge("another test set", test_set="b", level=0.3))
+    for one in (story, killed):
+        one.environment["ds_epochs"] = "5"
+    other_variables = both(story.merge("after the operator's change"))
+
+    told = {verdict["sha"]: verdict["verdict"] for verdict in story.verdicts()}
+    assert {told[sha] for sha in inert} == {"unchanged"}
+    assert (told[bad], told[fix]) == ("worse", "recovered")
+    assert told[other_set] == "not comparable"
+    assert told[other_variables] in ("too few runs", "not comparable")
+    assert set(told.values()) <= {"unchanged", "no change seen", "too few runs", "worse", "recovered", "not comparable"}
+    assert len(re.findall("verdict: worse", story.log)) == len(re.findall("verdict: recovered", story.log)) == 1
+    record, again = (_record(one.environment) for one in (story, killed))
+    assert [mark["text"] for mark in record["marks"]] == [
+        "another test set, normaliser or decoder: test_set_sha256 a -> b",
+        "the operator changed ds_epochs",
+    ]
+    assert killed.kills >= 30
+    assert again == record
+
+
+def _record(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return verdicts.json without what differs between two trackers: the names of runs, the digest of the archive."""
+    path = Path(environment["ds_dataroot"], "deepspeech_wer", "verdicts.json")
+    record = json.loads(re.sub(r"\b\d{8}-\d{6}-([0-9a-f]{12})(-\d+)?", r"\1", path.read_text("utf-8")))
+    del record["of"]
+    return dict(record)
 
 
 @pytest.mark.parametrize("killed", ["tick", "both"])

@@ -244,6 +244,14 @@ def test_binary_and_colours_become_text(tmp_path: Path) -> None:
     assert [line.partition(" ")[2] for line in log(tmp_path).splitlines()] == ["red \ufffd", "10%", "20%", "x"]
 
 
+def test_control_characters_of_c1_are_removed_and_other_scripts_stay(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        f"printf '\\xc2\\x9b31mred\\xc2\\x9d0;ti\\xc2\\xb0tle\\xc2\\x9c caf\\xc3\\xa9\\xc2\\x85 \\xc2\\xb0\\n'\n{GOOD}",
+    )
+    assert [line.partition(" ")[2] for line in log(tmp_path).splitlines()] == ["red caf\u00e9 \u00b0"]
+
+
 def test_a_signal_to_the_supervisor_ends_the_job_cleanly(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     script = f"trap 'echo saved > \"$2/state\"; exit 1' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
@@ -307,7 +315,7 @@ def test_the_record_of_another_boot_ends_no_process(tmp_path: Path) -> None:
     started = start(tmp_path, GOOD)
     assert started.outcome()
     with subprocess.Popen(["sleep", "1000"]) as stranger:
-        works.write_job(started.work, stranger.pid, "another-boot:123")
+        works.write_job(started.work, works.Job(stranger.pid, "another-boot:123"))
         assert started.runner.clear(started.work, started.order) == []
         assert stranger.poll() is None
         stranger.kill()

@@ -300,3 +300,34 @@ def test_no_message_has_secrets_or_more_of_a_log_than_visitors_see(hooked: Book,
     assert "abcdefgh" not in body
     assert "/home/ada" not in body
     assert ("login as" in body) == (mode != "none")
+
+
+def test_what_is_imported_is_history_and_no_news(
+    hooked: Book, github: Book, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    for book in (hooked, github):
+        book.with_notices(tell_better=True)
+        book.add(make(100, 0.1), "too few runs")
+        book.tell()
+    receiver.got.clear()
+    for book in (hooked, github):
+        for number, wer in ((1, 0.1), (2, 0.4), (3, None), (4, 0.1)):
+            old = book.add(replace(make(number, wer), imported="/old/hyper.json"), "better")
+            if number == 2:
+                book.event(old, "open")
+        book.tell()
+    assert receiver.got == []
+    assert "regression" not in caplog.text
+    hooked.add(make(101))
+    hooked.tell()
+    assert [message["state"] for message in receiver.messages] == ["failed"]
+
+
+def test_a_run_under_a_future_clock_is_told_in_its_turn(hooked: Book, receiver: Receiver) -> None:
+    """The first good run after a failed one is told as such: the order of the runs counts, not their times."""
+    hooked.add(make(0, 0.5))
+    hooked.tell()
+    hooked.add(replace(make(1), id="20990101-000000-ffffffffffff", started_at="2099-01-01T00:00:00Z"))
+    hooked.add(replace(make(2, 0.2), id=f"{make(2).id}-2"))
+    hooked.tell()
+    assert texts(receiver)[0].startswith("working again after ")

@@ -31,7 +31,7 @@ def test_everything_is_new_on_an_empty_server() -> None:
 def test_nothing_to_do() -> None:
     wanted = {"a": Entry(A, 1, 5 * SECOND)}
     todo = plan.make(wanted, Manifest(1, wanted), None, {"a": Attributes(1, 5)})
-    assert todo == plan.Plan((), (), 1, (), None)
+    assert todo == plan.Plan((), (), (), None)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ def test_the_index_comes_last(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
-    source = sources.read(tmp_path, sources.scan(tmp_path, ["a"]), {})["a"]
+    entry = sources.read(tmp_path, sources.scan(tmp_path, ["a"]), {})["a"]
     (tmp_path / "a").write_text("2")
     with pytest.raises(Trouble, match="changed while"):
-        list(source.chunks(10))
+        list(sources.chunks(tmp_path / "a", entry, 10))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -23,6 +23,21 @@ def test_a_change_of_test_set_or_of_the_operator_starts_a_series() -> None:
     assert "other test set" in found[2].why
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('{"norm": "none@1", "set": "a"}', '{"norm": "none@1", "set": "b"}', "set a -> b"),
+        ('{"set": "a"}', '{"decoder": "beam", "set": "a"}', "decoder none -> beam"),
+        ("null", '{"set": "0123456789abcdef"}', "set none -> 0123456789ab..."),
+        ('"a"', '["b"]', "a -> ['b']"),
+        ("no JSON", "[" * 100_000, "no JSON -> [[[[[[[[[[[[..."),
+    ],
+)
+def test_the_mark_of_another_signature_tells_what_differs(before: str, after: str, told: str) -> None:
+    _, second = split([draw(0, 0.1, signature=before), draw(1, 0.1, signature=after)])
+    assert second.why == f"another test set, normaliser or decoder: {told}"
+
+
 def test_an_anchor_is_the_first_of_its_series() -> None:
     anchor = draw(1, 0.2, run="zanchor", variables="new")
     found = split([draw(0, 0.1), draw(1, 0.1), anchor, draw(2, 0.2, run="zz", variables="new")])

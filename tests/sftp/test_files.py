@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deepspeech_wer.sftp import new_file, pipeline
+from deepspeech_wer.sftp import files, pipeline
 from deepspeech_wer.sftp.pipeline import Pipeline, Refused, string
 from tests.sftp.scripted import Talk, status
 
@@ -55,7 +55,7 @@ def test_a_failed_write_is_noticed_and_its_file_removed() -> None:
         return [status(number, pipeline.FAILURE if kind == pipeline.WRITE and seen.count(kind) == 2 else pipeline.OK)]
 
     with pytest.raises(Refused):
-        Pipeline(Talk(answer)).one(new_file.write("f", [b"x"] * 5, mode=0o644, mtime=0, reread=False))
+        Pipeline(Talk(answer)).one(files.write("f", [b"x"] * 5, mode=0o644, mtime=0, reread=False))
     assert seen.count(pipeline.CLOSE) == 1
     assert seen[-1] == pipeline.REMOVE
 
@@ -65,7 +65,7 @@ def test_a_write_cut_short_that_the_server_calls_whole_is_noticed(lost: int) -> 
     """As proftpd does where the disk is full for a moment: a hole of zeros, and the size is right."""
     server = Storing(lambda at, data: data[: len(data) - lost] if at == 10 else data)
     chunks = [b"a" * 10, b"b" * 8 + b"\0\0", b"\0" * 10, b"c" * 10]
-    task = new_file.write("f", chunks, mode=0o644, mtime=0, reread=True)
+    task = files.write("f", chunks, mode=0o644, mtime=0, reread=True)
     if lost < 3:  # of the two zeros nothing is lost: a hole reads as zeros
         assert Pipeline(Talk(server)).one(task).size == 40
         assert server.stored == b"".join(chunks)
@@ -81,9 +81,9 @@ def test_what_was_written_is_read_on_a_handle_of_its_own_before_it_counts_as_who
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Servers built on Go's pkg/sftp take a READ of a handle that writes for a write of zeros."""
-    monkeypatch.setattr(new_file, "READS_AT_ONCE", 3)
+    monkeypatch.setattr(files, "READS_AT_ONCE", 3)
     server = Storing()
-    task = new_file.write("f", [b"xxxxx"] * 4, mode=0o644, mtime=0, reread=True)
+    task = files.write("f", [b"xxxxx"] * 4, mode=0o644, mtime=0, reread=True)
     assert Pipeline(Talk(server)).one(task).size == 20
     assert server.read == [(b"r", 4), (b"r", 9), (b"r", 14), (b"r", 19)]
     assert server.kinds.index(pipeline.SETSTAT) > max(n for n, k in enumerate(server.kinds) if k == pipeline.READ)
@@ -92,7 +92,7 @@ def test_what_was_written_is_read_on_a_handle_of_its_own_before_it_counts_as_who
 
 def test_a_server_that_opens_nothing_for_reading_is_written_to() -> None:
     server = Storing(readable=False)
-    task = new_file.write("f", [b"xxxxx"], mode=0o644, mtime=0, reread=True)
+    task = files.write("f", [b"xxxxx"], mode=0o644, mtime=0, reread=True)
     assert Pipeline(Talk(server)).one(task).size == 5
     assert server.read == []
     assert server.closed == [b"w"]

@@ -1,11 +1,10 @@
-"""An account on an SFTP server, and its private keys."""
+"""The private keys of an account, from a file or an ssh agent."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -19,33 +18,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from deepspeech_wer.errors import Trouble, innermost
+from deepspeech_wer.records import Account
 
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 _PUBLIC = (b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUB", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC")
 
 
-@dataclass(frozen=True)
-class Account:
-    """Where to connect, as whom, and with which key."""
-
-    host: str
-    port: int
-    username: str
-    privkey: Path | None  # None: an ssh agent holds the key
-    privkey_passphrase: str | None = field(repr=False)
-    known_hosts: Path | None  # read before the user's and the system's own
-    prefix: str = ""  # messages name a field by its setting: this, then the field's name
-
-    def __str__(self) -> str:
-        return f"{self.username}@{self.host} port {self.port}"
-
-
 @contextmanager
 def private_keys(account: Account) -> Iterator[Sequence[Any]]:
-    """The key in the account's file, or else all keys of the ssh agent, which sign until the block ends.
-
-    Raises Trouble.
-    """
+    """The key in the account's file, or all keys of the ssh agent, which sign until the block ends. Raises Trouble."""
     if account.privkey is not None:
         yield _read_key(account.privkey, account.privkey_passphrase, f"{account.prefix}privkey")
         return
@@ -64,31 +45,29 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
 
     Raises Trouble that names the file and what is wrong with it, but nothing of its content.
     """
+    shown = f"{setting}: {file}"
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise Trouble(f"{setting}: {file}: cannot be read: {error.strerror}") from error
+        raise Trouble(f"{shown}: cannot be read: {error.strerror}") from error
     block = _PRIVATE.search(data)
-    if not block and data.startswith(_PUBLIC):
-        raise Trouble(f"{setting}: {file}: is a public key: give the private one, usually the name without .pub")
-    if not block and data.startswith(b"PuTTY-User-Key-File"):
-        cure = f"puttygen '{file}' -O private-openssh -o NEW, and give that file"
-        raise Trouble(f"{setting}: {file}: is no private key that can be used: it is PuTTY's own format: {cure}")
+    wanted = "expected ed25519, ECDSA or RSA, as made by ssh-keygen -t ed25519"
     if block:
         load = serialization.load_ssh_private_key if b"OPENSSH" in block[1] else serialization.load_pem_private_key
         # openssl, and so ssh, ignores line ends and any text around the key
         pem = b"".join(line.strip() + b"\n" for line in block[0].splitlines())
         try:
-            return _usable(file, _opened(partial(load, pem), passphrase, f"{setting}: {file}", setting))
+            return _usable(file, _opened(partial(load, pem), passphrase, shown, setting))
         except (ValueError, paramiko.SSHException):
             pass
         except UnsupportedAlgorithm as error:
             cure = f"ssh-keygen -p -f '{file}' writes it anew, unless it belongs to a security token"
-            raise Trouble(f"{setting}: {file}: cannot be read here ({innermost(error)}): {cure}") from error
-    raise Trouble(
-        f"{setting}: {file}: is no private key that can be used: expected ed25519, ECDSA or RSA, "
-        "as made by ssh-keygen -t ed25519"
-    )
+            raise Trouble(f"{shown}: cannot be read here ({innermost(error)}): {cure}") from error
+    elif data.startswith(_PUBLIC):
+        raise Trouble(f"{shown}: is a public key: give the private one, usually the name without .pub")
+    elif data.startswith(b"PuTTY-User-Key-File"):
+        wanted = f"it is PuTTY's own format: puttygen '{file}' -O private-openssh -o NEW, and give that file"
+    raise Trouble(f"{shown}: is no private key that can be used: {wanted}")
 
 
 def _opened(load: Callable[[bytes | None], Any], passphrase: str | None, shown: str, setting: str) -> Any:

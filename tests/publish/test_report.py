@@ -1,4 +1,4 @@
-"""What importing the interface costs, and what a publish reports."""
+"""What a publish reports, and what its callers load before."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from deepspeech_wer.publish.report import Report
 
 
-def test_importing_it_loads_no_paramiko() -> None:
+@pytest.mark.parametrize("caller", ["update_site", "commands.site", "commands.check"])
+def test_a_caller_loads_no_paramiko_before_it_publishes(caller: str) -> None:
     heavy = "{'paramiko', 'pysftp', 'requests', 'bs4'}"
-    code = f"import sys, deepspeech_wer.publish.api; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, deepspeech_wer.{caller}; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
