@@ -132,3 +132,24 @@ def test_the_same_story_is_told_where_ticks_are_killed(
     story = Told(repository, tmp_path, gitlab, kills=KILLS)
     tell(story)
     assert story.kills < KILLS
+
+
+def test_a_person_accepts_the_new_level(repository: Repository, tmp_path: Path, gitlab: Receiver) -> None:
+    story = Told(repository, tmp_path, gitlab)
+    for number in range(4):
+        story.merge(f"quiet {number}")
+    bad = story.merge("a smaller network", level=0.19)
+    done = story.call("accept", bad[:12], "--why", "half the size; token=s3cret\x9b")
+    assert done.returncode == 0, done.stderr
+    story.tick()
+    story.tick()
+    assert [(one["state"], one["verdict"]) for one in story.messages()] == [("open", "worse"), ("accepted", "worse")]
+    assert " is the new level, says " in story.messages()[1]["text"]
+    assert "half the size; token=********" in story.messages()[1]["text"]
+    assert story.feed() == [f"accepted {bad[:12]}", f"worse {bad[:12]}"]
+    assert story.statuses(bad)[-2:] == ["failed", "success"]
+    assert story.codes.count(exit_codes.FAILED) == 1
+    told = (story.site / "feed.xml").read_text("utf-8") + "".join(str(one) for one in gitlab.messages)
+    told += "".join(path.read_text("utf-8") for path in (story.site / "js").glob("index.*.js"))
+    assert "half the size" in told
+    assert "s3cret" not in told.replace("four words", "")
