@@ -70,6 +70,7 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
         variables=run.variables,
         rerun_of=run.rerun_of,
         seed=run.seed,
+        calibrates=run.calibrates,
     )
     taken = {"of": run.id, "failure": run.failure, "by": who, "at": at}
     record = _serialise(run.merge, outcome, under, {"taken": taken})
@@ -278,6 +279,18 @@ def read(directory: Path) -> Run:
     )
 
 
+def blame(directory: Path) -> dict[str, Any]:
+    """Return what run.json says of the merge's changes; {} where it cannot be read, as the page's build tells."""
+    with suppress(Trouble):
+        record = _read_record(directory / RUN)
+        merge, changed = record.get("merge"), record.get("changed")
+        told = {**changed} if isinstance(changed, dict) else {}
+        if isinstance(merge, dict):
+            told |= {"parents": merge.get("parents"), "request": merge.get("request")}
+        return told
+    return {}
+
+
 def result_digest(run: Run) -> str:
     """Return a digest of what a training gave: equal ones are the same draw. "" if too little is known to say so.
 
@@ -424,7 +437,10 @@ def _number(record: dict[str, Any]) -> int:
 def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
     """Return what earlier releases did not record; None where it is missing or of another kind."""
     kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int, "imported": str}
-    return {name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()}
+    found: dict[str, Any] = {
+        name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()
+    }
+    return {**found, "calibrates": record.get("calibrates") is True}
 
 
 def _is_text(value: Any) -> bool:

@@ -7,13 +7,14 @@ reason (a request to retry, the re-training of a suspect, a step of a bisection)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 
 from deepspeech_wer.archive_order import started
 
 # The reasons.
 ASKED, RESUMED, RETRIED, FIRST, NEW, RERUN = "asked for", "resumed", "retried", "first", "new", "re-trained"
+BISECTED, CALIBRATED = "bisected", "calibrated"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
+class Doubted:
+    """A stretch of history with commits that never ran, one of which may have made the WER worse."""
+
+    after: str  # the commit before it, which ran
+    before: str  # the commit at its end, which ran
+    chance: float  # of each commit in it, and of the one at its end
+
+
+@dataclass(frozen=True)
 class State:
     """What is archived, unfinished and requested."""
 
@@ -48,6 +58,8 @@ class State:
     order: str = "all"  # the setting ds_backlog
     reruns: Sequence[Due] = ()  # what is to be trained again, most useful first
     are_reruns_first: bool = False  # before new commits
+    doubted: Sequence[Doubted] = ()  # where the culprit of a regression may lie
+    calibrations: Sequence[Due] = ()  # what people want to be trained with many seeds, in the order of the requests
 
     def is_archived(self, sha: str) -> bool:
         return sha[:12] in self.archived
@@ -64,6 +76,8 @@ class Due:
     rerun_of: str | None = None  # the run that this one repeats with another seed
     seed: int | None = None
     reason: str = ""  # why it is trained again, for people
+    passed: tuple[str, ...] = ()  # tracked commits just before it that have not run, oldest first
+    calibrates: bool = False  # to measure the noise
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,25 @@ def plan(branch: Branch, state: State) -> Plan:
     waiting = _waiting(branch, state)
     found = (rule(branch, state) for rule in _RULES)
     return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
+
+
+def queue(branch: Branch, state: State, most: int) -> list[Due]:
+    """Return what runs next and after that, at most so many, if every run succeeds and nothing new arrives."""
+    found: list[Due] = []
+    while len(found) < most and (item := plan(branch, state).next):
+        found.append(item)
+        if item.why == FIRST:
+            branch = replace(branch, base=item.sha)
+        state = replace(
+            state,
+            archived={*state.archived, item.sha[:12]},
+            interrupted=[run for run in state.interrupted if run.sha != item.sha],
+            asked=state.asked[1:] if item.why == ASKED else state.asked,
+            retried=[sha for sha in state.retried if sha != item.sha],
+            reruns=[one for one in state.reruns if one != item],
+            calibrations=[one for one in state.calibrations if one != item],
+        )
+    return found
 
 
 def alike(ended: Iterable[Ended], release: Release) -> list[Ended]:
@@ -168,6 +201,37 @@ def _new(branch: Branch, state: State) -> Due | None:
     return Due(branch.new[place], NEW, _reached(branch, state))
 
 
+def _bisected(branch: Branch, state: State) -> Due | None:
+    """The commit that never ran and whose result says most about which one made the WER worse: it halves the chances.
+
+    With ds_backlog=newest the newest commit comes first, unless re-trainings do.
+    """
+    if branch.base is None or state.is_stopped:
+        return None
+    is_newest_due = bool(branch.new) and not state.is_archived(branch.new[-1])
+    if state.order == "newest" and is_newest_due and not state.are_reruns_first:
+        return None
+    chances = _chances(branch, state.doubted)
+    candidates = [number for number in sorted(chances) if not state.is_archived(branch.new[number])]
+    if not candidates:
+        return None
+    whole = sum(chances.values())
+    up_to = {number: sum(one for place, one in chances.items() if place <= number) for number in candidates}
+    best = min(candidates, key=lambda number: round(abs(up_to[number] - whole / 2), 9))
+    return Due(branch.new[best], BISECTED, _reached(branch, state))
+
+
+def _chances(branch: Branch, doubted: Iterable[Doubted]) -> dict[int, float]:
+    """Return the chance of each commit in doubt, by its place among the new ones."""
+    place = {sha: number for number, sha in enumerate(branch.new)}
+    found = {}
+    for stretch in doubted:
+        if stretch.before in place:  # else the branch was rewritten
+            numbers = range(place.get(stretch.after, -1) + 1, place[stretch.before] + 1)
+            found.update(dict.fromkeys(numbers, stretch.chance))
+    return found
+
+
 def _urgent_rerun(branch: Branch, state: State) -> Due | None:
     is_anchor = bool(state.reruns) and state.reruns[0].seed is None  # the next merge is to be compared with it
     return _rerun(branch, state) if state.are_reruns_first or is_anchor else None
@@ -178,14 +242,21 @@ def _rerun(_: Branch, state: State) -> Due | None:
     return state.reruns[0] if state.reruns and not state.is_stopped else None
 
 
+def _calibrated(_: Branch, state: State) -> Due | None:
+    """A commit that is trained with many seeds, to measure the noise: only when nothing else is due."""
+    return state.calibrations[0] if state.calibrations and not state.is_stopped else None
+
+
 _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
     _resumed,
     _asked,
     _retried,
     _urgent_rerun,
     _first,
+    _bisected,
     _new,
     _rerun,
+    _calibrated,
 )
 
 

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
-from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, judging, run_merge
+from deepspeech_wer import (
+    archive,
+    archive_order,
+    backlog,
+    calibrating,
+    decisions,
+    draws,
+    environment,
+    files,
+    judging,
+    run_merge,
+)
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
+from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
+MAX_PASSED = 100  # commits that a run names because they were skipped
 MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
@@ -47,8 +61,26 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
     return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
 
 
+def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
+    """Return what is due as of the last fetch, at most so many, and how many new merges wait. Changes nothing.
+
+    Raises Trouble if the mirror cannot be read.
+    """
+    places = settings.places
+    if not places.mirror.exists():
+        return [], 0
+    try:
+        tip = mirror.tip(places.mirror)
+    except GitError as error:
+        raise Trouble(f"cannot read the mirror {places.mirror}: {error}") from None
+    branch, state = _branch(_history(settings, tip, read_last(places))), _state(settings, tip)
+    return backlog.queue(branch, state, most), backlog.plan(branch, state).waiting
+
+
 def reached(settings: Settings) -> str | None:
-    """Return the newest commit up to which every merge is archived."""
+    """Return the newest commit up to which every merge is archived; what last_sha1 says where the mirror is gone."""
+    if not settings.places.mirror.exists():  # deleted while a job ran
+        return read_last(settings.places)
     tip = mirror.tip(settings.places.mirror)
     found = _history(settings, tip, read_last(settings.places))
     return backlog.plan(_branch(found), _state(settings, tip)).reached
@@ -56,7 +88,7 @@ def reached(settings: Settings) -> str | None:
 
 def is_of_use(places: Places, sha: str) -> bool:
     """Return whether a run may still resume from the checkpoint of a commit: not once it has left the branch."""
-    state = State(archived=archive.commits(places.runs))
+    state = State(archived=_settled(places))
     is_on_branch = history.contains(places.mirror, mirror.tip(places.mirror), sha)
     return backlog.may_resume(state, sha, is_on_branch=is_on_branch)
 
@@ -103,7 +135,15 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 def _numbered(places: Places, item: Due, found: History) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
     placed = archive.placed(places.runs, places.placed)
-    return replace(item, number=archive_order.number_for(item.sha, ordinal, placed, found.new))
+    number = archive_order.number_for(item.sha, ordinal, placed, found.new)
+    return replace(item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs)))
+
+
+def _passed(sha: str, new: Sequence[str], archived: Collection[str]) -> tuple[str, ...]:
+    """Return the commits just before a new one that have not run, oldest first."""
+    earlier = list(new[: new.index(sha)]) if sha in new else []
+    skipped = list(takewhile(lambda one: one[:12] not in archived, reversed(earlier)))
+    return tuple(skipped[:MAX_PASSED][::-1])
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:
@@ -120,7 +160,7 @@ def _branch(found: History) -> Branch:
 def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
     places = settings.places
     return State(
-        archived=archive.commits(places.runs),
+        archived=_settled(places),
         interrupted=_interrupted(places, tip),
         asked=asked,
         retried=_retried(places, tip),
@@ -128,7 +168,14 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
+        doubted=judging.doubted(places, settings.retraining),
+        calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
     )
+
+
+def _settled(places: Places) -> set[str]:
+    """The first 12 digits of every commit that is archived, or that somebody decided not to train."""
+    return archive.commits(places.runs) | {one.sha[:12] for one in decisions.skipped(places.requests)}
 
 
 def _reruns(settings: Settings, tip: str) -> list[Due]:
@@ -157,20 +204,20 @@ def _anchor(places: Places) -> Due | None:
     anchors = [run for run in ran if run.rerun_of and run.seed is None]
     if any(run.variables == now for run in ran) or len(anchors) >= MAX_ANCHORS:
         return None
-    changed = ", ".join(judging.changed_variables(newest.variables, now))
+    changed = ", ".join(draws.changed_variables(newest.variables, now))
     reason = f"as the first run after the operator changed {changed}"
     return Due(newest.merge.sha, backlog.RERUN, None, rerun_of=newest.id, reason=reason)
 
 
 def _interrupted(places: Places, tip: str) -> list[Interrupted]:
-    """Return the interrupted runs.
+    """Return the interrupted runs, without calibrations: their own rule finds them again by their seed.
 
     A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
     """
     found = []
     for left in run_merge.unfinished(places):
         merge, base = left.order.merge, left.order.base
-        if base is None and left.outcome and left.outcome.failure == INTERRUPTED:
+        if left.order.calibrates or (base is None and left.outcome and left.outcome.failure == INTERRUPTED):
             continue
         is_on_branch = history.contains(places.mirror, tip, merge.sha)
         found.append(Interrupted(merge.sha, base, is_on_branch, left.order.rerun_of, left.order.seed))
@@ -183,22 +230,30 @@ def _retried(places: Places, tip: str) -> list[str]:
 
 
 def drop_requests(places: Places) -> None:
-    """Remove the requests for commits that have left the branch: they would never run. Call this after a fetch.
+    """Remove the requests that are fulfilled, and those for commits that have left the branch. Call after a fetch.
 
     Raises Trouble.
     """
     wanted = list({retry.sha: retry for retry in decisions.retries(places.requests)}.values())
-    tip = mirror.tip(places.mirror) if wanted else ""
-    for retry in wanted:
-        if history.contains(places.mirror, tip, retry.sha):
-            continue
-        try:
-            decisions.end_retry(places.requests, retry.sha)
-        except OSError as error:
-            raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
-        log.warning(
-            "%s is no longer in the branch: it is not run again, as %s asked at %s", retry.sha[:12], retry.who, retry.at
-        )
+    calibrations = decisions.calibrations(places.requests)
+    tip = mirror.tip(places.mirror) if wanted or calibrations else ""
+    try:
+        for retry in wanted:
+            if not history.contains(places.mirror, tip, retry.sha):
+                decisions.end_retry(places.requests, retry.sha)
+                _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
+        for request in calibrations:
+            if not history.contains(places.mirror, tip, request.sha):
+                decisions.end_calibration(places.requests, request.sha)
+                _warn_of_lost(request.sha, "calibrated", request.who, request.at)
+            elif not calibrating.progress(places, request).is_open:
+                calibrating.end(places, request)
+    except OSError as error:
+        raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
+
+
+def _warn_of_lost(sha: str, what: str, who: str, at: str) -> None:
+    log.warning("%s is no longer in the branch: it is not %s, as %s asked at %s", sha[:12], what, who, at)
 
 
 def _warn_of_history(places: Places, found: History, plan: Plan) -> None:

@@ -2,6 +2,8 @@
 
 <YYYYmmdd-HHMMSS>-retry-<sha12>.json    run this commit again; removed once that is done
 <YYYYmmdd-HHMMSS>-accept-<sha12>.json   the change of this commit is the new level, not a regression
+<YYYYmmdd-HHMMSS>-skip-<sha12>.json     do not train this commit; removed by `retry`
+<YYYYmmdd-HHMMSS>-calibrate-<sha12>.json  train this commit with many seeds; removed once that is done or withdrawn
 released.json                           failures up to then no longer stop the queue
 """
 
@@ -21,6 +23,8 @@ from deepspeech_wer.backlog import Release
 VERSION = 1
 RETRY = re.compile(r"\d{8}-\d{6}-retry-([0-9a-f]{12})\.json")
 ACCEPT = re.compile(r"\d{8}-\d{6}-accept-([0-9a-f]{12})\.json")
+SKIP = re.compile(r"\d{8}-\d{6}-skip-([0-9a-f]{12})\.json")
+CALIBRATE = re.compile(r"\d{8}-\d{6}-calibrate-([0-9a-f]{12})\.json")
 UNREADABLE = ".unreadable"
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,18 @@ class Decision:
     who: str
     why: str
     at: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Who wants a commit to be trained with how many seeds, to measure the noise."""
+
+    sha: str
+    who: str
+    at: str  # ISO 8601, UTC
+    runs: int  # seeds wanted by this request
+    before: int = 0  # good calibration runs of the commit that there were when somebody asked
+    failed: int = 0  # and failed ones
 
 
 def ask_retry(directory: Path, wanted: Decision) -> None:
@@ -56,6 +72,52 @@ def accepted(directory: Path) -> list[Decision]:
     return _noted(directory, ACCEPT)
 
 
+def skip(directory: Path, unwanted: Decision) -> None:
+    """Note that a commit is not to be trained, and withdraw requests to run it again. Raises OSError."""
+    _note(directory, "skip", unwanted)
+    end_retry(directory, unwanted.sha)
+
+
+def skipped(directory: Path) -> list[Decision]:
+    """Return the commits that are not to be trained, in the order of the decisions. An unreadable file is set aside."""
+    return _noted(directory, SKIP)
+
+
+def end_skip(directory: Path, sha: str) -> None:
+    """The commit may be trained after all. Raises OSError."""
+    for path in _about(directory, SKIP, sha):
+        path.unlink(missing_ok=True)
+
+
+def calibrate(directory: Path, wanted: Calibration) -> None:
+    """Note that a commit is to be trained with many seeds. Replaces an earlier request for it. Raises OSError."""
+    old = _about(directory, CALIBRATE, wanted.sha)
+    new = _note(directory, "calibrate", wanted)
+    for path in old:
+        if path != new:
+            path.unlink(missing_ok=True)
+
+
+def calibrations(directory: Path) -> list[Calibration]:
+    """Return what is to be trained with many seeds, in the order of the requests. An unreadable file is set aside."""
+    found: dict[str, Calibration] = {}
+    for path in _listed(directory):
+        record = _read(path) if CALIBRATE.fullmatch(path.name) else None
+        if record is not None:
+            try:
+                runs, before, failed = (int(record.pop(name)) for name in ("runs", "before", "failed"))
+                found[record["sha"]] = Calibration(**record, runs=runs, before=before, failed=failed)
+            except (TypeError, KeyError, ValueError) as error:
+                _set_aside(path, error)
+    return list(found.values())
+
+
+def end_calibration(directory: Path, sha: str) -> None:
+    """The commit was trained with the seeds, or nobody wants that any more. Raises OSError."""
+    for path in _about(directory, CALIBRATE, sha):
+        path.unlink(missing_ok=True)
+
+
 def retry_all(directory: Path, shas: Sequence[str], who: str, newest: str) -> None:
     """Commits that were written off for the machine's trouble are to be run again, and stop the queue no longer.
 
@@ -68,10 +130,8 @@ def retry_all(directory: Path, shas: Sequence[str], who: str, newest: str) -> No
 
 def end_retry(directory: Path, sha: str) -> None:
     """The commit was run again."""
-    for path in _listed(directory):
-        match = RETRY.fullmatch(path.name)
-        if match and match[1] == sha[:12]:
-            path.unlink()
+    for path in _about(directory, RETRY, sha):
+        path.unlink()
 
 
 def release(directory: Path, who: str, newest: str) -> None:
@@ -90,9 +150,16 @@ def _listed(directory: Path) -> list[Path]:
     return sorted(directory.iterdir()) if directory.is_dir() else []
 
 
-def _note(directory: Path, kind: str, decision: Decision) -> None:
+def _about(directory: Path, names: re.Pattern[str], sha: str) -> list[Path]:
+    matches = ((path, names.fullmatch(path.name)) for path in _listed(directory))
+    return [path for path, match in matches if match and match[1] == sha[:12]]
+
+
+def _note(directory: Path, kind: str, decision: Decision | Calibration) -> Path:
     files.make_private(directory)
-    _write(directory / f"{clock.stamp(clock.COMPACT)}-{kind}-{decision.sha[:12]}.json", asdict(decision))
+    path = directory / f"{clock.stamp(clock.COMPACT)}-{kind}-{decision.sha[:12]}.json"
+    _write(path, asdict(decision))
+    return path
 
 
 def _noted(directory: Path, names: re.Pattern[str]) -> list[Decision]:

@@ -74,6 +74,7 @@ def store(runs: Path, placing: Placing) -> Run:
         variables=tracked.get("variables") if isinstance(tracked.get("variables"), dict) else None,
         rerun_of=_text(tracked, "rerun_of") or None,
         seed=tracked.get("seed") if type(tracked.get("seed")) is int else None,
+        calibrates=tracked.get("calibrates") is True,
     )
     name = _name(runs, tracked.get("id"), start, merge.sha)
     source = None if record.is_own else record.origin

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import write_atomically
+from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge
 
 VERSION = 2
@@ -45,6 +45,7 @@ def enter(cache: Path, phase: str, merge: Merge, attempt: int) -> None:
 def write(cache: Path, entry: Entry) -> None:
     """Write an entry. Raises Trouble if the file cannot be written."""
     try:
+        make_private(cache)  # it may have been deleted while a job ran, and that costs nothing
         text = json.dumps({"version": VERSION, **asdict(entry)}, ensure_ascii=False)
         write_atomically(cache / _NAME, text.encode("utf-8", "replace"), mode=0o600)
     except OSError as error:

@@ -43,6 +43,11 @@ class Places:
         return self.cache / "shown"
 
     @property
+    def heartbeat(self) -> Path:
+        """When visitors were last told what goes on."""
+        return self.cache / "heartbeat.json"
+
+    @property
     def data_lock(self) -> Path:
         """Held by the running tick as well: another cache's tick may work on the same data root."""
         return self.data / "lock"
@@ -53,6 +58,11 @@ class Places:
         return self.cache / "kept"
 
     @property
+    def published(self) -> Path:
+        """The large files that were published last, by their SHA-256."""
+        return self.cache / "published"
+
+    @property
     def placed(self) -> Path:
         """What decides the places of the archived runs, kept between ticks."""
         return self.cache / "placed"
@@ -61,6 +71,11 @@ class Places:
     def retraining(self) -> Path:
         """What the verdicts want to have trained again: the part of verdicts.json that every tick reads."""
         return self.cache / "retraining.json"
+
+    @property
+    def remembered(self) -> Path:
+        """What the last judging remembers, so that the next one looks at the newest runs alone."""
+        return self.cache / "remembered"
 
     @property
     def runs(self) -> Path:
@@ -91,6 +106,16 @@ class Places:
     def verdicts(self) -> Path:
         """What the archived runs say about each merge. Derived: it may be deleted."""
         return self.data / "verdicts.json"
+
+    @property
+    def measured(self) -> Path:
+        """The tracker's own figures of the runs. Derived: it may be deleted, and takes long to make again."""
+        return self.data / "measured"
+
+    @property
+    def unmeasured(self) -> Path:
+        """There while runs wait to be scored."""
+        return self.cache / "unmeasured"
 
     @property
     def site(self) -> Path:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from deepspeech_wer import (
@@ -24,6 +25,7 @@ from deepspeech_wer import (
     signals,
 )
 from deepspeech_wer.backlog import Due
+from deepspeech_wer.dashboard import gpu_charts, gpu_usage
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -33,8 +35,9 @@ from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.runner import Runner, attend
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
+from deepspeech_wer.records import Changed, Circumstances, Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
+from deepspeech_wer.repository import history
 from deepspeech_wer.settings import JobLimits
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
@@ -55,6 +58,7 @@ class Bench:
     origin: str  # the URL of the clone's remote: the repository's URL without its password
     runner: Runner
     job_line: Callable[[str], None] | None = None  # called with each line of the job's output
+    beat: Callable[[Work, Order], None] | None = None  # called again and again while a job runs
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def collect(bench: Bench) -> Iterator[Run]:
     _set_aside_earlier_release(bench.places)
     begun = unfinished(bench.places)
     for aside in bench.places.work.glob(f"*{works.UNREADABLE}"):
-        checkouts.wipe(Work(aside).checkout)
+        _end_unknown(bench, Work(aside))
     for left in begun:
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
@@ -112,6 +116,15 @@ def collect(bench: Bench) -> Iterator[Run]:
     for place in (bench.places.cache, bench.places.data):
         for partial in files.partial_in(place):
             partial.unlink()
+
+
+def _end_unknown(bench: Bench, work: Work) -> None:
+    """End a job whose order cannot be read any more, or it would run beside the next one; remove its checkout."""
+    if bench.runner.is_alive(work):
+        bench.runner.ask_to_end(work)
+        attend(bench.runner, work)
+    bench.runner.clear(work, None)
+    checkouts.wipe(work.checkout)
 
 
 def unfinished(places: Places) -> list[Unfinished]:
@@ -178,6 +191,8 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         variables=bench.variables,
         rerun_of=due.rerun_of,
         seed=due.seed,
+        changed=_changed(places, merge, due),
+        calibrates=due.calibrates,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -190,6 +205,15 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         _keep_record(left, work)
         _clear(left.work)
     return work, order
+
+
+def _changed(places: Places, merge: Merge, due: Due) -> Changed | None:
+    """Return what a merge changed, for its record. It is trained all the same if git cannot tell."""
+    if due.rerun_of is not None:
+        return None
+    with suppress(Trouble):
+        return replace(history.changed(places.mirror, merge), passed=due.passed)
+    return Changed(passed=due.passed)
 
 
 def _keep_record(left: Unfinished, work: Work) -> None:
@@ -258,6 +282,8 @@ def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
             for line in follower.lines():
                 if bench.job_line:
                     bench.job_line(line)
+        if bench.beat:
+            bench.beat(work, order)
 
     attend(bench.runner, work, meanwhile=echo)
     works.remove_planted(work, order)
@@ -348,6 +374,8 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
             f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
             "its result is kept, and the next tick tries again"
         ) from None
+    if bench.job.gpu_usage_charts:
+        _draw_gpu_usage(run, order, bench.job.gpu_usage_charts)
     journal.enter(places.cache, "advance", merge, order.attempt)
     _tidy(bench, work, merge)
     log.log(logging.INFO if run.status == "done" else logging.ERROR, "%s: %s", title(run.merge), _result(run))
@@ -355,6 +383,21 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     if rate and rate > hyper.DOUBTFUL:
         log.warning("%s: results.test_wer is %g: expected a fraction, 0.12 for 12 %%", title(run.merge), rate)
     return run
+
+
+def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
+    """Write the load of the GPUs as `<charts>/<id of the run>.svg`. A failure is logged: the run does not need it."""
+    archived = run.directory / contract.GPU_USAGE
+    samples = archived if archived.is_file() else Path(order.gpu_usage or "")
+    since, until = (datetime.fromisoformat(time).timestamp() for time in (run.started_at, run.finished_at))
+    found = gpu_usage.usage(samples, since=since - 60, until=until + 60) if samples.is_file() else None
+    if found is None:
+        return
+    try:
+        charts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.write_atomically(charts / f"{run.id}.svg", gpu_charts.picture(found, run.id).encode(), mode=0o600)
+    except OSError as error:
+        log.warning("%s: no GPU charts: %s: %s", title(run.merge), error.filename or charts, error.strerror)
 
 
 def _circumstances(order: Order) -> Circumstances:
@@ -366,6 +409,8 @@ def _circumstances(order: Order) -> Circumstances:
         variables=order.variables,
         rerun_of=order.rerun_of,
         seed=order.seed,
+        changed=order.changed,
+        calibrates=order.calibrates,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deepspeech_wer.variables import without_password as without_password
+from deepspeech_wer.xdg_directories import INSTANCE, is_instance
 
 _SHA = re.compile(r"[0-9a-f]{7,64}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^-|^/|/$|\.$|^@$")
@@ -114,6 +115,14 @@ def host(text: str) -> str:
     return text.lower()
 
 
+def recordings(text: str) -> str:
+    """Accept an http or https address, or a path beside the page; {id} in it stands for an utterance."""
+    is_safe = re.fullmatch(r"(https?://[A-Za-z0-9.-]+(:\d+)?/)?[A-Za-z0-9._~%+=&?/{}-]*", text)
+    if not is_safe or re.search(r"[{}]", text.replace("{id}", "")) or text.startswith("//"):
+        raise ValueError("an http or https address, or a path beside the page, such as audio/{id}.wav")
+    return text
+
+
 def web_url(text: str) -> str:
     """Accept an http or https URL without a password."""
     if not re.fullmatch(r"https?://[^\s/?#@]+([/?#]\S*)?", text):
@@ -132,6 +141,13 @@ def signing_key(text: str) -> bytes:
     if not key:
         raise ValueError("whsec_ and base64, as from `echo whsec_$(openssl rand -base64 32)`")
     return key
+
+
+def instance(text: str) -> str:
+    """Accept the name of one of this user's trackers."""
+    if not is_instance(text):
+        raise ValueError(INSTANCE)
+    return text
 
 
 def github_name(text: str) -> str:

@@ -21,7 +21,7 @@ from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Account
 from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
-from deepspeech_wer.xdg_directories import NAME, cache_directory
+from deepspeech_wer.xdg_directories import cache_directory, directory
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,21 @@ class Retraining:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """How often visitors are told that the tracker lives, at most; 0: never."""
+
+    idle_s: int  # while there is nothing to do
+    job_s: int  # while a job runs
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one command."""
 
     repository: Repository
     job: JobLimits
     retraining: Retraining
+    instance: str  # "" unless this user runs several trackers
     clone_path: Path
     force_sha: tuple[str, ...]
     website: Website | None
@@ -104,6 +113,8 @@ class Settings:
     notices: Notices
     places: Places
     logs: PublishedLogs
+    beat: Beat
+    audio: str | None  # address of the recordings, for the page
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
@@ -142,7 +153,15 @@ VARIABLES = (
         "ds_backlog",
         "all",
         types.one_of("all", "newest"),
-        "`all`: every merge, oldest first; `newest`: the newest first, then the middle of the longest gap",
+        "`all`: every merge, oldest first; `newest`: the newest, then what narrows down a regression, then the middle "
+        "of the longest gap",
+    ),
+    Variable(
+        "ds_instance",
+        None,
+        types.instance,
+        "a name for this tracker, where one user runs several: cache, data, lock, site and `ds_clone_path` get it as a "
+        "suffix",
     ),
     Variable("ds_clone_path", "./ds_exec_clone/", types.path, "where merges are checked out; wiped after use"),
     Variable(
@@ -181,7 +200,7 @@ VARIABLES = (
     ),
     Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
-    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts; no effect yet"),
+    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts, `<run>.svg`; unset: none"),
     Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
     Variable("ds_website_username", None, types.word, "user on the web host"),
     Variable(
@@ -204,6 +223,25 @@ VARIABLES = (
         "trimmed",
         types.one_of("none", "trimmed", "full"),
         "`none`: no log is published; `trimmed`: the end of each, with secrets masked; `full`: all of it",
+    ),
+    Variable(
+        "ds_heartbeat_every",
+        "3600",
+        types.whole(0, 604_800),
+        "seconds: at most so often an idle tick tells the page that the tracker lives; 0: never",
+    ),
+    Variable(
+        "ds_publish_every",
+        "300",
+        types.whole(0, 604_800),
+        "seconds: at most so often the page is told how far the running job is; 0: never",
+    ),
+    Variable(
+        "ds_website_audio",
+        None,
+        types.recordings,
+        "where the site's owner publishes the recordings of the test set, such as `audio/{id}.wav`: the page then has "
+        "a player; unset: none",
     ),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
@@ -352,7 +390,9 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
     plain = {name.removeprefix("ds_"): value for name, value in values.items()}
     page = f"https://github.com/{plain['github_account']}/{plain['github_project']}"
     url = plain["repo_url"] or f"{page}.git"
-    data = plain["dataroot"] / NAME if plain["dataroot"] else Path(BaseDirectory.xdg_data_home, NAME)
+    instance = plain["instance"] or ""
+    data = (plain["dataroot"] or Path(BaseDirectory.xdg_data_home)) / directory(instance)
+    clone: Path = plain["clone_path"]
     return Settings(
         repository=Repository(
             url=url,
@@ -375,7 +415,8 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         retraining=Retraining(
             plain["retrain"], plain["retrain_budget"], plain["retrain_share"], anchor=plain["anchor"]
         ),
-        clone_path=plain["clone_path"],
+        instance=instance,
+        clone_path=clone.with_name(f"{clone.name}-{instance}") if instance else clone,
         force_sha=plain["automation_force_sha"] or (),
         website=None if missing else _website(plain),
         website_missing=missing,
@@ -388,8 +429,10 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
             tell_better=plain["tell_better"],
             tell_suspect=plain["tell_suspect"],
         ),
-        places=Places(Path(cache_directory()), data),
+        places=Places(Path(cache_directory(instance)), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
+        beat=Beat(plain["heartbeat_every"], plain["publish_every"]),
+        audio=plain["website_audio"],
     )
 
 

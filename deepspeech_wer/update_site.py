@@ -4,41 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deepspeech_wer import (
     __version__,
     archive,
     clock,
+    comparing,
     dashboard,
     decisions,
     files,
+    heartbeat,
     identity,
     journal,
     judging,
+    measuring,
     signals,
 )
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish.report import Options
+from deepspeech_wer.records import Run
+from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings, Website
+
+SCORING_S = 60.0  # of a tick, for runs that were archived before they were scored
 
 log = logging.getLogger(__name__)
 
 
-def build(settings: Settings) -> Sequence[str]:
-    """Judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
+def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str]:
+    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
 
-    Raises Trouble if the site cannot be written.
+    After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
+    cannot be written.
     """
-    _build(settings)  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    # The runs, most of the memory that a tick takes, are forgotten before the files are listed.
+    _build(settings, scoring_s)
     return dashboard.site_names(settings.places.site)
 
 
-def _build(settings: Settings) -> None:
+def _build(settings: Settings, scoring_s: float | None) -> None:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name,
@@ -46,10 +57,16 @@ def _build(settings: Settings) -> None:
         branch=repository.ref or "",
         looked_at=clock.utc_now(),
         website=settings.notices.website_url,
+        audio=settings.audio,
     )
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
+        record = judging.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
+        ordered = archive.in_order(loaded.runs)
+        measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
+        comparing.update(measures, ordered, record["verdicts"])
+        measuring.save(places, measures)
         dashboard.build(
             loaded.runs,
             places.site,
@@ -58,18 +75,38 @@ def _build(settings: Settings) -> None:
             whole=loaded.whole,
             found=loaded.found,
             marks=loaded.marks,
-            judged=_judged(settings, loaded),
+            judged=_judged(settings, ordered, record),
             logs=settings.logs,
+            heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
+        heartbeat.write(settings)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 
 
-def _judged(settings: Settings, loaded: kept.Kept) -> dashboard.Judged:
-    record = judging.update(settings.places, loaded.runs, loaded.results, settings.retraining)
-    own = [run for run in archive.in_order(loaded.runs) if run.rerun_of is None]
-    accepted = decisions.accepted(settings.places.requests)
-    return dashboard.judged(dashboard.decided(record, accepted), own, settings.logs)
+def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
+    own = [run for run in ordered if run.rerun_of is None]
+    again = [run for run in ordered if run.rerun_of is not None]
+    judged = dashboard.judged(
+        record, own, again=again, accepted=decisions.accepted(settings.places.requests), logs=settings.logs
+    )
+    marks = {run: (text, is_new) for run, text, is_new in judged.marks}
+    for run, skipped in _skipped(settings.places, own):
+        text, is_new = marks.get(run, ("", False))
+        marks[run] = (f"{text}; {skipped}" if text else skipped, is_new)
+    return replace(judged, marks=[(run, text, is_new) for run, (text, is_new) in marks.items()])
+
+
+def _skipped(places: Places, own: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """Yield what to say of each skipped merge, and the run that follows it in the history."""
+    decided = {one.sha: one for one in decisions.skipped(places.requests)}
+    if not decided or not places.mirror.exists():
+        return
+    for sha, merge in history.known(places.mirror, list(decided)).items():
+        after = next((run.id for run in own if run.merge.ordinal > merge.ordinal), None)
+        if after:
+            one = decided[sha]
+            yield after, f"{sha[:12]} {merge.subject[:60]}: skipped by {one.who}: {one.why}"
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
@@ -79,9 +116,10 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     """
     places, website = settings.places, settings.website
     try:
-        listed = build(settings)
+        listed = build(settings, scoring_s=SCORING_S)
         if website:
             options = Options(
+                kept=places.published,
                 owner=identity.owner(places, settings.repository),
                 url=settings.notices.website_url,
                 progress=upload,
@@ -129,15 +167,19 @@ def is_behind(settings: Settings) -> bool:
     except OSError:
         shown = ""
     is_shown = shown == _state(settings) and judging.is_current(places, settings.retraining)
+    is_shown = is_shown and not places.unmeasured.exists()
     return not is_shown and bool(archive.names(places.runs))
 
 
 def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, names = settings.website, archive.names(settings.places.runs)
+    skips = [one.sha for one in decisions.skipped(settings.places.requests)]
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
     return hashlib.sha256(
-        repr((names, host, settings.logs.mode, __version__, _stamps(settings.places.site))).encode()
+        repr(
+            (names, skips, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))
+        ).encode()
     ).hexdigest()
 
 

@@ -10,17 +10,22 @@ from hypothesis import strategies as st
 
 from deepspeech_wer.backlog import (
     ASKED,
+    BISECTED,
+    CALIBRATED,
     FIRST,
     NEW,
     RERUN,
     RESUMED,
+    RETRIED,
     Branch,
+    Doubted,
     Due,
     Interrupted,
     Plan,
     State,
     may_resume,
     plan,
+    queue,
 )
 
 
@@ -121,6 +126,115 @@ def test_new_commits_come_before_re_trainings_unless_these_are_to_be_first(state
     assert plan(Branch(B, A, (B,)), state).next == expected
 
 
+DOUBT = (Doubted(A, E, 0.2),)
+F, G, H = map(sha, range(6, 9))
+
+
+@pytest.mark.parametrize(
+    ("what", "branch", "state", "expected"),
+    [
+        ("the one that halves the chances", Branch(E, A, [B, C, D, E]), State(archived(A, E), doubted=DOUBT), C),
+        ("not one that ran", Branch(E, A, [B, C, D, E]), State(archived(A, C, E), doubted=DOUBT), B),
+        ("none is left", Branch(E, A, [B, C, D, E]), State(archived(A, B, C, D, E), doubted=DOUBT), None),
+        (
+            "not before what a person asks for",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A, E), asked=[B], doubted=DOUBT),
+            B,
+        ),
+        (
+            "not if the queue is stopped",
+            Branch(E, A, [C, E]),
+            State(archived(A, E), is_stopped=True, doubted=DOUBT),
+            None,
+        ),
+        (
+            "where the chance is, not in the longest gap",
+            Branch(H, A, [B, C, D, E, F, G, H]),
+            State(archived(A, F, H), order="newest", doubted=(Doubted(F, H, 0.5),)),
+            G,
+        ),
+        (
+            "of two stretches the likelier one",
+            Branch(H, A, [B, C, D, E, F, G, H]),
+            State(archived(A, D, H), doubted=(Doubted(A, D, 0.05), Doubted(D, H, 0.2))),
+            F,
+        ),
+        (
+            "the newest commit comes first",
+            Branch(F, A, [B, C, D, E, F]),
+            State(archived(A, E), order="newest", doubted=DOUBT),
+            F,
+        ),
+        (
+            "unless re-trainings come before it",
+            Branch(F, A, [B, C, D, E, F]),
+            State(archived(A, E), order="newest", doubted=DOUBT, are_reruns_first=True),
+            C,
+        ),
+        (
+            "before a re-training",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A, E), doubted=DOUBT, reruns=(AGAIN,)),
+            C,
+        ),
+        (
+            "a branch that was rewritten has no such stretch",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A, E), order="newest", doubted=(Doubted(A, H, 0.5),)),
+            C,
+        ),
+        (
+            "a stretch that begins before the base",
+            Branch(E, B, [C, D, E]),
+            State(archived(A, B, E), doubted=DOUBT),
+            C,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)
+def test_a_commit_that_never_ran_is_trained_where_the_culprit_may_be(
+    what: str, branch: Branch, state: State, expected: str | None
+) -> None:
+    assert what
+    due = plan(branch, state).next
+    assert (due.sha if due else None) == expected
+
+
+@given(st.integers(2, 200), st.data())
+def test_a_stretch_is_bisected_in_as_many_runs_as_it_can_be_halved(merges: int, data: st.DataObject) -> None:
+    new = [sha(number) for number in range(1, merges + 1)]
+    guilty = data.draw(st.integers(0, merges - 1))
+    done, after, before, runs = {new[-1]}, sha(0), new[-1], 0
+    while due := plan(
+        Branch(new[-1], sha(0), new), State(archived(*done), doubted=(Doubted(after, before, 1 / merges),))
+    ).next:
+        if due.why != BISECTED:
+            break
+        runs += 1
+        done.add(due.sha)
+        after, before = (after, due.sha) if new.index(due.sha) >= guilty else (due.sha, before)
+    assert before == new[guilty]
+    assert runs <= merges.bit_length()
+
+
+SEED = Due(A, CALIBRATED, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=8, calibrates=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State(archived(A, B), calibrations=(SEED,)), SEED),
+        (State(archived(A), calibrations=(SEED,)), Due(B, NEW, A)),
+        (State(archived(A, B), calibrations=(SEED,), reruns=(AGAIN,)), AGAIN),
+        (State(archived(A, B), calibrations=(SEED,), retried=(B,)), Due(B, RETRIED, None)),
+        (State(archived(A, B), calibrations=(SEED,), is_stopped=True), None),
+    ],
+)
+def test_seeds_to_measure_the_noise_come_last(state: State, expected: Due | None) -> None:
+    assert plan(Branch(B, A, (B,)), state).next == expected
+
+
 def run_all(branch: Branch, done: set[str], order: str) -> Iterator[Due]:
     """Run everything that is due, one after another, and return the order."""
     while due := plan(branch, State(frozenset(one[:12] for one in done), order=order)).next:
@@ -150,3 +264,32 @@ def test_a_checkpoint_is_kept_while_its_commit_may_still_run(
     done: tuple[str, ...], is_on_branch: bool, may: bool
 ) -> None:
     assert may_resume(State(archived(*done)), A, is_on_branch=is_on_branch) == may
+
+
+@pytest.mark.parametrize(
+    ("what", "branch", "state", "expected"),
+    [
+        ("nothing", Branch(A, A), State(archived(A)), []),
+        ("the first run", Branch(C, None), State(()), [(C, FIRST)]),
+        ("new merges, oldest first", Branch(C, A, [B, C]), State(archived(A)), [(B, NEW), (C, NEW)]),
+        ("newest first", Branch(D, A, [B, C, D]), State(archived(A), order="newest"), [(D, NEW), (C, NEW), (B, NEW)]),
+        ("stopped", Branch(C, A, [B, C]), State(archived(A), retried=[A], is_stopped=True), [(A, RETRIED)]),
+        (
+            "each reason in its turn",
+            Branch(C, A, [B, C]),
+            State(archived(A), [Interrupted(E, None)], [A], [D], reruns=[Due(A, RERUN, None, seed=1)]),
+            [(E, RESUMED), (A, ASKED), (D, RETRIED), (B, NEW), (C, NEW), (A, RERUN)],
+        ),
+        (
+            "re-trainings first",
+            Branch(B, A, [B]),
+            State(archived(A), reruns=[Due(A, RERUN, None, seed=1)], are_reruns_first=True),
+            [(A, RERUN), (B, NEW)],
+        ),
+    ],
+)
+def test_the_queue_is_what_plan_would_choose_one_after_the_other(
+    what: str, branch: Branch, state: State, expected: list[tuple[str, str]]
+) -> None:
+    assert [(one.sha, one.why) for one in queue(branch, state, 10)] == expected, what
+    assert [(one.sha, one.why) for one in queue(branch, state, 1)] == expected[:1], what

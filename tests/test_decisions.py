@@ -195,3 +195,58 @@ def test_a_request_for_a_commit_that_left_the_branch_is_dropped_with_one_line(
     capsys.readouterr()
     assert tick() == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_damaged_request_to_calibrate_is_set_aside(capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    requests = settings.load().places.requests
+    assert cli.main(["calibrate", "--runs", "3"]) == 0
+    (path,) = requests.glob("*-calibrate-*")
+    good = json.loads(path.read_text())
+    assert [request.runs for request in decisions.calibrations(requests)] == [3]
+    for damaged in ({**good, "runs": "many"}, {**good, "more": 1}, {key: good[key] for key in good if key != "sha"}):
+        path.write_text(json.dumps(damaged))
+        assert decisions.calibrations(requests) == []
+        assert path.with_name(path.name + decisions.UNREADABLE).exists()
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tracked")
+def test_another_number_of_seeds_replaces_a_request_that_is_pending(capsys: pytest.CaptureFixture[str]) -> None:
+    tick()
+    requests = settings.load().places.requests
+    for number in ("3", "5", "5"):
+        assert cli.main(["calibrate", "--runs", number]) == 0
+    assert [request.runs for request in decisions.calibrations(requests)] == [5]
+    assert "asked for already: " in capsys.readouterr().out
+    assert cli.main(["calibrate", "--stop", "--sha", "0000000"]) == exit_codes.TROUBLE
+    assert cli.main(["calibrate", "--stop"]) == 0
+    assert not list(requests.glob("*-calibrate-*"))
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1001", "x", ""])
+def test_a_number_of_seeds_that_is_none(number: str) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["calibrate", "--runs", number])
+
+
+@pytest.mark.usefixtures("tracked")
+def test_there_is_nothing_to_calibrate_before_a_merge_has_a_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["calibrate"]) == exit_codes.TROUBLE
+    assert "has a result yet in " in capsys.readouterr().err
+    assert cli.main(["calibrate", "--sha", "abcdef1"]) == exit_codes.TROUBLE
+
+
+def test_a_request_to_calibrate_a_commit_that_left_the_branch_is_dropped(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    tracked.merge("gone", {"wer": "wer=0.4\n"})
+    tick()
+    assert cli.main(["calibrate"]) == 0
+    tracked.git("reset", "--quiet", "--hard", "HEAD~1")
+    assert tick() == 0
+    assert "is no longer in the branch: it is not calibrated" in capsys.readouterr().err
+    assert not list(settings.load().places.requests.glob("*-calibrate-*"))
+    assert wers() == [0.5, 0.4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, dashboard, decisions, judging, settings
+from deepspeech_wer import archive, calibrating, cli, dashboard, decisions, judging, settings
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs, Retraining
@@ -220,11 +221,12 @@ def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: 
     places = replace(settings.load().places, data=tmp_path)
     decisions.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
     record = judging.make(places, [*runs, bad, document], results, WANTED)
-    (event,) = dashboard.decided(record, decisions.accepted(places.requests))["events"]
+    accepted, logs = decisions.accepted(places.requests), PublishedLogs("trimmed", ("corpus",))
+    (event,) = dashboard.decided(record, accepted)["events"]
     assert event["state"] == "accepted"
     assert event["accepted"] == {"who": "ada", "why": "new corpus", "at": "2026-02-01T00:00:00Z"}
-    shown = dashboard.judged({"verdicts": [], "events": [event]}, [], PublishedLogs("trimmed", ("corpus",)))
-    assert shown.events[0]["accepted"]["why"] == "new ********"
+    shown = dashboard.judged(record, [*runs, bad, document], accepted=accepted, logs=logs)
+    assert shown.events[0]["why"] == {"who": "ada", "why": "new ********", "at": "2026-02-01T00:00:00Z"}
 
 
 def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
@@ -233,7 +235,31 @@ def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
     assert (event["state"], event["accepted"]) == ("suspect", None)
 
 
-def stored(runs: Path, start: datetime, took: timedelta, *, era: int = 1) -> None:
+def seeds(own: Run, rates: list[float], **fields: Any) -> list[Run]:
+    """Calibration runs of a merge."""
+    return [
+        replace(
+            run(40 + number, rate, sha=own.merge.sha, rerun_of=own.id, seed=number, calibrates=True, **fields),
+            number=own.number,
+        )
+        for number, rate in enumerate(rates, 1)
+    ]
+
+
+def test_calibration_runs_give_the_noise_of_their_series(tmp_path: Path) -> None:
+    own = run(1, 0.16)
+    rates = [0.16, 0.17, 0.15, 0.165, 0.155, 0.158]
+    record = judged(tmp_path, [own, *seeds(own, rates), run(2, 0.161)])
+    (one,) = record["calibrations"]
+    assert (one["runs"], one["is_used"], one["run"]) == (6, True, own.id)
+    assert record["verdicts"][-1]["sigma_pp"] == pytest.approx(one["sd_pp"], abs=0.01)
+    assert [verdict["sha"] for verdict in record["verdicts"]] == [own.merge.sha, run(2, 0).merge.sha]
+    (other,) = judged(tmp_path, [own, *seeds(own, rates), run(2, 0.161, variables={"ds_epochs": "9"})])["calibrations"]
+    assert other["is_used"] is False
+    assert judged(tmp_path, [own, run(2, 0.161)])["calibrations"] == []
+
+
+def stored(runs: Path, start: datetime, took: timedelta, *, era: int = 1, calibrates: bool = False) -> None:
     """Archive the record of a re-training."""
     sha = f"{start.timestamp():040.0f}"
     name = f"{start:%Y%m%d-%H%M%S}-{sha[:12]}{'' if era == 1 else f'-{era}'}"
@@ -241,6 +267,7 @@ def stored(runs: Path, start: datetime, took: timedelta, *, era: int = 1) -> Non
     stamps = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (start, start + took)]
     merge = {"sha": sha, "ordinal": 1, "subject": "", "author": "", "committed_at": stamps[0], "parents": []}
     told = {"status": "failed", "failure": "exit 1", "detail": "", "attempt": 1, "machine": "m", "rerun_of": "x"}
+    told["calibrates"] = calibrates
     record = {"version": 1, "merge": merge, "started_at": stamps[0], "finished_at": stamps[1], **told}
     (runs / name / "run.json").write_text(json.dumps(record))
 
@@ -270,3 +297,45 @@ def test_the_share_of_the_day_is_that_of_this_day(
     for start, hours, era in trainings:
         stored(places.runs, datetime.now(UTC) + start * HOUR, hours * HOUR, era=era)
     assert judging.is_share_spent(places, 1 / 3) == is_spent, what
+
+
+def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_backlog", "newest")
+    monkeypatch.setenv("ds_retrain", "off")
+    for number in range(6):
+        tracked.merge(f"good {number}", {"wer": f"wer=0.31{number}\n"})
+        assert tick() == 0
+    names = [f"new {number}" for number in range(12)]
+    shas = [
+        tracked.merge(name, {"wer": f"wer=0.{'6' if number >= 3 else '3'}{number:02}\n"})
+        for number, name in enumerate(names)
+    ]
+    capsys.readouterr()
+    assert tick() == 0
+    said = capsys.readouterr().err
+    began = re.findall(r'"(new \d+)" by .*: training(.*)', said)
+    assert began[0][0] == "new 11"
+    sought = [number for number, (_, why) in enumerate(began) if why.startswith(", to find the merge that made")]
+    assert sought == list(range(1, len(sought) + 1))
+    assert {"new 2", "new 3"} <= {name for name, _ in began[1 : len(sought) + 1]}
+    assert len(sought) <= 6
+    assert sorted(name for name, _ in began) == sorted(names)
+    record = judging.load(settings.load().places, settings.load().retraining)
+    assert record
+    (event,) = (one for one in record["events"] if one["state"] == "open")
+    assert (event["start"], event["gaps"]) == (shas[3], [])
+
+
+@pytest.mark.parametrize("calibrates", [True, False])
+def test_what_people_want_takes_nothing_of_the_share(tmp_path: Path, calibrates: bool) -> None:
+    places = replace(settings.load().places, data=tmp_path)
+    stored(places.runs, datetime.now(UTC) - 9 * HOUR, 9 * HOUR, calibrates=calibrates)
+    assert judging.is_share_spent(places, 1 / 3) is not calibrates
+
+
+def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:
+    own, imported, failed = run(1, 0.16), run(2, 0.16, imported="/old/hyper.js"), run(3, None)
+    assert calibrating.own_run([own, imported, failed, *seeds(own, [0.17])]) == own
+    assert calibrating.own_run([imported, failed]) is None

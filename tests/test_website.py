@@ -21,11 +21,12 @@ FIRST = "js/parts/theme.js"  # must run before the first paint, or the page flas
 BELOW = {
     "js/model": {"js/model"},
     "js/load.js": {"js/model"},
+    "js/heard.js": {"js/model", "js/load.js"},
     "js/parts": {"js/model", "js/parts"},
-    "js/views": {"js/model", "js/load.js", "js/parts"},
-    "js/app.js": {"js/model", "js/load.js", "js/parts", "js/views"},
+    "js/views": {"js/model", "js/load.js", "js/heard.js", "js/parts"},
+    "js/app.js": {"js/model", "js/load.js", "js/heard.js", "js/parts", "js/views"},
 }
-OUTSIDE = {"run"}  # called by runs/<id>.js
+OUTSIDE = {"run", "said", "texts", "edits"}  # called by runs/<id>.js, sets/ and runs/<id>/edits.js
 BROWSER = re.compile(
     r"\b(document|window|location|history|navigator|localStorage|matchMedia|getComputedStyle|Node|Event|uPlot)\b"
 )

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     with locked(places, current.repository):
         fresh = import_records.fresh(records, archive.each(places.runs))
         commits = _known(current, {record.sha for record in fresh if record.sha})
-        for placing in import_records.place(fresh, commits, archive.placed(places.runs)):
+        for placing in import_records.place(fresh, commits, archive.placed(places.runs, places.placed)):
             try:
                 import_records.store(places.runs, placing)
             except OSError as error:

@@ -39,6 +39,7 @@ def publish(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             adopt=options.adopt,
             take_over=options.take_over,
+            kept=current.places.published,
             owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
             progress=progress.upload_bar(),
@@ -75,6 +76,7 @@ def _rollback(website: Website, options: argparse.Namespace, current: Settings) 
         how = Options(
             dry_run=options.dry_run,
             take_over=options.take_over,
+            kept=current.places.published,
             owner=identity.owner(current.places, current.repository),
             url=current.notices.website_url,
         )

@@ -1,19 +1,24 @@
-"""Commands about verdicts: verdicts, accept."""
+"""Commands about verdicts: verdicts, accept, calibrate."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import archive, clock, decisions, judging
+from deepspeech_wer import archive, calibrating, clock, decisions, identity, judging
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.dashboard import kept
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.decisions import Calibration, Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
+from deepspeech_wer.places import Places
+from deepspeech_wer.records import Run
+from deepspeech_wer.run_merge import title
 from deepspeech_wer.settings import Settings
 
 FIELDS = (
@@ -30,13 +35,22 @@ FIELDS = (
     "retrained",
     "reason",
 )
+OF_SETS = ("test_set", "sets")  # where there are several test sets
 
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print what each merge did to the WER, in the order of history."""
-    record = _record(every_setting.load())
+    record = judged(every_setting.load())
     if options.json:
-        print(json.dumps([{name: verdict[name] for name in FIELDS} for verdict in record["verdicts"]], indent=1))
+        print(
+            json.dumps(
+                [
+                    {name: verdict[name] for name in (*FIELDS, *OF_SETS) if name in verdict}
+                    for verdict in record["verdicts"]
+                ],
+                indent=1,
+            )
+        )
         return DONE
     for verdict in record["verdicts"]:
         say(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {verdict['reason']}")
@@ -50,6 +64,8 @@ def verdicts(options: argparse.Namespace) -> int:
         say(f"to be trained again: {again['sha'][:12]}: {again['reason']}")
     for note in record["notes"]:
         say(note)
+    for line in calibrated(record["calibrations"]):
+        say(line)
     return DONE
 
 
@@ -65,15 +81,104 @@ def accept(options: argparse.Namespace) -> int:
     return DONE
 
 
+def calibrate(options: argparse.Namespace) -> int:
+    """Ask for a commit to be trained with many seeds; show what that gave, or withdraw the request."""
+    current = every_setting.load()
+    places = current.places
+    identity.check(places, current.repository)
+    try:
+        if options.stop:
+            return _stop(places, options.sha)
+        if not options.show:
+            run = _good_run(places, options.sha) if options.sha else _newest_good_run(current)
+            _ask(places, run, options.runs)
+            return DONE
+    except OSError as error:
+        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+    lines = [*calibrated(judged(current)["calibrations"]), *wanted(places)]
+    for line in lines or ["nothing is calibrated yet: `calibrate` asks for it"]:
+        say(line)
+    return DONE
+
+
+def calibrated(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each calibration: what it measured, and whether the newest series uses it."""
+    lines = []
+    for one in calibrations:
+        used = (
+            "" if one["is_used"] else f" (not of the newest series: {one['signature']}, variables {one['variables']})"
+        )
+        ignored = f"; the job ignores its seed: {one['repeated']} repeats a result" if one["repeated"] else ""
+        lines.append(f"{one['sentence']}{ignored}{used}")
+    return lines
+
+
+def wanted(places: Places) -> list[str]:
+    """Return a line for each request to calibrate."""
+    requests = decisions.calibrations(places.requests)
+    return [f"to be calibrated: {calibrating.progress(places, request).sentence}" for request in requests]
+
+
+def _ask(places: Places, run: Run, runs: int) -> None:
+    """Note the request. One that is pending for the commit is replaced; a fulfilled one is added to."""
+    sha = run.merge.sha
+    pending = next((one for one in decisions.calibrations(places.requests) if one.sha == sha), None)
+    now = calibrating.progress(places, pending) if pending else None
+    if pending and now and now.is_open:
+        if pending.runs == runs:
+            say(f"asked for already: {now.sentence}; {now.missing} to come, `calibrate --stop` withdraws it")
+            return
+        request = replace(pending, runs=runs)
+    else:
+        before, failed = calibrating.counted(list(archive.of_commit(places.runs, sha)))
+        request = Calibration(sha, getpass.getuser(), clock.utc_now(), runs, before, failed)
+    decisions.calibrate(places.requests, request)
+    missing = calibrating.progress(places, request).missing
+    say(f"{title(run.merge)}: {missing} seeds to be trained by the next ticks, whenever nothing else is due")
+
+
+def _stop(places: Places, name: str | None) -> int:
+    """Withdraw the request for a commit, or all requests."""
+    requests = decisions.calibrations(places.requests)
+    if name:
+        requests = [one for one in requests if one.sha.startswith(name)]
+    if not requests:
+        raise Trouble(f"no calibration{f' of {name}' if name else ''} is asked for, so there is nothing to withdraw")
+    for request in requests:
+        say(f"withdrawn: {calibrating.progress(places, request).sentence}; what is trained stays")
+        decisions.end_calibration(places.requests, request.sha)
+    return DONE
+
+
+def _good_run(places: Places, name: str) -> Run:
+    run = archive.find(places.runs, name)
+    own = calibrating.own_run(list(archive.of_commit(places.runs, run.merge.sha)))
+    if own is None:
+        raise Trouble(
+            f"{title(run.merge)}: no run of this tracker has a result, so it cannot be trained again: name one"
+        )
+    return own
+
+
+def _newest_good_run(current: Settings) -> Run:
+    places = current.places
+    runs = kept.load(places.runs, places.kept, current.logs).runs
+    own = (run for run in reversed(archive.in_order(runs)) if run.rerun_of is None)
+    found = next((run for run in own if calibrating.own_run([run])), None)
+    if found is None:
+        raise Trouble(f"no merge that this tracker trained has a result yet in {places.runs}: run a tick first")
+    return found
+
+
 def _effect(verdict: dict[str, Any]) -> str:
     return "" if verdict["effect_pp"] is None else f"{verdict['effect_pp']:+.2f} pp"
 
 
-def _record(current: Settings) -> dict[str, Any]:
+def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
     record = judging.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
-        record = judging.make(places, loaded.runs, loaded.results, wanted)
+        record = judging.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
     return record

@@ -15,7 +15,7 @@ from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
 # Fixed names: others link to the first two, and js/hyper.js is the contract of 2016.
-DATA = (Path(FEED), Path(BADGE), Path("js/hyper.js"), Path("js/merges.js"))
+DATA = (Path(FEED), Path(BADGE), Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))
 MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
@@ -23,12 +23,15 @@ _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other link
 
 def assets(index: Path) -> list[Path]:
     """Return the local files that index.htm needs, relative to its directory. Raises Trouble for one outside of it."""
-    return list(dict.fromkeys(path for _, path, _ in _references(index)))
+    return list(dict.fromkeys(path for _, path, _ in _references(index.read_bytes(), index)))
 
 
-def loaded(index: Path) -> dict[str, Path]:
-    """Return what a browser loads together with index.htm: the address as written there -> the local file."""
-    return {address: path for address, path, is_loaded in _references(index) if is_loaded}
+def loaded(page: bytes, index: Path) -> dict[str, Path]:
+    """Return what a browser loads together with a page: the address as written there -> the local file.
+
+    `index` is its name in messages.
+    """
+    return {address: path for address, path, is_loaded in _references(page, index) if is_loaded}
 
 
 def site_files(site: Path) -> list[Path]:
@@ -42,7 +45,8 @@ def site_names(site: Path) -> list[str]:
         raise Trouble(f"{site}: no index.htm: expected a built site, run `deepspeech-wer merge`")
     data = [path for path in DATA if (site / path).is_file()]
     needed = [path for path in assets(site / INDEX) if path not in data]
-    return [*run_files(read_manifest(site)), *map(str, (*needed, *data, INDEX))]
+    manifest = read_manifest(site)
+    return [*manifest.get("sets", ()), *run_files(manifest), *map(str, (*needed, *data, INDEX))]
 
 
 def read_manifest(site: Path) -> dict[str, Any]:
@@ -75,11 +79,11 @@ def run_files(manifest: dict[str, Any]) -> Iterator[str]:
         yield f"runs/{name}.js"
 
 
-def _references(index: Path) -> Iterator[tuple[str, Path, bool]]:
+def _references(content: bytes, index: Path) -> Iterator[tuple[str, Path, bool]]:
     """Yield (address, file, whether the browser loads it) for each local file that index.htm names."""
     from bs4 import BeautifulSoup  # slow to import, and not needed in an idle tick
 
-    page = BeautifulSoup(index.read_bytes(), "html.parser")
+    page = BeautifulSoup(content, "html.parser")
     for tag in page.find_all(list(_TAGS)):
         address = str(tag.get(_TAGS[tag.name]) or "")
         path = _local(address, index)

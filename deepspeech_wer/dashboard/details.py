@@ -1,4 +1,4 @@
-"""What the page shows of a run besides its record: its files and its epochs. The job controls both."""
+"""What the page shows of a run besides its record: files, epochs, the load of GPUs. The job controls all of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deepspeech_wer.contract import GPU_USAGE
+from deepspeech_wer.dashboard.gpu_usage import usage
 from deepspeech_wer.records import Run
 
 FILES = ("hyper.json", "out.log", "err.log", "utterances.json", "history.json")  # visitors can download these
+DETAILS = 3  # what runs/<id>.js says of a run; a larger number makes all of them anew
 _MAX_HISTORY_BYTES = 5_000_000
 _MAX_EPOCHS = 1000
 
@@ -37,13 +40,14 @@ def regular_files(directory: Path) -> dict[str, os.stat_result]:
 def details(
     run: Run, found: dict[str, os.stat_result], sizes: dict[str, int], ends: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return `{"files", "epochs", "logs"}` for runs/<id>.js.
+    """Return `{"files", "epochs", "gpu", "logs"}` for runs/<id>.js.
 
     `sizes` holds the bytes of each file that is published, `ends` the ends of the logs.
     """
     return {
         "files": [[name, sizes[name]] for name in FILES if name in sizes],
         "epochs": _epochs(run.directory / "history.json") if "history.json" in found else None,
+        "gpu": usage(run.directory / GPU_USAGE) if GPU_USAGE in found else None,
         "logs": ends,
     }
 

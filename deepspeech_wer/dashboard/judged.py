@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,36 +11,66 @@ from deepspeech_wer.dashboard.logs import WHOLE, masked
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
+from deepspeech_wer.verdicts import student
 
-MOST_EVENTS = 50
-_SHOWN = ("suspect", "open", "accepted", "recovered")
 MOST_WORDS = 500  # characters of a reason
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Verdicts by run id, and the sentence on top of the page."""
+    """Verdicts by run id, what happened to the branch, and the sentence on top of the page."""
 
     states: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
-    headline: tuple[str, str] | None = None  # (state, sentence); None before the first run
-    record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json
-    events: Sequence[Mapping[str, Any]] = ()  # the newest that are not dismissed, with who accepted one and why
+    headline: tuple[str, str, str] | None = None  # (state, sentence, the run it is about); None before the first run
+    sigmas: Mapping[str, float] = field(default_factory=dict)  # the noise of one training, in percentage points
+    bands: Mapping[str, float] = field(default_factory=dict)  # half the 95 % interval of one training, the same
+    marks: Sequence[tuple[str, str, bool]] = ()  # (run, text, whether a new series begins), before that run
+    noise: str | None = None  # what a calibration says of the newest series; None without one
+    events: Sequence[Mapping[str, Any]] = ()  # as verdicts.json has them, with "trained" and "why" of `_event`
+    record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json, see `decided`
 
 
-def judged(record: Mapping[str, Any], ordered: Sequence[Run], logs: PublishedLogs = WHOLE) -> Judged:
-    """Make it from verdicts.json. `ordered` are the runs in the order of history, without re-trainings.
+def judged(
+    record: Mapping[str, Any],
+    ordered: Sequence[Run],
+    *,
+    again: Iterable[Run] = (),
+    accepted: Sequence[Decision] = (),
+    logs: PublishedLogs = WHOLE,
+) -> Judged:
+    """Make it from verdicts.json.
 
-    `logs` says what is masked in the reasons that people give.
+    `ordered` are the runs in the order of history, without re-trainings; `again` are the re-trainings; `accepted` are
+    the decisions to accept a step, which have the reasons; `logs` says what is masked in these.
     """
     verdicts = record["verdicts"]
+    sigmas = {verdict["run"]: verdict["sigma_pp"] for verdict in verdicts if verdict["sigma_pp"] is not None}
+    trained = _Trained(ordered, again)
+    known = decided(record, accepted)
     return Judged(
         {verdict["run"]: verdict["verdict"] for verdict in verdicts},
         {verdict["run"]: verdict["reason"] for verdict in verdicts},
         _headline(record, ordered),
-        record,
-        [_shown(event, logs) for event in record["events"] if event["state"] in _SHOWN][-MOST_EVENTS:],
+        sigmas,
+        {
+            verdict["run"]: student.quantile(0.95, verdict["sigma_df"]) * verdict["sigma_pp"]
+            for verdict in verdicts
+            if verdict["run"] in sigmas and verdict["sigma_df"]
+        },
+        [(mark["run"], mark["text"], mark["is_new_series"]) for mark in record["marks"]],
+        noise=_noise(record),
+        events=[_event(event, trained, logs) for event in known["events"]],
+        record=known,
     )
+
+
+def _event(event: Mapping[str, Any], trained: _Trained, logs: PublishedLogs) -> dict[str, Any]:
+    """Return an event with the trainings that it rests on, and who accepted it and why."""
+    shas = [sha for sha, _ in event["culprits"]] or [event["start"]]
+    accepted = event["accepted"] or {}
+    why = {name: masked(text, logs)[:MOST_WORDS] for name, text in accepted.items()}
+    return {**event, "trained": trained.of(shas), "why": why or None}
 
 
 def decided(record: Mapping[str, Any], accepted: Sequence[Decision]) -> dict[str, Any]:
@@ -64,11 +94,39 @@ def _decision(
     return {"who": found[-1].who, "why": found[-1].why, "at": found[-1].at} if found else None
 
 
-def _shown(event: Mapping[str, Any], logs: PublishedLogs) -> Mapping[str, Any]:
-    accepted = event.get("accepted")
-    if not accepted:
-        return event
-    return {**event, "accepted": {name: masked(str(text), logs)[:MOST_WORDS] for name, text in accepted.items()}}
+class _Trained:
+    """How often each merge was trained, and with which results."""
+
+    def __init__(self, ordered: Sequence[Run], again: Iterable[Run]) -> None:
+        self._ordered = ordered
+        self._places = {run.merge.sha: place for place, run in enumerate(ordered)}
+        self._again: dict[str, list[Run]] = {}
+        for run in again:
+            self._again.setdefault(run.merge.sha, []).append(run)
+
+    def of(self, shas: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the trainings of merges, and before them those of the last measured merge before the first."""
+        places = sorted(self._places[sha] for sha in shas if sha in self._places)
+        if not places:
+            return []
+        before = next((place for place in range(places[0] - 1, -1, -1) if self._ordered[place].hyper), None)
+        return [self._one(place) for place in ([] if before is None else [before]) + places]
+
+    def _one(self, place: int) -> dict[str, Any]:
+        run = self._ordered[place]
+        runs = [run, *self._again.get(run.merge.sha, [])]
+        return {"sha": run.merge.sha, "runs": [[one.id, _rate(one), one.failure] for one in runs]}
+
+
+def _rate(run: Run) -> float | None:
+    """Return the test WER in per cent."""
+    rate = hyper.test_wer(run.hyper)
+    return None if rate is None else round(100 * min(rate, 100.0), 3)
+
+
+def _noise(record: Mapping[str, Any]) -> str | None:
+    said = next((one["sentence"] for one in record["calibrations"] if one["is_used"]), None)
+    return said and f"{said[:1].upper()}{said[1:]}."
 
 
 def changed_parameters(before: Run, after: Run) -> list[str]:
@@ -83,12 +141,14 @@ def _value(value: hyper.Scalar) -> str:
     return "unset" if value is None else str(value)[:40]
 
 
-def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, str] | None:
-    """Return the open regression, or what the newest merge did."""
+def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, str, str] | None:
+    """Return the open regression, or what the newest merge did, and the run of the merge."""
     opened = [event for event in record["events"] if event["state"] == "open"]
     newest = next((run for run in reversed(ordered) if run.hyper), None)
     if opened and newest:
-        return "worse", _regression(opened[-1], newest, ordered, record)
+        start = opened[-1]["start"]
+        culprit = next((run.id for run in ordered if run.merge.sha == start), newest.id)
+        return "worse", _regression(opened[-1], newest, ordered, record), culprit
     verdicts = {verdict["run"]: verdict for verdict in record["verdicts"]}
     last = ordered[-1] if ordered else None
     if last is None or last.id not in verdicts:
@@ -97,7 +157,7 @@ def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, s
     state = verdict["verdict"]
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
     who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
-    return state, f"{state[:1].upper()}{state[1:]}: {rate}{who}. {verdict['reason']}"
+    return state, f"{state[:1].upper()}{state[1:]}: {rate}{who}. {verdict['reason']}", last.id
 
 
 def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:
@@ -108,12 +168,13 @@ def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:
 
 
 def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
-    start = f"{event['step_pp']:+.1f} pp since {event['start'][:8]}"
+    where = f" on {event['test_set']}" if event.get("test_set") else ""
+    start = f"{event['step_pp']:+.1f} pp{where} since {event['start'][:8]}"
     rate = hyper.shown(hyper.test_wer(newest.hyper))
     culprit = next((run for run in ordered if run.merge.sha == event["start"]), None)
     if culprit is None:  # its run cannot be read
         return f"Worse: {rate}, {start}."
     who = ", ".join([culprit.merge.author, *_causes(culprit, ordered)])
     retrained = sum(verdict["retrained"] for verdict in record["verdicts"] if verdict["sha"] == event["start"])
-    times = "once" if retrained == 1 else f"{retrained} times"
-    return f"Worse: {rate}, {start}. {who}.{f' Trained again {times}.' if retrained else ''}"
+    again = "1 re-training" if retrained == 1 else f"{retrained} re-trainings"
+    return f"Worse: {rate}, {start}. {who}.{f' Confirmed by {again}.' if retrained else ''}"

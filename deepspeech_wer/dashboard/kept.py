@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepspeech_wer import __version__, archive, archive_order, contract, derived, hyper, records
-from deepspeech_wer.dashboard import details, large, scripts
+from deepspeech_wer.dashboard import details, large, masked_json, scripts
 from deepspeech_wer.dashboard import logs as published
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
@@ -31,7 +31,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs
 
-_RESULTS = (*hyper.WERS, "test_errors", "signature")  # what the columns hold of them
+_RESULTS = (*hyper.WERS, "test_errors", "tests", "signature")  # what the columns and the verdicts take of them
 _ABSENT = -1
 _COMPRESSED_FROM = 1000  # lines made in one build
 
@@ -117,6 +117,7 @@ class _Row(NamedTuple):
     variables: int  # shared
     rerun_of: str | None
     seed: int | None
+    calibrates: bool
     imported: str | None
     time_started: str | None  # the next four: of the job's record, if there is one
     results: dict[str, Any] | None
@@ -188,7 +189,7 @@ def _made_row(directory: Path, month: _Month, loaded: Kept) -> _Row:
 
 
 def _shown(directory: Path, logs: PublishedLogs) -> Run:
-    return large.reduced(without_quotes(archive.read(directory), logs))
+    return large.reduced(masked_json.shown(without_quotes(archive.read(directory), logs), logs))
 
 
 class _Month:
@@ -252,6 +253,7 @@ class _Month:
             self._place(tracked["variables"]),
             tracked["rerun_of"],
             tracked["seed"],
+            tracked["calibrates"],
             tracked["imported"],
             record["context"]["time_started"] if run.hyper else None,
             results if run.hyper else None,
@@ -297,6 +299,7 @@ def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
         shared[row.variables],
         row.rerun_of,
         row.seed,
+        row.calibrates,
         row.imported,
     )
 
@@ -349,7 +352,7 @@ def _month(name: str) -> str:
 
 def _version(mode: str) -> str:
     """Return a digest of the code and the setting that make a row, so that no row of others is used."""
-    modules = (archive, archive_order, details, hyper, large, published, records, scripts)
+    modules = (archive, archive_order, details, hyper, large, masked_json, published, records, scripts)
     try:
         code = b"".join(Path(str(module.__file__)).read_bytes() for module in modules) + Path(__file__).read_bytes()
     except OSError:  # installed without its source

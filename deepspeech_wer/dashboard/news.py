@@ -125,9 +125,8 @@ def failure(run: Run, known: Known) -> str:
 
 def parameters(sha: str, known: Known, event: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Return "name old -> new" of the first parameters that a merge changed against the good run before it."""
-    given = event.get("parameters") if event else None
-    is_told = isinstance(given, list) and all(isinstance(one, str) for one in given)
-    found = given if given and is_told else _compared(sha, known)
+    blamed = [one["parameters"] for one in event.get("blame", ()) if one["sha"] == sha] if event else []
+    found = blamed[0] if blamed and blamed[0] else _compared(sha, known)
     return tuple(clean(one, known.logs, 80) for one in found[:_MOST_PARAMETERS])
 
 

@@ -14,3 +14,4 @@ class Project:
     branch: str
     looked_at: str  # ISO 8601, UTC; written to the page only if the runs changed too
     website: str | None = None  # the site's public address
+    audio: str | None = None  # address of the recordings of the test set; {id} stands for an utterance

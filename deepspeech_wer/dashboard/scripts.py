@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deepspeech_wer import archive, hyper
+from deepspeech_wer.dashboard.changes import changes
 from deepspeech_wer.dashboard.columns import coded, columns, run_lengths, short
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.project import Project
@@ -60,14 +61,21 @@ def hyper_pieces(ordered: Sequence[Run]) -> Iterator[tuple[bytes, Run | None]]:
 
 def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Judged | None = None) -> bytes:
     """Return the columns that the page opens from. Only the first line depends on when the tracker last looked."""
+    judged = judged or Judged()
+    places = {run.id: place for place, run in enumerate(ordered)}
+    shas = {run.merge.sha: place for place, run in enumerate(ordered)}
     index = {
         "version": VERSION,
-        "project": {"name": project.name, "url": _web(project.url), "branch": project.branch},
+        "project": _project(project),
         "merges": fingerprint(merges),
         **columns(ordered),
-        "verdicts": coded([judged.states.get(run.id, "") for run in ordered]) if judged else None,
-        "headline": judged.headline if judged else None,
-        "events": judged.events if judged else [],
+        **changes(ordered, judged.sigmas),
+        "verdicts": coded([judged.states.get(run.id, "") for run in ordered]) if judged.states else None,
+        "bands": run_lengths([_hundredths(judged.bands.get(run.id)) for run in ordered]),
+        "headline": judged.headline and [*judged.headline[:2], places.get(judged.headline[2])],
+        "noise": judged.noise,
+        "marks": [[places[run], text, is_new] for run, text, is_new in judged.marks if run in places],
+        "events": [_event(event, shas) for event in judged.events],
     }
     text = f"window.WER_LOOKED_AT={javascript(project.looked_at)};\nwindow.WER_INDEX={javascript(index)};\n"
     return text.encode("ascii")
@@ -81,6 +89,7 @@ def merges_js(ordered: Sequence[Run], judged: Judged | None = None) -> bytes:
         "subjects": run_lengths([short(run.merge.subject) for run in ordered]),
         "authors": run_lengths([short(run.merge.author) for run in ordered]),
         "reasons": run_lengths([judged.reasons.get(run.id, "") for run in ordered]) if judged else None,
+        "events": judged.events if judged else [],
     }
     return f"window.WER_MERGES={javascript(merges)};\n".encode("ascii")
 
@@ -104,6 +113,28 @@ def run_js(run: Run, details: dict[str, Any]) -> bytes:
 def fingerprint(data: bytes) -> str:
     """Return what tells versions of a file apart in its address: no browser then shows an old one from its cache."""
     return hashlib.sha256(data).hexdigest()[:8]
+
+
+def _project(project: Project) -> dict[str, Any]:
+    named = {"name": project.name, "url": _web(project.url), "branch": project.branch}
+    return {**named, "audio": project.audio} if project.audio else named
+
+
+def _hundredths(points: float | None) -> int | None:
+    """Whole hundredths of a percentage point take fewer bytes, and nobody can see less on a chart."""
+    return None if points is None else round(100 * min(points, 1e4))
+
+
+def _event(event: Mapping[str, Any], places: Mapping[str, int]) -> dict[str, Any]:
+    """Return what the chart and the overview need of an event; `at` and `closed` are places of runs or None."""
+    return {
+        "id": event["id"],
+        "state": event["state"],
+        "at": places.get(event["start"]),
+        "closed": places.get(event["closed_by"]),
+        "step": event["step_pp"],
+        "interval": event["interval_pp"],
+    }
 
 
 def _record(record: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +162,7 @@ def _tracked(run: Run) -> dict[str, Any]:
         "variables": run.variables,
         "rerun_of": run.rerun_of,
         "seed": run.seed,
+        "calibrates": run.calibrates,
         "imported": run.imported,
         "reverts": run.merge.reverts,
     }

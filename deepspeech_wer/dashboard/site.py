@@ -1,6 +1,6 @@
 """Runs -> site directory. Files that need no change are not touched, so that publishing sees what is new.
 
-Whatever the browser loads together with index.htm has its content's hash in its name (js/app.<hash>.js): somebody who
+Whatever the browser loads together with index.htm has its content's hash in its name (js/page.<hash>.js): somebody who
 opens the page while it is being published, or whose browser keeps old files, never gets files of two versions.
 """
 
@@ -14,16 +14,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
-from deepspeech_wer.dashboard.details import FILES, Files, details, files_of, regular_files
+from deepspeech_wer.dashboard.bundle import bundled
+from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
+from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
+from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
 from deepspeech_wer.dashboard.news import Known
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
@@ -43,6 +47,7 @@ from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
 WEBSITE = Path(__file__).parent.parent / "website"
+_LAST_RULE = b"form-action 'none'"  # of the content security policy in index.htm
 INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 
 log = logging.getLogger(__name__)
@@ -59,6 +64,7 @@ def build(
     marks: Mapping[str, Mark] | None = None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
+    heard: Heard | None = None,
 ) -> None:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
@@ -69,10 +75,11 @@ def build(
     """
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
-    before = read_manifest(site)
+    before, heard = read_manifest(site), heard or Heard()
     ordered = archive.in_order(runs)
-    made = _build_runs(ordered, _Source(whole, found, logs), site, before["runs"])
+    made = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
     ordered = [run for run in ordered if run.id in made]
+    sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
     own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
     merges = merges_js(own, judged)
@@ -82,14 +89,14 @@ def build(
     _write_changed(site / FEED, atom(ordered, known, project))
     _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
     data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
-    page, names = _page({INDEX_JS: data, **_static_files()})
+    page, names = _page({INDEX_JS: data, **_static_files()}, project)
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})
     for name, content in names.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         _write_changed(site / name, content)
     _write_changed(site / INDEX, page)
-    after = {"version": VERSION, "page": list(names), "runs": made}
+    after = {"version": VERSION, "page": list(names), "sets": sets, "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
     # Earlier versions of this program made js/index.js.
@@ -114,6 +121,7 @@ class _Source:
     whole: Callable[[Run], Run]
     found: Callable[[Run], Files]
     logs: PublishedLogs
+    heard: Heard
 
 
 def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -124,7 +132,8 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
     with _Published(site) as published:
         for run in runs:
             names, digest = source.found(run)
-            stamp, last = f"{VERSION} {source.logs.mode} {digest}", before.get(run.id)
+            stamp = f"{VERSION}.{DETAILS} {source.logs.mode} {digest} {source.heard.stamp(run.id)}".rstrip()
+            last = before.get(run.id)
             is_built = last is not None and last["stamp"] == stamp and f"{run.id}.js" in built
             if last and is_built and published.holds(run.id, last["files"]):
                 # Archived runs do not change: one that was built from the same files is not read again.
@@ -133,8 +142,10 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
             there = set(names.split("/")) - set(hidden)
             files = [name for name in FILES if name in there]
             remove_partial(site / "runs" / run.id)
+            if run.rerun_of is None and source.heard.edits(run.id):
+                files.append(EDITS)
             try:
-                _build_run(source.whole(run), regular_files(run.directory), files, source.logs, site)
+                _build_run(source.whole(run), regular_files(run.directory), files, source, site)
                 made[run.id] = {"stamp": stamp, "files": listed.setdefault(tuple(files), files)}
             except Trouble as trouble:
                 log.warning("skipping a run: %s", trouble)
@@ -170,20 +181,44 @@ class _Published:
             return False
 
 
-def _build_run(
-    run: Run, found: dict[str, os.stat_result], files: Iterable[str], logs: PublishedLogs, site: Path
-) -> None:
-    ends = {log.name: log for log in shown(run, found, logs)}
+def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str], source: _Source, site: Path) -> None:
+    ends = {log.name: log for log in shown(run, found, source.logs)}
     (site / "runs" / run.id).mkdir(exist_ok=True)
     sizes = {}
     for name in files:
-        data = ends[name].data if name in ends else None
+        edits = source.heard.edits(run.id) if name == EDITS else None
+        if edits:
+            _link(edits, site / "runs" / run.id / name)
+            continue
+        data = ends[name].data if name in ends else as_seen(run.directory / name, source.logs)
         sizes[name] = found[name].st_size if data is None else len(data)
         if data is None:
             _link(run.directory / name, site / "runs" / run.id / name)
         else:
             _put(data, site / "runs" / run.id / name)
-    _put(run_js(run, details(run, found, sizes, [log.end for log in ends.values()])), site / "runs" / f"{run.id}.js")
+    more = details(run, found, sizes, [log.end for log in ends.values()])
+    heard = source.heard.record(run.id)
+    more["heard"] = heard and record_without_paths(heard, lambda text: trimmed(text, source.logs))
+    _put(run_js(run, more), site / "runs" / f"{run.id}.js")
+
+
+def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLogs) -> list[str]:
+    """Link the test sets of runs. Their names come from their content, so those that are there stay.
+
+    What names an utterance may be a path of this machine. Such names are trimmed whatever ds_publish_logs says: it may
+    change while the set stays.
+    """
+    wanted = heard.sets(runs)
+    for name, source in wanted.items():
+        target = site / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            seen = without_paths(source.read_bytes(), lambda text: trimmed(text, logs))
+            if seen is None:
+                _link(source, target)
+            else:
+                _put(seen, target)
+    return list(wanted)
 
 
 def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:
@@ -199,17 +234,28 @@ def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes
 
 def _static_files() -> dict[str, bytes]:
     files = {path.relative_to(WEBSITE).as_posix(): path for path in sorted(WEBSITE.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name}
+    return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name and path.suffix != ".ts"}
 
 
-def _page(files: Mapping[str, bytes]) -> tuple[bytes, dict[str, bytes]]:
-    """Return index.htm, and all other files of the page under the names that it gives them."""
-    page, hashed = (WEBSITE / INDEX).read_bytes(), {}
-    for address, path in loaded(WEBSITE / INDEX).items():
+def _page(files: Mapping[str, bytes], project: Project) -> tuple[bytes, dict[str, bytes]]:
+    """Return index.htm, and all other files of the page under the names that it gives them; its scripts are one."""
+    page, files = bundled((WEBSITE / INDEX).read_bytes(), files)
+    page = page.replace(_LAST_RULE, _LAST_RULE + _media_rule(project.audio))
+    hashed = {}
+    for address, path in loaded(page, WEBSITE / INDEX).items():
         mark = fingerprint(files[path.as_posix()])
         hashed[path.as_posix()] = path.with_name(f"{path.stem}.{mark}{path.suffix}").as_posix()
         page = page.replace(f'"{address}"'.encode(), f'"{hashed[path.as_posix()]}"'.encode())
     return page, {hashed.get(name, name): content for name, content in files.items()}
+
+
+def _media_rule(audio: str | None) -> bytes:
+    """Return the rule of the content security policy that lets the page play recordings, from one place alone."""
+    if not audio:
+        return b""
+    parts = urlsplit(audio)
+    source = f"{parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
+    return f"; media-src {source}".encode()
 
 
 def _unless_only_looked_at(new: bytes, names: Iterable[str], site: Path) -> bytes:
@@ -258,7 +304,7 @@ def _link(source: Path, target: Path) -> None:
 def _changed_files(manifest: dict[str, Any], other: dict[str, Any]) -> set[str]:
     """Return the files of one manifest, except those of runs that are the same in the other."""
     runs = {name: run for name, run in manifest["runs"].items() if run != other["runs"].get(name)}
-    return {*manifest["page"], *run_files({"runs": runs})}
+    return {*manifest["page"], *manifest.get("sets", ()), *run_files({"runs": runs})}
 
 
 def _remove(names: Iterable[str], site: Path) -> None:
@@ -267,5 +313,9 @@ def _remove(names: Iterable[str], site: Path) -> None:
         if ".." in Path(name).parts or Path(name).is_absolute():
             continue  # a damaged manifest must not reach out of the site
         path.unlink(missing_ok=True)
-        if path.parent.parent == site / "runs" and path.parent.is_dir() and not any(path.parent.iterdir()):
+        if (
+            path.parent.parent in (site / "runs", site / "sets")
+            and path.parent.is_dir()
+            and not any(path.parent.iterdir())
+        ):
             path.parent.rmdir()

@@ -75,16 +75,19 @@ class Local:
         if pid:
             processes.ask_to_end(pid)
 
-    def clear(self, work: Work, order: Order) -> list[int]:
+    def clear(self, work: Work, order: Order | None) -> list[int]:
         """See Runner. What has the job's token, cgroup or limit is ended, and what descends from its first process."""
         ended: list[int] = []
         job = works.read_job(work) or Job()
-        of_job = group.find(job.group, order.token)
+        token = order.token if order else ""
+        of_job = group.find(job.group, token) if token else None
         for _ in range(10):  # a process may start others before it ends
-            left = {*processes.with_environment(f"{contract.RUN_TOKEN}={order.token}"), *group.members(of_job)}
+            left = set(group.members(of_job))
+            if token:
+                left |= set(processes.with_environment(f"{contract.RUN_TOKEN}={token}"))
             if job.pid and processes.start_time(job.pid) == job.started:
                 left |= {job.pid, *processes.descendants(job.pid)}
-            if job.limit and job.limit == limit.of(order.token):
+            if job.limit and limit.is_mark(job.limit):  # the job may have written the record
                 left |= set(processes.with_limit(job.limit, job.since))
             left.discard(os.getpid())
             if not left:

@@ -26,8 +26,8 @@ class Runner(Protocol):
     def ask_to_end(self, work: Work) -> None:
         """Ask the supervisor to end its job cleanly. A second request ends the job at once."""
 
-    def clear(self, work: Work, order: Order) -> list[int]:
-        """End the processes that a dead supervisor left. Returns their pids."""
+    def clear(self, work: Work, order: Order | None) -> list[int]:
+        """End the processes that a dead supervisor left. Returns their pids. None: the order cannot be read."""
 
 
 def attend(runner: Runner, work: Work, *, meanwhile: Callable[[], None] | None = None) -> None:

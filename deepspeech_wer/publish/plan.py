@@ -6,7 +6,6 @@ first change and renamed after the last one, so the next publish can identify wh
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import zlib
@@ -19,11 +18,13 @@ from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp.files import Attributes
 
 VERSION = 1
+_TOGETHER = 256  # files, which are compressed without a look at others
 STATE = ".deepspeech_wer"  # directory in the web root for what visitors do not need
 MANIFEST = f"{STATE}/manifest.json.gz"
 NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
+BEAT = "js/now.js"  # replaced between publishes, see publisher.refresh; no version has a former content of it
 _NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
 NOT_OURS = "replaces a file that was not ours"
 KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
@@ -119,6 +120,11 @@ def old(sha256: str) -> str:
     return f"{OLD}/{sha256}"
 
 
+def holds(manifest: Manifest, path: str, seen: Seen) -> bool:
+    """Whether the server has a file as the manifest says."""
+    return path in manifest.files and path in seen and _fits(manifest.files[path], seen[path], times=manifest.times)
+
+
 def outgoing(paths: Iterable[str], manifest: Manifest, seen: Seen) -> dict[str, str]:
     """Where to keep files that a new version replaces, each with its path: those that are what the manifest says."""
     there = [(path, manifest.files[path], seen[path]) for path in paths if path in manifest.files and path in seen]
@@ -162,8 +168,18 @@ def directories(paths: Iterable[str]) -> list[str]:
 
 def dump(manifest: Manifest) -> bytes:
     """As stored on the server; `zcat` shows it."""
-    record = {"version": VERSION, **vars(manifest)}
-    return gzip.compress(json.dumps(record, separators=(",", ":")).encode(), 1, mtime=0)
+    # Files come first, and what is compressed of them depends on few others: two manifests then begin with the same
+    # bytes, up to the first file that differs.
+    rest = {"version": VERSION, **vars(manifest)}
+    entries = [
+        f"{json.dumps(path)}:{json.dumps(entry, separators=(',', ':'))}" for path, entry in rest.pop("files").items()
+    ]
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    data = packer.compress(b'{"files":{')
+    for start in range(0, len(entries), _TOGETHER):
+        text = ",".join(entries[start : start + _TOGETHER])
+        data += packer.compress(f"{',' if start else ''}{text}".encode()) + packer.flush(zlib.Z_FULL_FLUSH)
+    return data + packer.compress(f"}},{json.dumps(rest, separators=(',', ':'))[1:]}".encode()) + packer.flush()
 
 
 def parse(data: bytes) -> Manifest:
@@ -241,6 +257,7 @@ def _following(
     files = {path: entry if path in changed else before[path] for path, entry in wanted.items()}
     left = {path: left[path] for path in kept}
     previous = {} if withdraws else _differing(current.files, files)
+    previous.pop(BEAT, None)
     return replace(
         current, generation=current.generation + 1, files=files, kept=kept, previous=previous, left=left
     ), remove

@@ -5,6 +5,7 @@ Importing this loads paramiko: import it where something is to be published.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest
+from deepspeech_wer.publish import copied, plan, sources
+from deepspeech_wer.publish.copied import Copied
+from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest, Plan
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
@@ -61,6 +63,27 @@ def rollback(website: Website, options: Options = DEFAULTS) -> Report:
     return _publish(partial(_look_for_version_before, options=options), website, options)
 
 
+def refresh(path: str, data: bytes, website: Website, options: Options = DEFAULTS) -> bool:
+    """Replace one small file that an earlier publish put there; nothing else is looked at. False: it is not there.
+
+    The next publish finds that it differs, and sends it like any other. Raises Trouble, also if somebody publishes.
+    """
+    with (
+        connected(website, timeout_s=options.timeout_s) as connection,
+        connection.session(options.is_stopped) as session,
+    ):
+        root = WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
+        if root.run(("read", {path: files.states([root.path(path)])}))[path] == [None]:
+            return False
+        beside = plan.temporary(path, hashlib.sha256(data).hexdigest(), secrets.token_hex(6))
+        writing = files.write(root.path(beside), [data], mode=root.modes[0], mtime=None, reread=not root.is_openssh)
+        renaming = files.replace(root.path(beside), root.path(path), atomic=root.can("posix-rename"))
+        with locked(root, this_process(secrets.token_hex(8)), options.lock_wait_s, [], {}):
+            root.run(("write", {beside: writing}))
+            root.run(("put in place", {path: renaming}))
+    return True
+
+
 def _publish(look: Look, website: Website, options: Options) -> Report:
     """Publish, and try again where the connection drops."""
     started, me = time.monotonic(), this_process(secrets.token_hex(8))
@@ -96,6 +119,8 @@ def _attempt(look: Look, website: Website, options: Options, me: Holder, started
         elif not options.dry_run and work.todo.manifest is not None:
             work = _upload_locked(work, look, options, me)
         report = _report(work, options, time.monotonic() - started)
+        if work.site and options.kept and not options.dry_run:
+            copied.keep(options.kept, work.site, work.wanted)
     if options.url is None or options.dry_run or not report.sent:
         return report
     from deepspeech_wer.publish import read_back  # importing requests takes 60 ms
@@ -110,7 +135,23 @@ def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
     check_root(root, found, todo, adopt=options.adopt)
     known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
     left = plan.leftovers(found.seen, (path for one in known for path in (*one.files, *one.kept)))
-    return Work(root, found, wanted, site, todo, todo.manifest or Manifest(), options.progress, left)
+    by_server = _copied(root, found, todo, site, options.kept)
+    return Work(root, found, wanted, site, todo, todo.manifest or Manifest(), options.progress, left, by_server)
+
+
+def _copied(root: WebRoot, found: Survey, todo: Plan, site: Path | None, kept: Path | None) -> dict[str, Copied]:
+    """Return what the server can copy to make changed files: it has them as they were published, and so have we."""
+    current = found.current
+    if site is None or kept is None or current is None or found.unfinished or not root.can_copy:
+        return {}
+    if current.generation % copied.WHOLE_EVERY == 0:
+        return {}
+    plans = {}
+    for step in todo.send:
+        source = copied.version_before(step.path, current.files)
+        if source and current.files[source].size >= copied.LARGE and plan.holds(current, source, found.seen):
+            plans[step.path] = Copied(source, copied.compared(kept, current.files[source], site / step.path))
+    return {path: one for path, one in plans.items() if one.size}
 
 
 def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> Work:
@@ -136,6 +177,7 @@ def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, E
         raise Trouble(f"{root}: a publish was cut short there: publish first, then roll back")
     if found.current is None or not found.current.previous or not (before := plan.version_before(found.current)):
         raise Trouble(f"{root}: holds no version before this one: nothing to roll back to")
+    before.pop(plan.BEAT, None)
     for path, entry in before.items():
         there = path in found.current.kept or path not in found.current.previous
         if not there and plan.old(entry.sha256) not in found.seen:

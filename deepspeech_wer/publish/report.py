@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from deepspeech_wer.records import Owner
 
@@ -21,6 +22,7 @@ class Options:
     take_over: bool = False  # publish into a web root that belongs to another tracker, and keep it
     url: str | None = None  # the site's public address: what was published is read back from there
     progress: Callable[[int, int], None] | None = None  # called with bytes done and bytes in total
+    kept: Path | None = None  # where to keep large files, so that the server can copy what stays; None: nowhere
     timeout_s: float = 30.0  # of silence
     lock_wait_s: float = 60.0  # for another publisher in the same web root
     retry_after_s: Sequence[float] = (1.0, 4.0, 10.0)  # after a broken connection
@@ -34,7 +36,7 @@ class Report:
     sent: tuple[str, ...]  # paths in the web root
     kept: int  # files that were there already
     removed: tuple[str, ...]
-    size: int  # bytes of the files sent, without those that a killed publish had sent
+    size: int  # bytes of the files sent, without what a killed publish had sent and what the server copied
     seconds: float
     lines: tuple[str, ...] = ()  # of a dry run: one for each file that would be sent or removed
     notes: tuple[str, ...] = ()  # about the server, for the log

@@ -34,6 +34,7 @@ class Survey:
     seen: Seen  # every file
     directories: Collection[str]
     root_names: frozenset[str]
+    manifest: bytes = b""  # the current one, as the server has it
 
 
 def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
@@ -69,7 +70,7 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
         recorded = {path: entry for path, entry in entries if path.rpartition("/")[0] in untouched}
         seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in recorded.items()}
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
-    return Survey(current, unfinished, seen, directories, frozenset(top))
+    return Survey(current, unfinished, seen, directories, frozenset(top), manifests[MANIFEST] or b"")
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:

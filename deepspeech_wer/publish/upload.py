@@ -9,20 +9,24 @@ from __future__ import annotations
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan, sources
+from deepspeech_wer.publish import copied, plan, sources
+from deepspeech_wer.publish.copied import Copied
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Entries, Manifest, Plan
 from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Lock
 from deepspeech_wer.sftp import files
-from deepspeech_wer.sftp.files import Attributes
-from deepspeech_wer.sftp.pipeline import RMDIR, Task
+from deepspeech_wer.sftp.files import Attributes, Span
+from deepspeech_wer.sftp.pipeline import RMDIR, Refused, Task
+
+Counted = Callable[[Iterable[bytes | Span]], Iterator[bytes | Span]]
 
 STATE_MODE_MASK = 0o770  # the state directory is for those who publish, not for everybody
 
@@ -39,6 +43,7 @@ class Work:
     manifest: Manifest
     progress: Callable[[int, int], None] | None
     leftovers: Mapping[str, Sequence[str]]  # temporary files of publishes that were cut
+    copied: Mapping[str, Copied] = field(default_factory=dict)  # what the server makes of its own files
     stamp: str = field(default_factory=lambda: clock.stamp(clock.COMPACT))
     token: str = field(default_factory=lambda: secrets.token_hex(6))
 
@@ -60,7 +65,7 @@ class Work:
     def size(self) -> int:
         """Bytes to send. What a killed publish had sent, and what the server kept for a rollback, is there already."""
         absent = [step.path for step in self.todo.send if self.site and self.beside(step.path) not in self.found.seen]
-        return sum(self.wanted[path].size for path in absent)
+        return sum(self.wanted[path].size - (self.copied[path].size if path in self.copied else 0) for path in absent)
 
 
 def upload(work: Work, draft: str, lock: Lock) -> Manifest:
@@ -118,28 +123,43 @@ def probe(work: Work) -> None:
 def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
     """A name for the new manifest until `upload` renames it, and the task that writes it there."""
     root, path, data = work.root, f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
-    starts = range(0, len(data), files.BLOCK_BYTES)  # a megabyte with 10,000 runs
-    chunks = (data[start : start + files.BLOCK_BYTES] for start in starts)
-    mode = root.modes[0] & STATE_MODE_MASK
-    return path, files.write(root.path(path), chunks, mode=mode, mtime=None, reread=not root.is_openssh)
+    return path, _write_manifest(root, root.path(path), data, work.found.manifest if root.can_copy else b"")
 
 
-def _counting(work: Work) -> Callable[[Iterable[bytes]], Iterator[bytes]]:
+def _write_manifest(root: WebRoot, path: str, data: bytes, before: bytes) -> Task[Attributes]:
+    """Write a manifest, of which the server copies what the one before begins with: megabytes with 10,000 runs."""
+    mode, reread = root.modes[0] & STATE_MODE_MASK, not root.is_openssh
+    same = copied.common_start(before, data)
+    blocks = [data[start : start + files.BLOCK_BYTES] for start in range(0, len(data), files.BLOCK_BYTES)]
+    if same >= copied.LARGE:
+        new = data[same:]
+        parts = (new[start : start + files.BLOCK_BYTES] for start in range(0, len(new), files.BLOCK_BYTES))
+        source = root.path(MANIFEST)
+        with suppress(Refused):  # another publisher replaced it meanwhile, perhaps
+            return (
+                yield from files.write(
+                    path, [Span(0, same), *parts], mode=mode, mtime=None, reread=reread, source=source
+                )
+            )
+    return (yield from files.write(path, blocks, mode=mode, mtime=None, reread=reread))
+
+
+def _counting(work: Work) -> Counted:
     """A function through which the contents of all files pass, so that it can tell the progress."""
     done, total = 0, work.size
 
-    def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def counted(chunks: Iterable[bytes | Span]) -> Iterator[bytes | Span]:
         nonlocal done
         for chunk in chunks:
             yield chunk
-            done += len(chunk)
+            done += 0 if isinstance(chunk, Span) else len(chunk)
             if work.progress:
                 work.progress(done, total)
 
     return counted
 
 
-def _write(work: Work, path: str, counted: Callable[[Iterable[bytes]], Iterator[bytes]]) -> Task[bool]:
+def _write(work: Work, path: str, counted: Counted) -> Task[bool]:
     """Write a file beside its place. False if the server does not keep its mtime."""
     root, entry, beside = work.root, work.manifest.files[path], work.beside(path)
     if beside in work.found.seen:
@@ -150,7 +170,20 @@ def _write(work: Work, path: str, counted: Callable[[Iterable[bytes]], Iterator[
         if not (yield from files.link(root.path(plan.old(entry.sha256)), root.path(beside))):
             raise Trouble(f"{root.server}: {root.path(path)}: its former content is no longer on the server")
         return True
-    chunks = counted(sources.chunks(work.site / path, work.wanted[path], files.BLOCK_BYTES))
+    file, planned, how = work.site / path, work.wanted[path], work.copied.get(path)
+    if how:
+        some = counted(copied.chunks(file, planned, how, files.BLOCK_BYTES))
+        with suppress(Refused):  # it is sent whole
+            written = yield from files.write(
+                root.path(beside),
+                some,
+                mode=root.modes[0],
+                mtime=entry.mtime,
+                reread=False,
+                source=root.path(how.source),
+            )
+            return written.mtime in (None, entry.mtime)
+    chunks = counted(sources.chunks(file, planned, files.BLOCK_BYTES))
     written = yield from files.write(
         root.path(beside), chunks, mode=root.modes[0], mtime=entry.mtime, reread=not root.is_openssh
     )

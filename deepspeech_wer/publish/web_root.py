@@ -41,6 +41,11 @@ class WebRoot:
         """Whether the server has one of OpenSSH's extensions: posix-rename, hardlink, limits."""
         return self.session.extensions.get(f"{extension}@openssh.com") == "1"
 
+    @property
+    def can_copy(self) -> bool:
+        """Whether the server can copy parts of a file (copy-data, since OpenSSH 9.0; its name has no domain)."""
+        return self.is_openssh and self.session.extensions.get("copy-data") == "1"
+
     def path(self, path: str) -> str:
         """The server's path of a file in the web root."""
         return f"{self.directory.rstrip('/')}/{path}"

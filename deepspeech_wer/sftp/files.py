@@ -34,6 +34,13 @@ class Attributes(NamedTuple):
         return self.mode is not None and stat.S_ISDIR(self.mode)
 
 
+class Span(NamedTuple):
+    """A part of another file on the server."""
+
+    start: int
+    size: int
+
+
 def checked(reply: Packet, kind: int | None = None) -> Body:
     """The body of a reply. Raises Refused where the reply is an error, or not of the kind that must come."""
     body = Body(reply.body)
@@ -102,8 +109,12 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
     return bytes(data)
 
 
-def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, reread: bool) -> Task[Attributes]:
+def write(
+    path: str, chunks: Iterable[bytes | Span], *, mode: int, mtime: int | None, reread: bool, source: str | None = None
+) -> Task[Attributes]:
     """Make a file that must not exist yet, and return what the server then says of it.
+
+    The server copies spans from the file `source` (copy-data, of OpenSSH 9.0).
 
     Every reply is checked; after an error the unfinished file is removed. Mode and mtime are set last: a file with the
     right size, mode and mtime is whole, whatever its name. Raises Refused, and whatever reading `chunks` raises.
@@ -117,7 +128,10 @@ def write(path: str, chunks: Iterable[bytes], *, mode: int, mtime: int | None, r
     [opened] = yield Ask([Packet(sftp.OPEN, name + struct.pack(">I", flags) + packed(mode=UNFINISHED))])
     handles = [string(checked(opened, sftp.HANDLE).blob())]  # to be closed exactly once: servers reuse handle numbers
     try:
-        size, last = yield from _write_chunks(handles[0], chunks)
+        if source is not None:
+            [opened] = yield Ask([Packet(sftp.OPEN, string(source) + struct.pack(">II", READ, 0))])
+            handles.append(string(checked(opened, sftp.HANDLE).blob()))
+        size, last = yield from _write_chunks(handles, chunks)
         if reread:
             yield from _reread(path, handles, last)
         # The mode is set once more, since the server's umask cleared bits at open.
@@ -208,16 +222,24 @@ def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     return struct.pack(f">I{len(values)}I", flags, *values)
 
 
-def _write_chunks(handle: bytes, chunks: Iterable[bytes]) -> Task[tuple[int, list[tuple[int, int]]]]:
-    """Returns the size, and place and value of each write's last byte that is not zero. Leaves some replies to come."""
-    size, last = 0, list[tuple[int, int]]()
+def _write_chunks(handles: list[bytes], chunks: Iterable[bytes | Span]) -> Task[tuple[int, list[tuple[int, int]]]]:
+    """Returns the size, and place and value of each write's last byte that is not zero. Leaves some replies to come.
+
+    `handles` are that of the file and, if there are spans, that of the one they are copied from.
+    """
+    handle, size, last = handles[0], 0, list[tuple[int, int]]()
     for chunk in chunks:
-        request = Packet(sftp.WRITE, handle + struct.pack(">Q", size) + string(chunk))
+        at = handle + struct.pack(">Q", size)
+        if isinstance(chunk, Span):
+            request = Packet(sftp.EXTENDED, string("copy-data") + handles[1] + struct.pack(">QQ", *chunk) + at)
+            size += chunk.size
+        else:
+            request = Packet(sftp.WRITE, at + string(chunk))
+            if end := len(chunk.rstrip(b"\0")):
+                last.append((size + end - 1, chunk[end - 1]))
+            size += len(chunk)
         for reply in (yield Ask([request], lag=WRITES_IN_FLIGHT)):
             checked(reply)
-        if end := len(chunk.rstrip(b"\0")):
-            last.append((size + end - 1, chunk[end - 1]))
-        size += len(chunk)
     return size, last
 
 

@@ -33,6 +33,7 @@ FLOOR = float(np.finfo(np.float64).eps)  # for the argument of a logarithm, as i
 SILENT = -20.0  # log energy; only frames of zeros are below it: a single sample of 1 makes -6
 BLOCK = 10  # seconds read at a time, however long the recording
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
+UNKNOWN = 1 << 62  # libsndfile's number of samples, and more, where the header tells none
 MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
 LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
 LONGEST_QUIET = 1.0  # seconds without speech that are kept whole: longer ones spoil the normalisation
@@ -100,6 +101,14 @@ def read_blocks(path: Path) -> Iterator[Floats]:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
 
 
+class _Recording(soundfile.SoundFile):  # type: ignore[misc]
+    """A recording, whose length the header need not tell: a FLAC file that was written to a pipe."""
+
+    def seekable(self) -> bool:
+        """Return whether each reading may be followed by a seek to its end, which libsndfile refuses there."""
+        return self.frames < UNKNOWN and bool(super().seekable())
+
+
 @contextmanager
 def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.SoundFile]:
     """Open a recording. Raises OSError, SoundFileError, and Trouble for a truncated wav or raw file.
@@ -115,7 +124,7 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
         if data and not may_be_cut and data.there < data.promised and not data.is_unfinished:
             raise Trouble(f"{path}: {data.there} of {data.promised} bytes of sound: a cut file")
         source = wav.Finished(plain, data) if data and data.is_unfinished else os.fsencode(path)
-        with soundfile.SoundFile(source, **(HEADERLESS if is_raw else {})) as stream:
+        with _Recording(source, **(HEADERLESS if is_raw else {})) as stream:
             yield stream
 
 

@@ -1,4 +1,4 @@
-"""Sizes in the header of a wav file: a recorder that was cut off, or that writes to a pipe, never fills them in."""
+"""Sizes in the header of a wav or CAF file. A recorder that is cut off, or writes to a pipe, never fills them in."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ class Data:
 
 
 def find_data(stream: BinaryIO) -> Data | None:
-    """Return the data chunk of a wav file, RF64 included; None where there is none, or the file is another one."""
+    """Return the data chunk of a wav file, RF64 included, or of a CAF file; None where there is none, or of another."""
     head = stream.read(12)
+    if head[:4] == b"caff":
+        return _find_data_of_caf(stream)
     if head[:4] not in (b"RIFF", *LARGE) or head[8:] != b"WAVE":
         return None
     riff_end = 8 + int.from_bytes(head[4:8], "little")
@@ -45,17 +47,34 @@ def find_data(stream: BinaryIO) -> Data | None:
     return None
 
 
+def _find_data_of_caf(stream: BinaryIO) -> Data | None:
+    """Apple's Core Audio Format: a data chunk of the size -1 reaches to the end of the file."""
+    size = os.fstat(stream.fileno()).st_size
+    stream.seek(8)
+    while len(head := stream.read(12)) == 12:
+        promised, start = int.from_bytes(head[4:], "big", signed=True), stream.tell()
+        if head[:4] == b"data":
+            return Data(start, promised, size - start, is_unfinished=promised < 0 and size > start)
+        if promised < 0:
+            return None
+        stream.seek(promised, os.SEEK_CUR)
+    return None
+
+
 class Finished(io.RawIOBase):
-    """A wav file as it would be if its recorder had filled in the sizes: everything that follows is sound."""
+    """A recording as it would be if its recorder had filled in the sizes: everything that follows is sound."""
 
     def __init__(self, stream: BinaryIO, data: Data) -> None:
         self.name = os.fsdecode(stream.name)
         self._stream = stream
         stream.seek(0)
         head = bytearray(stream.read(data.start))
-        head[:4] = b"RIFF"
-        head[4:8] = min(data.start + data.there - 8, MOST).to_bytes(4, "little")
-        head[-4:] = min(data.there, MOST).to_bytes(4, "little")
+        if head[:4] == b"caff":
+            head[-8:] = data.there.to_bytes(8, "big")
+        else:
+            head[:4] = b"RIFF"
+            head[4:8] = min(data.start + data.there - 8, MOST).to_bytes(4, "little")
+            head[-4:] = min(data.there, MOST).to_bytes(4, "little")
         self._head = bytes(head)
         stream.seek(0)
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from deepspeech_wer import wer
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.verdicts import edits
 from deepspeech_wer.verdicts.intervals import CONFIDENCE, Interval, around, clusters_of, standard_error
 from deepspeech_wer.verdicts.utterances import Utterance, Utterances, digest, in_order, reference_digest
 from deepspeech_wer.wer import Counts
 
-VERSION = 1  # of the records kept beside a run: they are made anew if it changes
 COARSEST = 0.005  # WER: a job rounds to whole percents at most
 MAX_CELLS = 25_000_000  # word pairs of one alignment, 4 bytes each: 5,000 words against 5,000
 MAX_WORD_CELLS = 4_000_000_000  # of a test set: half a minute of CPU
@@ -60,45 +61,29 @@ class Each:
     words: tuple[int, ...]
     errors: tuple[int, ...]
 
-    def to_record(self) -> dict[str, Any]:
-        """Return a compact record for JSON."""
-        names = sorted({one for one in self.speakers if one is not None})
-        place: dict[str | None, int] = {name: number for number, name in enumerate(names)}
-        return {
-            "version": VERSION,
-            "test_set": self.test_set,
-            "speaker_names": names,
-            "ids": self.ids,
-            "speakers": [place.get(one, -1) for one in self.speakers],
-            "words": self.words,
-            "errors": self.errors,
-        }
-
 
 @dataclass(frozen=True)
 class Scored:
-    """A run on one test set: its figures, and the errors of each utterance."""
+    """A run on one test set: its figures, and the errors of each utterance, in the order of their ids."""
 
     score: Score
     each: Each
+    rows: Sequence[Utterance]
+    edits: tuple[str, ...]  # which words, see `edits`
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is kept beside a run, so that a tick scores new runs only. Derived: it may be deleted."""
+    """The figures of a run on all its test sets."""
 
     digest: str  # over all test sets
     sets: Mapping[str, Score]
     remark: str | None  # about rows left out or odd
-    version: int = VERSION
-
-    def to_record(self) -> dict[str, Any]:
-        """Return a record for JSON."""
-        return asdict(self)
 
 
 def summarise(found: Utterances) -> tuple[Summary, dict[str, Scored]]:
     """Score every test set of a file. Raises Trouble if one has utterances that are too long to be aligned."""
+    _check_lengths("all test sets", chain.from_iterable(found.sets.values()))
     scored = {name: score(name, rows) for name, rows in found.sets.items()}
     figures = {name: one.score for name, one in scored.items()}
     return Summary(digest(found.sets), figures, found.remark), scored
@@ -107,8 +92,8 @@ def summarise(found: Utterances) -> tuple[Summary, dict[str, Scored]]:
 def score(name: str, utterances: Iterable[Utterance]) -> Scored:
     """Score one test set, which is not empty. Raises Trouble if it is too long to be aligned."""
     rows = in_order(utterances)
-    _check_lengths(name, rows)
-    counts = [wer.score_utterance(one.reference, one.hypothesis) for one in rows]
+    _check_lengths(f"test set {name}", rows)
+    counts, wrong = _align(rows)
     references = reference_digest(rows)
     each = Each(
         references,
@@ -130,7 +115,16 @@ def score(name: str, utterances: Iterable[Utterance]) -> Scored:
         interval=interval(each),
         mean_utterance_wer=math.fsum(rates) / len(rates) if rates else None,
     )
-    return Scored(figures, each)
+    return Scored(figures, each, rows, wrong)
+
+
+def _align(rows: Iterable[Utterance]) -> tuple[list[Counts], tuple[str, ...]]:
+    counts, wrong = [], []
+    for one in rows:
+        aligned = wer.align(wer.words(one.reference), wer.words(one.hypothesis or ""))
+        counts.append(aligned.counts)
+        wrong.append(edits.encode(aligned.pairs))
+    return counts, tuple(wrong)
 
 
 def interval(each: Each) -> Interval | None:
@@ -175,72 +169,14 @@ def differs_from_job(score: Score, hyper: Mapping[str, Any]) -> str | None:
     return f"{score.set}: the job says {'; '.join(faults)}: see what it leaves out or normalises"
 
 
-def summary_from(record: Any) -> Summary | None:
-    """Return the summary of a record; None if it is of another version or damaged, so that it is made anew."""
-    try:
-        if record["version"] != VERSION:
-            return None
-        sets = {name: _score_from(one) for name, one in record["sets"].items()}
-        found = Summary(record["digest"], sets, record["remark"])
-    except (KeyError, TypeError, AttributeError):
-        return None
-    return found if isinstance(found.digest, str) and isinstance(found.remark, str | None) else None
-
-
-def each_from(record: Any) -> Each | None:
-    """Return the errors by utterance of a record; None if it is of another version or damaged."""
-    try:
-        if record["version"] != VERSION:
-            return None
-        names = dict(enumerate(record["speaker_names"]))
-        columns = [tuple(record[name]) for name in ("ids", "speakers", "words", "errors")]
-        ids, speakers, lengths, errors = columns
-        test_set = record["test_set"]
-    except (KeyError, TypeError):
-        return None
-    numbers = all(type(one) is int for column in columns[1:] for one in column)
-    if not numbers or len({len(column) for column in columns}) != 1 or not isinstance(test_set, str):
-        return None
-    if not all(isinstance(one, str) for one in ids) or list(ids) != sorted(set(ids)):
-        return None
-    if not all(isinstance(one, str) for one in names.values()) or not {-1, *names} >= set(speakers):
-        return None
-    return Each(test_set, ids, tuple(map(names.get, speakers)), lengths, errors)
-
-
-def _score_from(record: Any) -> Score:
-    """Return the score of a record. Raises KeyError or TypeError if it is damaged."""
-    words, characters, interval = record["words"], record["characters"], record["interval"]
-    made = {
-        "words": Counts(**words),
-        "characters": None if characters is None else Counts(**characters),
-        "interval": None if interval is None else Interval(**interval),
-    }
-    whole = [record[name] for name in ("utterances", "missing", "sentence_errors")]
-    whole += [*words.values(), *(characters or {}).values()]
-    rates = [record["mean_utterance_wer"]] if record["mean_utterance_wer"] is not None else []
-    texts = [record[name] for name in ("set", "digest", "test_set", "normaliser")]
-    if interval is not None:
-        whole.append(interval["clusters"])
-        rates += [interval["low"], interval["high"]]
-        texts.append(interval["by"])
-    if not (
-        all(type(one) is int for one in whole)
-        and all(type(one) in (int, float) for one in rates)
-        and all(isinstance(one, str) for one in texts)
-    ):
-        raise TypeError("a cell of another type")
-    return Score(**{**record, **made})
-
-
-def _check_lengths(name: str, rows: Iterable[Utterance]) -> None:
+def _check_lengths(what: str, rows: Iterable[Utterance]) -> None:
     total = 0
     for one in rows:
         cells = len(one.reference.split()) * len((one.hypothesis or "").split())
         total += cells
         if cells > MAX_CELLS or total > MAX_WORD_CELLS:
             found = f"{len(one.reference.split())} reference words in {one.id[:40]!r}"
-            raise Trouble(f"test set {name}: too long to be scored, found {found}: cut recordings into sentences")
+            raise Trouble(f"{what}: too long to be scored, found {found}: cut recordings into sentences")
 
 
 def _characters(rows: Sequence[Utterance]) -> Counts | None:

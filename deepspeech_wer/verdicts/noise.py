@@ -47,10 +47,14 @@ def prior(rate: float, words: int | None) -> Estimate:
 def calibrated(calibrations: Sequence[Calibration], signature: str, variables: str) -> Estimate | None:
     """Return the newest calibration that fits a series, as the estimate that replaces the prior; None without one."""
     for one in reversed(calibrations):
-        fits = one.signature == signature and (not one.variables or not variables or one.variables == variables)
-        if fits and one.runs > 1 and one.sd > 0:
+        if one.runs > 1 and one.sd > 0 and fits(one.signature, one.variables, signature, variables):
             return Estimate(one.sd, one.runs - 1.0)
     return None
+
+
+def fits(signature: str, variables: str, of_series: str, its_variables: str) -> bool:
+    """Return whether a calibration under these conditions says something of a series. Unknown variables fit any."""
+    return signature == of_series and (not variables or not its_variables or variables == its_variables)
 
 
 def from_differences(differences: Sequence[float]) -> Estimate | None:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from operator import ne
 
-from deepspeech_wer import wer
+from deepspeech_wer.verdicts import edits
 from deepspeech_wer.verdicts.intervals import Interval, around, clusters_of, p_value, standard_error
 from deepspeech_wer.verdicts.measure import Each
-from deepspeech_wer.verdicts.utterances import Utterance
 
 NEWEST, BEFORE = 3, 5  # the draws that `lasting` compares
 
@@ -101,7 +100,7 @@ def compare(before: Each, after: Each, replicates: Sequence[Each] = ()) -> Compa
         p=p_value(difference, error),
         worse=tuple(one for one in changes if one.after > one.before),
         better=tuple(one for one in changes if one.after < one.before),
-        by_noise=_by_noise([one.errors for one in replicates if one.test_set == after.test_set]),
+        by_noise=by_noise([one.errors for one in replicates if one.test_set == after.test_set]),
     )
 
 
@@ -131,12 +130,12 @@ def lasting(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> 
     return Lasting(tuple(worse), tuple(better), apart_above / choices, apart_below / choices, size, len(old))
 
 
-def words(before: Iterable[Utterance], after: Iterable[Utterance], most: int = 20) -> tuple[Edit, ...]:
-    """Return the commonest word errors of two runs on one test set, at most `most` of each kind.
+def words(before: Iterable[str], after: Iterable[str], most: int = 20) -> tuple[Edit, ...]:
+    """Return the commonest word errors of two runs on one test set, given as `edits`, at most `most` of each kind.
 
     Of each kind those that changed most come first, then those more frequent.
     """
-    old, new = _edits(before), _edits(after)
+    old, new = _counted(before), _counted(after)
     found = [Edit(said, heard, old[said, heard], new[said, heard]) for said, heard in old.keys() | new.keys()]
     found.sort(key=lambda one: (-abs(one.after - one.before), -one.after - one.before, one.said or "", one.heard or ""))
     kinds = ("substitution", "deletion", "insertion")
@@ -152,7 +151,7 @@ def _pairs(before: Each, after: Each) -> list[tuple[int, int]]:
     return [(one, other) for one, other in pairs if before.words[one] == after.words[other]]
 
 
-def _by_noise(draws: Sequence[Sequence[int]]) -> float | None:
+def by_noise(draws: Sequence[Sequence[int]]) -> float | None:
     """Return how many utterances are worse in one run than in another, on average over all pairs of runs."""
     pairs = list(combinations(_draws(draws)[-8:], 2))
     if not pairs:
@@ -166,10 +165,5 @@ def _draws(runs: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(map(tuple, runs)))
 
 
-def _edits(utterances: Iterable[Utterance]) -> Counter[tuple[str | None, str | None]]:
-    counted: Counter[tuple[str | None, str | None]] = Counter()
-    for one in utterances:
-        if one.reference != one.hypothesis:
-            aligned = wer.align(wer.words(one.reference), wer.words(one.hypothesis or ""))
-            counted.update(pair for pair in aligned.pairs if pair[0] != pair[1])
-    return counted
+def _counted(texts: Iterable[str]) -> Counter[tuple[str | None, str | None]]:
+    return Counter((said, heard) for text in texts for _, said, heard in edits.decode(text))

@@ -23,6 +23,7 @@ from deepspeech_wer.errors import Trouble
 
 VERSION = 1
 MAX_BYTES = 256 << 20  # as much as the archive keeps
+MAX_LISTS, MAX_VALUES = 1_000_000, 5_000_000  # of a file: a few bytes of JSON can take hundreds in memory
 MAX_SETS = 50
 NEEDED = ("id", "reference", "hypothesis")
 _MOST_NAMED = 3
@@ -138,6 +139,10 @@ def _table(data: bytes) -> tuple[list[Any], list[str], str]:
 
 
 def _decode(data: bytes) -> Any:
+    lists, values = data.count(b"[") + data.count(b"{"), data.count(b",")
+    if lists > MAX_LISTS or values > MAX_VALUES:
+        most = f"at most {MAX_LISTS} lists and {MAX_VALUES} values"
+        raise Trouble(f"expected {most}, found {lists} and {values}: write the test set's alone")
     try:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

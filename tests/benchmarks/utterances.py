@@ -1,17 +1,18 @@
-"""Measures what the tracker takes to read, score and compare the utterances of two runs.
+"""Measures what the tracker takes to score a run's utterances, keep them, and compare it with the run before.
 
     .venv/bin/python tests/benchmarks/utterances.py [--utterances 2620 100000]
 
-For each size, a process of its own reads and scores the newer run, reads the errors that were kept of the older one,
-and compares the two; then it lists the words that changed. Prints its CPU seconds and its largest memory, both with
-the interpreter's start. The test sets are synthetic: 40 speakers, about 20 words an utterance, 16 % WER.
+For each size, a process of its own does what a tick does with the newer of two runs; the older one is scored already.
+Prints its CPU seconds and its largest memory, both with the interpreter's start, then the CPU seconds of `compare` for
+both runs, and the bytes that the page loads, as gzip sends them. The test sets are synthetic: 40 speakers, about 20
+words an utterance, 16 % WER.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
+import gzip
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,9 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from deepspeech_wer import archive, comparing, measuring  # noqa: E402
 from deepspeech_wer.errors import Trouble  # noqa: E402
-from deepspeech_wer.verdicts import measure, paired, utterances  # noqa: E402
-from tests.verdicts import speakers  # noqa: E402
+from deepspeech_wer.verdicts import paired  # noqa: E402
+from tests import heard_runs  # noqa: E402
 
 
 def main() -> int:
@@ -36,7 +38,7 @@ def main() -> int:
     if options.directory:
         return measured(options.directory)
     print(
-        f"{'utterances':>10} {'words':>9} {'read':>6} {'score':>6} {'compare':>7} {'CPU-s':>6} {'MB':>5} {'words':>6}"
+        f"{'utterances':>10} {'words':>9} {'score':>6} {'compare':>7} {'CPU-s':>6} {'MB':>5} {'words':>6} {'kB gz':>7}"
     )
     for size in options.utterances:
         with tempfile.TemporaryDirectory() as name:
@@ -46,42 +48,39 @@ def main() -> int:
 
 
 def write(directory: Path, size: int) -> None:
-    """Write two runs on one test set, and the errors of the older one as the tracker keeps them."""
-    rows = speakers.references(size)
-    for seed, name in enumerate(("before", "after")):
-        path = directory / f"{name}.json"
-        path.write_bytes(speakers.file_of(speakers.heard(rows, seed, rate=0.16 + seed / 100, spread=0.05)))
-    before = measure.score("test", found(directory / "before.json")["test"])
-    (directory / "kept.json").write_text(json.dumps(before.each.to_record()))
-
-
-def found(path: Path) -> dict[str, list[utterances.Utterance]]:
-    """Return the test sets of a run."""
-    read = utterances.read(path)
-    if read is None:
-        raise Trouble(f"{path}: missing")
-    return {name: list(rows) for name, rows in read.sets.items()}
+    """Archive two runs on one test set, of which the older one is scored."""
+    where = heard_runs.places(directory)
+    where.cache.mkdir()
+    runs = heard_runs.archive(where, heard_runs.run(1, heard_runs.invented(size, 1)))
+    measures = measuring.update(where, runs)
+    measuring.save(where, measures)
+    heard_runs.archive(where, heard_runs.run(2, heard_runs.invented(size, 2, 0.17)))
 
 
 def measured(directory: Path) -> int:
     """Print the line of two runs."""
+    where = heard_runs.places(directory)
     marks = [time.process_time()]
-    sets = found(directory / "after.json")
+    runs = archive.load(where.runs)
+    measures = measuring.update(where, runs)
     marks.append(time.process_time())
-    _, scored = measure.summarise(utterances.Utterances(sets))
+    comparing.update(measures, runs, [])
+    measuring.save(where, measures)
     marks.append(time.process_time())
-    kept = measure.each_from(json.loads((directory / "kept.json").read_bytes()))
-    if kept is None or paired.compare(kept, scored["test"].each) is None:
-        raise Trouble(f"{directory}: nothing to compare")
-    marks.append(time.process_time())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    paired.words(found(directory / "before.json")["test"], sets["test"])
+    peak = int((re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text()) or ["", "0"])[1]) / 1024
+    record = measures.record(runs[1].id)
+    if not record or not record["against"]:
+        raise Trouble(f"{directory}: nothing was compared")
+    before, after = (measuring.heard(measures, run.id, "test") for run in runs)
+    if before and after:
+        paired.words(before.edits, after.edits)
     changed = time.process_time() - marks[-1]
-    read, score, compare = (later - earlier for earlier, later in pairwise(marks))
-    words = scored["test"].score.words.reference
+    score, compare = (later - earlier for earlier, later in pairwise(marks))
+    [test] = record["sets"]
+    sent = len(gzip.compress((where.measured / "runs" / f"{runs[1].id}.js").read_bytes(), 6))
     print(
-        f"{len(sets['test']):10} {words:9} {read:6.2f} {score:6.2f} {compare:7.2f} {marks[-1]:6.2f} "
-        f"{peak:5.0f} {changed:6.2f}",
+        f"{test['utterances']:10} {test['words']['reference']:9} {score:6.2f} {compare:7.2f} {marks[-1]:6.2f} "
+        f"{peak:5.0f} {changed:6.2f} {sent / 1000:7.1f}",
         flush=True,
     )
     return 0

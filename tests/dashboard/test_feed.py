@@ -188,7 +188,7 @@ def test_the_badge_says_rate_and_verdict() -> None:
 def test_a_site_has_both_and_publishes_them(tmp_path: Path) -> None:
     runs = archive([GOOD, BAD], tmp_path / "runs")
     record = {"verdicts": [QUIET, WORSE], "events": [event(BAD, "open")]}
-    judged = Judged({}, {}, ("worse", "Worse."), record)
+    judged = Judged(headline=("worse", "Worse.", BAD.id), record=record)
     site.build(runs, tmp_path / "site", project=PUBLIC, judged=judged)
     assert {"feed.xml", "badge.svg"} <= {path.as_posix() for path in site_files(tmp_path / "site")}
     assert '<link rel="alternate" type="application/atom+xml" href="feed.xml"' in (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive
+from deepspeech_wer import archive, processes
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh
@@ -234,16 +234,13 @@ def test_an_idle_tick_mends_the_site(tracker: Tracker, name: str, damage: Callab
     assert tracker.shown() == count
 
 
-CUT = "kill -9 $PPID\n"  # ends the supervisor; the next tick finds the job without one
-
-
 @pytest.mark.parametrize("damage", [empty, gone, garbage])
 @pytest.mark.parametrize("name", ["order.json", "job.json", "checkout.json", "lock", "out.log", "outcome.json"])
 def test_a_work_directory_after_a_power_cut(tmp_path: Path, name: str, damage: Callable[[Path, Path], None]) -> None:
     tracker = Tracker(tmp_path, Repository(tmp_path / "tracked"))
     tracker.merge(
         "cut",
-        "[ -e $HOME/once ] || { touch $HOME/once; kill -9 $(head -n 1 $HOME/.cache/deepspeech_wer/lock)"
+        "[ -e $HOME/once ] || { echo $$ > $HOME/once; kill -9 $(head -n 1 $HOME/.cache/deepspeech_wer/lock)"
         " $PPID; sleep 600; }\nwer=0.5\n",
     )
     (tmp_path / "trained").write_text("")
@@ -251,6 +248,36 @@ def test_a_work_directory_after_a_power_cut(tmp_path: Path, name: str, damage: C
     (work,) = (tracker.home / DATA / "work").iterdir()
     damage(work / name, tmp_path / "nothing")
     assert tracker.tick() == 0
+    assert name == "job.json" or processes.start_time(int((tracker.home / "once").read_text())) is None
     assert len(tracker.complaints()) <= 3, tracker.said  # the tick and the supervisor were killed; a file is damaged
     assert (tracker.trained(), tracker.archived()) == ([4], [0, 1, 2, 3, 4])
     assert (tracker.tick(), tracker.said) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "lost", [CACHE, ".cache", MIRROR, f"{DATA}/site", f"{CACHE}/last_sha1", f"{DATA}/tracker.json"]
+)
+def test_what_is_deleted_while_a_job_runs_costs_nothing(tmp_path: Path, lost: str) -> None:
+    tracker = Tracker(tmp_path, Repository(tmp_path / "tracked"))
+    tracker.merge("deletes", f"rm -rf $HOME/{lost}\nwer=0.5\n")
+    (tmp_path / "trained").write_text("")
+    assert tracker.tick() == 0
+    assert tracker.complaints() == []
+    assert (tracker.tick(), tracker.complaints()) == (0, [])
+    assert (tracker.trained(), tracker.archived(), tracker.shown()) == ([4], [0, 1, 2, 3, 4], 5)
+    assert (tracker.tick(), tracker.said) == (0, [])
+
+
+def test_with_the_cache_goes_the_lock_so_the_tick_ends_with_its_merge(tmp_path: Path) -> None:
+    """Another one may have taken the lock that is there now. The next tick trains what waits."""
+    tracker = Tracker(tmp_path, Repository(tmp_path / "tracked"))
+    tracker.merge("deletes", f"rm -rf $HOME/{CACHE}\nwer=0.5\n")
+    tracker.merge("waits", "wer=0.4\n")
+    (tmp_path / "trained").write_text("")
+    assert tracker.tick() == 1
+    (line,) = tracker.complaints()
+    assert "was removed or replaced while this tick held it" in line
+    assert tracker.trained() == [4]
+    assert tracker.tick() == 0
+    assert tracker.complaints() == []
+    assert (tracker.trained(), tracker.archived(), tracker.shown()) == ([4, 5], [0, 1, 2, 3, 4, 5], 6)

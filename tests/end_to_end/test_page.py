@@ -38,7 +38,7 @@ addEventListener("unhandledrejection", (event) => window.seen.push(String(event.
 document.addEventListener("securitypolicyviolation", (event) => window.seen.push("CSP: " + event.violatedDirective));
 window.alert = () => window.seen.push("alert");
 """
-VIEWS = ("#/", "#/?axis=date", "#/runs", "#/parameters", "#/parameters/epochs")
+VIEWS = ("#/", "#/?axis=date", "#/runs", "#/parameters", "#/parameters/epochs", "#/regressions", "#/gpu")
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(1)</script>"
 
 
@@ -247,7 +247,7 @@ def test_a_click_on_a_point_opens_the_run(page: Page) -> None:
     page.build(runs).open().hover(1, 3)
     page.click(".u-over")
     page.until("return location.hash.startsWith('#/run/')")
-    page.until("return document.querySelector('main').innerText.includes('learning_rate')")
+    page.until("return document.querySelector('main').innerText.includes('Learning curves')")
     assert runs[1].id in page.js("return location.hash")
     assert page.js("return [...document.links].map((a) => a.href)").count(
         f"https://github.com/mozilla/DeepSpeech/commit/{runs[1].merge.sha}"
@@ -272,8 +272,8 @@ def test_the_run_view_shows_the_files_of_the_run(page: Page) -> None:
     page.build([done(1, 0.5), run]).open(f"#/run/{run.id}")
     page.until("return document.querySelector('main').innerText.includes('End of out.log')")
     text = page.text()
-    assert "75 was 30" in text
-    assert "test_errors.substitutions" in text
+    assert "epochs 30 → 75" in text
+    assert "substitutions" in text
     assert "12:00:09 epoch 2" in text
     assert page.js("return [...document.querySelectorAll('.files a')].map((a) => a.textContent)") == [
         "hyper.json",
@@ -347,11 +347,11 @@ def test_the_chart_is_navigated_by_keyboard(page: Page) -> None:
 def test_runs_are_searched_sorted_and_filtered_with_a_permalink(page: Page) -> None:
     page.build([done(1, 0.5), done(2, 0.3, epochs=75), failed(3), done(4, None), done(5, 0.4)]).open("#/runs")
     assert len(rows(page)) == 5
-    page.click("[data-sort=test]")
+    page.click("[data-key=test]")
     assert [row.split()[0] for row in rows(page)][:3] == [done(n, 0).merge.sha[:8] for n in (2, 5, 1)]
     page.driver.find_element(By.ID, "search").send_keys("epochs=75")
     page.until("return document.querySelectorAll('tbody tr').length === 1")
-    assert page.js("return location.hash") == "#/runs?q=epochs%3D75&sort=test"
+    page.until("return location.hash === '#/runs?q=epochs%3D75&sort=test'")
     page.open("#/runs?status=failed")
     assert len(rows(page)) == 1
     assert "timeout" in rows(page)[0]
@@ -388,10 +388,15 @@ def test_the_csv_holds_every_parameter_and_no_formula(page: Page) -> None:
 def test_the_page_answers_first_and_shows_each_verdict(page: Page) -> None:
     runs = [done(1, 0.16), done(2, 0.19), replace(done(3, 0.18), rerun_of=done(2, 0.19).id, seed=7)]
     verdicts = Judged(
-        {runs[0].id: "too few runs", runs[1].id: "worse"}, {runs[1].id: "+3.00 pp <b>"}, ("worse", "Worse: <b>19 %")
+        {runs[0].id: "too few runs", runs[1].id: "worse"},
+        {runs[1].id: "+3.00 pp <b>"},
+        ("worse", "Worse: <b>19 %.", runs[1].id),
+        noise="Noise of one training: sd 0.31 pp <b>.",
     )
     page.build(runs, judged=verdicts).open()
-    assert page.js("return document.querySelector('.headline-worse').innerText") == "Worse: <b>19 %"
+    assert page.text(".headline-worse").startswith("Worse: <b>19 %. ")
+    assert "days ago. The run The evidence" in page.text(".headline-worse")
+    assert page.text(".noise") == "Noise of one training: sd 0.31 pp <b>."
     page.open("#/runs")
     shown = rows(page)
     assert len(shown) == 2  # a re-training belongs to its run
@@ -526,7 +531,7 @@ def test_fault_10_parameters_that_change_together_share_a_chart(page: Page) -> N
     ]
     page.build(runs).open("#/parameters")
     titles = page.js("return [...document.querySelectorAll('.small-multiple h2')].map((title) => title.textContent)")
-    assert titles == ["data_set.name", "total_batches_train = train_batch_size"]
+    assert titles == ["data_set.name", "total_batches_train & train_batch_size"]
     assert page.js("return document.querySelectorAll('.small-multiple svg').length") == 2
 
 
@@ -574,7 +579,7 @@ def test_fault_14_one_diverged_run_flattens_nothing_and_is_marked(page: Page) ->
 def test_fault_15_every_run_links_to_its_commit(page: Page) -> None:
     run = done(1, 0.5)
     page.build([run]).open(f"#/run/{run.id}")
-    page.until("return document.querySelector('main').innerText.includes('learning_rate')")
+    page.until("return document.querySelector('main').innerText.includes('Learning curves')")
     assert page.js("return document.querySelector('.facts a').href").endswith(run.merge.sha)
     page.build([run], url=None).open(f"#/run/{run.id}")
     assert page.js("return document.querySelector('.facts a')") is None
@@ -601,7 +606,9 @@ def test_fault_16_a_phone_needs_no_sideways_scrolling(page: Page, view: str, dar
 def test_a_record_dropped_by_hand_has_a_run_view(page: Page) -> None:
     page.only_hyper_js(hyper_js([record("2016-11-16T10:00:00.123456", 0.36, epochs=50)])).open("#/runs")
     page.click("tbody a")
-    page.until("return document.querySelector('main').innerText.includes('epochs')")
+    page.until("return document.querySelector('main').innerText.includes('All 1 parameter')")
+    page.click("summary")
+    assert "epochs" in page.text()
     assert "36.00 %" in page.text()
 
 
@@ -633,7 +640,7 @@ def twin() -> Any:
 def test_unknown_runs_views_and_ranges_are_reported(page: Page) -> None:
     page.build([done(1, 0.5)])
     assert "No such run" in page.open("#/run/20230101-000000-aaaaaaaaaaaa").text()
-    assert "No such view" in page.open("#/gpu").text()
+    assert "No such view" in page.open("#/gpus").text()
     assert "No such view" in page.open("#/__proto__").text()
     assert "No chart of this parameter" in page.open("#/parameters/nothing").text()
     assert "50.00 %" in page.open("#/?from=zero&to=NaN").text()

@@ -142,6 +142,30 @@ def test_below_a_root_each_merge_has_its_directory(
     assert [path.parent.name for path in (sealed / "gpu").glob("*/gpu-usage-*.csv")] == [sha[:12]]
 
 
+@pytest.mark.usefixtures("nvidia_smi")
+@pytest.mark.parametrize("place", [{}, {"ds_gpu_usage_csv": "gpu/all.csv"}, {"ds_gpu_usage_root": "gpu"}])
+def test_charts_are_drawn_wherever_the_samples_are(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, place: dict[str, str]
+) -> None:
+    for name, value in {**place, "ds_gpu_usage_charts": "charts"}.items():
+        monkeypatch.setenv(name, str(sealed / value))
+    tracked.commit("waits", {"wer": WAITS})
+    assert tick() == 0
+    [run] = archive.names(settings.load().places.runs)
+    assert "GPU 0: Power, W" in (sealed / "charts" / f"{run}.svg").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("nvidia_smi")
+def test_charts_that_cannot_be_written_do_not_fail_the_run(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sealed / "file").touch()
+    monkeypatch.setenv("ds_gpu_usage_charts", str(sealed / "file"))
+    tracked.commit("waits", {"wer": WAITS})
+    assert tick() == 0
+    assert "no GPU charts: " in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("tracked")
 def test_without_nvidia_smi_nothing_happens(capsys: pytest.CaptureFixture[str]) -> None:
     tick()

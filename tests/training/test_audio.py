@@ -86,6 +86,39 @@ def test_a_truncated_recording_is_refused(tmp_path: Path, left: int) -> None:
             audio.read_audio(tmp_path / name)
 
 
+def unknown_length(path: Path) -> None:
+    """Take the length from a header, as a recorder that writes to a pipe leaves it."""
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".flac":  # 36 bits of STREAMINFO: RFC 9639, 8.2
+        data[21] &= 0xF0
+        data[22:26] = bytes(4)
+    else:  # the size of CAF's data chunk
+        place = data.index(b"data") + 4
+        data[place : place + 8] = b"\xff" * 8
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "caf"])
+@pytest.mark.parametrize("seconds", [0.5, 10, 23.7])  # less than a block, one, and several
+def test_a_recording_of_unknown_length_is_read_to_its_end(tmp_path: Path, suffix: str, seconds: float) -> None:
+    path = tmp_path / f"a.{suffix}"
+    sound = np.random.default_rng(1).integers(-9000, 9000, round(seconds * 16_000)).astype(np.int16)
+    soundfile.write(path, sound, 16_000, subtype="PCM_16")
+    unknown_length(path)
+    assert np.array_equal(audio.read_audio(path), sound)
+    assert np.array_equal(audio.read_audio(path, 0.125, 0.25), sound[2000:4000])
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(path))), sound)
+
+
+def test_a_caf_file_that_is_cut_is_refused_for_a_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "a.caf"
+    soundfile.write(path, np.ones(16_000, np.int16), 16_000, subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(Trouble, match=r"bytes of sound: a cut file"):
+        audio.read_audio(path)
+    assert 15_900 < sum(map(len, audio.read_blocks(path))) < 16_000
+
+
 def test_a_recording_written_to_a_pipe_has_no_valid_size(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.arange(100, dtype=np.int16), 16_000)
     data = (tmp_path / "a.wav").read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import statistics
@@ -139,7 +138,7 @@ def test_the_interval_agrees_with_the_bootstrap() -> None:
 
 
 def test_the_interval_covers_the_truth() -> None:
-    """1,000 test sets of 40 speakers of their own: within 93 to 97 of 100, where by utterance it would be below 80."""
+    """1,000 test sets of 40 speakers of their own: 930 to 970 hold it; by utterance, fewer than 800 would."""
     dice, inside, naive = random.Random(0), 0, 0
     truth = 0.2
     for _ in range(1_000):
@@ -151,7 +150,7 @@ def test_the_interval_covers_the_truth() -> None:
             assert found is not None
             inside += names_known and found.low <= truth <= found.high
             naive += not names_known and found.low <= truth <= found.high
-    assert 925 <= inside <= 975
+    assert 930 <= inside <= 970
     assert naive < 800
 
 
@@ -204,44 +203,24 @@ def test_a_job_that_differs_is_told_in_one_line(results: dict[str, Any], line: s
     assert "\n" not in (found or "")
 
 
-def test_a_summary_survives_its_file() -> None:
+def test_a_summary_has_every_test_set() -> None:
     more = [Utterance("a", None, None, "x", "y")]
     found = utterances.Utterances({"test": rows(("a b", "a"), ("c", "c"), names="xy"), "other": more}, 1, 0, ("row 1",))
 
     summary, scores = measure.summarise(found)
 
-    record = json.loads(json.dumps(summary.to_record()))
-    assert measure.summary_from(record) == summary
-    assert summary.sets["test"] == scores["test"].score
+    assert {name: one.score for name, one in scores.items()} == summary.sets
     assert summary.digest == utterances.digest(found.sets)
-    for one in scores.values():
-        assert measure.each_from(json.loads(json.dumps(one.each.to_record()))) == one.each
+    assert summary.remark == "1 rows left out, 0 odd: row 1"
 
 
-@pytest.mark.parametrize("key", ["version", "digest", "sets", "remark"])
-@pytest.mark.parametrize("value", [None, 7, [], {}, "x", {"test": {}}, {"test": {"words": {}}}])
-def test_a_damaged_summary_is_made_anew(key: str, value: Any) -> None:
-    record = measure.summarise(utterances.Utterances({"test": rows(("a b", "a"))}))[0].to_record()
-    damaged = json.loads(json.dumps(record | {key: value}))
+def test_test_sets_that_are_too_long_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "MAX_WORD_CELLS", 10)
+    sets = {"one": rows(("a b", "a b"), ("a", "a")), "two": rows(("a b", "a b"), ("a b", "a b"))}
 
-    found = measure.summary_from(damaged)
-
-    assert found is None or found.to_record() == damaged
-    assert found is None or (key, value) in [("remark", None), ("remark", "x"), ("digest", "x"), ("sets", {})]
-
-
-@pytest.mark.parametrize("key", ["version", "test_set", "speaker_names", "ids", "speakers", "words", "errors"])
-@pytest.mark.parametrize("value", [None, 7, {}, [None, None], [1.5, 2], ["x"]])
-def test_damaged_errors_are_made_anew(key: str, value: Any) -> None:
-    record = measure.score("test", rows(("a b", "a"), ("b", "b"), names="xy")).each.to_record()
-
-    assert measure.each_from(record | {key: value}) is None
-
-
-@pytest.mark.parametrize("record", [None, 1, [], "x", {}, {"version": 1}])
-def test_no_record_is_a_traceback(record: Any) -> None:
-    assert measure.summary_from(record) is None
-    assert measure.each_from(record) is None
+    measure.score("one", sets["one"])
+    with pytest.raises(Trouble, match="all test sets: too long to be scored"):
+        measure.summarise(utterances.Utterances(sets))
 
 
 @pytest.mark.parametrize("space", [" ", "\t"])

@@ -14,6 +14,10 @@ from deepspeech_wer.verdicts.utterances import Utterance
 from tests.verdicts.test_measure import each, rows, scored
 
 
+def edits(*texts: tuple[str, str]) -> tuple[str, ...]:
+    return measure.score("test", rows(*texts)).edits
+
+
 def test_a_comparison_is_the_formula() -> None:
     found = paired.compare(each([1, 2, 3, 0], [10, 10, 20, 10]), each([2, 2, 1, 3], [10, 10, 20, 10]))
 
@@ -123,8 +127,8 @@ def test_repeats_are_one_draw() -> None:
 
 
 def test_the_words_that_changed_most_come_first() -> None:
-    before = rows(("the cat sat on", "the hat sat"), ("the cat", "the hat"), ("a", "a"))
-    after = rows(("the cat sat on", "a cat sat"), ("the cat", "a cat"), ("a", "a um"))
+    before = edits(("the cat sat on", "the hat sat"), ("the cat", "the hat"), ("a", "a"))
+    after = edits(("the cat sat on", "a cat sat"), ("the cat", "a cat"), ("a", "a um"))
 
     assert paired.words(before, after) == (
         Edit("cat", "hat", 2, 0),

@@ -215,3 +215,9 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, kind: str) -> None:
 
 def test_whatever_the_archive_keeps_can_be_read() -> None:
     assert archive.COMPANIONS[contract.UTTERANCES] == utterances.MAX_BYTES
+
+
+@pytest.mark.parametrize("data", [b"[" + b"[]," * 1_000_001 + b"[]]", b"[" + b"1," * 5_000_001 + b"1]"])
+def test_a_file_that_would_take_much_more_memory_than_its_size_is_not_parsed(data: bytes) -> None:
+    with pytest.raises(Trouble, match="expected at most 1000000 lists and 5000000 values, found"):
+        utterances.parse(data)

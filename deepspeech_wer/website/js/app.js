@@ -1,16 +1,10 @@
 // The entry point: load the data, draw the head, then the view that the address names: `#/view/rest?query`.
-// A view is {title, draw(root, data, {rest, query}) -> clean-up or null}.
 (() => {
   "use strict";
   const { el, format } = wer;
-  const VIEWS = {
-    overview: wer.overviewView,
-    runs: wer.runsView,
-    parameters: wer.parametersView,
-    run: wer.runView,
-  };
-  const NAV = ["overview", "runs", "parameters"];
-  const root = document.getElementById("content");
+  const NOW_EVERY_MS = 60_000;
+  const root = wer.byId("content");
+  /** @type {(() => void) | null} */
   let cleanUp = null;
 
   const decode = (text) => {
@@ -29,14 +23,16 @@
 
   const drawNav = (current) =>
     wer.replace(
-      document.getElementById("nav"),
-      NAV.map((view) =>
-        el(
-          "a",
-          { href: view === "overview" ? "#/" : `#/${view}`, "aria-current": view === current ? "page" : null },
-          VIEWS[view].title,
+      wer.byId("nav"),
+      wer.views
+        .linked()
+        .map(({ name, title }) =>
+          el(
+            "a",
+            { href: name === "overview" ? "#/" : `#/${name}`, "aria-current": name === current ? "page" : null },
+            title,
+          ),
         ),
-      ),
     );
 
   const age = (seconds) => {
@@ -44,36 +40,54 @@
     return hours > 24 * 7 ? "very-stale" : hours > 24 * 2 ? "stale" : "fresh";
   };
 
-  /** The age of the data by the visitor's clock, so that a tracker whose cron job died is noticed. */
+  /** @param {Data} data */
+  const lastResult = (data) => {
+    const last = data.count - 1;
+    return last < 0 || data.started[last] === null ? null : data.started[last] + (data.took[last] ?? 0);
+  };
+
+  /**
+   * The age of the data by the visitor's clock, so that a tracker whose cron job died is noticed.
+   * @param {Data} data
+   */
   const drawFreshness = (data) => {
-    const time = data.lookedAt ?? (data.count ? data.started[data.count - 1] : null);
+    const result = lastResult(data);
+    const now = wer.now.read();
+    const time = now?.lookedAt ?? data.lookedAt ?? result;
     if (time === null) return;
     const silent = Date.now() / 1000 - time;
-    const state = age(silent);
+    const state = now ? wer.now.stateOf(now, silent) : age(silent);
     const words = {
       fresh: "",
       stale: ` · no news for ${format.duration(silent)}`,
       "very-stale": ` · no news for ${format.duration(silent)}. Is the tracker running?`,
     };
-    const span = document.getElementById("freshness");
+    const shown = result ?? time;
+    const span = wer.byId("freshness");
     span.className = `freshness ${state}`;
     wer.replace(
       span,
       el("span", { class: "dot", "aria-hidden": "true" }),
-      el("time", { datetime: new Date(time * 1000).toISOString() }, `Updated ${format.minute(time)} UTC`),
+      el(
+        "time",
+        { datetime: new Date(shown * 1000).toISOString(), title: format.exact(shown) },
+        `${result === null ? "looked" : "last result"} ${format.ago(shown)}`,
+      ),
       words[state],
+      now?.job && state === "fresh" && " · training",
     );
   };
 
+  /** @param {Data} data */
   const drawHead = (data) => {
     const { name, branch, url } = data.project;
-    document.getElementById("project").textContent = name;
-    const where = wer.commitUrl(data.project, "0000000") ? wer.outside(url, name) : name;
+    wer.replace(wer.byId("project"), wer.bdi(name));
+    const where = wer.commitUrl(data.project, "0000000") ? wer.outside(url, wer.bdi(name)) : wer.bdi(name);
     wer.replace(
-      document.getElementById("tracked"),
+      wer.byId("tracked"),
       "Tracking ",
       where,
-      branch && [" · branch ", el("span", { class: "mono" }, branch)],
+      branch && [" · branch ", wer.bdi(branch, { class: "mono" })],
       data.skipped > 0 && ` · ${format.plural(data.skipped, "damaged record", "damaged records")} left out`,
     );
   };
@@ -85,27 +99,39 @@
       el("p", {}, el("a", { href: "#/" }, "To the overview")),
     );
 
+  /** @param {Data} data */
   const draw = (data) => {
     const route = parse(location.hash);
-    const view = Object.hasOwn(VIEWS, route.view) ? VIEWS[route.view] : null;
+    const view = wer.views.find(route.view);
     cleanUp?.();
     cleanUp = null;
     drawNav(route.view);
     document.title = `${view ? view.title : "No such view"} · ${data.project.name} WER`;
     wer.replace(root);
-    if (view) cleanUp = view.draw(root, data, route);
+    if (view) cleanUp = wer.views.safely(root, () => view.draw(root, data, route)) ?? null;
     else wer.replace(root, unknown(route.view));
   };
 
   const drawTheme = () => {
     const other = document.documentElement.dataset.theme === "dark" ? "Light" : "Dark";
-    const button = document.getElementById("theme");
+    const button = wer.byId("theme");
     button.setAttribute("aria-label", `${other} colours`);
     button.title = `${other} colours`;
   };
 
+  /** Reads js/now.js each minute, unless this site has none. */
+  const followNow = () => {
+    const told = () => {
+      document.dispatchEvent(new Event("wer:now"));
+      wer.now.renew();
+    };
+    const look = (missing) => wer.loadNow(told, missing);
+    const again = setInterval(() => look(() => {}), NOW_EVERY_MS);
+    look(() => clearInterval(again));
+  };
+
   const start = ({ data, problem }) => {
-    if (problem) {
+    if (!data) {
       drawNav(null);
       wer.replace(root, wer.message(problem.title, problem.text));
       return;
@@ -113,19 +139,22 @@
     drawHead(data);
     drawFreshness(data);
     setInterval(() => drawFreshness(data), 60_000);
+    document.addEventListener("wer:now", () => drawFreshness(data));
+    wer.places.start();
     draw(data);
     performance.mark("wer:drawn");
     window.addEventListener("hashchange", () => {
       draw(data);
-      window.scrollTo(0, 0);
-      root.focus({ preventScroll: true });
+      wer.places.arrive(root);
     });
+    window.addEventListener("pagehide", wer.flushAddress);
+    document.addEventListener("click", wer.flushAddress, true);
     const idle = window.requestIdleCallback || ((work) => setTimeout(work, 200));
-    idle(() => wer.loadMerges(data));
+    idle(() => (wer.loadMerges(data), followNow()));
   };
 
   document.addEventListener("wer:theme", drawTheme);
-  document.getElementById("theme").addEventListener("click", wer.toggleTheme);
+  wer.byId("theme").addEventListener("click", wer.toggleTheme);
   drawTheme();
   wer.load(start);
 })();

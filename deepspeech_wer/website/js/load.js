@@ -13,6 +13,8 @@
     document.head.append(script);
   };
 
+  wer.loadScript = loadScript;
+
   const problem = (title, text) => ({ problem: { title, text } });
 
   const newer = (version) =>
@@ -63,6 +65,7 @@
     );
   };
 
+  /** @param {Data} data */
   const complete = (data, lookedAt, merges) => {
     data.lookedAt = wer.decode.seconds(lookedAt);
     data.merges = merges;
@@ -81,11 +84,15 @@
         data.subjects = wer.decode.expand(merges.subjects, data.count);
         data.reasons = merges.reasons && wer.decode.expand(merges.reasons, data.count);
         data.authors = wer.decode.expand(merges.authors, data.count);
+        data.evidence = new Map((merges.events ?? []).map((event) => [event.id, event]));
         document.dispatchEvent(new Event("wer:merges"));
       },
       () => {},
     );
   };
+
+  /** Reads js/now.js anew. Calls `done`, or `missing` where there is none. */
+  wer.loadNow = (done, missing) => loadScript(`js/now.js?${Date.now()}`, done, missing);
 
   const loaded = new Map();
   wer.run = (detail) => loaded.set(detail.id, detail); // runs/<id>.js calls it
@@ -97,6 +104,6 @@
       done(detail && detail.version <= VERSION ? detail : null);
     };
     if (loaded.has(id)) return given();
-    return loadScript(`runs/${encodeURIComponent(id)}.js`, given, () => done(null));
+    return loadScript(`runs/${wer.encode(id)}.js`, given, () => done(null));
   };
 })();

@@ -3,6 +3,7 @@
   "use strict";
   const { format } = wer;
 
+  /** @param {Data} data */
   const byMerge = (data) => ({
     xs: data.ids.map((_, i) => i),
     low: -0.5,
@@ -18,13 +19,16 @@
    * By the date of the merge. Clocks may be wrong, so the order of history wins: each x is at least a second after the
    * one before. A date after the start of the training is replaced by that start. Otherwise a single date in the future
    * would push all later merges there.
+   * @param {Data} data
    */
   const byDate = (data) => {
     let last = -Infinity;
     const date = (i) => Math.min(data.committed[i] ?? Infinity, data.started[i] ?? Infinity);
     const xs = data.ids.map((_, i) => (last = Math.max(Number.isFinite(date(i)) ? date(i) : last, last + 1, 0)));
-    const pad = Math.max((xs[xs.length - 1] - xs[0]) * 0.01, 3600);
-    return { xs, low: xs[0] - pad, high: xs[xs.length - 1] + pad, least: 7200, describe: format.date };
+    const span = xs[xs.length - 1] - xs[0];
+    const pad = span * 0.01 || 3600;
+    const describe = span < 3 * 86_400 ? format.minute : format.date;
+    return { xs, low: xs[0] - pad, high: xs[xs.length - 1] + pad, least: Math.min(7200, span / 4 || 7200), describe };
   };
 
   wer.axis = (data, kind) => (kind === "date" ? byDate(data) : byMerge(data));

@@ -28,6 +28,17 @@
   const chop = (text, count) =>
     Array.from({ length: count }, (_, i) => text.slice(12 * i, 12 * i + 12).replace(/-+$/, ""));
 
+  /** What each run is compared with; nulls where the index does not say, and data.js finds it out. */
+  const compared = (index, count) => {
+    const places = (distances) => expand(distances, count).map((distance, i) => (distance ? i - distance : null));
+    const { values, codes } = index.same_direction ?? { values: [], codes: [] };
+    return {
+      before: index.before ? places(index.before) : null,
+      previous: index.same ? places(index.same) : null,
+      sameDirections: index.same_direction ? expand(codes, count).map((code) => values[code]) : null,
+    };
+  };
+
   /** The columns of js/index.js. Throws where the index is damaged. */
   const fromIndex = (index) => {
     const count = index.count;
@@ -54,8 +65,14 @@
       signatures: codes(index.signatures),
       parameters: index.parameters.map((column) => ({ ...column, codes: Int32Array.from(codes(column)) })),
       verdicts: index.verdicts ? codes(index.verdicts).map((code) => index.verdicts.values[code] ?? "") : null,
+      ...compared(index, count),
+      bands: index.bands ? expand(index.bands, count).map((band) => (band === null ? null : band / 100)) : null,
       headline: index.headline ?? null,
+      noise: index.noise ?? null,
+      marks: index.marks ?? [],
+      events: index.events ?? [],
       reasons: null,
+      evidence: null,
       subjects: null,
       authors: null,
       records: null,
@@ -73,7 +90,11 @@
 
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-  const wer01 = (value) => (typeof value === "number" && value >= 0 && Number.isFinite(value) ? value * 100 : null);
+  /** A WER in per cent. The page of 2016 wrote 0.0 for what it had not measured; the tracker writes null. */
+  const wer01 = (value, run) => {
+    if (typeof value !== "number" || value < 0 || !Number.isFinite(value)) return null;
+    return value === 0 && !run.id ? null : value * 100;
+  };
 
   const flatten = (record, prefix = "", out = new Map()) => {
     for (const [name, value] of Object.entries(record)) {
@@ -107,6 +128,21 @@
     return records.sort((a, b) => (by && a.run[by] - b.run[by]) || start(a) - start(b));
   };
 
+  /** js/hyper.js has no verdicts, and what follows from them. */
+  const UNJUDGED = {
+    verdicts: null,
+    before: null,
+    previous: null,
+    sameDirections: null,
+    bands: null,
+    headline: null,
+    noise: null,
+    marks: [],
+    events: [],
+    reasons: null,
+    evidence: null,
+  };
+
   /** The same columns from js/hyper.js: records in the format of 2016. Those that the tracker wrote also have `run`. */
   const fromRecords = (all, failed, project) => {
     // A re-training belongs to the run that it repeats, and is no point of the line.
@@ -123,21 +159,20 @@
       ordinals: records.map((record, i) => record.run?.ordinal ?? i + 1),
       committed: of((run, context) => seconds(run.committed_at) ?? seconds(context.time_started)),
       took: of((run, _, results) => {
-        const took = seconds(run.finished_at) - seconds(run.started_at);
-        return run.finished_at ? took : Number.isFinite(results.duration) ? results.duration : null;
+        const [start, end] = [seconds(run.started_at), seconds(run.finished_at)];
+        if (start !== null && end !== null) return end - start;
+        return Number.isFinite(results.duration) ? results.duration : null;
       }),
       attempts: of((run) => run.attempt || 1),
       status: of((run) => String(run.failure || run.status || "done")),
       details: new Map(records.map((record, i) => [i, record.run?.detail]).filter(([, detail]) => detail)),
-      test: of((_, __, results) => wer01(results.test_wer)),
-      validation: of((_, __, results) => wer01(results.last_validation_wer)),
-      train: of((_, __, results) => wer01(results.last_train_wer)),
+      test: of((run, __, results) => wer01(results.test_wer, run)),
+      validation: of((run, __, results) => wer01(results.last_validation_wer, run)),
+      train: of((run, __, results) => wer01(results.last_train_wer, run)),
       words: of((_, __, results) => (Number.isInteger(results.test_errors?.words) ? results.test_errors.words : null)),
       signatures: of((_, __, results) => JSON.stringify(results.signature ?? null)),
       parameters: parameterColumns(records),
-      verdicts: null,
-      headline: null,
-      reasons: null,
+      ...UNJUDGED,
       subjects: of((run) => String(run.subject ?? "")),
       authors: of((run) => String(run.author ?? "")),
       records,

@@ -12,15 +12,16 @@
    * Runs that lie months apart differ by their code too. `wers` removes that trend: each is the run's distance from the
    * rolling median, added to the median of the latest runs. A run has diverged when it has at least as many errors as
    * words. Left in, one diverged run would dominate the mean of its value.
+   * @param {Data} data
    */
   const comparable = (data) => {
     const places = data.test.flatMap((value, i) => (value === null ? [] : [i]));
-    const raw = places.map((i) => data.test[i]);
+    const raw = places.map((i) => data.test[i] ?? NaN); // each is measured
     const diverged = raw.map((value) => value >= 100);
     if (raw.length < ENOUGH) return { places, wers: raw, diverged, detrended: false };
     const level = stats.rollingMedian(raw, REACH);
-    const today = stats.median(raw.slice(-REACH));
-    return { places, wers: raw.map((value, k) => today + value - level[k]), diverged, detrended: true };
+    const today = stats.median(raw.slice(-REACH)) ?? NaN;
+    return { places, wers: raw.map((value, k) => today + value - (level[k] ?? NaN)), diverged, detrended: true };
   };
 
   /** Codes renumbered by first appearance, as text. Two parameters with the same text always change together. */
@@ -33,9 +34,10 @@
   const isOwn = (column, places) =>
     wer.isPath(column) && places.length > 1 && new Set(places.map((i) => column.codes[i])).size === places.length;
 
+  /** @param {Data} data */
   const merged = (data, places) => {
     const groups = new Map();
-    for (const column of data.parameters.filter((column) => !isOwn(column, places))) {
+    for (const column of data.parameters.filter((one) => !isOwn(one, places))) {
       const key = partition(column.codes, places);
       if (groups.has(key)) groups.get(key).push(column);
       else groups.set(key, [column]);
@@ -92,19 +94,38 @@
 
   const isNumeric = (column) => column.values.every((value) => typeof value === "number");
 
+  /** The group whose whole interval lies below all others, or null: where intervals overlap, nothing is the lowest. */
+  const lowest = (groups) => {
+    const best = groups.reduce((a, b) => (b.mean < a.mean ? b : a));
+    const isBelow = (other) => best.half !== null && best.mean + best.half < other.mean - (other.half ?? Infinity);
+    return groups.every((group) => group === best || isBelow(group)) ? best : null;
+  };
+
+  /** The values of the other parameters that a group's runs had, in the order of `columns`; null: not one of each. */
+  const tied = (columns, group, runs) => {
+    if (group.value === null) return columns.map(() => null);
+    const at = runs.places.find((i) => columns[0].values[columns[0].codes[i]] === group.value);
+    return columns.map((column) => (at === undefined ? null : wer.format.value(column.values[column.codes[at]])));
+  };
+
   const effect = (columns, runs) => {
+    const names = columns.map((column) => column.name);
     const groups = grouped(columns[0], runs);
-    if (!groups) return { names: columns.map((column) => column.name), groups: null };
-    const rows = groups.map(({ wers, ...group }) => ({ ...group, ...stats.interval(wers) }));
-    const best = rows.reduce((a, b) => (b.mean < a.mean ? b : a));
-    return { names: columns.map((column) => column.name), groups: rows, best, numeric: isNumeric(columns[0]) };
+    if (!groups) return { names, groups: null };
+    const rows = groups.map(({ wers, ...group }) => {
+      const labels = tied(columns, group, runs);
+      const label = labels.includes(null) ? group.label : labels.join(" & ");
+      return { ...group, label, labels, ...stats.interval(wers) };
+    });
+    return { names, groups: rows, best: lowest(rows), numeric: isNumeric(columns[0]) };
   };
 
   /**
-   * {effects: [{names, groups: [{label, value, mean, half, count}], best, numeric}], constant: [[name, value]],
+   * {effects: [{names, groups: [{label, labels, value, mean, half, count}], best, numeric}], constant: [[name, value]],
    * tooMany: [name], detrended, runs, diverged}
    *
-   * Parameters that always changed together cannot be told apart: they share one effect, and `names` lists them all.
+   * Parameters that always changed together cannot be told apart: they share one effect. `names` lists them all, and
+   * `labels` what each of them was.
    */
   wer.effects = (data) => {
     const runs = comparable(data);

@@ -33,8 +33,28 @@
       return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.round(hours / 24)} days`;
     },
 
+    /** The time since a moment, by the visitor's clock: "3 h ago". */
+    ago: (seconds, now = Date.now() / 1000) => {
+      const past = Math.max(0, now - seconds);
+      if (past < 90) return "just now";
+      if (past < 5400) return `${Math.round(past / 60)} min ago`;
+      return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} days ago`;
+    },
+
+    /** "2nd", for "2nd attempt". */
+    nth: (count) => {
+      const ending = { 1: "st", 2: "nd", 3: "rd" }[count % 10];
+      return `${count}${ending && Math.floor((count % 100) / 10) !== 1 ? ending : "th"}`;
+    },
+
     bytes: (count) =>
-      count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`,
+      count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(0)} kB` : count < 1e9 ? `${+(count / 1e6).toPrecision(3)} MB` : `${+(count / 1e9).toPrecision(3)} GB`,
+
+    /** A measured number, as people write it: 4 digits. */
+    rounded: (value) => {
+      if (typeof value !== "number" || Number.isInteger(value)) return wer.format.value(value);
+      return wer.format.value(Number(value.toPrecision(4)));
+    },
 
     /** A parameter's value: short, but two different values never look the same. */
     value: (value) => {

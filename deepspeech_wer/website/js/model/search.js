@@ -16,6 +16,7 @@
   /**
    * A run matches if it contains every word: in its id, sha, number, status, day, subject or author. A word such
    * as `epochs=30` is compared with its parameters.
+   * @param {Data} data
    */
   const matcher = (data, words) => {
     const tests = words
@@ -27,14 +28,16 @@
     return (i) => tests.every((test) => test(i));
   };
 
+  /** @param {Data} data */
   const textTest = (data, word) => (i) =>
     data.ids[i].toLowerCase().includes(word) ||
     data.shas[i].startsWith(word.slice(0, 12)) ||
     `№${data.ordinals[i]}` === word ||
     data.status[i].includes(word) ||
     format.date(data.started[i]).includes(word) ||
-    Boolean(data.subjects && `${data.subjects[i]} ${data.authors[i]}`.toLowerCase().includes(word));
+    Boolean(data.subjects && `${data.subjects[i]} ${data.authors?.[i]}`.toLowerCase().includes(word));
 
+  /** @param {Data} data */
   const parameterTest = (data, word) => {
     const [name, value] = word.split(/=(.*)/s);
     const column = value !== undefined && data.parameters.find((candidate) => candidate.name.toLowerCase() === name);
@@ -54,7 +57,7 @@
     const keys = new Map(places.map((i) => [i, ORDERS[by](data, i)]));
     return places.sort((a, b) => {
       const [x, y] = [keys.get(a), keys.get(b)];
-      if (x === null || y === null) return (x === null) - (y === null) || b - a;
+      if (x === null || y === null) return Number(x === null) - Number(y === null) || b - a;
       return (down ? y - x : x - y) || b - a;
     });
   };

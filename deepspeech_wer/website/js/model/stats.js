@@ -1,6 +1,8 @@
 // Statistics of columns, in which null means "not measured".
 (() => {
   "use strict";
+  const LATEST = 5; // runs
+
   const quantile = (sorted, q) => {
     const at = (sorted.length - 1) * q;
     const low = Math.floor(at);
@@ -56,15 +58,19 @@
     return [Math.max(q1 - reach, sorted[0]), Math.min(q3 + reach, sorted[sorted.length - 1])];
   };
 
-  /** [low, high] for the y axis: outliers are left out, so that one diverged run does not flatten all the others. */
+  /**
+   * [low, high] for the y axis: outliers are left out, so that one diverged run does not flatten all the others.
+   * @type {Wer["stats"]["robustRange"]}
+   */
   const robustRange = (columns, from, to) => {
     let [low, high] = [Infinity, -Infinity];
     for (const column of columns) {
       const values = column.slice(from, to + 1).filter((value) => value !== null);
       if (!values.length) continue;
       const [bottom, top] = inner(values);
-      low = Math.min(low, bottom);
-      high = Math.max(high, top);
+      const latest = median(values.slice(-LATEST)) ?? bottom; // a new level is news, however rare it still is
+      low = Math.min(low, bottom, latest);
+      high = Math.max(high, top, latest);
     }
     if (low > high) return [0, 100];
     const pad = Math.max((high - low) * 0.08, 0.5);
@@ -75,7 +81,7 @@
   const ticks = (low, high, count) => {
     const rough = (high - low) / count;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+    const step = ([1, 2, 2.5, 5].find((factor) => factor * power >= rough) ?? 10) * power;
     const digits = [0, 1, 2, 3].find((places) => Number.isInteger(+(step * 10 ** places).toPrecision(9))) ?? 4;
     const out = [];
     for (let n = Math.ceil(low / step); n * step <= high; n++)

@@ -4,70 +4,122 @@
   const { el, format } = wer;
 
   wer.runLink = (data, i) =>
-    el("a", { class: "mono", href: wer.runHref(data.ids[i]) }, data.shas[i].slice(0, 8) || data.ids[i]);
+    el("a", { class: "mono", href: wer.runHref(data.ids[i]) }, wer.shortSha(data, i) || data.ids[i]);
 
-  /** A change is grey, neither good nor bad: the page does not know whether it is noise. */
-  wer.change = (delta) =>
-    delta === null ? el("span", { class: "muted" }, format.none) : el("span", { class: "chip" }, format.points(delta));
+  // Each direction has a sign beside its colour: not everybody tells red from green.
+  const DIRECTIONS = {
+    worse: ["▲", "chip-failed", "worse"],
+    better: ["▼", "chip-good", "better"],
+    suspect: ["▲?", "chip-suspect", "suspect"],
+    noise: ["≈", "", "within noise"],
+  };
 
-  // Each state has a sign beside its colour: not everybody tells red from green.
-  const SIGNS = {
+  /** A change in percentage points, in the colour and with the sign of its direction; grey where nobody judged it. */
+  wer.change = (delta, direction) => {
+    if (delta === null) return el("span", { class: "muted" }, format.none);
+    const [sign, colour, word] = DIRECTIONS[direction ?? ""] ?? ["", "", "not judged"];
+    return el("span", { class: `chip ${colour}`, title: word }, sign && `${sign} `, format.points(delta));
+  };
+
+  /** Parameters that differ, as "name old → new". */
+  wer.parameterList = (changed) =>
+    el(
+      "ul",
+      { class: "plain" },
+      changed.map(({ name, was, is }) =>
+        el("li", {}, wer.bdi(name, { class: "mono" }), " ", wer.bdi(was, { class: "was" }), " → ", el("b", {}, wer.bdi(is))),
+      ),
+    );
+
+  const STATES = {
     worse: ["▲", "chip-failed"],
     suspect: ["▲?", "chip-suspect"],
     failed: ["✕", "chip-failed"],
+    open: ["▲", "chip-failed"],
     better: ["▼", "chip-good"],
     recovered: ["▼", "chip-good"],
+    accepted: ["✓", ""],
     unchanged: ["=", ""],
     "no change seen": ["≈", ""],
+    dismissed: ["≈", ""],
+    "cannot tell": ["?", ""],
   };
 
-  /** The verdict on a merge, as a chip; null where there is none. */
+  /** The verdict on a merge or the state of a regression, as a chip; null where there is none. */
   wer.verdict = (state) => {
     if (!state) return null;
-    const [sign, colour] = SIGNS[state] ?? ["·", ""];
+    const [sign, colour] = STATES[state] ?? ["·", ""];
     return el("span", { class: `chip nowrap ${colour}` }, `${sign} ${state}`);
   };
 
-  const status = (data, i) =>
-    wer.failed(data, i)
-      ? el("span", { class: "chip chip-failed" }, "✕ ", data.status[i])
-      : el("span", { class: "chip" }, "done");
+  /** @param {Data} data @param {number} i */
+  const status = (data, i) => el("span", { class: "chip chip-failed" }, "✕ ", wer.bdi(data.status[i]));
+
+  /** @param {Data} data @param {number} i */
+  const changeCell = (data, i) => {
+    const found = wer.changes(data, i);
+    return wer.change(found.delta, found.direction);
+  };
+
+  /** @param {Data} data @param {number} i */
+  const sameCell = (data, i) => {
+    const found = wer.changes(data, i);
+    const text = found.before === null ? format.none : found.isFirst ? "first" : "the same";
+    return found.same === null ? el("span", { class: "muted" }, text) : wer.change(found.sameDelta, found.sameDirection);
+  };
+
+  /** @param {Data} data @param {number} i */
+  const subject = (data, i, attributes = {}) => wer.bdi(wer.about(data, i), { title: wer.subject(data, i), ...attributes });
+
+  /**
+   * What a phone shows below the link to a run, where the columns have no room.
+   * @param {Data} data
+   * @param {number} i
+   */
+  const below = (data, i) =>
+    el(
+      "span",
+      { class: "narrow" },
+      subject(data, i, { class: "narrow-subject" }),
+      el("span", { class: "muted" }, format.minute(data.started[i])),
+    );
 
   const runColumns = {
-    run: (data) => ({ title: "Run", cell: (i) => wer.runLink(data, i) }),
+    run: (data) => ({ title: "Run", cell: (i) => [wer.runLink(data, i), below(data, i)] }),
     merge: (data) => ({ title: "№", class: "number wide", cell: (i) => data.ordinals[i] }),
     started: (data) => ({
       title: "Started (UTC)",
-      class: "nowrap",
-      cell: (i) => [
-        format.date(data.started[i]),
-        el("span", { class: "wide-inline" }, format.minute(data.started[i]).slice(10)),
-      ],
+      class: "nowrap wide",
+      cell: (i) => format.minute(data.started[i]),
     }),
-    subject: (data) => ({
-      title: "Subject",
-      class: "subject wide",
-      cell: (i) => el("span", { title: wer.subject(data, i) }, wer.subject(data, i)),
-    }),
+    subject: (data) => ({ title: "Merge", class: "subject wide", cell: (i) => subject(data, i) }),
     test: (data) => ({
       title: "Test",
       class: "number",
-      cell: (i) => (wer.failed(data, i) ? status(data, i) : format.percent(data.test[i])),
+      cell: (i) => [
+        wer.failed(data, i) ? status(data, i) : format.percent(data.test[i]),
+        el("span", { class: "narrow" }, changeCell(data, i)),
+      ],
     }),
-    delta: (data) => ({ title: "Change", class: "number", cell: (i) => wer.change(wer.delta(data, i)) }),
-    verdict: (data) => ({ title: "Verdict", cell: (i) => wer.verdict(data.verdicts?.[i]) ?? format.none }),
+    delta: (data) => ({ title: "Change", class: "number wide", cell: (i) => changeCell(data, i) }),
+    same: (data) => ({ title: "Same parameters", class: "number widest", cell: (i) => sameCell(data, i) }),
+    verdict: (data) => ({
+      title: "Verdict",
+      class: "wide",
+      cell: (i) => wer.verdict(data.verdicts?.[i]) ?? format.none,
+    }),
     validation: (data) => ({
       title: "Validation",
-      class: "number wide",
+      class: "number widest",
       cell: (i) => format.percent(data.validation[i]),
     }),
-    train: (data) => ({ title: "Train", class: "number wide", cell: (i) => format.percent(data.train[i]) }),
+    train: (data) => ({ title: "Train", class: "number widest", cell: (i) => format.percent(data.train[i]) }),
     errors: (data) => ({
       title: "Errors / words",
       class: "number widest",
       cell: (i) => format.errors(data, i, " / ", "") ?? format.none,
     }),
-    took: (data) => ({ title: "Took", class: "number wide nowrap", cell: (i) => format.duration(data.took[i]) }),
+    took: (data) => ({ title: "Took", class: "number wider nowrap", cell: (i) => format.duration(data.took[i]) }),
   };
   wer.runColumns = (data, ...names) => names.map((name) => ({ name, ...runColumns[name](data) }));
 })();

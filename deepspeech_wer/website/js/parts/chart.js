@@ -2,58 +2,69 @@
 (() => {
   "use strict";
   const { el, lines, palette, stats } = wer;
+  const DAY = 86_400;
+  const HELP =
+    "Word error rate of every run. Arrow keys walk from run to run, Enter opens one, plus and minus zoom, 0 shows all.";
 
-  const merges = (data) => (_, splits) =>
+  /** @param {Data} data */
+  const mergeNumbers = (data) => (_, splits) =>
     splits.map((at) => (Number.isInteger(at) && data.ordinals[at] !== undefined ? `№ ${data.ordinals[at]}` : ""));
 
+  /** One row of dates, as long as their distance needs. */
+  const dates = (_, splits, __, ___, step) =>
+    splits.map((at) => {
+      if (at === null) return "";
+      const time = new Date(at * 1000).toISOString();
+      if (step >= 300 * DAY) return time.slice(0, 4);
+      if (step >= 28 * DAY) return time.slice(0, 7);
+      return step >= DAY ? time.slice(0, 10) : `${time.slice(5, 10)} ${time.slice(11, 16)}`;
+    });
+
+  /** No label at a tick so near to the edge that its text would be cut. */
+  const whole = (letters) => (u, splits) =>
+    splits.map((at) => {
+      const x = u.valToPos(at, "x");
+      return x + u.bbox.left / uPlot.pxRatio + letters * 3.6 > u.width || x < -1 ? null : at;
+    });
+
+  /** @param {Data} data */
   const axes = (data, kind) => {
-    const common = {
-      stroke: () => palette.muted,
-      font: palette.font,
-      ticks: { show: false },
-      grid: { stroke: () => palette.grid, width: 1 },
-    };
+    const common = { stroke: () => palette.muted, font: palette.font, ticks: { show: false } };
+    const grid = { grid: { stroke: () => palette.grid, width: 1 } };
+    const incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4];
     const bottom =
       kind === "date"
-        ? { space: 80 }
-        : {
-            space: 70,
-            incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4],
-            values: merges(data),
-          };
+        ? { space: (_, __, low, high) => (high - low > 120 * DAY ? 62 : 90), values: dates, filter: whole(10) }
+        : { space: 70, incrs, values: mergeNumbers(data), filter: whole(6) };
     return [
-      { ...common, ...bottom, size: kind === "date" ? 42 : 28 },
-      { ...common, size: 52, values: (_, splits) => splits.map((value) => `${+value.toFixed(2)} %`) },
+      { ...common, ...grid, ...bottom, size: 28 },
+      { ...common, ...grid, size: 52, values: (_, splits) => splits.map((value) => `${+value.toFixed(2)} %`) },
     ];
   };
 
+  const robust = (columns, [from, to]) => stats.robustRange(columns, from, to);
+
+  const limit = (axis) => (_, from, to) =>
+    from <= axis.xs[0] && to >= axis.xs[axis.xs.length - 1]
+      ? [axis.low, axis.high]
+      : [Math.max(from, axis.low), Math.min(to, axis.high)];
+
+  /** @param {Data} data */
   const options = (data, axis, kind, size, on) => {
-    const shown = (u) => lines.keys.map((key) => data[key]).filter((_, k) => u.series[k + 1].show);
-    const limit = (_, from, to) =>
-      from <= axis.xs[0] && to >= axis.xs[axis.xs.length - 1]
-        ? [axis.low, axis.high]
-        : [Math.max(from, axis.low), Math.min(to, axis.high)];
+    const shown = (u) => lines.keys.filter((key) => lines.isShown(u, key)).map((key) => data[key]);
     return {
       ...size,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      fmtDate: (template) =>
-        uPlot.fmtDate(
-          template
-            .replace("{M}/{D}/{YY}", "{YYYY}-{MM}-{DD}")
-            .replace("{M}/{D}", "{MM}-{DD}")
-            .replace("{h}:{mm}{aa}", "{HH}:{mm}")
-            .replace("{h}{aa}", "{HH}:00")
-            .replace("\n{YY}", "\n{YYYY}"),
-        ),
       legend: { show: false },
       scales: {
-        x: { time: kind === "date", range: limit },
-        y: { range: (u) => stats.robustRange(shown(u), ...u.series[0].idxs) },
+        x: { time: kind === "date", range: limit(axis) },
+        y: { range: (u) => robust(shown(u), u.series[0].idxs) },
       },
       axes: axes(data, kind),
       series: lines.series(data),
+      bands: lines.bands(),
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, dist: 4 }, lock: false },
-      padding: [12, 12, 0, 0],
+      padding: [12, 24, 0, 0],
       hooks: {
         draw: [(u) => wer.drawMarks(u, data, axis.xs)],
         setCursor: [(u) => on.point(u)],
@@ -64,7 +75,10 @@
 
   const size = (root) => ({ width: Math.max(root.clientWidth, 200), height: root.clientWidth < 560 ? 260 : 340 });
 
-  /** Left and right move from run to run, Enter opens a run, + and - zoom, 0 shows all. */
+  /**
+   * Left and right move from run to run, Enter opens a run, + and - zoom, 0 shows all.
+   * @param {Data} data
+   */
   const keyboard = (u, data, axis, act) => {
     let at = data.count - 1;
     const walk = (by) => {
@@ -100,8 +114,9 @@
 
   /** A click waits before it opens the run: it may be the first half of a double click, which shows all. */
   const pointer = (u, tooltip, open) => {
+    /** @type {{x: number, type: string} | null} */
     let start = null;
-    let opening = null;
+    let opening = 0;
     u.over.addEventListener("pointerdown", (event) => (start = { x: event.clientX, type: event.pointerType }));
     u.over.addEventListener("click", (event) => {
       const i = u.cursor.idx;
@@ -116,71 +131,82 @@
     u.over.addEventListener("mouseleave", () => tooltip.hide());
   };
 
-  /**
-   * chart(data, {kind: "merge" | "date", from, to}, {range(from, to), open(i)})
-   *   -> {root, axis, legend, start(), zoom(from, to), destroy()}. Call start() once root is in the page.
-   */
-  wer.chart = (data, { kind, from, to }, on) => {
-    const axis = wer.axis(data, kind);
-    const tooltip = wer.tooltip(data);
-    const live = el("p", { class: "visually-hidden", "aria-live": "polite" });
-    const box = el("div", {
-      class: "chart",
-      role: "group",
-      tabindex: 0,
-      "aria-roledescription": "chart",
-      "aria-label":
-        "Word error rate of every run. Arrow keys walk from run to run, Enter opens one, plus and minus zoom, 0 shows all.",
-    });
-    const root = el("div", { class: "chart-box" }, box, live);
-    const ys = lines.isDense(0, data.count - 1) ? lines.medians(data)[0] : data.test;
-    const strip = wer.range({ ...axis, ys }, (low, high) => zoom(low, high));
-    let u = null;
+  /** What a pointer, a key or the strip does to the plot. */
+  const actions = (plot, axis, { tooltip, live, strip }, on) => {
+    const show = (i) => tooltip.show(i, plot.u.valToPos(axis.xs[i], "x"), plot.u.over.clientWidth);
+    return {
+      zoom: (low, high) => plot.u.setScale("x", { min: Math.max(low, axis.low), max: Math.min(high, axis.high) }),
+      point: (u) => {
+        if (u.cursor.idx === null || u.cursor.left < 0) tooltip.hide();
+        else show(u.cursor.idx);
+      },
+      range: (low, high) => {
+        strip.show(low, high);
+        on.range(low, high, low <= axis.low && high >= axis.high);
+      },
+      focus: (i) => {
+        plot.u.setCursor({ left: plot.u.valToPos(axis.xs[i], "x"), top: plot.u.over.clientHeight / 2 });
+        show(i);
+        live.textContent = tooltip.root.innerText;
+      },
+      blur: () => {
+        plot.u.setCursor({ left: -10, top: -10 });
+        tooltip.hide();
+      },
+      open: on.open,
+    };
+  };
 
-    const zoom = (low, high) => u.setScale("x", { min: Math.max(low, axis.low), max: Math.min(high, axis.high) });
-    const point = (plot) => {
-      if (plot.cursor.idx === null || plot.cursor.left < 0) tooltip.hide();
-      else show(plot.cursor.idx);
-    };
-    const show = (i) => tooltip.show(i, u.valToPos(axis.xs[i], "x"), u.over.clientWidth);
-    const range = (low, high) => {
-      strip.show(low, high);
-      on.range(low, high, low <= axis.low && high >= axis.high);
-    };
-    const focus = (i) => {
-      u.setCursor({ left: u.valToPos(axis.xs[i], "x"), top: u.over.clientHeight / 2 });
-      show(i);
-      live.textContent = tooltip.root.innerText;
-    };
-    const blur = () => {
-      u.setCursor({ left: -10, top: -10 });
-      tooltip.hide();
-    };
+  const draw = (data, { kind, from, to, hidden }, box, axis, act, tooltip, strip) => {
+    const u = new uPlot(options(data, axis, kind, size(box), act), [axis.xs, ...lines.columns(data)], box);
+    u.over.append(tooltip.marker, tooltip.root);
+    pointer(u, tooltip, act.open);
+    for (const key of hidden) lines.show(u, key, false);
+    strip.draw();
+    if (from !== null && to !== null) setTimeout(() => u.root.isConnected && act.zoom(from, to));
+    return u;
+  };
 
-    const start = () => {
-      const columns = [axis.xs, ...lines.keys.map((key) => data[key]), ...lines.medians(data)];
-      u = new uPlot(options(data, axis, kind, size(box), { point, range }), columns, box);
-      u.over.append(tooltip.marker, tooltip.root);
-      pointer(u, tooltip, on.open);
-      box.addEventListener("keydown", keyboard(u, data, axis, { zoom, focus, blur, open: on.open }));
-      wer.replace(made.legend, lines.legend(u));
-      root.append(strip.root);
-      strip.draw();
-      if (from !== null && to !== null) zoom(from, to);
-      resizes.observe(box);
-      document.addEventListener("wer:theme", repaint);
-    };
+  /** Follows the size of the box and the colours of the page until `stop` is called. */
+  const follow = (u, box, strip) => {
     const repaint = () => (u.redraw(false, true), strip.draw());
     const resizes = new ResizeObserver(() => {
       const wanted = size(box);
       if (wanted.width !== u.width) (u.setSize(wanted), strip.draw());
     });
-    const destroy = () => {
+    resizes.observe(box);
+    document.addEventListener("wer:theme", repaint);
+    return () => {
       resizes.disconnect();
       document.removeEventListener("wer:theme", repaint);
-      u?.destroy();
     };
-    const made = { root, axis, legend: el("div", {}), start, destroy, zoom };
-    return made;
+  };
+
+  /**
+   * chart(data, {kind: "merge" | "date", from, to, hidden}, {range(from, to, whole), open(i)})
+   *   -> {root, axis, start(), show(key, isOn), zoom(from, to), destroy()}. Call start() once root is in the page.
+   */
+  wer.chart = (data, state, on) => {
+    const axis = wer.axis(data, state.kind);
+    const tooltip = wer.tooltip(data);
+    const live = el("p", { class: "visually-hidden", "aria-live": "polite" });
+    const described = { role: "group", tabindex: 0, "aria-roledescription": "chart", "aria-label": HELP };
+    const box = el("div", { class: "chart", ...described });
+    const ys = lines.isDense(0, data.count - 1) ? lines.medians(data).test : data.test;
+    const strip = wer.range({ ...axis, ys }, (low, high) => act.zoom(low, high));
+    /** @type {{u: any, stop: () => void}} */
+    const plot = { u: null, stop: () => {} };
+    const act = actions(plot, axis, { tooltip, live, strip }, on);
+    const start = () => {
+      plot.u = draw(data, state, box, axis, act, tooltip, strip);
+      box.addEventListener("keydown", keyboard(plot.u, data, axis, act));
+      plot.stop = follow(plot.u, box, strip);
+    };
+    const destroy = () => {
+      plot.stop();
+      plot.u?.destroy();
+    };
+    const root = el("div", { class: "chart-box" }, box, live, strip.root);
+    return { root, axis, start, destroy, zoom: act.zoom, show: (key, isOn) => lines.show(plot.u, key, isOn) };
   };
 })();

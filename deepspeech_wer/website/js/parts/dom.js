@@ -25,6 +25,14 @@
   /** el("a", {class: "x", href: "#/", onclick: f}, "text", child, [more]) */
   wer.el = (tag, attributes, ...children) => append(set(document.createElement(tag), attributes), children);
   wer.svg = (tag, attributes, ...children) => append(set(document.createElementNS(SVG, tag), attributes), children);
+  /** An element of index.htm. */
+  wer.byId = (id) => {
+    const element = document.getElementById(id);
+    if (!element) throw new Error(`index.htm has no element ${id}`);
+    return element;
+  };
+  /** Text of others. A direction mark in it, such as U+202E, does not turn around what follows. */
+  wer.bdi = (text, attributes) => wer.el("bdi", attributes, text);
   wer.replace = (parent, ...children) => {
     parent.replaceChildren();
     return append(parent, children);

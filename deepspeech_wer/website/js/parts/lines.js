@@ -1,32 +1,70 @@
-// The lines of the chart: each column as measured and as a rolling median. The legend shows and hides them.
+// The lines of the chart: each column as measured, as a rolling median, and the band of the test WER.
 (() => {
   "use strict";
   const { el, palette, stats } = wer;
   const DENSE = 260; // with more runs in view, single ones fade behind the rolling median
   const REACH = 7; // on either side: a median of 15 runs
+  /** @type {{key: LineKey, label: string, dash: number[]}[]} */
   const LINES = [
     { key: "test", label: "Test", dash: [] },
     { key: "validation", label: "Validation", dash: [8, 5] },
     { key: "train", label: "Train", dash: [2, 4] },
   ];
+  const DRAWN = [...LINES].reverse(); // the test WER last: no other line lies on it
 
   const isDense = (from, to) => to - from > DENSE;
 
-  const lone = (column) => (u, s, show) => {
-    if (show) return null;
-    const [from, to] = u.series[0].idxs;
-    const out = [];
-    const missing = (i) => column[i] === null || column[i] === undefined;
-    for (let i = from; i <= to; i++) if (!missing(i) && missing(i - 1) && missing(i + 1)) out.push(i);
-    return out;
+  /**
+   * The runs before which a line must not go on: another test set, or a new series.
+   * @param {Data} data
+   */
+  const breaks = (data) => {
+    if (data.breaks) return data.breaks;
+    const found = new Set(data.marks.filter(([, , isNew]) => isNew).map(([at]) => at));
+    for (let i = 1; i < data.count; i++) if (data.signatures[i] !== data.signatures[i - 1]) found.add(i);
+    return (data.breaks = [...found].sort((a, b) => a - b));
   };
 
-  const raw = (line, column) => {
+  /**
+   * A run without neighbours on its line: without a point nobody would see it.
+   * @param {Data} data
+   */
+  const lone = (data, column) => {
+    const broken = new Set(breaks(data));
+    const missing = (i) => column[i] === null || column[i] === undefined;
+    return (u, s, show) => {
+      if (show) return null;
+      const [from, to] = u.series[0].idxs;
+      const out = [];
+      for (let i = from; i <= to; i++) {
+        const isLast = missing(i + 1) || broken.has(i + 1);
+        if (!missing(i) && isLast && (missing(i - 1) || broken.has(i))) out.push(i);
+      }
+      return out;
+    };
+  };
+
+  /**
+   * uPlot's gaps, and one at each break.
+   * @param {Data} data
+   */
+  const gaps = (data) => (u, _, from, to, nulls) => {
+    const between = breaks(data)
+      .filter((i) => i > from && i <= to)
+      .map((i) => [i - 1, i].map((at) => Math.round(u.valToPos(u.data[0][at], "x", true))));
+    return [...nulls, ...between].sort(([a], [b]) => a - b);
+  };
+
+  const faded = (colour) => (palette.isForced ? colour : colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.35)"));
+
+  /** @param {Data} data */
+  const raw = (data, line) => {
     const linear = uPlot.paths.linear();
     const faint = (u) => isDense(...u.series[0].idxs);
     return {
       label: line.label,
-      stroke: (u) => palette[line.key] + (faint(u) && palette[line.key].startsWith("#") ? "59" : ""),
+      gaps: gaps(data),
+      stroke: (u) => (faint(u) ? faded(palette[line.key]) : palette[line.key]),
       paths: (u, s, from, to) => {
         u.series[s].width = faint(u) ? 1 : 2;
         u.series[s].dash = faint(u) ? [] : line.dash;
@@ -35,7 +73,7 @@
       },
       points: {
         show: (u) => !faint(u),
-        filter: lone(column),
+        filter: lone(data, data[line.key]),
         size: 6,
         stroke: () => palette[line.key],
         fill: () => palette[line.key],
@@ -43,10 +81,12 @@
     };
   };
 
-  const smooth = (line) => {
+  /** @param {Data} data */
+  const smooth = (data, line) => {
     const linear = uPlot.paths.linear();
     return {
       label: `${line.label}, median`,
+      gaps: gaps(data),
       stroke: () => palette[line.key],
       width: 2.5,
       dash: line.dash,
@@ -55,43 +95,105 @@
     };
   };
 
+  /**
+   * The rolling median of a column; it does not look across breaks.
+   * @param {Data} data
+   */
+  const median = (data, column) => {
+    const ends = [...breaks(data), data.count];
+    let start = 0;
+    return ends.flatMap((end) => {
+      const part = stats.rollingMedian(column.slice(start, end), REACH);
+      start = end;
+      return part;
+    });
+  };
+
+  /**
+   * By key. Nulls where so few runs make no median.
+   * @param {Data} data
+   */
   const medians = (data) =>
-    (data.medians ||= LINES.map(({ key }) =>
-      isDense(0, data.count - 1) ? stats.rollingMedian(data[key], REACH) : new Array(data.count).fill(null),
+    (data.medians ||= Object.fromEntries(
+      LINES.map(({ key }) => [
+        key,
+        isDense(0, data.count - 1) ? median(data, data[key]) : new Array(data.count).fill(null),
+      ]),
     ));
 
-  /** uPlot's series. The first one stands for the x axis. */
-  const series = (data) => [{}, ...LINES.map((line) => raw(line, data[line.key])), ...LINES.map(smooth)];
+  /** @param {Data} data */
+  const edge = (data, sign) =>
+    data.test.map((value, i) => {
+      const band = data.bands?.[i] ?? null;
+      return value === null || band === null ? null : Math.max(0, value + sign * band);
+    });
 
-  const legend = (u) =>
+  /** @param {Data} data */
+  const side = (data) => ({
+    label: "95 %",
+    gaps: gaps(data),
+    width: 0,
+    stroke: "transparent",
+    points: { show: false, filter: () => null },
+    paths: (u, s, from, to) => (isDense(...u.series[0].idxs) ? null : uPlot.paths.linear()(u, s, from, to)),
+  });
+
+  /**
+   * uPlot's series: x, the edges of the band, the lines, their medians.
+   * @param {Data} data
+   */
+  const series = (data) => [
+    {},
+    side(data),
+    side(data),
+    ...DRAWN.map((line) => raw(data, line)),
+    ...DRAWN.map((line) => smooth(data, line)),
+  ];
+
+  /** @param {Data} data */
+  const columns = (data) => [
+    edge(data, 1),
+    edge(data, -1),
+    ...DRAWN.map(({ key }) => data[key]),
+    ...DRAWN.map(({ key }) => medians(data)[key]),
+  ];
+
+  /** uPlot's bands: the 95 % interval of one training around each test WER. */
+  const bands = () => [{ series: [1, 2], fill: () => palette.test.replace(/^rgb\((.*)\)$/, "rgba($1, 0.14)") }];
+
+  const placeOf = (key) => 3 + DRAWN.findIndex((line) => line.key === key);
+  const isShown = (u, key) => u.series[placeOf(key)].show;
+
+  const show = (u, key, isOn) => {
+    u.setSeries(placeOf(key), { show: isOn });
+    u.setSeries(placeOf(key) + DRAWN.length, { show: isOn });
+    if (key === "test") [1, 2].forEach((k) => u.setSeries(k, { show: isOn }));
+  };
+
+  const sample = (line) =>
+    wer.svg(
+      "svg",
+      { width: 22, height: 8, "aria-hidden": "true", class: `line-${line.key}` },
+      wer.svg("path", { d: "M1 4h20" }),
+    );
+
+  /** Buttons that show and hide lines. `hidden` is a set of keys; `changed(hidden)` is called after each press. */
+  const legend = (hidden, changed) =>
     el(
       "div",
       { class: "legend", role: "group", "aria-label": "Lines shown" },
-      LINES.map((line, k) => {
-        const sample = wer.svg(
-          "svg",
-          { width: 22, height: 8, "aria-hidden": "true", class: `line-${line.key}` },
-          wer.svg("path", { d: "M1 4h20" }),
-        );
-        const button = el(
-          "button",
-          {
-            type: "button",
-            "aria-pressed": true,
-            onclick: () => {
-              const show = button.getAttribute("aria-pressed") !== "true";
-              button.setAttribute("aria-pressed", show);
-              u.setSeries(k + 1, { show });
-              u.setSeries(LINES.length + k + 1, { show });
-            },
-          },
-          sample,
-          line.label,
-        );
+      LINES.map((line) => {
+        const press = () => {
+          if (!hidden.delete(line.key)) hidden.add(line.key);
+          button.setAttribute("aria-pressed", String(!hidden.has(line.key)));
+          changed(line.key, !hidden.has(line.key));
+        };
+        const pressed = { type: "button", "aria-pressed": String(!hidden.has(line.key)), onclick: press };
+        const button = el("button", pressed, sample(line), line.label);
         return button;
       }),
     );
 
   const keys = LINES.map(({ key }) => key);
-  wer.lines = { keys, isDense, medians, series, legend };
+  wer.lines = { keys, isDense, medians, series, columns, bands, breaks, legend, show, isShown };
 })();

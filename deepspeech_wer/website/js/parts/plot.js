@@ -3,9 +3,13 @@
   "use strict";
   const { svg, stats, format } = wer;
 
+  /**
+   * [low, high] that holds every mean, and intervals as far as they do not flatten the rest.
+   * @type {Wer["plotRange"]}
+   */
   const range = (groups) => {
-    const spread = Math.max(...groups.map(({ mean }) => mean)) - Math.min(...groups.map(({ mean }) => mean));
-    const most = Math.max(spread * 2, 1); // the interval of two runs can span many points and would flatten the rest
+    const means = groups.map(({ mean }) => mean);
+    const most = Math.max((Math.max(...means) - Math.min(...means)) * 2, 1); // that of two runs can span many points
     const reach = ({ half }) => Math.min(half ?? 0, most);
     const low = Math.min(...groups.map((group) => group.mean - reach(group)));
     const high = Math.max(...groups.map((group) => group.mean + reach(group)));
@@ -15,10 +19,15 @@
 
   const shortened = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
+  /** The interval. An end that is cut off has an arrow, no cap: what looks like an end must be one. */
   const bar = (x, group, y, { top, bottom }) => {
     if (group.half === null) return null;
-    const [high, low] = [Math.max(y(group.mean + group.half), top), Math.min(y(group.mean - group.half), bottom)];
-    return svg("path", { class: "plot-bar", d: `M${x} ${high}V${low}M${x - 4} ${high}h8M${x - 4} ${low}h8` });
+    const [above, below] = [y(group.mean + group.half), y(group.mean - group.half)];
+    const [high, low] = [Math.max(above, top), Math.min(below, bottom)];
+    const upper = above < top ? `M${x - 4} ${high + 5}L${x} ${high}L${x + 4} ${high + 5}` : `M${x - 4} ${high}h8`;
+    const lower = below > bottom ? `M${x - 4} ${low - 5}L${x} ${low}L${x + 4} ${low - 5}` : `M${x - 4} ${low}h8`;
+    const cut = above < top || below > bottom;
+    return svg("path", { class: `plot-bar ${cut ? "plot-cut" : ""}`, d: `M${x} ${high}V${low}${upper}${lower}` });
   };
 
   const describe = (group) =>
@@ -26,45 +35,43 @@
     (group.half === null ? "" : ` ± ${group.half.toFixed(2)}`) +
     `, ${format.plural(group.count, "run", "runs")}`;
 
-  /** plot({names, groups, numeric}, width, height) */
-  wer.plot = ({ names, groups, numeric }, width, height) => {
-    const box = { left: 48, right: width - 14, top: 10, bottom: height - 26 };
-    const [low, high] = range(groups);
+  const grid = ({ left, right }, [low, high], y, count) =>
+    stats
+      .ticks(low, high, count)
+      .map((tick) => [
+        svg("path", { class: "plot-grid", d: `M${left} ${y(tick.at)}H${right}` }),
+        svg("text", { class: "plot-text", x: left - 6, y: y(tick.at) + 4, "text-anchor": "end" }, `${tick.text} %`),
+      ]);
+
+  /** Below each point its value, as far as there is room, and how many runs it stands for. */
+  const labels = (groups, x, step, height) => {
+    const letters = Math.max(3, Math.floor(step / 6.6));
+    const every = Math.ceil(Math.max(...groups.map(({ label }) => Math.min(label.length, 9))) / letters);
+    const text = (k, y, words) => svg("text", { class: "plot-text", x: x(k), y, "text-anchor": "middle" }, words);
+    const few = letters >= 4;
+    return groups.map((group, k) => [
+      k % every === 0 && text(k, height - 22, shortened(group.label, letters * every)),
+      (few || k % every === 0) && text(k, height - 7, few ? `n ${format.count(group.count)}` : String(group.count)),
+    ]);
+  };
+
+  const point = (group, k, x, y, box) =>
+    svg(
+      "g",
+      {},
+      svg("title", {}, describe(group)),
+      bar(x(k), group, y, box),
+      svg("circle", { class: "plot-point", cx: x(k), cy: y(group.mean), r: 4 }),
+    );
+
+  /** plot({names, groups, numeric}, width, height, [low, high] of the y axis) */
+  wer.plot = ({ names, groups, numeric }, width, height, scale = range(groups)) => {
+    const box = { left: 48, right: width - 14, top: 10, bottom: height - 40 };
+    const [low, high] = scale;
     const y = (value) => box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top);
     const step = (box.right - box.left) / groups.length;
     const x = (k) => box.left + step * (k + 0.5);
-    const letters = Math.max(3, Math.floor(step / 6.6));
-    const every = Math.ceil(Math.max(...groups.map(({ label }) => Math.min(label.length, 9))) / letters);
-    const rules = stats
-      .ticks(low, high, height > 250 ? 6 : 5)
-      .map((tick) => [
-        svg("path", { class: "plot-grid", d: `M${box.left} ${y(tick.at)}H${box.right}` }),
-        svg("text", { class: "plot-text", x: box.left - 6, y: y(tick.at) + 4, "text-anchor": "end" }, `${tick.text} %`),
-      ]);
-    const labels = groups.map(
-      (group, k) =>
-        k % every === 0 &&
-        svg(
-          "text",
-          { class: "plot-text", x: x(k), y: height - 8, "text-anchor": "middle" },
-          shortened(group.label, letters * every),
-        ),
-    );
-    const line =
-      numeric &&
-      svg("path", {
-        class: "plot-line",
-        d: groups.map((group, k) => `${k ? "L" : "M"}${x(k)} ${y(group.mean)}`).join(""),
-      });
-    const points = groups.map((group, k) =>
-      svg(
-        "g",
-        {},
-        svg("title", {}, describe(group)),
-        bar(x(k), group, y, box),
-        svg("circle", { class: "plot-point", cx: x(k), cy: y(group.mean), r: 4 }),
-      ),
-    );
+    const path = groups.map((group, k) => `${k ? "L" : "M"}${x(k)} ${y(group.mean)}`).join("");
     return svg(
       "svg",
       {
@@ -73,10 +80,12 @@
         role: "img",
         "aria-label": `Test WER by ${shortened(names.join(", "), 80)}. ${groups.map(describe).join("; ")}`,
       },
-      rules,
-      labels,
-      line,
-      points,
+      grid(box, scale, y, height > 250 ? 6 : 5),
+      labels(groups, x, step, height),
+      numeric && svg("path", { class: "plot-line", d: path }),
+      groups.map((group, k) => point(group, k, x, y, box)),
     );
   };
+
+  wer.plotRange = range;
 })();

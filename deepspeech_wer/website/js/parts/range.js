@@ -27,7 +27,9 @@
   const trace = ({ xs, ys }, x, y) => {
     const step = Math.max(1, Math.floor(xs.length / 2000));
     const path = new Path2D();
-    let [first, last] = [null, 0];
+    /** @type {number | null} */
+    let first = null;
+    let last = 0;
     for (let i = 0; i < xs.length; i += step) {
       if (ys[i] === null) continue;
       last = x(xs[i]);
@@ -47,6 +49,55 @@
       onkeydown: move,
     });
 
+  const STEPS = {
+    ArrowLeft: -0.02,
+    ArrowDown: -0.02,
+    ArrowRight: 0.02,
+    ArrowUp: 0.02,
+    PageDown: -0.1,
+    PageUp: 0.1,
+    Home: -1,
+    End: 1,
+  };
+
+  const keys = (span, act) => (event) => {
+    if (!(event.key in STEPS)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act(STEPS[event.key] * span);
+  };
+
+  const tell = (values, slider, at) => {
+    slider.setAttribute("aria-valuemin", String(Math.floor(values.low)));
+    slider.setAttribute("aria-valuemax", String(Math.ceil(values.high)));
+    slider.setAttribute("aria-valuenow", String(Math.round(at)));
+    slider.setAttribute("aria-valuetext", values.describe(at));
+  };
+
+  /** Drags of the strip: of one of its ends, or of the whole window. */
+  const dragging = (root, parts, values, { setFrom, setTo, moveBy, middle }) => {
+    const at = (event) => {
+      const box = root.getBoundingClientRect();
+      return values.low + clamp((event.clientX - box.left) / box.width, 0, 1) * (values.high - values.low);
+    };
+    root.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      root.setPointerCapture(event.pointerId);
+      let last = at(event);
+      if (!parts.pane.contains(event.target)) moveBy(last - middle());
+      const follow = (move) => {
+        const now = at(move);
+        if (event.target === parts.left) setFrom(now);
+        else if (event.target === parts.right) setTo(now);
+        else moveBy(now - last);
+        last = now;
+      };
+      const end = () => root.removeEventListener("pointermove", follow);
+      root.addEventListener("pointermove", follow);
+      root.addEventListener("lostpointercapture", end, { once: true });
+    });
+  };
+
   /**
    * range({xs, ys, low, high, describe(x)}, changed(from, to)) -> {root, show(from, to), draw()}
    * `low` and `high` are the ends of the axis.
@@ -55,7 +106,6 @@
     const span = values.high - values.low;
     const least = Math.min(span, Math.max(span / 500, values.least));
     let [from, to] = [values.low, values.high];
-
     const choose = (newFrom, newTo) => {
       show(newFrom, newTo);
       changed(from, to);
@@ -64,74 +114,22 @@
       const step = clamp(part, values.low - from, values.high - to);
       choose(from + step, to + step);
     };
-    const keys = (act) => (event) => {
-      const steps = {
-        ArrowLeft: -0.02,
-        ArrowDown: -0.02,
-        ArrowRight: 0.02,
-        ArrowUp: 0.02,
-        PageDown: -0.1,
-        PageUp: 0.1,
-        Home: -1,
-        End: 1,
-      };
-      if (!(event.key in steps)) return;
-      event.preventDefault();
-      event.stopPropagation();
-      act(steps[event.key] * span);
-    };
     const setFrom = (at) => choose(clamp(at, values.low, to - least), to);
     const setTo = (at) => choose(from, clamp(at, from + least, values.high));
 
     const canvas = el("canvas", { "aria-hidden": "true" });
-    const left = handle(
-      "First run shown",
-      keys((by) => setFrom(from + by)),
-    );
-    const right = handle(
-      "Last run shown",
-      keys((by) => setTo(to + by)),
-    );
+    const left = handle("First run shown", keys(span, (by) => setFrom(from + by)));
+    const right = handle("Last run shown", keys(span, (by) => setTo(to + by)));
     const pane = el("div", { class: "range-window" }, left, right);
     const root = el("div", { class: "range" }, canvas, pane);
-
     const show = (newFrom, newTo) => {
       [from, to] = [newFrom, newTo];
       pane.style.left = `${((from - values.low) / span) * 100}%`;
       pane.style.width = `${((to - from) / span) * 100}%`;
-      [
-        [left, from],
-        [right, to],
-      ].forEach(([slider, at]) => {
-        slider.setAttribute("aria-valuemin", Math.floor(values.low));
-        slider.setAttribute("aria-valuemax", Math.ceil(values.high));
-        slider.setAttribute("aria-valuenow", Math.round(at));
-        slider.setAttribute("aria-valuetext", values.describe(at));
-      });
+      tell(values, left, from);
+      tell(values, right, to);
     };
-
-    const at = (event) => {
-      const box = root.getBoundingClientRect();
-      return values.low + clamp((event.clientX - box.left) / box.width, 0, 1) * span;
-    };
-    root.addEventListener("pointerdown", (event) => {
-      event.preventDefault();
-      root.setPointerCapture(event.pointerId);
-      let last = at(event);
-      if (!pane.contains(event.target)) moveBy(last - (from + to) / 2);
-      const follow = (move) => {
-        const now = at(move);
-        if (event.target === left) setFrom(now);
-        else if (event.target === right) setTo(now);
-        else moveBy(now - last);
-        last = now;
-      };
-      root.addEventListener("pointermove", follow);
-      root.addEventListener("lostpointercapture", () => root.removeEventListener("pointermove", follow), {
-        once: true,
-      });
-    });
-
+    dragging(root, { pane, left, right }, values, { setFrom, setTo, moveBy, middle: () => (from + to) / 2 });
     show(from, to);
     return { root, show, draw: () => outline(canvas, values, wer.palette.test) };
   };

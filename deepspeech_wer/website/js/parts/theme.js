@@ -3,6 +3,7 @@
 (() => {
   "use strict";
   const system = matchMedia("(prefers-color-scheme: dark)");
+  const forced = matchMedia("(forced-colors: active)");
 
   const chosen = () => {
     try {
@@ -14,11 +15,20 @@
 
   /** The colours of page.css for drawing on a canvas, which CSS does not reach. */
   const palette = {};
+
+  /** System colours, as forced colours use, reach the canvas as numbers: it has no notion of forced colours. */
   const readPalette = () => {
-    const style = getComputedStyle(document.documentElement);
-    for (const name of ["test", "validation", "train", "muted", "grid", "bad"])
-      palette[name] = style.getPropertyValue(`--${name}`).trim();
+    const root = document.documentElement;
+    const style = getComputedStyle(root);
+    const probe = root.appendChild(document.createElement("i"));
+    probe.className = "probe";
+    for (const name of ["test", "validation", "train", "muted", "grid", "bad", "good", "warn", "text", "card"]) {
+      probe.style.color = style.getPropertyValue(`--${name}`).trim();
+      palette[name] = getComputedStyle(probe).color;
+    }
+    probe.remove();
     palette.font = `12px ${style.getPropertyValue("--font")}`;
+    palette.isForced = forced.matches;
   };
 
   const show = (theme) => {
@@ -46,6 +56,7 @@
   };
 
   system.addEventListener("change", apply);
+  forced.addEventListener("change", apply);
   apply();
   window.wer = { toggleTheme: toggle, palette };
 })();

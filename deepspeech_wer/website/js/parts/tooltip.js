@@ -4,53 +4,59 @@
   const { el, format } = wer;
 
   const line = (label, ...value) => [el("dt", {}, label), el("dd", {}, ...value)];
+  const muted = (...text) => el("span", { class: "muted" }, ...text);
 
+  /** @param {Data} data */
+  const change = (data, label, delta, direction, before) =>
+    before === null
+      ? null
+      : line(label, wer.change(delta, direction), muted(" since ", wer.shortSha(data, before)));
+
+  /** @param {Data} data @param {number} i */
   const rates = (data, i) => {
     const errors = format.errors(data, i);
-    const delta = wer.delta(data, i);
+    const found = wer.changes(data, i);
+    const band = data.bands?.[i] ?? null;
     return [
-      line("Test", el("b", {}, format.percent(data.test[i])), errors && el("span", { class: "muted" }, ` ${errors}`)),
+      line(
+        "Test",
+        el("b", {}, format.percent(data.test[i])),
+        band !== null && ` ± ${band.toFixed(2)}`,
+        errors && muted(` ${errors}`),
+      ),
       line("Validation", format.percent(data.validation[i])),
       line("Train", format.percent(data.train[i])),
-      delta === null
-        ? null
-        : line(
-            "Change",
-            format.points(delta),
-            el("span", { class: "muted" }, ` since ${data.shas[wer.previous(data, i)].slice(0, 8)}`),
-          ),
+      change(data, "Change", found.delta, found.direction, found.before),
+      change(data, "Same parameters", found.sameDelta, found.sameDirection, found.same),
+      data.verdicts?.[i] && line("Verdict", wer.verdict(data.verdicts[i])),
     ];
   };
 
+  /** @param {Data} data @param {number} i */
   const failure = (data, i) => [
-    line("Failed", el("b", {}, data.status[i])),
-    data.details.has(i) ? line("", data.details.get(i)) : null,
+    line("Failed", el("b", {}, wer.bdi(data.status[i]))),
+    data.details.has(i) ? line("", wer.bdi(data.details.get(i) ?? "")) : null,
   ];
 
+  /** @param {Data} data @param {number} i */
+  const marks = (data, i) =>
+    data.marks.filter(([at]) => at === i).map(([, text]) => line("From here", wer.bdi(text)));
+
+  /** @param {Data} data @param {number} i */
+  const times = (data, i) =>
+    line("Started", format.exact(data.started[i]), data.started[i] !== null && [el("br"), muted(format.local(data.started[i]))]);
+
+  /** @param {Data} data @param {number} i */
   const content = (data, i) => [
-    el(
-      "p",
-      { class: "tooltip-title" },
-      el("span", { class: "mono" }, data.shas[i].slice(0, 8)),
-      ` · № ${data.ordinals[i]}`,
-    ),
-    wer.subject(data, i) && el("p", { class: "tooltip-subject" }, wer.subject(data, i)),
-    el(
-      "dl",
-      {},
-      wer.failed(data, i) ? failure(data, i) : rates(data, i),
-      line(
-        "Started",
-        format.exact(data.started[i]),
-        el("br"),
-        el("span", { class: "muted" }, format.local(data.started[i])),
-      ),
-    ),
+    el("p", { class: "tooltip-title" }, el("span", { class: "mono" }, wer.shortSha(data, i)), ` · № ${data.ordinals[i]}`),
+    wer.subject(data, i) && el("p", { class: "tooltip-subject" }, wer.bdi(wer.subject(data, i))),
+    el("dl", {}, wer.failed(data, i) ? failure(data, i) : rates(data, i), marks(data, i), times(data, i)),
   ];
 
   wer.tooltip = (data) => {
     const root = el("div", { class: "tooltip", hidden: true });
     const marker = el("div", { class: "marker", hidden: true });
+    /** @type {number | null} */
     let shown = null;
     const hide = () => {
       root.hidden = marker.hidden = true;

@@ -4,30 +4,50 @@
   const { el, format } = wer;
   const DAY = 86_400;
 
+  /** @param {Data} data */
   const measured = (data) => data.test.flatMap((value, i) => (value === null ? [] : [i]));
 
+  /** @param {Data} data @param {number} i */
+  const changes = (data, i) => {
+    const found = wer.changes(data, i);
+    if (found.before === null) return "first of this test set";
+    const since = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
+    if (found.isFirst) return [since, el("br"), "first with these parameters"];
+    if (found.same === null) return since;
+    return [
+      since,
+      el("br"),
+      wer.change(found.sameDelta, found.sameDirection),
+      " since ",
+      wer.runLink(data, found.same),
+      ", same parameters",
+    ];
+  };
+
+  /** @param {Data} data */
   const latestTile = (data, last) => {
     if (last === undefined) return wer.tile("Latest test WER", format.none, "", "no run has measured one yet");
-    const before = wer.previous(data, last);
-    const errors = format.errors(data, last);
+    const band = data.bands?.[last] ?? null;
     return wer.tile(
       "Latest test WER",
       format.number(data.test[last]),
-      "%",
+      band === null ? "%" : `% ± ${band.toFixed(2)}`,
+      changes(data, last),
       [wer.runLink(data, last), ` · ${format.date(data.started[last])}`],
-      before === null
-        ? "first with these parameters"
-        : [wer.change(wer.delta(data, last)), " vs ", wer.runLink(data, before)],
-      errors,
+      format.errors(data, last),
     );
   };
 
+  /** @param {Data} data */
   const bestTile = (data, places) => {
-    if (!places.length) return wer.tile("Best ever", format.none, "", "");
-    const best = places.reduce((a, b) => (data.test[b] < data.test[a] ? b : a));
-    const now = data.test[places[places.length - 1]] - data.test[best];
+    if (!places.length) return wer.tile("Best", format.none, "", "");
+    const last = places[places.length - 1];
+    const alike = places.filter((i) => data.signatures[i] === data.signatures[last]);
+    const rate = (i) => data.test[i] ?? NaN; // each is measured
+    const best = alike.reduce((a, b) => (rate(b) < rate(a) ? b : a));
+    const now = rate(last) - rate(best);
     return wer.tile(
-      "Best ever",
+      alike.length === places.length ? "Best ever" : "Best with this test set",
       format.number(data.test[best]),
       "%",
       [wer.runLink(data, best), ` · ${format.date(data.started[best])}`],
@@ -35,22 +55,28 @@
     );
   };
 
-  const overfitTile = (data, last) => {
-    const known = last !== undefined && data.train[last] !== null;
+  /**
+   * A WER that is lower on unseen speech than on the training's means that the network learnt too little.
+   * @param {Data} data
+   */
+  const fitTile = (data, last) => {
+    const [test, train] = last === undefined ? [null, null] : [data.test[last], data.train[last]];
+    const gap = test === null || train === null ? null : test - train;
     return wer.tile(
-      "Overfit gap (test − train)",
-      known ? format.number(data.test[last] - data.train[last]) : format.none,
-      known ? "pp" : "",
-      known
-        ? `test ${format.percent(data.test[last])}, train ${format.percent(data.train[last])}`
-        : "the latest run has no train WER",
+      "Test − train",
+      format.number(gap),
+      gap === null ? "" : "pp",
+      gap === null
+        ? "the latest run has no train WER"
+        : `test ${format.percent(test)}, train ${format.percent(train)}`,
+      gap !== null && (gap < 0 ? "no sign of overfitting" : "the larger, the more it overfits"),
     );
   };
 
+  /** @param {Data} data */
   const runsTile = (data) => {
     const failures = data.status.filter((status) => status !== "done").length;
-    const end = data.started[data.count - 1];
-    const recent = data.started.filter((time) => time > end - 30 * DAY).length;
+    const recent = data.started.filter((time) => time > Date.now() / 1000 - 30 * DAY).length;
     return wer.tile(
       "Runs",
       format.count(data.count),
@@ -63,6 +89,7 @@
     );
   };
 
+  /** @param {Data} data */
   const tiles = (data) => {
     const places = measured(data);
     const last = places[places.length - 1];
@@ -71,19 +98,35 @@
       { class: "tiles" },
       latestTile(data, last),
       bestTile(data, places),
-      overfitTile(data, last),
+      fitTile(data, last),
       runsTile(data),
     );
   };
 
-  /** The answer to "where do we stand?", as the tracker worded it. */
+  /**
+   * The answer to "where do we stand?", as the tracker worded it.
+   * @param {Data} data
+   */
   const headline = (data) => {
-    if (!data.headline) return null;
-    const [state, text] = data.headline;
-    return el("p", { class: `headline headline-${state.replaceAll(" ", "-")}` }, text);
+    if (!data.headline)
+      return wer.heading("Word error rate, every merge", "Lower is better. 0 % means that every word was understood.");
+    const [state, text, at] = data.headline;
+    const known = typeof at === "number";
+    const ended = known && data.started[at] !== null ? data.started[at] + (data.took[at] ?? 0) : null;
+    return el(
+      "h1",
+      { class: `headline headline-${state.replaceAll(" ", "-")}` },
+      wer.bdi(text),
+      ended !== null && el("span", { class: "headline-more" }, ` ${format.ago(ended)}. `),
+      known && el("a", { class: "headline-more", href: wer.runHref(data.ids[at]) }, "The run"),
+      state === "worse" && [" ", el("a", { class: "headline-more", href: "#/regressions" }, "The evidence")],
+    );
   };
 
-  /** A banner if the latest runs failed: without it the tiles below would look up to date. */
+  /**
+   * A banner if the latest runs failed: without it the chart and the tiles would look up to date.
+   * @param {Data} data
+   */
   const trailing = (data) => {
     let first = data.count;
     while (first > 0 && wer.failed(data, first - 1)) first--;
@@ -93,110 +136,20 @@
     return el(
       "p",
       { class: "banner" },
-      "✕ ",
-      what,
-      ": ",
-      data.status[data.count - 1],
+      `✕ ${what}: `,
+      wer.bdi(data.status[data.count - 1]),
       " · ",
       wer.runLink(data, data.count - 1),
     );
   };
 
-  const presets = (data, kind) => {
-    const options =
-      kind === "date"
-        ? [
-            [30, "30 d"],
-            [90, "90 d"],
-            [365, "1 y"],
-          ]
-        : [
-            [30, "30"],
-            [100, "100"],
-            [1000, "1,000"],
-          ];
-    const span = kind === "date" ? (data.committed[data.count - 1] - data.committed[0]) / DAY : data.count;
-    return [...options.filter(([amount]) => amount < span), ["all", "all"]];
-  };
+  /** How much a training varies by itself, where it was calibrated. */
+  const noise = (data) => data.noise && el("p", { class: "hint noise" }, wer.bdi(data.noise));
 
-  const presetRange = (axis, kind, preset) =>
-    preset === "all"
-      ? [axis.low, axis.high]
-      : [Math.max(axis.low, axis.high - preset * (kind === "date" ? DAY : 1)), axis.high];
-
-  /** The range in the address, or nulls where it has none or a broken one. */
-  const rangeOf = (query) => {
-    const [from, to] = ["from", "to"].map((name) => (query.has(name) ? Number(query.get(name)) : NaN));
-    return from < to ? { from, to } : { from: null, to: null };
-  };
-
-  const address = (kind, whole, from, to) => {
-    const query = new URLSearchParams();
-    if (kind === "date") query.set("axis", "date");
-    if (!whole) {
-      const round = (x) => String(kind === "date" ? Math.round(x) : Math.round(x * 100) / 100);
-      query.set("from", round(from));
-      query.set("to", round(to));
-    }
-    wer.setAddress(String(query) ? `#/?${query}` : "#/");
-  };
-
-  const chartCard = (data, query) => {
-    const kind = query.get("axis") === "date" ? "date" : "merge";
-    let ready = false;
-    const range = (from, to, whole) => {
-      if (!ready) return;
-      address(kind, whole, from, to);
-      zooms.press(whole ? "all" : null);
-    };
-    const open = (i) => (location.hash = wer.runHref(data.ids[i]));
-    const chart = wer.chart(data, { kind, ...rangeOf(query) }, { range, open });
-    const swap = (other) => (location.hash = other === "date" ? "#/?axis=date" : "#/");
-    const zooms = wer.choice("Range", presets(data, kind), query.has("from") ? null : "all", (preset) => {
-      chart.zoom(...presetRange(chart.axis, kind, preset));
-      zooms.press(preset);
-    });
-    const card = el(
-      "section",
-      { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h2", {}, "WER of every merge"),
-        chart.legend,
-        el("span", { class: "grow" }),
-        wer.choice(
-          "Axis",
-          [
-            ["merge", "by merge"],
-            ["date", "by date"],
-          ],
-          kind,
-          swap,
-        ),
-        zooms,
-      ),
-      chart.root,
-      el("p", { class: "hint" }, hint(data), " ", el("a", { href: "#/runs" }, "The same as a table")),
-    );
-    const start = () => {
-      chart.start();
-      // uPlot sets its first range in a microtask. That is not the visitor's doing and must not change the address.
-      setTimeout(() => (ready = true));
-    };
-    return { card, start, destroy: chart.destroy };
-  };
-
-  const hint = (data) => {
-    const parts = ["Drag to zoom, double-click to reset, click a point to open the run."];
-    if (wer.lines.isDense(0, data.count - 1)) parts.unshift("Thick: median of 15 runs. Thin: every run.");
-    if (data.status.some((status) => status !== "done")) parts.push("✕ failed run.");
-    parts.push("▲ off the scale.");
-    return parts.join(" ");
-  };
-
+  /** @param {Data} data */
   const latest = (data) => {
     const rows = Array.from({ length: Math.min(12, data.count) }, (_, i) => data.count - 1 - i);
+    const names = ["run", "started", "subject", "test", "delta", "same", "verdict", "took"];
     return el(
       "section",
       { class: "card" },
@@ -207,47 +160,44 @@
         el("span", { class: "grow" }),
         el("a", { href: "#/runs" }, `all ${format.count(data.count)}`),
       ),
-      wer.table(
-        "Latest runs",
-        wer.runColumns(data, "run", "started", "subject", "test", "delta", "verdict", "validation", "train", "errors", "took"),
-        rows,
-      ),
+      wer.table("Latest runs", wer.runColumns(data, ...names), rows),
     );
   };
 
-  wer.overviewView = {
-    title: "Overview",
-    draw: (root, data, { query }) => {
-      wer.replace(
-        root,
-        wer.heading(
-          "Word error rate, every merge",
-          "Lower is better. 0 % means every word was understood; insertions can push it above 100 %.",
-        ),
-      );
-      if (!data.count) {
-        root.append(
-          wer.notice(
-            "No runs yet",
-            "The tracker has not finished a training. Each merge appears here as soon as its word error rate is known.",
-          ),
-        );
-        return null;
-      }
-      const chart = chartCard(data, query);
-      let table = latest(data);
-      wer.replace(root, root.firstChild, root.childNodes[1], headline(data), trailing(data), tiles(data), chart.card, table);
-      chart.start();
-      const refresh = () => {
-        const fresh = latest(data);
-        table.replaceWith(fresh);
-        table = fresh;
-      };
-      document.addEventListener("wer:merges", refresh);
-      return () => {
-        document.removeEventListener("wer:merges", refresh);
-        chart.destroy();
-      };
-    },
+  const empty = (root) => {
+    wer.replace(
+      root,
+      wer.heading("Word error rate, every merge"),
+      wer.notice(
+        "No runs yet",
+        "The tracker has not finished a training. Each merge appears here as soon as its word error rate is known.",
+      ),
+    );
+    return null;
   };
+
+  const draw = (root, data, { query }) => {
+    if (!data.count) return empty(root);
+    const chart = wer.overviewChart(data, query);
+    let below = [latest(data)];
+    const now = el("div", {});
+    const stop = wer.now.show(now);
+    const about = [tiles(data), noise(data), now, wer.openRegressions(data)];
+    wer.replace(root, headline(data), trailing(data), chart.card, about, below);
+    chart.start();
+    const refresh = () =>
+      wer.views.safely(root, () => {
+        const fresh = latest(data);
+        below[0].replaceWith(fresh);
+        below = [fresh];
+      });
+    document.addEventListener("wer:merges", refresh);
+    return () => {
+      stop();
+      document.removeEventListener("wer:merges", refresh);
+      chart.destroy();
+    };
+  };
+
+  wer.views.add({ name: "overview", title: "Overview", place: 1, draw });
 })();

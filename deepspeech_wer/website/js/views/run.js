@@ -3,43 +3,80 @@
   "use strict";
   const { el, format } = wer;
 
+  const value = (name, given) => (typeof given === "number" && /bytes$/.test(name) ? format.bytes(given) : given);
+
   const pairs = (list) =>
     el(
       "dl",
       { class: "pairs" },
-      list.map(({ name, value, was }) => [
-        el("dt", { class: "mono" }, name),
-        el(
-          "dd",
-          { class: "mono" },
-          format.value(value),
-          was !== undefined && el("span", { class: "was" }, ` was ${was}`),
-        ),
+      list.map(([name, given]) => [
+        el("dt", { class: "mono" }, wer.bdi(name)),
+        el("dd", { class: "mono" }, wer.bdi(format.rounded(value(name, given)))),
       ]),
     );
 
+  /** @param {Data} data @param {number} i */
   const rate = (label, data, column, i, ...notes) => {
-    const value = data[column][i];
-    return value === null
+    const measured = data[column][i];
+    return measured === null
       ? wer.tile(label, format.none, "", "not measured")
-      : wer.tile(label, format.number(value), "%", ...notes);
+      : wer.tile(label, format.number(measured), "%", ...notes);
   };
 
-  const tiles = (data, i) => {
-    const before = wer.previous(data, i);
-    const change = before === null ? null : [wer.change(wer.delta(data, i)), " vs ", wer.runLink(data, before)];
-    return el(
+  /** @param {Data} data @param {number} i */
+  const changes = (data, i) => {
+    const found = wer.changes(data, i);
+    if (found.before === null) return ["first of its test set"];
+    const first = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
+    if (found.isFirst) return [first, "first with these parameters"];
+    if (found.same === null) return [first];
+    const link = wer.runLink(data, found.same);
+    return [first, [wer.change(found.sameDelta, found.sameDirection), " since ", link, ", same parameters"]];
+  };
+
+  /** @param {Data} data @param {number} i */
+  const attempt = (data, i) => (data.attempts[i] > 1 ? `${format.nth(data.attempts[i])} attempt` : "at the first attempt");
+
+  /** @param {Data} data @param {number} i */
+  const tiles = (data, i) =>
+    el(
       "div",
       { class: "tiles" },
       wer.failed(data, i)
-        ? wer.tile("Result", "failed", "", data.status[i])
-        : rate("Test WER", data, "test", i, change, format.errors(data, i)),
+        ? wer.tile("Result", "failed", "", wer.bdi(data.status[i]))
+        : rate("Test WER", data, "test", i, ...changes(data, i), format.errors(data, i)),
       rate("Validation WER", data, "validation", i),
       rate("Train WER", data, "train", i),
-      wer.tile("Took", format.duration(data.took[i]), "", `try ${data.attempts[i]}`),
+      wer.tile("Took", format.duration(data.took[i]), "", attempt(data, i)),
     );
+
+  /** @param {Data} data @param {number} i */
+  const lastGood = (data, i) => {
+    let before = i - 1;
+    while (before >= 0 && wer.failed(data, before)) before--;
+    return before < 0 ? null : before;
   };
 
+  /**
+   * The last good run, what was merged since, and who to ask.
+   * @param {Data} data
+   * @param {number} i
+   */
+  const since = (data, i) => {
+    const good = lastGood(data, i);
+    if (good === null) return el("p", {}, "No run before it was good.");
+    const merged = Array.from({ length: i - good }, (_, k) => good + 1 + k);
+    return [
+      el("p", {}, "The last good run is ", wer.runLink(data, good), ` of ${format.date(data.started[good])}. Merged since:`),
+      el(
+        "ul",
+        { class: "plain" },
+        merged.slice(-20).map((k) => el("li", {}, wer.runLink(data, k), " ", wer.bdi(wer.about(data, k)))),
+      ),
+    ];
+  };
+
+  /** @param {Data} data @param {number} i */
   const failure = (data, i, detail) =>
     wer.failed(data, i) &&
     el(
@@ -49,65 +86,119 @@
       el(
         "p",
         {},
-        el("span", { class: "chip chip-failed" }, data.status[i]),
+        el("span", { class: "chip chip-failed" }, wer.bdi(data.status[i])),
         " ",
-        detail?.detail || data.details.get(i) || "",
+        wer.bdi(detail?.detail || data.details.get(i) || ""),
       ),
+      since(data, i),
     );
 
-  const previousValues = (data, i) => {
-    let before = i - 1;
-    while (before >= 0 && wer.failed(data, before)) before--;
-    return before < 0
-      ? null
-      : new Map(data.parameters.map((column) => [column.name, column.values[column.codes[before]]]));
+  /** @param {Data} data @param {number} i */
+  const verdict = (data, i) => {
+    const state = data.verdicts?.[i];
+    if (!state) return null;
+    const event = data.events.find(({ at }) => at === i);
+    return el(
+      "p",
+      { class: "lead" },
+      wer.verdict(state),
+      " ",
+      wer.bdi(data.reasons?.[i] ?? ""),
+      event && [" ", el("a", { href: wer.regressionHref(event.id) }, "the evidence")],
+    );
   };
 
-  /** Changed parameters come first: they may explain the change of the WER. */
-  const parameters = (data, i, list) => {
-    if (!list.length) return null;
-    const before = previousValues(data, i);
-    const same = (name, value) => !before || !before.has(name) || String(before.get(name)) === String(value);
-    const rows = list.map(([name, value]) => ({
-      name,
-      value,
-      was: same(name, value) ? undefined : format.value(before.get(name)),
-    }));
-    const changed = rows.filter(({ was }) => was !== undefined);
+  /** @param {Data} data @param {number} i */
+  const changed = (data, i) => {
+    const before = wer.before(data, i);
+    if (before === null || wer.failed(data, i)) return null;
+    const names = wer.changedParameters(data, before, i);
     return wer.card(
-      "Parameters",
+      "What changed",
       {},
-      changed.length > 0 && el("p", { class: "hint" }, "Changed since the run before:"),
-      changed.length > 0 && pairs(changed),
-      changed.length > 0 && el("hr"),
-      pairs(rows.filter(({ was }) => was === undefined)),
+      el("p", { class: "hint" }, "Parameters that differ from ", wer.runLink(data, before), ", the run before:"),
+      names.length ? wer.parameterList(names) : el("p", {}, "none"),
     );
   };
 
-  const results = (list) =>
-    list.length ? wer.card("Results", {}, pairs(list.map(([name, value]) => ({ name, value })))) : null;
+  const folded = (title, list) =>
+    list.length > 0 && el("details", { class: "card" }, el("summary", {}, title), pairs(list));
 
-  const epochs = (table) => {
-    if (!table) return null;
+  const isWords = (name) => /(wer|cer)$/.test(name);
+  const LABELS = { train: "train", validation: "validation", test: "test" };
+
+  const curve = (table, title, matches, percent) => {
+    const steps = table.names.indexOf("epoch");
+    const xs = table.rows.map((row, k) => (steps < 0 ? k + 1 : (row[steps] ?? k + 1)));
+    const series = table.names.flatMap((name, k) => {
+      if (!matches(name)) return [];
+      const label = LABELS[name.split("_")[0]] ? name.split("_")[0] : name;
+      return [{ label, ys: table.rows.map((row) => (row[k] === null ? null : row[k] * (percent ? 100 : 1))) }];
+    });
+    return wer.curves(title, { xs, series, unit: percent ? " %" : "", describe: (x) => `epoch ${x}` });
+  };
+
+  const epochTable = (table) => {
     const columns = table.names.map((name, k) => ({
       title: name,
       class: "number",
-      cell: (row) => (row[k] === null ? format.none : +row[k].toPrecision(5)),
+      cell: (row) => (row[k] === null ? format.none : format.rounded(row[k])),
     }));
-    return wer.card("Epochs", { class: "epochs" }, wer.table("Epochs", columns, table.rows));
+    return el("details", {}, el("summary", {}, "as a table"), wer.table("Epochs", columns, table.rows));
   };
 
-  const logs = (list) =>
-    list
-      .filter(({ text }) => text)
-      .map(({ name, text, bytes }) =>
-        wer.card(
-          `End of ${name}`,
-          {},
-          el("pre", { class: "log", tabindex: 0, role: "region", "aria-label": `End of ${name}` }, text),
-          el("p", { class: "hint" }, `${format.bytes(bytes)} in all`),
+  const learning = (table) => {
+    if (!table) return null;
+    const charts = [
+      curve(table, "Loss by epoch", (name) => /loss$/.test(name), false),
+      curve(table, "Word error rate by epoch", (name) => /wer$/.test(name), true),
+    ].filter(Boolean);
+    return wer.card("Learning curves", { class: "epochs" }, el("div", { class: "columns" }, charts), epochTable(table));
+  };
+
+  const errorCounts = (list) => {
+    const found = new Map(list);
+    const count = (name) => found.get(`test_errors.${name}`);
+    const shown = ["substitutions", "deletions", "insertions"].filter((name) => typeof count(name) === "number");
+    const cer = found.get("test_cer");
+    if (!shown.length && typeof cer !== "number") return null;
+    const words = count("words");
+    const cells = shown.map((name) => ({ name, is: count(name) }));
+    return wer.card(
+      "Errors",
+      {},
+      cells.length > 0 &&
+        wer.table(
+          "Errors by kind",
+          [
+            { title: "Kind", cell: ({ name }) => name },
+            { title: "Count", class: "number", cell: ({ is }) => format.count(is) },
+            { title: "Of the words", class: "number", cell: ({ is }) => (words ? format.percent((100 * is) / words) : format.none) },
+          ],
+          cells,
         ),
-      );
+      typeof cer === "number" && el("p", { class: "hint" }, `Character error rate (CER): ${format.percent(100 * cer)}`),
+    );
+  };
+
+  const log = ({ name, text, bytes }) =>
+    wer.card(
+      `End of ${name}`,
+      {},
+      el("pre", { class: "log", tabindex: 0, role: "region", "aria-label": `End of ${name}` }, wer.bdi(text)),
+      el("p", { class: "hint" }, `${format.bytes(bytes)} in all`),
+    );
+
+  /**
+   * The logs; that of a failed run begins with what went wrong.
+   * @param {Data} data
+   * @param {number} i
+   */
+  const logs = (data, i, list) => {
+    const shown = list.filter(({ text }) => text);
+    const isErr = ({ name }) => name === "err.log";
+    return (wer.failed(data, i) ? [...shown.filter(isErr), ...shown.filter((one) => !isErr(one))] : shown).map(log);
+  };
 
   const files = (id, list) =>
     list.length > 0 &&
@@ -121,13 +212,14 @@
           el(
             "li",
             {},
-            el("a", { href: `runs/${encodeURIComponent(id)}/${encodeURIComponent(name)}` }, name),
+            el("a", { href: `runs/${wer.encode(id)}/${wer.encode(name)}` }, name),
             el("span", { class: "muted" }, ` ${format.bytes(bytes)}`),
           ),
         ),
       ),
     );
 
+  /** @param {Data} data @param {number} i */
   const neighbours = (data, i) =>
     el(
       "nav",
@@ -136,92 +228,116 @@
       i + 1 < data.count && el("a", { href: wer.runHref(data.ids[i + 1]) }, "later ›"),
     );
 
-  const lead = (data, i, detail) => {
+  /** @param {Data} data @param {number} i */
+  const facts = (data, i, detail) => {
     const sha = detail?.sha || data.shas[i];
-    return [
-      el("p", { class: "lead" }, detail?.subject || wer.subject(data, i)),
-      data.verdicts?.[i] && el("p", { class: "lead" }, wer.verdict(data.verdicts[i]), " ", data.reasons?.[i] ?? ""),
-      el(
-        "p",
-        { class: "facts" },
-        `№ ${data.ordinals[i]} of the branch · `,
-        wer.outside(wer.commitUrl(data.project, sha), el("span", { class: "mono" }, sha.slice(0, 12))),
-        (detail?.author || data.authors?.[i]) && ` · ${detail?.author || data.authors[i]}`,
-        ` · started ${format.exact(data.started[i])}`,
-        detail?.machine && ` on ${detail.machine}`,
-      ),
-    ];
+    const author = detail?.author || data.authors?.[i];
+    const link = wer.commitUrl(data.project, sha);
+    const pull = /^Merge pull request #(\d+) /.exec(detail?.subject || wer.subject(data, i));
+    const pullUrl = pull && wer.pullUrl(data.project, pull[1]);
+    return el(
+      "p",
+      { class: "facts" },
+      `№ ${data.ordinals[i]} of the branch · commit `,
+      wer.outside(link, el("span", { class: "mono" }, sha.slice(0, 12))),
+      pullUrl && [" · ", wer.outside(pullUrl, `pull request #${pull[1]}`)],
+      author && [" · ", wer.bdi(author)],
+      ` · started ${format.exact(data.started[i])}`,
+      detail?.machine && [" on ", wer.bdi(detail.machine)],
+    );
   };
+
+  const gpu = (id, usage) =>
+    usage &&
+    wer.card(
+      "GPUs",
+      {},
+      wer.gpuCharts(usage),
+      el("p", { class: "hint" }, el("a", { href: wer.gpuHref(id) }, "Beside the run before")),
+    );
 
   /** The details of a run that was read from js/hyper.js and may have no runs/<id>.js. */
   const fromRecord = (record) => ({
     parameters: [...wer.decode.flatten(record.parameters || {})],
     results: [...wer.decode.flatten(record.results || {})],
     epochs: null,
+    gpu: null,
     logs: [],
     files: [],
   });
 
+  /** @param {Data} data @param {number} i */
+  const details = (data, i, detail) => [
+    wer.failed(data, i) && logs(data, i, detail.logs),
+    el("div", { class: "columns" }, changed(data, i), errorCounts(detail.results)),
+    wer.heardCard(data.ids[i], detail.heard),
+    learning(detail.epochs),
+    gpu(data.ids[i], detail.gpu),
+    !wer.failed(data, i) && logs(data, i, detail.logs),
+    folded(`All ${format.plural(detail.parameters.length, "parameter", "parameters")}`, detail.parameters),
+    folded(
+      "All results",
+      detail.results.map(([name, given]) => [name, isWords(name) && typeof given === "number" ? format.percent(100 * given) : given]),
+    ),
+    files(data.ids[i], detail.files),
+  ];
+
+  /** @param {Data} data @param {number} i */
   const body = (data, i, detail, missing) => [
     el(
       "div",
       { class: "title-row" },
-      el("h1", {}, "Run ", el("span", { class: "mono" }, data.shas[i].slice(0, 8) || data.ids[i])),
+      el("h1", {}, "Run ", el("span", { class: "mono" }, wer.shortSha(data, i) || wer.bdi(data.ids[i]))),
       neighbours(data, i),
     ),
-    lead(data, i, detail),
-    tiles(data, i),
+    el("p", { class: "lead" }, wer.bdi(detail?.subject || wer.subject(data, i))),
+    verdict(data, i),
+    facts(data, i, detail),
     failure(data, i, detail),
+    tiles(data, i),
     missing &&
       wer.notice(
         "No details",
         "The file with this run's parameters and logs could not be read. What the index knows stands above.",
       ),
-    detail && [
-      wer.failed(data, i) && logs(detail.logs),
-      el("div", { class: "columns" }, parameters(data, i, detail.parameters), results(detail.results)),
-      epochs(detail.epochs),
-      !wer.failed(data, i) && logs(detail.logs),
-      files(data.ids[i], detail.files),
-    ],
+    detail && details(data, i, detail),
   ];
 
-  wer.runView = {
-    title: "Run",
-    draw: (root, data, { rest }) => {
-      const id = rest.join("/");
-      const i = data.places.get(id);
-      if (i === undefined) {
-        wer.replace(
-          root,
-          wer.message(
-            "No such run",
-            `There is no run “${id.slice(0, 80)}”. It may have been tried again under another id.`,
-            el("p", {}, el("a", { href: "#/runs" }, "All runs")),
-          ),
-        );
-        return null;
-      }
-      document.title = `${data.shas[i].slice(0, 8)} · ${data.project.name} WER`;
-      let current = true;
-      const record = data.records?.[i];
-      let shown = [record ? fromRecord(record) : null, false];
-      const show = (...what) => {
-        shown = what;
-        wer.replace(root, body(data, i, ...shown));
-      };
-      const refresh = () => show(...shown); // the reason of the verdict comes with the subjects
-      show(...shown);
-      document.addEventListener("wer:merges", refresh);
-      if (!record || record.run) {
-        wer.loadRun(id, (detail) => {
-          if (current && (detail || !record)) show(detail, !detail);
-        });
-      }
-      return () => {
-        current = false;
-        document.removeEventListener("wer:merges", refresh);
-      };
-    },
+  const unknown = (id) =>
+    wer.message(
+      "No such run",
+      `There is no run “${id.slice(0, 80)}”. It may have been tried again under another id.`,
+      el("p", {}, el("a", { href: "#/runs" }, "All runs")),
+    );
+
+  const draw = (root, data, { rest }) => {
+    const id = rest.join("/");
+    const i = data.places.get(id);
+    if (i === undefined) {
+      wer.replace(root, unknown(id));
+      return null;
+    }
+    document.title = `${wer.shortSha(data, i)} · ${data.project.name} WER`;
+    let current = true;
+    const record = data.records?.[i];
+    let shown = { detail: record ? fromRecord(record) : null, missing: false };
+    const show = (detail, missing) => {
+      shown = { detail, missing };
+      wer.views.safely(root, () => wer.replace(root, body(data, i, detail, missing)));
+    };
+    const refresh = () => show(shown.detail, shown.missing); // the reason of the verdict comes with the subjects
+    refresh();
+    document.addEventListener("wer:merges", refresh);
+    if (!record || record.run) {
+      wer.loadRun(id, (detail) => {
+        if (current && (detail || !record)) show(detail, !detail);
+      });
+    }
+    return () => {
+      current = false;
+      document.removeEventListener("wer:merges", refresh);
+    };
   };
+
+  wer.views.add({ name: "run", title: "Run", draw });
 })();

@@ -3,7 +3,7 @@
   "use strict";
   const { el, format, search } = wer;
   const PAGE = 100;
-  const COLUMNS = ["run", "merge", "started", "subject", "test", "delta", "verdict", "validation", "train", "errors", "took"];
+  const COLUMNS = "run merge started subject test delta same verdict validation train errors took".split(" ");
 
   const stateOf = (query) => {
     const order = query.get("sort") || "-merge";
@@ -23,7 +23,7 @@
     if (q) query.set("q", q);
     if (status !== "all") query.set("status", status);
     if (by !== "merge" || !down) query.set("sort", `${down ? "-" : ""}${by}`);
-    if (page > 1) query.set("page", page);
+    if (page > 1) query.set("page", String(page));
     return String(query) ? `#/runs?${query}` : "#/runs";
   };
 
@@ -35,7 +35,7 @@
       {
         type: "button",
         class: "sort",
-        "data-sort": column.name,
+        "data-key": column.name,
         onclick: () =>
           change({
             by: column.name,
@@ -55,7 +55,13 @@
     const turn = (page, text) =>
       el(
         "button",
-        { type: "button", class: "button", disabled: page < 1 || page > pages, onclick: () => change({ page }) },
+        {
+          type: "button",
+          class: "button",
+          "data-key": text,
+          disabled: page < 1 || page > pages,
+          onclick: () => change({ page }),
+        },
         text,
       );
     return el(
@@ -96,55 +102,65 @@
     );
   };
 
-  wer.runsView = {
-    title: "Runs",
-    draw: (root, data, { query }) => {
-      let state = stateOf(query);
-      let places = [];
-      const list = el("div", {});
-      const count = el("p", { class: "lead", "aria-live": "polite" });
+  /** The table was drawn anew: focus goes back to the button that was pressed, or to the table where it is off. */
+  const refocus = (list, key) => {
+    if (!key) return;
+    const again = [...list.querySelectorAll("[data-key]")].find((button) => button.dataset.key === key);
+    (again && !again.disabled ? again : list.querySelector(".scroll"))?.focus();
+  };
 
-      const change = (part) => {
-        const focused = document.activeElement?.dataset?.sort;
-        state = { ...state, ...part };
-        wer.setAddress(address(state));
-        show();
-        if (focused) list.querySelector(`[data-sort="${focused}"]`)?.focus();
-      };
-      const show = () => {
+  /** @param {Data} data */
+  const none = (data) =>
+    el(
+      "p",
+      { class: "empty" },
+      data.count ? "No run matches. " : "No runs yet.",
+      data.count ? el("a", { href: "#/runs" }, "Show all") : null,
+    );
+
+  /** @param {Data} data */
+  const counted = (data, places) =>
+    places.length === data.count
+      ? format.plural(data.count, "run", "runs")
+      : `${format.count(places.length)} of ${format.plural(data.count, "run", "runs")}`;
+
+  /** @param {Data} data */
+  const table = (data, places, state, change) => {
+    const columns = wer.runColumns(data, ...COLUMNS).map((column) => sortable(column, state, change));
+    return [
+      wer.table("Runs", columns, places.slice((state.page - 1) * PAGE, state.page * PAGE)),
+      pager(state, places.length, change),
+    ];
+  };
+
+  const draw = (root, data, { query }) => {
+    let state = stateOf(query);
+    let places = [];
+    const list = el("div", {});
+    const count = el("p", { class: "lead", "aria-live": "polite" });
+
+    const change = (part) => {
+      const active = document.activeElement;
+      const focused = active instanceof HTMLElement && list.contains(active) ? active.dataset.key : null;
+      state = { ...state, ...part };
+      wer.setAddress(address(state));
+      show();
+      refocus(list, focused);
+    };
+    const show = () =>
+      wer.views.safely(list, () => {
         places = search.sort(data, search.select(data, state), state);
         state.page = Math.min(state.page, Math.max(1, Math.ceil(places.length / PAGE)));
-        count.textContent =
-          places.length === data.count
-            ? format.plural(data.count, "run", "runs")
-            : `${format.count(places.length)} of ${format.plural(data.count, "run", "runs")}`;
-        wer.replace(list, places.length ? table() : none());
-      };
-      const table = () => {
-        const columns = wer.runColumns(data, ...COLUMNS).map((column) => sortable(column, state, change));
-        return [
-          wer.table("Runs", columns, places.slice((state.page - 1) * PAGE, state.page * PAGE)),
-          pager(state, places.length, change),
-        ];
-      };
-      const none = () =>
-        el(
-          "p",
-          { class: "empty" },
-          data.count ? "No run matches. " : "No runs yet.",
-          data.count ? el("a", { href: "#/runs" }, "Show all") : null,
-        );
-      const save = () => wer.download("runs.csv", wer.csv(data, places), "text/csv");
+        count.textContent = counted(data, places);
+        wer.replace(list, places.length ? table(data, places, state, change) : none(data));
+      });
+    const save = () => wer.download("runs.csv", wer.csv(data, places), "text/csv");
 
-      wer.replace(
-        root,
-        el("h1", {}, "Runs"),
-        count,
-        el("section", { class: "card" }, controls(state, change, save), list),
-      );
-      show();
-      document.addEventListener("wer:merges", show);
-      return () => document.removeEventListener("wer:merges", show);
-    },
+    wer.replace(root, el("h1", {}, "Runs"), count, el("section", { class: "card" }, controls(state, change, save), list));
+    show();
+    document.addEventListener("wer:merges", show);
+    return () => document.removeEventListener("wer:merges", show);
   };
+
+  wer.views.add({ name: "runs", title: "Runs", place: 4, draw });
 })();

@@ -1,0 +1,432 @@
+// The types of the page's scripts, for `tsc --checkJs` in bin/test and for editors. It is not published.
+// What scripts share is on `wer`; a name is documented where it is defined.
+
+type Child = Node | string | number | false | null | undefined | Child[];
+type Attributes = Record<string, any> | null;
+type LineKey = "test" | "validation" | "train";
+type Percent = number | null; // null: not measured
+type Direction = "worse" | "better" | "suspect" | "noise" | null;
+
+/** A hyper-parameter: values[codes[i]] is that of run i; code -1: not set. */
+interface Column {
+  name: string;
+  values: (string | number | boolean | null)[];
+  codes: Int32Array;
+}
+
+/** A step of the WER, as js/index.js has it. `at` and `closed` are places of runs. */
+interface Step {
+  id: string;
+  state: string;
+  at: number | null;
+  closed: number | null;
+  step: number;
+  interval: [number, number];
+}
+
+/** The same, as js/merges.js has it: with the evidence. Later versions may add more. */
+interface Evidence {
+  id: string;
+  start: string;
+  state: string;
+  culprits: [sha: string, chance: number][];
+  closed_by: string | null;
+  retrained: number;
+  trained: { sha: string; runs: [id: string, rate: Percent, failure: string | null][] }[];
+  why: { who: string; why: string; at: string } | null;
+  blame?: Blame[];
+  range_url?: string | null;
+}
+
+/** A merge that may have done it, as blame.py tells; a field that is not known is null or absent. */
+interface Blame {
+  sha?: string;
+  run?: string | null; // null: it was never trained
+  author?: string | null;
+  url?: string | null;
+  request?: string | null; // "#12", or "!12" on GitLab
+  request_url?: string | null;
+  files?: [path: string, added: number | null, removed: number | null][];
+  files_count?: number | null;
+}
+
+interface Project {
+  name: string;
+  url: string | null;
+  branch: string;
+  audio?: string; // where recordings are; {id} stands for an utterance
+}
+
+/** Every run by its place in the history, as columns. Times are in seconds since 1970 UTC. */
+interface Data {
+  project: Project;
+  count: number;
+  ids: string[];
+  shas: string[]; // 12 characters
+  ordinals: number[];
+  started: number[];
+  committed: number[];
+  took: (number | null)[];
+  attempts: number[];
+  status: string[];
+  details: Map<number, string>;
+  test: Percent[];
+  validation: Percent[];
+  train: Percent[];
+  words: (number | null)[];
+  signatures: (number | string)[];
+  parameters: Column[];
+  // load.js adds them
+  places: Map<string, number>;
+  lookedAt: number | null;
+  merges: string | null;
+  skipped: number;
+  records: any[] | null;
+  // the verdicts; null or empty where nobody judged
+  verdicts: string[] | null;
+  headline: [state: string, sentence: string, place: number | null] | null;
+  noise: string | null;
+  bands: (number | null)[] | null; // half the 95 % interval of one training, in percentage points
+  marks: [place: number, text: string, isNewSeries: boolean][];
+  events: Step[];
+  before: (number | null)[] | null;
+  previous: (number | null)[] | null;
+  sameDirections: Direction[] | null;
+  // loaded when idle
+  subjects: string[] | null;
+  authors: string[] | null;
+  reasons: string[] | null;
+  evidence: Map<string, Evidence> | null;
+  // computed once
+  breaks?: number[];
+  medians?: Record<string, Percent[]>;
+  signs?: Map<number, { sign: string; colour: string }>;
+  effects?: any;
+}
+
+interface Gpu {
+  index: number;
+  [metric: string]: any; // columns of values, null where not available
+}
+
+/** runs/<id>.js */
+interface Detail {
+  version: number;
+  id: string;
+  sha: string;
+  subject: string;
+  author: string;
+  machine: string;
+  detail: string;
+  parameters: [string, any][];
+  results: [string, any][];
+  epochs: { names: string[]; rows: (number | null)[][] } | null;
+  gpu: { every: number; count: number; gpus: Gpu[] } | null;
+  logs: { name: string; text: string; bytes: number }[];
+  files: [name: string, bytes: number][];
+  variables?: Record<string, string> | null;
+  heard?: HeardRecord | null;
+}
+
+/** The tracker's own figures of a run on a test set. Rates are fractions; null where there is no reference word. */
+interface Figures {
+  set: string;
+  file: string;
+  test_set: string;
+  utterances: number;
+  missing: number;
+  words: { substitutions: number; deletions: number; insertions: number; reference: number };
+  sentence_error_rate: number;
+  interval: { low: number; high: number; by: string; clusters: number } | null;
+  wer: number | null;
+  cer: number | null;
+}
+
+/** Which utterances changed for good, and how many would by noise. */
+interface Lasting {
+  newest: number;
+  before: number;
+  worse: number;
+  better: number;
+  worse_by_noise: number;
+  better_by_noise: number;
+  worse_places: number[]; // in the test set
+  better_places: number[];
+}
+
+/** What the tracker found in a run's utterances. */
+interface HeardRecord {
+  sets: Figures[];
+  trouble: string | null;
+  remark: string | null;
+  differs: string[];
+  is_shown: boolean;
+  against: {
+    run: string;
+    sha: string;
+    sentence: string;
+    sets: { set: string; by_noise: number | null; basis: string; lasting: Lasting | null }[];
+  } | null;
+  noise: { sigma_pp: number; sigma_df: number; between_pp: number } | null;
+}
+
+/** sets/<name>.js */
+interface Said {
+  version: number;
+  set: string;
+  test_set: string;
+  ids: string[];
+  names: string[];
+  speakers: number[]; // places in names; -1: unknown
+  words: number[];
+  seconds: (number | null)[] | null;
+  parts: number[]; // the place at which each part of the texts begins
+}
+
+/** A run's errors on one test set, of runs/<id>/edits.js */
+interface HeardSet {
+  name: string;
+  edits: string[];
+  missing: number[];
+  said: Said;
+}
+
+interface Utterance {
+  place: number;
+  other: number | null; // its place in the other run's test set
+  errors: number;
+  before: number | null; // errors in the other run
+  words: number;
+}
+
+interface Sum {
+  key: any;
+  utterances: number;
+  words: number;
+  errors: number;
+  before: number | null;
+}
+
+interface WordError {
+  said: string | null;
+  heard: string | null;
+  count: number;
+  before: number | null;
+}
+
+interface Pair {
+  rows: any[];
+  sentence: string | null;
+  noise: string[];
+  parameters: Parameter[];
+  doubts: string[];
+  merges: number[];
+}
+
+/** js/now.js, with times in seconds. */
+interface Now {
+  lookedAt: number;
+  every: number; // seconds until the next, at most; 0: nobody knows
+  waiting: number;
+  index: string | null;
+  job: any;
+}
+
+interface Route {
+  view: string;
+  rest: string[];
+  query: URLSearchParams;
+}
+
+/** A view. `place` is where its link stands in the head; without one it has no link. */
+interface View {
+  name: string;
+  title: string;
+  place?: number;
+  draw(root: HTMLElement, data: Data, route: Route): (() => void) | null;
+}
+
+interface Changes {
+  before: number | null;
+  delta: number | null;
+  direction: Direction;
+  same: number | null;
+  sameDelta: number | null;
+  sameDirection: Direction;
+  isFirst: boolean;
+}
+
+interface Parameter {
+  name: string;
+  was: string;
+  is: string;
+}
+
+interface TableColumn<Row> {
+  title: Child;
+  class?: string;
+  sorted?: string | null;
+  name?: string;
+  cell(row: Row): Child;
+}
+
+interface Axis {
+  xs: number[];
+  low: number;
+  high: number;
+  least: number;
+  describe(x: number): string;
+}
+
+type Scale = [low: number, high: number];
+
+interface Wer {
+  // model/
+  format: Record<string, any> & { none: string };
+  stats: {
+    median(values: number[]): number | null;
+    rollingMedian(values: Percent[], reach: number): Percent[];
+    interval(values: number[]): { mean: number; half: number | null; count: number };
+    robustRange(columns: Percent[][], from: number, to: number): Scale;
+    ticks(low: number, high: number, count: number): { at: number; text: string }[];
+  };
+  decode: {
+    fromIndex(index: any): any; // Data without what load.js adds
+    fromRecords(all: any[], failed: any[], project: Project): any; // the same
+    expand(runLengths: any[], count: number): any[];
+    flatten(record: object, prefix?: string, out?: Map<string, any>): Map<string, any>;
+    seconds(text: unknown): number | null;
+  };
+  isPath(column: Column): boolean;
+  before(data: Data, i: number): number | null;
+  delta(data: Data, i: number): number | null;
+  changes(data: Data, i: number): Changes;
+  changedParameters(data: Data, before: number, i: number): Parameter[];
+  failed(data: Data, i: number): boolean;
+  subject(data: Data, i: number): string;
+  shortSubject(subject: string, author: string | undefined): string;
+  about(data: Data, i: number): string;
+  shortSha(data: Data, i: number): string;
+  encode(text: string): string;
+  runHref(id: string): string;
+  commitUrl(project: Project, sha: string): string | null;
+  compareUrl(project: Project, before: string, sha: string): string | null;
+  pullUrl(project: Project, number: string): string | null;
+  axis(data: Data, kind: string): Axis;
+  csv(data: Data, places: number[]): string;
+  search: {
+    select(data: Data, wanted: any): number[];
+    sort(data: Data, places: number[], order: { by: string; down: boolean }): number[];
+    isOrder(name: string): boolean;
+  };
+  effects(data: Data): any;
+  aligned: {
+    count(text: string): number;
+    decode(text: string): { place: number; said: string | null; heard: string | null }[];
+    columns(reference: string, texts: string[]): { said: string | null; heard: (string | null | undefined)[] }[];
+    kind(said: string | null, heard: string | null | undefined): "right" | "other" | "lost" | "added" | "none";
+  };
+  heard: {
+    utterances(run: HeardSet, against: HeardSet | null): Utterance[];
+    list(rows: Utterance[], name: string): Utterance[];
+    counts(rows: Utterance[]): { wrong: number; worse: number; better: number };
+    bySpeaker(rows: Utterance[], said: Said): Sum[];
+    byLength(rows: Utterance[]): Sum[];
+    lengthName(bound: number): string;
+    words(rows: Utterance[], run: HeardSet, against: HeardSet | null): Record<string, WordError[]>;
+  };
+  pair: {
+    of(data: Data, a: number, b: number, before: Detail | null, after: Detail | null): Pair;
+    markdown(data: Data, a: number, b: number, found: Pair, words: WordError[]): string;
+  };
+  utterancesHref(id: string, against: string | null): string;
+  compareHref(before: string, after: string): string;
+  audioUrl(base: string | undefined, id: string): string | null;
+  // load.js
+  loadScript(src: string, loaded: () => void, missing: () => void): void;
+  load(done: (found: any) => void): void;
+  loadMerges(data: Data): void;
+  loadRun(id: string, done: (detail: Detail | null) => void): void;
+  run(detail: Detail): void;
+  loadNow(done: () => void, missing: () => void): void;
+  // heard.js
+  said(record: Said): void;
+  texts(record: { set: string; part: number; texts: string[] }): void;
+  edits(record: { run: string; version: number; sets: any[] }): void;
+  loadHeard(run: string, done: (sets: HeardSet[] | null) => void): void;
+  loadTexts(said: Said, places: number[], done: (texts: (string | null)[]) => void): void;
+  // parts/
+  toggleTheme(): void;
+  palette: Record<string, any>;
+  el(tag: string, attributes?: Attributes, ...children: Child[]): any;
+  svg(tag: string, attributes?: Attributes, ...children: Child[]): any;
+  bdi(text: string, attributes?: Attributes): HTMLElement;
+  byId(id: string): HTMLElement;
+  replace(parent: Element, ...children: Child[]): Element;
+  outside(href: string | null, ...children: Child[]): HTMLElement;
+  setAddress(hash: string): void;
+  flushAddress(): void;
+  download(name: string, text: string, type: string): void;
+  places: { start(): void; arrive(root: HTMLElement): void };
+  views: {
+    add(view: View): void;
+    find(name: string): View | null;
+    linked(): View[];
+    safely<Result>(root: Element, work: () => Result): Result | null;
+  };
+  card(title: Child, attributes: Attributes, ...children: Child[]): HTMLElement;
+  tile(label: string, value: Child, unit: string, ...notes: Child[]): HTMLElement;
+  notice(title: string, text: string, ...more: Child[]): HTMLElement;
+  message(title: string, text: string, ...more: Child[]): HTMLElement;
+  heading(title: Child, ...about: Child[]): Child[];
+  choice(label: string, options: any[][], chosen: any, choose: (key: any) => void): any;
+  table(label: string, columns: TableColumn<any>[], rows: any[]): HTMLElement;
+  runLink(data: Data, i: number): HTMLElement;
+  change(delta: number | null, direction?: Direction): HTMLElement;
+  parameterList(changed: Parameter[]): HTMLElement;
+  verdict(state: string | undefined): HTMLElement | null;
+  runColumns(data: Data, ...names: string[]): TableColumn<number>[];
+  range(values: any, changed: (from: number, to: number) => void): any;
+  tooltip(data: Data): any;
+  lines: Record<string, any> & { keys: LineKey[] };
+  drawMarks(u: any, data: Data, xs: number[]): void;
+  chart(data: Data, state: any, on: any): any;
+  overviewChart(data: Data, query: URLSearchParams): { card: HTMLElement; start(): void; destroy(): void };
+  plot(effect: any, width: number, height: number, scale?: Scale): Element;
+  plotRange(groups: any[]): Scale;
+  spark(data: Data, at: number, label: string, width?: number, height?: number): Element;
+  curves(title: string, curves: any): HTMLElement | null;
+  gpuCharts(usage: Detail["gpu"] | undefined): HTMLElement | null;
+  gpuBeside(usage: NonNullable<Detail["gpu"]>, before: Detail["gpu"], label: string): HTMLElement;
+  alignment(reference: string, labels: string[], texts: string[]): HTMLElement;
+  alignmentKey(): HTMLElement;
+  utterance(data: Data, shown: any): HTMLElement;
+  wordTables(found: Record<string, WordError[]>, isCompared: boolean): HTMLElement;
+  sumsCards(rows: Utterance[], said: Said, most: number): HTMLElement;
+  troubles(record: HeardRecord | null | undefined): HTMLElement | null;
+  heardCard(id: string, record: HeardRecord | null | undefined): HTMLElement | null;
+  copyButton(label: string, make: () => string): HTMLElement;
+  gpuHref(id: string): string;
+  stepText(event: Step): string;
+  regressionHref(id: string): string;
+  openRegressions(data: Data): HTMLElement | null;
+  now: {
+    read(): Now | null;
+    stateOf(now: Now, silent: number): string;
+    show(place: HTMLElement): () => void;
+    renew(): void;
+  };
+}
+
+declare var wer: Wer;
+declare var uPlot: any;
+
+interface Window {
+  wer: any; // parts/theme.js makes it, the other scripts fill it
+  WER_INDEX?: any;
+  WER_LOOKED_AT?: string;
+  WER_MERGES?: any;
+  WER_NOW?: any;
+  ALL_THE_DATA?: unknown;
+  FAILED_RUNS?: unknown;
+}

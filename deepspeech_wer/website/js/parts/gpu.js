@@ -1,0 +1,72 @@
+// The load of the GPUs while a run trained: one chart per metric, a curve per GPU.
+(() => {
+  "use strict";
+  const { el } = wer;
+
+  const METRICS = {
+    gpu_percent: ["GPU busy", " %", 0],
+    memory_controller_percent: ["Memory controller busy", " %", 0],
+    memory_used_mib: ["Memory used", " GB", 0],
+    temperature_celsius: ["Temperature", " °C"],
+    power_watts: ["Power", " W", 0],
+  };
+  const MIB_PER_GB = 1e9 / 2 ** 20;
+
+  const values = (name, column) =>
+    name === "memory_used_mib" ? column.map((value) => (value === null ? null : value / MIB_PER_GB)) : column;
+
+  const minutes = (seconds) => (seconds < 600 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
+
+  /** What a GPU has of a metric; "not available" is not 0. */
+  const missing = (gpus, name) =>
+    gpus.filter((gpu) => !gpu[name] || gpu[name].every((value) => value === null)).map(({ index }) => `GPU ${index}`);
+
+  const chart = (usage, name) => {
+    const [title, unit, least] = METRICS[name];
+    const xs = Array.from({ length: usage.count }, (_, k) => k * usage.every);
+    const series = usage.gpus
+      .filter((gpu) => gpu[name])
+      .map((gpu) => ({ label: `GPU ${gpu.index}`, ys: values(name, gpu[name]) }));
+    const without = missing(usage.gpus, name);
+    const figure = wer.curves(title, { xs, series, unit, least, describe: minutes });
+    return el(
+      "div",
+      {},
+      figure ?? el("p", { class: "muted" }, `${title}: not available`),
+      figure && without.length > 0 && el("p", { class: "hint" }, `not available: ${without.join(", ")}`),
+    );
+  };
+
+  /** The values of a metric at the times of another run: both count from their start. */
+  const resampled = (usage, column, every, count) =>
+    Array.from({ length: count }, (_, k) => column[Math.floor((k * every) / usage.every)] ?? null);
+
+  const beside = (usage, before, gpu, name, label) => {
+    const [title, unit, least] = METRICS[name];
+    const its = before?.gpus.find(({ index }) => index === gpu.index)?.[name];
+    const length = Math.max(usage.every * usage.count, before ? before.every * before.count : 0);
+    const count = Math.ceil(length / usage.every);
+    const series = [
+      { label: "this run", ys: resampled(usage, values(name, gpu[name] ?? []), usage.every, count) },
+      its && { label, ys: resampled(before, values(name, its), usage.every, count) },
+    ].filter(Boolean);
+    const xs = Array.from({ length: count }, (_, k) => k * usage.every);
+    const heading = `${title}, GPU ${gpu.index}`;
+    const figure = wer.curves(heading, { xs, series, unit, least, describe: minutes });
+    return figure ?? el("p", { class: "muted" }, `${heading}: not available`);
+  };
+
+  /** A chart per metric and GPU, each with a curve of the run before; `label` names that one. */
+  wer.gpuBeside = (usage, before, label) =>
+    el(
+      "div",
+      { class: "columns" },
+      Object.keys(METRICS).flatMap((name) => usage.gpus.map((gpu) => beside(usage, before, gpu, name, label))),
+    );
+
+  wer.gpuHref = (id) => `#/gpu/${wer.encode(id)}`;
+
+  /** gpuCharts(usage): `usage` as runs/<id>.js has it; null where there are no samples. */
+  wer.gpuCharts = (usage) =>
+    usage ? el("div", { class: "columns" }, Object.keys(METRICS).map((name) => chart(usage, name))) : null;
+})();

@@ -1,0 +1,35 @@
+// A miniature of the test WER around one run, as SVG.
+(() => {
+  "use strict";
+  const { svg, stats } = wer;
+  const AROUND = 25; // runs on either side
+
+  /** @param {Data} data */
+  const scale = (data, from, to, width, height) => {
+    const [low, high] = stats.robustRange([data.test], from, to);
+    return {
+      x: (i) => 4 + ((i - from) / Math.max(to - from, 1)) * (width - 8),
+      y: (value) => height - 4 - ((Math.min(Math.max(value, low), high) - low) / (high - low)) * (height - 8),
+    };
+  };
+
+  const points = (data, from, to, { x, y }) => {
+    const parts = [];
+    for (let i = from; i <= to; i++) if (data.test[i] !== null) parts.push([x(i), y(data.test[i])]);
+    return parts;
+  };
+
+  /** spark(data, at, label, width, height): the run at `at` and those around it; a line marks it. */
+  wer.spark = (data, at, label, width = 260, height = 72) => {
+    const [from, to] = [Math.max(0, at - AROUND), Math.min(data.count - 1, at + AROUND)];
+    const place = scale(data, from, to, width, height);
+    const shown = points(data, from, to, place);
+    return svg(
+      "svg",
+      { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label },
+      svg("path", { class: "spark-here", d: `M${place.x(at) - 2} 0V${height}` }),
+      svg("path", { class: "plot-line", d: shown.map(([x, y], k) => `${k ? "L" : "M"}${x} ${y}`).join("") }),
+      shown.map(([x, y]) => svg("circle", { class: "spark-point", cx: x, cy: y, r: 1.6 })),
+    );
+  };
+})();

@@ -1,0 +1,109 @@
+// Were the GPUs busy, did memory or heat limit them? A run beside the one before it.
+(() => {
+  "use strict";
+  const { el, format } = wer;
+  const MOST = 30; // runs that are looked at to find one with samples
+
+  /**
+   * Calls `found(i, usage)` with the newest run up to `i` that has samples, or with null.
+   * @param {Data} data
+   * @param {number} i
+   */
+  const search = (data, i, found, left = MOST) => {
+    if (i < 0 || !left) return found(null, null);
+    return wer.loadRun(data.ids[i], (detail) => {
+      if (detail?.gpu) found(i, detail.gpu);
+      else search(data, i - 1, found, left - 1);
+    });
+  };
+
+  const mean = (column) => {
+    const known = (column ?? []).filter((value) => value !== null);
+    return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+  };
+
+  const most = (column) => {
+    const known = (column ?? []).filter((value) => value !== null);
+    return known.length ? Math.max(...known) : null;
+  };
+
+  const shown = (value, unit) => (value === null ? "not available" : `${Math.round(value)} ${unit}`);
+
+  const memory = (gpu) => {
+    const [used, total] = [most(gpu.memory_used_mib), most(gpu.memory_total_mib)];
+    if (used === null) return "not available";
+    return format.bytes(used * 2 ** 20) + (total === null ? "" : ` of ${format.bytes(total * 2 ** 20)}`);
+  };
+
+  const table = (usage) =>
+    wer.table(
+      "Load of each GPU",
+      [
+        { title: "GPU", cell: (gpu) => gpu.index },
+        { title: "Busy, mean", class: "number", cell: (gpu) => shown(mean(gpu.gpu_percent), "%") },
+        { title: "Memory, most", class: "number", cell: memory },
+        { title: "Temperature, most", class: "number", cell: (gpu) => shown(most(gpu.temperature_celsius), "°C") },
+        { title: "Power, mean", class: "number", cell: (gpu) => shown(mean(gpu.power_watts), "W") },
+      ],
+      usage.gpus,
+    );
+
+  /** @param {Data} data @param {number} i */
+  /** @param {Data} data @param {number} i */
+  const card = (data, i, usage, title) =>
+    el(
+      "section",
+      { class: "card" },
+      el("div", { class: "card-head" }, el("h2", {}, title, " ", wer.runLink(data, i)), wer.bdi(wer.about(data, i))),
+      table(usage),
+    );
+
+  /** The run, the one before it that has samples, and charts with a curve of each. */
+  const both = (data, i, usage, earlier, its) => [
+    el("h1", {}, "GPUs"),
+    card(data, i, usage, "Run"),
+    earlier !== null && card(data, earlier, its, "The run before:"),
+    el("section", { class: "card" }, wer.gpuBeside(usage, its, earlier === null ? "" : wer.shortSha(data, earlier))),
+  ];
+
+  /** @param {Data} data */
+  const nothing = (data, wanted) =>
+    wer.notice(
+      "No GPU samples",
+      wanted === null
+        ? "None of the latest runs has any. The tracker takes them with nvidia-smi where it finds it."
+        : "This run has none. The tracker takes them with nvidia-smi where it finds it.",
+      wanted !== null && el("p", {}, wer.runLink(data, wanted)),
+    );
+
+  /** @param {HTMLElement} root @param {Data} data */
+  const start = (root, data, wanted, isCurrent) => {
+    const show = (i, usage) => {
+      if (!isCurrent()) return;
+      if (i === null || (wanted !== null && i !== wanted)) {
+        wer.replace(root, el("h1", {}, "GPUs"), nothing(data, wanted));
+        return;
+      }
+      wer.replace(root, both(data, i, usage, null, null));
+      search(data, i - 1, (earlier, its) => {
+        if (isCurrent() && earlier !== null)
+          wer.views.safely(root, () => wer.replace(root, both(data, i, usage, earlier, its)));
+      });
+    };
+    const safely = (i, usage) => wer.views.safely(root, () => show(i, usage));
+    search(data, wanted ?? data.count - 1, safely, wanted === null ? MOST : 1);
+  };
+
+  const draw = (root, data, { rest }) => {
+    const id = rest.join("/");
+    const wanted = id ? data.places.get(id) : null;
+    let current = true;
+    wer.replace(root, el("h1", {}, "GPUs"), el("p", { class: "muted" }, "Reading the samples …"));
+    if (wanted === undefined)
+      wer.replace(root, wer.message("No such run", `There is no run “${id.slice(0, 80)}”.`, el("a", { href: "#/gpu" }, "The latest")));
+    else start(root, data, wanted, () => current);
+    return () => (current = false);
+  };
+
+  wer.views.add({ name: "gpu", title: "GPU", place: 6, draw });
+})();

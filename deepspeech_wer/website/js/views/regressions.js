@@ -1,0 +1,249 @@
+// What is still broken, since when, by whom, and how sure is that?
+(() => {
+  "use strict";
+  const { el, format } = wer;
+  const KNOWN = new Set(
+    "id start culprits step_pp interval_pp state closed_by retrained trained why blame range_url gaps".split(" "),
+  ); // drawn below; what else an event has is listed as it is
+
+  /** @param {Data} data */
+  const placeOf = (data, sha) => data.shas.indexOf(sha.slice(0, 12));
+
+  /** @param {Data} data */
+  const merge = (data, sha) => {
+    const i = placeOf(data, sha);
+    if (i < 0) return el("span", { class: "mono" }, sha.slice(0, 8));
+    return [wer.runLink(data, i), " ", wer.bdi(wer.about(data, i), { title: wer.subject(data, i) })];
+  };
+
+  const outside = (text) => (/^https?:\/\//.test(text) ? wer.outside(text, wer.bdi(text)) : wer.bdi(text));
+
+  /** A value of any shape, as text or as a list. */
+  const plain = (value) => {
+    if (Array.isArray(value)) return el("ul", { class: "plain" }, value.map((one) => el("li", {}, plain(one))));
+    if (isEmpty(value)) return "–";
+    if (typeof value === "object")
+      return Object.entries(value).map(([name, one]) => [el("span", { class: "muted" }, `${name} `), plain(one), " "]);
+    return outside(String(value));
+  };
+
+  const isEmpty = (value) => value === null || value === "" || (Array.isArray(value) && !value.length);
+
+  const more = (full) =>
+    Object.entries(full)
+      .filter(([name, value]) => !KNOWN.has(name) && !isEmpty(value))
+      .map(([name, value]) => [
+        el("dt", {}, name.slice(0, 1).toUpperCase() + name.slice(1).replaceAll("_", " ")),
+        el("dd", {}, plain(value)),
+      ]);
+
+  /** An address of others, if it is one of the web. */
+  const web = (url) => (typeof url === "string" && /^https?:\/\//.test(url) ? url : null);
+
+  /** What the tracker knows of a merge that may have done it; {} where it tells nothing. */
+  const blameOf = (full, sha) => full.blame?.find((one) => one.sha === sha) ?? {};
+
+  const request = ({ request: name, request_url: url }) => (name ? [" · ", wer.outside(web(url), wer.bdi(String(name)))] : null);
+
+  /** @param {Data} data */
+  const suspect = (data, full, [sha, likely]) => {
+    const known = blameOf(full, sha);
+    const link = placeOf(data, sha) < 0 && web(known.url);
+    return el(
+      "li",
+      {},
+      link ? wer.outside(link, el("span", { class: "mono" }, sha.slice(0, 8))) : merge(data, sha),
+      request(known),
+      known.run === null && " · never trained",
+      ` · ${Math.round(100 * likely)} %`,
+    );
+  };
+
+  /** @param {Data} data */
+  const range = (data, full) => {
+    const others = full.culprits.filter(([sha]) => sha !== full.start);
+    if (!others.length) return null;
+    const list = others.map((one) => suspect(data, full, one));
+    return [el("dt", {}, "It may also be"), el("dd", {}, el("ul", { class: "plain" }, list))];
+  };
+
+  /** The files that the merge changed, the most changed first as the tracker lists them. */
+  const files = ({ files: list, files_count: count }) => {
+    if (!Array.isArray(list) || !list.length) return null;
+    const shown = list.filter(Array.isArray).map(([path, added, removed]) =>
+      el("li", {}, wer.bdi(String(path), { class: "mono" }), el("span", { class: "muted" }, ` +${added ?? "?"} −${removed ?? "?"}`)),
+    );
+    const title = format.plural(count ?? list.length, "file", "files");
+    return [
+      el("dt", {}, "Files changed"),
+      el("dd", {}, el("details", {}, el("summary", {}, title), el("ul", { class: "plain" }, shown))),
+    ];
+  };
+
+  const chance = (full) => {
+    const [, found] = full.culprits.find(([sha]) => sha === full.start) ?? [];
+    return found === undefined ? "" : ` · ${Math.round(100 * found)} % likely`;
+  };
+
+  /** @param {Data} data @param {number} i */
+  const changed = (data, i) => {
+    const before = wer.before(data, i);
+    const names = before === null ? [] : wer.changedParameters(data, before, i);
+    if (!names.length) return null;
+    return [el("dt", {}, "Parameters changed"), el("dd", {}, wer.parameterList(names))];
+  };
+
+  /** @param {Data} data @param {number} i */
+  const links = (data, full, i) => {
+    const before = i < 1 ? null : data.shas[i - 1];
+    const commit = web(blameOf(full, full.start).url) ?? wer.commitUrl(data.project, full.start);
+    const compared = web(full.range_url) ?? (before && wer.compareUrl(data.project, before, full.start));
+    const good = wer.before(data, i);
+    const found = [
+      good !== null && el("a", { href: wer.compareHref(data.ids[good], data.ids[i]) }, "words that changed"),
+      commit && wer.outside(commit, "commit"),
+      compared && wer.outside(compared, "all changes since the run before"),
+    ].filter(Boolean);
+    if (!found.length) return null;
+    return [el("dt", {}, "Links"), el("dd", {}, found.map((link, k) => [k > 0 && " · ", link]))];
+  };
+
+  /** @param {Data} data */
+  const ended = (data, event, full) => {
+    if (event.state === "recovered" && full.closed_by)
+      return [el("dt", {}, "Recovered by"), el("dd", {}, merge(data, full.closed_by))];
+    if (!full.why) return null;
+    return [
+      el("dt", {}, "Accepted"),
+      el("dd", {}, wer.bdi(full.why.why || "no reason given"), " · ", wer.bdi(full.why.who), ` · ${full.why.at.slice(0, 10)}`),
+    ];
+  };
+
+  const result = (data, [id, rate, failure], isFirst) => {
+    const text = rate === null ? `✕ ${failure ?? "no WER"}` : format.percent(rate);
+    return data.places.has(id) && isFirst ? el("a", { href: wer.runHref(id) }, wer.bdi(text)) : wer.bdi(text);
+  };
+
+  /**
+   * What the verdict rests on: each merge's own result, and those of its re-trainings apart.
+   * @param {Data} data
+   */
+  const evidence = (data, full) => {
+    if (!full.trained?.length) return null;
+    const columns = [
+      { title: "Merge", cell: ({ sha }) => merge(data, sha) },
+      { title: "Its result", class: "number", cell: ({ runs }) => result(data, runs[0], true) },
+      {
+        title: "Trained again with other seeds",
+        cell: ({ runs }) =>
+          runs.length < 2
+            ? el("span", { class: "muted" }, "not trained again")
+            : [
+                el("span", { class: "muted" }, `${format.plural(runs.length - 1, "time", "times")}: `),
+                runs.slice(1).map((run, k) => [k > 0 && ", ", result(data, run, false)]),
+              ],
+      },
+    ];
+    return el("div", { class: "evidence" }, wer.table("Trainings that this rests on", columns, full.trained));
+  };
+
+  /** @param {Data} data */
+  const facts = (data, event, full) => {
+    const i = event.at;
+    const known = blameOf(full, full.start);
+    const author = known.author ?? (i !== null && data.authors?.[i]);
+    return el(
+      "dl",
+      { class: "pairs text-pairs" },
+      el("dt", {}, event.state === "suspect" ? "Suspect" : "Culprit"),
+      el("dd", {}, merge(data, full.start), request(known), chance(full)),
+      author && [el("dt", {}, "Author"), el("dd", {}, wer.bdi(author))],
+      range(data, full),
+      i !== null && changed(data, i),
+      files(known),
+      ended(data, event, full),
+      more(full),
+      i !== null && links(data, full, i),
+    );
+  };
+
+  /** @param {Data} data */
+  const card = (data, event) => {
+    const full = data.evidence?.get(event.id);
+    const date = event.at === null ? "" : format.date(data.started[event.at]);
+    return el(
+      "section",
+      { class: "card regression", id: `event-${event.id}` },
+      el(
+        "div",
+        { class: "card-head" },
+        wer.verdict(event.state),
+        el("h2", {}, el("a", { href: wer.regressionHref(event.id) }, wer.stepText(event))),
+        el("span", { class: "grow" }),
+        el("span", { class: "muted" }, date),
+      ),
+      event.at !== null && wer.spark(data, event.at, `Test WER before and after ${wer.shortSha(data, event.at)}`),
+      full ? [facts(data, event, full), evidence(data, full)] : el("p", { class: "muted" }, "Reading the evidence …"),
+    );
+  };
+
+  const ORDER = ["open", "suspect", "cannot tell", "accepted", "recovered", "dismissed"];
+  const rank = ({ state }) => (ORDER.includes(state) ? ORDER.indexOf(state) : ORDER.length);
+
+  /** @param {Data} data */
+  const list = (data) => {
+    const events = data.events.map((event, k) => ({ event, k }));
+    events.sort((a, b) => rank(a.event) - rank(b.event) || b.k - a.k);
+    const dismissed = events.filter(({ event }) => event.state === "dismissed");
+    return [
+      events.filter(({ event }) => event.state !== "dismissed").map(({ event }) => card(data, event)),
+      dismissed.length > 0 &&
+        el(
+          "details",
+          { class: "card" },
+          el("summary", {}, `${format.plural(dismissed.length, "suspicion", "suspicions")} dismissed: it was noise`),
+          dismissed.map(({ event }) => card(data, event)),
+        ),
+    ];
+  };
+
+  /** @param {Data} data */
+  const count = (data, state) => data.events.filter((event) => event.state === state).length;
+
+  /** @param {Data} data */
+  const all = (data) => {
+    const about = `${count(data, "open")} open, ${count(data, "accepted")} accepted, ${count(data, "recovered")} recovered.`;
+    return [
+      wer.heading("Regressions", about, " A merge is called worse only where new trainings with other seeds agree."),
+      data.events.length
+        ? list(data)
+        : wer.notice("No regression", "No merge so far made the word error rate worse beyond what noise does."),
+    ];
+  };
+
+  /** @param {Data} data */
+  const one = (data, event) => [
+    el("p", { class: "back" }, el("a", { href: "#/regressions" }, "‹ all regressions")),
+    el("h1", {}, `Regression of ${event.at === null ? "an unknown date" : format.date(data.started[event.at])}`),
+    card(data, event),
+  ];
+
+  const none = (id) =>
+    wer.message(
+      "No such regression",
+      `There is no regression “${id.slice(0, 60)}”.`,
+      el("p", {}, el("a", { href: "#/regressions" }, "All regressions")),
+    );
+
+  const draw = (root, data, { rest }) => {
+    const id = rest.join("/");
+    const event = data.events.find((candidate) => candidate.id === id);
+    const content = () => (event ? one(data, event) : id ? none(id) : all(data));
+    const show = () => wer.views.safely(root, () => wer.replace(root, content()));
+    show();
+    document.addEventListener("wer:merges", show);
+    return () => document.removeEventListener("wer:merges", show);
+  };
+
+  wer.views.add({ name: "regressions", title: "Regressions", place: 2, draw });
+})();

@@ -1,0 +1,113 @@
+"""What visitors see of the JSON that a job wrote: no secret, no directory of the machine. The archive is as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepspeech_wer import archive, settings
+from deepspeech_wer.dashboard import masked_json, site_names
+from deepspeech_wer.settings import PublishedLogs
+from tests.conftest import Repository
+from tests.test_automation import JOB, tick
+from tests.test_automation import tracked as tracked  # the fixture
+
+LOGS = PublishedLogs("trimmed", ("correct horse", 's3cr3t/&"quoted'))
+M = "********"
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("train.py --batch 16", None),
+        ("the correct horse battery", f"the {M} battery"),
+        ('a s3cr3t/&"quoted b', f"a {M} b"),  # whatever JSON makes of its characters
+        ("train.py --api-key abcdef --batch 16", f"train.py --api-key {M} --batch 16"),
+        ("train.py --password=abcdef", f"train.py --password={M}"),
+        (["train.py", "--auth_token", "abcdef", "--batch", "16"], ["train.py", "--auth_token", M, "--batch", "16"]),
+        ({"HF_TOKEN": "abcdef", "HOME_DIR": "x"}, {"HF_TOKEN": M, "HOME_DIR": "x"}),
+        (
+            {"env": {"AWS_SECRET_ACCESS_KEY": "abcdef", "PATH": "/usr/bin"}},
+            {"env": {"AWS_SECRET_ACCESS_KEY": M, "PATH": "…/usr/bin"}},
+        ),
+        ({"pad_token": "<pad>", "sort_key": "seconds", "max_tokens": 5}, None),
+        ({"password": "", "token": None}, None),
+        ("https://ada:abcdef@example.org/a/b/c", f"https://{M}@example.org/a/b/c"),
+        ("https://example.org/a/b/c and and/or 3/4", None),
+        ("/srv/corpora/ted/train.csv", "…/ted/train.csv"),
+        ("--train=/srv/corpora/ted/train.csv,/mnt/x/dev.csv", "--train=…/ted/train.csv,…/x/dev.csv"),
+        ("data:/srv/corpora/ted/train.csv", "data:…/ted/train.csv"),
+        ("/home/ada/corpora/ted/train.csv", "~/corpora/ted/train.csv"),
+        ("origin/main ../x/y ~/x ./a/b", None),
+        ("ghp_" + "a" * 36, M),
+        ([1, 2.5, None, True, {"a": [{}]}], None),
+    ],
+)
+def test_what_visitors_see(tmp_path: Path, written: Any, seen: Any) -> None:
+    path = tmp_path / "history.json"
+    for text in (json.dumps({"x": written}), json.dumps({"x": written}, ensure_ascii=False, indent=1)):
+        path.write_text(text)
+        found = masked_json.as_seen(path, LOGS)
+        assert (found and json.loads(found)) == (None if seen is None else {"x": seen})
+        assert masked_json.as_seen(path, PublishedLogs("full", LOGS.secrets)) is None
+        assert path.read_text() == text
+    if seen is not None:
+        assert masked_json.as_seen(path, PublishedLogs("none", LOGS.secrets)) is not None
+
+
+def test_what_is_seen_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps({"a": "/srv/x/y/z", "b": "--password x", "c": "https://a:b@c/d"}))
+    once = masked_json.as_seen(path, LOGS)
+    assert once
+    path.write_bytes(once)
+    assert masked_json.as_seen(path, LOGS) is None
+
+
+@pytest.mark.parametrize("text", ["not JSON: password=abcdef /srv/x/y/z", "[" * 100_000 + " password=abcdef"])
+def test_what_is_no_json_is_masked_as_text(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "history.json"
+    path.write_text(text)
+    found = masked_json.as_seen(path, LOGS)
+    assert found
+    assert b"abcdef" not in found
+
+
+def test_what_is_too_large_to_be_masked_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(masked_json, "MAX_BYTES", 10)
+    path = tmp_path / "utterances.json"
+    path.write_text(json.dumps(["correct horse"]))
+    assert b"horse" not in (masked_json.as_seen(path, LOGS) or b"horse")
+    assert len(caplog.records) == 1
+
+
+LEAKING = """printf '{"version":1,"set":"test","columns":["id","speaker","seconds","reference","hypothesis"],"rows":[
+["/srv/corpora/private/spk1/a.wav","1",1.5,"a b","a c"]]}' > "$ds_logs_dir/x/utterances.json"
+"""
+
+
+@pytest.mark.parametrize("mode", ["trimmed", "none", "full"])
+def test_nothing_of_the_site_has_it_unless_all_is_to_be_seen(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    context = '"argv":["train","--token","t0ken","/srv/corpora/private/train.csv"],"shell":"pass s3cr3tive"'
+    job = JOB.replace('"git_hash"', context + ',"git_hash"').replace(
+        '"n":1', '"train":"/srv/corpora/private/train.csv"'
+    )
+    tracked.merge("leaks", {"bin/run-wer-automation.sh": job + LEAKING})
+    monkeypatch.setenv("MY_SECRET", "s3cr3tive")
+    monkeypatch.setenv("ds_publish_logs", mode)
+    assert tick() == 0
+    places = settings.load().places
+    site = b"".join((places.site / name).read_bytes() for name in site_names(places.site))
+    for leak in (b"t0ken", b"/srv/corpora", b"s3cr3tive"):
+        assert (leak in site) == (mode == "full"), leak
+    assert b"private/train.csv" in site
+    run = places.runs / archive.names(places.runs)[-1]
+    assert b"/srv/corpora/private/train.csv" in (run / "hyper.json").read_bytes()
+    assert b"/srv/corpora/private/spk1/a.wav" in (run / "utterances.json").read_bytes()
