@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, calibrating, cli, decisions, judging, settings
+from deepspeech_wer import archive, calibrating, cli, dashboard, decisions, judging, settings
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Merge, Run
-from deepspeech_wer.settings import Retraining
+from deepspeech_wer.settings import PublishedLogs, Retraining
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick
 from tests.test_automation import tracked as tracked  # the fixture
@@ -210,6 +210,29 @@ def test_what_is_derived_of_the_verdicts_is_made_again_by_an_idle_tick(
     assert times[0] == times[1]
     if how == "removed" or lost.startswith("cache"):
         assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("named", ["the culprit", "a merge that changed nothing after it"])
+def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: str) -> None:
+    runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
+    bad, document = run(10, 0.31), run(11, 0.31)
+    results = {one.id: "the same" for one in (bad, document)}
+    sha = bad.merge.sha if named == "the culprit" else document.merge.sha
+    places = replace(settings.load().places, data=tmp_path)
+    decisions.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
+    record = judging.make(places, [*runs, bad, document], results, WANTED)
+    accepted, logs = decisions.accepted(places.requests), PublishedLogs("trimmed", ("corpus",))
+    (event,) = dashboard.decided(record, accepted)["events"]
+    assert event["state"] == "accepted"
+    assert event["accepted"] == {"who": "ada", "why": "new corpus", "at": "2026-02-01T00:00:00Z"}
+    shown = dashboard.judged(record, [*runs, bad, document], accepted=accepted, logs=logs)
+    assert shown.events[0]["why"] == {"who": "ada", "why": "new ********", "at": "2026-02-01T00:00:00Z"}
+
+
+def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
+    runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
+    (event,) = dashboard.decided(judged(tmp_path, [*runs, run(10, 0.31)]), [])["events"]
+    assert (event["state"], event["accepted"]) == ("suspect", None)
 
 
 def seeds(own: Run, rates: list[float], **fields: Any) -> list[Run]:
