@@ -43,6 +43,11 @@ class Places:
         return self.cache / "shown"
 
     @property
+    def heartbeat(self) -> Path:
+        """When visitors were last told what goes on."""
+        return self.cache / "heartbeat.json"
+
+    @property
     def data_lock(self) -> Path:
         """Held by the running tick as well: another cache's tick may work on the same data root."""
         return self.data / "lock"
@@ -66,6 +71,11 @@ class Places:
     def retraining(self) -> Path:
         """What the verdicts want to have trained again: the part of verdicts.json that every tick reads."""
         return self.cache / "retraining.json"
+
+    @property
+    def remembered(self) -> Path:
+        """What the last judging remembers, so that the next one looks at the newest runs alone."""
+        return self.cache / "remembered"
 
     @property
     def runs(self) -> Path:

@@ -87,6 +87,14 @@ class Retraining:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """How often visitors are told that the tracker lives, at most; 0: never."""
+
+    idle_s: int  # while there is nothing to do
+    job_s: int  # while a job runs
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one command."""
 
@@ -101,6 +109,7 @@ class Settings:
     notices: Notices
     places: Places
     logs: PublishedLogs
+    beat: Beat
     audio: str | None  # address of the recordings, for the page
 
 
@@ -140,7 +149,8 @@ VARIABLES = (
         "ds_backlog",
         "all",
         types.one_of("all", "newest"),
-        "`all`: every merge, oldest first; `newest`: the newest first, then the middle of the longest gap",
+        "`all`: every merge, oldest first; `newest`: the newest, then what narrows down a regression, then the middle "
+        "of the longest gap",
     ),
     Variable(
         "ds_instance",
@@ -209,6 +219,18 @@ VARIABLES = (
         "trimmed",
         types.one_of("none", "trimmed", "full"),
         "`none`: no log is published; `trimmed`: the end of each, with secrets masked; `full`: all of it",
+    ),
+    Variable(
+        "ds_heartbeat_every",
+        "3600",
+        types.whole(0, 604_800),
+        "seconds: at most so often an idle tick tells the page that the tracker lives; 0: never",
+    ),
+    Variable(
+        "ds_publish_every",
+        "300",
+        types.whole(0, 604_800),
+        "seconds: at most so often the page is told how far the running job is; 0: never",
     ),
     Variable(
         "ds_website_audio",
@@ -380,6 +402,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
         places=Places(Path(cache_directory(instance)), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
+        beat=Beat(plain["heartbeat_every"], plain["publish_every"]),
         audio=plain["website_audio"],
     )
 

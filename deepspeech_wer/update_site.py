@@ -18,6 +18,7 @@ from deepspeech_wer import (
     dashboard,
     decisions,
     files,
+    heartbeat,
     identity,
     journal,
     judging,
@@ -43,9 +44,8 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
-    _build(
-        settings, scoring_s
-    )  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    # The runs, most of the memory that a tick takes, are forgotten before the files are listed.
+    _build(settings, scoring_s)
     return dashboard.site_names(settings.places.site)
 
 
@@ -61,7 +61,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
+        record = judging.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = archive.in_order(loaded.runs)
         measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
@@ -78,6 +78,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
             logs=settings.logs,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
+        heartbeat.write(settings)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import random
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import judging
+from deepspeech_wer import decisions, judging
 from deepspeech_wer.dashboard import Judged, judged
 from deepspeech_wer.decisions import Decision
+from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.verdicts.judge import judge
-from deepspeech_wer.verdicts.plan import Rules
+from deepspeech_wer.settings import Retraining
 from tests.invented_runs import EPOCH, done
 
 CULPRIT = 24  # its place; dropout_rate rises, and the WER by 5 points
@@ -45,10 +46,13 @@ def _again(run: Run, level: float, chance: random.Random) -> list[Run]:
 
 def verdicts(runs: Sequence[Run], accepted: Iterable[Decision] = ()) -> Judged:
     """Judge runs as a tick does; those with `rerun_of` are re-trainings."""
-    decisions = list(accepted)
+    taken = list(accepted)
     results = {run.id: str(place) for place, run in enumerate(runs)}
-    found = judge(judging.draws(runs, results), accepted=[one.sha for one in decisions], rules=Rules())
-    record = json.loads(json.dumps(judging._record(found, "", runs)))
+    with tempfile.TemporaryDirectory() as directory:
+        places = Places(Path(directory, "cache"), Path(directory, "data"))
+        for one in taken:
+            decisions.accept(places.requests, one)
+        record = judging.make(places, runs, results, Retraining("on", 12, 0.3, anchor=True))
     own = [run for run in runs if run.rerun_of is None]
     again = [run for run in runs if run.rerun_of is not None]
-    return judged(record, own, again=again, accepted=decisions)
+    return judged(record, own, again=again, accepted=taken)

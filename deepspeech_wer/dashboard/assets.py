@@ -12,7 +12,7 @@ from deepspeech_wer.dashboard.scripts import VERSION
 from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
-DATA = (Path("js/hyper.js"), Path("js/merges.js"))  # fixed names: the first is the contract of 2016
+DATA = (Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))  # fixed names: the first is the contract of 2016
 MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds

@@ -24,6 +24,7 @@ MANIFEST = f"{STATE}/manifest.json.gz"
 NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
+BEAT = "js/now.js"  # replaced between publishes, see publisher.refresh; no version has a former content of it
 _NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
 NOT_OURS = "replaces a file that was not ours"
 KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
@@ -256,6 +257,7 @@ def _following(
     files = {path: entry if path in changed else before[path] for path, entry in wanted.items()}
     left = {path: left[path] for path in kept}
     previous = {} if withdraws else _differing(current.files, files)
+    previous.pop(BEAT, None)
     return replace(
         current, generation=current.generation + 1, files=files, kept=kept, previous=previous, left=left
     ), remove

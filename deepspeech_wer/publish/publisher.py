@@ -5,6 +5,7 @@ Importing this loads paramiko: import it where something is to be published.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,27 @@ def rollback(website: Website, options: Options = DEFAULTS) -> Report:
     Trouble where there is no version before, or where the server could not keep it.
     """
     return _publish(partial(_look_for_version_before, options=options), website, options)
+
+
+def refresh(path: str, data: bytes, website: Website, options: Options = DEFAULTS) -> bool:
+    """Replace one small file that an earlier publish put there; nothing else is looked at. False: it is not there.
+
+    The next publish finds that it differs, and sends it like any other. Raises Trouble, also if somebody publishes.
+    """
+    with (
+        connected(website, timeout_s=options.timeout_s) as connection,
+        connection.session(options.is_stopped) as session,
+    ):
+        root = WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
+        if root.run(("read", {path: files.states([root.path(path)])}))[path] == [None]:
+            return False
+        beside = plan.temporary(path, hashlib.sha256(data).hexdigest(), secrets.token_hex(6))
+        writing = files.write(root.path(beside), [data], mode=root.modes[0], mtime=None, reread=not root.is_openssh)
+        renaming = files.replace(root.path(beside), root.path(path), atomic=root.can("posix-rename"))
+        with locked(root, this_process(secrets.token_hex(8)), options.lock_wait_s, [], {}):
+            root.run(("write", {beside: writing}))
+            root.run(("put in place", {path: renaming}))
+    return True
 
 
 def _publish(look: Look, website: Website, options: Options) -> Report:
@@ -155,6 +177,7 @@ def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, E
         raise Trouble(f"{root}: a publish was cut short there: publish first, then roll back")
     if found.current is None or not found.current.previous or not (before := plan.version_before(found.current)):
         raise Trouble(f"{root}: holds no version before this one: nothing to roll back to")
+    before.pop(plan.BEAT, None)
     for path, entry in before.items():
         there = path in found.current.kept or path not in found.current.previous
         if not there and plan.old(entry.sha256) not in found.seen:

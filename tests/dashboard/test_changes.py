@@ -68,6 +68,7 @@ def verdicts(runs: list[Run], **event: Any) -> dict[str, Any]:
     return {
         "verdicts": [{**verdict, "run": run.id, "sha": run.merge.sha} for run in runs],
         "events": [{**plain, "state": "open", "closed_by": None, "retrained": 1, **event}],
+        "calibrations": [],
         "marks": [{"run": runs[1].id, "sha": runs[1].merge.sha, "text": "other processor", "is_new_series": False}],
     }
 

@@ -185,6 +185,57 @@ def test_an_event_may_have_more_facts_than_the_page_knows(page: Page) -> None:
     assert page.js("return document.documentElement.scrollWidth") <= 390
 
 
+def test_a_regression_names_requests_files_and_what_was_never_trained(page: Page) -> None:
+    runs = history()
+    shown = verdicts(runs)
+    culprit, never = runs[CULPRIT].merge.sha, "f" * 40
+    url = f"{PROJECT.url}/pull/1025"
+    nothing = {"run": None, "author": None, "request": None, "request_url": None, "files": [], "files_count": None}
+    blame = [
+        {
+            "sha": culprit,
+            "run": runs[CULPRIT].id,
+            "author": "Ben",
+            "request": "#1025",
+            "request_url": url,
+            "url": f"{PROJECT.url}/commit/{culprit}",
+            "files": [["train.py", 12, 3], ["a.bin", None, None]],
+            "files_count": 7,
+            "parameters": ["dropout_rate 0.05 -> 0.3"],
+        },
+        {**nothing, "sha": never, "url": f"{PROJECT.url}/commit/{never}", "chance": 0.04},
+    ]
+    more = {"blame": blame, "range_url": f"{PROJECT.url}/compare/aaaaaaa...{culprit}", "gaps": [{"before": culprit}]}
+    [event] = shown.events
+    event = {**event, **more, "culprits": [[culprit, 0.96], [never, 0.04]]}
+    evidence(page.build(runs, judged=replace(shown, events=[event])).open("#/regressions"))
+    text = page.text(".regression")
+    assert "#1025 · 96 % likely" in text
+    assert "Ben" in text
+    assert "ffffffff · never trained · 4 %" in text
+    assert "7 files" in text
+    assert "Gaps" not in text
+    page.click(".regression summary")
+    assert "train.py +12 −3" in page.text(".regression")
+    assert "a.bin +? −?" in page.text(".regression")
+    links = page.js("return [...document.querySelectorAll('.regression a')].map((a) => a.href)")
+    assert {url, f"{PROJECT.url}/commit/{never}", f"{PROJECT.url}/compare/aaaaaaa...{culprit}"} <= set(links)
+
+
+@pytest.mark.parametrize(
+    "blame", [[], [{}], [dict.fromkeys(("sha", "url", "files", "request"), HOSTILE)], None, [{"files": [None, 7]}]]
+)
+def test_blame_that_is_damaged_or_hostile_breaks_nothing(page: Page, blame: object) -> None:
+    runs = history()
+    shown = verdicts(runs)
+    more = {"blame": blame, "range_url": "javascript:alert(1)", "strange": {"a": None, "b": [None]}}
+    events = [{**event, **more} for event in shown.events]
+    evidence(page.build(runs, judged=replace(shown, events=events)).open("#/regressions"))
+    assert "Culprit" in page.text(".regression")
+    hrefs = page.js("return [...document.querySelectorAll('.regression a')].map((a) => a.href)")
+    assert not any(href.startswith("javascript") for href in hrefs)
+
+
 def test_without_regressions_the_view_says_so(page: Page) -> None:
     page.build([done(1, 0.2)]).open("#/regressions")
     assert "No regression" in page.text()

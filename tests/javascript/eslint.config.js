@@ -4,7 +4,7 @@ const js = require("eslint/config");
 const browser = [
   "window", "document", "location", "history", "navigator", "localStorage", "matchMedia", "getComputedStyle", "console",
   "performance", "devicePixelRatio", "addEventListener", "setTimeout", "clearTimeout", "setInterval", "clearInterval",
-  "requestAnimationFrame", "Node", "HTMLElement", "Event", "Blob", "URL", "URLSearchParams", "ResizeObserver", "Path2D", "innerWidth",
+  "requestAnimationFrame", "Node", "HTMLElement", "Event", "Blob", "URL", "URLSearchParams", "ResizeObserver", "Path2D", "innerWidth", "sessionStorage",
 ];
 const readonly = Object.fromEntries([...browser, "wer", "uPlot"].map((name) => [name, "readonly"]));
 

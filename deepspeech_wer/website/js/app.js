@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const { el, format } = wer;
+  const NOW_EVERY_MS = 60_000;
   const root = wer.byId("content");
   /** @type {(() => void) | null} */
   let cleanUp = null;
@@ -51,10 +52,11 @@
    */
   const drawFreshness = (data) => {
     const result = lastResult(data);
-    const time = data.lookedAt ?? result;
+    const now = wer.now.read();
+    const time = now?.lookedAt ?? data.lookedAt ?? result;
     if (time === null) return;
     const silent = Date.now() / 1000 - time;
-    const state = age(silent);
+    const state = now ? wer.now.stateOf(now, silent) : age(silent);
     const words = {
       fresh: "",
       stale: ` · no news for ${format.duration(silent)}`,
@@ -72,6 +74,7 @@
         `${result === null ? "looked" : "last result"} ${format.ago(shown)}`,
       ),
       words[state],
+      now?.job && state === "fresh" && " · training",
     );
   };
 
@@ -116,6 +119,17 @@
     button.title = `${other} colours`;
   };
 
+  /** Reads js/now.js each minute, unless this site has none. */
+  const followNow = () => {
+    const told = () => {
+      document.dispatchEvent(new Event("wer:now"));
+      wer.now.renew();
+    };
+    const look = (missing) => wer.loadNow(told, missing);
+    const again = setInterval(() => look(() => {}), NOW_EVERY_MS);
+    look(() => clearInterval(again));
+  };
+
   const start = ({ data, problem }) => {
     if (!data) {
       drawNav(null);
@@ -125,6 +139,7 @@
     drawHead(data);
     drawFreshness(data);
     setInterval(() => drawFreshness(data), 60_000);
+    document.addEventListener("wer:now", () => drawFreshness(data));
     wer.places.start();
     draw(data);
     performance.mark("wer:drawn");
@@ -135,7 +150,7 @@
     window.addEventListener("pagehide", wer.flushAddress);
     document.addEventListener("click", wer.flushAddress, true);
     const idle = window.requestIdleCallback || ((work) => setTimeout(work, 200));
-    idle(() => wer.loadMerges(data));
+    idle(() => (wer.loadMerges(data), followNow()));
   };
 
   document.addEventListener("wer:theme", drawTheme);

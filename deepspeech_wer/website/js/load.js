@@ -91,6 +91,9 @@
     );
   };
 
+  /** Reads js/now.js anew. Calls `done`, or `missing` where there is none. */
+  wer.loadNow = (done, missing) => loadScript(`js/now.js?${Date.now()}`, done, missing);
+
   const loaded = new Map();
   wer.run = (detail) => loaded.set(detail.id, detail); // runs/<id>.js calls it
 

@@ -34,6 +34,20 @@ interface Evidence {
   retrained: number;
   trained: { sha: string; runs: [id: string, rate: Percent, failure: string | null][] }[];
   why: { who: string; why: string; at: string } | null;
+  blame?: Blame[];
+  range_url?: string | null;
+}
+
+/** A merge that may have done it, as blame.py tells; a field that is not known is null or absent. */
+interface Blame {
+  sha?: string;
+  run?: string | null; // null: it was never trained
+  author?: string | null;
+  url?: string | null;
+  request?: string | null; // "#12", or "!12" on GitLab
+  request_url?: string | null;
+  files?: [path: string, added: number | null, removed: number | null][];
+  files_count?: number | null;
 }
 
 interface Project {
@@ -136,8 +150,8 @@ interface Lasting {
   better: number;
   worse_by_noise: number;
   better_by_noise: number;
-  worse_ids: string[];
-  better_ids: string[];
+  worse_places: number[]; // in the test set
+  better_places: number[];
 }
 
 /** What the tracker found in a run's utterances. */
@@ -207,6 +221,15 @@ interface Pair {
   parameters: Parameter[];
   doubts: string[];
   merges: number[];
+}
+
+/** js/now.js, with times in seconds. */
+interface Now {
+  lookedAt: number;
+  every: number; // seconds until the next, at most; 0: nobody knows
+  waiting: number;
+  index: string | null;
+  job: any;
 }
 
 interface Route {
@@ -281,6 +304,7 @@ interface Wer {
   changedParameters(data: Data, before: number, i: number): Parameter[];
   failed(data: Data, i: number): boolean;
   subject(data: Data, i: number): string;
+  shortSubject(subject: string, author: string | undefined): string;
   about(data: Data, i: number): string;
   shortSha(data: Data, i: number): string;
   encode(text: string): string;
@@ -324,6 +348,7 @@ interface Wer {
   loadMerges(data: Data): void;
   loadRun(id: string, done: (detail: Detail | null) => void): void;
   run(detail: Detail): void;
+  loadNow(done: () => void, missing: () => void): void;
   // heard.js
   said(record: Said): void;
   texts(record: { set: string; part: number; texts: string[] }): void;
@@ -385,6 +410,12 @@ interface Wer {
   stepText(event: Step): string;
   regressionHref(id: string): string;
   openRegressions(data: Data): HTMLElement | null;
+  now: {
+    read(): Now | null;
+    stateOf(now: Now, silent: number): string;
+    show(place: HTMLElement): () => void;
+    renew(): void;
+  };
 }
 
 declare var wer: Wer;
@@ -395,6 +426,7 @@ interface Window {
   WER_INDEX?: any;
   WER_LOOKED_AT?: string;
   WER_MERGES?: any;
+  WER_NOW?: any;
   ALL_THE_DATA?: unknown;
   FAILED_RUNS?: unknown;
 }

@@ -88,14 +88,14 @@
   wer.runHref = (id) => `#/run/${wer.encode(id)}`;
 
   /** "#11001 fix-warnings, by lissyx": what tells merges apart comes first, and nothing of it is cut. */
-  const shortSubject = (subject, author) => {
+  wer.shortSubject = (subject, author) => {
     const [, number, owner, branch] = /^Merge pull request #(\d+) from ([^/\s]+)\/(.+)$/.exec(subject) ?? [];
     if (number) return `#${number} ${branch}, by ${owner}`;
     return author ? `${subject}, by ${author}` : subject;
   };
 
   /** The same of a run; "" until the subjects are there. */
-  wer.about = (data, i) => (data.subjects ? shortSubject(data.subjects[i], data.authors?.[i]) : "");
+  wer.about = (data, i) => (data.subjects ? wer.shortSubject(data.subjects[i], data.authors?.[i]) : "");
 
   const webUrl = (project, path) => {
     try {

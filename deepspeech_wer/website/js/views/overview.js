@@ -180,7 +180,10 @@
     if (!data.count) return empty(root);
     const chart = wer.overviewChart(data, query);
     let below = [latest(data)];
-    wer.replace(root, headline(data), trailing(data), chart.card, tiles(data), noise(data), wer.openRegressions(data), below);
+    const now = el("div", {});
+    const stop = wer.now.show(now);
+    const about = [tiles(data), noise(data), now, wer.openRegressions(data)];
+    wer.replace(root, headline(data), trailing(data), chart.card, about, below);
     chart.start();
     const refresh = () =>
       wer.views.safely(root, () => {
@@ -190,6 +193,7 @@
       });
     document.addEventListener("wer:merges", refresh);
     return () => {
+      stop();
       document.removeEventListener("wer:merges", refresh);
       chart.destroy();
     };

@@ -3,7 +3,7 @@
   "use strict";
   const { el, format } = wer;
   const KNOWN = new Set(
-    "id start culprits step_pp interval_pp state closed_by retrained trained why".split(" "),
+    "id start culprits step_pp interval_pp state closed_by retrained trained why blame range_url gaps".split(" "),
   ); // drawn below; what else an event has is listed as it is
 
   /** @param {Data} data */
@@ -21,6 +21,7 @@
   /** A value of any shape, as text or as a list. */
   const plain = (value) => {
     if (Array.isArray(value)) return el("ul", { class: "plain" }, value.map((one) => el("li", {}, plain(one))));
+    if (isEmpty(value)) return "–";
     if (typeof value === "object")
       return Object.entries(value).map(([name, one]) => [el("span", { class: "muted" }, `${name} `), plain(one), " "]);
     return outside(String(value));
@@ -36,22 +37,46 @@
         el("dd", {}, plain(value)),
       ]);
 
+  /** An address of others, if it is one of the web. */
+  const web = (url) => (typeof url === "string" && /^https?:\/\//.test(url) ? url : null);
+
+  /** What the tracker knows of a merge that may have done it; {} where it tells nothing. */
+  const blameOf = (full, sha) => full.blame?.find((one) => one.sha === sha) ?? {};
+
+  const request = ({ request: name, request_url: url }) => (name ? [" · ", wer.outside(web(url), wer.bdi(String(name)))] : null);
+
+  /** @param {Data} data */
+  const suspect = (data, full, [sha, likely]) => {
+    const known = blameOf(full, sha);
+    const link = placeOf(data, sha) < 0 && web(known.url);
+    return el(
+      "li",
+      {},
+      link ? wer.outside(link, el("span", { class: "mono" }, sha.slice(0, 8))) : merge(data, sha),
+      request(known),
+      known.run === null && " · never trained",
+      ` · ${Math.round(100 * likely)} %`,
+    );
+  };
+
   /** @param {Data} data */
   const range = (data, full) => {
-    if (full.culprits.length < 2) return null;
+    const others = full.culprits.filter(([sha]) => sha !== full.start);
+    if (!others.length) return null;
+    const list = others.map((one) => suspect(data, full, one));
+    return [el("dt", {}, "It may also be"), el("dd", {}, el("ul", { class: "plain" }, list))];
+  };
+
+  /** The files that the merge changed, the most changed first as the tracker lists them. */
+  const files = ({ files: list, files_count: count }) => {
+    if (!Array.isArray(list) || !list.length) return null;
+    const shown = list.filter(Array.isArray).map(([path, added, removed]) =>
+      el("li", {}, wer.bdi(String(path), { class: "mono" }), el("span", { class: "muted" }, ` +${added ?? "?"} −${removed ?? "?"}`)),
+    );
+    const title = format.plural(count ?? list.length, "file", "files");
     return [
-      el("dt", {}, "It may also be"),
-      el(
-        "dd",
-        {},
-        el(
-          "ul",
-          { class: "plain" },
-          full.culprits
-            .filter(([sha]) => sha !== full.start)
-            .map(([sha, chance]) => el("li", {}, merge(data, sha), ` · ${Math.round(100 * chance)} %`)),
-        ),
-      ),
+      el("dt", {}, "Files changed"),
+      el("dd", {}, el("details", {}, el("summary", {}, title), el("ul", { class: "plain" }, shown))),
     ];
   };
 
@@ -71,8 +96,8 @@
   /** @param {Data} data @param {number} i */
   const links = (data, full, i) => {
     const before = i < 1 ? null : data.shas[i - 1];
-    const commit = wer.commitUrl(data.project, full.start);
-    const compared = before && wer.compareUrl(data.project, before, full.start);
+    const commit = web(blameOf(full, full.start).url) ?? wer.commitUrl(data.project, full.start);
+    const compared = web(full.range_url) ?? (before && wer.compareUrl(data.project, before, full.start));
     const good = wer.before(data, i);
     const found = [
       good !== null && el("a", { href: wer.compareHref(data.ids[good], data.ids[i]) }, "words that changed"),
@@ -125,14 +150,17 @@
   /** @param {Data} data */
   const facts = (data, event, full) => {
     const i = event.at;
+    const known = blameOf(full, full.start);
+    const author = known.author ?? (i !== null && data.authors?.[i]);
     return el(
       "dl",
       { class: "pairs text-pairs" },
       el("dt", {}, event.state === "suspect" ? "Suspect" : "Culprit"),
-      el("dd", {}, merge(data, full.start), chance(full)),
-      i !== null && data.authors && [el("dt", {}, "Author"), el("dd", {}, wer.bdi(data.authors[i]))],
+      el("dd", {}, merge(data, full.start), request(known), chance(full)),
+      author && [el("dt", {}, "Author"), el("dd", {}, wer.bdi(author))],
       range(data, full),
       i !== null && changed(data, i),
+      files(known),
       ended(data, event, full),
       more(full),
       i !== null && links(data, full, i),
