@@ -7,7 +7,7 @@ reason (a request to retry, the re-training of a suspect, a step of a bisection)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 
 from deepspeech_wer.archive_order import started
@@ -109,6 +109,25 @@ def plan(branch: Branch, state: State) -> Plan:
     waiting = _waiting(branch, state)
     found = (rule(branch, state) for rule in _RULES)
     return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
+
+
+def queue(branch: Branch, state: State, most: int) -> list[Due]:
+    """Return what runs next and after that, at most so many, if every run succeeds and nothing new arrives."""
+    found: list[Due] = []
+    while len(found) < most and (item := plan(branch, state).next):
+        found.append(item)
+        if item.why == FIRST:
+            branch = replace(branch, base=item.sha)
+        state = replace(
+            state,
+            archived={*state.archived, item.sha[:12]},
+            interrupted=[run for run in state.interrupted if run.sha != item.sha],
+            asked=state.asked[1:] if item.why == ASKED else state.asked,
+            retried=[sha for sha in state.retried if sha != item.sha],
+            reruns=[one for one in state.reruns if one != item],
+            calibrations=[one for one in state.calibrations if one != item],
+        )
+    return found
 
 
 def alike(ended: Iterable[Ended], release: Release) -> list[Ended]:

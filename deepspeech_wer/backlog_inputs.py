@@ -24,6 +24,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
+from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
@@ -57,6 +58,22 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
     return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
 
 
+def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
+    """Return what is due as of the last fetch, at most so many, and how many new merges wait. Changes nothing.
+
+    Raises Trouble if the mirror cannot be read.
+    """
+    places = settings.places
+    if not places.mirror.exists():
+        return [], 0
+    try:
+        tip = mirror.tip(places.mirror)
+    except GitError as error:
+        raise Trouble(f"cannot read the mirror {places.mirror}: {error}") from None
+    branch, state = _branch(_history(settings, tip, read_last(places))), _state(settings, tip)
+    return backlog.queue(branch, state, most), backlog.plan(branch, state).waiting
+
+
 def reached(settings: Settings) -> str | None:
     """Return the newest commit up to which every merge is archived; what last_sha1 says where the mirror is gone."""
     if not settings.places.mirror.exists():  # deleted while a job ran
@@ -68,7 +85,7 @@ def reached(settings: Settings) -> str | None:
 
 def is_of_use(places: Places, sha: str) -> bool:
     """Return whether a run may still resume from the checkpoint of a commit: not once it has left the branch."""
-    state = State(archived=archive.commits(places.runs))
+    state = State(archived=_settled(places))
     is_on_branch = history.contains(places.mirror, mirror.tip(places.mirror), sha)
     return backlog.may_resume(state, sha, is_on_branch=is_on_branch)
 
@@ -132,7 +149,7 @@ def _branch(found: History) -> Branch:
 def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
     places = settings.places
     return State(
-        archived=archive.commits(places.runs),
+        archived=_settled(places),
         interrupted=_interrupted(places, tip),
         asked=asked,
         retried=_retried(places, tip),
@@ -142,6 +159,11 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         are_reruns_first=settings.retraining.mode == "first",
         calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
     )
+
+
+def _settled(places: Places) -> set[str]:
+    """The first 12 digits of every commit that is archived, or that somebody decided not to train."""
+    return archive.commits(places.runs) | {one.sha[:12] for one in decisions.skipped(places.requests)}
 
 
 def _reruns(settings: Settings, tip: str) -> list[Due]:

@@ -73,23 +73,34 @@ def progress(places: Places, sha: str) -> int:
     return sum(times[1:])  # the maximum would miss a write after the clock was set back
 
 
-def remove(places: Places, name: str) -> None:
-    """Remove a checkpoint, unless checkpoint_file names it: a user wants the next run to start from it."""
-    path = places.checkpoints / name
+def is_named(places: Places, path: Path) -> bool:
+    """Return whether checkpoint_file names a checkpoint: a user wants the next run to start from it."""
     with suppress(OSError):
         named = Path(places.checkpoint_request.read_text("utf-8", "replace").strip())
-        if named.is_absolute() and named.resolve().is_relative_to(path.resolve()):
-            log.info("keeping the checkpoint %s, which %s names", path, places.checkpoint_request)
-            return
+        return named.is_absolute() and named.resolve().is_relative_to(path.resolve())
+    return False
+
+
+def remove(places: Places, name: str) -> None:
+    """Remove a checkpoint, unless checkpoint_file names it."""
+    path = places.checkpoints / name
+    if is_named(places, path):
+        log.info("keeping the checkpoint %s, which %s names", path, places.checkpoint_request)
+        return
     files.remove_tree(path)
+
+
+def ours(places: Places) -> list[Path]:
+    """Return the checkpoints that this program made."""
+    is_link = places.checkpoints.is_symlink()
+    listed = places.checkpoints.glob("*")
+    return [path for path in listed if _NAME.fullmatch(path.name) and (not is_link or _has_mark(places, path))]
 
 
 def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
     """Remove the checkpoints of every commit whose SHA `is_needed` rejects."""
-    is_link = places.checkpoints.is_symlink()
-    for path in places.checkpoints.glob("*"):
-        is_ours = _NAME.fullmatch(path.name) and (not is_link or _has_mark(places, path))
-        if is_ours and not is_needed(path.name):
+    for path in ours(places):
+        if not is_needed(path.name):
             log.info("removing the checkpoint of %s, which is no longer due", path.name[:12].lstrip("."))
             remove(places, path.name)
 

@@ -33,7 +33,7 @@ def _run(arguments: Sequence[str]) -> int:
         if arguments:
             return _command(arguments)
         env_file.fill()  # XDG_CACHE_HOME may be in it
-        descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
+        descriptor = lock.acquire(f"{xdg_directories.cache_directory(env_file.instance())}/lock")
         if descriptor is None:  # another tick is at work: the usual case while a training runs
             return DONE
         return _tick(descriptor)

@@ -2,6 +2,7 @@
 
 <YYYYmmdd-HHMMSS>-retry-<sha12>.json    run this commit again; removed once that is done
 <YYYYmmdd-HHMMSS>-accept-<sha12>.json   the change of this commit is the new level, not a regression
+<YYYYmmdd-HHMMSS>-skip-<sha12>.json     do not train this commit; removed by `retry`
 <YYYYmmdd-HHMMSS>-calibrate-<sha12>.json  train this commit with many seeds; removed once that is done or withdrawn
 released.json                           failures up to then no longer stop the queue
 """
@@ -22,6 +23,7 @@ from deepspeech_wer.backlog import Release
 VERSION = 1
 RETRY = re.compile(r"\d{8}-\d{6}-retry-([0-9a-f]{12})\.json")
 ACCEPT = re.compile(r"\d{8}-\d{6}-accept-([0-9a-f]{12})\.json")
+SKIP = re.compile(r"\d{8}-\d{6}-skip-([0-9a-f]{12})\.json")
 CALIBRATE = re.compile(r"\d{8}-\d{6}-calibrate-([0-9a-f]{12})\.json")
 UNREADABLE = ".unreadable"
 
@@ -68,6 +70,23 @@ def accept(directory: Path, accepted: Decision) -> None:
 def accepted(directory: Path) -> list[Decision]:
     """Return the accepted commits, in the order of the decisions. An unreadable file is set aside."""
     return _noted(directory, ACCEPT)
+
+
+def skip(directory: Path, unwanted: Decision) -> None:
+    """Note that a commit is not to be trained, and withdraw requests to run it again. Raises OSError."""
+    _note(directory, "skip", unwanted)
+    end_retry(directory, unwanted.sha)
+
+
+def skipped(directory: Path) -> list[Decision]:
+    """Return the commits that are not to be trained, in the order of the decisions. An unreadable file is set aside."""
+    return _noted(directory, SKIP)
+
+
+def end_skip(directory: Path, sha: str) -> None:
+    """The commit may be trained after all. Raises OSError."""
+    for path in _about(directory, SKIP, sha):
+        path.unlink(missing_ok=True)
 
 
 def calibrate(directory: Path, wanted: Calibration) -> None:

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Mapping
 
 from deepspeech_wer import xdg_directories
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, UsageTrouble
 
-NAME = "ds_env_file"
+NAME, INSTANCE = "ds_env_file", "ds_instance"
 MAX_BYTES = 1 << 20
 _FEW = 10  # faults in one message
 _KEYWORDS = (("export",), ("declare", "-x"), ("typeset", "-x"))  # `export -p` prints one of them, by the shell
@@ -39,6 +39,14 @@ def adopt(variables: Mapping[str, str], origin: str) -> None:
     _origins.update(dict.fromkeys(variables, origin))
     if any(name.startswith(("XDG_", "HOME")) for name in variables):
         xdg_directories.read_again()
+
+
+def instance() -> str:
+    """Return ds_instance, "" if it is not set. Call `fill` first. Raises UsageTrouble."""
+    text = os.environ.get(INSTANCE, "")
+    if text and not xdg_directories.is_instance(text):
+        raise UsageTrouble(f"{INSTANCE}: {text[:100]!r}: expected {xdg_directories.INSTANCE}")
+    return text
 
 
 def origins() -> Mapping[str, str]:

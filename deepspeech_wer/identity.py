@@ -34,8 +34,9 @@ def check(places: Places, repository: Repository) -> None:
             if found != value:
                 raise Trouble(
                     f"{directory} belongs to {name} {found}, not {value}: by hand, use the crontab's variables "
-                    "(--crontab); for another repository or branch, set XDG_CACHE_HOME and ds_dataroot to directories "
-                    f"of its own; if the same project has moved, remove {directory / NOTE}"
+                    "(--crontab); for another repository or branch, set ds_instance to a name of its own, or "
+                    "XDG_CACHE_HOME and ds_dataroot to directories of its own; if the same project has moved, remove "
+                    f"{directory / NOTE}"
                 )
     if _read(places.cache / NOTE).get("has_runs") and not archive.names(places.runs):
         raise Trouble(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deepspeech_wer.variables import without_password as without_password
+from deepspeech_wer.xdg_directories import INSTANCE, is_instance
 
 _SHA = re.compile(r"[0-9a-f]{7,64}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^-|^/|/$|\.$|^@$")
@@ -125,6 +126,13 @@ def web_url(text: str) -> str:
     """Accept an http or https URL without a password."""
     if not re.fullmatch(r"https?://[^\s/?#@]+([/?#]\S*)?", text):
         raise ValueError("an address that starts with http:// or https:// and has no password in it")
+    return text
+
+
+def instance(text: str) -> str:
+    """Accept the name of one of this user's trackers."""
+    if not is_instance(text):
+        raise ValueError(INSTANCE)
     return text
 
 

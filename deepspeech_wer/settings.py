@@ -21,7 +21,7 @@ from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Account
 from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
-from deepspeech_wer.xdg_directories import NAME, cache_directory
+from deepspeech_wer.xdg_directories import cache_directory, directory
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Settings:
     repository: Repository
     job: JobLimits
     retraining: Retraining
+    instance: str  # "" unless this user runs several trackers
     clone_path: Path
     force_sha: tuple[str, ...]
     website: Website | None
@@ -149,6 +150,13 @@ VARIABLES = (
         "all",
         types.one_of("all", "newest"),
         "`all`: every merge, oldest first; `newest`: the newest first, then the middle of the longest gap",
+    ),
+    Variable(
+        "ds_instance",
+        None,
+        types.instance,
+        "a name for this tracker, where one user runs several: cache, data, lock, site and `ds_clone_path` get it as a "
+        "suffix",
     ),
     Variable("ds_clone_path", "./ds_exec_clone/", types.path, "where merges are checked out; wiped after use"),
     Variable(
@@ -360,7 +368,9 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
     plain = {name.removeprefix("ds_"): value for name, value in values.items()}
     page = f"https://github.com/{plain['github_account']}/{plain['github_project']}"
     url = plain["repo_url"] or f"{page}.git"
-    data = plain["dataroot"] / NAME if plain["dataroot"] else Path(BaseDirectory.xdg_data_home, NAME)
+    instance = plain["instance"] or ""
+    data = (plain["dataroot"] or Path(BaseDirectory.xdg_data_home)) / directory(instance)
+    clone: Path = plain["clone_path"]
     return Settings(
         repository=Repository(
             url=url,
@@ -383,12 +393,13 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         retraining=Retraining(
             plain["retrain"], plain["retrain_budget"], plain["retrain_share"], anchor=plain["anchor"]
         ),
-        clone_path=plain["clone_path"],
+        instance=instance,
+        clone_path=clone.with_name(f"{clone.name}-{instance}") if instance else clone,
         force_sha=plain["automation_force_sha"] or (),
         website=None if missing else _website(plain),
         website_missing=missing,
         notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
-        places=Places(Path(cache_directory()), data),
+        places=Places(Path(cache_directory(instance)), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
         beat=Beat(plain["heartbeat_every"], plain["publish_every"]),
         audio=plain["website_audio"],

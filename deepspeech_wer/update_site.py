@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Run
+from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings, Website
 
 SCORING_S = 60.0  # of a tick, for runs that were archived before they were scored
@@ -42,9 +44,8 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
-    _build(
-        settings, scoring_s
-    )  # the runs, most of the memory that a tick takes, are forgotten before the files are listed
+    # The runs, most of the memory that a tick takes, are forgotten before the files are listed.
+    _build(settings, scoring_s)
     return dashboard.site_names(settings.places.site)
 
 
@@ -85,7 +86,24 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
 def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
     own = [run for run in ordered if run.rerun_of is None]
     again = [run for run in ordered if run.rerun_of is not None]
-    return dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
+    judged = dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
+    marks = {run: (text, is_new) for run, text, is_new in judged.marks}
+    for run, skipped in _skipped(settings.places, own):
+        text, is_new = marks.get(run, ("", False))
+        marks[run] = (f"{text}; {skipped}" if text else skipped, is_new)
+    return replace(judged, marks=[(run, text, is_new) for run, (text, is_new) in marks.items()])
+
+
+def _skipped(places: Places, own: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """Yield what to say of each skipped merge, and the run that follows it in the history."""
+    decided = {one.sha: one for one in decisions.skipped(places.requests)}
+    if not decided or not places.mirror.exists():
+        return
+    for sha, merge in history.known(places.mirror, list(decided)).items():
+        after = next((run.id for run in own if run.merge.ordinal > merge.ordinal), None)
+        if after:
+            one = decided[sha]
+            yield after, f"{sha[:12]} {merge.subject[:60]}: skipped by {one.who}: {one.why}"
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
@@ -153,9 +171,12 @@ def is_behind(settings: Settings) -> bool:
 def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, names = settings.website, archive.names(settings.places.runs)
+    skips = [one.sha for one in decisions.skipped(settings.places.requests)]
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
     return hashlib.sha256(
-        repr((names, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))).encode()
+        repr(
+            (names, skips, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))
+        ).encode()
     ).hexdigest()
 
 

@@ -19,8 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock contract errors exit_codes prctl text variables",
-        "backlog files host places processes records wer",
-        "checkpoints decisions derived hyper journal lock logging_setup setting_types signals xdg_directories",
+        "backlog files host places processes records wer xdg_directories",
+        "checkpoints decisions derived hyper journal lock logging_setup setting_types signals",
         "env_file",
         "environment settings training verdicts",
         "archive notify old_records repository sftp",
@@ -36,8 +36,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": (
-        "alignment crontab locked progress",
-        "check import_old site verdicts",
+        "alignment crontab locked progress schema state",
+        "check check_job import_old prune site verdicts",
         "inspect",
         "act compare",
         "parser",
@@ -50,7 +50,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "site",
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu group limit output work", "memory outcome runner", "local supervisor"),
+    "jobs": ("gpu group limit output work", "memory outcome progress runner", "local supervisor"),
     "notify": ("ledger message", "http", "github webhook", "channels"),
     "publish": (
         "plan report",

@@ -23,6 +23,7 @@ from deepspeech_wer.backlog import (
     State,
     may_resume,
     plan,
+    queue,
 )
 
 
@@ -169,3 +170,32 @@ def test_a_checkpoint_is_kept_while_its_commit_may_still_run(
     done: tuple[str, ...], is_on_branch: bool, may: bool
 ) -> None:
     assert may_resume(State(archived(*done)), A, is_on_branch=is_on_branch) == may
+
+
+@pytest.mark.parametrize(
+    ("what", "branch", "state", "expected"),
+    [
+        ("nothing", Branch(A, A), State(archived(A)), []),
+        ("the first run", Branch(C, None), State(()), [(C, FIRST)]),
+        ("new merges, oldest first", Branch(C, A, [B, C]), State(archived(A)), [(B, NEW), (C, NEW)]),
+        ("newest first", Branch(D, A, [B, C, D]), State(archived(A), order="newest"), [(D, NEW), (C, NEW), (B, NEW)]),
+        ("stopped", Branch(C, A, [B, C]), State(archived(A), retried=[A], is_stopped=True), [(A, RETRIED)]),
+        (
+            "each reason in its turn",
+            Branch(C, A, [B, C]),
+            State(archived(A), [Interrupted(E, None)], [A], [D], reruns=[Due(A, RERUN, None, seed=1)]),
+            [(E, RESUMED), (A, ASKED), (D, RETRIED), (B, NEW), (C, NEW), (A, RERUN)],
+        ),
+        (
+            "re-trainings first",
+            Branch(B, A, [B]),
+            State(archived(A), reruns=[Due(A, RERUN, None, seed=1)], are_reruns_first=True),
+            [(A, RERUN), (B, NEW)],
+        ),
+    ],
+)
+def test_the_queue_is_what_plan_would_choose_one_after_the_other(
+    what: str, branch: Branch, state: State, expected: list[tuple[str, str]]
+) -> None:
+    assert [(one.sha, one.why) for one in queue(branch, state, 10)] == expected, what
+    assert [(one.sha, one.why) for one in queue(branch, state, 1)] == expected[:1], what

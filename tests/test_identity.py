@@ -9,6 +9,7 @@ import pytest
 
 from deepspeech_wer import cli, exit_codes, settings
 from deepspeech_wer.commands import crontab
+from deepspeech_wer.errors import Trouble
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -122,12 +123,45 @@ XDG_CACHE_HOME=/var/cache
 
 
 def test_the_variables_of_a_crontab_are_read_as_cron_reads_them() -> None:
-    assert crontab.parse(CRONTAB) == {
+    assert crontab.taken(CRONTAB, "") == {
         "ds_repo_url": "https://example.com/a b.git",
         "ds_website_server_root": "/var/www",
         "ds_wer_automation": "$HOME/job.sh",
         "XDG_CACHE_HOME": "/var/cache",
     }
+
+
+TWO = """\
+ds_website_username=web
+*/5 * * * * ds_instance=french ds_repo_url=/srv/fr.git exec python -P -m deepspeech_wer >>fr.log 2>&1
+ds_instance=german
+ds_repo_url=/srv/de.git
+@hourly exec python -P -m deepspeech_wer >>de.log 2>&1
+ds_repo_url=/below
+"""
+
+
+def test_of_several_lines_the_instance_tells_which_one_counts() -> None:
+    both = {"ds_website_username": "web"}
+    assert crontab.taken(TWO, "french") == {**both, "ds_instance": "french", "ds_repo_url": "/srv/fr.git"}
+    assert crontab.taken(TWO, "german") == {**both, "ds_instance": "german", "ds_repo_url": "/srv/de.git"}
+    with pytest.raises(Trouble, match="it has several trackers: set ds_instance to one of french, german"):
+        crontab.taken(TWO, "")
+    with pytest.raises(Trouble, match="no line in it has ds_instance=dutch: set ds_instance to one of french, german"):
+        crontab.taken(TWO, "dutch")
+    unnamed = "*/5 * * * * python -m deepspeech_wer\n" + TWO
+    assert crontab.taken(unnamed, "") == {}
+    with pytest.raises(Trouble, match="ds_instance=dutch: unset ds_instance"):
+        crontab.taken("*/5 * * * * python -m deepspeech_wer", "dutch")
+
+
+def test_the_instance_of_a_line_may_be_in_its_file(sealed: Path) -> None:
+    lines = []
+    for name in ("french", "german"):
+        (sealed / f"{name}.env").write_text(f"ds_instance={name}\n")
+        (sealed / f"{name}.env").chmod(0o600)
+        lines.append(f"*/5 * * * * ds_env_file={sealed}/{name}.env exec python -m deepspeech_wer\n")
+    assert crontab.taken("".join(lines), "german") == {"ds_env_file": f"{sealed}/german.env"}
 
 
 def test_a_command_may_use_the_variables_of_the_crontab(

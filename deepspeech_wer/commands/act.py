@@ -7,6 +7,7 @@ import getpass
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from deepspeech_wer import (
     archive,
@@ -15,6 +16,7 @@ from deepspeech_wer import (
     clock,
     contract,
     decisions,
+    env_file,
     environment,
     hyper,
     identity,
@@ -28,6 +30,7 @@ from deepspeech_wer import (
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.inspect import dry_run
+from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
@@ -35,7 +38,7 @@ from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.places import Places
-from deepspeech_wer.repository import history
+from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.run_merge import title
 from deepspeech_wer.settings import Settings
 
@@ -62,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Run one tick by hand, for the commits of --sha if there are any."""
     if options.dry_run:
         return dry_run()
-    descriptor = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
+    descriptor = lock.acquire(f"{xdg_directories.cache_directory(env_file.instance())}/lock")
     if descriptor is None:
         return _queue_for_the_running_tick(options.sha)
     try:
@@ -113,6 +116,12 @@ def retry(options: argparse.Namespace) -> int:
     places = current.places
     if options.judge:
         return _judge(current, options.sha)
+    shas = _unskip(places, options.sha)
+    if shas:
+        say(f"no longer skipped, and run by the next tick: {', '.join(sha[:12] for sha in shas)}")
+        options.sha = [name for name in options.sha if not any(sha.startswith(name) for sha in shas)]
+        if not options.sha:
+            return DONE
     shas = [archive.find(places.runs, name).merge.sha for name in options.sha]
     if not shas:
         shas = [archive.find(places.runs, ended.sha).merge.sha for ended in backlog_inputs.alike(places)]
@@ -124,6 +133,48 @@ def retry(options: argparse.Namespace) -> int:
         raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
     say(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
     return DONE
+
+
+def _unskip(places: Places, names: Sequence[str]) -> list[str]:
+    """Have the skipped ones among the commits run after all, and return them."""
+    skipped = {one.sha for one in decisions.skipped(places.requests)}
+    shas = [sha for name in names if name for sha in skipped if sha.startswith(name)]
+    for sha in shas:
+        _request(places, Decision(sha, getpass.getuser(), "skipped before", clock.utc_now()))
+        decisions.end_skip(places.requests, sha)
+    return shas
+
+
+def skip(options: argparse.Namespace) -> int:
+    """Note that a merge is not to be trained."""
+    current = every_setting.load()
+    places = current.places
+    identity.check(places, current.repository)
+    sha = _commit(current, options.sha)
+    if any(left.order.merge.sha == sha and Local().is_alive(left.work) for left in run_merge.unfinished(places)):
+        raise Trouble(f"{sha[:12]}: its job is running: `cancel` ends it")
+    if sha[:12] in archive.commits(places.runs):
+        raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")
+    merge = history.merge(places.mirror, sha)
+    try:
+        decisions.skip(places.requests, Decision(sha, getpass.getuser(), options.why, clock.utc_now()))
+    except OSError as error:
+        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+    say(f"{title(merge)}: skipped; `retry {sha[:12]}` runs it after all")
+    return DONE
+
+
+def _commit(current: Settings, name: str) -> str:
+    """Return the SHA of a commit of the repository, fetched if it is new. Raises Trouble."""
+    places, repository = current.places, current.repository
+    if places.mirror.exists():
+        with suppress(Trouble):
+            return history.look_up(places.mirror, name)
+    with cache_locked(places, repository):
+        if mirror.update(places.mirror, repository.url, repository.ref) is None:
+            raise Trouble(f"{repository.name}: the repository has no commits yet")
+        (merge,) = history.resolve(places.mirror, [name])
+    return merge.sha
 
 
 def _judge(current: Settings, names: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deepspeech_wer import contract, dashboard, env_file, environment, identity, lock, places
@@ -43,9 +44,13 @@ class Finding:
     text: str
 
 
-def run(_: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print a line per finding. Returns 1 if any is a fault."""
     faults = 0
+    if options.json:
+        found = [asdict(finding) for finding in check()]
+        print(json.dumps(found, indent=1))
+        return 1 if any(finding["level"] == FAULT for finding in found) else 0
     for finding in check():
         say(f"{finding.level:<5}  {finding.subject:<10}  {finding.text}", flush=True)
         faults += finding.level == FAULT

@@ -130,7 +130,7 @@ def _markdown(record: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for side in (before, after):
         yield f"- {side['sha'][:12]} {_safe(side['subject'])} ({_safe(side['author'])})"
-    yield from (f"- {_safe(line[8:])}" for line in _overall(record))
+    yield from (f"- {_safe(line[8:])}" for line in _overall(record) if not line.startswith("change"))
     yield from (f"- {_safe(one['sentence'])}" for one in record["sets"])
     yield from _markdown_list("Parameters that differ", [_parameter(one) for one in record["parameters"]])
     merges = [f"{one['sha'][:12]} {one['subject']} ({one['author']})" for one in record["merges"]]

@@ -1,37 +1,95 @@
-"""The variables of the user's crontab, for commands typed by hand (crontab(5))."""
+"""The user's crontab, for commands typed by hand: its lines that run a tracker, and their variables (crontab(5))."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
+from deepspeech_wer import env_file
 from deepspeech_wer.errors import Trouble
 
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*|\"[^\"]*\"|'[^']*')\s*=\s*(.*?)\s*")
+_ENTRY = re.compile(r"\s*(?:@\w+|(?:\S+\s+){4}\S+)\s+(?P<command>.*\bdeepspeech[-_]wer\b.*)")
+_SET_BEFORE = re.compile(r"(?P<name>[A-Za-z_]\w*)=(?P<value>\"[^\"]*\"|'[^']*'|[^\s;&|]*)\s+")
 _TAKEN = ("ds_", "XDG_")
 
 
-def variables() -> dict[str, str]:
-    """Return the ds_* and XDG_* variables of `crontab -l`. Raises Trouble if there is no crontab."""
+@dataclass(frozen=True)
+class Entry:
+    """A line that runs a tracker."""
+
+    command: str  # without the variables that stand before it
+    variables: Mapping[str, str]  # all that cron sets for it
+
+    @property
+    def instance(self) -> str:
+        """Its ds_instance, also if that is in its ds_env_file."""
+        found = self.variables.get(env_file.INSTANCE, "")
+        path = self.variables.get(env_file.NAME)
+        if not found and path:
+            with suppress(Trouble):  # told by the command itself
+                found = env_file.read(path).get(env_file.INSTANCE, "")
+        return found
+
+
+def variables(instance: str) -> dict[str, str]:
+    """Return the ds_* and XDG_* variables that cron sets for an instance. Raises Trouble if there are none to take."""
+    return taken(read(), instance)
+
+
+def read() -> str:
+    """Return the text of `crontab -l`. Raises Trouble if there is no crontab."""
     try:
         done = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
     except OSError as error:
         raise Trouble(f"--crontab: cannot run crontab: {error.strerror}") from None
     if done.returncode:
         raise Trouble(f"--crontab: {done.stderr.strip() or 'crontab -l failed'}: as which user does the tracker run?")
-    return parse(done.stdout)
+    return done.stdout
 
 
-def parse(text: str) -> dict[str, str]:
-    """Return the assignments in a crontab. cron expands nothing; it removes quotes around names and values."""
-    found = {}
+def taken(text: str, instance: str) -> dict[str, str]:
+    """Return the ds_* and XDG_* variables that a crontab sets for an instance.
+
+    Without a name, they are those of the only instance, or of the one without a name. Raises Trouble if that does not
+    say which.
+    """
+    found, listed = parse(text)
+    by_instance = {entry.instance: entry.variables for entry in listed}
+    if len(by_instance) == 1 and not instance:
+        (found,) = by_instance.values()
+    elif by_instance:
+        if instance not in by_instance:
+            names = ", ".join(sorted(filter(None, by_instance)))
+            cure = f"set ds_instance to one of {names}" if names else "unset ds_instance"
+            what = f"no line in it has ds_instance={instance}" if instance else "it has several trackers"
+            raise Trouble(f"--crontab: {what}: {cure}")
+        found = by_instance[instance]
+    return {name: value for name, value in found.items() if name.startswith(_TAKEN)}
+
+
+def parse(text: str) -> tuple[Mapping[str, str], list[Entry]]:
+    """Return all assignments of a crontab, and the lines that run a tracker.
+
+    cron expands nothing; it removes quotes around names and values. An assignment holds for the lines below it.
+    """
+    found: dict[str, str] = {}
+    listed = []
     for line in text.splitlines():
-        match = _ASSIGNMENT.fullmatch(line)
-        if match and not line.lstrip().startswith("#"):
-            name, value = _unquoted(match[1]), _unquoted(match[2])
-            if name.startswith(_TAKEN):
-                found[name] = value
-    return found
+        if line.lstrip().startswith("#"):
+            continue
+        if match := _ASSIGNMENT.fullmatch(line):
+            found[_unquoted(match[1])] = _unquoted(match[2])
+        elif match := _ENTRY.fullmatch(line):
+            command, before = match["command"], {}
+            while one := _SET_BEFORE.match(command):
+                before[one["name"]] = _unquoted(one["value"])
+                command = command[one.end() :]
+            listed.append(Entry(command, {**found, **before}))
+    return found, listed
 
 
 def _unquoted(text: str) -> str:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 
-from deepspeech_wer import (
-    archive,
-    backlog_inputs,
-    clock,
-    contract,
-    decisions,
-    env_file,
-    hyper,
-    journal,
-    judging,
-    lock,
-    measuring,
-    run_merge,
-    update_site,
-)
+from deepspeech_wer import archive, backlog_inputs, contract, env_file, hyper, judging, measuring
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.archive_order import moment
-from deepspeech_wer.commands import verdicts
+from deepspeech_wer.commands import state, verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
@@ -47,62 +33,41 @@ def dry_run() -> int:
     return 0
 
 
-def status(_: argparse.Namespace) -> int:
-    """Print what is running, and what ran last."""
+def status(options: argparse.Namespace) -> int:
+    """Print what is running, what ran last, and what runs next."""
     current = every_setting.load()
-    places = current.places
-    holder = lock.holder(str(places.lock))
-    say(f"a tick is running: process {holder[0]} on {holder[1]} since {holder[2]}" if holder else "no tick is running")
-    entry = journal.read(places.cache)
-    if entry:
-        say(f"current merge: {entry.sha[:12]} {entry.subject} ({entry.phase}, attempt {entry.attempt})")
-    for line in (*_jobs(current), *_requested(current)):
+    record = state.gather(current)
+    if options.json:
+        return _print_json(record)
+    calibrated = verdicts.calibrated(judging.calibrations(current.places, current.retraining))[-1:]
+    before = (*state.lines(record), *verdicts.wanted(current.places))
+    for line in (*before, *_newest(current), *calibrated, *state.later_lines(record)):
         say(line)
-    say(f"tracked: {current.repository.name}, {current.repository.ref or 'its HEAD'}")
-    say(f"last_sha1: {backlog_inputs.read_last(places) or 'none yet'}")
-    names = archive.names(places.runs)
-    say(f"runs: {len(names)} in {places.runs}")
-    if names:
-        say(f"newest: {_newest(current, names)}")
-    for line in verdicts.calibrated(judging.calibrations(places, current.retraining))[-1:]:
-        say(line)
-    say(f"site: {_site(current)}")
-    error = journal.last(places.cache, journal.ERROR)
-    if error:
-        say(f"last error: {error.at}: {error.what}")
     return 0
 
 
-def _requested(current: Settings) -> list[str]:
-    """What people asked for, and whether the queue waits for them."""
-    places = current.places
-    lines = [
-        f"to be run: {wanted.sha[:12]}, asked for by {wanted.who} at {wanted.at}"
-        for wanted in decisions.retries(places.requests)
-    ]
-    lines += verdicts.wanted(places)
-    failed = backlog_inputs.alike(places)
-    if len(failed) >= current.job.stop_after_alike:
-        why = f"the last {len(failed)} runs failed alike ({failed[-1].failure or ''})"
-        lines.append(f"the queue is stopped: {why}; `retry` runs them again")
-    return lines
-
-
-def settings(_: argparse.Namespace) -> int:
+def settings(options: argparse.Namespace) -> int:
     """Print every variable, its effective value and its origin."""
-    for name, value, origin in every_setting.describe(origins=env_file.origins()):
-        say(f"{name:<32} {value:<32} ({origin})")
+    rows = every_setting.describe(origins=env_file.origins())
+    if options.json:
+        _print_json([{"name": name, "value": value, "origin": origin} for name, value, origin in rows])
+    else:
+        for name, value, origin in rows:
+            say(f"{name:<32} {value:<32} ({origin})")
     every_setting.load()
     return 0
 
 
-def runs(_: argparse.Namespace) -> int:
+def runs(options: argparse.Namespace) -> int:
     """List the archived runs, in the order of the history."""
-    lines, listed = {}, []
+    lines, records, listed = {}, {}, []
     for run in archive.each(every_setting.load().places.runs):
-        lines[run.id] = _line(run)
+        lines[run.id], records[run.id] = _line(run), state.run_record(run)
         listed.append(replace(run, hyper=None))  # it may take 10 MB
-    for run in archive.in_order(listed):
+    ordered = archive.in_order(listed)
+    if options.json:
+        return _print_json([records[run.id] for run in ordered])
+    for run in ordered:
         say(lines[run.id])
     return 0
 
@@ -111,6 +76,9 @@ def show(options: argparse.Namespace) -> int:
     """Print one run in full."""
     places = every_setting.load().places
     run = archive.find(places.runs, options.run)
+    if options.json:
+        more = {"parents": run.merge.parents, "variables": run.variables, "directory": str(run.directory)}
+        return _print_json({**state.run_record(run), **more, "hyper": run.hyper})
     rows = {
         "run": run.id,
         "merge": f"{run.merge.sha} (number {run.merge.ordinal})",
@@ -151,15 +119,10 @@ def _measured(places: Places, run: Run) -> dict[str, str]:
     return rows
 
 
-def _jobs(current: Settings) -> list[str]:
-    """Return a line per running job, including those that a killed tick left running."""
-    lines = []
-    for left in run_merge.unfinished(current.places):
-        holder = lock.holder(str(left.work.lock))
-        if holder:
-            what = f"{left.order.merge.sha[:12]} {left.order.merge.subject}"
-            lines.append(f"job: {what}, attempt {left.order.attempt}: process {holder[0]} since {holder[2]}")
-    return lines
+def _print_json(record: object) -> int:
+    """Print a record for programs. It is ASCII, whatever it quotes: no terminal is misled by it."""
+    print(json.dumps(record, indent=1))
+    return 0
 
 
 def _line(run: Run) -> str:
@@ -167,31 +130,9 @@ def _line(run: Run) -> str:
     return f"{run.merge.ordinal:>5}  {run.id}  {result:<24} {run.merge.subject[:60]}"
 
 
-def _newest(current: Settings, names: Sequence[str]) -> str:
-    directory = current.places.runs
-    is_ahead = names[-1][:15] > clock.stamp(clock.COMPACT)  # the clock was wrong: an earlier release noted no era
-    last = [name for name in names if is_ahead or moment(name) == moment(names[-1])]
-    try:
-        listed = [replace(archive.read(directory / name), hyper=None) for name in last]
-        return _line(archive.read(archive.in_order(listed)[-1].directory))
-    except Trouble as trouble:
-        return f"cannot be read: {trouble}"
-
-
-def _site(current: Settings) -> str:
-    site, website = current.places.site, current.website
-    if not (site / "index.htm").exists():
-        return "none yet"
-    is_behind = update_site.is_behind(current)
-    freshness = "not up to date" if is_behind else "up to date"
-    if website is None:
-        return f"{freshness}, not published, in {site}"
-    place, cache = update_site.place(website), current.places.cache
-    published, dry = (journal.last(cache, name) for name in (journal.PUBLISHED, journal.DRY_RUN))
-    if published and published.what == place:
-        return f"{freshness}, published to {place} at {published.at}"
-    if not is_behind:  # an earlier release noted no time
-        return f"{freshness}, published to {place}"
-    if dry and dry.what == place:
-        return f"nothing published to {place} yet, only a dry run at {dry.at}"
-    return f"nothing published to {place} yet"
+def _newest(current: Settings) -> Iterator[str]:
+    if archive.names(current.places.runs):
+        try:
+            yield f"newest: {_line(state.newest(current.places.runs))}"
+        except Trouble as trouble:
+            yield f"newest: cannot be read: {trouble}"

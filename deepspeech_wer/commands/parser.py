@@ -8,7 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, site, verdicts
+from deepspeech_wer.commands import (
+    act,
+    check,
+    check_job,
+    compare,
+    crontab,
+    import_old,
+    inspect,
+    prune,
+    schema,
+    site,
+    verdicts,
+)
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -20,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     logging_setup.set_up(quiet=options.quiet)
     if options.crontab:
-        env_file.adopt(crontab.variables(), "crontab")
+        env_file.adopt(crontab.variables(env_file.instance()), "crontab")
     env_file.fill()
     environment.forget_git_variables()
     action: Action = options.action
@@ -43,13 +55,19 @@ def parser() -> argparse.ArgumentParser:
     retry = _add(subs, "retry", act.retry, "run failed merges again; without SHA, those that failed alike at the end")
     retry.add_argument("--judge", action="store_true", help="take the results that they left, after a look at them")
     retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
-    _add(subs, "status", inspect.status, "show what is running, and what ran last")
-    _add(subs, "settings", inspect.settings, "list every variable, its effective value and its origin")
-    _add(subs, "check", check.run, "try everything that a tick needs, and change nothing")
-    _add(subs, "runs", inspect.runs, "list the archived runs, in the order of the history")
-    _add(subs, "show", inspect.show, "show one run in full").add_argument(
-        "run", help="the run's id, or the first digits of its commit"
+    skip = _add(subs, "skip", act.skip, "do not train a merge; `retry` undoes it")
+    skip.add_argument("sha", metavar="SHA", help="first digits (7 or more) of a commit that has not run yet")
+    skip.add_argument("--why", required=True, help="the reason, kept with the decision")
+    told = (
+        ("status", inspect.status, "show what is running, what ran last, and what runs next"),
+        ("settings", inspect.settings, "list every variable, its effective value and its origin"),
+        ("check", check.run, "try everything that a tick needs, and change nothing"),
+        ("runs", inspect.runs, "list the archived runs, in the order of the history"),
+        ("show", inspect.show, "show one run in full"),
     )
+    for name, action, text in told:
+        _add(subs, name, action, text).add_argument("--json", action="store_true", help="as JSON, for programs")
+    subs.choices["show"].add_argument("run", help="the run's id, or the first digits of its commit")
     shown = _add(subs, "verdicts", verdicts.verdicts, "show what each merge did to the WER, and why we say so")
     shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
     _add_calibrate(subs)
@@ -60,7 +78,14 @@ def parser() -> argparse.ArgumentParser:
     _add(subs, "build", site.build, "merge the archived runs into js/hyper.js and build the site", alias="merge")
     old = _add(subs, "import", import_old.run, "archive the results of an earlier tracker: hyper.js, hyper.json")
     old.add_argument("path", metavar="FILE_OR_DIR", help="a hyper.js or hyper.json, or a directory with such files")
+    cleared = _add(subs, "prune", prune.run, "remove old checkpoints and exports; results are never removed")
+    cleared.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of each to keep, the newest")
+    cleared.add_argument("--dry-run", action="store_true", help="list what would be removed, with its bytes")
     _add_publish(subs)
+    tried = _add(subs, "check-job", check_job.run, "run the job of a checkout once, and say what is right and wrong")
+    tried.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the checkout (.)")
+    schema_of = _add(subs, "schema", schema.run, "print the JSON Schema of a file that jobs write")
+    schema_of.add_argument("name", choices=schema.NAMES, help="of which file")
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
     _add_demo(subs)
@@ -123,6 +148,12 @@ def _add(
 def _runs(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000, found {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) > 10**6:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)
 
 

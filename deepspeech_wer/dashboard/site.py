@@ -20,10 +20,10 @@ from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
 from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
-from deepspeech_wer.dashboard.heard import EDITS, Heard
+from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
-from deepspeech_wer.dashboard.masked_json import as_seen
+from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
@@ -74,7 +74,7 @@ def build(
     ordered = archive.in_order(runs)
     made = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
     ordered = [run for run in ordered if run.id in made]
-    sets = _build_sets(heard, made, site)
+    sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
     own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
     merges = merges_js(own, judged)
@@ -189,18 +189,27 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
         else:
             _put(data, site / "runs" / run.id / name)
     more = details(run, found, sizes, [log.end for log in ends.values()])
-    more["heard"] = source.heard.record(run.id)
+    heard = source.heard.record(run.id)
+    more["heard"] = heard and record_without_paths(heard, lambda text: trimmed(text, source.logs))
     _put(run_js(run, more), site / "runs" / f"{run.id}.js")
 
 
-def _build_sets(heard: Heard, runs: Iterable[str], site: Path) -> list[str]:
-    """Link the test sets of runs. Their names come from their content, so those that are there stay."""
+def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLogs) -> list[str]:
+    """Link the test sets of runs. Their names come from their content, so those that are there stay.
+
+    What names an utterance may be a path of this machine. Such names are trimmed whatever ds_publish_logs says: it may
+    change while the set stays.
+    """
     wanted = heard.sets(runs)
     for name, source in wanted.items():
         target = site / name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            _link(source, target)
+            seen = without_paths(source.read_bytes(), lambda text: trimmed(text, logs))
+            if seen is None:
+                _link(source, target)
+            else:
+                _put(seen, target)
     return list(wanted)
 
 

@@ -16,9 +16,13 @@ _VALUES = 1 << 16
 
 def of(token: str) -> int | None:
     """Return the limit of the job with this token, in bytes; None where so few are usual that it would hinder it."""
-    usual, _ = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
-    usual = 1 << 30 if usual == resource.RLIM_INFINITY else usual
+    usual = _usual()
     return usual - 1 - zlib.crc32(token.encode()) % _VALUES if usual > 10 * _VALUES else None
+
+
+def is_mark(value: int) -> bool:
+    """Return whether a limit is one of `of`, which no process has by chance."""
+    return 0 < _usual() - value <= _VALUES
 
 
 @contextmanager
@@ -33,3 +37,8 @@ def inheriting(limit: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (usual, most))
+
+
+def _usual() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    return 1 << 30 if soft == resource.RLIM_INFINITY else soft

@@ -87,7 +87,7 @@ class Local:
                 left |= set(processes.with_environment(f"{contract.RUN_TOKEN}={token}"))
             if job.pid and processes.start_time(job.pid) == job.started:
                 left |= {job.pid, *processes.descendants(job.pid)}
-            if token and job.limit and job.limit == limit.of(token):
+            if job.limit and limit.is_mark(job.limit):  # the job may have written the record
                 left |= set(processes.with_limit(job.limit, job.since))
             left.discard(os.getpid())
             if not left:

@@ -116,7 +116,7 @@ class Job:
     started: str = ""  # as of `processes.start_time`
     since: str = ""  # the supervisor's own start: no process of the job is older
     group: str | None = None  # the directory of its cgroup
-    limit: int | None = None  # a limit that all of them have, and no other process: see `jobs.limit`
+    limit: int | None = None  # a limit that all of them have, and no other process, see limit.py
 
 
 def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:

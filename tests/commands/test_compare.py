@@ -107,6 +107,19 @@ def test_the_verdict_counts_the_noise_of_a_training_in(capsys: pytest.CaptureFix
     assert record["noise"]["between_pp"] > 0
 
 
+def test_the_noise_of_one_test_set_says_nothing_of_another(capsys: pytest.CaptureFixture[str]) -> None:
+    made = []
+    for number in (1, 2):
+        rows = [[*row, name] for name in ("other", "test") for row in invented(100, number)]
+        data = json.dumps({"columns": [*heard_runs.COLUMNS, "set"], "rows": rows}).encode()
+        made.append((heard_runs.run(number, invented(100, number))[0], data))
+    runs = archived(*made)
+
+    record = compared(capsys, runs[0].id, runs[1].id)
+
+    assert {one["set"]: one["verdict"] for one in record["sets"]} == {"other": "noise unknown", "test": "within noise"}
+
+
 def test_what_does_not_compare_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     first, other = heard_runs.run(1, invented(50, 1)), heard_runs.run(2, invented(50, 2))
     assert other[0].hyper

@@ -22,7 +22,7 @@
         "The test set, normaliser or decoder is another one: the rates cannot be compared.",
       names.length > 0 && `The operator changed ${names.join(", ")}.`,
       changed.length > 0 &&
-        `${format.plural(changed.length, "parameter differs", "parameters differ")} too, so the change may not come from the code.`,
+        `${format.plural(changed.length, "parameter differs", "parameters differ")}: the change may come from there.`,
       between > 0 && `${format.plural(between, "other run lies", "other runs lie")} between these two.`,
       a > b && "The second run is of an earlier merge than the first.",
     ];
@@ -60,10 +60,11 @@
     const isComparable = data.signatures[a] === data.signatures[b];
     const noise = after?.heard?.noise ?? before?.heard?.noise;
     const tests = sets.length ? sets : [rateRow("test", data, "test", a, b)];
-    tests.forEach((row, k) => {
+    const main = tests.find(({ label }) => label === "test") ?? tests[0]; // the noise is that of one test set
+    for (const row of tests) {
       if (!isComparable || row.isSame === false) row.state = "not comparable";
-      else row.state = (k === 0 && judged) || beside(row.change, noise);
-    });
+      else if (row === main) row.state = judged || beside(row.change, noise);
+    }
     return [...tests, rateRow("validation", data, "validation", a, b), rateRow("train", data, "train", a, b)];
   };
 

@@ -1,0 +1,364 @@
+"""What `status` tells: one record of plain values, printed as JSON or as lines. Reads only; takes no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from deepspeech_wer import (
+    archive,
+    backlog,
+    backlog_inputs,
+    clock,
+    contract,
+    decisions,
+    hyper,
+    journal,
+    judging,
+    lock,
+    run_merge,
+    update_site,
+)
+from deepspeech_wer.archive_order import moment
+from deepspeech_wer.decisions import Decision
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.jobs import progress
+from deepspeech_wer.places import Places
+from deepspeech_wer.records import Run
+from deepspeech_wer.repository import history
+from deepspeech_wer.settings import Settings
+
+VERSION = 1
+QUEUED, RESULTS, FAILURES, TAIL_LINES = 10, 5, 1000, 10
+_TAIL_BYTES = 64 << 10
+_COMPARED = 5  # earlier runs whose times say how long one takes
+
+Record = dict[str, Any]
+
+
+def gather(settings: Settings) -> Record:
+    """Return all of it; None stands for what there is not, or is not known. docs/commands.md describes the keys."""
+    places = settings.places
+    record: Record = {
+        "version": VERSION,
+        "at": clock.utc_now(),
+        "tracked": {
+            "repository": settings.repository.name,
+            "branch": settings.repository.ref,
+            "instance": settings.instance or None,
+        },
+        "tick": _tick(places),
+        "jobs": _jobs(places),
+        "last_sha1": backlog_inputs.read_last(places),
+        "queue": _queue(settings),
+        "requests": [{"kind": kind, **asdict(one)} for kind, one in _requests(places)],
+        "runs": {"count": len(archive.names(places.runs)), "directory": str(places.runs)},
+        "results": _results(settings),
+        "last_failure": _last_failure(places),
+        "site": _site(settings),
+        "last_error": _event(journal.last(places.cache, journal.ERROR)),
+    }
+    record["next"] = _next(record, settings)
+    return record
+
+
+def run_record(run: Run) -> Record:
+    """Return what is told of a run by `runs`, `show` and `status`."""
+    return {
+        "run": run.id,
+        "sha": run.merge.sha,
+        "ordinal": run.merge.ordinal,
+        "subject": run.merge.subject,
+        "author": run.merge.author,
+        "committed_at": run.merge.committed_at,
+        "status": run.status,
+        "failure": run.failure,
+        "detail": run.detail,
+        "test_wer": hyper.test_wer(run.hyper),
+        "attempt": run.attempt,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "machine": run.machine,
+        "rerun_of": run.rerun_of,
+        "seed": run.seed,
+        "imported": run.imported,
+    }
+
+
+def newest(runs: Path) -> Run:
+    """Return the run that is the newest in the order of the archive. There must be one. Raises Trouble."""
+    names = archive.names(runs)
+    is_ahead = names[-1][:15] > clock.stamp(clock.COMPACT)  # the clock was wrong: an earlier release noted no era
+    last = [name for name in names if is_ahead or moment(name) == moment(names[-1])]
+    listed = [replace(archive.read(runs / name), hyper=None) for name in last]
+    return archive.read(archive.in_order(listed)[-1].directory)
+
+
+def _tick(places: Places) -> Record | None:
+    holder, entry = lock.holder(str(places.lock)), journal.read(places.cache)
+    if not holder and not entry:
+        return None
+    return {
+        "is_running": holder is not None,  # if not, it was killed
+        "pid": holder[0] if holder else None,
+        "host": holder[1] if holder else None,
+        "since": holder[2] if holder else None,
+        "merge": entry and {"sha": entry.sha, "subject": entry.subject, "attempt": entry.attempt},
+        "phase": entry and entry.phase,
+        "phase_since": entry and entry.since,
+    }
+
+
+def _jobs(places: Places) -> list[Record]:
+    """The running jobs, including one that a killed tick left running."""
+    found = []
+    for left in run_merge.unfinished(places):
+        holder = lock.holder(str(left.work.lock))
+        if holder is None:
+            continue
+        made = progress.read(left.work)
+        by_epochs = made.ends_at is not None
+        found.append(
+            {
+                "run": left.work.run,
+                "sha": left.order.merge.sha,
+                "subject": left.order.merge.subject,
+                "attempt": left.order.attempt,
+                "pid": holder[0],
+                "since": holder[2],
+                **asdict(made),
+                "ends_at": made.ends_at or _end_by_earlier_runs(places, holder[2]),
+                "ends_at_by": "epochs" if by_epochs else "earlier runs",
+            }
+        )
+    for job in found:
+        if job["ends_at"] is None:
+            job["ends_at_by"] = None
+    return found
+
+
+def _end_by_earlier_runs(places: Places, since: str) -> str | None:
+    """When the job ends if it takes as long as the last good runs did."""
+    good = (run for run in archive.recent(places.runs) if run.status == "done" and not run.imported)
+    with suppress(ValueError, OverflowError):
+        took = [_seconds(run) for run in islice(good, _COMPARED)]
+        if took:
+            return clock.stamp(clock.UTC, datetime.fromisoformat(since).timestamp() + median(took))
+    return None
+
+
+def _seconds(run: Run) -> float:
+    return (datetime.fromisoformat(run.finished_at) - datetime.fromisoformat(run.started_at)).total_seconds()
+
+
+def _queue(settings: Settings) -> Record:
+    """What is due as of the last fetch. The job that runs is not in it."""
+    places = settings.places
+    failed = backlog_inputs.alike(places)
+    stopped = None
+    if len(failed) >= settings.job.stop_after_alike:
+        stopped = f"the last {len(failed)} runs failed alike ({failed[-1].failure or ''}); `retry` runs them again"
+    try:
+        due, waiting = backlog_inputs.queue(settings, QUEUED)
+        running = {left.order.merge.sha for left in run_merge.unfinished(places) if lock.holder(str(left.work.lock))}
+        merges = [(one, history.merge(places.mirror, one.sha)) for one in due if one.sha not in running]
+        waiting -= len(running & {one.sha for one in due if one.why in (backlog.NEW, backlog.FIRST)})
+    except Trouble as trouble:
+        return {"waiting": None, "due": [], "stopped": stopped, "trouble": str(trouble)}
+    listed = [
+        {"sha": one.sha, "subject": merge.subject, "why": one.why, "reason": one.reason, "seed": one.seed}
+        for one, merge in merges
+    ]
+    return {"waiting": waiting, "due": listed, "stopped": stopped, "trouble": None}
+
+
+def _requests(places: Places) -> Iterator[tuple[str, Decision]]:
+    for wanted in decisions.retries(places.requests):
+        yield "retry", wanted
+    for wanted in decisions.accepted(places.requests):
+        yield "accept", wanted
+    for wanted in decisions.skipped(places.requests):
+        yield "skip", wanted
+    for request in decisions.calibrations(places.requests):
+        why = f"{request.runs} seed{'' if request.runs == 1 else 's'}, to measure the noise"
+        yield "calibrate", Decision(request.sha, request.who, why, request.at)
+
+
+def _results(settings: Settings) -> list[Record]:
+    """The last merges' own runs with their verdicts, newest first."""
+    record = judging.load(settings.places, settings.retraining)
+    verdicts = {one["run"]: one for one in record["verdicts"]} if record else {}
+    own = (run for run in archive.recent(settings.places.runs) if run.rerun_of is None)
+    found = []
+    for run in islice(own, RESULTS):
+        verdict = verdicts.get(run.id, {})
+        told = {
+            "verdict": verdict.get("verdict"),
+            "effect_pp": verdict.get("effect_pp"),
+            "reason": verdict.get("reason"),
+        }
+        found.append({**run_record(run), **told})
+    return found
+
+
+def _last_failure(places: Places) -> Record | None:
+    name = next((one.run for one in islice(archive.ended(places.runs), FAILURES) if one.failure is not None), None)
+    if name is None:
+        return None
+    with suppress(Trouble):
+        run = archive.read(places.runs / name)
+        log = _tail(run.directory / contract.ERR_LOG) or _tail(run.directory / contract.OUT_LOG)
+        return {**run_record(run), "log": log, "directory": str(run.directory)}
+    return None
+
+
+def _tail(path: Path) -> list[str]:
+    with suppress(OSError), path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return stream.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+    return []
+
+
+def _site(settings: Settings) -> Record:
+    site, website, cache = settings.places.site, settings.website, settings.places.cache
+    is_built = (site / "index.htm").exists()
+    place = update_site.place(website) if website else None
+    published, dry = (journal.last(cache, name) for name in (journal.PUBLISHED, journal.DRY_RUN))
+    return {
+        "directory": str(site),
+        "is_built": is_built,
+        "is_up_to_date": is_built and not update_site.is_behind(settings),
+        "place": place,
+        "published_at": published.at if published and published.what == place else None,
+        "dry_run_at": dry.at if dry and dry.what == place else None,
+    }
+
+
+def _event(event: journal.Event | None) -> Record | None:
+    return {"at": event.at, "what": event.what} if event else None
+
+
+def _next(record: Record, settings: Settings) -> str:
+    """What the tracker does next, in a sentence."""
+    tick, queue = record["tick"], record["queue"]
+    who = "the running tick" if tick and tick["is_running"] else "the next tick"
+    steps: list[str] = []
+    for job in record["jobs"]:
+        steps.append(f"waits for the job of {job['sha'][:12]} and archives its run")
+    if tick and tick["is_running"] and not steps and tick["merge"]:
+        steps.append(f"goes on with {tick['merge']['sha'][:12]} ({tick['phase']})")
+    if queue["due"]:
+        steps.append(_training(queue["due"][0]))
+    elif queue["stopped"] and queue["waiting"]:
+        steps.append("trains nothing until `retry`: the queue is stopped")
+    elif not steps and record["site"]["is_built"] and not record["site"]["is_up_to_date"]:
+        steps.append("publishes the page" if settings.website else "builds the page")
+    if queue["trouble"]:
+        steps.append("fetches the repository again")
+    return f"{who} {', then '.join(steps)}" if steps else f"{who} looks for new merges; none was there at the last look"
+
+
+def _training(due: Record) -> str:
+    why = due["reason"] or {backlog.NEW: "a new merge", backlog.FIRST: "the first run"}.get(due["why"], due["why"])
+    return f'trains {due["sha"][:12]} "{due["subject"][:60]}" ({why})'
+
+
+def lines(record: Record) -> Sequence[str]:
+    """Return the record as lines for people."""
+    tick, tracked = record["tick"], record["tracked"]
+    found = []
+    if tick and tick["is_running"]:
+        found.append(f"a tick is running: process {tick['pid']} on {tick['host']} since {tick['since']}")
+    else:
+        found.append("no tick is running")
+    if tick and tick["merge"]:
+        merge = tick["merge"]
+        at = f"{tick['phase']} since {tick['phase_since']}, attempt {merge['attempt']}"
+        found.append(f"current merge: {merge['sha'][:12]} {merge['subject']} ({at})")
+    found += [_job_line(job) for job in record["jobs"]]
+    found += _queue_lines(record["queue"])
+    for one in record["requests"]:
+        if one["kind"] == "calibrate":  # `verdicts` tells how far that is
+            continue
+        what = {"retry": "to be run", "accept": "accepted", "skip": "skipped"}[one["kind"]]
+        why = "" if one["kind"] == "retry" else f": {one['why']}"
+        found.append(f"{what}: {one['sha'][:12]}, asked for by {one['who']} at {one['at']}{why}")
+    instance = f", instance {tracked['instance']}" if tracked["instance"] else ""
+    found.append(f"tracked: {tracked['repository']}, {tracked['branch'] or 'its HEAD'}{instance}")
+    found.append(f"last_sha1: {record['last_sha1'] or 'none yet'}")
+    found.append(f"runs: {record['runs']['count']} in {record['runs']['directory']}")
+    return found
+
+
+def later_lines(record: Record) -> Sequence[str]:
+    """Return the lines that follow the newest run."""
+    found = [f"result: {_result_line(one)}" for one in record["results"]]
+    failure = record["last_failure"]
+    if failure:
+        found.append(
+            f"last failure: {failure['finished_at']}: {failure['sha'][:12]} {failure['subject'][:60]}: "
+            f"{failure['failure']}: {failure['detail'][:200]}"
+        )
+        found += [f"  | {line}" for line in failure["log"]]
+    found.append(f"site: {_site_line(record['site'])}")
+    if record["last_error"]:
+        found.append(f"last error: {record['last_error']['at']}: {record['last_error']['what']}")
+    found.append(f"next: {record['next']}")
+    return found
+
+
+def _job_line(job: Record) -> str:
+    parts = [f"attempt {job['attempt']}: process {job['pid']} since {job['since']}"]
+    if job["epoch"] is not None:
+        parts.append(f"epoch {job['epoch']}" + (f" of {job['epochs']}" if job["epochs"] else ""))
+    for name in ("train_loss", "validation_loss"):
+        if job[name] is not None:
+            parts.append(f"{name.replace('_', ' ')} {job[name]:.4g}")
+    if job["ends_at"]:
+        parts.append(f"ends at about {job['ends_at']} (by its {job['ends_at_by']})".replace("its earlier", "earlier"))
+    if job["epoch"] is None and job["last_line"]:
+        parts.append(f"its last line: {job['last_line']}")
+    return f"job: {job['sha'][:12]} {job['subject']}, {', '.join(parts)}"
+
+
+def _queue_lines(queue: Record) -> list[str]:
+    found = []
+    if queue["stopped"]:
+        found.append(f"the queue is stopped: {queue['stopped']}")
+    for one in queue["due"]:
+        why = f"{one['why']}: {one['reason']}" if one["reason"] else one["why"]
+        found.append(f"due: {one['sha'][:12]} {one['subject'][:60]} ({why})")
+    new = sum(one["why"] in (backlog.NEW, backlog.FIRST) for one in queue["due"])
+    if queue["waiting"] and queue["waiting"] > new:
+        found.append(f"due: {queue['waiting'] - new} more new merges")
+    if queue["trouble"]:
+        found.append(f"queue: {queue['trouble']}")
+    return found
+
+
+def _result_line(one: Record) -> str:
+    rate = hyper.shown(one["test_wer"]) if one["status"] == "done" else f"failed: {one['failure']}"
+    verdict = one["verdict"] or "not judged yet"
+    effect = "" if one["effect_pp"] is None else f" {one['effect_pp']:+.2f} pp"
+    return f"{one['sha'][:12]} {rate:>8}, {verdict}{effect}: {one['subject'][:60]}"
+
+
+def _site_line(site: Record) -> str:
+    if not site["is_built"]:
+        return "none yet"
+    freshness = "up to date" if site["is_up_to_date"] else "not up to date"
+    if site["place"] is None:
+        return f"{freshness}, not published, in {site['directory']}"
+    if site["published_at"]:
+        return f"{freshness}, published to {site['place']} at {site['published_at']}"
+    if site["is_up_to_date"]:  # an earlier release noted no time
+        return f"{freshness}, published to {site['place']}"
+    if site["dry_run_at"]:
+        return f"nothing published to {site['place']} yet, only a dry run at {site['dry_run_at']}"
+    return f"nothing published to {site['place']} yet"
