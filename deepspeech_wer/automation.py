@@ -26,7 +26,7 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Plan
+from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.local import Local
@@ -178,8 +178,9 @@ class _Page:
     def show_in_time(self, run: Run, *, is_more_due: bool) -> bool:
         """Show a run, or leave it to the next one. Returns whether that went well."""
         is_soon = time.monotonic() - self._shown_at < SHOWN_EVERY_S
-        # Whether a re-training comes first is known when the page is built.
-        self.is_behind = is_more_due and is_soon and self._settings.retraining.mode != "first"
+        # Where verdicts decide what comes next, they are needed after each run: they are made when the page is.
+        is_by_verdict = self._settings.retraining.mode == "first" or self._settings.repository.backlog != "all"
+        self.is_behind = is_more_due and is_soon and not is_by_verdict
         return self.is_behind or self.show(run)
 
     def show(self, run: Run | None = None) -> bool:
@@ -204,8 +205,8 @@ def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_ask
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    beat.plans(plan.waiting - (plan.next is not None and plan.next.why in (FIRST, NEW)))
-    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW, RERUN, CALIBRATED)):
+    beat.plans(plan.waiting - (plan.next is not None and plan.next.why in (FIRST, BISECTED, NEW)))
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
@@ -221,6 +222,7 @@ def _reason(plan: Plan) -> str:
         ASKED: ", requested by hand",
         RESUMED: ", requested by hand earlier",
         RETRIED: " again, requested by hand",
+        BISECTED: ", to find the merge that made the WER worse",
     }
     if plan.next and plan.next.why in (RERUN, CALIBRATED):
         seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"

@@ -73,6 +73,11 @@ class Places:
         return self.cache / "retraining.json"
 
     @property
+    def remembered(self) -> Path:
+        """What the last judging remembers, so that the next one looks at the newest runs alone."""
+        return self.cache / "remembered"
+
+    @property
     def runs(self) -> Path:
         """One directory per archived run."""
         return self.data / "runs"

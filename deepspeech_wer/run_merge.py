@@ -35,8 +35,9 @@ from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.runner import Runner, attend
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
+from deepspeech_wer.records import Changed, Circumstances, Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
+from deepspeech_wer.repository import history
 from deepspeech_wer.settings import JobLimits
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
@@ -190,6 +191,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         variables=bench.variables,
         rerun_of=due.rerun_of,
         seed=due.seed,
+        changed=_changed(places, merge, due),
         calibrates=due.calibrates,
         links=works.links(work, places.checkpoints / merge.sha),
     )
@@ -203,6 +205,15 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         _keep_record(left, work)
         _clear(left.work)
     return work, order
+
+
+def _changed(places: Places, merge: Merge, due: Due) -> Changed | None:
+    """Return what a merge changed, for its record. It is trained all the same if git cannot tell."""
+    if due.rerun_of is not None:
+        return None
+    with suppress(Trouble):
+        return replace(history.changed(places.mirror, merge), passed=due.passed)
+    return Changed(passed=due.passed)
 
 
 def _keep_record(left: Unfinished, work: Work) -> None:
@@ -398,6 +409,7 @@ def _circumstances(order: Order) -> Circumstances:
         variables=order.variables,
         rerun_of=order.rerun_of,
         seed=order.seed,
+        changed=order.changed,
         calibrates=order.calibrates,
     )
 

@@ -149,7 +149,8 @@ VARIABLES = (
         "ds_backlog",
         "all",
         types.one_of("all", "newest"),
-        "`all`: every merge, oldest first; `newest`: the newest first, then the middle of the longest gap",
+        "`all`: every merge, oldest first; `newest`: the newest, then what narrows down a regression, then the middle "
+        "of the longest gap",
     ),
     Variable(
         "ds_instance",

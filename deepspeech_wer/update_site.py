@@ -61,7 +61,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining)
+        record = judging.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = archive.in_order(loaded.runs)
         measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -273,6 +274,35 @@ def test_the_share_of_the_day_is_that_of_this_day(
     for start, hours, era in trainings:
         stored(places.runs, datetime.now(UTC) + start * HOUR, hours * HOUR, era=era)
     assert judging.is_share_spent(places, 1 / 3) == is_spent, what
+
+
+def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_backlog", "newest")
+    monkeypatch.setenv("ds_retrain", "off")
+    for number in range(6):
+        tracked.merge(f"good {number}", {"wer": f"wer=0.31{number}\n"})
+        assert tick() == 0
+    names = [f"new {number}" for number in range(12)]
+    shas = [
+        tracked.merge(name, {"wer": f"wer=0.{'6' if number >= 3 else '3'}{number:02}\n"})
+        for number, name in enumerate(names)
+    ]
+    capsys.readouterr()
+    assert tick() == 0
+    said = capsys.readouterr().err
+    began = re.findall(r'"(new \d+)" by .*: training(.*)', said)
+    assert began[0][0] == "new 11"
+    sought = [number for number, (_, why) in enumerate(began) if why.startswith(", to find the merge that made")]
+    assert sought == list(range(1, len(sought) + 1))
+    assert {"new 2", "new 3"} <= {name for name, _ in began[1 : len(sought) + 1]}
+    assert len(sought) <= 6
+    assert sorted(name for name, _ in began) == sorted(names)
+    record = judging.load(settings.load().places, settings.load().retraining)
+    assert record
+    (event,) = (one for one in record["events"] if one["state"] == "open")
+    assert (event["start"], event["gaps"]) == (shas[3], [])
 
 
 @pytest.mark.parametrize("calibrates", [True, False])

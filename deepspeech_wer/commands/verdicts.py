@@ -35,13 +35,22 @@ FIELDS = (
     "retrained",
     "reason",
 )
+OF_SETS = ("test_set", "sets")  # where there are several test sets
 
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print what each merge did to the WER, in the order of history."""
     record = judged(every_setting.load())
     if options.json:
-        print(json.dumps([{name: verdict[name] for name in FIELDS} for verdict in record["verdicts"]], indent=1))
+        print(
+            json.dumps(
+                [
+                    {name: verdict[name] for name in (*FIELDS, *OF_SETS) if name in verdict}
+                    for verdict in record["verdicts"]
+                ],
+                indent=1,
+            )
+        )
         return DONE
     for verdict in record["verdicts"]:
         say(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {verdict['reason']}")
@@ -171,5 +180,5 @@ def judged(current: Settings) -> dict[str, Any]:
     record = judging.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
-        record = judging.make(places, loaded.runs, loaded.results, wanted)
+        record = judging.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
     return record

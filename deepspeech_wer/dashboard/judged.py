@@ -136,7 +136,8 @@ def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:
 
 
 def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
-    start = f"{event['step_pp']:+.1f} pp since {event['start'][:8]}"
+    where = f" on {event['test_set']}" if event.get("test_set") else ""
+    start = f"{event['step_pp']:+.1f} pp{where} since {event['start'][:8]}"
     rate = hyper.shown(hyper.test_wer(newest.hyper))
     culprit = next((run for run in ordered if run.merge.sha == event["start"]), None)
     if culprit is None:  # its run cannot be read
