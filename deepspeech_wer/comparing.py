@@ -21,7 +21,7 @@ from deepspeech_wer.verdicts import noise, paired, told
 from deepspeech_wer.verdicts.measure import Each
 from deepspeech_wer.verdicts.told import Basis
 
-VERSION = 1
+VERSION = 2
 RECENT = 10  # comparisons that show what usually changes, where no commit was trained twice
 FEWEST = 3  # of them
 LISTED = 100  # utterances that changed for good
@@ -255,6 +255,7 @@ def _lasting(measures: Measures, name: str, inputs: Inputs, of: Each) -> dict[st
         "better": len(found.better),
         "worse_by_noise": round(found.worse_by_noise, 1),
         "better_by_noise": round(found.better_by_noise, 1),
-        "worse_ids": [of.ids[place] for place in found.worse[:LISTED]],
-        "better_ids": [of.ids[place] for place in found.better[:LISTED]],
+        # places in the test set: an id may be a path of the machine
+        "worse_places": found.worse[:LISTED],
+        "better_places": found.better[:LISTED],
     }

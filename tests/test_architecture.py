@@ -36,8 +36,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": (
-        "alignment crontab locked progress state",
-        "check import_old prune site verdicts",
+        "alignment crontab locked progress schema state",
+        "check check_job import_old prune site verdicts",
         "inspect",
         "act compare",
         "parser",

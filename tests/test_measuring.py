@@ -320,8 +320,8 @@ def test_what_changed_for_good_is_told_with_what_noise_gives(where: Places) -> N
     [test] = against(where, runs[7], runs)["sets"]
 
     assert (test["lasting"]["newest"], test["lasting"]["before"]) == (3, 5)
-    assert "utterance-000017" in test["lasting"]["worse_ids"]
-    assert test["lasting"]["worse"] == len(test["lasting"]["worse_ids"])
+    assert 17 in test["lasting"]["worse_places"]
+    assert test["lasting"]["worse"] == len(test["lasting"]["worse_places"])
     assert test["lasting"]["worse_by_noise"] < 10
     assert against(where, runs[4], runs)["sets"][0]["lasting"] is None  # too few runs
 

@@ -8,7 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, prune, site, verdicts
+from deepspeech_wer.commands import (
+    act,
+    check,
+    check_job,
+    compare,
+    crontab,
+    import_old,
+    inspect,
+    prune,
+    schema,
+    site,
+    verdicts,
+)
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -70,6 +82,10 @@ def parser() -> argparse.ArgumentParser:
     cleared.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of each to keep, the newest")
     cleared.add_argument("--dry-run", action="store_true", help="list what would be removed, with its bytes")
     _add_publish(subs)
+    tried = _add(subs, "check-job", check_job.run, "run the job of a checkout once, and say what is right and wrong")
+    tried.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the checkout (.)")
+    schema_of = _add(subs, "schema", schema.run, "print the JSON Schema of a file that jobs write")
+    schema_of.add_argument("name", choices=schema.NAMES, help="of which file")
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
     _add_demo(subs)

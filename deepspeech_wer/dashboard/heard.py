@@ -43,12 +43,25 @@ def edits_js(run: str, version: int, sets: Mapping[str, Mapping[str, Any]]) -> b
 
 
 def without_paths(data: bytes, trimmed: Callable[[str], str]) -> bytes | None:
-    """Return the script of a test set with trimmed ids; None if that changes nothing, or if it is another script."""
+    """Return the script of a test set with trimmed ids and names of speakers; None if that changes nothing.
+
+    None as well of any other script.
+    """
     record = argument(data) if data.startswith(_CALLS["said"]) else None
-    if not isinstance(record, dict) or not isinstance(ids := record.get("ids"), list):
+    if not isinstance(record, dict):
         return None
-    seen = [trimmed(one) if isinstance(one, str) else one for one in ids]
-    return None if seen == ids else _call("said", {**record, "ids": seen})
+    seen = {**record}
+    for column in ("ids", "names"):
+        values = record.get(column)
+        if isinstance(values, list):
+            seen[column] = [trimmed(one) if isinstance(one, str) else one for one in values]
+    return None if seen == record else _call("said", seen)
+
+
+def record_without_paths(record: Mapping[str, Any], trimmed: Callable[[str], str]) -> dict[str, Any]:
+    """Return a run's figures with what quotes its job trimmed: a name of an utterance may be a path."""
+    found = {name: record[name] and trimmed(record[name]) for name in ("trouble", "remark")}
+    return {**record, **found, "differs": [trimmed(line) for line in record["differs"]]}
 
 
 def argument(data: bytes) -> Any:

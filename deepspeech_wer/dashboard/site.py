@@ -20,7 +20,7 @@ from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
 from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
-from deepspeech_wer.dashboard.heard import EDITS, Heard, without_paths
+from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
@@ -189,7 +189,8 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
         else:
             _put(data, site / "runs" / run.id / name)
     more = details(run, found, sizes, [log.end for log in ends.values()])
-    more["heard"] = source.heard.record(run.id)
+    heard = source.heard.record(run.id)
+    more["heard"] = heard and record_without_paths(heard, lambda text: trimmed(text, source.logs))
     _put(run_js(run, more), site / "runs" / f"{run.id}.js")
 
 

@@ -17,7 +17,9 @@ from selenium.webdriver.common.by import By
 
 from deepspeech_wer import comparing, measuring
 from deepspeech_wer.dashboard import Heard, Judged, build
+from deepspeech_wer.dashboard.logs import WHOLE
 from deepspeech_wer.records import Run
+from deepspeech_wer.settings import PublishedLogs
 from tests import heard_runs
 from tests.end_to_end.test_page import Page
 from tests.end_to_end.test_page import driver as driver  # the fixtures
@@ -37,7 +39,11 @@ AFTER = texts(
 
 
 def built(
-    page: Page, runs: Sequence[tuple[Run, bytes | None]], judged: Judged | None = None, **changes: Any
+    page: Page,
+    runs: Sequence[tuple[Run, bytes | None]],
+    judged: Judged | None = None,
+    logs: PublishedLogs = WHOLE,
+    **changes: Any,
 ) -> list[Run]:
     """Build the page as a tick does."""
     where = heard_runs.places(page.site.parent)
@@ -45,7 +51,7 @@ def built(
     measures = measuring.update(where, made)
     comparing.update(measures, made, [{"run": run.id, "sigma_pp": 1.0, "sigma_df": 20.0} for run in made])
     heard = Heard(measures.stamp, measures.record, measures.edits, measures.sets)
-    build(made, page.site, project=replace(PROJECT, **changes), heard=heard, judged=judged)
+    build(made, page.site, project=replace(PROJECT, **changes), heard=heard, judged=judged, logs=logs)
     return made
 
 
@@ -561,6 +567,27 @@ def test_an_archive_without_utterances_has_a_compare_view(page: Page) -> None:
     assert not (page.site / "sets").exists()
     page.build([])
     assert "No runs yet" in read(page, "#/compare")
+
+
+def test_no_path_of_the_machine_is_published(tmp_path: Path) -> None:
+    made = Page.__new__(Page)
+    made.site = tmp_path / "site"
+    place = "/home/ada/corpora/secret"
+    row = [f"{place}/clips/1.wav", f"{place}/ada", 1, "a b", "a"]
+    run, data = heard_runs.run(1, [row, row, [f"{place}/clips/2.wav", f"{place}/ben", 1, "c", "c"]])
+    assert run.hyper
+    run.hyper["results"]["test_wer"] = 0.9
+    absurd = json.dumps(
+        {"columns": ["id", "reference", "hypothesis"], "rows": [[f"{place}/x.wav", "a " * 6_000, "b " * 6_000]]}
+    ).encode()
+    runs = built(made, [(run, data), (heard_runs.run(2, [row])[0], absurd)], logs=PublishedLogs("trimmed"))
+
+    published = {path: path.read_bytes() for path in made.site.rglob("*.js")}
+    assert [path for path, text in published.items() if b"/home/ada" in text] == []
+    texts = [(made.site / "runs" / f"{one.id}.js").read_text() for one in runs]
+    assert "occurs again" in texts[0]
+    assert "too long to be scored" in texts[1]
+    assert b"clips/1.wav" in next(iter(made.site.glob("sets/*.js"))).read_bytes()
 
 
 def test_a_rebuilt_site_keeps_no_test_set_that_no_run_needs(tmp_path: Path) -> None:

@@ -150,8 +150,8 @@ interface Lasting {
   better: number;
   worse_by_noise: number;
   better_by_noise: number;
-  worse_ids: string[];
-  better_ids: string[];
+  worse_places: number[]; // in the test set
+  better_places: number[];
 }
 
 /** What the tracker found in a run's utterances. */

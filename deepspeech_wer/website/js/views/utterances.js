@@ -29,11 +29,9 @@
 
   const select = (view, state) => {
     const { rows, run, lasting } = view;
-    const ids = new Set(lasting ? [...lasting.worse_ids, ...lasting.better_ids] : []);
+    const lasts = new Set(lasting ? [...lasting.worse_places, ...lasting.better_places] : []);
     const listed =
-      state.list === "lasting"
-        ? rows.filter(({ place }) => ids.has(run.said.ids[place]))
-        : heard.list(rows, state.list);
+      state.list === "lasting" ? rows.filter(({ place }) => lasts.has(place)) : heard.list(rows, state.list);
     const words = state.q.trim().toLowerCase();
     if (!words) return listed;
     const texts = ({ place }) =>
