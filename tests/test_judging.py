@@ -314,7 +314,7 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
         for number, name in enumerate(names)
     ]
     capsys.readouterr()
-    assert tick() == 0
+    assert tick() == 4  # the regression
     said = capsys.readouterr().err
     began = re.findall(r'"(new \d+)" by .*: training(.*)', said)
     assert began[0][0] == "new 11"
