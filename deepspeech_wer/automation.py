@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from deepspeech_wer import (
     archive,
     backlog,
     backlog_inputs,
+    dashboard,
     decisions,
     environment,
     files,
     identity,
     journal,
+    judging,
     lock,
     places,
     run_merge,
@@ -25,17 +28,20 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
+from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.notify import channels
+from deepspeech_wer.notify.facts import Archive
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import git, history, mirror
 from deepspeech_wer.run_merge import Bench, title
 from deepspeech_wer.setting_types import without_password
 from deepspeech_wer.settings import Settings
+
+SHOWN_EVERY_S = 60.0  # while more merges wait
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +57,9 @@ class Watcher:
 def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequence[str] = ()) -> bool:
     """Run one tick. The caller holds the lock, whose descriptor is `descriptor`.
 
-    Returns False if a merge or the publishing failed, else True. `asked` names commits to run even if they are
-    archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
+    Returns False if a merge or the publishing failed, or if a merge is now known to make it worse, else True. `asked`
+    names commits to run even if they are archived; then no other commit runs. Raises Trouble if the tick could not
+    work at all, Stopped after a signal.
     """
     identity.check(settings.places, settings.repository)
     with data_locked(settings.places) as of_data:
@@ -90,26 +97,35 @@ def data_locked(where: Places) -> Iterator[int]:
 
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:
     beat = Heartbeat(settings)
-    bench = _bench(settings, watcher, beat)
+    bench, page = _bench(settings, watcher, beat), _Page(settings, watcher)
     well, ran = True, 0
     for run in run_merge.collect(bench):
-        well &= _go_on_from(run, settings, watcher)
+        well &= _go_on_from(run, settings)
+        well &= page.show(run)
         ran += 1
     names = list(asked)
-    while item := _next(settings, names, beat, only_asked=bool(asked)):
+    while (plan := _next(settings, names, beat, only_asked=bool(asked))) or page.is_behind:
+        if plan is None or plan.next is None:
+            well &= page.show()
+            continue  # the verdicts may want a re-training
+        item = plan.next
         for path, descriptor in locks.items():
             lock.check(descriptor, str(path))
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)
+        if item.why != RERUN:
+            channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
         run = run_merge.run_merge(bench, merge, item)
-        well &= _go_on_from(run, settings, watcher)
+        well &= _go_on_from(run, settings)
+        well &= page.show_in_time(run, is_more_due=item.why == NEW and plan.waiting > 1)
         ran += 1
     if not ran and update_site.is_behind(settings):
         well &= _show(settings, watcher)
     elif not ran:
         beat.idle()
-        _notify(settings)
+        _notify(settings, is_idle=True)
+    well &= not channels.owes_exit_code(settings.places.cache)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     return well
@@ -158,8 +174,37 @@ def _bench(settings: Settings, watcher: Watcher, beat: Heartbeat) -> Bench:
     )
 
 
-def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool) -> Due | None:
-    """Return the next commit to run. Planned again after each run: new merges may arrive during a long training."""
+class _Page:
+    """Shows runs. While more merges wait, those that end within a minute are shown together."""
+
+    def __init__(self, settings: Settings, watcher: Watcher) -> None:
+        self._settings, self._watcher = settings, watcher
+        self._shown_at = time.monotonic()
+        self.is_behind = False
+
+    def show_in_time(self, run: Run, *, is_more_due: bool) -> bool:
+        """Show a run, or leave it to the next one. Returns whether that went well."""
+        is_soon = time.monotonic() - self._shown_at < SHOWN_EVERY_S
+        # Where verdicts decide what comes next, they are needed after each run: they are made when the page is.
+        is_by_verdict = self._settings.retraining.mode == "first" or self._settings.repository.backlog != "all"
+        self.is_behind = is_more_due and is_soon and not is_by_verdict
+        return self.is_behind or self.show(run)
+
+    def show(self, run: Run | None = None) -> bool:
+        """Update the site and the web host, and notify. Returns whether that went well."""
+        if run:
+            journal.enter(self._settings.places.cache, "show", run.merge, run.attempt)
+        self.is_behind = False
+        well = _show(self._settings, self._watcher)
+        self._shown_at = time.monotonic()
+        return well
+
+
+def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool) -> Plan | None:
+    """Return what to run next, if anything is due.
+
+    Planned again after each run: new merges may arrive during a long training.
+    """
     signals.check()
     where = settings.places
     plan = backlog_inputs.find(settings, names)
@@ -167,15 +212,15 @@ def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_ask
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    beat.plans(plan.waiting)
-    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, NEW, RERUN, CALIBRATED)):
+    beat.plans(plan.waiting - (plan.next is not None and plan.next.why in (FIRST, BISECTED, NEW)))
+    if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
         return None
     merge = history.merge(where.mirror, plan.next.sha)
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
-    return plan.next
+    return plan
 
 
 def _reason(plan: Plan) -> str:
@@ -184,6 +229,7 @@ def _reason(plan: Plan) -> str:
         ASKED: ", requested by hand",
         RESUMED: ", requested by hand earlier",
         RETRIED: " again, requested by hand",
+        BISECTED: ", to find the merge that made the WER worse",
     }
     if plan.next and plan.next.why in (RERUN, CALIBRATED):
         seed = "" if plan.next.seed is None else f" with seed {plan.next.seed}"
@@ -203,17 +249,15 @@ def _tell_of_stop(settings: Settings, plan: Plan) -> None:
         backlog_inputs.warn_once(settings.places, "warned_alike", failed[0].run, text)
 
 
-def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
-    """Advance last_sha1, publish and notify after a run was archived. Returns whether both went well."""
+def _go_on_from(run: Run, settings: Settings) -> bool:
+    """Advance last_sha1 after a run was archived. Returns False for a merge that failed."""
     where = settings.places
     if run.rerun_of is None:
         decisions.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
         _forgive(run, settings)
     backlog_inputs.write_last(where, backlog_inputs.reached(settings))
-    journal.enter(where.cache, "show", run.merge, run.attempt)
-    is_shown = _show(settings, watcher)
-    return is_shown and (run.status == "done" or run.rerun_of is not None)
+    return run.status == "done" or run.rerun_of is not None
 
 
 def _forgive(run: Run, settings: Settings) -> None:
@@ -228,17 +272,19 @@ def _forgive(run: Run, settings: Settings) -> None:
 
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
-    """Update the site and the web host, then send the notifications. Returns whether the update succeeded."""
+    """Update the site and the web host, then tell everybody. Returns whether the update succeeded."""
     well = update_site.update(settings, upload=watcher.upload)
     _notify(settings)
     return well
 
 
-def _notify(settings: Settings) -> None:
-    notices, runs = settings.notices, settings.places.runs
-    if notices.github_token or notices.webhook_url:
-
-        def read(name: str) -> Run:
-            return archive.read(runs / name)
-
-        channels.tell(settings.repository, notices, settings.places.cache, archive.names(runs), read)
+def _notify(settings: Settings, *, is_idle: bool = False) -> None:
+    places = settings.places
+    source = Archive(
+        mark=judging.mark(places),
+        names=lambda: archive.names(places.runs),
+        read=lambda name: archive.read(places.runs / name),
+        record=lambda: dashboard.decided(judging.read(places), decisions.accepted(places.requests)),
+        logs=settings.logs,
+    )
+    channels.tell(settings.repository, settings.notices, places.cache, source, is_idle=is_idle)

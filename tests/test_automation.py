@@ -7,12 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
+from deepspeech_wer import archive, automation, cli, exit_codes, files, hyper, places, settings, update_site
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
@@ -747,3 +748,36 @@ def test_a_command_by_hand_gives_the_locks_back() -> None:
     assert tick("build") == 0
     assert tick("build") == 0
     assert tick() == 0
+
+
+@pytest.mark.parametrize(("every_s", "expected"), [(60.0, 1), (0.0, 3)])
+def test_merges_of_a_queue_that_end_within_a_minute_are_shown_together(
+    every_s: float, expected: int, tracked: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tick() == 0
+    for number in range(3):
+        tracked.merge(f"one of three {number}", {"wer": f"wer=0.{number + 1}\n"})
+    built: list[int] = []
+    real = update_site.build
+
+    def building(*arguments: Any, **named: Any) -> Sequence[str]:
+        built.append(len(wers()))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(update_site, "build", building)
+    monkeypatch.setattr(automation, "SHOWN_EVERY_S", every_s)
+    assert tick() == 0
+    assert len(built) == expected
+    assert built[-1] == len(wers()) == 4
+    assert tick() == 0
+    assert len(built) == expected
+    assert (settings.load().places.site / "js/hyper.js").read_text().count('"test_wer"') == 4
+
+
+def test_a_failed_merge_of_a_queue_is_shown_and_told(tracked: Repository) -> None:
+    assert tick() == 0
+    tracked.merge("broken", {"wer": "exit 7\n"})
+    tracked.merge("mended", {"wer": "wer=0.2\n"})
+    assert tick() == exit_codes.FAILED
+    assert wers() == [0.5, "exit 7", 0.2]
+    assert '"exit 7"' in (settings.load().places.site / "js/hyper.js").read_text()

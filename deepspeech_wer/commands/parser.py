@@ -8,7 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from deepspeech_wer import __version__, env_file, environment, logging_setup
-from deepspeech_wer.commands import act, check, compare, crontab, import_old, inspect, prune, site, verdicts
+from deepspeech_wer.commands import (
+    act,
+    check,
+    check_job,
+    compare,
+    crontab,
+    import_old,
+    inspect,
+    prune,
+    schema,
+    site,
+    verdicts,
+)
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -18,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the command
     options = parser().parse_args(arguments)
-    logging_setup.set_up(quiet=options.quiet)
+    logging_setup.set_up(quiet=options.quiet, verbose=options.verbose)
     if options.crontab:
         env_file.adopt(crontab.variables(env_file.instance()), "crontab")
     env_file.fill()
@@ -35,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
         "tick, as cron does. Environment variables ds_* are the configuration, see `settings`.",
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    top.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    how_much = top.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    how_much.add_argument("-v", "--verbose", action="store_true", help="log each phase and each call of git as well")
     top.add_argument("--crontab", action="store_true", help="use the ds_* and XDG_* variables of your crontab")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
@@ -70,6 +84,10 @@ def parser() -> argparse.ArgumentParser:
     cleared.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of each to keep, the newest")
     cleared.add_argument("--dry-run", action="store_true", help="list what would be removed, with its bytes")
     _add_publish(subs)
+    tried = _add(subs, "check-job", check_job.run, "run the job of a checkout once, and say what is right and wrong")
+    tried.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the checkout (.)")
+    schema_of = _add(subs, "schema", schema.run, "print the JSON Schema of a file that jobs write")
+    schema_of.add_argument("name", choices=schema.NAMES, help="of which file")
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
     _add_demo(subs)

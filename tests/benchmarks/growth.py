@@ -86,6 +86,8 @@ def published(repository: Repository, tell: Callable[..., None], network: Networ
         return network.sent
 
     tell("publish all", [], sent)
+    repository.merge("to settle")  # until then the server's directories are as new as the manifest, and are listed
+    tell("tick, the first after that", [], sent)
     repository.merge("to be published")
     tell("tick, one new, published", [], sent)
     for number in range(3):
