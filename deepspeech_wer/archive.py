@@ -279,6 +279,18 @@ def read(directory: Path) -> Run:
     )
 
 
+def blame(directory: Path) -> dict[str, Any]:
+    """Return what run.json says of the merge's changes; {} where it cannot be read, as the page's build tells."""
+    with suppress(Trouble):
+        record = _read_record(directory / RUN)
+        merge, changed = record.get("merge"), record.get("changed")
+        told = {**changed} if isinstance(changed, dict) else {}
+        if isinstance(merge, dict):
+            told |= {"parents": merge.get("parents"), "request": merge.get("request")}
+        return told
+    return {}
+
+
 def result_digest(run: Run) -> str:
     """Return a digest of what a training gave: equal ones are the same draw. "" if too little is known to say so.
 

@@ -14,7 +14,7 @@ from deepspeech_wer.archive_order import started
 
 # The reasons.
 ASKED, RESUMED, RETRIED, FIRST, NEW, RERUN = "asked for", "resumed", "retried", "first", "new", "re-trained"
-CALIBRATED = "calibrated"
+BISECTED, CALIBRATED = "bisected", "calibrated"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
+class Doubted:
+    """A stretch of history with commits that never ran, one of which may have made the WER worse."""
+
+    after: str  # the commit before it, which ran
+    before: str  # the commit at its end, which ran
+    chance: float  # of each commit in it, and of the one at its end
+
+
+@dataclass(frozen=True)
 class State:
     """What is archived, unfinished and requested."""
 
@@ -49,6 +58,7 @@ class State:
     order: str = "all"  # the setting ds_backlog
     reruns: Sequence[Due] = ()  # what is to be trained again, most useful first
     are_reruns_first: bool = False  # before new commits
+    doubted: Sequence[Doubted] = ()  # where the culprit of a regression may lie
     calibrations: Sequence[Due] = ()  # what people want to be trained with many seeds, in the order of the requests
 
     def is_archived(self, sha: str) -> bool:
@@ -66,6 +76,7 @@ class Due:
     rerun_of: str | None = None  # the run that this one repeats with another seed
     seed: int | None = None
     reason: str = ""  # why it is trained again, for people
+    passed: tuple[str, ...] = ()  # tracked commits just before it that have not run, oldest first
     calibrates: bool = False  # to measure the noise
 
 
@@ -190,6 +201,37 @@ def _new(branch: Branch, state: State) -> Due | None:
     return Due(branch.new[place], NEW, _reached(branch, state))
 
 
+def _bisected(branch: Branch, state: State) -> Due | None:
+    """The commit that never ran and whose result says most about which one made the WER worse: it halves the chances.
+
+    With ds_backlog=newest the newest commit comes first, unless re-trainings do.
+    """
+    if branch.base is None or state.is_stopped:
+        return None
+    is_newest_due = bool(branch.new) and not state.is_archived(branch.new[-1])
+    if state.order == "newest" and is_newest_due and not state.are_reruns_first:
+        return None
+    chances = _chances(branch, state.doubted)
+    candidates = [number for number in sorted(chances) if not state.is_archived(branch.new[number])]
+    if not candidates:
+        return None
+    whole = sum(chances.values())
+    up_to = {number: sum(one for place, one in chances.items() if place <= number) for number in candidates}
+    best = min(candidates, key=lambda number: round(abs(up_to[number] - whole / 2), 9))
+    return Due(branch.new[best], BISECTED, _reached(branch, state))
+
+
+def _chances(branch: Branch, doubted: Iterable[Doubted]) -> dict[int, float]:
+    """Return the chance of each commit in doubt, by its place among the new ones."""
+    place = {sha: number for number, sha in enumerate(branch.new)}
+    found = {}
+    for stretch in doubted:
+        if stretch.before in place:  # else the branch was rewritten
+            numbers = range(place.get(stretch.after, -1) + 1, place[stretch.before] + 1)
+            found.update(dict.fromkeys(numbers, stretch.chance))
+    return found
+
+
 def _urgent_rerun(branch: Branch, state: State) -> Due | None:
     is_anchor = bool(state.reruns) and state.reruns[0].seed is None  # the next merge is to be compared with it
     return _rerun(branch, state) if state.are_reruns_first or is_anchor else None
@@ -211,6 +253,7 @@ _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
     _retried,
     _urgent_rerun,
     _first,
+    _bisected,
     _new,
     _rerun,
     _calibrated,

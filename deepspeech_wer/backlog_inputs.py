@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from deepspeech_wer import (
     archive,
@@ -13,6 +14,7 @@ from deepspeech_wer import (
     backlog,
     calibrating,
     decisions,
+    draws,
     environment,
     files,
     judging,
@@ -30,6 +32,7 @@ from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
+MAX_PASSED = 100  # commits that a run names because they were skipped
 MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
@@ -132,7 +135,15 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 def _numbered(places: Places, item: Due, found: History) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
     placed = archive.placed(places.runs, places.placed)
-    return replace(item, number=archive_order.number_for(item.sha, ordinal, placed, found.new))
+    number = archive_order.number_for(item.sha, ordinal, placed, found.new)
+    return replace(item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs)))
+
+
+def _passed(sha: str, new: Sequence[str], archived: Collection[str]) -> tuple[str, ...]:
+    """Return the commits just before a new one that have not run, oldest first."""
+    earlier = list(new[: new.index(sha)]) if sha in new else []
+    skipped = list(takewhile(lambda one: one[:12] not in archived, reversed(earlier)))
+    return tuple(skipped[:MAX_PASSED][::-1])
 
 
 def _history(settings: Settings, tip: str, last: str | None) -> History:
@@ -157,6 +168,7 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
+        doubted=judging.doubted(places, settings.retraining),
         calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
     )
 
@@ -192,7 +204,7 @@ def _anchor(places: Places) -> Due | None:
     anchors = [run for run in ran if run.rerun_of and run.seed is None]
     if any(run.variables == now for run in ran) or len(anchors) >= MAX_ANCHORS:
         return None
-    changed = ", ".join(judging.changed_variables(newest.variables, now))
+    changed = ", ".join(draws.changed_variables(newest.variables, now))
     reason = f"as the first run after the operator changed {changed}"
     return Due(newest.merge.sha, backlog.RERUN, None, rerun_of=newest.id, reason=reason)
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepspeech_wer import archive, backlog, decisions, judging
+from deepspeech_wer import archive, backlog, decisions, draws, judging
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.decisions import Calibration
 from deepspeech_wer.places import Places
@@ -122,4 +122,4 @@ def _repeated(mine: Sequence[Run], runs: Sequence[Run]) -> str | None:
 
 
 def _measured(runs: Sequence[Run]) -> list[Measured]:
-    return calibration.measured(judging.draws(runs, {run.id: archive.result_digest(run) for run in runs}))
+    return calibration.measured(draws.draws(draws.order(runs), {run.id: archive.result_digest(run) for run in runs}))

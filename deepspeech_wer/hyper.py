@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ Scalar = str | int | float | bool | None
 MAX_BYTES = 10_000_000  # records of 2016 take 1 kB
 MAX_DEPTH = 32
 MAX_COUNT = 10**9  # words of a test set
+MAX_NAME = 100  # characters of the name of one
 DOUBTFUL = 2  # a WER above this is more likely a percentage
 WERS = ("test_wer", "last_validation_wer", "last_train_wer")
 
@@ -67,13 +69,48 @@ def test_wer(hyper: dict[str, Any] | None) -> float | None:
 
 def error_counts(hyper: dict[str, Any] | None) -> tuple[int, int] | None:
     """Return the (errors, reference words) of the test set; None where the job does not say, or says nonsense."""
-    counts = hyper and hyper["results"].get("test_errors")
-    if not isinstance(counts, dict):
+    return _counts(hyper and hyper["results"].get("test_errors"))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a job says of one test set."""
+
+    rate: float | None  # WER, as a fraction
+    errors: int | None = None
+    words: int | None = None  # of the references
+    signature: Any = None  # test set, normaliser, decoder
+
+
+def test_sets(hyper: dict[str, Any] | None) -> dict[str, Figures]:
+    """Return the figures of the test sets beside the main one (`results.tests`), by name. What is odd is left out."""
+    listed = hyper["results"].get("tests") if hyper else None
+    if not isinstance(listed, dict):
+        return {}
+    return {name: figures for name, one in listed.items() if 0 < len(name) <= MAX_NAME and (figures := _figures(one))}
+
+
+def _figures(told: Any) -> Figures | None:
+    if not isinstance(told, dict):
         return None
-    found: list[Any] = [counts.get(name) for name in ("substitutions", "deletions", "insertions", "words")]
-    if not all(type(count) is int and 0 <= count < MAX_COUNT for count in found):
+    rate = told.get("wer", told.get("test_wer"))
+    if not _is_wer(rate):
         return None
-    return sum(found[:3]), found[3]
+    errors, words = told.get("errors"), told.get("words")
+    if not _is_count(errors) or not _is_count(words):
+        errors, words = _counts(errors) or (None, None)
+    return Figures(float(rate or 0), errors, words, told.get("signature"))
+
+
+def _counts(told: Any) -> tuple[int, int] | None:
+    if not isinstance(told, dict):
+        return None
+    found: list[Any] = [told.get(name) for name in ("substitutions", "deletions", "insertions", "words")]
+    return (sum(found[:3]), found[3]) if all(map(_is_count, found)) else None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MAX_COUNT
 
 
 def shown(rate: float | None) -> str:
@@ -84,6 +121,20 @@ def shown(rate: float | None) -> str:
 def flat_parameters(hyper: dict[str, Any]) -> dict[str, Scalar]:
     """Return the parameters as a flat record: nested names as `data_set.name`, lists as JSON text."""
     return flatten(hyper.get("parameters", {}))
+
+
+def changed_parameters(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
+    """Return "name old -> new" of each parameter that differs. Paths are left out: they differ by machine and run."""
+    if before is None or after is None:
+        return []
+    old, new = flat_parameters(before), flat_parameters(after)
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    told = [(name, _value(old.get(name)), _value(new.get(name))) for name in names]
+    return [f"{name} {was} -> {now}" for name, was, now in told if "/" not in was + now]
+
+
+def _value(value: Scalar) -> str:
+    return "unset" if value is None else str(value)[:40]
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Scalar]:

@@ -1,8 +1,11 @@
 """Archived runs and people's decisions -> verdicts.json: what each merge did to the word error rate, and why we say so.
 
-    {"version": 1, "of": <digest of what it was made from>, "verdicts": [...], "events": [...],
-     "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "marks": [...], "notes": [...],
-     "calibrations": [...]}  (fields of `verdicts.calibration.Measured`, and what it says in one line)
+    {"version": 2, "of": <digest of what it was made from>,
+    "verdicts": [
+    <one a line>
+    ],
+    "events": [...], "retraining": {"sha", "rerun_of", "seed", "reason"} or null, "gaps": [...], "marks": [...],
+    "notes": [...], "calibrations": [...]}  (fields of `verdicts.calibration.Measured`, and what it says in one line)
 
 The file is derived: the same archive gives the same file, to the byte. `verdicts` judges; this module reads and writes.
 """
@@ -12,60 +15,105 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from deepspeech_wer import archive, backlog, decisions, files, hyper
-from deepspeech_wer.backlog import Due
+from deepspeech_wer import __version__, archive, backlog, decisions, draws, files, remembered
+from deepspeech_wer.backlog import Doubted, Due
+from deepspeech_wer.blame import Blame
+from deepspeech_wer.draws import Ordered
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
+from deepspeech_wer.remembered import Memory, Runs
 from deepspeech_wer.settings import Retraining
-from deepspeech_wer.verdicts import calibration, noise
-from deepspeech_wer.verdicts.judge import Judgement, judge
+from deepspeech_wer.verdicts import calibration, noise, sets
+from deepspeech_wer.verdicts.calibration import Measured
+from deepspeech_wer.verdicts.judge import Judgement, Terms
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
 VERSION = 2
-MAX_RATE = 100.0  # larger WERs are not judged: squares of 1e308 overflow
 _MAX_SEED = 2**31 - 1
+_CODE = ("draws", "hyper", "judging", "remembered")  # with verdicts/, what the verdicts follow from
+_START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
 
 log = logging.getLogger(__name__)
 
 
-def update(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
+class Lines(Sequence[dict[str, Any]]):
+    """The verdicts of a record, parsed when they are first looked at: ten thousand take longer than the judging."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    @cached_property
+    def _parsed(self) -> list[dict[str, Any]]:
+        return list(json.loads(b"[%s]" % self._text))
+
+    def __len__(self) -> int:
+        return len(self._parsed)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._parsed)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self._parsed[place]
+
+
+def update(
+    places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
+) -> dict[str, Any]:
     """Judge all runs, log what changed, write verdicts.json and return its record. Raises OSError if it cannot.
 
-    What is to be trained again is also kept in the cache, since every idle tick reads it.
+    `page` is the address of the repository, for links. What is to be trained again is also kept in the cache, since
+    every idle tick reads it; so is what makes the next judging quick.
     """
-    record, before = make(places, runs, results, wanted), _read(places.verdicts)
-    if before != record:
-        _log_changes(record, before)
-        text = json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
-        files.write_atomically(places.verdicts, text, mode=0o600)
-    small = json.dumps({name: record[name] for name in ("version", "of", "retraining", "calibrations")}).encode()
-    files.write_atomically(places.retraining, small, mode=0o600)
-    return record
+    text = _content(places.verdicts)
+    before = _told(text)
+    made = _make(places, runs, results, wanted, told=before, page=page)
+    if made.told != before or text != made.head + made.told + made.tail:
+        _log_changes(made, text, before)
+        files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
+        made.remember()
+    small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps", "calibrations")}
+    files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
+    return {**made.rest, "verdicts": Lines(made.told)}
 
 
-def make(places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining) -> dict[str, Any]:
+def make(
+    places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
+) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
-    rules = Rules(budget=wanted.budget, retrain=wanted.mode != "off")
-    seen = draws(runs, results)
-    measured = calibration.measured(seen)
-    estimates = [one for one in (found.for_noise() for found in measured) if one]
-    judged = judge(seen, accepted=accepted, rules=rules, calibrations=estimates)
-    record = {**_record(judged, _source(places, wanted), runs), "calibrations": _calibrations(measured, seen)}
-    return dict(json.loads(json.dumps(record)))  # as it is read back: lists, not tuples
+    made = _make(places, runs, results, wanted, told=_told(_content(places.verdicts)), page=page)
+    return {**made.rest, "verdicts": list(Lines(made.told))}
 
 
 def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
     """Return the verdicts; None if there are none of exactly the present archive, decisions and settings."""
     record = _read(places.verdicts)
     return record if record and record["of"] == _source(places, wanted) else None
+
+
+def read(places: Places) -> dict[str, Any]:
+    """Return the verdicts that were made last, perhaps of an earlier archive; {} if there are none."""
+    return _read(places.verdicts) or {}
+
+
+def mark(places: Places) -> str:
+    """Return what differs between the verdicts of different archives; "" if there are none."""
+    record = _read(places.retraining)
+    return str(record["of"]) if record else ""
 
 
 def is_current(places: Places, wanted: Retraining) -> bool:
@@ -91,7 +139,7 @@ def calibrations(places: Places, wanted: Retraining) -> list[dict[str, Any]]:
     return list(record["calibrations"]) if record and record["of"] == _source(places, wanted) else []
 
 
-def _calibrations(measured: Sequence[calibration.Measured], seen: Sequence[Draw]) -> list[dict[str, Any]]:
+def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[dict[str, Any]]:
     """Return the records, each with whether it is the noise of the series that the newest merge is in."""
     newest = next((draw for draw in reversed(seen) if draw.rate is not None and draw.rerun_of is None), None)
     fits = [newest and noise.fits(one.signature, one.variables, newest.signature, newest.variables) for one in measured]
@@ -100,6 +148,14 @@ def _calibrations(measured: Sequence[calibration.Measured], seen: Sequence[Draw]
         {**asdict(one), "sentence": one.sentence, "is_used": number in usable[-1:]}
         for number, one in enumerate(measured)
     ]
+
+
+def doubted(places: Places, wanted: Retraining) -> list[Doubted]:
+    """Return where commits that never ran may have made the WER worse, and training one would tell most."""
+    record = _read(places.retraining)
+    if record is None or record["of"] != _source(places, wanted):
+        return []
+    return [Doubted(gap["after"], gap["before"], gap["chance"]) for gap in record.get("gaps", ())]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -111,48 +167,27 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _log_changes(record: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
     """Log each verdict that is new or another than before; of an archive judged for the first time, the newest."""
-    known = {verdict["sha"]: verdict["verdict"] for verdict in before["verdicts"]} if before else {}
-    for verdict in record["verdicts"] if before else record["verdicts"][-1:]:
+    before = (len(made.sets) == 1 and made.sets[0].before.lines) or (told.split(b",\n") if told else ())
+    pairs = zip(made.lines, before, strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))  # the new ones go on from them
+    old, new = before[same:], made.lines[same:]
+    changed = [json.loads(line) for line in _without(new, old)]
+    known = {verdict["sha"]: verdict["verdict"] for verdict in map(json.loads, _without(old, new))}
+    if not before:
+        known = _states(text)
+    known |= {event["start"]: "worse" for event in made.rest["events"] if event["state"] == "open"}  # notify logs it
+    for verdict in changed if before or known else changed[-1:]:
         state = verdict["verdict"]
         if state not in (known.get(verdict["sha"]), "failed"):  # the log has the failure already
             level = logging.WARNING if state == "worse" else logging.INFO
             log.log(level, "%s: verdict: %s: %s", verdict["sha"][:12], state, verdict["reason"])
 
 
-def draws(runs: Iterable[Run], results: Mapping[str, str]) -> list[Draw]:
-    """Return the runs as the verdicts see them."""
-    listed = archive.in_order(runs)
-    numbers = _places(listed)
-    newest = {run.merge.sha: run.id for run in listed if run.rerun_of is None}
-    found: list[Draw] = []
-    before: Mapping[str, str] | None = None
-    signature = next((_signature(run) for run in listed if run.hyper), "")
-    for run in listed:
-        signature = _signature(run) if run.hyper else signature  # a failed run ends no series
-        errors, words = hyper.error_counts(run.hyper) or (None, None)
-        found.append(
-            Draw(
-                run=run.id,
-                sha=run.merge.sha,
-                place=numbers[run.id],
-                rate=_rate(run),
-                errors=errors,
-                words=words,
-                digest=results.get(run.id, ""),
-                signature=signature,
-                variables=_digest(sorted(run.variables.items())) if run.variables is not None else "",
-                changed_variables=changed_variables(before, run.variables),
-                machine=run.processor or run.machine,
-                rerun_of=run.rerun_of if run.seed is not None else None,  # an anchor is a run of its own
-                reverts=run.merge.reverts,
-                calibrates=run.calibrates and run.seed is not None and run.rerun_of is not None,
-                is_replaced=run.hyper is None and newest.get(run.merge.sha, run.id) != run.id,
-            )
-        )
-        before = run.variables if run.variables is not None else before
-    return found
+def _without(lines: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
+    left_out = {b"", *others}
+    return [line for line in lines if line not in left_out]
 
 
 def is_share_spent(places: Places, share: float) -> bool:
@@ -174,53 +209,159 @@ def seed(sha: str, number: int) -> int:
     return int.from_bytes(digest[:4], "big") % _MAX_SEED
 
 
-def _record(judged: Judgement, source: str, runs: Sequence[Run]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Set:
+    """The judgement of one test set."""
+
+    place: Path  # of what is remembered
+    terms: str
+    before: Memory
+    memory: Memory
+    judged: Judgement
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What verdicts.json is to hold, and what is to be remembered."""
+
+    head: bytes
+    lines: Sequence[bytes]  # the verdicts
+    tail: bytes
+    rest: Mapping[str, Any]  # the record without the verdicts
+    sets: Sequence[_Set]  # the main one first
+
+    @cached_property
+    def told(self) -> bytes:
+        return remembered.section(self.lines)
+
+    def remember(self) -> None:
+        """Keep what makes the next judging quick."""
+        if len(self.sets) == 1:
+            remembered.save(self.sets[0].place, self.sets[0].terms, self.sets[0].memory, self.told)
+            return
+        for one in self.sets:
+            told = remembered.section(one.memory.lines)
+            remembered.save(one.place, one.terms, one.memory, told)
+            remembered.save_told(_beside(one.place), told)
+
+
+def _make(
+    places: Places,
+    runs: Sequence[Run],
+    results: Mapping[str, str],
+    wanted: Retraining,
+    *,
+    told: bytes,
+    page: str | None,
+) -> _Made:
+    """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
+    ordered, terms = draws.order(runs), _terms(places, wanted)
+    others = draws.sets(ordered)
+    main = _judge(places.remembered, ordered, results, terms, told=None if others else told)
+    found, lines, judged = [main], main.memory.lines, main.judged
+    if others:
+        shared = replace(terms, rules=replace(terms.rules, tests=1 + len(others)))
+        for name in others:
+            place = places.remembered.with_name(f"{places.remembered.name}-{_digest(name)[:12]}")
+            found.append(_judge(place, ordered.of_set(name), results, shared, test_set=name))
+        lines = sets.lines(lines, {name: one.memory.lines for name, one in zip(others, found[1:], strict=True)})
+        places_of = {run.merge.sha: place for run, place in zip(ordered.runs, ordered.places, strict=True)}
+        of_others = {name: one.judged for name, one in zip(others, found[1:], strict=True)}
+        judged = sets.combined(judged, of_others, places_of)
+    seen = draws.draws(ordered.calibrated(), results)
+    calibrated = {"calibrations": _calibrations(calibration.measured(seen), seen)}
+    start, rest = (
+        {"version": VERSION, "of": _source(places, wanted)},
+        json.loads(json.dumps(_rest(judged, runs) | calibrated)),
+    )
+    Blame(ordered.runs, page).add(rest["events"])
+    head = json.dumps(start)[:-1].encode("ascii") + _START
+    tail = _END + json.dumps(rest, indent=1)[1:].encode("ascii") + b"\n"
+    return _Made(head, lines, tail, {**start, **rest}, found)
+
+
+def _judge(
+    place: Path,
+    ordered: Ordered,
+    results: Mapping[str, str],
+    terms: Terms,
+    *,
+    told: bytes | None = None,
+    test_set: str | None = None,
+) -> _Set:
+    """Judge a test set from what is remembered at a place; its verdicts are beside it if `told` is None."""
+    measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
+    terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
+    of_terms = _digest_of(terms, test_set)
+    before = remembered.load(place, of_terms, remembered.told_in(_beside(place)) if told is None else told)
+    keys = draws.keys(ordered, results)
+    to_judge = Runs(ordered.places, keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set))
+    memory, judged = remembered.go_on(before, to_judge, terms)
+    return _Set(place, of_terms, before, memory, judged)
+
+
+def _beside(place: Path) -> Path:
+    """Return where the verdicts of one of several test sets are kept."""
+    return place.with_name(f"{place.name}.told")
+
+
+def _told(text: bytes) -> bytes:
+    """Return the lines of the verdicts in the text of a verdicts.json; nothing if an earlier release wrote it."""
+    start, end = text.find(_START), text.rfind(_END)
+    return text[start + len(_START) : end] if 0 <= start < end else b""
+
+
+def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
     again = judged.next_retraining
     if again and any(run.id == again.run and run.imported for run in runs):
         again = None  # this machine may have nothing that the old commit needs
     count = 1 + sum(run.rerun_of is not None and run.merge.sha == again.sha for run in runs) if again else 0
     return {
-        "version": VERSION,
-        "of": source,
-        "verdicts": [asdict(verdict) for verdict in judged.verdicts],
         "events": [asdict(event) for event in judged.events],
         "retraining": again
         and {"sha": again.sha, "rerun_of": again.run, "seed": seed(again.sha, count), "reason": again.why},
+        "gaps": [asdict(gap) for gap in judged.gaps],
         "marks": [asdict(mark) for mark in judged.marks],
         "notes": list(judged.notes),
     }
 
 
+def _terms(places: Places, wanted: Retraining) -> Terms:
+    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
+    return Terms(Rules(budget=wanted.budget, retrain=wanted.mode != "off"), tuple(sorted(set(accepted))))
+
+
+def _digest_of(terms: Terms, test_set: str | None) -> str:
+    """Return a digest of the terms and of the code that judges by them."""
+    here = Path(__file__).parent
+    modules = [*(here / "verdicts").glob("*.py"), *(here / f"{name}.py" for name in _CODE)]
+    try:
+        stamps = sorted((path.name, status.st_size, status.st_mtime_ns) for path in modules if (status := path.stat()))
+    except OSError:  # installed in an archive
+        stamps = []
+    return _digest([stamps, __version__, repr(terms), test_set])
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _states(text: bytes) -> dict[str, str]:
+    """Return the verdict of each merge in a verdicts.json of an earlier release; none if it is damaged or not there."""
+    try:
+        return {verdict["sha"]: verdict["verdict"] for verdict in json.loads(text)["verdicts"]}
+    except (ValueError, RecursionError, TypeError, LookupError):
+        return {}
+
+
 def _source(places: Places, wanted: Retraining) -> str:
     """Return a digest of all that the verdicts are made from."""
     accepted = [accept.sha for accept in decisions.accepted(places.requests)]
-    return _digest([VERSION, archive.names(places.runs), accepted, wanted.mode, wanted.budget])
+    return _digest([VERSION, " ".join(archive.names(places.runs)), accepted, wanted.mode, wanted.budget])
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _places(runs: Sequence[Run]) -> dict[str, int]:
-    keys = archive.order_keys(runs)
-    return {name: key[0] for name, key in keys.items()}
-
-
-def _signature(run: Run) -> str:
-    signature = (run.hyper or {}).get("results", {}).get("signature")
-    if run.imported:  # trained elsewhere, in another time: not comparable
-        signature = {"trained by": "an earlier tracker", "signature": signature}
-    return json.dumps(signature, sort_keys=True)
-
-
-def _rate(run: Run) -> float | None:
-    """Return the test WER; None if it is not measured, or so large that it is a mistake of the job."""
-    rate = hyper.test_wer(run.hyper)
-    return rate if rate is not None and rate <= MAX_RATE else None
-
-
-def changed_variables(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> tuple[str, ...]:
-    """Return the names of the operator's variables that differ; none if either is unknown."""
-    if before is None or now is None:
-        return ()
-    return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deepspeech_wer import comparing, hyper, judging, measuring
+from deepspeech_wer import comparing, draws, hyper, measuring
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.measuring import Known, Measures
@@ -130,7 +130,7 @@ def _obstacles(before: Run, after: Run) -> list[str]:
     scores = [(run.hyper or {}).get("results", {}).get("signature") for run in (before, after)]
     if scores[0] != scores[1]:
         found.append("the test set, normaliser or decoder is another one")
-    names = judging.changed_variables(before.variables, after.variables)
+    names = draws.changed_variables(before.variables, after.variables)
     if names:
         found.append(f"the operator changed {', '.join(names)}")
     return found

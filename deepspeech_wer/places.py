@@ -73,6 +73,11 @@ class Places:
         return self.cache / "retraining.json"
 
     @property
+    def remembered(self) -> Path:
+        """What the last judging remembers, so that the next one looks at the newest runs alone."""
+        return self.cache / "remembered"
+
+    @property
     def runs(self) -> Path:
         """One directory per archived run."""
         return self.data / "runs"
@@ -91,6 +96,11 @@ class Places:
     def checkpoints(self) -> Path:
         """One directory per commit in training, named by its SHA."""
         return self.data / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """The tracker's own log, rotated."""
+        return self.data / "log"
 
     @property
     def requests(self) -> Path:

@@ -22,6 +22,7 @@ class Merge:
     committed_at: str  # ISO 8601, UTC
     parents: tuple[str, ...]
     reverts: tuple[str, ...] = ()  # commits that it takes back, as its messages say, in as many digits as they give
+    request: str | None = None  # "#12", a pull request, or "!12", a merge request of GitLab
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """What a merge changed against its first parent, and what lies between them."""
+
+    files: tuple[tuple[str, int | None, int | None], ...] = ()  # path, lines added and removed; None: binary
+    files_count: int = 0  # `files` has those with the most lines
+    passed: tuple[str, ...] = ()  # tracked commits just before it that had not run, oldest first
+
+
+@dataclass(frozen=True)
 class Circumstances:
     """Under what a run took place, as run.json records it. What an earlier release did not record is None."""
 
@@ -81,6 +91,7 @@ class Circumstances:
     variables: Mapping[str, str] | None = None  # the ds_* variables that the operator gave to the job
     rerun_of: str | None = None  # the run that this one repeats with another seed
     seed: int | None = None  # ds_random_seed, where the tracker chose it
+    changed: Changed | None = None  # of a merge's own run
     calibrates: bool = False  # `calibrate` asked for it, to measure the noise
 
 

@@ -22,6 +22,7 @@ from deepspeech_wer import (
     host,
     hyper,
     journal,
+    room,
     signals,
 )
 from deepspeech_wer.backlog import Due
@@ -35,8 +36,9 @@ from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.runner import Runner, attend
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
+from deepspeech_wer.records import Changed, Circumstances, Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
+from deepspeech_wer.repository import history
 from deepspeech_wer.settings import JobLimits
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
@@ -190,6 +192,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         variables=bench.variables,
         rerun_of=due.rerun_of,
         seed=due.seed,
+        changed=_changed(places, merge, due),
         calibrates=due.calibrates,
         links=works.links(work, places.checkpoints / merge.sha),
     )
@@ -203,6 +206,15 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         _keep_record(left, work)
         _clear(left.work)
     return work, order
+
+
+def _changed(places: Places, merge: Merge, due: Due) -> Changed | None:
+    """Return what a merge changed, for its record. It is trained all the same if git cannot tell."""
+    if due.rerun_of is not None:
+        return None
+    with suppress(Trouble):
+        return replace(history.changed(places.mirror, merge), passed=due.passed)
+    return Changed(passed=due.passed)
 
 
 def _keep_record(left: Unfinished, work: Work) -> None:
@@ -354,6 +366,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     places, merge = bench.places, order.merge
     if outcome.status == "failed" and outcome.files is None and work.kept.is_dir():
         outcome = replace(outcome, files=work.kept)
+    room.note(places.cache, files.size(places.checkpoints / merge.sha) + files.size(work.path))
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
@@ -398,6 +411,7 @@ def _circumstances(order: Order) -> Circumstances:
         variables=order.variables,
         rerun_of=order.rerun_of,
         seed=order.seed,
+        changed=order.changed,
         calibrates=order.calibrates,
     )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deepspeech_wer.backlog import (
     ASKED,
+    BISECTED,
     CALIBRATED,
     FIRST,
     NEW,
@@ -17,6 +18,7 @@ from deepspeech_wer.backlog import (
     RESUMED,
     RETRIED,
     Branch,
+    Doubted,
     Due,
     Interrupted,
     Plan,
@@ -122,6 +124,98 @@ AGAIN = Due(A, RERUN, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=7)
 )
 def test_new_commits_come_before_re_trainings_unless_these_are_to_be_first(state: State, expected: Due | None) -> None:
     assert plan(Branch(B, A, (B,)), state).next == expected
+
+
+DOUBT = (Doubted(A, E, 0.2),)
+F, G, H = map(sha, range(6, 9))
+
+
+@pytest.mark.parametrize(
+    ("what", "branch", "state", "expected"),
+    [
+        ("the one that halves the chances", Branch(E, A, [B, C, D, E]), State(archived(A, E), doubted=DOUBT), C),
+        ("not one that ran", Branch(E, A, [B, C, D, E]), State(archived(A, C, E), doubted=DOUBT), B),
+        ("none is left", Branch(E, A, [B, C, D, E]), State(archived(A, B, C, D, E), doubted=DOUBT), None),
+        (
+            "not before what a person asks for",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A, E), asked=[B], doubted=DOUBT),
+            B,
+        ),
+        (
+            "not if the queue is stopped",
+            Branch(E, A, [C, E]),
+            State(archived(A, E), is_stopped=True, doubted=DOUBT),
+            None,
+        ),
+        (
+            "where the chance is, not in the longest gap",
+            Branch(H, A, [B, C, D, E, F, G, H]),
+            State(archived(A, F, H), order="newest", doubted=(Doubted(F, H, 0.5),)),
+            G,
+        ),
+        (
+            "of two stretches the likelier one",
+            Branch(H, A, [B, C, D, E, F, G, H]),
+            State(archived(A, D, H), doubted=(Doubted(A, D, 0.05), Doubted(D, H, 0.2))),
+            F,
+        ),
+        (
+            "the newest commit comes first",
+            Branch(F, A, [B, C, D, E, F]),
+            State(archived(A, E), order="newest", doubted=DOUBT),
+            F,
+        ),
+        (
+            "unless re-trainings come before it",
+            Branch(F, A, [B, C, D, E, F]),
+            State(archived(A, E), order="newest", doubted=DOUBT, are_reruns_first=True),
+            C,
+        ),
+        (
+            "before a re-training",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A, E), doubted=DOUBT, reruns=(AGAIN,)),
+            C,
+        ),
+        (
+            "a branch that was rewritten has no such stretch",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A, E), order="newest", doubted=(Doubted(A, H, 0.5),)),
+            C,
+        ),
+        (
+            "a stretch that begins before the base",
+            Branch(E, B, [C, D, E]),
+            State(archived(A, B, E), doubted=DOUBT),
+            C,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)
+def test_a_commit_that_never_ran_is_trained_where_the_culprit_may_be(
+    what: str, branch: Branch, state: State, expected: str | None
+) -> None:
+    assert what
+    due = plan(branch, state).next
+    assert (due.sha if due else None) == expected
+
+
+@given(st.integers(2, 200), st.data())
+def test_a_stretch_is_bisected_in_as_many_runs_as_it_can_be_halved(merges: int, data: st.DataObject) -> None:
+    new = [sha(number) for number in range(1, merges + 1)]
+    guilty = data.draw(st.integers(0, merges - 1))
+    done, after, before, runs = {new[-1]}, sha(0), new[-1], 0
+    while due := plan(
+        Branch(new[-1], sha(0), new), State(archived(*done), doubted=(Doubted(after, before, 1 / merges),))
+    ).next:
+        if due.why != BISECTED:
+            break
+        runs += 1
+        done.add(due.sha)
+        after, before = (after, due.sha) if new.index(due.sha) >= guilty else (due.sha, before)
+    assert before == new[guilty]
+    assert runs <= merges.bit_length()
 
 
 SEED = Due(A, CALIBRATED, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=8, calibrates=True)

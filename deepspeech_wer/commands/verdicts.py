@@ -35,13 +35,22 @@ FIELDS = (
     "retrained",
     "reason",
 )
+OF_SETS = ("test_set", "sets")  # where there are several test sets
 
 
 def verdicts(options: argparse.Namespace) -> int:
     """Print what each merge did to the WER, in the order of history."""
     record = judged(every_setting.load())
     if options.json:
-        print(json.dumps([{name: verdict[name] for name in FIELDS} for verdict in record["verdicts"]], indent=1))
+        print(
+            json.dumps(
+                [
+                    {name: verdict[name] for name in (*FIELDS, *OF_SETS) if name in verdict}
+                    for verdict in record["verdicts"]
+                ],
+                indent=1,
+            )
+        )
         return DONE
     for verdict in record["verdicts"]:
         say(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {verdict['reason']}")
@@ -93,12 +102,19 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def calibrated(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each calibration: what it measured, and whether the newest series uses it."""
+    """Return a line for each calibration: what it measured, and why it is not in use if it is not."""
     lines = []
+    in_use = [(one["signature"], one["variables"]) for one in calibrations if one["is_used"]]
     for one in calibrations:
-        used = (
-            "" if one["is_used"] else f" (not of the newest series: {one['signature']}, variables {one['variables']})"
-        )
+        series = one["signature"], one["variables"]
+        used = ""
+        if not one["is_used"] and one["sd_pp"] is not None:
+            why = (
+                "a newer one is in use"
+                if series in in_use
+                else f"of another series: {series[0]}, variables {series[1]}"
+            )
+            used = f" ({why})"
         ignored = f"; the job ignores its seed: {one['repeated']} repeats a result" if one["repeated"] else ""
         lines.append(f"{one['sentence']}{ignored}{used}")
     return lines
@@ -171,5 +187,5 @@ def judged(current: Settings) -> dict[str, Any]:
     record = judging.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
-        record = judging.make(places, loaded.runs, loaded.results, wanted)
+        record = judging.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
     return record

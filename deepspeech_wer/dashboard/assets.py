@@ -8,11 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from deepspeech_wer.dashboard.badge import NAME as BADGE
+from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.scripts import VERSION, fingerprint
 from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
-DATA = (Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))  # fixed names: the first is the contract of 2016
+# Fixed names: others link to the first two, and js/hyper.js is the contract of 2016.
+DATA = (Path(FEED), Path(BADGE), Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))
 MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds

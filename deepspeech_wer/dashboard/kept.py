@@ -31,7 +31,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs
 
-_RESULTS = (*hyper.WERS, "test_errors", "signature")  # what the columns hold of them
+_RESULTS = (*hyper.WERS, "test_errors", "tests", "signature")  # what the columns and the verdicts take of them
 _ABSENT = -1
 _COMPRESSED_FROM = 1000  # lines made in one build
 

@@ -18,12 +18,17 @@ from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
+from deepspeech_wer.dashboard.badge import NAME as BADGE
+from deepspeech_wer.dashboard.badge import svg
 from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
+from deepspeech_wer.dashboard.feed import NAME as FEED
+from deepspeech_wer.dashboard.feed import atom
 from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
+from deepspeech_wer.dashboard.news import Known
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
@@ -80,6 +85,9 @@ def build(
     merges = merges_js(own, judged)
     _write_hyper(site / "js/hyper.js", ordered, line, marks or {})
     _write_changed(site / "js/merges.js", merges)
+    known = Known(judged.record, {run.id: run for run in ordered}.get, logs)
+    _write_changed(site / FEED, atom(ordered, known, project))
+    _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
     data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
     page, names, noted = _page({INDEX_JS: data, **_static_files()}, project, before)
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash

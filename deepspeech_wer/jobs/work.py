@@ -28,7 +28,7 @@ from typing import Any
 from deepspeech_wer import contract, files
 from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.records import RUN_ID, Merge
+from deepspeech_wer.records import RUN_ID, Changed, Merge
 
 VERSION = 1
 UNREADABLE = ".unreadable"  # suffix of damaged files that were renamed
@@ -104,6 +104,7 @@ class Order:
     variables: Mapping[str, str] | None = None  # the next four: see records.Circumstances
     rerun_of: str | None = None
     seed: int | None = None
+    changed: Changed | None = None
     calibrates: bool = False
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
@@ -171,7 +172,7 @@ def remove_planted(work: Work, order: Order) -> None:
 def _places(work: Work, checkpoints: Path) -> list[Path]:
     """Return what a job may replace, parents first."""
     data = work.path.parent.parent
-    names = ("runs", "site", "site/js", "site/runs", "requests")
+    names = ("runs", "site", "site/js", "site/runs", "requests", "log")
     return [work.path.parent, *(data / name for name in names), checkpoints.parent, work.path, checkpoints]
 
 
@@ -186,7 +187,7 @@ def read_order(work: Work) -> Order | None:
         record = read(work.path / "order.json")
         merge = record["merge"]
         listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
-        return Order(**{**record, "merge": Merge(**{**merge, **listed})})
+        return Order(**{**record, "merge": Merge(**{**merge, **listed}), "changed": _changed(record.get("changed"))})
     except FileNotFoundError as error:
         if was_started(work):
             set_aside(work.path, error)
@@ -196,6 +197,13 @@ def read_order(work: Work) -> Order | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         set_aside(work.path, error)
         return None
+
+
+def _changed(record: Mapping[str, Any] | None) -> Changed | None:
+    if record is None:
+        return None
+    files = tuple((path, added, removed) for path, added, removed in record["files"])
+    return Changed(files, record["files_count"], tuple(record["passed"]))
 
 
 def write_cancel(work: Work, who: str, at: str) -> None:

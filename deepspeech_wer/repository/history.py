@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import remove_tree
-from deepspeech_wer.records import Merge
+from deepspeech_wer.records import Changed, Merge
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment, run_git
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     import git
 
 _REVERTS = re.compile(r"^This reverts commit ([0-9a-f]{7,64})\b", re.IGNORECASE | re.MULTILINE)
+_PULL_REQUEST = re.compile(r"Merge pull request #(\d{1,9})\b")
+_SQUASHED = re.compile(r"\(#(\d{1,9})\)$")  # GitHub's subject of a squashed pull request
+_MERGE_REQUEST = re.compile(r"^See merge request \S*!(\d{1,9})$", re.MULTILINE)
 _MAX_MESSAGES = 100  # of a merge's commits
+MOST_FILES = 20  # that a merge's record names
 MANY_COMMITS = 20  # this many commits without a merge suggest squash or rebase merging
 
 _SHORT_SHA = re.compile(r"[0-9A-Fa-f]{7,64}")
@@ -81,6 +85,36 @@ def merge(mirror: Path, sha: str) -> Merge:
     """Read a commit. Raises Trouble if the mirror is damaged."""
     with _opened(mirror) as repository:
         return _merge(repository, sha)
+
+
+def changed(mirror: Path, merge: Merge) -> Changed:
+    """Return which files a merge changed against its first parent. Raises Trouble if the mirror is damaged."""
+    if not merge.parents:
+        return Changed()
+    with _opened(mirror) as repository:
+        shown: bytes = repository.git.diff_tree(
+            "-r",
+            "--numstat",
+            "-z",
+            "--no-renames",
+            "--no-ext-diff",
+            "--no-textconv",
+            merge.parents[0],
+            merge.sha,
+            stdout_as_string=False,
+        )
+    found = [_changed_file(entry) for entry in shown.decode(errors="replace").split("\0") if entry]
+    most = sorted(found, key=lambda file: (-(file[1] or 0) - (file[2] or 0), file[0]))
+    return Changed(tuple(most[:MOST_FILES]), len(found))
+
+
+def _changed_file(entry: str) -> tuple[str, int | None, int | None]:
+    added, removed, path = entry.split("\t", 2)
+    return _line(path), _lines(added), _lines(removed)
+
+
+def _lines(count: str) -> int | None:
+    return int(count) if count.isdecimal() else None  # "-": a binary file
 
 
 def resolve(mirror: Path, names: Sequence[str]) -> list[Merge]:
@@ -268,6 +302,7 @@ def _merge(repository: git.Repo, sha: str) -> Merge:
         strip_newline_in_stdout=False,
     )
     name, parents, seconds, author, message = shown.decode(errors="replace").split("\0", 4)
+    request = _request(message)
     if len(parents.split()) > 1:
         message += _messages(repository, f"{name}^1..{name}")
     return Merge(
@@ -278,7 +313,18 @@ def _merge(repository: git.Repo, sha: str) -> Merge:
         committed_at=_time(seconds),
         parents=tuple(parents.split()),
         reverts=tuple(dict.fromkeys(found.lower() for found in _REVERTS.findall(message))),
+        request=request,
     )
+
+
+def _request(message: str) -> str | None:
+    """Return the number of the pull or merge request that a commit's message names."""
+    subject = message.partition("\n")[0]
+    found = _MERGE_REQUEST.search(message)
+    if found:
+        return f"!{found[1]}"
+    found = _PULL_REQUEST.match(subject) or _SQUASHED.search(subject)
+    return f"#{found[1]}" if found else None
 
 
 def _messages(repository: git.Repo, commits: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deepspeech_wer.verdicts import noise, steps, student
-from deepspeech_wer.verdicts.series import Draw, Entry
+from deepspeech_wer.verdicts.findings import Gap
+from deepspeech_wer.verdicts.series import Draw, Entry, Result
 
 POWER_DRAWS = 3.5  # after a step: with it, `detectable` is the effect that simulations find within the next 5 merges
 
@@ -16,12 +17,14 @@ POWER_DRAWS = 3.5  # after a step: with it, `detectable` is the effect that simu
 class Group:
     """Successive merges with one result: one draw, and re-trainings of it."""
 
-    entries: list[Entry]
+    entries: list[Entry]  # the first merge, and those of the others that say more than that they are the same
     number: int  # in the series
     first: int  # index of its first entry in the series
     unmeasured: tuple[str, ...] = ()  # merges that failed since the group before
+    skipped: int = 0  # merges since then that never ran
+    after: str = ""  # the merge before it that was measured
     draws: list[float] = field(default_factory=list)  # that have been asked for, the original first
-    digests: list[Draw] = field(default_factory=list)
+    digests: list[Result] = field(default_factory=list)
     fresh: int = 0  # re-trainings that have been asked for
     taken: int = 0  # re-trainings looked at, those that gave nothing too
     calibrated: int = 0  # draws that `calibrate` gave
@@ -82,10 +85,15 @@ class Step:
     before: Side
     state: str = "open"
     closed_by: str | None = None
-    digests: tuple[tuple[str, str], ...] = ()  # (digest, machine) of results at the level before it
+    digests: tuple[Result, ...] = ()  # of a regression that is open: results at the level before it
     reverts: str = ""  # the culprit that it says it reverts
     entries: dict[str, int] = field(default_factory=dict)  # of the culprits that were measured: index in the series
     runs: dict[str, str] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()  # merges that never ran, and may have done it
+
+    @property
+    def skipped(self) -> int:
+        return sum(gap.merges for gap in self.gaps)
 
 
 @dataclass

@@ -8,12 +8,14 @@ the digit when a merge changes nothing, so successive entries with the same resu
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 LOOK_AHEAD = 50  # runs: how far a late run may lie behind the runs around it
+
+Result = tuple[str, str]  # digest and machine
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Draw:
     errors: int | None  # of the test set; None if the job does not say
     words: int | None
     digest: str  # of the result: equal digests on one machine are one draw; "" is unknown
-    signature: str  # test set, normaliser, decoder
+    signature: str  # test set, normaliser, decoder; "" is unknown, and comparable with any
     variables: str  # digest of the operator's variables; "" is unknown, and comparable with any
     changed_variables: tuple[str, ...]  # names that differ from the run before, for the reason
     machine: str  # processor and kernel
@@ -35,6 +37,10 @@ class Draw:
     reverts: tuple[str, ...] = ()  # full or abbreviated SHAs that the merge says it reverts
     calibrates: bool = False  # a re-training that `calibrate` asked for: known from the start, and no suspect's
     is_replaced: bool = False  # a person's retry replaced this run by a later one of the same commit
+
+    @property
+    def result(self) -> Result:
+        return self.digest, self.machine
 
 
 @dataclass(frozen=True)
@@ -62,33 +68,54 @@ def in_order(draws: Iterable[Draw]) -> list[Draw]:
     return kept
 
 
+@dataclass(frozen=True)
+class Split:
+    """How far a history is split into series, and under which conditions the newest one runs."""
+
+    series: int = -1  # its number
+    why: str = ""  # why it began
+    signature: str = ""  # "" as long as it is unknown, as variables
+    variables: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next entry of a history."""
+
+    entry: Entry
+    split: Split  # with this entry
+    used: int  # draws so far
+    reach: int  # draws so far that had a say in it: those that follow show whether a run is late
+    is_whole: bool  # whether it is the last entry of its merge
+
+
+def pieces(draws: Sequence[Draw], split: Split | None = None) -> Iterator[Piece]:
+    """Split runs that are `in_order`, the first ones or those that follow the runs of an earlier `split`."""
+    now = split or Split()
+    for number, used, bundle, is_whole in _bundles(draws):
+        first, reach = bundle[0], used
+        if now.series < 0:
+            now = Split(0)
+        elif not _is_comparable(first, now.signature, now.variables):
+            reach = number + 1 + LOOK_AHEAD
+            if _is_late(first, draws[number + 1 : reach], now.signature, now.variables):
+                yield Piece(_entry(bundle, is_late=True), now, used, max(used, reach), is_whole)
+                continue
+            why = _difference(first, now.signature, now.variables)
+            now = Split(now.series + 1, why, signature=now.signature)
+        now = replace(now, signature=first.signature or now.signature, variables=first.variables or now.variables)
+        yield Piece(_entry(bundle, is_late=False), now, used, max(used, reach), is_whole)
+
+
 def split(draws: Iterable[Draw]) -> list[Series]:
     """Split runs into series. The order in which they are given does not matter."""
-    return split_ordered(in_order(draws))
+    found = groupby(pieces(in_order(draws)), key=lambda piece: (piece.split.series, piece.split.why))
+    return [Series(tuple(piece.entry for piece in of_series), why) for (_, why), of_series in found]
 
 
-def split_ordered(draws: Sequence[Draw]) -> list[Series]:
-    """Split runs that are `in_order` into series."""
-    found: list[Series] = []
-    entries: list[Entry] = []
-    why = signature = variables = ""
-    for number, bundle in _bundles(draws):
-        first = bundle[0]
-        if entries and not _is_comparable(first, signature, variables):
-            if _is_late(first, draws[number + 1 : number + 1 + LOOK_AHEAD], signature, variables):
-                entries.append(_entry(bundle, is_late=True))
-                continue
-            found.append(Series(tuple(entries), why))
-            entries, why = [], _difference(first, signature, variables)
-            variables = ""
-        signature, variables = first.signature, first.variables or variables
-        entries.append(_entry(bundle, is_late=False))
-    return [*found, Series(tuple(entries), why)] if entries else found
-
-
-def is_same_result(one: Draw, other: Draw) -> bool:
+def is_same_result(one: Result, other: Result) -> bool:
     """Whether two results are one draw. Another machine rounds otherwise, so nothing is the same across machines."""
-    return bool(one.digest) and one.digest == other.digest and one.machine == other.machine
+    return bool(one[0]) and one == other
 
 
 def is_named(sha: str, names: Iterable[str]) -> bool:
@@ -96,24 +123,29 @@ def is_named(sha: str, names: Iterable[str]) -> bool:
     return any(len(name) >= 7 and sha.startswith(name) for name in names)
 
 
-def _bundles(draws: Sequence[Draw]) -> Iterable[tuple[int, list[Draw]]]:
-    """Yield (index of its first run, the runs) of each merge; runs under other conditions are a bundle of their own."""
+def _bundles(draws: Sequence[Draw]) -> Iterator[tuple[int, int, list[Draw], bool]]:
+    """Yield the runs of each merge; runs under other conditions are a bundle of their own.
+
+    Before the runs stand the index of the merge's first run and the number of runs so far, after them whether the
+    bundle is its merge's last.
+    """
     number = 0
     for _, same_place in groupby(draws, key=lambda draw: draw.place):
         at_place = list(same_place)
-        if len(at_place) == 1:
-            yield number, at_place
-        else:
-            yield from ((number, bundle) for bundle in _by_conditions(at_place))
-        number += len(at_place)
+        used = number + len(at_place)
+        bundles = [at_place] if len(at_place) == 1 else _by_conditions(at_place)
+        for bundle in bundles:
+            yield number, used, bundle, bundle is bundles[-1]
+        number = used
 
 
 def _by_conditions(at_place: list[Draw]) -> list[list[Draw]]:
     bundles: list[list[Draw]] = []
     for draw in at_place:
         for bundle in bundles:
-            known = next((one.variables for one in bundle if one.variables), "")
-            if _is_comparable(draw, bundle[0].signature, known):
+            signature = next((one.signature for one in bundle if one.signature), "")
+            variables = next((one.variables for one in bundle if one.variables), "")
+            if _is_comparable(draw, signature, variables):
                 bundle.append(draw)
                 break
         else:
@@ -124,7 +156,8 @@ def _by_conditions(at_place: list[Draw]) -> list[list[Draw]]:
 
 
 def _is_comparable(draw: Draw, signature: str, variables: str) -> bool:
-    return draw.signature == signature and (not draw.variables or not variables or draw.variables == variables)
+    pairs = (draw.signature, signature), (draw.variables, variables)
+    return all(one == other or not one or not other for one, other in pairs)
 
 
 def _is_late(draw: Draw, following: Iterable[Draw], signature: str, variables: str) -> bool:
@@ -141,12 +174,12 @@ def _entry(bundle: list[Draw], *, is_late: bool) -> Entry:
     if original.rate is None:  # nothing to compare the re-trainings with
         return Entry(original, is_late=is_late)
     # A run repeated by hand has the seed of the original: the same result says nothing about the job.
-    dropped = {draw.run for draw in own if draw.rate is None or is_same_result(draw, original)}
+    dropped = {draw.run for draw in own if draw.rate is None or is_same_result(draw.result, original.result)}
     return Entry(original, tuple(draw for draw in bundle if draw.run not in dropped | {original.run}), is_late)
 
 
 def _difference(draw: Draw, signature: str, variables: str) -> str:
-    if draw.signature != signature:
+    if draw.signature and signature and draw.signature != signature:
         return f"another test set, normaliser or decoder: {_changes(signature, draw.signature)}"
     if variables and draw.changed_variables:
         return f"the operator changed {', '.join(draw.changed_variables)}"

@@ -16,6 +16,7 @@ TAU = 2.0  # standard deviation of a step, in sigmas
 BROKEN = 4.5  # sigmas above the lower third of its group: a broken training
 LEFT_OUT = 3.5  # sigmas above the neighbours: a lone draw that waits for its re-training
 NEIGHBOURS = 5  # on each side
+MOST_MERGES = 20  # that raise the prior: hundreds of skipped merges are no evidence by themselves
 ROOT_HALF = math.sqrt(0.5)
 
 
@@ -37,8 +38,12 @@ class Posterior:
         return math.fsum(self.down)
 
 
-def posterior(groups: Sequence[Sequence[float]], sigma: float, extra: Collection[int] = ()) -> Posterior:
+def posterior(
+    groups: Sequence[Sequence[float]], sigma: float, extra: Collection[int] = (), merges: Sequence[int] = ()
+) -> Posterior:
     """Return the posterior over groups of clean draws, oldest first.
+
+    `merges` says how many merges came with each group: one, and those before it that never ran.
 
     A group is a candidate if there are three draws before it, from the third group on if there are 4 or 5 groups, or if
     it is in `extra`.
@@ -55,7 +60,8 @@ def posterior(groups: Sequence[Sequence[float]], sigma: float, extra: Collection
             z = ((everything - sum_before) / after - sum_before / before) / sigma
             v = 1 / before + 1 / after
             # Logarithms: the Bayes factor of a large step exceeds every float.
-            base = log_prior + 0.5 * log(v / (v + tau2)) + z * z / 2 * (1 / v - 1 / (v + tau2))
+            prior = log_prior + log(min(merges[c], MOST_MERGES)) if merges else log_prior
+            base = prior + 0.5 * log(v / (v + tau2)) + z * z / 2 * (1 / v - 1 / (v + tau2))
             x = z * TAU / root(v * (v + tau2)) * ROOT_HALF
             chance_up, chance_down = erfc(-x), erfc(x)  # twice the normal probabilities
             if chance_up > 0:

@@ -185,7 +185,7 @@ def test_a_new_run_changes_only_the_files_that_list_it(site: Path, runs: list[Ru
     changed = {name for name in before if name in after and before[name] != after[name]}
     [old_index] = before.keys() - after.keys()
     assert old_index.startswith("js/index.")
-    assert changed == {"js/hyper.js", "js/merges.js", "index.htm", ".manifest.json"}
+    assert changed == {"js/hyper.js", "js/merges.js", "index.htm", ".manifest.json", "badge.svg"}
     assert {name for name in after if name not in before and more[-1].id not in name} == {
         index_js(site).relative_to(site).as_posix()
     }

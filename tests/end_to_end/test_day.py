@@ -125,7 +125,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g,mode=0700", "none", str(path)], check=False).returncode:
         pytest.skip("this machine does not allow mounting a tmpfs")
     yield path
-    subprocess.run(["umount", str(path)], check=True)
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def resize(disk: Path, size: str | None) -> None:
@@ -244,7 +244,7 @@ def _cancelled_and_retried(operator: Operator) -> None:
     operator.commit("cancelled", WAITS)
     ticking = operator.start()
     until((operator.home / "started").exists)
-    assert "job: <cancelled> cancelled, attempt 1: process N since TIME" in operator.types("status")
+    until(lambda: "job: <cancelled> cancelled, attempt 1: process N since TIME" in operator.types("status"))
     assert operator.types("cancel") == ['<cancelled> "cancelled": cancelled; the job has 60 s to save its checkpoint']
     assert operator.ended(ticking, exit_codes.FAILED) == bad("cancelled", "cancelled: by USER on HOST")
     assert operator.types("cancel", code=exit_codes.TROUBLE) == [

@@ -103,6 +103,36 @@ def test_a_merge_is_described(repository: Repository, bare: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "request_"),
+    [
+        ("Merge pull request #12 from ada/faster\n\nFaster", "#12"),
+        ("Faster (#12)", "#12"),
+        ("Merge branch 'faster' into 'main'\n\nFaster\n\nSee merge request speech/team!34", "!34"),
+        ("See merge request !34", "!34"),
+        ("Merge branch 'fix-#12'", None),
+        ("Faster, see #12 (#13) of 2016", None),
+    ],
+)
+def test_the_request_of_a_merge(repository: Repository, bare: Path, message: str, request_: str | None) -> None:
+    repository.commit("root")
+    sha = repository.merge(message)
+    fetched(bare, repository)
+    assert history.merge(bare, sha).request == request_
+
+
+def test_what_a_merge_changed(repository: Repository, bare: Path) -> None:
+    root = repository.commit("root", {"a": "1\n2\n", "gone": "1\n"})
+    (repository.path / "gone").unlink()
+    (repository.path / "binary").write_bytes(b"\0\1")
+    sha = repository.merge("more", {"a": "1\n3\n4\n", "wörd\tand\nline": "1\n"})
+    fetched(bare, repository)
+    changed = history.changed(bare, history.merge(bare, sha))
+    assert changed.files == (("a", 2, 1), ("gone", 0, 1), ("wörd and line", 1, 0), ("binary", None, None))
+    assert changed.files_count == 4
+    assert history.changed(bare, history.merge(bare, root)).files == ()
+
+
+@pytest.mark.parametrize(
     ("date", "shown"),
     [
         ("@999999999999 +0000", "9999-12-31T23:59:59Z"),

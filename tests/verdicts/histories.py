@@ -88,8 +88,7 @@ class History:
 
     def _retrain(self) -> None:
         for _ in range(100):
-            known = self.judgement.known if self.judgement else None
-            self.judgement = judge(self.draws, accepted=self.accepted, rules=self.rules, known=known)
+            self.judgement = judge(self.draws, accepted=self.accepted, rules=self.rules)
             wanted = self.judgement.next_retraining
             if wanted is None:
                 return

@@ -138,7 +138,7 @@ def test_the_interval_agrees_with_the_bootstrap() -> None:
 
 
 def test_the_interval_covers_the_truth() -> None:
-    """1,000 test sets of 40 speakers of their own: within 93 to 97 of 100, where by utterance it would be below 80."""
+    """1,000 test sets of 40 speakers of their own: 930 to 970 hold it; by utterance, fewer than 800 would."""
     dice, inside, naive = random.Random(0), 0, 0
     truth = 0.2
     for _ in range(1_000):
@@ -150,7 +150,7 @@ def test_the_interval_covers_the_truth() -> None:
             assert found is not None
             inside += names_known and found.low <= truth <= found.high
             naive += not names_known and found.low <= truth <= found.high
-    assert 925 <= inside <= 975
+    assert 930 <= inside <= 970
     assert naive < 800
 
 

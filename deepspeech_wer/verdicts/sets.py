@@ -1,0 +1,121 @@
+"""Several test sets: each has its own series, and the steps of one merge in several of them are one event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from deepspeech_wer.verdicts.findings import Effect, Event, Mark
+from deepspeech_wer.verdicts.judge import Judgement
+
+MAIN = "test_wer"  # the name of the main set, beside those that the job gives to the others
+_TOLD = (b"worse", b"suspect", b"recovered", b"better", b"failed")  # verdicts that are told, the gravest first
+STATES = ("open", "suspect", "accepted", "recovered", "cannot tell", "dismissed")  # the first one of an event's sets
+
+
+def combined(main: Judgement, others: Mapping[str, Judgement], places: Mapping[str, int]) -> Judgement:
+    """Return the judgement of the main set, with the events and wishes of the others.
+
+    `places` has the place in history of each merge that ran, by SHA.
+    """
+    judged = {MAIN: main, **dict(sorted(others.items()))}
+    if not others:
+        return main
+    events = [(name, event) for name, one in judged.items() for event in one.events]
+    wishes = ((name, one.next_retraining) for name, one in judged.items() if one.next_retraining)
+    name, wish = next(wishes, (MAIN, None))
+    return replace(
+        main,
+        events=tuple(_merged(events, places)),
+        gaps=next((one.gaps for one in judged.values() if one.gaps), ()),
+        next_retraining=replace(wish, why=f"{wish.why}, on {name}") if wish and name != MAIN else wish,
+        notes=tuple(dict.fromkeys(note for one in judged.values() for note in one.notes)),
+        marks=tuple(_marks(judged, places)),
+    )
+
+
+def _merged(events: Sequence[tuple[str, Event]], places: Mapping[str, int]) -> list[Event]:
+    """Return one event for each merge, in the order in which they begin."""
+    raised = {sha[:12]: place for sha, place in places.items()}
+    groups: list[list[tuple[str, Event]]] = []
+    for name, event in events:
+        for group in groups:
+            if name not in [other for other, _ in group] and any(_is_same(event, other) for _, other in group):
+                group.append((name, event))
+                break
+        else:
+            groups.append([(name, event)])
+    found = sorted((_one(group, raised) for group in groups), key=lambda event: (places.get(event.start, 0), event.id))
+    names: dict[str, int] = {}
+    for number, event in enumerate(found):
+        names[event.id] = names.get(event.id, 0) + 1
+        if names[event.id] > 1:
+            found[number] = replace(event, id=f"{event.id}-{names[event.id]}")
+    return found
+
+
+def _is_same(one: Event, other: Event) -> bool:
+    """Whether one merge explains both."""
+    return one.start in dict(other.culprits) or other.start in dict(one.culprits)
+
+
+def _one(group: Sequence[tuple[str, Event]], raised: Mapping[str, int]) -> Event:
+    """Return the event of a group: told as in the set that shows it most clearly, the main one of equals.
+
+    Its id is that of the set that showed it first, so that it stays the same when others follow.
+    """
+    name, shown = min(group, key=lambda pair: STATES.index(pair[1].state))
+    sets = {each: Effect(event.step_pp, event.interval_pp, event.state) for each, event in group}
+    first = min((event.id for _, event in group), key=lambda event_id: raised.get(event_id[:12], 0))
+    return replace(shown, id=first, test_set=None if name == MAIN else name, sets=sets)
+
+
+def _marks(judged: Mapping[str, Judgement], places: Mapping[str, int]) -> list[Mark]:
+    found: dict[tuple[str, str], Mark] = {}
+    for name, one in judged.items():
+        for mark in one.marks:
+            if (mark.run, mark.text) not in found:
+                text = mark.text if name == MAIN else f"{name}: {mark.text}"
+                found[mark.run, mark.text] = replace(mark, text=text)
+    return sorted(found.values(), key=lambda mark: places.get(mark.sha, 0))
+
+
+def lines(main: Sequence[bytes], others: Mapping[str, Sequence[bytes]]) -> list[bytes]:
+    """Return the verdicts of the main set, a JSON line each, with those of the other sets in `sets`.
+
+    Where the main set shows nothing and another one does, that one is the verdict, and `test_set` names it.
+    """
+    of = {name: {_sha(line): line for line in told if line} for name, told in sorted(others.items())}
+    return [
+        _line(line, {name: told[sha] for name, told in of.items() if (sha := _sha(line)) in told}) if line else line
+        for line in main
+    ]
+
+
+def _line(line: bytes, others: Mapping[str, bytes]) -> bytes:
+    if not others:
+        return line
+    own = {MAIN: line, **others}
+    sets = b",".join(b"%s:{%s" % (json.dumps(name).encode("ascii"), _figures(told)) for name, told in own.items())
+    shown = next((name for name in own if _shows(own, name)), MAIN)
+    name = b"null" if shown == MAIN else json.dumps(shown).encode("ascii")
+    return b'%s,"test_set":%s,"sets":{%s}}' % (own[shown][:-1], name, sets)
+
+
+def _shows(own: Mapping[str, bytes], name: str) -> bool:
+    """Whether a set shows most: the states that are told, the gravest first; the main set has the first word."""
+    if any(b'"verdict":"%s"' % state in own[MAIN] for state in _TOLD):
+        return name == MAIN
+    gravest = next((state for state in _TOLD if any(b'"verdict":"%s"' % state in one for one in own.values())), None)
+    return gravest is not None and b'"verdict":"%s"' % gravest in own[name]
+
+
+def _sha(line: bytes) -> bytes:
+    """Return what a line begins with: `{"sha":"..."`."""
+    return line[: line.index(b",")]
+
+
+def _figures(line: bytes) -> bytes:
+    """Return a line from its verdict on: what differs between test sets."""
+    return line[line.index(b'"verdict":') :]

@@ -1,0 +1,175 @@
+"""Puts what a walk found into verdicts and events, with the reason in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from deepspeech_wer.verdicts.findings import (
+    BETTER,
+    CANNOT_TELL,
+    FAILED,
+    NO_CHANGE,
+    NOT_COMPARABLE,
+    RECOVERED,
+    SUSPECT,
+    TOO_FEW,
+    UNCHANGED,
+    WORSE,
+    Event,
+    Verdict,
+)
+from deepspeech_wer.verdicts.levels import Comparison, Step
+from deepspeech_wer.verdicts.series import Draw
+from deepspeech_wer.verdicts.walk import Walk
+from deepspeech_wer.verdicts.window import ENOUGH
+
+EVENTS = ("worse", "dismissed", "cannot tell", "suspect")  # kinds of steps that are events
+
+
+def failed(draw: Draw) -> Verdict:
+    return Verdict(draw.sha, draw.run, FAILED, "the run failed or was not measured")
+
+
+def late(draw: Draw) -> Verdict:
+    reason = "trained later than the merges after it, under other conditions"
+    return Verdict(draw.sha, draw.run, NOT_COMPARABLE, reason)
+
+
+def unchanged(walk: Walk, draw: Draw) -> Verdict:
+    group, sigma = walk.window.groups[-1], walk.view().sigma
+    reason = f"the result is that of {group.sha[:8]}, to the digit: this merge changed nothing"
+    return Verdict(
+        draw.sha, draw.run, UNCHANGED, reason, 0.0, (0.0, 0.0), _pp(sigma.sigma), round(sigma.degrees, 1), p=0.0
+    )
+
+
+def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
+    """Return the verdict of a group in the window that is no step. `why` its series began, if it was that."""
+    group, view = walk.window.groups[number], walk.view()
+    compared = walk.quiet(number)
+    sigma_pp, degrees = _pp(view.sigma.sigma), round(view.sigma.degrees, 1)
+    plain = Verdict(group.sha, group.original.run, TOO_FEW, "", sigma_pp=sigma_pp, sigma_df=degrees)
+    if compared is None:
+        if why:
+            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}")
+        return replace(plain, reason="the first run: nothing to compare it with")
+    plain = replace(
+        plain,
+        effect_pp=_pp(compared.effect),
+        interval_pp=(_pp(compared.low), _pp(compared.high)),
+        mde_pp=_pp(compared.detectable),
+        p=round(view.seen.up[number], 6),
+        retrained=group.taken,
+    )
+    if not walk.window.has_enough(number + 1):
+        reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed"
+        return replace(plain, reason=reason)
+    again = f"trained again {_times(group.taken)}; " if group.taken else ""
+    same = ""
+    if group.repeats is not None:
+        same = "the result of an earlier merge again, to the digit; "
+    reason = (
+        f"{same}{again}{_effect(compared)}; a step of {_pp(compared.detectable):.2g} pp would be found within 5 merges"
+    )
+    return replace(plain, verdict=NO_CHANGE, reason=reason)
+
+
+def of_step(step: Step) -> Verdict:
+    size, again = _effect(step.compared), f" after {step.retrained} re-trainings" if step.retrained else ""
+    if step.kind == "worse":
+        verdict, reason = WORSE, f"{size}{again}"
+        if len(step.culprits) + step.skipped > 1:
+            likely = f"{step.skipped} of them not trained" if step.skipped else "this one most likely"
+            reason += f"; one of {len(step.culprits) + step.skipped} merges, {likely}"
+        if step.state == "accepted":
+            reason += "; accepted"
+    elif step.kind == "better":
+        verdict, reason = BETTER, f"{size}{again}"
+    elif step.kind == "recovered":
+        verdict, reason = RECOVERED, f"{size}: the level is back"
+        if step.reverts:
+            reason += f", as {step.reverts[:8]} is reverted"
+    else:
+        verdict = CANNOT_TELL
+        reason = f"{size}{again}: no step can be shown, and none up to {_pp(step.compared.high):.2g} pp excluded"
+    shown = tuple(sha for sha, _ in step.culprits) if step.kind in ("worse", "cannot tell", "suspect") else ()
+    return Verdict(
+        step.sha,
+        step.run,
+        verdict,
+        reason,
+        _pp(step.compared.effect),
+        (_pp(step.compared.low), _pp(step.compared.high)),
+        _pp(step.sigma.sigma),
+        round(step.sigma.degrees, 1),
+        _pp(step.compared.detectable),
+        round(step.probability * (dict(step.culprits)[step.sha] if step.gaps else 1.0), 6) if shown else 0.0,
+        shown,
+        step.retrained,
+    )
+
+
+def of_range(step: Step, sha: str, run: str, chance: float) -> Verdict:
+    """Return the verdict of a merge that may have done it, though another is more likely."""
+    merges = len(step.culprits) + step.skipped
+    reason = f"{_effect(step.compared)} from one of {merges} merges; {step.sha[:8]} is more likely"
+    probability = round(chance * step.probability, 6)
+    return replace(of_step(step), sha=sha, run=run, verdict=CANNOT_TELL, reason=reason, p=probability)
+
+
+def suspects(walk: Walk) -> Iterator[tuple[int, Verdict]]:
+    """Yield (entry, verdict) of the merges that may have made it worse, while that is looked into."""
+    step = walk.suspected()
+    if step is None:
+        return
+    doing = "a re-training is due" if walk.pending else "more merges will tell"
+    for sha, chance in step.culprits:
+        if sha in step.entries:
+            reason = f"{_effect(step.compared)}, with probability {step.probability:.2f}; {doing}"
+            yield (
+                step.entries[sha],
+                replace(
+                    of_step(step),
+                    sha=sha,
+                    run=step.runs[sha],
+                    verdict=SUSPECT,
+                    reason=reason,
+                    p=round(chance * step.probability, 6),
+                ),
+            )
+
+
+def events(told: Sequence[Step]) -> Iterator[Event]:
+    seen: Counter[str] = Counter()
+    for step in told:
+        seen[step.raised] += 1
+        again = f"-{seen[step.raised]}" if seen[step.raised] > 1 else ""
+        yield _event(step, step.raised[:12] + again)
+
+
+def _event(step: Step, name: str) -> Event:
+    return Event(
+        id=name,
+        start=step.sha,
+        culprits=tuple((sha, round(chance, 4)) for sha, chance in step.culprits),
+        step_pp=_pp(step.compared.effect),
+        interval_pp=(_pp(step.compared.low), _pp(step.compared.high)),
+        state=step.state,
+        closed_by=step.closed_by,
+        retrained=step.retrained,
+        gaps=tuple(replace(gap, chance=round(gap.chance, 4)) for gap in step.gaps),
+    )
+
+
+def _pp(fraction: float) -> float:
+    return round(100 * fraction, 4) + 0.0  # no -0.0
+
+
+def _effect(compared: Comparison) -> str:
+    return f"{_pp(compared.effect):+.2f} pp (95 %: {_pp(compared.low):.2f} to {_pp(compared.high):.2f})"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

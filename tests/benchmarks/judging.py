@@ -1,0 +1,74 @@
+"""Measures what the judging of one run more costs, on an archive of 10,000.
+
+    python -m tests.benchmarks.judging [RUNS]
+
+Each judging is a process of its own, as each tick is. Prints the CPU seconds, user and system, of `judging.update`:
+reading what is remembered, judging, writing verdicts.json and what is remembered. The runs are invented: real noise,
+three regressions, failures. The first row judges all of them from nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from deepspeech_wer import judging
+from deepspeech_wer.places import Places
+from deepspeech_wer.records import Run
+from deepspeech_wer.settings import Retraining
+from tests.invented_runs import years
+
+MORE = 9  # judgings of one run more
+
+
+def invented(runs: int) -> list[Run]:
+    """Return the archive: every hundredth merge is a re-training of an earlier one."""
+    made = [replace(run, number=run.merge.ordinal, variables={}) for run in years(runs)]
+    for place in range(100, runs, 100):
+        of = made[place - 3]
+        merge = replace(of.merge, ordinal=of.number)
+        made[place] = replace(made[place], merge=merge, number=of.number, rerun_of=of.id, seed=1)
+    return made
+
+
+def judge_one(home: Path, most: int, count: int) -> None:
+    """Judge the first `count` of `most` runs, and print the CPU seconds."""
+    places = Places(home / "cache", home / "data")
+    runs = invented(most)[:count]
+    for run in runs:
+        (places.runs / run.id).mkdir(parents=True, exist_ok=True)
+    places.cache.mkdir(exist_ok=True)
+    start = time.process_time()
+    judging.update(places, runs, {}, Retraining("on", 12, 0.3, anchor=True))
+    print(time.process_time() - start)
+
+
+def measure(home: Path, most: int, count: int) -> float:
+    """Return the CPU seconds of a judging in a process of its own."""
+    words = [sys.executable, "-m", "tests.benchmarks.judging", str(home), str(most), str(count)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def main() -> None:
+    """Measure and print."""
+    if len(sys.argv) == 4:
+        judge_one(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+        return
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    with tempfile.TemporaryDirectory() as name:
+        home, most = Path(name), runs + MORE
+        print(f"{runs - 1} runs from nothing: {measure(home, most, runs - 1):.3f} s of CPU", flush=True)
+        costs = [measure(home, most, runs + more) for more in range(MORE)]
+        size = (home / "data" / "verdicts.json").stat().st_size, (home / "cache" / "remembered").stat().st_size
+    print(f"one run more: median {statistics.median(costs):.3f} s, {min(costs):.3f} to {max(costs):.3f} s")
+    print(f"verdicts.json {size[0] / 1e6:.1f} MB, remembered {size[1] / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
