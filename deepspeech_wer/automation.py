@@ -185,8 +185,9 @@ class _Page:
     def show_in_time(self, run: Run, *, is_more_due: bool) -> bool:
         """Show a run, or leave it to the next one. Returns whether that went well."""
         is_soon = time.monotonic() - self._shown_at < SHOWN_EVERY_S
-        # Whether a re-training comes first is known when the page is built.
-        self.is_behind = is_more_due and is_soon and self._settings.retraining.mode != "first"
+        # Where verdicts decide what comes next, they are needed after each run: they are made when the page is.
+        is_by_verdict = self._settings.retraining.mode == "first" or self._settings.repository.backlog != "all"
+        self.is_behind = is_more_due and is_soon and not is_by_verdict
         return self.is_behind or self.show(run)
 
     def show(self, run: Run | None = None) -> bool:
@@ -211,7 +212,7 @@ def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_ask
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    beat.plans(plan.waiting)
+    beat.plans(plan.waiting - (plan.next is not None and plan.next.why in (FIRST, BISECTED, NEW)))
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked:

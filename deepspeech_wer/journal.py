@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deepspeech_wer import clock
+from deepspeech_wer import clock, logging_setup
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge
@@ -39,6 +39,8 @@ class Entry:
 
 def enter(cache: Path, phase: str, merge: Merge, attempt: int) -> None:
     """Record that a phase begins now. Raises Trouble if the file cannot be written."""
+    logging_setup.working_on(phase, merge.sha)
+    log.debug("%s: %s", merge.sha[:12], phase)
     write(cache, Entry(phase, merge.sha, merge.subject, attempt, clock.utc_now()))
 
 
@@ -78,6 +80,7 @@ def read(cache: Path) -> Entry | None:
 
 def clear(cache: Path) -> None:
     """Record that no tick is working."""
+    logging_setup.working_on("", "")
     with suppress(FileNotFoundError):
         (cache / _NAME).unlink()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive, calibrating, cli, dashboard, decisions, exit_codes, judging, settings
+from deepspeech_wer.commands import verdicts as commands
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs, Retraining
@@ -339,3 +340,14 @@ def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:
     own, imported, failed = run(1, 0.16), run(2, 0.16, imported="/old/hyper.js"), run(3, None)
     assert calibrating.own_run([own, imported, failed, *seeds(own, [0.17])]) == own
     assert calibrating.own_run([imported, failed]) is None
+
+
+def test_a_calibration_that_is_not_in_use_says_why(tmp_path: Path) -> None:
+    first, second = run(1, 0.16), run(2, 0.161)
+    rates = [0.16, 0.17, 0.15, 0.165, 0.155]
+    later = [replace(one, id=f"{one.id[:11]}5{one.id[12:]}") for one in seeds(second, rates)]
+    lines = commands.calibrated(judged(tmp_path, [first, *seeds(first, rates), second, *later])["calibrations"])
+    assert [line.endswith("(a newer one is in use)") for line in lines] == [True, False]
+    other = run(3, 0.3, variables={"ds_epochs": "9"})
+    (line,) = commands.calibrated(judged(tmp_path, [first, *seeds(first, rates), other])["calibrations"])
+    assert "(of another series: null, variables " in line

@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the command
     options = parser().parse_args(arguments)
-    logging_setup.set_up(quiet=options.quiet)
+    logging_setup.set_up(quiet=options.quiet, verbose=options.verbose)
     if options.crontab:
         env_file.adopt(crontab.variables(env_file.instance()), "crontab")
     env_file.fill()
@@ -47,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
         "tick, as cron does. Environment variables ds_* are the configuration, see `settings`.",
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    top.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    how_much = top.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    how_much.add_argument("-v", "--verbose", action="store_true", help="log each phase and each call of git as well")
     top.add_argument("--crontab", action="store_true", help="use the ds_* and XDG_* variables of your crontab")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
