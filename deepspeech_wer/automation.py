@@ -114,7 +114,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)
-        if item.why != RERUN:
+        if item.rerun_of is None:
             channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
         run = run_merge.run_merge(bench, merge, item)
         well &= _go_on_from(run, settings)
