@@ -114,7 +114,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)
-        if item.why != RERUN:
+        if item.rerun_of is None:
             channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
         run = run_merge.run_merge(bench, merge, item)
         well &= _go_on_from(run, settings)
@@ -183,11 +183,11 @@ class _Page:
         self.is_behind = False
 
     def show_in_time(self, run: Run, *, is_more_due: bool) -> bool:
-        """Show a run, or leave it to the next one. Returns whether that went well."""
+        """Show a run, or leave a good one to the next. Returns whether that went well."""
         is_soon = time.monotonic() - self._shown_at < SHOWN_EVERY_S
         # Where verdicts decide what comes next, they are needed after each run: they are made when the page is.
         is_by_verdict = self._settings.retraining.mode == "first" or self._settings.repository.backlog != "all"
-        self.is_behind = is_more_due and is_soon and not is_by_verdict
+        self.is_behind = is_more_due and is_soon and run.status == "done" and not is_by_verdict
         return self.is_behind or self.show(run)
 
     def show(self, run: Run | None = None) -> bool:

@@ -37,6 +37,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "commands": (
         "alignment crontab locked progress schema state",
+        "systemd",
         "check check_job import_old prune site verdicts",
         "inspect",
         "act compare",

@@ -101,7 +101,7 @@ def test_the_tree_lists_every_room_and_no_other() -> None:
     rooms = {path.name for path in package.glob("*.py")} - {"__init__.py"}
     rooms |= {f"{path.parent.relative_to(package).as_posix()}/" for path in package.glob("*/__init__.py")}
     rooms |= {f"{path.parent.relative_to(package).as_posix()}/" for path in package.glob("training/*/__init__.py")}
-    rooms |= {"website/", "schemas/"}
+    rooms |= {"website/", "schemas/", "systemd/"}
     named = set(re.findall(r"\b\w+\.py\b", listed)) | set(re.findall(r"^ {6}(\w[\w/]*/)", listed, re.MULTILINE))
     assert named == rooms
 

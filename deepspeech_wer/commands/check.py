@@ -30,7 +30,7 @@ from deepspeech_wer import (
     room,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands import crontab
+from deepspeech_wer.commands import crontab, systemd
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify import github, gitlab, http
@@ -328,6 +328,9 @@ def _cron(_: Settings) -> tuple[str, str]:
 
 def _crontab(settings: Settings) -> tuple[str, str]:
     """The line that cron starts a tick with, tried as cron would: with its PATH and from the home directory."""
+    timer = systemd.directory() / "timers.target.wants" / f"{systemd.name_of(settings.instance)}.timer"
+    if timer.exists():
+        return OK, f"the systemd timer {timer.name} is enabled"
     try:
         _, listed = crontab.parse(crontab.read())
     except Trouble as trouble:

@@ -19,6 +19,7 @@ from deepspeech_wer.commands import (
     prune,
     schema,
     site,
+    systemd,
     verdicts,
 )
 
@@ -88,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
     tried.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the checkout (.)")
     schema_of = _add(subs, "schema", schema.run, "print the JSON Schema of a file that jobs write")
     schema_of.add_argument("name", choices=schema.NAMES, help="of which file")
+    unit = _add(subs, "systemd", systemd.run, "print a systemd timer and service, to use instead of the crontab line")
+    unit.add_argument("--write", action="store_true", help="write them where systemd finds the user's units")
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
     _add_demo(subs)

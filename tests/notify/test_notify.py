@@ -213,6 +213,7 @@ def test_a_regression_is_logged_once_and_gives_the_exit_code_once(
 def test_ticks_notify_of_failure_and_recovery(tracked: Repository, hooked: Book, receiver: Receiver) -> None:
     tick(hooked.settings)
     tracked.merge("broken", {"wer": "exit 3\n"})
+    tick(hooked.settings)
     tracked.merge("mended", {"wer": "wer=0.1\n"})
     tick(hooked.settings)
     tick(hooked.settings)
