@@ -20,7 +20,7 @@ from deepspeech_wer.records import Run
 NEWEST = 20
 VERSION = 1
 
-_NAME = "told.json"
+NAME = "told.json"
 
 
 class NotSent(Exception):
@@ -72,7 +72,7 @@ def _readable(read: Callable[[str], Run], names: Sequence[str]) -> Iterator[Run]
 def _read(cache: Path) -> dict[str, _Told]:
     """Return what was sent to each channel. A damaged file counts as missing: each channel then gets the newest run."""
     try:
-        record = json.loads((cache / _NAME).read_bytes())
+        record = json.loads((cache / NAME).read_bytes())
         if record["version"] != VERSION:
             return {}
         return {name: _Told(tuple(told["names"]), told["last"]) for name, told in record["channels"].items()}
@@ -83,4 +83,4 @@ def _read(cache: Path) -> dict[str, _Told]:
 def _write(cache: Path, channel: str, told: _Told) -> None:
     channels = {name: asdict(known) for name, known in {**_read(cache), channel: told}.items()}
     record = {"version": VERSION, "channels": channels}
-    files.write_atomically(cache / _NAME, json.dumps(record).encode(), mode=0o600)
+    files.write_atomically(cache / NAME, json.dumps(record).encode(), mode=0o600)
