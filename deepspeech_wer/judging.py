@@ -105,6 +105,17 @@ def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
     return record if record and record["of"] == _source(places, wanted) else None
 
 
+def read(places: Places) -> dict[str, Any]:
+    """Return the verdicts that were made last, perhaps of an earlier archive; {} if there are none."""
+    return _read(places.verdicts) or {}
+
+
+def mark(places: Places) -> str:
+    """Return what differs between the verdicts of different archives; "" if there are none."""
+    record = _read(places.retraining)
+    return str(record["of"]) if record else ""
+
+
 def is_current(places: Places, wanted: Retraining) -> bool:
     """Return whether the present archive is judged, so that `retraining` knows what to train again."""
     record = _read(places.retraining)
@@ -166,6 +177,7 @@ def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
     known = {verdict["sha"]: verdict["verdict"] for verdict in map(json.loads, _without(old, new))}
     if not before:
         known = _states(text)
+    known |= {event["start"]: "worse" for event in made.rest["events"] if event["state"] == "open"}  # notify logs it
     for verdict in changed if before or known else changed[-1:]:
         state = verdict["verdict"]
         if state not in (known.get(verdict["sha"]), "failed"):  # the log has the failure already

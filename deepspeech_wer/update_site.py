@@ -56,6 +56,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
         url=repository.page,
         branch=repository.ref or "",
         looked_at=clock.utc_now(),
+        website=settings.notices.website_url,
         audio=settings.audio,
     )
     try:
@@ -86,7 +87,9 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
 def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
     own = [run for run in ordered if run.rerun_of is None]
     again = [run for run in ordered if run.rerun_of is not None]
-    judged = dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
+    judged = dashboard.judged(
+        record, own, again=again, accepted=decisions.accepted(settings.places.requests), logs=settings.logs
+    )
     marks = {run: (text, is_new) for run, text, is_new in judged.marks}
     for run, skipped in _skipped(settings.places, own):
         text, is_new = marks.get(run, ("", False))

@@ -12,6 +12,7 @@ import pytest
 from deepspeech_wer import archive, cli, decisions, exit_codes, settings
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
 from tests.conftest import Repository
 from tests.test_automation import TICK, tick, wers
@@ -56,7 +57,7 @@ def released(places: Places) -> Path:
         lambda places: places.cache / "tracker.json",
         lambda places: places.data / "tracker.json",
         file("tick.json", ENTRY),
-        file("told.json", {"version": 1, "channels": {}}),
+        file("told.json", {"version": ledger.VERSION, "channels": {}}),
         decided(decisions.ask_retry),
         decided(decisions.accept),
         decided(decisions.skip),

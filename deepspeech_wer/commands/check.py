@@ -33,7 +33,7 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import crontab, systemd
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.notify import github, http
+from deepspeech_wer.notify import github, gitlab, http
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import checkout, git, history, mirror
@@ -299,10 +299,20 @@ def _public_address(settings: Settings) -> tuple[str, str]:
 
 
 def _notices(settings: Settings) -> tuple[str, str]:
-    if settings.notices.github_token and not github.statuses_address(settings.repository.page):
-        return HINT, f"ds_github_token has no effect: {settings.repository.name} is not on GitHub"
-    kinds = {"commit statuses": settings.notices.github_token, "webhook": settings.notices.webhook_url}
-    return OK, ", ".join(kind for kind, given in kinds.items() if given) or "off (ds_github_token, ds_webhook_url)"
+    notices, repository = settings.notices, settings.repository
+    if notices.github_token and not github.statuses_address(repository.page):
+        return HINT, f"ds_github_token has no effect: {repository.name} is not on GitHub"
+    if notices.gitlab_token and not gitlab.statuses_address(repository.url):
+        return HINT, f"ds_gitlab_token has no effect: {repository.name} is not on a GitLab"
+    if notices.webhook_secret and not notices.webhook_url:
+        return HINT, "ds_webhook_secret has no effect: ds_webhook_url is not set"
+    kinds = {
+        "commit statuses": notices.github_token,
+        "commit statuses on GitLab": notices.gitlab_token,
+        "webhook": notices.webhook_url,
+    }
+    off = "off (ds_github_token, ds_gitlab_token, ds_webhook_url)"
+    return OK, ", ".join(kind for kind, given in kinds.items() if given) or off
 
 
 def _cron(_: Settings) -> tuple[str, str]:

@@ -102,12 +102,19 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def calibrated(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each calibration: what it measured, and whether the newest series uses it."""
+    """Return a line for each calibration: what it measured, and why it is not in use if it is not."""
     lines = []
+    in_use = [(one["signature"], one["variables"]) for one in calibrations if one["is_used"]]
     for one in calibrations:
-        used = (
-            "" if one["is_used"] else f" (not of the newest series: {one['signature']}, variables {one['variables']})"
-        )
+        series = one["signature"], one["variables"]
+        used = ""
+        if not one["is_used"] and one["sd_pp"] is not None:
+            why = (
+                "a newer one is in use"
+                if series in in_use
+                else f"of another series: {series[0]}, variables {series[1]}"
+            )
+            used = f" ({why})"
         ignored = f"; the job ignores its seed: {one['repeated']} repeats a result" if one["repeated"] else ""
         lines.append(f"{one['sentence']}{ignored}{used}")
     return lines
