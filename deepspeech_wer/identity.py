@@ -14,7 +14,6 @@ from pathlib import Path
 
 from deepspeech_wer import archive, files, journal, versions
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Owner
 from deepspeech_wer.settings import Repository
@@ -55,7 +54,7 @@ def _refuse_newer(places: Places) -> None:
         places.cache / NOTE: VERSION,
         places.data / NOTE: VERSION,
         places.cache / journal.NAME: journal.VERSION,
-        places.cache / ledger.NAME: ledger.VERSION,
+        places.cache / versions.TOLD: versions.TOLD_VERSION,
         places.runs / archive.newest(places.runs) / archive.RUN: archive.VERSION,
     }
     for path, version in known.items():

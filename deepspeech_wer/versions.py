@@ -6,7 +6,10 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from deepspeech_wer import files
 from deepspeech_wer.errors import Trouble
+
+TOLD, TOLD_VERSION = "told.json", 2  # of notify/ledger.py, which is above what looks at all files
 
 
 def refuse_newer(path: Path, record: object, known: int) -> None:
@@ -23,3 +26,14 @@ def refuse_newer_file(path: Path, known: int) -> None:
     """The same of a file that may be missing or damaged: then nothing is said here."""
     with suppress(OSError, ValueError, RecursionError):
         refuse_newer(path, json.loads(path.read_bytes()), known)
+
+
+def keep_older(path: Path, known: int) -> None:
+    """Keep the file of an earlier release beside it, as `<name>.version-<N>`, before it is written. Raises OSError."""
+    with suppress(FileNotFoundError, ValueError, RecursionError):
+        data = path.read_bytes()
+        record = json.loads(data)
+        version = record.get("version") if isinstance(record, dict) else None
+        aside = path.with_name(f"{path.name}.version-{version}")
+        if type(version) is int and version < known and not aside.exists():
+            files.write_atomically(aside, data, mode=0o600)

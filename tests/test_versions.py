@@ -112,6 +112,21 @@ def test_the_files_of_a_run_in_work_are_refused_too(
     assert wers() == [0.5, 0.4]
 
 
+def test_the_file_of_an_earlier_release_is_kept_when_it_is_written_anew(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tick() == 0
+    cache = settings.load().places.cache
+    old = json.dumps({"version": 1, "channels": {"webhook": {"names": archive.names(cache), "last": None}}})
+    (cache / "told.json").write_text(old)
+    (cache / "told.json").chmod(0o600)
+    monkeypatch.setenv("ds_webhook_url", "http://127.0.0.1:1/")
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    tick()
+    assert json.loads((cache / "told.json").read_bytes())["version"] == ledger.VERSION
+    assert (cache / "told.json.version-1").read_text() == old
+
+
 def test_a_note_of_an_earlier_release_is_read(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     assert tick() == 0
     old = {"version": 1, "phase": "job", "merge": {"sha": "f" * 40, "subject": "old"}, "attempt": 1, "since": "x"}
