@@ -20,8 +20,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock contract errors exit_codes prctl text variables",
         "backlog files host logging_setup places processes records wer xdg_directories",
-        "checkpoints decisions derived hyper journal lock room setting_types signals",
-        "env_file",
+        "checkpoints derived hyper journal lock room setting_types signals versions",
+        "decisions env_file",
         "environment settings training verdicts",
         "archive old_records repository sftp",
         "dashboard identity import_records jobs publish",
