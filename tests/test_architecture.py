@@ -81,7 +81,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "intervals noise",
         "levels measure plan",
         "calibration paired recorded window",
-        "recovery told",
+        "accused recovery told",
         "walk",
         "wording",
         "judge",
