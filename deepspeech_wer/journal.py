@@ -21,7 +21,7 @@ from deepspeech_wer.records import Merge
 VERSION = 2
 PHASES = ("checkout", "job", "wipe", "archive", "advance", "show")  # in this order
 
-_NAME = "tick.json"
+NAME = "tick.json"
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ def write(cache: Path, entry: Entry) -> None:
     try:
         make_private(cache)  # it may have been deleted while a job ran, and that costs nothing
         text = json.dumps({"version": VERSION, **asdict(entry)}, ensure_ascii=False)
-        write_atomically(cache / _NAME, text.encode("utf-8", "replace"), mode=0o600)
+        write_atomically(cache / NAME, text.encode("utf-8", "replace"), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {cache / _NAME}: {error.strerror}; the next tick resumes") from None
+        raise Trouble(f"cannot write {cache / NAME}: {error.strerror}; the next tick resumes") from None
 
 
 def read(cache: Path) -> Entry | None:
@@ -59,7 +59,7 @@ def read(cache: Path) -> Entry | None:
 
     An invalid file is logged and renamed. Raises Trouble if the path cannot be read, for example a directory.
     """
-    place = cache / _NAME
+    place = cache / NAME
     try:
         record = json.loads(place.read_bytes())
         if record.pop("version") == 1:  # written by an earlier release
@@ -72,7 +72,7 @@ def read(cache: Path) -> Entry | None:
     except OSError as error:
         raise Trouble(f"{place}: {error.strerror}: move it away") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        aside = place.with_name(f"{_NAME}.unreadable")
+        aside = place.with_name(f"{NAME}.unreadable")
         place.replace(aside)
         log.warning("%s cannot be read (%s); kept as %s", place, error, aside.name)
         return None
@@ -82,7 +82,7 @@ def clear(cache: Path) -> None:
     """Record that no tick is working."""
     logging_setup.working_on("", "")
     with suppress(FileNotFoundError):
-        (cache / _NAME).unlink()
+        (cache / NAME).unlink()
 
 
 ERROR, PUBLISHED, DRY_RUN = "last_error.json", "published.json", "published_dry.json"

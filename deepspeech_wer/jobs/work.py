@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract, files
+from deepspeech_wer import contract, files, versions
 from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import RUN_ID, Changed, Merge
@@ -254,8 +254,12 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a record written by `write`. Raises OSError, or ValueError if it is not such a record."""
+    """Read a record written by `write`. Raises OSError, or ValueError if it is not such a record.
+
+    Raises Trouble if a newer release wrote it: then it is not set aside.
+    """
     record = json.loads(path.read_bytes())
+    versions.refuse_newer(path, record, VERSION)
     if not isinstance(record, dict) or record.pop("version", None) != VERSION:
         raise ValueError(f"expected a record of version {VERSION}")
     return record

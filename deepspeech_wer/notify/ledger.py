@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import files
+from deepspeech_wer import files, versions
 
 NEWEST = 20  # runs that are looked at, and messages that are sent in one tick
-VERSION = 2
+VERSION = versions.TOLD_VERSION
 KEPT = 500  # states that are remembered beyond those that may still change
 FIRST_DELAY_S, MAX_DELAY_S, MAX_ASKED_DELAY_S = 600.0, 3600.0, 86_400.0
 
-_NAME = "told.json"
+NAME = versions.TOLD
 
 
 class NotSent(Exception):
@@ -76,7 +76,7 @@ class Ledger:
     """The file. Unreadable, it counts as missing: each receiver then hears how things are now."""
 
     def __init__(self, cache: Path) -> None:
-        self._path = cache / _NAME
+        self._path = cache / NAME
         self._channels = _read(self._path)
 
     def told(self, channel: str) -> Told:
@@ -87,6 +87,7 @@ class Ledger:
         """Record what a receiver knows. Raises OSError."""
         channels = {**self._channels, channel: told}
         record = {"version": VERSION, "channels": {name: asdict(one) for name, one in channels.items()}}
+        versions.keep_older(self._path, VERSION)
         files.write_atomically(self._path, json.dumps(record).encode(), mode=0o600)
         self._channels = channels
 
