@@ -20,7 +20,6 @@ from deepspeech_wer import (
     files,
     identity,
     journal,
-    judging,
     lock,
     places,
     run_merge,
@@ -32,6 +31,7 @@ from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERU
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.notify import channels
 from deepspeech_wer.notify.facts import Archive
 from deepspeech_wer.places import Places
@@ -281,10 +281,10 @@ def _show(settings: Settings, watcher: Watcher) -> bool:
 def _notify(settings: Settings, *, is_idle: bool = False) -> None:
     places = settings.places
     source = Archive(
-        mark=judging.mark(places),
+        mark=verdict_file.mark(places),
         names=lambda: archive.names(places.runs),
         read=lambda name: archive.read(places.runs / name),
-        record=lambda: dashboard.decided(judging.read(places), decisions.accepted(places.requests)),
+        record=lambda: dashboard.decided(verdict_file.read(places), decisions.accepted(places.requests)),
         logs=settings.logs,
     )
     channels.tell(settings.repository, settings.notices, places.cache, source, is_idle=is_idle)

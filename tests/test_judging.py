@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, calibrating, cli, dashboard, decisions, exit_codes, judging, settings
+from deepspeech_wer import archive, cli, dashboard, decisions, exit_codes, settings
 from deepspeech_wer.commands import verdicts as commands
 from deepspeech_wer.decisions import Decision
+from deepspeech_wer.judging import calibrating, verdict_file
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs, Retraining
 from tests.conftest import Repository
@@ -53,7 +54,7 @@ def run(number: int, rate: Any, *, sha: str | None = None, **fields: Any) -> Run
 
 def judged(tmp_path: Path, runs: list[Run], results: dict[str, str] | None = None) -> dict[str, Any]:
     places = replace(settings.load().places, data=tmp_path)
-    return judging.make(places, runs, results or {}, WANTED)
+    return verdict_file.make(places, runs, results or {}, WANTED)
 
 
 @pytest.mark.parametrize("odd", [1e308, 1.7e308, 101, 10**300, 5e-324, 0, 0.0, 100, None])
@@ -221,7 +222,7 @@ def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: 
     sha = bad.merge.sha if named == "the culprit" else document.merge.sha
     places = replace(settings.load().places, data=tmp_path)
     decisions.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
-    record = judging.make(places, [*runs, bad, document], results, WANTED)
+    record = verdict_file.make(places, [*runs, bad, document], results, WANTED)
     accepted, logs = decisions.accepted(places.requests), PublishedLogs("trimmed", ("corpus",))
     (event,) = dashboard.decided(record, accepted)["events"]
     assert event["state"] == "accepted"
@@ -297,7 +298,7 @@ def test_the_share_of_the_day_is_that_of_this_day(
     places = replace(settings.load().places, data=tmp_path)
     for start, hours, era in trainings:
         stored(places.runs, datetime.now(UTC) + start * HOUR, hours * HOUR, era=era)
-    assert judging.is_share_spent(places, 1 / 3) == is_spent, what
+    assert verdict_file.is_share_spent(places, 1 / 3) == is_spent, what
 
 
 def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
@@ -323,7 +324,7 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
     assert {"new 2", "new 3"} <= {name for name, _ in began[1 : len(sought) + 1]}
     assert len(sought) <= 6
     assert sorted(name for name, _ in began) == sorted(names)
-    record = judging.load(settings.load().places, settings.load().retraining)
+    record = verdict_file.load(settings.load().places, settings.load().retraining)
     assert record
     (event,) = (one for one in record["events"] if one["state"] == "open")
     assert (event["start"], event["gaps"]) == (shas[3], [])
@@ -333,7 +334,7 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
 def test_what_people_want_takes_nothing_of_the_share(tmp_path: Path, calibrates: bool) -> None:
     places = replace(settings.load().places, data=tmp_path)
     stored(places.runs, datetime.now(UTC) - 9 * HOUR, 9 * HOUR, calibrates=calibrates)
-    assert judging.is_share_spent(places, 1 / 3) is not calibrates
+    assert verdict_file.is_share_spent(places, 1 / 3) is not calibrates
 
 
 def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:

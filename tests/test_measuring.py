@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive as archived
-from deepspeech_wer import comparing, measuring, settings
+from deepspeech_wer import settings
 from deepspeech_wer.archive import in_order
 from deepspeech_wer.dashboard import heard as published
-from deepspeech_wer.measuring import Measures
+from deepspeech_wer.judging import comparing, measuring
+from deepspeech_wer.judging.measuring import Measures
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import measure

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import archive, calibrating, clock, decisions, identity, judging
+from deepspeech_wer import archive, clock, decisions, identity
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Calibration, Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
+from deepspeech_wer.judging import calibrating, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_merge import title
@@ -184,8 +185,8 @@ def _effect(verdict: dict[str, Any]) -> str:
 def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
-    record = judging.load(places, wanted)
+    record = verdict_file.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
-        record = judging.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
+        record = verdict_file.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
     return record

@@ -23,13 +23,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, overload
 
-from deepspeech_wer import __version__, archive, backlog, decisions, draws, files, remembered
+from deepspeech_wer import __version__, archive, backlog, decisions, files
 from deepspeech_wer.backlog import Doubted, Due
-from deepspeech_wer.blame import Blame
-from deepspeech_wer.draws import Ordered
+from deepspeech_wer.judging import draws, remembered
+from deepspeech_wer.judging.blame import Blame
+from deepspeech_wer.judging.draws import Ordered
+from deepspeech_wer.judging.remembered import Memory, Runs
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.remembered import Memory, Runs
 from deepspeech_wer.settings import Retraining
 from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
@@ -39,7 +40,7 @@ from deepspeech_wer.verdicts.series import Draw
 
 VERSION = 2
 _MAX_SEED = 2**31 - 1
-_CODE = ("draws", "hyper", "judging", "remembered")  # with verdicts/, what the verdicts follow from
+_CODE = ("hyper.py", "judging/draws.py", "judging/remembered.py", "judging/verdict_file.py")  # and verdicts/
 _START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
 
 log = logging.getLogger(__name__)
@@ -333,8 +334,8 @@ def _terms(places: Places, wanted: Retraining) -> Terms:
 
 def _digest_of(terms: Terms, test_set: str | None) -> str:
     """Return a digest of the terms and of the code that judges by them."""
-    here = Path(__file__).parent
-    modules = [*(here / "verdicts").glob("*.py"), *(here / f"{name}.py" for name in _CODE)]
+    package = Path(__file__).parents[1]
+    modules = [*(package / "verdicts").glob("*.py"), *(package / name for name in _CODE)]
     try:
         stamps = sorted((path.name, status.st_size, status.st_mtime_ns) for path in modules if (status := path.stat()))
     except OSError:  # installed in an archive
