@@ -157,7 +157,8 @@ def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, s
     state = verdict["verdict"]
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
     who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
-    return state, f"{state[:1].upper()}{state[1:]}: {rate}{who}. {verdict['reason']}", last.id
+    reason = verdict["reason"].removesuffix(".")
+    return state, f"{state[:1].upper()}{state[1:]}: {rate}{who}.{f' {reason}.' if reason else ''}", last.id
 
 
 def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:

@@ -104,3 +104,13 @@ def test_the_headline_names_the_run_that_it_is_about() -> None:
     assert headline
     assert headline[0] == "worse"
     assert headline[2] == runs[2].id
+
+
+def test_the_headline_ends_its_sentence_since_the_page_says_after_it_when() -> None:
+    runs = [done(1, 0.2), done(2, 0.2), done(3, 0.25)]
+    record = verdicts(runs, state="recovered")
+    for reason in ("the level is back", "the level is back."):
+        record["verdicts"][-1]["reason"] = reason
+        headline = judged(record, runs).headline
+        assert headline
+        assert headline[1].endswith(" the level is back.")
