@@ -50,6 +50,13 @@ def test_the_first_sentence_says_what_happened_and_links_the_evidence(page: Page
     assert "open" in page.text()
 
 
+@pytest.mark.parametrize(("state", "links"), [("suspect", 1), ("recovered", 1), ("unchanged", 0)])
+def test_the_first_sentence_links_the_evidence_of_what_has_some(page: Page, state: str, links: int) -> None:
+    runs = history()
+    page.build(runs, judged=replace(verdicts(runs), headline=(state, "20 %.", runs[-1].id))).open()
+    assert page.js("return document.querySelectorAll('h1 a[href=\"#/regressions\"]').length") == links
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_the_chart_begins_within_400_pixels(page: Page, dark: bool) -> None:
     page.show(width=390, height=844, dark=dark)
@@ -171,6 +178,7 @@ def test_an_event_may_have_more_facts_than_the_page_knows(page: Page) -> None:
         "link": "javascript:alert(1)",
         "files": ["train.py", "model/" + "x" * 300],
         "nothing": None,
+        "sets": {},
     }
     shown = replace(shown, events=[{**event, **more} for event in shown.events])
     evidence(page.show(width=390).build(runs, judged=shown).open("#/regressions"))
@@ -179,6 +187,7 @@ def test_an_event_may_have_more_facts_than_the_page_knows(page: Page) -> None:
     assert "train.py" in text
     assert HOSTILE in text
     assert "Nothing" not in text
+    assert "Sets" not in text
     hrefs = page.js("return [...document.querySelectorAll('.regression a')].map((a) => a.href)")
     assert "https://github.com/mozilla/DeepSpeech/pull/1025" in hrefs
     assert not any(href.startswith("javascript") for href in hrefs)

@@ -27,7 +27,7 @@
     return outside(String(value));
   };
 
-  const isEmpty = (value) => value === null || value === "" || (Array.isArray(value) && !value.length);
+  const isEmpty = (value) => value === null || value === "" || (typeof value === "object" && !Object.keys(value).length);
 
   const more = (full) =>
     Object.entries(full)

@@ -104,7 +104,7 @@
       wer.verdict(state),
       " ",
       wer.bdi(data.reasons?.[i] ?? ""),
-      event && [" ", el("a", { href: wer.regressionHref(event.id) }, "the evidence")],
+      event && [" · ", el("a", { href: wer.regressionHref(event.id) }, "the evidence")],
     );
   };
 
