@@ -304,5 +304,5 @@
     };
   };
 
-  wer.views.add({ name: "compare", title: "Compare", place: 2, draw });
+  wer.views.add({ name: "compare", title: "Compare", place: 3, draw });
 })();

@@ -119,7 +119,10 @@
       wer.bdi(text),
       ended !== null && el("span", { class: "headline-more" }, ` ${format.ago(ended)}. `),
       known && el("a", { class: "headline-more", href: wer.runHref(data.ids[at]) }, "The run"),
-      ["worse", "suspect", "recovered"].includes(state) && [" ", el("a", { class: "headline-more", href: "#/regressions" }, "The evidence")],
+      ["worse", "suspect", "recovered"].includes(state) && [
+        " ",
+        el("a", { class: "headline-more", href: "#/regressions" }, "The evidence"),
+      ],
     );
   };
 
