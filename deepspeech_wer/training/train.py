@@ -28,9 +28,12 @@ from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
 
-# Parameters that do not change a digit of the training: they may differ when a checkpoint is resumed.
+# Parameters that may differ when a checkpoint is resumed. They change no digit of the training, or they only say which
+# data it has, which a hash says better. Other threads and devices add in another order: the last digits may change.
 # fmt: off
 INDIFFERENT = (
+    "threads", "devices",
+    "importer", "limit_train", "limit_dev", "synthetic_train", "synthetic_dev", "synthetic_test",
     "dataset_path", "text", "resample", "mirror_url", "librivox_subsets", "common_voice_archive",
     "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
@@ -202,17 +205,17 @@ class Trainer:
     def restore(self) -> tuple[Epoch, ...]:
         """Restore the checkpoint if there is one of the same training; return its history, else ().
 
-        A finished training is continued if only more epochs are asked for. The checkpoint of another training is kept
-        beside the new one.
+        It goes on, too, if nothing differs but that more epochs are asked for; each of them has the learning rate of the
+        longer training. The checkpoint of another training is kept beside the new one.
         """
         directory = self.parameters.checkpoint_dir
         found = checkpoint.load(directory) if directory else None
         if directory is None or found is None:
             return ()
         arrays, meta = found
-        before, done = meta["settings"], len(meta["history"])
+        before = {**_settings_of(Parameters()), **meta["settings"]}  # an earlier version had fewer of them
         differing = sorted(name for name, value in self._settings().items() if before.get(name) != value)
-        is_more = differing == ["epochs"] and done == before["epochs"] < self.parameters.epochs
+        is_more = differing == ["epochs"] and before["epochs"] < self.parameters.epochs
         if differing and not is_more:
             aside = checkpoint.set_aside(directory)
             differences = ", ".join(differing)
@@ -236,13 +239,19 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         """Return everything that decides the numbers of this training, as read back from JSON."""
-        settings = {name: value for name, value in asdict(self.parameters).items() if name not in INDIFFERENT}
+        settings = _settings_of(self.parameters)
         sets = {"training data": self.train_items, "validation data": self.dev_items}
         for name, items in sets.items():
             # The name of a mel file contains the hash of its audio.
             lines = [f"{item.mel.name} {item.utterance.transcript}" for item in items]
             settings[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        return dict(json.loads(json.dumps(settings, default=str)))
+        return settings
+
+
+def _settings_of(parameters: Parameters) -> dict[str, Any]:
+    """Return the parameters that a checkpoint must share to be resumed, as read back from JSON."""
+    settings = {name: value for name, value in asdict(parameters).items() if name not in INDIFFERENT}
+    return dict(json.loads(json.dumps(settings, default=str)))
 
 
 def _is_due(every: int, number: int, last: int) -> bool:
