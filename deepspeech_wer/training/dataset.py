@@ -50,6 +50,7 @@ def prepare(
     *,
     tolerant: bool = False,
     resample: bool = False,
+    most_seconds: float = 0,
 ) -> tuple[Item, ...]:
     """Check every utterance, and compute its features unless they are in the cache.
 
@@ -57,7 +58,7 @@ def prepare(
     names the utterances, at most ten, for unreadable audio, characters outside the alphabet, an empty transcript, and a
     transcript that needs more frames than its recording has. If `tolerant`, such utterances are reported, counted and
     left out; Trouble is raised only when they exceed 5 %. With `resample` recordings of any rate and number of channels
-    are converted.
+    are converted. With `most_seconds` a longer utterance cannot be learnt.
     """
     if resample:
         cache /= "resampled"  # without it, these recordings are refused
@@ -67,7 +68,10 @@ def prepare(
     with closing(Hashes(cache)) as hashes:
         for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
             try:
-                items.append(_prepare_one(utterance, alphabet, cache, hashes, resample=resample))
+                item = _prepare_one(utterance, alphabet, cache, hashes, resample=resample)
+                if most_seconds:
+                    _require_short(item, most_seconds)
+                items.append(item)
             except Unusable as fault:
                 faults += 1
                 if not tolerant:
@@ -96,7 +100,12 @@ def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[It
         cache = parameters.cache_dir / "features"
         try:
             sets[name] = prepare(
-                utterances, parameters.alphabet, cache, tolerant=corpus.tolerant, resample=parameters.resample
+                utterances,
+                parameters.alphabet,
+                cache,
+                tolerant=corpus.tolerant,
+                resample=parameters.resample,
+                most_seconds=parameters.max_seconds if name == "train" else 0,  # the others need less memory
             )
         except Trouble as trouble:
             troubles.append(str(trouble))
@@ -127,6 +136,15 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
         )
     seconds = frames * audio.STEP / audio.SAMPLE_RATE
     return Item(utterance, frames, seconds, np.array(labels, np.int32), digest, cache)
+
+
+def _require_short(item: Item, most: float) -> None:
+    if item.seconds > most:
+        said = item.utterance
+        raise Unusable(
+            f"utterance {said.id} ({said.audio}): {item.seconds:.1f} s of speech: expected at most {most:g} s: "
+            "cut it, leave it out, or raise ds_max_seconds"
+        )
 
 
 def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:

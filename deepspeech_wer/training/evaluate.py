@@ -11,7 +11,7 @@ import numpy as np
 from .. import wer
 from ..errors import Trouble
 from .arrays import Floats
-from .batches import assemble, batches_by_length
+from .batches import Most, assemble, batches_by_length
 from .dataset import Item
 from .decoders import Decoder
 from .model import Network
@@ -74,7 +74,7 @@ def evaluate(
 
     Raises Diverged if a loss is not a finite number.
     """
-    groups = batches_by_length(items, batch_size)
+    groups = batches_by_length(items, Most(batch_size, parameters.max_seconds))
     network.score(assemble(groups[0][:1], parameters))  # traces the graph, outside the measured time
     started = time.process_time()
     losses: dict[str, float] = {}

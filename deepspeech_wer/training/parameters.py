@@ -132,6 +132,9 @@ class Parameters:
     train_batch_size: int = _number(16, "utterances per training step", least=1)
     dev_batch_size: int = _number(32, "utterances per batch in validation", least=1)
     test_batch_size: int = _number(32, "utterances per batch in the test", least=1)
+    max_seconds: float = _number(
+        0.0, "seconds of speech in a batch, at most, with its padding and before augmentation; 0: no limit", least=0
+    )
     learning_rate: float = _number(0.002, "Adam's learning rate; the peak of schedule one_cycle", least=0, most=10)
     schedule: str = _word(
         "one_cycle",

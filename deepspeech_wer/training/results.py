@@ -20,6 +20,7 @@ from .. import clock, wer
 from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
+from .batches import Most, batches_by_length
 from .corpus import Corpus
 from .dataset import Item, set_sha256
 from .epochs import Epoch
@@ -153,7 +154,10 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
         "validation": ("dev", parameters.dev_batch_size),
         "test": ("test", parameters.test_batch_size),
     }
-    batches = {f"total_batches_{name}": -(-len(sets[one]) // size) for name, (one, size) in batch_sizes.items()}
+    batches = {
+        f"total_batches_{name}": len(batches_by_length(sets[one], Most(size, parameters.max_seconds)))
+        for name, (one, size) in batch_sizes.items()
+    }
     network = {"n_input": N_INPUT, "n_context": N_CONTEXT, "n_hidden_6": parameters.n_hidden_6}
     more = {"n_character": parameters.n_character, "data_set": {"name": parameters.importer}}
     return {**record, **batches, **network, **more}

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import checkpoint, ctc, devices
 from .arrays import Floats, Tensor
-from .batches import Batch, assemble, batches_of_epoch
+from .batches import Batch, Most, assemble, batches_of_epoch, steps_until
 from .dataset import Item
 from .decoders import greedy, greedy_decoder
 from .epochs import Epoch
@@ -76,7 +76,8 @@ class Trainer:
         self.alphabet = parameters.alphabet
         with network.strategy.scope():
             self.adam = Adam(network.weights, parameters)
-        self.steps_per_epoch = -(-len(train_items) // parameters.train_batch_size)
+        self.most = Most(parameters.train_batch_size, parameters.max_seconds)
+        self.steps_before = steps_until(train_items, self.most, parameters.random_seed, parameters.epochs)
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
 
     def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
@@ -112,7 +113,7 @@ class Trainer:
         seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: each layer of a step adds its number
         with tf.GradientTape() as tape:
             features, lengths, *labels = batch
-            drop = number >= self.parameters.plain_epochs * self.steps_per_epoch
+            drop = number >= self.steps_before[min(self.parameters.plain_epochs, self.parameters.epochs)]
             logits = self.network.logits(features, lengths, seed, self.network.lstm, drop=drop)
             losses = ctc.losses(logits, lengths, *labels)
             loss = tf.reduce_mean(losses) if shares is None else tf.reduce_sum(losses * shares)
@@ -134,7 +135,7 @@ class Trainer:
         norms = np.zeros(0, np.float32)
         for step, group in self._batches(index):
             batch = assemble(group, parameters, self._augmentation_rng(index, step))
-            rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
+            rate = learning_rate(parameters, step, self.steps_before[parameters.epochs])
             values, logits, norms = self.step(batch, rate, step)
             refuse_infinite(values, group, f"in epoch {number}, step {step + 1}", parameters)
             losses += values.tolist()
@@ -166,16 +167,15 @@ class Trainer:
     def _batches(self, index: int) -> Iterator[tuple[int, list[Item]]]:
         """Yield (number of the step from 0, its items) of one epoch, with a progress bar on a terminal."""
         parameters = self.parameters
-        groups = batches_of_epoch(self.train_items, parameters.train_batch_size, parameters.random_seed, index)
+        groups = batches_of_epoch(self.train_items, self.most, parameters.random_seed, index)
         bar = tqdm(
             groups,
-            total=self.steps_per_epoch,
             desc=f"epoch {index + 1}/{parameters.epochs}",
             unit="step",
             leave=False,
             disable=not sys.stderr.isatty(),
         )
-        yield from enumerate(bar, index * self.steps_per_epoch)
+        yield from enumerate(bar, self.steps_before[index])
 
     def _refuse_broken_weights(self, number: int) -> None:
         """Raise Diverged for weights that are not finite: after the last step of an epoch, no loss shows that yet."""
@@ -205,8 +205,8 @@ class Trainer:
     def restore(self) -> tuple[Epoch, ...]:
         """Restore the checkpoint if there is one of the same training; return its history, else ().
 
-        It goes on, too, if nothing differs but that more epochs are asked for; each of them has the learning rate of the
-        longer training. The checkpoint of another training is kept beside the new one.
+        It goes on, too, if nothing differs but that more epochs are asked for; each of them then has the learning rate
+        of the longer training. The checkpoint of another training is kept beside the new one.
         """
         directory = self.parameters.checkpoint_dir
         found = checkpoint.load(directory) if directory else None

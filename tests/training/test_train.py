@@ -99,6 +99,22 @@ def test_a_training_that_was_stopped_ends_with_the_same_digits(
     assert resumed.test().loss == whole.test().loss
 
 
+def test_a_training_in_smaller_batches_is_resumed_with_the_same_digits(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"ds_n_hidden": "8", "ds_max_seconds": "4", "ds_epochs": "3", "ds_plain_epochs": "1"}
+    whole = start(**small)
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "run_epoch", stop_before_epoch(2, train.Trainer.run_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            start(**small, ds_checkpoint_dir=str(tmp_path / "checkpoint"))
+
+    assert start(**small, ds_checkpoint_dir=str(tmp_path / "checkpoint")).numbers() == whole.numbers()
+    record = results.parameters_record(whole.parameters, whole.items)
+    assert record["total_batches_train"] > 64 / 8
+    assert whole.history[-1].learning_rate < whole.history[0].learning_rate
+
+
 def stop_before_epoch(last: int, run_epoch: Callable[..., Epoch]) -> Callable[..., Epoch]:
     def run(self: train.Trainer, index: int) -> Epoch:
         if index == last:
