@@ -63,7 +63,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "sftp": ("keys known_hosts pipeline", "connection files"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
-        "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
+        "audio csv_rows ctc cudnn curves devices doubts hashes lstm parameters summaries threads",
         "__main__ augment dataset decoders importers lm optimizer",
         "transcribe",
         "batches data",

@@ -19,6 +19,7 @@ from ..errors import Trouble
 from . import audio
 from .arrays import Floats, Ints
 from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, several
+from .doubts import Recording, Teller, repeated
 from .hashes import Hashes
 from .parameters import Parameters
 from .text import Alphabet, frames_needed
@@ -65,13 +66,15 @@ def prepare(
     items: list[Item] = []
     faults = 0
     refused: list[str] = []
-    with closing(Hashes(cache)) as hashes:
+    with closing(Hashes(cache)) as hashes, closing(Teller()) as teller:
         for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
             try:
                 item = _prepare_one(utterance, alphabet, cache, hashes, resample=resample)
                 if most_seconds:
                     _require_short(item, most_seconds)
                 items.append(item)
+                if doubt := hashes.doubt(item.mel.name):
+                    teller.tell(f"utterance {utterance.id} ({utterance.audio}): {doubt}")
             except Unusable as fault:
                 faults += 1
                 if not tolerant:
@@ -93,7 +96,10 @@ def prepare(
 
 
 def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[Item, ...]]:
-    """Prepare every set of a corpus. Raises Trouble for the faults of all sets together."""
+    """Prepare every set of a corpus. Raises Trouble for the faults of all sets together.
+
+    Audio that two sets have in common, and recordings with two transcripts, are told on stderr.
+    """
     sets: dict[str, tuple[Item, ...]] = {}
     troubles: list[str] = []
     for name, utterances in corpus.sets().items():
@@ -111,6 +117,9 @@ def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[It
             troubles.append(str(trouble))
     if troubles:
         raise Trouble("\n".join(troubles))
+    heard = {name: (Recording(one.audio_sha256, one.utterance) for one in items) for name, items in sets.items()}
+    for doubt in repeated(heard):
+        print(f"in doubt: {doubt}", file=sys.stderr, flush=True)
     return sets
 
 
@@ -163,12 +172,16 @@ def _features_on_disk(
         frames = _frames(mel)
         if frames is not None:
             return digest, frames
-        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=resample)
+        doubts: list[str] = []
+        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=resample, tell=doubts.append)
         features = audio.speech_mel(samples)
         if not (features[:, -1] >= audio.SILENT).any():
             raise Trouble(f"{utterance.audio}: holds digital silence: expected speech")
     except (Trouble, OSError) as error:
         raise Unusable(f"{where}: {error}") from error
+    if audio.rise(features) < audio.LEAST_RISE:
+        doubts.append("nothing rises by 4 dB above its background: expected speech")
+    hashes.keep_doubt(mel.name, "; ".join(doubts) or None)
     _store(mel, features)
     return digest, len(features)
 
