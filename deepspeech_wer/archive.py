@@ -26,7 +26,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive_order, contract, derived, files, hyper
+from deepspeech_wer import archive_order, contract, derived, files, hyper, versions
 from deepspeech_wer.archive_order import Placed, moment, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
@@ -485,9 +485,10 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise Trouble(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise Trouble(f"{path}: expected JSON, but cannot parse it ({error})") from None
+    versions.refuse_newer(path, record, VERSION)
     version = record.get("version") if isinstance(record, dict) else None
     if version != VERSION:
-        raise Trouble(f"{path}: expected version {VERSION}, found {version!r}: was it made by a newer deepspeech_wer?")
+        raise Trouble(f"{path}: expected version {VERSION}, found {version!r}")
     return dict(record)
 
 

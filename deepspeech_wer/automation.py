@@ -14,6 +14,7 @@ from deepspeech_wer import (
     archive,
     backlog,
     backlog_inputs,
+    dashboard,
     decisions,
     environment,
     files,
@@ -30,7 +31,9 @@ from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERU
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.notify import channels
+from deepspeech_wer.notify.facts import Archive
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import git, history, mirror
@@ -54,8 +57,9 @@ class Watcher:
 def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequence[str] = ()) -> bool:
     """Run one tick. The caller holds the lock, whose descriptor is `descriptor`.
 
-    Returns False if a merge or the publishing failed, else True. `asked` names commits to run even if they are
-    archived; then no other commit runs. Raises Trouble if the tick could not work at all, Stopped after a signal.
+    Returns False if a merge or the publishing failed, or if a merge is now known to make it worse, else True. `asked`
+    names commits to run even if they are archived; then no other commit runs. Raises Trouble if the tick could not
+    work at all, Stopped after a signal.
     """
     identity.check(settings.places, settings.repository)
     with data_locked(settings.places) as of_data:
@@ -110,6 +114,8 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         if item.why == ASKED:
             names.pop(0)
         merge = history.merge(settings.places.mirror, item.sha)
+        if item.rerun_of is None:
+            channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
         run = run_merge.run_merge(bench, merge, item)
         well &= _go_on_from(run, settings)
         well &= page.show_in_time(run, is_more_due=item.why == NEW and plan.waiting > 1)
@@ -118,7 +124,8 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         well &= _show(settings, watcher)
     elif not ran:
         beat.idle()
-        _notify(settings)
+        _notify(settings, is_idle=True)
+    well &= not channels.owes_exit_code(settings.places.cache)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     return well
@@ -176,10 +183,11 @@ class _Page:
         self.is_behind = False
 
     def show_in_time(self, run: Run, *, is_more_due: bool) -> bool:
-        """Show a run, or leave it to the next one. Returns whether that went well."""
+        """Show a run, or leave a good one to the next. Returns whether that went well."""
         is_soon = time.monotonic() - self._shown_at < SHOWN_EVERY_S
-        # Whether a re-training comes first is known when the page is built.
-        self.is_behind = is_more_due and is_soon and self._settings.retraining.mode != "first"
+        # Where verdicts decide what comes next, they are needed after each run: they are made when the page is.
+        is_by_verdict = self._settings.retraining.mode == "first" or self._settings.repository.backlog != "all"
+        self.is_behind = is_more_due and is_soon and run.status == "done" and not is_by_verdict
         return self.is_behind or self.show(run)
 
     def show(self, run: Run | None = None) -> bool:
@@ -204,7 +212,7 @@ def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_ask
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    beat.plans(plan.waiting)
+    beat.plans(plan.waiting - (plan.next is not None and plan.next.why in (FIRST, BISECTED, NEW)))
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked:
@@ -264,17 +272,19 @@ def _forgive(run: Run, settings: Settings) -> None:
 
 
 def _show(settings: Settings, watcher: Watcher) -> bool:
-    """Update the site and the web host, then send the notifications. Returns whether the update succeeded."""
+    """Update the site and the web host, then tell everybody. Returns whether the update succeeded."""
     well = update_site.update(settings, upload=watcher.upload)
     _notify(settings)
     return well
 
 
-def _notify(settings: Settings) -> None:
-    notices, runs = settings.notices, settings.places.runs
-    if notices.github_token or notices.webhook_url:
-
-        def read(name: str) -> Run:
-            return archive.read(runs / name)
-
-        channels.tell(settings.repository, notices, settings.places.cache, archive.names(runs), read)
+def _notify(settings: Settings, *, is_idle: bool = False) -> None:
+    places = settings.places
+    source = Archive(
+        mark=verdict_file.mark(places),
+        names=lambda: archive.names(places.runs),
+        read=lambda name: archive.read(places.runs / name),
+        record=lambda: dashboard.decided(verdict_file.read(places), decisions.accepted(places.requests)),
+        logs=settings.logs,
+    )
+    channels.tell(settings.repository, settings.notices, places.cache, source, is_idle=is_idle)

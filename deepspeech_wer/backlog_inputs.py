@@ -8,22 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from deepspeech_wer import (
-    archive,
-    archive_order,
-    backlog,
-    calibrating,
-    decisions,
-    draws,
-    environment,
-    files,
-    judging,
-    run_merge,
-)
+from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, run_merge
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
+from deepspeech_wer.judging import calibrating, draws, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.git import GitError
@@ -168,7 +158,7 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
-        doubted=judging.doubted(places, settings.retraining),
+        doubted=verdict_file.doubted(places, settings.retraining),
         calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
     )
 
@@ -183,11 +173,11 @@ def _reruns(settings: Settings, tip: str) -> list[Due]:
     places, wanted = settings.places, settings.retraining
     again = [_anchor(places) if wanted.anchor else None, _retraining(places, wanted) if wanted.mode != "off" else None]
     due = [one for one in again if one and history.contains(places.mirror, tip, one.sha)]
-    return due if due and not judging.is_share_spent(places, wanted.share) else []
+    return due if due and not verdict_file.is_share_spent(places, wanted.share) else []
 
 
 def _retraining(places: Places, wanted: Retraining) -> Due | None:
-    again = judging.retraining(places, wanted)
+    again = verdict_file.retraining(places, wanted)
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)

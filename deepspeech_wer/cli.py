@@ -62,8 +62,10 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _tick(descriptor: int) -> int:
     _hide()
+    from deepspeech_wer import logging_setup
     from deepspeech_wer.commands import act
 
+    logging_setup.set_up()
     try:
         return act.tick(descriptor)
     finally:

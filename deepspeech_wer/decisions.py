@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import clock, files
+from deepspeech_wer import clock, files, versions
 from deepspeech_wer.backlog import Release
 
 VERSION = 1
@@ -182,6 +182,7 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_bytes())
+        versions.refuse_newer(path, record, VERSION)
         if record.pop("version") != VERSION:
             raise ValueError(f"expected version {VERSION}")
         return {name: str(value) for name, value in record.items()}

@@ -26,11 +26,16 @@ def fill() -> None:
 
     Raises Trouble if the file cannot be read, if others can write it, or if a line of it is none of the format.
     """
+    named = path()
+    if named:
+        found = {name: value for name, value in read(named).items() if name != NAME}
+        adopt({name: value for name, value in found.items() if value and not os.environ.get(name)}, named)
+
+
+def path() -> str:
+    """Return the absolute path that ds_env_file names; "" where it is not set."""
     text = os.environ.get(NAME, "")
-    if text:
-        path = os.path.abspath(os.path.expanduser(text))
-        found = {name: value for name, value in read(path).items() if name != NAME}
-        adopt({name: value for name, value in found.items() if value and not os.environ.get(name)}, path)
+    return os.path.abspath(os.path.expanduser(text)) if text else ""
 
 
 def adopt(variables: Mapping[str, str], origin: str) -> None:

@@ -148,6 +148,21 @@ def _is_partial(name: str) -> bool:
     return name.startswith(".") and name.endswith(PARTIAL)
 
 
+def size(path: Path) -> int:
+    """Return the bytes that a file or tree takes on its disk; 0 if there is none. Follows no link."""
+    total = 0
+
+    def add(parent: int, name: str) -> bool:
+        nonlocal total
+        with suppress(OSError):
+            total += os.stat(name, dir_fd=parent, follow_symlinks=False).st_blocks * 512
+        return False
+
+    with suppress(OSError):
+        visit(path, add)
+    return total
+
+
 def remove_partial(directory: Path) -> None:
     """Remove what crashed writes left below `directory`. Call this only while nobody else writes there."""
 

@@ -31,6 +31,7 @@ from deepspeech_wer.settings import Settings
 
 VERSION = 1
 LEAST_S = 900  # a job may be checked out, or its results be published, without a word
+_LOOK_S = 5.0
 _LOG_BYTES = 200_000  # of the end of the job's output
 _MAX_EPOCHS = 500
 _EPOCH = re.compile(
@@ -55,10 +56,10 @@ class Heartbeat:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._looked = 0.0  # monotonic: the state is not read at each poll of a job
+        self._next = 0.0  # monotonic: the state is not read at each poll of a job
 
     def plans(self, waiting: int) -> None:
-        """So many merges wait."""
+        """So many merges wait, without the one that runs."""
         state = _read(self._settings.places)
         if state.waiting != waiting:
             with suppress(OSError):
@@ -73,10 +74,11 @@ class Heartbeat:
     def job(self, work: Work, order: Order) -> None:
         """A job runs. Called at each poll."""
         every, now = self._settings.beat.job_s, time.monotonic()
-        if not every or now - self._looked < min(every, 5.0):
+        if not every or now < self._next:
             return
-        self._looked = now
-        if not 0 <= time.time() - _read(self._settings.places).at < every:
+        is_due = not 0 <= time.time() - _read(self._settings.places).at < every
+        self._next = now + (every if is_due else min(every, _LOOK_S))
+        if is_due:
             self._tell(_job(work, order))
 
     def _tell(self, job: dict[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ import re
 import secrets
 from pathlib import Path
 
-from deepspeech_wer import archive, files
+from deepspeech_wer import archive, files, journal, versions
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Owner
@@ -25,7 +25,11 @@ _ID = re.compile("[0-9a-f]{32}")
 
 
 def check(places: Places, repository: Repository) -> None:
-    """Raise Trouble if the cache or the data root belongs to another tracker, or if known runs have disappeared."""
+    """Raise Trouble if the cache or the data root belongs to another tracker, or if known runs have disappeared.
+
+    So it does if a newer release has worked here.
+    """
+    _refuse_newer(places)
     expected = {"url": without_password(repository.url), "branch": repository.ref or "HEAD"}
     for directory, other in ((places.cache, {"data": str(places.data)}), (places.data, {"cache": str(places.cache)})):
         note = _read(directory / NOTE)
@@ -43,6 +47,18 @@ def check(places: Places, repository: Repository) -> None:
             f"{places.runs} is empty, but had runs before: is its disk mounted? "
             f"If they were removed on purpose, remove {places.cache / NOTE}"
         )
+
+
+def _refuse_newer(places: Places) -> None:
+    known = {
+        places.cache / NOTE: VERSION,
+        places.data / NOTE: VERSION,
+        places.cache / journal.NAME: journal.VERSION,
+        places.cache / versions.TOLD: versions.TOLD_VERSION,
+        places.runs / archive.newest(places.runs) / archive.RUN: archive.VERSION,
+    }
+    for path, version in known.items():
+        versions.refuse_newer_file(path, version)
 
 
 def lost_run(places: Places) -> str | None:

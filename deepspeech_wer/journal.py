@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deepspeech_wer import clock
+from deepspeech_wer import clock, logging_setup
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge
@@ -21,7 +21,7 @@ from deepspeech_wer.records import Merge
 VERSION = 2
 PHASES = ("checkout", "job", "wipe", "archive", "advance", "show")  # in this order
 
-_NAME = "tick.json"
+NAME = "tick.json"
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ class Entry:
 
 def enter(cache: Path, phase: str, merge: Merge, attempt: int) -> None:
     """Record that a phase begins now. Raises Trouble if the file cannot be written."""
+    logging_setup.working_on(phase, merge.sha)
+    log.debug("%s: %s", merge.sha[:12], phase)
     write(cache, Entry(phase, merge.sha, merge.subject, attempt, clock.utc_now()))
 
 
@@ -47,9 +49,9 @@ def write(cache: Path, entry: Entry) -> None:
     try:
         make_private(cache)  # it may have been deleted while a job ran, and that costs nothing
         text = json.dumps({"version": VERSION, **asdict(entry)}, ensure_ascii=False)
-        write_atomically(cache / _NAME, text.encode("utf-8", "replace"), mode=0o600)
+        write_atomically(cache / NAME, text.encode("utf-8", "replace"), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {cache / _NAME}: {error.strerror}; the next tick resumes") from None
+        raise Trouble(f"cannot write {cache / NAME}: {error.strerror}; the next tick resumes") from None
 
 
 def read(cache: Path) -> Entry | None:
@@ -57,7 +59,7 @@ def read(cache: Path) -> Entry | None:
 
     An invalid file is logged and renamed. Raises Trouble if the path cannot be read, for example a directory.
     """
-    place = cache / _NAME
+    place = cache / NAME
     try:
         record = json.loads(place.read_bytes())
         if record.pop("version") == 1:  # written by an earlier release
@@ -70,7 +72,7 @@ def read(cache: Path) -> Entry | None:
     except OSError as error:
         raise Trouble(f"{place}: {error.strerror}: move it away") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        aside = place.with_name(f"{_NAME}.unreadable")
+        aside = place.with_name(f"{NAME}.unreadable")
         place.replace(aside)
         log.warning("%s cannot be read (%s); kept as %s", place, error, aside.name)
         return None
@@ -78,8 +80,9 @@ def read(cache: Path) -> Entry | None:
 
 def clear(cache: Path) -> None:
     """Record that no tick is working."""
+    logging_setup.working_on("", "")
     with suppress(FileNotFoundError):
-        (cache / _NAME).unlink()
+        (cache / NAME).unlink()
 
 
 ERROR, PUBLISHED, DRY_RUN = "last_error.json", "published.json", "published_dry.json"

@@ -98,6 +98,11 @@ class Places:
         return self.data / "checkpoints"
 
     @property
+    def log(self) -> Path:
+        """The tracker's own log, rotated."""
+        return self.data / "log"
+
+    @property
     def requests(self) -> Path:
         """What people decided: one file for each decision."""
         return self.data / "requests"

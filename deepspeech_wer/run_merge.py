@@ -22,6 +22,7 @@ from deepspeech_wer import (
     host,
     hyper,
     journal,
+    room,
     signals,
 )
 from deepspeech_wer.backlog import Due
@@ -365,6 +366,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     places, merge = bench.places, order.merge
     if outcome.status == "failed" and outcome.files is None and work.kept.is_dir():
         outcome = replace(outcome, files=work.kept)
+    room.note(places.cache, files.size(places.checkpoints / merge.sha) + files.size(work.path))
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:

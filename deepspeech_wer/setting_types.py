@@ -5,6 +5,7 @@ All are pure, except that paths are resolved and key files are looked at.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Callable
@@ -129,6 +130,19 @@ def web_url(text: str) -> str:
     return text
 
 
+def signing_key(text: str) -> bytes:
+    """Parse a secret for signatures: `whsec_` and base64 as in Standard Webhooks, else the bytes of the text itself."""
+    if not text.startswith("whsec_"):
+        return word(text).encode("utf-8", "surrogateescape")
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError("whsec_ and base64, as from `echo whsec_$(openssl rand -base64 32)`")
+    return key
+
+
 def instance(text: str) -> str:
     """Accept the name of one of this user's trackers."""
     if not is_instance(text):
@@ -238,6 +252,27 @@ def repository_page(url: str) -> str | None:
         without_password(url).rstrip("/").removesuffix(".git"),
     )
     return f"https://{match[1]}/{match[2]}" if match else None
+
+
+def repository_place(url: str) -> tuple[str, str] | None:
+    """Return ("https://host", "group/project") of a remote repository, whatever its host; None for a local path.
+
+    http stays http. A port stays only where it is the web server's.
+    """
+    plain = without_password(url)
+    match = re.fullmatch(r"(\w+)://(?:[^@/]*@)?(\[[^\]/]+\]|[^:/]+)(:\d+)?/(.+)", plain)
+    if match:
+        scheme, host, port, path = match.groups()
+    else:
+        match = re.fullmatch(r"(?:[^@/]+@)?(\[[^\]/]+\]|[^:/]+):(?!/?/)/?(.+)", plain)
+        if not match or url.startswith(_LOCAL):
+            return None
+        scheme, port, (host, path) = "ssh", None, match.groups()
+    if scheme == "file":
+        return None
+    web = f"{scheme}://{host}{port or ''}" if scheme in ("http", "https") else f"https://{host}"
+    path = path.strip("/").removesuffix(".git").rstrip("/")
+    return (web.lower(), path) if path else None
 
 
 def _is_remote(url: str) -> bool:

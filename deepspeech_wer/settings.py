@@ -61,11 +61,15 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class Notices:
-    """Where to send notifications about runs."""
+    """Where to send notifications, and of what."""
 
     github_token: str | None = field(repr=False)
+    gitlab_token: str | None = field(repr=False)
     webhook_url: str | None = field(repr=False)
+    webhook_secret: bytes | None = field(repr=False)  # the key that signs messages
     website_url: str | None  # the site's public address, for links
+    tell_better: bool  # also tell of merges that made it better
+    tell_suspect: bool  # also tell of suspects, before they are certain
 
 
 @dataclass(frozen=True)
@@ -242,12 +246,29 @@ VARIABLES = (
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
     Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
     Variable(
+        "ds_gitlab_token",
+        None,
+        types.word,
+        "token for commit statuses on GitLab, at the host of the repository",
+        secret=True,
+    ),
+    Variable(
         "ds_webhook_url",
         None,
         types.web_url,
-        "address that gets a JSON message for each failed run and for the first good one after it",
+        "address that gets a JSON message when merges make it worse, when the level is back, when runs fail, and when "
+        "they work again",
         secret=True,
     ),
+    Variable(
+        "ds_webhook_secret",
+        None,
+        types.signing_key,
+        "signs those messages (Standard Webhooks): `whsec_` and base64, or any text",
+        secret=True,
+    ),
+    Variable("ds_tell_better", "0", types.switch, "1: send a message also when a merge makes it better"),
+    Variable("ds_tell_suspect", "0", types.switch, "1: send a message also when a merge is suspected"),
 )
 
 
@@ -399,7 +420,15 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         force_sha=plain["automation_force_sha"] or (),
         website=None if missing else _website(plain),
         website_missing=missing,
-        notices=Notices(plain["github_token"], plain["webhook_url"], plain["website_url"]),
+        notices=Notices(
+            github_token=plain["github_token"],
+            gitlab_token=plain["gitlab_token"],
+            webhook_url=plain["webhook_url"],
+            webhook_secret=plain["webhook_secret"],
+            website_url=plain["website_url"],
+            tell_better=plain["tell_better"],
+            tell_suspect=plain["tell_suspect"],
+        ),
         places=Places(Path(cache_directory(instance)), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
         beat=Beat(plain["heartbeat_every"], plain["publish_every"]),

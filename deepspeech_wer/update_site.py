@@ -14,19 +14,17 @@ from deepspeech_wer import (
     __version__,
     archive,
     clock,
-    comparing,
     dashboard,
     decisions,
     files,
     heartbeat,
     identity,
     journal,
-    judging,
-    measuring,
     signals,
 )
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.judging import comparing, measuring, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Run
@@ -56,12 +54,13 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
         url=repository.page,
         branch=repository.ref or "",
         looked_at=clock.utc_now(),
+        website=settings.notices.website_url,
         audio=settings.audio,
     )
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs)
-        record = judging.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
+        record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = archive.in_order(loaded.runs)
         measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
@@ -86,7 +85,9 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
 def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
     own = [run for run in ordered if run.rerun_of is None]
     again = [run for run in ordered if run.rerun_of is not None]
-    judged = dashboard.judged(record, own, again=again, accepted=decisions.accepted(settings.places.requests))
+    judged = dashboard.judged(
+        record, own, again=again, accepted=decisions.accepted(settings.places.requests), logs=settings.logs
+    )
     marks = {run: (text, is_new) for run, text, is_new in judged.marks}
     for run, skipped in _skipped(settings.places, own):
         text, is_new = marks.get(run, ("", False))
@@ -163,7 +164,7 @@ def is_behind(settings: Settings) -> bool:
         shown = places.shown.read_text()
     except OSError:
         shown = ""
-    is_shown = shown == _state(settings) and judging.is_current(places, settings.retraining)
+    is_shown = shown == _state(settings) and verdict_file.is_current(places, settings.retraining)
     is_shown = is_shown and not places.unmeasured.exists()
     return not is_shown and bool(archive.names(places.runs))
 

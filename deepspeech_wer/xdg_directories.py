@@ -28,6 +28,14 @@ def read_again() -> None:
     importlib.reload(BaseDirectory)
 
 
+def config_home() -> str:
+    """Return $XDG_CONFIG_HOME (~/.config). Raises Trouble if there is none."""
+    home = str(BaseDirectory.xdg_config_home)
+    if not home.startswith("/"):
+        raise Trouble(f"configuration directory {home}: expected an absolute path: set HOME or XDG_CONFIG_HOME")
+    return home
+
+
 def cache_directory(instance: str = "") -> str:
     """Return an instance's directory in $XDG_CACHE_HOME. Creates it if missing; raises Trouble if it cannot."""
     home = str(BaseDirectory.xdg_cache_home)

@@ -10,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import decisions, judging
+from deepspeech_wer import decisions
 from deepspeech_wer.dashboard import Judged, judged
 from deepspeech_wer.decisions import Decision
+from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Retraining
@@ -52,7 +53,7 @@ def verdicts(runs: Sequence[Run], accepted: Iterable[Decision] = ()) -> Judged:
         places = Places(Path(directory, "cache"), Path(directory, "data"))
         for one in taken:
             decisions.accept(places.requests, one)
-        record = judging.make(places, runs, results, Retraining("on", 12, 0.3, anchor=True))
+        record = verdict_file.make(places, runs, results, Retraining("on", 12, 0.3, anchor=True))
     own = [run for run in runs if run.rerun_of is None]
     again = [run for run in runs if run.rerun_of is not None]
     return judged(record, own, again=again, accepted=taken)

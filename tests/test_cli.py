@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from typing import NoReturn
+from typing import Any
 
 import pytest
 
@@ -92,8 +92,12 @@ def test_an_unreadable_directory_is_not_reported_as_a_bug(
 ) -> None:
     runs = settings.load().places.runs
 
-    def refused(*_: object) -> NoReturn:  # root may read everything
-        raise PermissionError(errno.EACCES, "Permission denied", str(runs))
+    scandir = os.scandir
+
+    def refused(path: str | os.PathLike[str] = ".") -> Any:  # root may read everything
+        if os.fspath(path) == str(runs):
+            raise PermissionError(errno.EACCES, "Permission denied", str(runs))
+        return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refused)
     for command in (["status"], ["runs"], []):

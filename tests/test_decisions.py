@@ -128,7 +128,7 @@ def test_nothing_to_retry_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     assert "nothing to retry" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 0}', '{"version": "9"}'])
 def test_a_decision_that_cannot_be_read_is_set_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
 ) -> None:

@@ -39,7 +39,7 @@ def test_a_tick_tells_that_it_looked_and_what_the_page_opens_from(tracked: Repos
     record = told()
     assert record["job"] is None
     assert record["every"] == 3600
-    assert record["waiting"] == 1  # as the plan before this run counted
+    assert record["waiting"] == 0
     assert (settings.load().places.site / record["index"]).is_file()
     assert record["index"] in (settings.load().places.site / "index.htm").read_text()
 
@@ -123,6 +123,35 @@ def test_a_job_that_tells_nothing_is_told_all_the_same(tmp_path: Path, output: s
     assert told()["job"]["subject"] == "<b>"
     assert told()["job"]["ends_at"] is None or output.startswith("epoch 1/2")
     assert "<b>" not in (loaded.places.site / "js/now.js").read_text()
+
+
+@pytest.mark.usefixtures("tracked")
+def test_what_cannot_be_written_is_tried_as_rarely(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    loaded, work, order = running(tmp_path, "")
+    (loaded.places.site / "js").rmdir()
+    (loaded.places.site / "js").write_text("")
+    beat = Heartbeat(loaded)
+    for _ in range(3):
+        beat.job(work, order)
+    assert caplog.text.count("the page was not told what goes on") == 1
+
+
+def test_what_waits_does_not_count_what_runs(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracked.commit("first", {"wer": "wer=0.5\n"})
+    tick()
+    for number in range(3):
+        tracked.merge(f"merge {number}", {"more": str(number)})
+    seen: list[int] = []
+    real = Heartbeat.plans
+
+    def plans(self: Heartbeat, waiting: int) -> None:
+        real(self, waiting)
+        seen.append(json.loads(settings.load().places.heartbeat.read_text())["waiting"])
+
+    monkeypatch.setattr(Heartbeat, "plans", plans)
+    tick()
+    assert seen == [2, 1, 0, 0]
 
 
 @pytest.mark.usefixtures("tracked")

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, calibrating, cli, decisions, judging, settings
+from deepspeech_wer import archive, cli, dashboard, decisions, exit_codes, settings
+from deepspeech_wer.commands import verdicts as commands
 from deepspeech_wer.decisions import Decision
+from deepspeech_wer.judging import calibrating, verdict_file
 from deepspeech_wer.records import Merge, Run
-from deepspeech_wer.settings import Retraining
+from deepspeech_wer.settings import PublishedLogs, Retraining
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick
 from tests.test_automation import tracked as tracked  # the fixture
@@ -52,7 +54,7 @@ def run(number: int, rate: Any, *, sha: str | None = None, **fields: Any) -> Run
 
 def judged(tmp_path: Path, runs: list[Run], results: dict[str, str] | None = None) -> dict[str, Any]:
     places = replace(settings.load().places, data=tmp_path)
-    return judging.make(places, runs, results or {}, WANTED)
+    return verdict_file.make(places, runs, results or {}, WANTED)
 
 
 @pytest.mark.parametrize("odd", [1e308, 1.7e308, 101, 10**300, 5e-324, 0, 0.0, 100, None])
@@ -212,6 +214,29 @@ def test_what_is_derived_of_the_verdicts_is_made_again_by_an_idle_tick(
         assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("named", ["the culprit", "a merge that changed nothing after it"])
+def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: str) -> None:
+    runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
+    bad, document = run(10, 0.31), run(11, 0.31)
+    results = {one.id: "the same" for one in (bad, document)}
+    sha = bad.merge.sha if named == "the culprit" else document.merge.sha
+    places = replace(settings.load().places, data=tmp_path)
+    decisions.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
+    record = verdict_file.make(places, [*runs, bad, document], results, WANTED)
+    accepted, logs = decisions.accepted(places.requests), PublishedLogs("trimmed", ("corpus",))
+    (event,) = dashboard.decided(record, accepted)["events"]
+    assert event["state"] == "accepted"
+    assert event["accepted"] == {"who": "ada", "why": "new corpus", "at": "2026-02-01T00:00:00Z"}
+    shown = dashboard.judged(record, [*runs, bad, document], accepted=accepted, logs=logs)
+    assert shown.events[0]["why"] == {"who": "ada", "why": "new ********", "at": "2026-02-01T00:00:00Z"}
+
+
+def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
+    runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
+    (event,) = dashboard.decided(judged(tmp_path, [*runs, run(10, 0.31)]), [])["events"]
+    assert (event["state"], event["accepted"]) == ("suspect", None)
+
+
 def seeds(own: Run, rates: list[float], **fields: Any) -> list[Run]:
     """Calibration runs of a merge."""
     return [
@@ -273,7 +298,7 @@ def test_the_share_of_the_day_is_that_of_this_day(
     places = replace(settings.load().places, data=tmp_path)
     for start, hours, era in trainings:
         stored(places.runs, datetime.now(UTC) + start * HOUR, hours * HOUR, era=era)
-    assert judging.is_share_spent(places, 1 / 3) == is_spent, what
+    assert verdict_file.is_share_spent(places, 1 / 3) == is_spent, what
 
 
 def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
@@ -283,14 +308,14 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
     monkeypatch.setenv("ds_retrain", "off")
     for number in range(6):
         tracked.merge(f"good {number}", {"wer": f"wer=0.31{number}\n"})
-        assert tick() == 0
+        assert tick() in (0, exit_codes.FAILED)
     names = [f"new {number}" for number in range(12)]
     shas = [
         tracked.merge(name, {"wer": f"wer=0.{'6' if number >= 3 else '3'}{number:02}\n"})
         for number, name in enumerate(names)
     ]
     capsys.readouterr()
-    assert tick() == 0
+    assert tick() == 4  # the regression
     said = capsys.readouterr().err
     began = re.findall(r'"(new \d+)" by .*: training(.*)', said)
     assert began[0][0] == "new 11"
@@ -299,7 +324,7 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
     assert {"new 2", "new 3"} <= {name for name, _ in began[1 : len(sought) + 1]}
     assert len(sought) <= 6
     assert sorted(name for name, _ in began) == sorted(names)
-    record = judging.load(settings.load().places, settings.load().retraining)
+    record = verdict_file.load(settings.load().places, settings.load().retraining)
     assert record
     (event,) = (one for one in record["events"] if one["state"] == "open")
     assert (event["start"], event["gaps"]) == (shas[3], [])
@@ -309,10 +334,21 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
 def test_what_people_want_takes_nothing_of_the_share(tmp_path: Path, calibrates: bool) -> None:
     places = replace(settings.load().places, data=tmp_path)
     stored(places.runs, datetime.now(UTC) - 9 * HOUR, 9 * HOUR, calibrates=calibrates)
-    assert judging.is_share_spent(places, 1 / 3) is not calibrates
+    assert verdict_file.is_share_spent(places, 1 / 3) is not calibrates
 
 
 def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:
     own, imported, failed = run(1, 0.16), run(2, 0.16, imported="/old/hyper.js"), run(3, None)
     assert calibrating.own_run([own, imported, failed, *seeds(own, [0.17])]) == own
     assert calibrating.own_run([imported, failed]) is None
+
+
+def test_a_calibration_that_is_not_in_use_says_why(tmp_path: Path) -> None:
+    first, second = run(1, 0.16), run(2, 0.161)
+    rates = [0.16, 0.17, 0.15, 0.165, 0.155]
+    later = [replace(one, id=f"{one.id[:11]}5{one.id[12:]}") for one in seeds(second, rates)]
+    lines = commands.calibrated(judged(tmp_path, [first, *seeds(first, rates), second, *later])["calibrations"])
+    assert [line.endswith("(a newer one is in use)") for line in lines] == [True, False]
+    other = run(3, 0.3, variables={"ds_epochs": "9"})
+    (line,) = commands.calibrated(judged(tmp_path, [first, *seeds(first, rates), other])["calibrations"])
+    assert "(of another series: null, variables " in line

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive as archived
-from deepspeech_wer import comparing, measuring, settings
+from deepspeech_wer import settings
 from deepspeech_wer.archive import in_order
 from deepspeech_wer.dashboard import heard as published
-from deepspeech_wer.measuring import Measures
+from deepspeech_wer.judging import comparing, measuring
+from deepspeech_wer.judging.measuring import Measures
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import measure
@@ -208,7 +209,7 @@ def test_an_edited_file_is_scored_again(where: Places) -> None:
     assert record(where, runs[0], runs)["sets"][0]["wer"] == 0.5
 
 
-@pytest.mark.parametrize("lost", ["index.json", "runs/*.json", "runs/*.js", "sets/*.js", "sets", "runs", "."])
+@pytest.mark.parametrize("lost", ["index", "runs/*.record", "runs/*.js", "sets/*.js", "sets", "runs", "."])
 def test_what_is_lost_is_made_again(where: Places, lost: str) -> None:
     runs = archive(where, *(heard_runs.run(n, invented(40, n)) for n in range(1, 4)))
     measured(where, runs)
@@ -221,7 +222,7 @@ def test_what_is_lost_is_made_again(where: Places, lost: str) -> None:
     assert {name: data for name, (_, data) in kept(where).items()} == before
 
 
-@pytest.mark.parametrize("damaged", ["index.json", "runs/*.js", "sets/*.js"])
+@pytest.mark.parametrize("damaged", ["index", "runs/*.record", "runs/*.js", "sets/*.js"])
 @pytest.mark.parametrize("content", [b"", b"{}", b"wer.edits(7);\n", b"\x00\xff" * 50])
 def test_what_is_damaged_is_made_again(where: Places, damaged: str, content: bytes) -> None:
     made = [heard_runs.run(n, invented(40, n)) for n in range(1, 4)]
@@ -229,9 +230,11 @@ def test_what_is_damaged_is_made_again(where: Places, damaged: str, content: byt
     measured(where, runs)
     for path in where.measured.glob(damaged):
         path.write_bytes(content)
-    runs += archive(where, made[2])  # a comparison reads what is damaged
+    runs += archive(where, made[2])  # a comparison reads what is damaged, and so does the page
     for _ in range(3):
-        measured(where, runs)
+        measures = measured(where, runs)
+        for run in runs:
+            measures.record(run.id)
     after = {name: data for name, (_, data) in kept(where).items()}
     shutil.rmtree(where.measured)
     measured(where, runs)
@@ -247,7 +250,7 @@ def test_what_no_run_needs_is_removed(where: Places) -> None:
     measured(where, runs[1:])
 
     assert sorted(path.name for path in (where.measured / "runs").iterdir()) == [
-        f"{runs[1].id}{e}" for e in (".js", ".json")
+        f"{runs[1].id}{e}" for e in (".js", ".record")
     ]
     assert len(list((where.measured / "sets").glob("*.js"))) == 1
 

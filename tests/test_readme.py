@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_the_tree_lists_every_room_and_no_other() -> None:
     rooms = {path.name for path in package.glob("*.py")} - {"__init__.py"}
     rooms |= {f"{path.parent.relative_to(package).as_posix()}/" for path in package.glob("*/__init__.py")}
     rooms |= {f"{path.parent.relative_to(package).as_posix()}/" for path in package.glob("training/*/__init__.py")}
-    rooms |= {"website/", "schemas/"}
+    rooms |= {"website/", "schemas/", "systemd/"}
     named = set(re.findall(r"\b\w+\.py\b", listed)) | set(re.findall(r"^ {6}(\w[\w/]*/)", listed, re.MULTILINE))
     assert named == rooms
 
@@ -171,3 +172,17 @@ def test_the_crontab_line_is_that_of_the_example() -> None:
     lines = re.findall(r"^\s*(\*/5 .*)$", README, re.MULTILINE)
     assert lines
     assert lines[0] in (ROOT / "crontab.example").read_text("utf-8").splitlines()
+
+
+@pytest.mark.parametrize(("code", "is_mailed"), [(0, False), (1, False), (4, True)])
+def test_the_crontabs_line_for_mail_prints_the_log_on_exit_code_4(tmp_path: Path, code: int, is_mailed: bool) -> None:
+    line = (ROOT / "crontab.example").read_text("utf-8").splitlines()[-1]
+    command = line.removeprefix("#*/5 * * * * ")
+    assert command.startswith("python -P -m deepspeech_wer")
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho regression: ... >&2\nexit {code}\n")
+    python.chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == ("regression: ...\n" if is_mailed else "")
+    assert (tmp_path / ".deepspeech_wer.log").read_text() == "regression: ...\n"

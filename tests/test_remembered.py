@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import decisions, files, judging, remembered
+from deepspeech_wer import decisions, files
 from deepspeech_wer.decisions import Decision
+from deepspeech_wer.judging import remembered, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Retraining
@@ -71,7 +72,7 @@ class Archive:
 
     def retraining(self) -> None:
         """The one that is wanted, or any."""
-        due = judging.make(self.places, self.runs, self.results, self.wanted)["retraining"]
+        due = verdict_file.make(self.places, self.runs, self.results, self.wanted)["retraining"]
         of = due["rerun_of"] if due and self.dice.random() < 0.7 else self.dice.choice(self.runs).id
         again = next(one for one in self.runs if one.id == of)
         self._add(again.number, again=again)
@@ -131,7 +132,7 @@ class Archive:
         self.results[name] = result or f"result of {name}"
 
     def update(self) -> bytes:
-        judging.update(self.places, self.runs, self.results, self.wanted)
+        verdict_file.update(self.places, self.runs, self.results, self.wanted)
         return self.places.verdicts.read_bytes()
 
     def from_nothing(self) -> bytes:

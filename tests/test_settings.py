@@ -114,6 +114,10 @@ def test_the_repository_has_a_name_and_a_page(url: str, page: str | None, name: 
         ("ds_website_modes", "644", "two octal modes"),
         ("ds_website_known_hosts", "/nowhere", "a file, found none"),
         ("ds_webhook_url", "x", "starts with http"),
+        ("ds_webhook_secret", "whsec_", "openssl rand"),
+        ("ds_webhook_secret", "whsec_no base64", "openssl rand"),
+        ("ds_webhook_secret", "two\nlines", "one line"),
+        ("ds_tell_better", "yes", "1 or 0"),
     ],
 )
 def test_an_unusable_value_is_reported_with_what_was_expected(name: str, value: str, expected: str) -> None:
@@ -201,6 +205,7 @@ def test_secrets_are_masked_wherever_they_are_shown() -> None:
     assert ("ds_github_ref", "HEAD", "derived") in rows
     assert ("ds_job_timeout", "", "not set") in rows
     assert "s3cret" not in faults({"ds_github_token": "s3cret\n", "ds_webhook_url": "s3cret"})
+    assert "s3cret" not in faults({"ds_gitlab_token": "s3cret\n", "ds_webhook_secret": "whsec_s3cret!"})
 
 
 def test_a_passphrase_is_in_no_representation(key: Path) -> None:
@@ -211,7 +216,13 @@ def test_a_passphrase_is_in_no_representation(key: Path) -> None:
 
 
 def test_the_job_gets_everything_but_secrets(key: Path) -> None:
-    given = website(key) | {"ds_github_token": "x", "ds_webhook_url": "x", "SSH_AUTH_SOCK": "x", "GIT_DIR": "x"}
+    given = website(key) | {
+        "ds_github_token": "x",
+        "ds_webhook_url": "x",
+        "ds_gitlab_token": "x",
+        "ds_webhook_secret": "x",
+    }
+    given |= {"SSH_AUTH_SOCK": "x", "GIT_DIR": "x"}
     passed = {"ds_epochs": "3", "PATH": "/bin", "LANG": "C", "ds_repo_url": "https://example.com/x.git"}
     assert environment.job_environment(given | passed) == passed
 

@@ -33,7 +33,7 @@ from deepspeech_wer.commands.inspect import dry_run
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.decisions import Decision
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Stopped, Trouble
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
@@ -47,17 +47,21 @@ log = logging.getLogger(__name__)
 
 def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
     """Run one tick and return its exit code. The caller holds the lock. Raises Trouble, Stopped."""
-    logging_setup.set_up()
     environment.forget_git_variables()
     current = every_setting.load()
     environment.forget_secrets()
     signals.catch()
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
-    try:
-        succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
-    except Trouble as trouble:
-        journal.happened(current.places.cache, journal.ERROR, str(trouble))
-        raise
+    with logging_setup.kept(current.places.log):
+        try:
+            succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
+        except Trouble as trouble:
+            journal.happened(current.places.cache, journal.ERROR, str(trouble))
+            logging_setup.keep(str(trouble))
+            raise
+        except Stopped as stopped:
+            logging_setup.keep(f"ended by {stopped}; the next call resumes")
+            raise
     return DONE if succeeded else FAILED
 
 

@@ -12,26 +12,44 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deepspeech_wer import contract, dashboard, env_file, environment, identity, lock, places
+from deepspeech_wer import (
+    __version__,
+    contract,
+    dashboard,
+    env_file,
+    environment,
+    files,
+    identity,
+    lock,
+    places,
+    room,
+)
 from deepspeech_wer import settings as every_setting
+from deepspeech_wer.commands import crontab, systemd
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.notify import github, http
+from deepspeech_wer.notify import github, gitlab, http
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import checkout, git, history, mirror
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.variables import quoted
 
 OK, HINT, FAULT = "ok", "hint", "fault"  # after a hint the tick may still work
 GIT = (2, 32)  # the first version with GIT_CONFIG_GLOBAL
 TIMEOUT_S = 10.0
 _MARK = "check.json"  # names the checkout of a check, so that the next one can wipe what was left
 LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30
+FEW_RUNS = 3  # so many runs of the largest measured size should find room
+CRONS_PATH = "/usr/bin:/bin"  # where a crontab sets none
+_PROGRAM = re.compile(
+    r"(?P<python>[^\s;&|]*python[\d.]*)(\s+-\w+)*\s+-m\s+deepspeech_wer\b|(?P<own>[^\s;&|]*deepspeech-wer)\b"
+)
 _FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('tensorflow', 'nbconvert'))))"
 
 
@@ -232,8 +250,14 @@ def _run_a_script(script: Path, clone_path: Path) -> None:
 def _data(settings: Settings) -> tuple[str, str]:
     free = shutil.disk_usage(_try_to_write(settings.places.data)).free
     text = f"{settings.places.data}, {free / 1e9:.1f} GB free"
-    if free < FEW_BYTES:
-        return FAULT if free < LEAST_BYTES else HINT, f"{text}: free some space there, or set ds_dataroot"
+    taken = room.last(settings.places.cache)
+    least, few = LEAST_BYTES, FEW_BYTES
+    if taken:
+        least, few = max(taken), FEW_RUNS * max(taken)
+        text += f"; the last {len(taken)} runs took up to {max(taken) / 1e9:.3f} GB each, with their checkpoints"
+    if free < max(few, LEAST_BYTES):
+        level = FAULT if free < max(least, LEAST_BYTES) else HINT
+        return level, f"{text}: free some space there (`prune`), or set ds_dataroot"
     return OK, text
 
 
@@ -275,10 +299,20 @@ def _public_address(settings: Settings) -> tuple[str, str]:
 
 
 def _notices(settings: Settings) -> tuple[str, str]:
-    if settings.notices.github_token and not github.statuses_address(settings.repository.page):
-        return HINT, f"ds_github_token has no effect: {settings.repository.name} is not on GitHub"
-    kinds = {"commit statuses": settings.notices.github_token, "webhook": settings.notices.webhook_url}
-    return OK, ", ".join(kind for kind, given in kinds.items() if given) or "off (ds_github_token, ds_webhook_url)"
+    notices, repository = settings.notices, settings.repository
+    if notices.github_token and not github.statuses_address(repository.page):
+        return HINT, f"ds_github_token has no effect: {repository.name} is not on GitHub"
+    if notices.gitlab_token and not gitlab.statuses_address(repository.url):
+        return HINT, f"ds_gitlab_token has no effect: {repository.name} is not on a GitLab"
+    if notices.webhook_secret and not notices.webhook_url:
+        return HINT, "ds_webhook_secret has no effect: ds_webhook_url is not set"
+    kinds = {
+        "commit statuses": notices.github_token,
+        "commit statuses on GitLab": notices.gitlab_token,
+        "webhook": notices.webhook_url,
+    }
+    off = "off (ds_github_token, ds_gitlab_token, ds_webhook_url)"
+    return OK, ", ".join(kind for kind, given in kinds.items() if given) or off
 
 
 def _cron(_: Settings) -> tuple[str, str]:
@@ -292,6 +326,53 @@ def _cron(_: Settings) -> tuple[str, str]:
     return HINT, "no cron daemon is running: start it (`service cron start`), or use another scheduler"
 
 
+def _crontab(settings: Settings) -> tuple[str, str]:
+    """The line that cron starts a tick with, tried as cron would: with its PATH and from the home directory."""
+    timer = systemd.directory() / "timers.target.wants" / f"{systemd.name_of(settings.instance)}.timer"
+    if timer.exists():
+        return OK, f"the systemd timer {timer.name} is enabled"
+    try:
+        _, listed = crontab.parse(crontab.read())
+    except Trouble as trouble:
+        reason = str(trouble).removeprefix("--crontab: ").partition(":")[0]
+        return HINT, f"{reason}: install crontab.example with `crontab`, unless another scheduler starts the ticks"
+    ours = [entry for entry in listed if entry.instance == settings.instance]
+    if not ours:
+        name = f" with ds_instance={settings.instance}" if settings.instance else ""
+        return HINT, f"no line of the crontab runs deepspeech_wer{name}: add the one of crontab.example"
+    entry = ours[-1]
+    path = entry.variables.get("PATH") or CRONS_PATH
+    match = _PROGRAM.search(entry.command)
+    if match is None:
+        return HINT, f"cannot tell which program this line runs: {quoted(entry.command)}"
+    program = match["python"] or match["own"]
+    found = shutil.which(program, path=path)
+    cure = "put the bin directory of the virtual environment first in the crontab's PATH"
+    if found is None:
+        return FAULT, f"{program} is not on the PATH that cron has ({path}): {cure}"
+    if shutil.which("git", path=path) is None:
+        return FAULT, f"git is not on the PATH that cron has ({path}): add its directory there"
+    words = [found, "-P", "-m", "deepspeech_wer"] if match["python"] else [found]
+    said = _version(words, path)
+    if said is None:
+        return FAULT, f"{found}, which this line runs, has no deepspeech_wer: {cure}"
+    if said != __version__:
+        return HINT, f"{found}, which this line runs, has deepspeech_wer {said}, and this is {__version__}: {cure}"
+    return OK, f"its line runs {found}"
+
+
+def _version(words: Sequence[str], path: str) -> str | None:
+    """Return the version of the deepspeech_wer that a program is or has; None if it has none."""
+    variables = {"PATH": path, "HOME": str(files.home()), "LANG": "C.UTF-8"}
+    home = files.home()
+    command = [*words, "--version"]
+    try:
+        done = subprocess.run(command, env=variables, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.split()[-1] if done.returncode == 0 and done.stdout.split() else None
+
+
 _CHECKS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "lock": _lock,
     "git": _git,
@@ -303,6 +384,7 @@ _CHECKS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "page": _public_address,
     "notices": _notices,
     "cron": _cron,
+    "crontab": _crontab,
 }
 
 

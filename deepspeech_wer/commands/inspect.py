@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deepspeech_wer import archive, backlog_inputs, contract, env_file, hyper, judging, measuring
+from deepspeech_wer import archive, backlog_inputs, contract, env_file, hyper
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import state, verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.judging import measuring, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
@@ -39,7 +40,7 @@ def status(options: argparse.Namespace) -> int:
     record = state.gather(current)
     if options.json:
         return _print_json(record)
-    calibrated = verdicts.calibrated(judging.calibrations(current.places, current.retraining))[-1:]
+    calibrated = verdicts.calibrated(verdict_file.calibrations(current.places, current.retraining))[-1:]
     before = (*state.lines(record), *verdicts.wanted(current.places))
     for line in (*before, *_newest(current), *calibrated, *state.later_lines(record)):
         say(line)

@@ -19,6 +19,7 @@ from deepspeech_wer.commands import (
     prune,
     schema,
     site,
+    systemd,
     verdicts,
 )
 
@@ -30,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the command
     options = parser().parse_args(arguments)
-    logging_setup.set_up(quiet=options.quiet)
+    logging_setup.set_up(quiet=options.quiet, verbose=options.verbose)
     if options.crontab:
         env_file.adopt(crontab.variables(env_file.instance()), "crontab")
     env_file.fill()
@@ -47,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
         "tick, as cron does. Environment variables ds_* are the configuration, see `settings`.",
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    top.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    how_much = top.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    how_much.add_argument("-v", "--verbose", action="store_true", help="log each phase and each call of git as well")
     top.add_argument("--crontab", action="store_true", help="use the ds_* and XDG_* variables of your crontab")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
@@ -86,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
     tried.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the checkout (.)")
     schema_of = _add(subs, "schema", schema.run, "print the JSON Schema of a file that jobs write")
     schema_of.add_argument("name", choices=schema.NAMES, help="of which file")
+    unit = _add(subs, "systemd", systemd.run, "print a systemd timer and service, to use instead of the crontab line")
+    unit.add_argument("--write", action="store_true", help="write them where systemd finds the user's units")
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
     _add_demo(subs)

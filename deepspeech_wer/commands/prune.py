@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def _checkpoints(places: Places, keep: int) -> list[Found]:
     running = {left.order.merge.sha for left in run_merge.unfinished(places) if Local().is_alive(left.work)}
     ours = sorted(checkpoints.ours(places), key=lambda path: path.lstat().st_mtime_ns, reverse=True)
     old = [path for path in ours[keep:] if path.name not in running and not checkpoints.is_named(places, path)]
-    return [Found("checkpoint", path, _size(path)) for path in old]
+    return [Found("checkpoint", path, files.size(path)) for path in old]
 
 
 def _exports(places: Places, keep: int) -> list[Found]:
@@ -84,7 +83,7 @@ def _exports(places: Places, keep: int) -> list[Found]:
     except OSError as error:
         raise Trouble(f"{EXPORT_DIR} {top}: {error.strerror}: correct it, or give this user access") from None
     found.sort(key=lambda path: path.lstat().st_mtime_ns, reverse=True)
-    return [Found("export", path, _size(path)) for path in found[keep:] if path.resolve() != latest]
+    return [Found("export", path, files.size(path)) for path in found[keep:] if path.resolve() != latest]
 
 
 def _remove(places: Places, one: Found) -> bool:
@@ -92,19 +91,3 @@ def _remove(places: Places, one: Found) -> bool:
         checkpoints.remove(places, one.path.name)
         return not os.path.lexists(one.path)
     return files.remove_tree(one.path)
-
-
-def _size(path: Path) -> int:
-    """Return the bytes that a directory takes on its disk. Follows no link."""
-    total = 0
-
-    def add(parent: int, name: str) -> bool:
-        nonlocal total
-        with suppress(OSError):
-            state = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            total += state.st_blocks * 512
-        return False
-
-    with suppress(OSError):
-        files.visit(path, add)
-    return total

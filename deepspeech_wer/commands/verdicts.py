@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import archive, calibrating, clock, decisions, identity, judging
+from deepspeech_wer import archive, clock, decisions, identity
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Calibration, Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
+from deepspeech_wer.judging import calibrating, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_merge import title
@@ -102,12 +103,19 @@ def calibrate(options: argparse.Namespace) -> int:
 
 
 def calibrated(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each calibration: what it measured, and whether the newest series uses it."""
+    """Return a line for each calibration: what it measured, and why it is not in use if it is not."""
     lines = []
+    in_use = [(one["signature"], one["variables"]) for one in calibrations if one["is_used"]]
     for one in calibrations:
-        used = (
-            "" if one["is_used"] else f" (not of the newest series: {one['signature']}, variables {one['variables']})"
-        )
+        series = one["signature"], one["variables"]
+        used = ""
+        if not one["is_used"] and one["sd_pp"] is not None:
+            why = (
+                "a newer one is in use"
+                if series in in_use
+                else f"of another series: {series[0]}, variables {series[1]}"
+            )
+            used = f" ({why})"
         ignored = f"; the job ignores its seed: {one['repeated']} repeats a result" if one["repeated"] else ""
         lines.append(f"{one['sentence']}{ignored}{used}")
     return lines
@@ -177,8 +185,8 @@ def _effect(verdict: dict[str, Any]) -> str:
 def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
-    record = judging.load(places, wanted)
+    record = verdict_file.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
-        record = judging.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
+        record = verdict_file.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)
     return record

@@ -2,8 +2,19 @@
 
 from deepspeech_wer.dashboard.assets import assets, site_files, site_names
 from deepspeech_wer.dashboard.heard import Heard
-from deepspeech_wer.dashboard.judged import Judged, judged
+from deepspeech_wer.dashboard.judged import Judged, decided, judged
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.site import build, remove_leftovers
 
-__all__ = ["Heard", "Judged", "Project", "assets", "build", "judged", "remove_leftovers", "site_files", "site_names"]
+__all__ = [
+    "Heard",
+    "Judged",
+    "Project",
+    "assets",
+    "build",
+    "decided",
+    "judged",
+    "remove_leftovers",
+    "site_files",
+    "site_names",
+]

@@ -8,27 +8,40 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from deepspeech_wer.dashboard.scripts import VERSION
+from deepspeech_wer.dashboard.badge import NAME as BADGE
+from deepspeech_wer.dashboard.feed import NAME as FEED
+from deepspeech_wer.dashboard.scripts import VERSION, fingerprint
 from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
-DATA = (Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))  # fixed names: the first is the contract of 2016
+# Fixed names: others link to the first two, and js/hyper.js is the contract of 2016.
+DATA = (Path(FEED), Path(BADGE), Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))
 MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
 
 
+Reference = tuple[str, str, bool]  # an address in a page, the local file, whether the browser loads it with the page
+
+
 def assets(index: Path) -> list[Path]:
     """Return the local files that index.htm needs, relative to its directory. Raises Trouble for one outside of it."""
-    return list(dict.fromkeys(path for _, path, _ in _references(index.read_bytes(), index)))
+    return list(dict.fromkeys(Path(path) for _, path, _ in references(index.read_bytes(), index)))
 
 
-def loaded(page: bytes, index: Path) -> dict[str, Path]:
-    """Return what a browser loads together with a page: the address as written there -> the local file.
+def references(content: bytes, index: Path) -> list[Reference]:
+    """Return each local file that a page names. `index` is its name in messages. Raises Trouble."""
+    from bs4 import BeautifulSoup  # slow to import, and not needed in an idle tick
 
-    `index` is its name in messages.
-    """
-    return {address: path for address, path, is_loaded in _references(page, index) if is_loaded}
+    found = []
+    page = BeautifulSoup(content, "html.parser")
+    for tag in page.find_all(list(_TAGS)):
+        address = str(tag.get(_TAGS[tag.name]) or "")
+        path = _local(address, index)
+        if path:
+            is_loaded = tag.name != "link" or not _LOADED_LINKS.isdisjoint(tag.get_attribute_list("rel"))
+            found.append((address, path.as_posix(), is_loaded))
+    return found
 
 
 def site_files(site: Path) -> list[Path]:
@@ -41,9 +54,16 @@ def site_names(site: Path) -> list[str]:
     if not (site / INDEX).is_file():
         raise Trouble(f"{site}: no index.htm: expected a built site, run `deepspeech-wer merge`")
     data = [path for path in DATA if (site / path).is_file()]
-    needed = [path for path in assets(site / INDEX) if path not in data]
     manifest = read_manifest(site)
+    needed = [path for path in _noted(site, manifest) if path not in data]
     return [*manifest.get("sets", ()), *run_files(manifest), *map(str, (*needed, *data, INDEX))]
+
+
+def _noted(site: Path, manifest: dict[str, Any]) -> list[Path]:
+    """Return what index.htm needs, as the build noted it if that is its page."""
+    if manifest.get("index") == fingerprint((site / INDEX).read_bytes()):
+        return list(map(Path, manifest["assets"]))
+    return assets(site / INDEX)
 
 
 def read_manifest(site: Path) -> dict[str, Any]:
@@ -74,18 +94,6 @@ def run_files(manifest: dict[str, Any]) -> Iterator[str]:
     for name, run in manifest["runs"].items():
         yield from (f"runs/{name}/{file}" for file in run["files"])
         yield f"runs/{name}.js"
-
-
-def _references(content: bytes, index: Path) -> Iterator[tuple[str, Path, bool]]:
-    """Yield (address, file, whether the browser loads it) for each local file that index.htm names."""
-    from bs4 import BeautifulSoup  # slow to import, and not needed in an idle tick
-
-    page = BeautifulSoup(content, "html.parser")
-    for tag in page.find_all(list(_TAGS)):
-        address = str(tag.get(_TAGS[tag.name]) or "")
-        path = _local(address, index)
-        if path:
-            yield address, path, tag.name != "link" or not _LOADED_LINKS.isdisjoint(tag.get_attribute_list("rel"))
 
 
 def _local(address: str, index: Path) -> Path | None:

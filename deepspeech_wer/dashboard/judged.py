@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepspeech_wer import hyper
+from deepspeech_wer.dashboard.logs import WHOLE, masked
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.records import Run
+from deepspeech_wer.settings import PublishedLogs
 from deepspeech_wer.verdicts import student
+
+MOST_WORDS = 500  # characters of a reason
 
 
 @dataclass(frozen=True)
@@ -24,20 +28,26 @@ class Judged:
     marks: Sequence[tuple[str, str, bool]] = ()  # (run, text, whether a new series begins), before that run
     noise: str | None = None  # what a calibration says of the newest series; None without one
     events: Sequence[Mapping[str, Any]] = ()  # as verdicts.json has them, with "trained" and "why" of `_event`
+    record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json, see `decided`
 
 
 def judged(
-    record: Mapping[str, Any], ordered: Sequence[Run], *, again: Iterable[Run] = (), accepted: Iterable[Decision] = ()
+    record: Mapping[str, Any],
+    ordered: Sequence[Run],
+    *,
+    again: Iterable[Run] = (),
+    accepted: Sequence[Decision] = (),
+    logs: PublishedLogs = WHOLE,
 ) -> Judged:
     """Make it from verdicts.json.
 
     `ordered` are the runs in the order of history, without re-trainings; `again` are the re-trainings; `accepted` are
-    the decisions to accept a step, which have the reasons.
+    the decisions to accept a step, which have the reasons; `logs` says what is masked in these.
     """
     verdicts = record["verdicts"]
     sigmas = {verdict["run"]: verdict["sigma_pp"] for verdict in verdicts if verdict["sigma_pp"] is not None}
     trained = _Trained(ordered, again)
-    reasons = {decision.sha: decision for decision in accepted}
+    known = decided(record, accepted)
     return Judged(
         {verdict["run"]: verdict["verdict"] for verdict in verdicts},
         {verdict["run"]: verdict["reason"] for verdict in verdicts},
@@ -50,16 +60,38 @@ def judged(
         },
         [(mark["run"], mark["text"], mark["is_new_series"]) for mark in record["marks"]],
         noise=_noise(record),
-        events=[_event(event, trained, reasons) for event in record["events"]],
+        events=[_event(event, trained, logs) for event in known["events"]],
+        record=known,
     )
 
 
-def _event(event: Mapping[str, Any], trained: _Trained, reasons: Mapping[str, Decision]) -> dict[str, Any]:
+def _event(event: Mapping[str, Any], trained: _Trained, logs: PublishedLogs) -> dict[str, Any]:
     """Return an event with the trainings that it rests on, and who accepted it and why."""
     shas = [sha for sha, _ in event["culprits"]] or [event["start"]]
-    decision = next((one for sha, one in reasons.items() if event["start"].startswith(sha)), None)
-    why = decision and event["state"] == "accepted" and {"who": decision.who, "why": decision.why, "at": decision.at}
+    accepted = event["accepted"] or {}
+    why = {name: masked(text, logs)[:MOST_WORDS] for name, text in accepted.items()}
     return {**event, "trained": trained.of(shas), "why": why or None}
+
+
+def decided(record: Mapping[str, Any], accepted: Sequence[Decision]) -> dict[str, Any]:
+    """Return the record of verdicts.json with who accepted an event, why and when: `accepted`, None if nobody did."""
+    verdicts = record.get("verdicts", ())
+    events = [{**event, "accepted": _decision(event, verdicts, accepted)} for event in record.get("events", ())]
+    return {**record, "events": events}
+
+
+def _decision(
+    event: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]], accepted: Sequence[Decision]
+) -> dict[str, str] | None:
+    """Return who accepted an event, why and when; None if nobody did. The newest decision counts."""
+    if event["state"] != "accepted":
+        return None
+    guilty, is_same = {sha for sha, _ in event["culprits"]}, False
+    for verdict in verdicts:  # a merge that changed nothing stands for the one whose result it repeats
+        is_same = verdict["sha"] == event["start"] or (is_same and verdict["verdict"] in ("unchanged", "failed"))
+        guilty |= {verdict["sha"]} if is_same else set()
+    found = [one for one in accepted if any(sha.startswith(one.sha) for sha in guilty)]
+    return {"who": found[-1].who, "why": found[-1].why, "at": found[-1].at} if found else None
 
 
 class _Trained:

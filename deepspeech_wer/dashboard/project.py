@@ -13,4 +13,5 @@ class Project:
     url: str | None  # https://github.com/mozilla/DeepSpeech, for links to commits; None if unknown
     branch: str
     looked_at: str  # ISO 8601, UTC; written to the page only if the runs changed too
+    website: str | None = None  # the site's public address
     audio: str | None = None  # address of the recordings of the test set; {id} stands for an utterance

@@ -12,18 +12,23 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
-from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, loaded, read_manifest, run_files
+from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
+from deepspeech_wer.dashboard.badge import NAME as BADGE
+from deepspeech_wer.dashboard.badge import svg
 from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
+from deepspeech_wer.dashboard.feed import NAME as FEED
+from deepspeech_wer.dashboard.feed import atom
 from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
+from deepspeech_wer.dashboard.news import Known
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import (
     VERSION,
@@ -80,15 +85,18 @@ def build(
     merges = merges_js(own, judged)
     _write_hyper(site / "js/hyper.js", ordered, line, marks or {})
     _write_changed(site / "js/merges.js", merges)
+    known = Known(judged.record, {run.id: run for run in ordered}.get, logs)
+    _write_changed(site / FEED, atom(ordered, known, project))
+    _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
     data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
-    page, names = _page({INDEX_JS: data, **_static_files()}, project)
+    page, names, noted = _page({INDEX_JS: data, **_static_files()}, project, before)
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})
     for name, content in names.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         _write_changed(site / name, content)
     _write_changed(site / INDEX, page)
-    after = {"version": VERSION, "page": list(names), "sets": sets, "runs": made}
+    after = {"version": VERSION, "page": list(names), **noted, "sets": sets, "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
     # Earlier versions of this program made js/index.js.
@@ -229,16 +237,25 @@ def _static_files() -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items() if name != INDEX.name and path.suffix != ".ts"}
 
 
-def _page(files: Mapping[str, bytes], project: Project) -> tuple[bytes, dict[str, bytes]]:
-    """Return index.htm, and all other files of the page under the names that it gives them; its scripts are one."""
+def _page(
+    files: Mapping[str, bytes], project: Project, before: Mapping[str, Any]
+) -> tuple[bytes, dict[str, bytes], dict[str, Any]]:
+    """Return index.htm; all other files of the page under the names that it gives them; what to note of it.
+
+    Its scripts are one. `before` is the manifest: what the page names is not looked for again in the same page.
+    """
     page, files = bundled((WEBSITE / INDEX).read_bytes(), files)
     page = page.replace(_LAST_RULE, _LAST_RULE + _media_rule(project.audio))
-    hashed = {}
-    for address, path in loaded(page, WEBSITE / INDEX).items():
-        mark = fingerprint(files[path.as_posix()])
-        hashed[path.as_posix()] = path.with_name(f"{path.stem}.{mark}{path.suffix}").as_posix()
-        page = page.replace(f'"{address}"'.encode(), f'"{hashed[path.as_posix()]}"'.encode())
-    return page, {hashed.get(name, name): content for name, content in files.items()}
+    template, hashed = fingerprint(page), {}
+    named = before["references"] if before.get("template") == template else references(page, WEBSITE / INDEX)
+    for address, name, is_loaded in named:
+        if is_loaded:
+            path = PurePosixPath(name)
+            hashed[name] = path.with_name(f"{path.stem}.{fingerprint(files[name])}{path.suffix}").as_posix()
+            page = page.replace(f'"{address}"'.encode(), f'"{hashed[name]}"'.encode())
+    assets = list(dict.fromkeys(hashed.get(name, name) for _, name, _ in named))
+    noted = {"template": template, "references": named, "index": fingerprint(page), "assets": assets}
+    return page, {hashed.get(name, name): content for name, content in files.items()}, noted
 
 
 def _media_rule(audio: str | None) -> bytes:

@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract, files
+from deepspeech_wer import contract, files, versions
 from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import RUN_ID, Changed, Merge
@@ -172,7 +172,7 @@ def remove_planted(work: Work, order: Order) -> None:
 def _places(work: Work, checkpoints: Path) -> list[Path]:
     """Return what a job may replace, parents first."""
     data = work.path.parent.parent
-    names = ("runs", "site", "site/js", "site/runs", "requests")
+    names = ("runs", "site", "site/js", "site/runs", "requests", "log")
     return [work.path.parent, *(data / name for name in names), checkpoints.parent, work.path, checkpoints]
 
 
@@ -254,8 +254,12 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a record written by `write`. Raises OSError, or ValueError if it is not such a record."""
+    """Read a record written by `write`. Raises OSError, or ValueError if it is not such a record.
+
+    Raises Trouble if a newer release wrote it: then it is not set aside.
+    """
     record = json.loads(path.read_bytes())
+    versions.refuse_newer(path, record, VERSION)
     if not isinstance(record, dict) or record.pop("version", None) != VERSION:
         raise ValueError(f"expected a record of version {VERSION}")
     return record

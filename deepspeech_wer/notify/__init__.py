@@ -1,5 +1,6 @@
-"""Notifications about runs, each sent once: commit statuses on GitHub (`github`) and webhook messages (`webhook`).
+"""Tells people of each change of state once: commit statuses on GitHub and GitLab, messages to a webhook, the log.
 
-`channels` lists them, `ledger` records what was sent, `message` holds the wording, `http` sends. A new kind of
-notification is a module that makes a `Channel`, and a line in `channels`.
+`channels` lists the receivers and tells them, `ledger` records what was told, `facts` is what there is to tell,
+`statuses` and `message` hold the wording, `http` sends. A new kind of receiver is a module that makes a `Channel`, and
+a line in `channels`.
 """

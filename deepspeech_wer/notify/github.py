@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from urllib.parse import urlsplit
 
-from deepspeech_wer.notify import http, message
-from deepspeech_wer.notify.ledger import Channel, NotSent
-from deepspeech_wer.records import Run
+from deepspeech_wer.notify import http
+from deepspeech_wer.notify.ledger import NotSent
+from deepspeech_wer.notify.message import shortened
+from deepspeech_wer.notify.statuses import AGAIN, BAD, CONTEXT, GOOD, TRAINING, Status
 
-CONTEXT = "deepspeech_wer"  # the name under which GitHub shows the status
 MAX_CHARACTERS = 140  # of a description, GitHub's limit
+_STATES = {TRAINING: "pending", AGAIN: "pending", GOOD: "success", BAD: "failure"}
 
 log = logging.getLogger(__name__)
 
@@ -27,23 +30,23 @@ def statuses_address(page: str | None, api: str | None = None) -> str | None:
     return f"{base}/repos{parts.path}/statuses"
 
 
-def channel(statuses: str, token: str, website_url: str | None) -> Channel:
-    """Return a channel that sets a commit status for each run."""
-    return Channel("commit status", lambda run, _: _set_status(statuses, token, run, website_url))
-
-
-def _set_status(statuses: str, token: str, run: Run, website_url: str | None) -> None:
-    status = {
-        "state": "success" if run.status == "done" else "failure",
+def set_status(statuses: str, token: str, status: Status) -> None:
+    """Set a commit's status. Raises NotSent."""
+    text = re.sub("[\U00010000-\U0010ffff]", "?", status.description)  # GitHub refuses them
+    record = {
+        "state": _STATES[status.state],
         "context": CONTEXT,
-        "description": message.shortened(message.result(run), MAX_CHARACTERS),
-        **({"target_url": message.page(website_url, run)} if website_url else {}),
+        "description": shortened(text, MAX_CHARACTERS),
+        **({"target_url": status.target_url} if status.target_url else {}),
     }
-    code = http.post(f"{statuses}/{run.merge.sha}", status, token=token)
+    answer = http.post(f"{statuses}/{status.sha}", json.dumps(record).encode(), {"Authorization": f"Bearer {token}"})
+    code, wait = answer.code, answer.retry_after_s
     if code == 422:  # counts as sent, because GitHub would refuse it again
-        log.warning("commit status: GitHub refused it for %s: is the commit on GitHub?", run.merge.sha[:12])
+        log.warning("commit status: GitHub refused it for %s: is the commit on GitHub?", status.sha[:12])
+    elif code == 429 or (code == 403 and wait):
+        raise NotSent(f"GitHub answered {code}: too many requests for its taste", retry_after_s=wait)
     elif code in (401, 403, 404):
         raise NotSent(f"GitHub answered {code}: give ds_github_token permission to set statuses in this repository")
     elif code >= 300:
         moved = ": if the repository was renamed, correct ds_repo_url" if code < 400 else ""
-        raise NotSent(f"GitHub answered {code} for {run.merge.sha[:12]}{moved}")
+        raise NotSent(f"GitHub answered {code} for {status.sha[:12]}{moved}", retry_after_s=wait)

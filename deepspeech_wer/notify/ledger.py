@@ -1,86 +1,123 @@
-"""Records what was sent to each channel, in told.json in the cache.
+"""Records what was told to each receiver, in told.json in the cache.
 
-The file is written after each notification, so a crash in between sends that one again. The next tick retries what
-failed, for the NEWEST runs at most: a long outage must not end in a flood.
+The file is written after each message, so only a crash in that moment sends one again, with the same id. Nothing is
+queued: what is due follows from the archive each time, so that after an outage people hear how things are now.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from deepspeech_wer import files
-from deepspeech_wer.archive_order import moment
-from deepspeech_wer.errors import Trouble
-from deepspeech_wer.records import Run
+from deepspeech_wer import files, versions
 
-NEWEST = 20
-VERSION = 1
+NEWEST = 20  # runs that are looked at, and messages that are sent in one tick
+VERSION = versions.TOLD_VERSION
+KEPT = 500  # states that are remembered beyond those that may still change
+FIRST_DELAY_S, MAX_DELAY_S, MAX_ASKED_DELAY_S = 600.0, 3600.0, 86_400.0
 
-_NAME = "told.json"
+NAME = versions.TOLD
 
 
 class NotSent(Exception):
-    """A notification could not be sent. The message says why, without secrets such as the webhook's address."""
+    """A message could not be sent. The text says why, without secrets such as the webhook's address."""
+
+    def __init__(self, why: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
+
+
+class Refused(NotSent):
+    """The receiver refuses this one message; it may take others."""
 
 
 @dataclass(frozen=True)
-class Channel:
-    """One receiver of notifications. `send` gets a run and the status of the run sent before, and raises NotSent."""
+class Told:
+    """What a receiver knows."""
 
-    name: str
-    send: Callable[[Run, str | None], None]
+    states: Mapping[str, str] = field(default_factory=dict)  # what it was told last, by event, merge or run
+    runs: tuple[str, ...] = ()  # the newest runs that were looked at
+    last: str | None = None  # the status of the newest of them
+    is_new: bool = True  # nothing is known of what happened before: years of history are not told
+    mark: str = ""  # of the archive of which all was told
+    failures: int = 0  # in a row
+    until: float = 0.0  # no attempt before this Unix time
+
+    def now(self, changes: Mapping[str, str], may_change: Iterable[str] = ()) -> Told:
+        """Return it with newer states. Those in `may_change`, and the newest others, are remembered."""
+        kept = {name: state for name, state in self.states.items() if name not in changes} | dict(changes)
+        wanted = {*may_change, *list(kept)[-KEPT:]}
+        return replace(self, states={name: state for name, state in kept.items() if name in wanted})
+
+    def failed(self, now: float, retry_after_s: float) -> Told:
+        """Return it after a failure. The next tick tries again, later ones at growing distances."""
+        delay = min(FIRST_DELAY_S * 2 ** (self.failures - 1), MAX_DELAY_S) if self.failures else 0.0
+        delay = max(delay, min(retry_after_s, MAX_ASKED_DELAY_S))
+        return replace(self, failures=min(self.failures + 1, 30), until=now + delay if delay else 0.0)
+
+    def waits(self, now: float) -> bool:
+        """Return whether no attempt is due yet; a time too far ahead is of a clock that was set back."""
+        return now < self.until <= now + MAX_ASKED_DELAY_S + 1
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What was sent to a channel."""
+class Due:
+    """Something to tell, and what the receiver knows once it was told."""
 
-    names: tuple[str, ...]  # those of the newest runs that were sent
-    last: str | None  # the status of the last run that was sent
-
-
-def tell(channel: Channel, cache: Path, names: Sequence[str], read: Callable[[str], Run]) -> None:
-    """Send each of the newest runs that was not sent to the channel yet; no re-trainings. Raises NotSent, OSError.
-
-    A new channel gets only the newest run, not years of history.
-    """
-    newest = names[-NEWEST:]
-    known = _read(cache).get(channel.name)
-    if known is None:
-        known = _Told(tuple(newest[:-1]), None)
-        _write(cache, channel.name, known)
-    untold = [name for name in newest if name not in known.names]
-    for run in sorted(_readable(read, untold), key=lambda run: (moment(run.id), run.merge.ordinal)):
-        is_news = run.rerun_of is None  # the result of a re-training is not that of its merge
-        if is_news:
-            channel.send(run, known.last)
-        told = tuple(name for name in newest if name in known.names or name == run.id)
-        known = _Told(told, run.status if is_news else known.last)
-        _write(cache, channel.name, known)
+    send: Callable[[], None] | None  # raises NotSent; None: noted without a word
+    after: Callable[[Told], Told]
 
 
-def _readable(read: Callable[[str], Run], names: Sequence[str]) -> Iterator[Run]:
-    for name in names:
-        with suppress(Trouble):  # building the site reports the unreadable run
-            yield read(name)
+class Ledger:
+    """The file. Unreadable, it counts as missing: each receiver then hears how things are now."""
+
+    def __init__(self, cache: Path) -> None:
+        self._path = cache / NAME
+        self._channels = _read(self._path)
+
+    def told(self, channel: str) -> Told:
+        """Return what a receiver knows."""
+        return self._channels.get(channel, Told())
+
+    def write(self, channel: str, told: Told) -> None:
+        """Record what a receiver knows. Raises OSError."""
+        channels = {**self._channels, channel: told}
+        record = {"version": VERSION, "channels": {name: asdict(one) for name, one in channels.items()}}
+        versions.keep_older(self._path, VERSION)
+        files.write_atomically(self._path, json.dumps(record).encode(), mode=0o600)
+        self._channels = channels
 
 
-def _read(cache: Path) -> dict[str, _Told]:
-    """Return what was sent to each channel. A damaged file counts as missing: each channel then gets the newest run."""
+def now() -> float:
+    """Return the Unix time."""
+    return time.time()
+
+
+def _read(path: Path) -> dict[str, Told]:
     try:
-        record = json.loads((cache / _NAME).read_bytes())
-        if record["version"] != VERSION:
-            return {}
-        return {name: _Told(tuple(told["names"]), told["last"]) for name, told in record["channels"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        record = json.loads(path.read_bytes())
+        read = {1: _of_version_1, VERSION: _told}[record["version"]]
+        return {str(name): read(told) for name, told in record["channels"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 
-def _write(cache: Path, channel: str, told: _Told) -> None:
-    channels = {name: asdict(known) for name, known in {**_read(cache), channel: told}.items()}
-    record = {"version": VERSION, "channels": channels}
-    files.write_atomically(cache / _NAME, json.dumps(record).encode(), mode=0o600)
+def _told(record: Mapping[str, Any]) -> Told:
+    return Told(
+        states={str(name): str(state) for name, state in record["states"].items()},
+        runs=tuple(map(str, record["runs"])),
+        last=None if record["last"] is None else str(record["last"]),
+        is_new=record["is_new"] is True,
+        mark=str(record["mark"]),
+        failures=max(0, int(record["failures"])),
+        until=float(record["until"]),
+    )
+
+
+def _of_version_1(record: Mapping[str, Any]) -> Told:
+    """An earlier release told of runs only, not of verdicts."""
+    return Told(runs=tuple(map(str, record["names"])), last=record["last"])

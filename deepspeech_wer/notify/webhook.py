@@ -1,36 +1,150 @@
-"""JSON messages to a webhook: for each failed run, and for the first good one after it."""
+"""JSON messages to a webhook, one for each change of state, signed as Standard Webhooks 1.0.0 says.
+
+A message is told of an event that opens, is accepted or recovers, of runs that fail, and of the first good run after
+them. What came and went while the receiver was away is told as it is now.
+"""
 
 from __future__ import annotations
 
-from deepspeech_wer import hyper
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from deepspeech_wer.dashboard import news
+from deepspeech_wer.dashboard.news import News
 from deepspeech_wer.notify import http, message
-from deepspeech_wer.notify.ledger import Channel, NotSent
+from deepspeech_wer.notify.facts import Facts
+from deepspeech_wer.notify.ledger import Due, NotSent, Refused, Told
 from deepspeech_wer.records import Run
+from deepspeech_wer.settings import Notices, PublishedLogs
+
+_OPEN, _RECOVERED, _ACCEPTED, _SUSPECT = "open", "recovered", "accepted", "suspect"
+_REFUSALS = (400, 413, 422)  # of this message; other codes are of the address
 
 
-def channel(address: str, repository_name: str, website_url: str | None) -> Channel:
-    """Return a channel that posts to the address."""
-    return Channel("webhook", lambda run, last: _alarm(address, run, last, repository_name, website_url))
+@dataclass(frozen=True)
+class Hook:
+    """Where messages go."""
+
+    address: str
+    key: bytes | None  # signs them
+    repository: str
+    website_url: str | None
+
+    def send(self, told: News, logs: PublishedLogs) -> None:
+        """Send a message. Raises NotSent."""
+        record = message.body(told, self.repository, self.website_url, logs)
+        body = json.dumps(record, allow_nan=False).encode()
+        answer = http.post(self.address, body, signed_headers(record["id"], int(time.time()), body, self.key))
+        if answer.code in _REFUSALS:
+            raise Refused(f"it answered {answer.code} to {record['id']}: does it take JSON with `text`?")
+        if answer.code >= 300:
+            wait = answer.retry_after_s
+            raise NotSent(f"it answered {answer.code}: check ds_webhook_url", retry_after_s=wait)
 
 
-def _alarm(address: str, run: Run, last: str | None, repository_name: str, website_url: str | None) -> None:
-    """Send a failed run, or the first good one after it. Other runs are not sent."""
-    recovered = run.status == "done" and last == "failed"
-    if run.status == "done" and not recovered:
+def signed_headers(name: str, seconds: int, body: bytes, key: bytes | None) -> dict[str, str]:
+    """Return the headers of Standard Webhooks: id, time (Unix), and a signature if there is a key."""
+    headers = {"webhook-id": name, "webhook-timestamp": str(seconds)}
+    if key is None:
+        return headers
+    digest = hmac.digest(key, f"{name}.{seconds}.".encode() + body, hashlib.sha256)
+    return headers | {"webhook-signature": "v1," + base64.b64encode(digest).decode()}
+
+
+def due(hook: Hook, told: Told, facts: Facts, wanted: Notices, most: int) -> tuple[Told, list[Due]]:
+    """Return what the receiver knows before anything is sent, and the messages to send."""
+    if told.is_new:
+        told = _introduced(told, facts)
+    found = [*_of_runs(told, facts), *_of_events(told, facts, wanted), *_of_better(told, facts, wanted)]
+    logs = facts.known.logs
+    spoken = [one for one in found if one.news]
+    left = {id(one) for one in spoken[most:]}
+    kept = [one for one in found if id(one) not in left]
+    return told, [Due(partial(hook.send, one.news, logs) if one.news else None, one.after) for one in kept]
+
+
+@dataclass(frozen=True)
+class _Change:
+    news: News | None  # None: not worth a message
+    after: Callable[[Told], Told]
+
+
+def _introduced(told: Told, facts: Facts) -> Told:
+    """Return what a new receiver counts as knowing: all but the newest run and the newest event that is open."""
+    opened = [event["id"] for event in facts.known.events if event["state"] == _OPEN][-1:]
+    states = {event["id"]: event["state"] for event in facts.known.events if event["id"] not in opened}
+    states |= {f"better {one['run']}": "better" for one in facts.known.verdicts if one["verdict"] == "better"}
+    return replace(told.now(states, states), is_new=False, runs=told.runs or facts.newest[:-1])
+
+
+def _of_runs(told: Told, facts: Facts) -> Iterator[_Change]:
+    untold = [name for name in facts.newest if name not in told.runs and facts.run(name)]
+    if not untold:
         return
-    what = f"recovered: {message.result(run)}" if recovered else message.result(run)
-    title = f'{run.merge.sha[:12]} "{run.merge.subject}" by {run.merge.author}'
-    link = f" {message.page(website_url, run)}" if website_url else ""
-    code = http.post(
-        address,
-        {
-            "text": message.harmless(f"{repository_name}: {what}: {title}") + link,
-            "run": run.id,
-            "sha": run.merge.sha,
-            "status": run.status,
-            "failure": run.failure,
-            "test_wer": hyper.test_wer(run.hyper),
-        },
-    )
-    if code >= 300:
-        raise NotSent(f"it answered {code}: check ds_webhook_url")
+    runs = facts.own(untold)
+    failed = [run for run in runs if run.status == "failed"]
+    looked_at = tuple(name for name in facts.newest if name in told.runs or name in untold)
+    last = runs[-1].status if runs else told.last
+
+    def after(before: Told) -> Told:
+        return replace(before, runs=looked_at, last=last)
+
+    yield _Change(_of_run(runs[-1], failed, told, facts) if runs else None, after)
+
+
+def _of_run(newest: Run, failed: list[Run], told: Told, facts: Facts) -> News | None:
+    if newest.status == "failed":
+        return news.of_failure(newest, facts.known, others=len(failed) - 1)
+    if failed or told.last == "failed":
+        return news.of_success(newest, facts.known, failed)
+    return None
+
+
+def _of_events(told: Told, facts: Facts, wanted: Notices) -> Iterator[_Change]:
+    names = [event["id"] for event in facts.known.events]
+    for event in facts.known.events:
+        before, now = told.states.get(event["id"]), event["state"]
+        if before == now:
+            continue
+        state = _worth(before, now, tell_suspect=wanted.tell_suspect)
+
+        def after(known: Told, name: str = event["id"], state: str = now) -> Told:
+            return known.now({name: state}, names)
+
+        told_of = news.of_event(event, state, facts.known) if state else None
+        if told_of or not state:  # else its run cannot be read now
+            yield _Change(None if told_of and told_of.run.imported else told_of, after)
+
+
+def _worth(before: str | None, now: str, *, tell_suspect: bool) -> str | None:
+    """Return which news a change of an event's state is; None: none."""
+    if now == _OPEN:
+        return news.WORSE
+    if now == _RECOVERED:
+        return news.RECOVERED
+    if now == _ACCEPTED:
+        return news.ACCEPTED if before == _OPEN else None
+    if now == _SUSPECT:
+        return news.SUSPECT if tell_suspect else None
+    was_told = before == _OPEN or (before == _SUSPECT and tell_suspect)
+    return now if was_told else None  # dismissed, or cannot tell
+
+
+def _of_better(told: Told, facts: Facts, wanted: Notices) -> Iterator[_Change]:
+    verdicts = [one for one in facts.known.verdicts if one["verdict"] == "better"]
+    names = [f"better {one['run']}" for one in verdicts]
+    for name, verdict in zip(names, verdicts, strict=True):
+        if name in told.states:
+            continue
+
+        def after(known: Told, name: str = name) -> Told:
+            return known.now({name: "better"}, names)
+
+        told_of = news.of_better(verdict, facts.known) if wanted.tell_better else None
+        yield _Change(None if told_of and told_of.run.imported else told_of, after)

@@ -5,6 +5,7 @@ Without the time-out, a server that accepts a connection and then stays silent w
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from deepspeech_wer.variables import MASK, without_password
 
 TRACKED = "refs/tracked/head"  # what the mirror keeps; no branch: it may hold an annotated tag
 LOCAL_TIMEOUT_S = 600.0
+log = logging.getLogger(__name__)
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 _SAFE = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -97,12 +99,14 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
     stays on this machine works the same whatever stands there.
     """
     access = access or Access("")
-    process = _start(directory, arguments, access)
+    process, begun = _start(directory, arguments, access), time.monotonic()
     try:
         out, err = _communicate(process, arguments[0], timeout_s)
     finally:
         if process.poll() is None:
             _end(process)
+        took = time.monotonic() - begun
+        log.debug("git %s ended with %s after %.2f s", arguments[0], process.returncode, took)
     if process.returncode:
         said = err.decode(errors="replace")
         for secret in access.secrets:

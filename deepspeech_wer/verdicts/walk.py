@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from deepspeech_wer.verdicts import plan, recovery
+from deepspeech_wer.verdicts import accused, plan, recovery
 from deepspeech_wer.verdicts.findings import Gap
-from deepspeech_wer.verdicts.levels import Comparison, Group, Source, Step, Suspicion, View, archived, compare
+from deepspeech_wer.verdicts.levels import Comparison, Group, Source, Step, Suspicion, View, archived
 from deepspeech_wer.verdicts.plan import Rules, Target
 from deepspeech_wer.verdicts.series import Draw, Entry, is_named, is_same_result
 from deepspeech_wer.verdicts.window import Window
@@ -170,7 +170,7 @@ class Walk:
         while True:
             if self._recover():
                 continue
-            early = self._early_target()
+            early = accused.early_target(self.window) if self.can_retrain and self._has_budget() else None
             if early is not None:
                 self._suspect()
                 return early
@@ -211,17 +211,6 @@ class Walk:
     def _has_budget(self) -> bool:
         return self.suspicion is None or self.suspicion.retrained < self.rules.budget
 
-    def _early_target(self) -> Target | None:
-        """Return which side of a jump among the first runs is trained next, until both were twice."""
-        if not self.can_retrain or not self._has_budget():
-            return None
-        taken = [group.trained_again for group in self.window.groups]
-        for number, group in enumerate(self.window.groups):
-            is_early = number and group.number in self.window.early
-            if is_early and min(taken[number - 1 : number + 1]) < plan.EARLY_FRESH:
-                return plan.beside_parent(number, taken)
-        return None
-
     def _recover(self) -> bool:
         """Close the newest open regression if its level is back; a new level begins there."""
         event = self._open_event()
@@ -250,12 +239,13 @@ class Walk:
         if seen.worse <= plan.SUSPECT:
             return False
         c = plan.best(seen.up)
-        if self._is_accepted(c):
+        if accused.is_accepted(self.window, c, self.accepted):
             self._restart(c, replace(self._step("worse", c, seen.worse), state="accepted"))
             return True
         if self.can_retrain:
             is_exact = seen.up[c] > plan.EXACT * seen.worse
-            if not (seen.worse > self.rules.sure and (is_exact or not self._has_budget()) and self._is_confirmed(c)):
+            is_confirmed = accused.is_confirmed(self.window, c)
+            if not (seen.worse > self.rules.sure and (is_exact or not self._has_budget()) and is_confirmed):
                 return False
         elif not (seen.worse > self.rules.sure_untrained and len(self.window.groups) - 1 - c >= 2):
             return False
@@ -265,50 +255,11 @@ class Walk:
         self._restart(c, step)
         return True
 
-    def _is_confirmed(self, c: int) -> bool:
-        """Whether fresh draws since the step are enough that two broken trainings cannot be the whole of it."""
-        since = self.window.groups[c:]
-        is_fresh = any(group.fresh or group.calibrated for group in since)
-        return is_fresh and sum(len(group.draws) for group in since) >= plan.CONFIRMED
-
-    def _is_accepted(self, c: int) -> bool:
-        return any(is_named(entry.original.sha, self.accepted) for entry in self.window.groups[c].entries)
-
     def _step(self, kind: str, c: int, probability: float) -> Step:
-        groups, view = self.window.groups, self.view()
-        side = view.seen.down if kind == "better" else view.seen.up
-        guilty = plan.credible(side)
-        if side[c] > plan.EXACT * sum(side):
-            guilty = [c]
-        whole = sum(side) or 1.0
-        culprits, gaps = [], []
-        for number in guilty:
-            group = groups[number]
-            shas = (group.sha, *group.unmeasured)
-            chance = side[number] / whole / (len(shas) + group.skipped)
-            culprits += [(sha, chance) for sha in shas]
-            if group.skipped:
-                gaps.append(Gap(group.after, group.sha, group.skipped, chance))
-        before, after = self.window.side(0, c), self.window.since(c)
-        return Step(
-            kind=kind,
-            raised=self.suspicion.raised if self.suspicion else groups[c].sha,
-            sha=groups[c].sha,
-            run=groups[c].original.run,
-            entry=groups[c].first,
-            entries={groups[number].sha: groups[number].first for number in guilty},
-            runs={groups[number].sha: groups[number].original.run for number in guilty},
-            place=groups[c].original.place,
-            seen=self.entries - 1,
-            culprits=tuple(culprits),
-            compared=compare(before, after, view.sigma),
-            sigma=view.sigma,
-            probability=probability,
-            retrained=self.suspicion.retrained if self.suspicion else 0,
-            before=before,
-            gaps=tuple(gaps),
-            digests=tuple(one for group in groups[:c] for one in group.digests) if kind == "worse" else (),
-        )
+        step = accused.step(self.window, kind, c, probability)
+        doubt = self.suspicion
+        raised, retrained = (doubt.raised, doubt.retrained) if doubt else (step.sha, 0)
+        return replace(step, seen=self.entries - 1, raised=raised, retrained=retrained)
 
     def _restart(self, c: int, step: Step) -> None:
         """A new level begins at group `c` of the window."""

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.an4_verdicts DATASET [--directory DIR] [--seeds 8] [--no-check]
 
 DATASET is the directory of AN4's train.csv, dev.csv and test.csv. A repository is made whose job is this checkout's
-training with a shortened recipe, about 60 CPU-seconds. The tracker trains the first merge and calibrates it. Then come
+training with a shortened recipe, about 65 CPU-seconds. The tracker trains the first merge and calibrates it. Then come
 a merge that edits a comment, one that halves the learning rate, one that halves it again, and the revert of that; each
 is trained, judged and trained again as the tracker decides. Last, as a check that no verdict knows of, the merges that
 changed the learning rate are trained with as many seeds as the calibration.

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.judging [RUNS]
 
-Each judging is a process of its own, as each tick is. Prints the CPU seconds, user and system, of `judging.update`:
+Each judging is a process of its own, as each tick is. Prints the CPU seconds, user and system, of
+`verdict_file.update`:
 reading what is remembered, judging, writing verdicts.json and what is remembered. The runs are invented: real noise,
 three regressions, failures. The first row judges all of them from nothing.
 """
@@ -17,7 +18,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from deepspeech_wer import judging
+from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Retraining
@@ -44,7 +45,7 @@ def judge_one(home: Path, most: int, count: int) -> None:
         (places.runs / run.id).mkdir(parents=True, exist_ok=True)
     places.cache.mkdir(exist_ok=True)
     start = time.process_time()
-    judging.update(places, runs, {}, Retraining("on", 12, 0.3, anchor=True))
+    verdict_file.update(places, runs, {}, Retraining("on", 12, 0.3, anchor=True))
     print(time.process_time() - start)
 
 

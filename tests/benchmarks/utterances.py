@@ -23,8 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from deepspeech_wer import archive, comparing, measuring  # noqa: E402
+from deepspeech_wer import archive  # noqa: E402
 from deepspeech_wer.errors import Trouble  # noqa: E402
+from deepspeech_wer.judging import comparing, measuring  # noqa: E402
 from deepspeech_wer.verdicts import paired  # noqa: E402
 from tests import heard_runs  # noqa: E402
 

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import pytest
 
-from deepspeech_wer import archive, cli, lock, places, settings
+from deepspeech_wer import archive, cli, lock, places, room, settings
 from tests.conftest import Repository
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 from tests.test_automation import tracked as tracked  # the fixture
@@ -110,7 +110,7 @@ def test_a_fault_does_not_hide_the_other_checks(
     lines = found(capsys, code=1)
     assert [name for name, line in lines.items() if line.startswith("fault ")] == [subject]
     assert text in lines[subject]
-    assert len(lines) == 11
+    assert len(lines) == 12
 
 
 def test_an_empty_repository_is_a_hint(
@@ -339,3 +339,92 @@ def test_a_merge_that_cannot_be_checked_out_is_a_hint(tracked: Repository, capsy
         "update-ref", "refs/heads/main", tracked.git("commit-tree", made.stdout.strip(), "-p", "main", "-m", "long")
     )
     assert re.match("hint cannot check out .*File name too long: a tick would record", found(capsys)["checkout"])
+
+
+@pytest.fixture
+def installed(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for `crontab -l`, which prints the file returned: the real one would need a crontab of this user's."""
+    program = sealed / "stand-in" / "crontab"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\n[ -e "{sealed}/table" ] || {{ echo "no crontab for ada" >&2; exit 1; }}\ncat "{sealed}/table"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return sealed / "table"
+
+
+def programs(directory: Path, **scripts: str) -> Path:
+    directory.mkdir()
+    for name, text in scripts.items():
+        path = directory / name.replace("_", "-")
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    return directory
+
+
+LINE = "*/5 * * * * exec python -P -m deepspeech_wer >>log 2>&1\n"
+
+
+@pytest.mark.usefixtures("tracked")
+def test_the_line_of_the_crontab_is_tried_as_cron_would(
+    installed: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert found(capsys)["crontab"].startswith("hint no crontab for ada: install crontab.example")
+    installed.write_text("0 0 * * * backup\n# " + LINE)
+    assert found(capsys)["crontab"].startswith("hint no line of the crontab runs deepspeech_wer: add the one")
+    good = f"PATH={Path(sys.executable).parent}:/usr/bin:/bin\n{LINE}"
+    installed.write_text(good)
+    assert found(capsys)["crontab"] == f"ok its line runs {Path(sys.executable).parent / 'python'}"
+    monkeypatch.setenv("ds_instance", "french")
+    assert found(capsys)["crontab"].startswith(
+        "hint no line of the crontab runs deepspeech_wer with ds_instance=french"
+    )
+    installed.write_text(good + LINE.replace("exec", "ds_instance=french exec"))
+    assert found(capsys)["crontab"].startswith("ok its line runs ")
+    assert sealed.exists()
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_path_without_the_package_is_a_fault_with_its_cure(
+    installed: Path, sealed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cure = "put the bin directory of the virtual environment first in the crontab's PATH"
+    empty = programs(sealed / "empty")
+    installed.write_text(f"PATH={empty}\n{LINE}")
+    assert found(capsys, code=1)["crontab"] == f"fault python is not on the PATH that cron has ({empty}): {cure}"
+    bare = programs(sealed / "bare", python="echo No module named deepspeech_wer >&2; exit 1")
+    installed.write_text(f"PATH={bare}\n{LINE}")
+    assert "git is not on the PATH that cron has" in found(capsys, code=1)["crontab"]
+    installed.write_text(f"PATH={bare}:/usr/bin:/bin\n{LINE}")
+    assert (
+        found(capsys, code=1)["crontab"] == f"fault {bare}/python, which this line runs, has no deepspeech_wer: {cure}"
+    )
+    old = programs(sealed / "old", deepspeech_wer="[ $1 = --version ] && echo deepspeech-wer 0.9.1")
+    installed.write_text(f"PATH={old}:/usr/bin:/bin\n*/5 * * * * deepspeech-wer\n")
+    assert f"hint {old}/deepspeech-wer, which this line runs, has deepspeech_wer 0.9.1" in found(capsys)["crontab"]
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize(("runs", "level"), [(100, "ok"), (2, "hint"), (0.5, "fault")])
+def test_the_free_room_is_compared_with_what_the_last_runs_took(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runs: float, level: str
+) -> None:
+    assert cli.main([]) == 0
+    cache = settings.load().places.cache
+    assert 0 < room.last(cache)[-1] < 1 << 20
+    room.note(cache, 8 << 30)
+    usage = shutil.disk_usage(cache)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=int(runs * (8 << 30))))
+    line = found(capsys, code=level == "fault")["data"]
+    assert line.startswith(f"{level} ")
+    assert "the last 2 runs took up to 8.590 GB each" in line
+    assert ("free some space there (`prune`)" in line) == (level != "ok")
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 2, "runs": [1]}', '{"version": 1, "runs": ["x", -1, true]}'])
+def test_a_damaged_measurement_is_none(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (settings.load().places.cache / room.NAME).write_text(text)
+    assert room.last(settings.load().places.cache) == []
+    assert "runs took" not in found(capsys)["data"]

@@ -17,7 +17,7 @@ import pytest
 
 from deepspeech_wer import dashboard, files
 from deepspeech_wer.dashboard import assets, build, site_files, site_names
-from deepspeech_wer.dashboard.assets import loaded
+from deepspeech_wer.dashboard.assets import MANIFEST, references
 from deepspeech_wer.dashboard.columns import columns, differences, run_lengths, short
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
@@ -185,7 +185,7 @@ def test_a_new_run_changes_only_the_files_that_list_it(site: Path, runs: list[Ru
     changed = {name for name in before if name in after and before[name] != after[name]}
     [old_index] = before.keys() - after.keys()
     assert old_index.startswith("js/index.")
-    assert changed == {"js/hyper.js", "js/merges.js", "index.htm", ".manifest.json"}
+    assert changed == {"js/hyper.js", "js/merges.js", "index.htm", ".manifest.json", "badge.svg"}
     assert {name for name in after if name not in before and more[-1].id not in name} == {
         index_js(site).relative_to(site).as_posix()
     }
@@ -319,7 +319,7 @@ def test_everything_is_published_index_last(site: Path, runs: list[Run]) -> None
 
 def test_what_the_page_loads_has_its_contents_hash_in_its_name(site: Path) -> None:
     index = site / "index.htm"
-    page = loaded(index.read_bytes(), index)
+    page = {address: Path(path) for address, path, is_loaded in references(index.read_bytes(), index) if is_loaded}
     assert {re.sub(r"\.[0-9a-f]{8}(?=\.\w+$)", "", str(path)) for path in page.values()} == {
         *("css/icon.svg", "css/page.css", "vendor/uplot/uPlot.min.css", "vendor/uplot/uPlot.iife.min.js"),
         *("js/parts/theme.js", "js/index.js", "js/page.js"),
@@ -382,3 +382,18 @@ def test_an_asset_outside_the_site_is_refused(tmp_path: Path, address: str) -> N
 def test_a_site_that_was_not_built_cannot_be_listed(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match=r"no index\.htm: expected a built site"):
         site_files(tmp_path)
+
+
+def test_what_is_noted_of_the_page_is_what_it_names(site: Path, runs: list[Run]) -> None:
+    """Without the note, and with that of another page, index.htm is looked through again."""
+    noted = site_names(site)
+    content = (site / MANIFEST).read_bytes()
+    manifest = json.loads(content)
+    (site / MANIFEST).write_text(json.dumps({**manifest, "index": "00000000", "assets": ["wrong"]}))
+    assert site_names(site) == noted
+    (site / MANIFEST).write_text(json.dumps({name: manifest[name] for name in ("version", "page", "runs", "sets")}))
+    assert site_names(site) == noted
+    build(runs, site, project=PROJECT)
+    assert (site / MANIFEST).read_bytes() == content
+    (site / "index.htm").write_text('<script src="js/load.js"></script>')
+    assert "js/load.js" in site_names(site)

@@ -136,14 +136,15 @@ EVERY = 5  # test every fifth of about seventy writes; 1 tests all, in 90 s
 
 
 def test_a_disk_that_fills_at_any_write_loses_nothing(repository: Repository, tmp_path: Path, small_disk: Path) -> None:
-    repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.5\n"})
+    repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=1.0\n"})
     environment = tracking(repository, small_disk) | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": "/tmp"}
     data, told = small_disk / "data" / "deepspeech_wer", tmp_path / "told"
     assert subprocess.run(TICK, env=environment, capture_output=True, check=False).returncode == 0
     for number in range(1, 1000, EVERY):
         told.unlink(missing_ok=True)
         before = len(archive.names(data / "runs"))
-        repository.merge(f"merge {number}", {"wer": f"wer=0.{number:03}\n"})
+        rate = f"0.{1000 - number:03}"  # falling: a regression would have an exit code of its own
+        repository.merge(f"merge {number}", {"wer": f"wer={rate}\n"})
         command = [sys.executable, "-P", "-c", FILL_AT_WRITE, str(number), str(small_disk), str(told)]
         full = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
         if not told.exists():
@@ -161,7 +162,7 @@ def test_a_disk_that_fills_at_any_write_loses_nothing(repository: Repository, tm
         assert len(archive.names(data / "runs")) == before + 1, where
         last = (small_disk / "cache" / "deepspeech_wer" / "last_sha1").read_text()
         assert last == repository.git("rev-parse", "HEAD") + "\n", where
-        assert f"0.{number:03}".rstrip("0") in (data / "site" / "js" / "hyper.js").read_text(), where
+        assert rate.rstrip("0") in (data / "site" / "js" / "hyper.js").read_text(), where
         assert not list(small_disk.rglob("*.partial")), where
         assert not (small_disk / "clone").exists(), where
     assert number > 20

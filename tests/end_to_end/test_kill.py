@@ -100,7 +100,8 @@ class Machine:
         self.data = directory / "data" / "deepspeech_wer"
         assert self.tick() == 0
         for number in range(MERGES):
-            self.repository.merge(f"merge {number}", {"wer": f"wer=0.{number + 1}\n"})
+            rate = f"0.{MERGES + 2 - number}"  # falling: a regression would have an exit code of its own
+            self.repository.merge(f"merge {number}", {"wer": f"wer={rate}\n"})
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a tick, or a script that runs one."""

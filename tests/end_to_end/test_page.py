@@ -372,6 +372,26 @@ def test_many_runs_are_shown_in_pages(page: Page) -> None:
     assert len(rows(page)) == 30
 
 
+def test_ids_are_made_of_the_runs_that_are_looked_at(page: Page) -> None:
+    runs = years(230)
+    page.build(runs).open()
+    before, after, ids, found = page.js(
+        """const real = Date.prototype.toISOString;
+        let count = 0;
+        Date.prototype.toISOString = function () { count++; return real.call(this); };
+        try {
+            const data = wer.decode.fromIndex(window.WER_INDEX);
+            const before = count;
+            const looked = [data.ids[3], data.ids[3], data.ids[229]];
+            return [before, count, [...looked, ...data.ids], data.ids.indexOf(data.ids[7])];
+        } finally {
+            Date.prototype.toISOString = real;
+        }"""
+    )
+    assert (before, after, found) == (0, 2, 7)
+    assert ids == [runs[3].id, runs[3].id, runs[229].id, *(run.id for run in runs)]
+
+
 def test_the_csv_holds_every_parameter_and_no_formula(page: Page) -> None:
     page.build([done(1, 0.5, subject='=HYPERLINK("x")'), failed(2)]).open("#/runs")
     page.until("return wer.csv && document.querySelector('tbody').innerText.includes('HYPERLINK')")

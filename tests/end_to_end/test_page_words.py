@@ -15,9 +15,9 @@ import pytest
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 
-from deepspeech_wer import comparing, measuring
 from deepspeech_wer.dashboard import Heard, Judged, build
 from deepspeech_wer.dashboard.logs import WHOLE
+from deepspeech_wer.judging import comparing, measuring
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 from tests import heard_runs

@@ -71,7 +71,7 @@ def test_a_rollback_works_after_it(site: Path, server: Sshd) -> None:
     put(site, server.website)
     refresh(server, "first")
     version(site, 2)
-    write(site, {BEAT: "second"})
+    write(site, {BEAT: "the second"})
     put(site, server.website)
     refresh(server, "third")
     publisher.rollback(server.website)
@@ -80,7 +80,7 @@ def test_a_rollback_works_after_it(site: Path, server: Sshd) -> None:
     publisher.rollback(server.website)
     assert load_page(server.root) == "version 2 "
     put(site, server.website)
-    assert (server.root / BEAT).read_bytes() == b"second"
+    assert (server.root / BEAT).read_bytes() == b"the second"
 
 
 def test_it_waits_for_a_publisher_and_gives_up(site: Path, server: Sshd) -> None:

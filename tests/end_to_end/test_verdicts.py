@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, lock
+from deepspeech_wer import archive, exit_codes, lock
 from deepspeech_wer.jobs import work as works
 from tests.conftest import Repository
 from tests.end_to_end.test_crowd import tracking
@@ -57,12 +57,13 @@ FINE = (0, 4)  # exit codes of a tick; 4: a merge made it worse
 class Story:
     """A repository whose merges change `code`, and the tracker that follows it."""
 
-    def __init__(self, repository: Repository, directory: Path) -> None:
+    def __init__(self, repository: Repository, directory: Path, **variables: str) -> None:
         self.repository = repository
         self.code: dict[str, Any] = {"level": 0.16, "dropout_rate": 0.05, "test_set": "a", "version": 0}
         repository.commit("root", {"bin/run-wer-automation.sh": JOB, "code": self.text()})
-        self.environment = {**tracking(repository, directory), "ds_retrain": "on"}
+        self.environment = {**tracking(repository, directory), "ds_retrain": "on", **variables}
         self.log = ""
+        self.codes: list[int] = []  # of the ticks: 4 where a regression is confirmed
         self.tick()
 
     def text(self) -> str:
@@ -83,7 +84,8 @@ class Story:
 
     def tick(self) -> None:
         done = self.call()
-        assert done.returncode in FINE, done.stderr
+        assert done.returncode == (exit_codes.FAILED if "regression: " in done.stderr else 0), done.stderr
+        self.codes.append(done.returncode)
         self.log += done.stderr
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -116,6 +116,8 @@ def test_a_job_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "ds_website_privkey",
         "ds_website_privkey_passphrase",
         "ds_github_token",
+        "ds_gitlab_token",
+        "ds_webhook_secret",
         "ds_webhook_url",
         "SSH_AUTH_SOCK",
     ):

@@ -1,348 +1,274 @@
-"""Commit statuses and webhook messages, to a real HTTP server."""
+"""What every channel does: nothing twice, retries at growing distances, an idle tick that stays light; whole ticks."""
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deepspeech_wer import archive, files, settings
-from deepspeech_wer.errors import Trouble
-from deepspeech_wer.notify import channels
-from deepspeech_wer.notify import github as github_statuses
+from deepspeech_wer.notify import channels, ledger
 from deepspeech_wer.notify import http as posting
-from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import Settings
 from tests.conftest import Repository
+from tests.notify.receiver import DRIPS, HANGS, Receiver, unused_port
+from tests.notify.tellings import Book, make
 from tests.test_automation import TICK
 from tests.test_automation import tracked as tracked  # the fixture
-
-TOKEN = "gh-s3cret"
-WORST = "<!channel> @all " + "é\N{GRINNING FACE}\n" * 200
+from tests.waiting import until
 
 
-@dataclass
-class Endpoint:
-    """Records what is posted, like GitHub and chat servers."""
-
-    url: str = ""
-    code: int = 201
-    got: list[tuple[str, str | None, dict[str, Any]]] = field(default_factory=list)  # path, Authorization, message
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        return [message for _, _, message in self.got]
+def tick(current: Settings, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a tick with that webhook as a process: it removes secrets from its environment."""
+    environment = {**os.environ, "ds_webhook_url": current.notices.webhook_url or "", **variables}
+    return subprocess.run(TICK, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    it = Endpoint()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            it.got.append((self.path, self.headers["Authorization"], json.loads(body)))
-            self.send_response(it.code)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        it.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield it
-        server.shutdown()
-        thread.join()
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
 
 
-@pytest.fixture
-def hooked(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a webhook only."""
-    monkeypatch.setenv("ds_webhook_url", f"{endpoint.url}/hook/s3cret")
-    current = settings.load()
-    current.places.cache.mkdir(parents=True, exist_ok=True)
-    return current
-
-
-@pytest.fixture
-def github(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with only a token, for mozilla/DeepSpeech."""
-    monkeypatch.setenv("ds_github_token", TOKEN)
-    monkeypatch.setenv("ds_website_url", "https://wer.example.com/deep")
-    assert endpoint.url
-    current = settings.load()
-    current.places.cache.mkdir(parents=True, exist_ok=True)
-    return current
-
-
-def tick(current: Settings) -> str:
-    """Run a tick with that webhook as a process: it removes secrets from its environment. Returns stderr."""
-    environment = {**os.environ, "ds_webhook_url": current.notices.webhook_url or ""}
-    return subprocess.run(TICK, env=environment, capture_output=True, text=True, check=False).stderr
-
-
-def make(number: int, wer: float | None = None, detail: str = "no such layer") -> Run:
-    """Return a run. It failed if `wer` is None."""
-    sha = f"{number:040x}"
-    started = f"2026-01-02T03:{number // 60:02d}:{number % 60:02d}Z"
-    hyper = None if wer is None else {"results": {"test_wer": wer}}
-    status, failure, text = ("failed", "exit 3", detail) if wer is None else ("done", None, "")
-    merge = Merge(sha, number, "bring in <b>", "Ada", started, ())
-    name = f"20260102-03{number // 60:02d}{number % 60:02d}-{sha[:12]}"
-    return Run(name, Path(name), merge, status, failure, text, 1, started, started, "trainer", hyper)
-
-
-def tell(current: Settings, runs: list[Run], endpoint: Endpoint) -> None:
-    by_name = {run.id: run for run in runs}
-    channels.tell(
-        current.repository, current.notices, current.places.cache, list(by_name), by_name.__getitem__, api=endpoint.url
-    )
-
-
-def test_a_status_on_the_commit_of_every_run(github: Settings, endpoint: Endpoint) -> None:
-    good, bad = make(1, 0.1234), make(2)
-    tell(github, [good], endpoint)
-    tell(github, [good, bad], endpoint)
-    assert endpoint.got == [
-        (
-            f"/repos/mozilla/DeepSpeech/statuses/{run.merge.sha}",
-            f"Bearer {TOKEN}",
-            {
-                "state": state,
-                "context": "deepspeech_wer",
-                "description": text,
-                "target_url": f"https://wer.example.com/deep/#/run/{run.id}",
-            },
-        )
-        for run, state, text in (
-            (good, "success", "test WER 12.34 %"),
-            (bad, "failure", "failed: exit 3: no such layer"),
-        )
-    ]
-
-
-def test_a_status_respects_the_limits_of_github(github: Settings, endpoint: Endpoint) -> None:
-    tell(github, [make(1, detail=WORST)], endpoint)
-    description = endpoint.messages[0]["description"]
-    assert len(description) == 140
-    assert description.startswith("failed: exit 3: <!channel> @all é? é?")
-
-
-def test_netrc_does_not_replace_the_token(github: Settings, endpoint: Endpoint, sealed: Path) -> None:
-    (sealed / ".netrc").write_text("machine 127.0.0.1 login ada password other\n")
-    (sealed / ".netrc").chmod(0o600)
-    tell(github, [make(1, 0.5)], endpoint)
-    assert endpoint.got[0][1] == f"Bearer {TOKEN}"
-
-
-@pytest.mark.parametrize(
-    ("page", "address"),
-    [
-        ("https://github.com/mozilla/DeepSpeech", "https://api.github.com/repos/mozilla/DeepSpeech/statuses"),
-        ("https://github.example.com/speech/wer", "https://github.example.com/api/v3/repos/speech/wer/statuses"),
-        ("https://gitlab.com/speech/wer", None),
-        (None, None),
-    ],
-)
-def test_the_address_follows_from_the_page(page: str | None, address: str | None) -> None:
-    assert github_statuses.statuses_address(page) == address
-
-
-def test_an_alarm_for_each_failure_and_one_recovery(hooked: Settings, endpoint: Endpoint) -> None:
-    runs = [make(1, 0.5), make(2), make(3), make(4, 0.25), make(5, 0.2)]
-    for number in range(1, len(runs) + 1):
-        tell(hooked, runs[:number], endpoint)
-    tell(hooked, runs, endpoint)
-    assert [message["run"] for message in endpoint.messages] == [runs[1].id, runs[2].id, runs[3].id]
-    title = 'bring in ‹b›" by Ada'
-    assert endpoint.messages[0] == {
-        "text": f'mozilla/DeepSpeech: failed: exit 3: no such layer: {runs[1].merge.sha[:12]} "{title}',
-        "run": runs[1].id,
-        "sha": runs[1].merge.sha,
-        "status": "failed",
-        "failure": "exit 3",
-        "test_wer": None,
-    }
-    assert "recovered: test WER 25.00 %: " in endpoint.messages[2]["text"]
-    assert endpoint.messages[2]["test_wer"] == 0.25
-
-
-@pytest.mark.parametrize("wer", [0.4, None])
-def test_a_re_training_is_no_news_of_its_merge(
-    github: Settings, hooked: Settings, endpoint: Endpoint, wer: float | None
+def test_the_next_tick_tries_again_and_later_ones_at_growing_distances_for_days(
+    hooked: Book, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = replace(make(2, wer), rerun_of=make(1).id, seed=7)
-    for current in (github, hooked):
-        tell(current, [make(1, 0.5)], endpoint)
-        before = len(endpoint.got)
-        tell(current, [make(1, 0.5), again], endpoint)
-        assert len(endpoint.got) == before
-        tell(current, [make(1, 0.5), again, make(3)], endpoint)
-        assert len(endpoint.got) == before + 1
+    receiver.code = 500
+    start, minutes = time.time(), 0
+    monkeypatch.setattr(ledger, "now", lambda: start + 60 * minutes)
+    hooked.add(make(1))
+    attempts = []
+    for minutes in range(0, 4 * 24 * 60, 5):
+        before = len(receiver.got)
+        hooked.tell(is_idle=minutes > 0)
+        attempts += [minutes] * (len(receiver.got) - before)
+    assert attempts[:6] == [0, 5, 15, 35, 75, 135]
+    assert attempts[-1] > 4 * 24 * 60 - 70
+    assert len(attempts) < 110
+    assert warnings(caplog)[0] == "webhook: it answered 500: check ds_webhook_url; the next tick tries again"
+    assert "check ds_webhook_url; it is tried again after 20" in warnings(caplog)[2]
+    receiver.code = 200
+    minutes += 70
+    hooked.tell(is_idle=True)
+    hooked.tell(is_idle=True)
+    assert len({posted.headers["webhook-id"] for posted in receiver.got}) == 1
+    assert len(receiver.got) == len(attempts) + 1
 
 
-def test_a_job_cannot_mention_anybody(hooked: Settings, endpoint: Endpoint) -> None:
-    tell(hooked, [make(1, detail=WORST)], endpoint)
-    assert "<" not in endpoint.messages[0]["text"]
-    assert "@all" not in endpoint.messages[0]["text"]
-
-
-def test_a_new_channel_gets_only_the_newest_run(github: Settings, endpoint: Endpoint) -> None:
-    tell(github, [make(number) for number in range(100)], endpoint)
-    assert len(endpoint.got) == 1
-
-
-def test_failed_notifications_are_sent_later_up_to_a_limit(
-    hooked: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("code", [301, 302, 307, 400, 401, 403, 404, 410, 413, 422, 429, 500, 502])
+def test_whatever_a_webhook_answers_is_one_line_without_secrets_and_tried_again(
+    hooked: Book, receiver: Receiver, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    runs = [make(number) for number in range(50)]
-    endpoint.code = 500
-    for number in (1, 2, 50):
-        tell(hooked, runs[:number], endpoint)
-    assert [record.getMessage() for record in caplog.records] == [
-        "webhook: it answered 500: check ds_webhook_url; the next tick tries again"
-    ] * 3
-    assert len(endpoint.got) == 3  # one attempt each
-    endpoint.code = 200
-    endpoint.got.clear()
-    tell(hooked, runs, endpoint)
-    tell(hooked, runs, endpoint)
-    assert [message["run"] for message in endpoint.messages] == [run.id for run in runs[-20:]]
+    receiver.code, receiver.text = code, "s3cret"
+    hooked.add(make(1))
+    hooked.tell()
+    assert len(receiver.got) == 1  # a redirect is not followed
+    assert len(warnings(caplog)) == 1
+    assert f"webhook: it answered {code}" in caplog.text
+    assert "s3cret" not in caplog.text
+    receiver.code = 204
+    hooked.tell(is_idle=True)
+    hooked.tell(is_idle=True)
+    assert len(receiver.got) == 2
 
 
-def test_a_commit_unknown_to_github_does_not_block_others(
-    github: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("text", ["120", "Wed, 21 Oct 2037 07:28:00 GMT", "-5", "soon", "9" * 400, "", "٣"])
+def test_what_a_server_says_of_when_to_come_back_is_bounded(
+    hooked: Book, receiver: Receiver, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint.code = 422
-    tell(github, [make(1)], endpoint)
-    tell(github, [make(1), make(2)], endpoint)
-    assert len(endpoint.got) == 2
-    assert len(caplog.records) == 2
+    receiver.code, receiver.headers = 429, {"Retry-After": text}
+    if not text.isascii():
+        receiver.headers = {"Retry-After": "\xb3"}
+    hooked.add(make(1))
+    hooked.tell()
+    start = time.time()
+    monkeypatch.setattr(ledger, "now", lambda: start + 86_400 + 60)
+    receiver.code = 200
+    hooked.tell(is_idle=True)
+    assert len(receiver.got) == 2
 
 
-@pytest.mark.parametrize("code", [301, 401, 404, 503])
-def test_refusals_are_reported_in_one_line_without_secrets(
-    github: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, code: int
+def test_a_message_that_is_refused_does_not_keep_others_back(hooked: Book, receiver: Receiver) -> None:
+    hooked.add(make(1, 0.1), "too few runs")
+    hooked.tell()
+    bad = hooked.add(make(2, 0.4), "worse", 28.7)
+    hooked.event(bad, "open")
+    hooked.add(make(3))
+    receiver.codes = [413]
+    hooked.tell()
+    assert [message["state"] for message in receiver.messages] == ["failed", "open"]
+    hooked.tell()
+    assert [message["state"] for message in receiver.messages[2:]] == ["failed"]
+
+
+@pytest.mark.parametrize("how", ["hangs", "drips", "refuses", "no such host"])
+def test_a_silent_or_absent_server_costs_seconds_and_one_line(
+    hooked: Book, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    endpoint.code = code
-    tell(github, [make(1)], endpoint)
-    assert len(endpoint.got) == 1  # a redirect is not followed
-    assert len(caplog.records) == 1
-    assert f"GitHub answered {code}" in caplog.text
+    monkeypatch.setattr(posting, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(posting, "DEADLINE_S", 0.6)
+    receiver.code = DRIPS if how == "drips" else HANGS
+    if how == "refuses":
+        hooked.with_notices(webhook_url=f"http://127.0.0.1:{unused_port()}/s3cret")
+    elif how == "no such host":
+        monkeypatch.setattr(posting, "DEADLINE_S", 30)
+        hooked.with_notices(webhook_url="http://s3cret.invalid/x")
+    hooked.add(make(1))
+    hooked.tell()
+    assert len(warnings(caplog)) == 1
+    expected = {"hangs": "within 0.3 s", "drips": "within 0.6 s", "refuses": "(Connection refused)", "no such host": ""}
+    assert f"webhook: no answer {expected[how]}" in caplog.text
     assert "s3cret" not in caplog.text
 
 
-def test_a_silent_or_absent_server_is_reported_in_one_line(
-    hooked: Settings, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_recorded_is_not_sent(
+    hooked: Book, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(posting, "TIMEOUT_S", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}/s3cret"
-        tell(replace(hooked, notices=replace(hooked.notices, webhook_url=address)), [make(1)], endpoint)
-    tell(replace(hooked, notices=replace(hooked.notices, webhook_url=address)), [make(1)], endpoint)
-    tell(replace(hooked, notices=replace(hooked.notices, webhook_url="http://s3cret.invalid/x")), [make(1)], endpoint)
-    assert len(caplog.records) == 3
-    assert "webhook: no answer within 0.2 s;" in caplog.text
-    assert "webhook: no answer (Connection refused);" in caplog.text
-    assert "s3cret" not in caplog.text
-
-
-def test_a_crash_before_the_ledger_is_written_sends_again(
-    hooked: Settings, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tell(hooked, [make(1)], endpoint)
+    hooked.add(make(1))
+    hooked.tell()
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
+    hooked.add(make(2))
     with monkeypatch.context() as patched:
         patched.setattr(files, "write_atomically", full)
-        tell(hooked, [make(1), make(2)], endpoint)
-    tell(hooked, [make(1), make(2)], endpoint)
-    tell(hooked, [make(1), make(2)], endpoint)
-    assert [message["run"] for message in endpoint.messages] == [make(1).id, make(2).id, make(2).id]
+        for _ in range(3):
+            hooked.tell()
+            hooked.begin(make(3))
+    assert "webhook: cannot record in " in caplog.text
+    hooked.tell()
+    hooked.tell()
+    assert [message["run"] for message in receiver.messages] == [make(1).id, make(2).id]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 9}', '{"version": 1, "channels": 3}'])
-def test_a_damaged_ledger_counts_as_missing(hooked: Settings, endpoint: Endpoint, content: str) -> None:
-    (hooked.places.cache / "told.json").write_text(content)
-    tell(hooked, [make(1), make(2)], endpoint)
-    tell(hooked, [make(1), make(2)], endpoint)
-    assert [message["run"] for message in endpoint.messages] == [make(2).id]
+VERSIONS = ['{"version": 9}', '{"version": 1, "channels": 3}', '{"version": 2, "channels": {"webhook": {}}}']
 
 
-def test_runs_of_one_second_are_sent_in_the_order_of_the_history(hooked: Settings, endpoint: Endpoint) -> None:
-    tell(hooked, [make(0, 0.5)], endpoint)
-    bad, good = replace(make(1), id="20260102-030401-f"), replace(make(2, 0.2), id="20260102-030401-a")
-    good = replace(good, started_at=bad.started_at)
-    tell(hooked, [make(0, 0.5), good, bad], endpoint)
-    assert [message["run"] for message in endpoint.messages] == [bad.id, good.id]
+@pytest.mark.parametrize("content", ["", "{", "[]", *VERSIONS])
+def test_a_damaged_ledger_counts_as_missing(hooked: Book, receiver: Receiver, content: str) -> None:
+    (hooked.settings.places.cache / "told.json").write_text(content)
+    for number in (1, 2):
+        hooked.add(make(number))
+    hooked.tell()
+    hooked.tell()
+    assert [message["run"] for message in receiver.messages] == [make(2).id]
 
 
-def test_a_run_under_a_future_clock_is_sent_in_its_turn(hooked: Settings, endpoint: Endpoint) -> None:
-    """The webhook calls the first good run after a failed one a recovery: the order of sending counts."""
-    tell(hooked, [make(0, 0.5)], endpoint)
-    ahead = replace(make(1), id="20990101-000000-ffffffffffff", started_at="2099-01-01T00:00:00Z")
-    good, bad = replace(make(2, 0.2), id=f"{make(2).id}-2"), replace(make(3), id=f"{make(3).id}-2")
-    tell(hooked, [make(0, 0.5), ahead, good, bad], endpoint)
-    assert [message["run"] for message in endpoint.messages] == [ahead.id, good.id, bad.id]
+def test_the_ledger_of_an_earlier_release_is_taken_over(github: Book, hooked: Book, receiver: Receiver) -> None:
+    runs = [make(1, 0.1), make(2), make(3, 0.2), make(4), make(5, 0.1)]
+    old = {"names": [run.id for run in runs[:4]], "last": "failed"}
+    record = {"version": 1, "channels": {"commit status": old, "webhook": old}}
+    (hooked.settings.places.cache / "told.json").write_text(json.dumps(record))
+    for book in (github, hooked):
+        for run in runs:
+            book.add(run, "failed" if run.hyper is None else "no change seen", None)
+        book.event(runs[2], "recovered", runs[4])
+        book.tell()
+        book.tell()
+    statuses, message = receiver.got[:-1], receiver.messages[-1]
+    assert [posted.path[-40:] for posted in statuses] == [runs[4].merge.sha]  # the others have one
+    assert (message["state"], message["run"]) == ("working again", runs[4].id)
 
 
-def test_an_unreadable_run_does_not_block_others(hooked: Settings, endpoint: Endpoint) -> None:
-    def read(name: str) -> Run:
-        if name == make(1).id:
-            raise Trouble("broken")
-        return make(2)
+def test_an_idle_tick_neither_reads_the_archive_nor_writes(hooked: Book, receiver: Receiver) -> None:
+    hooked.add(make(1))
+    hooked.tell()
+    told = hooked.settings.places.cache / "told.json"
+    before = told.stat().st_mtime_ns
+    hooked.runs.clear()  # reading it would now fail
+    hooked.verdicts = None  # type: ignore[assignment]
+    hooked.tell(is_idle=True)
+    assert told.stat().st_mtime_ns == before
+    assert len(receiver.got) == 1
 
-    channels.tell(hooked.repository, hooked.notices, hooked.places.cache, [make(1).id], read)
-    channels.tell(hooked.repository, hooked.notices, hooked.places.cache, [make(1).id, make(2).id], read)
-    assert [message["run"] for message in endpoint.messages] == [make(2).id]
+
+def test_a_regression_is_logged_once_and_gives_the_exit_code_once(
+    hooked: Book, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = hooked.settings.places.cache
+    hooked.with_notices(webhook_url=None)
+    hooked.add(make(1, 0.122), "too few runs")
+    bad = hooked.add(make(2, 0.409, dropout_rate=0.3), "suspect", 28.7)
+    hooked.event(bad, "suspect")
+    hooked.tell()
+    assert not channels.owes_exit_code(cache)
+    hooked.worse(bad)
+    for _ in range(2):
+        hooked.tell()
+    (line,) = warnings(caplog)
+    title = f'{bad.merge.sha[:12]} "bring in <b>" by Ada'
+    assert line == f"regression: {title}: worse: +28.7 pp (95 %: 24 to 33), dropout_rate 0.05 -> 0.3"
+    assert [channels.owes_exit_code(cache) for _ in range(2)] == [True, False]
+    hooked.event(bad, "recovered", bad)
+    hooked.tell()
+    assert not channels.owes_exit_code(cache)
 
 
-def test_ticks_notify_of_failure_and_recovery(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
-    tick(hooked)
+def test_ticks_notify_of_failure_and_recovery(tracked: Repository, hooked: Book, receiver: Receiver) -> None:
+    tick(hooked.settings)
     tracked.merge("broken", {"wer": "exit 3\n"})
+    tick(hooked.settings)
     tracked.merge("mended", {"wer": "wer=0.1\n"})
-    tick(hooked)
-    tick(hooked)
-    assert [message["status"] for message in endpoint.messages] == ["failed", "done"]
-    assert [message["run"] for message in endpoint.messages] == [
+    tick(hooked.settings)
+    tick(hooked.settings)
+    assert [message["state"] for message in receiver.messages] == ["failed", "working again"]
+    assert [message["run"] for message in receiver.messages] == [
         run.id for run in sorted(archive.load(settings.load().places.runs), key=lambda run: run.merge.ordinal)[1:]
     ]
 
 
-def test_the_next_tick_sends_what_could_not_be_sent(tracked: Repository, hooked: Settings, endpoint: Endpoint) -> None:
+def test_the_next_tick_sends_what_could_not_be_sent(tracked: Repository, hooked: Book, receiver: Receiver) -> None:
     tracked.commit("broken", {"wer": "exit 3\n"})
-    endpoint.code = 500
-    said = tick(hooked)
+    receiver.code = 500
+    said = tick(hooked.settings).stderr
     assert "the next tick tries again" in said
     assert "s3cret" not in said
-    endpoint.code = 200
-    assert tick(hooked) == ""
-    assert tick(hooked) == ""
-    assert len(endpoint.got) == 2
+    receiver.code = 200
+    assert tick(hooked.settings).stderr == ""
+    assert tick(hooked.settings).stderr == ""
+    assert len(receiver.got) == 2
+
+
+def test_a_tick_killed_between_sending_and_recording_repeats_the_message_with_its_id(
+    tracked: Repository, hooked: Book, receiver: Receiver
+) -> None:
+    tracked.commit("broken", {"wer": "exit 3\n"})
+    receiver.codes = [HANGS]  # the message has arrived, and its sender does not know
+    environment = {**os.environ, "ds_webhook_url": hooked.settings.notices.webhook_url or ""}
+    with subprocess.Popen(TICK, env=environment, stderr=subprocess.DEVNULL) as killed:
+        until(receiver.arrived.is_set)
+        killed.send_signal(signal.SIGKILL)
+    for _ in range(3):
+        tick(hooked.settings)
+    first, second = receiver.got
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
 
 
 @pytest.mark.usefixtures("tracked")
-def test_an_idle_tick_stays_light(hooked: Settings) -> None:
-    tick(hooked)
+def test_an_idle_tick_stays_light(hooked: Book) -> None:
+    tick(hooked.settings)
     code = (
         "import sys; from deepspeech_wer import cli; code = cli.main([]); "
         "print(code, 'deepspeech_wer.notify' in sys.modules, 'requests' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "0 True False\n"
+
+
+def test_a_tick_has_no_secret_of_notifications_in_a_job_or_log(
+    tracked: Repository, hooked: Book, receiver: Receiver, tmp_path: Path
+) -> None:
+    names: dict[str, Any] = {"ds_gitlab_token": "glpat-marker", "ds_webhook_secret": "hook-marker"}
+    tracked.commit("tell", {"wer": f"env >{tmp_path}/env; cat /proc/$PPID/environ >>{tmp_path}/env; exit 3\n"})
+    done = tick(hooked.settings, **names)
+    assert len(receiver.got) == 1
+    seen = (tmp_path / "env").read_text() + done.stdout + done.stderr
+    assert "ds_wer_sha" in seen
+    assert "marker" not in seen

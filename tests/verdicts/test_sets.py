@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import hyper, judging
+from deepspeech_wer import hyper
+from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Retraining
 from deepspeech_wer.verdicts import sets
@@ -187,10 +188,10 @@ def test_merges_that_a_set_did_not_measure_are_told_as_before() -> None:
 
 
 def test_what_is_remembered_of_sets_that_are_gone_does_no_harm(tmp_path: Path) -> None:
-    places = judging.Places(tmp_path / "cache", tmp_path / "data")
+    places = verdict_file.Places(tmp_path / "cache", tmp_path / "data")
     for place in (places.cache, places.data):
         place.mkdir()
     wanted = Retraining("on", 12, 0.3, anchor=True)
     for runs in (runs_of({}, {15: 12}), runs_of({}, {}, since=99), runs_of({}, {15: 12})):
-        record = judging.update(places, runs, {}, wanted)
+        record = verdict_file.update(places, runs, {}, wanted)
         assert list(record["verdicts"]) == judged(tmp_path / "elsewhere", runs)["verdicts"]

@@ -69,7 +69,10 @@
   const complete = (data, lookedAt, merges) => {
     data.lookedAt = wer.decode.seconds(lookedAt);
     data.merges = merges;
-    data.places = new Map(data.ids.map((id, i) => [id, i]));
+    /** @type {Map<string, number> | null} */
+    let places = null; // of all ids, which are made only where a run is looked for
+    const known = () => (places ??= new Map(data.ids.map((id, i) => [id, i])));
+    data.places = { get: (id) => known().get(id), has: (id) => known().has(id) };
     return data;
   };
 

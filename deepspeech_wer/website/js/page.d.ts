@@ -77,7 +77,7 @@ interface Data {
   signatures: (number | string)[];
   parameters: Column[];
   // load.js adds them
-  places: Map<string, number>;
+  places: { get(id: string): number | undefined; has(id: string): boolean };
   lookedAt: number | null;
   merges: string | null;
   skipped: number;

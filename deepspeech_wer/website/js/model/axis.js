@@ -5,7 +5,7 @@
 
   /** @param {Data} data */
   const byMerge = (data) => ({
-    xs: data.ids.map((_, i) => i),
+    xs: data.started.map((_, i) => i),
     low: -0.5,
     high: data.count - 0.5,
     least: 3,
@@ -24,7 +24,7 @@
   const byDate = (data) => {
     let last = -Infinity;
     const date = (i) => Math.min(data.committed[i] ?? Infinity, data.started[i] ?? Infinity);
-    const xs = data.ids.map((_, i) => (last = Math.max(Number.isFinite(date(i)) ? date(i) : last, last + 1, 0)));
+    const xs = data.started.map((_, i) => (last = Math.max(Number.isFinite(date(i)) ? date(i) : last, last + 1, 0)));
     const span = xs[xs.length - 1] - xs[0];
     const pad = span * 0.01 || 3600;
     const describe = span < 3 * 86_400 ? format.minute : format.date;

@@ -20,9 +20,24 @@
 
   const stamp = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
 
+  /**
+   * An array whose elements are made when they are looked at, which most never are.
+   * @template T
+   * @param {number} count
+   * @param {(i: number) => T} make
+   * @returns {T[]}
+   */
+  const lazily = (count, make) =>
+    new Proxy(new Array(count).fill(undefined), {
+      get: (made, name) => {
+        const i = typeof name === "string" ? Number(name) : NaN;
+        return i >= 0 && i < count ? (made[i] ??= make(i)) : Reflect.get(made, name);
+      },
+    });
+
   const identify = (index, started, shas) => {
     const odd = new Map(index.ids);
-    return started.map((seconds, i) => (odd.has(i) ? odd.get(i) : `${stamp(seconds)}-${shas[i]}`));
+    return lazily(started.length, (i) => (odd.has(i) ? odd.get(i) : `${stamp(started[i])}-${shas[i]}`));
   };
 
   const chop = (text, count) =>

@@ -49,7 +49,7 @@
   const select = (data, { q, status }) => {
     const matches = matcher(data, q);
     const wanted = { all: () => true, done: (i) => !wer.failed(data, i), failed: (i) => wer.failed(data, i) }[status];
-    return data.ids.map((_, i) => i).filter((i) => wanted(i) && matches(i));
+    return data.started.map((_, i) => i).filter((i) => wanted(i) && matches(i));
   };
 
   /** Missing values come last in either direction. */

@@ -24,7 +24,7 @@
   const whole = (letters) => (u, splits) =>
     splits.map((at) => {
       const x = u.valToPos(at, "x");
-      return x + u.bbox.left / uPlot.pxRatio + letters * 3.6 > u.width || x < -1 ? null : at;
+      return x + u.bbox.left / uPlot.pxRatio + letters * 4.4 > u.width || x < -1 ? null : at;
     });
 
   /** @param {Data} data */
@@ -64,7 +64,7 @@
       series: lines.series(data),
       bands: lines.bands(),
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, dist: 4 }, lock: false },
-      padding: [12, 24, 0, 0],
+      padding: [12, 28, 0, 0],
       hooks: {
         draw: [(u) => wer.drawMarks(u, data, axis.xs)],
         setCursor: [(u) => on.point(u)],

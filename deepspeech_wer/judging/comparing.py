@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from deepspeech_wer import measuring
-from deepspeech_wer.measuring import Measures
+from deepspeech_wer.judging import measuring
+from deepspeech_wer.judging.measuring import Measures
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import noise, paired, told
 from deepspeech_wer.verdicts.measure import Each

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deepspeech_wer import comparing, draws, hyper, measuring
+from deepspeech_wer import hyper
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.measuring import Known, Measures
+from deepspeech_wer.judging import comparing, draws, measuring
+from deepspeech_wer.judging.measuring import Known, Measures
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import edits, noise, paired, told

@@ -1,7 +1,7 @@
 """The tracker's own figures of each run, scored from its utterances.json once, and kept:
 
-    measured/index.json        what each run's record was made from
-    measured/runs/<id>.json    figures, what the job says otherwise, the comparison with the last comparable run
+    measured/index             what each run's record was made from
+    measured/runs/<id>.record  figures, what the job says otherwise, the comparison with the last comparable run
     measured/runs/<id>.js      the errors of each utterance, as published
     measured/sets/<name>*      the test sets, as published
 
@@ -17,14 +17,14 @@ import os
 import time
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, contract, files, wer
+from deepspeech_wer import archive, contract, derived, files, wer
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.dashboard.details import Files, files_of, regular_files
 from deepspeech_wer.errors import Trouble
@@ -71,7 +71,7 @@ class Measures:
 
     def record(self, run: str) -> dict[str, Any] | None:
         """Return a run's record without what is ours alone; None if there is none."""
-        found = _read_json(_record(self.root, run)) if run in self.entries else None
+        found = _read_record(self.root, run) if run in self.entries else None
         return {name: found[name] for name in _SHOWN if name in found} if found else None
 
     def edits(self, run: str) -> Path | None:
@@ -128,8 +128,7 @@ def save(places: Places, measures: Measures) -> None:
     if measures.is_changed and measures.root.is_dir():
         _remove_others(measures)
         runs = {name: vars(measures.entries[name]) for name in sorted(measures.entries)}
-        index = {"version": VERSION, "compared": measures.compared, "runs": runs}
-        _write(measures.root / "index.json", json.dumps(index).encode())
+        derived.write(measures.root / "index", str(VERSION), {"compared": measures.compared, "runs": runs})
     if measures.waiting:
         files.write_atomically(places.unmeasured, b"%d\n" % measures.waiting, mode=0o600)
     else:
@@ -205,7 +204,10 @@ class _Texts:
 
 def write_record(measures: Measures, run: str, changes: Mapping[str, Any]) -> None:
     """Change a run's record. Raises OSError."""
-    before = _read_json(_record(measures.root, run)) or {}
+    before = _read_record(measures.root, run)
+    if before is None:
+        measures.waiting += 1
+        return
     measures.entries[run].key = _put(measures.root, run, {**before, **changes})
     measures.is_changed = True
 
@@ -289,49 +291,31 @@ def _keep_set(root: Path, said: recorded.Said) -> None:
 
 def _load(root: Path, stamps: Mapping[str, str]) -> Measures:
     """Return what is known of the runs whose files are as they were."""
-    index = _read_json(root / "index.json")
-    listed = index.get("runs") if index and index.get("version") == VERSION else None
+    index = derived.read(root / "index", str(VERSION))
+    listed = index["runs"] if index else {}
     there, sets = _names(root / "runs"), _names(root / "sets")
-    measures = Measures(root, compared=str(index.get("compared")) if index else "")
+    measures = Measures(root, compared=index["compared"] if index else "")
     for run in reversed(list(stamps)):
-        record = listed.get(run) if isinstance(listed, dict) else None
-        entry = _entry(record) if record else _from_record(root, run)
-        if entry is None or entry.stamp != stamps[run] or f"{run}.json" not in there:
+        record = listed.get(run)
+        entry = Entry(**record) if record else _from_record(root, run)
+        if entry is None or entry.stamp != stamps[run] or f"{run}.record" not in there:
             continue
         files_of_sets = {f"{name}.js" for name in entry.sets.values()}
         if files_of_sets <= sets and (not files_of_sets or f"{run}.js" in there):
             measures.entries[run] = entry
         sets |= files_of_sets  # the newest run that has a lost test set is scored again, which makes it anew
-    measures.is_changed = not isinstance(listed, dict) or listed.keys() != measures.entries.keys()
+    measures.is_changed = listed.keys() != measures.entries.keys()
     return measures
-
-
-def _entry(record: Any) -> Entry | None:
-    try:
-        entry = Entry(**record)
-    except TypeError:
-        return None
-    texts = (entry.stamp, entry.against, entry.key, *_items(entry.sets), *_items(entry.results))
-    return entry if all(isinstance(one, str) for one in texts) and isinstance(entry.moved, dict) else None
-
-
-def _items(value: Any) -> Iterator[Any]:
-    """Yield keys and values; None, which is no text, of what is no mapping."""
-    yield from (one for pair in value.items() for one in pair) if isinstance(value, dict) else (None,)
 
 
 def _from_record(root: Path, run: str) -> Entry | None:
     """Make the entry of a run anew from its record: the index was lost."""
-    record = _read_json(_record(root, run))
-    try:
-        if record is None or record["version"] != VERSION:
-            return None
-        sets = {one["set"]: one["file"] for one in record["sets"]}
-        results = {one["set"]: one["digest"][:_DIGITS] for one in record["sets"]}
-        made = {"stamp": record["stamp"], "sets": sets, "results": results, "is_shown": record["is_shown"]}
-    except (KeyError, TypeError):
+    record = _read_record(root, run)
+    if record is None:
         return None
-    return _entry({**made, "key": _checksum(_text(record))})
+    sets = {one["set"]: one["file"] for one in record["sets"]}
+    results = {one["set"]: one["digest"][:_DIGITS] for one in record["sets"]}
+    return Entry(record["stamp"], sets, results, record["is_shown"], key=_checksum(record))
 
 
 def _remove_others(measures: Measures) -> None:
@@ -383,26 +367,30 @@ def _stamps(runs: Iterable[Run], found: Callable[[Run], Files]) -> dict[str, str
 
 
 def _record(root: Path, run: str) -> Path:
-    return root / "runs" / f"{run}.json"
+    return root / "runs" / f"{run}.record"
 
 
 def _edits(root: Path, run: str) -> Path:
     return root / "runs" / f"{run}.js"
 
 
+def _read_record(root: Path, run: str) -> dict[str, Any] | None:
+    """Return a record; None if it is missing or damaged: then it is removed, and the next call scores the run again."""
+    found: dict[str, Any] | None = derived.read(_record(root, run), str(VERSION))
+    if found is None:
+        with suppress(OSError):
+            _record(root, run).unlink(missing_ok=True)
+    return found
+
+
 def _put(root: Path, run: str, record: Mapping[str, Any]) -> str:
     """Write a record and return its checksum."""
-    text = _text(record)
-    _write(_record(root, run), text)
-    return _checksum(text)
+    derived.write(_record(root, run), str(VERSION), record)
+    return _checksum(record)
 
 
-def _text(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record).encode()
-
-
-def _checksum(text: bytes) -> str:
-    return f"{zlib.crc32(text):08x}"
+def _checksum(record: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(record).encode()):08x}"
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -425,11 +413,3 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None

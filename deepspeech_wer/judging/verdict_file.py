@@ -23,13 +23,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, overload
 
-from deepspeech_wer import __version__, archive, backlog, decisions, draws, files, remembered
+from deepspeech_wer import __version__, archive, backlog, decisions, files
 from deepspeech_wer.backlog import Doubted, Due
-from deepspeech_wer.blame import Blame
-from deepspeech_wer.draws import Ordered
+from deepspeech_wer.judging import draws, remembered
+from deepspeech_wer.judging.blame import Blame
+from deepspeech_wer.judging.draws import Ordered
+from deepspeech_wer.judging.remembered import Memory, Runs
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.remembered import Memory, Runs
 from deepspeech_wer.settings import Retraining
 from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
@@ -39,7 +40,7 @@ from deepspeech_wer.verdicts.series import Draw
 
 VERSION = 2
 _MAX_SEED = 2**31 - 1
-_CODE = ("draws", "hyper", "judging", "remembered")  # with verdicts/, what the verdicts follow from
+_CODE = ("hyper.py", "judging/draws.py", "judging/remembered.py", "judging/verdict_file.py")  # and verdicts/
 _START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,17 @@ def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
     return record if record and record["of"] == _source(places, wanted) else None
 
 
+def read(places: Places) -> dict[str, Any]:
+    """Return the verdicts that were made last, perhaps of an earlier archive; {} if there are none."""
+    return _read(places.verdicts) or {}
+
+
+def mark(places: Places) -> str:
+    """Return what differs between the verdicts of different archives; "" if there are none."""
+    record = _read(places.retraining)
+    return str(record["of"]) if record else ""
+
+
 def is_current(places: Places, wanted: Retraining) -> bool:
     """Return whether the present archive is judged, so that `retraining` knows what to train again."""
     record = _read(places.retraining)
@@ -166,6 +178,7 @@ def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
     known = {verdict["sha"]: verdict["verdict"] for verdict in map(json.loads, _without(old, new))}
     if not before:
         known = _states(text)
+    known |= {event["start"]: "worse" for event in made.rest["events"] if event["state"] == "open"}  # notify logs it
     for verdict in changed if before or known else changed[-1:]:
         state = verdict["verdict"]
         if state not in (known.get(verdict["sha"]), "failed"):  # the log has the failure already
@@ -321,8 +334,8 @@ def _terms(places: Places, wanted: Retraining) -> Terms:
 
 def _digest_of(terms: Terms, test_set: str | None) -> str:
     """Return a digest of the terms and of the code that judges by them."""
-    here = Path(__file__).parent
-    modules = [*(here / "verdicts").glob("*.py"), *(here / f"{name}.py" for name in _CODE)]
+    package = Path(__file__).parents[1]
+    modules = [*(package / "verdicts").glob("*.py"), *(package / name for name in _CODE)]
     try:
         stamps = sorted((path.name, status.st_size, status.st_mtime_ns) for path in modules if (status := path.stat()))
     except OSError:  # installed in an archive

@@ -9,9 +9,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepspeech_wer import archive, backlog, decisions, draws, judging
+from deepspeech_wer import archive, backlog, decisions
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.decisions import Calibration
+from deepspeech_wer.judging import draws, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import calibration
@@ -106,7 +107,7 @@ def _next(now: Progress) -> Due:
         backlog.CALIBRATED,
         None,
         rerun_of=own.id if own else None,
-        seed=judging.seed(sha, number),
+        seed=verdict_file.seed(sha, number),
         reason=f"to measure the noise: {now.done + 1} of {now.request.runs}, as {now.request.who} asked",
         calibrates=True,
     )
