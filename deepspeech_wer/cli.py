@@ -30,6 +30,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["supervise"]:
             return _supervise(*arguments[1:])
+        if env_file.is_completing():
+            return _complete()
         if arguments:
             return _command(arguments)
         env_file.fill()  # XDG_CACHE_HOME may be in it
@@ -77,6 +79,14 @@ def _command(arguments: Sequence[str]) -> int:
     from deepspeech_wer.commands import parser
 
     return parser.run(arguments)
+
+
+def _complete() -> int:
+    """Answer a shell that completes a command line. It calls us without arguments: a tick must not start."""
+    from deepspeech_wer.commands import parser
+
+    parser.complete()
+    return DONE
 
 
 def _supervise(work: str, descriptor: str) -> int:

@@ -54,6 +54,11 @@ def instance() -> str:
     return text
 
 
+def is_completing() -> bool:
+    """Return whether a shell asks for the completion of a command line: then nothing may be run."""
+    return "_ARGCOMPLETE" in os.environ
+
+
 def origins() -> Mapping[str, str]:
     """Where the variables came from that are not this process's own: a file, or "crontab"."""
     return _origins

@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": (
-        "alignment crontab locked progress schema state",
+        "alignment crontab locked man progress schema state",
         "systemd",
         "check check_job import_old prune site verdicts",
         "inspect",

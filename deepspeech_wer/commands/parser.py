@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, env_file, environment, logging_setup
+from deepspeech_wer import __version__, env_file, environment, logging_setup, settings
 from deepspeech_wer.commands import (
     act,
     check,
@@ -16,6 +16,7 @@ from deepspeech_wer.commands import (
     crontab,
     import_old,
     inspect,
+    man,
     prune,
     schema,
     site,
@@ -38,6 +39,22 @@ def run(arguments: Sequence[str]) -> int:
     environment.forget_git_variables()
     action: Action = options.action
     return action(options)
+
+
+def complete() -> None:
+    """Tell a shell how the command line may go on; nothing without the extra [completion]. Ends this process."""
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser())
+
+
+def manual(_: argparse.Namespace) -> int:
+    """Print the manual page."""
+    variables = [(variable.name, variable.meaning) for variable in settings.VARIABLES]
+    print(man.page(parser(), variables), end="")
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     unit.add_argument("--write", action="store_true", help="write them where systemd finds the user's units")
     serve = _add(subs, "serve", site.serve, "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
+    _add(subs, "man", manual, "print the manual page: `deepspeech-wer man | man -l -`")
     _add_demo(subs)
     return top
 
