@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from deepspeech_wer import (
     update_site,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Plan
+from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.local import Local
@@ -40,8 +39,6 @@ from deepspeech_wer.repository import git, history, mirror
 from deepspeech_wer.run_merge import Bench, title
 from deepspeech_wer.setting_types import without_password
 from deepspeech_wer.settings import Settings
-
-SHOWN_EVERY_S = 60.0  # while more merges wait
 
 log = logging.getLogger(__name__)
 
@@ -97,18 +94,13 @@ def data_locked(where: Places) -> Iterator[int]:
 
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:
     beat = Heartbeat(settings)
-    bench, page = _bench(settings, watcher, beat), _Page(settings, watcher)
+    bench = _bench(settings, watcher, beat)
     well, ran = True, 0
     for run in run_merge.collect(bench):
-        well &= _go_on_from(run, settings)
-        well &= page.show(run)
+        well &= _go_on_from(run, settings, watcher)
         ran += 1
     names = list(asked)
-    while (plan := _next(settings, names, beat, only_asked=bool(asked))) or page.is_behind:
-        if plan is None or plan.next is None:
-            well &= page.show()
-            continue  # the verdicts may want a re-training
-        item = plan.next
+    while item := _next(settings, names, beat, only_asked=bool(asked)):
         for path, descriptor in locks.items():
             lock.check(descriptor, str(path))
         if item.why == ASKED:
@@ -117,8 +109,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         if item.rerun_of is None:
             channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
         run = run_merge.run_merge(bench, merge, item)
-        well &= _go_on_from(run, settings)
-        well &= page.show_in_time(run, is_more_due=item.why == NEW and plan.waiting > 1)
+        well &= _go_on_from(run, settings, watcher)
         ran += 1
     if not ran and update_site.is_behind(settings):
         well &= _show(settings, watcher)
@@ -174,33 +165,7 @@ def _bench(settings: Settings, watcher: Watcher, beat: Heartbeat) -> Bench:
     )
 
 
-class _Page:
-    """Shows runs. While more merges wait, those that end within a minute are shown together."""
-
-    def __init__(self, settings: Settings, watcher: Watcher) -> None:
-        self._settings, self._watcher = settings, watcher
-        self._shown_at = time.monotonic()
-        self.is_behind = False
-
-    def show_in_time(self, run: Run, *, is_more_due: bool) -> bool:
-        """Show a run, or leave a good one to the next. Returns whether that went well."""
-        is_soon = time.monotonic() - self._shown_at < SHOWN_EVERY_S
-        # Where verdicts decide what comes next, they are needed after each run: they are made when the page is.
-        is_by_verdict = self._settings.retraining.mode == "first" or self._settings.repository.backlog != "all"
-        self.is_behind = is_more_due and is_soon and run.status == "done" and not is_by_verdict
-        return self.is_behind or self.show(run)
-
-    def show(self, run: Run | None = None) -> bool:
-        """Update the site and the web host, and notify. Returns whether that went well."""
-        if run:
-            journal.enter(self._settings.places.cache, "show", run.merge, run.attempt)
-        self.is_behind = False
-        well = _show(self._settings, self._watcher)
-        self._shown_at = time.monotonic()
-        return well
-
-
-def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool) -> Plan | None:
+def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool) -> Due | None:
     """Return what to run next, if anything is due.
 
     Planned again after each run: new merges may arrive during a long training.
@@ -220,7 +185,7 @@ def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_ask
         return None
     merge = history.merge(where.mirror, plan.next.sha)
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
-    return plan
+    return plan.next
 
 
 def _reason(plan: Plan) -> str:
@@ -249,15 +214,17 @@ def _tell_of_stop(settings: Settings, plan: Plan) -> None:
         backlog_inputs.warn_once(settings.places, "warned_alike", failed[0].run, text)
 
 
-def _go_on_from(run: Run, settings: Settings) -> bool:
-    """Advance last_sha1 after a run was archived. Returns False for a merge that failed."""
+def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
+    """Advance last_sha1, publish and notify after a run was archived. Returns whether all went well."""
     where = settings.places
     if run.rerun_of is None:
         decisions.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
         _forgive(run, settings)
     backlog_inputs.write_last(where, backlog_inputs.reached(settings))
-    return run.status == "done" or run.rerun_of is not None
+    journal.enter(where.cache, "show", run.merge, run.attempt)
+    is_shown = _show(settings, watcher)
+    return is_shown and (run.status == "done" or run.rerun_of is not None)
 
 
 def _forgive(run: Run, settings: Settings) -> None:

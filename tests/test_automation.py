@@ -7,13 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, automation, cli, exit_codes, files, hyper, places, settings, update_site
+from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
@@ -66,6 +65,7 @@ def test_new_merges_run_oldest_first_and_only_once(tracked: Repository, capsys: 
     assert sorted(path.name for path in current.places.data.iterdir()) == [
         "checkpoints",
         "lock",
+        "log",
         "runs",
         "site",
         "tracker.json",
@@ -748,30 +748,6 @@ def test_a_command_by_hand_gives_the_locks_back() -> None:
     assert tick("build") == 0
     assert tick("build") == 0
     assert tick() == 0
-
-
-@pytest.mark.parametrize(("every_s", "expected"), [(60.0, 1), (0.0, 3)])
-def test_merges_of_a_queue_that_end_within_a_minute_are_shown_together(
-    every_s: float, expected: int, tracked: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert tick() == 0
-    for number in range(3):
-        tracked.merge(f"one of three {number}", {"wer": f"wer=0.{number + 1}\n"})
-    built: list[int] = []
-    real = update_site.build
-
-    def building(*arguments: Any, **named: Any) -> Sequence[str]:
-        built.append(len(wers()))
-        return real(*arguments, **named)
-
-    monkeypatch.setattr(update_site, "build", building)
-    monkeypatch.setattr(automation, "SHOWN_EVERY_S", every_s)
-    assert tick() == 0
-    assert len(built) == expected
-    assert built[-1] == len(wers()) == 4
-    assert tick() == 0
-    assert len(built) == expected
-    assert (settings.load().places.site / "js/hyper.js").read_text().count('"test_wer"') == 4
 
 
 def test_a_failed_merge_of_a_queue_is_shown_and_told(tracked: Repository) -> None:

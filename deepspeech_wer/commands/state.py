@@ -194,9 +194,8 @@ def _results(settings: Settings) -> list[Record]:
     """The last merges' own runs with their verdicts, newest first."""
     record = verdict_file.load(settings.places, settings.retraining)
     verdicts = {one["run"]: one for one in record["verdicts"]} if record else {}
-    own = (run for run in archive.recent(settings.places.runs) if run.rerun_of is None)
     found = []
-    for run in islice(own, RESULTS):
+    for run in _last_own(settings.places.runs):
         verdict = verdicts.get(run.id, {})
         told = {
             "verdict": verdict.get("verdict"),
@@ -205,6 +204,19 @@ def _results(settings: Settings) -> list[Record]:
         }
         found.append({**run_record(run), **told})
     return found
+
+
+def _last_own(runs: Path) -> list[Run]:
+    """The last runs that are no re-trainings, newest first; of those that began in one second, the last in history."""
+    found: list[Run] = []
+    for run in archive.recent(runs):
+        if len(found) >= RESULTS and moment(run.id) != moment(found[-1].id):
+            break
+        if run.rerun_of is None:
+            found.append(run)
+    places = archive.order_keys(found)
+    found.sort(key=lambda run: (moment(run.id), places[run.id]), reverse=True)
+    return found[:RESULTS]
 
 
 def _last_failure(places: Places) -> Record | None:

@@ -27,7 +27,18 @@ exec "$root/bin/train.sh" "$@"
 RECIPE = {"ds_importer": "synthetic", "ds_n_hidden": "64", "ds_epochs": "14", "ds_learning_rate": "0.001"}
 FASTER = {"ds_learning_rate": "0.004"}
 # Modules of the package that the training imports.
-MODULES = ("__init__.py", "clock.py", "contract.py", "errors.py", "files.py", "variables.py", "wer.py")
+MODULES = (
+    "__init__.py",
+    "clock.py",
+    "contract.py",
+    "errors.py",
+    "files.py",
+    "variables.py",
+    "verdicts/__init__.py",
+    "verdicts/intervals.py",
+    "verdicts/student.py",
+    "wer.py",
+)
 MODEL = "deepspeech_wer/training/model.py"
 
 

@@ -8,7 +8,7 @@ every second frame. Computing only those frames, in one matrix, is ten times as 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,8 @@ FLOOR = float(np.finfo(np.float64).eps)  # for the argument of a logarithm, as i
 SILENT = -20.0  # log energy; only frames of zeros are below it: a single sample of 1 makes -6
 BLOCK = 10  # seconds read at a time, however long the recording
 HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
+FULL_SCALE = 1.001  # of samples that are fractions: what is beyond, rounding apart, is clipped
+MOST_PEAK = 16.0  # of such samples, 24 dB above full scale: beyond it they have another scale, that of integers perhaps
 UNKNOWN = 1 << 62  # libsndfile's number of samples, and more, where the header tells none
 MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
 LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
@@ -43,13 +45,21 @@ VERSION = "mel27@3"  # part of every cache key: change it whenever the arithmeti
 WITH_OFFSET = "mel27@2"  # an earlier version, which kept a constant offset; exports of it are still used
 
 
-def read_audio(path: Path, start: float = 0, end: float | None = None, *, convert: bool = False) -> Floats:
+def read_audio(
+    path: Path,
+    start: float = 0,
+    end: float | None = None,
+    *,
+    convert: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Floats:
     """Return [samples] of a mono 16 kHz recording, from `start` to `end` in seconds, in the range of 16-bit integers.
 
     Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit big-endian samples without a header, as in
     AN4. Mp3 of any rate is resampled to 16 kHz: it decodes to an approximation anyway. For the other formats, another
     rate or channel count is refused: a resampled or mixed-down recording would silently be another test set. With
-    `convert` it is resampled and its channels are averaged, as `read_blocks` does.
+    `convert` it is resampled and its channels are averaged, as `read_blocks` does. `tell` is called if samples were
+    clipped.
 
     Raises Trouble for those, for a file that is unreadable or truncated, and if there are no samples.
     """
@@ -60,6 +70,7 @@ def read_audio(path: Path, start: float = 0, end: float | None = None, *, conver
                 raise _damaged_rate(path, rate)
             stream.seek(min(round(start * rate), stream.frames))
             samples = _read(stream, None if end is None else max(0, round((end - start) * rate)))
+            _tell_clipped(stream, tell)
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
     if not convert and (channels != 1 or (rate != SAMPLE_RATE and path.suffix.lower() != ".mp3")):
@@ -73,11 +84,11 @@ def read_audio(path: Path, start: float = 0, end: float | None = None, *, conver
     return resample(_mono(samples), rate).astype(np.float32)
 
 
-def read_blocks(path: Path) -> Iterator[Floats]:
+def read_blocks(path: Path, tell: Callable[[str], None] | None = None) -> Iterator[Floats]:
     """Yield [samples] at 16 kHz of a recording of any rate and any number of channels, ten seconds at a time.
 
-    Channels are averaged. This is for transcribing, where any recording has to do; `read_audio` is for corpora. Raises
-    Trouble if the file is unreadable or has no samples.
+    Channels are averaged. This is for transcribing, where any recording has to do; `read_audio` is for corpora. `tell`
+    is called at the end if samples were clipped. Raises Trouble if the file is unreadable or has no samples.
     """
     if path.suffix.lower() == ".raw":
         raise Trouble(f"{path}: samples without a header, so their rate is unknown: expected wav, flac, mp3, ...")
@@ -97,12 +108,15 @@ def read_blocks(path: Path) -> Iterator[Floats]:
                 changed = resample(np.concatenate([before, block, after[:rate]]), rate)
                 yield changed[start : start + -(-len(block) * SAMPLE_RATE // rate)].astype(np.float32)
                 before, block = block[-rate:], after
+            _tell_clipped(stream, tell)
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
 
 
 class _Recording(soundfile.SoundFile):  # type: ignore[misc]
     """A recording, whose length the header need not tell: a FLAC file that was written to a pipe."""
+
+    peak = 0.0  # of the samples read so far, if they are fractions
 
     def seekable(self) -> bool:
         """Return whether each reading may be followed by a seek to its end, which libsndfile refuses there."""
@@ -164,9 +178,20 @@ def _read_block(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
         return whole
     fractions: Floats = stream.read(count, dtype="float32", always_2d=True)  # read as int16 they would be -1, 0 or 1
     if not np.isfinite(fractions).all():
-        name = os.fsdecode(stream.name) if isinstance(stream.name, bytes) else stream.name.name
-        raise Trouble(f"{name}: holds samples that are no finite numbers: expected sound from -1 to 1")
+        raise Trouble(f"{_name(stream)}: holds samples that are no finite numbers: expected sound from -1 to 1")
+    stream.peak = max(stream.peak, float(np.abs(fractions).max(initial=0)))
+    if stream.peak > MOST_PEAK:
+        raise Trouble(f"{_name(stream)}: holds samples up to {stream.peak:g}: expected sound from -1 to 1: scale it")
     return np.clip(np.round(fractions * 32768), -32768, 32767).astype(np.int16)
+
+
+def _name(stream: soundfile.SoundFile) -> str:
+    return os.fsdecode(stream.name) if isinstance(stream.name, bytes) else str(stream.name.name)
+
+
+def _tell_clipped(stream: soundfile.SoundFile, tell: Callable[[str], None] | None) -> None:
+    if tell is not None and stream.peak > FULL_SCALE:
+        tell(f"samples reach {stream.peak:.3g}: expected -1 to 1: what is beyond was clipped")
 
 
 def resample(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def assemble(items: Sequence[Item], parameters: Parameters, rng: np.random.Gener
     tempo = augment.draw_tempo(parameters, rng) if rng else 1.0
     rows = [_features(item, parameters, rng, tempo) for item in items]
     lengths = np.array([len(row) for row in rows], np.int32)
-    frames = -(-lengths.max() // ROUND) * ROUND
+    frames = padded(int(lengths.max()))
     features = np.zeros((len(items), frames, audio.COEFFICIENTS), np.float32)  # [B, T, 26]
     for place, row in zip(features, rows, strict=True):
         place[: len(row)] = row
@@ -70,14 +71,21 @@ def _features(item: Item, parameters: Parameters, rng: np.random.Generator | Non
     return augment.change_features(normalise(audio.cepstra(mel)), parameters, rng)
 
 
-def batches_by_length(items: Sequence[Item], size: int) -> list[list[Item]]:
+@dataclass(frozen=True)
+class Most:
+    """What a batch may hold, at most: a number of utterances, and seconds of speech with its padding (0: any)."""
+
+    utterances: int
+    seconds: float = 0
+
+
+def batches_by_length(items: Sequence[Item], most: Most) -> list[list[Item]]:
     """Return all items in batches of similar length, shortest first: the order for scoring."""
-    ordered = sorted(items, key=lambda item: (item.frames, item.utterance.id))
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    return _cut(sorted(items, key=lambda item: (item.frames, item.utterance.id)), most)
 
 
-def batches_of_epoch(items: Sequence[Item], size: int, seed: int, epoch: int) -> Iterator[list[Item]]:
-    """Yield the batches of one training epoch, counted from 0. They depend on nothing but seed and epoch.
+def batches_of_epoch(items: Sequence[Item], most: Most, seed: int, epoch: int) -> list[list[Item]]:
+    """Return the batches of one training epoch, counted from 0. They depend on nothing but seed and epoch.
 
     A batch holds utterances of similar length: 7 % padding instead of 89 %. Jitter changes which ones meet. The first
     epoch goes from short to long, which gets CTC out of its all-blank state sooner; the later ones are shuffled.
@@ -85,8 +93,38 @@ def batches_of_epoch(items: Sequence[Item], size: int, seed: int, epoch: int) ->
     rng = np.random.default_rng([seed, epoch])
     jitter = rng.uniform(1 - JITTER, 1 + JITTER, len(items)) if epoch else np.ones(len(items))
     order = np.argsort(np.array([item.frames for item in items]) * jitter, kind="stable")
-    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    groups = _cut([items[index] for index in order], most)
     if epoch:
         rng.shuffle(groups)
-    for group in groups:
-        yield [items[index] for index in group]
+    return groups
+
+
+def steps_until(items: Sequence[Item], most: Most, seed: int, epochs: int) -> list[int]:
+    """Return how many steps are done before each epoch, and at last before the end: one number more than epochs.
+
+    An epoch has a step for each of its batches: with a limit in seconds, not always the same number.
+    """
+    if not most.seconds:
+        return [number * -(-len(items) // most.utterances) for number in range(epochs + 1)]
+    counts = (len(batches_of_epoch(items, most, seed, epoch)) for epoch in range(epochs))
+    return list(accumulate(counts, initial=0))
+
+
+def _cut(ordered: Sequence[Item], most: Most) -> list[list[Item]]:
+    """Return the items, in their order, in batches that are as large as they may be, of one item at least."""
+    groups: list[list[Item]] = []
+    longest = 0
+    for item in ordered:
+        longest = max(longest, padded(item.frames))
+        seconds = (len(groups[-1]) + 1) * longest * audio.STEP / audio.SAMPLE_RATE if groups else 0
+        if groups and len(groups[-1]) < most.utterances and (not most.seconds or seconds <= most.seconds):
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+            longest = padded(item.frames)
+    return groups
+
+
+def padded(frames: int) -> int:
+    """Return how many frames a batch has whose longest utterance has so many."""
+    return -(-frames // ROUND) * ROUND

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -35,6 +35,7 @@ class Utterance:
     transcript: str
     speaker: str | None = None  # None: unknown
     segment: Segment | None = None  # None: the whole recording
+    part: str | None = None  # the corpus' own test set that it is from, where several of them are one here
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,10 @@ def sorted_sets(
         raise troubles[0]
     if troubles:
         raise WrongRows("\n".join(map(str, troubles)))
-    kept = {kind: utterances for kind, (utterances, _) in found.items()}
-    return Corpus(name, **kept, tolerant=tolerant, left_out={kind: count for kind, (_, count) in found.items()})
+    main = {kind: found[kind][0] for kind in SETS}
+    further = {kind: utterances for kind, (utterances, _) in found.items() if kind not in SETS}
+    counts = {kind: count for kind, (_, count) in found.items()}
+    return Corpus(name, **main, further=further, tolerant=tolerant, left_out=counts)
 
 
 @dataclass(frozen=True)
@@ -121,22 +124,29 @@ class Corpus:
     train: tuple[Utterance, ...]
     dev: tuple[Utterance, ...]
     test: tuple[Utterance, ...]
+    further: Mapping[str, tuple[Utterance, ...]] = field(default_factory=dict, kw_only=True)  # more test sets, by name
     # Whether utterances that cannot be learnt are left out and counted; else one of them is an error.
     tolerant: bool = field(default=False, kw_only=True)
     left_out: Mapping[str, int] = field(default_factory=dict, kw_only=True)  # rows that the importer left out, per set
 
     def limited(self, train: int, dev: int, test: int) -> Corpus:
-        """Return the corpus cut to the first utterances of each set; 0: all of them."""
-        return replace(
-            self, train=self.train[: train or None], dev=self.dev[: dev or None], test=self.test[: test or None]
-        )
+        """Return the corpus cut to the first utterances of each set; 0: all of them. `test` is for each test set."""
+        most = {"train": train, "dev": dev}
+        return self.changed(lambda kind, utterances: utterances[: most.get(kind, test) or None])
 
     def with_unique_ids(self) -> Corpus:
         """Return the corpus with `#2`, `#3` ... appended to repeated ids, so that every utterance counts."""
-        return replace(self, train=_unique(self.train), dev=_unique(self.dev), test=_unique(self.test))
+        return self.changed(lambda _, utterances: _unique(utterances))
+
+    def changed(self, change: Callable[[str, tuple[Utterance, ...]], tuple[Utterance, ...]]) -> Corpus:
+        """Return the corpus with each set changed; `change` gets its name and its utterances."""
+        sets = {kind: change(kind, utterances) for kind, utterances in self.sets().items()}
+        train, dev, test = (sets.pop(kind) for kind in SETS)
+        return replace(self, train=train, dev=dev, test=test, further=sets)
 
     def sets(self) -> dict[str, tuple[Utterance, ...]]:
-        return dict(zip(SETS, (self.train, self.dev, self.test), strict=True))
+        """Return train, dev, test, and the further test sets."""
+        return dict(zip(SETS, (self.train, self.dev, self.test), strict=True)) | dict(self.further)
 
 
 def _unique(utterances: tuple[Utterance, ...]) -> tuple[Utterance, ...]:

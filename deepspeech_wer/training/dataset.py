@@ -19,6 +19,7 @@ from ..errors import Trouble
 from . import audio
 from .arrays import Floats, Ints
 from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, several
+from .doubts import Recording, Teller, repeated
 from .hashes import Hashes
 from .parameters import Parameters
 from .text import Alphabet, frames_needed
@@ -50,6 +51,7 @@ def prepare(
     *,
     tolerant: bool = False,
     resample: bool = False,
+    most_seconds: float = 0,
 ) -> tuple[Item, ...]:
     """Check every utterance, and compute its features unless they are in the cache.
 
@@ -57,17 +59,22 @@ def prepare(
     names the utterances, at most ten, for unreadable audio, characters outside the alphabet, an empty transcript, and a
     transcript that needs more frames than its recording has. If `tolerant`, such utterances are reported, counted and
     left out; Trouble is raised only when they exceed 5 %. With `resample` recordings of any rate and number of channels
-    are converted.
+    are converted. With `most_seconds` a longer utterance cannot be learnt.
     """
     if resample:
         cache /= "resampled"  # without it, these recordings are refused
     items: list[Item] = []
     faults = 0
     refused: list[str] = []
-    with closing(Hashes(cache)) as hashes:
+    with closing(Hashes(cache)) as hashes, closing(Teller()) as teller:
         for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
             try:
-                items.append(_prepare_one(utterance, alphabet, cache, hashes, resample=resample))
+                item = _prepare_one(utterance, alphabet, cache, hashes, resample=resample)
+                if most_seconds:
+                    _require_short(item, most_seconds)
+                items.append(item)
+                if doubt := hashes.doubt(item.mel.name):
+                    teller.tell(f"utterance {utterance.id} ({utterance.audio}): {doubt}")
             except Unusable as fault:
                 faults += 1
                 if not tolerant:
@@ -89,19 +96,30 @@ def prepare(
 
 
 def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[Item, ...]]:
-    """Prepare every set of a corpus. Raises Trouble for the faults of all sets together."""
+    """Prepare every set of a corpus. Raises Trouble for the faults of all sets together.
+
+    Audio that two sets have in common, and recordings with two transcripts, are told on stderr.
+    """
     sets: dict[str, tuple[Item, ...]] = {}
     troubles: list[str] = []
     for name, utterances in corpus.sets().items():
         cache = parameters.cache_dir / "features"
         try:
             sets[name] = prepare(
-                utterances, parameters.alphabet, cache, tolerant=corpus.tolerant, resample=parameters.resample
+                utterances,
+                parameters.alphabet,
+                cache,
+                tolerant=corpus.tolerant,
+                resample=parameters.resample,
+                most_seconds=parameters.max_seconds if name == "train" else 0,  # the others need less memory
             )
         except Trouble as trouble:
             troubles.append(str(trouble))
     if troubles:
         raise Trouble("\n".join(troubles))
+    heard = {name: (Recording(one.audio_sha256, one.utterance) for one in items) for name, items in sets.items()}
+    for doubt in repeated(heard):
+        print(f"in doubt: {doubt}", file=sys.stderr, flush=True)
     return sets
 
 
@@ -129,6 +147,15 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
     return Item(utterance, frames, seconds, np.array(labels, np.int32), digest, cache)
 
 
+def _require_short(item: Item, most: float) -> None:
+    if item.seconds > most:
+        said = item.utterance
+        raise Unusable(
+            f"utterance {said.id} ({said.audio}): {item.seconds:.1f} s of speech: expected at most {most:g} s: "
+            "cut it, leave it out, or raise ds_max_seconds"
+        )
+
+
 def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:
     part = "-{:.3f}-{:.3f}".format(*segment) if segment else ""
     # In 256 directories: filling a single one takes three times as long.
@@ -145,12 +172,16 @@ def _features_on_disk(
         frames = _frames(mel)
         if frames is not None:
             return digest, frames
-        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=resample)
+        doubts: list[str] = []
+        samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=resample, tell=doubts.append)
         features = audio.speech_mel(samples)
         if not (features[:, -1] >= audio.SILENT).any():
             raise Trouble(f"{utterance.audio}: holds digital silence: expected speech")
     except (Trouble, OSError) as error:
         raise Unusable(f"{where}: {error}") from error
+    if audio.rise(features) < audio.LEAST_RISE:
+        doubts.append("nothing rises by 4 dB above its background: expected speech")
+    hashes.keep_doubt(mel.name, "; ".join(doubts) or None)
     _store(mel, features)
     return digest, len(features)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .batches import assemble, batches_by_length
+from .batches import Most, assemble, batches_by_length
 from .corpus import file_sha256
 from .dataset import Item
 from .decoders import Decoder, Lengths, Logits, beam_decoder, greedy_decoder
@@ -104,7 +104,7 @@ def _weights(search: BeamSearch, network: Network, items: Sequence[Item], parame
 
 def _score(network: Network, items: Sequence[Item], parameters: Parameters) -> Iterator[tuple[Logits, str]]:
     """Yield ([frames, labels] logits, transcript) of each utterance."""
-    for group in batches_by_length(items, parameters.dev_batch_size):
+    for group in batches_by_length(items, Most(parameters.dev_batch_size, parameters.max_seconds)):
         batch = assemble(group, parameters)
         _, logits = network.score(batch)
         for row, (item, length) in enumerate(zip(group, batch.lengths, strict=True)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from .. import wer
 from ..errors import Trouble
 from .arrays import Floats
-from .batches import assemble, batches_by_length
+from .batches import Most, assemble, batches_by_length
+from .corpus import SETS
 from .dataset import Item
 from .decoders import Decoder
 from .model import Network
@@ -74,7 +75,7 @@ def evaluate(
 
     Raises Diverged if a loss is not a finite number.
     """
-    groups = batches_by_length(items, batch_size)
+    groups = batches_by_length(items, Most(batch_size, parameters.max_seconds))
     network.score(assemble(groups[0][:1], parameters))  # traces the graph, outside the measured time
     started = time.process_time()
     losses: dict[str, float] = {}
@@ -102,6 +103,26 @@ def evaluate(
         cpu_seconds,
         sum(item.seconds for item in items),
     )
+
+
+def evaluate_sets(
+    network: Network, sets: Mapping[str, Sequence[Item]], tested: Evaluation, parameters: Parameters
+) -> dict[str, tuple[Hypothesis, ...]]:
+    """Return the hypotheses of each test set that is measured by itself, by name, with the first decoder.
+
+    They are the parts of the test set that `tested` is of, and the further ones in `sets`. Raises Diverged.
+    """
+    parts: dict[str, list[Hypothesis]] = {}
+    for one in tested.hypotheses:
+        if one.item.utterance.part is not None:
+            parts.setdefault(one.item.utterance.part, []).append(one)
+    asked = parameters.test_set_names
+    found = {name: tuple(those) for name, those in parts.items() if name in asked or (len(parts) > 1 and not asked)}
+    for name, items in sets.items():
+        if name not in SETS:
+            done = evaluate(network, items, parameters.test_batch_size, parameters, [tested.decoder])
+            found[name] = done.hypotheses
+    return found
 
 
 def refuse_infinite(losses: Floats, group: Sequence[Item], when: str, parameters: Parameters) -> None:

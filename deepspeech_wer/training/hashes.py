@@ -1,4 +1,7 @@
-"""Hashes of audio files, kept from one training to the next: a file of the same size and times is not read again."""
+"""Hashes of audio files, kept from one training to the next: a file of the same size and times is not read again.
+
+What was odd in a recording is kept, too, since it shows only when the recording is read.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ NAME = "hashes.sqlite3"
 SETTLED = 2.0  # seconds since the last change, after which another change shows in the times
 WAIT = 10.0  # seconds for another training that writes to the file
 TABLE = "CREATE TABLE IF NOT EXISTS hashes (path BLOB PRIMARY KEY, times TEXT, sha256 TEXT) WITHOUT ROWID"
+DOUBTS = "CREATE TABLE IF NOT EXISTS doubts (features TEXT PRIMARY KEY, doubt TEXT) WITHOUT ROWID"
 
 
 class Hashes:
@@ -25,17 +29,36 @@ class Hashes:
     def __init__(self, directory: Path) -> None:
         self._last = (Path(), "")
         self._new: list[tuple[bytes, str, str]] = []
+        self._doubts: dict[str, str] = {}
         self._store: sqlite3.Connection | None = None
         with suppress(sqlite3.Error, OSError):
             directory.mkdir(parents=True, exist_ok=True)
             self._store = sqlite3.connect(directory / NAME, timeout=WAIT)
             self._store.execute(TABLE)
+            self._store.execute(DOUBTS)
+            self._doubts = dict(self._store.execute("SELECT features, doubt FROM doubts"))
 
     def of(self, path: Path) -> str:
         """Return the hash of a file. Raises OSError."""
         if path != self._last[0]:
             self._last = (path, self._look_up(path))
         return self._last[1]
+
+    def doubt(self, features: str) -> str | None:
+        """Return what is odd in the recording whose features have that name; None: nothing."""
+        return self._doubts.get(features)
+
+    def keep_doubt(self, features: str, doubt: str | None) -> None:
+        """Remember what is odd, at once: the features are kept at once, too."""
+        if doubt is None and features not in self._doubts:
+            return
+        self._doubts.pop(features, None)
+        if doubt is not None:
+            self._doubts[features] = doubt
+        if self._store is not None:
+            with suppress(sqlite3.Error), self._store:
+                self._store.execute("DELETE FROM doubts WHERE features = ?", (features,))
+                self._store.executemany("INSERT INTO doubts VALUES (?, ?)", [(features, doubt)] if doubt else [])
 
     def _look_up(self, path: Path) -> str:
         status = path.stat()

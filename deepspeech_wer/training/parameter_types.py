@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -49,6 +50,22 @@ def some_of(*choices: str) -> Callable[[str], str]:
         if not set(names) <= set(choices):
             raise ValueError(f"some of {', '.join(choices)}, separated by commas")
         return ",".join(names)
+
+    return check
+
+
+def names(most: int, *reserved: str) -> Callable[[str], str]:
+    """A check for up to `most` names of sets, separated by commas. The value is the same list without spaces."""
+
+    def check(text: str) -> str:
+        found = [name.strip() for name in text.split(",") if name.strip()]
+        is_plain = all(re.fullmatch(r"[\w.+-]{1,100}", name) and name.strip(".") for name in found)
+        if not is_plain or len(found) > len(set(found)) or len(found) > most or set(found) & set(reserved):
+            raise ValueError(
+                f"up to {most} names, separated by commas, of letters, digits and -_.+, each once, none of them "
+                f"{', '.join(reserved)}"
+            )
+        return ",".join(found)
 
     return check
 

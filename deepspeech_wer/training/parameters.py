@@ -24,6 +24,7 @@ N_INPUT = 26  # coefficients per frame
 N_CONTEXT = 9  # frames of context on each side
 IMPORTERS = ("an4", "common_voice", "csv", "ldc93s1", "librivox", "synthetic", "ted")
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
+MOST_TEST_SETS = 10  # as many as the tracker judges
 STRICT, FOLD = "strict", "fold"
 DECODERS = (GREEDY, BEAM, LM)
 
@@ -89,6 +90,13 @@ class Parameters:
     limit_train: int = _number(0, "use only the first N training utterances; 0: all", least=0)
     limit_dev: int = _number(0, "the same for the validation set", least=0)
     limit_test: int = _number(0, "the same for the test set", least=0)
+    test_sets: str = _field(
+        "",
+        types.names(MOST_TEST_SETS, "train", "dev", "test", "test_wer"),
+        "test sets to measure each by itself, separated by commas: subsets (librivox), further tables (csv); unset: "
+        "the corpus' own, where it has several",
+        "",
+    )
     synthetic_train: int = _number(800, "utterances synthesised for training (importer synthetic)", least=1)
     synthetic_dev: int = _number(100, "utterances synthesised for validation", least=1)
     synthetic_test: int = _number(200, "utterances synthesised for the test", least=1)
@@ -132,6 +140,9 @@ class Parameters:
     train_batch_size: int = _number(16, "utterances per training step", least=1)
     dev_batch_size: int = _number(32, "utterances per batch in validation", least=1)
     test_batch_size: int = _number(32, "utterances per batch in the test", least=1)
+    max_seconds: float = _number(
+        0.0, "seconds of speech in a batch, at most, with its padding and before augmentation; 0: no limit", least=0
+    )
     learning_rate: float = _number(0.002, "Adam's learning rate; the peak of schedule one_cycle", least=0, most=10)
     schedule: str = _word(
         "one_cycle",
@@ -203,6 +214,10 @@ class Parameters:
         """The decoder of `test_wer`, then the others without repeats."""
         further = [name for name in DECODERS if name in self.decoders.split(",")]
         return (self.decoder, *(name for name in further if name != self.decoder))
+
+    @property
+    def test_set_names(self) -> list[str]:
+        return self.test_sets.split(",") if self.test_sets else []
 
     @property
     def n_hidden_6(self) -> int:

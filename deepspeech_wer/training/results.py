@@ -20,10 +20,12 @@ from .. import clock, wer
 from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
+from ..verdicts import intervals
+from .batches import Most, batches_by_length
 from .corpus import Corpus
 from .dataset import Item, set_sha256
 from .epochs import Epoch
-from .evaluate import Evaluation
+from .evaluate import Evaluation, Hypothesis, score_hypotheses
 from .export import TFLITE
 from .model import Network
 from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
@@ -34,7 +36,7 @@ FOLDED = f"{FOLD}@1"  # normaliser of ds_text=fold; change the version with impo
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
 # data_set.name and context.git_hash hold the first two; the others are private.
 NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")
-Sets = Mapping[str, Sequence[Item]]  # train, dev and test, without the utterances left out
+Sets = Mapping[str, Sequence[Item]]  # train, dev, test and further ones, without the utterances left out
 
 
 def new_run_directory(parameters: Parameters) -> Path:
@@ -76,6 +78,7 @@ class Finished:
     network: Network
     history: Sequence[Epoch]
     test: Evaluation
+    tests: Mapping[str, Sequence[Hypothesis]] = field(default_factory=dict)  # test sets measured by themselves
     exported: Mapping[str, int] = field(default_factory=dict)  # sizes in bytes, from `export`; empty: no export yet
 
 
@@ -153,7 +156,10 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
         "validation": ("dev", parameters.dev_batch_size),
         "test": ("test", parameters.test_batch_size),
     }
-    batches = {f"total_batches_{name}": -(-len(sets[one]) // size) for name, (one, size) in batch_sizes.items()}
+    batches = {
+        f"total_batches_{name}": len(batches_by_length(sets[one], Most(size, parameters.max_seconds)))
+        for name, (one, size) in batch_sizes.items()
+    }
     network = {"n_input": N_INPUT, "n_context": N_CONTEXT, "n_hidden_6": parameters.n_hidden_6}
     more = {"n_character": parameters.n_character, "data_set": {"name": parameters.importer}}
     return {**record, **batches, **network, **more}
@@ -174,25 +180,15 @@ def results_record(training: Finished) -> dict[str, Any]:
         "test_wer": score.wer,
         "test_cer": score.cer,
         "test_loss": test.loss,
-        "test_errors": {
-            "substitutions": score.words.substitutions,
-            "deletions": score.words.deletions,
-            "insertions": score.words.insertions,
-            "words": score.words.reference,
-            "utterances": score.utterances,
-            "missing": score.missing,
-        },
+        "test_errors": _errors_record(score),
         "mean_utterance_wer": score.mean_utterance_wer,
         "real_time_factor": round(test.real_time_factor, 6),
         "cpu_seconds": round(sum(epoch.cpu_seconds for epoch in history), 3),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,
         "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,
-        "signature": {
-            "test_set_sha256": set_sha256([one.item for one in test.hypotheses]),
-            "normaliser": FOLDED if training.parameters.text == FOLD else wer.NORMALISER,
-            "decoder": test.decoder.signature,
-        },
+        "signature": _signature(training, test.hypotheses),
+        **({"tests": _tests_record(training)} if training.tests else {}),
         "decoders": {
             one.decoder.name: {
                 "wer": one.score.wer,
@@ -202,6 +198,50 @@ def results_record(training: Finished) -> dict[str, Any]:
             }
             for one in test.decoded
         },
+    }
+
+
+def _tests_record(training: Finished) -> dict[str, Any]:
+    return {name: _test_record(training, hypotheses) for name, hypotheses in training.tests.items()}
+
+
+def _test_record(training: Finished, hypotheses: Sequence[Hypothesis]) -> dict[str, Any]:
+    """Return the figures of a test set that is measured by itself, in the shape that the tracker reads."""
+    score = score_hypotheses(hypotheses)
+    interval = _interval(hypotheses) if score.wer is not None else None
+    return {
+        "wer": score.wer,
+        "cer": score.cer,
+        "errors": _errors_record(score),
+        "interval": interval and asdict(interval),
+        "signature": _signature(training, hypotheses),
+    }
+
+
+def _errors_record(score: wer.Score) -> dict[str, int]:
+    return {
+        "substitutions": score.words.substitutions,
+        "deletions": score.words.deletions,
+        "insertions": score.words.insertions,
+        "words": score.words.reference,
+        "utterances": score.utterances,
+        "missing": score.missing,
+    }
+
+
+def _interval(hypotheses: Sequence[Hypothesis]) -> intervals.Interval | None:
+    """Return the interval of a WER; None of a single utterance."""
+    counts = [one.counts for one in hypotheses]
+    errors, words = [one.errors for one in counts], [one.reference for one in counts]
+    clusters, by = intervals.clusters_of([one.item.utterance.speaker for one in hypotheses])
+    return intervals.around(sum(errors) / sum(words), intervals.standard_error(errors, words, clusters), by)
+
+
+def _signature(training: Finished, hypotheses: Sequence[Hypothesis]) -> dict[str, str]:
+    return {
+        "test_set_sha256": set_sha256([one.item for one in hypotheses]),
+        "normaliser": FOLDED if training.parameters.text == FOLD else wer.NORMALISER,
+        "decoder": training.test.decoder.signature,
     }
 
 

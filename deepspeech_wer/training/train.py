@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..errors import Trouble
 from . import checkpoint, ctc, devices
 from .arrays import Floats, Tensor
-from .batches import Batch, assemble, batches_of_epoch
+from .batches import Batch, Most, assemble, batches_of_epoch, steps_until
 from .dataset import Item
 from .decoders import greedy, greedy_decoder
 from .epochs import Epoch
@@ -28,13 +28,16 @@ from .optimizer import Adam, learning_rate
 from .parameters import Parameters
 from .summaries import Summaries
 
-# Parameters that do not change a digit of the training: they may differ when a checkpoint is resumed.
+# Parameters that may differ when a checkpoint is resumed. They change no digit of the training, or they only say which
+# data it has, which a hash says better. Other threads and devices add in another order: the last digits may change.
 # fmt: off
 INDIFFERENT = (
+    "threads", "devices",
+    "importer", "limit_train", "limit_dev", "synthetic_train", "synthetic_dev", "synthetic_test",
     "dataset_path", "text", "resample", "mirror_url", "librivox_subsets", "common_voice_archive",
     "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
-    "test_batch_size", "limit_test", "decoder", "decoders", "beam_width", "preset",
+    "test_batch_size", "limit_test", "test_sets", "decoder", "decoders", "beam_width", "preset",
     "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
 )
 # fmt: on
@@ -73,7 +76,8 @@ class Trainer:
         self.alphabet = parameters.alphabet
         with network.strategy.scope():
             self.adam = Adam(network.weights, parameters)
-        self.steps_per_epoch = -(-len(train_items) // parameters.train_batch_size)
+        self.most = Most(parameters.train_batch_size, parameters.max_seconds)
+        self.steps_before = steps_until(train_items, self.most, parameters.random_seed, parameters.epochs)
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
 
     def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
@@ -109,7 +113,7 @@ class Trainer:
         seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: each layer of a step adds its number
         with tf.GradientTape() as tape:
             features, lengths, *labels = batch
-            drop = number >= self.parameters.plain_epochs * self.steps_per_epoch
+            drop = number >= self.steps_before[min(self.parameters.plain_epochs, self.parameters.epochs)]
             logits = self.network.logits(features, lengths, seed, self.network.lstm, drop=drop)
             losses = ctc.losses(logits, lengths, *labels)
             loss = tf.reduce_mean(losses) if shares is None else tf.reduce_sum(losses * shares)
@@ -131,7 +135,7 @@ class Trainer:
         norms = np.zeros(0, np.float32)
         for step, group in self._batches(index):
             batch = assemble(group, parameters, self._augmentation_rng(index, step))
-            rate = learning_rate(parameters, step, self.steps_per_epoch * parameters.epochs)
+            rate = learning_rate(parameters, step, self.steps_before[parameters.epochs])
             values, logits, norms = self.step(batch, rate, step)
             refuse_infinite(values, group, f"in epoch {number}, step {step + 1}", parameters)
             losses += values.tolist()
@@ -163,16 +167,15 @@ class Trainer:
     def _batches(self, index: int) -> Iterator[tuple[int, list[Item]]]:
         """Yield (number of the step from 0, its items) of one epoch, with a progress bar on a terminal."""
         parameters = self.parameters
-        groups = batches_of_epoch(self.train_items, parameters.train_batch_size, parameters.random_seed, index)
+        groups = batches_of_epoch(self.train_items, self.most, parameters.random_seed, index)
         bar = tqdm(
             groups,
-            total=self.steps_per_epoch,
             desc=f"epoch {index + 1}/{parameters.epochs}",
             unit="step",
             leave=False,
             disable=not sys.stderr.isatty(),
         )
-        yield from enumerate(bar, index * self.steps_per_epoch)
+        yield from enumerate(bar, self.steps_before[index])
 
     def _refuse_broken_weights(self, number: int) -> None:
         """Raise Diverged for weights that are not finite: after the last step of an epoch, no loss shows that yet."""
@@ -202,17 +205,17 @@ class Trainer:
     def restore(self) -> tuple[Epoch, ...]:
         """Restore the checkpoint if there is one of the same training; return its history, else ().
 
-        A finished training is continued if only more epochs are asked for. The checkpoint of another training is kept
-        beside the new one.
+        It goes on, too, if nothing differs but that more epochs are asked for; each of them then has the learning rate
+        of the longer training. The checkpoint of another training is kept beside the new one.
         """
         directory = self.parameters.checkpoint_dir
         found = checkpoint.load(directory) if directory else None
         if directory is None or found is None:
             return ()
         arrays, meta = found
-        before, done = meta["settings"], len(meta["history"])
+        before = {**_settings_of(Parameters()), **meta["settings"]}  # an earlier version had fewer of them
         differing = sorted(name for name, value in self._settings().items() if before.get(name) != value)
-        is_more = differing == ["epochs"] and done == before["epochs"] < self.parameters.epochs
+        is_more = differing == ["epochs"] and before["epochs"] < self.parameters.epochs
         if differing and not is_more:
             aside = checkpoint.set_aside(directory)
             differences = ", ".join(differing)
@@ -236,13 +239,19 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         """Return everything that decides the numbers of this training, as read back from JSON."""
-        settings = {name: value for name, value in asdict(self.parameters).items() if name not in INDIFFERENT}
+        settings = _settings_of(self.parameters)
         sets = {"training data": self.train_items, "validation data": self.dev_items}
         for name, items in sets.items():
             # The name of a mel file contains the hash of its audio.
             lines = [f"{item.mel.name} {item.utterance.transcript}" for item in items]
             settings[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        return dict(json.loads(json.dumps(settings, default=str)))
+        return settings
+
+
+def _settings_of(parameters: Parameters) -> dict[str, Any]:
+    """Return the parameters that a checkpoint must share to be resumed, as read back from JSON."""
+    settings = {name: value for name, value in asdict(parameters).items() if name not in INDIFFERENT}
+    return dict(json.loads(json.dumps(settings, default=str)))
 
 
 def _is_due(every: int, number: int, last: int) -> bool:

@@ -55,14 +55,14 @@ def main() -> None:
 def measure(cells: int, options: argparse.Namespace, work: Path) -> tuple[list[float], list[float]]:
     """Return (our, their) CPU-milliseconds of each step, in turns, after a warm-up round."""
     from deepspeech_wer.training import dataset, importers, model, train
-    from deepspeech_wer.training.batches import assemble, batches_of_epoch
+    from deepspeech_wer.training.batches import Most, assemble, batches_of_epoch
     from deepspeech_wer.training.parameters import from_environment
     from deepspeech_wer.training.text import Alphabet
 
     values = {"ds_importer": "csv", "ds_dataset_path": str(options.dataset), "ds_n_hidden": str(cells)}
     parameters = from_environment(values)
     items = dataset.prepare(importers.load(parameters).train, Alphabet(), work / "features")
-    groups = list(batches_of_epoch(items, parameters.train_batch_size, parameters.random_seed, 1))[:BATCHES]
+    groups = batches_of_epoch(items, Most(parameters.train_batch_size), parameters.random_seed, 1)[:BATCHES]
     batches = [assemble(group, parameters) for group in groups]
     trainer = train.Trainer(model.Network(parameters), items, (), parameters, work)
     ours, theirs = [], []

@@ -102,7 +102,7 @@ def test_files_of_a_run_interrupted_under_an_earlier_release_are_kept(
     assert "its files are kept in" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"version": 2}', '{"version": 99, "phase": "job"}', "[]"])
+@pytest.mark.parametrize("content", ["", "{", '{"version": 2}', '{"version": "99", "phase": "job"}', "[]"])
 def test_a_damaged_journal_is_reported_and_set_aside(
     tracked: Repository, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import cli, settings
+from deepspeech_wer import archive, cli, settings
 from deepspeech_wer.commands import verdicts
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick
@@ -126,6 +126,23 @@ def test_status_tells_of_failures_requests_and_a_stopped_queue(
     record = told(capsys, "status", "--json")
     assert [(one["kind"], one["sha"]) for one in record["requests"]] == [("retry", broken)]
     assert [(one["sha"], one["why"]) for one in record["queue"]["due"]] == [(broken, "retried"), (waiting, "new")]
+
+
+def test_of_the_results_of_one_second_the_last_in_history_comes_first(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(7):
+        tracked.merge(f"m{number}")
+    assert tick() == 0
+    for number in range(7):
+        tracked.merge(f"n{number}")
+    assert tick() == 0
+    places = settings.load().places
+    for run in archive.load(places.runs):
+        digits = f"{99 - run.merge.ordinal:012d}"  # the later, the smaller
+        (places.runs / run.id).rename(places.runs / f"20260601-120000-{digits}")
+    subjects = [one["subject"] for one in told(capsys, "status", "--json")["results"]]
+    assert subjects == ["n6", "n5", "n4", "n3", "n2"]
 
 
 def documented(what: str) -> set[str]:

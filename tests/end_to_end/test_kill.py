@@ -180,6 +180,7 @@ class Machine:
         assert sorted(path.name for path in self.data.iterdir()) == [
             "checkpoints",
             "lock",
+            "log",
             "runs",
             "site",
             "tracker.json",

@@ -47,12 +47,44 @@ def test_each_epoch_has_every_item_once_and_the_same_again_for_the_same_seed(tmp
     items = prepare(tmp_path, *(noise_utterance(tmp_path, f"u{i}", "go", length) for i, length in enumerate(seconds)))
 
     def names(seed: int, epoch: int) -> list[list[str]]:
-        return [[item.utterance.id for item in group] for group in batches.batches_of_epoch(items, 3, seed, epoch)]
+        return [
+            [item.utterance.id for item in group]
+            for group in batches.batches_of_epoch(items, batches.Most(3), seed, epoch)
+        ]
 
     assert names(1, 0) == [["u0", "u6", "u2"], ["u4", "u3", "u1"], ["u5"]]  # the first goes from short to long
     assert sorted(name for group in names(1, 5) for name in group) == sorted(item.utterance.id for item in items)
     assert names(1, 5) == names(1, 5)
     assert len({str(names(1, epoch)) for epoch in range(1, 9)}) > 1
+
+
+LENGTHS = (0.3, 1.2, 0.5, 0.9, 0.7, 1.5, 0.4)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0, 3.3])
+def test_a_batch_holds_no_more_seconds_than_it_may(tmp_path: Path, seconds: float) -> None:
+    items = prepare(tmp_path, *(noise_utterance(tmp_path, f"u{i}", "go", length) for i, length in enumerate(LENGTHS)))
+    most = batches.Most(3, seconds)
+
+    for groups in (
+        batches.batches_by_length(items, most),
+        *(batches.batches_of_epoch(items, most, 1, n) for n in (0, 4)),
+    ):
+        features = [batches.assemble(group, PARAMETERS).features for group in groups]
+        assert all(len(one) == 1 or len(one) * one.shape[1] / 50 <= seconds for one in features)
+        assert all(len(group) <= 3 for group in groups)
+        assert sorted(item.utterance.id for group in groups for item in group) == [f"u{i}" for i in range(7)]
+    assert len(batches.batches_by_length(items, most)) > 3 or seconds > 3
+
+
+@pytest.mark.parametrize("seconds", [0, 2.0, 3.3])
+def test_steps_are_counted_as_they_are_done(tmp_path: Path, seconds: float) -> None:
+    items = prepare(tmp_path, *(noise_utterance(tmp_path, f"u{i}", "go", length) for i, length in enumerate(LENGTHS)))
+    most = batches.Most(3, seconds)
+
+    done = [len(batches.batches_of_epoch(items, most, 1, epoch)) for epoch in range(4)]
+
+    assert batches.steps_until(items, most, 1, 4) == [sum(done[:epoch]) for epoch in range(5)]
 
 
 def test_batches_contain_little_padding(tmp_path: Path) -> None:
@@ -63,7 +95,7 @@ def test_batches_contain_little_padding(tmp_path: Path) -> None:
 
     real = padded = 0
     for epoch in range(1, 6):
-        for number, group in enumerate(batches.batches_of_epoch(items, 8, 1, epoch)):
+        for number, group in enumerate(batches.batches_of_epoch(items, batches.Most(8), 1, epoch)):
             batch = batches.assemble(group, varied, np.random.default_rng([epoch, number]))
             real, padded = real + int(batch.lengths.sum()), padded + batch.features.shape[0] * batch.features.shape[1]
 

@@ -151,6 +151,23 @@ def test_librivox_has_its_subsets_and_speakers(libri_site: Site, tmp_path: Path)
     assert len(libri_site.asked) == 4
 
 
+def test_librivox_knows_which_test_set_an_utterance_is_from(libri_site: Site, tmp_path: Path) -> None:
+    corpus = importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS, ds_test_sets="test-other"))
+
+    assert [one.part for one in corpus.test] == ["test-clean", "test-clean", "test-other", "test-other"]
+    assert {one.part for one in (*corpus.train, *corpus.dev)} == {None}
+    assert not corpus.further
+
+
+@pytest.mark.parametrize("name", ["dev-clean", "test-unknown", "test-other"])
+def test_a_test_set_that_librispeech_has_not_is_refused(tmp_path: Path, name: str) -> None:
+    subsets = {"ds_librivox_subsets": "train-clean-100,dev-clean,test-clean"}
+    with pytest.raises(
+        UsageTrouble, match=rf"ds_test_sets: {name}: expected some of .* ds_librivox_subsets: test-clean$"
+    ):
+        importers.load(parameters("librivox", tmp_path, **subsets, ds_test_sets=f"test-clean,{name}"))
+
+
 def test_librivox_resumes_after_an_interrupted_download(libri_site: Site, tmp_path: Path) -> None:
     libri_site.statuses = [200, 404]  # the first subset arrives, the second does not
     with pytest.raises(Trouble, match=r"dev-clean\.tar\.gz: HTTP 404"):

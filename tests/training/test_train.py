@@ -14,6 +14,7 @@ import pytest
 from tone_corpus import SMALL, prepare_sets
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.training import checkpoint as checkpoints
 from deepspeech_wer.training import dataset, decoding, devices, evaluate, importers, results, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decoders import greedy_decoder
@@ -98,6 +99,22 @@ def test_a_training_that_was_stopped_ends_with_the_same_digits(
     assert resumed.test().loss == whole.test().loss
 
 
+def test_a_training_in_smaller_batches_is_resumed_with_the_same_digits(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"ds_n_hidden": "8", "ds_max_seconds": "4", "ds_epochs": "3", "ds_plain_epochs": "1"}
+    whole = start(**small)
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "run_epoch", stop_before_epoch(2, train.Trainer.run_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            start(**small, ds_checkpoint_dir=str(tmp_path / "checkpoint"))
+
+    assert start(**small, ds_checkpoint_dir=str(tmp_path / "checkpoint")).numbers() == whole.numbers()
+    record = results.parameters_record(whole.parameters, whole.items)
+    assert record["total_batches_train"] > 64 / 8
+    assert whole.history[-1].learning_rate < whole.history[0].learning_rate
+
+
 def stop_before_epoch(last: int, run_epoch: Callable[..., Epoch]) -> Callable[..., Epoch]:
     def run(self: train.Trainer, index: int) -> Epoch:
         if index == last:
@@ -141,6 +158,61 @@ def test_a_finished_training_goes_on_if_more_epochs_are_asked_for(
     assert "resuming after epoch 2 of 5" in capsys.readouterr().out
     assert more.history[4].train_loss < first.history[1].train_loss
     assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["checkpoint.npz"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ds_threads": "2"},
+        {"ds_devices": "1"},
+        {"ds_display_step": "0", "ds_report_count": "0"},
+        {"ds_logs_dir": "elsewhere"},
+        {"ds_limit_train": "64"},  # as many as there are: the same data
+        {"ds_decoder": "beam", "ds_test_batch_size": "1"},
+    ],
+)
+def test_settings_that_change_no_training_do_not_end_it(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, str]
+) -> None:
+    directory = tmp_path / "checkpoint"
+    first = start(ds_checkpoint_dir=str(directory), ds_n_hidden="8", ds_epochs="1")
+    before = (directory / "checkpoint.npz").read_bytes()
+
+    again = start(ds_checkpoint_dir=str(directory), ds_n_hidden="8", ds_epochs="1", **changed)
+
+    assert again.history == first.history
+    assert "resuming after epoch 1 of 1" in capsys.readouterr().out
+    assert (directory / "checkpoint.npz").read_bytes() == before
+    assert len(list(directory.iterdir())) == 1
+
+
+def test_an_interrupted_training_goes_on_if_more_epochs_are_asked_for(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constant = {"ds_n_hidden": "8", "ds_schedule": "constant"}
+    checkpoint = str(tmp_path / "checkpoint")
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "run_epoch", stop_before_epoch(1, train.Trainer.run_epoch))
+        with pytest.raises(KeyboardInterrupt):
+            start(**constant, ds_epochs="2", ds_checkpoint_dir=checkpoint)
+
+    more = start(**constant, ds_epochs="3", ds_checkpoint_dir=checkpoint)
+
+    assert "resuming after epoch 1 of 3" in capsys.readouterr().out
+    assert more.numbers() == start(**constant, ds_epochs="3").numbers()
+
+
+def test_a_checkpoint_from_before_a_setting_existed_is_resumed(start: Start, tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoint"
+    settings = {"ds_n_hidden": "8", "ds_epochs": "1", "ds_checkpoint_dir": str(directory)}
+    first = start(**settings)
+    arrays, meta = checkpoints.load(directory) or ({}, {})
+    del meta["settings"]["beta1"]
+    checkpoints.save(directory, arrays, meta)
+
+    assert start(**settings).history == first.history
+    start(**settings, ds_beta1="0.8")
+    assert (directory / "checkpoint.1.npz").is_file()
 
 
 @pytest.mark.parametrize("changed", [{"ds_epochs": "2"}, {"ds_n_hidden": "20"}, {"ds_epochs": "6", "ds_beta1": "0.8"}])

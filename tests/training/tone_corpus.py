@@ -54,14 +54,15 @@ def write_corpus(
     directory: Path, sets: Mapping[str, list[str]], suffix: str = ".wav", pauses: Sequence[float] = (0,)
 ) -> Path:
     """A corpus for importer csv: for each set a table and a recording of each transcript, the pauses taken in turn."""
-    for name, texts in sets.items():
+    for place, (name, texts) in enumerate(sets.items()):
         (directory / name).mkdir(parents=True)
         with (directory / f"{name}.csv").open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["wav_filename", "wav_filesize", "transcript", "speaker"])
             for number, text in enumerate(texts):
                 path = directory / name / f"{number}{suffix}"
-                soundfile.write(path, tone_speech(text, number, pauses[number % len(pauses)]), 16_000, subtype="PCM_16")
+                speech = tone_speech(text, 1000 * place + number, pauses[number % len(pauses)])  # no recording twice
+                soundfile.write(path, speech, 16_000, subtype="PCM_16")
                 writer.writerow([f"{name}/{path.name}", path.stat().st_size, text, f"s{number % 2}"])
     return directory
 

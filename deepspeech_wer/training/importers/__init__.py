@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ...errors import UsageTrouble
 from ..corpus import Corpus, Utterance
 from ..parameters import FOLD, Parameters
 from ..text import Alphabet
@@ -24,19 +25,24 @@ IMPORTERS: dict[str, Callable[[Parameters], Corpus]] = {
     "synthetic": synthetic.load,
     "ted": ted.load,
 }
+WITH_TEST_SETS = ("csv", "librivox")
 
 
 def load(parameters: Parameters) -> Corpus:
     """Load the corpus that `parameters.importer` names, each set cut to its limit. Raises Trouble.
 
-    With ds_text=fold the transcripts are folded.
+    With ds_text=fold the transcripts are folded. Raises UsageTrouble for ds_test_sets where the importer has none.
     """
+    if parameters.test_sets and parameters.importer not in WITH_TEST_SETS:
+        raise UsageTrouble(
+            f"ds_test_sets={parameters.test_sets!r}: importer {parameters.importer} has one test set: expected "
+            f"ds_importer {' or '.join(WITH_TEST_SETS)}, or no ds_test_sets"
+        )
     corpus = IMPORTERS[parameters.importer](parameters).with_unique_ids()
     corpus = corpus.limited(parameters.limit_train, parameters.limit_dev, parameters.limit_test)
     if parameters.text == FOLD:
         letters = parameters.alphabet
-        train, dev, test = (_folded(one, letters) for one in corpus.sets().values())
-        return replace(corpus, train=train, dev=dev, test=test)
+        return corpus.changed(lambda _, utterances: _folded(utterances, letters))
     return corpus
 
 

@@ -18,11 +18,11 @@ REQUIRED = ("wav_filename", "transcript")
 
 
 def load(parameters: Parameters) -> Corpus:
-    """Load the corpus in `ds_dataset_path`. Raises UsageTrouble if that is not set."""
+    """Load the corpus in `ds_dataset_path`, with the tables of `ds_test_sets`. Raises UsageTrouble if it is not set."""
     if parameters.dataset_path is None:
         raise UsageTrouble("ds_dataset_path is not set: expected, for importer csv, the directory of train.csv")
     directory = parameters.dataset_path
-    return read_tables("csv", {name: directory / f"{name}.csv" for name in SETS})
+    return read_tables("csv", {name: directory / f"{name}.csv" for name in (*SETS, *parameters.test_set_names)})
 
 
 def read_tables(name: str, tables: Mapping[str, Path]) -> Corpus:

@@ -37,6 +37,12 @@ SHA256 = {
 def load(parameters: Parameters) -> Corpus:
     """Load the subsets asked for; download first those that are not there. Raises UsageTrouble for an unknown one."""
     names = _subsets(parameters.librivox_subsets)
+    unknown = [name for name in parameters.test_set_names if name not in names or not name.startswith("test")]
+    if unknown:
+        raise UsageTrouble(
+            f"ds_test_sets: {', '.join(unknown)}: expected some of the test sets in ds_librivox_subsets: "
+            + ", ".join(name for name in names if name.startswith("test"))
+        )
     place = directory_of(parameters)
     sets = {kind: (_read_all([name for name in names if name.startswith(kind)], parameters), place) for kind in SETS}
     return sorted_sets("librivox", sets, tolerant=True)
@@ -65,7 +71,7 @@ def _read(name: str, parameters: Parameters) -> Iterator[Utterance | Misshapen]:
     if not tables:
         raise Trouble(f"{root}: no SPEAKER/CHAPTER/*.trans.txt below it: remove it, and it is unpacked again")
     for table in tables:
-        yield from _chapter(table, parameters.alphabet)
+        yield from _chapter(table, parameters.alphabet, name if name.startswith("test") else None)
 
 
 def _directory(name: str, parameters: Parameters) -> Path:
@@ -77,7 +83,7 @@ def _directory(name: str, parameters: Parameters) -> Path:
     return obtain(remote, place, parameters.mirror_url) / "LibriSpeech" / name
 
 
-def _chapter(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
+def _chapter(table: Path, alphabet: Alphabet, part: str | None) -> Iterator[Utterance | Misshapen]:
     for number, line in numbered_lines(table):
         name, _, text = line.partition(" ")
         audio = table.parent / f"{name}.flac"
@@ -88,4 +94,4 @@ def _chapter(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]
                 not NAME.match(name),
             )
         else:
-            yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0])
+            yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0], part=part)

@@ -114,7 +114,11 @@ def _own_model(recogniser: Recogniser) -> Path:
 def _transcribe_file(path: Path, recogniser: Recogniser, finish: Finish) -> None:
     """Print the line of one file. Raises Trouble if it cannot be read."""
     started = time.process_time()
-    count, text = transcribe_blocks(audio.read_blocks(path), recogniser, finish)
+    count, text = transcribe_blocks(
+        audio.read_blocks(path, lambda doubt: print(f"{path}: {doubt}", file=sys.stderr, flush=True)),
+        recogniser,
+        finish,
+    )
     seconds = count / audio.SAMPLE_RATE
     factor = (time.process_time() - started) / seconds
     print(f"{path}\t{seconds:.2f}\t{factor:.4f}\t{text}", flush=True)
