@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer.contract import GPU_USAGE
+from deepspeech_wer.contract import ERR_LOG, GPU_USAGE, HISTORY, HYPER, OUT_LOG, UTTERANCES
 from deepspeech_wer.dashboard.gpu_usage import usage
 from deepspeech_wer.records import Run
 
-FILES = ("hyper.json", "out.log", "err.log", "utterances.json", "history.json")  # visitors can download these
+FILES = (HYPER, OUT_LOG, ERR_LOG, UTTERANCES, HISTORY)  # visitors can download these
 DETAILS = 3  # what runs/<id>.js says of a run; a larger number makes all of them anew
 _MAX_HISTORY_BYTES = 5_000_000
 _MAX_EPOCHS = 1000
