@@ -102,7 +102,7 @@ def write(settings: Settings, job: dict[str, Any] | None = None) -> bytes | None
     if not (places.site / "index.htm").is_file():
         return None
     state = _read(places)
-    index = max((path.name for path in (places.site / "js").glob("index.*.js")), default=None)
+    index = _index(places)
     record = {
         "version": VERSION,
         "looked_at": clock.utc_now(),
@@ -115,6 +115,25 @@ def write(settings: Settings, job: dict[str, Any] | None = None) -> bytes | None
     files.write_atomically(places.site / BEAT, data)
     _write(places, replace(state, at=time.time(), is_job=job is not None))
     return data
+
+
+def keep_up(settings: Settings) -> None:
+    """Write js/now.js if it does not name the page that is built now: open pages reload by it. Raises OSError.
+
+    What a person builds by hand is no sign that the tracker lives, so the file stays as it is otherwise.
+    """
+    index = _index(settings.places)
+    try:
+        is_current = (index or "").encode() in (settings.places.site / BEAT).read_bytes()
+    except FileNotFoundError:
+        is_current = False
+    if not is_current:
+        write(settings)
+
+
+def _index(places: Places) -> str | None:
+    """Return the name of what the page of the site opens from."""
+    return max((path.name for path in (places.site / "js").glob("index.*.js")), default=None)
 
 
 def _job(work: Work, order: Order) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
             logs=settings.logs,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
-        heartbeat.write(settings)
+        heartbeat.keep_up(settings)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 
@@ -115,6 +115,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     places, website = settings.places, settings.website
     try:
         listed = build(settings, scoring_s=SCORING_S)
+        heartbeat.write(settings)
         if website:
             options = Options(
                 kept=places.published,

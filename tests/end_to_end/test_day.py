@@ -244,7 +244,8 @@ def _cancelled_and_retried(operator: Operator) -> None:
     operator.commit("cancelled", WAITS)
     ticking = operator.start()
     until((operator.home / "started").exists)
-    until(lambda: "job: <cancelled> cancelled, attempt 1: process N since TIME" in operator.types("status"))
+    job = "job: <cancelled> cancelled, attempt 1: process N since TIME"
+    until(lambda: any(line.startswith(job) for line in operator.types("status")))
     assert operator.types("cancel") == ['<cancelled> "cancelled": cancelled; the job has 60 s to save its checkpoint']
     assert operator.ended(ticking, exit_codes.FAILED) == bad("cancelled", "cancelled: by USER on HOST")
     assert operator.types("cancel", code=exit_codes.TROUBLE) == [

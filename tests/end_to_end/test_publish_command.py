@@ -55,6 +55,7 @@ def test_dry_then_for_real_then_back_again(
     assert "send    index.htm (" in said(capsys, "publish", "--rollback", "--dry-run")
     assert published(server.root) == second
     assert said(capsys, "publish", "--rollback").startswith("rolled back ")
+    first.pop("js/now.js")  # what the tracker does now has no earlier version
     assert {path: data for path, data in published(server.root).items() if path in first} == first
     said(capsys, "publish")
     assert published(server.root)["index.htm"] == second["index.htm"]
