@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdg import BaseDirectory
 
 from deepspeech_wer import signals
 
 # A shell's background jobs ignore SIGINT, and so do their children, which tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("patient", deadline=None)  # no test fails because the machine is slow
+settings.load_profile("patient")
 
 KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TMPDIR", "PYTHONHASHSEED", "TF_NUM_INTRAOP_THREADS")
 
