@@ -24,7 +24,8 @@ from tests.waiting import until
 
 
 def runs(story: Story) -> list[Run]:
-    return archive.load(data(story) / "runs")
+    """Return the runs in the order in which they were archived: ids do not tell it within a second."""
+    return sorted(archive.load(data(story) / "runs"), key=lambda run: (run.directory / "run.json").stat().st_mtime_ns)
 
 
 def data(story: Story) -> Path:
