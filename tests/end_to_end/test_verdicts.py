@@ -179,7 +179,9 @@ def test_the_same_story_is_told_however_often_ticks_are_killed(repository: Repos
     assert told[other_set] == "not comparable"
     assert told[other_variables] in ("too few runs", "not comparable")
     assert set(told.values()) <= {"unchanged", "no change seen", "too few runs", "worse", "recovered", "not comparable"}
-    assert len(re.findall("verdict: worse", story.log)) == len(re.findall("verdict: recovered", story.log)) == 1
+    assert (
+        len(re.findall("regression: .*: worse: ", story.log)) == len(re.findall("verdict: recovered", story.log)) == 1
+    )
     record, again = (_record(one.environment) for one in (story, killed))
     assert [mark["text"] for mark in record["marks"]] == [
         "another test set, normaliser or decoder: test_set_sha256 a -> b",
