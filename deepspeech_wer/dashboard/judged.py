@@ -129,18 +129,6 @@ def _noise(record: Mapping[str, Any]) -> str | None:
     return said and f"{said[:1].upper()}{said[1:]}."
 
 
-def changed_parameters(before: Run, after: Run) -> list[str]:
-    """Return "name old -> new" of each parameter that differs. Paths are left out: they differ by machine and run."""
-    old, new = (hyper.flat_parameters(run.hyper or {}) for run in (before, after))
-    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-    shown = [(name, _value(old.get(name)), _value(new.get(name))) for name in names]
-    return [f"{name} {was} -> {now}" for name, was, now in shown if "/" not in was + now]
-
-
-def _value(value: hyper.Scalar) -> str:
-    return "unset" if value is None else str(value)[:40]
-
-
 def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, str, str] | None:
     """Return the open regression, or what the newest merge did, and the run of the merge."""
     opened = [event for event in record["events"] if event["state"] == "open"]
@@ -165,7 +153,7 @@ def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:
     """Return the first parameters that a run's merge changed, against the good run before it."""
     earlier = ordered[: ordered.index(run)]
     before = next((one for one in reversed(earlier) if one.hyper), None)
-    return changed_parameters(before, run)[:3] if before and run.hyper else []
+    return hyper.changed_parameters(before.hyper, run.hyper)[:3] if before else []
 
 
 def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:

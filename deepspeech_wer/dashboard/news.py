@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from deepspeech_wer import hyper
-from deepspeech_wer.dashboard.judged import changed_parameters
 from deepspeech_wer.dashboard.logs import WHOLE, masked, without_quotes
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
@@ -204,7 +203,7 @@ def _compared(sha: str, known: Known) -> list[str]:
     for verdict in reversed(listed[max(0, at - 20) : at]):
         before = known.run(verdict["run"]) if verdict["verdict"] != "failed" else None
         if before and before.hyper:
-            return changed_parameters(before, after)
+            return hyper.changed_parameters(before.hyper, after.hyper)
     return []
 
 
