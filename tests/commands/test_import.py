@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, hyper, settings
+from deepspeech_wer import archive, cli, exit_codes, hyper, import_records, settings
 from deepspeech_wer.records import Run
 from tests.conftest import Repository
 from tests.test_automation import tick
@@ -175,3 +176,29 @@ def test_an_old_import_is_never_trained_again(
     assert all(run.rerun_of is None for run in ordered())
     assert cli.main(["verdicts"]) == 0
     assert " suspect " not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("done", range(4))
+def test_an_import_that_is_cut_off_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], done: int
+) -> None:
+    shas = ["", "f" * 40, "abc1234", "e" * 40]
+    page = tmp_path / "hyper.js"
+    page.write_text(js(*(record(9 - number, sha) for number, sha in enumerate(shas))))
+    real, stored = import_records.store, []
+
+    def full(runs: Path, placing: import_records.Placing) -> Run:
+        if len(stored) == done:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        stored.append(placing)
+        return real(runs, placing)
+
+    monkeypatch.setattr(import_records, "store", full)
+    assert cli.main(["import", str(page)]) == exit_codes.TROUBLE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No space left on device; what was archived stays: import again" in line
+    assert len(ordered()) == done
+    monkeypatch.setattr(import_records, "store", real)
+    assert cli.main(["import", str(page)]) == exit_codes.DONE
+    assert [run.started_at[:10] for run in ordered()] == [f"2016-11-{day:02d}" for day in (6, 7, 8, 9)]
