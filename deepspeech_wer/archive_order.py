@@ -37,7 +37,7 @@ def started(run_id: str) -> Started:
 
 
 def moment(run_id: str) -> Started:
-    """Return the same, up to the second: which of the runs of one second was first, an id does not tell."""
+    """Return the same, to the second: ids do not tell which run of one second started first."""
     era, name = started(run_id)
     return era, name[:15]
 

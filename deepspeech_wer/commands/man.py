@@ -68,6 +68,6 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape what roff would take for its own: backslashes, dashes, and a dot or quote that begins a line."""
+    """Escape what roff would interpret: backslashes, dashes, and a dot or quote at the start of a line."""
     plain = " ".join(text.split()).replace("\\", r"\e").replace("-", r"\-").replace("`", "").replace('"', r"\(dq")
     return f"\\&{plain}" if plain[:1] in (".", "'") else plain

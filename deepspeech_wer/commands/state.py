@@ -43,7 +43,7 @@ Record = dict[str, Any]
 
 
 def gather(settings: Settings) -> Record:
-    """Return all of it; None stands for what there is not, or is not known. docs/commands.md describes the keys."""
+    """Return the whole record. None: there is no such thing, or it is unknown. docs/commands.md describes the keys."""
     places = settings.places
     record: Record = {
         "version": VERSION,

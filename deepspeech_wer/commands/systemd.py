@@ -72,7 +72,7 @@ def _fill(template: Path, values: dict[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote a word of a unit file: systemd reads backslashes, and % and $ begin something (systemd.syntax(7))."""
+    """Quote a word for a unit file, where backslash, % and $ have a meaning (systemd.syntax(7))."""
     if not text.isprintable():
         raise Trouble(f"{text!r}: expected a path of printable characters, for a unit file")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'

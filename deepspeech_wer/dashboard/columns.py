@@ -189,7 +189,7 @@ def coded(values: Iterable[Any]) -> dict[str, Any]:
 
 
 def _coded(values: Iterable[tuple[Any, int]]) -> dict[str, Any]:
-    """The same for values, each with how often it stands there in a row."""
+    """The same for pairs of a value and the number of times that it stands in a row."""
     places: dict[tuple[bool, Any], int] = {}
     codes: list[int] = []
     last: Any = None

@@ -152,7 +152,7 @@ def _id(project: Project, name: str) -> str:
 
 
 def _utc(time: str) -> str:
-    """Return a time as RFC 3339 in UTC, so that times compare as text; the start of 1970 for what is none."""
+    """Return a time as RFC 3339 in UTC, so that times compare as text; 1970-01-01 for text that is no time."""
     try:
         found = datetime.fromisoformat(time)
         found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)

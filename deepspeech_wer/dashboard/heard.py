@@ -65,7 +65,7 @@ def record_without_paths(record: Mapping[str, Any], trimmed: Callable[[str], str
 
 
 def argument(data: bytes) -> Any:
-    """Return the value that one of these scripts passes on; None if it is none of them."""
+    """Return the value that such a script passes to the page; None if the file is no such script."""
     for start in _CALLS.values():
         if data.startswith(start) and data.endswith(_END):
             try:

@@ -54,7 +54,7 @@ class Blame:
             event["range_url"] = self._range(event, min(own)[0], max(own)[0])
 
     def _skipped(self, gap: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the commits in a gap that its last run names: those after the newest that ran meanwhile."""
+        """Yield the commits of a gap that still have not run, as the run at its end recorded them."""
         place = self._at.get(gap["before"])
         named = archive.blame(self._runs[place].directory).get("passed") if place is not None else None
         listed = [sha for sha in named if isinstance(sha, str)] if isinstance(named, list) else []

@@ -4,10 +4,10 @@
      "cuts": [...]}
     <for each cut two lines: the verdicts that were others then; the packed state>
 
-A cut is a state to go on from. It holds as long as the runs that led to it are the same, which their keys tell. The
-verdicts themselves are read from verdicts.json, where each has a line; from a file beside this one if there are several
-test sets. Nothing here is needed: what is missing,
-damaged, of other terms, of another release or of another user is judged from nothing, with the same result to the byte.
+A cut is a state from which judging can resume. It is valid as long as the runs that led to it are unchanged, which
+their keys show. The verdicts are read from verdicts.json, one per line; those of further test sets from a file beside
+this one. The file may be deleted at any time. If it is missing or damaged, or was made under other settings, by another
+release or by another user, judging starts from nothing and gives the same result to the byte.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Due:
 
 
 class Ledger:
-    """The file. Unreadable, it counts as missing: each receiver then hears how things are now."""
+    """Read the file. If it is unreadable, start anew: each receiver then gets the present state."""
 
     def __init__(self, cache: Path) -> None:
         self._path = cache / NAME

@@ -127,7 +127,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _compared(old: IO[bytes], old_size: int, new: IO[bytes], new_size: int) -> tuple[Span | int, ...]:
-    """Return how to make a file of another. What both begin and end with is found without reading them whole."""
+    """Return how to make one file from another. Finds the common start and end without reading either whole."""
     shorter = min(old_size, new_size)
     start = _common_start(old, new, shorter)
     end = _common_end(old, new, old_size, new_size, shorter - start)

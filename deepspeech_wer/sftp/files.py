@@ -263,7 +263,7 @@ def _reread(path: str, handles: list[bytes], last: list[tuple[int, int]]) -> Tas
 
 
 def _closes(handles: list[bytes]) -> list[Packet]:
-    """The requests that close the handles, which leave the list."""
+    """Return the requests that close the handles, and empty the list."""
     closes = [Packet(sftp.CLOSE, handle) for handle in handles]
     handles.clear()
     return closes

@@ -26,7 +26,7 @@ Telling = tuple[int, Verdict | None]  # the number of an entry, its verdict; Non
 
 @dataclass(frozen=True)
 class Terms:
-    """What a judgement rests on besides the runs. A state of other terms is no state to go on from."""
+    """What a judgement depends on besides the runs. States made under other terms cannot be resumed."""
 
     rules: Rules = field(default_factory=Rules)
     accepted: tuple[str, ...] = ()  # full or abbreviated SHAs of steps that a person accepts

@@ -46,7 +46,7 @@ def unchanged(walk: Walk, draw: Draw) -> Verdict:
 
 
 def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
-    """Return the verdict of a group in the window that is no step. `why` its series began, if it was that."""
+    """Return the verdict of a group that is no step. `why`: the reason for its series, if the group began one."""
     group, view = walk.window.groups[number], walk.view()
     compared = walk.quiet(number)
     sigma_pp, degrees = _pp(view.sigma.sigma), round(view.sigma.degrees, 1)
