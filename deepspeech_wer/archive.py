@@ -149,16 +149,20 @@ def bases(runs: Path) -> set[str]:
 
 def ended(runs: Path) -> Iterator[Ended]:
     """How the merges' own runs ended, newest first. The page's build names the unreadable ones."""
+    for name in _newest_first(runs):
+        with suppress(Trouble, KeyError):
+            record = _read_record(runs / name / RUN)
+            if record.get("rerun_of") is None:
+                yield Ended(name, record["failure"], str(record["started_at"]))
+
+
+def _newest_first(runs: Path) -> Iterator[str]:
+    """Yield the names of the runs; those that started in one second in the order in which they were archived."""
     for _, in_a_second in groupby(reversed(names(runs)), moment):
-        for name in sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True):
-            with suppress(Trouble, KeyError):
-                record = _read_record(runs / name / RUN)
-                if record.get("rerun_of") is None:
-                    yield Ended(name, record["failure"], str(record["started_at"]))
+        yield from sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True)
 
 
 def _archived_at(directory: Path) -> int:
-    """Tells apart what started in one second."""
     with suppress(OSError):
         return (directory / RUN).stat().st_mtime_ns
     return 0
@@ -314,7 +318,7 @@ def result_digest(run: Run) -> str:
 
 def recent(runs: Path) -> Iterator[Run]:
     """Yield the readable runs, newest first."""
-    for name in reversed(names(runs)):
+    for name in _newest_first(runs):
         with suppress(Trouble):  # building the site reports the unreadable run
             yield read(runs / name)
 

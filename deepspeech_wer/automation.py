@@ -99,6 +99,8 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
     for run in run_merge.collect(bench):
         well &= _go_on_from(run, settings, watcher)
         ran += 1
+    if update_site.lacks_verdicts(settings):  # a tick was killed before it judged, and the verdicts decide what is due
+        well &= _show(settings, watcher)
     names = list(asked)
     while item := _next(settings, names, beat, only_asked=bool(asked)):
         for path, descriptor in locks.items():

@@ -158,6 +158,12 @@ def place(website: Website) -> str:
     return f"{website.server_fqdn}:{website.server_root}"
 
 
+def lacks_verdicts(settings: Settings) -> bool:
+    """Return whether the archive holds runs, and its verdicts are not those of what it holds."""
+    places = settings.places
+    return bool(archive.names(places.runs)) and not verdict_file.is_current(places, settings.retraining)
+
+
 def is_behind(settings: Settings) -> bool:
     """Return whether the site or the web host may lack something that the archive holds."""
     places = settings.places
