@@ -1,6 +1,6 @@
 """The archived runs: one directory each. They are the only record; everything else is derived from them.
 
-    runs/<YYYYmmdd-HHMMSS>-<sha12>/    with a number at the end where the clock was set back, see `archive_order`
+    runs/<YYYYmmdd-HHMMSS>-<sha12>/    with a number at the end where another run started in that second or later
         run.json     the tracker's record
         hyper.json   byte for byte what the job wrote
         out.log  err.log  utterances.json  history.json  gpu-usage.csv     if they exist
@@ -22,12 +22,11 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import archive_order, contract, derived, files, hyper, versions
-from deepspeech_wer.archive_order import Placed, moment, started
+from deepspeech_wer.archive_order import Placed, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
@@ -149,23 +148,11 @@ def bases(runs: Path) -> set[str]:
 
 def ended(runs: Path) -> Iterator[Ended]:
     """How the merges' own runs ended, newest first. The page's build names the unreadable ones."""
-    for name in _newest_first(runs):
+    for name in reversed(names(runs)):
         with suppress(Trouble, KeyError):
             record = _read_record(runs / name / RUN)
             if record.get("rerun_of") is None:
                 yield Ended(name, record["failure"], str(record["started_at"]))
-
-
-def _newest_first(runs: Path) -> Iterator[str]:
-    """Yield the names of the runs; those that started in one second in the order in which they were archived."""
-    for _, in_a_second in groupby(reversed(names(runs)), moment):
-        yield from sorted(in_a_second, key=lambda name: _archived_at(runs / name), reverse=True)
-
-
-def _archived_at(directory: Path) -> int:
-    with suppress(OSError):
-        return (directory / RUN).stat().st_mtime_ns
-    return 0
 
 
 def load(runs: Path) -> list[Run]:
@@ -318,7 +305,7 @@ def result_digest(run: Run) -> str:
 
 def recent(runs: Path) -> Iterator[Run]:
     """Yield the readable runs, newest first."""
-    for name in _newest_first(runs):
+    for name in reversed(names(runs)):
         with suppress(Trouble):  # building the site reports the unreadable run
             yield read(runs / name)
 

@@ -29,15 +29,15 @@ class Placed(NamedTuple):
 def started(run_id: str) -> Started:
     """Return what run ids are sorted by to be in the order in which the runs started, whatever the clock said.
 
-    That is the era, then the id. A new era begins with a run that starts before the newest one, by the clock: it was
-    wrong, then or now. The first era is 1, and ids do not name it.
+    That is the era, then the id. A new era begins with a run whose id would not be above the newest one's: the clock
+    was wrong, then or now, or both started in one second. The first era is 1, and ids do not name it.
     """
     era = run_id[29:]
     return (int(era) if era.isdecimal() else 1), run_id
 
 
 def moment(run_id: str) -> Started:
-    """Return the same, to the second: ids do not tell which run of one second started first."""
+    """Return the same, to the second: earlier releases began no new era where runs started in one second."""
     era, name = started(run_id)
     return era, name[:15]
 

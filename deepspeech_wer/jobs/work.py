@@ -129,10 +129,8 @@ def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
     wanted = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
     names = {name for directory in taken for name in _ids(directory)}
     era, newest = max(map(started, names), default=(1, ""))
-    era += wanted[:15] < newest[:15]
-    while (found := wanted if era == 1 else f"{wanted}-{era}") in names:  # twice within a second
-        era += 1
-    return found
+    era += wanted <= newest[:28]  # also where both start in one second: seconds do not order them
+    return wanted if era == 1 else f"{wanted}-{era}"
 
 
 def unfinished(directory: Path) -> list[Work]:
