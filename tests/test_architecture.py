@@ -37,7 +37,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "commands": (
         "alignment crontab locked man progress schema state",
         "systemd",
-        "check check_job import_old prune site verdicts",
+        "check check_job import_old overview prune site verdicts",
         "inspect",
         "act compare",
         "parser",
@@ -48,7 +48,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "masked_json news scripts",
         "feed heard kept",
         "assets",
-        "site",
+        "glance site",
+        "overview",
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu group limit output work", "memory outcome progress runner", "local supervisor"),

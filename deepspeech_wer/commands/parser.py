@@ -128,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
         "print a systemd timer and service, to use instead of the crontab line",
     )
     unit.add_argument("--write", action="store_true", help="write them where systemd finds the user's units")
+    _add_overview(subs)
     serve = _add(subs, "serve", _later("site", "serve"), "show the site on this machine")
     serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
     _add(subs, "man", manual, "print the manual page: `deepspeech-wer man | man -l -`")
@@ -168,6 +169,16 @@ def _add_publish(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     publish.add_argument("--adopt", action="store_true", help="replace files in the web root that others put there")
     publish.add_argument("--take-over", action="store_true", help="replace what another tracker published there")
     publish.add_argument("--rollback", action="store_true", help="restore the previously published version")
+
+
+def _add_overview(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    overview_of = _add(
+        subs, "overview", _later("overview", "run"), "write one static page over several sites, a line each"
+    )
+    text = "a built site, a tracker's data directory, or a data root with several (your own trackers)"
+    overview_of.add_argument("directory", nargs="*", metavar="DIR", help=text)
+    overview_of.add_argument("--out", default="overview.htm", metavar="FILE", help="the page (overview.htm)")
+    overview_of.add_argument("--json", action="store_true", help="print what it says as JSON, and write no page")
 
 
 def _add_demo(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
