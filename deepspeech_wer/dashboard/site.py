@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ from deepspeech_wer.dashboard.scripts import (
 )
 from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, partial_in, remove_partial, write_atomically
+from deepspeech_wer.files import PARTIAL, link_or_copy, partial_in, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -188,12 +187,12 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
     for name in files:
         edits = source.heard.edits(run.id) if name == EDITS else None
         if edits:
-            _link(edits, site / "runs" / run.id / name)
+            link_or_copy(edits, site / "runs" / run.id / name)
             continue
         data = ends[name].data if name in ends else as_seen(run.directory / name, source.logs)
         sizes[name] = found[name].st_size if data is None else len(data)
         if data is None:
-            _link(run.directory / name, site / "runs" / run.id / name)
+            link_or_copy(run.directory / name, site / "runs" / run.id / name)
         else:
             _put(data, site / "runs" / run.id / name)
     more = details(run, found, sizes, [log.end for log in ends.values()])
@@ -215,7 +214,7 @@ def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLo
             target.parent.mkdir(parents=True, exist_ok=True)
             seen = without_paths(source.read_bytes(), lambda text: trimmed(text, logs))
             if seen is None:
-                _link(source, target)
+                link_or_copy(source, target)
             else:
                 _put(seen, target)
     return list(wanted)
@@ -296,18 +295,6 @@ def _put(data: bytes, target: Path) -> None:
     beside = target.with_name(f".{target.name}{PARTIAL}")
     beside.write_bytes(data)
     beside.replace(target)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make `target` a hard link to `source`, or a copy where the file system has no hard links."""
-    beside = target.with_name(f".{target.name}{PARTIAL}")
-    beside.unlink(missing_ok=True)
-    try:
-        os.link(source, beside, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, beside, follow_symlinks=False)
-    beside.replace(target)
-    beside.unlink(missing_ok=True)  # rename(2) does nothing between two names of one file
 
 
 def _changed_files(manifest: dict[str, Any], other: dict[str, Any]) -> set[str]:
