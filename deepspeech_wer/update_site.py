@@ -26,7 +26,7 @@ from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.judging import comparing, measuring, verdict_file
 from deepspeech_wer.places import Places
-from deepspeech_wer.publish.report import Options
+from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings, Website
@@ -120,7 +120,6 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
             options = Options(
                 kept=places.published,
                 owner=identity.owner(places, settings.repository),
-                url=settings.notices.website_url,
                 progress=upload,
                 is_stopped=lambda: signals.count() > 0,
             )
@@ -130,7 +129,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)
-            for difference in report.differences:
+            for difference in differences(settings, report):
                 log.warning("%s", difference)
         note_shown(settings)
     except Trouble as trouble:
@@ -138,6 +137,16 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     except OSError as error:
         return _failed(places, f"{error.filename or places.cache}: {error.strerror}")
     return True
+
+
+def differences(settings: Settings, report: Report) -> tuple[str, ...]:
+    """One line for each address that serves something other than what was just published there."""
+    url = settings.notices.website_url
+    if url is None or not report.shown or not report.sent:
+        return ()
+    from deepspeech_wer import read_back  # loads requests
+
+    return read_back.differences(url, report.shown, report.sent)
 
 
 def _failed(places: Places, reason: str) -> bool:

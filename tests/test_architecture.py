@@ -19,13 +19,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock contract errors exit_codes prctl text variables",
-        "backlog files host logging_setup places processes records wer xdg_directories",
+        "backlog delta files host logging_setup places processes records wer xdg_directories",
         "checkpoints derived hyper journal lock room setting_types signals versions",
         "decisions env_file verdicts",
         "environment settings training",
         "archive old_records repository sftp",
         "dashboard identity import_records jobs publish",
-        "demo heartbeat judging notify run_merge",
+        "demo heartbeat judging notify read_back run_merge",
         "update_site",
         "backlog_inputs",
         "automation",
@@ -56,7 +56,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
         "plan report",
-        "copied read_back sources web_root",
+        "sources web_root",
         "survey web_root_lock",
         "upload",
         "publisher",
