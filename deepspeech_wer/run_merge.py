@@ -16,7 +16,6 @@ from deepspeech_wer import (
     checkpoints,
     clock,
     contract,
-    dashboard,
     environment,
     files,
     host,
@@ -26,7 +25,6 @@ from deepspeech_wer import (
     signals,
 )
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.dashboard import gpu_charts, gpu_usage
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -111,7 +109,7 @@ def collect(bench: Bench) -> Iterator[Run]:
         elif left.outcome and _is_final(bench, left.outcome):
             yield _archive(bench, left.work, left.order, left.outcome)
         signals.check()
-    dashboard.remove_leftovers(bench.places.site)
+    files.remove_leftovers(bench.places.site)
     for partial in files.partial_in(bench.places.runs):  # none is below: a run is renamed when it is complete
         files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
@@ -389,6 +387,8 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
 
 def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
     """Write the load of the GPUs as `<charts>/<id of the run>.svg`. A failure is logged: the run does not need it."""
+    from deepspeech_wer.dashboard import gpu_charts, gpu_usage  # few want them
+
     archived = run.directory / contract.GPU_USAGE
     samples = archived if archived.is_file() else Path(order.gpu_usage or "")
     since, until = (datetime.fromisoformat(time).timestamp() for time in (run.started_at, run.finished_at))

@@ -26,6 +26,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "archive old_records repository sftp",
         "dashboard identity import_records jobs publish",
         "demo heartbeat judging notify read_back run_merge",
+        "build_site",
         "update_site",
         "backlog_inputs",
         "automation",
@@ -52,7 +53,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
     "jobs": ("gpu group limit output work", "memory outcome progress runner", "local supervisor"),
-    "judging": ("remembered", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
+    "judging": ("remembered standing", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
         "plan report",

@@ -85,7 +85,7 @@ def _rollback(website: Website, options: argparse.Namespace, current: Settings) 
 
 
 def _tell(done: str, report: Report, current: Settings, *, is_dry: bool) -> int:
-    differences = update_site.differences(current, report)
+    differences = update_site.differences(current, report.shown, report.sent)
     for line in (*report.lines, *report.notes, *differences):
         say(line)
     say(f"{'would send' if is_dry else done} {report.summary}")

@@ -42,7 +42,7 @@ from deepspeech_wer.dashboard.scripts import (
 )
 from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, link_or_copy, partial_in, remove_partial, write_atomically
+from deepspeech_wer.files import PARTIAL, link_or_copy, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -102,16 +102,6 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
-
-
-def remove_leftovers(site: Path) -> None:
-    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
-    for left in partial_in(site / "runs"):
-        remove_partial(left)
-    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
-        for entry in entries:
-            if entry.name != "runs":
-                remove_partial(Path(entry.path))
 
 
 @dataclass(frozen=True)
