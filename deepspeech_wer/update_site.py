@@ -142,7 +142,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
 
 def _failed(places: Places, reason: str) -> bool:
     log.error("not published: %s", reason)
-    journal.happened(places.cache, journal.ERROR, f"not published: {reason}")
+    journal.happened(places.cache, journal.ERROR, f"{journal.NOT_PUBLISHED}{reason}")
     return False
 
 
@@ -151,6 +151,7 @@ def note_shown(settings: Settings) -> None:
     files.write_atomically(settings.places.shown, _state(settings).encode(), mode=0o600)
     if settings.website:
         journal.happened(settings.places.cache, journal.PUBLISHED, place(settings.website))
+    journal.went_well(settings.places.cache, published=True)
 
 
 def place(website: Website) -> str:

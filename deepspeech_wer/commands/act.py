@@ -62,6 +62,7 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
         except Stopped as stopped:
             logging_setup.keep(f"ended by {stopped}; the next call resumes")
             raise
+    journal.went_well(current.places.cache, published=False)
     return DONE if succeeded else FAILED
 
 

@@ -49,7 +49,7 @@ def publish(options: argparse.Namespace) -> int:
         try:
             report = publisher.publish(current.places.site, listed, current.website, how)
         except Trouble as trouble:
-            journal.happened(current.places.cache, journal.ERROR, f"not published: {trouble}")
+            journal.happened(current.places.cache, journal.ERROR, f"{journal.NOT_PUBLISHED}{trouble}")
             raise
         if options.dry_run:
             journal.happened(current.places.cache, journal.DRY_RUN, update_site.place(current.website))

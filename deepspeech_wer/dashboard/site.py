@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
+from deepspeech_wer.dashboard import heard as heards
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
@@ -24,7 +25,7 @@ from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
-from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
+from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
@@ -188,7 +189,7 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
     for name in files:
         edits = source.heard.edits(run.id) if name == EDITS else None
         if edits:
-            _link(edits, site / "runs" / run.id / name)
+            _put_as_seen(edits, site / "runs" / run.id / name, source.logs)
             continue
         data = ends[name].data if name in ends else as_seen(run.directory / name, source.logs)
         sizes[name] = found[name].st_size if data is None else len(data)
@@ -205,20 +206,24 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
 def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLogs) -> list[str]:
     """Link the test sets of runs. Their names come from their content, so those that are there stay.
 
-    What names an utterance may be a path of this machine. Such names are trimmed whatever ds_publish_logs says: it may
-    change while the set stays.
+    What names an utterance may be a path of this machine, and a transcript may be anything. They are trimmed whatever
+    ds_publish_logs says: it may change while the set stays.
     """
     wanted = heard.sets(runs)
     for name, source in wanted.items():
         target = site / name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            seen = without_paths(source.read_bytes(), lambda text: trimmed(text, logs))
-            if seen is None:
-                _link(source, target)
-            else:
-                _put(seen, target)
+            _put_as_seen(source, target, logs)
     return list(wanted)
+
+
+def _put_as_seen(source: Path, target: Path, logs: PublishedLogs) -> None:
+    seen = heards.as_seen(source.read_bytes(), lambda text: trimmed(text, logs))
+    if seen is None:
+        _link(source, target)
+    else:
+        _put(seen, target)
 
 
 def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:

@@ -118,17 +118,28 @@ def _tell(channel: Channel, book: Ledger, facts: Facts, mark: str) -> None:
         try:
             if one.send:
                 one.send()
+        except Refused as failure:
+            if told.gives_up(failure.of, ledger.now()):
+                days = ledger.GIVE_UP_S / 86_400
+                log.warning("%s: %s It has refused it for %g days: given up", channel.name, failure, days)
+                told = one.after(told)
+            else:
+                failures.append(failure)
+            continue
         except NotSent as failure:
             failures.append(failure)
-            if not isinstance(failure, Refused):
-                break
-            continue
+            break
         told = replace(one.after(told), failures=0, until=0.0)
         book.write(channel.name, told)
     if failures:
-        told = told.failed(ledger.now(), max(failure.retry_after_s for failure in failures))
+        before, now = told, ledger.now()
+        for refusal in (failure for failure in failures if isinstance(failure, Refused)):
+            told = told.refusing(refusal.of, now)
+        told = told.failed(now, max(failure.retry_after_s for failure in failures))
         again = f"it is tried again after {clock.stamp(clock.UTC, told.until)}" if told.until else ""
-        log.warning("%s: %s; %s", channel.name, failures[0], again or "the next tick tries again")
+        news = [one for one in failures if not isinstance(one, Refused) or one.of not in before.refused]
+        if news:
+            log.warning("%s: %s; %s", channel.name, news[0], again or "the next tick tries again")
     elif len(spoken) < NEWEST:
         told = replace(told, mark=mark, failures=0, until=0.0)
     if told != book.told(channel.name):
