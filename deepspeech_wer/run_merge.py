@@ -195,6 +195,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         seed=due.seed,
         changed=_changed(places, merge, due),
         calibrates=due.calibrates,
+        guards=bench.job.guards,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:

@@ -52,7 +52,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "overview",
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu group limit output work", "memory outcome progress runner", "local supervisor"),
+    "jobs": ("gpu group guards limit output sandbox work", "memory outcome progress runner", "local supervisor"),
     "judging": ("remembered standing", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
