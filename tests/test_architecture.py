@@ -66,8 +66,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "sftp": ("keys known_hosts pipeline", "connection files"),
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
-        "audio csv_rows ctc cudnn curves devices doubts hashes lstm parameters summaries threads",
-        "__main__ augment dataset decoders importers lm optimizer",
+        "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
+        "band",
+        "__main__ augment doubts decoders importers lm optimizer",
+        "dataset",
         "transcribe",
         "batches data",
         "model",
