@@ -21,6 +21,7 @@ from deepspeech_wer import (
     host,
     hyper,
     journal,
+    lock,
     room,
     signals,
 )
@@ -102,7 +103,8 @@ def collect(bench: Bench) -> Iterator[Run]:
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
         elif left.outcome is None:
-            left = replace(left, outcome=_cut_off(bench, left.work, left.order, is_told=True))
+            outcome = outcomes.read(left.work) or _cut_off(bench, left.work, left.order, is_told=True)
+            left = replace(left, outcome=outcome)
         checkouts.wipe(left.work.checkout)
         if archive.holds(bench.places.runs, left.work.run):
             _tidy(bench, left.work, left.order.merge)
@@ -134,7 +136,8 @@ def unfinished(places: Places) -> list[Unfinished]:
         files.restore_access(work.path)
         order = works.read_order(work)
         if order:
-            found.append(Unfinished(work, order, outcomes.read(work)))
+            is_over = not lock.is_held(str(work.lock))  # else only the job can have written an outcome
+            found.append(Unfinished(work, order, outcomes.read(work) if is_over else None))
     return found
 
 
@@ -192,6 +195,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         seed=due.seed,
         changed=_changed(places, merge, due),
         calibrates=due.calibrates,
+        guards=bench.job.guards,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:

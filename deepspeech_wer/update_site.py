@@ -7,12 +7,16 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepspeech_wer import __version__, archive, built, decisions, files, heartbeat, identity, journal, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.settings import Settings, Website
+
+if TYPE_CHECKING:
+    from deepspeech_wer.publish.plan import Entries
 
 SCORING_S = 60.0  # of a tick, for runs that were archived before they were scored
 
@@ -59,7 +63,6 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
             options = Options(
                 kept=places.published,
                 owner=identity.owner(places, settings.repository),
-                url=settings.notices.website_url,
                 progress=upload,
                 is_stopped=lambda: signals.count() > 0,
             )
@@ -67,7 +70,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)
-            for difference in report.differences:
+            for difference in differences(settings, report.shown, report.sent):
                 log.warning("%s", difference)
         note_shown(settings)
     except Trouble as trouble:
@@ -75,6 +78,16 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     except OSError as error:
         return _failed(places, f"{error.filename or places.cache}: {error.strerror}")
     return True
+
+
+def differences(settings: Settings, shown: Entries, sent: tuple[str, ...]) -> tuple[str, ...]:
+    """One line for each address that serves something other than what was just published there."""
+    url = settings.notices.website_url
+    if url is None or not shown or not sent:
+        return ()
+    from deepspeech_wer import read_back  # loads requests
+
+    return read_back.differences(url, shown, sent)
 
 
 def _failed(places: Places, reason: str) -> bool:

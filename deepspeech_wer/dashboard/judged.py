@@ -160,9 +160,10 @@ def _ended(last: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
         event for event in record["events"] if event["state"] == "recovered" and event["closed_by"] == last.merge.sha
     ]
     authors = {run.merge.sha: run.merge.author for run in ordered}
-    whose = [(event, authors.get(event["start"])) for event in closed]
     told = [
-        f"{event['step_pp']:+.1f} pp of {event['start'][:8]}{f' by {who}' if who else ''}" for event, who in whose
+        f"{event['step_pp']:+.1f} pp of {event['start'][:8]}"
+        + (f" by {who}" if (who := authors.get(event["start"])) else "")
+        for event in closed
     ]
     return f"This ends {' and '.join(told)}." if told else ""
 
