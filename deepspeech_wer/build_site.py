@@ -58,7 +58,7 @@ def _build(settings: Settings, scoring_s: float | None) -> int:
         measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         measuring.save(places, measures)
-        count = dashboard.build(
+        manifest = dashboard.build(
             loaded.runs,
             places.site,
             project=project,
@@ -71,7 +71,7 @@ def _build(settings: Settings, scoring_s: float | None) -> int:
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)
-        return count
+        return dashboard.count(places.site, manifest)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 

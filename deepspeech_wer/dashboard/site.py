@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
-from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, count, read_manifest, references, run_files
+from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
 from deepspeech_wer.dashboard.bundle import bundled
@@ -65,10 +65,10 @@ def build(
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
     heard: Heard | None = None,
-) -> int:
+) -> dict[str, Any]:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
-    Returns how many files there are to publish.
+    Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
     the run is then left out. `found` returns the files of its directory. With the `marks` of lines, js/hyper.js is
@@ -104,7 +104,7 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
-    return count(site, after)
+    return after
 
 
 @dataclass(frozen=True)
