@@ -78,11 +78,10 @@ def update(
     `page` is the address of the repository, for links. What is to be trained again is also kept in the cache, since
     every idle tick reads it; so is what makes the next judging quick.
     """
-    text = _content(places.verdicts)
-    before = _told(text)
+    head, before, tail = _parts(_content(places.verdicts))
     made = _make(places, runs, results, wanted, told=before, page=page)
-    if made.told != before or text != made.head + made.told + made.tail:
-        _log_changes(made, text, before)
+    if (made.head, made.told, made.tail) != (head, before, tail):
+        _log_changes(made, head, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
         made.remember()
     elif made.is_forgotten:  # lost, or of another release
@@ -96,7 +95,7 @@ def make(
     places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
 ) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    made = _make(places, runs, results, wanted, told=_told(_content(places.verdicts)), page=page)
+    made = _make(places, runs, results, wanted, told=_parts(_content(places.verdicts))[1], page=page)
     return {**made.rest, "verdicts": list(Lines(made.told))}
 
 
@@ -241,10 +240,16 @@ def _beside(place: Path) -> Path:
     return place.with_name(f"{place.name}.told")
 
 
-def _told(text: bytes) -> bytes:
-    """Return the lines of the verdicts in the text of a verdicts.json; nothing if an earlier release wrote it."""
+def _parts(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before the verdicts in a verdicts.json, their lines, and what follows.
+
+    All of it stands before them if an earlier release wrote it.
+    """
     start, end = text.find(_START), text.rfind(_END)
-    return text[start + len(_START) : end] if 0 <= start < end else b""
+    if not 0 <= start < end:
+        return text, b"", b""
+    start += len(_START)
+    return text[:start], text[start:end], text[end:]
 
 
 def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
