@@ -189,6 +189,16 @@ def remove_partial(directory: Path) -> None:
         visit(directory, remove)
 
 
+def remove_leftovers(site: Path) -> None:
+    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
+    for left in partial_in(site / "runs"):
+        remove_partial(left)
+    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
+        for entry in entries:
+            if entry.name != "runs":
+                remove_partial(Path(entry.path))
+
+
 def _unlink(parent: int, name: str) -> bool:
     """Unlink anything but a directory. Returns whether it is gone."""
     with suppress(OSError):

@@ -48,7 +48,7 @@ def publish(options: argparse.Namespace) -> int:
         try:
             report = publisher.publish(current.places.site, listed, current.website, how)
         except Trouble as trouble:
-            journal.happened(current.places.cache, journal.ERROR, f"not published: {trouble}")
+            journal.happened(current.places.cache, journal.ERROR, f"{journal.NOT_PUBLISHED}{trouble}")
             raise
         if options.dry_run:
             journal.happened(current.places.cache, journal.DRY_RUN, update_site.place(current.website))
@@ -85,7 +85,7 @@ def _rollback(website: Website, options: argparse.Namespace, current: Settings) 
 
 
 def _tell(done: str, report: Report, current: Settings, *, is_dry: bool) -> int:
-    differences = update_site.differences(current, report)
+    differences = update_site.differences(current, report.shown, report.sent)
     for line in (*report.lines, *report.notes, *differences):
         say(line)
     say(f"{'would send' if is_dry else done} {report.summary}")

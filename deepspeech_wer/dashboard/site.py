@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
+from deepspeech_wer.dashboard import heard as heards
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
@@ -23,7 +24,7 @@ from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
-from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
+from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
@@ -41,7 +42,7 @@ from deepspeech_wer.dashboard.scripts import (
 )
 from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, link_or_copy, partial_in, remove_partial, write_atomically
+from deepspeech_wer.files import PARTIAL, link_or_copy, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -101,16 +102,6 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
-
-
-def remove_leftovers(site: Path) -> None:
-    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
-    for left in partial_in(site / "runs"):
-        remove_partial(left)
-    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
-        for entry in entries:
-            if entry.name != "runs":
-                remove_partial(Path(entry.path))
 
 
 @dataclass(frozen=True)
@@ -187,7 +178,7 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
     for name in files:
         edits = source.heard.edits(run.id) if name == EDITS else None
         if edits:
-            link_or_copy(edits, site / "runs" / run.id / name)
+            _put_as_seen(edits, site / "runs" / run.id / name, source.logs)
             continue
         data = ends[name].data if name in ends else as_seen(run.directory / name, source.logs)
         sizes[name] = found[name].st_size if data is None else len(data)
@@ -204,20 +195,24 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
 def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLogs) -> list[str]:
     """Link the test sets of runs. Their names come from their content, so those that are there stay.
 
-    What names an utterance may be a path of this machine. Such names are trimmed whatever ds_publish_logs says: it may
-    change while the set stays.
+    What names an utterance may be a path of this machine, and a transcript may be anything. They are trimmed whatever
+    ds_publish_logs says: it may change while the set stays.
     """
     wanted = heard.sets(runs)
     for name, source in wanted.items():
         target = site / name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            seen = without_paths(source.read_bytes(), lambda text: trimmed(text, logs))
-            if seen is None:
-                link_or_copy(source, target)
-            else:
-                _put(seen, target)
+            _put_as_seen(source, target, logs)
     return list(wanted)
+
+
+def _put_as_seen(source: Path, target: Path, logs: PublishedLogs) -> None:
+    seen = heards.as_seen(source.read_bytes(), lambda text: trimmed(text, logs))
+    if seen is None:
+        link_or_copy(source, target)
+    else:
+        _put(seen, target)
 
 
 def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:
