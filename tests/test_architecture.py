@@ -56,8 +56,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "judging": ("remembered standing", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
-        "plan report",
-        "sources web_root",
+        "plan",
+        "report sources web_root",
         "survey web_root_lock",
         "upload",
         "publisher",
