@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "environment settings training",
         "archive old_records repository sftp",
         "dashboard identity import_records jobs publish",
-        "demo heartbeat judging notify read_back run_merge",
+        "built demo heartbeat judging notify read_back run_merge",
         "build_site",
         "update_site",
         "backlog_inputs",
