@@ -7,6 +7,7 @@
     el("a", { class: "mono", href: wer.runHref(data.ids[i]) }, wer.shortSha(data, i) || data.ids[i]);
 
   // Each direction has a sign beside its colour: not everybody tells red from green.
+  /** @type {Record<string, [sign: string, colour: string, word: string]>} */
   const DIRECTIONS = {
     worse: ["▲", "chip-failed", "worse"],
     better: ["▼", "chip-good", "better"],
@@ -14,7 +15,11 @@
     noise: ["≈", "", "within noise"],
   };
 
-  /** A change in percentage points, in the colour and with the sign of its direction; grey where nobody judged it. */
+  /**
+   * A change in percentage points, in the colour and with the sign of its direction; grey where nobody judged it.
+   * @param {number | null} delta
+   * @param {Direction | undefined} direction
+   */
   wer.change = (delta, direction) => {
     if (delta === null) return el("span", { class: "muted" }, format.none);
     const [sign, colour, word] = DIRECTIONS[direction ?? ""] ?? ["", "", "not judged"];
@@ -42,6 +47,7 @@
       ),
     );
 
+  /** @type {Record<string, [sign: string, colour: string]>} */
   const STATES = {
     worse: ["▲", "chip-failed"],
     suspect: ["▲?", "chip-suspect"],
@@ -56,7 +62,10 @@
     "cannot tell": ["?", ""],
   };
 
-  /** The verdict on a merge or the state of a regression, as a chip; null where there is none. */
+  /**
+   * The verdict on a merge or the state of a regression, as a chip; null where there is none.
+   * @param {string | null | undefined} state
+   */
   wer.verdict = (state) => {
     if (!state) return null;
     const [sign, colour] = STATES[state] ?? ["·", ""];
@@ -95,6 +104,7 @@
       el("span", { class: "muted" }, format.minute(data.started[i])),
     );
 
+  /** @type {Record<string, (data: Data) => TableColumn<number>>} */
   const runColumns = {
     run: (data) => ({ title: "Run", cell: (i) => [wer.runLink(data, i), below(data, i)] }),
     merge: (data) => ({ title: "№", class: "number wide", cell: (i) => data.ordinals[i] }),
