@@ -769,6 +769,7 @@ interface Wer {
   gpuHref(id: string): string;
   stepText(event: Pick<Step, "step" | "interval">): string;
   regressionHref(id: string): string;
+  own<Found>(table: Record<string, Found>, name: string | null | undefined): Found | null;
   changeNotes(data: Data, i: number): Child[];
   paging: {
     searchField(text: string, placeholder: string, changed: (text: string) => void): HTMLElement;

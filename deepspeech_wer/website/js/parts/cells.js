@@ -3,6 +3,16 @@
   "use strict";
   const { el, format } = wer;
 
+  /**
+   * What a table of the page has of a name; null for any other text, such as `__proto__`.
+   * @template Found
+   * @param {Record<string, Found>} table
+   * @param {string | null | undefined} name
+   * @returns {Found | null}
+   */
+  const own = (table, name) => (name && Object.hasOwn(table, name) ? table[name] : null);
+  wer.own = own;
+
   wer.runLink = (data, i) =>
     el("a", { class: "mono", href: wer.runHref(data.ids[i]) }, wer.shortSha(data, i) || data.ids[i]);
 
@@ -22,7 +32,7 @@
    */
   wer.change = (delta, direction) => {
     if (delta === null) return el("span", { class: "muted" }, format.none);
-    const [sign, colour, word] = DIRECTIONS[direction ?? ""] ?? ["", "", "not judged"];
+    const [sign, colour, word] = own(DIRECTIONS, direction) ?? ["", "", "not judged"];
     return el("span", { class: `chip ${colour}`, title: word }, sign && `${sign} `, format.points(delta));
   };
 
@@ -68,8 +78,8 @@
    */
   wer.verdict = (state) => {
     if (!state) return null;
-    const [sign, colour] = STATES[state] ?? ["·", ""];
-    return el("span", { class: `chip nowrap ${colour}` }, `${sign} ${state}`);
+    const [sign, colour] = own(STATES, state) ?? ["·", ""];
+    return el("span", { class: `chip ${colour}` }, `${sign} ${state}`);
   };
 
   /** @param {Data} data @param {number} i */

@@ -128,13 +128,15 @@
   };
 
   /** @param {PairRow} row */
-  const changeCell = (row) =>
-    el(
+  const changeCell = (row) => {
+    const plain = wer.own(PLAIN, row.state);
+    return el(
       "span",
       { class: "state" },
-      wer.change(row.change, STATES[row.state]),
-      PLAIN[row.state] ? el("span", { class: "chip" }, PLAIN[row.state]) : el("span", { class: "muted" }, row.state),
+      wer.change(row.change, wer.own(STATES, row.state)),
+      plain ? el("span", { class: "chip" }, plain) : el("span", { class: "muted" }, row.state),
     );
+  };
 
   /** @type {TableColumn<PairRow>[]} */
   const COLUMNS = [

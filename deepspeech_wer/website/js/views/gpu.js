@@ -41,10 +41,10 @@
     return format.bytes(used * 2 ** 20) + (total === null ? "" : ` of ${format.bytes(total * 2 ** 20)}`);
   };
 
-  /** @param {GpuUsage} usage */
-  const table = (usage) =>
+  /** @param {GpuUsage} usage @param {string} id */
+  const table = (usage, id) =>
     wer.table(
-      "Load of each GPU",
+      `Load of each GPU, run ${id}`,
       [
         { title: "GPU", cell: (gpu) => gpu.index },
         { title: "Busy, mean", class: "number folds", cell: (gpu) => shown(mean(gpu.gpu_percent), "%") },
@@ -61,7 +61,7 @@
       "section",
       { class: "card" },
       el("div", { class: "card-head" }, el("h2", {}, title, " ", wer.runLink(data, i)), wer.bdi(wer.about(data, i))),
-      table(usage),
+      table(usage, data.ids[i]),
     );
 
   /**

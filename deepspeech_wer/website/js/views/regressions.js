@@ -183,7 +183,7 @@
               ],
       },
     ];
-    return el("div", { class: "evidence" }, wer.table("Trainings that this rests on", columns, full.trained));
+    return el("div", { class: "evidence" }, wer.table(`Trainings that ${full.id} rests on`, columns, full.trained));
   };
 
   /** @param {unknown} sets */
