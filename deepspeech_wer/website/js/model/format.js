@@ -38,7 +38,8 @@
 
     /** The time since a moment, by the visitor's clock: "3 h ago". */
     ago: (seconds, now = Date.now() / 1000) => {
-      const past = Math.max(0, now - seconds);
+      const past = now - seconds;
+      if (past < -86_400) return "by a clock that was ahead";
       if (past < 90) return "just now";
       if (past < 5400) return `${Math.round(past / 60)} min ago`;
       return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} days ago`;
