@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
-from deepspeech_wer.dashboard import heard as heards
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
@@ -26,6 +25,7 @@ from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, fil
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
 from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths
+from deepspeech_wer.dashboard.heard import as_seen as seen_by_visitors
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
@@ -219,7 +219,7 @@ def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLo
 
 
 def _put_as_seen(source: Path, target: Path, logs: PublishedLogs) -> None:
-    seen = heards.as_seen(source.read_bytes(), lambda text: trimmed(text, logs))
+    seen = seen_by_visitors(source.read_bytes(), lambda text: trimmed(text, logs))
     if seen is None:
         _link(source, target)
     else:
