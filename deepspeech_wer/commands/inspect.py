@@ -70,6 +70,8 @@ def runs(options: argparse.Namespace) -> int:
         return _print_json([records[run.id] for run in ordered])
     for run in ordered:
         say(lines[run.id])
+    if not ordered:
+        say("no run is archived yet")
     return 0
 
 

@@ -246,6 +246,7 @@ def _site(settings: Settings) -> Record:
         "directory": str(site),
         "is_built": is_built,
         "is_up_to_date": is_built and not update_site.is_behind(settings),
+        "is_published": bool(published and published.what == place) or (bool(place) and settings.places.shown.exists()),
         "place": place,
         "published_at": published.at if published and published.what == place else None,
         "dry_run_at": dry.at if dry and dry.what == place else None,
@@ -374,7 +375,7 @@ def _site_line(site: Record) -> str:
         return f"{freshness}, not published, in {site['directory']}"
     if site["published_at"]:
         return f"{freshness}, published to {site['place']} at {site['published_at']}"
-    if site["is_up_to_date"]:  # an earlier release noted no time
+    if site["is_published"] and site["is_up_to_date"]:  # an earlier release noted no time
         return f"{freshness}, published to {site['place']}"
     if site["dry_run_at"]:
         return f"nothing published to {site['place']} yet, only a dry run at {site['dry_run_at']}"
