@@ -299,7 +299,7 @@ def lines(record: Record) -> Sequence[str]:
     for one in record["requests"]:
         if one["kind"] == "calibrate":  # `verdicts` tells how far that is
             continue
-        what = {"retry": "to be run", "accept": "accepted", "skip": "skipped"}[one["kind"]]
+        what = {"retry": "to be run again", "accept": "accepted", "skip": "skipped"}[one["kind"]]
         why = "" if one["kind"] == "retry" else f": {one['why']}"
         found.append(f"{what}: {one['sha'][:12]}, asked for by {one['who']} at {one['at']}{why}")
     instance = f", instance {tracked['instance']}" if tracked["instance"] else ""
@@ -362,6 +362,8 @@ def _queue_lines(queue: Record) -> list[str]:
 
 def _result_line(one: Record) -> str:
     rate = hyper.shown(one["test_wer"]) if one["status"] == "done" else f"failed: {one['failure']}"
+    if one["verdict"] == "failed":
+        return f"{one['sha'][:12]} {rate}: {one['subject'][:60]}"
     verdict = one["verdict"] or "not judged yet"
     effect = "" if one["effect_pp"] is None else f" {one['effect_pp']:+.2f} pp"
     return f"{one['sha'][:12]} {rate:>8}, {verdict}{effect}: {one['subject'][:60]}"
