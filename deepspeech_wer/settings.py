@@ -72,6 +72,11 @@ class Notices:
     tell_better: bool  # also tell of merges that made it better
     tell_suspect: bool  # also tell of suspects, before they are certain
 
+    @property
+    def has_receivers(self) -> bool:
+        """Whether somebody else than the log is told."""
+        return bool(self.github_token or self.gitlab_token or self.webhook_url)
+
 
 @dataclass(frozen=True)
 class PublishedLogs:

@@ -28,7 +28,7 @@ from deepspeech_wer.archive_order import moment
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import progress
-from deepspeech_wer.judging import verdict_file
+from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
@@ -192,7 +192,7 @@ def _requests(places: Places) -> Iterator[tuple[str, Decision]]:
 
 def _results(settings: Settings) -> list[Record]:
     """The last merges' own runs with their verdicts, newest first."""
-    record = verdict_file.load(settings.places, settings.retraining)
+    record = standing.load(settings.places, settings.retraining)
     verdicts = {one["run"]: one for one in record["verdicts"]} if record else {}
     found = []
     for run in _last_own(settings.places.runs):

@@ -162,7 +162,7 @@ def _ended(last: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
     authors = {run.merge.sha: run.merge.author for run in ordered}
     told = [
         f"{event['step_pp']:+.1f} pp of {event['start'][:8]}"
-        f"{f' by {who}' if (who := authors.get(event['start'])) else ''}"
+        + (f" by {who}" if (who := authors.get(event["start"])) else "")
         for event in closed
     ]
     return f"This ends {' and '.join(told)}." if told else ""

@@ -48,12 +48,13 @@ class Local:
             os.close(descriptor)
 
     def is_alive(self, work: Work) -> bool:
-        """See Runner."""
-        if lock.is_held(str(work.lock)):
+        """See Runner. Of a supervisor that this process started its lock tells nothing: the job may have removed it."""
+        process = self._started.get(work)
+        if process is None:
+            return lock.is_held(str(work.lock))
+        if process.poll() is None:
             return True
-        process = self._started.pop(work, None)
-        if process:
-            process.wait()
+        del self._started[work]
         return False
 
     def wait(self, work: Work, seconds: float) -> None:

@@ -84,6 +84,7 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
         err.close()
         works.remove_planted(work, order)
         files.restore_access(work.path.parent, work.path)
+    works.take_back(work, order)
     files.remove_tree(work.tmp)
     if verdict.files is None:
         files.remove_tree(work.logs)

@@ -31,6 +31,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import RUN_ID, Changed, Guards, Merge
 
 VERSION = 1
+OUTCOME = "outcome.json"
 UNREADABLE = ".unreadable"  # suffix of damaged files that were renamed
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,22 @@ def write_order(work: Work, order: Order) -> None:
     write(work.path / "order.json", asdict(order))
 
 
+def take_back(work: Work, order: Order) -> None:
+    """Undo what the job did to the files that only the tracker writes: its order as it was, no outcome, nothing half.
+
+    Call this once its processes have ended, and before its outcome is written.
+    """
+    for left in (work.path / OUTCOME, *files.partial_in(work.path)):
+        if os.path.lexists(left):
+            log.warning("removing %s: the job put it there", left)
+            files.remove_tree(left)
+    place = work.path / "order.json"
+    with suppress(OSError):  # a full disk: nothing reads it but what comes after a kill
+        if place.is_symlink() or not place.is_file() or place.read_bytes() != _encoded(asdict(order)):
+            log.warning("writing %s again: the job changed it", place)
+            write_order(work, order)
+
+
 def read_order(work: Work) -> Order | None:
     """Read the order; None if there is none. If it is damaged, log that and rename the work directory."""
     try:
@@ -254,8 +271,13 @@ def read_job(work: Work) -> Job | None:
 
 def write(path: Path, record: dict[str, Any]) -> None:
     """Write a record as JSON, atomically. Raises OSError."""
-    text = json.dumps({"version": VERSION, **record}, ensure_ascii=False)
-    files.write_atomically(path, text.encode("utf-8", "replace"), mode=0o600)
+    if path.is_dir() and not path.is_symlink():  # put there by a job
+        files.remove_tree(path)
+    files.write_atomically(path, _encoded(record), mode=0o600)
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    return json.dumps({"version": VERSION, **record}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -64,6 +64,9 @@
       return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential().replace("e-", "e−") : String(value);
     },
 
+    /** A sentence of the tracker's, with arrows and minus signs instead of what a terminal shows for them. */
+    prose: (text) => text.replaceAll(" -> ", " → ").replace(/(^|[\s(])-(?=\.?\d)/g, "$1−"),
+
     /** The number of errors and of words, or null where the size of the test set is unknown. */
     errors: (data, i, between = " errors in ", after = " words") => {
       const words = data.words[i];
