@@ -35,8 +35,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": (
-        "alignment crontab locked man progress schema state",
-        "systemd",
+        "alignment crontab finding locked man progress schema state",
+        "check_page check_tools systemd",
         "check check_job import_old overview prune site verdicts",
         "inspect",
         "act compare",
