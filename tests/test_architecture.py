@@ -67,7 +67,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
-        "band",
+        "alignment band",
+        "confidence",
         "__main__ augment doubts decoders importers lm optimizer",
         "dataset",
         "transcribe",
@@ -76,8 +77,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "decoding evaluate export",
         "results train",
     ),
-    "training/lm": ("arpa", "language ngram", "beam", "weights"),
-    "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
+    "training/lm": ("arpa", "free language ngram", "beam", "weights"),
+    "training/transcribe": ("recogniser", "streaming", "details", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
