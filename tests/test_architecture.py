@@ -35,8 +35,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": (
-        "alignment crontab locked man progress schema state",
-        "systemd",
+        "alignment crontab finding locked man progress schema state",
+        "check_page check_tools systemd",
         "check check_job import_old overview prune site verdicts",
         "inspect",
         "act compare",
@@ -56,8 +56,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "judging": ("remembered standing", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
-        "plan report",
-        "sources web_root",
+        "plan",
+        "report sources web_root",
         "survey web_root_lock",
         "upload",
         "publisher",
@@ -67,7 +67,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
-        "band",
+        "alignment band",
+        "confidence",
         "__main__ augment doubts decoders importers lm optimizer",
         "dataset",
         "transcribe",
@@ -76,8 +77,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "decoding evaluate export",
         "results train",
     ),
-    "training/lm": ("arpa", "language ngram", "beam", "weights"),
-    "training/transcribe": ("recogniser", "streaming", "transcriber", "__main__"),
+    "training/lm": ("arpa", "free language ngram", "beam", "weights"),
+    "training/transcribe": ("recogniser", "streaming", "details", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
