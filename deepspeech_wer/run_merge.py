@@ -16,7 +16,6 @@ from deepspeech_wer import (
     checkpoints,
     clock,
     contract,
-    dashboard,
     environment,
     files,
     host,
@@ -27,7 +26,6 @@ from deepspeech_wer import (
     signals,
 )
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.dashboard import gpu_charts, gpu_usage
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -113,7 +111,7 @@ def collect(bench: Bench) -> Iterator[Run]:
         elif left.outcome and _is_final(bench, left.outcome):
             yield _archive(bench, left.work, left.order, left.outcome)
         signals.check()
-    dashboard.remove_leftovers(bench.places.site)
+    files.remove_leftovers(bench.places.site)
     for partial in files.partial_in(bench.places.runs):  # none is below: a run is renamed when it is complete
         files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
@@ -197,6 +195,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         seed=due.seed,
         changed=_changed(places, merge, due),
         calibrates=due.calibrates,
+        guards=bench.job.guards,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -255,6 +254,7 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
             journal.enter(bench.places.cache, "job", order.merge, order.attempt)
             bench.runner.submit(work, environment.job_environment())
             outcome = _wait(bench, work, order)
+            room.note(bench.places.cache, files.size(path), room.CLONES)
             journal.enter(bench.places.cache, "wipe", order.merge, order.attempt)
     except checkouts.CannotCheckOut as trouble:
         return _failed(work, order, "no-checkout", str(trouble))
@@ -392,6 +392,8 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
 
 def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
     """Write the load of the GPUs as `<charts>/<id of the run>.svg`. A failure is logged: the run does not need it."""
+    from deepspeech_wer.dashboard import gpu_charts, gpu_usage  # few want them
+
     archived = run.directory / contract.GPU_USAGE
     samples = archived if archived.is_file() else Path(order.gpu_usage or "")
     since, until = (datetime.fromisoformat(time).timestamp() for time in (run.started_at, run.finished_at))

@@ -63,10 +63,16 @@ def with_record(verdict: Verdict, logs: Path) -> Verdict:
     return verdict if found.failure else replace(verdict, files=found.files)
 
 
-def classify(code: int, last_words: str, *, out_of_memory: bool) -> Verdict | None:
-    """Classify an exit code as `subprocess` reports it (-9 for SIGKILL). Returns None for 0."""
+def classify(code: int, last_words: str, *, out_of_memory: bool, most: str = "") -> Verdict | None:
+    """Classify an exit code as `subprocess` reports it (-9 for SIGKILL). Returns None for 0.
+
+    `most` is the job's limit of memory, for people, where the kernel keeps it. Then the kernel killed one of the job's
+    own processes, whatever code the job made of that.
+    """
     if code == 0:
         return None
+    if most and out_of_memory:
+        return Verdict("out-of-memory", f"it took more than ds_job_memory ({most}), so the kernel killed it")
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory:
         return Verdict("out-of-memory", "the kernel killed the job for lack of memory")
     if code == contract.EXIT_DIVERGED and last_words.startswith(contract.DIVERGED):

@@ -20,7 +20,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from typing import Any
 from deepspeech_wer import contract, files, versions
 from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.records import RUN_ID, Changed, Merge
+from deepspeech_wer.records import RUN_ID, Changed, Guards, Merge
 
 VERSION = 1
 OUTCOME = "outcome.json"
@@ -107,6 +107,7 @@ class Order:
     seed: int | None = None
     changed: Changed | None = None
     calibrates: bool = False
+    guards: Guards = field(default_factory=Guards)
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
@@ -202,7 +203,8 @@ def read_order(work: Work) -> Order | None:
         record = read(work.path / "order.json")
         merge = record["merge"]
         listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
-        return Order(**{**record, "merge": Merge(**{**merge, **listed}), "changed": _changed(record.get("changed"))})
+        read_again = {"changed": _changed(record.get("changed")), "guards": _guards(record.get("guards", {}))}
+        return Order(**{**record, "merge": Merge(**{**merge, **listed}), **read_again})
     except FileNotFoundError as error:
         if was_started(work):
             set_aside(work.path, error)
@@ -219,6 +221,11 @@ def _changed(record: Mapping[str, Any] | None) -> Changed | None:
         return None
     files = tuple((path, added, removed) for path, added, removed in record["files"])
     return Changed(files, record["files_count"], tuple(record["passed"]))
+
+
+def _guards(record: Mapping[str, Any]) -> Guards:
+    listed = {name: tuple(record[name]) for name in ("writable", "hidden") if name in record}
+    return Guards(**{**record, **listed})
 
 
 def write_cancel(work: Work, who: str, at: str) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from deepspeech_wer import clock
 from deepspeech_wer.notify import alarm, github, gitlab, ledger, statuses, webhook
 from deepspeech_wer.notify.facts import Archive, Facts
-from deepspeech_wer.notify.ledger import NEWEST, Due, Ledger, NotSent, Refused, Told
+from deepspeech_wer.notify.ledger import LOG, NEWEST, Due, Ledger, NotSent, Refused, Told
 from deepspeech_wer.notify.webhook import Hook
 from deepspeech_wer.settings import Notices, Repository
 
-LOG, GITHUB, GITLAB, WEBHOOK = "log", "commit status", "commit status on GitLab", "webhook"
+GITHUB, GITLAB, WEBHOOK = "commit status", "commit status on GitLab", "webhook"
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +70,6 @@ def begin(repository: Repository, notices: Notices, cache: Path, sha: str, *, ap
             log.warning("%s: %s; the result will be told", name, failure)
         except OSError as error:
             log.warning("%s: cannot record in %s what was sent: %s", name, cache, error.strerror)
-
-
-def owes_exit_code(cache: Path) -> bool:
-    """Return whether a regression was logged whose exit code no tick gave yet. It counts as given from now on."""
-    book = Ledger(cache)
-    told = book.told(LOG)
-    if told.last != alarm.OWED:
-        return False
-    try:
-        book.write(LOG, replace(told, last=None))
-    except OSError as error:
-        log.warning("%s: cannot record in %s that it was told: %s", LOG, cache, error.strerror)
-    return True
 
 
 def _channels(repository: Repository, notices: Notices, api: str | None) -> Iterator[Channel]:

@@ -7,6 +7,7 @@ queued: what is due follows from the archive each time, so that after an outage 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +23,10 @@ GIVE_UP_S = 3 * 86_400.0  # since a receiver first refused a message
 FIRST_DELAY_S, MAX_DELAY_S, MAX_ASKED_DELAY_S = 600.0, 3600.0, 86_400.0
 
 NAME = versions.TOLD
+LOG = "log"  # the receiver that there always is
+OWED = "the exit code is owed"  # the tick that logged the line has not ended yet
+
+log = logging.getLogger(__name__)
 
 
 class NotSent(Exception):
@@ -110,6 +115,24 @@ class Ledger:
 def now() -> float:
     """Return the Unix time."""
     return time.time()
+
+
+def owes_exit_code(cache: Path) -> bool:
+    """Return whether a regression was logged whose exit code no tick gave yet. It counts as given from now on."""
+    book = Ledger(cache)
+    told = book.told(LOG)
+    if told.last != OWED:
+        return False
+    try:
+        book.write(LOG, replace(told, last=None))
+    except OSError as error:
+        log.warning("%s: cannot record in %s that it was told: %s", LOG, cache, error.strerror)
+    return True
+
+
+def was_logged(cache: Path, mark: str) -> bool:
+    """Return whether the log has all that there was to tell of an archive; `mark` is that of its verdicts."""
+    return Ledger(cache).told(LOG).mark == mark
 
 
 def _read(path: Path) -> dict[str, Told]:

@@ -97,6 +97,9 @@ class Parameters:
         "the corpus' own, where it has several",
         "",
     )
+    test_set: str = _text(
+        "", "the test set that gives test_wer; unset: all of them together (librivox), or test.csv alone (csv)"
+    )
     synthetic_train: int = _number(800, "utterances synthesised for training (importer synthetic)", least=1)
     synthetic_dev: int = _number(100, "utterances synthesised for validation", least=1)
     synthetic_test: int = _number(200, "utterances synthesised for the test", least=1)
@@ -169,6 +172,9 @@ class Parameters:
     augment_time_masks: int = _number(0, "masks of up to 10 frames, 0.2 s", least=0, most=100)
     augment_noise: float = _number(
         0.0, "standard deviation of noise added to the normalised features", least=0, most=10
+    )
+    augment_band_limit: float = _number(
+        0.0, "share of utterances that lose what is above 4 kHz, as on the telephone; 0: off", least=0, most=1
     )
     plain_epochs: int = _number(0, "epochs at the start without dropout and augmentation", least=0)
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive, files, settings
-from deepspeech_wer.notify import channels, ledger
 from deepspeech_wer.notify import http as posting
+from deepspeech_wer.notify import ledger
 from deepspeech_wer.settings import Settings
 from tests.conftest import Repository
 from tests.notify.receiver import DRIPS, HANGS, Receiver, unused_port
@@ -233,17 +233,17 @@ def test_a_regression_is_logged_once_and_gives_the_exit_code_once(
     bad = hooked.add(make(2, 0.409, dropout_rate=0.3), "suspect", 28.7)
     hooked.event(bad, "suspect")
     hooked.tell()
-    assert not channels.owes_exit_code(cache)
+    assert not ledger.owes_exit_code(cache)
     hooked.worse(bad)
     for _ in range(2):
         hooked.tell()
     (line,) = warnings(caplog)
     title = f'{bad.merge.sha[:12]} "bring in <b>" by Ada'
     assert line == f"regression: {title}: worse: +28.7 pp (95 %: 24 to 33), dropout_rate 0.05 -> 0.3"
-    assert [channels.owes_exit_code(cache) for _ in range(2)] == [True, False]
+    assert [ledger.owes_exit_code(cache) for _ in range(2)] == [True, False]
     hooked.event(bad, "recovered", bad)
     hooked.tell()
-    assert not channels.owes_exit_code(cache)
+    assert not ledger.owes_exit_code(cache)
 
 
 def test_ticks_notify_of_failure_and_recovery(tracked: Repository, hooked: Book, receiver: Receiver) -> None:
