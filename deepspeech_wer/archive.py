@@ -423,11 +423,12 @@ def _copy_regular(directory: int, target: Path, *, max_bytes: int) -> None:
         reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
         log.warning("%s: %s; not archived", target.name, reason)
         return
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+        os.close(descriptor)  # of a directory no stream can be made
+        log.warning("%s: expected a regular file of at most %d bytes; not archived", target.name, max_bytes)
+        return
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            log.warning("%s: expected a regular file of at most %d bytes; not archived", target.name, max_bytes)
-            return
         if status.st_nlink > 1:
             log.warning("%s: a hard link to another file, which may be foreign; not archived", target.name)
             return
