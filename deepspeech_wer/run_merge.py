@@ -16,17 +16,16 @@ from deepspeech_wer import (
     checkpoints,
     clock,
     contract,
-    dashboard,
     environment,
     files,
     host,
     hyper,
     journal,
+    lock,
     room,
     signals,
 )
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.dashboard import gpu_charts, gpu_usage
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -104,14 +103,15 @@ def collect(bench: Bench) -> Iterator[Run]:
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
         elif left.outcome is None:
-            left = replace(left, outcome=_cut_off(bench, left.work, left.order, is_told=True))
+            outcome = outcomes.read(left.work) or _cut_off(bench, left.work, left.order, is_told=True)
+            left = replace(left, outcome=outcome)
         checkouts.wipe(left.work.checkout)
         if archive.holds(bench.places.runs, left.work.run):
             _tidy(bench, left.work, left.order.merge)
         elif left.outcome and _is_final(bench, left.outcome):
             yield _archive(bench, left.work, left.order, left.outcome)
         signals.check()
-    dashboard.remove_leftovers(bench.places.site)
+    files.remove_leftovers(bench.places.site)
     for partial in files.partial_in(bench.places.runs):  # none is below: a run is renamed when it is complete
         files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
@@ -136,7 +136,8 @@ def unfinished(places: Places) -> list[Unfinished]:
         files.restore_access(work.path)
         order = works.read_order(work)
         if order:
-            found.append(Unfinished(work, order, outcomes.read(work)))
+            is_over = not lock.is_held(str(work.lock))  # else only the job can have written an outcome
+            found.append(Unfinished(work, order, outcomes.read(work) if is_over else None))
     return found
 
 
@@ -194,6 +195,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         seed=due.seed,
         changed=_changed(places, merge, due),
         calibrates=due.calibrates,
+        guards=bench.job.guards,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -252,6 +254,7 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
             journal.enter(bench.places.cache, "job", order.merge, order.attempt)
             bench.runner.submit(work, environment.job_environment())
             outcome = _wait(bench, work, order)
+            room.note(bench.places.cache, files.size(path), room.CLONES)
             journal.enter(bench.places.cache, "wipe", order.merge, order.attempt)
     except checkouts.CannotCheckOut as trouble:
         return _failed(work, order, "no-checkout", str(trouble))
@@ -389,6 +392,8 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
 
 def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
     """Write the load of the GPUs as `<charts>/<id of the run>.svg`. A failure is logged: the run does not need it."""
+    from deepspeech_wer.dashboard import gpu_charts, gpu_usage  # few want them
+
     archived = run.directory / contract.GPU_USAGE
     samples = archived if archived.is_file() else Path(order.gpu_usage or "")
     since, until = (datetime.fromisoformat(time).timestamp() for time in (run.started_at, run.finished_at))

@@ -137,7 +137,7 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
         data = wav.find_data(plain)
         if data and not may_be_cut and data.there < data.promised and not data.is_unfinished:
             raise Trouble(f"{path}: {data.there} of {data.promised} bytes of sound: a cut file")
-        source = wav.Finished(plain, data) if data and data.is_unfinished else os.fsencode(path)
+        source = wav.Finished(plain, data) if data and data.is_odd else os.fsencode(path)
         with _Recording(source, **(HEADERLESS if is_raw else {})) as stream:
             yield stream
 
