@@ -1,6 +1,7 @@
 """The command line: exit codes, standard streams, and the tick's lock. The only reader of sys.argv.
 
-Without arguments it runs one tick, as cron does. A runner starts `supervise WORK LOCK` for each job. All other commands
+Without arguments it runs one tick, as cron does. A runner starts `supervise WORK LOCK` for each job, a cluster
+`supervise WORK JOB START`. All other commands
 are in `commands`. Heavy modules are imported only when needed: a tick that finds the lock held loads nothing else.
 """
 
@@ -89,8 +90,12 @@ def _complete() -> int:
     return DONE
 
 
-def _supervise(work: str, descriptor: str) -> int:
+def _supervise(work: str, descriptor: str, start: str = "") -> int:
     _hide()
+    if start:  # on a node of a cluster, where no lock can be inherited
+        from deepspeech_wer.jobs import node
+
+        return node.main(work, descriptor, start)
     from deepspeech_wer.jobs import supervisor
 
     return supervisor.main(work, descriptor=int(descriptor))

@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "dashboard identity import_records jobs publish",
         "demo heartbeat judging notify run_merge",
         "update_site",
-        "backlog_inputs",
+        "backlog_inputs team",
         "automation",
         "commands",
         "cli",
@@ -50,7 +50,13 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "site",
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu group limit output work", "memory outcome progress runner", "local supervisor"),
+    "jobs": (
+        "gpu group limit output slurm_client work",
+        "claim memory outcome progress",
+        "runner supervisor",
+        "local slurm",
+        "node runners",
+    ),
     "judging": ("remembered", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (

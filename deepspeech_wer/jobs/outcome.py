@@ -89,6 +89,19 @@ def write(work: Work, outcome: Outcome) -> None:
     works.write(work.path / _NAME, record)
 
 
+def is_there(work: Work) -> bool:
+    """Return whether there is an outcome. The directory is listed: NFS remembers that a file was missing."""
+    try:
+        return any(path.name == _NAME for path in work.path.iterdir())
+    except OSError:
+        return False
+
+
+def forget(work: Work) -> None:
+    """Remove the outcome of an attempt that is to begin once more. Raises OSError."""
+    (work.path / _NAME).unlink(missing_ok=True)
+
+
 def read(work: Work) -> Outcome | None:
     """Read the outcome; None if there is none. A damaged file is logged and renamed.
 

@@ -245,6 +245,19 @@ def read_job(work: Work) -> Job | None:
         return None
 
 
+def write_node(work: Work, machine: str, processor: str) -> None:
+    """Record on which node of a cluster the job runs. Raises OSError."""
+    write(work.path / "node.json", {"machine": machine, "processor": processor})
+
+
+def read_node(work: Work) -> tuple[str, str] | None:
+    """Return the (host name, processor) of the cluster's node that ran the job; None if none is recorded."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = read(work.path / "node.json")
+        return str(record["machine"])[:200], str(record["processor"])[:500]
+    return None
+
+
 def write(path: Path, record: dict[str, Any]) -> None:
     """Write a record as JSON, atomically. Raises OSError."""
     text = json.dumps({"version": VERSION, **record}, ensure_ascii=False)
