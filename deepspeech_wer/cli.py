@@ -1,8 +1,8 @@
 """The command line: exit codes, standard streams, and the tick's lock. The only reader of sys.argv.
 
 Without arguments it runs one tick, as cron does. A runner starts `supervise WORK LOCK` for each job, a cluster
-`supervise WORK JOB START`. All other commands
-are in `commands`. Heavy modules are imported only when needed: a tick that finds the lock held loads nothing else.
+`supervise WORK JOB START`, and that `sweep WORK PID`. All other commands are in `commands`. Heavy modules are imported
+only when needed: a tick that finds the lock held loads nothing else.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["supervise"]:
             return _supervise(*arguments[1:])
+        if arguments[:1] == ["sweep"]:
+            return _sweep(*arguments[1:])
         if env_file.is_completing():
             return _complete()
         if arguments:
@@ -99,6 +101,13 @@ def _supervise(work: str, descriptor: str, start: str = "") -> int:
     from deepspeech_wer.jobs import supervisor
 
     return supervisor.main(work, descriptor=int(descriptor))
+
+
+def _sweep(work: str, pid: str) -> int:
+    _hide()
+    from deepspeech_wer.jobs import node
+
+    return node.sweep(work, pid)
 
 
 def _hide() -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -55,6 +58,7 @@ def main(directory: str, job: str, start: str) -> int:
         Local().clear(work, order)  # of an earlier start on this node
         _make_ready(work)
         works.write_node(work, os.uname().nodename, host.processor())
+        _start_sweeper(work)
         with _watched(work, ours):
             supervisor.supervise(order, work, environment.job_environment())
     except OSError as error:
@@ -63,6 +67,33 @@ def main(directory: str, job: str, start: str) -> int:
     finally:
         os.close(descriptor)
     return DONE
+
+
+def sweep(directory: str, pid: str) -> int:
+    """Wait until a supervisor on this node has ended, and end what its job left if it was killed.
+
+    Slurm does so by itself where it tracks processes by cgroups, otherwise what left the session escapes it.
+    """
+    work = Work(Path(directory))
+    with suppress(OSError):  # it has ended
+        handle = os.pidfd_open(int(pid))
+        select.select([handle], [], [])
+    if outcomes.is_there(work) or not work.path.exists():
+        return DONE
+    descriptor = lock.acquire(str(work.lock))  # a tick waits for it before it tries the merge again
+    if descriptor is not None:
+        Local().clear(work, works.read_order(work))
+        lock.release(descriptor)
+    return DONE
+
+
+def _start_sweeper(work: Work) -> None:
+    """Start `sweep` as no descendant of ours: it must live on, and be no process of the job."""
+    command = ["setsid", "--fork", sys.executable, "-P", "-m", "deepspeech_wer", "sweep", str(work.path)]
+    try:
+        subprocess.run([*command, str(os.getpid())], stdin=subprocess.DEVNULL, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.info("no sweeper: %s", error)
 
 
 def _lock(work: Work) -> int:

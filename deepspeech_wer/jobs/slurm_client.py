@@ -131,7 +131,7 @@ def _ask(*command: str, variables: Mapping[str, str] | None = None, given: str =
         raise CannotAskSlurm(f"cannot ask Slurm: {name} does not end: is slurmctld at work? Jobs go on") from None
     except OSError as error:
         raise CannotAskSlurm(f"cannot ask Slurm: {name}: {error.strerror}") from None
-    if done.returncode == 0:
+    if done.returncode == 0 or (name == "scancel" and not done.stderr.strip()):  # there was no such job any more
         return done.stdout
     said = " ".join((done.stderr or done.stdout).split())[-300:]
     if name == "sbatch" and "Batch job submission failed" in said and not _is_of_contact(said):

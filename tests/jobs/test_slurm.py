@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deepspeech_wer.exit_codes import FAILED
 from tests.jobs.slurm_cluster import Cluster, running_slurm
 from tests.jobs.slurm_machine import WAIT_S, Machine, end_by
 from tests.waiting import until
@@ -68,3 +70,135 @@ def test_the_end_of_a_tick_leaves_its_jobs_running_for_the_next_one(machine: Mac
     assert tick.wait(timeout=WAIT_S) == 0
     assert machine.ended() == [("one", "done"), ("two", "done")]
     assert machine.starts() == {"one": 1, "two": 1}
+
+
+# Kills itself while it submits a job: before sbatch, or after it, when only Slurm knows the job's id.
+KILLED_AT_SBATCH = """
+import os, signal, sys
+from deepspeech_wer import cli
+from deepspeech_wer.jobs import slurm_client
+submit = slurm_client.submit
+def killing(*given):
+    if sys.argv[1] == "after": submit(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+slurm_client.submit = killing
+sys.exit(cli.main([]))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_tick_killed_at_sbatch_submits_no_job_twice(machine: Machine, when: str) -> None:
+    machine.merge("one", held=when == "after")
+    assert machine.start("-c", KILLED_AT_SBATCH, when).wait(timeout=WAIT_S) == -signal.SIGKILL
+    tick = machine.start()
+    if when == "after":
+        machine.started("one")
+        until(lambda: "left by an earlier tick" in machine.log(), WAIT_S)
+        machine.let_go("one")
+    assert tick.wait(timeout=WAIT_S) == 0
+    assert machine.ended() == [("one", "done")]
+    assert machine.starts() == {"one": 1}
+
+
+def test_a_job_is_cancelled_whether_it_runs_or_waits_by_the_tracker_or_by_slurm(machine: Machine) -> None:
+    machine.environment["ds_slurm_options"] = "--cpus-per-task=2"  # one job fills a node
+    machine.merge("one", "two", "three")
+    tick = machine.start()
+    outside = machine.started("one")[0]
+    machine.started("two")
+    until(lambda: "waiting" in [job["state"] for job in machine.status()["jobs"]], WAIT_S)
+    machine.cluster.run("scancel", outside)
+    machine.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")
+    try:
+        until(lambda: len(machine.status()["jobs"]) == 2, WAIT_S)
+        assert machine.command("cancel").count("cancelled") == 2
+        assert tick.wait(timeout=WAIT_S) == FAILED
+    finally:
+        machine.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
+    assert machine.ended() == [(name, "cancelled") for name in ("one", "two", "three")]
+    assert machine.starts() == {"one": 1, "two": 1}
+    said = [run.detail for run in machine.runs()]
+    assert said[0].startswith(f"Slurm's job {outside} was cancelled on n")
+    assert [one[:3] for one in said[1:]] == ["by ", "by "]
+
+
+@pytest.mark.parametrize(("partition", "starts"), [("work", ["0", "1"]), ("short", ["0", "0"])])
+def test_a_preempted_job_begins_again_and_has_not_failed(machine: Machine, partition: str, starts: list[str]) -> None:
+    """In the partition `work` Slurm requeues it under its id, in `short` it cancels it."""
+    machine.environment["ds_slurm_partition"] = partition
+    machine.merge("one")
+    tick = machine.start()
+    first = machine.started("one")
+    urgent = machine.cluster.run(
+        *("sbatch", "--parsable", "--partition=urgent", "--exclusive", f"--nodelist={first[2]}", "--output=/dev/null"),
+        "--wrap=sleep 3",
+    )
+    if partition == "work":
+        until(lambda: machine.cluster.jobs()[first[0]][0] == "PENDING", WAIT_S)
+        machine.cluster.run("scontrol", "update", f"JobId={first[0]}", "StartTime=now")  # else two minutes later
+    second = machine.started("one", times=2)
+    assert (first[1], second[1]) == tuple(starts)
+    assert (first[0] == second[0]) == (partition == "work")
+    machine.let_go("one")
+    assert tick.wait(timeout=WAIT_S) == 0
+    assert machine.ended() == [("one", "done")]
+    assert machine.runs()[0].attempt == 1
+    assert machine.overlaps() == []
+    machine.cluster.run("scancel", urgent, check=False)
+
+
+def test_a_killed_supervisor_leaves_nothing_behind_and_its_merge_is_resumed(machine: Machine) -> None:
+    machine.merge("one")
+    tick = machine.start()
+    first = machine.started("one")
+    os.kill(machine.supervisor(first[0]), signal.SIGKILL)
+    second = machine.started("one", times=2)
+    until(lambda: not Path(f"/proc/{first[3]}").exists(), WAIT_S)
+    assert first[0] != second[0]
+    machine.let_go("one")
+    assert tick.wait(timeout=WAIT_S) == 0
+    assert machine.ended() == [("one", "done")]
+    assert machine.overlaps() == []
+
+
+def test_a_node_that_only_seems_to_be_down_runs_no_merge_beside_another_node(machine: Machine) -> None:
+    """Its slurmd is killed and Slurm gives the same job to another node, while the first one's processes live on."""
+    machine.merge("one")
+    tick = machine.start()
+    first = machine.started("one")
+    machine.cluster.kill(first[2])
+    try:
+        machine.cluster.run("scontrol", "update", f"NodeName={first[2]}", "State=DOWN", "Reason=test")
+        until(lambda: machine.cluster.jobs()[first[0]][0] == "PENDING", WAIT_S)
+        assert Path(f"/proc/{first[3]}").exists()
+        machine.cluster.run("scontrol", "update", f"JobId={first[0]}", "StartTime=now")
+        second = machine.started("one", times=2)
+    finally:
+        machine.cluster.start(first[2])
+        machine.cluster.run("scontrol", "update", f"NodeName={first[2]}", "State=RESUME")
+    assert (second[0], second[1]) == (first[0], "1")
+    assert second[2] != first[2]
+    machine.let_go("one")
+    assert tick.wait(timeout=WAIT_S) == 0
+    assert machine.overlaps() == []
+    assert machine.ended() == [("one", "done")]
+    assert machine.runs()[0].machine == os.uname().nodename
+
+
+def test_killed_daemons_of_slurm_cost_no_job(machine: Machine) -> None:
+    machine.merge("one", "two", "three", "four")
+    tick = machine.start()
+    nodes = [machine.started(name)[2] for name in ("one", "two", "three", "four")]
+    machine.cluster.kill("slurmctld")
+    machine.cluster.kill(nodes[0])
+    machine.let_go("one", "two")
+    until(lambda: "cannot ask Slurm" in machine.log(), WAIT_S)
+    assert "cannot ask Slurm" in machine.command("status")
+    assert "cannot ask Slurm" in machine.command("cancel")
+    assert tick.poll() is None
+    machine.cluster.start("slurmctld")
+    machine.cluster.start(nodes[0])
+    machine.let_go("three", "four")
+    assert tick.wait(timeout=WAIT_S) == 0
+    assert machine.ended() == [(name, "done") for name in ("one", "two", "three", "four")]
+    assert machine.starts() == dict.fromkeys(("one", "two", "three", "four"), 1)
