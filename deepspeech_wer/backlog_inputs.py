@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 def find(settings: Settings, names: Sequence[str] = (), running: Collection[str] = ()) -> Plan:
     """Fetch the branch and plan what to run. `names` are abbreviated SHAs of commits requested by hand.
 
-    `running` are the first 12 digits of the commits whose runs have begun: they are not due again. Raises Trouble if the
-    repository cannot be reached or if the branch or a commit does not exist.
+    `running` are the first 12 digits of the commits whose runs have begun: they are not due again. Raises Trouble if
+    the repository cannot be reached or if the branch or a commit does not exist.
     """
     repository, places = settings.repository, settings.places
     last = read_last(places)

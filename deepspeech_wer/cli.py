@@ -1,8 +1,9 @@
 """The command line: exit codes, standard streams, and the tick's lock. The only reader of sys.argv.
 
 Without arguments it runs one tick, as cron does. A runner starts `supervise WORK LOCK` for each job, a cluster
-`supervise WORK JOB START`, and that `sweep WORK PID`. All other commands are in `commands`. Heavy modules are imported
-only when needed: a tick that finds the lock held loads nothing else.
+`supervise WORK JOB START`, and that `sweep WORK PID`; `check` starts `probe` there. All other commands are in
+`commands`. Heavy modules are imported only when needed: a tick that finds the lock held
+loads nothing else.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["supervise"]:
             return _supervise(*arguments[1:])
-        if arguments[:1] == ["sweep"]:
-            return _sweep(*arguments[1:])
+        if arguments[:1] in (["sweep"], ["probe"]):
+            return _on_node(*arguments)
         if env_file.is_completing():
             return _complete()
         if arguments:
@@ -103,11 +104,11 @@ def _supervise(work: str, descriptor: str, start: str = "") -> int:
     return supervisor.main(work, descriptor=int(descriptor))
 
 
-def _sweep(work: str, pid: str) -> int:
+def _on_node(word: str, *arguments: str) -> int:
     _hide()
-    from deepspeech_wer.jobs import node
+    from deepspeech_wer.jobs import node, probe
 
-    return node.sweep(work, pid)
+    return (node.sweep if word == "sweep" else probe.answer)(*arguments)
 
 
 def _hide() -> None:

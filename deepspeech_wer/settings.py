@@ -324,8 +324,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     faults += _website_faults(given, missing)
     if values["ds_runner"] == "local" and (values["ds_parallel_runs"] or 1) > 1:
         faults.append(
-            f"ds_parallel_runs: {quoted(given['ds_parallel_runs'])}: expected 1, since this machine trains one merge at "
-            "a time: set ds_runner=slurm"
+            f"ds_parallel_runs: {quoted(given['ds_parallel_runs'])}: expected 1, since this machine trains one merge "
+            "at a time: set ds_runner=slurm"
         )
     if not values["ds_dataroot"] and not BaseDirectory.xdg_data_home.startswith("/"):
         faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME to be set")

@@ -68,10 +68,14 @@ class Team:
         """
         for name, left in list(self._runs.items()):
             signals.check()
-            if not self._is_over(left):
+            try:
+                if not self._is_over(left):
+                    continue
+                self._follow(left)
+                run = run_merge.finish(self._bench, left, was_seen=name in self._seen)
+            except CannotAskSlurm as trouble:
+                self._bear(trouble)
                 continue
-            self._follow(left)
-            run = run_merge.finish(self._bench, left, was_seen=name in self._seen)
             del self._runs[name]
             self._happened = time.monotonic()
             if run is None and self._is_to_be_tried_again(left):
@@ -84,11 +88,7 @@ class Team:
 
     def _is_over(self, left: Unfinished) -> bool:
         name = left.work.run
-        try:
-            is_alive = self._bench.runner.is_alive(left.work)
-        except CannotAskSlurm as trouble:
-            self._bear(trouble)
-            return False
+        is_alive = self._bench.runner.is_alive(left.work)
         if self._silent_since is not None:
             log.info("Slurm answers again")
             self._silent_since = None

@@ -55,7 +55,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "claim memory outcome progress",
         "runner supervisor",
         "local slurm",
-        "node runners",
+        "node probe runners",
     ),
     "judging": ("remembered", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),

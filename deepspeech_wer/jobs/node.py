@@ -26,7 +26,6 @@ from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.claim import Claim
 from deepspeech_wer.jobs.local import Local
-from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.records import Outcome
 
@@ -118,7 +117,7 @@ def _is_done(work: Work, order: Order) -> bool:
                 work, Outcome("done", None, "", order.attempt, now, now, files=verdict.files, logs=work.path)
             )
             return True
-    return outcome is not None and outcome.failure not in (INTERRUPTED, MACHINE)
+    return outcomes.is_final(outcome)
 
 
 def _make_ready(work: Work) -> None:

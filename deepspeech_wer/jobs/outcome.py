@@ -89,6 +89,11 @@ def write(work: Work, outcome: Outcome) -> None:
     works.write(work.path / _NAME, record)
 
 
+def is_final(outcome: Outcome | None) -> bool:
+    """Return whether an attempt has come to its end: one that was interrupted has not."""
+    return outcome is not None and outcome.failure not in (INTERRUPTED, MACHINE)
+
+
 def is_there(work: Work) -> bool:
     """Return whether there is an outcome. The directory is listed: NFS remembers that a file was missing."""
     try:

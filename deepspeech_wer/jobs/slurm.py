@@ -76,7 +76,12 @@ class Slurm:
             self._find(work)
 
     def is_alive(self, work: Work) -> bool:
-        """See Runner. Raises CannotAskSlurm."""
+        """See Runner. Raises CannotAskSlurm.
+
+        A job whose outcome is final is over, also if Slurm has not heard of it and wants to run it again.
+        """
+        if outcomes.is_final(outcomes.read(work)):
+            return False
         seen = self._find(work)
         if seen is None or seen.is_over:
             return seen is not None and self._is_coming(work, seen)
@@ -107,8 +112,8 @@ class Slurm:
             raise Trouble(f"cannot write below {work.path}: {error.strerror}") from None
         with suppress(CannotAskSlurm):
             seen = self._find(work)
-            if seen and not seen.is_over:
-                slurm_client.cancel(seen.id)
+            if seen and seen.is_waiting:
+                slurm_client.cancel(seen.id, "--state=PENDING")
         deadline = time.monotonic() + _CLEAR_S + (order.grace_s if order else 0)
         while lock.is_held(str(work.lock)) and time.monotonic() < deadline and not signals.count():
             signals.wait(0.2)  # a node that Slurm gave up may still run it
@@ -116,6 +121,8 @@ class Slurm:
 
     def verdict(self, work: Work, outcome: Outcome | None) -> Verdict | None:
         """See Runner."""
+        if outcome and outcome.failure not in (INTERRUPTED, *_KILLED):
+            return None
         seen = self._find(work)
         if seen is None:
             return None

@@ -197,7 +197,7 @@ def _configure(cluster: Cluster, settings: Mapping[str, str]) -> None:
         "KillWait": "5",
         "MinJobAge": "300",
         "SlurmdTimeout": "30",
-        "MessageTimeout": "10",
+        "MessageTimeout": "5",
         "JobRequeue": "1",
         "SlurmctldDebug": "info",
         **settings,

@@ -124,7 +124,7 @@ class Machine:
         return Counter(line.split()[0] for line in self._lines("starts"))
 
     def started(self, name: str, times: int = 1) -> list[str]:
-        """Wait until a merge's job was started so often, and return [job's id, starts before, node, pid] of the last."""
+        """Wait until a merge's job was started so often. Returns [job's id, starts before, node, pid] of the last."""
         until(lambda: self.starts()[name] >= times, WAIT_S)
         return [line.split()[1:] for line in self._lines("starts") if line.split()[0] == name][-1]
 

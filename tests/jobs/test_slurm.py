@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,7 +197,6 @@ def test_killed_daemons_of_slurm_cost_no_job(machine: Machine) -> None:
     machine.let_go("one", "two")
     until(lambda: "cannot ask Slurm" in machine.log(), WAIT_S)
     assert "cannot ask Slurm" in machine.command("status")
-    assert "cannot ask Slurm" in machine.command("cancel")
     assert tick.poll() is None
     machine.cluster.start("slurmctld")
     machine.cluster.start(nodes[0])
@@ -202,3 +204,30 @@ def test_killed_daemons_of_slurm_cost_no_job(machine: Machine) -> None:
     assert tick.wait(timeout=WAIT_S) == 0
     assert machine.ended() == [(name, "done") for name in ("one", "two", "three", "four")]
     assert machine.starts() == dict.fromkeys(("one", "two", "three", "four"), 1)
+
+
+def test_check_asks_a_node_what_it_sees(machine: Machine) -> None:
+    machine.data.mkdir(parents=True)
+
+    def said() -> str:
+        return next(line for line in machine.command("check").splitlines() if " cluster " in line)
+
+    assert re.match(r"ok +cluster +a job on the node \S+ saw the data root, its locks", said())
+    machine.environment["ds_slurm_partition"] = "nowhere"
+    assert re.match(r"fault +cluster +Slurm refuses the job: .*invalid partition.*: correct ds_slurm_\*", said())
+
+
+def test_check_tells_that_a_node_does_not_see_the_data_root(machine: Machine) -> None:
+    machine.data.mkdir(parents=True)
+    hidden = f"mount -t tmpfs none {machine.data} && exec {sys.executable} -P -m deepspeech_wer check"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hidden],
+        env=machine.environment,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    if " cluster " not in done.stdout:
+        pytest.skip(f"no private mounts here: {done.stderr}")
+    assert re.search(r"fault +cluster +.*the nodes must share the data root \(ds_dataroot\)", done.stdout), done.stdout
