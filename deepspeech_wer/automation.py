@@ -14,7 +14,6 @@ from deepspeech_wer import (
     archive,
     backlog,
     backlog_inputs,
-    dashboard,
     decisions,
     environment,
     files,
@@ -31,9 +30,8 @@ from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERU
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.runners import Runners
-from deepspeech_wer.judging import verdict_file
-from deepspeech_wer.notify import channels
-from deepspeech_wer.notify.facts import Archive
+from deepspeech_wer.judging import standing
+from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import git, history, mirror
@@ -105,16 +103,14 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
         if run is not None:
             well &= _go_on_from(run, settings, watcher)
             ran += 1
-        elif update_site.lacks_verdicts(
-            settings
-        ):  # a tick was killed before it judged; the verdicts decide what is due
+        elif update_site.lacks_verdicts(settings):  # a tick was killed before it judged; they decide what is due
             well &= _show(settings, watcher)
     if not ran and update_site.is_behind(settings):
         well &= _show(settings, watcher)
     elif not ran:
         beat.idle()
         _notify(settings, is_idle=True)
-    well &= not channels.owes_exit_code(settings.places.cache)
+    well &= not ledger.owes_exit_code(settings.places.cache)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     return well
@@ -174,6 +170,8 @@ def _begun(settings: Settings, item: Due, names: list[str]) -> Merge:
     if item.why == ASKED:
         names.pop(0)
     if item.rerun_of is None:
+        from deepspeech_wer.notify import channels  # not in an idle tick
+
         channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
     return history.merge(settings.places.mirror, item.sha)
 
@@ -304,12 +302,18 @@ def _show(settings: Settings, watcher: Watcher) -> bool:
 
 
 def _notify(settings: Settings, *, is_idle: bool = False) -> None:
-    places = settings.places
+    places, notices = settings.places, settings.notices
+    if is_idle and not notices.has_receivers and ledger.was_logged(places.cache, standing.mark(places)):
+        return
+    from deepspeech_wer import dashboard  # this and what follows take longer to load than an idle tick takes
+    from deepspeech_wer.notify import channels
+    from deepspeech_wer.notify.facts import Archive
+
     source = Archive(
-        mark=verdict_file.mark(places),
+        mark=standing.mark(places),
         names=lambda: archive.names(places.runs),
         read=lambda name: archive.read(places.runs / name),
-        record=lambda: dashboard.decided(verdict_file.read(places), decisions.accepted(places.requests)),
+        record=lambda: dashboard.decided(standing.read(places), decisions.accepted(places.requests)),
         logs=settings.logs,
     )
-    channels.tell(settings.repository, settings.notices, places.cache, source, is_idle=is_idle)
+    channels.tell(settings.repository, notices, places.cache, source, is_idle=is_idle)

@@ -13,7 +13,7 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
-from deepspeech_wer.judging import calibrating, draws, verdict_file
+from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.git import GitError
@@ -162,9 +162,17 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
-        doubted=verdict_file.doubted(places, settings.retraining),
-        calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
+        doubted=standing.doubted(places, settings.retraining),
+        calibrations=_calibrations(places, tip),
     )
+
+
+def _calibrations(places: Places, tip: str) -> list[Due]:
+    if not decisions.calibrations(places.requests):
+        return []
+    from deepspeech_wer.judging import calibrating  # loads what judges; few ask for it
+
+    return [one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)]
 
 
 def _settled(places: Places) -> set[str]:
@@ -177,11 +185,11 @@ def _reruns(settings: Settings, tip: str) -> list[Due]:
     places, wanted = settings.places, settings.retraining
     again = [_anchor(places) if wanted.anchor else None, _retraining(places, wanted) if wanted.mode != "off" else None]
     due = [one for one in again if one and history.contains(places.mirror, tip, one.sha)]
-    return due if due and not verdict_file.is_share_spent(places, wanted.share) else []
+    return due if due and not standing.is_share_spent(places, wanted.share) else []
 
 
 def _retraining(places: Places, wanted: Retraining) -> Due | None:
-    again = verdict_file.retraining(places, wanted)
+    again = standing.retraining(places, wanted)
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
@@ -198,6 +206,8 @@ def _anchor(places: Places) -> Due | None:
     anchors = [run for run in ran if run.rerun_of and run.seed is None]
     if any(run.variables == now for run in ran) or len(anchors) >= MAX_ANCHORS:
         return None
+    from deepspeech_wer.judging import draws  # loads what judges
+
     changed = ", ".join(draws.changed_variables(newest.variables, now))
     reason = f"as the first run after the operator changed {changed}"
     return Due(newest.merge.sha, backlog.RERUN, None, rerun_of=newest.id, reason=reason)
@@ -236,6 +246,8 @@ def drop_requests(places: Places) -> None:
             if not history.contains(places.mirror, tip, retry.sha):
                 decisions.end_retry(places.requests, retry.sha)
                 _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
+        if calibrations:
+            from deepspeech_wer.judging import calibrating  # loads what judges; few ask for it
         for request in calibrations:
             if not history.contains(places.mirror, tip, request.sha):
                 decisions.end_calibration(places.requests, request.sha)

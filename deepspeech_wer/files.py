@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable
@@ -63,6 +64,18 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where the file system has no hard links. Raises OSError."""
+    beside = target.with_name(f".{target.name}{PARTIAL}")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(source, beside, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, beside, follow_symlinks=False)
+    beside.replace(target)
+    beside.unlink(missing_ok=True)  # rename(2) does nothing between two names of one file
 
 
 def home() -> Path:
@@ -174,6 +187,16 @@ def remove_partial(directory: Path) -> None:
 
     with suppress(OSError):  # tried again by the next tick
         visit(directory, remove)
+
+
+def remove_leftovers(site: Path) -> None:
+    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
+    for left in partial_in(site / "runs"):
+        remove_partial(left)
+    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
+        for entry in entries:
+            if entry.name != "runs":
+                remove_partial(Path(entry.path))
 
 
 def _unlink(parent: int, name: str) -> bool:

@@ -16,17 +16,16 @@ from deepspeech_wer import (
     checkpoints,
     clock,
     contract,
-    dashboard,
     environment,
     files,
     host,
     hyper,
     journal,
+    lock,
     room,
     signals,
 )
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.dashboard import gpu_charts, gpu_usage
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -217,7 +216,8 @@ def collect(bench: Bench) -> Iterator[Run]:
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
         elif left.outcome is None:
-            left = replace(left, outcome=_cut_off(bench, left.work, left.order, is_told=True))
+            outcome = outcomes.read(left.work) or _cut_off(bench, left.work, left.order, is_told=True)
+            left = replace(left, outcome=outcome)
         checkouts.wipe(left.work.checkout)
         if archive.holds(bench.places.runs, left.work.run):
             _tidy(bench, left.work, left.order.merge)
@@ -238,7 +238,7 @@ def take_over(bench: Bench) -> list[Unfinished]:
 
 def tidy(bench: Bench) -> None:
     """Remove what a killed tick left half made."""
-    dashboard.remove_leftovers(bench.places.site)
+    files.remove_leftovers(bench.places.site)
     for place in (bench.places.runs, bench.places.held):
         for partial in files.partial_in(place):  # none is below: a run is renamed when it is complete
             files.remove_tree(partial)
@@ -264,7 +264,8 @@ def unfinished(places: Places) -> list[Unfinished]:
         files.restore_access(work.path)
         order = works.read_order(work)
         if order:
-            found.append(Unfinished(work, order, outcomes.read(work)))
+            is_over = not lock.is_held(str(work.lock))  # else only the job can have written an outcome
+            found.append(Unfinished(work, order, outcomes.read(work) if is_over else None))
     return found
 
 
@@ -322,6 +323,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         seed=due.seed,
         changed=_changed(places, merge, due),
         calibrates=due.calibrates,
+        guards=bench.job.guards,
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
@@ -518,6 +520,8 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome, *, runs: 
 
 def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
     """Write the load of the GPUs as `<charts>/<id of the run>.svg`. A failure is logged: the run does not need it."""
+    from deepspeech_wer.dashboard import gpu_charts, gpu_usage  # few want them
+
     archived = run.directory / contract.GPU_USAGE
     samples = archived if archived.is_file() else Path(order.gpu_usage or "")
     since, until = (datetime.fromisoformat(time).timestamp() for time in (run.started_at, run.finished_at))

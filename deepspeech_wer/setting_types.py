@@ -57,6 +57,20 @@ def seconds(text: str) -> float:
     return float(text)
 
 
+def size(text: str) -> int:
+    """Parse bytes, with K, M, G or T for powers of 1024; at least 64 MB, less than any interpreter needs."""
+    match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)(i?B)?", text, re.IGNORECASE)
+    found = int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ") if match else 0
+    if not 1 << 26 <= found < 1 << 60:
+        raise ValueError("a number of bytes such as 8G, at least 64M")
+    return found
+
+
+def paths(text: str) -> tuple[Path, ...]:
+    """Parse paths separated by colons."""
+    return tuple(path(part) for part in text.split(":") if part)
+
+
 def share(text: str) -> float:
     """Parse a fraction from 0 to 1."""
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) > 1:

@@ -19,7 +19,7 @@ from xdg import BaseDirectory
 from deepspeech_wer import setting_types as types
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Account
+from deepspeech_wer.records import Account, Guards
 from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
 from deepspeech_wer.xdg_directories import cache_directory, directory
 
@@ -54,6 +54,7 @@ class JobLimits:
     attempts: int
     stop_after_alike: int  # so many failures of one class in a row stop the queue
     grace_s: float
+    guards: Guards
     gpu_usage_root: Path | None
     gpu_usage_csv: Path | None
     gpu_usage_charts: Path | None
@@ -88,6 +89,11 @@ class Notices:
     website_url: str | None  # the site's public address, for links
     tell_better: bool  # also tell of merges that made it better
     tell_suspect: bool  # also tell of suspects, before they are certain
+
+    @property
+    def has_receivers(self) -> bool:
+        """Whether somebody else than the log is told."""
+        return bool(self.github_token or self.gitlab_token or self.webhook_url)
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,28 @@ VARIABLES = (
         "so many runs in a row that fail with the same class stop the queue, until `retry` or a run that succeeds",
     ),
     Variable("ds_job_grace", "60", types.seconds, "seconds a job has to save its checkpoint when it is stopped"),
+    Variable("ds_job_nice", "0", types.whole(0, 19), "lowers the priority of jobs, as `nice` does: 19 is the lowest"),
+    Variable(
+        "ds_job_memory",
+        None,
+        types.size,
+        "bytes of memory that all processes of a job may take together, such as `8G`; a job that takes more is ended; "
+        "unset: no limit",
+    ),
+    Variable("ds_job_cpus", None, types.whole(1, 10_000), "processors that a job may use; unset: all"),
+    Variable(
+        "ds_job_sandbox",
+        "none",
+        types.one_of("none", "bubblewrap"),
+        "`bubblewrap`: a job sees the system read-only, and no network",
+    ),
+    Variable("ds_job_network", "0", types.switch, "1: a job in the sandbox has the network"),
+    Variable(
+        "ds_job_writable",
+        None,
+        types.paths,
+        "directories, separated by colons, that a job in the sandbox may write to, besides those of the contract",
+    ),
     Variable(
         "ds_runner",
         "local",
@@ -451,6 +479,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
             attempts=plain["job_attempts"],
             stop_after_alike=plain["stop_after_alike"],
             grace_s=plain["job_grace"],
+            guards=_guards(plain),
             gpu_usage_root=plain["gpu_usage_root"],
             gpu_usage_csv=plain["gpu_usage_csv"],
             gpu_usage_charts=plain["gpu_usage_charts"],
@@ -485,6 +514,18 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
         logs=PublishedLogs(plain["publish_logs"], secrets),
         beat=Beat(plain["heartbeat_every"], plain["publish_every"]),
         audio=plain["website_audio"],
+    )
+
+
+def _guards(plain: Mapping[str, Any]) -> Guards:
+    return Guards(
+        nice=plain["job_nice"],
+        memory_bytes=plain["job_memory"],
+        cpus=plain["job_cpus"],
+        is_sandboxed=plain["job_sandbox"] == "bubblewrap",
+        has_network=plain["job_network"],
+        writable=tuple(map(str, plain["job_writable"] or ())),
+        hidden=tuple(str(path) for path in (plain["website_privkey"], plain["env_file"]) if path),
     )
 
 

@@ -29,7 +29,6 @@ from deepspeech_wer import (
 )
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
-from deepspeech_wer.commands.inspect import dry_run
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.decisions import Decision
@@ -62,12 +61,15 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
         except Stopped as stopped:
             logging_setup.keep(f"ended by {stopped}; the next call resumes")
             raise
+    journal.went_well(current.places.cache, published=False)
     return DONE if succeeded else FAILED
 
 
 def run(options: argparse.Namespace) -> int:
     """Run one tick by hand, for the commits of --sha if there are any."""
     if options.dry_run:
+        from deepspeech_wer.commands.inspect import dry_run  # no tick needs it
+
         return dry_run()
     descriptor = lock.acquire(f"{xdg_directories.cache_directory(env_file.instance())}/lock")
     if descriptor is None:

@@ -39,6 +39,7 @@ from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import checkout, git, history, mirror
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.text import in_bytes
 from deepspeech_wer.variables import quoted
 
 OK, HINT, FAULT = "ok", "hint", "fault"  # after a hint the tick may still work
@@ -250,12 +251,12 @@ def _run_a_script(script: Path, clone_path: Path) -> None:
 
 def _data(settings: Settings) -> tuple[str, str]:
     free = shutil.disk_usage(_try_to_write(settings.places.data)).free
-    text = f"{settings.places.data}, {free / 1e9:.1f} GB free"
+    text = f"{settings.places.data}, {in_bytes(free)} free"
     taken = room.last(settings.places.cache)
     least, few = LEAST_BYTES, FEW_BYTES
     if taken:
         least, few = max(taken), FEW_RUNS * max(taken)
-        text += f"; the last {len(taken)} runs took up to {max(taken) / 1e9:.3f} GB each, with their checkpoints"
+        text += f"; the last {len(taken)} runs took up to {in_bytes(max(taken))} each, with their checkpoints"
     if free < max(few, LEAST_BYTES):
         level = FAULT if free < max(least, LEAST_BYTES) else HINT
         return level, f"{text}: free some space there (`prune`), or set ds_dataroot"

@@ -13,7 +13,7 @@ from deepspeech_wer.commands import state, verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.judging import measuring, verdict_file
+from deepspeech_wer.judging import measuring, standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
@@ -40,7 +40,7 @@ def status(options: argparse.Namespace) -> int:
     record = state.gather(current)
     if options.json:
         return _print_json(record)
-    calibrated = verdicts.calibrated(verdict_file.calibrations(current.places, current.retraining))[-1:]
+    calibrated = verdicts.calibrated(standing.calibrations(current.places, current.retraining))[-1:]
     before = (*state.lines(record), *verdicts.wanted(current.places))
     for line in (*before, *_newest(current), *calibrated, *state.later_lines(record)):
         say(line)

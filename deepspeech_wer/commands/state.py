@@ -30,7 +30,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import progress
 from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.runners import Runners
-from deepspeech_wer.judging import verdict_file
+from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
@@ -204,7 +204,7 @@ def _requests(places: Places) -> Iterator[tuple[str, Decision]]:
 
 def _results(settings: Settings) -> list[Record]:
     """The last merges' own runs with their verdicts, newest first."""
-    record = verdict_file.load(settings.places, settings.retraining)
+    record = standing.load(settings.places, settings.retraining)
     verdicts = {one["run"]: one for one in record["verdicts"]} if record else {}
     found = []
     for run in _last_own(settings.places.runs):
@@ -265,7 +265,7 @@ def _site(settings: Settings) -> Record:
 
 
 def _event(event: journal.Event | None) -> Record | None:
-    return {"at": event.at, "what": event.what} if event else None
+    return {"at": event.at, "what": event.what, "over_at": event.over_at} if event else None
 
 
 def _next(record: Record, settings: Settings) -> str:
@@ -333,9 +333,14 @@ def later_lines(record: Record) -> Sequence[str]:
         found += [f"  | {line}" for line in failure["log"]]
     found.append(f"site: {_site_line(record['site'])}")
     if record["last_error"]:
-        found.append(f"last error: {record['last_error']['at']}: {record['last_error']['what']}")
+        found.append(f"last error: {_error_line(record['last_error'])}")
     found.append(f"next: {record['next']}")
     return found
+
+
+def _error_line(error: Record) -> str:
+    over = f" (got over at {error['over_at']})" if error["over_at"] else ""
+    return f"{error['at']}: {error['what']}{over}"
 
 
 def _job_line(job: Record) -> str:

@@ -16,7 +16,7 @@ from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Calibration, Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
-from deepspeech_wer.judging import calibrating, verdict_file
+from deepspeech_wer.judging import calibrating, standing, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_merge import title
@@ -185,7 +185,7 @@ def _effect(verdict: dict[str, Any]) -> str:
 def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
-    record = verdict_file.load(places, wanted)
+    record = standing.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
         record = verdict_file.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)

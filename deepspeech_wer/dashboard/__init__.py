@@ -4,7 +4,7 @@ from deepspeech_wer.dashboard.assets import assets, site_files, site_names
 from deepspeech_wer.dashboard.heard import Heard
 from deepspeech_wer.dashboard.judged import Judged, decided, judged
 from deepspeech_wer.dashboard.project import Project
-from deepspeech_wer.dashboard.site import build, remove_leftovers
+from deepspeech_wer.dashboard.site import build
 
 __all__ = [
     "Heard",
@@ -14,7 +14,6 @@ __all__ = [
     "build",
     "decided",
     "judged",
-    "remove_leftovers",
     "site_files",
     "site_names",
 ]

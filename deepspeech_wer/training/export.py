@@ -61,7 +61,11 @@ def export(
             TFLITE: (beside / MODEL).stat().st_size,
         }
         description = Description(
-            commit, parameters.alphabet, parameters.normalisation, _language_model(decoders, parameters, beside)
+            commit,
+            parameters.alphabet,
+            parameters.normalisation,
+            _language_model(decoders, parameters, beside),
+            narrow_band=parameters.augment_band_limit > 0,
         )
         record = description_record(description, sizes, {name: version(name) for name in LIBRARIES})
         (beside / DESCRIPTION).write_text(json.dumps(record, indent=4, ensure_ascii=False) + "\n", "utf-8")

@@ -170,6 +170,9 @@ class Parameters:
     augment_noise: float = _number(
         0.0, "standard deviation of noise added to the normalised features", least=0, most=10
     )
+    augment_band_limit: float = _number(
+        0.0, "share of utterances that lose what is above 4 kHz, as on the telephone; 0: off", least=0, most=1
+    )
     plain_epochs: int = _number(0, "epochs at the start without dropout and augmentation", least=0)
 
     # what is measured and logged, and when

@@ -418,7 +418,7 @@ def test_the_free_room_is_compared_with_what_the_last_runs_took(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=int(runs * (8 << 30))))
     line = found(capsys, code=level == "fault")["data"]
     assert line.startswith(f"{level} ")
-    assert "the last 2 runs took up to 8.590 GB each" in line
+    assert "the last 2 runs took up to 8.6 GB each" in line
     assert ("free some space there (`prune`)" in line) == (level != "ok")
 
 

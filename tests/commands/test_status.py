@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -88,6 +89,39 @@ def test_a_tick_that_failed_is_told_with_reason_and_time(
     [line] = capsys.readouterr().err.splitlines()
     reason = line.partition("deepspeech_wer: ")[2]
     assert re.fullmatch(rf"{TIME}: {re.escape(reason)}", told(capsys, "last error"))
+
+
+def test_a_failed_publish_is_got_over_by_a_good_one_alone(
+    server: Sshd, tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = server.root / "theirs"
+    theirs.touch()
+    tracked.merge("next")
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == exit_codes.FAILED
+    assert "got over" not in told(capsys, "last error")
+    theirs.unlink()
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == 0
+    line = told(capsys, "last error")
+    assert re.fullmatch(rf"{TIME}: not published: .*holds theirs.* \(got over at {TIME}\)", line)
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == 0
+    assert told(capsys, "last error") == line  # since the first good one
+
+
+def test_a_failed_tick_is_got_over_by_a_good_one_and_may_come_back(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tick() == 0
+    gone = tracked.path.with_name("gone")
+    tracked.path.rename(gone)
+    assert tick() == exit_codes.TROUBLE
+    gone.rename(tracked.path)
+    assert tick() == 0
+    assert re.fullmatch(rf"{TIME}: cannot fetch .* \(got over at {TIME}\)", told(capsys, "last error"))
+    assert cli.main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["last_error"]["over_at"]
+    tracked.path.rename(gone)
+    assert tick() == exit_codes.TROUBLE
+    assert "got over" not in told(capsys, "last error")
 
 
 @pytest.mark.usefixtures("tracked")

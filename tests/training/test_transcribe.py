@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from test_band import telephone
 from tone_corpus import LEARNING, SMALL, prepare_sets, random_texts, tone_speech, write_corpus
 
-from deepspeech_wer.training import audio, export, train
+from deepspeech_wer.training import audio, band, export, train
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
@@ -306,6 +307,26 @@ def test_an_export_of_the_version_before_is_used_with_the_features_of_its_traini
     assert np.abs(new.mel(shifted) - new.mel(speech("b a c"))).max() < 1
     assert new.text(shifted) == new.text(speech("b a c"))
     assert old.text(speech("b a c")) == new.text(speech("b a c"))
+
+
+def test_narrow_band_speech_is_told_once_for_files_and_streams(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = telephone(speech("a b", "c", "a c"))
+    soundfile.write(tmp_path / "call.wav", samples.astype(np.int16), RATE)
+    told = f"{band.NARROW}: expect more errors, unless the network has learnt from such speech"
+
+    assert transcribe.main([str(model), str(tmp_path / "call.wav")]) == 0
+    assert capsys.readouterr().err == f"{tmp_path / 'call.wav'}: {told}\n"
+    options = transcriber.Options(model)
+    assert transcriber.transcribe_stream(options, io.BytesIO(samples.astype("<i2").tobytes())) == 0
+    assert capsys.readouterr().err == f"-: {told}\n"
+
+    shutil.copytree(model, tmp_path / "both", symlinks=False)
+    record = (tmp_path / "both" / "model.json").read_text()
+    (tmp_path / "both" / "model.json").write_text(record.replace('"narrow_band": false', '"narrow_band": true'))
+    assert transcribe.main([str(tmp_path / "both"), str(tmp_path / "call.wav")]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_speech_is_recognised_above_steady_noise(recogniser: Recogniser) -> None:

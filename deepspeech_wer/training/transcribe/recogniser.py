@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from ...errors import Trouble
-from .. import audio
+from .. import audio, band
 from ..arrays import Floats
 from ..quiet import without_lines
 from ..text import Alphabet
@@ -56,6 +56,7 @@ class Description:
     normalisation: str
     language_model: LanguageWeights | None = None
     features: str = audio.VERSION  # version of the features
+    narrow_band: bool = False  # whether it learnt from narrow-band speech, too: ds_augment_band_limit
 
 
 def description_record(
@@ -67,6 +68,7 @@ def description_record(
         "commit": description.commit,
         "alphabet": description.alphabet.letters,
         "features": {**FEATURES, "normalisation": description.normalisation},
+        "narrow_band": description.narrow_band,
         "language_model": vars(description.language_model) if description.language_model else None,
         "bytes": dict(sizes),
         "libraries": dict(versions),
@@ -98,6 +100,7 @@ def read_description(path: Path) -> Description:
         normalisation,
         None if weights is None else _language_weights(path, weights),
         feature_version,
+        record.get("narrow_band") is True,
     )
 
 
@@ -148,6 +151,12 @@ class Recogniser:
                 f"{model}: has {labels} outputs: expected those of {len(self.alphabet.letters)} letters and a blank, "
                 f"as {DESCRIPTION} beside it says: they are of different exports"
             )
+
+    def warning(self, samples: Floats) -> str | None:
+        """Return what makes errors likely in the text of [samples] at 16 kHz; None: nothing."""
+        if self.description.narrow_band or not band.is_narrow(samples):
+            return None
+        return f"{band.NARROW}: expect more errors, unless the network has learnt from such speech"
 
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one."""

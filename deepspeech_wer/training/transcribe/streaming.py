@@ -43,6 +43,8 @@ class StreamRecogniser:
     def __init__(self, recogniser: Recogniser, finish: Finish | None = None, every: int = EVERY) -> None:
         self.recogniser, self.every = recogniser, every
         self.finish = finish or recogniser.greedy
+        self.warning: str | None = None  # of the first segment with a text
+        self._is_first = True
         self._samples = np.zeros(0, np.float32)  # of the current segment
         self._passed = 0  # samples of the stream before the segment
         self._waiting = 0  # samples at its end that have not been scored
@@ -94,8 +96,11 @@ class StreamRecogniser:
 
     def _finish_segment(self, frames: int) -> Iterator[Result]:
         """Finish the first `frames` frames of the segment, and drop them."""
-        text = self.recogniser.text(self._samples[: frames * audio.STEP], self.finish)
+        samples = self._samples[: frames * audio.STEP]
+        text = self.recogniser.text(samples, self.finish)
         if text:
+            if self._is_first:
+                self.warning, self._is_first = self.recogniser.warning(samples), False
             yield self._result(text, frames, final=True)
         self._drop(frames * audio.STEP)
 

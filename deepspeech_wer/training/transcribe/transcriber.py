@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -65,9 +65,18 @@ def transcribe_stream(options: Options, source: BinaryIO) -> int:
             for samples in _pieces(source):
                 for result in stream.feed(samples):
                     _print_result(result)
+                _tell("-", stream)
         for result in stream.close():
             _print_result(result)
+        _tell("-", stream)
     return 0
+
+
+def _tell(name: object, stream: StreamRecogniser) -> None:
+    """Tell the stream's warning, once."""
+    if stream.warning:
+        print(f"{name}: {stream.warning}", file=sys.stderr, flush=True)
+        stream.warning = None
 
 
 @contextmanager
@@ -114,19 +123,26 @@ def _own_model(recogniser: Recogniser) -> Path:
 def _transcribe_file(path: Path, recogniser: Recogniser, finish: Finish) -> None:
     """Print the line of one file. Raises Trouble if it cannot be read."""
     started = time.process_time()
-    count, text = transcribe_blocks(
-        audio.read_blocks(path, lambda doubt: print(f"{path}: {doubt}", file=sys.stderr, flush=True)),
-        recogniser,
-        finish,
-    )
+
+    def tell(doubt: str) -> None:
+        print(f"{path}: {doubt}", file=sys.stderr, flush=True)
+
+    count, text = transcribe_blocks(audio.read_blocks(path, tell), recogniser, finish, tell)
     seconds = count / audio.SAMPLE_RATE
     factor = (time.process_time() - started) / seconds
     print(f"{path}\t{seconds:.2f}\t{factor:.4f}\t{text}", flush=True)
 
 
-def transcribe_blocks(blocks: Iterator[Floats], recogniser: Recogniser, finish: Finish) -> tuple[int, str]:
-    """Return (number of samples, text) of a recording: scored whole if short, as in training, else as a stream."""
+def transcribe_blocks(
+    blocks: Iterator[Floats], recogniser: Recogniser, finish: Finish, tell: Callable[[str], None] | None = None
+) -> tuple[int, str]:
+    """Return (number of samples, text) of a recording: scored whole if short, as in training, else as a stream.
+
+    `tell` is called if its beginning makes errors likely.
+    """
     first = list(islice(blocks, WHOLE + 1))
+    if tell and (warning := recogniser.warning(np.concatenate(first))):
+        tell(warning)
     if len(first) <= WHOLE:
         samples = np.concatenate(first)
         return len(samples), recogniser.text(samples, finish)

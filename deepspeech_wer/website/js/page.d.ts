@@ -375,6 +375,7 @@ interface Wer {
     safely<Result>(root: Element, work: () => Result): Result | null;
   };
   card(title: Child, attributes: Attributes, ...children: Child[]): HTMLElement;
+  cardOfSome(title: string, href: string, text: string, ...children: Child[]): HTMLElement;
   tile(label: string, value: Child, unit: string, ...notes: Child[]): HTMLElement;
   notice(title: string, text: string, ...more: Child[]): HTMLElement;
   message(title: string, text: string, ...more: Child[]): HTMLElement;
@@ -407,8 +408,16 @@ interface Wer {
   heardCard(id: string, record: HeardRecord | null | undefined): HTMLElement | null;
   copyButton(label: string, make: () => string): HTMLElement;
   gpuHref(id: string): string;
-  stepText(event: Step): string;
+  stepText(event: Pick<Step, "step" | "interval">): string;
   regressionHref(id: string): string;
+  changeNotes(data: Data, i: number): Child[];
+  paging: {
+    searchField(text: string, placeholder: string, changed: (text: string) => void): HTMLElement;
+    wanted(query: URLSearchParams): number;
+    within(page: number, count: number, size: number): number;
+    slice<Row>(rows: Row[], page: number, size: number): Row[];
+    pager(page: number, count: number, size: number, turn: (to: number) => void): HTMLElement | null;
+  };
   openRegressions(data: Data): HTMLElement | null;
   now: {
     read(): Now | null;

@@ -35,7 +35,8 @@
 
     /** The time since a moment, by the visitor's clock: "3 h ago". */
     ago: (seconds, now = Date.now() / 1000) => {
-      const past = Math.max(0, now - seconds);
+      const past = now - seconds;
+      if (past < -86_400) return "by a clock that was ahead";
       if (past < 90) return "just now";
       if (past < 5400) return `${Math.round(past / 60)} min ago`;
       return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} days ago`;
@@ -62,6 +63,9 @@
       if (typeof value !== "number") return String(value);
       return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential().replace("e-", "e−") : String(value);
     },
+
+    /** A sentence of the tracker's, with arrows and minus signs instead of what a terminal shows for them. */
+    prose: (text) => text.replaceAll(" -> ", " → ").replace(/(^|[\s(])-(?=\.?\d)/g, "$1−"),
 
     /** The number of errors and of words, or null where the size of the test set is unknown. */
     errors: (data, i, between = " errors in ", after = " words") => {

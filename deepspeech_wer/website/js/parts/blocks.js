@@ -11,6 +11,15 @@
       ...children,
     );
 
+  /** A card whose title has a link to all of what the card shows a part of. */
+  wer.cardOfSome = (title, href, text, ...children) =>
+    el(
+      "section",
+      { class: "card" },
+      el("div", { class: "card-head" }, el("h2", {}, title), el("span", { class: "grow" }), el("a", { href }, text)),
+      ...children,
+    );
+
   wer.tile = (label, value, unit, ...notes) =>
     el(
       "div",

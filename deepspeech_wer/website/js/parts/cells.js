@@ -21,6 +21,17 @@
     return el("span", { class: `chip ${colour}`, title: word }, sign && `${sign} `, format.points(delta));
   };
 
+  /** What a run is compared with, a line each: the merge before, and the last run with the same parameters. */
+  wer.changeNotes = (data, i) => {
+    const found = wer.changes(data, i);
+    if (found.before === null) return ["first of this test set"];
+    const first = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
+    if (found.isFirst) return [first, "first with these parameters"];
+    if (found.same === null) return [first];
+    const link = wer.runLink(data, found.same);
+    return [first, [wer.change(found.sameDelta, found.sameDirection), " since ", link, ", same parameters"]];
+  };
+
   /** Parameters that differ, as "name old → new". */
   wer.parameterList = (changed) =>
     el(
@@ -110,13 +121,13 @@
     }),
     validation: (data) => ({
       title: "Validation",
-      class: "number widest",
+      class: "number broader",
       cell: (i) => format.percent(data.validation[i]),
     }),
-    train: (data) => ({ title: "Train", class: "number widest", cell: (i) => format.percent(data.train[i]) }),
+    train: (data) => ({ title: "Train", class: "number broader", cell: (i) => format.percent(data.train[i]) }),
     errors: (data) => ({
       title: "Errors / words",
-      class: "number widest",
+      class: "number utmost",
       cell: (i) => format.errors(data, i, " / ", "") ?? format.none,
     }),
     took: (data) => ({ title: "Took", class: "number wider nowrap", cell: (i) => format.duration(data.took[i]) }),

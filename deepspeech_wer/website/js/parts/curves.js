@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const { el, svg, stats } = wer;
+  const FEW = 40; // values
   const STYLES = 4; // curve-0 to curve-3 in page.css: colour and dash
 
   const known = (values) => values.filter((value) => value !== null && value !== undefined);
@@ -29,15 +30,15 @@
     return out;
   };
 
-  const dots = (xs, ys, x, y, k) =>
-    known(ys).length > 40
-      ? null
-      : xs.map(
-          (at, n) =>
-            ys[n] !== null &&
-            ys[n] !== undefined &&
-            svg("circle", { class: `curve-dot curve-${k % STYLES}`, cx: x(at), cy: y(ys[n]), r: 2 }),
-        );
+  /** A dot at each value where there are few, and at those without neighbours, of which a line shows nothing. */
+  const dots = (xs, ys, x, y, k) => {
+    const isKnown = (n) => ys[n] !== null && ys[n] !== undefined;
+    const isShown = known(ys).length > FEW ? (n) => !isKnown(n - 1) && !isKnown(n + 1) : () => true;
+    return xs.map(
+      (at, n) =>
+        isKnown(n) && isShown(n) && svg("circle", { class: `curve-dot curve-${k % STYLES}`, cx: x(at), cy: y(ys[n]), r: 2 }),
+    );
+  };
 
   const grid = ({ left, right, top }, [low, high], y, unit) =>
     stats.ticks(low, high, 4).map((tick) => [

@@ -16,7 +16,7 @@
     return el(
       "div",
       { class: "card notice" },
-      shown.map((line) => el("p", {}, wer.bdi(line))),
+      shown.map((line) => el("p", {}, wer.bdi(format.prose(line)))),
     );
   };
 
@@ -29,7 +29,7 @@
     { title: "WER", class: "number", cell: (set) => percent(set.wer) },
     { title: "95 %", class: "number", cell: interval },
     { title: "by", class: "wide", cell: (set) => set.interval?.by ?? format.none },
-    { title: "Words", class: "number", cell: ({ words }) => format.count(words.reference) },
+    { title: "Words", class: "number wide", cell: ({ words }) => format.count(words.reference) },
     { title: "Substituted", class: "number wide", cell: ({ words }) => format.count(words.substitutions) },
     { title: "Deleted", class: "number wide", cell: ({ words }) => format.count(words.deletions) },
     { title: "Inserted", class: "number wide", cell: ({ words }) => format.count(words.insertions) },
@@ -47,7 +47,7 @@
       {},
       wer.troubles(record),
       sets.length > 0 && wer.table("Figures of the tracker", COLUMNS, sets),
-      against && el("p", { class: "below" }, against.sentence),
+      against && el("p", { class: "below" }, wer.bdi(format.prose(against.sentence))),
       isShown &&
         el(
           "p",

@@ -96,7 +96,7 @@
 
   /** @param {Data} data */
   const beginnings = (data) => {
-    const told = new Map(data.marks.map(([at, text]) => [at, text]));
+    const told = new Map(data.marks.map(([at, text]) => [at, wer.format.prose(text)]));
     const other = lines.breaks(data).filter((at) => !told.has(at));
     return [...[...told].map(([at, text]) => ({ at, text })), ...other.map((at) => ({ at, text: "other test set" }))];
   };

@@ -37,10 +37,12 @@
     return [...(kind === "date" ? dates : counts).filter(([amount]) => amount < span), ["all", "all"]];
   };
 
-  const presetRange = (axis, kind, preset) =>
-    preset === "all"
-      ? [axis.low, axis.high]
-      : [Math.max(axis.low, axis.high - preset * (kind === "date" ? DAY : 1)), axis.high];
+  /** The newest runs; the last days end now at the latest, also where a run is from a clock in the future. */
+  const presetRange = (axis, kind, preset) => {
+    if (preset === "all") return [axis.low, axis.high];
+    const end = kind === "date" ? Math.min(axis.high, Math.max(Date.now() / 1000, axis.low + preset * DAY)) : axis.high;
+    return [Math.max(axis.low, end - preset * (kind === "date" ? DAY : 1)), end];
+  };
 
   /**
    * The same runs on the other axis.

@@ -40,7 +40,7 @@
 
   /** @param {Data} data @param {number} i */
   const marks = (data, i) =>
-    data.marks.filter(([at]) => at === i).map(([, text]) => line("From here", wer.bdi(text)));
+    data.marks.filter(([at]) => at === i).map(([, text]) => line("From here", wer.bdi(format.prose(text))));
 
   /** @param {Data} data @param {number} i */
   const times = (data, i) =>

@@ -164,14 +164,14 @@
       { class: "card" },
       wer.table("Word error rates", COLUMNS, found.rows),
       found.sentence
-        ? el("p", { class: "below" }, wer.bdi(found.sentence))
+        ? el("p", { class: "below" }, wer.bdi(format.prose(found.sentence)))
         : el(
             "p",
             { class: "below" },
             "The tracker judged no step between just these two. What follows are counts, and what noise would give.",
           ),
       (found.sentence ? found.noise.slice(0, 1) : found.noise).map((line) =>
-        el("p", { class: "below" }, wer.bdi(line)),
+        el("p", { class: "below" }, wer.bdi(format.prose(line))),
       ),
       found.sentence &&
         el(

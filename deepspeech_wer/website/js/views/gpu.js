@@ -40,15 +40,14 @@
       "Load of each GPU",
       [
         { title: "GPU", cell: (gpu) => gpu.index },
-        { title: "Busy, mean", class: "number", cell: (gpu) => shown(mean(gpu.gpu_percent), "%") },
-        { title: "Memory, most", class: "number", cell: memory },
-        { title: "Temperature, most", class: "number", cell: (gpu) => shown(most(gpu.temperature_celsius), "°C") },
-        { title: "Power, mean", class: "number", cell: (gpu) => shown(mean(gpu.power_watts), "W") },
+        { title: "Busy, mean", class: "number folds", cell: (gpu) => shown(mean(gpu.gpu_percent), "%") },
+        { title: "Memory, most", class: "number folds", cell: memory },
+        { title: "Temperature, most", class: "number folds", cell: (gpu) => shown(most(gpu.temperature_celsius), "°C") },
+        { title: "Power, mean", class: "number folds", cell: (gpu) => shown(mean(gpu.power_watts), "W") },
       ],
       usage.gpus,
     );
 
-  /** @param {Data} data @param {number} i */
   /** @param {Data} data @param {number} i */
   const card = (data, i, usage, title) =>
     el(

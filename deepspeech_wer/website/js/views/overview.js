@@ -7,23 +7,6 @@
   /** @param {Data} data */
   const measured = (data) => data.test.flatMap((value, i) => (value === null ? [] : [i]));
 
-  /** @param {Data} data @param {number} i */
-  const changes = (data, i) => {
-    const found = wer.changes(data, i);
-    if (found.before === null) return "first of this test set";
-    const since = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
-    if (found.isFirst) return [since, el("br"), "first with these parameters"];
-    if (found.same === null) return since;
-    return [
-      since,
-      el("br"),
-      wer.change(found.sameDelta, found.sameDirection),
-      " since ",
-      wer.runLink(data, found.same),
-      ", same parameters",
-    ];
-  };
-
   /** @param {Data} data */
   const latestTile = (data, last) => {
     if (last === undefined) return wer.tile("Latest test WER", format.none, "", "no run has measured one yet");
@@ -32,7 +15,7 @@
       "Latest test WER",
       format.number(data.test[last]),
       band === null ? "%" : `% ± ${band.toFixed(2)}`,
-      changes(data, last),
+      ...wer.changeNotes(data, last),
       [wer.runLink(data, last), ` · ${format.date(data.started[last])}`],
       format.errors(data, last),
     );
@@ -76,7 +59,8 @@
   /** @param {Data} data */
   const runsTile = (data) => {
     const failures = data.status.filter((status) => status !== "done").length;
-    const recent = data.started.filter((time) => time > Date.now() / 1000 - 30 * DAY).length;
+    const now = Date.now() / 1000; // a day of tolerance: the visitor's clock may be slow, the tracker's may have been fast
+    const recent = data.started.filter((time) => now - 30 * DAY < time && time < now + DAY).length;
     return wer.tile(
       "Runs",
       format.count(data.count),
@@ -116,7 +100,7 @@
     return el(
       "h1",
       { class: `headline headline-${state.replaceAll(" ", "-")}` },
-      wer.bdi(text),
+      wer.bdi(format.prose(text)),
       ended !== null && el("span", { class: "headline-more" }, ` ${format.ago(ended)}. `),
       known && el("a", { class: "headline-more", href: wer.runHref(data.ids[at]) }, "The run"),
       ["worse", "suspect", "recovered"].includes(state) && [
@@ -147,24 +131,14 @@
   };
 
   /** How much a training varies by itself, where it was calibrated. */
-  const noise = (data) => data.noise && el("p", { class: "hint noise" }, wer.bdi(data.noise));
+  const noise = (data) => data.noise && el("p", { class: "hint noise" }, wer.bdi(format.prose(data.noise)));
 
   /** @param {Data} data */
   const latest = (data) => {
     const rows = Array.from({ length: Math.min(12, data.count) }, (_, i) => data.count - 1 - i);
     const names = ["run", "started", "subject", "test", "delta", "same", "verdict", "took"];
-    return el(
-      "section",
-      { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h2", {}, "Latest runs"),
-        el("span", { class: "grow" }),
-        el("a", { href: "#/runs" }, `all ${format.count(data.count)}`),
-      ),
-      wer.table("Latest runs", wer.runColumns(data, ...names), rows),
-    );
+    const table = wer.table("Latest runs", wer.runColumns(data, ...names), rows);
+    return wer.cardOfSome("Latest runs", "#/runs", `all ${format.count(data.count)}`, table);
   };
 
   const empty = (root) => {

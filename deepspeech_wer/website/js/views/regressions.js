@@ -2,9 +2,8 @@
 (() => {
   "use strict";
   const { el, format } = wer;
-  const KNOWN = new Set(
-    "id start culprits step_pp interval_pp state closed_by retrained trained why blame range_url gaps".split(" "),
-  ); // drawn below; what else an event has is listed as it is
+  const DRAWN = "id start culprits step_pp interval_pp state closed_by retrained trained why accepted blame range_url";
+  const KNOWN = new Set(`${DRAWN} gaps test_set sets`.split(" ")); // drawn below; what else an event has is listed as it is
 
   /** @param {Data} data */
   const placeOf = (data, sha) => data.shas.indexOf(sha.slice(0, 12));
@@ -43,7 +42,15 @@
   /** What the tracker knows of a merge that may have done it; {} where it tells nothing. */
   const blameOf = (full, sha) => full.blame?.find((one) => one.sha === sha) ?? {};
 
-  const request = ({ request: name, request_url: url }) => (name ? [" · ", wer.outside(web(url), wer.bdi(String(name)))] : null);
+  /** The pull or merge request, unless the `text` beside it names it already. */
+  const request = ({ request: name, request_url: url }, text) =>
+    name && !text.startsWith(`${name} `) ? [" · ", wer.outside(web(url), wer.bdi(String(name)))] : null;
+
+  /** What stands beside a merge's commit; "" for one without a run. */
+  const aboutSha = (data, sha) => {
+    const i = placeOf(data, sha);
+    return i < 0 ? "" : wer.about(data, i);
+  };
 
   /** @param {Data} data */
   const suspect = (data, full, [sha, likely]) => {
@@ -53,7 +60,7 @@
       "li",
       {},
       link ? wer.outside(link, el("span", { class: "mono" }, sha.slice(0, 8))) : merge(data, sha),
-      request(known),
+      request(known, link ? "" : aboutSha(data, sha)),
       known.run === null && " · never trained",
       ` · ${Math.round(100 * likely)} %`,
     );
@@ -99,9 +106,12 @@
     const commit = web(blameOf(full, full.start).url) ?? wer.commitUrl(data.project, full.start);
     const compared = web(full.range_url) ?? (before && wer.compareUrl(data.project, before, full.start));
     const good = wer.before(data, i);
+    const known = blameOf(full, full.start);
+    const isNamed = known.request && !request(known, aboutSha(data, full.start));
     const found = [
       good !== null && el("a", { href: wer.compareHref(data.ids[good], data.ids[i]) }, "words that changed"),
       commit && wer.outside(commit, "commit"),
+      isNamed && web(known.request_url) && wer.outside(web(known.request_url), wer.bdi(String(known.request))),
       compared && wer.outside(compared, "all changes since the run before"),
     ].filter(Boolean);
     if (!found.length) return null;
@@ -147,6 +157,18 @@
     return el("div", { class: "evidence" }, wer.table("Trainings that this rests on", columns, full.trained));
   };
 
+  const isSets = (sets) => typeof sets === "object" && sets !== null && Object.keys(sets).length > 0;
+  const setName = (name) => (name === "test_wer" ? "test" : name); // as sets.py calls the main one
+
+  /** What the merge did on each of several test sets, and which of them shows it. */
+  const testSets = ({ sets, test_set: shownBy }) => {
+    if (!isSets(sets)) return shownBy ? [el("dt", {}, "Test set"), el("dd", {}, wer.bdi(String(shownBy)))] : null;
+    const rows = Object.entries(sets).filter(([, one]) => Number.isFinite(one?.step_pp) && Array.isArray(one.interval_pp));
+    const line = ([name, { step_pp: step, interval_pp: interval, state }]) =>
+      el("li", {}, wer.bdi(setName(name)), ` ${wer.stepText({ step, interval })} `, wer.verdict(String(state)));
+    return [el("dt", {}, "Test sets"), el("dd", {}, el("ul", { class: "plain" }, rows.map(line)))];
+  };
+
   /** @param {Data} data */
   const facts = (data, event, full) => {
     const i = event.at;
@@ -156,9 +178,10 @@
       "dl",
       { class: "pairs text-pairs" },
       el("dt", {}, event.state === "suspect" ? "Suspect" : "Culprit"),
-      el("dd", {}, merge(data, full.start), request(known), chance(full)),
+      el("dd", {}, merge(data, full.start), request(known, aboutSha(data, full.start)), chance(full)),
       author && [el("dt", {}, "Author"), el("dd", {}, wer.bdi(author))],
       range(data, full),
+      testSets(full),
       i !== null && changed(data, i),
       files(known),
       ended(data, event, full),

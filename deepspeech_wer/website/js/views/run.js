@@ -24,17 +24,6 @@
   };
 
   /** @param {Data} data @param {number} i */
-  const changes = (data, i) => {
-    const found = wer.changes(data, i);
-    if (found.before === null) return ["first of its test set"];
-    const first = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
-    if (found.isFirst) return [first, "first with these parameters"];
-    if (found.same === null) return [first];
-    const link = wer.runLink(data, found.same);
-    return [first, [wer.change(found.sameDelta, found.sameDirection), " since ", link, ", same parameters"]];
-  };
-
-  /** @param {Data} data @param {number} i */
   const attempt = (data, i) => (data.attempts[i] > 1 ? `${format.nth(data.attempts[i])} attempt` : "at the first attempt");
 
   /** @param {Data} data @param {number} i */
@@ -44,7 +33,7 @@
       { class: "tiles" },
       wer.failed(data, i)
         ? wer.tile("Result", "failed", "", wer.bdi(data.status[i]))
-        : rate("Test WER", data, "test", i, ...changes(data, i), format.errors(data, i)),
+        : rate("Test WER", data, "test", i, ...wer.changeNotes(data, i), format.errors(data, i)),
       rate("Validation WER", data, "validation", i),
       rate("Train WER", data, "train", i),
       wer.tile("Took", format.duration(data.took[i]), "", attempt(data, i)),
@@ -103,7 +92,7 @@
       { class: "lead" },
       wer.verdict(state),
       " ",
-      wer.bdi(data.reasons?.[i] ?? ""),
+      wer.bdi(format.prose(data.reasons?.[i] ?? "")),
       event && [" · ", el("a", { href: wer.regressionHref(event.id) }, "the evidence")],
     );
   };
@@ -123,6 +112,14 @@
 
   const folded = (title, list) =>
     list.length > 0 && el("details", { class: "card" }, el("summary", {}, title), pairs(list));
+
+  /** A result as people write it: 40.93 %, 4 h 31 min, 52,576. */
+  const result = (name, given) => {
+    if (typeof given !== "number") return given;
+    if (isWords(name)) return format.percent(100 * given);
+    if (name === "duration" && given >= 0) return format.duration(given);
+    return Number.isInteger(given) && Math.abs(given) >= 1e4 && !/bytes$/.test(name) ? format.count(given) : given;
+  };
 
   const isWords = (name) => /(wer|cer)$/.test(name);
   const LABELS = { train: "train", validation: "validation", test: "test" };
@@ -275,10 +272,7 @@
     gpu(data.ids[i], detail.gpu),
     !wer.failed(data, i) && logs(data, i, detail.logs),
     folded(`All ${format.plural(detail.parameters.length, "parameter", "parameters")}`, detail.parameters),
-    folded(
-      "All results",
-      detail.results.map(([name, given]) => [name, isWords(name) && typeof given === "number" ? format.percent(100 * given) : given]),
-    ),
+    folded("All results", detail.results.map(([name, given]) => [name, result(name, given)])),
     files(data.ids[i], detail.files),
   ];
 

@@ -1,7 +1,7 @@
 // Find a run. This table is also the accessible form of the chart.
 (() => {
   "use strict";
-  const { el, format, search } = wer;
+  const { el, format, paging, search } = wer;
   const PAGE = 100;
   const COLUMNS = "run merge started subject test delta same verdict validation train errors took".split(" ");
 
@@ -14,7 +14,7 @@
       status: ["done", "failed"].includes(status) ? status : "all",
       by: search.isOrder(by) ? by : "merge",
       down: order.startsWith("-"),
-      page: Math.max(1, Number.parseInt(query.get("page"), 10) || 1),
+      page: paging.wanted(query),
     };
   };
 
@@ -49,44 +49,11 @@
     return { ...column, title: button, sorted: active ? (state.down ? "descending" : "ascending") : null };
   };
 
-  const pager = (state, count, change) => {
-    const pages = Math.ceil(count / PAGE);
-    if (pages < 2) return null;
-    const turn = (page, text) =>
-      el(
-        "button",
-        {
-          type: "button",
-          class: "button",
-          "data-key": text,
-          disabled: page < 1 || page > pages,
-          onclick: () => change({ page }),
-        },
-        text,
-      );
-    return el(
-      "div",
-      { class: "pager" },
-      turn(state.page - 1, "‹ Previous"),
-      el("span", {}, `page ${state.page} of ${pages}`),
-      turn(state.page + 1, "Next ›"),
-    );
-  };
-
   const controls = (state, change, save) => {
-    const input = el("input", {
-      type: "search",
-      id: "search",
-      placeholder: "sha, subject, class, 2023-08, epochs=30 …",
-      value: state.q,
-      autocomplete: "off",
-      spellcheck: "false",
-    });
-    input.addEventListener("input", () => change({ q: input.value, page: 1 }));
     return el(
       "div",
       { class: "controls" },
-      el("label", { class: "search", for: "search" }, el("span", { class: "visually-hidden" }, "Search"), input),
+      paging.searchField(state.q, "sha, subject, class, 2023-08, epochs=30 …", (q) => change({ q, page: 1 })),
       wer.choice(
         "Status",
         [
@@ -128,8 +95,8 @@
   const table = (data, places, state, change) => {
     const columns = wer.runColumns(data, ...COLUMNS).map((column) => sortable(column, state, change));
     return [
-      wer.table("Runs", columns, places.slice((state.page - 1) * PAGE, state.page * PAGE)),
-      pager(state, places.length, change),
+      wer.table("Runs", columns, paging.slice(places, state.page, PAGE)),
+      paging.pager(state.page, places.length, PAGE, (page) => change({ page })),
     ];
   };
 
@@ -150,7 +117,7 @@
     const show = () =>
       wer.views.safely(list, () => {
         places = search.sort(data, search.select(data, state), state);
-        state.page = Math.min(state.page, Math.max(1, Math.ceil(places.length / PAGE)));
+        state.page = paging.within(state.page, places.length, PAGE);
         count.textContent = counted(data, places);
         wer.replace(list, places.length ? table(data, places, state, change) : none(data));
       });

@@ -1,7 +1,7 @@
 // Which words, in which recordings? The utterances of a run, alone or against another: `#/utterances/RUN/against/OTHER`.
 (() => {
   "use strict";
-  const { el, format, heard } = wer;
+  const { el, format, heard, paging } = wer;
   const PAGE = 20;
   const SPEAKERS = 20;
 
@@ -11,7 +11,7 @@
       set: query.get("set") ?? "",
       list: lists.includes(query.get("list")) ? query.get("list") : lists[0],
       q: query.get("q") ?? "",
-      page: Math.max(1, Number.parseInt(query.get("page"), 10) || 1),
+      page: paging.wanted(query),
     };
   };
 
@@ -61,35 +61,8 @@
     );
   };
 
-  const pager = (state, count, change) => {
-    const pages = Math.ceil(count / PAGE);
-    if (pages < 2) return null;
-    const turn = (page, text) =>
-      el(
-        "button",
-        { type: "button", class: "button", disabled: page < 1 || page > pages, onclick: () => change({ page }) },
-        text,
-      );
-    return el(
-      "div",
-      { class: "pager" },
-      turn(state.page - 1, "‹ Previous"),
-      el("span", {}, `page ${state.page} of ${format.count(pages)}`),
-      turn(state.page + 1, "Next ›"),
-    );
-  };
-
-  const controls = (view, state, change) => {
-    const input = el("input", {
-      type: "search",
-      id: "search",
-      placeholder: "id, speaker, or a wrong word",
-      value: state.q,
-      autocomplete: "off",
-      spellcheck: "false",
-      oninput: () => change({ q: input.value, page: 1 }),
-    });
-    return el(
+  const controls = (view, state, change) =>
+    el(
       "div",
       { class: "controls" },
       view.names.length > 1 &&
@@ -100,9 +73,8 @@
           view.choose,
         ),
       wer.choice("Utterances", listNames(view), state.list, (list) => change({ list, page: 1 })),
-      el("label", { class: "search", for: "search" }, el("span", { class: "visually-hidden" }, "Search"), input),
+      paging.searchField(state.q, "id, speaker, or a wrong word", (q) => change({ q, page: 1 })),
     );
-  };
 
   /** The list with its pages. The texts of a page are loaded when it is shown. */
   const listCard = (data, view, first) => {
@@ -110,8 +82,8 @@
     const body = el("div", {});
     const show = (focus) => {
       const found = select(view, state);
-      state.page = Math.min(state.page, Math.max(1, Math.ceil(found.length / PAGE)));
-      const rows = found.slice((state.page - 1) * PAGE, state.page * PAGE);
+      state.page = paging.within(state.page, found.length, PAGE);
+      const rows = paging.slice(found, state.page, PAGE);
       const wanted = state;
       wer.loadTexts(
         view.run.said,
@@ -127,7 +99,7 @@
               { class: "utterances" },
               rows.map((row, k) => wer.utterance(data, { ...view, row, text: texts[k] })),
             ),
-            pager(state, found.length, (part) => change(part, true)),
+            paging.pager(state.page, found.length, PAGE, (page) => change({ page }, true)),
           );
           if (focus) body.querySelector("ol")?.setAttribute("tabindex", "-1");
           if (focus) body.querySelector("ol")?.focus();
@@ -185,7 +157,7 @@
     ].filter(Boolean);
     return [
       wer.heading("Utterances", of),
-      view.against && against?.run === view.other && el("p", { class: "facts" }, against.sentence),
+      view.against && against?.run === view.other && el("p", { class: "facts" }, wer.bdi(format.prose(against.sentence))),
       el(
         "p",
         { class: "facts" },
