@@ -134,15 +134,18 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_slurm(settings: Mapping[str, str] | None = None, *, cpus: int = CPUS) -> Iterator[Cluster]:
+def running_slurm(
+    settings: Mapping[str, str] | None = None, *, cpus: int = CPUS, memory_mb: int = 1
+) -> Iterator[Cluster]:
     """Run a Slurm until the block ends. If it is not installed, skip the test; on CI, fail.
 
-    `settings` are lines of slurm.conf that differ from those below. Each node has `cpus` processors, in name.
+    `settings` are lines of slurm.conf that differ from those below. Each node has so many processors and so much
+    memory, in name.
     """
     _require()
     directory = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a socket's path has 107 bytes at most
     cluster = Cluster(directory, f"ds{secrets.token_hex(4)}")
-    _configure(cluster, settings or {}, cpus)
+    _configure(cluster, settings or {}, f"CPUs={cpus} RealMemory={memory_mb}")
     try:
         _start_munged(cluster)
         for name in ("slurmctld", *NODES):
@@ -164,7 +167,7 @@ def _require() -> None:
         pytest.skip(reason)
 
 
-def _configure(cluster: Cluster, settings: Mapping[str, str], cpus: int) -> None:
+def _configure(cluster: Cluster, settings: Mapping[str, str], size: str) -> None:
     where, user, machine = cluster.directory, getpass.getuser(), socket.gethostname().split(".")[0]
     for name in ("state", *NODES):
         (where / name).mkdir()
@@ -203,7 +206,7 @@ def _configure(cluster: Cluster, settings: Mapping[str, str], cpus: int) -> None
         **settings,
     }
     at = f"NodeHostname={machine} NodeAddr=127.0.0.1"
-    nodes = [f"NodeName={name} {at} Port={_free_port()} CPUs={cpus}" for name in NODES]
+    nodes = [f"NodeName={name} {at} Port={_free_port()} {size}" for name in NODES]
     partitions = [
         f"PartitionName=work Nodes={','.join(NODES)} Default=YES MaxTime=INFINITE PriorityTier=1",
         f"PartitionName=short Nodes={','.join(NODES)} MaxTime=INFINITE PriorityTier=1 PreemptMode=CANCEL",

@@ -27,7 +27,7 @@ exec 9> "$HOME/lock-$name"
 flock --nonblock 9 || echo "$name" >> "$HOME/overlaps"
 touch "$2/checkpoint"
 while [ -e "$HOME/hold-$name" ]; do sleep 0.1 9>&-; done
-[ ! -e "$HOME/fail-$name" ] || exit 3
+sleep "${nap:-0}" 9>&-
 mkdir -p "$ds_logs_dir/x"
 printf '{"context":{"time_started":"2026-01-01T00:00:00"},"parameters":{"n":1},"results":{"test_wer":%s}}' \\
     "$wer" > "$ds_logs_dir/x/.partial"
@@ -64,13 +64,13 @@ class Machine:
         (self.cache / "last_sha1").write_text(root)
         self.ticks: list[subprocess.Popen[bytes]] = []
 
-    def merge(self, *names: str, held: bool = True) -> list[str]:
-        """Merge branches of these names, whose jobs wait until they are let go. Returns their SHAs."""
+    def merge(self, *names: str, held: bool = True, nap_s: float = 0) -> list[str]:
+        """Merge branches, whose jobs wait until they are let go, and then so long. Returns their SHAs."""
         shas = []
         for name in names:
             if held:
                 self.hold(name)
-            shas.append(self.repository.merge(name, {"merge": f"name={name} wer=0.5\n"}))
+            shas.append(self.repository.merge(name, {"merge": f"name={name} wer=0.5 nap={nap_s}\n"}))
         return shas
 
     def hold(self, name: str) -> None:
@@ -153,7 +153,7 @@ class Machine:
     def last_sha1(self) -> str:
         return (self.cache / "last_sha1").read_text().strip()
 
-    def supervisor(self, job: str) -> int:
+    def supervisor(self, job: str, wait_s: float = WAIT_S) -> int:
         """The pid of the supervisor of one of Slurm's jobs."""
         wanted = [b"supervise", job.encode()]
 
@@ -167,7 +167,7 @@ class Machine:
                     return int(place.name)
             return None
 
-        return until(find, WAIT_S) or 0
+        return until(find, wait_s) or 0
 
     def _lines(self, name: str) -> list[str]:
         path = self.directory / name
