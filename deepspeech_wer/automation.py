@@ -121,6 +121,7 @@ def _one_by_one(
 ) -> Iterator[Run | None]:
     """Run what is due, one merge after the other, and yield each archived run; None once what was left is archived."""
     yield from run_merge.collect(bench)
+    yield from run_merge.release(settings.places, ())  # left from when they trained on a cluster
     yield None
     beat, names = Heartbeat(settings), list(asked)
     while item := _next(settings, names, beat, only_asked=bool(asked)):
@@ -136,7 +137,11 @@ def _side_by_side(
     A signal ends the tick and leaves the jobs running.
     """
     where = settings.places
-    team = Team(bench, settings.cluster.parallel_runs, partial(backlog_inputs.is_of_use, where))
+
+    def is_of_use(sha: str) -> bool:  # without a mirror, the plan finds it again after the next fetch
+        return where.mirror.exists() and backlog_inputs.is_of_use(where, sha)
+
+    team = Team(bench, settings.cluster.parallel_runs, is_of_use)
     team.take_over()
     beat, names = Heartbeat(settings), list(asked)
     yield from team.look()

@@ -172,7 +172,7 @@ def remove_planted(work: Work, order: Order) -> None:
 def _places(work: Work, checkpoints: Path) -> list[Path]:
     """Return what a job may replace, parents first."""
     data = work.path.parent.parent
-    names = ("runs", "site", "site/js", "site/runs", "requests", "log")
+    names = ("runs", "runs/.held", "site", "site/js", "site/runs", "requests", "log")
     return [work.path.parent, *(data / name for name in names), checkpoints.parent, work.path, checkpoints]
 
 
