@@ -25,6 +25,7 @@ _OURS_OF_SBATCH = {
     *("--no-requeue", "--ntasks", "--open-mode", "--output", "--parsable", "--requeue", "--signal", "--test-only"),
     *("--uid", "--wait", "--wrap"),
 }
+_SECRET_PARAMETER = re.compile(r"[?&;][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
 _LOCAL = ("/", "./", "../", "~")
 
 
@@ -212,7 +213,11 @@ def git_url(text: str) -> str:
     if text.startswith(_LOCAL):
         return str(path(text))
     if "://" in text:
-        scheme, login, _ = split_login(text)
+        scheme, login, place = split_login(text)
+        if login is None and is_web(scheme) and not _AUTHORITY.fullmatch(re.split(r"[/?#]", place, maxsplit=1)[0]):
+            raise ValueError("a git URL with a host, whose port, if any, is a number")
+        if _SECRET_PARAMETER.search(place):
+            raise ValueError("a git URL with its password or token before the host: https://USER:PASSWORD@HOST/PATH")
         if ":" in (login or "") and not is_web(scheme):
             raise ValueError("a git URL whose password, if any, is for https; ssh takes a key")
         return text

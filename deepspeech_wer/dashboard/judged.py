@@ -159,12 +159,8 @@ def _ended(last: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
     closed = [
         event for event in record["events"] if event["state"] == "recovered" and event["closed_by"] == last.merge.sha
     ]
-    authors = {run.merge.sha: run.merge.author for run in ordered}
-    told = [
-        f"{event['step_pp']:+.1f} pp of {event['start'][:8]}"
-        + (f" by {who}" if (who := authors.get(event["start"])) else "")
-        for event in closed
-    ]
+    authors = {run.merge.sha: f" by {run.merge.author}" for run in ordered}
+    told = [f"{one['step_pp']:+.1f} pp of {one['start'][:8]}{authors.get(one['start'], '')}" for one in closed]
     return f"This ends {' and '.join(told)}." if told else ""
 
 

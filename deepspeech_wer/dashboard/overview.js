@@ -5,12 +5,14 @@
   const SLACK_S = 900;
   const DAY_S = 86400;
 
+  /** @param {number} seconds */
   const ago = (seconds) => {
     if (seconds < 90) return "just now";
     if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
     return seconds < 2 * DAY_S ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / DAY_S)} days ago`;
   };
 
+  /** @param {number} every @param {number} silence */
   const state = (every, silence) => {
     const fresh = every ? every + SLACK_S : 2 * DAY_S;
     const late = every ? Math.max(2 * every, every + 2 * SLACK_S) : 7 * DAY_S;

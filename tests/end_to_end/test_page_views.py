@@ -24,6 +24,9 @@ from tests.end_to_end.test_page_words import FIELDS
 from tests.invented_runs import PROJECT, done, failed, iso
 from tests.javascript import check
 
+WIDER = """return document.documentElement.scrollWidth <= innerWidth ? []
+    : [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
+        .map((one) => one.outerHTML.slice(0, 90))"""
 READY = "return !/Reading (the|both)|^$/.test(document.querySelector('main').innerText)"
 
 
@@ -60,7 +63,14 @@ def everything(page: Page, text: str = "plain", *, shown: str = "") -> list[Run]
 
 def told(run: Run, text: str, place: int) -> Run:
     merge = replace(run.merge, subject=text, author=text)
-    return replace(run, merge=merge, machine=text, variables={"ds_x": text if place else "1"}, processor=text)
+    return replace(
+        run,
+        number=run.merge.ordinal,
+        merge=merge,
+        machine=text,
+        variables={"ds_x": text if place else "1"},
+        processor=text,
+    )
 
 
 def judged(runs: list[Run], text: str) -> Judged:
@@ -132,7 +142,7 @@ def test_any_text_in_any_field_of_any_view_stays_text(page: Page, kind: str, wid
         assert (
             page.js("return document.querySelectorAll('main img, main script, main style, header script').length") == 0
         )
-        assert page.js("return document.documentElement.scrollWidth <= innerWidth"), view
+        assert page.js(WIDER) == [], view
         assert not page.js("return document.querySelector('main').innerText.includes('cannot be drawn')"), view
         assert page.faults() == [], view
 
@@ -193,6 +203,7 @@ def test_the_keyboard_alone_leads_from_the_front_to_the_culprits_alignment(page:
         page.driver.switch_to.active_element.send_keys(Keys.ENTER)
         page.until(arrived)
         page.until(READY)
+        page.until("return document.activeElement === document.querySelector('main')")  # then Tab goes on from its top
     assert "not heard" in page.js("return document.querySelector('.utterance dl').textContent")
 
 

@@ -2,15 +2,18 @@
 (() => {
   "use strict";
   const NONE = "–";
+  /** @param {string} text @param {number} value */
   const signed = (text, value) => (value < 0 ? `−${text}` : value > 0 ? `+${text}` : `±${text}`);
   const grouped = new Intl.NumberFormat("en").format;
 
+  /** @param {number} seconds */
   const iso = (seconds) => {
     const time = new Date(seconds * 1000);
     return Number.isNaN(time.getTime()) ? "" : time.toISOString();
   };
 
-  wer.format = {
+  /** @type {Format} */
+  const format = {
     none: NONE,
     count: grouped,
     number: (value) => (value === null ? NONE : value.toFixed(2).replace("-", "−")),
@@ -74,4 +77,6 @@
       return `${grouped(Math.round((data.test[i] / 100) * words))}${between}${grouped(words)}${after}`;
     },
   };
+
+  wer.format = format;
 })();

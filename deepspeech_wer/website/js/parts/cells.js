@@ -3,10 +3,21 @@
   "use strict";
   const { el, format } = wer;
 
+  /**
+   * What a table of the page has of a name; null for any other text, such as `__proto__`.
+   * @template Found
+   * @param {Record<string, Found>} table
+   * @param {string | null | undefined} name
+   * @returns {Found | null}
+   */
+  const own = (table, name) => (name && Object.hasOwn(table, name) ? table[name] : null);
+  wer.own = own;
+
   wer.runLink = (data, i) =>
     el("a", { class: "mono", href: wer.runHref(data.ids[i]) }, wer.shortSha(data, i) || data.ids[i]);
 
   // Each direction has a sign beside its colour: not everybody tells red from green.
+  /** @type {Record<string, [sign: string, colour: string, word: string]>} */
   const DIRECTIONS = {
     worse: ["▲", "chip-failed", "worse"],
     better: ["▼", "chip-good", "better"],
@@ -14,10 +25,14 @@
     noise: ["≈", "", "within noise"],
   };
 
-  /** A change in percentage points, in the colour and with the sign of its direction; grey where nobody judged it. */
+  /**
+   * A change in percentage points, in the colour and with the sign of its direction; grey where nobody judged it.
+   * @param {number | null} delta
+   * @param {Direction | undefined} direction
+   */
   wer.change = (delta, direction) => {
     if (delta === null) return el("span", { class: "muted" }, format.none);
-    const [sign, colour, word] = DIRECTIONS[direction ?? ""] ?? ["", "", "not judged"];
+    const [sign, colour, word] = own(DIRECTIONS, direction) ?? ["", "", "not judged"];
     return el("span", { class: `chip ${colour}`, title: word }, sign && `${sign} `, format.points(delta));
   };
 
@@ -42,6 +57,7 @@
       ),
     );
 
+  /** @type {Record<string, [sign: string, colour: string]>} */
   const STATES = {
     worse: ["▲", "chip-failed"],
     suspect: ["▲?", "chip-suspect"],
@@ -56,11 +72,14 @@
     "cannot tell": ["?", ""],
   };
 
-  /** The verdict on a merge or the state of a regression, as a chip; null where there is none. */
+  /**
+   * The verdict on a merge or the state of a regression, as a chip; null where there is none.
+   * @param {string | null | undefined} state
+   */
   wer.verdict = (state) => {
     if (!state) return null;
-    const [sign, colour] = STATES[state] ?? ["·", ""];
-    return el("span", { class: `chip nowrap ${colour}` }, `${sign} ${state}`);
+    const [sign, colour] = own(STATES, state) ?? ["·", ""];
+    return el("span", { class: `chip ${colour}` }, `${sign} ${state}`);
   };
 
   /** @param {Data} data @param {number} i */
@@ -95,6 +114,7 @@
       el("span", { class: "muted" }, format.minute(data.started[i])),
     );
 
+  /** @type {Record<string, (data: Data) => TableColumn<number>>} */
   const runColumns = {
     run: (data) => ({ title: "Run", cell: (i) => [wer.runLink(data, i), below(data, i)] }),
     merge: (data) => ({ title: "№", class: "number wide", cell: (i) => data.ordinals[i] }),

@@ -20,10 +20,13 @@
     );
   };
 
+  /** @param {number | null} rate */
   const percent = (rate) => (rate === null ? format.none : format.percent(100 * rate));
+  /** @param {Figures} set */
   const interval = ({ interval: found }) =>
     found ? `${format.number(100 * found.low)} to ${format.number(100 * found.high)}` : format.none;
 
+  /** @type {TableColumn<Figures>[]} */
   const COLUMNS = [
     { title: "Test set", class: "breaks", cell: ({ set }) => wer.bdi(set) },
     { title: "WER", class: "number", cell: (set) => percent(set.wer) },

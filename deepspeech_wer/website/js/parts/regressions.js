@@ -9,7 +9,7 @@
 
   wer.regressionHref = (id) => `#/regressions/${wer.encode(id)}`;
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {Step} event */
   const row = (data, event) =>
     el(
       "li",

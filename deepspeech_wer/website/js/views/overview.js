@@ -7,7 +7,7 @@
   /** @param {Data} data */
   const measured = (data) => data.test.flatMap((value, i) => (value === null ? [] : [i]));
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number | undefined} last */
   const latestTile = (data, last) => {
     if (last === undefined) return wer.tile("Latest test WER", format.none, "", "no run has measured one yet");
     const band = data.bands?.[last] ?? null;
@@ -21,11 +21,12 @@
     );
   };
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number[]} places */
   const bestTile = (data, places) => {
     if (!places.length) return wer.tile("Best", format.none, "", "");
     const last = places[places.length - 1];
     const alike = places.filter((i) => data.signatures[i] === data.signatures[last]);
+    /** @param {number} i */
     const rate = (i) => data.test[i] ?? NaN; // each is measured
     const best = alike.reduce((a, b) => (rate(b) < rate(a) ? b : a));
     const now = rate(last) - rate(best);
@@ -41,6 +42,7 @@
   /**
    * A WER that is lower on unseen speech than on the training's means that the network learnt too little.
    * @param {Data} data
+   * @param {number | undefined} last
    */
   const fitTile = (data, last) => {
     const [test, train] = last === undefined ? [null, null] : [data.test[last], data.train[last]];
@@ -60,7 +62,7 @@
   const runsTile = (data) => {
     const failures = data.status.filter((status) => status !== "done").length;
     const now = Date.now() / 1000; // a day of tolerance: the visitor's clock may be slow, the tracker's may have been fast
-    const recent = data.started.filter((time) => now - 30 * DAY < time && time < now + DAY).length;
+    const recent = data.started.filter((time) => time !== null && now - 30 * DAY < time && time < now + DAY).length;
     return wer.tile(
       "Runs",
       format.count(data.count),
@@ -130,7 +132,10 @@
     );
   };
 
-  /** How much a training varies by itself, where it was calibrated. */
+  /**
+   * How much a training varies by itself, where it was calibrated.
+   * @param {Data} data
+   */
   const noise = (data) => data.noise && el("p", { class: "hint noise" }, wer.bdi(format.prose(data.noise)));
 
   /** @param {Data} data */
@@ -141,6 +146,7 @@
     return wer.cardOfSome("Latest runs", "#/runs", `all ${format.count(data.count)}`, table);
   };
 
+  /** @param {HTMLElement} root */
   const empty = (root) => {
     wer.replace(
       root,
@@ -153,6 +159,7 @@
     return null;
   };
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { query }) => {
     if (!data.count) return empty(root);
     const chart = wer.overviewChart(data, query);

@@ -5,19 +5,21 @@
   const PAGE = 100;
   const COLUMNS = "run merge started subject test delta same verdict validation train errors took".split(" ");
 
+  /** @param {URLSearchParams} query */
   const stateOf = (query) => {
     const order = query.get("sort") || "-merge";
     const by = order.replace("-", "");
     const status = query.get("status");
     return {
       q: query.get("q") || "",
-      status: ["done", "failed"].includes(status) ? status : "all",
+      status: status === "done" || status === "failed" ? status : "all",
       by: search.isOrder(by) ? by : "merge",
       down: order.startsWith("-"),
       page: paging.wanted(query),
     };
   };
 
+  /** @param {RunsState} state */
   const address = ({ q, status, by, down, page }) => {
     const query = new URLSearchParams();
     if (q) query.set("q", q);
@@ -27,8 +29,10 @@
     return String(query) ? `#/runs?${query}` : "#/runs";
   };
 
+  /** @param {TableColumn<number>} column @param {RunsState} state @param {ChangeRuns} change */
   const sortable = (column, state, change) => {
-    if (!search.isOrder(column.name)) return column;
+    const { name } = column;
+    if (!name || !search.isOrder(name)) return column;
     const active = state.by === column.name;
     const button = el(
       "button",
@@ -49,6 +53,7 @@
     return { ...column, title: button, sorted: active ? (state.down ? "descending" : "ascending") : null };
   };
 
+  /** @param {RunsState} state @param {ChangeRuns} change @param {() => void} save */
   const controls = (state, change, save) => {
     return el(
       "div",
@@ -69,11 +74,15 @@
     );
   };
 
-  /** The table was drawn anew: focus goes back to the button that was pressed, or to the table where it is off. */
+  /**
+   * The table was drawn anew: focus goes back to the button that was pressed, or to the table where it is off.
+   * @param {HTMLElement} list
+   * @param {string | null | undefined} key
+   */
   const refocus = (list, key) => {
     if (!key) return;
-    const again = [...list.querySelectorAll("[data-key]")].find((button) => button.dataset.key === key);
-    (again && !again.disabled ? again : list.querySelector(".scroll"))?.focus();
+    const again = [...list.querySelectorAll(/** @type {"button"} */ ("[data-key]"))].find((button) => button.dataset.key === key);
+    (again && !again.disabled ? again : list.querySelector(/** @type {"div"} */ (".scroll")))?.focus();
   };
 
   /** @param {Data} data */
@@ -85,13 +94,13 @@
       data.count ? el("a", { href: "#/runs" }, "Show all") : null,
     );
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number[]} places */
   const counted = (data, places) =>
     places.length === data.count
       ? format.plural(data.count, "run", "runs")
       : `${format.count(places.length)} of ${format.plural(data.count, "run", "runs")}`;
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number[]} places @param {RunsState} state @param {ChangeRuns} change */
   const table = (data, places, state, change) => {
     const columns = wer.runColumns(data, ...COLUMNS).map((column) => sortable(column, state, change));
     return [
@@ -100,12 +109,15 @@
     ];
   };
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { query }) => {
     let state = stateOf(query);
+    /** @type {number[]} */
     let places = [];
     const list = el("div", {});
     const count = el("p", { class: "lead", "aria-live": "polite" });
 
+    /** @param {Partial<RunsState>} part */
     const change = (part) => {
       const active = document.activeElement;
       const focused = active instanceof HTMLElement && list.contains(active) ? active.dataset.key : null;

@@ -5,28 +5,35 @@
   const PAGE = 20;
   const SPEAKERS = 20;
 
+  /** @param {URLSearchParams} query @param {boolean} isCompared */
   const stateOf = (query, isCompared) => {
     const lists = isCompared ? ["worse", "better", "wrong", "lasting"] : ["wrong", "lasting"];
     return {
       set: query.get("set") ?? "",
-      list: lists.includes(query.get("list")) ? query.get("list") : lists[0],
+      list: lists.find((name) => name === query.get("list")) ?? lists[0],
       q: query.get("q") ?? "",
       page: paging.wanted(query),
     };
   };
 
+  /** @param {string} id @param {string | null} other @param {UtterancesState} state @param {string} first */
   const address = (id, other, state, first) => {
     const query = new URLSearchParams();
     if (state.set) query.set("set", state.set);
     if (state.list !== first) query.set("list", state.list);
     if (state.q) query.set("q", state.q);
-    if (state.page > 1) query.set("page", state.page);
+    if (state.page > 1) query.set("page", String(state.page));
     return `${wer.utterancesHref(id, other)}${String(query) ? `?${query}` : ""}`;
   };
 
-  /** What the tracker found to have changed for good, on one test set. */
+  /**
+   * What the tracker found to have changed for good, on one test set.
+   * @param {Detail | null} detail
+   * @param {string} name
+   */
   const lastingOf = (detail, name) => detail?.heard?.against?.sets.find(({ set }) => set === name)?.lasting ?? null;
 
+  /** @param {ShownUtterances} view @param {UtterancesState} state */
   const select = (view, state) => {
     const { rows, run, lasting } = view;
     const lasts = new Set(lasting ? [...lasting.worse_places, ...lasting.better_places] : []);
@@ -34,22 +41,27 @@
       state.list === "lasting" ? rows.filter(({ place }) => lasts.has(place)) : heard.list(rows, state.list);
     const words = state.q.trim().toLowerCase();
     if (!words) return listed;
-    const texts = ({ place }) =>
+    const texts = (/** @type {Utterance} */ { place }) =>
       `${run.said.ids[place]} ${run.said.names[run.said.speakers[place]] ?? ""} ${run.edits[place]}`;
     return listed.filter((row) => texts(row).toLowerCase().includes(words));
   };
 
+  /** @param {ShownUtterances} view */
   const listNames = (view) => {
     const { wrong, worse, better } = heard.counts(view.rows);
     const lasting = view.lasting && view.lasting.worse + view.lasting.better;
+    const pair = [
+      ["worse", `got worse (${format.count(worse)})`],
+      ["better", `got better (${format.count(better)})`],
+    ];
     return [
-      view.against && ["worse", `got worse (${format.count(worse)})`],
-      view.against && ["better", `got better (${format.count(better)})`],
+      ...(view.against ? pair : []),
       ["wrong", `with errors (${format.count(wrong)})`],
-      lasting !== null && ["lasting", `changed for good (${format.count(lasting)})`],
-    ].filter(Boolean);
+      ...(lasting === null ? [] : [["lasting", `changed for good (${format.count(lasting)})`]]),
+    ];
   };
 
+  /** @param {ShownUtterances} view @param {UtterancesState} state */
   const about = (view, state) => {
     if (state.list !== "lasting" || !view.lasting) return null;
     const { newest, before, worse, better, worse_by_noise: up, better_by_noise: down } = view.lasting;
@@ -61,6 +73,11 @@
     );
   };
 
+  /**
+   * @param {ShownUtterances} view
+   * @param {UtterancesState} state
+   * @param {(part: Partial<UtterancesState>) => void} change
+   */
   const controls = (view, state, change) =>
     el(
       "div",
@@ -76,10 +93,16 @@
       paging.searchField(state.q, "id, speaker, or a wrong word", (q) => change({ q, page: 1 })),
     );
 
-  /** The list with its pages. The texts of a page are loaded when it is shown. */
+  /**
+   * The list with its pages. The texts of a page are loaded when it is shown.
+   * @param {Data} data
+   * @param {ShownUtterances} view
+   * @param {UtterancesState} first
+   */
   const listCard = (data, view, first) => {
     let state = first;
     const body = el("div", {});
+    /** @param {boolean} focus */
     const show = (focus) => {
       const found = select(view, state);
       state.page = paging.within(state.page, found.length, PAGE);
@@ -106,6 +129,7 @@
         },
       );
     };
+    /** @param {Partial<UtterancesState>} part @param {boolean} [focus] */
     const change = (part, focus = false) => {
       state = { ...state, ...part };
       wer.setAddress(address(view.id, view.other, state, view.against ? "worse" : "wrong"));
@@ -115,6 +139,7 @@
     return wer.card("Utterances", {}, controls(view, state, change), wer.alignmentKey(), body);
   };
 
+  /** @param {Figures | undefined} set */
   const figures = (set) => {
     if (!set) return null;
     const { words, interval } = set;
@@ -123,6 +148,7 @@
     const note =
       interval &&
       `95 % by ${interval.by}: ${format.number(100 * interval.low)} to ${format.number(100 * interval.high)}`;
+    /** @param {number | null} value */
     const percent = (value) => (value === null ? format.none : format.number(100 * value));
     const errors = words.substitutions + words.deletions + words.insertions;
     return el(
@@ -147,11 +173,12 @@
     );
   };
 
+  /** @param {Data} data @param {ShownUtterances} view */
   const head = (data, view) => {
-    const of = [wer.runLink(data, view.i), view.against && [" against ", wer.runLink(data, view.o)]];
+    const of = [wer.runLink(data, view.i), view.o !== null && [" against ", wer.runLink(data, view.o)]];
     const { against } = view.detail?.heard ?? {};
     const links = [
-      view.against && el("a", { href: wer.compareHref(view.other, view.id) }, "Compare these two runs"),
+      view.other !== null && el("a", { href: wer.compareHref(view.other, view.id) }, "Compare these two runs"),
       !view.against && against && el("a", { href: wer.utterancesHref(view.id, against.run) }, "Against the run before"),
       view.against && el("a", { href: wer.utterancesHref(view.id, null) }, "This run alone"),
     ].filter(Boolean);
@@ -168,6 +195,7 @@
     ];
   };
 
+  /** @param {Data} data @param {ShownUtterances} view @param {UtterancesState} state */
   const body = (data, view, state) => {
     const words = heard.words(view.rows, view.run, view.against);
     return [
@@ -179,6 +207,7 @@
     ];
   };
 
+  /** @param {Data} data @param {number} i @param {Detail | null} detail */
   const none = (data, i, detail) => {
     const { trouble, is_shown: isShown, sets } = detail?.heard ?? {};
     const why = trouble
@@ -189,6 +218,14 @@
     return wer.message("No utterances", why, el("p", {}, "Run ", wer.runLink(data, i)));
   };
 
+  /**
+   * @param {string} id
+   * @param {string | null} other
+   * @param {Detail | null} detail
+   * @param {HeardSet[]} mine
+   * @param {HeardSet[] | null} theirs
+   * @param {UtterancesState} state
+   */
   const viewOf = (id, other, detail, mine, theirs, state) => {
     const run = mine.find(({ name }) => name === state.set) ?? mine[0];
     const against = theirs?.find(({ name }) => name === run.name) ?? null;
@@ -208,6 +245,7 @@
     };
   };
 
+  /** @param {string | null} name */
   const unknown = (name) =>
     wer.message(
       "No such run",
@@ -215,12 +253,18 @@
       el("p", {}, el("a", { href: "#/runs" }, "All runs")),
     );
 
+  /** @param {Data} data @param {number} i */
   const reading = (data, i) => [
     wer.heading("Utterances", wer.runLink(data, i)),
     el("p", { class: "muted", role: "status" }, "Reading the utterances …"),
   ];
 
-  /** Loads what the view needs and calls `done` with the run's details, its errors, and the other's. */
+  /**
+   * Loads what the view needs and calls `done` with the run's details, its errors, and the other's.
+   * @param {string} id
+   * @param {string | null} other
+   * @param {HeardLoaded} done
+   */
   const load = (id, other, done) =>
     wer.loadRun(id, (detail) =>
       wer.loadHeard(id, (mine) =>
@@ -228,6 +272,7 @@
       ),
     );
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { rest, query }) => {
     const [id, word] = rest;
     const other = word === "against" ? rest[2] : null;
@@ -237,16 +282,23 @@
       return null;
     }
     let current = true;
+    /**
+     * @param {Detail | null} detail
+     * @param {HeardSet[] | null} mine
+     * @param {HeardSet[] | null} theirs
+     * @param {UtterancesState} state
+     */
     const show = (detail, mine, theirs, state) => {
       if (!mine?.length) return wer.replace(root, none(data, i, detail));
       const view = viewOf(id, other, detail, mine, theirs, state);
+      /** @param {string} set */
       const choose = (set) => {
-        const next = { ...stateOf(new URLSearchParams(), view.against), set };
+        const next = { ...stateOf(new URLSearchParams(), view.against !== null), set };
         wer.setAddress(address(id, view.other, next, next.list));
         show(detail, mine, theirs, next);
       };
       const list = view.against || state.list === "lasting" ? state.list : "wrong";
-      const more = { i, o, choose, isCurrent: () => current };
+      const more = { i, o: view.against ? o : null, choose, isCurrent: () => current };
       return wer.replace(root, body(data, { ...view, ...more }, { ...state, list }));
     };
     wer.replace(root, reading(data, i));
