@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.slurm_kills [ROUNDS]
 
-Each of ROUNDS (24) rounds has four merges on two nodes, and kills in one of WAYS. Before them come what takes minutes:
-a time limit, a job that takes too much memory, and ids that Slurm uses again.
+Each of ROUNDS (24) rounds has four merges on two nodes, and kills in one of WAYS. Before them comes what takes minutes:
+a time limit, and ids that Slurm uses again.
 """
 
 from __future__ import annotations
@@ -26,9 +26,6 @@ SEED = 2016
 WAYS = ("tick", "supervisor", "slurmd", "slurmctld", "preempted", "requeued", "tick and supervisor", "all daemons")
 MERGES = 4
 TICKS = 10  # at most, for one round
-HUNGRY = """#!/bin/bash
-exec "$ds_python" -c 'import time; x = bytearray(600 << 20); time.sleep(600)'
-"""
 
 
 def main() -> None:
@@ -36,7 +33,6 @@ def main() -> None:
     rounds = int(sys.argv[1]) if sys.argv[1:] else 24
     with tempfile.TemporaryDirectory() as name:
         time_limit(Path(name))
-        memory_limit(Path(name))
         ids_again(Path(name))
         kill(Path(name), rounds)
 
@@ -49,23 +45,6 @@ def time_limit(home: Path) -> None:
         machine.start().wait(timeout=300)
         print(f"time limit of 1 minute: {machine.ended()}: {machine.runs()[0].detail}", flush=True)
         assert machine.ended() == [("slow", "timeout")]
-        machine.end()
-
-
-def memory_limit(home: Path) -> None:
-    """Slurm ends a job that takes more memory than it asked for."""
-    watched = {
-        "JobAcctGatherType": "jobacct_gather/linux",
-        "JobAcctGatherParams": "OverMemoryKill",
-        "JobAcctGatherFrequency": "task=1",
-        "SelectTypeParameters": "CR_Core_Memory",
-    }
-    with running_slurm(watched, memory_mb=4000) as cluster:
-        machine = Machine(home / "memory", cluster, ds_slurm_options="--mem=300M", ds_job_attempts="1")
-        machine.repository.merge("hungry", {"bin/run-wer-automation.sh": HUNGRY})
-        machine.start().wait(timeout=300)
-        print(f"memory limit of 300 MB: {machine.ended()}: {machine.runs()[0].detail}", flush=True)
-        assert machine.ended() == [("hungry", "out-of-memory")]
         machine.end()
 
 
