@@ -26,7 +26,7 @@ from deepspeech_wer import (
     signals,
 )
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
@@ -203,7 +203,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         works.write_order(work, order)
     except OSError as error:
         files.remove_tree(work.path)
-        raise Trouble(f"cannot prepare a run: {work.path}: {error.strerror}") from None
+        raise Trouble(f"cannot prepare a run: {work.path}: {with_cure(error)}; the next tick tries again") from None
     for left in earlier:  # only now that the new order has their counts
         _keep_record(left, work)
         _clear(left.work)
@@ -274,7 +274,9 @@ def _prepare(bench: Bench, work: Work, order: Order) -> None:
             log_file.touch(mode=0o600)
         outcomes.reserve(work)
     except OSError as error:
-        raise Trouble(f"cannot prepare a run: {error.filename or work.path}: {error.strerror}") from None
+        raise Trouble(
+            f"cannot prepare a run: {error.filename or work.path}: {with_cure(error)}; the next tick tries again"
+        ) from None
 
 
 def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
@@ -376,7 +378,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
         run = archive.store(places.runs, work.run, merge, outcome, _circumstances(order))
     except OSError as error:
         raise Trouble(
-            f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
+            f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {with_cure(error)}; "
             "its result is kept, and the next tick tries again"
         ) from None
     if bench.job.gpu_usage_charts:

@@ -656,6 +656,39 @@ def test_an_outcome_that_names_a_foreign_directory_is_not_believed(
     assert names(foreign) == ["hyper.json", "out.log", "thesis.txt"]
 
 
+@pytest.mark.parametrize("what", ["data", "cache", "clone"])
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_what_cannot_be_written_is_told_with_what_helps(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    what: str, state: str,
+) -> None:  # fmt: skip
+    disk = sealed / ".cache" if what == "cache" else sealed / "disk"
+    disk.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "none", str(disk)], check=False).returncode:
+        pytest.skip("only root can mount")
+    try:
+        monkeypatch.setenv(
+            {"data": "ds_dataroot", "cache": "XDG_CACHE_HOME", "clone": "ds_clone_path"}[what], str(disk)
+        )
+        assert tick() == 0
+        tracked.merge("next", {"wer": "wer=0.4\n"})
+        if state == "full":
+            subprocess.run(["dd", "if=/dev/zero", f"of={disk}/fill"], check=False, stderr=subprocess.DEVNULL)
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        capsys.readouterr()
+        assert tick() == exit_codes.TROUBLE
+        [line] = [line for line in capsys.readouterr().err.splitlines() if " ERROR " in line]
+        assert ("make room there" if state == "full" else "mount it writable, or set another path") in line
+        assert line.endswith("the next tick tries again")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        (disk / "fill").unlink(missing_ok=True)
+        assert tick() == 0
+        assert wers() == [0.5, 0.4]
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=False)
+
+
 W = '$(dirname "$ds_logs_dir")'
 FORGERIES = {
     "a newer outcome": f"""echo '{{"version": 99}}' > {W}/outcome.json""",
