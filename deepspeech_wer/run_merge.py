@@ -371,6 +371,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     places, merge = bench.places, order.merge
     if outcome.status == "failed" and outcome.files is None and work.kept.is_dir():
         outcome = replace(outcome, files=work.kept)
+    outcome = _still_good(outcome)
     room.note(places.cache, files.size(places.checkpoints / merge.sha) + files.size(work.path))
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
@@ -390,6 +391,15 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     if rate and rate > hyper.DOUBTFUL:
         log.warning("%s: results.test_wer is %g: expected a fraction, 0.12 for 12 %%", title(run.merge), rate)
     return run
+
+
+def _still_good(outcome: Outcome) -> Outcome:
+    """Return the outcome, failed if its record is no longer what it was when the job ended: nobody could read it."""
+    found = outcomes.judge(outcome.files) if outcome.status == "done" and outcome.files else None
+    if found is None or found.failure is None:
+        return outcome
+    detail = f"{found.detail}; it was right when the job ended"
+    return replace(outcome, status="failed", failure=found.failure, detail=detail)
 
 
 def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
