@@ -120,8 +120,8 @@
     let first = data.count;
     while (first > 0 && wer.failed(data, first - 1)) first--;
     const count = data.count - first;
-    if (!count || !first) return null;
-    const what = count === 1 ? "The latest run failed" : `The latest ${count} runs failed`;
+    if (!count) return null;
+    const what = !first ? "No run was good so far, the latest failed" : count === 1 ? "The latest run failed" : `The latest ${count} runs failed`;
     return el(
       "p",
       { class: "banner" },
