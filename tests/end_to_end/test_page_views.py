@@ -43,7 +43,8 @@ def everything(page: Page, text: str = "plain", *, shown: str = "") -> list[Run]
         (told(run, text, place), data.replace(b'"test"', json.dumps(name).encode()))
         for place, (run, data) in enumerate(made)
     ]
-    more = [told(done(number, 0.4 + number / 100, **{text: number}), text, number) for number in (3, 4)]
+    parameters: list[dict[str, Any]] = [{text: number} for number in (3, 4)]
+    more = [told(done(n, 0.4 + n / 100, **own), text, n) for n, own in enumerate(parameters, 3)]
     where = heard_runs.places(page.site.parent)
     written = heard_runs.archive(
         where, *made, *((run, None) for run in more), (told(failed(5, text, text), text, 5), None)
@@ -285,7 +286,8 @@ def test_every_view_has_its_link_in_sight(page: Page, width: int) -> None:
 
 
 def test_samples_without_neighbours_are_seen(page: Page) -> None:
-    [run] = page.build([done(1, 0.5)]) and [done(1, 0.5)]
+    run = done(1, 0.5)
+    page.build([run])
     usage = {
         "every": 5,
         "count": 200,
@@ -325,7 +327,8 @@ def test_a_subject_turns_nothing_around(page: Page, subject: str, author: str, s
 
 
 def test_many_parameters_are_folded(page: Page) -> None:
-    runs = [done(number, 0.4, **{f"a_name_{n:03}": number for n in range(60)}) for number in (1, 2)]
+    parameters: list[dict[str, Any]] = [{f"a_name_{n:03}": number for n in range(60)} for number in (1, 2)]
+    runs = [done(number, 0.4, **own) for number, own in enumerate(parameters, 1)]
     page.build(runs).open(f"#/run/{runs[1].id}")
     page.until("return document.querySelector('main').innerText.includes('What changed')")
     assert "and 48 more" in page.text()
