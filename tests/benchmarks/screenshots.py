@@ -69,8 +69,23 @@ def told(run: Run, place: int, started: datetime) -> Run:
     merge = Merge(sha, place + 1, subject, who.title(), iso(started), ("b" * 40, "c" * 40))
     if run.hyper:
         run.hyper["context"]["time_started"] = iso(started)
-    times = {"started_at": iso(started), "finished_at": iso(started + timedelta(minutes=140 + place % 30))}
-    return replace(run, id=f"{started:%Y%m%d-%H%M%S}-{sha[:12]}", merge=merge, variables={}, machine="gpu-1", **times)
+    return replace(
+        run,
+        id=f"{started:%Y%m%d-%H%M%S}-{sha[:12]}",
+        merge=merge,
+        variables={},
+        machine="gpu-1",
+        started_at=iso(started),
+        finished_at=iso(started + timedelta(minutes=140 + place % 30)),
+    )
+
+
+def told_as(run: Run, counted: Run) -> dict[str, Any]:
+    """Return the results of a run with the errors of another, whose utterances it has."""
+    assert run.hyper
+    assert counted.hyper
+    results = {name: counted.hyper["results"][name] for name in ("test_wer", "test_errors")}
+    return {**run.hyper, "results": {**run.hyper["results"], **results}}
 
 
 def again(run: Run, level: float) -> Iterator[tuple[Run, None]]:
@@ -102,7 +117,8 @@ def invented(directory: Path) -> Path:
     texts = speakers.references(400)
     with_texts: list[tuple[Run, bytes | None]] = [(run, None) for run in runs]
     for place, level in ((culprit - 1, GOOD), (culprit, BAD)):
-        with_texts[place] = runs[place], speakers.file_of(speakers.heard(texts, place, level))
+        counted, data = heard_runs.run(1, speakers.heard(texts, place, level))
+        with_texts[place] = replace(runs[place], hyper=told_as(runs[place], counted)), data
     repeated = [*again(runs[culprit - 1], GOOD), *again(runs[culprit], BAD)]
     made = heard_runs.archive(where, *with_texts, *repeated)
     for place in (culprit - 1, culprit, COUNT - 2, COUNT - 1):
