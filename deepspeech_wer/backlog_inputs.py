@@ -62,6 +62,8 @@ def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
     try:
         tip = mirror.tip(places.mirror)
     except GitError as error:
+        if error.code == 1:  # there is no such branch in it
+            raise Trouble("not known, as nothing of the branch has been fetched yet") from None
         raise Trouble(f"cannot read the mirror {places.mirror}: {error}") from None
     branch, state = _branch(_history(settings, tip, read_last(places))), _state(settings, tip)
     return backlog.queue(branch, state, most), backlog.plan(branch, state).waiting

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,18 +18,29 @@ from deepspeech_wer.repository import history
 from deepspeech_wer.settings import Settings
 
 
-def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str]:
-    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
+def build(settings: Settings, *, scoring_s: float | None = None) -> int:
+    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
 
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
-    # The runs, most of the memory that a tick takes, are forgotten before the files are listed.
-    _build(settings, scoring_s)
-    return dashboard.site_names(settings.places.site)
+    with _uncollected():
+        return _build(settings, scoring_s)
 
 
-def _build(settings: Settings, scoring_s: float | None) -> None:
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Stop the search for cycles within the block: it would go through all runs again and again, and find none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _build(settings: Settings, scoring_s: float | None) -> int:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name,
@@ -45,7 +58,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
         measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         measuring.save(places, measures)
-        dashboard.build(
+        manifest = dashboard.build(
             loaded.runs,
             places.site,
             project=project,
@@ -58,6 +71,7 @@ def _build(settings: Settings, scoring_s: float | None) -> None:
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)
+        return dashboard.count(places.site, manifest)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 

@@ -58,6 +58,11 @@ class Places:
         return self.cache / "kept"
 
     @property
+    def built(self) -> Path:
+        """From what the site was built, and what it was then."""
+        return self.cache / "built"
+
+    @property
     def published(self) -> Path:
         """The large files that were published last, by their SHA-256."""
         return self.cache / "published"

@@ -254,6 +254,7 @@ def _attempt(bench: Bench, work: Work, order: Order) -> Outcome | None:
             journal.enter(bench.places.cache, "job", order.merge, order.attempt)
             bench.runner.submit(work, environment.job_environment())
             outcome = _wait(bench, work, order)
+            room.note(bench.places.cache, files.size(path), room.CLONES)
             journal.enter(bench.places.cache, "wipe", order.merge, order.attempt)
     except checkouts.CannotCheckOut as trouble:
         return _failed(work, order, "no-checkout", str(trouble))

@@ -19,6 +19,7 @@ _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
 _SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(r"[?&;][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
 _LOCAL = ("/", "./", "../", "~")
 
 
@@ -178,7 +179,11 @@ def git_url(text: str) -> str:
     if text.startswith(_LOCAL):
         return str(path(text))
     if "://" in text:
-        scheme, login, _ = split_login(text)
+        scheme, login, place = split_login(text)
+        if login is None and is_web(scheme) and not _AUTHORITY.fullmatch(re.split(r"[/?#]", place, maxsplit=1)[0]):
+            raise ValueError("a git URL with a host, whose port, if any, is a number")
+        if _SECRET_PARAMETER.search(place):
+            raise ValueError("a git URL with its password or token before the host: https://USER:PASSWORD@HOST/PATH")
         if ":" in (login or "") and not is_web(scheme):
             raise ValueError("a git URL whose password, if any, is for https; ssh takes a key")
         return text

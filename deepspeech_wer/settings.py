@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -416,48 +416,21 @@ def _secrets(given: Mapping[str, str]) -> tuple[str, ...]:
 
 def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tuple[str, ...]) -> Settings:
     plain = {name.removeprefix("ds_"): value for name, value in values.items()}
-    page = f"https://github.com/{plain['github_account']}/{plain['github_project']}"
-    url = plain["repo_url"] or f"{page}.git"
     instance = plain["instance"] or ""
     data = (plain["dataroot"] or Path(BaseDirectory.xdg_data_home)) / directory(instance)
     clone: Path = plain["clone_path"]
     return Settings(
-        repository=Repository(
-            url=url,
-            name=types.repository_name(url),
-            page=types.repository_page(url),
-            ref=plain["github_ref"],
-            track=plain["track"],
-            backlog=plain["backlog"],
-        ),
-        job=JobLimits(
-            script=plain["wer_automation"],
-            timeout_s=plain["job_timeout"],
-            attempts=plain["job_attempts"],
-            stop_after_alike=plain["stop_after_alike"],
-            grace_s=plain["job_grace"],
-            guards=_guards(plain),
-            gpu_usage_root=plain["gpu_usage_root"],
-            gpu_usage_csv=plain["gpu_usage_csv"],
-            gpu_usage_charts=plain["gpu_usage_charts"],
-        ),
+        repository=_repository(plain),
+        job=_job(plain),
         retraining=Retraining(
             plain["retrain"], plain["retrain_budget"], plain["retrain_share"], anchor=plain["anchor"]
         ),
         instance=instance,
         clone_path=clone.with_name(f"{clone.name}-{instance}") if instance else clone,
         force_sha=plain["automation_force_sha"] or (),
-        website=None if missing else _website(plain),
+        website=None if missing else Website(**_values(Website, plain, "website_")),
         website_missing=missing,
-        notices=Notices(
-            github_token=plain["github_token"],
-            gitlab_token=plain["gitlab_token"],
-            webhook_url=plain["webhook_url"],
-            webhook_secret=plain["webhook_secret"],
-            website_url=plain["website_url"],
-            tell_better=plain["tell_better"],
-            tell_suspect=plain["tell_suspect"],
-        ),
+        notices=Notices(**_values(Notices, plain)),
         places=Places(Path(cache_directory(instance)), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
         beat=Beat(plain["heartbeat_every"], plain["publish_every"]),
@@ -477,14 +450,31 @@ def _guards(plain: Mapping[str, Any]) -> Guards:
     )
 
 
-def _website(plain: Mapping[str, Any]) -> Website:
-    return Website(
-        username=plain["website_username"],
-        server_fqdn=plain["website_server_fqdn"],
-        server_root=plain["website_server_root"],
-        server_port=plain["website_server_port"],
-        privkey=plain["website_privkey"],
-        privkey_passphrase=plain["website_privkey_passphrase"],
-        known_hosts=plain["website_known_hosts"],
-        modes=plain["website_modes"],
+def _repository(plain: Mapping[str, Any]) -> Repository:
+    url = plain["repo_url"] or f"https://github.com/{plain['github_account']}/{plain['github_project']}.git"
+    return Repository(
+        url=url,
+        name=types.repository_name(url),
+        page=types.repository_page(url),
+        ref=plain["github_ref"],
+        track=plain["track"],
+        backlog=plain["backlog"],
     )
+
+
+def _job(plain: Mapping[str, Any]) -> JobLimits:
+    gpu = {name: value for name, value in plain.items() if name.startswith("gpu_")}
+    return JobLimits(
+        script=plain["wer_automation"],
+        timeout_s=plain["job_timeout"],
+        attempts=plain["job_attempts"],
+        stop_after_alike=plain["stop_after_alike"],
+        grace_s=plain["job_grace"],
+        guards=_guards(plain),
+        **gpu,
+    )
+
+
+def _values(kind: type[Notices | Website], plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a record whose fields are named like the settings."""
+    return {field.name: plain[f"{prefix}{field.name}"] for field in fields(kind)}

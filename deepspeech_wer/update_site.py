@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepspeech_wer import __version__, archive, decisions, files, heartbeat, identity, journal, signals
+from deepspeech_wer import __version__, archive, built, decisions, files, heartbeat, identity, journal, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
@@ -23,15 +23,28 @@ SCORING_S = 60.0  # of a tick, for runs that were archived before they were scor
 log = logging.getLogger(__name__)
 
 
-def build(settings: Settings, *, scoring_s: float | None = None) -> Sequence[str]:
-    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns the paths to publish, in order.
+def build(settings: Settings, *, scoring_s: float | None = None) -> int:
+    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
 
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
+    places, made_from = settings.places, built.sources(settings)
+    last = built.last(places)
+    if last and last.made_from == made_from and last.made == built.results(places) and not places.unmeasured.exists():
+        return last.files
     from deepspeech_wer import build_site  # loads what judges and draws, which takes longer than an idle tick
 
-    return build_site.build(settings, scoring_s=scoring_s)
+    count = build_site.build(settings, scoring_s=scoring_s)
+    built.note(places, made_from, count)
+    return count
+
+
+def names(settings: Settings) -> list[str]:
+    """Return the paths of the built site to publish, in order. Raises Trouble if there is no site."""
+    from deepspeech_wer import dashboard  # not in an idle tick
+
+    return dashboard.site_names(settings.places.site)
 
 
 def update(settings: Settings, *, upload: Callable[[int, int], None] | None = None) -> bool:
@@ -41,7 +54,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     """
     places, website = settings.places, settings.website
     try:
-        listed = build(settings, scoring_s=SCORING_S)
+        build(settings, scoring_s=SCORING_S)
         heartbeat.write(settings)
         if website:
             from deepspeech_wer.publish import publisher  # loads paramiko
@@ -53,7 +66,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
                 progress=upload,
                 is_stopped=lambda: signals.count() > 0,
             )
-            report = publisher.publish(places.site, listed, website, options)
+            report = publisher.publish(places.site, names(settings), website, options)
             log.info("published %s", report.summary)
             for note in report.notes:
                 log.info("%s: %s", website.server_fqdn, note)
@@ -116,12 +129,12 @@ def is_behind(settings: Settings) -> bool:
 
 def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
-    website, names = settings.website, archive.names(settings.places.runs)
+    website, runs = settings.website, archive.names(settings.places.runs)
     skips = [one.sha for one in decisions.skipped(settings.places.requests)]
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
     return hashlib.sha256(
         repr(
-            (names, skips, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))
+            (runs, skips, host, settings.logs.mode, settings.audio, __version__, _stamps(settings.places.site))
         ).encode()
     ).hexdigest()
 

@@ -63,31 +63,8 @@ def parser() -> argparse.ArgumentParser:
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
     _add(subs, "cancel", _later("act", "cancel"), "end the running job and record the run as cancelled")
-    retry = _add(
-        subs,
-        "retry",
-        _later("act", "retry"),
-        "run failed merges again; without SHA, those that failed alike at the end",
-    )
-    retry.add_argument("--judge", action="store_true", help="take the results that they left, after a look at them")
-    retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
-    skip = _add(subs, "skip", _later("act", "skip"), "do not train a merge; `retry` undoes it")
-    skip.add_argument("sha", metavar="SHA", help="first digits (7 or more) of a commit that has not run yet")
-    skip.add_argument("--why", required=True, help="the reason, kept with the decision")
-    told = (
-        ("status", _later("inspect", "status"), "show what is running, what ran last, and what runs next"),
-        ("settings", _later("inspect", "settings"), "list every variable, its effective value and its origin"),
-        ("check", _later("check", "run"), "try everything that a tick needs, and change nothing"),
-        ("runs", _later("inspect", "runs"), "list the archived runs, in the order of the history"),
-        ("show", _later("inspect", "show"), "show one run in full"),
-    )
-    for name, action, text in told:
-        _add(subs, name, action, text).add_argument("--json", action="store_true", help="as JSON, for programs")
-    subs.choices["show"].add_argument("run", help="the run's id, or the first digits of its commit")
-    shown = _add(
-        subs, "verdicts", _later("verdicts", "verdicts"), "show what each merge did to the WER, and why we say so"
-    )
-    shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
+    _add_retry_and_skip(subs)
+    _add_told(subs)
     _add_calibrate(subs)
     _add_compare(subs)
     accept = _add(
@@ -105,6 +82,55 @@ def parser() -> argparse.ArgumentParser:
         "merge the archived runs into js/hyper.js and build the site",
         alias="merge",
     )
+    _add_import_and_prune(subs)
+    _add_publish(subs)
+    _add_for_set_up(subs)
+    _add_overview(subs)
+    serve = _add(subs, "serve", _later("site", "serve"), "show the site on this machine")
+    serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
+    _add(subs, "man", manual, "print the manual page: `deepspeech-wer man | man -l -`")
+    _add_demo(subs)
+    return top
+
+
+def _add_run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = _add(subs, "run", _later("act", "run"), "run one tick by hand")
+    run.add_argument("--sha", action="append", default=[], help="run this commit, even if it ran before; repeatable")
+    run.add_argument("--dry-run", action="store_true", help="print which merges are due, and run nothing")
+
+
+def _add_retry_and_skip(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    retry = _add(
+        subs,
+        "retry",
+        _later("act", "retry"),
+        "run failed merges again; without SHA, those that failed alike at the end",
+    )
+    retry.add_argument("--judge", action="store_true", help="take the results that they left, after a look at them")
+    retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
+    skip = _add(subs, "skip", _later("act", "skip"), "do not train a merge; `retry` undoes it")
+    skip.add_argument("sha", metavar="SHA", help="first digits (7 or more) of a commit that has not run yet")
+    skip.add_argument("--why", required=True, help="the reason, kept with the decision")
+
+
+def _add_told(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    told = (
+        ("status", _later("inspect", "status"), "show what is running, what ran last, and what runs next"),
+        ("settings", _later("inspect", "settings"), "list every variable, its effective value and its origin"),
+        ("check", _later("check", "run"), "try everything that a tick needs, and change nothing"),
+        ("runs", _later("inspect", "runs"), "list the archived runs, in the order of the history"),
+        ("show", _later("inspect", "show"), "show one run in full"),
+    )
+    for name, action, text in told:
+        _add(subs, name, action, text).add_argument("--json", action="store_true", help="as JSON, for programs")
+    subs.choices["show"].add_argument("run", help="the run's id, or the first digits of its commit")
+    shown = _add(
+        subs, "verdicts", _later("verdicts", "verdicts"), "show what each merge did to the WER, and why we say so"
+    )
+    shown.add_argument("--json", action="store_true", help="as JSON: a list with one object per merge")
+
+
+def _add_import_and_prune(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     old = _add(
         subs, "import", _later("import_old", "run"), "archive the results of an earlier tracker: hyper.js, hyper.json"
     )
@@ -114,7 +140,9 @@ def parser() -> argparse.ArgumentParser:
     )
     cleared.add_argument("--keep", type=_count, required=True, metavar="N", help="how many of each to keep, the newest")
     cleared.add_argument("--dry-run", action="store_true", help="list what would be removed, with its bytes")
-    _add_publish(subs)
+
+
+def _add_for_set_up(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     tried = _add(
         subs, "check-job", _later("check_job", "run"), "run the job of a checkout once, and say what is right and wrong"
     )
@@ -128,18 +156,6 @@ def parser() -> argparse.ArgumentParser:
         "print a systemd timer and service, to use instead of the crontab line",
     )
     unit.add_argument("--write", action="store_true", help="write them where systemd finds the user's units")
-    _add_overview(subs)
-    serve = _add(subs, "serve", _later("site", "serve"), "show the site on this machine")
-    serve.add_argument("--port", type=_port, default=8000, help="port (8000); 0: any free one")
-    _add(subs, "man", manual, "print the manual page: `deepspeech-wer man | man -l -`")
-    _add_demo(subs)
-    return top
-
-
-def _add_run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    run = _add(subs, "run", _later("act", "run"), "run one tick by hand")
-    run.add_argument("--sha", action="append", default=[], help="run this commit, even if it ran before; repeatable")
-    run.add_argument("--dry-run", action="store_true", help="print which merges are due, and run nothing")
 
 
 def _add_calibrate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -19,9 +19,9 @@ def build(_: argparse.Namespace) -> int:
     current = every_setting.load()
     places = current.places
     with locked(places, current.repository):
-        listed = update_site.build(current)
+        files = update_site.build(current)
     count = len(archive.names(places.runs))
-    say(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
+    say(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {files} files")
     return 0
 
 
@@ -34,7 +34,8 @@ def publish(options: argparse.Namespace) -> int:
     if options.rollback:
         return _rollback(current.website, options, current)
     with locked(current.places, current.repository):
-        listed = update_site.build(current)
+        update_site.build(current)
+        listed = update_site.names(current)
         how = Options(
             dry_run=options.dry_run,
             adopt=options.adopt,

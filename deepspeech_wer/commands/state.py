@@ -246,6 +246,7 @@ def _site(settings: Settings) -> Record:
         "directory": str(site),
         "is_built": is_built,
         "is_up_to_date": is_built and not update_site.is_behind(settings),
+        "is_published": bool(published and published.what == place) or (bool(place) and settings.places.shown.exists()),
         "place": place,
         "published_at": published.at if published and published.what == place else None,
         "dry_run_at": dry.at if dry and dry.what == place else None,
@@ -298,7 +299,7 @@ def lines(record: Record) -> Sequence[str]:
     for one in record["requests"]:
         if one["kind"] == "calibrate":  # `verdicts` tells how far that is
             continue
-        what = {"retry": "to be run", "accept": "accepted", "skip": "skipped"}[one["kind"]]
+        what = {"retry": "to be run again", "accept": "accepted", "skip": "skipped"}[one["kind"]]
         why = "" if one["kind"] == "retry" else f": {one['why']}"
         found.append(f"{what}: {one['sha'][:12]}, asked for by {one['who']} at {one['at']}{why}")
     instance = f", instance {tracked['instance']}" if tracked["instance"] else ""
@@ -361,6 +362,8 @@ def _queue_lines(queue: Record) -> list[str]:
 
 def _result_line(one: Record) -> str:
     rate = hyper.shown(one["test_wer"]) if one["status"] == "done" else f"failed: {one['failure']}"
+    if one["verdict"] == "failed":
+        return f"{one['sha'][:12]} {rate}: {one['subject'][:60]}"
     verdict = one["verdict"] or "not judged yet"
     effect = "" if one["effect_pp"] is None else f" {one['effect_pp']:+.2f} pp"
     return f"{one['sha'][:12]} {rate:>8}, {verdict}{effect}: {one['subject'][:60]}"
@@ -374,7 +377,7 @@ def _site_line(site: Record) -> str:
         return f"{freshness}, not published, in {site['directory']}"
     if site["published_at"]:
         return f"{freshness}, published to {site['place']} at {site['published_at']}"
-    if site["is_up_to_date"]:  # an earlier release noted no time
+    if site["is_published"] and site["is_up_to_date"]:  # an earlier release noted no time
         return f"{freshness}, published to {site['place']}"
     if site["dry_run_at"]:
         return f"nothing published to {site['place']} yet, only a dry run at {site['dry_run_at']}"

@@ -55,6 +55,8 @@ def verdicts(options: argparse.Namespace) -> int:
         return DONE
     for verdict in record["verdicts"]:
         say(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {verdict['reason']}")
+    if not record["verdicts"]:
+        say("no merge is judged yet: the first tick that archives a run does that")
     for event in record["events"]:
         interval = "{:+.2f} to {:+.2f}".format(*event["interval_pp"])
         names = ", ".join(f"{sha[:12]} ({chance:.0%})" for sha, chance in event["culprits"])

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ def read(site: Path) -> Glance:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise Trouble(f"{path}: expected the columns of a site: {reason}: run `deepspeech-wer build` there") from None
+
+
+def looked_at(data: bytes) -> float | None:
+    """Return when the tracker last looked, as a js/now.js says, in Unix time; None where it cannot be read."""
+    match = re.search(rb'"looked_at":\s*"([0-9T:Z+-]{10,35})"', data)
+    try:
+        return datetime.fromisoformat(match[1].decode()).timestamp() if match else None
+    except ValueError:
+        return None
 
 
 def _now(path: Path) -> Mapping[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
-from deepspeech_wer.dashboard import heard as heards
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
@@ -25,6 +24,7 @@ from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, fil
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
 from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths
+from deepspeech_wer.dashboard.heard import as_seen as transcripts_as_seen
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
@@ -65,8 +65,10 @@ def build(
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
     heard: Heard | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
+
+    Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
     the run is then left out. `found` returns the files of its directory. With the `marks` of lines, js/hyper.js is
@@ -102,6 +104,7 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
+    return after
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLo
 
 
 def _put_as_seen(source: Path, target: Path, logs: PublishedLogs) -> None:
-    seen = heards.as_seen(source.read_bytes(), lambda text: trimmed(text, logs))
+    seen = transcripts_as_seen(source.read_bytes(), lambda text: trimmed(text, logs))
     if seen is None:
         link_or_copy(source, target)
     else:

@@ -34,6 +34,7 @@ from deepspeech_wer.records import Outcome
 
 _DRAIN_S = 2.0  # to read the last output after the job ended; its daemons may hold the pipe open for ever
 _POLL_S = 0.5
+_SANDBOX_S = 1.0  # bwrap tells of the job's end before its own first process in the sandbox has ended
 _LEFTOVERS_GRACE_S = 3.0  # for processes that the job left behind
 
 log = logging.getLogger(__name__)
@@ -302,6 +303,8 @@ def _end_all(output: _Output, grace_s: float) -> None:
     """End the job if it still runs, and everything that it started."""
     process, drain = output.process, partial(_drain, output)
     is_urgent = _watch_for_another_signal()
+    if output.waiter and process.poll() is not None:
+        _let_the_sandbox_go()
     for _ in range(10):  # a process may start others before it ends
         has_ended = process.poll() is not None
         left = {pid for pid in processes.descendants(os.getpid()) if not (has_ended and pid == process.pid)}
@@ -327,6 +330,17 @@ def _end_all(output: _Output, grace_s: float) -> None:
     for stream in (process.stdout, process.stderr):
         if stream:
             stream.close()
+
+
+def _let_the_sandbox_go() -> None:
+    """Wait until the first process of the sandbox has ended, which it does at once if the job left nothing behind."""
+    deadline = time.monotonic() + _SANDBOX_S
+    while time.monotonic() < deadline:
+        left = processes.descendants(os.getpid())
+        processes.reap(left)
+        if not left:
+            return
+        time.sleep(_SANDBOX_S / 50)
 
 
 def _watch_for_another_signal() -> Callable[[], bool]:

@@ -84,6 +84,11 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
     of_2016 = not ours and {".htaccess", INDEX} <= names
     if not names or adopt:
         return
+    if names == {".htaccess"} and not ours:
+        raise Trouble(
+            f"{root}: holds .htaccess alone: expected an empty directory, or one with .htaccess and {INDEX}: put an "
+            f"empty {INDEX} beside it; nothing was touched"
+        )
     if not ours and not of_2016:
         raise Trouble(
             f"{root}: holds {_listed(sorted(names))}: expected an empty directory, or one with .htaccess and {INDEX}, "

@@ -144,6 +144,11 @@ class Corpus:
         train, dev, test = (sets.pop(kind) for kind in SETS)
         return replace(self, train=train, dev=dev, test=test, further=sets)
 
+    def test_sets(self) -> tuple[str, ...]:
+        """Return the names of the test sets that can be measured by themselves: test, the parts of it, further ones."""
+        parts = dict.fromkeys(one.part for one in self.test if one.part is not None)
+        return ("test", *parts, *self.further)
+
     def sets(self) -> dict[str, tuple[Utterance, ...]]:
         """Return train, dev, test, and the further test sets."""
         return dict(zip(SETS, (self.train, self.dev, self.test), strict=True)) | dict(self.further)

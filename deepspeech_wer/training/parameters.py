@@ -97,6 +97,9 @@ class Parameters:
         "the corpus' own, where it has several",
         "",
     )
+    test_set: str = _text(
+        "", "the test set that gives test_wer; unset: all of them together (librivox), or test.csv alone (csv)"
+    )
     synthetic_train: int = _number(800, "utterances synthesised for training (importer synthetic)", least=1)
     synthetic_dev: int = _number(100, "utterances synthesised for validation", least=1)
     synthetic_test: int = _number(200, "utterances synthesised for the test", least=1)

@@ -22,10 +22,11 @@ from ..errors import Trouble
 from ..files import write_atomically
 from ..verdicts import intervals
 from .batches import Most, batches_by_length
+from .confidence import Calibrations
 from .corpus import Corpus
 from .dataset import Item, set_sha256
 from .epochs import Epoch
-from .evaluate import Evaluation, Hypothesis, score_hypotheses
+from .evaluate import TEST, Evaluation, Hypothesis, score_hypotheses
 from .export import TFLITE
 from .model import Network
 from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
@@ -79,6 +80,7 @@ class Finished:
     history: Sequence[Epoch]
     test: Evaluation
     tests: Mapping[str, Sequence[Hypothesis]] = field(default_factory=dict)  # test sets measured by themselves
+    calibrations: Calibrations = field(default_factory=Calibrations)  # of the export
     exported: Mapping[str, int] = field(default_factory=dict)  # sizes in bytes, from `export`; empty: no export yet
 
 
@@ -88,7 +90,7 @@ def write(directory: Path, training: Finished) -> Path:
     Nothing is printed before that: the training must not be lost to an output that cannot be written. Raises Trouble
     where a file cannot be written.
     """
-    _write_json(directory / UTTERANCES, utterances_record(training.test))
+    _write_json(directory / UTTERANCES, utterances_record(training.test, training.parameters.test_set or TEST))
     _write_json(directory / HISTORY, {"version": VERSION, "epochs": [asdict(epoch) for epoch in training.history]})
     _write_json(directory / HYPER, hyper_record(training))
     print(f"wrote {directory / HYPER}", file=sys.stderr, flush=True)
@@ -187,8 +189,9 @@ def results_record(training: Finished) -> dict[str, Any]:
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,
         "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,
-        "signature": _signature(training, test.hypotheses),
+        "signature": _signature(training, test.hypotheses) | _named_test_set(training),
         **({"tests": _tests_record(training)} if training.tests else {}),
+        **({"calibration": _calibrations_record(training)} if training.calibrations.decoders else {}),
         "decoders": {
             one.decoder.name: {
                 "wer": one.score.wer,
@@ -199,6 +202,23 @@ def results_record(training: Finished) -> dict[str, Any]:
             for one in test.decoded
         },
     }
+
+
+def _calibrations_record(training: Finished) -> dict[str, Any]:
+    """Return the expected calibration error of the words' confidences on the test set, by decoder."""
+    return {
+        name: {"error": one.error, "test_words": one.test_words, "validation_words": one.validation_words}
+        for name, one in training.calibrations.decoders.items()
+    }
+
+
+def _named_test_set(training: Finished) -> dict[str, str]:
+    """Return what `test_wer` is of, where the corpus has several test sets: one of them, or which ones together."""
+    name = training.parameters.test_set
+    parts = sorted({part for one in training.test.hypotheses if (part := one.item.utterance.part) is not None})
+    if not name and len(parts) < 2:
+        return {}
+    return {"test_set": name or "+".join(parts)}
 
 
 def _tests_record(training: Finished) -> dict[str, Any]:
@@ -255,13 +275,13 @@ def processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def utterances_record(test: Evaluation) -> dict[str, Any]:
+def utterances_record(test: Evaluation, name: str = TEST) -> dict[str, Any]:
     rows = []
     for one in test.hypotheses:
         said = one.item.utterance
         rows.append([said.id, said.speaker, round(one.item.seconds, 2), said.transcript, one.text])
     columns = ["id", "speaker", "seconds", "reference", "hypothesis"]
-    return {"version": VERSION, "set": "test", "columns": columns, "rows": rows}
+    return {"version": VERSION, "set": name, "columns": columns, "rows": rows}
 
 
 def git_hash(parameters: Parameters) -> str:

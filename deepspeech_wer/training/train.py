@@ -37,7 +37,7 @@ INDIFFERENT = (
     "dataset_path", "text", "resample", "mirror_url", "librivox_subsets", "common_voice_archive",
     "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
-    "test_batch_size", "limit_test", "test_sets", "decoder", "decoders", "beam_width", "preset",
+    "test_batch_size", "limit_test", "test_sets", "test_set", "decoder", "decoders", "beam_width", "preset",
     "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
 )
 # fmt: on

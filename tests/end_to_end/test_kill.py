@@ -123,21 +123,22 @@ class Machine:
         """Run a complete tick and return its exit code."""
         return self.start().wait(timeout=600)
 
-    def supervisors(self) -> list[int]:
+    def supervisors(self, tick: int = 0) -> list[int]:
         """Return the pids of the running supervisors."""
         holders = [lock.holder(str(work.lock)) for work in works.unfinished(self.data / "work")]
-        return [holder[0] for holder in holders if holder]
+        return [holder[0] for holder in holders if holder and holder[0] != tick]
 
     def kill_during(self, seconds: float, way: str) -> str | None:
         """Start a tick and kill in one of WAYS after a while. Returns the phase; None if the tick was done already."""
         process = self.start()
         if way in SOON:  # what is killed is there for a moment only
-            there = self.server.sessions if self.server and way == PUBLISH else self.supervisors
+            # Until the supervisor has started, its lock is signed by the tick.
+            there = self.server.sessions if self.server and way == PUBLISH else lambda: self.supervisors(process.pid)
             until(lambda: bool(there()) or process.poll() is not None)
             seconds /= 8
         time.sleep(seconds)
         entry = journal.read(self.cache)
-        supervisors = self.supervisors()
+        supervisors = self.supervisors(process.pid)
         if way != "supervisor":
             process.kill()
         if way not in ("tick", PUBLISH):

@@ -190,6 +190,7 @@ class TestBubblewrap:
         monkeypatch.setenv("ds_dataset_path", str(tmp_path / "corpus"))
         outcome = run(tmp_path, script, BOX)
         assert (outcome.status, outcome.detail) == ("done", "")
+        assert "left behind" not in log(tmp_path, "supervisor.log")
         assert [line.split()[-1] for line in log(tmp_path).splitlines()] == [str(tmp_path / "clone"), "heard"]
         assert (tmp_path / "checkpoints" / "saved").exists()
         assert (tmp_path / "clone" / "built").exists()
@@ -267,6 +268,7 @@ class TestBubblewrap:
 
     def test_what_it_leaves_is_ended(self, tmp_path: Path) -> None:
         assert run(tmp_path, f"setsid sleep 600 & {GOOD}", BOX).status == "done"
+        assert "that the job left behind" in log(tmp_path, "supervisor.log")
 
     def test_a_killed_supervisors_job_is_ended_by_the_next_tick(self, tmp_path: Path) -> None:
         started = start(tmp_path, 'echo >"$ds_checkpoint_dir/begun"; sleep 600', BOX)
