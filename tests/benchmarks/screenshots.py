@@ -197,7 +197,7 @@ def take(driver: webdriver.Chrome, address: str, target: Path, *, width: int, da
     wait(driver, "typeof WER_NOW === 'object'")
     time.sleep(0.5)  # the subjects are drawn when the page is idle
     height = driver.execute_script("return document.documentElement.scrollHeight")
-    show(driver, width, min(max(height, 700), MOST_PIXELS), dark=dark)
+    show(driver, width, height if is_now else min(max(height, 700), MOST_PIXELS), dark=dark)
     data = driver.find_element("css selector", ".now").screenshot_as_png if is_now else driver.get_screenshot_as_png()
     picture = Image.open(io.BytesIO(data))
     picture.convert("RGB").save(target, "WEBP", quality=60, method=6)
