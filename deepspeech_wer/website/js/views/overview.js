@@ -11,11 +11,12 @@
   const latestTile = (data, last) => {
     if (last === undefined) return wer.tile("Latest test WER", format.none, "", "no run has measured one yet");
     const band = data.bands?.[last] ?? null;
+    const changes = wer.changeNotes(data, last);
     return wer.tile(
       "Latest test WER",
       format.number(data.test[last]),
       band === null ? "%" : `% ± ${band.toFixed(2)}`,
-      ...wer.changeNotes(data, last),
+      ...changes,
       [wer.runLink(data, last), ` · ${format.date(data.started[last])}`],
       format.errors(data, last),
     );
