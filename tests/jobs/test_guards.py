@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from deepspeech_wer.records import Guards, Outcome
 from tests.jobs.test_supervisor import GOOD, Started, log, wait_for
 
 LIMIT = 100 << 20
-HUNGRY = f"exec {sys.executable} -c 'import time; x = bytearray({3 * LIMIT}); time.sleep(60)'"
+PYTHON = shlex.quote(sys.executable)  # a checkout may lie in a path with blanks
+HUNGRY = f"exec {PYTHON} -c 'import time; x = bytearray({3 * LIMIT}); time.sleep(60)'"
 
 
 def start(tmp_path: Path, script: str, held: Guards, *, grace_s: float = 1) -> Started:
@@ -110,9 +112,9 @@ def test_memory_of_all_processes_counts_and_what_they_share_counts_once(
 ) -> None:
     no_cgroups(tmp_path, monkeypatch)
     fork = f"import os, time; x = bytearray({LIMIT * 6 // 10}); [os.fork() for _ in range(2)]; time.sleep(3)"
-    assert run(tmp_path / "a", f"{sys.executable} -c '{fork}'; {GOOD}", Guards(memory_bytes=LIMIT)).status == "done"
+    assert run(tmp_path / "a", f"{PYTHON} -c '{fork}'; {GOOD}", Guards(memory_bytes=LIMIT)).status == "done"
     each = f"import time; x = bytearray({LIMIT * 6 // 10}); time.sleep(60)"
-    two = f"{sys.executable} -c '{each}' & exec {sys.executable} -c '{each}'"
+    two = f"{PYTHON} -c '{each}' & exec {PYTHON} -c '{each}'"
     assert run(tmp_path / "b", two, Guards(memory_bytes=LIMIT)).failure == "out-of-memory"
 
 
