@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -103,7 +104,7 @@ def test_without_the_kernel_the_supervisor_keeps_a_job_to_its_memory(
     outcome = started.outcome()
     assert outcome
     assert outcome.failure == "out-of-memory"
-    assert "more than ds_job_memory" in outcome.detail
+    assert re.fullmatch(r"its processes took \d+M of memory, more than ds_job_memory \(100M\)", outcome.detail)
     assert time.monotonic() - begun < 50  # it takes memory as long as it lives, so that it has no grace
 
 
