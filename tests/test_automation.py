@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -547,7 +548,7 @@ def test_a_place_for_checkouts_that_is_of_no_use_costs_no_merge(
     assert wers() == [0.4]
 
 
-DEEP = f'{sys.executable} -c \'import os\nfor _ in range(%d): os.mkdir("d"); os.chdir("d")\''
+DEEP = f'{shlex.quote(sys.executable)} -c \'import os\nfor _ in range(%d): os.mkdir("d"); os.chdir("d")\''
 
 
 @pytest.mark.parametrize(
@@ -647,7 +648,7 @@ def test_an_outcome_that_names_a_foreign_directory_is_not_believed(
         "started_at='2026-01-01T00:00:00Z', finished_at='2026-01-01T00:00:00Z'); "
         f"o['{key}'] = '{foreign}'; (w / 'outcome.json').write_text(json.dumps(o))"
     )
-    forges = f'{sys.executable} -c "{forge}"; kill -KILL $PPID; sleep 9'
+    forges = f'{shlex.quote(sys.executable)} -c "{forge}"; kill -KILL $PPID; sleep 9'
     tracked.merge(
         "forges",
         {"wer": f"[ $ds_wer_attempt = 2 ] || [ -e $HOME/done ] || {{ touch $HOME/done; {forges}; }}; wer=0.4\n"},

@@ -280,7 +280,7 @@ def _attend(output: _Output, timeout_s: float | None, watch: guards.Watch) -> Ve
                 return Verdict("timeout", f"not done after {timeout_s:g} s (ds_job_timeout)")
             excess = watch.excess()
             if excess is not None:
-                return Verdict("out-of-memory", f"its processes took {guards.size(excess)}, more than ds_job_memory")
+                return Verdict("out-of-memory", excess)
             _take(selector, min(_POLL_S, deadline - time.monotonic()))
         drained = time.monotonic() + _DRAIN_S
         while selector.get_map() and time.monotonic() < drained and _take(selector, 0.1):
