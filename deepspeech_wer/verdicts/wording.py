@@ -91,6 +91,9 @@ def of_step(step: Step) -> Verdict:
         verdict, reason = RECOVERED, f"{size}: the level is back"
         if step.reverts:
             reason += f", as {step.reverts[:8]} is reverted"
+    elif step.failed:
+        verdict = CANNOT_TELL
+        reason = f"{size}, and no more is learnt: the re-trainings of {step.failed[:8]} failed"
     else:
         verdict = CANNOT_TELL
         reason = f"{size}{again}: no step can be shown, and none up to {_pp(step.compared.high):.2g} pp excluded"

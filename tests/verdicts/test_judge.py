@@ -293,3 +293,37 @@ def test_the_same_runs_give_the_same_verdicts_in_any_order(steps: list[object], 
     assert anew == history.judgement
     assert repr(anew.verdicts) == repr(history.judgement.verdicts)
     assert [one.sha for one in anew.verdicts] == [sha_of(n) for n in range(len(anew.verdicts))]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_suspect_whose_re_trainings_fail_ends_undecided_until_more_merges_tell(seed: int) -> None:
+    history = History(seed=seed)
+    for _ in range(12):
+        history.merge()
+    history.fails = {f"run{place:06d}" for place in range(100)}
+    bad = history.merge(step=5)
+    assert bad.sha in history.asked
+    assert max(map(history.asked.count, history.asked)) == 2
+    assert history.verdict(bad) == "cannot tell"
+    assert history.judgement
+    (event,) = history.judgement.events
+    assert (event.start, event.state) == (bad.sha, "cannot tell")
+    for _ in range(3):
+        history.merge()
+    assert history.judgement.next_retraining is None
+    history.fails = set()  # mended
+    for _ in range(3):
+        history.merge()
+    assert history.verdict(bad) == "worse"
+
+
+def test_a_suspect_is_trained_again_after_one_failure() -> None:
+    history = History(seed=3)
+    for _ in range(12):
+        history.merge()
+    bad = replace(draw(12, 0.16 + 6 * SD), run="run000012")
+    history.level += 6 * SD
+    history.draws += [bad, replace(bad, run="run000012-f", rate=None, digest="", rerun_of=bad.run)]
+    history.levels[bad.run] = history.level
+    history._retrain()
+    assert history.verdict(bad) == "worse"
