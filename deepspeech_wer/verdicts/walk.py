@@ -103,7 +103,7 @@ class Walk:
         for group in self.window.groups:
             for draw in group.hidden():
                 found = True
-                self._reveal(group, draw)
+                self._use(group, draw)
         if found:
             self.settle()
 
@@ -153,11 +153,15 @@ class Walk:
             self.suspicion = None
 
     def _reveal(self, group: Group, draw: Draw) -> None:
-        group.taken += 1
-        self.retrained += 1
+        """Use a re-training that the plan asked for."""
         if self.suspicion:
             self.suspicion.retrained += 1
             self.suspicion.touched.add(group.number)
+        self._use(group, draw)
+
+    def _use(self, group: Group, draw: Draw) -> None:
+        group.taken += 1
+        self.retrained += 1
         if draw.rate is None:
             group.failed += 1
             return
@@ -198,11 +202,14 @@ class Walk:
     def _move_suspicion(self) -> None:
         """Open a suspicion, or begin it anew where the step is later than everything that was trained again for it."""
         seen = self.view().seen
+        is_new = self.is_new
         if self.suspicion and self.suspicion.touched:
             likely = self.window.groups[plan.best(seen.up)].number
-            if likely > max(self.suspicion.touched) and seen.worse > plan.SUSPECT:
+            # The merge before the likely one is trained beside it, so that is no other step.
+            if likely - 1 > max(self.suspicion.touched) and seen.worse > plan.SUSPECT:
                 self._close("dismissed")
-        if self.suspicion is None and seen.worse > plan.SUSPECT and self.is_new:
+                is_new = True
+        if self.suspicion is None and seen.worse > plan.SUSPECT and is_new:
             self._suspect()
 
     def _next(self) -> Target | None:
@@ -219,10 +226,20 @@ class Walk:
         return self.suspicion is None or self.suspicion.retrained < self.rules.budget
 
     def _recover(self) -> bool:
-        """Close the newest open regression if its level is back; a new level begins there."""
+        """Close the newest open regression if its level is back; a new level begins there.
+
+        One merge may end several of them. The next one is looked at when the new level has begun.
+        """
         event = self._open_event()
-        back = recovery.find(self.window, event) if event else None
-        if event is None or back is None:
+        if event is None:
+            return False
+        last, first = self.steps[-1], self.window.groups[0]
+        is_down = last.kind in ("better", "recovered") and last.sha == first.sha
+        if is_down and recovery.is_long_back(self.window, event):
+            self.steps[self.steps.index(event)] = replace(event, state="recovered", closed_by=first.sha, digests=())
+            return True
+        back = recovery.find(self.window, event)
+        if back is None:
             return False
         self._close_event(event, *back)
         return True

@@ -327,3 +327,47 @@ def test_a_suspect_is_trained_again_after_one_failure() -> None:
     history.levels[bad.run] = history.level
     history._retrain()
     assert history.verdict(bad) == "worse"
+
+
+def states(history: History) -> list[tuple[str, str, str | None]]:
+    assert history.judgement
+    return [(one.start, one.state, one.closed_by) for one in history.judgement.events if one.state != "dismissed"]
+
+
+@pytest.mark.parametrize("further", [0, 3])
+def test_a_merge_that_ends_two_regressions_closes_both(further: int) -> None:
+    history = History(seed=4)
+    for _ in range(12):
+        history.merge()
+    first, second = history.merge(step=10), history.merge(step=8)
+    assert [state for _, state, _ in states(history)] == ["open", "open"]
+    fix = history.merge(step=-18 - further)
+    assert states(history) == [(first.sha, "recovered", fix.sha), (second.sha, "recovered", fix.sha)]
+    assert history.verdict(fix) == "recovered"
+
+
+def test_a_merge_that_ends_the_second_regression_leaves_the_first_one_open() -> None:
+    history = History(seed=5)
+    for _ in range(12):
+        history.merge()
+    first, second = history.merge(step=10), history.merge(step=8)
+    fix = history.merge(step=-8, reverts=(second.sha,))
+    for _ in range(6):
+        history.merge()
+    assert states(history) == [(first.sha, "open", None), (second.sha, "recovered", fix.sha)]
+    other = history.merge(step=-10, reverts=(first.sha,))
+    assert states(history) == [(first.sha, "recovered", other.sha), (second.sha, "recovered", fix.sha)]
+
+
+def test_a_re_training_of_an_earlier_merge_that_nobody_asked_for_ends_no_suspicion() -> None:
+    history = History(seed=6)
+    for _ in range(12):
+        history.merge()
+    early = history.draws[9]
+    history.draws.append(replace(early, run="person", rate=0.1605, digest="person", rerun_of=early.run))
+    bad = draw(12, 0.16 + 9 * SD)
+    judgement = judge([*history.draws, bad])
+    assert judgement.verdicts[-1].verdict == "suspect"
+    assert judgement.next_retraining
+    assert judgement.next_retraining.sha == bad.sha
+    assert [(event.start, event.state, event.retrained) for event in judgement.events] == [(bad.sha, "suspect", 0)]
