@@ -93,6 +93,7 @@ class Step:
     closed_by: str | None = None
     digests: tuple[Result, ...] = ()  # of a regression that is open: results at the level before it
     reverts: str = ""  # the culprit that it says it reverts
+    named: tuple[str, ...] = ()  # all that its merges say they revert
     entries: dict[str, int] = field(default_factory=dict)  # of the culprits that were measured: index in the series
     runs: dict[str, str] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()  # merges that never ran, and may have done it

@@ -46,6 +46,12 @@ def is_long_back(window: Window, event: Step) -> bool:
     return now.mean < above and odds > math.log(plan.IMPROVED / (1 - plan.IMPROVED))
 
 
+def undoes(step: Step, event: Step) -> bool:
+    """Whether a step down is at a merge that says it reverts an event, and may be as large."""
+    is_linked = any(is_named(sha, step.named) for sha, _ in event.culprits)
+    return is_linked and -step.compared.low >= event.compared.low
+
+
 def reverted(window: Window, event: Step, c: int) -> str:
     """Return the culprit that the merges of a group say they revert; "" for none."""
     reverts = [name for entry in window.groups[c].entries for name in entry.original.reverts]

@@ -202,14 +202,11 @@ class Walk:
     def _move_suspicion(self) -> None:
         """Open a suspicion, or begin it anew where the step is later than everything that was trained again for it."""
         seen = self.view().seen
-        is_new = self.is_new
         if self.suspicion and self.suspicion.touched:
             likely = self.window.groups[plan.best(seen.up)].number
-            # The merge before the likely one is trained beside it, so that is no other step.
-            if likely - 1 > max(self.suspicion.touched) and seen.worse > plan.SUSPECT:
+            if likely > max(self.suspicion.touched) and seen.worse > plan.SUSPECT:
                 self._close("dismissed")
-                is_new = True
-        if self.suspicion is None and seen.worse > plan.SUSPECT and is_new:
+        if self.suspicion is None and seen.worse > plan.SUSPECT and self.is_new:
             self._suspect()
 
     def _next(self) -> Target | None:

@@ -371,3 +371,31 @@ def test_a_re_training_of_an_earlier_merge_that_nobody_asked_for_ends_no_suspici
     assert judgement.next_retraining
     assert judgement.next_retraining.sha == bad.sha
     assert [(event.start, event.state, event.retrained) for event in judgement.events] == [(bad.sha, "suspect", 0)]
+
+
+@pytest.mark.parametrize(("fall", "expected"), [(6, "recovered"), (9, "recovered"), (2.5, "open")])
+def test_a_revert_in_a_later_series_closes_its_event(fall: float, expected: str) -> None:
+    history = History(seed=7)
+    for _ in range(12):
+        history.merge()
+    bad = history.merge(step=6)
+    assert states(history) == [(bad.sha, "open", None)]
+    for _ in range(8):
+        history.merge(signature="another test set")
+    fix = history.merge(step=-fall, signature="another test set", reverts=(bad.sha,))
+    for _ in range(4):
+        history.merge(signature="another test set")
+    assert states(history) == [(bad.sha, expected, fix.sha if expected == "recovered" else None)]
+    assert (history.verdict(fix) == "recovered") is (expected == "recovered")
+
+
+def test_a_fall_that_reverts_nothing_closes_no_event_of_an_earlier_series() -> None:
+    history = History(seed=7)
+    for _ in range(12):
+        history.merge()
+    bad = history.merge(step=6)
+    for _ in range(8):
+        history.merge(variables="others")
+    better = history.merge(step=-6, variables="others")
+    assert states(history) == [(bad.sha, "open", None)]
+    assert history.verdict(better) == "better"
