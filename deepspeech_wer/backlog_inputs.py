@@ -13,7 +13,7 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.outcome import INTERRUPTED
-from deepspeech_wer.judging import calibrating, draws, verdict_file
+from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.git import GitError
@@ -28,10 +28,11 @@ MAX_PASSED = 100  # commits that a run names because they were skipped
 log = logging.getLogger(__name__)
 
 
-def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
+def find(settings: Settings, names: Sequence[str] = (), running: Collection[str] = ()) -> Plan:
     """Fetch the branch and plan what to run. `names` are abbreviated SHAs of commits requested by hand.
 
-    Raises Trouble if the repository cannot be reached or if the branch or a commit does not exist.
+    `running` are the first 12 digits of the commits whose runs have begun: they are not due again. Raises Trouble if
+    the repository cannot be reached or if the branch or a commit does not exist.
     """
     repository, places = settings.repository, settings.places
     last = read_last(places)
@@ -46,9 +47,10 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)
-    plan = backlog.plan(_branch(found), _state(settings, tip, asked))
+    state = replace(_state(settings, tip, asked), running=frozenset(running))
+    plan = backlog.plan(_branch(found), state)
     _warn_of_history(places, found, plan)
-    return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
+    return replace(plan, next=_numbered(places, plan.next, found, running)) if plan.next else plan
 
 
 def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
@@ -62,6 +64,8 @@ def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
     try:
         tip = mirror.tip(places.mirror)
     except GitError as error:
+        if error.code == 1:  # there is no such branch in it
+            raise Trouble("not known, as nothing of the branch has been fetched yet") from None
         raise Trouble(f"cannot read the mirror {places.mirror}: {error}") from None
     branch, state = _branch(_history(settings, tip, read_last(places))), _state(settings, tip)
     return backlog.queue(branch, state, most), backlog.plan(branch, state).waiting
@@ -122,11 +126,13 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
         files.write_atomically(place, f"{occasion}\n".encode(), mode=0o600)
 
 
-def _numbered(places: Places, item: Due, found: History) -> Due:
+def _numbered(places: Places, item: Due, found: History, running: Collection[str]) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
     placed = archive.placed(places.runs, places.placed)
     number = archive_order.number_for(item.sha, ordinal, placed, found.new)
-    return replace(item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs)))
+    return replace(
+        item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs) | set(running))
+    )
 
 
 def _passed(sha: str, new: Sequence[str], archived: Collection[str]) -> tuple[str, ...]:
@@ -158,9 +164,17 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
         order=settings.repository.backlog,
         reruns=_reruns(settings, tip),
         are_reruns_first=settings.retraining.mode == "first",
-        doubted=verdict_file.doubted(places, settings.retraining),
-        calibrations=[one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)],
+        doubted=standing.doubted(places, settings.retraining),
+        calibrations=_calibrations(places, tip),
     )
+
+
+def _calibrations(places: Places, tip: str) -> list[Due]:
+    if not decisions.calibrations(places.requests):
+        return []
+    from deepspeech_wer.judging import calibrating  # loads what judges; few ask for it
+
+    return [one for one in calibrating.due(places) if history.contains(places.mirror, tip, one.sha)]
 
 
 def _settled(places: Places) -> set[str]:
@@ -173,11 +187,11 @@ def _reruns(settings: Settings, tip: str) -> list[Due]:
     places, wanted = settings.places, settings.retraining
     again = [_anchor(places) if wanted.anchor else None, _retraining(places, wanted) if wanted.mode != "off" else None]
     due = [one for one in again if one and history.contains(places.mirror, tip, one.sha)]
-    return due if due and not verdict_file.is_share_spent(places, wanted.share) else []
+    return due if due and not standing.is_share_spent(places, wanted.share) else []
 
 
 def _retraining(places: Places, wanted: Retraining) -> Due | None:
-    again = verdict_file.retraining(places, wanted)
+    again = standing.retraining(places, wanted)
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
@@ -194,6 +208,8 @@ def _anchor(places: Places) -> Due | None:
     anchors = [run for run in ran if run.rerun_of and run.seed is None]
     if any(run.variables == now for run in ran) or len(anchors) >= MAX_ANCHORS:
         return None
+    from deepspeech_wer.judging import draws  # loads what judges
+
     changed = ", ".join(draws.changed_variables(newest.variables, now))
     reason = f"as the first run after the operator changed {changed}"
     return Due(newest.merge.sha, backlog.RERUN, None, rerun_of=newest.id, reason=reason)
@@ -232,6 +248,8 @@ def drop_requests(places: Places) -> None:
             if not history.contains(places.mirror, tip, retry.sha):
                 decisions.end_retry(places.requests, retry.sha)
                 _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
+        if calibrations:
+            from deepspeech_wer.judging import calibrating  # loads what judges; few ask for it
         for request in calibrations:
             if not history.contains(places.mirror, tip, request.sha):
                 decisions.end_calibration(places.requests, request.sha)

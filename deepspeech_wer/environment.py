@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
+from deepspeech_wer import files
 from deepspeech_wer import setting_types as types
 
 _SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_gitlab_token", "ds_webhook_", "ds_env_file")
@@ -67,6 +69,14 @@ def _recorded(name: str, value: str) -> str:
     if types.is_named_like_a_secret(name):
         return "(secret)"
     return "(path)" if "/" in value else types.without_password(value)
+
+
+def training_cache(variables: Mapping[str, str]) -> Path:
+    """Return where the training that ships with the tracker keeps corpora and features, given a job's variables."""
+    given, home = variables.get("ds_cache_dir", ""), variables.get("XDG_CACHE_HOME", "")
+    if given:
+        return Path(os.path.abspath(os.path.expanduser(given)))  # noqa: PTH100, PTH111 - as the job reads it
+    return Path(home if home.startswith("/") else files.home() / ".cache") / "deepspeech_wer" / "training"
 
 
 def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 _FEW_INODES = 16
 _AT = os.O_PATH | os.O_DIRECTORY  # enough to look up, rename and unlink names in a directory
@@ -63,6 +65,27 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read. Follows no link, and waits for no pipe. Raises OSError for anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # of a directory no stream can be made, and it would stay open
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where the file system has no hard links. Raises OSError."""
+    beside = target.with_name(f".{target.name}{PARTIAL}")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(source, beside, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, beside, follow_symlinks=False)
+    beside.replace(target)
+    beside.unlink(missing_ok=True)  # rename(2) does nothing between two names of one file
 
 
 def home() -> Path:
@@ -174,6 +197,16 @@ def remove_partial(directory: Path) -> None:
 
     with suppress(OSError):  # tried again by the next tick
         visit(directory, remove)
+
+
+def remove_leftovers(site: Path) -> None:
+    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
+    for left in partial_in(site / "runs"):
+        remove_partial(left)
+    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
+        for entry in entries:
+            if entry.name != "runs":
+                remove_partial(Path(entry.path))
 
 
 def _unlink(parent: int, name: str) -> bool:

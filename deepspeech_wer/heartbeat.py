@@ -21,12 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import clock, files, signals
-from deepspeech_wer.dashboard.scripts import javascript
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.places import Places
-from deepspeech_wer.publish.plan import BEAT
-from deepspeech_wer.publish.report import Options
 from deepspeech_wer.settings import Settings
 
 VERSION = 1
@@ -86,9 +83,11 @@ class Heartbeat:
         try:
             data = write(settings, job)
             if settings.website and data:
-                options = Options(timeout_s=10.0, lock_wait_s=2.0, is_stopped=lambda: signals.count() > 0)
                 from deepspeech_wer.publish import publisher  # loads paramiko
+                from deepspeech_wer.publish.plan import BEAT
+                from deepspeech_wer.publish.report import Options
 
+                options = Options(timeout_s=10.0, lock_wait_s=2.0, is_stopped=lambda: signals.count() > 0)
                 publisher.refresh(BEAT, data, settings.website, options)
         except Trouble as trouble:
             log.info("the page was not told what goes on: %s", trouble)
@@ -111,8 +110,10 @@ def write(settings: Settings, job: dict[str, Any] | None = None) -> bytes | None
         "index": index and f"js/{index}",
         "job": job,
     }
+    from deepspeech_wer.dashboard.scripts import javascript  # most ticks write nothing
+
     data = f"window.WER_NOW={javascript(record)};\n".encode("ascii")
-    files.write_atomically(places.site / BEAT, data)
+    files.write_atomically(_place(places), data)
     _write(places, replace(state, at=time.time(), is_job=job is not None))
     return data
 
@@ -124,11 +125,17 @@ def keep_up(settings: Settings) -> None:
     """
     index = _index(settings.places)
     try:
-        is_current = (index or "").encode() in (settings.places.site / BEAT).read_bytes()
+        is_current = (index or "").encode() in _place(settings.places).read_bytes()
     except FileNotFoundError:
         is_current = False
     if not is_current:
         write(settings)
+
+
+def _place(places: Places) -> Path:
+    from deepspeech_wer.publish.plan import BEAT  # most ticks write nothing
+
+    return places.site / BEAT
 
 
 def _index(places: Places) -> str | None:

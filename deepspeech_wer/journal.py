@@ -1,7 +1,7 @@
 """What the tick is doing, and what happened last: files in the cache, for `status` only.
 
 tick.json        the merge that a tick is working on; recovery uses the files of jobs/work.py
-last_error.json  the last failure, of a tick or of publishing
+last_error.json  the last failure, of a tick or of publishing, and since when it has been got over
 published.json  published_dry.json   when and where the site was published, or that tried dry
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deepspeech_wer import clock, logging_setup
@@ -86,6 +86,7 @@ def clear(cache: Path) -> None:
 
 
 ERROR, PUBLISHED, DRY_RUN = "last_error.json", "published.json", "published_dry.json"
+NOT_PUBLISHED = "not published: "  # how such an error begins: a good publish gets over it, a good tick does not
 
 
 @dataclass(frozen=True)
@@ -94,18 +95,33 @@ class Event:
 
     what: str
     at: str  # ISO 8601, UTC
+    over_at: str | None = None  # of an error: when that went well again which had failed
 
 
 def happened(cache: Path, name: str, what: str) -> None:
     """Note an event under one of the names above. A note that cannot be written is lost."""
-    with suppress(OSError):
-        text = json.dumps({"version": 1, **asdict(Event(what, clock.utc_now()))}, ensure_ascii=False)
-        write_atomically(cache / name, text.encode("utf-8", "replace"), mode=0o600)
+    _note(cache, name, Event(what, clock.utc_now()))
+
+
+def went_well(cache: Path, *, published: bool) -> None:
+    """Note that the last error has been got over, if it was one of publishing (`published`), or of a tick."""
+    if not (cache / ERROR).exists():  # an idle tick writes nothing
+        return
+    error = last(cache, ERROR)
+    if error and not error.over_at and error.what.startswith(NOT_PUBLISHED) == published:
+        _note(cache, ERROR, replace(error, over_at=clock.utc_now()))
 
 
 def last(cache: Path, name: str) -> Event | None:
     """Return the last event of that name; None if there was none, or if its note cannot be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         record = json.loads((cache / name).read_bytes())
-        return Event(str(record["what"]), str(record["at"]))
+        over_at = record.get("over_at")
+        return Event(str(record["what"]), str(record["at"]), None if over_at is None else str(over_at))
     return None
+
+
+def _note(cache: Path, name: str, event: Event) -> None:
+    with suppress(OSError):
+        text = json.dumps({"version": 1, **asdict(event)}, ensure_ascii=False)
+        write_atomically(cache / name, text.encode("utf-8", "replace"), mode=0o600)

@@ -76,7 +76,7 @@ def is_held(path: str) -> bool:
     """Return whether any process holds the lock. Raises Trouble if the file cannot be opened."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):  # a job may have put a directory in the place of its own
         return False
     except OSError as error:
         raise Trouble(f"cannot open {path}: {error.strerror}") from None

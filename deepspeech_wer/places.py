@@ -58,6 +58,11 @@ class Places:
         return self.cache / "kept"
 
     @property
+    def built(self) -> Path:
+        """From what the site was built, and what it was then."""
+        return self.cache / "built"
+
+    @property
     def published(self) -> Path:
         """The large files that were published last, by their SHA-256."""
         return self.cache / "published"
@@ -81,6 +86,11 @@ class Places:
     def runs(self) -> Path:
         """One directory per archived run."""
         return self.data / "runs"
+
+    @property
+    def held(self) -> Path:
+        """Archived runs that show themselves once all earlier merges have run. On the disk of `runs`."""
+        return self.runs / ".held"
 
     @property
     def owner(self) -> Path:

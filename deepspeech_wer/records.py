@@ -81,6 +81,19 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Guards:
+    """What holds jobs back. All of it is off by default."""
+
+    nice: int = 0  # added to the scheduling priority, 19 at most
+    memory_bytes: int | None = None  # of all processes of a job together
+    cpus: int | None = None  # how many processors a job may use
+    is_sandboxed: bool = False  # by bubblewrap, see jobs/sandbox.py; the next three are of use only then
+    has_network: bool = False
+    writable: tuple[str, ...] = ()  # directories, besides those of the contract
+    hidden: tuple[str, ...] = ()  # files of the tracker that hold secrets
+
+
+@dataclass(frozen=True)
 class Circumstances:
     """Under what a run took place, as run.json records it. What an earlier release did not record is None."""
 

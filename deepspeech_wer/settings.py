@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,7 +19,7 @@ from xdg import BaseDirectory
 from deepspeech_wer import setting_types as types
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Account
+from deepspeech_wer.records import Account, Guards
 from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
 from deepspeech_wer.xdg_directories import cache_directory, directory
 
@@ -54,9 +54,28 @@ class JobLimits:
     attempts: int
     stop_after_alike: int  # so many failures of one class in a row stop the queue
     grace_s: float
+    guards: Guards
     gpu_usage_root: Path | None
     gpu_usage_csv: Path | None
     gpu_usage_charts: Path | None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where jobs run: on this machine, or on the nodes of a Slurm."""
+
+    runner: str  # "local" or "slurm"
+    parallel_runs: int
+    partition: str | None = None
+    gpus: str | None = None
+    time: str | None = None
+    account: str | None = None
+    options: tuple[str, ...] = ()  # further ones of sbatch
+
+    @property
+    def is_slurm(self) -> bool:
+        """Whether jobs are given to Slurm."""
+        return self.runner == "slurm"
 
 
 @dataclass(frozen=True)
@@ -70,6 +89,11 @@ class Notices:
     website_url: str | None  # the site's public address, for links
     tell_better: bool  # also tell of merges that made it better
     tell_suspect: bool  # also tell of suspects, before they are certain
+
+    @property
+    def has_receivers(self) -> bool:
+        """Whether somebody else than the log is told."""
+        return bool(self.github_token or self.gitlab_token or self.webhook_url)
 
 
 @dataclass(frozen=True)
@@ -104,6 +128,7 @@ class Settings:
 
     repository: Repository
     job: JobLimits
+    cluster: Cluster
     retraining: Retraining
     instance: str  # "" unless this user runs several trackers
     clone_path: Path
@@ -179,6 +204,47 @@ VARIABLES = (
         "so many runs in a row that fail with the same class stop the queue, until `retry` or a run that succeeds",
     ),
     Variable("ds_job_grace", "60", types.seconds, "seconds a job has to save its checkpoint when it is stopped"),
+    Variable("ds_job_nice", "0", types.whole(0, 19), "lowers the priority of jobs, as `nice` does: 19 is the lowest"),
+    Variable(
+        "ds_job_memory",
+        None,
+        types.size,
+        "bytes of memory that all processes of a job may take together, such as `8G`; a job that takes more is ended; "
+        "unset: no limit",
+    ),
+    Variable("ds_job_cpus", None, types.whole(1, 10_000), "processors that a job may use; unset: all"),
+    Variable(
+        "ds_job_sandbox",
+        "none",
+        types.one_of("none", "bubblewrap"),
+        "`bubblewrap`: a job sees the system read-only, and no network",
+    ),
+    Variable("ds_job_network", "0", types.switch, "1: a job in the sandbox has the network"),
+    Variable(
+        "ds_job_writable",
+        None,
+        types.paths,
+        "directories, separated by colons, that a job in the sandbox may write to, besides those of the contract",
+    ),
+    Variable(
+        "ds_runner",
+        "local",
+        types.one_of("local", "slurm"),
+        "where jobs run: `local`: on this machine, one at a time; `slurm`: on the nodes of a Slurm cluster",
+    ),
+    Variable(
+        "ds_parallel_runs", "1", types.whole(1, 1000), "merges that train side by side, at most; with Slurm alone"
+    ),
+    Variable("ds_slurm_partition", None, types.slurm_word, "the partition; unset: Slurm's default"),
+    Variable("ds_slurm_gpus", None, types.slurm_word, "GPUs of each job, such as `2` or `a100:1`; unset: none"),
+    Variable("ds_slurm_time", None, types.slurm_time, "time limit of each job, as sbatch's `--time`: `2-12:00:00`"),
+    Variable("ds_slurm_account", None, types.slurm_word, "the account that pays"),
+    Variable(
+        "ds_slurm_options",
+        None,
+        types.slurm_options,
+        "further options of sbatch, such as `--constraint=v100 --mem=32G --cpus-per-task=8`",
+    ),
     Variable(
         "ds_retrain",
         "on",
@@ -284,6 +350,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     }
     missing = _website_missing(given)
     faults += _website_faults(given, missing)
+    if values["ds_runner"] == "local" and (values["ds_parallel_runs"] or 1) > 1:
+        faults.append(
+            f"ds_parallel_runs: {quoted(given['ds_parallel_runs'])}: expected 1, since this machine trains one merge "
+            "at a time: set ds_runner=slurm"
+        )
     if not values["ds_dataroot"] and not BaseDirectory.xdg_data_home.startswith("/"):
         faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME to be set")
     if faults:
@@ -388,47 +459,22 @@ def _secrets(given: Mapping[str, str]) -> tuple[str, ...]:
 
 def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tuple[str, ...]) -> Settings:
     plain = {name.removeprefix("ds_"): value for name, value in values.items()}
-    page = f"https://github.com/{plain['github_account']}/{plain['github_project']}"
-    url = plain["repo_url"] or f"{page}.git"
     instance = plain["instance"] or ""
     data = (plain["dataroot"] or Path(BaseDirectory.xdg_data_home)) / directory(instance)
     clone: Path = plain["clone_path"]
     return Settings(
-        repository=Repository(
-            url=url,
-            name=types.repository_name(url),
-            page=types.repository_page(url),
-            ref=plain["github_ref"],
-            track=plain["track"],
-            backlog=plain["backlog"],
-        ),
-        job=JobLimits(
-            script=plain["wer_automation"],
-            timeout_s=plain["job_timeout"],
-            attempts=plain["job_attempts"],
-            stop_after_alike=plain["stop_after_alike"],
-            grace_s=plain["job_grace"],
-            gpu_usage_root=plain["gpu_usage_root"],
-            gpu_usage_csv=plain["gpu_usage_csv"],
-            gpu_usage_charts=plain["gpu_usage_charts"],
-        ),
+        repository=_repository(plain),
+        job=_job(plain),
+        cluster=_cluster(plain),
         retraining=Retraining(
             plain["retrain"], plain["retrain_budget"], plain["retrain_share"], anchor=plain["anchor"]
         ),
         instance=instance,
         clone_path=clone.with_name(f"{clone.name}-{instance}") if instance else clone,
         force_sha=plain["automation_force_sha"] or (),
-        website=None if missing else _website(plain),
+        website=None if missing else Website(**_values(Website, plain, "website_")),
         website_missing=missing,
-        notices=Notices(
-            github_token=plain["github_token"],
-            gitlab_token=plain["gitlab_token"],
-            webhook_url=plain["webhook_url"],
-            webhook_secret=plain["webhook_secret"],
-            website_url=plain["website_url"],
-            tell_better=plain["tell_better"],
-            tell_suspect=plain["tell_suspect"],
-        ),
+        notices=Notices(**_values(Notices, plain)),
         places=Places(Path(cache_directory(instance)), data),
         logs=PublishedLogs(plain["publish_logs"], secrets),
         beat=Beat(plain["heartbeat_every"], plain["publish_every"]),
@@ -436,14 +482,55 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
     )
 
 
-def _website(plain: Mapping[str, Any]) -> Website:
-    return Website(
-        username=plain["website_username"],
-        server_fqdn=plain["website_server_fqdn"],
-        server_root=plain["website_server_root"],
-        server_port=plain["website_server_port"],
-        privkey=plain["website_privkey"],
-        privkey_passphrase=plain["website_privkey_passphrase"],
-        known_hosts=plain["website_known_hosts"],
-        modes=plain["website_modes"],
+def _guards(plain: Mapping[str, Any]) -> Guards:
+    return Guards(
+        nice=plain["job_nice"],
+        memory_bytes=plain["job_memory"],
+        cpus=plain["job_cpus"],
+        is_sandboxed=plain["job_sandbox"] == "bubblewrap",
+        has_network=plain["job_network"],
+        writable=tuple(map(str, plain["job_writable"] or ())),
+        hidden=tuple(str(path) for path in (plain["website_privkey"], plain["env_file"]) if path),
     )
+
+
+def _repository(plain: Mapping[str, Any]) -> Repository:
+    url = plain["repo_url"] or f"https://github.com/{plain['github_account']}/{plain['github_project']}.git"
+    return Repository(
+        url=url,
+        name=types.repository_name(url),
+        page=types.repository_page(url),
+        ref=plain["github_ref"],
+        track=plain["track"],
+        backlog=plain["backlog"],
+    )
+
+
+def _cluster(plain: Mapping[str, Any]) -> Cluster:
+    return Cluster(
+        runner=plain["runner"],
+        parallel_runs=plain["parallel_runs"],
+        partition=plain["slurm_partition"],
+        gpus=plain["slurm_gpus"],
+        time=plain["slurm_time"],
+        account=plain["slurm_account"],
+        options=plain["slurm_options"] or (),
+    )
+
+
+def _job(plain: Mapping[str, Any]) -> JobLimits:
+    gpu = {name: value for name, value in plain.items() if name.startswith("gpu_")}
+    return JobLimits(
+        script=plain["wer_automation"],
+        timeout_s=plain["job_timeout"],
+        attempts=plain["job_attempts"],
+        stop_after_alike=plain["stop_after_alike"],
+        grace_s=plain["job_grace"],
+        guards=_guards(plain),
+        **gpu,
+    )
+
+
+def _values(kind: type[Notices | Website], plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a record whose fields are named like the settings."""
+    return {field.name: plain[f"{prefix}{field.name}"] for field in fields(kind)}

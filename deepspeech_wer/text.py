@@ -3,6 +3,7 @@
 A busy tick loads this module, so keep it light.
 """
 
+_UNITS = {"KB": 3, "MB": 6, "GB": 9, "TB": 12}  # powers of ten
 # Letters and a pattern by category, so that `isprintable` takes them; they are drawn as nothing.
 _INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
 
@@ -21,6 +22,14 @@ def plain(text: str) -> str:
         character if character.isprintable() and character not in _INVISIBLE else _escaped(character)
         for character in text
     )
+
+
+def in_bytes(size: int) -> str:
+    """Return a number of bytes for people: `999 bytes`, `1.5 KB`, `31 KB`."""
+    if size < 1000:
+        return f"{size} bytes"
+    scaled, unit = next((size / 10**power, unit) for unit, power in _UNITS.items() if size < 999.5 * 10**power)
+    return f"{scaled:.0f} {unit}" if scaled >= 10 and unit != "GB" else f"{scaled:.1f} {unit}"
 
 
 def _escaped(character: str) -> str:

@@ -15,6 +15,8 @@ _LOGIN_OF_URL = re.compile(rf"{_SCHEME}(.*)@", re.IGNORECASE | re.DOTALL)
 _QUOTED_LOGIN = re.compile(rf"(?<=['\"]){_SCHEME}([^\n]*)@(?=[^@\n]*['\"])", re.IGNORECASE)
 _LOGIN = re.compile(rf"{_SCHEME}([^\s'\"]*)@", re.IGNORECASE)
 _LOGIN_WITHOUT_SCHEME = re.compile(r"^[^/\s:]+:(?=[^\s/]).*@|(?<![^\s'\"(=/])[^/\s:'\"]+:(?!//)\S*@", re.DOTALL)
+_NO_PORT = re.compile(r"(://[^/?#:@\s'\"\[\]]+):(?!\d*(?:[/?#\s'\"]|$))[^/?#\s'\"]*")  # a login that lost its @host
+_PARAMETER = re.compile(r"([?&;][\w.-]*(?:pass|token|secret|key|credential)[\w.-]*=)[^&;#\s'\"]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,17 @@ def without_password(text: str) -> str:
     """A URL without its password or token, whatever characters they are of; or a message that may quote such a URL.
 
     In a URL all up to the last @ goes, for nobody foresees where a password with a / in it ends; of ssh's login the
-    user stays.
+    user stays. What stands for a port and is no number may be a password, too.
     """
     if _URL.match(text):
-        return _LOGIN_OF_URL.sub(_kept, text)
-    text = _QUOTED_LOGIN.sub(_kept, text)
+        return _without_more(_LOGIN_OF_URL.sub(_kept, text))
+    text = _QUOTED_LOGIN.sub(_kept, _without_more(text))
     text = _LOGIN.sub(_kept, text)
     return _LOGIN_WITHOUT_SCHEME.sub("", text)
+
+
+def _without_more(text: str) -> str:
+    return _PARAMETER.sub(rf"\1{MASK}", _NO_PORT.sub(r"\1", text) if "@" not in text else text)
 
 
 def _kept(login: re.Match[str]) -> str:

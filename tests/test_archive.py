@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,27 @@ def test_of_runs_that_start_in_one_second_the_last_is_the_newest(runs: Path, out
     assert archive.names(runs) == stored
     assert [run.id for run in archive.recent(runs)] == stored[::-1]
     assert [one.run for one in archive.ended(runs)] == stored[::-1]
+
+
+@pytest.mark.parametrize("age_s", [0, 0.2])
+def test_a_change_by_hand_is_seen_at_once(runs: Path, outcome: Outcome, age_s: float) -> None:
+    """The names are kept within a process as long as the directory's time says that they are the same."""
+    first = store(runs, MERGE, outcome, machine="m")
+    time.sleep(age_s)
+    assert archive.names(runs) == [first.id]
+    archive.names(runs).clear()
+    second = store(runs, MERGE, outcome, machine="m")
+    assert archive.names(runs) == [first.id, second.id]
+    time.sleep(age_s)
+    assert archive.names(runs) == [first.id, second.id]
+    first.directory.rename(runs.parent / "aside")
+    assert archive.names(runs) == [second.id]
+    second.directory.rename(runs.parent / "elsewhere")
+    second.directory.symlink_to(runs.parent / "elsewhere")
+    assert archive.names(runs) == []
+    second.directory.unlink()
+    runs.rmdir()
+    assert archive.names(runs) == []
 
 
 def test_bases_are_read_from_the_runs(runs: Path, outcome: Outcome) -> None:
@@ -224,6 +246,22 @@ def test_a_link_to_a_foreign_file_is_left_out_with_a_warning(
     assert not (run.directory / name).exists()
     assert f"{name}: a" in caplog.text
     assert caplog.text.count("not archived") >= 1
+
+
+@pytest.mark.parametrize("name", ["utterances.json", "history.json", "gpu-usage.csv", "out.log", "err.log"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_what_is_no_file_is_left_out_with_a_warning(
+    runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, name: str, make: Callable[[Path], None]
+) -> None:
+    assert outcome.files
+    for place in (outcome.files, outcome.logs):
+        (place / name).unlink(missing_ok=True)
+    make(outcome.files / name if name not in archive.LOGS else outcome.logs / name)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
+    run = store(runs, MERGE, outcome, machine="m")
+    assert not (run.directory / name).exists()
+    assert f"{name}: expected a regular file" in caplog.text
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 @pytest.mark.parametrize("place", ["work/run", "work/run/logs", "work/run/logs/x"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
+from deepspeech_wer.jobs import work as works
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
@@ -653,6 +654,51 @@ def test_an_outcome_that_names_a_foreign_directory_is_not_believed(
     assert tick() == 0
     assert wers() == [0.4]
     assert names(foreign) == ["hyper.json", "out.log", "thesis.txt"]
+
+
+W = '$(dirname "$ds_logs_dir")'
+FORGERIES = {
+    "a newer outcome": f"""echo '{{"version": 99}}' > {W}/outcome.json""",
+    "a good outcome": f"sed 's/.*/{{}}/' {W}/order.json > {W}/outcome.json",
+    "a directory": f"mkdir -p {W}/outcome.json/x {W}/job.json.d",
+    "a half-written file": f"for n in outcome job order; do mkdir {W}/.$n.json.$PPID.partial; done",
+    "a link": f"ln -sf /etc/passwd {W}/outcome.json",
+    "a newer order": f"""echo '{{"version": 99}}' > {W}/order.json""",
+    "an order of another merge": f"""sed -i 's/"number": [0-9]*/"number": 77/' {W}/order.json""",
+    "a lock": f"rm {W}/lock; mkdir {W}/lock",
+    "a broken lock": f"ln -sf nowhere {W}/lock",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_what_a_job_forges_in_its_work_directory_is_not_believed(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], forgery: str
+) -> None:
+    tracked.merge("forges", {"wer": f"{FORGERIES[forgery]}; echo odd >&2; exit 3\n"})
+    for _ in range(2):  # the lock may look free or wrong while the job runs
+        tick()
+    assert wers() == ["exit 3"]
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    capsys.readouterr()
+    assert tick() == 0, capsys.readouterr().err
+    assert wers() == ["exit 3", 0.4]
+    where = settings.load().places
+    numbers = [archive.read(where.runs / name).number for name in archive.names(where.runs)]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] < 10
+    assert works.unfinished(where.work) == []
+
+
+@pytest.mark.parametrize("forgery", ["a newer outcome", "a directory", "a lock", "a broken lock"])
+def test_nor_is_it_where_the_job_killed_its_supervisor(tracked: Repository, forgery: str) -> None:
+    once = f"[ -e $HOME/done ] || {{ touch $HOME/done; {FORGERIES[forgery]}; kill -KILL $PPID; sleep 9; }}"
+    tracked.merge("forges", {"wer": f"{once}; wer=0.4\n"})
+    for _ in range(2):
+        tick()
+    assert wers() == [0.4]
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    assert tick() == 0
+    assert wers() == [0.4, 0.3]
 
 
 LOSSES = {

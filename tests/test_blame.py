@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive, settings
-from deepspeech_wer.judging import verdict_file
+from deepspeech_wer.judging import standing
 from deepspeech_wer.judging.blame import Blame
 from deepspeech_wer.records import Run
 from tests.conftest import Repository
@@ -137,7 +137,7 @@ def test_the_tracker_records_what_a_merge_changed(tracked: Repository, monkeypat
         tracked.merge(f"after {number}", {"wer": f"wer=0.90{number + 1}\n"})
         assert tick() in (0, 4)  # 4: a merge made it worse
     current = settings.load()
-    record = verdict_file.load(current.places, current.retraining)
+    record = standing.load(current.places, current.retraining)
     assert record
     (event,) = (one for one in record["events"] if one["state"] == "open")
     (guilty,) = (one for one in event["blame"] if one["sha"] == bad)

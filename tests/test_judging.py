@@ -14,7 +14,7 @@ import pytest
 from deepspeech_wer import archive, cli, dashboard, decisions, exit_codes, settings
 from deepspeech_wer.commands import verdicts as commands
 from deepspeech_wer.decisions import Decision
-from deepspeech_wer.judging import calibrating, verdict_file
+from deepspeech_wer.judging import calibrating, standing, verdict_file
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.settings import PublishedLogs, Retraining
 from tests.conftest import Repository
@@ -323,7 +323,7 @@ def test_the_share_of_the_day_is_that_of_this_day(
     places = replace(settings.load().places, data=tmp_path)
     for start, hours, era in trainings:
         stored(places.runs, datetime.now(UTC) + start * HOUR, hours * HOUR, era=era)
-    assert verdict_file.is_share_spent(places, 1 / 3) == is_spent, what
+    assert standing.is_share_spent(places, 1 / 3) == is_spent, what
 
 
 def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
@@ -349,7 +349,7 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
     assert {"new 2", "new 3"} <= {name for name, _ in began[1 : len(sought) + 1]}
     assert len(sought) <= 6
     assert sorted(name for name, _ in began) == sorted(names)
-    record = verdict_file.load(settings.load().places, settings.load().retraining)
+    record = standing.load(settings.load().places, settings.load().retraining)
     assert record
     (event,) = (one for one in record["events"] if one["state"] == "open")
     assert (event["start"], event["gaps"]) == (shas[3], [])
@@ -359,7 +359,7 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
 def test_what_people_want_takes_nothing_of_the_share(tmp_path: Path, calibrates: bool) -> None:
     places = replace(settings.load().places, data=tmp_path)
     stored(places.runs, datetime.now(UTC) - 9 * HOUR, 9 * HOUR, calibrates=calibrates)
-    assert verdict_file.is_share_spent(places, 1 / 3) is not calibrates
+    assert standing.is_share_spent(places, 1 / 3) is not calibrates
 
 
 def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:

@@ -61,7 +61,7 @@ assert not processes.is_gone(child.pid, started)
 assert processes.orphans("ds_wer_git_of") == []
 assert processes.with_environment("no=such") == []
 assert places.doubt_of_locks(Path("/")) is None
-assert web_root_lock.this_process("t")["machine"] == web_root_lock.this_process("t")["machine"]
+assert web_root_lock.this_process()["machine"] == web_root_lock.this_process()["machine"]
 descriptor = lock.acquire(sys.argv[1])
 assert lock.holder(sys.argv[1])[0] == os.getpid()
 lock.release(descriptor)

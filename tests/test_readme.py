@@ -114,7 +114,7 @@ def test_the_walks_lead_through_modules_that_exist(path: str) -> None:
 def test_the_job_page_lists_every_option_of_the_transcriber() -> None:
     for option in transcribe.parser()._actions:
         if option.option_strings and option.dest != "help":
-            assert f"`{option.option_strings[-1]} " in JOB
+            assert f"| `{option.option_strings[-1]}{'`' if option.nargs == 0 else ' '}" in JOB
 
 
 def test_the_job_page_lists_every_importer() -> None:

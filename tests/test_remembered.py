@@ -211,6 +211,17 @@ def test_one_run_more_is_judged_alone(tmp_path: Path, judged: Iterator[list[int]
     assert counts[2] <= 8
 
 
+def test_what_was_forgotten_is_remembered_again_though_nothing_is_new(
+    tmp_path: Path, judged: Iterator[list[int]]
+) -> None:
+    counts = next(judged)
+    archive = grown(tmp_path)
+    archive.places.remembered.unlink()
+    for _ in range(3):
+        archive.update()
+    assert counts == [80, 80, 0, 0]
+
+
 def damaged(text: bytes) -> Iterator[bytes]:
     yield b""
     yield text[: len(text) // 2]

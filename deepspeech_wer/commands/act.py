@@ -29,14 +29,13 @@ from deepspeech_wer import (
 )
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
-from deepspeech_wer.commands.inspect import dry_run
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Stopped, Trouble
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.run_merge import title
@@ -62,12 +61,15 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
         except Stopped as stopped:
             logging_setup.keep(f"ended by {stopped}; the next call resumes")
             raise
+    journal.went_well(current.places.cache, published=False)
     return DONE if succeeded else FAILED
 
 
 def run(options: argparse.Namespace) -> int:
     """Run one tick by hand, for the commits of --sha if there are any."""
     if options.dry_run:
+        from deepspeech_wer.commands.inspect import dry_run  # no tick needs it
+
         return dry_run()
     descriptor = lock.acquire(f"{xdg_directories.cache_directory(env_file.instance())}/lock")
     if descriptor is None:
@@ -100,7 +102,8 @@ def _request(places: Places, wanted: Decision) -> None:
 
 def cancel(_: argparse.Namespace) -> int:
     """Ask the supervisor to end the running job. The current or the next tick archives the run as cancelled."""
-    places, runner = every_setting.load().places, Local()
+    current = every_setting.load()
+    places, runner = current.places, Runners(current.cluster)
     running = [left for left in run_merge.unfinished(places) if runner.is_alive(left.work)]
     if not running:
         raise Trouble("no job is running, so there is nothing to cancel: see `status`")
@@ -155,7 +158,8 @@ def skip(options: argparse.Namespace) -> int:
     places = current.places
     identity.check(places, current.repository)
     sha = _commit(current, options.sha)
-    if any(left.order.merge.sha == sha and Local().is_alive(left.work) for left in run_merge.unfinished(places)):
+    runner = Runners(current.cluster)
+    if any(left.order.merge.sha == sha and runner.is_alive(left.work) for left in run_merge.unfinished(places)):
         raise Trouble(f"{sha[:12]}: its job is running: `cancel` ends it")
     if sha[:12] in archive.commits(places.runs):
         raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")

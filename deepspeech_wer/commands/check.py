@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from deepspeech_wer import (
@@ -30,36 +30,27 @@ from deepspeech_wer import (
     room,
 )
 from deepspeech_wer import settings as every_setting
-from deepspeech_wer.commands import crontab, systemd
+from deepspeech_wer.commands import check_page, check_tools, crontab, systemd
+from deepspeech_wer.commands.finding import CRONS_PATH, FAULT, HINT, OK, TIMEOUT_S, Finding
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.notify import github, gitlab, http
+from deepspeech_wer.jobs import probe, runners
+from deepspeech_wer.notify import github, gitlab
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import checkout, git, history, mirror
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.text import in_bytes
 from deepspeech_wer.variables import quoted
 
-OK, HINT, FAULT = "ok", "hint", "fault"  # after a hint the tick may still work
 GIT = (2, 32)  # the first version with GIT_CONFIG_GLOBAL
-TIMEOUT_S = 10.0
 _MARK = "check.json"  # names the checkout of a check, so that the next one can wipe what was left
 LEAST_BYTES, FEW_BYTES = 1 << 29, 5 << 30
 FEW_RUNS = 3  # so many runs of the largest measured size should find room
-CRONS_PATH = "/usr/bin:/bin"  # where a crontab sets none
 _PROGRAM = re.compile(
     r"(?P<python>[^\s;&|]*python[\d.]*)(\s+-\w+)*\s+-m\s+deepspeech_wer\b|(?P<own>[^\s;&|]*deepspeech-wer)\b"
 )
 _FINDS_TENSORFLOW = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('tensorflow', 'nbconvert'))))"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check: a line for people, with the cure."""
-
-    level: str  # OK, HINT or FAULT
-    subject: str
-    text: str
 
 
 def run(options: argparse.Namespace) -> int:
@@ -174,7 +165,8 @@ def _clone(settings: Settings) -> tuple[str, str]:
         for place in missing:
             with suppress(OSError):
                 place.rmdir()
-    return OK, f"{settings.clone_path}; {what} was checked out there, and a script run"
+    level, lack = check_tools.room_for_clone(settings)
+    return level, f"{settings.clone_path}; {what} was checked out there, and a script run{lack}"
 
 
 @contextmanager
@@ -249,16 +241,37 @@ def _run_a_script(script: Path, clone_path: Path) -> None:
 
 def _data(settings: Settings) -> tuple[str, str]:
     free = shutil.disk_usage(_try_to_write(settings.places.data)).free
-    text = f"{settings.places.data}, {free / 1e9:.1f} GB free"
+    text = f"{settings.places.data}, {in_bytes(free)} free"
     taken = room.last(settings.places.cache)
     least, few = LEAST_BYTES, FEW_BYTES
     if taken:
         least, few = max(taken), FEW_RUNS * max(taken)
-        text += f"; the last {len(taken)} runs took up to {max(taken) / 1e9:.3f} GB each, with their checkpoints"
+        text += f"; the last {len(taken)} runs took up to {in_bytes(max(taken))} each, with their checkpoints"
     if free < max(few, LEAST_BYTES):
         level = FAULT if free < max(least, LEAST_BYTES) else HINT
         return level, f"{text}: free some space there (`prune`), or set ds_dataroot"
     return OK, text
+
+
+def _cluster(settings: Settings) -> tuple[str, str]:
+    """Whether the nodes see what they have to: a small job on one of them says so."""
+    if not settings.cluster.is_slurm:
+        return OK, "off (ds_runner=local): this machine trains"
+    found = probe.ask(settings.places.data, settings.clone_path, runners.options_of(settings.cluster))
+    if isinstance(found, str):
+        return HINT, found
+    on = f"the node {found.machine}"
+    if not found.sees_clone:
+        return FAULT, f"{on} does not see {settings.clone_path.parent}: set ds_clone_path to a directory that it shares"
+    if found.release != __version__:
+        return (
+            FAULT,
+            f"{on} has deepspeech_wer {found.release}, and this is {__version__}: share one Python environment",
+        )
+    if not found.sees_locks:
+        cure = "mount it with locks for all nodes (NFS without `nolock`, `local_lock`; Lustre with `flock`)"
+        return HINT, f"{on} does not see locks that are held here in {settings.places.data}: {cure}"
+    return OK, f"a job on {on} saw the data root, its locks, ds_clone_path and this Python"
 
 
 def _publishing(settings: Settings) -> tuple[str, str]:
@@ -274,27 +287,6 @@ def _publishing(settings: Settings) -> tuple[str, str]:
     where = f"{settings.website.server_fqdn}:{settings.website.server_root}"
     return OK, f"{where}: host key, login and web root are valid; " + (
         f"would send {report.summary}" if built else "no site is built yet"
-    )
-
-
-def _public_address(settings: Settings) -> tuple[str, str]:
-    url = settings.notices.website_url
-    if url is None:
-        return OK, "off (ds_website_url not set): published pages are not read back"
-    import requests  # 60 ms
-
-    try:
-        with requests.get(url, timeout=TIMEOUT_S, stream=True, headers={"User-Agent": "deepspeech-wer"}) as answer:
-            code = answer.status_code
-    except (requests.RequestException, OSError, ValueError) as error:
-        return FAULT, f"{url}: no answer ({http.reason(error)}): check ds_website_url and the web server"
-    if code == 200:
-        return OK, f"{url} answers"
-    shown = settings.website and (settings.places.shown).exists()
-    return FAULT if shown else HINT, f"{url} answers {code}: " + (
-        "does the web server serve the web root, with DirectoryIndex index.htm?"
-        if shown
-        else "nothing is published yet"
     )
 
 
@@ -378,10 +370,13 @@ _CHECKS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "git": _git,
     "repository": _repository,
     "job": _job,
+    "guards": check_tools.guarded,
     "checkout": _clone,
+    "filters": check_tools.filters,
     "data": _data,
+    "cluster": _cluster,
     "publishing": _publishing,
-    "page": _public_address,
+    "page": check_page.public_address,
     "notices": _notices,
     "cron": _cron,
     "crontab": _crontab,

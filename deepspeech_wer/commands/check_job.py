@@ -90,6 +90,7 @@ def _prepare(top: Path, place: Path, job: JobLimits) -> tuple[Work, Order]:
         timeout_s=job.timeout_s,
         grace_s=job.grace_s,
         token=os.urandom(16).hex(),
+        guards=job.guards,
         links=[],
     )
     for directory in (work.path, work.logs, work.tmp, checkpoints):

@@ -55,7 +55,8 @@ def _tell(records: Collection[OldRecord], fresh: Collection[OldRecord], commits:
     say(f"imported {len(fresh)} of {len(records)} records; {len(records) - len(fresh)} were archived before")
     unknown = len({record.sha for record in fresh if record.sha not in commits})
     if unknown:
-        say(f"{unknown} commits are not in the repository: their runs stand where their times put them")
+        what = "1 commit is" if unknown == 1 else f"{unknown} commits are"
+        say(f"{what} not in the repository: their runs stand where their times put them")
     changed = sum(bool(record.changed) for record in fresh)
     if changed:
         say(f"{changed} records have WERs of 0 or NaN, which were not measured: they count as not measured")

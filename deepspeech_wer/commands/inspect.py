@@ -13,7 +13,7 @@ from deepspeech_wer.commands import state, verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.judging import measuring, verdict_file
+from deepspeech_wer.judging import measuring, standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
@@ -40,7 +40,7 @@ def status(options: argparse.Namespace) -> int:
     record = state.gather(current)
     if options.json:
         return _print_json(record)
-    calibrated = verdicts.calibrated(verdict_file.calibrations(current.places, current.retraining))[-1:]
+    calibrated = verdicts.calibrated(standing.calibrations(current.places, current.retraining))[-1:]
     before = (*state.lines(record), *verdicts.wanted(current.places))
     for line in (*before, *_newest(current), *calibrated, *state.later_lines(record)):
         say(line)
@@ -70,6 +70,8 @@ def runs(options: argparse.Namespace) -> int:
         return _print_json([records[run.id] for run in ordered])
     for run in ordered:
         say(lines[run.id])
+    if not ordered:
+        say("no run is archived yet")
     return 0
 
 
@@ -96,7 +98,10 @@ def show(options: argparse.Namespace) -> int:
         seed = "under other variables" if run.seed is None else f"with seed {run.seed}"
         rows["repeats"] = f"{run.rerun_of} {seed}{', to measure the noise' if run.calibrates else ''}"
     for half in ("results", "parameters", "context"):
-        rows |= {f"{half}.{name}": value for name, value in (run.hyper or {}).get(half, {}).items()}
+        flat = hyper.flatten((run.hyper or {}).get(half, {}))
+        rows |= {
+            f"{half}.{name}": value if isinstance(value, str) else json.dumps(value) for name, value in flat.items()
+        }
     for name, value in rows.items():
         say(f"{name:<36} {value}")
     return 0

@@ -19,9 +19,9 @@ def build(_: argparse.Namespace) -> int:
     current = every_setting.load()
     places = current.places
     with locked(places, current.repository):
-        listed = update_site.build(current)
+        files = update_site.build(current)
     count = len(archive.names(places.runs))
-    say(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {len(listed)} files")
+    say(f"{count} runs merged into {places.site / 'js' / 'hyper.js'}, {files} files")
     return 0
 
 
@@ -34,14 +34,14 @@ def publish(options: argparse.Namespace) -> int:
     if options.rollback:
         return _rollback(current.website, options, current)
     with locked(current.places, current.repository):
-        listed = update_site.build(current)
+        update_site.build(current)
+        listed = update_site.names(current)
         how = Options(
             dry_run=options.dry_run,
             adopt=options.adopt,
             take_over=options.take_over,
             kept=current.places.published,
             owner=identity.owner(current.places, current.repository),
-            url=current.notices.website_url,
             progress=progress.upload_bar(),
         )
         from deepspeech_wer.publish import publisher  # loads paramiko
@@ -49,13 +49,13 @@ def publish(options: argparse.Namespace) -> int:
         try:
             report = publisher.publish(current.places.site, listed, current.website, how)
         except Trouble as trouble:
-            journal.happened(current.places.cache, journal.ERROR, f"not published: {trouble}")
+            journal.happened(current.places.cache, journal.ERROR, f"{journal.NOT_PUBLISHED}{trouble}")
             raise
         if options.dry_run:
             journal.happened(current.places.cache, journal.DRY_RUN, update_site.place(current.website))
         else:
             update_site.note_shown(current)
-    return _tell("published", report, is_dry=options.dry_run)
+    return _tell("published", report, current, is_dry=options.dry_run)
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -78,16 +78,16 @@ def _rollback(website: Website, options: argparse.Namespace, current: Settings) 
             take_over=options.take_over,
             kept=current.places.published,
             owner=identity.owner(current.places, current.repository),
-            url=current.notices.website_url,
         )
         from deepspeech_wer.publish import publisher
 
         report = publisher.rollback(website, how)
-    return _tell("rolled back", report, is_dry=options.dry_run)
+    return _tell("rolled back", report, current, is_dry=options.dry_run)
 
 
-def _tell(done: str, report: Report, *, is_dry: bool) -> int:
-    for line in (*report.lines, *report.notes, *report.differences):
+def _tell(done: str, report: Report, current: Settings, *, is_dry: bool) -> int:
+    differences = update_site.differences(current, report.shown, report.sent)
+    for line in (*report.lines, *report.notes, *differences):
         say(line)
     say(f"{'would send' if is_dry else done} {report.summary}")
-    return 4 if report.differences else 0
+    return 4 if differences else 0

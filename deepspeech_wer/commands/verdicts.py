@@ -16,7 +16,7 @@ from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Calibration, Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
-from deepspeech_wer.judging import calibrating, verdict_file
+from deepspeech_wer.judging import calibrating, standing, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_merge import title
@@ -55,6 +55,8 @@ def verdicts(options: argparse.Namespace) -> int:
         return DONE
     for verdict in record["verdicts"]:
         say(f"{verdict['sha'][:12]}  {verdict['verdict']:<15} {_effect(verdict):>9}  {verdict['reason']}")
+    if not record["verdicts"]:
+        say("no merge is judged yet: the first tick that archives a run does that")
     for event in record["events"]:
         interval = "{:+.2f} to {:+.2f}".format(*event["interval_pp"])
         names = ", ".join(f"{sha[:12]} ({chance:.0%})" for sha, chance in event["culprits"])
@@ -185,7 +187,7 @@ def _effect(verdict: dict[str, Any]) -> str:
 def judged(current: Settings) -> dict[str, Any]:
     """Return the verdicts of the present archive."""
     places, wanted = current.places, current.retraining
-    record = verdict_file.load(places, wanted)
+    record = standing.load(places, wanted)
     if record is None:
         loaded = kept.load(places.runs, places.kept, current.logs)
         record = verdict_file.make(places, loaded.runs, loaded.results, wanted, page=current.repository.page)

@@ -1,10 +1,10 @@
 """Builds the site from the archived runs. It works on any web server and from file://."""
 
-from deepspeech_wer.dashboard.assets import assets, site_files, site_names
+from deepspeech_wer.dashboard.assets import assets, count, site_files, site_names
 from deepspeech_wer.dashboard.heard import Heard
 from deepspeech_wer.dashboard.judged import Judged, decided, judged
 from deepspeech_wer.dashboard.project import Project
-from deepspeech_wer.dashboard.site import build, remove_leftovers
+from deepspeech_wer.dashboard.site import build
 
 __all__ = [
     "Heard",
@@ -12,9 +12,9 @@ __all__ = [
     "Project",
     "assets",
     "build",
+    "count",
     "decided",
     "judged",
-    "remove_leftovers",
     "site_files",
     "site_names",
 ]

@@ -53,10 +53,20 @@ def site_names(site: Path) -> list[str]:
     """Return the same as text: 60,000 paths of 10,000 runs take long to make, and much memory."""
     if not (site / INDEX).is_file():
         raise Trouble(f"{site}: no index.htm: expected a built site, run `deepspeech-wer merge`")
-    data = [path for path in DATA if (site / path).is_file()]
     manifest = read_manifest(site)
+    return [*manifest.get("sets", ()), *run_files(manifest), *_of_page(site, manifest)]
+
+
+def count(site: Path, manifest: dict[str, Any]) -> int:
+    """Return how many these are."""
+    of_runs = sum(1 + len(run["files"]) for run in manifest["runs"].values())
+    return len(manifest.get("sets", ())) + of_runs + len(_of_page(site, manifest))
+
+
+def _of_page(site: Path, manifest: dict[str, Any]) -> list[str]:
+    data = [path for path in DATA if (site / path).is_file()]
     needed = [path for path in _noted(site, manifest) if path not in data]
-    return [*manifest.get("sets", ()), *run_files(manifest), *map(str, (*needed, *data, INDEX))]
+    return list(map(str, (*needed, *data, INDEX)))
 
 
 def _noted(site: Path, manifest: dict[str, Any]) -> list[Path]:

@@ -15,7 +15,7 @@ from deepspeech_wer.dashboard.gpu_usage import usage
 from deepspeech_wer.records import Run
 
 FILES = (HYPER, OUT_LOG, ERR_LOG, UTTERANCES, HISTORY)  # visitors can download these
-DETAILS = 3  # what runs/<id>.js says of a run; a larger number makes all of them anew
+DETAILS = 4  # what runs/<id>.js says of a run; a larger number makes all of them anew
 _MAX_HISTORY_BYTES = 5_000_000
 _MAX_EPOCHS = 1000
 

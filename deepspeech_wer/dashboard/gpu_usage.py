@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,10 @@ def usage(path: Path, *, since: float = -math.inf, until: float = math.inf) -> d
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
-        times = [at for at, _, _ in _samples(path) if since <= at <= until]
+        times = [(at, index) for at, index, _ in _samples(path) if since <= at <= until]
         if not times:
             return None
-        buckets = _Buckets(min(times), max(times))
+        buckets = _Buckets(min(times)[0], max(times)[0], _distance(times))
         for at, index, values in _samples(path):
             if since <= at <= until:
                 buckets.add(at, index, values)
@@ -49,12 +50,22 @@ def usage(path: Path, *, since: float = -math.inf, until: float = math.inf) -> d
     return buckets.columns()
 
 
+def _distance(times: Sequence[tuple[float, int]]) -> float:
+    """Return how far apart the samples of a GPU are, in seconds. Shorter buckets would be empty between them.
+
+    It is the distance that 9 of 10 keep: clocks jitter, and a machine that slept leaves a gap.
+    """
+    of_one = sorted(at for at, index in times if index == times[0][1])
+    apart = sorted(later - at for at, later in pairwise(of_one))
+    return apart[len(apart) * 9 // 10] if apart else 0.0
+
+
 class _Buckets:
     """Sums of the samples of equal spans of time: a week of samples is more than anybody can see."""
 
-    def __init__(self, start: float, end: float) -> None:
+    def __init__(self, start: float, end: float, distance: float) -> None:
         self.start = start
-        self.every = max(EVERY_S, math.ceil((end - start) / (MAX_BUCKETS - 1)))
+        self.every = max(EVERY_S, math.ceil((end - start) / (MAX_BUCKETS - 1)), round(distance))
         self.count = int((end - start) // self.every) + 1
         self._sums: dict[tuple[int, str], list[float]] = {}
         self._counts: dict[tuple[int, str], list[int]] = {}

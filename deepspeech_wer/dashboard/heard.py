@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer.dashboard.scripts import javascript
+from deepspeech_wer.variables import MASK
 
 EDITS = "edits.js"
 _CALLS = {"said": b"wer.said(", "texts": b"wer.texts(", "edits": b"wer.edits("}
@@ -42,20 +44,57 @@ def edits_js(run: str, version: int, sets: Mapping[str, Mapping[str, Any]]) -> b
     return _call("edits", {"version": version, "run": run, "sets": [{"name": name, **sets[name]} for name in sets]})
 
 
-def without_paths(data: bytes, trimmed: Callable[[str], str]) -> bytes | None:
-    """Return the script of a test set with trimmed ids and names of speakers; None if that changes nothing.
+def as_seen(data: bytes, trimmed: Callable[[str], str]) -> bytes | None:
+    """Return one of these scripts with all its texts trimmed; None if that changes nothing, or it is no such script.
 
-    None as well of any other script.
+    A transcript keeps its number of words: errors name their places.
     """
-    record = argument(data) if data.startswith(_CALLS["said"]) else None
-    if not isinstance(record, dict):
+    kind = next((kind for kind, start in _CALLS.items() if data.startswith(start)), None)
+    record = argument(data) if kind else None
+    if kind is None or not isinstance(record, dict):
         return None
-    seen = {**record}
-    for column in ("ids", "names"):
-        values = record.get(column)
-        if isinstance(values, list):
-            seen[column] = [trimmed(one) if isinstance(one, str) else one for one in values]
-    return None if seen == record else _call("said", seen)
+    seen = _SEEN[kind](record, trimmed)
+    return None if seen == record else _call(kind, seen)
+
+
+def _said_as_seen(record: dict[str, Any], trimmed: Callable[[str], str]) -> dict[str, Any]:
+    return {**record, **{name: _each(record.get(name), trimmed) for name in ("ids", "names")}}
+
+
+def _texts_as_seen(record: dict[str, Any], trimmed: Callable[[str], str]) -> dict[str, Any]:
+    return {**record, "texts": _each(record.get("texts"), partial(_words, trimmed=trimmed))}
+
+
+def _edits_as_seen(record: dict[str, Any], trimmed: Callable[[str], str]) -> dict[str, Any]:
+    found = []
+    for one in record.get("sets") or ():
+        name, wrong = one.get("name"), _each(one.get("edits"), partial(_errors, trimmed=trimmed))
+        found.append({**one, "name": trimmed(name) if isinstance(name, str) else name, "edits": wrong})
+    return {**record, "sets": found}
+
+
+def _errors(text: str, trimmed: Callable[[str], str]) -> str:
+    """Trim the words of `edits`, of which each third field is a number."""
+    fields = text.split(" ")
+    seen = _words(text, trimmed).split(" ")
+    return " ".join(fields[at] if at % 3 == 0 else seen[at] for at in range(len(fields)))
+
+
+_SEEN = {"said": _said_as_seen, "texts": _texts_as_seen, "edits": _edits_as_seen}
+
+
+def _each(values: Any, trimmed: Callable[[str], str]) -> Any:
+    return [trimmed(one) if isinstance(one, str) else one for one in values] if isinstance(values, list) else values
+
+
+def _words(text: str, trimmed: Callable[[str], str]) -> str:
+    """Trim a text of words with one space between them, and keep their number."""
+    if trimmed(text) == text:
+        return text
+    seen = ["".join(trimmed(word).split()) for word in text.split(" ")]
+    again = trimmed(" ".join(seen))
+    left = set(again.split(" "))  # what goes over several words: all of them are masked
+    return " ".join(word if again == " ".join(seen) or word in left else MASK for word in seen)
 
 
 def record_without_paths(record: Mapping[str, Any], trimmed: Callable[[str], str]) -> dict[str, Any]:

@@ -146,7 +146,22 @@ def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, s
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
     who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
     reason = verdict["reason"].removesuffix(".")
-    return state, f"{state[:1].upper()}{state[1:]}: {rate}{who}.{f' {reason}.' if reason else ''}", last.id
+    told = [
+        f"{state[:1].upper()}{state[1:]}: {rate}{who}.",
+        f"{reason}." if reason else "",
+        _ended(last, ordered, record),
+    ]
+    return state, " ".join(filter(None, told)), last.id
+
+
+def _ended(last: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
+    """Return which regressions a merge ended: how large they were and whose; "" if it ended none."""
+    closed = [
+        event for event in record["events"] if event["state"] == "recovered" and event["closed_by"] == last.merge.sha
+    ]
+    authors = {run.merge.sha: f" by {run.merge.author}" for run in ordered}
+    told = [f"{one['step_pp']:+.1f} pp of {one['start'][:8]}{authors.get(one['start'], '')}" for one in closed]
+    return f"This ends {' and '.join(told)}." if told else ""
 
 
 def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:

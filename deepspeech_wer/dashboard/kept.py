@@ -6,6 +6,10 @@
 
 The lines of js/hyper.js are not in it: the site has them, and a row has what its line is recognised by. Nothing here is
 needed: what is missing, damaged, or of other files than a run has now is made again from the archive.
+
+Archived runs do not change. Should somebody change one all the same, its directory's time tells each build of any
+file that was replaced, added or removed. A file that was written in place has to be looked at itself: of the newest
+runs, and of a part of the others, each build does so, and a month's file is as old as the last look at its runs.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ from deepspeech_wer.settings import PublishedLogs
 _RESULTS = (*hyper.WERS, "test_errors", "tests", "signature")  # what the columns and the verdicts take of them
 _ABSENT = -1
 _COMPRESSED_FROM = 1000  # lines made in one build
+_NEWEST = 2000  # runs whose files every build looks at
+_TURNS = 16  # builds that look at the files of all others
 
 log = logging.getLogger(__name__)
 
@@ -74,18 +80,47 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
     for name in archive.names(runs):
         months.setdefault(_month(name), []).append(name)
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if months else -1
+    due = _due(months, kept)
     try:
         for name, listed in months.items():
-            month = _Month(shared, *_read(kept / name, version))
+            month = _Month(shared, *_read(kept / name, version), is_due=name in due)
             for run in listed:
                 _add(loaded, run, month, runs, descriptor)
             if month.is_changed(listed):
                 derived.write(kept / name, version, month.record(listed))
+            if name in due or month.is_changed(listed):
+                with suppress(OSError):  # it could not be written
+                    os.utime(kept / name, None if name in due else (0, 0))
     finally:
         if months:
             os.close(descriptor)
     _remove_all_but(months, kept)
     return loaded
+
+
+def _due(months: Mapping[str, list[str]], kept: Path) -> set[str]:
+    """Return the months whose runs are looked at file by file."""
+    due, others = set(), dict.fromkeys(months)
+    count = 0
+    for name in reversed(list(months)):
+        if count < _NEWEST:
+            count += len(months[name])
+            due.add(name)
+            others.pop(name)
+    part, count = sum(len(months[name]) for name in others) / _TURNS, 0
+    for name in sorted(others, key=lambda name: _looked_at(kept / name)):
+        if count < part:
+            count += len(months[name])
+            due.add(name)
+    return due
+
+
+def _looked_at(month: Path) -> int:
+    """Return when the runs of a month were looked at file by file: 0 if that is to come."""
+    try:
+        return month.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class _Row(NamedTuple):
@@ -137,7 +172,7 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
     """Add a run, from its row if its files are as they were; a run that cannot be read is logged."""
     try:
         row = month.rows[name]
-        if not _is_as_noted(row, month.shared, descriptor):
+        if not _is_as_noted(row, month, descriptor):
             raise KeyError(name)
         run = _run(name, row, month.shared, runs)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError):
@@ -155,19 +190,24 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
     loaded.files[name] = month.shared[row.names], row.digest
 
 
-def _is_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
+def _is_as_noted(row: _Row, month: _Month, descriptor: int) -> bool:
     """Return whether a run's files are as they were. `descriptor` is of the directory of all runs."""
-    states = iter(row.states)
     try:
         # Relative to a descriptor, since resolving a long path takes longer than all the rest.
         if os.stat(row.id, dir_fd=descriptor, follow_symlinks=False).st_mtime_ns != row.changed_at:
             return False
-        for name in shared[row.names].split("/"):
-            status = os.stat(f"{row.id}/{name}", dir_fd=descriptor, follow_symlinks=False)
-            if status.st_size != next(states) or status.st_mtime_ns != next(states):
-                return False
+        return not month.is_due or _are_as_noted(row, month.shared, descriptor)
     except (OSError, StopIteration):
         return False
+
+
+def _are_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
+    """Return whether each file has its size and time. Raises OSError, StopIteration."""
+    states = iter(row.states)
+    for name in shared[row.names].split("/"):
+        status = os.stat(f"{row.id}/{name}", dir_fd=descriptor, follow_symlinks=False)
+        if status.st_size != next(states) or status.st_mtime_ns != next(states):
+            return False
     return True
 
 
@@ -195,7 +235,8 @@ def _shown(directory: Path, logs: PublishedLogs) -> Run:
 class _Month:
     """The rows of a month, and the values that they share."""
 
-    def __init__(self, equal: _Shared, shared: list[Any], rows: list[list[Any]]) -> None:
+    def __init__(self, equal: _Shared, shared: list[Any], rows: list[list[Any]], *, is_due: bool) -> None:
+        self.is_due = is_due  # to be looked at file by file
         self.shared = [equal.one(value) for value in shared]
         self.rows: dict[str, _Row] = {}
         self._equal = equal

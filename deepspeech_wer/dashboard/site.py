@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from deepspeech_wer.dashboard.bundle import bundled
 from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
-from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths, without_paths
+from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths
+from deepspeech_wer.dashboard.heard import as_seen as transcripts_as_seen
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
@@ -42,7 +42,7 @@ from deepspeech_wer.dashboard.scripts import (
 )
 from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, partial_in, remove_partial, write_atomically
+from deepspeech_wer.files import PARTIAL, link_or_copy, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
 
@@ -65,8 +65,10 @@ def build(
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
     heard: Heard | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
+
+    Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
     the run is then left out. `found` returns the files of its directory. With the `marks` of lines, js/hyper.js is
@@ -102,16 +104,7 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
-
-
-def remove_leftovers(site: Path) -> None:
-    """Remove what a killed build left. In the directories of runs, which are many, the next build does it."""
-    for left in partial_in(site / "runs"):
-        remove_partial(left)
-    with suppress(OSError), os.scandir(site) as entries:  # there is none yet
-        for entry in entries:
-            if entry.name != "runs":
-                remove_partial(Path(entry.path))
+    return after
 
 
 @dataclass(frozen=True)
@@ -188,12 +181,12 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
     for name in files:
         edits = source.heard.edits(run.id) if name == EDITS else None
         if edits:
-            _link(edits, site / "runs" / run.id / name)
+            _put_as_seen(edits, site / "runs" / run.id / name, source.logs)
             continue
         data = ends[name].data if name in ends else as_seen(run.directory / name, source.logs)
         sizes[name] = found[name].st_size if data is None else len(data)
         if data is None:
-            _link(run.directory / name, site / "runs" / run.id / name)
+            link_or_copy(run.directory / name, site / "runs" / run.id / name)
         else:
             _put(data, site / "runs" / run.id / name)
     more = details(run, found, sizes, [log.end for log in ends.values()])
@@ -205,20 +198,24 @@ def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str],
 def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLogs) -> list[str]:
     """Link the test sets of runs. Their names come from their content, so those that are there stay.
 
-    What names an utterance may be a path of this machine. Such names are trimmed whatever ds_publish_logs says: it may
-    change while the set stays.
+    What names an utterance may be a path of this machine, and a transcript may be anything. They are trimmed whatever
+    ds_publish_logs says: it may change while the set stays.
     """
     wanted = heard.sets(runs)
     for name, source in wanted.items():
         target = site / name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            seen = without_paths(source.read_bytes(), lambda text: trimmed(text, logs))
-            if seen is None:
-                _link(source, target)
-            else:
-                _put(seen, target)
+            _put_as_seen(source, target, logs)
     return list(wanted)
+
+
+def _put_as_seen(source: Path, target: Path, logs: PublishedLogs) -> None:
+    seen = transcripts_as_seen(source.read_bytes(), lambda text: trimmed(text, logs))
+    if seen is None:
+        link_or_copy(source, target)
+    else:
+        _put(seen, target)
 
 
 def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:
@@ -296,18 +293,6 @@ def _put(data: bytes, target: Path) -> None:
     beside = target.with_name(f".{target.name}{PARTIAL}")
     beside.write_bytes(data)
     beside.replace(target)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make `target` a hard link to `source`, or a copy where the file system has no hard links."""
-    beside = target.with_name(f".{target.name}{PARTIAL}")
-    beside.unlink(missing_ok=True)
-    try:
-        os.link(source, beside, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, beside, follow_symlinks=False)
-    beside.replace(target)
-    beside.unlink(missing_ok=True)  # rename(2) does nothing between two names of one file
 
 
 def _changed_files(manifest: dict[str, Any], other: dict[str, Any]) -> set[str]:

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 
 from deepspeech_wer import contract, lock, processes, signals
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.jobs import group, limit
+from deepspeech_wer.jobs import group, guards, limit
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.jobs.outcome import Verdict
+from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.work import Job, Order, Work
+from deepspeech_wer.records import Outcome
 
 _GRACE_S = 3.0  # for a job whose supervisor was killed
 
@@ -27,7 +30,9 @@ class Local:
         descriptor = lock.acquire(str(work.lock))
         if descriptor is None:
             raise Trouble(f"{work.lock}: another process holds this lock: is the job still running? See `status`")
-        command = [sys.executable, "-P", "-m", "deepspeech_wer", "supervise", str(work.path), str(descriptor)]
+        order = works.read_order(work)
+        scope = guards.scope(order.guards.memory_bytes, environment) if order else []
+        command = [*scope, sys.executable, "-P", "-m", "deepspeech_wer", "supervise", str(work.path), str(descriptor)]
         try:
             with work.supervisor_log.open("ab") as said, signals.held_back():
                 self._started[work] = subprocess.Popen(
@@ -46,12 +51,13 @@ class Local:
             os.close(descriptor)
 
     def is_alive(self, work: Work) -> bool:
-        """See Runner."""
-        if lock.is_held(str(work.lock)):
+        """See Runner. Of a supervisor that this process started its lock tells nothing: the job may have removed it."""
+        process = self._started.get(work)
+        if process is None:
+            return lock.is_held(str(work.lock))
+        if process.poll() is None:
             return True
-        process = self._started.pop(work, None)
-        if process:
-            process.wait()
+        del self._started[work]
         return False
 
     def wait(self, work: Work, seconds: float) -> None:
@@ -96,6 +102,15 @@ class Local:
             ended += sorted(left)
         group.end(of_job)
         return ended
+
+    def verdict(self, work: Work, outcome: Outcome | None) -> Verdict | None:  # noqa: ARG002 - the interface
+        """See Runner. The supervisor knows best."""
+        return None
+
+    def whereabouts(self, work: Work) -> Whereabouts | None:
+        """See Runner."""
+        holder = lock.holder(str(work.lock))
+        return Whereabouts(holder[2], pid=holder[0], node=holder[1]) if holder else None
 
     def _pid(self, work: Work) -> int | None:
         """Return the supervisor's pid; None if it has not signed its lock yet."""

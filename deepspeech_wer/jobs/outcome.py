@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deepspeech_wer import contract, files, hyper
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Work
 from deepspeech_wer.records import Outcome
@@ -20,7 +21,6 @@ BAD_HYPER = "bad-hyper"
 INTERRUPTED = "interrupted"  # ended from outside, not the job's fault: it is resumed
 MACHINE = "machine"  # the job could not be started here, not the merge's fault: the next tick tries again
 
-_NAME = "outcome.json"
 _RESERVE = "outcome.reserve"
 _RESERVE_BYTES = 16 << 10
 
@@ -63,10 +63,16 @@ def with_record(verdict: Verdict, logs: Path) -> Verdict:
     return verdict if found.failure else replace(verdict, files=found.files)
 
 
-def classify(code: int, last_words: str, *, out_of_memory: bool) -> Verdict | None:
-    """Classify an exit code as `subprocess` reports it (-9 for SIGKILL). Returns None for 0."""
+def classify(code: int, last_words: str, *, out_of_memory: bool, most: str = "") -> Verdict | None:
+    """Classify an exit code as `subprocess` reports it (-9 for SIGKILL). Returns None for 0.
+
+    `most` is the job's limit of memory, for people, where the kernel keeps it. Then the kernel killed one of the job's
+    own processes, whatever code the job made of that.
+    """
     if code == 0:
         return None
+    if most and out_of_memory:
+        return Verdict("out-of-memory", f"it took more than ds_job_memory ({most}), so the kernel killed it")
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory:
         return Verdict("out-of-memory", "the kernel killed the job for lack of memory")
     if code == contract.EXIT_DIVERGED and last_words.startswith(contract.DIVERGED):
@@ -86,15 +92,34 @@ def write(work: Work, outcome: Outcome) -> None:
     """Write the outcome. Raises OSError."""
     record = {**asdict(outcome), "files": str(outcome.files) if outcome.files else None, "logs": str(outcome.logs)}
     (work.path / _RESERVE).unlink(missing_ok=True)
-    works.write(work.path / _NAME, record)
+    works.write(work.path / works.OUTCOME, record)
+
+
+def is_final(outcome: Outcome | None) -> bool:
+    """Return whether an attempt has come to its end: one that was interrupted has not."""
+    return outcome is not None and outcome.failure not in (INTERRUPTED, MACHINE)
+
+
+def is_there(work: Work) -> bool:
+    """Return whether there is an outcome. The directory is listed: NFS remembers that a file was missing."""
+    try:
+        return any(path.name == works.OUTCOME for path in work.path.iterdir())
+    except OSError:
+        return False
+
+
+def forget(work: Work) -> None:
+    """Remove the outcome of an attempt that is to begin once more. Raises OSError."""
+    (work.path / works.OUTCOME).unlink(missing_ok=True)
 
 
 def read(work: Work) -> Outcome | None:
     """Read the outcome; None if there is none. A damaged file is logged and renamed.
 
-    So is one that names other directories than the run's own: their files would be published, and the rest removed.
+    So is what no supervisor wrote: a file that names other directories than the run's own, whose files would be
+    published and the rest removed, or one of a newer release, which would have written the order too.
     """
-    path = work.path / _NAME
+    path = work.path / works.OUTCOME
     try:
         record = works.read(path)
         directory = Path(record["files"]) if record["files"] else None
@@ -105,7 +130,7 @@ def read(work: Work) -> Outcome | None:
         return Outcome(**{**record, "files": directory, "logs": Path(record["logs"])})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, Trouble) as error:
         works.set_aside(path, error)
         return None
 

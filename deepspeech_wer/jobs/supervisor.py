@@ -12,10 +12,11 @@ import errno
 import logging
 import os
 import selectors
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from deepspeech_wer import clock, contract, environment, files, lock, logging_setup, prctl, processes, signals
 from deepspeech_wer.exit_codes import DONE, TROUBLE
-from deepspeech_wer.jobs import gpu, group, limit, memory
+from deepspeech_wer.jobs import gpu, group, guards, limit, memory, sandbox
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
@@ -33,6 +34,7 @@ from deepspeech_wer.records import Outcome
 
 _DRAIN_S = 2.0  # to read the last output after the job ended; its daemons may hold the pipe open for ever
 _POLL_S = 0.5
+_SANDBOX_S = 1.0  # bwrap tells of the job's end before its own first process in the sandbox has ended
 _LEFTOVERS_GRACE_S = 3.0  # for processes that the job left behind
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class _Output:
     process: subprocess.Popen[bytes]
     out: JobLog
     err: JobLog
+    waiter: int | None = None  # bwrap, which only waits for the job: it would die of the SIGTERM that is the job's
 
     def pairs(self) -> list[tuple[int, JobLog]]:
         streams = ((self.process.stdout, self.out), (self.process.stderr, self.err))
@@ -81,6 +84,7 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
         err.close()
         works.remove_planted(work, order)
         files.restore_access(work.path.parent, work.path)
+    works.take_back(work, order)
     files.remove_tree(work.tmp)
     if verdict.files is None:
         files.remove_tree(work.logs)
@@ -110,30 +114,63 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         return _stopped(work)
     prctl.adopt_orphans()
     variables = _environment(order, work, given)
-    with memory.watched() as out_of_memory, _grouped(order) as of_job:
+    if order.guards.is_sandboxed:
+        fault = _fault_of_interpreter(script, order.script) or _fault_of_sandbox(order, work, variables)
+        if fault:
+            return fault
+    with memory.watched(order.guards.memory_bytes) as watched, _grouped(order) as of_job:
         mark = limit.of(order.token)
         job = Job(None, "", processes.start_time(os.getpid()) or "", str(of_job) if of_job else None, mark)
         with suppress(OSError):  # a full disk: only needed if the supervisor is killed
             works.write_job(work, job)
+        command = [*_sandbox(order, work, variables), str(script), contract.CHECKPOINT_OPTION, order.checkpoints]
+        held_to = guards.on_processors(order.guards.cpus, order.token)
         try:
-            with group.entered(of_job), limit.inheriting(mark):
-                process = _start(order, script, variables)
+            with group.entered(of_job), limit.inheriting(mark), held_to:
+                process = _start(command, order.checkout, variables)
         except OSError as error:
             return _cannot_start(script, order.script, error)
-        output = _Output(process, out, err)
+        guards.lower(process.pid, order.guards.nice)
+        output = _Output(process, out, err, process.pid if order.guards.is_sandboxed else None)
+        ended: Verdict | None = Verdict(INTERRUPTED, "its supervisor failed")
         try:
             with suppress(OSError):  # likewise; the token also finds the job
                 started = processes.start_time(process.pid) or ""
                 works.write_job(work, replace(job, pid=process.pid, started=started))
+            most = None if watched.is_limited else order.guards.memory_bytes
             with gpu.sampling(Path(order.gpu_usage) if order.gpu_usage else None, variables):
-                in_time = _attend(output, order.timeout_s)
+                ended = _attend(output, order.timeout_s, guards.Watch(most))
         finally:
-            _end_all(output, order.grace_s)
+            _end_all(output, 0 if ended and ended.failure == "out-of-memory" else order.grace_s)
         if signals.count():
             return _stopped(work)
-        if not in_time:
-            return Verdict("timeout", f"not done after {order.timeout_s:g} s (ds_job_timeout)")
-        return outcomes.classify(process.returncode, err.last_words(), out_of_memory=out_of_memory())
+        if ended:
+            return ended
+        kept_to = guards.size(order.guards.memory_bytes) if order.guards.memory_bytes and watched.is_limited else ""
+        code, said = process.returncode, err.last_words()
+        return outcomes.classify(code, said, out_of_memory=watched.was_killed(), most=kept_to)
+
+
+def _sandbox(order: Order, work: Work, variables: Mapping[str, str]) -> list[str]:
+    """Return what stands before the job's command."""
+    return sandbox.command(order.guards, _room(order, work, variables), variables) if order.guards.is_sandboxed else []
+
+
+def _fault_of_sandbox(order: Order, work: Work, variables: Mapping[str, str]) -> Verdict | None:
+    try:
+        said = sandbox.fault(order.guards, _room(order, work, variables), variables)
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}"
+    return Verdict(MACHINE, f"ds_job_sandbox: {said}") if said else None
+
+
+def _room(order: Order, work: Work, variables: Mapping[str, str]) -> sandbox.Room:
+    checkout = Path(order.checkout)
+    temporary = Path(variables["TMPDIR"])
+    cache = environment.training_cache(variables)  # corpora and features; shared by all runs
+    files.make_private(cache)
+    places = (checkout, Path(order.checkpoints), work.logs, temporary, cache)
+    return sandbox.Room(checkout, places, temporary)
 
 
 @contextmanager
@@ -159,6 +196,23 @@ def _fault_of(script: Path, name: str) -> Verdict | None:
     return None
 
 
+def _fault_of_interpreter(script: Path, name: str) -> Verdict | None:
+    """Foresee what execve(2) would say: within the sandbox, bwrap is what is told."""
+    with script.open("rb") as stream:
+        first = stream.readline(256)
+    if first.startswith(b"\x7fELF"):
+        return None
+    if not first.startswith(b"#!") or not first[2:].strip():
+        return _cannot_start(script, name, OSError(errno.ENOEXEC, ""))
+    return None if shutil.which(_interpreter(first)) else _cannot_start(script, name, OSError(errno.ENOENT, ""))
+
+
+def _interpreter(first: bytes) -> str:
+    """Return the program that the first line of a script names."""
+    named = first.removeprefix(b"#!").split(None, 1)[:1] if first.strip() else []
+    return os.fsdecode(named[0]) if named else "nothing"
+
+
 def _cannot_start(script: Path, name: str, error: OSError) -> Verdict:
     """The class of an error that execve(2) gave. Only what the file itself proves is the merge's fault."""
     if error.errno == errno.ENOEXEC:
@@ -167,8 +221,7 @@ def _cannot_start(script: Path, name: str, error: OSError) -> Verdict:
         return Verdict(MACHINE, f"{name}: cannot be started: {error.strerror}")
     with script.open("rb") as stream:
         first = stream.readline(256)
-    interpreter = first.removeprefix(b"#!").split()[:1]
-    named = interpreter[0].decode("utf-8", "replace") if interpreter else "nothing"
+    named = _interpreter(first).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if first.endswith(b"\r\n"):
         cure = "save it with line ends of LF"
         return Verdict("no-script", f"{name}: cannot be executed: its #! line ends with CR LF (Windows): {cure}")
@@ -199,10 +252,10 @@ def _environment(order: Order, work: Work, given: Mapping[str, str]) -> dict[str
     }
 
 
-def _start(order: Order, script: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], directory: str, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [str(script), contract.CHECKPOINT_OPTION, order.checkpoints],
-        cwd=order.checkout,
+        command,
+        cwd=directory,
         env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -215,20 +268,23 @@ def _start(order: Order, script: Path, variables: Mapping[str, str]) -> subproce
     return process
 
 
-def _attend(output: _Output, timeout_s: float | None) -> bool:
-    """Log the job's output until the job ends or a signal comes. Returns False if the time is up."""
+def _attend(output: _Output, timeout_s: float | None, watch: guards.Watch) -> Verdict | None:
+    """Log the job's output until the job ends or a signal comes. Returns a verdict if it has to be ended."""
     deadline = time.monotonic() + (timeout_s if timeout_s is not None else float("inf"))
     with selectors.DefaultSelector() as selector:
         for number, joblog in output.pairs():
             selector.register(number, selectors.EVENT_READ, joblog)
         while output.process.poll() is None and not signals.count():
             if time.monotonic() >= deadline:
-                return False
+                return Verdict("timeout", f"not done after {timeout_s:g} s (ds_job_timeout)")
+            excess = watch.excess()
+            if excess is not None:
+                return Verdict("out-of-memory", f"its processes took {guards.size(excess)}, more than ds_job_memory")
             _take(selector, min(_POLL_S, deadline - time.monotonic()))
         drained = time.monotonic() + _DRAIN_S
         while selector.get_map() and time.monotonic() < drained and _take(selector, 0.1):
             pass
-    return True
+    return None
 
 
 def _take(selector: selectors.BaseSelector, wait_s: float) -> bool:
@@ -250,6 +306,8 @@ def _end_all(output: _Output, grace_s: float) -> None:
     """End the job if it still runs, and everything that it started."""
     process, drain = output.process, partial(_drain, output)
     is_urgent = _watch_for_another_signal()
+    if output.waiter and process.poll() is not None:
+        _let_the_sandbox_go()
     for _ in range(10):  # a process may start others before it ends
         has_ended = process.poll() is not None
         left = {pid for pid in processes.descendants(os.getpid()) if not (has_ended and pid == process.pid)}
@@ -257,6 +315,8 @@ def _end_all(output: _Output, grace_s: float) -> None:
             break
         if has_ended:
             log.info("ended %d process%s that the job left behind", len(left), "" if len(left) == 1 else "es")
+        if output.waiter in left and len(left) > 1:
+            left.discard(process.pid)
         # Reading continues meanwhile: a job that writes much while it saves its checkpoint must not block on the pipe.
         processes.end(
             sorted(left),
@@ -265,11 +325,25 @@ def _end_all(output: _Output, grace_s: float) -> None:
             is_urgent=is_urgent,
         )
         processes.reap(left - {process.pid})
+        if output.waiter:
+            with suppress(subprocess.TimeoutExpired):  # it takes up the code of the job that has ended
+                process.wait(_DRAIN_S)
     drain()
     process.wait()
     for stream in (process.stdout, process.stderr):
         if stream:
             stream.close()
+
+
+def _let_the_sandbox_go() -> None:
+    """Wait until the first process of the sandbox has ended, which it does at once if the job left nothing behind."""
+    deadline = time.monotonic() + _SANDBOX_S
+    while time.monotonic() < deadline:
+        left = processes.descendants(os.getpid())
+        processes.reap(left)
+        if not left:
+            return
+        time.sleep(_SANDBOX_S / 50)
 
 
 def _watch_for_another_signal() -> Callable[[], bool]:

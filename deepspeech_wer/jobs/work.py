@@ -20,7 +20,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from typing import Any
 from deepspeech_wer import contract, files, versions
 from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.records import RUN_ID, Changed, Merge
+from deepspeech_wer.records import RUN_ID, Changed, Guards, Merge
 
 VERSION = 1
+OUTCOME = "outcome.json"
 UNREADABLE = ".unreadable"  # suffix of damaged files that were renamed
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class Order:
     seed: int | None = None
     changed: Changed | None = None
     calibrates: bool = False
+    guards: Guards = field(default_factory=Guards)
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
@@ -170,7 +172,7 @@ def remove_planted(work: Work, order: Order) -> None:
 def _places(work: Work, checkpoints: Path) -> list[Path]:
     """Return what a job may replace, parents first."""
     data = work.path.parent.parent
-    names = ("runs", "site", "site/js", "site/runs", "requests", "log")
+    names = ("runs", "runs/.held", "site", "site/js", "site/runs", "requests", "log")
     return [work.path.parent, *(data / name for name in names), checkpoints.parent, work.path, checkpoints]
 
 
@@ -179,13 +181,30 @@ def write_order(work: Work, order: Order) -> None:
     write(work.path / "order.json", asdict(order))
 
 
+def take_back(work: Work, order: Order) -> None:
+    """Undo what the job did to the files that only the tracker writes: its order as it was, no outcome, nothing half.
+
+    Call this once its processes have ended, and before its outcome is written.
+    """
+    for left in (work.path / OUTCOME, *files.partial_in(work.path)):
+        if os.path.lexists(left):
+            log.warning("removing %s: the job put it there", left)
+            files.remove_tree(left)
+    place = work.path / "order.json"
+    with suppress(OSError):  # a full disk: nothing reads it but what comes after a kill
+        if place.is_symlink() or not place.is_file() or place.read_bytes() != _encoded(asdict(order)):
+            log.warning("writing %s again: the job changed it", place)
+            write_order(work, order)
+
+
 def read_order(work: Work) -> Order | None:
     """Read the order; None if there is none. If it is damaged, log that and rename the work directory."""
     try:
         record = read(work.path / "order.json")
         merge = record["merge"]
         listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
-        return Order(**{**record, "merge": Merge(**{**merge, **listed}), "changed": _changed(record.get("changed"))})
+        read_again = {"changed": _changed(record.get("changed")), "guards": _guards(record.get("guards", {}))}
+        return Order(**{**record, "merge": Merge(**{**merge, **listed}), **read_again})
     except FileNotFoundError as error:
         if was_started(work):
             set_aside(work.path, error)
@@ -202,6 +221,11 @@ def _changed(record: Mapping[str, Any] | None) -> Changed | None:
         return None
     files = tuple((path, added, removed) for path, added, removed in record["files"])
     return Changed(files, record["files_count"], tuple(record["passed"]))
+
+
+def _guards(record: Mapping[str, Any]) -> Guards:
+    listed = {name: tuple(record[name]) for name in ("writable", "hidden") if name in record}
+    return Guards(**{**record, **listed})
 
 
 def write_cancel(work: Work, who: str, at: str) -> None:
@@ -245,10 +269,28 @@ def read_job(work: Work) -> Job | None:
         return None
 
 
+def write_node(work: Work, machine: str, processor: str) -> None:
+    """Record on which node of a cluster the job runs. Raises OSError."""
+    write(work.path / "node.json", {"machine": machine, "processor": processor})
+
+
+def read_node(work: Work) -> tuple[str, str] | None:
+    """Return the (host name, processor) of the cluster's node that ran the job; None if none is recorded."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = read(work.path / "node.json")
+        return str(record["machine"])[:200], str(record["processor"])[:500]
+    return None
+
+
 def write(path: Path, record: dict[str, Any]) -> None:
     """Write a record as JSON, atomically. Raises OSError."""
-    text = json.dumps({"version": VERSION, **record}, ensure_ascii=False)
-    files.write_atomically(path, text.encode("utf-8", "replace"), mode=0o600)
+    if path.is_dir() and not path.is_symlink():  # put there by a job
+        files.remove_tree(path)
+    files.write_atomically(path, _encoded(record), mode=0o600)
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    return json.dumps({"version": VERSION, **record}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -17,15 +17,13 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, overload
 
-from deepspeech_wer import __version__, archive, backlog, decisions, files
-from deepspeech_wer.backlog import Doubted, Due
-from deepspeech_wer.judging import draws, remembered
+from deepspeech_wer import __version__, decisions, files
+from deepspeech_wer.judging import draws, remembered, standing
 from deepspeech_wer.judging.blame import Blame
 from deepspeech_wer.judging.draws import Ordered
 from deepspeech_wer.judging.remembered import Memory, Runs
@@ -38,7 +36,7 @@ from deepspeech_wer.verdicts.judge import Judgement, Terms
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
-VERSION = 2
+VERSION = standing.VERSION
 _MAX_SEED = 2**31 - 1
 _CODE = ("hyper.py", "judging/draws.py", "judging/remembered.py", "judging/verdict_file.py")  # and verdicts/
 _START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
@@ -80,12 +78,13 @@ def update(
     `page` is the address of the repository, for links. What is to be trained again is also kept in the cache, since
     every idle tick reads it; so is what makes the next judging quick.
     """
-    text = _content(places.verdicts)
-    before = _told(text)
+    head, before, tail = _parts(_content(places.verdicts))
     made = _make(places, runs, results, wanted, told=before, page=page)
-    if made.told != before or text != made.head + made.told + made.tail:
-        _log_changes(made, text, before)
+    if (made.head, made.told, made.tail) != (head, before, tail):
+        _log_changes(made, head, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
+        made.remember()
+    elif made.is_forgotten:  # lost, or of another release
         made.remember()
     small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps", "calibrations")}
     files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
@@ -96,48 +95,8 @@ def make(
     places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
 ) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    made = _make(places, runs, results, wanted, told=_told(_content(places.verdicts)), page=page)
+    made = _make(places, runs, results, wanted, told=_parts(_content(places.verdicts))[1], page=page)
     return {**made.rest, "verdicts": list(Lines(made.told))}
-
-
-def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
-    """Return the verdicts; None if there are none of exactly the present archive, decisions and settings."""
-    record = _read(places.verdicts)
-    return record if record and record["of"] == _source(places, wanted) else None
-
-
-def read(places: Places) -> dict[str, Any]:
-    """Return the verdicts that were made last, perhaps of an earlier archive; {} if there are none."""
-    return _read(places.verdicts) or {}
-
-
-def mark(places: Places) -> str:
-    """Return what differs between the verdicts of different archives; "" if there are none."""
-    record = _read(places.retraining)
-    return str(record["of"]) if record else ""
-
-
-def is_current(places: Places, wanted: Retraining) -> bool:
-    """Return whether the present archive is judged, so that `retraining` knows what to train again."""
-    record = _read(places.retraining)
-    return record is not None and record["of"] == _source(places, wanted) and places.verdicts.is_file()
-
-
-def retraining(places: Places, wanted: Retraining) -> Due | None:
-    """Return what the verdicts want to have trained again; None if that is nothing, or is not known yet."""
-    record = _read(places.retraining)
-    if record is None or record["of"] != _source(places, wanted) or record["retraining"] is None:
-        return None
-    again = record["retraining"]
-    return Due(
-        again["sha"], backlog.RERUN, None, rerun_of=again["rerun_of"], seed=again["seed"], reason=again["reason"]
-    )
-
-
-def calibrations(places: Places, wanted: Retraining) -> list[dict[str, Any]]:
-    """Return what the calibrations measured, oldest first; none if the present archive is not judged yet."""
-    record = _read(places.retraining)
-    return list(record["calibrations"]) if record and record["of"] == _source(places, wanted) else []
 
 
 def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[dict[str, Any]]:
@@ -149,23 +108,6 @@ def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[di
         {**asdict(one), "sentence": one.sentence, "is_used": number in usable[-1:]}
         for number, one in enumerate(measured)
     ]
-
-
-def doubted(places: Places, wanted: Retraining) -> list[Doubted]:
-    """Return where commits that never ran may have made the WER worse, and training one would tell most."""
-    record = _read(places.retraining)
-    if record is None or record["of"] != _source(places, wanted):
-        return []
-    return [Doubted(gap["after"], gap["before"], gap["chance"]) for gap in record.get("gaps", ())]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Read a derived record. One that is missing or damaged is made anew by the next update."""
-    try:
-        record = json.loads(path.read_bytes())
-        return record if record["version"] == VERSION and {"of", "retraining"} <= record.keys() else None
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
-        return None
 
 
 def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
@@ -189,19 +131,6 @@ def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
 def _without(lines: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
     left_out = {b"", *others}
     return [line for line in lines if line not in left_out]
-
-
-def is_share_spent(places: Places, share: float) -> bool:
-    """Return whether re-trainings took their share of the last day already. Calibrations, which people want, do not."""
-    now, day = datetime.now(UTC), timedelta(days=1)
-    times = [
-        (datetime.fromisoformat(run.started_at), datetime.fromisoformat(run.finished_at))
-        for run in archive.between(places.runs, now - day, now)
-        if run.rerun_of and not run.calibrates
-    ]
-    # A clock that was set meanwhile makes a run as long as a year, or shorter than nothing.
-    took = (min(end, now) - start for start, end in times)
-    return sum((max(each, timedelta()) for each in took), timedelta()) >= share * day
 
 
 def seed(sha: str, number: int) -> int:
@@ -236,6 +165,11 @@ class _Made:
     def told(self) -> bytes:
         return remembered.section(self.lines)
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether nothing that was remembered could be used, so that all was judged from nothing."""
+        return any(one.memory.cuts and not one.before.cuts for one in self.sets)
+
     def remember(self) -> None:
         """Keep what makes the next judging quick."""
         if len(self.sets) == 1:
@@ -268,7 +202,7 @@ def _make(
     if others:
         shared = replace(terms, rules=replace(terms.rules, tests=1 + len(others)))
         for name, measured in others.items():
-            place = places.remembered.with_name(f"{places.remembered.name}-{_digest(name)[:12]}")
+            place = places.remembered.with_name(f"{places.remembered.name}-{standing.digest(name)[:12]}")
             of_set = _Runs(ordered.only(measured), [keys[number] for number in measured], results)
             found.append(_judge(place, of_set, shared, test_set=name))
         of = dict(zip(others, found[1:], strict=True))
@@ -279,7 +213,7 @@ def _make(
     seen = draws.draws(ordered.calibrated(), results)
     calibrated = {"calibrations": _calibrations(calibration.measured(seen), seen)}
     start, rest = (
-        {"version": VERSION, "of": _source(places, wanted)},
+        {"version": VERSION, "of": standing.source(places, wanted)},
         json.loads(json.dumps(_rest(judged, runs) | calibrated)),
     )
     Blame(ordered.runs, page).add(rest["events"])
@@ -340,10 +274,16 @@ def _beside(place: Path) -> Path:
     return place.with_name(f"{place.name}.told")
 
 
-def _told(text: bytes) -> bytes:
-    """Return the lines of the verdicts in the text of a verdicts.json; nothing if an earlier release wrote it."""
+def _parts(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before the verdicts in a verdicts.json, their lines, and what follows.
+
+    All of it stands before them if an earlier release wrote it.
+    """
     start, end = text.find(_START), text.rfind(_END)
-    return text[start + len(_START) : end] if 0 <= start < end else b""
+    if not 0 <= start < end:
+        return text, b"", b""
+    start += len(_START)
+    return text[:start], text[start:end], text[end:]
 
 
 def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
@@ -374,7 +314,7 @@ def _digest_of(terms: Terms, test_set: str | None) -> str:
         stamps = sorted((path.name, status.st_size, status.st_mtime_ns) for path in modules if (status := path.stat()))
     except OSError:  # installed in an archive
         stamps = []
-    return _digest([stamps, __version__, repr(terms), test_set])
+    return standing.digest([stamps, __version__, repr(terms), test_set])
 
 
 def _content(path: Path) -> bytes:
@@ -390,13 +330,3 @@ def _states(text: bytes) -> dict[str, str]:
         return {verdict["sha"]: verdict["verdict"] for verdict in json.loads(text)["verdicts"]}
     except (ValueError, RecursionError, TypeError, LookupError):
         return {}
-
-
-def _source(places: Places, wanted: Retraining) -> str:
-    """Return a digest of all that the verdicts are made from."""
-    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
-    return _digest([VERSION, " ".join(archive.names(places.runs)), accepted, wanted.mode, wanted.budget])
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

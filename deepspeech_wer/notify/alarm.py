@@ -10,10 +10,8 @@ from functools import partial
 from deepspeech_wer.dashboard import news
 from deepspeech_wer.dashboard.news import News
 from deepspeech_wer.notify.facts import Facts
-from deepspeech_wer.notify.ledger import Due, Told
+from deepspeech_wer.notify.ledger import OWED, Due, Told
 from deepspeech_wer.settings import PublishedLogs
-
-OWED = "the exit code is owed"  # the tick that logged the line has not ended yet
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from deepspeech_wer import clock
 from deepspeech_wer.notify import alarm, github, gitlab, ledger, statuses, webhook
 from deepspeech_wer.notify.facts import Archive, Facts
-from deepspeech_wer.notify.ledger import NEWEST, Due, Ledger, NotSent, Refused, Told
+from deepspeech_wer.notify.ledger import LOG, NEWEST, Due, Ledger, NotSent, Refused, Told
 from deepspeech_wer.notify.webhook import Hook
 from deepspeech_wer.settings import Notices, Repository
 
-LOG, GITHUB, GITLAB, WEBHOOK = "log", "commit status", "commit status on GitLab", "webhook"
+GITHUB, GITLAB, WEBHOOK = "commit status", "commit status on GitLab", "webhook"
 
 log = logging.getLogger(__name__)
 
@@ -72,19 +72,6 @@ def begin(repository: Repository, notices: Notices, cache: Path, sha: str, *, ap
             log.warning("%s: cannot record in %s what was sent: %s", name, cache, error.strerror)
 
 
-def owes_exit_code(cache: Path) -> bool:
-    """Return whether a regression was logged whose exit code no tick gave yet. It counts as given from now on."""
-    book = Ledger(cache)
-    told = book.told(LOG)
-    if told.last != alarm.OWED:
-        return False
-    try:
-        book.write(LOG, replace(told, last=None))
-    except OSError as error:
-        log.warning("%s: cannot record in %s that it was told: %s", LOG, cache, error.strerror)
-    return True
-
-
 def _channels(repository: Repository, notices: Notices, api: str | None) -> Iterator[Channel]:
     yield Channel(LOG, partial(alarm.due, most=NEWEST))
     for name, set_status in _set_statuses(repository, notices, api):
@@ -118,17 +105,28 @@ def _tell(channel: Channel, book: Ledger, facts: Facts, mark: str) -> None:
         try:
             if one.send:
                 one.send()
+        except Refused as failure:
+            if told.gives_up(failure.of, ledger.now()):
+                days = ledger.GIVE_UP_S / 86_400
+                log.warning("%s: %s It has refused it for %g days: given up", channel.name, failure, days)
+                told = one.after(told)
+            else:
+                failures.append(failure)
+            continue
         except NotSent as failure:
             failures.append(failure)
-            if not isinstance(failure, Refused):
-                break
-            continue
+            break
         told = replace(one.after(told), failures=0, until=0.0)
         book.write(channel.name, told)
     if failures:
-        told = told.failed(ledger.now(), max(failure.retry_after_s for failure in failures))
+        before, now = told, ledger.now()
+        for refusal in (failure for failure in failures if isinstance(failure, Refused)):
+            told = told.refusing(refusal.of, now)
+        told = told.failed(now, max(failure.retry_after_s for failure in failures))
         again = f"it is tried again after {clock.stamp(clock.UTC, told.until)}" if told.until else ""
-        log.warning("%s: %s; %s", channel.name, failures[0], again or "the next tick tries again")
+        news = [one for one in failures if not isinstance(one, Refused) or one.of not in before.refused]
+        if news:
+            log.warning("%s: %s; %s", channel.name, news[0], again or "the next tick tries again")
     elif len(spoken) < NEWEST:
         told = replace(told, mark=mark, failures=0, until=0.0)
     if told != book.told(channel.name):

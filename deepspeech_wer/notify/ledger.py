@@ -7,6 +7,7 @@ queued: what is due follows from the archive each time, so that after an outage 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,9 +19,14 @@ from deepspeech_wer import files, versions
 NEWEST = 20  # runs that are looked at, and messages that are sent in one tick
 VERSION = versions.TOLD_VERSION
 KEPT = 500  # states that are remembered beyond those that may still change
+GIVE_UP_S = 3 * 86_400.0  # since a receiver first refused a message
 FIRST_DELAY_S, MAX_DELAY_S, MAX_ASKED_DELAY_S = 600.0, 3600.0, 86_400.0
 
 NAME = versions.TOLD
+LOG = "log"  # the receiver that there always is
+OWED = "the exit code is owed"  # the tick that logged the line has not ended yet
+
+log = logging.getLogger(__name__)
 
 
 class NotSent(Exception):
@@ -32,7 +38,11 @@ class NotSent(Exception):
 
 
 class Refused(NotSent):
-    """The receiver refuses this one message; it may take others."""
+    """The receiver refuses the message of this id; it may take others."""
+
+    def __init__(self, why: str, *, of: str) -> None:
+        super().__init__(why)
+        self.of = of
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class Told:
     mark: str = ""  # of the archive of which all was told
     failures: int = 0  # in a row
     until: float = 0.0  # no attempt before this Unix time
+    refused: Mapping[str, float] = field(default_factory=dict)  # message id -> Unix time of its first refusal
 
     def now(self, changes: Mapping[str, str], may_change: Iterable[str] = ()) -> Told:
         """Return it with newer states. Those in `may_change`, and the newest others, are remembered."""
@@ -58,6 +69,15 @@ class Told:
         delay = min(FIRST_DELAY_S * 2 ** (self.failures - 1), MAX_DELAY_S) if self.failures else 0.0
         delay = max(delay, min(retry_after_s, MAX_ASKED_DELAY_S))
         return replace(self, failures=min(self.failures + 1, 30), until=now + delay if delay else 0.0)
+
+    def refusing(self, message: str, now: float) -> Told:
+        """Return it after the receiver refused a message. The first time counts, unless the clock was set back."""
+        kept = dict(list(self.refused.items())[-NEWEST:])
+        return replace(self, refused={**kept, message: min(kept.get(message, now), now)})
+
+    def gives_up(self, message: str, now: float) -> bool:
+        """Return whether the receiver has refused a message for so long that it will never take it."""
+        return now - self.refused.get(message, now) >= GIVE_UP_S
 
     def waits(self, now: float) -> bool:
         """Return whether no attempt is due yet; a time too far ahead is of a clock that was set back."""
@@ -97,6 +117,24 @@ def now() -> float:
     return time.time()
 
 
+def owes_exit_code(cache: Path) -> bool:
+    """Return whether a regression was logged whose exit code no tick gave yet. It counts as given from now on."""
+    book = Ledger(cache)
+    told = book.told(LOG)
+    if told.last != OWED:
+        return False
+    try:
+        book.write(LOG, replace(told, last=None))
+    except OSError as error:
+        log.warning("%s: cannot record in %s that it was told: %s", LOG, cache, error.strerror)
+    return True
+
+
+def was_logged(cache: Path, mark: str) -> bool:
+    """Return whether the log has all that there was to tell of an archive; `mark` is that of its verdicts."""
+    return Ledger(cache).told(LOG).mark == mark
+
+
 def _read(path: Path) -> dict[str, Told]:
     try:
         record = json.loads(path.read_bytes())
@@ -115,6 +153,7 @@ def _told(record: Mapping[str, Any]) -> Told:
         mark=str(record["mark"]),
         failures=max(0, int(record["failures"])),
         until=float(record["until"]),
+        refused={str(name): float(since) for name, since in record.get("refused", {}).items()},
     )
 
 

@@ -24,7 +24,7 @@ from deepspeech_wer.records import Run
 from deepspeech_wer.settings import Notices, PublishedLogs
 
 _OPEN, _RECOVERED, _ACCEPTED, _SUSPECT = "open", "recovered", "accepted", "suspect"
-_REFUSALS = (400, 413, 422)  # of this message; other codes are of the address
+_OF_THE_ADDRESS = (401, 403, 404, 405, 407, 408, 410, 421, 423, 425, 426, 429)  # another 4xx is of this message
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class Hook:
         record = message.body(told, self.repository, self.website_url, logs)
         body = json.dumps(record, allow_nan=False).encode()
         answer = http.post(self.address, body, signed_headers(record["id"], int(time.time()), body, self.key))
-        if answer.code in _REFUSALS:
-            raise Refused(f"it answered {answer.code} to {record['id']}: does it take JSON with `text`?")
+        if 400 <= answer.code < 500 and answer.code not in _OF_THE_ADDRESS:
+            why = f"it answered {answer.code} to {record['id']}: does it take JSON with `text`?"
+            raise Refused(why, of=record["id"])
         if answer.code >= 300:
             wait = answer.retry_after_s
             raise NotSent(f"it answered {answer.code}: check ds_webhook_url", retry_after_s=wait)

@@ -2,5 +2,5 @@
 
 `publisher` is what the rest of the program calls: a publish from start to end. `report` is what it gives and gets,
 `sources` the local files, `survey` what is on the server, `plan` what to change (pure), `upload` changes it,
-`web_root` is an open session, `web_root_lock` lets one publish at a time, `read_back` gets what visitors get.
+`web_root` is an open session, `web_root_lock` lets one publish at a time.
 """

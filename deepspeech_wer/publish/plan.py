@@ -65,21 +65,18 @@ class Manifest:
     owner_name: str = ""  # for people
 
 
-class Step(NamedTuple):
-    """One file, and why it is touched."""
-
-    path: str
-    why: str
-
-
 @dataclass(frozen=True)
 class Plan:
     """What a publish does. Nothing to do: `send` and `remove` are empty and `manifest` is None."""
 
-    send: tuple[Step, ...]
-    remove: tuple[Step, ...]
-    foreign: tuple[str, ...]  # files that are not ours, where files of ours would go
-    manifest: Manifest | None  # to be written when all is done
+    send: Mapping[str, str] = field(default_factory=dict)  # path -> why
+    remove: Mapping[str, str] = field(default_factory=dict)
+    manifest: Manifest | None = None  # to be written when all is done
+
+    @property
+    def foreign(self) -> list[str]:
+        """Files that are not ours, where files of ours would go."""
+        return [path for path, why in self.send.items() if why == NOT_OURS]
 
 
 def make(
@@ -95,18 +92,17 @@ def make(
     `owner` is who publishes; None leaves the web root to whom it belongs.
     """
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
-    send = [Step(path, why) for path, entry in wanted.items() if (why := _why(path, entry, known, seen))]
-    foreign = [step.path for step in send if step.why == NOT_OURS]
+    send = {path: why for path, entry in wanted.items() if (why := _why(path, entry, known, seen))}
     changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
     is_owned = owner is None or (current is not None and current.owner == owner.id)
     if not changed and not send and is_owned:
-        return Plan((), (), (), None)
-    manifest, remove = current, list[Step]()
+        return Plan()
+    manifest, remove = current, dict[str, str]()
     if changed:
         manifest, remove = _following(wanted, current or Manifest(), unfinished or Manifest(), seen, int(now))
     if manifest is not None and owner is not None and not (is_owned and manifest is current):
         manifest = replace(manifest, owner=owner.id, owner_name=owner.name)
-    return Plan(tuple(send), tuple(remove), tuple(foreign), manifest)
+    return Plan(send, remove, manifest)
 
 
 def version_before(manifest: Manifest) -> dict[str, Entry]:
@@ -127,8 +123,7 @@ def holds(manifest: Manifest, path: str, seen: Seen) -> bool:
 
 def outgoing(paths: Iterable[str], manifest: Manifest, seen: Seen) -> dict[str, str]:
     """Where to keep files that a new version replaces, each with its path: those that are what the manifest says."""
-    there = [(path, manifest.files[path], seen[path]) for path in paths if path in manifest.files and path in seen]
-    same = {old(entry.sha256): path for path, entry, found in there if _fits(entry, found, times=manifest.times)}
+    same = {old(manifest.files[path].sha256): path for path in paths if holds(manifest, path, seen)}
     return {kept: path for kept, path in same.items() if kept not in seen}
 
 
@@ -233,7 +228,7 @@ def _fits(record: Entry, there: Attributes, *, times: bool) -> bool:
 
 def _following(
     wanted: Entries, current: Manifest, unfinished: Manifest, seen: Seen, now: int
-) -> tuple[Manifest, list[Step]]:
+) -> tuple[Manifest, dict[str, str]]:
     """The manifest after this publish, and what can be removed: files that left the site some minutes ago.
 
     Those of the version before stay whatever their age, for a rollback. Where logs are withdrawn, nothing of it stays:
@@ -251,7 +246,7 @@ def _following(
         if not withdraws and (path in before or abs(now - left[path]) < KEPT_S)
     }
     why = "withdrawn with the logs" if withdraws else "in no page for some minutes"
-    remove = [Step(path, why) for path in past if path not in kept]
+    remove = {path: why for path in past if path not in kept}
     # a file that is not sent again keeps the mtime that it has on the server
     changed = _differing(before, wanted)
     files = {path: entry if path in changed else before[path] for path, entry in wanted.items()}

@@ -8,21 +8,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import copied, plan, sources
-from deepspeech_wer.publish.copied import Copied
+from deepspeech_wer.publish import plan, sources
 from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest, Plan
 from deepspeech_wer.publish.report import Options, Report
+from deepspeech_wer.publish.sources import Copied
 from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
 from deepspeech_wer.publish.web_root import WebRoot
-from deepspeech_wer.publish.web_root_lock import LOCK, Holder, locked, this_process
+from deepspeech_wer.publish.web_root_lock import LOCK, locked
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.connection import Dropped, connected
@@ -68,64 +69,55 @@ def refresh(path: str, data: bytes, website: Website, options: Options = DEFAULT
 
     The next publish finds that it differs, and sends it like any other. Raises Trouble, also if somebody publishes.
     """
-    with (
-        connected(website, timeout_s=options.timeout_s) as connection,
-        connection.session(options.is_stopped) as session,
-    ):
-        root = WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
+    with _web_root(website, options) as root:
         if root.run(("read", {path: files.states([root.path(path)])}))[path] == [None]:
             return False
         beside = plan.temporary(path, hashlib.sha256(data).hexdigest(), secrets.token_hex(6))
-        writing = files.write(root.path(beside), [data], mode=root.modes[0], mtime=None, reread=not root.is_openssh)
-        renaming = files.replace(root.path(beside), root.path(path), atomic=root.can("posix-rename"))
-        with locked(root, this_process(secrets.token_hex(8)), options.lock_wait_s, [], {}):
-            root.run(("write", {beside: writing}))
-            root.run(("put in place", {path: renaming}))
+        with locked(root, options.lock_wait_s):
+            root.run(("write", {beside: root.write(beside, [data])}))
+            root.run(("put in place", {path: root.replace(beside, path)}))
     return True
+
+
+@contextmanager
+def _web_root(website: Website, options: Options) -> Iterator[WebRoot]:
+    with connected(website, timeout_s=options.timeout_s) as server, server.session(options.is_stopped) as session:
+        try:
+            yield WebRoot(session, str(website), website.server_root, website.modes, server.is_openssh)
+        except OSError as error:  # of a file of the site: the connection raises Dropped
+            raise Trouble(f"{error.filename}: cannot be published: {error.strerror}: build the site again") from error
 
 
 def _publish(look: Look, website: Website, options: Options) -> Report:
     """Publish, and try again where the connection drops."""
-    started, me = time.monotonic(), this_process(secrets.token_hex(8))
+    started = time.monotonic()
     pauses = iter(options.retry_after_s)
     while True:
         try:
-            return _attempt(look, website, options, me, started)
+            return _attempt(look, website, options, started)
         except Dropped as error:
             wait_s = next(pauses, None)
             if wait_s is None:
                 tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
                 raise Trouble(f"{error}{tries}; the next publish goes on from there") from error
-        _pause(wait_s, options.is_stopped)
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            if options.is_stopped():
+                raise Halted("stopped; the next publish goes on from there")
+            time.sleep(min(wait_s, 0.1))
 
 
-def _pause(seconds: float, is_stopped: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while (left_s := deadline - time.monotonic()) > 0:
-        if is_stopped():
-            raise Halted("stopped; the next publish goes on from there")
-        time.sleep(min(left_s, 0.1))
-
-
-def _attempt(look: Look, website: Website, options: Options, me: Holder, started: float) -> Report:
-    with (
-        connected(website, timeout_s=options.timeout_s) as connection,
-        connection.session(options.is_stopped) as session,
-    ):
-        root = WebRoot(session, str(website), website.server_root, website.modes, connection.is_openssh)
+def _attempt(look: Look, website: Website, options: Options, started: float) -> Report:
+    with _web_root(website, options) as root:
         work = _prepare(root, look, options)
         if options.dry_run and options.probe:
             probe(work)
         elif not options.dry_run and work.todo.manifest is not None:
-            work = _upload_locked(work, look, options, me)
+            work = _upload_locked(work, look, options)
         report = _report(work, options, time.monotonic() - started)
         if work.site and options.kept and not options.dry_run:
-            copied.keep(options.kept, work.site, work.wanted)
-    if options.url is None or options.dry_run or not report.sent:
+            sources.keep(options.kept, work.site, work.wanted)
         return report
-    from deepspeech_wer.publish import read_back  # importing requests takes 60 ms
-
-    return replace(report, differences=read_back.differences(options.url, work.wanted, report.sent))
 
 
 def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
@@ -142,25 +134,23 @@ def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
 def _copied(root: WebRoot, found: Survey, todo: Plan, site: Path | None, kept: Path | None) -> dict[str, Copied]:
     """Return what the server can copy to make changed files: it has them as they were published, and so have we."""
     current = found.current
-    if site is None or kept is None or current is None or found.unfinished or not root.can_copy:
-        return {}
-    if current.generation % copied.WHOLE_EVERY == 0:
+    if not (site and kept and current and root.can_copy) or found.unfinished:
         return {}
     plans = {}
-    for step in todo.send:
-        source = copied.version_before(step.path, current.files)
-        if source and current.files[source].size >= copied.LARGE and plan.holds(current, source, found.seen):
-            plans[step.path] = Copied(source, copied.compared(kept, current.files[source], site / step.path))
+    for path in todo.send if current.generation % sources.WHOLE_EVERY else ():
+        source = sources.version_before(path, current.files)
+        if source and current.files[source].size >= sources.LARGE and plan.holds(current, source, found.seen):
+            plans[path] = Copied(source, sources.compared(kept, current.files[source], site / path))
     return {path: one for path, one in plans.items() if one.size}
 
 
-def _upload_locked(work: Work, look: Look, options: Options, me: Holder) -> Work:
+def _upload_locked(work: Work, look: Look, options: Options) -> Work:
     """Take the lock, and upload. If somebody else has published meanwhile, look and plan again first."""
     root = work.root
     directories = make_directories(root, work.found, [LOCK, plan.old("")])
     draft, writing = write_draft(work)
     along = {MANIFEST: files.states([root.path(path) for path in _CHANGING]), draft: writing}
-    with locked(root, me, options.lock_wait_s, directories, along) as lock:
+    with locked(root, options.lock_wait_s, directories, along) as lock:
         if lock.waited or lock.along[MANIFEST] != [work.found.seen.get(path) for path in _CHANGING]:
             work = _prepare(root, look, options)
             if work.todo.manifest is None:
@@ -188,19 +178,20 @@ def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, E
 
 def _report(work: Work, options: Options, seconds: float) -> Report:
     todo, wanted = work.todo, work.wanted
-    lines = [f"send    {step.path} ({wanted[step.path].size:,} bytes): {step.why}" for step in todo.send]
-    lines += [f"remove  {step.path}: {step.why}" for step in todo.remove]
+    lines = [f"send    {path} ({wanted[path].size:,} bytes): {why}" for path, why in todo.send.items()]
+    lines += [f"remove  {path}: {why}" for path, why in todo.remove.items()]
     notes = [f"{work.root.path(path)}: not ours: kept as {aside}" for path, aside in work.replaced.items()]
     if not work.root.can("posix-rename"):
         notes.append(f"{work.root.server}: no posix-rename: a file is missing for a moment while it is replaced")
     if not work.manifest.times:
         notes.append(f"{work.root.server}: keeps no times: files changed there are recognised by their size alone")
     return Report(
-        sent=tuple(step.path for step in todo.send),
+        sent=tuple(todo.send),
         kept=len(wanted) - len(todo.send),
-        removed=tuple(step.path for step in todo.remove),
+        removed=tuple(todo.remove),
         size=work.size,
         seconds=seconds,
+        shown={} if options.dry_run else wanted,
         lines=tuple(lines) if options.dry_run else (),
         notes=tuple(notes) if todo.send else (),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from deepspeech_wer.publish.plan import Entries
 from deepspeech_wer.records import Owner
-
-_UNITS = {"KB": 3, "MB": 6, "GB": 9, "TB": 12}
+from deepspeech_wer.text import in_bytes
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,6 @@ class Options:
     adopt: bool = False  # replace files that others put in the way
     owner: Owner | None = None  # who publishes; None: whoever the web root belongs to
     take_over: bool = False  # publish into a web root that belongs to another tracker, and keep it
-    url: str | None = None  # the site's public address: what was published is read back from there
     progress: Callable[[int, int], None] | None = None  # called with bytes done and bytes in total
     kept: Path | None = None  # where to keep large files, so that the server can copy what stays; None: nowhere
     timeout_s: float = 30.0  # of silence
@@ -40,18 +39,11 @@ class Report:
     seconds: float
     lines: tuple[str, ...] = ()  # of a dry run: one for each file that would be sent or removed
     notes: tuple[str, ...] = ()  # about the server, for the log
-    differences: tuple[str, ...] = ()  # where the web server shows something else, read back from Options.url
+    shown: Entries = field(default_factory=dict)  # what the web root now holds, unless nothing was done
 
     @property
     def summary(self) -> str:
         """One line for the log: `4 of 1,204 files, 31 KB, 0.9 s`."""
         total = len(self.sent) + self.kept
         removed = f", {len(self.removed):,} removed" if self.removed else ""
-        return f"{len(self.sent):,} of {total:,} files, {_bytes(self.size)}{removed}, {self.seconds:.1f} s"
-
-
-def _bytes(size: int) -> str:
-    if size < 1000:
-        return f"{size} bytes"
-    scaled, unit = next((size / 10**power, unit) for unit, power in _UNITS.items() if size < 999.5 * 10**power)
-    return f"{scaled:.0f} {unit}" if scaled >= 10 and unit != "GB" else f"{scaled:.1f} {unit}"
+        return f"{len(self.sent):,} of {total:,} files, {in_bytes(self.size)}{removed}, {self.seconds:.1f} s"

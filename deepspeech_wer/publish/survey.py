@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
@@ -47,18 +48,21 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
     few, recent = sum("/" in path for path in wanted) <= FEW, set(plan.directories(newest))
     first = [path for path in wanted if few or "/" not in path or path in recent]
     sizes = {**Counter(path.rpartition("/")[0] for path in (*paths, *wanted)), MANIFEST: len(paths) * MANIFEST_BYTES}
-    manifests, listings = _read(root, [MANIFEST, NEXT], ["", STATE, OLD, *first], sizes)
+    listing = _listing(root, ["", STATE, OLD, *first], sizes)
+    manifests = {path: files.read_file(root.path(path), sizes.get(path, 0)) for path in (MANIFEST, NEXT)}
+    found = root.run(("read", {**listing, **manifests, "/": root.ask_limits()}))  # "/" is no path of ours
+    listings: Listings = {path: found[path] for path in listing}
     top = listings[""]
     if top is None:
         raise Trouble(f"{root}: no such directory: make it on the server, or correct ds_website_server_root")
-    current, unfinished = (_manifest(root, path, manifests[path]) for path in (MANIFEST, NEXT))
+    current, unfinished = (_manifest(root, path, found[path]) for path in (MANIFEST, NEXT))
     if options.owner is not None and not options.take_over:
         _check_owner(root, options.owner, (current, unfinished))
     owned = [path for manifest in (current, unfinished) if manifest for path in (*manifest.files, *manifest.kept)]
     more = [path for path in plan.directories([*paths, *owned]) if not _is_known(path, listings)]
     settled = unfinished is None and len(more) > FEW
     untouched = _untouched(root, more, listings, current) if current and settled else set[str]()
-    listings |= _read(root, [], [path for path in more if path not in untouched], sizes)[1]
+    listings |= root.run(("read", _listing(root, [path for path in more if path not in untouched], sizes)))
     seen = {
         f"{directory}/{name}" if directory else name: attributes
         for directory, entries in listings.items()
@@ -67,10 +71,10 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
     }
     if current and untouched:  # there the manifest tells what a listing would
         entries = (*current.files.items(), *current.kept.items())
-        recorded = {path: entry for path, entry in entries if path.rpartition("/")[0] in untouched}
-        seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in recorded.items()}
+        there = ((path, entry) for path, entry in entries if path.rpartition("/")[0] in untouched)
+        seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in there}
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
-    return Survey(current, unfinished, seen, directories, frozenset(top), manifests[MANIFEST] or b"")
+    return Survey(current, unfinished, seen, directories, frozenset(top), found[MANIFEST] or b"")
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
@@ -81,10 +85,11 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
     if not names or adopt:
         return
     if not ours and not of_2016:
+        alone = f"put an empty {INDEX} beside it" if names == {".htaccess"} else ""
+        cure = alone or "is it the right one (ds_website_server_root)? If so: publish --adopt"
         raise Trouble(
             f"{root}: holds {_listed(sorted(names))}: expected an empty directory, or one with .htaccess and {INDEX}, "
-            "or a site published from here; nothing was touched. Is it the right one (ds_website_server_root)? If so: "
-            "publish --adopt"
+            f"or a site published from here; nothing was touched: {cure}"
         )
     foreign = [path for path in todo.foreign if not (of_2016 and path == INDEX)]
     if foreign:
@@ -138,17 +143,8 @@ def _untouched(root: WebRoot, directories: Sequence[str], listings: Listings, cu
     return found
 
 
-def _read(
-    root: WebRoot, paths: Sequence[str], directories: Sequence[str], sizes: Mapping[str, int]
-) -> tuple[dict[str, bytes | None], Listings]:
-    tasks: dict[str, Task[bytes | dict[str, Attributes] | None]] = {
-        **{path: files.list_directory(root.path(path), sizes.get(path, 0)) for path in directories},
-        **{path: files.read_file(root.path(path), sizes.get(path, 0)) for path in paths},
-    }
-    if "" in directories:
-        tasks["/"] = root.ask_limits()  # under a name that is no path of ours
-    results = root.run(("read", tasks))
-    return {path: results[path] for path in paths}, {path: results[path] for path in directories}
+def _listing(root: WebRoot, directories: Iterable[str], sizes: Mapping[str, int]) -> dict[str, Task[Any]]:
+    return {path: files.list_directory(root.path(path), sizes.get(path, 0)) for path in directories}
 
 
 def _manifest(root: WebRoot, path: str, data: bytes | None) -> Manifest | None:

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 
-from deepspeech_wer import clock
+from deepspeech_wer import clock, delta
+from deepspeech_wer.delta import Span
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import copied, plan, sources
-from deepspeech_wer.publish.copied import Copied
+from deepspeech_wer.publish import plan, sources
 from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Entries, Manifest, Plan
+from deepspeech_wer.publish.sources import Copied
 from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, Lock
 from deepspeech_wer.sftp import files
-from deepspeech_wer.sftp.files import Attributes, Span
-from deepspeech_wer.sftp.pipeline import RMDIR, Refused, Task
+from deepspeech_wer.sftp.files import Attributes, Content
+from deepspeech_wer.sftp.pipeline import RMDIR, Task
 
-Counted = Callable[[Iterable[bytes | Span]], Iterator[bytes | Span]]
-
-STATE_MODE_MASK = 0o770  # the state directory is for those who publish, not for everybody
+Counted = Callable[[Content], Iterator[bytes | Span]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Work:
     @property
     def size(self) -> int:
         """Bytes to send. What a killed publish had sent, and what the server kept for a rollback, is there already."""
-        absent = [step.path for step in self.todo.send if self.site and self.beside(step.path) not in self.found.seen]
+        absent = [path for path in self.todo.send if self.site and self.beside(path) not in self.found.seen]
         return sum(self.wanted[path].size - (self.copied[path].size if path in self.copied else 0) for path in absent)
 
 
@@ -75,7 +75,7 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
     root is known as ours, and its files can be identified.
     """
     root, manifest = work.root, work.manifest
-    sending = [step.path for step in work.todo.send]
+    sending = list(work.todo.send)
     before = [_renames(root, {NEXT: draft})]
     if work.found.current is None and work.found.unfinished is None:
         root.run(before.pop())  # at once: a refusal must not leave files of nobody
@@ -100,14 +100,12 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
 
 def make_directories(root: WebRoot, found: Survey, paths: Sequence[str]) -> list[Stage]:
     """The stages that make the missing directories above the paths, parents first."""
-
-    def make(path: str) -> Task[None]:
-        is_state = path.split("/", 1)[0] == STATE
-        return files.make_directory(root.path(path), root.modes[1] & STATE_MODE_MASK if is_state else root.modes[1])
-
     missing = [path for path in plan.directories(paths) if path not in found.directories]
     levels = groupby(missing, key=lambda path: path.count("/"))
-    return [("make", {path: make(path) for path in level}) for _, level in levels]
+    return [
+        ("make", {path: files.make_directory(root.path(path), root.mode(path, root.modes[1])) for path in level})
+        for _, level in levels
+    ]
 
 
 def probe(work: Work) -> None:
@@ -121,34 +119,25 @@ def probe(work: Work) -> None:
 
 
 def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
-    """A name for the new manifest until `upload` renames it, and the task that writes it there."""
-    root, path, data = work.root, f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
-    return path, _write_manifest(root, root.path(path), data, work.found.manifest if root.can_copy else b"")
+    """A name for the new manifest until `upload` renames it, and the task that writes it there.
+
+    The server copies what the manifest before begins with: with 10,000 runs they are megabytes.
+    """
+    path, data = f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
+    same = delta.common_start(work.found.manifest, data) if work.root.can_copy else 0
+    source = MANIFEST if same >= sources.LARGE else ""
+    return path, work.root.write(path, _blocks(data), source=source, copied=[Span(0, same), *_blocks(data[same:])])
 
 
-def _write_manifest(root: WebRoot, path: str, data: bytes, before: bytes) -> Task[Attributes]:
-    """Write a manifest, of which the server copies what the one before begins with: megabytes with 10,000 runs."""
-    mode, reread = root.modes[0] & STATE_MODE_MASK, not root.is_openssh
-    same = copied.common_start(before, data)
-    blocks = [data[start : start + files.BLOCK_BYTES] for start in range(0, len(data), files.BLOCK_BYTES)]
-    if same >= copied.LARGE:
-        new = data[same:]
-        parts = (new[start : start + files.BLOCK_BYTES] for start in range(0, len(new), files.BLOCK_BYTES))
-        source = root.path(MANIFEST)
-        with suppress(Refused):  # another publisher replaced it meanwhile, perhaps
-            return (
-                yield from files.write(
-                    path, [Span(0, same), *parts], mode=mode, mtime=None, reread=reread, source=source
-                )
-            )
-    return (yield from files.write(path, blocks, mode=mode, mtime=None, reread=reread))
+def _blocks(data: bytes) -> Iterator[bytes]:
+    return iter(partial(BytesIO(data).read, files.BLOCK_BYTES), b"")
 
 
 def _counting(work: Work) -> Counted:
     """A function through which the contents of all files pass, so that it can tell the progress."""
     done, total = 0, work.size
 
-    def counted(chunks: Iterable[bytes | Span]) -> Iterator[bytes | Span]:
+    def counted(chunks: Content) -> Iterator[bytes | Span]:
         nonlocal done
         for chunk in chunks:
             yield chunk
@@ -170,22 +159,10 @@ def _write(work: Work, path: str, counted: Counted) -> Task[bool]:
         if not (yield from files.link(root.path(plan.old(entry.sha256)), root.path(beside))):
             raise Trouble(f"{root.server}: {root.path(path)}: its former content is no longer on the server")
         return True
-    file, planned, how = work.site / path, work.wanted[path], work.copied.get(path)
-    if how:
-        some = counted(copied.chunks(file, planned, how, files.BLOCK_BYTES))
-        with suppress(Refused):  # it is sent whole
-            written = yield from files.write(
-                root.path(beside),
-                some,
-                mode=root.modes[0],
-                mtime=entry.mtime,
-                reread=False,
-                source=root.path(how.source),
-            )
-            return written.mtime in (None, entry.mtime)
-    chunks = counted(sources.chunks(file, planned, files.BLOCK_BYTES))
-    written = yield from files.write(
-        root.path(beside), chunks, mode=root.modes[0], mtime=entry.mtime, reread=not root.is_openssh
+    read = partial(delta.read, work.site / path, work.wanted[path].sha256, files.BLOCK_BYTES)
+    how = work.copied.get(path, Copied("", ()))
+    written = yield from root.write(
+        beside, counted(read()), mtime=entry.mtime, source=how.source, copied=counted(read(how.parts))
     )
     return written.mtime in (None, entry.mtime)
 
@@ -193,14 +170,11 @@ def _write(work: Work, path: str, counted: Counted) -> Task[bool]:
 def _keep(root: WebRoot, path: str, aside: str) -> Task[None]:
     """Give what others put there another name, and leave it in its place where the server can."""
     if not root.can("hardlink") or not (yield from files.link(root.path(path), root.path(aside))):
-        yield from files.replace(root.path(path), root.path(aside), atomic=root.can("posix-rename"))
+        yield from root.replace(path, aside)
 
 
 def _renames(root: WebRoot, places: Mapping[str, str]) -> Stage:
-    return "put in place", {
-        target: files.replace(root.path(source), root.path(target), atomic=root.can("posix-rename"))
-        for target, source in places.items()
-    }
+    return "put in place", {target: root.replace(source, target) for target, source in places.items()}
 
 
 def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]) -> None:
@@ -211,17 +185,16 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
     """
     root, seen = work.root, work.found.seen
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
-    known = [step.path for step in work.todo.remove]
     used = {work.beside(path) for path in work.leftovers if path in manifest.files}
     left = [name for names in work.leftovers.values() for name in names if name not in used]
     state = [path for path in seen if path.startswith(f"{STATE}/") and path not in previous]
     stray = [path for path in state if path.startswith(f"{OLD}/") or path.endswith((".partial", ".stale"))]
-    touched = plan.directories(known)
+    touched = plan.directories(work.todo.remove)
     needed = set(plan.directories([*manifest.files, *manifest.kept])) if touched else set()
     empty = [path for path in reversed(touched) if path not in needed]
     root.run(
         _renames(root, index),
-        ("remove", {path: files.remove(root.path(path)) for path in known}),
+        ("remove", {path: files.remove(root.path(path)) for path in work.todo.remove}),
         ("remove", {path: files.discard(root.path(path)) for path in left}),
         ("remove", {path: files.discard(root.path(path), RMDIR) for path in empty}),
     )

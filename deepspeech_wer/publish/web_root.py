@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.sftp import pipeline
+from deepspeech_wer.publish.plan import STATE
+from deepspeech_wer.sftp import files, pipeline
+from deepspeech_wer.sftp.files import Attributes, Content
 from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Pipeline, Refused, Task, string
 
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
@@ -21,6 +25,7 @@ _CURES = {
 }
 _EXISTS = re.compile("already exist|file exists", re.IGNORECASE)
 _HIDDEN = "something has that name, though the server may not show it: remove it there"
+_STATE_MODE_MASK = 0o770  # the state directory is for those who publish, not for everybody
 
 
 @dataclass
@@ -49,6 +54,24 @@ class WebRoot:
     def path(self, path: str) -> str:
         """The server's path of a file in the web root."""
         return f"{self.directory.rstrip('/')}/{path}"
+
+    def mode(self, path: str, mode: int) -> int:
+        """A mode of `modes`, as a file or directory at this path gets it."""
+        return mode & _STATE_MODE_MASK if path.split("/", 1)[0] == STATE else mode
+
+    def write(
+        self, path: str, whole: Content, *, mtime: int | None = None, source: str = "", copied: Content = ()
+    ) -> Task[Attributes]:
+        """Write a new file. Of `copied`, the server takes the spans from `source`; if it cannot, `whole` is sent."""
+        make = partial(files.write, self.path(path), mode=self.mode(path, self.modes[0]), mtime=mtime)
+        if source:
+            with suppress(Refused):
+                return (yield from make(copied, reread=False, source=self.path(source)))
+        return (yield from make(whole, reread=not self.is_openssh))
+
+    def replace(self, source: str, target: str) -> Task[None]:
+        """Rename over an existing file."""
+        return files.replace(self.path(source), self.path(target), atomic=self.can("posix-rename"))
 
     def run(self, *stages: Stage) -> dict[str, Any]:
         """Run stages one after the other, and return the results by path. A refusal becomes Trouble.
@@ -79,5 +102,3 @@ class WebRoot:
             cure = _HIDDEN if _EXISTS.search(str(refusal)) else _CURES.get(refusal.code, "see the server's log")
             place = self.path(path) if path else self.directory
             raise Trouble(f"{self.server}: cannot {what} {place} ({refusal}): {cure}") from refusal
-        except OSError as error:
-            raise Trouble(f"{error.filename}: cannot be read: {error.strerror}: build the site again") from error

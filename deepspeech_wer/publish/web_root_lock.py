@@ -16,6 +16,7 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from deepspeech_wer import clock, processes
@@ -38,14 +39,14 @@ _ALONE = os.urandom(16).hex()  # where a hardened service hides its namespace, a
 Holder = dict[str, Any]  # who publishes; what the lock holds, if its holder lived long enough to write it
 
 
-def this_process(token: str) -> Holder:
-    """This process as the holder of a lock; `token` is this publish's own."""
+def this_process() -> Holder:
+    """This process as the holder of one lock."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "started": processes.start_time(os.getpid()) or "",  # with the pid it identifies one process
         "machine": hashlib.sha256((processes.namespace() or _ALONE).encode()).hexdigest()[:16],
-        "token": token,
+        "token": secrets.token_hex(8),
         "since": clock.utc_now(),
     }
 
@@ -61,13 +62,13 @@ class Lock:
 
 @contextlib.contextmanager
 def locked(
-    root: WebRoot, me: Holder, wait_s: float, before: Sequence[Stage], along: Mapping[str, Task[Any]]
+    root: WebRoot, wait_s: float, before: Sequence[Stage] = (), along: Mapping[str, Task[Any]] = MappingProxyType({})
 ) -> Iterator[Lock]:
     """Hold the web root's lock. The stages `before` and the tasks `along`, by path, are sent with the first attempt.
 
     Raises Trouble, naming the holder, if another process still has it after `wait_s`.
     """
-    deadline = time.monotonic() + wait_s
+    me, deadline = this_process(), time.monotonic() + wait_s
     taken: list[bytes] = []
     release = _release(root, taken)
     try:
@@ -83,10 +84,10 @@ def locked(
                 root.run(("take away", {LOCK: _remove_dead(root, other)}))
             elif now >= deadline:
                 sign = f"{age_s:.0f} s ago" if age_s >= 0 else f"{-age_s:.0f} s ahead of the server's clock"
-                raise Trouble(
-                    f"{root}: {_described(other)} is publishing there (last sign of life {sign}); waited {wait_s:g} s: "
-                    "try again later"
-                )
+                host, pid, since = (str(other.get(key, "?"))[:100] for key in ("host", "pid", "since"))
+                who = plain(f"process {pid} on {host}, since {since},") if other else "somebody"
+                told = f"{who} is publishing there (last sign of life {sign}); waited {wait_s:g} s: try again later"
+                raise Trouble(f"{root}: {told}")
             else:
                 time.sleep(ASK_AGAIN_S)
             root.run(("write", {LOCK: _take(root, me, taken)}))
@@ -161,8 +162,3 @@ def _parsed(data: bytes | None) -> Holder:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _described(other: Holder) -> str:
-    host, pid, since = (str(other.get(key, "?"))[:100] for key in ("host", "pid", "since"))
-    return plain(f"process {pid} on {host}, since {since},") if other else "somebody"

@@ -220,11 +220,9 @@ def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
     for line in lines:
         title, _, names = line.partition(": ")
         option = _LISTS.get(title.rpartition(" ")[2])
-        if option is None:
-            continue
-        known = getattr(ours, option)
+        known = getattr(ours, option) if option else ()
         theirs = [one for one in names.split(", ") if not one.startswith(("ext-info-", "kex-strict-"))]
-        if not set(theirs).intersection(known):
+        if option and not set(theirs).intersection(known):
             weak = ", all weak," if all(map(_WEAK.search, theirs)) else ""
             kind = option.replace("kex", "key exchange").replace("key_types", "host keys")
             return (
@@ -249,6 +247,5 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
 
 
 def _keyscan(account: Account) -> str:
-    return (
-        f"ssh-keyscan -p {account.server_port} {account.server_fqdn} >> {account.known_hosts or '~/.ssh/known_hosts'}"
-    )
+    file = account.known_hosts or "~/.ssh/known_hosts"
+    return f"ssh-keyscan -p {account.server_port} {account.server_fqdn} >> {file}"

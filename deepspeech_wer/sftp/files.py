@@ -5,12 +5,15 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from deepspeech_wer.delta import Span
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import pipeline as sftp
 from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Refused, Task, string
 from deepspeech_wer.text import plain
+
+Content: TypeAlias = Iterable[bytes | Span]
 
 BLOCK_BYTES = 32 * 1024  # what every server must read or write in one request
 NAMES_A_REPLY = 100  # in OpenSSH's listings
@@ -32,13 +35,6 @@ class Attributes(NamedTuple):
     @property
     def is_directory(self) -> bool:
         return self.mode is not None and stat.S_ISDIR(self.mode)
-
-
-class Span(NamedTuple):
-    """A part of another file on the server."""
-
-    start: int
-    size: int
 
 
 def checked(reply: Packet, kind: int | None = None) -> Body:
@@ -110,7 +106,7 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
 
 
 def write(
-    path: str, chunks: Iterable[bytes | Span], *, mode: int, mtime: int | None, reread: bool, source: str | None = None
+    path: str, chunks: Content, *, mode: int, mtime: int | None, reread: bool, source: str | None = None
 ) -> Task[Attributes]:
     """Make a file that must not exist yet, and return what the server then says of it.
 
@@ -222,7 +218,7 @@ def packed(*, mode: int | None = None, mtime: int | None = None) -> bytes:
     return struct.pack(f">I{len(values)}I", flags, *values)
 
 
-def _write_chunks(handles: list[bytes], chunks: Iterable[bytes | Span]) -> Task[tuple[int, list[tuple[int, int]]]]:
+def _write_chunks(handles: list[bytes], chunks: Content) -> Task[tuple[int, list[tuple[int, int]]]]:
     """Returns the size, and place and value of each write's last byte that is not zero. Leaves some replies to come.
 
     `handles` are that of the file and, if there are spans, that of the one they are copied from.

@@ -100,8 +100,7 @@ class Pipeline:
     def run(self, tasks: Iterable[Task[T]], *, at_once: int = 64) -> list[T]:
         """Run tasks, `at_once` at a time, and return their results in order.
 
-        After a failure no further task is started; those already started run to their end, then the first failure is
-        raised.
+        After a failure no further task is started. When the others have ended, the first failure is raised.
         """
         feed, jobs, failures, active = iter(tasks), list[_Job](), list[Exception](), 0
         try:
@@ -222,9 +221,8 @@ class Pipeline:
 
 
 def _silence(error: Exception) -> str:
-    return (
-        "the server fell silent" if isinstance(error, TimeoutError) else f"the connection was lost ({innermost(error)})"
-    )
+    is_silent = isinstance(error, TimeoutError)
+    return "the server fell silent" if is_silent else f"the connection was lost ({innermost(error)})"
 
 
 class Body(BytesIO):

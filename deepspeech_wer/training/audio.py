@@ -137,7 +137,7 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
         data = wav.find_data(plain)
         if data and not may_be_cut and data.there < data.promised and not data.is_unfinished:
             raise Trouble(f"{path}: {data.there} of {data.promised} bytes of sound: a cut file")
-        source = wav.Finished(plain, data) if data and data.is_unfinished else os.fsencode(path)
+        source = wav.Finished(plain, data) if data and data.is_odd else os.fsencode(path)
         with _Recording(source, **(HEADERLESS if is_raw else {})) as stream:
             yield stream
 
@@ -250,17 +250,35 @@ def without_quiet(mel: Floats) -> Floats:
     Such parts would decide the normalisation, and the network has learnt little of them. If nothing rises above the
     background, all frames stay.
     """
+    kept = kept_frames(mel)
+    return mel if kept.all() else mel[kept]
+
+
+def kept_frames(mel: Floats) -> Flags:
+    """Return [frames]: whether `without_quiet` keeps each of [frames, 27]."""
     loudness, background = _loudness(mel)
     spoken = np.flatnonzero(loudness >= background + LEAST_RISE)
     if not len(spoken):
-        return mel
+        return np.ones(len(mel), np.bool_)
     kept = np.ones(len(mel), np.bool_)
     longest, margin = (round(seconds * SAMPLE_RATE / STEP) for seconds in (LONGEST_QUIET, KEPT_QUIET))
     befores, afters = np.append(-1, spoken), np.append(spoken, len(mel))  # ends of the recording included
     for before, after in zip(befores, afters, strict=True):
         if after - before > longest:
             kept[before + 1 + margin if before >= 0 else 0 : after - margin if after < len(mel) else after] = False
-    return mel if kept.all() else mel[kept]
+    return kept
+
+
+def loud_part(mel: Floats) -> tuple[int, int]:
+    """Return the first frame of [frames, 27] that is a quarter of the way to the loudest, and the one after the last.
+
+    Of speech in a quiet room these are its beginning and its end; noise before or after makes it longer.
+    """
+    loudness, background = _loudness(mel)
+    if not np.isfinite(background):
+        return 0, len(mel)
+    loud = np.flatnonzero(loudness >= background + (loudness.max() - background) / 4)
+    return int(loud[0]), int(loud[-1]) + 1
 
 
 def _loudness(mel: Floats) -> tuple[Floats, float]:

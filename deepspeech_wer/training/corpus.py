@@ -144,6 +144,11 @@ class Corpus:
         train, dev, test = (sets.pop(kind) for kind in SETS)
         return replace(self, train=train, dev=dev, test=test, further=sets)
 
+    def test_sets(self) -> tuple[str, ...]:
+        """Return the names of the test sets that can be measured by themselves: test, the parts of it, further ones."""
+        parts = dict.fromkeys(one.part for one in self.test if one.part is not None)
+        return ("test", *parts, *self.further)
+
     def sets(self) -> dict[str, tuple[Utterance, ...]]:
         """Return train, dev, test, and the further test sets."""
         return dict(zip(SETS, (self.train, self.dev, self.test), strict=True)) | dict(self.further)
@@ -163,3 +168,12 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def identity(recordings: Iterable[tuple[Utterance, str]]) -> str:
+    """Return a hash of the ids, transcripts and audio of (utterance, SHA-256 of its file), in any order."""
+    digest = hashlib.sha256()
+    for said, audio_sha256 in sorted(recordings, key=lambda one: one[0].id):
+        part = "".join(f"\t{second:.3f}" for second in said.segment or ())
+        digest.update(f"{said.id}\t{said.transcript}\t{audio_sha256}{part}\n".encode())
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import sys
@@ -16,14 +15,15 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import audio
+from . import audio, band
 from .arrays import Floats, Ints
-from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, several
+from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, identity, several
 from .doubts import Recording, Teller, repeated
 from .hashes import Hashes
 from .parameters import Parameters
 from .text import Alphabet, frames_needed
 
+LOOKED_UP = 500  # hashes looked up at a time; each by itself takes five times as long
 FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
 
 
@@ -41,7 +41,7 @@ class Item:
     @property
     def mel(self) -> Path:
         """A .npy file of [frames, 27] from `audio.speech_mel`, named after the hash of the audio."""
-        return _mel_path(self.cache, self.audio_sha256, self.utterance.segment)
+        return Path(_mel_place(self.cache, self.audio_sha256, self.utterance.segment))
 
 
 def prepare(
@@ -67,14 +67,18 @@ def prepare(
     faults = 0
     refused: list[str] = []
     with closing(Hashes(cache)) as hashes, closing(Teller()) as teller:
-        for utterance in tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty()):
+        for number, utterance in enumerate(
+            tqdm(utterances, desc="features", unit="utt", leave=False, disable=not sys.stderr.isatty())
+        ):
+            if number % LOOKED_UP == 0:
+                hashes.look_ahead([one.audio for one in utterances[number : number + LOOKED_UP]])
             try:
                 item = _prepare_one(utterance, alphabet, cache, hashes, resample=resample)
                 if most_seconds:
                     _require_short(item, most_seconds)
                 items.append(item)
-                if doubt := hashes.doubt(item.mel.name):
-                    teller.tell(f"utterance {utterance.id} ({utterance.audio}): {doubt}")
+                if hashes.doubts and (doubt := hashes.doubts.get(item.mel.name)):
+                    teller.tell(f"utterance {utterance.id} ({utterance.audio})", doubt)
             except Unusable as fault:
                 faults += 1
                 if not tolerant:
@@ -156,10 +160,10 @@ def _require_short(item: Item, most: float) -> None:
         )
 
 
-def _mel_path(cache: Path, audio_sha256: str, segment: Segment | None) -> Path:
+def _mel_place(cache: Path, audio_sha256: str, segment: Segment | None) -> str:
     part = "-{:.3f}-{:.3f}".format(*segment) if segment else ""
-    # In 256 directories: filling a single one takes three times as long.
-    return cache / audio_sha256[:2] / f"{audio_sha256}{part}-{audio.VERSION}.npy"
+    # In 256 directories: filling a single one takes three times as long. No Path: that takes a second of 100,000.
+    return f"{cache}/{audio_sha256[:2]}/{audio_sha256}{part}-{audio.VERSION}.npy"
 
 
 def _features_on_disk(
@@ -168,8 +172,8 @@ def _features_on_disk(
     """Return (hash of the audio, frames), having computed the features unless their file is intact."""
     try:
         digest = hashes.of(utterance.audio)
-        mel = _mel_path(cache, digest, utterance.segment)
-        frames = _frames(mel)
+        place = _mel_place(cache, digest, utterance.segment)
+        frames = _frames(place)
         if frames is not None:
             return digest, frames
         doubts: list[str] = []
@@ -181,7 +185,10 @@ def _features_on_disk(
         raise Unusable(f"{where}: {error}") from error
     if audio.rise(features) < audio.LEAST_RISE:
         doubts.append("nothing rises by 4 dB above its background: expected speech")
-    hashes.keep_doubt(mel.name, "; ".join(doubts) or None)
+    elif band.is_narrow(samples):
+        doubts.append(band.NARROW)
+    mel = Path(place)
+    hashes.keep_doubt(mel.name, doubts)
     _store(mel, features)
     return digest, len(features)
 
@@ -199,17 +206,20 @@ def _store(path: Path, mel: Floats) -> None:
         raise Trouble(f"{path}: cannot be written: {error}: free space, or set ds_cache_dir") from error
 
 
-def _frames(path: Path) -> int | None:
+def _frames(place: str) -> int | None:
     """Return the number of frames in a cached file; None if it does not exist or is not intact.
 
     The number follows from the size of the file, and its header must be the one for that number.
     """
     try:
-        with path.open("rb") as stream:
-            frames, rest = divmod(os.fstat(stream.fileno()).st_size - len(_header(1)), FRAME_BYTES)
-            is_whole = frames > 0 and not rest and stream.read(len(_header(1))) == _header(frames)
+        handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        frames, rest = divmod(os.fstat(handle).st_size - len(_header(1)), FRAME_BYTES)
+        is_whole = frames > 0 and not rest and os.read(handle, len(_header(1))) == _header(frames)
+    finally:
+        os.close(handle)
     return frames if is_whole else None
 
 
@@ -225,9 +235,4 @@ def _header(frames: int) -> bytes:
 
 def set_sha256(items: Sequence[Item]) -> str:
     """Return a hash of ids, transcripts and audio bytes: the identity of a data set, wherever its files are."""
-    digest = hashlib.sha256()
-    for item in sorted(items, key=lambda one: one.utterance.id):
-        said = item.utterance
-        part = "".join(f"\t{second:.3f}" for second in said.segment or ())
-        digest.update(f"{said.id}\t{said.transcript}\t{item.audio_sha256}{part}\n".encode())
-    return digest.hexdigest()
+    return identity((item.utterance, item.audio_sha256) for item in items)

@@ -6,7 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from . import alignment, audio, confidence
 from .batches import Most, assemble, batches_by_length
+from .confidence import Calibrations
 from .corpus import file_sha256
 from .dataset import Item
 from .decoders import Decoder, Lengths, Logits, beam_decoder, greedy_decoder
@@ -81,6 +85,47 @@ def _lm_decoder(parameters: Parameters, lm_search: LmSearch, network: Network, i
     return Decoder(LM, lm_search.signature, texts, {**lm_search.settings, **settings}, lm_search.path)
 
 
+def calibrate(
+    network: Network, sets: Mapping[str, Sequence[Item]], parameters: Parameters, decoders: Sequence[Decoder]
+) -> Calibrations:
+    """Return what an export says of its words' confidences, by decoder, and of their times; nothing without an export.
+
+    They are fitted to at most 200 validation utterances, and the error is measured on at most 200 of the test set.
+    """
+    if parameters.export_dir is None:
+        return Calibrations()
+    scored = list(_scored(network, _some(sets["dev"]), parameters))
+    heard = {
+        "dev": [(logits, item.utterance.transcript) for item, logits in scored],
+        "test": list(_score(network, _some(sets["test"]), parameters)),
+    }
+    spans = [
+        (audio.loud_part(np.load(item.mel)), alignment.words(logits, item.utterance.transcript, parameters.alphabet))
+        for item, logits in scored
+    ]
+    found = {}
+    for decoder in decoders:
+        judged = {
+            kind: confidence.judged(
+                [(logits, _text(decoder, logits), transcript) for logits, transcript in those], parameters.alphabet
+            )
+            for kind, those in heard.items()
+        }
+        fitted = confidence.fit(judged["dev"])
+        if fitted is not None:
+            found[decoder.name] = confidence.measured(fitted, judged["test"])
+    return Calibrations(found, alignment.edges(spans, audio.STEP / audio.SAMPLE_RATE))
+
+
+def _some(items: Sequence[Item]) -> Sequence[Item]:
+    return items[:: -(-len(items) // MOST_FOR_WEIGHTS)]
+
+
+def _text(decoder: Decoder, logits: Logits) -> str:
+    [text] = decoder.texts(logits[:, None], np.array([len(logits)], np.int32))
+    return text
+
+
 def make_model(items: Sequence[Item], order: int, path: Path) -> Path:
     """Estimate an n-gram model from the transcripts, write it as an ARPA file, and return its path."""
     arpa.write(
@@ -96,16 +141,20 @@ def _weights(search: BeamSearch, network: Network, items: Sequence[Item], parame
     if alpha is not None and beta is not None:
         search.alpha, search.beta = alpha, beta
         return Weights(alpha, beta)
-    every = -(-len(items) // MOST_FOR_WEIGHTS)
-    scored = list(_score(network, items[::every], parameters))
+    scored = list(_score(network, _some(items), parameters))
     alphas = weights.ALPHAS if alpha is None else (alpha,)
     return weights.choose(search, scored, alphas, weights.BETAS if beta is None else (beta,))
 
 
 def _score(network: Network, items: Sequence[Item], parameters: Parameters) -> Iterator[tuple[Logits, str]]:
     """Yield ([frames, labels] logits, transcript) of each utterance."""
+    for item, logits in _scored(network, items, parameters):
+        yield logits, item.utterance.transcript
+
+
+def _scored(network: Network, items: Sequence[Item], parameters: Parameters) -> Iterator[tuple[Item, Logits]]:
     for group in batches_by_length(items, Most(parameters.dev_batch_size, parameters.max_seconds)):
         batch = assemble(group, parameters)
         _, logits = network.score(batch)
         for row, (item, length) in enumerate(zip(group, batch.lengths, strict=True)):
-            yield logits[:length, row], item.utterance.transcript
+            yield item, logits[:length, row]

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
+from .band import NARROW
 from .corpus import FAULTS_SHOWN, Utterance
+from .hashes import BETWEEN
 
 
 class Recording(NamedTuple):
@@ -28,19 +30,36 @@ class Placed(NamedTuple):
 
 
 class Teller:
-    """Tells the first ten doubts on stderr, and how many there were."""
+    """Tells the first ten doubts on stderr, and how many there were; narrow-band recordings in one line for all."""
 
     def __init__(self) -> None:
         self._count = 0
+        self._narrow = 0
+        self._first_narrow = ""
 
-    def tell(self, doubt: str) -> None:
+    def tell(self, where: str, doubt: str) -> None:
+        """Tell what `Hashes` keeps of an utterance."""
+        doubts = doubt.split(BETWEEN)
+        if NARROW in doubts:
+            doubts.remove(NARROW)
+            self._narrow += 1
+            self._first_narrow = self._first_narrow or where
+        if not doubts:
+            return
         self._count += 1
         if self._count <= FAULTS_SHOWN:
-            print(f"in doubt: {doubt}", file=sys.stderr, flush=True)
+            print(f"in doubt: {where}: {BETWEEN.join(doubts)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._count > FAULTS_SHOWN:
             print(f"in doubt: {self._count} utterances in all", file=sys.stderr, flush=True)
+        if self._narrow:
+            print(
+                f"in doubt: narrow-band recordings, with nothing above 4 kHz, as of a telephone: {self._narrow}, the "
+                f"first {self._first_narrow}: expected wide-band speech: ds_augment_band_limit trains for both",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def repeated(sets: Mapping[str, Iterable[Recording]]) -> list[str]:

@@ -18,6 +18,8 @@ from .decoders import Decoder
 from .model import Network
 from .parameters import Parameters
 
+TEST = "test"  # the set that every corpus has
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -105,24 +107,34 @@ def evaluate(
     )
 
 
+def main_test(sets: Mapping[str, Sequence[Item]], parameters: Parameters) -> Sequence[Item]:
+    """Return the test set that gives `test_wer`: that of ds_test_set, or all of `test`."""
+    name = parameters.test_set or TEST
+    return sets[name] if name in sets else [item for item in sets[TEST] if item.utterance.part == name]
+
+
 def evaluate_sets(
     network: Network, sets: Mapping[str, Sequence[Item]], tested: Evaluation, parameters: Parameters
 ) -> dict[str, tuple[Hypothesis, ...]]:
-    """Return the hypotheses of each test set that is measured by itself, by name, with the first decoder.
+    """Return the hypotheses of each test set that is measured beside the one that `tested` is of, by name.
 
-    They are the parts of the test set that `tested` is of, and the further ones in `sets`. Raises Diverged.
+    They are the parts of `test` and the further ones in `sets`, with the first decoder. Raises Diverged.
     """
-    parts: dict[str, list[Hypothesis]] = {}
-    for one in tested.hypotheses:
-        if one.item.utterance.part is not None:
-            parts.setdefault(one.item.utterance.part, []).append(one)
-    asked = parameters.test_set_names
-    found = {name: tuple(those) for name, those in parts.items() if name in asked or (len(parts) > 1 and not asked)}
+    main, asked = parameters.test_set or TEST, parameters.test_set_names
+    found = {TEST: tested.hypotheses} if main == TEST else {}
     for name, items in sets.items():
-        if name not in SETS:
+        if name not in (*SETS, main) or name == TEST != main:
             done = evaluate(network, items, parameters.test_batch_size, parameters, [tested.decoder])
             found[name] = done.hypotheses
-    return found
+    parts: dict[str, list[Hypothesis]] = {}
+    for one in found.get(TEST, ()):
+        if one.item.utterance.part is not None:
+            parts.setdefault(one.item.utterance.part, []).append(one)
+    whole = found.pop(TEST, None)
+    if main != TEST and whole is not None and not parts:
+        found[TEST] = whole
+    shown = {name: those for name, those in parts.items() if name in asked or (len(parts) > 1 and not asked)}
+    return {name: tuple(those) for name, those in shown.items() if name != main} | found
 
 
 def refuse_infinite(losses: Floats, group: Sequence[Item], when: str, parameters: Parameters) -> None:

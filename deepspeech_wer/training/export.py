@@ -19,6 +19,7 @@ from ..errors import Trouble
 from . import audio
 from .arrays import Tensor
 from .batches import assemble
+from .confidence import Calibrations
 from .dataset import Item
 from .decoders import Decoder, greedy
 from .model import Network
@@ -40,7 +41,12 @@ LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy")
 
 
 def export(
-    network: Network, items: Sequence[Item], parameters: Parameters, commit: str, decoders: Sequence[Decoder] = ()
+    network: Network,
+    items: Sequence[Item],
+    parameters: Parameters,
+    commit: str,
+    decoders: Sequence[Decoder] = (),
+    calibrations: Calibrations | None = None,
 ) -> dict[str, int]:
     """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there.
 
@@ -61,7 +67,12 @@ def export(
             TFLITE: (beside / MODEL).stat().st_size,
         }
         description = Description(
-            commit, parameters.alphabet, parameters.normalisation, _language_model(decoders, parameters, beside)
+            commit,
+            parameters.alphabet,
+            parameters.normalisation,
+            _language_model(decoders, parameters, beside),
+            calibrations=calibrations or Calibrations(),
+            narrow_band=parameters.augment_band_limit > 0,
         )
         record = description_record(description, sizes, {name: version(name) for name in LIBRARIES})
         (beside / DESCRIPTION).write_text(json.dumps(record, indent=4, ensure_ascii=False) + "\n", "utf-8")

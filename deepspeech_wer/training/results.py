@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -21,14 +22,17 @@ from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
 from ..verdicts import intervals
+from . import devices
 from .batches import Most, batches_by_length
+from .confidence import Calibrations
 from .corpus import Corpus
 from .dataset import Item, set_sha256
 from .epochs import Epoch
-from .evaluate import Evaluation, Hypothesis, score_hypotheses
+from .evaluate import TEST, Evaluation, Hypothesis, score_hypotheses
 from .export import TFLITE
 from .model import Network
 from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
+from .patience import tested_epoch
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
@@ -44,8 +48,9 @@ def new_run_directory(parameters: Parameters) -> Path:
 
     Called before the training: raises Trouble if this or another directory of the training cannot be written.
     """
-    if parameters.checkpoint_dir is not None:
-        _require_writable(parameters.checkpoint_dir, CHECKPOINT_DIR)
+    if parameters.kept_in is not None:
+        name = CHECKPOINT_DIR if parameters.save_checkpoint_dir is None else "ds_save_checkpoint_dir"
+        _require_writable(parameters.kept_in, name)
     if parameters.export_dir is not None:
         _require_writable(parameters.export_dir, "ds_export_dir")
     directory = parameters.logs_dir / f"{clock.stamp(clock.COMPACT)}-{git_hash(parameters)[:12]}"
@@ -79,6 +84,7 @@ class Finished:
     history: Sequence[Epoch]
     test: Evaluation
     tests: Mapping[str, Sequence[Hypothesis]] = field(default_factory=dict)  # test sets measured by themselves
+    calibrations: Calibrations = field(default_factory=Calibrations)  # of the export
     exported: Mapping[str, int] = field(default_factory=dict)  # sizes in bytes, from `export`; empty: no export yet
 
 
@@ -88,7 +94,7 @@ def write(directory: Path, training: Finished) -> Path:
     Nothing is printed before that: the training must not be lost to an output that cannot be written. Raises Trouble
     where a file cannot be written.
     """
-    _write_json(directory / UTTERANCES, utterances_record(training.test))
+    _write_json(directory / UTTERANCES, utterances_record(training.test, training.parameters.test_set or TEST))
     _write_json(directory / HISTORY, {"version": VERSION, "epochs": [asdict(epoch) for epoch in training.history]})
     _write_json(directory / HYPER, hyper_record(training))
     print(f"wrote {directory / HYPER}", file=sys.stderr, flush=True)
@@ -173,6 +179,7 @@ def decided_settings(test: Evaluation) -> dict[str, object]:
 def results_record(training: Finished) -> dict[str, Any]:
     history, test = training.history, training.test
     score, parameter_count = test.score, training.network.parameter_count()
+    hours = sum(epoch.seconds for epoch in history) / 3600
     return {
         "duration": round(sum(epoch.seconds for epoch in history), 3),
         "last_train_wer": _last([epoch.train_wer for epoch in history]),
@@ -184,11 +191,15 @@ def results_record(training: Finished) -> dict[str, Any]:
         "mean_utterance_wer": score.mean_utterance_wer,
         "real_time_factor": round(test.real_time_factor, 6),
         "cpu_seconds": round(sum(epoch.cpu_seconds for epoch in history), 3),
+        "run_cpu_hours": round(time.process_time() / 3600, 5),
+        **({"gpu_hours": round(hours * gpus, 5)} if (gpus := devices.gpu_count(training.parameters.devices)) else {}),
+        "tested_epoch": tested_epoch(history, training.parameters),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,
         "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,
-        "signature": _signature(training, test.hypotheses),
+        "signature": _signature(training, test.hypotheses) | _named_test_set(training),
         **({"tests": _tests_record(training)} if training.tests else {}),
+        **({"calibration": _calibrations_record(training)} if training.calibrations.decoders else {}),
         "decoders": {
             one.decoder.name: {
                 "wer": one.score.wer,
@@ -199,6 +210,23 @@ def results_record(training: Finished) -> dict[str, Any]:
             for one in test.decoded
         },
     }
+
+
+def _calibrations_record(training: Finished) -> dict[str, Any]:
+    """Return the expected calibration error of the words' confidences on the test set, by decoder."""
+    return {
+        name: {"error": one.error, "test_words": one.test_words, "validation_words": one.validation_words}
+        for name, one in training.calibrations.decoders.items()
+    }
+
+
+def _named_test_set(training: Finished) -> dict[str, str]:
+    """Return what `test_wer` is of, where the corpus has several test sets: one of them, or which ones together."""
+    name = training.parameters.test_set
+    parts = sorted({part for one in training.test.hypotheses if (part := one.item.utterance.part) is not None})
+    if not name and len(parts) < 2:
+        return {}
+    return {"test_set": name or "+".join(parts)}
 
 
 def _tests_record(training: Finished) -> dict[str, Any]:
@@ -255,13 +283,13 @@ def processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def utterances_record(test: Evaluation) -> dict[str, Any]:
+def utterances_record(test: Evaluation, name: str = TEST) -> dict[str, Any]:
     rows = []
     for one in test.hypotheses:
         said = one.item.utterance
         rows.append([said.id, said.speaker, round(one.item.seconds, 2), said.transcript, one.text])
     columns = ["id", "speaker", "seconds", "reference", "hypothesis"]
-    return {"version": VERSION, "set": "test", "columns": columns, "rows": rows}
+    return {"version": VERSION, "set": name, "columns": columns, "rows": rows}
 
 
 def git_hash(parameters: Parameters) -> str:

@@ -20,6 +20,17 @@ class Data:
     promised: int  # bytes of sound, as the header says
     there: int  # bytes from its start to the end of the file
     is_unfinished: bool  # the header's sizes were never filled in
+    is_foreign: bool = False  # libsndfile knows no such header
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether libsndfile does not read the sound by this header."""
+        return self.is_unfinished or self.is_foreign
+
+    @property
+    def length(self) -> int:
+        """Bytes of sound."""
+        return self.there if self.is_unfinished else min(self.promised, self.there)
 
 
 def find_data(stream: BinaryIO) -> Data | None:
@@ -29,7 +40,7 @@ def find_data(stream: BinaryIO) -> Data | None:
         return _find_data_of_caf(stream)
     if head[:4] not in (b"RIFF", *LARGE) or head[8:] != b"WAVE":
         return None
-    riff_end = 8 + int.from_bytes(head[4:8], "little")
+    riff_end, is_foreign = 8 + int.from_bytes(head[4:8], "little"), head[:4] == b"BW64"
     size = os.fstat(stream.fileno()).st_size
     long = None  # the size of the data in 64 bits, which RF64 has
     while len(head := stream.read(8)) == 8:
@@ -39,12 +50,26 @@ def find_data(stream: BinaryIO) -> Data | None:
             continue
         if head[:4] == b"data":
             if long:
-                return Data(start, long, size - start, is_unfinished=long >= 1 << 63)
-            # A size of 0 is true where the sizes say that the rest of the file is something else.
-            is_unfinished = promised >= STREAMED or (promised == 0 and (riff_end <= start or riff_end > size))
-            return Data(start, promised, size - start, is_unfinished and size > start)
+                return Data(start, long, size - start, long >= 1 << 63, is_foreign)
+            # A size of 0 is true where the sizes say that the rest of the file is something else, and it is.
+            is_unfinished = promised >= STREAMED or (
+                promised == 0 and (riff_end <= start or riff_end > size or not _are_chunks(stream, size))
+            )
+            if size == start:
+                promised = 0
+            return Data(start, promised, size - start, is_unfinished and size > start, is_foreign)
         stream.seek(promised + promised % 2, os.SEEK_CUR)
     return None
+
+
+def _are_chunks(stream: BinaryIO, size: int) -> bool:
+    """Return whether the rest of a file of `size` bytes is chunks: names in ASCII, and sizes that end with the file."""
+    while len(head := stream.read(8)) == 8:
+        if not (head[:4].isascii() and head[:4].decode().isprintable()):
+            return False
+        length = int.from_bytes(head[4:], "little")
+        stream.seek(length + length % 2, os.SEEK_CUR)
+    return stream.tell() <= size + 1
 
 
 def _find_data_of_caf(stream: BinaryIO) -> Data | None:
@@ -62,7 +87,10 @@ def _find_data_of_caf(stream: BinaryIO) -> Data | None:
 
 
 class Finished(io.RawIOBase):
-    """A recording as it would be if its recorder had filled in the sizes: everything that follows is sound."""
+    """A recording as it would be if its recorder had filled in the sizes: everything that follows is sound.
+
+    Also one whose header libsndfile does not know, as a plain wav file.
+    """
 
     def __init__(self, stream: BinaryIO, data: Data) -> None:
         self.name = os.fsdecode(stream.name)
@@ -70,11 +98,11 @@ class Finished(io.RawIOBase):
         stream.seek(0)
         head = bytearray(stream.read(data.start))
         if head[:4] == b"caff":
-            head[-8:] = data.there.to_bytes(8, "big")
+            head[-8:] = data.length.to_bytes(8, "big")
         else:
             head[:4] = b"RIFF"
-            head[4:8] = min(data.start + data.there - 8, MOST).to_bytes(4, "little")
-            head[-4:] = min(data.there, MOST).to_bytes(4, "little")
+            head[4:8] = min(data.start + data.length - 8, MOST).to_bytes(4, "little")
+            head[-4:] = min(data.length, MOST).to_bytes(4, "little")
         self._head = bytes(head)
         stream.seek(0)
 

@@ -163,7 +163,7 @@ def differs_from_job(score: Score, hyper: Mapping[str, Any]) -> str | None:
     for name, number in counted.items():
         told = errors.get(name)
         if _number(told) is not None and told != number:
-            faults.append(f"{told} {name}, its utterances give {number}")
+            faults.append(f"{told:,} {name}, its utterances give {number:,}")
     if not faults:
         return None
     return f"{score.set}: the job says {'; '.join(faults)}: see what it leaves out or normalises"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -90,9 +91,83 @@ def test_a_tick_that_failed_is_told_with_reason_and_time(
     assert re.fullmatch(rf"{TIME}: {re.escape(reason)}", told(capsys, "last error"))
 
 
+def test_a_failed_publish_is_got_over_by_a_good_one_alone(
+    server: Sshd, tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = server.root / "theirs"
+    theirs.touch()
+    tracked.merge("next")
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == exit_codes.FAILED
+    assert "got over" not in told(capsys, "last error")
+    theirs.unlink()
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == 0
+    line = told(capsys, "last error")
+    assert re.fullmatch(rf"{TIME}: not published: .*holds theirs.* \(got over at {TIME}\)", line)
+    assert subprocess.run(TICK, check=False, capture_output=True).returncode == 0
+    assert told(capsys, "last error") == line  # since the first good one
+
+
+def test_a_failed_tick_is_got_over_by_a_good_one_and_may_come_back(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tick() == 0
+    gone = tracked.path.with_name("gone")
+    tracked.path.rename(gone)
+    assert tick() == exit_codes.TROUBLE
+    gone.rename(tracked.path)
+    assert tick() == 0
+    assert re.fullmatch(rf"{TIME}: cannot fetch .* \(got over at {TIME}\)", told(capsys, "last error"))
+    assert cli.main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["last_error"]["over_at"]
+    tracked.path.rename(gone)
+    assert tick() == exit_codes.TROUBLE
+    assert "got over" not in told(capsys, "last error")
+
+
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"what": 1'])
 def test_a_damaged_note_is_no_error(capsys: pytest.CaptureFixture[str], content: str) -> None:
     assert tick() == 0
     settings.load().places.cache.joinpath("last_error.json").write_text(content)
     assert told(capsys, "last error") == ""
+
+
+def test_before_anything_was_fetched_it_says_so(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_repo_url", str(sealed / "nowhere"))
+    assert cli.main([]) == exit_codes.TROUBLE
+    assert told(capsys, "queue") in ("", "not known, as nothing of the branch has been fetched yet")
+    assert "cannot fetch" in told(capsys, "last error")
+    for command, said in (("runs", "no run is archived yet\n"), ("verdicts", "no merge is judged yet")):
+        capsys.readouterr()
+        assert cli.main([command]) == 0
+        assert capsys.readouterr().out.startswith(said)
+        assert cli.main([command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_site_that_was_built_and_never_sent_is_not_called_published(
+    sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_sshd(tmp_path / "sshd") as host:
+        for name, value in host.environment().items():
+            monkeypatch.setenv(name, value)
+        (host.root / ".htaccess").write_text("DirectoryIndex index.htm\n")
+        assert cli.main(["publish"]) == exit_codes.TROUBLE
+        assert "put an empty index.htm beside it" in capsys.readouterr().err
+        assert (
+            told(capsys, "site")
+            == f"nothing published to {host.environment()['ds_website_server_fqdn']}:{host.root} yet"
+        )
+        (host.root / "index.htm").touch()
+        assert cli.main(["publish"]) == exit_codes.DONE
+        assert told(capsys, "site").startswith("up to date, published to ")
+    assert sealed.exists()
+
+
+def test_a_failed_run_is_called_failed_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tick() == 0
+    tracked.merge("breaks it", {"wer": "exit 3\n"})
+    assert tick() == exit_codes.FAILED
+    assert told(capsys, "result").endswith(" failed: exit 3: breaks it")

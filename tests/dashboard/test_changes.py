@@ -114,3 +114,21 @@ def test_the_headline_ends_its_sentence_since_the_page_says_after_it_when() -> N
         headline = judged(record, runs).headline
         assert headline
         assert headline[1].endswith(" the level is back.")
+
+
+def test_a_recovery_names_the_culprit_its_author_and_how_large_it_was() -> None:
+    runs = [done(1, 0.2), done(2, 0.2), done(3, 0.25), done(4, 0.2)]
+    runs[2] = replace(runs[2], merge=replace(runs[2].merge, author="Ben"))
+    record = verdicts(runs, state="recovered", closed_by=runs[3].merge.sha)
+    record["verdicts"][-1] |= {"verdict": "recovered", "reason": "-5.00 pp: the level is back"}
+    headline = judged(record, runs).headline
+    assert headline
+    assert headline[1].endswith(f" the level is back. This ends +5.0 pp of {runs[2].merge.sha[:8]} by Ben.")
+    record["events"][0]["start"] = "f" * 40  # its run cannot be read
+    headline = judged(record, runs).headline
+    assert headline
+    assert headline[1].endswith("This ends +5.0 pp of ffffffff.")
+    record["events"][0]["closed_by"] = runs[1].merge.sha
+    headline = judged(record, runs).headline
+    assert headline
+    assert "This ends" not in headline[1]

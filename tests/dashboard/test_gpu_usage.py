@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -81,13 +82,30 @@ def test_dmon_of_2016(tmp_path: Path) -> None:
 
 def test_a_week_is_at_most_1000_buckets(tmp_path: Path) -> None:
     hours = [
-        f"2023/11/{day:02} {hour:02}:00:00.0, 0, {hour}, 1, 1, 1, 1, 1" for day in range(1, 8) for hour in range(24)
+        f"2023/11/{day:02} {hour:02}:00:00.0, 0, {hour}, 1, 1, 1, 1, 1"
+        for day in (1, 2, 3, 5, 6, 7)  # on the 4th it was off
+        for hour in range(24)
     ]
     found = read(tmp_path, "\n".join([HEADER, *hours]))
     assert found
     assert found["count"] <= gpu_usage.MAX_BUCKETS
     assert found["gpus"][0]["gpu_percent"][0] == 0.0
     assert None in found["gpus"][0]["gpu_percent"]
+
+
+@pytest.mark.parametrize("every_s", [5, 7, 60, 600])
+def test_samples_that_are_far_apart_make_a_line(tmp_path: Path, every_s: int) -> None:
+    """With a bucket per 5 s, samples a minute apart were single points, which a line does not show."""
+    start = datetime(2023, 11, 10, 13, 5, tzinfo=UTC)
+    times = [start + timedelta(seconds=every_s * n + n % 3 / 10) for n in range(200)]
+    lines = [
+        f"{at:%Y/%m/%d %H:%M:%S}.{at.microsecond // 1000:03}, {gpu}, 9, 1, 1, 1, 1, 1" for at in times for gpu in (0, 1)
+    ]
+    found = read(tmp_path, "\n".join([HEADER, *lines]))
+    assert found
+    assert found["every"] == every_s
+    for one in found["gpus"]:
+        assert one["gpu_percent"].count(None) <= 2
 
 
 def test_one_file_of_many_runs_is_cut_to_the_run(tmp_path: Path) -> None:

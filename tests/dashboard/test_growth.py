@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive as archived
-from deepspeech_wer.dashboard import build, kept, remove_leftovers, site_names, spliced
+from deepspeech_wer import files
+from deepspeech_wer.dashboard import build, kept, site_names, spliced
 from deepspeech_wer.dashboard.logs import WHOLE
 from deepspeech_wer.records import Run
 from deepspeech_wer.settings import PublishedLogs
@@ -303,7 +304,7 @@ def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
     ]
     for path in (*left, of_run):
         path.touch()
-    remove_leftovers(place.site)
+    files.remove_leftovers(place.site)
     assert [path for path in (*left, of_run) if path.exists()] == [of_run]
     place.build()
     assert not of_run.exists()

@@ -224,3 +224,44 @@ def test_a_run_that_breaks_during_the_build_is_left_out(root: Path, tmp_path: Pa
         marks=loaded.marks,
     )
     assert content(tmp_path / "site") == site_without(root, tmp_path / "plain")
+
+
+def edited_in_place(root: Path, name: str) -> None:
+    record = root / name / "run.json"
+    record.write_text(record.read_text().replace('"machine": "', '"machine": "not '))
+
+
+@pytest.mark.parametrize("newest", [0, 1])
+def test_each_run_is_looked_at_within_a_few_builds(
+    root: Path, tmp_path: Path, newest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_NEWEST", newest)
+    monkeypatch.setattr(kept, "_TURNS", 3)
+    monkeypatch.setattr(kept, "_month", lambda name: name[:8].replace(" ", ""))  # few runs, on many days
+    kept.load(root, tmp_path / "kept")
+    names = archived.names(root)
+    for name in names:
+        edited_in_place(root, name)
+    read = read_by(monkeypatch)
+    kept.load(root, tmp_path / "kept")
+    assert 0 < len(set(read)) < len(names)
+    for _ in range(3):
+        kept.load(root, tmp_path / "kept")
+    assert sorted(read) == sorted(names)
+    assert site_with(root, tmp_path / "kept") == site_without(root, tmp_path / "plain")
+
+
+@pytest.mark.parametrize("name", ["run.json", "hyper.json", "a new file"])
+def test_a_file_that_is_replaced_or_added_is_seen_at_once(
+    root: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_NEWEST", 0)
+    monkeypatch.setattr(kept, "_TURNS", 1000)
+    kept.load(root, tmp_path / "kept")
+    run = next(one for one in archived.names(root) if (root / one / "hyper.json").exists())
+    beside = root / run / ".beside"
+    beside.write_bytes((root / run / name).read_bytes() if (root / run / name).exists() else b"")
+    beside.replace(root / run / name)
+    read = read_by(monkeypatch)
+    kept.load(root, tmp_path / "kept")
+    assert run in read

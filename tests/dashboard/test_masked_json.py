@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive, settings
-from deepspeech_wer.dashboard import masked_json, site_names
+from deepspeech_wer.dashboard import heard, masked_json, site_names
+from deepspeech_wer.dashboard.heard import argument
 from deepspeech_wer.settings import PublishedLogs
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick
@@ -89,6 +90,44 @@ def test_what_is_too_large_to_be_masked_is_not_published(
 LEAKING = """printf '{"version":1,"set":"test","columns":["id","speaker","seconds","reference","hypothesis"],"rows":[
 ["/srv/corpora/private/spk1/a.wav","1",1.5,"a b","a c"]]}' > "$ds_logs_dir/x/utterances.json"
 """
+
+
+# A transcript that is a path, a hypothesis that has a secret, and a secret of several words in both.
+TELLING = """printf '{"version":1,"set":"test","columns":["id","speaker","seconds","reference","hypothesis"],"rows":[
+["u1","1",1.5,"see /srv/corpora/private/a.wav now","see s3cr3tive now now"],
+["u2","password=hunter2",1.5,"one four words here too","one four words here it password=hunter2"]]}' \\
+  > "$ds_logs_dir/x/utterances.json"
+"""
+
+
+def test_transcripts_are_masked_and_keep_their_words(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracked.merge("tells", {"bin/run-wer-automation.sh": JOB + TELLING})
+    monkeypatch.setenv("MY_SECRET", "s3cr3tive")
+    monkeypatch.setenv("OTHER_PASSPHRASE", "four words here")
+    assert tick() == 0
+    site = settings.load().places.site
+    scripts = [(site / name).read_bytes() for name in site_names(site) if name.startswith("sets/") or "edits" in name]
+    assert len(scripts) == 3
+    for leak in (b"/srv/corpora", b"s3cr3tive", b"hunter2", b"four", b"words here"):
+        assert not any(leak in one for one in scripts), leak
+    said = [argument(one) for one in scripts]
+    texts = next(one["texts"] for one in said if "texts" in one)
+    assert texts == ["see …/private/a.wav now", f"one {M} {M} {M} too"]
+    (wrong,) = next(one["sets"] for one in said if "sets" in one)
+    assert wrong["edits"] == [f"1 …/private/a.wav {M} 3  now", f"4 too it 5  password={M}"]
+
+
+def test_an_error_keeps_its_place() -> None:
+    told = {
+        "version": 1,
+        "run": "x",
+        "sets": [{"name": "a", "set": "b", "edits": ["3 x --token 7 y z", "0 /srv/a/b/c "]}],
+    }
+    script = b"wer.edits(" + json.dumps(told).encode() + b");\n"
+    seen = heard.as_seen(script, lambda text: masked_json.trimmed(text, LOGS))
+    assert argument(seen or b"")["sets"][0]["edits"] == ["3 x --token 7 y z", "0 …/b/c "]
+    assert heard.as_seen(b"wer.edits([]);\n", str.upper) is None
+    assert heard.as_seen(b"wer.other({});\n", str.upper) is None
 
 
 @pytest.mark.parametrize("mode", ["trimmed", "none", "full"])

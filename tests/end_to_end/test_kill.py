@@ -2,7 +2,7 @@
 
 The backlog has six merges with a scripted job. Each kill is SIGKILL, like the out-of-memory killer's. If only the tick
 is killed, its job continues and is not started again. `python -m tests.end_to_end.test_kill 500` kills five hundred
-times, in every way in turn, and prints where the kills hit.
+times, in every way in turn, while the tick publishes to a real sshd, and prints where the kills hit.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import journal, lock, processes
+from deepspeech_wer import dashboard, journal, lock, processes
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.publish.plan import BEAT
+from deepspeech_wer.publish.web_root_lock import LOCK
 from tests.conftest import Repository
+from tests.end_to_end.publishing import leftovers
+from tests.end_to_end.sshd import Sshd, running_sshd
 from tests.waiting import until
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ log = logging.getLogger(__name__)
 SEED = 2016
 OUTSIDE = "before or after a merge"
 WAYS = ("tick", "supervisor", "both", "reboot", "collect")  # what is killed
+PUBLISH = "publish"  # one way more, with a server: the tick while it publishes
+SOON = ("supervisor", PUBLISH)
 MERGES = 6
 JOB = """#!/bin/bash
 set -e
@@ -80,10 +86,10 @@ sys.exit(cli.main([]))
 
 
 class Machine:
-    """A tracked repository with a backlog, and its own home."""
+    """A tracked repository with a backlog, its own home and, with a server, a web root."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, server: Sshd | None = None, merges: int = MERGES) -> None:
+        self.directory, self.server, self.merges = directory, server, merges
         self.repository = Repository(directory / "tracked")
         self.repository.commit("root", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.9\n"})
         self.environment = {
@@ -95,12 +101,15 @@ class Machine:
             "ds_retrain": "off",
             "ds_clone_path": str(directory / "clone"),
             "PYTHONPATH": str(Path(__file__).parents[2]),
+            "ds_publish_every": "1",
+            "ds_heartbeat_every": "1",
+            **(server.environment() if server else {}),
         }
         self.cache = directory / "cache" / "deepspeech_wer"
         self.data = directory / "data" / "deepspeech_wer"
         assert self.tick() == 0
-        for number in range(MERGES):
-            rate = f"0.{MERGES + 2 - number}"  # falling: a regression would have an exit code of its own
+        for number in range(merges):
+            rate = f"0.{merges + 2 - number}"  # falling: a regression would have an exit code of its own
             self.repository.merge(f"merge {number}", {"wer": f"wer={rate}\n"})
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -114,20 +123,25 @@ class Machine:
         """Run a complete tick and return its exit code."""
         return self.start().wait(timeout=600)
 
-    def supervisors(self) -> list[int]:
+    def supervisors(self, tick: int = 0) -> list[int]:
         """Return the pids of the running supervisors."""
         holders = [lock.holder(str(work.lock)) for work in works.unfinished(self.data / "work")]
-        return [holder[0] for holder in holders if holder]
+        return [holder[0] for holder in holders if holder and holder[0] != tick]
 
     def kill_during(self, seconds: float, way: str) -> str | None:
         """Start a tick and kill in one of WAYS after a while. Returns the phase; None if the tick was done already."""
         process = self.start()
+        if way in SOON:  # what is killed is there for a moment only
+            # Until the supervisor has started, its lock is signed by the tick.
+            there = self.server.sessions if self.server and way == PUBLISH else lambda: self.supervisors(process.pid)
+            until(lambda: bool(there()) or process.poll() is not None)
+            seconds /= 8
         time.sleep(seconds)
         entry = journal.read(self.cache)
-        supervisors = self.supervisors()
+        supervisors = self.supervisors(process.pid)
         if way != "supervisor":
             process.kill()
-        if way != "tick":
+        if way not in ("tick", PUBLISH):
             for pid in supervisors:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -156,6 +170,10 @@ class Machine:
             for file in self.directory.glob(name):
                 file.write_text(file.read_text().replace(boot_id, "a-boot-before"))
 
+    def log(self) -> str:
+        """Return the end of the ticks' log."""
+        return (self.directory / "log").read_text()[-10_000:]
+
     def starts(self) -> Counter[str]:
         """Return how often the job of each commit was started since the last call."""
         file = self.directory / "starts"
@@ -166,29 +184,44 @@ class Machine:
     def check(self) -> None:
         """Check that after the next tick everything is done exactly once and nothing is left."""
         code = self.tick()
-        assert code == 0, (self.directory / "log").read_text()
+        assert code == 0, self.log()
         assert self.supervisors() == []
         runs = [json.loads((run / "run.json").read_text()) for run in sorted((self.data / "runs").glob("[0-9]*"))]
         history = self.repository.git("rev-list", "--reverse", "--first-parent", "main").split()
-        assert sorted(run["merge"]["ordinal"] for run in runs) == list(range(1, MERGES + 2))
+        assert sorted(run["merge"]["ordinal"] for run in runs) == list(range(1, self.merges + 2))
         assert {run["merge"]["sha"] for run in runs} == set(history)
         assert {run["status"] for run in runs} == {"done"}
         assert (self.cache / "last_sha1").read_text() == f"{history[-1]}\n"
-        assert len(re.findall(r'"test_wer"', (self.data / "site" / "js" / "hyper.js").read_text())) == MERGES + 1
+        assert len(re.findall(r'"test_wer"', (self.data / "site" / "js" / "hyper.js").read_text())) == self.merges + 1
         assert not (self.directory / "clone").exists()
         assert not (self.cache / "tick.json").exists()
-        assert sorted(path.name for path in self.data.iterdir()) == [
-            "checkpoints",
-            "lock",
-            "log",
-            "runs",
-            "site",
-            "tracker.json",
-            "verdicts.json",
-        ]
+        names = {path.name for path in self.data.iterdir()} - {"id"}  # made for the first publish
+        assert names == {"checkpoints", "lock", "log", "runs", "site", "tracker.json", "verdicts.json"}, names
         assert not list((self.data / "checkpoints").iterdir())
         assert not list(self.directory.rglob("*.partial"))
         assert processes.with_environment(f"HOME={self.directory}") == []
+        if self.server:
+            self.server.wait_for_sessions_to_end()
+            site, root = self.data / "site", self.server.root
+            # js/now.js is replaced between publishes
+            wrong = [
+                path for path in dashboard.site_names(site) if path != BEAT and not _same(site / path, root / path)
+            ]
+            assert wrong == [], (wrong, self.log())
+            left = set(leftovers(self.server.root)) - {LOCK}  # a dead one, where only its removal was missing
+            assert {path for path in left if not path.startswith(BEAT)} == set()  # the next publish removes these
+            assert len(left) <= 2
+
+    def check_page(self) -> None:
+        """Check that a visitor has a whole page, whatever was killed."""
+        if self.server and (index := self.server.root / "index.htm").exists():
+            loaded = re.findall(r'(?:src|href)="((?:js|css)/[^"]+)"', index.read_text())
+            assert loaded
+            assert [path for path in loaded if not (self.server.root / path).exists()] == []
+
+
+def _same(file: Path, other: Path) -> bool:
+    return other.exists() and file.read_bytes() == other.read_bytes()
 
 
 def reset(machine: Machine) -> None:
@@ -204,6 +237,12 @@ def reset(machine: Machine) -> None:
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return Machine(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.fixture(scope="module")
+def publishing_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield Machine(tmp_path_factory.mktemp("publishing_machine"), server, merges=3)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -256,6 +295,10 @@ def test_killed_at_random_moments(machine: Machine, way: str) -> None:
     assert kill_at_random(machine, times=6, seed=SEED, ways=(way,)).total() == 6
 
 
+def test_killed_while_it_publishes(publishing_machine: Machine) -> None:
+    assert kill_at_random(publishing_machine, times=6, seed=SEED, ways=(PUBLISH,)).total() == 6
+
+
 def kill_at_random(machine: Machine, *, times: int, seed: int, ways: Sequence[str] = WAYS) -> Counter[str]:
     """Repeat: kill at a random moment, run a complete tick, check everything. Returns the number of kills per phase."""
     moments = random.Random(seed)
@@ -264,8 +307,9 @@ def kill_at_random(machine: Machine, *, times: int, seed: int, ways: Sequence[st
         reset(machine)
         way = ways[hit.total() % len(ways)]
         phase = machine.kill_during(moments.uniform(0.02, 4), way)
+        machine.check_page()
         machine.check()
-        if way in ("tick", "collect"):
+        if way in ("tick", "collect", PUBLISH):
             assert set(machine.starts().values()) <= {1}
         if phase:
             hit[f"{way} in {phase}"] += 1
@@ -290,8 +334,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else SEED
-    with tempfile.TemporaryDirectory() as directory:
-        hit = kill_at_random(Machine(Path(directory)), times=times, seed=seed)
+    with tempfile.TemporaryDirectory() as directory, running_sshd(Path(directory, "sshd")) as server:
+        machine = Machine(Path(directory, "machine"), server, merges=3)
+        hit = kill_at_random(machine, times=times, seed=seed, ways=(*WAYS, PUBLISH))
     where = ", ".join(f"{count} {what}" for what, count in sorted(hit.items()))
     print(f"{times} kills, seed {seed}: {where}. No result was lost or repeated, and nothing was left behind.")
 

@@ -42,7 +42,7 @@ def test_the_first_sentence_says_what_happened_and_links_the_evidence(page: Page
     judged_page(page, runs).open()
     sentence = page.text("h1")
     assert sentence.startswith("Worse: 4")
-    assert f"pp since {runs[CULPRIT].merge.sha[:8]}. Reuben Morais, dropout_rate 0.05 -> 0.3." in sentence
+    assert f"pp since {runs[CULPRIT].merge.sha[:8]}. Reuben Morais, dropout_rate 0.05 → 0.3." in sentence
     assert "re-trainings." in sentence
     assert "days ago" in sentence
     page.driver.find_element("link text", "The evidence").click()

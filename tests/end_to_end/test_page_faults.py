@@ -245,6 +245,14 @@ def test_by_date_a_busy_day_fills_the_chart(page: Page) -> None:
     assert (last - first) / (high - low) > 0.9
 
 
+def test_a_run_of_a_clock_that_was_ahead_is_not_of_the_last_days(page: Page) -> None:
+    now = datetime.now(UTC)
+    starts = [now - timedelta(days=3), now - timedelta(days=40), now + timedelta(days=700)]
+    page.build([done(n, 0.4, started=start) for n, start in enumerate(starts, start=1)]).open()
+    assert "1 in the last 30 days" in page.text(".tiles")
+    assert "by a clock that was ahead" in page.text("#freshness")
+
+
 # -- texts
 
 

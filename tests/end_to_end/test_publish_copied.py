@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from deepspeech_wer import delta
+from deepspeech_wer.delta import Span
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import copied, plan
+from deepspeech_wer.publish import plan, sources
 from deepspeech_wer.publish.plan import Entry
 from deepspeech_wer.publish.report import Report
 from deepspeech_wer.sftp import files
-from deepspeech_wer.sftp.files import Span
 from deepspeech_wer.sftp.pipeline import Pipeline
 from tests.end_to_end.proxy import bad_network
 from tests.end_to_end.publishing import files_of, published, put, write, write_page
@@ -136,7 +137,7 @@ def test_a_refused_copy_is_made_up_for(place: Place, monkeypatch: pytest.MonkeyP
 
 def test_now_and_then_the_file_is_sent_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's file may have been changed with its size and time as they were."""
-    monkeypatch.setattr(copied, "WHOLE_EVERY", 2)
+    monkeypatch.setattr(sources, "WHOLE_EVERY", 2)
     sizes = []
     for number in range(4):
         place.lines([*LINES, NEW * (number + 1)])
@@ -145,7 +146,7 @@ def test_now_and_then_the_file_is_sent_whole(place: Place, monkeypatch: pytest.M
 
 
 def test_only_what_is_of_use_is_kept(place: Place) -> None:
-    write(place.site, {"runs/1/out.log": "x" * copied.LARGE, "js/small.js": "x"})
+    write(place.site, {"runs/1/out.log": "x" * sources.LARGE, "js/small.js": "x"})
     place.publish()
     assert [path.read_bytes() for path in place.kept.iterdir()] == [(place.site / "js/hyper.js").read_bytes()]
 
@@ -198,15 +199,14 @@ def dump(manifest: plan.Manifest) -> bytes:
 )
 def test_the_version_before_is_found(path: str, found: str | None) -> None:
     current = dict.fromkeys(["js/hyper.js", "js/index.more.js", "js/index.ffffffff.js", "js/x.js"], Entry("", 0, 0))
-    assert copied.version_before(path, current) == found
+    assert sources.version_before(path, current) == found
 
 
 def test_a_file_that_changes_while_it_is_published_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")
     for content in (b"abc", b"abcd", b"ab", b"bbc"):
-        how = copied.Copied("file", (Span(0, 1), 2))
-        parts = copied.chunks(file, entry(content), how, 2)
+        parts = delta.read(file, entry(content).sha256, 2, (Span(0, 1), 2))
         if content == b"abc":
             assert list(parts) == [Span(0, 1), b"bc"]
         else:
@@ -220,7 +220,7 @@ def entry(content: bytes) -> Entry:
 
 def test_spans_and_bytes_make_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(5)
-    monkeypatch.setattr(copied, "_BLOCK", 4)
+    monkeypatch.setattr(delta, "_BLOCK", 4)
     copies = 0
     for _ in range(500):
         old = bytes(chance.choices(b"abcd", k=chance.randrange(1, 40)))
@@ -231,8 +231,8 @@ def test_spans_and_bytes_make_the_file(tmp_path: Path, monkeypatch: pytest.Monke
         before = entry(old)
         (tmp_path / before.sha256).write_bytes(old)
         (tmp_path / "new").write_bytes(new)
-        how = copied.Copied("old", copied.compared(tmp_path, before, tmp_path / "new"))
-        parts = copied.chunks(tmp_path / "new", entry(new), how, chance.randrange(1, 5))
+        how = sources.Copied("old", sources.compared(tmp_path, before, tmp_path / "new"))
+        parts = delta.read(tmp_path / "new", entry(new).sha256, chance.randrange(1, 5), how.parts)
         made = b"".join(old[part.start :][: part.size] if isinstance(part, Span) else part for part in parts)
         assert made == new
         assert how.size <= len(new)

@@ -19,6 +19,7 @@ import pytest
 from deepspeech_wer import processes
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import web_root_lock as lock
+from deepspeech_wer.publish.publisher import publish
 from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp.pipeline import Halted
 from tests.end_to_end.proxy import Network, bad_network
@@ -293,16 +294,16 @@ class TestTogether:
             started = processes.start_time(process.pid)
             process.kill()
             until(lambda: _is_zombie(process.pid))  # it stays one if a container's first process reaps nothing
-            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started=started)
+            self.hold(server, machine=lock.this_process()["machine"], pid=process.pid, started=started)
             assert put(site, server.website, lock_wait_s=0).sent
 
     def test_the_lock_of_a_live_process_of_this_machine_is_waited_for(self, site: Path, server: Sshd) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:
             started = processes.start_time(process.pid)
-            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started=started)
+            self.hold(server, machine=lock.this_process()["machine"], pid=process.pid, started=started)
             with pytest.raises(Trouble, match="is publishing there"):
                 put(site, server.website, lock_wait_s=0.2)
-            self.hold(server, machine=lock.this_process("x")["machine"], pid=process.pid, started="another boot:1")
+            self.hold(server, machine=lock.this_process()["machine"], pid=process.pid, started="another boot:1")
             assert put(site, server.website, lock_wait_s=0).sent
             process.kill()
 
@@ -328,6 +329,12 @@ def test_a_file_of_before_1970_is_published_once(site: Path, server: Sshd) -> No
     put(site, server.website)
     assert (server.root / "runs" / "1.js").stat().st_mtime == 0
     assert put(site, server.website).sent == ()
+
+
+def test_a_missing_file_is_told(site: Path, server: Sshd) -> None:
+    with pytest.raises(Trouble, match=r"absent\.js: cannot be published: No such file.*build the site again"):
+        publish(site, ["absent.js"], server.website)
+    assert not any(server.root.iterdir())
 
 
 def _is_zombie(pid: int) -> bool:

@@ -85,7 +85,7 @@ def test_a_rollback_works_after_it(site: Path, server: Sshd) -> None:
 
 def test_it_waits_for_a_publisher_and_gives_up(site: Path, server: Sshd) -> None:
     put(site, server.website)
-    holder = {**this_process("other"), "machine": "another"}
+    holder = {**this_process(), "machine": "another"}
     (server.root / LOCK).write_text(json.dumps(holder))
     with pytest.raises(Trouble, match="is publishing there"):
         refresh(server, "later")

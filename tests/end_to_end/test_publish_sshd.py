@@ -251,13 +251,13 @@ class TestManyDirectories:
     def test_a_run_more_takes_one_look(self, many: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its directory, and that of the run before, were written last: they are listed before all is known."""
         looks: list[list[str]] = []
-        original = survey._read
+        original = survey._listing
 
-        def heard(root: WebRoot, files: list[str], directories: list[str], sizes: dict[str, int]) -> object:
+        def heard(root: WebRoot, directories: list[str], sizes: dict[str, int]) -> object:
             looks.append(list(directories))
-            return original(root, files, directories, sizes)
+            return original(root, directories, sizes)
 
-        monkeypatch.setattr(survey, "_read", heard)
+        monkeypatch.setattr(survey, "_listing", heard)
         for name in ("x", "y"):
             looks.clear()
             write(many, {f"runs/{name}/hyper.json": "{}"})

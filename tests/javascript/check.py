@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODULES = HERE / "node_modules"
-WEBSITE = ROOT / "deepspeech_wer" / "website" / "js"
+SCRIPTS = [ROOT / "deepspeech_wer" / "website" / "js", ROOT / "deepspeech_wer" / "dashboard" / "overview.js"]
 
 
 def node() -> Path:
@@ -51,7 +51,7 @@ def main() -> int:
     """Return 0 if TypeScript and ESLint find nothing; they print what they find."""
     install()
     tsc = [MODULES / "typescript/bin/tsc", "--project", HERE / "tsconfig.json"]
-    eslint = [MODULES / "eslint/bin/eslint.js", "--max-warnings=0", "--config", HERE / "eslint.config.js", WEBSITE]
+    eslint = [MODULES / "eslint/bin/eslint.js", "--max-warnings=0", "--config", HERE / "eslint.config.js", *SCRIPTS]
     codes = [subprocess.run([node(), *command], cwd=ROOT, check=False).returncode for command in (tsc, eslint)]
     return max(map(abs, codes))
 

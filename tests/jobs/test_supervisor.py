@@ -20,7 +20,7 @@ from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.runner import attend
 from deepspeech_wer.jobs.work import Order, Work
-from deepspeech_wer.records import Merge, Outcome
+from deepspeech_wer.records import Guards, Merge, Outcome
 from tests.waiting import until
 
 MERGE = Merge("c0ffee" * 6 + "abcd", 7, "subject", "Ada", "2026-01-02T03:04:05Z", ())
@@ -33,7 +33,16 @@ echo '{HYPER}' > "$ds_logs_dir/x/hyper.json"
 class Started:
     """A job whose supervisor was started by the local runner."""
 
-    def __init__(self, tmp_path: Path, script: str, *, timeout_s: float | None, grace_s: float, mode: int) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        script: str,
+        *,
+        timeout_s: float | None,
+        grace_s: float,
+        mode: int,
+        guards: Guards | None = None,
+    ) -> None:
         self.runner = Local()
         self.work = Work(tmp_path / "work" / "20260102-030405-c0ffeec0ffee")
         checkout = tmp_path / "clone"
@@ -54,6 +63,7 @@ class Started:
             timeout_s=timeout_s,
             grace_s=grace_s,
             token=f"token-{time.monotonic_ns()}",
+            guards=guards or Guards(),
         )
         for directory in (self.work.logs, self.work.tmp, tmp_path / "checkpoints"):
             directory.mkdir(parents=True, exist_ok=True)

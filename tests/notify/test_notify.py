@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive, files, settings
-from deepspeech_wer.notify import channels, ledger
 from deepspeech_wer.notify import http as posting
+from deepspeech_wer.notify import ledger
 from deepspeech_wer.settings import Settings
 from tests.conftest import Repository
 from tests.notify.receiver import DRIPS, HANGS, Receiver, unused_port
@@ -104,6 +104,42 @@ def test_a_message_that_is_refused_does_not_keep_others_back(hooked: Book, recei
     assert [message["state"] for message in receiver.messages] == ["failed", "open"]
     hooked.tell()
     assert [message["state"] for message in receiver.messages[2:]] == ["failed"]
+
+
+@pytest.mark.parametrize("code", [400, 406, 415, 451])
+def test_a_message_that_is_refused_for_days_is_given_up_and_each_is_said_once(
+    hooked: Book, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    start, minutes = time.time(), 0
+    monkeypatch.setattr(ledger, "now", lambda: start + 60 * minutes)
+    receiver.code = code
+    hooked.add(make(1))
+    for minutes in range(0, 5 * 24 * 60, 15):
+        hooked.tell(is_idle=minutes > 0)
+    first, last = warnings(caplog)
+    assert f"webhook: it answered {code} to msg_" in first
+    assert last.endswith("It has refused it for 3 days: given up")
+    assert 60 < len(receiver.got) < 90
+    receiver.code, before = 200, len(receiver.got)
+    hooked.add(make(2))
+    hooked.tell()
+    assert len(receiver.got) == before + 1
+    assert receiver.messages[-1]["run"] == make(2).id
+
+
+def test_a_refusal_that_passes_costs_nothing(hooked: Book, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, days = time.time(), 0
+    monkeypatch.setattr(ledger, "now", lambda: start + 86_400 * days)
+    receiver.code = 422
+    hooked.add(make(1))
+    for days in (0, 2, 1):  # the clock was set back
+        hooked.tell(is_idle=days > 0)
+    receiver.code, days = 200, 3
+    hooked.tell(is_idle=True)
+    assert len(receiver.got) >= 3
+    before = len(receiver.got)
+    hooked.tell(is_idle=True)
+    assert len(receiver.got) == before
 
 
 @pytest.mark.parametrize("how", ["hangs", "drips", "refuses", "no such host"])
@@ -197,17 +233,17 @@ def test_a_regression_is_logged_once_and_gives_the_exit_code_once(
     bad = hooked.add(make(2, 0.409, dropout_rate=0.3), "suspect", 28.7)
     hooked.event(bad, "suspect")
     hooked.tell()
-    assert not channels.owes_exit_code(cache)
+    assert not ledger.owes_exit_code(cache)
     hooked.worse(bad)
     for _ in range(2):
         hooked.tell()
     (line,) = warnings(caplog)
     title = f'{bad.merge.sha[:12]} "bring in <b>" by Ada'
     assert line == f"regression: {title}: worse: +28.7 pp (95 %: 24 to 33), dropout_rate 0.05 -> 0.3"
-    assert [channels.owes_exit_code(cache) for _ in range(2)] == [True, False]
+    assert [ledger.owes_exit_code(cache) for _ in range(2)] == [True, False]
     hooked.event(bad, "recovered", bad)
     hooked.tell()
-    assert not channels.owes_exit_code(cache)
+    assert not ledger.owes_exit_code(cache)
 
 
 def test_ticks_notify_of_failure_and_recovery(tracked: Repository, hooked: Book, receiver: Receiver) -> None:

@@ -30,7 +30,7 @@ class Anywhere:
 def test_a_lock_given_back_while_it_is_looked_at_is_taken(vanished: int) -> None:
     answers = iter([FAILURE, NO_SUCH_FILE] * vanished + [HANDLE, DONE])
     taken: list[bytes] = []
-    task = lock._take(Anywhere(), lock.this_process("t"), taken)  # type: ignore[arg-type]
+    task = lock._take(Anywhere(), lock.this_process(), taken)  # type: ignore[arg-type]
     with pytest.raises(StopIteration):
         next(task)
         while True:
@@ -40,7 +40,7 @@ def test_a_lock_given_back_while_it_is_looked_at_is_taken(vanished: int) -> None
 
 
 def test_a_lock_that_cannot_be_made_is_told() -> None:
-    task = lock._take(Anywhere(), lock.this_process("t"), [])  # type: ignore[arg-type]
+    task = lock._take(Anywhere(), lock.this_process(), [])  # type: ignore[arg-type]
     next(task)
     with pytest.raises(Refused):  # which WebRoot.run turns into Trouble
         for answer in [FAILURE, NO_SUCH_FILE] * 20:

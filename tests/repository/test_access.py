@@ -203,6 +203,12 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused_and_not_quoted(
         "ssh://ada:s3/cret@example.com/x",
         "git+ssh://ada:s3 cret@example.com/x",
         "https://ada:s3cret@example.com@/x",
+        "https://ada:s3cret",
+        "https://ada:s3cret/x",
+        "http://example.com:s3cret/x",
+        "https://example.com/x?private_token=s3cret",
+        "https://ada@example.com/x.git?a=b&access_token=s3cret&c=d",
+        "ssh://git@example.com/x?key=s3cret",
     ],
 )
 def test_a_url_that_is_misspelt_is_not_quoted_with_its_password(
@@ -226,6 +232,8 @@ def test_a_url_that_is_misspelt_is_not_quoted_with_its_password(
         "/a:b@c",
         "https://[::1]:8/x",
         "https://bücher.example/x",
+        "https://example.com:/x?p=a.git",
+        "https://example.com:8443/monkey=1/x",
     ],
 )
 def test_urls_without_a_secret_stay_as_they_are(url: str) -> None:

@@ -297,6 +297,27 @@ def test_a_large_wav_file_whose_header_was_never_finished_is_read(tmp_path: Path
         assert np.array_equal(audio.read_audio(tmp_path / name), signal)
 
 
+@pytest.mark.parametrize("start", [-4000, 0])
+def test_a_size_of_0_before_what_is_no_chunk_was_never_filled_in(tmp_path: Path, start: int) -> None:
+    signal = np.arange(start, start + 8000).astype(np.int16)
+    if start == 0:
+        signal[:100] = 0
+    soundfile.write(tmp_path / "a.wav", signal, 16_000, subtype="PCM_16")
+    header_of(tmp_path / "a.wav", riff=36 + 16_000, data=0)  # the other size was filled in
+
+    assert np.array_equal(audio.read_audio(tmp_path / "a.wav"), signal)
+
+
+def test_a_large_wav_file_by_its_other_name_is_read_without_what_follows(tmp_path: Path) -> None:
+    signal = np.arange(-4000, 4000, dtype=np.int16)
+    soundfile.write(tmp_path / "a.wav", signal, 16_000, format="RF64", subtype="PCM_16")
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(b"BW64" + content[4:] + b"LIST\4\0\0\0abcd")
+
+    assert np.array_equal(audio.read_audio(tmp_path / "a.wav"), signal)
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(tmp_path / "a.wav"))), signal)
+
+
 def test_a_finished_recording_without_sound_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(0, np.int16), 16_000, subtype="PCM_16")
     header = (tmp_path / "a.wav").read_bytes()[:44]

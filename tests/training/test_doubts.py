@@ -92,11 +92,11 @@ def test_a_corpus_with_the_same_recordings_is_told_and_prepared(
 def test_more_than_ten_doubts_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     teller = Teller()
     for number in range(12):
-        teller.tell(str(number))
+        teller.tell(str(number), "odd")
     teller.close()
 
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == ["in doubt: 0", "in doubt: 1"]
+    assert lines[:2] == ["in doubt: 0: odd", "in doubt: 1: odd"]
     assert lines[10:] == ["in doubt: 12 utterances in all"]
 
 

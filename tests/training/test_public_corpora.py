@@ -189,6 +189,35 @@ def test_librivox_that_was_unpacked_by_hand_is_used(tmp_path: Path) -> None:
     assert len(importers.load(parameters("librivox", tmp_path, **three)).test) == 2
 
 
+def unpacked(place: Path, files: Mapping[str, bytes | str]) -> Path:
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return place
+
+
+def test_the_directory_of_librispeech_itself_will_do(tmp_path: Path) -> None:
+    for subset in ("train-clean-100", "dev-clean", "test-clean"):
+        unpacked(tmp_path, libri(subset))
+    three = {"ds_librivox_subsets": "train-clean-100,dev-clean,test-clean"}
+
+    assert len(importers.load(parameters("librivox", tmp_path / "LibriSpeech", **three)).train) == 2
+    with pytest.raises(UsageTrouble, match=r"dev-clean'?: is one subset of LibriSpeech: expected .*LibriSpeech$"):
+        importers.load(parameters("librivox", tmp_path / "LibriSpeech" / "dev-clean", **three))
+
+
+def test_mini_librispeech_is_read_and_lacks_a_test_set(site: Site, tmp_path: Path) -> None:
+    site.files = {f"{name}.tar.gz": packed(libri(name)) for name in librivox.MINI}
+    unpacked(tmp_path, libri("test-clean"))
+    mini = "train-clean-5,dev-clean-2"
+
+    corpus = importers.load(parameters("librivox", tmp_path, site, ds_librivox_subsets=f"{mini},test-clean"))
+
+    assert [len(corpus.sets()[name]) for name in ("train", "dev", "test")] == [2, 2, 2]
+    with pytest.raises(UsageTrouble, match=r"mini-LibriSpeech has no test set: add test-clean$"):
+        importers.load(parameters("librivox", tmp_path, site, ds_librivox_subsets=mini))
+
+
 def test_librivox_checks_the_published_hash(libri_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
 
@@ -365,6 +394,58 @@ NAME = "cv-corpus-17.0-2024-03-15-de.tar.gz"
 def german(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "alphabet.txt").write_text(Alphabet(GERMAN).to_text(), "utf-8")
     return {"ds_alphabet": str(tmp_path / "alphabet.txt"), "ds_common_voice_archive": NAME}
+
+
+FIRST = "filename,text,up_votes,down_votes,age,gender,accent,duration\n"
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["as published", "as unpacked by Kaggle"])
+def test_common_voice_of_2017_is_read(tmp_path: Path, nested: bool) -> None:
+    for kind in ("train", "dev", "test"):
+        name = f"cv-valid-{kind}"
+        where = f"{name}/{name}" if nested else name
+        rows = f"{name}/sample-000000.mp3,it's a boy's \"test\",3,0,,,,\n".replace('"test"', "b")
+        unpacked(
+            tmp_path / "cv_corpus_v1",
+            {f"{where}/sample-000000.mp3": sound("a b c a b c", "MP3", 48_000), f"{name}.csv": FIRST + rows},
+        )
+
+    corpus = importers.load(parameters("common_voice", tmp_path))
+
+    assert [one.transcript for one in corpus.train] == ["it's a boy's b"]
+    assert [one.id for one in corpus.test] == ["cv-valid-test/sample-000000"]
+    assert corpus.test[0].speaker is None
+    assert len(prepared(corpus, tmp_path / "cache")["dev"]) == 1
+
+
+def test_common_voice_of_2017_without_its_recordings_is_refused(tmp_path: Path) -> None:
+    rows = {
+        f"cv-valid-{kind}.csv": FIRST + f"cv-valid-{kind}/gone.mp3,a,1,0,,,,\n" for kind in ("train", "dev", "test")
+    }
+    with pytest.raises(Trouble, match=r"cv-valid-train\.csv:2: expected a recording 'cv-valid-train/gone\.mp3' in "):
+        importers.load(parameters("common_voice", unpacked(tmp_path, rows)))
+
+
+SPONTANEOUS = "client_id\taudio_id\taudio_file\tduration_ms\tprompt_id\tprompt\ttranscription\tvotes\tsplit\n"
+
+
+def spontaneous(number: int, split: str, text: str) -> str:
+    return f"{'c' * 64}\t{number}\tss-en-{number}.mp3\t900\t1\tWhat is it?\t{text}\t2\t{split}\n"
+
+
+def test_spontaneous_speech_is_read_by_its_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(0, "train", "Well, a b."), (1, "dev", "b"), (2, "test", "c"), (3, "train", ""), (4, "", "b")]
+    table = SPONTANEOUS + "".join(spontaneous(*row) for row in rows) + "too\tfew\n"
+    audios = {f"audios/ss-en-{number}.mp3": sound("a b c a b c", "MP3", 32_000) for number in range(5)}
+    unpacked(tmp_path / "sps-corpus-en", {"ss-corpus-en.tsv": table, **audios})
+
+    corpus = importers.load(parameters("common_voice", tmp_path))
+
+    assert [(one.id, one.transcript, one.speaker) for one in corpus.train] == [("ss-en-0", "well a b", "c" * 16)]
+    assert [len(corpus.dev), len(corpus.test)] == [1, 1]
+    assert corpus.left_out == {"train": 1, "dev": 0, "test": 0}
+    assert "1 recordings of train without a transcription are not used" in capsys.readouterr().err
+    assert len(prepared(corpus, tmp_path / "cache")["test"]) == 1
 
 
 def test_common_voice_has_its_published_sets_in_any_language(

@@ -91,6 +91,52 @@ def test_the_parts_of_a_test_set_are_measured_where_there_are_several(
     assert all(one.text == texts[one.item.utterance.id] for those in found.values() for one in those)
 
 
+@pytest.mark.parametrize(
+    ("main", "expected"),
+    [
+        ("", {"clean": ["u0"], "other": ["u1"], "far": ["f0"]}),
+        ("test", {"clean": ["u0"], "other": ["u1"], "far": ["f0"]}),
+        ("clean", {"other": ["u1"], "far": ["f0"]}),
+        ("far", {"clean": ["u0"], "other": ["u1"]}),
+    ],
+)
+def test_the_main_test_set_is_measured_once(tmp_path: Path, main: str, expected: dict[str, list[str]]) -> None:
+    said = [noise_utterance(tmp_path, f"u{number}", "go") for number in range(2)]
+    items = prepare(tmp_path, replace(said[0], part="clean"), replace(said[1], part="other"))
+    sets = {
+        "train": items,
+        "dev": items,
+        "test": items,
+        "far": prepare(tmp_path, noise_utterance(tmp_path, "f0", "go")),
+    }
+    parameters = from_environment({**TINY, "ds_test_set": main})
+
+    network, tested = heard(parameters, tuple(evaluate.main_test(sets, parameters)))
+    found = evaluate.evaluate_sets(network, sets, tested, parameters)
+
+    wanted = {"": ["u0", "u1"], "test": ["u0", "u1"], "clean": ["u0"], "far": ["f0"]}[main]
+    assert [one.item.utterance.id for one in tested.hypotheses] == wanted
+    assert {name: [one.item.utterance.id for one in those] for name, those in found.items()} == expected
+
+
+def test_a_job_says_which_test_set_its_rate_is_of(tables: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path / "logs", tables)
+    done = job.run(**TINY, ds_test_sets="noisy,far", ds_test_set="far")
+    assert done.returncode == 0, done.stderr
+
+    results, data = job.record()["results"], job.record()["context"]["data"]
+    assert results["signature"]["test_set"] == "far"
+    assert results["signature"]["test_set_sha256"] == data["far"]["sha256"]
+    assert results["test_errors"]["utterances"] == 5
+    assert {name: one["errors"]["utterances"] for name, one in results["tests"].items()} == {"noisy": 3, "test": 4}
+    assert job.record("utterances.json")["set"] == "far"
+
+
+def test_a_test_set_that_is_not_there_is_refused(tables: Path) -> None:
+    with pytest.raises(UsageTrouble, match=r"ds_test_set='near': expected one of test, noisy$"):
+        importers.load(of_tables(tables, ds_test_sets="noisy", ds_test_set="near"))
+
+
 def heard(parameters: Parameters, items: tuple[Item, ...]) -> tuple[Network, Evaluation]:
     network = Network(parameters)
     return network, evaluate.evaluate(network, items, 2, parameters, [greedy_decoder(Alphabet())])

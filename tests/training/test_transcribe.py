@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import shutil
@@ -18,14 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from test_band import telephone
 from tone_corpus import LEARNING, SMALL, prepare_sets, random_texts, tone_speech, write_corpus
 
-from deepspeech_wer.training import audio, export, train
+from deepspeech_wer.training import audio, band, decoding, export, train
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import from_environment
 from deepspeech_wer.training.transcribe import __main__ as transcribe
-from deepspeech_wer.training.transcribe import streaming, transcriber
+from deepspeech_wer.training.transcribe import details, streaming, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
 from deepspeech_wer.training.transcribe.streaming import StreamRecogniser
 
@@ -59,7 +61,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             break
     else:
         pytest.fail("no network has learnt the tones")
-    export.export(network, items["test"], parameters, "0123456789")
+    chosen = decoding.prepare_decoders(parameters, None, network, items["dev"])
+    calibrations = decoding.calibrate(network, items, parameters, chosen)
+    export.export(network, items["test"], parameters, "0123456789", chosen, calibrations)
     return place / "exports" / "latest"
 
 
@@ -308,12 +312,87 @@ def test_an_export_of_the_version_before_is_used_with_the_features_of_its_traini
     assert old.text(speech("b a c")) == new.text(speech("b a c"))
 
 
+def test_narrow_band_speech_is_told_once_for_files_and_streams(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = telephone(speech("c a", "c", "a c"))
+    soundfile.write(tmp_path / "call.wav", samples.astype(np.int16), RATE)
+    told = f"{band.NARROW}: expect more errors, unless the network has learnt from such speech"
+
+    assert transcribe.main([str(model), str(tmp_path / "call.wav")]) == 0
+    assert capsys.readouterr().err == f"{tmp_path / 'call.wav'}: {told}\n"
+    options = transcriber.Options(model)
+    assert transcriber.transcribe_stream(options, io.BytesIO(samples.astype("<i2").tobytes())) == 0
+    assert capsys.readouterr().err == f"-: {told}\n"
+
+    shutil.copytree(model, tmp_path / "both", symlinks=False)
+    record = (tmp_path / "both" / "model.json").read_text()
+    (tmp_path / "both" / "model.json").write_text(record.replace('"narrow_band": false', '"narrow_band": true'))
+    assert transcribe.main([str(tmp_path / "both"), str(tmp_path / "call.wav")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_speech_is_recognised_above_steady_noise(recogniser: Recogniser) -> None:
     spoken = speech("c c c")
     samples = spoken + np.random.default_rng(0).normal(0, 1000, len(spoken)).astype(np.float32)
     listener = StreamRecogniser(recogniser)
 
     assert [*listener.feed(samples), *listener.close()] != []
+
+
+def seconds_of_tones(text: str, lead: float) -> list[tuple[str, float, float]]:
+    """When each word of tone_speech begins and ends, `lead` seconds after the beginning."""
+    return [(word, lead + 0.1 + 0.3 * n, lead + 0.3 + 0.3 * n) for n, word in enumerate(text.split())]
+
+
+def test_words_have_times_and_confidences(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = np.concatenate([tone_speech("b a c", 1, 3.0), tone_speech("c c a", 2, 3.0)])  # with cut pauses
+    soundfile.write(tmp_path / "long.wav", samples, RATE)
+
+    assert transcribe.main([str(model), str(tmp_path / "long.wav"), "--json", "--letters", "--alternatives", "2"]) == 0
+
+    record = json.loads(capsys.readouterr().out)
+    assert record["text"] == "b a c c c a"
+    expected = seconds_of_tones("b a c", 3.0) + seconds_of_tones("c c a", 3.0 + 0.1 + 0.9 + 6.0)
+    for word, (text, begin, end) in zip(record["words"], expected, strict=True):
+        assert word["word"] == text
+        assert word["begin"] == pytest.approx(begin, abs=0.1)
+        assert word["end"] == pytest.approx(end, abs=0.3)
+        assert 0 <= word["confidence"] <= 1
+        assert [one["letter"] for one in word["letters"]] == [text]
+    [segment] = record["segments"]
+    assert segment["text"] not in [one["text"] for one in segment["alternatives"]]
+    assert len(segment["alternatives"]) == 2
+
+
+def test_a_stream_has_times_of_its_words(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = np.concatenate([tone_speech("a b", 1, 1.5), tone_speech("c", 2, 1.5)])
+    options = transcriber.Options(model, details=details.Wanted(), hot_words={"c": 1.0})
+
+    assert transcriber.transcribe_stream(options, io.BytesIO(samples.astype("<i2").tobytes())) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    words = [word for line in lines if line["type"] == "final" for word in line["words"]]
+    assert any(line["type"] == "partial" and "words" not in line for line in lines)
+    expected = seconds_of_tones("a b", 1.5) + seconds_of_tones("c", 3.0 + 0.1 + 0.6 + 1.5)
+    for word, (text, begin, _) in zip(words, expected, strict=True):
+        assert word["word"] == text
+        assert word["begin"] == pytest.approx(begin, abs=0.1)
+
+
+def test_silence_has_no_words(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(RATE, np.int16), RATE)
+    assert transcribe.main([str(model), str(tmp_path / "quiet.wav"), "--json", "--alternatives", "3"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["text"], record["words"]) == ("", [])
+
+
+def test_a_hot_word_is_heard_without_a_language_model(model: Path, recogniser: Recogniser) -> None:
+    samples = tone_speech("a b", 5).astype(np.float32)
+    for boost in (0.0, 60.0):
+        search = transcriber.search(recogniser, transcriber.Options(model, hot_words={"ab": boost}))
+        assert search is not None
+        assert ("ab" in search.text(recogniser.hear(samples).logits).split()) == (boost > 0)
 
 
 def test_speech_without_a_pause_is_cut_and_memory_stays_bounded(recogniser: Recogniser) -> None:
@@ -392,6 +471,12 @@ def test_weights_come_from_the_export_unless_given(model: Path, tmp_path: Path) 
         (["-", "a.wav"], "cannot be read together"),
         (["--lm", "own", "--beam-width", "0", "-"], "'0': expected a whole number from 1 to 9999"),
         (["--alpha", "1", "-"], "need --lm"),
+        (["--beam-width", "9", "-"], "needs --lm, --hot-word or --alternatives"),
+        (["--letters", "-"], "need --json"),
+        (["--alternatives", "2", "-"], "need --json"),
+        (["--hot-word", "ada", "-"], "'ada': expected WORD=BOOST, such as ada=3"),
+        (["--hot-word", "ada lovelace=3", "-"], "expected WORD=BOOST"),
+        (["--hot-word", "ada=100", "-"], "'100': expected a number from -20 to 20"),
         ([], "required: FILE"),
     ],
 )

@@ -25,19 +25,24 @@ SCRIPT = ROOT / "bin" / "run-wer-automation.sh"
 NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
 TONES = {"a": 400, "b": 900, "c": 1700, "ά": 400, "σς": 900, "ж": 1700}  # Hz: each word of a corpus is a tone
 
+HISS = 640  # samples, 40 ms
+
 
 def tone_speech(text: str, seed: int = 0, pause: float = 0) -> np.ndarray[Any, np.dtype[np.int16]]:
     """[samples] at 16 kHz: 0.2 s of tone for each word, with silence around it and some noise.
 
-    A pause, in seconds, is silence before and after the whole.
+    A pause, in seconds, is silence before and after the whole. Each tone begins with a hiss: else all were narrow-band.
     """
+    rng = np.random.default_rng(seed)
     time = np.arange(3200) / 16_000
     silence, longer = np.zeros(1600), np.zeros(round(pause * 16_000))
     parts = [longer, silence]
     for word in text.split():
-        parts += [np.sin(2 * np.pi * TONES[word] * time) * 6000, silence]
+        tone = np.sin(2 * np.pi * TONES[word] * time) * 6000
+        tone[:HISS] += np.random.default_rng(len(parts)).normal(0, 200, HISS)
+        parts += [tone, silence]
     parts.append(longer)
-    noise = np.random.default_rng(seed).normal(0, 20, sum(map(len, parts)))
+    noise = rng.normal(0, 20, sum(map(len, parts)))
     return (np.concatenate(parts) + noise).astype(np.int16)
 
 

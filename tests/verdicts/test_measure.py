@@ -189,6 +189,7 @@ def test_a_rate_may_be_rounded(told: float, agrees: bool) -> None:
         ({"test_wer": 0.25}, "test: the job says WER 25.00 %, its utterances give 50.00 %"),
         ({"test_wer": 0.496}, "test: the job says WER 49.60 %, its utterances give 50.00 %"),
         ({"test_errors": {**ERRORS, "words": 7}}, "test: the job says 7 words, its utterances give 6"),
+        ({"test_errors": {**ERRORS, "words": 52_576}}, "test: the job says 52,576 words, its utterances give 6"),
         ({"test_errors": {**ERRORS, "insertions": 0}}, "test: the job says 2 errors, its utterances give 3"),
         ({"test_errors": {**ERRORS, "missing": 1}}, "test: the job says 1 missing, its utterances give 0"),
         ({"test_wer": 0.5, "tests": {"test": {"wer": 0.4}}}, "test: the job says WER 40.00 %"),

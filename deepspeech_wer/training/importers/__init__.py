@@ -31,7 +31,8 @@ WITH_TEST_SETS = ("csv", "librivox")
 def load(parameters: Parameters) -> Corpus:
     """Load the corpus that `parameters.importer` names, each set cut to its limit. Raises Trouble.
 
-    With ds_text=fold the transcripts are folded. Raises UsageTrouble for ds_test_sets where the importer has none.
+    With ds_text=fold the transcripts are folded. Raises UsageTrouble for ds_test_sets where the importer has none, and
+    for a ds_test_set that is none of the corpus'.
     """
     if parameters.test_sets and parameters.importer not in WITH_TEST_SETS:
         raise UsageTrouble(
@@ -39,11 +40,18 @@ def load(parameters: Parameters) -> Corpus:
             f"ds_importer {' or '.join(WITH_TEST_SETS)}, or no ds_test_sets"
         )
     corpus = IMPORTERS[parameters.importer](parameters).with_unique_ids()
+    _require_test_set(corpus, parameters)
     corpus = corpus.limited(parameters.limit_train, parameters.limit_dev, parameters.limit_test)
     if parameters.text == FOLD:
         letters = parameters.alphabet
         return corpus.changed(lambda _, utterances: _folded(utterances, letters))
     return corpus
+
+
+def _require_test_set(corpus: Corpus, parameters: Parameters) -> None:
+    names = corpus.test_sets()
+    if parameters.test_set and parameters.test_set not in names:
+        raise UsageTrouble(f"ds_test_set={parameters.test_set!r}: expected one of {', '.join(names)}")
 
 
 def _folded(utterances: tuple[Utterance, ...], alphabet: Alphabet) -> tuple[Utterance, ...]:

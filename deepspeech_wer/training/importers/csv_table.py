@@ -6,6 +6,7 @@ wav and flac are read. The size, by which other programs sort, is ignored.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def read_table(table: Path) -> tuple[Utterance, ...]:
 
 
 def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
+    directory = table.parent
     seen: set[str] = set()
     row: object = None
     for row in read_rows(table, REQUIRED):
@@ -47,8 +49,8 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
         if not name:
             yield Misshapen(f"{table}:{line}", "a row without wav_filename or transcript")
             continue
-        audio = table.parent / name
-        if not audio.is_file():
+        audio = directory / name
+        if not os.path.isfile(audio):  # noqa: PTH113  # Path.is_file takes half a second more of 100,000
             if not audio.suffix:  # no name of a recording: what follows a line break in a transcript, with commas in it
                 yield Misshapen(f"{table}:{line}", f"no audio file {audio}", continues=True)
                 continue

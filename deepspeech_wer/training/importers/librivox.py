@@ -2,7 +2,7 @@
 
 `ds_librivox_subsets` lists the archives. Together, all train-* are the training set, all dev-* the validation
 set and all test-* the test set, as in 2016. Each archive contains LibriSpeech/SUBSET/SPEAKER/CHAPTER/ with a .flac per
-utterance and one .trans.txt.
+utterance and one .trans.txt. mini-LibriSpeech (train-clean-5, dev-clean-2) has the same layout, and no test set.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .tools.unpack import obtain
 
 NAME = re.compile(r"[\d.]")  # how the name of an utterance begins
 ARCHIVES = "https://www.openslr.org/resources/12/"
+MINI_ARCHIVES = "https://www.openslr.org/resources/31/"
+MINI = ("train-clean-5", "dev-clean-2")  # of mini-LibriSpeech, for which only MD5 is published
 SHA256 = {
     "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
     "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
@@ -50,12 +52,17 @@ def load(parameters: Parameters) -> Corpus:
 
 def _subsets(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
-    unknown = sorted(set(names) - SHA256.keys())
+    unknown = sorted(set(names) - SHA256.keys() - set(MINI))
     missing = [kind for kind in SETS if not any(name.startswith(kind) for name in names)]
     if unknown or missing or len(names) > len(set(names)):
+        lacks = (
+            "; mini-LibriSpeech has no test set: add test-clean"
+            if missing == ["test"] and set(names) & set(MINI)
+            else ""
+        )
         raise UsageTrouble(
-            f"ds_librivox_subsets={text!r}: expected, separated by commas, some of {', '.join(SHA256)}, each once, and "
-            "at least one each of train, dev and test"
+            f"ds_librivox_subsets={text!r}: expected, separated by commas, some of {', '.join((*SHA256, *MINI))}, each "
+            f"once, and at least one each of train, dev and test{lacks}"
         )
     return names
 
@@ -76,10 +83,16 @@ def _read(name: str, parameters: Parameters) -> Iterator[Utterance | Misshapen]:
 
 def _directory(name: str, parameters: Parameters) -> Path:
     place = directory_of(parameters)
-    by_hand = first_existing(place / "LibriSpeech" / name)
-    if by_hand:
+    if place.name in (*SHA256, *MINI) and next(place.glob("*/*/*.trans.txt"), None):
+        raise UsageTrouble(
+            f"ds_dataset_path={str(place)!r}: is one subset of LibriSpeech: expected the directory that holds all of "
+            f"ds_librivox_subsets, such as {place.parent}"
+        )
+    by_hand = first_existing(place / "LibriSpeech" / name, place / name)
+    if by_hand and next(by_hand.glob("*/*/*.trans.txt"), None):
         return by_hand
-    remote = RemoteFile(f"{ARCHIVES}{name}.tar.gz", SHA256[name])
+    is_mini = name in MINI
+    remote = RemoteFile(f"{MINI_ARCHIVES if is_mini else ARCHIVES}{name}.tar.gz", SHA256.get(name))
     return obtain(remote, place, parameters.mirror_url) / "LibriSpeech" / name
 
 

@@ -36,7 +36,8 @@ NOT_SPOKEN = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)")  # silences; noises and fill
 def load(parameters: Parameters) -> Corpus:
     """Load the corpus; download it first if it is not there."""
     place = directory_of(parameters)
-    root = first_existing(place / "TEDLIUM_release2" / "train")
+    root = first_existing(place / "TEDLIUM_release2" / "train", place / "train" / "stm")
+    root = root.parent if root and root.name == "stm" else root
     root = root.parent if root else obtain(ARCHIVE, place, parameters.mirror_url) / "TEDLIUM_release2"
     sets = {kind: (_read(root / kind, parameters.alphabet), root / kind) for kind in SETS}
     return sorted_sets("ted", sets, tolerant=True)

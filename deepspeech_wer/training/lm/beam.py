@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,9 +42,10 @@ class Candidate:
     acoustic: float  # ln P_ctc
     language: float  # ln P_lm
     words: int
+    hot: float = 0.0  # sum of the boosts of its hot words
 
     def score(self, alpha: float, beta: float) -> float:
-        return self.acoustic + alpha * self.language + beta * self.words
+        return self.acoustic + alpha * self.language + beta * self.words + self.hot
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +54,7 @@ class _Node:
 
     best: float = -math.inf  # the highest ln P, without a context, of the words below
     word: str | None = None  # the word that ends at this node
+    hot: tuple[tuple[float, float], ...] = ()  # (ln P without a context, boost) of each hot word below
     below: dict[int, _Node] = field(default_factory=dict)
 
 
@@ -69,7 +71,8 @@ class _Prefix:
     node: _Node | None  # of the unfinished word; None: not a prefix of the vocabulary
     spelling: Gram  # the spelling model's context
     spelled: float  # ln P of the unfinished word's letters
-    weight: float  # alpha ln P_lm + beta words, including the look-ahead
+    hot: float  # sum of the boosts of its finished words
+    weight: float  # alpha ln P_lm + beta words + boosts, including the look-ahead
     ratio: float = 1.0  # exp(weight - the parent's)
     # Probability of its paths that end with a blank, and with the last letter; times exp(weight), and scaled.
     blank: float = 0.0
@@ -87,11 +90,22 @@ class _Prefix:
 class BeamSearch:
     """Searches for the most likely text with a language model, the weights alpha and beta, and a beam of `width` texts.
 
-    Raises Trouble if the alphabet cannot write any word of the model.
+    `hot` adds a boost, in ln P, to every occurrence of a word; a word that the model does not know gets the probability
+    of its rarest one. Raises Trouble if the alphabet cannot write any word of the model, or one of the hot words.
     """
 
-    def __init__(self, model: WordModel, alphabet: Alphabet, *, alpha: float, beta: float, width: int) -> None:
+    def __init__(
+        self,
+        model: WordModel,
+        alphabet: Alphabet,
+        *,
+        alpha: float,
+        beta: float,
+        width: int,
+        hot: Mapping[str, float] | None = None,
+    ) -> None:
         self.model, self.alphabet = model, alphabet
+        self.hot = dict(hot or {})
         self.alpha, self.beta, self.width = alpha, beta, width
         self.space = alphabet.letters.index(" ")
         self.open = model.knows(UNKNOWN)
@@ -101,17 +115,25 @@ class BeamSearch:
                 f"no word of the language model has letters of {alphabet.letters!r} only: "
                 "expected a model of words in the script and case of the transcripts"
             )
-        self.root = self._tree(words)
+        for word in self.hot:
+            if outside := alphabet.outside(word):
+                letters = " ".join(outside)
+                raise Trouble(f"hot word {word!r}: has {letters}: expected letters of {alphabet.letters!r} only")
+        self.rarest = min(LN10 * model.alone(word) for word in words)
+        self.root = self._tree(list(dict.fromkeys([*words, *self.hot])))
         self.spelling = estimate(map(list, words), SPELLING_ORDER, alphabet.letters.replace(" ", ""))
 
     def _tree(self, words: list[str]) -> _Node:
         root = _Node()
         for word in words:
-            probability = LN10 * self.model.alone(word)
+            probability = LN10 * self.model.alone(word) if self.model.knows(word) else self.rarest
+            boost = self.hot.get(word)
             node = root
             for label in self.alphabet.encode(word):
                 node = node.below.setdefault(label, _Node())
                 node.best = max(node.best, probability)
+                if boost is not None:
+                    node.hot += ((probability, boost),)
             node.word = word
         return root
 
@@ -135,7 +157,7 @@ class BeamSearch:
 
     def _begin(self) -> _Prefix:
         context = self.model.start()
-        return _Prefix(None, -1, 0, 0.0, context, *self._word_begins(context), 0.0, blank=1.0)
+        return _Prefix(None, -1, 0, 0.0, context, *self._word_begins(context), 0.0, 0.0, blank=1.0)
 
     def _word_begins(self, context: Any) -> tuple[float, _Node, Gram, float]:
         """Return (unknown, node, spelling, spelled) of a prefix before the first letter of a word."""
@@ -188,9 +210,9 @@ class BeamSearch:
         if prefix.label in (-1, self.space):
             return None  # no empty word
         score, context = self._word(prefix)
-        language, words = prefix.language + score, prefix.words + 1
-        weight = self.alpha * language + self.beta * words
-        return _Prefix(prefix, self.space, words, language, context, *self._word_begins(context), weight)
+        language, words, hot = prefix.language + score, prefix.words + 1, prefix.hot + self._boost(prefix)
+        weight = self.alpha * language + self.beta * words + hot
+        return _Prefix(prefix, self.space, words, language, context, *self._word_begins(context), hot, weight)
 
     def _spell(self, prefix: _Prefix, label: int) -> _Prefix | None:
         node = prefix.node.below.get(label) if prefix.node else None
@@ -199,33 +221,46 @@ class BeamSearch:
         score, spelling = self.spelling.score(prefix.spelling, self.alphabet.letters[label])
         spelled = prefix.spelled + LN10 * score
         ahead = max(node.best if node else -math.inf, prefix.unknown + spelled)
-        weight = self.alpha * (prefix.language + ahead) + self.beta * prefix.words
+        best = self.alpha * ahead
+        if node is not None:
+            for probability, boost in node.hot:
+                best = max(best, self.alpha * probability + boost)
+        weight = self.alpha * prefix.language + best + self.beta * prefix.words + prefix.hot
         return _Prefix(
             prefix, label, prefix.words, prefix.language, prefix.context, prefix.unknown,
-            node, spelling, spelled, weight,
+            node, spelling, spelled, prefix.hot, weight,
         )  # fmt: skip
+
+    def _boost(self, prefix: _Prefix) -> float:
+        """Return the boost of the last word if it ends here."""
+        word = prefix.node.word if prefix.node else None
+        return self.hot.get(word, 0.0) if word else 0.0
 
     def _word(self, prefix: _Prefix) -> tuple[float, Any]:
         """Return (ln P of the last word if it ends here, the context after it)."""
-        if prefix.node is not None and prefix.node.word is not None:
-            score, context = self.model.score(prefix.context, prefix.node.word)
+        word = prefix.node.word if prefix.node is not None else None
+        if word is not None and (self.model.knows(word) or word not in self.hot):
+            score, context = self.model.score(prefix.context, word)
             return LN10 * score, context
+        if word is not None:  # a hot one that the model does not know
+            score, context = self.model.score(prefix.context, UNKNOWN)
+            return max(LN10 * score, self.rarest), context
         _, context = self.model.score(prefix.context, UNKNOWN)
         return prefix.unknown + prefix.spelled + LN10 * self.spelling.finish(prefix.spelling), context
 
     def _finish(self, beam: list[_Prefix], scale: float) -> list[Candidate]:
         found: dict[str, Candidate] = {}
         for prefix in beam:
-            language, context, words = prefix.language, prefix.context, prefix.words
+            language, context, words, hot = prefix.language, prefix.context, prefix.words, prefix.hot
             if prefix.label not in (-1, self.space):
                 score, context = self._word(prefix)
-                language, words = language + score, words + 1
+                language, words, hot = language + score, words + 1, hot + self._boost(prefix)
             language += LN10 * self.model.finish(context)
             text = self.alphabet.decode(_labels(prefix))
             acoustic = scale + math.log(prefix.mass) - prefix.weight
             if text in found:  # with and without a trailing space
                 acoustic = float(np.logaddexp(acoustic, found[text].acoustic))
-            found[text] = Candidate(text, acoustic, language, words)
+            found[text] = Candidate(text, acoustic, language, words, hot)
         return sorted(found.values(), key=lambda one: (-one.score(self.alpha, self.beta), one.text))
 
 

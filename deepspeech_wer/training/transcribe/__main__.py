@@ -8,8 +8,10 @@ With - as the FILE, a stream is transcribed: raw 16-bit little-endian samples at
 input, as `arecord -f S16_LE -r 16000 -t raw` writes them. Its lines are `partial` or `final`, start and end of the
 speech in seconds, and the text: a partial one every 200 ms of speech, a final one at each pause.
 
-The text is decoded greedily or, with --lm, by beam search with a language model, which takes some 20 times as long;
-partial lines are always decoded greedily.
+The text is decoded greedily or, with --lm or --hot-word, by beam search, which takes some 20 times as long; partial
+lines are always decoded greedily.
+
+With --json each line is a JSON object, with the begin, the end and the confidence of each word.
 """
 
 from __future__ import annotations
@@ -34,15 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser().parse_args(argv)
     if STREAM in given.files and len(given.files) > 1:
         parser().error(f"{STREAM} cannot be read together with files")
-    if given.lm is None and (given.alpha, given.beta, given.beam_width) != (None, None, None):
-        parser().error("--alpha, --beta and --beam-width need --lm")
+    if given.lm is None and (given.alpha, given.beta) != (None, None):
+        parser().error("--alpha and --beta need --lm")
+    if given.beam_width is not None and not (given.lm or given.hot_word or given.alternatives):
+        parser().error("--beam-width needs --lm, --hot-word or --alternatives")
+    if not given.json and (given.letters or given.alternatives):
+        parser().error("--letters and --alternatives need --json")
     if STREAM in given.files and sys.stdin is None:
         parser().error(f"{STREAM}: standard input is closed")
     for output in (sys.stdout, sys.stderr):  # a file's name need not be valid text
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")
     limit_numpy(given.threads)
-    from . import transcriber  # imports numpy, whose threads are limited now
+    from . import details, transcriber  # they import numpy, whose threads are limited now
 
     options = transcriber.Options(
         model=given.model,
@@ -51,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         beta=given.beta,
         beam_width=given.beam_width,
         threads=given.threads,
+        hot_words=dict(given.hot_word),
+        details=details.Wanted(letters=given.letters, alternatives=given.alternatives) if given.json else None,
     )
     try:
         if given.files == [STREAM]:
@@ -78,6 +86,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--alpha", metavar="X", type=_weight, help="its weight (as in MODEL, or 0.8)")
     made.add_argument("--beta", metavar="X", type=_weight, help="bonus per word (as in MODEL, or 0.5)")
     made.add_argument("--beam-width", metavar="N", type=_count, help="texts in the beam (as in MODEL, or 100)")
+    made.add_argument(
+        "--hot-word",
+        metavar="WORD=BOOST",
+        type=_hot_word,
+        action="append",
+        default=[],
+        help="make a word likelier, by a factor of e to the power of BOOST; may be repeated",
+    )
+    made.add_argument("--json", action="store_true", help="print JSON: words with begin, end and confidence")
+    made.add_argument("--letters", action="store_true", help="and the letters of each word, with their times")
+    made.add_argument("--alternatives", metavar="N", type=_count, default=0, help="and up to N other texts")
     made.add_argument("--threads", metavar="N", type=_count, default=1, help="processor threads (1)")
     return made
 
@@ -86,6 +105,13 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"0*[1-9]\d{0,3}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 9999")
     return int(text)
+
+
+def _hot_word(text: str) -> tuple[str, float]:
+    word, sign, boost = text.rpartition("=")
+    if not sign or not word or word.split() != [word]:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected WORD=BOOST, such as ada=3")
+    return word, _weight(boost)
 
 
 def _weight(text: str) -> float:

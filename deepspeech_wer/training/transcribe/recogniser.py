@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from ...errors import Trouble
-from .. import audio
-from ..arrays import Floats
+from .. import audio, band
+from ..alignment import Edges
+from ..arrays import Floats, Longs
+from ..confidence import Calibration, Calibrations
 from ..quiet import without_lines
 from ..text import Alphabet
 
@@ -56,6 +58,8 @@ class Description:
     normalisation: str
     language_model: LanguageWeights | None = None
     features: str = audio.VERSION  # version of the features
+    calibrations: Calibrations = field(default_factory=Calibrations)
+    narrow_band: bool = False  # whether it learnt from narrow-band speech, too: ds_augment_band_limit
 
 
 def description_record(
@@ -67,6 +71,8 @@ def description_record(
         "commit": description.commit,
         "alphabet": description.alphabet.letters,
         "features": {**FEATURES, "normalisation": description.normalisation},
+        "narrow_band": description.narrow_band,
+        "calibrations": asdict(description.calibrations),
         "language_model": vars(description.language_model) if description.language_model else None,
         "bytes": dict(sizes),
         "libraries": dict(versions),
@@ -98,12 +104,27 @@ def read_description(path: Path) -> Description:
         normalisation,
         None if weights is None else _language_weights(path, weights),
         feature_version,
+        _calibrations(path, record["calibrations"]) if "calibrations" in record else Calibrations(),
+        record.get("narrow_band") is True,
     )
 
 
 def _language_weights(path: Path, record: Any) -> LanguageWeights:
     alpha, beta = (float(_entry(path, record, name, int | float)) for name in ("alpha", "beta"))
     return LanguageWeights(_entry(path, record, "file", str), alpha, beta, _entry(path, record, "beam_width", int))
+
+
+def _calibrations(path: Path, record: Any) -> Calibrations:
+    decoders = _entry(path, record, "decoders", dict)
+    edges = _entry(path, record, "edges", dict)
+    lead, trail = (float(_entry(path, edges, name, int | float)) for name in ("lead", "trail"))
+    return Calibrations({name: _calibration(path, one) for name, one in decoders.items()}, Edges(lead, trail))
+
+
+def _calibration(path: Path, record: Any) -> Calibration:
+    bias, mean, least = (float(_entry(path, record, name, int | float)) for name in ("bias", "mean", "least"))
+    words, tested = (_entry(path, record, name, int) for name in ("validation_words", "test_words"))
+    return Calibration(bias, mean, least, words, tested, record.get("error"))
 
 
 def _entry(path: Path, record: Any, name: str, kind: Any) -> Any:
@@ -119,6 +140,15 @@ def _unreadable(path: Path, why: str) -> Trouble:
         f"{path}: is not a readable description of an exported network ({why}): "
         "expected that of an export, such as ds_export_dir/latest"
     )
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was recognised, and what its times and confidences follow from."""
+
+    text: str
+    logits: Floats  # [frames, labels] of the frames that the network heard: none where nobody speaks
+    places: Longs  # [frames]: which frame of the recording each of them is
 
 
 class Recogniser:
@@ -148,6 +178,12 @@ class Recogniser:
                 f"{model}: has {labels} outputs: expected those of {len(self.alphabet.letters)} letters and a blank, "
                 f"as {DESCRIPTION} beside it says: they are of different exports"
             )
+
+    def warning(self, samples: Floats) -> str | None:
+        """Return what makes errors likely in the text of [samples] at 16 kHz; None: nothing."""
+        if self.description.narrow_band or not band.is_narrow(samples):
+            return None
+        return f"{band.NARROW}: expect more errors, unless the network has learnt from such speech"
 
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one."""
@@ -181,7 +217,13 @@ class Recogniser:
 
         It is decoded by `finish`; None: greedily.
         """
+        return self.hear(samples, finish).text
+
+    def hear(self, samples: Floats, finish: Finish | None = None) -> Heard:
+        """Return the text as `text` does, with what it follows from."""
         mel = self.mel(samples)
         if audio.rise(mel) < audio.LEAST_RISE:
-            return ""
-        return (finish or self.greedy)(self.logits_of_mel(audio.without_quiet(mel)))
+            return Heard("", np.zeros((0, len(self.alphabet.letters) + 1), np.float32), np.zeros(0, np.int64))
+        kept = audio.kept_frames(mel)
+        logits = self.logits_of_mel(mel[kept])
+        return Heard((finish or self.greedy)(logits), logits, np.flatnonzero(kept))

@@ -8,13 +8,13 @@ the longest gap in its second half. So time per sample and memory are bounded fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .. import audio
 from ..arrays import Flags, Floats, Longs
-from .recogniser import Finish, Recogniser
+from .recogniser import Finish, Heard, Recogniser
 
 EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 200 ms
 PAUSE = 0.8  # seconds without a letter that end a segment
@@ -32,6 +32,7 @@ class Result:
     start: float  # seconds from the start of the stream
     end: float
     text: str
+    heard: Heard | None = field(default=None, compare=False)  # of a final one
 
 
 class StreamRecogniser:
@@ -43,6 +44,8 @@ class StreamRecogniser:
     def __init__(self, recogniser: Recogniser, finish: Finish | None = None, every: int = EVERY) -> None:
         self.recogniser, self.every = recogniser, every
         self.finish = finish or recogniser.greedy
+        self.warning: str | None = None  # of the first segment with a text
+        self._is_first = True
         self._samples = np.zeros(0, np.float32)  # of the current segment
         self._passed = 0  # samples of the stream before the segment
         self._waiting = 0  # samples at its end that have not been scored
@@ -94,9 +97,12 @@ class StreamRecogniser:
 
     def _finish_segment(self, frames: int) -> Iterator[Result]:
         """Finish the first `frames` frames of the segment, and drop them."""
-        text = self.recogniser.text(self._samples[: frames * audio.STEP], self.finish)
-        if text:
-            yield self._result(text, frames, final=True)
+        samples = self._samples[: frames * audio.STEP]
+        heard = self.recogniser.hear(samples, self.finish)
+        if heard.text:
+            if self._is_first:
+                self.warning, self._is_first = self.recogniser.warning(samples), False
+            yield replace(self._result(heard.text, frames, final=True), heard=heard)
         self._drop(frames * audio.STEP)
 
     def _result(self, text: str, frames: int, *, final: bool) -> Result:

@@ -7,6 +7,7 @@
   /** @type {(() => void) | null} */
   let cleanUp = null;
 
+  /** @param {string} text */
   const decode = (text) => {
     try {
       return decodeURIComponent(text);
@@ -15,12 +16,14 @@
     }
   };
 
+  /** @param {string} hash */
   const parse = (hash) => {
     const [path, query] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
     const [view, ...rest] = path.split("/").map(decode);
     return { view: view || "overview", rest, query: new URLSearchParams(query || "") };
   };
 
+  /** @param {string | null} current */
   const drawNav = (current) =>
     wer.replace(
       wer.byId("nav"),
@@ -35,6 +38,7 @@
         ),
     );
 
+  /** @param {number} seconds */
   const age = (seconds) => {
     const hours = seconds / 3600;
     return hours > 24 * 7 ? "very-stale" : hours > 24 * 2 ? "stale" : "fresh";
@@ -57,6 +61,7 @@
     if (time === null) return;
     const silent = Date.now() / 1000 - time;
     const state = now ? wer.now.stateOf(now, silent) : age(silent);
+    /** @type {Record<string, string>} */
     const words = {
       fresh: "",
       stale: ` · no news for ${format.duration(silent)}`,
@@ -92,6 +97,7 @@
     );
   };
 
+  /** @param {string} view */
   const unknown = (view) =>
     wer.message(
       "No such view",
@@ -125,11 +131,13 @@
       document.dispatchEvent(new Event("wer:now"));
       wer.now.renew();
     };
+    /** @param {() => void} missing */
     const look = (missing) => wer.loadNow(told, missing);
     const again = setInterval(() => look(() => {}), NOW_EVERY_MS);
     look(() => clearInterval(again));
   };
 
+  /** @param {Loaded} found */
   const start = ({ data, problem }) => {
     if (!data) {
       drawNav(null);

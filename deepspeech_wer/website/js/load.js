@@ -4,7 +4,12 @@
   "use strict";
   const VERSION = 1; // of the data; dashboard/scripts.py writes the same
 
-  /** A damaged script counts as loaded too: `loaded` must check that the expected global is there. */
+  /**
+   * A damaged script counts as loaded too: `loaded` must check that the expected global is there.
+   * @param {string} src
+   * @param {() => void} loaded
+   * @param {() => void} missing
+   */
   const loadScript = (src, loaded, missing) => {
     const script = document.createElement("script");
     script.src = src;
@@ -15,8 +20,10 @@
 
   wer.loadScript = loadScript;
 
+  /** @param {string} title @param {string} text */
   const problem = (title, text) => ({ problem: { title, text } });
 
+  /** @param {unknown} version */
   const newer = (version) =>
     problem(
       "The data is newer than this page",
@@ -44,6 +51,7 @@
     );
   };
 
+  /** @param {() => Columns} make */
   const attempt = (make) => {
     try {
       return make();
@@ -65,15 +73,14 @@
     );
   };
 
-  /** @param {Data} data */
+  /** @param {Columns} data @param {string | undefined} lookedAt @param {string | null} merges */
   const complete = (data, lookedAt, merges) => {
-    data.lookedAt = wer.decode.seconds(lookedAt);
-    data.merges = merges;
     /** @type {Map<string, number> | null} */
     let places = null; // of all ids, which are made only where a run is looked for
     const known = () => (places ??= new Map(data.ids.map((id, i) => [id, i])));
-    data.places = { get: (id) => known().get(id), has: (id) => known().has(id) };
-    return data;
+    /** @type {Data["places"]} */
+    const found = { get: (id) => known().get(id), has: (id) => known().has(id) };
+    return Object.assign(data, { lookedAt: wer.decode.seconds(lookedAt), merges, places: found });
   };
 
   /** Loads subjects and authors, which the first drawing can do without. The event `wer:merges` announces them. */
@@ -87,7 +94,7 @@
         data.subjects = wer.decode.expand(merges.subjects, data.count);
         data.reasons = merges.reasons && wer.decode.expand(merges.reasons, data.count);
         data.authors = wer.decode.expand(merges.authors, data.count);
-        data.evidence = new Map((merges.events ?? []).map((event) => [event.id, event]));
+        data.evidence = new Map((merges.events ?? []).map((/** @type {Evidence} */ event) => [event.id, event]));
         document.dispatchEvent(new Event("wer:merges"));
       },
       () => {},

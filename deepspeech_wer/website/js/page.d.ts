@@ -8,9 +8,11 @@ type Percent = number | null; // null: not measured
 type Direction = "worse" | "better" | "suspect" | "noise" | null;
 
 /** A hyper-parameter: values[codes[i]] is that of run i; code -1: not set. */
+type Value = string | number | boolean | null | undefined; // undefined: not set
+
 interface Column {
   name: string;
-  values: (string | number | boolean | null)[];
+  values: Value[];
   codes: Int32Array;
 }
 
@@ -32,10 +34,21 @@ interface Evidence {
   culprits: [sha: string, chance: number][];
   closed_by: string | null;
   retrained: number;
-  trained: { sha: string; runs: [id: string, rate: Percent, failure: string | null][] }[];
+  trained: { sha: string; runs: Training[] }[];
+  test_set?: string | null; // which one shows it; null: the main one
+  sets?: Record<string, SetEffect> | null; // where there are several
   why: { who: string; why: string; at: string } | null;
   blame?: Blame[];
   range_url?: string | null;
+}
+
+type Training = [id: string, rate: Percent, failure: string | null];
+
+/** A step on one of several test sets. */
+interface SetEffect {
+  step_pp: number;
+  interval_pp: [number, number];
+  state: string;
 }
 
 /** A merge that may have done it, as blame.py tells; a field that is not known is null or absent. */
@@ -64,8 +77,8 @@ interface Data {
   ids: string[];
   shas: string[]; // 12 characters
   ordinals: number[];
-  started: number[];
-  committed: number[];
+  started: (number | null)[];
+  committed: (number | null)[];
   took: (number | null)[];
   attempts: number[];
   status: string[];
@@ -81,7 +94,7 @@ interface Data {
   lookedAt: number | null;
   merges: string | null;
   skipped: number;
-  records: any[] | null;
+  records: HyperRecord[] | null; // where the page was opened from js/hyper.js
   // the verdicts; null or empty where nobody judged
   verdicts: string[] | null;
   headline: [state: string, sentence: string, place: number | null] | null;
@@ -100,13 +113,127 @@ interface Data {
   // computed once
   breaks?: number[];
   medians?: Record<string, Percent[]>;
-  signs?: Map<number, { sign: string; colour: string }>;
-  effects?: any;
+  signs?: Map<number, { sign: string; colour: Colour }>;
+  effects?: Effects;
 }
 
-interface Gpu {
+/** The columns of the data, before load.js adds what comes from elsewhere. */
+type Columns = Omit<Data, "places" | "lookedAt" | "merges">;
+
+/** Values by run lengths: [code, how often, code, how often ...]. */
+interface Coded {
+  values: any[];
+  codes: number[];
+}
+
+/** window.WER_INDEX of js/index.js, as dashboard/columns.py and dashboard/scripts.py write it. */
+interface IndexJs {
+  version: number;
+  project: Project;
+  merges: string;
+  count: number;
+  shas: string;
+  started: (number | null)[];
+  ids: [place: number, id: string][];
+  ordinals: number[];
+  committed: (number | null)[];
+  took: (number | null)[];
+  attempts: number[];
+  status: Coded;
+  details: [place: number, text: string][];
+  test_wer: Percent[];
+  last_validation_wer: Percent[];
+  last_train_wer: Percent[];
+  words: any[];
+  signatures: Coded;
+  parameters: ({ name: string } & Coded)[];
+  verdicts?: Coded;
+  before?: number[];
+  same?: number[];
+  same_direction?: Coded;
+  bands?: any[];
+  headline?: Data["headline"];
+  noise?: string | null;
+  marks?: Data["marks"];
+  events?: Step[];
+}
+
+/** A record of js/hyper.js: the contract of 2016, and `run` where this tracker wrote it. Anything may be absent. */
+interface HyperRecord {
+  run?: Record<string, any>;
+  context?: Record<string, any>;
+  parameters?: Record<string, any>;
+  results?: Record<string, any>;
+}
+
+type Loaded = { data: Data; problem?: undefined } | { data?: undefined; problem: { title: string; text: string } };
+
+/** The runs with one value of a parameter. */
+interface Group {
+  label: string;
+  labels: (string | null)[];
+  value: Value;
+  mean: number;
+  half: number | null; // half the 95 % interval of the mean
+  count: number;
+}
+
+/** What parameters that always change together do to the test WER. */
+interface Effect {
+  names: string[];
+  groups: Group[];
+  best: Group | null;
+  numeric: boolean;
+}
+
+interface Effects {
+  effects: Effect[];
+  constant: [name: string, value: string][];
+  tooMany: string[];
+  detrended: boolean;
+  runs: number;
+  diverged: number;
+}
+
+/** The measured runs, with the progress of the code taken out of their WER. */
+interface Comparable {
+  places: number[];
+  wers: number[];
+  diverged: boolean[];
+  detrended: boolean;
+}
+
+type GpuMetric =
+  | "gpu_percent"
+  | "memory_controller_percent"
+  | "memory_used_mib"
+  | "memory_total_mib"
+  | "temperature_celsius"
+  | "power_watts";
+
+/** Columns of values, null where not available; a metric that a GPU never tells is absent. */
+interface Gpu extends Partial<Record<GpuMetric, (number | null)[]>> {
   index: number;
-  [metric: string]: any; // columns of values, null where not available
+}
+
+/** The load of GPUs in buckets of so many seconds. */
+interface GpuUsage {
+  every: number;
+  count: number;
+  gpus: Gpu[];
+}
+
+type GpuFound = (i: number | null, usage: GpuUsage | null) => void;
+
+interface EpochTable {
+  names: string[];
+  rows: (number | null)[][];
+}
+
+interface Log {
+  name: string;
+  text: string;
+  bytes: number;
 }
 
 /** runs/<id>.js */
@@ -120,9 +247,9 @@ interface Detail {
   detail: string;
   parameters: [string, any][];
   results: [string, any][];
-  epochs: { names: string[]; rows: (number | null)[][] } | null;
-  gpu: { every: number; count: number; gpus: Gpu[] } | null;
-  logs: { name: string; text: string; bytes: number }[];
+  epochs: EpochTable | null;
+  gpu: GpuUsage | null;
+  logs: Log[];
   files: [name: string, bytes: number][];
   variables?: Record<string, string> | null;
   heard?: HeardRecord | null;
@@ -214,8 +341,66 @@ interface WordError {
   before: number | null;
 }
 
+/** A rate of two runs. `sets` are the figures of both, where the tracker has them. */
+interface PairRow {
+  label: string;
+  before: Percent;
+  after: Percent;
+  change: number | null;
+  state: string;
+  isSame?: boolean; // the same test set
+  sets?: [Figures, Figures];
+}
+
+type Details = [before: Detail | null, after: Detail | null];
+
+/** The words of two runs on a test set that both have. */
+interface ComparedWords {
+  run: HeardSet;
+  against: HeardSet;
+  before: string;
+  after: string;
+  rows: Utterance[];
+}
+
+interface UtterancesState {
+  set: string;
+  list: string;
+  q: string;
+  page: number;
+}
+
+/** What the view of utterances shows: those of a run on a test set, alone or against another run. */
+interface ShownUtterances {
+  id: string;
+  other: string | null;
+  detail: Detail | null;
+  run: HeardSet;
+  against: HeardSet | null;
+  labels: string[];
+  rows: Utterance[];
+  names: string[];
+  lasting: Lasting | null;
+  i: number;
+  o: number | null;
+  choose(set: string): void;
+  isCurrent(): boolean;
+}
+
+type HeardLoaded = (detail: Detail | null, mine: HeardSet[] | null, theirs: HeardSet[] | null) => void;
+
+interface RunsState {
+  q: string;
+  status: string;
+  by: string;
+  down: boolean;
+  page: number;
+}
+
+type ChangeRuns = (part: Partial<RunsState>) => void;
+
 interface Pair {
-  rows: any[];
+  rows: PairRow[];
   sentence: string | null;
   noise: string[];
   parameters: Parameter[];
@@ -229,7 +414,21 @@ interface Now {
   every: number; // seconds until the next, at most; 0: nobody knows
   waiting: number;
   index: string | null;
-  job: any;
+  job: Job | null;
+}
+
+/** What runs now. It comes from a job's output, so that every field may be absent or of another kind. */
+interface Job {
+  sha: string;
+  subject: string;
+  author: string;
+  attempt: number;
+  again: boolean;
+  started_at: string;
+  ends_at: string | null;
+  epoch: number | null;
+  epochs: number | null;
+  curve: (number | null)[][]; // epoch, loss in training, loss in validation
 }
 
 interface Route {
@@ -279,10 +478,155 @@ interface Axis {
 }
 
 type Scale = [low: number, high: number];
+type At = (value: number) => number; // to pixels
+type Percents = (number | null | undefined)[];
+
+interface Box {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
+
+interface Curve {
+  label: string;
+  ys: Percents;
+}
+
+interface Curves {
+  xs: number[];
+  series: Curve[];
+  unit?: string;
+  least?: number; // a y that is always shown
+  describe?(x: number): string;
+}
+
+interface AlignedColumn {
+  said: string | null;
+  heard: (string | null | undefined)[];
+}
+
+interface ChartLine {
+  key: LineKey;
+  label: string;
+  dash: number[];
+}
+
+interface ChartState {
+  kind: string; // "merge" or "date"
+  from: number | null;
+  to: number | null;
+  hidden: Set<string>;
+}
+
+interface ChartEvents {
+  range(from: number, to: number, whole: boolean): void;
+  open(i: number): void;
+}
+
+interface ChartActions {
+  zoom(low: number, high: number): void;
+  point(u: uPlot): void;
+  range(low: number, high: number): void;
+  focus(i: number): void;
+  blur(): void;
+  open(i: number): void;
+}
+
+interface Tooltip {
+  root: HTMLElement;
+  marker: HTMLElement;
+  show(i: number, left: number, width: number, pinned?: boolean): void;
+  hide(): void;
+}
+
+interface Strip {
+  root: HTMLElement;
+  draw(): void;
+  show(from: number, to: number): void;
+}
+
+interface ChartParts {
+  tooltip: Tooltip;
+  live: HTMLElement;
+  strip: Strip;
+}
+
+interface Chart {
+  root: HTMLElement;
+  axis: Axis;
+  start(): void;
+  show(key: string, isOn: boolean): void;
+  zoom(low: number, high: number): void;
+  destroy(): void;
+}
+
+/** A group of buttons, one of which is pressed; `press` changes which. */
+type Choice = HTMLElement & { press(key: string | null): void };
+
+interface UtteranceShown {
+  row: Utterance;
+  text: string | null; // what was said; null if it could not be read
+  run: HeardSet;
+  against: HeardSet | null;
+  labels: string[];
+}
+
+interface Plot {
+  u: uPlot;
+  stop(): void;
+}
+
+/** What the page uses of uPlot, which comes without types. */
+type uPlot = any;
+type UPlotPaths = (u: uPlot, s: number, from: number, to: number) => any;
+
+/** Text of numbers and times; null is "not known". Rates in per cent, times in seconds. */
+interface Format {
+  none: string;
+  count(value: number | null): string;
+  number(value: number | null): string;
+  percent(value: Percent | undefined): string;
+  points(value: number | null): string;
+  plural(count: number, one: string, many: string): string;
+  date(seconds: number | null): string;
+  minute(seconds: number | null): string;
+  exact(seconds: number | null): string;
+  local(seconds: number): string;
+  duration(seconds: number | null): string;
+  ago(seconds: number, now?: number): string;
+  nth(count: number): string;
+  bytes(count: number): string;
+  rounded(value: unknown): string;
+  value(value: unknown): string;
+  prose(text: string): string;
+  errors(data: Data, i: number, between?: string, after?: string): string | null;
+}
+
+type Colour = LineKey | "muted" | "grid" | "bad" | "good" | "warn" | "text" | "card";
+
+/** The colours of page.css, for the canvas. */
+type Palette = Record<Colour, string> & { font: string; isForced: boolean };
+
+/** What the strip under the chart shows: an axis, and the WER at each place of it. */
+type RangeValues = Axis & { ys: Percent[] };
+
+interface RangeParts {
+  pane: HTMLElement;
+  left: HTMLElement;
+  right: HTMLElement;
+}
+
+interface RangeMoves {
+  setFrom(at: number): void;
+  setTo(at: number): void;
+  moveBy(part: number): void;
+  middle(): number;
+}
 
 interface Wer {
   // model/
-  format: Record<string, any> & { none: string };
+  format: Format;
   stats: {
     median(values: number[]): number | null;
     rollingMedian(values: Percent[], reach: number): Percent[];
@@ -291,8 +635,8 @@ interface Wer {
     ticks(low: number, high: number, count: number): { at: number; text: string }[];
   };
   decode: {
-    fromIndex(index: any): any; // Data without what load.js adds
-    fromRecords(all: any[], failed: any[], project: Project): any; // the same
+    fromIndex(index: IndexJs): Columns;
+    fromRecords(all: any[], failed: any[], project: Project): Columns;
     expand(runLengths: any[], count: number): any[];
     flatten(record: object, prefix?: string, out?: Map<string, any>): Map<string, any>;
     seconds(text: unknown): number | null;
@@ -315,11 +659,11 @@ interface Wer {
   axis(data: Data, kind: string): Axis;
   csv(data: Data, places: number[]): string;
   search: {
-    select(data: Data, wanted: any): number[];
+    select(data: Data, wanted: { q: string; status: string }): number[];
     sort(data: Data, places: number[], order: { by: string; down: boolean }): number[];
     isOrder(name: string): boolean;
   };
-  effects(data: Data): any;
+  effects(data: Data): Effects;
   aligned: {
     count(text: string): number;
     decode(text: string): { place: number; said: string | null; heard: string | null }[];
@@ -344,7 +688,7 @@ interface Wer {
   audioUrl(base: string | undefined, id: string): string | null;
   // load.js
   loadScript(src: string, loaded: () => void, missing: () => void): void;
-  load(done: (found: any) => void): void;
+  load(done: (found: Loaded) => void): void;
   loadMerges(data: Data): void;
   loadRun(id: string, done: (detail: Detail | null) => void): void;
   run(detail: Detail): void;
@@ -352,14 +696,18 @@ interface Wer {
   // heard.js
   said(record: Said): void;
   texts(record: { set: string; part: number; texts: string[] }): void;
-  edits(record: { run: string; version: number; sets: any[] }): void;
+  edits(record: { run: string; version: number; sets: object[] }): void;
   loadHeard(run: string, done: (sets: HeardSet[] | null) => void): void;
   loadTexts(said: Said, places: number[], done: (texts: (string | null)[]) => void): void;
   // parts/
   toggleTheme(): void;
-  palette: Record<string, any>;
-  el(tag: string, attributes?: Attributes, ...children: Child[]): any;
-  svg(tag: string, attributes?: Attributes, ...children: Child[]): any;
+  palette: Palette;
+  el<Tag extends keyof HTMLElementTagNameMap>(
+    tag: Tag,
+    attributes?: Attributes,
+    ...children: Child[]
+  ): HTMLElementTagNameMap[Tag];
+  svg(tag: string, attributes?: Attributes, ...children: Child[]): SVGElement;
   bdi(text: string, attributes?: Attributes): HTMLElement;
   byId(id: string): HTMLElement;
   replace(parent: Element, ...children: Child[]): Element;
@@ -375,40 +723,61 @@ interface Wer {
     safely<Result>(root: Element, work: () => Result): Result | null;
   };
   card(title: Child, attributes: Attributes, ...children: Child[]): HTMLElement;
+  cardOfSome(title: string, href: string, text: string, ...children: Child[]): HTMLElement;
   tile(label: string, value: Child, unit: string, ...notes: Child[]): HTMLElement;
   notice(title: string, text: string, ...more: Child[]): HTMLElement;
   message(title: string, text: string, ...more: Child[]): HTMLElement;
   heading(title: Child, ...about: Child[]): Child[];
-  choice(label: string, options: any[][], chosen: any, choose: (key: any) => void): any;
-  table(label: string, columns: TableColumn<any>[], rows: any[]): HTMLElement;
+  choice(label: string, options: string[][], chosen: string | null, choose: (key: string) => void): Choice;
+  table<Row>(label: string, columns: TableColumn<Row>[], rows: Row[]): HTMLElement;
   runLink(data: Data, i: number): HTMLElement;
   change(delta: number | null, direction?: Direction): HTMLElement;
   parameterList(changed: Parameter[]): HTMLElement;
   verdict(state: string | undefined): HTMLElement | null;
   runColumns(data: Data, ...names: string[]): TableColumn<number>[];
-  range(values: any, changed: (from: number, to: number) => void): any;
-  tooltip(data: Data): any;
-  lines: Record<string, any> & { keys: LineKey[] };
-  drawMarks(u: any, data: Data, xs: number[]): void;
-  chart(data: Data, state: any, on: any): any;
+  range(values: RangeValues, changed: (from: number, to: number) => void): Strip;
+  tooltip(data: Data): Tooltip;
+  lines: {
+    keys: LineKey[];
+    isDense(from: number, to: number): boolean;
+    breaks(data: Data): number[];
+    medians(data: Data): Record<string, Percent[]>;
+    series(data: Data): object[];
+    columns(data: Data): Percent[][];
+    bands(): object[];
+    isShown(u: uPlot, key: string): boolean;
+    show(u: uPlot, key: string, isOn: boolean): void;
+    legend(hidden: Set<string>, changed: (key: string, isOn: boolean) => void): HTMLElement;
+  };
+  drawMarks(u: uPlot, data: Data, xs: number[]): void;
+  chart(data: Data, state: ChartState, on: ChartEvents): Chart;
   overviewChart(data: Data, query: URLSearchParams): { card: HTMLElement; start(): void; destroy(): void };
-  plot(effect: any, width: number, height: number, scale?: Scale): Element;
-  plotRange(groups: any[]): Scale;
+  plot(effect: Effect, width: number, height: number, scale?: Scale): Element;
+  plotRange(groups: Group[]): Scale;
   spark(data: Data, at: number, label: string, width?: number, height?: number): Element;
-  curves(title: string, curves: any): HTMLElement | null;
+  curves(title: string, curves: Curves): HTMLElement | null;
   gpuCharts(usage: Detail["gpu"] | undefined): HTMLElement | null;
   gpuBeside(usage: NonNullable<Detail["gpu"]>, before: Detail["gpu"], label: string): HTMLElement;
   alignment(reference: string, labels: string[], texts: string[]): HTMLElement;
   alignmentKey(): HTMLElement;
-  utterance(data: Data, shown: any): HTMLElement;
+  utterance(data: Data, shown: UtteranceShown): HTMLElement;
   wordTables(found: Record<string, WordError[]>, isCompared: boolean): HTMLElement;
   sumsCards(rows: Utterance[], said: Said, most: number): HTMLElement;
   troubles(record: HeardRecord | null | undefined): HTMLElement | null;
   heardCard(id: string, record: HeardRecord | null | undefined): HTMLElement | null;
   copyButton(label: string, make: () => string): HTMLElement;
   gpuHref(id: string): string;
-  stepText(event: Step): string;
+  stepText(event: Pick<Step, "step" | "interval">): string;
   regressionHref(id: string): string;
+  own<Found>(table: Record<string, Found>, name: string | null | undefined): Found | null;
+  changeNotes(data: Data, i: number): Child[];
+  paging: {
+    searchField(text: string, placeholder: string, changed: (text: string) => void): HTMLElement;
+    wanted(query: URLSearchParams): number;
+    within(page: number, count: number, size: number): number;
+    slice<Row>(rows: Row[], page: number, size: number): Row[];
+    pager(page: number, count: number, size: number, turn: (to: number) => void): HTMLElement | null;
+  };
   openRegressions(data: Data): HTMLElement | null;
   now: {
     read(): Now | null;
@@ -419,11 +788,11 @@ interface Wer {
 }
 
 declare var wer: Wer;
-declare var uPlot: any;
+declare var uPlot: any; // the constructor
 
 interface Window {
   wer: any; // parts/theme.js makes it, the other scripts fill it
-  WER_INDEX?: any;
+  WER_INDEX?: IndexJs;
   WER_LOOKED_AT?: string;
   WER_MERGES?: any;
   WER_NOW?: any;

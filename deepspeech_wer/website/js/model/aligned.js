@@ -1,7 +1,10 @@
 // The word errors of an utterance, as verdicts/edits.py writes them: "3 can kahn 7 the  0  um", three fields an error.
 (() => {
   "use strict";
-  /** The number of errors in such a text. */
+  /**
+   * The number of errors in such a text.
+   * @param {string} text
+   */
   const count = (text) => {
     if (!text) return 0;
     let spaces = 0;
@@ -9,7 +12,10 @@
     return Math.floor((spaces + 1) / 3);
   };
 
-  /** The errors: place in the reference, word said, word heard; null is a gap. */
+  /**
+   * The errors: place in the reference, word said, word heard; null is a gap.
+   * @param {string} text
+   */
   const decode = (text) => {
     const fields = text ? text.split(" ") : [];
     const out = [];
@@ -18,6 +24,7 @@
     return out;
   };
 
+  /** @param {string} text */
   const byPlace = (text) => {
     const found = { inserted: new Map(), heard: new Map() };
     for (const { place, said, heard } of decode(text)) {
@@ -33,6 +40,8 @@
    *
    * `said` is null where a run heard a word that was not said; `heard` is null where a word was not heard, and undefined
    * where a run has nothing in that column.
+   * @param {string} reference
+   * @param {string[]} texts
    */
   const columns = (reference, texts) => {
     const words = reference ? reference.split(" ") : [];
@@ -49,7 +58,11 @@
     return out;
   };
 
-  /** What a cell of such a column is: "right", "other", "lost", "added" or "none". */
+  /**
+   * What a cell of such a column is: "right", "other", "lost", "added" or "none".
+   * @param {string | null} said
+   * @param {string | null | undefined} heard
+   */
   const kind = (said, heard) => {
     if (heard === undefined) return "none";
     if (heard === null) return "lost";

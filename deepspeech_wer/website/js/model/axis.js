@@ -3,7 +3,7 @@
   "use strict";
   const { format } = wer;
 
-  /** @param {Data} data */
+  /** @param {Data} data @returns {Axis} */
   const byMerge = (data) => ({
     xs: data.started.map((_, i) => i),
     low: -0.5,
@@ -23,6 +23,7 @@
    */
   const byDate = (data) => {
     let last = -Infinity;
+    /** @param {number} i */
     const date = (i) => Math.min(data.committed[i] ?? Infinity, data.started[i] ?? Infinity);
     const xs = data.started.map((_, i) => (last = Math.max(Number.isFinite(date(i)) ? date(i) : last, last + 1, 0)));
     const span = xs[xs.length - 1] - xs[0];

@@ -3,7 +3,10 @@
   "use strict";
   const { format } = wer;
 
-  /** A spreadsheet runs text that starts like a formula, so an apostrophe goes in front of it. */
+  /**
+   * A spreadsheet runs text that starts like a formula, so an apostrophe goes in front of it.
+   * @param {unknown} value
+   */
   const cell = (value) => {
     if (value === null || value === undefined) return "";
     const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
@@ -24,6 +27,7 @@
       "train_wer",
       "seconds",
     ];
+    /** @param {Percent} value */
     const rate = (value) => (value === null ? null : +(value / 100).toFixed(5));
     const rows = places.map((i) => [
       data.ids[i],

@@ -6,6 +6,7 @@
   /**
    * A key of the parameters and the test set. Paths do not count: they differ by machine and by run.
    * @param {Data} data
+   * @returns {(i: number) => string}
    */
   const conditions = (data) => {
     const columns = [
@@ -15,7 +16,7 @@
     return (i) => columns.map((column) => column[i]).join();
   };
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {(i: number) => unknown} key */
   const findPrevious = (data, key) => {
     const last = new Map();
     return data.test.map((value, i) => {
@@ -33,13 +34,17 @@
     return data.before[i];
   };
 
-  /** The place of the last measured run before this one that has the same parameters and test set, or null. */
+  /**
+   * The place of the last measured run before this one that has the same parameters and test set, or null.
+   * @param {Data} data
+   * @param {number} i
+   */
   const previousOf = (data, i) => {
     data.previous ||= findPrevious(data, conditions(data));
     return data.previous[i];
   };
 
-  /** @param {Data} data @param {number} i */
+  /** @param {Data} data @param {number} i @param {number | null} before */
   const difference = (data, i, before) => {
     const [is, was] = [data.test[i], before === null ? null : data.test[before]];
     return is === null || was === null ? null : is - was;
@@ -48,6 +53,7 @@
   /** The change of the test WER since the merge before, in percentage points, or null. */
   wer.delta = (data, i) => difference(data, i, wer.before(data, i));
 
+  /** @type {Record<string, Direction>} */
   const DIRECTIONS = {
     worse: "worse",
     suspect: "suspect",
@@ -57,8 +63,11 @@
     "no change seen": "noise",
   };
 
-  /** Whether a verdict says worse, better, suspect or (within) noise; null where it says none of them. */
-  const direction = (state) => (Object.hasOwn(DIRECTIONS, state ?? "") ? DIRECTIONS[state] : null);
+  /**
+   * Whether a verdict says worse, better, suspect or (within) noise; null where it says none of them.
+   * @param {string | undefined} state
+   */
+  const direction = (state) => (state && Object.hasOwn(DIRECTIONS, state) ? DIRECTIONS[state] : null);
 
   /**
    * What a run is compared with: {before, delta, direction, same, sameDelta, sameDirection}. `same` is the last run with
@@ -97,6 +106,7 @@
   /** The same of a run; "" until the subjects are there. */
   wer.about = (data, i) => (data.subjects ? wer.shortSubject(data.subjects[i], data.authors?.[i]) : "");
 
+  /** @param {Project} project @param {string} path */
   const webUrl = (project, path) => {
     try {
       const url = new URL(`${project.url}/${path}`);
@@ -106,6 +116,7 @@
     }
   };
 
+  /** @param {string} text */
   const isSha = (text) => /^[0-9a-f]{7,64}$/.test(text);
 
   /** The address of a commit, or null where the repository has no http(s) address. */

@@ -2,15 +2,18 @@
 (() => {
   "use strict";
   const NONE = "–";
+  /** @param {string} text @param {number} value */
   const signed = (text, value) => (value < 0 ? `−${text}` : value > 0 ? `+${text}` : `±${text}`);
   const grouped = new Intl.NumberFormat("en").format;
 
+  /** @param {number} seconds */
   const iso = (seconds) => {
     const time = new Date(seconds * 1000);
     return Number.isNaN(time.getTime()) ? "" : time.toISOString();
   };
 
-  wer.format = {
+  /** @type {Format} */
+  const format = {
     none: NONE,
     count: grouped,
     number: (value) => (value === null ? NONE : value.toFixed(2).replace("-", "−")),
@@ -35,7 +38,8 @@
 
     /** The time since a moment, by the visitor's clock: "3 h ago". */
     ago: (seconds, now = Date.now() / 1000) => {
-      const past = Math.max(0, now - seconds);
+      const past = now - seconds;
+      if (past < -86_400) return "by a clock that was ahead";
       if (past < 90) return "just now";
       if (past < 5400) return `${Math.round(past / 60)} min ago`;
       return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} days ago`;
@@ -63,6 +67,9 @@
       return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential().replace("e-", "e−") : String(value);
     },
 
+    /** A sentence of the tracker's, with arrows and minus signs instead of what a terminal shows for them. */
+    prose: (text) => text.replaceAll(" -> ", " → ").replace(/(^|[\s(])-(?=\.?\d)/g, "$1−"),
+
     /** The number of errors and of words, or null where the size of the test set is unknown. */
     errors: (data, i, between = " errors in ", after = " words") => {
       const words = data.words[i];
@@ -70,4 +77,6 @@
       return `${grouped(Math.round((data.test[i] / 100) * words))}${between}${grouped(words)}${after}`;
     },
   };
+
+  wer.format = format;
 })();

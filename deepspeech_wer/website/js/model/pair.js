@@ -5,15 +5,25 @@
   const { format } = wer;
   const MERGES = 50; // listed in the text
 
+  /** @param {Percent} before @param {Percent} after */
   const points = (before, after) => (before === null || after === null ? null : after - before);
 
+  /** @param {Detail | null} before @param {Detail | null} after */
   const variables = (before, after) => {
     const [old, now] = [before?.variables, after?.variables];
     if (!old || !now) return [];
     return [...new Set([...Object.keys(old), ...Object.keys(now)])].filter((name) => old[name] !== now[name]).sort();
   };
 
-  /** Why a difference may not come from the code. */
+  /**
+   * Why a difference may not come from the code.
+   * @param {Data} data
+   * @param {number} a
+   * @param {number} b
+   * @param {Detail | null} before
+   * @param {Detail | null} after
+   * @param {Parameter[]} changed
+   */
   const doubts = (data, a, b, before, after, changed) => {
     const between = Math.abs(b - a) - 1;
     const names = variables(before, after);
@@ -29,6 +39,14 @@
     return all.flatMap((line) => (line ? [line] : []));
   };
 
+  /**
+   * @param {string} label
+   * @param {Data} data
+   * @param {LineKey} column
+   * @param {number} a
+   * @param {number} b
+   * @returns {PairRow}
+   */
   const rateRow = (label, data, column, a, b) => ({
     label,
     before: data[column][a],
@@ -37,8 +55,10 @@
     state: "",
   });
 
+  /** @param {Detail | null} detail @param {string} name */
   const setOf = (detail, name) => detail?.heard?.sets.find(({ set }) => set === name) ?? null;
 
+  /** @param {Detail | null} before @param {Detail | null} after @returns {PairRow[]} */
   const measured = (before, after) =>
     (after?.heard?.sets ?? []).flatMap((now) => {
       const was = setOf(before, now.set);
@@ -48,12 +68,23 @@
       return [{ label: now.set, before: x, after: y, change: y - x, isSame: same, sets: [was, now], state: "" }];
     });
 
-  /** What the noise of a training makes of a difference; "" where it is not known. */
+  /**
+   * What the noise of a training makes of a difference; "" where it is not known.
+   * @param {number | null} change
+   * @param {HeardRecord["noise"] | undefined} noise
+   */
   const beside = (change, noise) => {
     if (!noise || change === null) return "";
     return Math.abs(change) <= noise.between_pp ? "within noise" : "more than noise gives";
   };
 
+  /**
+   * @param {Data} data
+   * @param {number} a
+   * @param {number} b
+   * @param {Detail | null} before
+   * @param {Detail | null} after
+   */
   const rowsOf = (data, a, b, before, after) => {
     const sets = measured(before, after);
     const judged = after?.heard?.against?.run === data.ids[a] ? data.verdicts?.[b] : "";
@@ -68,7 +99,11 @@
     return [...tests, rateRow("validation", data, "validation", a, b), rateRow("train", data, "train", a, b)];
   };
 
-  /** What noise gives between any two trainings, in sentences. */
+  /**
+   * What noise gives between any two trainings, in sentences.
+   * @param {Detail | null} before
+   * @param {Detail | null} after
+   */
   const noiseLines = (before, after) => {
     const noise = after?.heard?.noise ?? before?.heard?.noise;
     const [set] = after?.heard?.against?.sets ?? [];
@@ -79,10 +114,17 @@
       set?.by_noise &&
         `On ${set.set}, noise alone makes about ${format.count(Math.round(set.by_noise))} utterances worse ` +
           `and as many better (${set.basis}).`,
-    ].filter(Boolean);
+    ].flatMap((line) => (line ? [line] : []));
   };
 
-  /** All about the runs at two places; `before` and `after` are their details, or null. */
+  /**
+   * All about the runs at two places; `before` and `after` are their details, or null.
+   * @param {Data} data
+   * @param {number} a
+   * @param {number} b
+   * @param {Detail | null} before
+   * @param {Detail | null} after
+   */
   const pair = (data, a, b, before, after) => {
     const against = after?.heard?.against;
     const changed = wer.changedParameters(data, a, b);
@@ -96,12 +138,15 @@
     };
   };
 
+  /** @param {unknown} text */
   const escape = (text) =>
     String(text)
       .replace(/\s+/g, " ")
       .replace(/[\\`*_{}[\]<>|#~]/g, "\\$&");
+  /** @param {Percent} value */
   const cell = (value) => (value === null ? "" : `${format.number(value)} %`);
 
+  /** @param {string} title @param {string[]} lines @param {number} most */
   const listed = (title, lines, most) =>
     lines.length
       ? [
@@ -113,13 +158,22 @@
         ]
       : [];
 
+  /** @param {Data} data @param {number} i */
   const about = (data, i) =>
     `${data.shas[i]} ${escape(wer.subject(data, i))}${data.authors?.[i] ? ` (${escape(data.authors[i])})` : ""}`;
 
+  /** @param {WordError} error */
   const wordLine = ({ said, heard, before, count }) =>
     `${before} → ${count} times: ${said === null ? `“${escape(heard)}” heard, not said` : `“${escape(said)}” ${heard === null ? "not heard" : `heard as “${escape(heard)}”`}`}`;
 
-  /** The comparison as Markdown. `words` are the word errors that changed most. */
+  /**
+   * The comparison as Markdown. `words` are the word errors that changed most.
+   * @param {Data} data
+   * @param {number} a
+   * @param {number} b
+   * @param {Pair} found
+   * @param {WordError[]} words
+   */
   const markdown = (data, a, b, found, words) =>
     [
       `### WER of ${data.shas[b].slice(0, 8)} against ${data.shas[a].slice(0, 8)}`,

@@ -3,6 +3,7 @@
   "use strict";
   const { format } = wer;
 
+  /** @type {Record<string, (data: Data, i: number) => number | null>} */
   const ORDERS = {
     merge: (_, i) => i,
     started: (data, i) => data.started[i],
@@ -17,6 +18,7 @@
    * A run matches if it contains every word: in its id, sha, number, status, day, subject or author. A word such
    * as `epochs=30` is compared with its parameters.
    * @param {Data} data
+   * @param {string} words
    */
   const matcher = (data, words) => {
     const tests = words
@@ -25,10 +27,10 @@
       .split(/\s+/)
       .filter(Boolean)
       .map((word) => parameterTest(data, word) || textTest(data, word));
-    return (i) => tests.every((test) => test(i));
+    return (/** @type {number} */ i) => tests.every((test) => test(i));
   };
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {string} word @returns {(i: number) => boolean} */
   const textTest = (data, word) => (i) =>
     data.ids[i].toLowerCase().includes(word) ||
     data.shas[i].startsWith(word.slice(0, 12)) ||
@@ -37,7 +39,7 @@
     format.date(data.started[i]).includes(word) ||
     Boolean(data.subjects && `${data.subjects[i]} ${data.authors?.[i]}`.toLowerCase().includes(word));
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {string} word @returns {((i: number) => boolean) | null} */
   const parameterTest = (data, word) => {
     const [name, value] = word.split(/=(.*)/s);
     const column = value !== undefined && data.parameters.find((candidate) => candidate.name.toLowerCase() === name);
@@ -46,22 +48,29 @@
     return (i) => !wer.failed(data, i) && same.has(column.codes[i]);
   };
 
+  /** @param {Data} data @param {{ q: string, status: string }} query */
   const select = (data, { q, status }) => {
     const matches = matcher(data, q);
-    const wanted = { all: () => true, done: (i) => !wer.failed(data, i), failed: (i) => wer.failed(data, i) }[status];
-    return data.started.map((_, i) => i).filter((i) => wanted(i) && matches(i));
+    const isWanted = (/** @type {number} */ i) => status === "all" || (status === "failed") === wer.failed(data, i);
+    return data.started.map((_, i) => i).filter((i) => isWanted(i) && matches(i));
   };
 
-  /** Missing values come last in either direction. */
+  /**
+   * Missing values come last in either direction.
+   * @param {Data} data
+   * @param {number[]} places
+   * @param {{ by: string, down: boolean }} order
+   */
   const sort = (data, places, { by, down }) => {
     const keys = new Map(places.map((i) => [i, ORDERS[by](data, i)]));
     return places.sort((a, b) => {
-      const [x, y] = [keys.get(a), keys.get(b)];
+      const [x, y] = [keys.get(a) ?? null, keys.get(b) ?? null];
       if (x === null || y === null) return Number(x === null) - Number(y === null) || b - a;
       return (down ? y - x : x - y) || b - a;
     });
   };
 
+  /** @param {string} name */
   const isOrder = (name) => Object.hasOwn(ORDERS, name);
 
   wer.search = { select, sort, isOrder };

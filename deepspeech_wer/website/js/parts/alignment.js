@@ -6,6 +6,7 @@
   const SIGNS = { right: "", other: "≠ ", lost: "−", added: "+ ", none: "" };
   const RTL = /^[^A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
 
+  /** @param {string | null} said @param {string | null | undefined} heard */
   const cell = (said, heard) => {
     const kind = aligned.kind(said, heard);
     return el(
@@ -16,6 +17,7 @@
     );
   };
 
+  /** @param {AlignedColumn} column */
   const column = ({ said, heard }) =>
     el(
       "span",
@@ -24,6 +26,7 @@
       heard.map((word) => cell(said, word)),
     );
 
+  /** @param {AlignedColumn[]} columns @param {number} run */
   const spoken = (columns, run) =>
     columns
       .map(({ said, heard }) => {

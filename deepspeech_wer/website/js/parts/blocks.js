@@ -11,6 +11,15 @@
       ...children,
     );
 
+  /** A card whose title has a link to all of what the card shows a part of. */
+  wer.cardOfSome = (title, href, text, ...children) =>
+    el(
+      "section",
+      { class: "card" },
+      el("div", { class: "card-head" }, el("h2", {}, title), el("span", { class: "grow" }), el("a", { href }, text)),
+      ...children,
+    );
+
   wer.tile = (label, value, unit, ...notes) =>
     el(
       "div",
@@ -20,9 +29,10 @@
       notes.map((note) => note && el("p", { class: "tile-note" }, note)),
     );
 
+  /** @param {"h1" | "h2"} heading */
   const notice =
     (heading) =>
-    (title, text, ...more) =>
+    (/** @type {string} */ title, /** @type {string} */ text, /** @type {Child[]} */ ...more) =>
       el("section", { class: "card notice", role: "status" }, el(heading, {}, title), el("p", {}, text), ...more);
   wer.notice = notice("h2");
   /** A notice in place of a view, and therefore with the h1. */
@@ -35,10 +45,10 @@
     const buttons = options.map(([key, text]) =>
       el("button", { type: "button", "aria-pressed": key === chosen, onclick: () => (press(key), choose(key)) }, text),
     );
-    const press = (key) => options.forEach(([other], i) => buttons[i].setAttribute("aria-pressed", other === key));
+    /** @param {string | null} key */
+    const press = (key) => options.forEach(([other], i) => buttons[i].setAttribute("aria-pressed", String(other === key)));
     const group = el("div", { class: "choice", role: "group", "aria-label": label }, buttons);
-    group.press = press;
-    return group;
+    return Object.assign(group, { press });
   };
 
   /** A table that scrolls by itself where it is too wide for the page. columns: [{title, class, cell(row)}] */

@@ -3,10 +3,21 @@
   "use strict";
   const { el, format } = wer;
 
+  /**
+   * What a table of the page has of a name; null for any other text, such as `__proto__`.
+   * @template Found
+   * @param {Record<string, Found>} table
+   * @param {string | null | undefined} name
+   * @returns {Found | null}
+   */
+  const own = (table, name) => (name && Object.hasOwn(table, name) ? table[name] : null);
+  wer.own = own;
+
   wer.runLink = (data, i) =>
     el("a", { class: "mono", href: wer.runHref(data.ids[i]) }, wer.shortSha(data, i) || data.ids[i]);
 
   // Each direction has a sign beside its colour: not everybody tells red from green.
+  /** @type {Record<string, [sign: string, colour: string, word: string]>} */
   const DIRECTIONS = {
     worse: ["▲", "chip-failed", "worse"],
     better: ["▼", "chip-good", "better"],
@@ -14,11 +25,26 @@
     noise: ["≈", "", "within noise"],
   };
 
-  /** A change in percentage points, in the colour and with the sign of its direction; grey where nobody judged it. */
+  /**
+   * A change in percentage points, in the colour and with the sign of its direction; grey where nobody judged it.
+   * @param {number | null} delta
+   * @param {Direction | undefined} direction
+   */
   wer.change = (delta, direction) => {
     if (delta === null) return el("span", { class: "muted" }, format.none);
-    const [sign, colour, word] = DIRECTIONS[direction ?? ""] ?? ["", "", "not judged"];
+    const [sign, colour, word] = own(DIRECTIONS, direction) ?? ["", "", "not judged"];
     return el("span", { class: `chip ${colour}`, title: word }, sign && `${sign} `, format.points(delta));
+  };
+
+  /** What a run is compared with, a line each: the merge before, and the last run with the same parameters. */
+  wer.changeNotes = (data, i) => {
+    const found = wer.changes(data, i);
+    if (found.before === null) return ["first of this test set"];
+    const first = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
+    if (found.isFirst) return [first, "first with these parameters"];
+    if (found.same === null) return [first];
+    const link = wer.runLink(data, found.same);
+    return [first, [wer.change(found.sameDelta, found.sameDirection), " since ", link, ", same parameters"]];
   };
 
   /** Parameters that differ, as "name old → new". */
@@ -31,6 +57,7 @@
       ),
     );
 
+  /** @type {Record<string, [sign: string, colour: string]>} */
   const STATES = {
     worse: ["▲", "chip-failed"],
     suspect: ["▲?", "chip-suspect"],
@@ -45,11 +72,14 @@
     "cannot tell": ["?", ""],
   };
 
-  /** The verdict on a merge or the state of a regression, as a chip; null where there is none. */
+  /**
+   * The verdict on a merge or the state of a regression, as a chip; null where there is none.
+   * @param {string | null | undefined} state
+   */
   wer.verdict = (state) => {
     if (!state) return null;
-    const [sign, colour] = STATES[state] ?? ["·", ""];
-    return el("span", { class: `chip nowrap ${colour}` }, `${sign} ${state}`);
+    const [sign, colour] = own(STATES, state) ?? ["·", ""];
+    return el("span", { class: `chip ${colour}` }, `${sign} ${state}`);
   };
 
   /** @param {Data} data @param {number} i */
@@ -84,6 +114,7 @@
       el("span", { class: "muted" }, format.minute(data.started[i])),
     );
 
+  /** @type {Record<string, (data: Data) => TableColumn<number>>} */
   const runColumns = {
     run: (data) => ({ title: "Run", cell: (i) => [wer.runLink(data, i), below(data, i)] }),
     merge: (data) => ({ title: "№", class: "number wide", cell: (i) => data.ordinals[i] }),
@@ -110,13 +141,13 @@
     }),
     validation: (data) => ({
       title: "Validation",
-      class: "number widest",
+      class: "number broader",
       cell: (i) => format.percent(data.validation[i]),
     }),
-    train: (data) => ({ title: "Train", class: "number widest", cell: (i) => format.percent(data.train[i]) }),
+    train: (data) => ({ title: "Train", class: "number broader", cell: (i) => format.percent(data.train[i]) }),
     errors: (data) => ({
       title: "Errors / words",
-      class: "number widest",
+      class: "number utmost",
       cell: (i) => format.errors(data, i, " / ", "") ?? format.none,
     }),
     took: (data) => ({ title: "Took", class: "number wider nowrap", cell: (i) => format.duration(data.took[i]) }),

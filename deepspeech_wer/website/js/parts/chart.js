@@ -6,11 +6,18 @@
   const HELP =
     "Word error rate of every run. Arrow keys walk from run to run, Enter opens one, plus and minus zoom, 0 shows all.";
 
-  /** @param {Data} data */
+  /** @param {Data} data @returns {(u: uPlot, splits: number[]) => string[]} */
   const mergeNumbers = (data) => (_, splits) =>
     splits.map((at) => (Number.isInteger(at) && data.ordinals[at] !== undefined ? `№ ${data.ordinals[at]}` : ""));
 
-  /** One row of dates, as long as their distance needs. */
+  /**
+   * One row of dates, as long as their distance needs.
+   * @param {unknown} _
+   * @param {(number | null)[]} splits
+   * @param {unknown} __
+   * @param {unknown} ___
+   * @param {number} step
+   */
   const dates = (_, splits, __, ___, step) =>
     splits.map((at) => {
       if (at === null) return "";
@@ -20,45 +27,62 @@
       return step >= DAY ? time.slice(0, 10) : `${time.slice(5, 10)} ${time.slice(11, 16)}`;
     });
 
-  /** No label at a tick so near to the edge that its text would be cut. */
+  /**
+   * No label at a tick so near to the edge that its text would be cut.
+   * @param {number} letters
+   * @returns {(u: uPlot, splits: number[]) => (number | null)[]}
+   */
   const whole = (letters) => (u, splits) =>
     splits.map((at) => {
       const x = u.valToPos(at, "x");
       return x + u.bbox.left / uPlot.pxRatio + letters * 4.4 > u.width || x < -1 ? null : at;
     });
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {string} kind */
   const axes = (data, kind) => {
+    /** @type {(u: uPlot, axis: number, low: number, high: number) => number} */
+    const space = (_, __, low, high) => (high - low > 120 * DAY ? 62 : 90);
+    /** @type {(u: uPlot, splits: number[]) => string[]} */
+    const percents = (_, splits) => splits.map((value) => `${+value.toFixed(2)} %`);
     const common = { stroke: () => palette.muted, font: palette.font, ticks: { show: false } };
     const grid = { grid: { stroke: () => palette.grid, width: 1 } };
     const incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4];
     const bottom =
       kind === "date"
-        ? { space: (_, __, low, high) => (high - low > 120 * DAY ? 62 : 90), values: dates, filter: whole(10) }
+        ? { space, values: dates, filter: whole(10) }
         : { space: 70, incrs, values: mergeNumbers(data), filter: whole(6) };
     return [
       { ...common, ...grid, ...bottom, size: 28 },
-      { ...common, ...grid, size: 52, values: (_, splits) => splits.map((value) => `${+value.toFixed(2)} %`) },
+      { ...common, ...grid, size: 52, values: percents },
     ];
   };
 
+  /** @param {Percent[][]} columns @param {[number, number]} ends */
   const robust = (columns, [from, to]) => stats.robustRange(columns, from, to);
 
+  /** @param {Axis} axis @returns {(u: uPlot, from: number, to: number) => Scale} */
   const limit = (axis) => (_, from, to) =>
     from <= axis.xs[0] && to >= axis.xs[axis.xs.length - 1]
       ? [axis.low, axis.high]
       : [Math.max(from, axis.low), Math.min(to, axis.high)];
 
-  /** @param {Data} data */
+  /**
+   * @param {Data} data
+   * @param {Axis} axis
+   * @param {string} kind
+   * @param {{ width: number, height: number }} size
+   * @param {ChartActions} on
+   */
   const options = (data, axis, kind, size, on) => {
+    /** @param {uPlot} u */
     const shown = (u) => lines.keys.filter((key) => lines.isShown(u, key)).map((key) => data[key]);
     return {
       ...size,
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+      tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       legend: { show: false },
       scales: {
         x: { time: kind === "date", range: limit(axis) },
-        y: { range: (u) => robust(shown(u), u.series[0].idxs) },
+        y: { range: (/** @type {uPlot} */ u) => robust(shown(u), u.series[0].idxs) },
       },
       axes: axes(data, kind),
       series: lines.series(data),
@@ -66,21 +90,28 @@
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, dist: 4 }, lock: false },
       padding: [12, 28, 0, 0],
       hooks: {
-        draw: [(u) => wer.drawMarks(u, data, axis.xs)],
-        setCursor: [(u) => on.point(u)],
-        setScale: [(u, key) => key === "x" && on.range(u.scales.x.min, u.scales.x.max)],
+        draw: [(/** @type {uPlot} */ u) => wer.drawMarks(u, data, axis.xs)],
+        setCursor: [(/** @type {uPlot} */ u) => on.point(u)],
+        setScale: [
+          (/** @type {uPlot} */ u, /** @type {string} */ key) => key === "x" && on.range(u.scales.x.min, u.scales.x.max),
+        ],
       },
     };
   };
 
+  /** @param {HTMLElement} root */
   const size = (root) => ({ width: Math.max(root.clientWidth, 200), height: root.clientWidth < 560 ? 260 : 340 });
 
   /**
    * Left and right move from run to run, Enter opens a run, + and - zoom, 0 shows all.
+   * @param {uPlot} u
    * @param {Data} data
+   * @param {Axis} axis
+   * @param {ChartActions} act
    */
   const keyboard = (u, data, axis, act) => {
     let at = data.count - 1;
+    /** @param {number} by */
     const walk = (by) => {
       at = Math.min(Math.max(at + by, 0), data.count - 1);
       const { min, max } = u.scales.x;
@@ -88,12 +119,14 @@
         act.zoom(axis.xs[at] - (max - min) / 2, axis.xs[at] + (max - min) / 2);
       act.focus(at);
     };
+    /** @param {number} factor */
     const zoom = (factor) => {
       const { min, max } = u.scales.x;
       const half = Math.max(((max - min) / 2) * factor, axis.least / 2);
       const middle = Math.min(Math.max(axis.xs[at], min), max);
       act.zoom(middle - half, middle + half);
     };
+    /** @type {Record<string, (event: KeyboardEvent) => void>} */
     const keys = {
       ArrowLeft: (event) => walk(event.shiftKey ? -10 : -1),
       ArrowRight: (event) => walk(event.shiftKey ? 10 : 1),
@@ -105,20 +138,25 @@
       "-": () => zoom(2),
       0: () => act.zoom(axis.low, axis.high),
     };
-    return (event) => {
+    return (/** @type {KeyboardEvent} */ event) => {
       if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       keys[event.key](event);
     };
   };
 
-  /** A click waits before it opens the run: it may be the first half of a double click, which shows all. */
+  /**
+   * A click waits before it opens the run: it may be the first half of a double click, which shows all.
+   * @param {uPlot} u
+   * @param {Tooltip} tooltip
+   * @param {(i: number) => void} open
+   */
   const pointer = (u, tooltip, open) => {
     /** @type {{x: number, type: string} | null} */
     let start = null;
     let opening = 0;
-    u.over.addEventListener("pointerdown", (event) => (start = { x: event.clientX, type: event.pointerType }));
-    u.over.addEventListener("click", (event) => {
+    u.over.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => (start = { x: event.clientX, type: event.pointerType }));
+    u.over.addEventListener("click", (/** @type {PointerEvent} */ event) => {
       const i = u.cursor.idx;
       if (i === null || i === undefined || !start || Math.abs(event.clientX - start.x) > 4) return;
       if (start.type === "touch") tooltip.show(i, u.cursor.left, u.over.clientWidth, true);
@@ -131,8 +169,16 @@
     u.over.addEventListener("mouseleave", () => tooltip.hide());
   };
 
-  /** What a pointer, a key or the strip does to the plot. */
+  /**
+   * What a pointer, a key or the strip does to the plot.
+   * @param {Plot} plot
+   * @param {Axis} axis
+   * @param {ChartParts} parts
+   * @param {ChartEvents} on
+   * @returns {ChartActions}
+   */
   const actions = (plot, axis, { tooltip, live, strip }, on) => {
+    /** @param {number} i */
     const show = (i) => tooltip.show(i, plot.u.valToPos(axis.xs[i], "x"), plot.u.over.clientWidth);
     return {
       zoom: (low, high) => plot.u.setScale("x", { min: Math.max(low, axis.low), max: Math.min(high, axis.high) }),
@@ -157,6 +203,15 @@
     };
   };
 
+  /**
+   * @param {Data} data
+   * @param {ChartState} state
+   * @param {HTMLElement} box
+   * @param {Axis} axis
+   * @param {ChartActions} act
+   * @param {Tooltip} tooltip
+   * @param {Strip} strip
+   */
   const draw = (data, { kind, from, to, hidden }, box, axis, act, tooltip, strip) => {
     const u = new uPlot(options(data, axis, kind, size(box), act), [axis.xs, ...lines.columns(data)], box);
     u.over.append(tooltip.marker, tooltip.root);
@@ -167,7 +222,12 @@
     return u;
   };
 
-  /** Follows the size of the box and the colours of the page until `stop` is called. */
+  /**
+   * Follows the size of the box and the colours of the page until `stop` is called.
+   * @param {uPlot} u
+   * @param {HTMLElement} box
+   * @param {Strip} strip
+   */
   const follow = (u, box, strip) => {
     const repaint = () => (u.redraw(false, true), strip.draw());
     const resizes = new ResizeObserver(() => {
@@ -194,7 +254,7 @@
     const box = el("div", { class: "chart", ...described });
     const ys = lines.isDense(0, data.count - 1) ? lines.medians(data).test : data.test;
     const strip = wer.range({ ...axis, ys }, (low, high) => act.zoom(low, high));
-    /** @type {{u: any, stop: () => void}} */
+    /** @type {Plot} */
     const plot = { u: null, stop: () => {} };
     const act = actions(plot, axis, { tooltip, live, strip }, on);
     const start = () => {

@@ -3,6 +3,7 @@
   "use strict";
   const { el } = wer;
 
+  /** @param {string} text */
   const theOldWay = (text) => {
     const area = el("textarea", { class: "visually-hidden", "aria-hidden": "true", tabindex: -1 });
     area.value = text;
@@ -13,6 +14,7 @@
     return well;
   };
 
+  /** @param {string} text */
   const copy = async (text) => {
     try {
       await navigator.clipboard.writeText(text);

@@ -2,12 +2,15 @@
 (() => {
   "use strict";
   const { el, svg, stats } = wer;
+  const FEW = 40; // values
   const STYLES = 4; // curve-0 to curve-3 in page.css: colour and dash
 
-  const known = (values) => values.filter((value) => value !== null && value !== undefined);
+  /** @param {Percents} values */
+  const known = (values) => values.flatMap((value) => (value === null || value === undefined ? [] : [value]));
 
   const WIDE = 600; // pixels of the page; below, a chart is drawn for a phone, lest its text be tiny
 
+  /** @param {Curve[]} series @param {number | undefined} least */
   const range = (series, least) => {
     const all = series.flatMap(({ ys }) => known(ys));
     const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -15,7 +18,13 @@
     return [least === undefined ? low - pad : Math.min(least, low), high + pad];
   };
 
-  /** The path of a curve; it is interrupted where a value is missing. */
+  /**
+   * The path of a curve; it is interrupted where a value is missing.
+   * @param {number[]} xs
+   * @param {Percents} ys
+   * @param {At} x
+   * @param {At} y
+   */
   const path = (xs, ys, x, y) => {
     let pen = "M";
     let out = "";
@@ -29,22 +38,33 @@
     return out;
   };
 
-  const dots = (xs, ys, x, y, k) =>
-    known(ys).length > 40
-      ? null
-      : xs.map(
-          (at, n) =>
-            ys[n] !== null &&
-            ys[n] !== undefined &&
-            svg("circle", { class: `curve-dot curve-${k % STYLES}`, cx: x(at), cy: y(ys[n]), r: 2 }),
-        );
+  /**
+   * A dot at each value where there are few, and at those without neighbours, of which a line shows nothing.
+   * @param {number[]} xs
+   * @param {Percents} ys
+   * @param {At} x
+   * @param {At} y
+   * @param {number} k
+   */
+  const dots = (xs, ys, x, y, k) => {
+    /** @param {number} n */
+    const isKnown = (n) => ys[n] !== null && ys[n] !== undefined;
+    const lone = (/** @type {number} */ n) => !isKnown(n - 1) && !isKnown(n + 1);
+    const isShown = known(ys).length > FEW ? lone : () => true;
+    return xs.map(
+      (at, n) =>
+        isKnown(n) && isShown(n) && svg("circle", { class: `curve-dot curve-${k % STYLES}`, cx: x(at), cy: y(ys[n] ?? NaN), r: 2 }),
+    );
+  };
 
+  /** @param {Box} box @param {Scale} range @param {At} y @param {string} unit */
   const grid = ({ left, right, top }, [low, high], y, unit) =>
     stats.ticks(low, high, 4).map((tick) => [
       svg("path", { class: "plot-grid", d: `M${left} ${y(tick.at)}H${right}` }),
       svg("text", { class: "plot-text", x: left - 6, y: Math.max(y(tick.at) + 4, top), "text-anchor": "end" }, tick.text + unit),
     ]);
 
+  /** @param {number[]} xs @param {At} x @param {number} y @param {(x: number) => string} describe */
   const below = (xs, x, y, describe) => {
     const ends = [xs[0], xs[xs.length - 1]];
     return ends.map((at, k) =>
@@ -52,6 +72,7 @@
     );
   };
 
+  /** @param {Curve[]} series */
   const legend = (series) =>
     el(
       "p",
@@ -66,6 +87,7 @@
       ]),
     );
 
+  /** @param {string} title @param {Curve[]} series @param {string} unit */
   const said = (title, series, unit) => {
     const parts = series.map(({ label, ys }) => {
       const values = known(ys);
@@ -85,8 +107,10 @@
     const [width, height] = document.documentElement.clientWidth < WIDE ? [340, 180] : [560, 200];
     const box = { left: 56, right: width - 8, top: 10, bottom: height - 24 };
     const [low, high] = range(drawn, least);
+    /** @param {number} value */
     const y = (value) => box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top);
     const [start, end] = [xs[0], xs[xs.length - 1]];
+    /** @param {number} at */
     const x = (at) => box.left + ((at - start) / (end - start || 1)) * (box.right - box.left);
     const chart = svg(
       "svg",

@@ -3,14 +3,24 @@
   "use strict";
   const SVG = "http://www.w3.org/2000/svg";
 
+  /**
+   * @template {Element} Parent
+   * @param {Parent} parent
+   * @param {Child[]} children
+   */
   const append = (parent, children) => {
-    for (const child of children.flat(Infinity)) {
+    for (const child of /** @type {unknown[]} */ (children).flat(Infinity)) {
       if (child === null || child === undefined || child === false) continue;
       parent.append(child instanceof Node ? child : document.createTextNode(String(child)));
     }
     return parent;
   };
 
+  /**
+   * @template {Element} Made
+   * @param {Made} element
+   * @param {Attributes | undefined} attributes
+   */
   const set = (element, attributes) => {
     for (const [name, value] of Object.entries(attributes || {})) {
       if (value === null || value === undefined) continue;

@@ -16,20 +16,23 @@
     return el(
       "div",
       { class: "card notice" },
-      shown.map((line) => el("p", {}, wer.bdi(line))),
+      shown.map((line) => el("p", {}, wer.bdi(format.prose(line)))),
     );
   };
 
+  /** @param {number | null} rate */
   const percent = (rate) => (rate === null ? format.none : format.percent(100 * rate));
+  /** @param {Figures} set */
   const interval = ({ interval: found }) =>
     found ? `${format.number(100 * found.low)} to ${format.number(100 * found.high)}` : format.none;
 
+  /** @type {TableColumn<Figures>[]} */
   const COLUMNS = [
     { title: "Test set", class: "breaks", cell: ({ set }) => wer.bdi(set) },
     { title: "WER", class: "number", cell: (set) => percent(set.wer) },
     { title: "95 %", class: "number", cell: interval },
     { title: "by", class: "wide", cell: (set) => set.interval?.by ?? format.none },
-    { title: "Words", class: "number", cell: ({ words }) => format.count(words.reference) },
+    { title: "Words", class: "number wide", cell: ({ words }) => format.count(words.reference) },
     { title: "Substituted", class: "number wide", cell: ({ words }) => format.count(words.substitutions) },
     { title: "Deleted", class: "number wide", cell: ({ words }) => format.count(words.deletions) },
     { title: "Inserted", class: "number wide", cell: ({ words }) => format.count(words.insertions) },
@@ -47,7 +50,7 @@
       {},
       wer.troubles(record),
       sets.length > 0 && wer.table("Figures of the tracker", COLUMNS, sets),
-      against && el("p", { class: "below" }, against.sentence),
+      against && el("p", { class: "below" }, wer.bdi(format.prose(against.sentence))),
       isShown &&
         el(
           "p",

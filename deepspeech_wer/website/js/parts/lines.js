@@ -12,6 +12,7 @@
   ];
   const DRAWN = [...LINES].reverse(); // the test WER last: no other line lies on it
 
+  /** @param {number} from @param {number} to */
   const isDense = (from, to) => to - from > DENSE;
 
   /**
@@ -28,11 +29,13 @@
   /**
    * A run without neighbours on its line: without a point nobody would see it.
    * @param {Data} data
+   * @param {Percent[]} column
    */
   const lone = (data, column) => {
     const broken = new Set(breaks(data));
+    /** @param {number} i */
     const missing = (i) => column[i] === null || column[i] === undefined;
-    return (u, s, show) => {
+    return (/** @type {uPlot} */ u, /** @type {number} */ s, /** @type {boolean} */ show) => {
       if (show) return null;
       const [from, to] = u.series[0].idxs;
       const out = [];
@@ -47,6 +50,7 @@
   /**
    * uPlot's gaps, and one at each break.
    * @param {Data} data
+   * @returns {(u: uPlot, s: number, from: number, to: number, nulls: [number, number][]) => number[][]}
    */
   const gaps = (data) => (u, _, from, to, nulls) => {
     const between = breaks(data)
@@ -55,24 +59,26 @@
     return [...nulls, ...between].sort(([a], [b]) => a - b);
   };
 
+  /** @param {string} colour */
   const faded = (colour) => (palette.isForced ? colour : colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.35)"));
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {ChartLine} line */
   const raw = (data, line) => {
     const linear = uPlot.paths.linear();
-    const faint = (u) => isDense(...u.series[0].idxs);
+    /** @param {uPlot} u */
+    const faint = (u) => isDense(u.series[0].idxs[0], u.series[0].idxs[1]);
     return {
       label: line.label,
       gaps: gaps(data),
-      stroke: (u) => (faint(u) ? faded(palette[line.key]) : palette[line.key]),
-      paths: (u, s, from, to) => {
+      stroke: (/** @type {uPlot} */ u) => (faint(u) ? faded(palette[line.key]) : palette[line.key]),
+      paths: /** @type {UPlotPaths} */ (u, s, from, to) => {
         u.series[s].width = faint(u) ? 1 : 2;
         u.series[s].dash = faint(u) ? [] : line.dash;
         u.series[s].points.size = faint(u) ? 4 : 6;
         return linear(u, s, from, to);
       },
       points: {
-        show: (u) => !faint(u),
+        show: (/** @type {uPlot} */ u) => !faint(u),
         filter: lone(data, data[line.key]),
         size: 6,
         stroke: () => palette[line.key],
@@ -81,7 +87,7 @@
     };
   };
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {ChartLine} line */
   const smooth = (data, line) => {
     const linear = uPlot.paths.linear();
     return {
@@ -90,7 +96,7 @@
       stroke: () => palette[line.key],
       width: 2.5,
       dash: line.dash,
-      paths: (u, s, from, to) => (isDense(...u.series[0].idxs) ? linear(u, s, from, to) : null),
+      paths: /** @type {UPlotPaths} */ (u, s, from, to) => (isDense(u.series[0].idxs[0], u.series[0].idxs[1]) ? linear(u, s, from, to) : null),
       points: { show: false, filter: () => null },
     };
   };
@@ -98,6 +104,7 @@
   /**
    * The rolling median of a column; it does not look across breaks.
    * @param {Data} data
+   * @param {Percent[]} column
    */
   const median = (data, column) => {
     const ends = [...breaks(data), data.count];
@@ -121,7 +128,7 @@
       ]),
     ));
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number} sign */
   const edge = (data, sign) =>
     data.test.map((value, i) => {
       const band = data.bands?.[i] ?? null;
@@ -135,7 +142,7 @@
     width: 0,
     stroke: "transparent",
     points: { show: false, filter: () => null },
-    paths: (u, s, from, to) => (isDense(...u.series[0].idxs) ? null : uPlot.paths.linear()(u, s, from, to)),
+    paths: /** @type {UPlotPaths} */ (u, s, from, to) => (isDense(u.series[0].idxs[0], u.series[0].idxs[1]) ? null : uPlot.paths.linear()(u, s, from, to)),
   });
 
   /**
@@ -161,15 +168,19 @@
   /** uPlot's bands: the 95 % interval of one training around each test WER. */
   const bands = () => [{ series: [1, 2], fill: () => palette.test.replace(/^rgb\((.*)\)$/, "rgba($1, 0.14)") }];
 
+  /** @param {string} key */
   const placeOf = (key) => 3 + DRAWN.findIndex((line) => line.key === key);
+  /** @param {uPlot} u @param {string} key */
   const isShown = (u, key) => u.series[placeOf(key)].show;
 
+  /** @param {uPlot} u @param {string} key @param {boolean} isOn */
   const show = (u, key, isOn) => {
     u.setSeries(placeOf(key), { show: isOn });
     u.setSeries(placeOf(key) + DRAWN.length, { show: isOn });
     if (key === "test") [1, 2].forEach((k) => u.setSeries(k, { show: isOn }));
   };
 
+  /** @param {ChartLine} line */
   const sample = (line) =>
     wer.svg(
       "svg",
@@ -177,7 +188,11 @@
       wer.svg("path", { d: "M1 4h20" }),
     );
 
-  /** Buttons that show and hide lines. `hidden` is a set of keys; `changed(hidden)` is called after each press. */
+  /**
+   * Buttons that show and hide lines. `hidden` is a set of keys; `changed(hidden)` is called after each press.
+   * @param {Set<string>} hidden
+   * @param {(key: string, isOn: boolean) => void} changed
+   */
   const legend = (hidden, changed) =>
     el(
       "div",

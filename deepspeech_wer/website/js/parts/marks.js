@@ -3,7 +3,14 @@
   "use strict";
   const { lines, palette } = wer;
 
-  /** A cross, or a plain tick where many runs are in view. */
+  /**
+   * A cross, or a plain tick where many runs are in view.
+   * @param {CanvasRenderingContext2D} pen
+   * @param {number} x
+   * @param {number} y
+   * @param {number} size
+   * @param {boolean} dense
+   */
   const failure = (pen, x, y, size, dense) => {
     pen.beginPath();
     if (dense) {
@@ -18,7 +25,14 @@
     return pen.stroke();
   };
 
-  /** An arrow to a run that is above or below what is shown. */
+  /**
+   * An arrow to a run that is above or below what is shown.
+   * @param {CanvasRenderingContext2D} pen
+   * @param {number} x
+   * @param {number} y
+   * @param {boolean} up
+   * @param {number} size
+   */
   const arrow = (pen, x, y, up, size) => {
     const down = up ? 1 : -1;
     pen.beginPath();
@@ -30,7 +44,7 @@
     pen.stroke();
   };
 
-  /** @param {Data} data */
+  /** @param {uPlot} u @param {Data} data @param {number[]} xs @param {number} scale */
   const drawFailures = (u, data, xs, scale) => {
     const [from, to] = u.series[0].idxs;
     const dense = lines.isDense(from, to);
@@ -41,7 +55,7 @@
       if (wer.failed(data, i)) failure(u.ctx, u.valToPos(xs[i], "x", true), y, 3.5 * scale, dense);
   };
 
-  /** @param {Data} data */
+  /** @param {uPlot} u @param {Data} data @param {number[]} xs @param {number} scale */
   const drawOffScale = (u, data, xs, scale) => {
     const { top, height } = u.bbox;
     const { min, max } = u.scales.y;
@@ -61,7 +75,10 @@
 
   /**
    * A dashed line before the run with which another series begins, and its text where there is room.
+   * @param {uPlot} u
    * @param {Data} data
+   * @param {number[]} xs
+   * @param {number} scale
    */
   const drawBreaks = (u, data, xs, scale) => {
     const { top, height } = u.bbox;
@@ -96,11 +113,14 @@
 
   /** @param {Data} data */
   const beginnings = (data) => {
-    const told = new Map(data.marks.map(([at, text]) => [at, text]));
+    /** @type {Map<number, string>} */
+    const told = new Map();
+    for (const [at, text] of data.marks) told.set(at, wer.format.prose(text));
     const other = lines.breaks(data).filter((at) => !told.has(at));
     return [...[...told].map(([at, text]) => ({ at, text })), ...other.map((at) => ({ at, text: "other test set" }))];
   };
 
+  /** @type {Record<string, { sign: string, colour: Colour }>} */
   const SIGNS = {
     worse: { sign: "▲", colour: "bad" },
     suspect: { sign: "▲?", colour: "warn" },
@@ -114,6 +134,7 @@
    */
   const verdicts = (data) => {
     if (data.signs) return data.signs;
+    /** @type {NonNullable<Data["signs"]>} */
     const found = new Map();
     data.verdicts?.forEach((state, i) => Object.hasOwn(SIGNS, state) && found.set(i, SIGNS[state]));
     for (const { state, at } of data.events)
@@ -121,7 +142,7 @@
     return (data.signs = found);
   };
 
-  /** @param {Data} data */
+  /** @param {uPlot} u @param {Data} data @param {number[]} xs @param {number} scale */
   const drawVerdicts = (u, data, xs, scale) => {
     const { top } = u.bbox;
     const [from, to] = u.series[0].idxs;

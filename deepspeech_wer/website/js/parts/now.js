@@ -14,13 +14,18 @@
     return { ...now, lookedAt, every: Number(now.every) || 0 };
   };
 
-  /** "fresh", "stale" or "very-stale", by the visitor's clock and the tracker's own rhythm. */
+  /**
+   * "fresh", "stale" or "very-stale", by the visitor's clock and the tracker's own rhythm.
+   * @param {Now} now
+   * @param {number} silent
+   */
   const stateOf = (now, silent) => {
     if (!now.every) return silent > 7 * 86_400 ? "very-stale" : silent > 2 * 86_400 ? "stale" : "fresh";
     if (silent <= now.every + SLACK_S) return "fresh";
     return silent <= Math.max(2 * now.every, now.every + 2 * SLACK_S) ? "stale" : "very-stale";
   };
 
+  /** @param {string} name @param {string} value */
   const remembered = (name, value) => {
     try {
       const before = sessionStorage.getItem(name);
@@ -40,8 +45,10 @@
     if (remembered("wer-renewed", now.index) !== now.index) location.reload();
   };
 
+  /** @param {Job} job */
   const share = (job) => (job.epoch && job.epochs ? Math.round((100 * job.epoch) / job.epochs) : null);
 
+  /** @param {Job} job */
   const progress = (job) => {
     const done = share(job);
     const ends = wer.decode.seconds(job.ends_at);
@@ -52,10 +59,11 @@
     ];
   };
 
+  /** @param {Job} job */
   const losses = (job) => {
     const rows = Array.isArray(job.curve) ? job.curve : [];
     return wer.curves("Loss by epoch", {
-      xs: rows.map(([epoch]) => epoch),
+      xs: rows.map(([epoch]) => epoch ?? NaN),
       series: [
         { label: "train", ys: rows.map(([, train]) => train) },
         { label: "validation", ys: rows.map(([, , validation]) => validation) },
@@ -64,6 +72,7 @@
     });
   };
 
+  /** @param {Job} job */
   const running = (job) => [
     el(
       "p",
@@ -78,6 +87,7 @@
     losses(job),
   ];
 
+  /** @param {number} count */
   const waiting = (count) => (count ? `${format.plural(count, "merge waits", "merges wait")}.` : "No merge waits.");
 
   /** nowCard() -> what runs and what waits, or null where the tracker does not say. It keeps itself up to date. */
@@ -92,7 +102,10 @@
     );
   };
 
-  /** Puts a card into the page; returns what stops it. */
+  /**
+   * Puts a card into the page; returns what stops it.
+   * @param {HTMLElement} place
+   */
   const show = (place) => {
     const draw = () => wer.views.safely(place, () => wer.replace(place, card()));
     draw();

@@ -4,21 +4,26 @@
   const { el, lines } = wer;
   const DAY = 86_400;
 
-  /** The state in the address; what is broken in it counts as absent. */
+  /**
+   * The state in the address; what is broken in it counts as absent.
+   * @param {URLSearchParams} query
+   */
   const stateOf = (query) => {
     const [from, to] = ["from", "to"].map((name) => (query.has(name) ? Number(query.get(name)) : NaN));
     return {
       kind: query.get("axis") === "date" ? "date" : "merge",
       from: from < to ? from : null,
       to: from < to ? to : null,
-      hidden: new Set((query.get("hide") ?? "").split(",").filter((key) => lines.keys.includes(key))),
+      hidden: new Set((query.get("hide") ?? "").split(",").filter((key) => lines.keys.some((known) => known === key))),
     };
   };
 
+  /** @param {ChartState} state */
   const address = ({ kind, from, to, hidden }) => {
     const query = new URLSearchParams();
     if (kind === "date") query.set("axis", "date");
     if (from !== null && to !== null) {
+      /** @param {number} x */
       const round = (x) => String(kind === "date" ? Math.round(x) : Math.round(x * 100) / 100);
       query.set("from", round(from));
       query.set("to", round(to));
@@ -27,29 +32,39 @@
     return String(query) ? `#/?${String(query).replaceAll("%2C", ",")}` : "#/";
   };
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {Axis} axis @param {string} kind */
   const presets = (data, axis, kind) => {
-    /** @type {[number, string][]} */
-    const dates = [[30, "30 d"], [90, "90 d"], [365, "1 y"]];
-    /** @type {[number, string][]} */
-    const counts = [[30, "30"], [100, "100"], [1000, "1,000"]];
+    const dates = [["30", "30 d"], ["90", "90 d"], ["365", "1 y"]];
+    const counts = [["30", "30"], ["100", "100"], ["1000", "1,000"]];
     const span = kind === "date" ? (axis.high - axis.low) / DAY : data.count;
-    return [...(kind === "date" ? dates : counts).filter(([amount]) => amount < span), ["all", "all"]];
+    return [...(kind === "date" ? dates : counts).filter(([amount]) => Number(amount) < span), ["all", "all"]];
   };
 
-  const presetRange = (axis, kind, preset) =>
-    preset === "all"
-      ? [axis.low, axis.high]
-      : [Math.max(axis.low, axis.high - preset * (kind === "date" ? DAY : 1)), axis.high];
+  /**
+   * The newest runs; the last days end now at the latest, also where a run is from a clock in the future.
+   * @param {Axis} axis
+   * @param {string} kind
+   * @param {string} preset
+   * @returns {Scale}
+   */
+  const presetRange = (axis, kind, preset) => {
+    if (preset === "all") return [axis.low, axis.high];
+    const span = Number(preset) * (kind === "date" ? DAY : 1);
+    const end = kind === "date" ? Math.min(axis.high, Math.max(Date.now() / 1000, axis.low + span)) : axis.high;
+    return [Math.max(axis.low, end - span), end];
+  };
 
   /**
    * The same runs on the other axis.
    * @param {Data} data
+   * @param {ChartState} state
+   * @param {string} kind
    */
   const converted = (data, state, kind) => {
-    if (state.from === null || state.to === null) return { ...state, kind };
+    const { from, to } = state;
+    if (from === null || to === null) return { ...state, kind };
     const [was, is] = [wer.axis(data, state.kind), wer.axis(data, kind)];
-    const inside = was.xs.flatMap((x, i) => (x >= state.from && x <= state.to ? [i] : []));
+    const inside = was.xs.flatMap((x, i) => (x >= from && x <= to ? [i] : []));
     if (!inside.length) return { ...state, kind, from: null, to: null };
     const half = 0.5;
     const [low, high] = [is.xs[inside[0]], is.xs[inside[inside.length - 1]]];
@@ -74,15 +89,18 @@
   /**
    * The chart and its buttons for one axis; another axis makes another one of it.
    * @param {Data} data
+   * @param {ChartState} state
    */
   const stage = (data, state) => {
     let ready = false;
+    /** @param {number} from @param {number} to @param {boolean} whole */
     const range = (from, to, whole) => {
       if (!ready) return;
       Object.assign(state, whole ? { from: null, to: null } : { from, to });
       wer.setAddress(address(state));
       zooms.press(whole ? "all" : null);
     };
+    /** @param {number} i */
     const open = (i) => (location.hash = wer.runHref(data.ids[i]));
     const chart = wer.chart(data, state, { range, open });
     const zooms = wer.choice("Range", presets(data, chart.axis, state.kind), state.from === null ? "all" : null, (key) => {
@@ -101,6 +119,7 @@
   wer.overviewChart = (data, query) => {
     let state = stateOf(query);
     let now = stage(data, state);
+    /** @param {string} kind */
     const swap = (kind) => {
       state = converted(data, state, kind);
       const next = stage(data, state);

@@ -22,6 +22,7 @@
     history.scrollRestoration = "manual";
     newest = number() ?? 0;
     mark();
+    /** @param {string | null} link */
     const note = (link) => left.set(entry, { scroll: window.scrollY, link });
     window.addEventListener("scroll", () => note(left.get(entry)?.link ?? null), { passive: true });
     document.addEventListener("click", (event) => {
@@ -30,13 +31,16 @@
     });
   };
 
-  /** After another view was drawn: to its top, or to where the visitor left it. */
+  /**
+   * After another view was drawn: to its top, or to where the visitor left it.
+   * @param {HTMLElement} root
+   */
   const arrive = (root) => {
     const known = number();
     if (known === null) mark();
     else entry = known;
     const before = known === null ? null : left.get(known);
-    const links = before?.link ? [...root.querySelectorAll("a[href]")] : [];
+    const links = before?.link ? [...root.querySelectorAll(/** @type {"a"} */ ("a[href]"))] : [];
     const from = links.find((link) => link.getAttribute("href") === before?.link);
     (from ?? root).focus({ preventScroll: true });
     window.scrollTo(0, before?.scroll ?? 0);

@@ -10,6 +10,7 @@
   const range = (groups) => {
     const means = groups.map(({ mean }) => mean);
     const most = Math.max((Math.max(...means) - Math.min(...means)) * 2, 1); // that of two runs can span many points
+    /** @param {Group} group */
     const reach = ({ half }) => Math.min(half ?? 0, most);
     const low = Math.min(...groups.map((group) => group.mean - reach(group)));
     const high = Math.max(...groups.map((group) => group.mean + reach(group)));
@@ -17,9 +18,16 @@
     return [Math.max(0, low - pad), high + pad];
   };
 
+  /** @param {string} text @param {number} length */
   const shortened = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-  /** The interval. An end that is cut off has an arrow, no cap: what looks like an end must be one. */
+  /**
+   * The interval. An end that is cut off has an arrow, no cap: what looks like an end must be one.
+   * @param {number} x
+   * @param {Group} group
+   * @param {At} y
+   * @param {Box} box
+   */
   const bar = (x, group, y, { top, bottom }) => {
     if (group.half === null) return null;
     const [above, below] = [y(group.mean + group.half), y(group.mean - group.half)];
@@ -30,11 +38,13 @@
     return svg("path", { class: `plot-bar ${cut ? "plot-cut" : ""}`, d: `M${x} ${high}V${low}${upper}${lower}` });
   };
 
+  /** @param {Group} group */
   const describe = (group) =>
     `${group.label}: ${format.percent(group.mean)}` +
     (group.half === null ? "" : ` ± ${group.half.toFixed(2)}`) +
     `, ${format.plural(group.count, "run", "runs")}`;
 
+  /** @param {Box} box @param {Scale} range @param {At} y @param {number} count */
   const grid = ({ left, right }, [low, high], y, count) =>
     stats
       .ticks(low, high, count)
@@ -43,10 +53,17 @@
         svg("text", { class: "plot-text", x: left - 6, y: y(tick.at) + 4, "text-anchor": "end" }, `${tick.text} %`),
       ]);
 
-  /** Below each point its value, as far as there is room, and how many runs it stands for. */
+  /**
+   * Below each point its value, as far as there is room, and how many runs it stands for.
+   * @param {Group[]} groups
+   * @param {At} x
+   * @param {number} step
+   * @param {number} height
+   */
   const labels = (groups, x, step, height) => {
     const letters = Math.max(3, Math.floor(step / 6.6));
     const every = Math.ceil(Math.max(...groups.map(({ label }) => Math.min(label.length, 9))) / letters);
+    /** @param {number} k @param {number} y @param {string} words */
     const text = (k, y, words) => svg("text", { class: "plot-text", x: x(k), y, "text-anchor": "middle" }, words);
     const few = letters >= 4;
     return groups.map((group, k) => [
@@ -55,6 +72,7 @@
     ]);
   };
 
+  /** @param {Group} group @param {number} k @param {At} x @param {At} y @param {Box} box */
   const point = (group, k, x, y, box) =>
     svg(
       "g",
@@ -68,8 +86,10 @@
   wer.plot = ({ names, groups, numeric }, width, height, scale = range(groups)) => {
     const box = { left: 48, right: width - 14, top: 10, bottom: height - 40 };
     const [low, high] = scale;
+    /** @param {number} value */
     const y = (value) => box.bottom - ((value - low) / (high - low)) * (box.bottom - box.top);
     const step = (box.right - box.left) / groups.length;
+    /** @param {number} k */
     const x = (k) => box.left + step * (k + 0.5);
     const path = groups.map((group, k) => `${k ? "L" : "M"}${x(k)} ${y(group.mean)}`).join("");
     return svg(

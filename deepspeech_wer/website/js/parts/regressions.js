@@ -9,7 +9,7 @@
 
   wer.regressionHref = (id) => `#/regressions/${wer.encode(id)}`;
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {Step} event */
   const row = (data, event) =>
     el(
       "li",
@@ -24,17 +24,7 @@
   wer.openRegressions = (data) => {
     const open = data.events.filter(({ state }) => state === "open" || state === "suspect").reverse();
     if (!open.length) return null;
-    return el(
-      "section",
-      { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h2", {}, "Open regressions"),
-        el("span", { class: "grow" }),
-        el("a", { href: "#/regressions" }, `all ${format.count(data.events.length)}`),
-      ),
-      el("ul", { class: "plain" }, open.map((event) => row(data, event))),
-    );
+    const rows = el("ul", { class: "plain" }, open.map((event) => row(data, event)));
+    return wer.cardOfSome("Open regressions", "#/regressions", `all ${format.count(data.events.length)}`, rows);
   };
 })();

@@ -4,18 +4,22 @@
   const { svg, stats } = wer;
   const AROUND = 25; // runs on either side
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number} from @param {number} to @param {number} width @param {number} height */
   const scale = (data, from, to, width, height) => {
     const [low, high] = stats.robustRange([data.test], from, to);
     return {
-      x: (i) => 4 + ((i - from) / Math.max(to - from, 1)) * (width - 8),
-      y: (value) => height - 4 - ((Math.min(Math.max(value, low), high) - low) / (high - low)) * (height - 8),
+      x: (/** @type {number} */ i) => 4 + ((i - from) / Math.max(to - from, 1)) * (width - 8),
+      y: (/** @type {number} */ value) => height - 4 - ((Math.min(Math.max(value, low), high) - low) / (high - low)) * (height - 8),
     };
   };
 
+  /** @param {Data} data @param {number} from @param {number} to @param {{ x: At, y: At }} place */
   const points = (data, from, to, { x, y }) => {
     const parts = [];
-    for (let i = from; i <= to; i++) if (data.test[i] !== null) parts.push([x(i), y(data.test[i])]);
+    for (let i = from; i <= to; i++) {
+      const value = data.test[i];
+      if (value !== null) parts.push([x(i), y(value)]);
+    }
     return parts;
   };
 

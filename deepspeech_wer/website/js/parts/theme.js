@@ -13,8 +13,11 @@
     }
   };
 
+  /** @type {Colour[]} */
+  const COLOURS = ["test", "validation", "train", "muted", "grid", "bad", "good", "warn", "text", "card"];
+
   /** The colours of page.css for drawing on a canvas, which CSS does not reach. */
-  const palette = {};
+  const palette = /** @type {Palette} */ ({});
 
   /** System colours, as forced colours use, reach the canvas as numbers: it has no notion of forced colours. */
   const readPalette = () => {
@@ -22,7 +25,7 @@
     const style = getComputedStyle(root);
     const probe = root.appendChild(document.createElement("i"));
     probe.className = "probe";
-    for (const name of ["test", "validation", "train", "muted", "grid", "bad", "good", "warn", "text", "card"]) {
+    for (const name of COLOURS) {
       probe.style.color = style.getPropertyValue(`--${name}`).trim();
       palette[name] = getComputedStyle(probe).color;
     }
@@ -31,6 +34,7 @@
     palette.isForced = forced.matches;
   };
 
+  /** @param {string} theme */
   const show = (theme) => {
     document.documentElement.dataset.theme = theme;
     readPalette();

@@ -3,10 +3,18 @@
   "use strict";
   const { el, format } = wer;
 
+  /** @param {string} label @param {...Child} value */
   const line = (label, ...value) => [el("dt", {}, label), el("dd", {}, ...value)];
+  /** @param {...Child} text */
   const muted = (...text) => el("span", { class: "muted" }, ...text);
 
-  /** @param {Data} data */
+  /**
+   * @param {Data} data
+   * @param {string} label
+   * @param {number | null} delta
+   * @param {Direction} direction
+   * @param {number | null} before
+   */
   const change = (data, label, delta, direction, before) =>
     before === null
       ? null
@@ -40,7 +48,7 @@
 
   /** @param {Data} data @param {number} i */
   const marks = (data, i) =>
-    data.marks.filter(([at]) => at === i).map(([, text]) => line("From here", wer.bdi(text)));
+    data.marks.filter(([at]) => at === i).map(([, text]) => line("From here", wer.bdi(format.prose(text))));
 
   /** @param {Data} data @param {number} i */
   const times = (data, i) =>
@@ -62,7 +70,13 @@
       root.hidden = marker.hidden = true;
       shown = null;
     };
-    /** Beside the point, where there is room. A finger cannot hover: it gets a `pinned` tooltip with a link. */
+    /**
+     * Beside the point, where there is room. A finger cannot hover: it gets a `pinned` tooltip with a link.
+     * @param {number} i
+     * @param {number} left
+     * @param {number} width
+     * @param {boolean | undefined} pinned
+     */
     const show = (i, left, width, pinned) => {
       if (shown !== i || pinned) {
         wer.replace(root, content(data, i), pinned && el("a", { href: wer.runHref(data.ids[i]) }, "Open the run"));

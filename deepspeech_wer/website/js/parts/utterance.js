@@ -4,21 +4,27 @@
   const { el, format, heard } = wer;
   const ROWS = 15; // of a table of words
 
+  /** @param {number} count */
   const difference = (count) => (count > 0 ? `+${format.count(count)}` : count < 0 ? `−${format.count(-count)}` : "0");
 
+  /** @param {Utterance} row */
   const counts = ({ errors, before, words }) => {
     const of = ` in ${format.plural(words, "word", "words")}`;
     if (before === null) return `${format.plural(errors, "error", "errors")}${of}`;
     return `${format.count(before)} → ${format.plural(errors, "error", "errors")} (${difference(errors - before)})${of}`;
   };
 
-  const facts = (said, row, missing) =>
-    [
+  /** @param {Said} said @param {Utterance} row @param {boolean} missing */
+  const facts = (said, row, missing) => {
+    const seconds = said.seconds?.[row.place];
+    return [
       said.names[said.speakers[row.place]] && ["speaker ", wer.bdi(said.names[said.speakers[row.place]])],
-      said.seconds?.[row.place] && `${said.seconds[row.place].toFixed(1)} s`,
+      seconds && `${seconds.toFixed(1)} s`,
       missing && "no hypothesis",
     ].filter(Boolean);
+  };
 
+  /** @param {Project} project @param {string} id */
   const player = (project, id) => {
     const src = wer.audioUrl(project.audio, id);
     return src && el("audio", { controls: true, preload: "none", src, "aria-label": `Recording ${id}` });
@@ -27,7 +33,7 @@
   /** One utterance: {row, text, run, against, labels}; `text` is the reference, null if it could not be read. */
   wer.utterance = (data, { row, text, run, against, labels }) => {
     const { said } = run;
-    const texts = against ? [against.edits[row.other], run.edits[row.place]] : [run.edits[row.place]];
+    const texts = against && row.other !== null ? [against.edits[row.other], run.edits[row.place]] : [run.edits[row.place]];
     const about = facts(said, row, run.missing.includes(row.place));
     return el(
       "li",
@@ -50,17 +56,23 @@
     );
   };
 
+  /** @param {string | null} text */
   const word = (text) => (text === null ? el("span", { class: "muted" }, "nothing") : wer.bdi(text));
 
-  const wordColumns = (isCompared) => [
-    { title: "Said", class: "breaks", cell: ({ said }) => word(said) },
-    { title: "Heard", class: "breaks", cell: ({ heard: heardWord }) => word(heardWord) },
-    ...(isCompared ? [{ title: "Before", class: "number", cell: ({ before }) => format.count(before) }] : []),
-    { title: isCompared ? "After" : "Times", class: "number", cell: ({ count }) => format.count(count) },
-    ...(isCompared
-      ? [{ title: "Change", class: "number", cell: ({ count, before }) => difference(count - before) }]
-      : []),
-  ];
+  /** @param {boolean} isCompared @returns {TableColumn<WordError>[]} */
+  const wordColumns = (isCompared) => {
+    /** @type {TableColumn<WordError>} */
+    const before = { title: "Before", class: "number", cell: (row) => format.count(row.before) };
+    /** @type {TableColumn<WordError>} */
+    const change = { title: "Change", class: "number", cell: (row) => difference(row.count - (row.before ?? 0)) };
+    return [
+      { title: "Said", class: "breaks", cell: ({ said }) => word(said) },
+      { title: "Heard", class: "breaks", cell: ({ heard: heardWord }) => word(heardWord) },
+      ...(isCompared ? [before] : []),
+      { title: isCompared ? "After" : "Times", class: "number", cell: ({ count }) => format.count(count) },
+      ...(isCompared ? [change] : []),
+    ];
+  };
 
   /** The most frequent word errors of each kind, or those that changed most. */
   wer.wordTables = (found, isCompared) =>
@@ -78,10 +90,13 @@
       }),
     );
 
+  /** @param {number} errors @param {number} words */
   const rate = (errors, words) => (words ? format.percent((100 * errors) / words) : format.none);
+  /** @param {Sum} sum */
   const points = ({ errors, before, words }) =>
-    words ? format.points((100 * (errors - before)) / words) : format.none;
+    words ? format.points((100 * (errors - (before ?? 0))) / words) : format.none;
 
+  /** @param {string} title @param {string} label @param {Sum[]} sums @param {(key: any) => Child} name */
   const sumsTable = (title, label, sums, name) =>
     wer.table(
       title,

@@ -7,10 +7,14 @@
   const WORDS = 12;
   const SUGGESTED = 60; // runs in the list of each field
 
-  /** The place of the run that a visitor names by id, digits of its commit or number; null if there is none or several. */
+  /**
+   * The place of the run that a visitor names by id, digits of its commit or number; null if there is none or several.
+   * @param {Data} data
+   * @param {string} name
+   */
   const find = (data, name) => {
     const text = name.trim();
-    if (data.places.has(text)) return data.places.get(text);
+    if (data.places.has(text)) return data.places.get(text) ?? null;
     const number = /^№?\s*(\d{1,6})$/.exec(text);
     const sha = text.toLowerCase().slice(0, 12);
     const hits = data.shas.flatMap((other, i) => (sha.length >= 4 && other.startsWith(sha) ? [i] : []));
@@ -19,7 +23,10 @@
     return at < 0 ? null : at;
   };
 
-  /** The newest measured run, and the last one before it of the same test set. */
+  /**
+   * The newest measured run, and the last one before it of the same test set.
+   * @param {Data} data
+   */
   const newest = (data) => {
     const last = data.test.findLastIndex((rate) => rate !== null);
     const before = data.test.findLastIndex(
@@ -28,8 +35,10 @@
     return before < 0 ? null : [before, last];
   };
 
+  /** @param {Data} data @param {number} i */
   const nameOf = (data, i) => wer.shortSha(data, i) || data.ids[i];
 
+  /** @param {Data} data @param {string} label @param {string} id @param {number | null} i */
   const field = (data, label, id, i) =>
     el(
       "label",
@@ -45,6 +54,7 @@
       }),
     );
 
+  /** @param {Data} data */
   const suggestions = (data) =>
     el(
       "datalist",
@@ -54,21 +64,28 @@
       ),
     );
 
-  /** The form in which visitors choose both runs. */
+  /**
+   * The form in which visitors choose both runs.
+   * @param {Data} data
+   * @param {number | null} a
+   * @param {number | null} b
+   */
   const chooser = (data, a, b) => {
     const said = el("p", { class: "hint", role: "alert" });
+    /** @param {SubmitEvent} event */
     const go = (event) => {
       event.preventDefault();
       const names = ["run-before", "run-after"].map(
         (id) => /** @type {HTMLInputElement} */ (document.getElementById(id)).value,
       );
       const places = names.map((name) => find(data, name));
-      const lost = places.indexOf(null);
+      const lost = places.findIndex((place) => place === null);
+      const [from, to] = places;
       said.textContent =
         lost < 0
           ? ""
           : `No run, or several, are called “${names[lost].slice(0, 40)}”: give an id, eight digits of its commit, or its number.`;
-      if (lost < 0) location.hash = wer.compareHref(data.ids[places[0]], data.ids[places[1]]);
+      if (from !== null && to !== null) location.hash = wer.compareHref(data.ids[from], data.ids[to]);
     };
     return el(
       "form",
@@ -82,6 +99,7 @@
     );
   };
 
+  /** @param {Data} data @param {number} i */
   const side = (data, i) => [
     wer.runLink(data, i),
     " ",
@@ -89,6 +107,7 @@
     el("span", { class: "muted" }, ` · ${format.minute(data.started[i])} UTC`),
   ];
 
+  /** @type {Record<string, Direction>} */
   const STATES = {
     "within noise": "noise",
     worse: "worse",
@@ -98,22 +117,28 @@
     "no change seen": "noise",
   };
 
+  /** @param {Figures | undefined} set */
   const between = (set) => (set?.interval ? ` ±${format.number(50 * (set.interval.high - set.interval.low))}` : "");
 
+  /** @type {Record<string, string>} */
   const PLAIN = {
     "within noise": "≈ within noise",
     "more than noise gives": "more than noise gives",
     "not comparable": "not comparable",
   };
 
-  const changeCell = (row) =>
-    el(
+  /** @param {PairRow} row */
+  const changeCell = (row) => {
+    const plain = wer.own(PLAIN, row.state);
+    return el(
       "span",
       { class: "state" },
-      wer.change(row.change, STATES[row.state]),
-      PLAIN[row.state] ? el("span", { class: "chip" }, PLAIN[row.state]) : el("span", { class: "muted" }, row.state),
+      wer.change(row.change, wer.own(STATES, row.state)),
+      plain ? el("span", { class: "chip" }, plain) : el("span", { class: "muted" }, row.state),
     );
+  };
 
+  /** @type {TableColumn<PairRow>[]} */
   const COLUMNS = [
     { title: "Set", class: "breaks", cell: ({ label }) => wer.bdi(label) },
     {
@@ -129,6 +154,7 @@
     { title: "Change", class: "number", cell: changeCell },
   ];
 
+  /** @param {Parameter[]} changed */
   const parameters = (changed) =>
     wer.card(
       "Parameters that differ",
@@ -146,6 +172,7 @@
         : el("p", { class: "muted" }, "none"),
     );
 
+  /** @param {Data} data @param {number[]} list */
   const merges = (data, list) => {
     if (!list.length) return null;
     const shown = list.slice(-MERGES).reverse();
@@ -158,20 +185,21 @@
     );
   };
 
+  /** @param {Data} data @param {number} a @param {number} b @param {Pair} found */
   const facts = (data, a, b, found) =>
     el(
       "section",
       { class: "card" },
       wer.table("Word error rates", COLUMNS, found.rows),
       found.sentence
-        ? el("p", { class: "below" }, wer.bdi(found.sentence))
+        ? el("p", { class: "below" }, wer.bdi(format.prose(found.sentence)))
         : el(
             "p",
             { class: "below" },
             "The tracker judged no step between just these two. What follows are counts, and what noise would give.",
           ),
       (found.sentence ? found.noise.slice(0, 1) : found.noise).map((line) =>
-        el("p", { class: "below" }, wer.bdi(line)),
+        el("p", { class: "below" }, wer.bdi(format.prose(line))),
       ),
       found.sentence &&
         el(
@@ -181,6 +209,7 @@
         ),
     );
 
+  /** @param {Data} data @param {ComparedWords} view @param {string} name @param {string} title */
   const examples = (data, view, name, title) => {
     const rows = heard.list(view.rows, name);
     if (!rows.length) return wer.card(title, {}, el("p", { class: "muted" }, "none"));
@@ -205,6 +234,7 @@
     );
   };
 
+  /** @param {ComparedWords} view */
   const changedWords = (view) =>
     Object.values(heard.words(view.rows, view.run, view.against))
       .flat()
@@ -212,6 +242,7 @@
       .sort((x, y) => Math.abs(y.count - (y.before ?? 0)) - Math.abs(x.count - (x.before ?? 0)))
       .slice(0, WORDS);
 
+  /** @param {Data} data @param {ComparedWords} view */
   const wordsOf = (data, view) => [
     el(
       "h2",
@@ -229,6 +260,7 @@
     wer.wordTables(heard.words(view.rows, view.run, view.against), true),
   ];
 
+  /** @param {Detail | null} before @param {Detail | null} after */
   const noWords = (before, after) => {
     const lacking = [before, after].some((detail) => !detail?.heard?.is_shown);
     return wer.notice(
@@ -237,6 +269,13 @@
     );
   };
 
+  /**
+   * @param {Data} data
+   * @param {number} a
+   * @param {number} b
+   * @param {Details} details
+   * @param {ComparedWords | null} words
+   */
   const body = (data, a, b, details, words) => {
     const [before, after] = details;
     const found = wer.pair.of(data, a, b, before, after);
@@ -257,14 +296,27 @@
     ];
   };
 
+  /**
+   * @param {Data} data
+   * @param {number} a
+   * @param {number} b
+   * @param {HeardSet[] | null} mine
+   * @param {HeardSet[] | null} theirs
+   */
   const shared = (data, a, b, mine, theirs) => {
     if (!mine || !theirs) return null;
     const run = mine.find(({ name }) => theirs.some((other) => other.name === name));
     const against = run && theirs.find(({ name }) => name === run.name);
-    if (!run) return null;
+    if (!run || !against) return null;
     return { run, against, before: data.ids[a], after: data.ids[b], rows: heard.utterances(run, against) };
   };
 
+  /**
+   * @param {Data} data
+   * @param {number} a
+   * @param {number} b
+   * @param {(details: Details, words: ComparedWords | null) => void} done
+   */
   const load = (data, a, b, done) =>
     wer.loadRun(data.ids[a], (before) =>
       wer.loadRun(data.ids[b], (after) => {
@@ -275,9 +327,11 @@
       }),
     );
 
+  /** @param {HTMLElement} root @param {Data} data @param {string} text */
   const ask = (root, data, text) =>
     wer.replace(root, wer.heading("Compare", text), el("section", { class: "card" }, chooser(data, null, null)));
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { rest }) => {
     const chosen = rest.length >= 2 ? rest.map((name) => data.places.get(name)) : newest(data);
     if (!chosen || chosen[0] === undefined || chosen[1] === undefined) {
@@ -290,6 +344,7 @@
     }
     const [a, b] = chosen;
     let current = true;
+    /** @type {[details: Details, words: ComparedWords | null]} */
     let shown = [[null, null], null];
     const show = () => current && wer.views.safely(root, () => wer.replace(root, body(data, a, b, ...shown)));
     wer.replace(root, wer.heading("Compare"), el("p", { class: "muted", role: "status" }, "Reading both runs …"));

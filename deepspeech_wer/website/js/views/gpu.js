@@ -8,6 +8,8 @@
    * Calls `found(i, usage)` with the newest run up to `i` that has samples, or with null.
    * @param {Data} data
    * @param {number} i
+   * @param {GpuFound} found
+   * @param {number} [left]
    */
   const search = (data, i, found, left = MOST) => {
     if (i < 0 || !left) return found(null, null);
@@ -17,56 +19,67 @@
     });
   };
 
+  /** @param {Percent[] | undefined} column */
   const mean = (column) => {
     const known = (column ?? []).filter((value) => value !== null);
     return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
   };
 
+  /** @param {Percent[] | undefined} column */
   const most = (column) => {
     const known = (column ?? []).filter((value) => value !== null);
     return known.length ? Math.max(...known) : null;
   };
 
+  /** @param {number | null} value @param {string} unit */
   const shown = (value, unit) => (value === null ? "not available" : `${Math.round(value)} ${unit}`);
 
+  /** @param {Gpu} gpu */
   const memory = (gpu) => {
     const [used, total] = [most(gpu.memory_used_mib), most(gpu.memory_total_mib)];
     if (used === null) return "not available";
     return format.bytes(used * 2 ** 20) + (total === null ? "" : ` of ${format.bytes(total * 2 ** 20)}`);
   };
 
-  const table = (usage) =>
+  /** @param {GpuUsage} usage @param {string} id */
+  const table = (usage, id) =>
     wer.table(
-      "Load of each GPU",
+      `Load of each GPU, run ${id}`,
       [
         { title: "GPU", cell: (gpu) => gpu.index },
-        { title: "Busy, mean", class: "number", cell: (gpu) => shown(mean(gpu.gpu_percent), "%") },
-        { title: "Memory, most", class: "number", cell: memory },
-        { title: "Temperature, most", class: "number", cell: (gpu) => shown(most(gpu.temperature_celsius), "°C") },
-        { title: "Power, mean", class: "number", cell: (gpu) => shown(mean(gpu.power_watts), "W") },
+        { title: "Busy, mean", class: "number folds", cell: (gpu) => shown(mean(gpu.gpu_percent), "%") },
+        { title: "Memory, most", class: "number folds", cell: memory },
+        { title: "Temperature, most", class: "number folds", cell: (gpu) => shown(most(gpu.temperature_celsius), "°C") },
+        { title: "Power, mean", class: "number folds", cell: (gpu) => shown(mean(gpu.power_watts), "W") },
       ],
       usage.gpus,
     );
 
-  /** @param {Data} data @param {number} i */
-  /** @param {Data} data @param {number} i */
+  /** @param {Data} data @param {number} i @param {GpuUsage} usage @param {string} title */
   const card = (data, i, usage, title) =>
     el(
       "section",
       { class: "card" },
       el("div", { class: "card-head" }, el("h2", {}, title, " ", wer.runLink(data, i)), wer.bdi(wer.about(data, i))),
-      table(usage),
+      table(usage, data.ids[i]),
     );
 
-  /** The run, the one before it that has samples, and charts with a curve of each. */
+  /**
+   * The run, the one before it that has samples, and charts with a curve of each.
+   * @param {Data} data
+   * @param {number} i
+   * @param {GpuUsage} usage
+   * @param {number | null} earlier
+   * @param {GpuUsage | null} its
+   */
   const both = (data, i, usage, earlier, its) => [
     el("h1", {}, "GPUs"),
     card(data, i, usage, "Run"),
-    earlier !== null && card(data, earlier, its, "The run before:"),
+    earlier !== null && its && card(data, earlier, its, "The run before:"),
     el("section", { class: "card" }, wer.gpuBeside(usage, its, earlier === null ? "" : wer.shortSha(data, earlier))),
   ];
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number | null} wanted */
   const nothing = (data, wanted) =>
     wer.notice(
       "No GPU samples",
@@ -76,11 +89,12 @@
       wanted !== null && el("p", {}, wer.runLink(data, wanted)),
     );
 
-  /** @param {HTMLElement} root @param {Data} data */
+  /** @param {HTMLElement} root @param {Data} data @param {number | null} wanted @param {() => boolean} isCurrent */
   const start = (root, data, wanted, isCurrent) => {
+    /** @param {number | null} i @param {GpuUsage | null} usage */
     const show = (i, usage) => {
       if (!isCurrent()) return;
-      if (i === null || (wanted !== null && i !== wanted)) {
+      if (i === null || !usage || (wanted !== null && i !== wanted)) {
         wer.replace(root, el("h1", {}, "GPUs"), nothing(data, wanted));
         return;
       }
@@ -90,10 +104,12 @@
           wer.views.safely(root, () => wer.replace(root, both(data, i, usage, earlier, its)));
       });
     };
+    /** @param {number | null} i @param {GpuUsage | null} usage */
     const safely = (i, usage) => wer.views.safely(root, () => show(i, usage));
     search(data, wanted ?? data.count - 1, safely, wanted === null ? MOST : 1);
   };
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { rest }) => {
     const id = rest.join("/");
     const wanted = id ? data.places.get(id) : null;

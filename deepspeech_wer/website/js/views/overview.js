@@ -7,24 +7,7 @@
   /** @param {Data} data */
   const measured = (data) => data.test.flatMap((value, i) => (value === null ? [] : [i]));
 
-  /** @param {Data} data @param {number} i */
-  const changes = (data, i) => {
-    const found = wer.changes(data, i);
-    if (found.before === null) return "first of this test set";
-    const since = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
-    if (found.isFirst) return [since, el("br"), "first with these parameters"];
-    if (found.same === null) return since;
-    return [
-      since,
-      el("br"),
-      wer.change(found.sameDelta, found.sameDirection),
-      " since ",
-      wer.runLink(data, found.same),
-      ", same parameters",
-    ];
-  };
-
-  /** @param {Data} data */
+  /** @param {Data} data @param {number | undefined} last */
   const latestTile = (data, last) => {
     if (last === undefined) return wer.tile("Latest test WER", format.none, "", "no run has measured one yet");
     const band = data.bands?.[last] ?? null;
@@ -32,17 +15,18 @@
       "Latest test WER",
       format.number(data.test[last]),
       band === null ? "%" : `% ± ${band.toFixed(2)}`,
-      changes(data, last),
+      ...wer.changeNotes(data, last),
       [wer.runLink(data, last), ` · ${format.date(data.started[last])}`],
       format.errors(data, last),
     );
   };
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number[]} places */
   const bestTile = (data, places) => {
     if (!places.length) return wer.tile("Best", format.none, "", "");
     const last = places[places.length - 1];
     const alike = places.filter((i) => data.signatures[i] === data.signatures[last]);
+    /** @param {number} i */
     const rate = (i) => data.test[i] ?? NaN; // each is measured
     const best = alike.reduce((a, b) => (rate(b) < rate(a) ? b : a));
     const now = rate(last) - rate(best);
@@ -58,6 +42,7 @@
   /**
    * A WER that is lower on unseen speech than on the training's means that the network learnt too little.
    * @param {Data} data
+   * @param {number | undefined} last
    */
   const fitTile = (data, last) => {
     const [test, train] = last === undefined ? [null, null] : [data.test[last], data.train[last]];
@@ -76,7 +61,8 @@
   /** @param {Data} data */
   const runsTile = (data) => {
     const failures = data.status.filter((status) => status !== "done").length;
-    const recent = data.started.filter((time) => time > Date.now() / 1000 - 30 * DAY).length;
+    const now = Date.now() / 1000; // a day of tolerance: the visitor's clock may be slow, the tracker's may have been fast
+    const recent = data.started.filter((time) => time !== null && now - 30 * DAY < time && time < now + DAY).length;
     return wer.tile(
       "Runs",
       format.count(data.count),
@@ -116,7 +102,7 @@
     return el(
       "h1",
       { class: `headline headline-${state.replaceAll(" ", "-")}` },
-      wer.bdi(text),
+      wer.bdi(format.prose(text)),
       ended !== null && el("span", { class: "headline-more" }, ` ${format.ago(ended)}. `),
       known && el("a", { class: "headline-more", href: wer.runHref(data.ids[at]) }, "The run"),
       ["worse", "suspect", "recovered"].includes(state) && [
@@ -146,27 +132,21 @@
     );
   };
 
-  /** How much a training varies by itself, where it was calibrated. */
-  const noise = (data) => data.noise && el("p", { class: "hint noise" }, wer.bdi(data.noise));
+  /**
+   * How much a training varies by itself, where it was calibrated.
+   * @param {Data} data
+   */
+  const noise = (data) => data.noise && el("p", { class: "hint noise" }, wer.bdi(format.prose(data.noise)));
 
   /** @param {Data} data */
   const latest = (data) => {
     const rows = Array.from({ length: Math.min(12, data.count) }, (_, i) => data.count - 1 - i);
     const names = ["run", "started", "subject", "test", "delta", "same", "verdict", "took"];
-    return el(
-      "section",
-      { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h2", {}, "Latest runs"),
-        el("span", { class: "grow" }),
-        el("a", { href: "#/runs" }, `all ${format.count(data.count)}`),
-      ),
-      wer.table("Latest runs", wer.runColumns(data, ...names), rows),
-    );
+    const table = wer.table("Latest runs", wer.runColumns(data, ...names), rows);
+    return wer.cardOfSome("Latest runs", "#/runs", `all ${format.count(data.count)}`, table);
   };
 
+  /** @param {HTMLElement} root */
   const empty = (root) => {
     wer.replace(
       root,
@@ -179,6 +159,7 @@
     return null;
   };
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { query }) => {
     if (!data.count) return empty(root);
     const chart = wer.overviewChart(data, query);

@@ -3,15 +3,20 @@
   "use strict";
   const { el, format } = wer;
 
+  /** @param {string} name */
   const href = (name) => `#/parameters/${wer.encode(name)}`;
 
+  /** @param {string[]} names */
   const title = (names) => names.map((name, k) => [k ? " & " : "", wer.bdi(name, { class: "mono" })]);
 
+  /** @param {Effect} effect */
   const count = ({ groups }) => groups.reduce((sum, group) => sum + group.count, 0);
 
+  /** @param {Effect} effect */
   const verdict = ({ best }) => (best ? ["lowest at ", el("b", {}, wer.bdi(best.label))] : "intervals overlap");
 
-  const small = (scale) => (effect) =>
+  /** @param {Scale} scale */
+  const small = (scale) => (/** @type {Effect} */ effect) =>
     el(
       "li",
       { class: "card small-multiple" },
@@ -28,6 +33,7 @@
   const TAKEN_OUT =
     "The progress of the code is taken out: every run counts by its distance from the median of the 30 runs around it.";
 
+  /** @param {Effects} found */
   const about = ({ detrended, runs, diverged }) => [
     "Each point is the mean test WER of the runs with that value, its bar the 95 % interval. ",
     detrended
@@ -36,6 +42,7 @@
     diverged ? ` ${format.plural(diverged, "run", "runs")} with 100 % or more left out as diverged.` : "",
   ];
 
+  /** @param {Effects} found */
   const constants = ({ constant, tooMany }) => [
     constant.length > 0 &&
       el(
@@ -54,6 +61,7 @@
     tooMany.length > 0 && el("p", { class: "hint" }, "Too many different texts to chart: ", wer.bdi(tooMany.join(", "))),
   ];
 
+  /** @param {HTMLElement} root @param {Effects} found */
   const overview = (root, found) => {
     const scale = found.effects.length ? wer.plotRange(found.effects.flatMap(({ groups }) => groups)) : null;
     wer.replace(
@@ -64,6 +72,7 @@
     );
   };
 
+  /** @param {Effects} found */
   const nothing = ({ runs }) =>
     runs
       ? wer.notice(
@@ -72,7 +81,11 @@
         )
       : wer.notice("No runs yet", "No run has measured a test WER.");
 
-  /** The search that finds these runs in the table, or null: a search word cannot contain spaces. */
+  /**
+   * The search that finds these runs in the table, or null: a search word cannot contain spaces.
+   * @param {string} name
+   * @param {Value} value
+   */
   const runsHref = (name, value) => {
     const word = `${name}=${value}`;
     return value === undefined || value === null || /\s/.test(word)
@@ -80,17 +93,20 @@
       : `#/runs?${new URLSearchParams({ q: word })}`;
   };
 
+  /** @param {Effect} effect @returns {TableColumn<Group>[]} */
   const columns = (effect) => {
     const name = effect.names[0];
+    /** @param {Group} group */
     const counted = (group) => {
       const to = runsHref(name, group.value);
       return to ? el("a", { href: to }, format.count(group.count)) : format.count(group.count);
     };
+    /** @param {Group} group @param {number} k */
     const label = (group, k) => group.labels[k] ?? (k ? format.none : group.label);
     return [
       ...effect.names.map((one, k) => ({
         title: effect.names.length > 1 ? wer.bdi(one, { class: "mono" }) : "Value",
-        cell: (group) => wer.bdi(label(group, k), { class: "mono" }),
+        cell: (/** @type {Group} */ group) => wer.bdi(label(group, k), { class: "mono" }),
       })),
       { title: "Mean test WER", class: "number", cell: (group) => format.percent(group.mean) },
       {
@@ -102,6 +118,7 @@
     ];
   };
 
+  /** @param {HTMLElement} root @param {Effect} effect @param {Effects} found */
   const large = (root, effect, found) => {
     const wide = document.documentElement.clientWidth >= 600;
     wer.replace(
@@ -116,6 +133,7 @@
     );
   };
 
+  /** @param {string} name */
   const none = (name) =>
     wer.message(
       "No chart of this parameter",
@@ -123,6 +141,7 @@
       el("p", {}, el("a", { href: "#/parameters" }, "All parameters")),
     );
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { rest }) => {
     const found = (data.effects ||= wer.effects(data));
     const name = rest.join("/");

@@ -3,8 +3,10 @@
   "use strict";
   const { el, format } = wer;
 
+  /** @param {string} name @param {any} given */
   const value = (name, given) => (typeof given === "number" && /bytes$/.test(name) ? format.bytes(given) : given);
 
+  /** @param {Detail["results"]} list */
   const pairs = (list) =>
     el(
       "dl",
@@ -15,23 +17,12 @@
       ]),
     );
 
-  /** @param {Data} data @param {number} i */
+  /** @param {string} label @param {Data} data @param {LineKey} column @param {number} i @param {...Child} notes */
   const rate = (label, data, column, i, ...notes) => {
     const measured = data[column][i];
     return measured === null
       ? wer.tile(label, format.none, "", "not measured")
       : wer.tile(label, format.number(measured), "%", ...notes);
-  };
-
-  /** @param {Data} data @param {number} i */
-  const changes = (data, i) => {
-    const found = wer.changes(data, i);
-    if (found.before === null) return ["first of its test set"];
-    const first = [wer.change(found.delta, found.direction), " since ", wer.runLink(data, found.before)];
-    if (found.isFirst) return [first, "first with these parameters"];
-    if (found.same === null) return [first];
-    const link = wer.runLink(data, found.same);
-    return [first, [wer.change(found.sameDelta, found.sameDirection), " since ", link, ", same parameters"]];
   };
 
   /** @param {Data} data @param {number} i */
@@ -44,7 +35,7 @@
       { class: "tiles" },
       wer.failed(data, i)
         ? wer.tile("Result", "failed", "", wer.bdi(data.status[i]))
-        : rate("Test WER", data, "test", i, ...changes(data, i), format.errors(data, i)),
+        : rate("Test WER", data, "test", i, ...wer.changeNotes(data, i), format.errors(data, i)),
       rate("Validation WER", data, "validation", i),
       rate("Train WER", data, "train", i),
       wer.tile("Took", format.duration(data.took[i]), "", attempt(data, i)),
@@ -76,7 +67,7 @@
     ];
   };
 
-  /** @param {Data} data @param {number} i */
+  /** @param {Data} data @param {number} i @param {Detail | null} detail */
   const failure = (data, i, detail) =>
     wer.failed(data, i) &&
     el(
@@ -103,7 +94,7 @@
       { class: "lead" },
       wer.verdict(state),
       " ",
-      wer.bdi(data.reasons?.[i] ?? ""),
+      wer.bdi(format.prose(data.reasons?.[i] ?? "")),
       event && [" · ", el("a", { href: wer.regressionHref(event.id) }, "the evidence")],
     );
   };
@@ -121,24 +112,48 @@
     );
   };
 
+  /** @param {string} title @param {Detail["results"]} list */
   const folded = (title, list) =>
     list.length > 0 && el("details", { class: "card" }, el("summary", {}, title), pairs(list));
 
-  const isWords = (name) => /(wer|cer)$/.test(name);
-  const LABELS = { train: "train", validation: "validation", test: "test" };
+  /**
+   * A result as people write it: 40.93 %, 4 h 31 min, 52,576.
+   * @param {string} name
+   * @param {any} given
+   */
+  const result = (name, given) => {
+    if (typeof given !== "number") return given;
+    if (isWords(name)) return format.percent(100 * given);
+    if (name === "duration" && given >= 0) return format.duration(given);
+    return Number.isInteger(given) && Math.abs(given) >= 1e4 && !/bytes$/.test(name) ? format.count(given) : given;
+  };
 
+  /** @param {string} name */
+  const isWords = (name) => /(wer|cer)$/.test(name);
+  const LABELS = ["train", "validation", "test"];
+
+  /**
+   * @param {EpochTable} table
+   * @param {string} title
+   * @param {(name: string) => boolean} matches
+   * @param {boolean} percent
+   */
   const curve = (table, title, matches, percent) => {
     const steps = table.names.indexOf("epoch");
     const xs = table.rows.map((row, k) => (steps < 0 ? k + 1 : (row[steps] ?? k + 1)));
+    /** @param {number | null} y */
+    const scaled = (y) => (y === null ? null : y * (percent ? 100 : 1));
     const series = table.names.flatMap((name, k) => {
       if (!matches(name)) return [];
-      const label = LABELS[name.split("_")[0]] ? name.split("_")[0] : name;
-      return [{ label, ys: table.rows.map((row) => (row[k] === null ? null : row[k] * (percent ? 100 : 1))) }];
+      const label = LABELS.find((known) => name.split("_")[0] === known) ?? name;
+      return [{ label, ys: table.rows.map((row) => scaled(row[k])) }];
     });
     return wer.curves(title, { xs, series, unit: percent ? " %" : "", describe: (x) => `epoch ${x}` });
   };
 
+  /** @param {EpochTable} table */
   const epochTable = (table) => {
+    /** @type {TableColumn<(number | null)[]>[]} */
     const columns = table.names.map((name, k) => ({
       title: name,
       class: "number",
@@ -147,6 +162,7 @@
     return el("details", {}, el("summary", {}, "as a table"), wer.table("Epochs", columns, table.rows));
   };
 
+  /** @param {Detail["epochs"]} table */
   const learning = (table) => {
     if (!table) return null;
     const charts = [
@@ -156,8 +172,10 @@
     return wer.card("Learning curves", { class: "epochs" }, el("div", { class: "columns" }, charts), epochTable(table));
   };
 
+  /** @param {Detail["results"]} list */
   const errorCounts = (list) => {
     const found = new Map(list);
+    /** @param {string} name */
     const count = (name) => found.get(`test_errors.${name}`);
     const shown = ["substitutions", "deletions", "insertions"].filter((name) => typeof count(name) === "number");
     const cer = found.get("test_cer");
@@ -181,6 +199,7 @@
     );
   };
 
+  /** @param {Log} log */
   const log = ({ name, text, bytes }) =>
     wer.card(
       `End of ${name}`,
@@ -193,13 +212,16 @@
    * The logs; that of a failed run begins with what went wrong.
    * @param {Data} data
    * @param {number} i
+   * @param {Log[]} list
    */
   const logs = (data, i, list) => {
     const shown = list.filter(({ text }) => text);
+    /** @param {Log} log */
     const isErr = ({ name }) => name === "err.log";
     return (wer.failed(data, i) ? [...shown.filter(isErr), ...shown.filter((one) => !isErr(one))] : shown).map(log);
   };
 
+  /** @param {string} id @param {Detail["files"]} list */
   const files = (id, list) =>
     list.length > 0 &&
     wer.card(
@@ -228,7 +250,7 @@
       i + 1 < data.count && el("a", { href: wer.runHref(data.ids[i + 1]) }, "later ›"),
     );
 
-  /** @param {Data} data @param {number} i */
+  /** @param {Data} data @param {number} i @param {Detail | null} detail */
   const facts = (data, i, detail) => {
     const sha = detail?.sha || data.shas[i];
     const author = detail?.author || data.authors?.[i];
@@ -247,6 +269,7 @@
     );
   };
 
+  /** @param {string} id @param {Detail["gpu"]} usage */
   const gpu = (id, usage) =>
     usage &&
     wer.card(
@@ -256,8 +279,19 @@
       el("p", { class: "hint" }, el("a", { href: wer.gpuHref(id) }, "Beside the run before")),
     );
 
-  /** The details of a run that was read from js/hyper.js and may have no runs/<id>.js. */
+  /**
+   * The details of a run that was read from js/hyper.js and may have no runs/<id>.js.
+   * @param {HyperRecord} record
+   * @returns {Detail}
+   */
   const fromRecord = (record) => ({
+    version: 1,
+    id: "",
+    sha: "",
+    subject: "",
+    author: "",
+    machine: "",
+    detail: "",
     parameters: [...wer.decode.flatten(record.parameters || {})],
     results: [...wer.decode.flatten(record.results || {})],
     epochs: null,
@@ -266,7 +300,7 @@
     files: [],
   });
 
-  /** @param {Data} data @param {number} i */
+  /** @param {Data} data @param {number} i @param {Detail} detail */
   const details = (data, i, detail) => [
     wer.failed(data, i) && logs(data, i, detail.logs),
     el("div", { class: "columns" }, changed(data, i), errorCounts(detail.results)),
@@ -275,14 +309,11 @@
     gpu(data.ids[i], detail.gpu),
     !wer.failed(data, i) && logs(data, i, detail.logs),
     folded(`All ${format.plural(detail.parameters.length, "parameter", "parameters")}`, detail.parameters),
-    folded(
-      "All results",
-      detail.results.map(([name, given]) => [name, isWords(name) && typeof given === "number" ? format.percent(100 * given) : given]),
-    ),
+    folded("All results", detail.results.map(([name, given]) => [name, result(name, given)])),
     files(data.ids[i], detail.files),
   ];
 
-  /** @param {Data} data @param {number} i */
+  /** @param {Data} data @param {number} i @param {Detail | null} detail @param {boolean} missing */
   const body = (data, i, detail, missing) => [
     el(
       "div",
@@ -303,6 +334,7 @@
     detail && details(data, i, detail),
   ];
 
+  /** @param {string} id */
   const unknown = (id) =>
     wer.message(
       "No such run",
@@ -310,6 +342,7 @@
       el("p", {}, el("a", { href: "#/runs" }, "All runs")),
     );
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { rest }) => {
     const id = rest.join("/");
     const i = data.places.get(id);
@@ -320,7 +353,9 @@
     document.title = `${wer.shortSha(data, i)} · ${data.project.name} WER`;
     let current = true;
     const record = data.records?.[i];
+    /** @type {{ detail: Detail | null, missing: boolean }} */
     let shown = { detail: record ? fromRecord(record) : null, missing: false };
+    /** @param {Detail | null} detail @param {boolean} missing */
     const show = (detail, missing) => {
       shown = { detail, missing };
       wer.views.safely(root, () => wer.replace(root, body(data, i, detail, missing)));

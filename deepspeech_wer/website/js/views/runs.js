@@ -1,23 +1,25 @@
 // Find a run. This table is also the accessible form of the chart.
 (() => {
   "use strict";
-  const { el, format, search } = wer;
+  const { el, format, paging, search } = wer;
   const PAGE = 100;
   const COLUMNS = "run merge started subject test delta same verdict validation train errors took".split(" ");
 
+  /** @param {URLSearchParams} query */
   const stateOf = (query) => {
     const order = query.get("sort") || "-merge";
     const by = order.replace("-", "");
     const status = query.get("status");
     return {
       q: query.get("q") || "",
-      status: ["done", "failed"].includes(status) ? status : "all",
+      status: status === "done" || status === "failed" ? status : "all",
       by: search.isOrder(by) ? by : "merge",
       down: order.startsWith("-"),
-      page: Math.max(1, Number.parseInt(query.get("page"), 10) || 1),
+      page: paging.wanted(query),
     };
   };
 
+  /** @param {RunsState} state */
   const address = ({ q, status, by, down, page }) => {
     const query = new URLSearchParams();
     if (q) query.set("q", q);
@@ -27,8 +29,10 @@
     return String(query) ? `#/runs?${query}` : "#/runs";
   };
 
+  /** @param {TableColumn<number>} column @param {RunsState} state @param {ChangeRuns} change */
   const sortable = (column, state, change) => {
-    if (!search.isOrder(column.name)) return column;
+    const { name } = column;
+    if (!name || !search.isOrder(name)) return column;
     const active = state.by === column.name;
     const button = el(
       "button",
@@ -49,44 +53,12 @@
     return { ...column, title: button, sorted: active ? (state.down ? "descending" : "ascending") : null };
   };
 
-  const pager = (state, count, change) => {
-    const pages = Math.ceil(count / PAGE);
-    if (pages < 2) return null;
-    const turn = (page, text) =>
-      el(
-        "button",
-        {
-          type: "button",
-          class: "button",
-          "data-key": text,
-          disabled: page < 1 || page > pages,
-          onclick: () => change({ page }),
-        },
-        text,
-      );
-    return el(
-      "div",
-      { class: "pager" },
-      turn(state.page - 1, "‹ Previous"),
-      el("span", {}, `page ${state.page} of ${pages}`),
-      turn(state.page + 1, "Next ›"),
-    );
-  };
-
+  /** @param {RunsState} state @param {ChangeRuns} change @param {() => void} save */
   const controls = (state, change, save) => {
-    const input = el("input", {
-      type: "search",
-      id: "search",
-      placeholder: "sha, subject, class, 2023-08, epochs=30 …",
-      value: state.q,
-      autocomplete: "off",
-      spellcheck: "false",
-    });
-    input.addEventListener("input", () => change({ q: input.value, page: 1 }));
     return el(
       "div",
       { class: "controls" },
-      el("label", { class: "search", for: "search" }, el("span", { class: "visually-hidden" }, "Search"), input),
+      paging.searchField(state.q, "sha, subject, class, 2023-08, epochs=30 …", (q) => change({ q, page: 1 })),
       wer.choice(
         "Status",
         [
@@ -102,11 +74,15 @@
     );
   };
 
-  /** The table was drawn anew: focus goes back to the button that was pressed, or to the table where it is off. */
+  /**
+   * The table was drawn anew: focus goes back to the button that was pressed, or to the table where it is off.
+   * @param {HTMLElement} list
+   * @param {string | null | undefined} key
+   */
   const refocus = (list, key) => {
     if (!key) return;
-    const again = [...list.querySelectorAll("[data-key]")].find((button) => button.dataset.key === key);
-    (again && !again.disabled ? again : list.querySelector(".scroll"))?.focus();
+    const again = [...list.querySelectorAll(/** @type {"button"} */ ("[data-key]"))].find((button) => button.dataset.key === key);
+    (again && !again.disabled ? again : list.querySelector(/** @type {"div"} */ (".scroll")))?.focus();
   };
 
   /** @param {Data} data */
@@ -118,27 +94,30 @@
       data.count ? el("a", { href: "#/runs" }, "Show all") : null,
     );
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number[]} places */
   const counted = (data, places) =>
     places.length === data.count
       ? format.plural(data.count, "run", "runs")
       : `${format.count(places.length)} of ${format.plural(data.count, "run", "runs")}`;
 
-  /** @param {Data} data */
+  /** @param {Data} data @param {number[]} places @param {RunsState} state @param {ChangeRuns} change */
   const table = (data, places, state, change) => {
     const columns = wer.runColumns(data, ...COLUMNS).map((column) => sortable(column, state, change));
     return [
-      wer.table("Runs", columns, places.slice((state.page - 1) * PAGE, state.page * PAGE)),
-      pager(state, places.length, change),
+      wer.table("Runs", columns, paging.slice(places, state.page, PAGE)),
+      paging.pager(state.page, places.length, PAGE, (page) => change({ page })),
     ];
   };
 
+  /** @param {HTMLElement} root @param {Data} data @param {Route} route */
   const draw = (root, data, { query }) => {
     let state = stateOf(query);
+    /** @type {number[]} */
     let places = [];
     const list = el("div", {});
     const count = el("p", { class: "lead", "aria-live": "polite" });
 
+    /** @param {Partial<RunsState>} part */
     const change = (part) => {
       const active = document.activeElement;
       const focused = active instanceof HTMLElement && list.contains(active) ? active.dataset.key : null;
@@ -150,7 +129,7 @@
     const show = () =>
       wer.views.safely(list, () => {
         places = search.sort(data, search.select(data, state), state);
-        state.page = Math.min(state.page, Math.max(1, Math.ceil(places.length / PAGE)));
+        state.page = paging.within(state.page, places.length, PAGE);
         count.textContent = counted(data, places);
         wer.replace(list, places.length ? table(data, places, state, change) : none(data));
       });

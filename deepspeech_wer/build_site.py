@@ -1,0 +1,101 @@
+"""Builds the site with js/hyper.js from the archive: scores and judges the runs, and draws the page."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from deepspeech_wer import archive, clock, dashboard, decisions, files, heartbeat
+from deepspeech_wer.dashboard import kept
+from deepspeech_wer.errors import Trouble
+from deepspeech_wer.judging import comparing, measuring, verdict_file
+from deepspeech_wer.places import Places
+from deepspeech_wer.records import Run
+from deepspeech_wer.repository import history
+from deepspeech_wer.settings import Settings
+
+
+def build(settings: Settings, *, scoring_s: float | None = None) -> int:
+    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
+
+    After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
+    cannot be written.
+    """
+    with _uncollected():
+        return _build(settings, scoring_s)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Stop the search for cycles within the block: it would go through all runs again and again, and find none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _build(settings: Settings, scoring_s: float | None) -> int:
+    places, repository = settings.places, settings.repository
+    project = dashboard.Project(
+        name=repository.name,
+        url=repository.page,
+        branch=repository.ref or "",
+        looked_at=clock.utc_now(),
+        website=settings.notices.website_url,
+        audio=settings.audio,
+    )
+    try:
+        files.make_private(places.site)
+        loaded = kept.load(places.runs, places.kept, settings.logs)
+        record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
+        ordered = archive.in_order(loaded.runs)
+        measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
+        comparing.update(measures, ordered, record["verdicts"])
+        measuring.save(places, measures)
+        manifest = dashboard.build(
+            loaded.runs,
+            places.site,
+            project=project,
+            line=loaded.line,
+            whole=loaded.whole,
+            found=loaded.found,
+            marks=loaded.marks,
+            judged=_judged(settings, ordered, record),
+            logs=settings.logs,
+            heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
+        )
+        heartbeat.keep_up(settings)
+        return dashboard.count(places.site, manifest)
+    except OSError as error:
+        raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
+
+
+def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
+    own = [run for run in ordered if run.rerun_of is None]
+    again = [run for run in ordered if run.rerun_of is not None]
+    judged = dashboard.judged(
+        record, own, again=again, accepted=decisions.accepted(settings.places.requests), logs=settings.logs
+    )
+    marks = {run: (text, is_new) for run, text, is_new in judged.marks}
+    for run, skipped in _skipped(settings.places, own):
+        text, is_new = marks.get(run, ("", False))
+        marks[run] = (f"{text}; {skipped}" if text else skipped, is_new)
+    return replace(judged, marks=[(run, text, is_new) for run, (text, is_new) in marks.items()])
+
+
+def _skipped(places: Places, own: Sequence[Run]) -> Iterator[tuple[str, str]]:
+    """Yield what to say of each skipped merge, and the run that follows it in the history."""
+    decided = {one.sha: one for one in decisions.skipped(places.requests)}
+    if not decided or not places.mirror.exists():
+        return
+    for sha, merge in history.known(places.mirror, list(decided)).items():
+        after = next((run.id for run in own if run.merge.ordinal > merge.ordinal), None)
+        if after:
+            one = decided[sha]
+            yield after, f"{sha[:12]} {merge.subject[:60]}: skipped by {one.who}: {one.why}"

@@ -1,0 +1,18 @@
+"""What a check says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK, HINT, FAULT = "ok", "hint", "fault"  # after a hint the tick may still work
+TIMEOUT_S = 10.0  # of one question to another machine
+CRONS_PATH = "/usr/bin:/bin"  # where a crontab sets none
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check: a line for people, with the cure."""
+
+    level: str  # OK, HINT or FAULT
+    subject: str
+    text: str

@@ -1,0 +1,243 @@
+"""Measures the times, the confidences and the hot words of `transcribe`.
+
+    .venv/bin/python tests/benchmarks/word_times.py EXPORT [--dataset DIR] [--synthetic]
+
+EXPORT is that of a run on DIR (AN4). Its test set is decoded greedily and with the export's language model:
+
+- the times of the words that are right, against the alignment of the transcript by the same network;
+- the expected calibration error of the confidences, beside what perfect ones have on so few words;
+- the recall of letters' names and of a list of names, hot or not, and the error rate of the rest.
+
+With --synthetic a small network is trained on words spoken one by one by eSpeak NG (extra `[demo]`) and joined, whose
+times are known: 40 CPU-seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}  # before numpy
+
+import numpy as np
+import soundfile
+
+from deepspeech_wer import wer
+from deepspeech_wer.training import alignment, audio, confidence
+from deepspeech_wer.training.arrays import Floats
+from deepspeech_wer.training.transcribe import details, transcriber
+from deepspeech_wer.training.transcribe.recogniser import Recogniser
+
+AN4 = Path(__file__).resolve().parents[3] / "shared" / "speech" / "an4"
+NEAR = 0.06  # seconds
+BOOSTS = (2.0, 4.0)
+FRAME = details.FRAME
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An utterance of the test set."""
+
+    samples: Floats
+    logits: Floats
+    transcript: str
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("export", type=Path, nargs="?")
+    parser.add_argument("--dataset", type=Path, default=AN4)
+    parser.add_argument("--synthetic", action="store_true")
+    given = parser.parse_args()
+    if given.export:
+        of_corpus(given.export, given.dataset)
+    if given.synthetic:
+        with tempfile.TemporaryDirectory() as place:
+            of_synthetic_speech(Path(place))
+    return 0
+
+
+def of_corpus(export: Path, dataset: Path) -> None:
+    """Print times, confidences and hot words on the test set of a corpus."""
+    recogniser = Recogniser(export)
+    search = transcriber.search(recogniser, transcriber.Options(export, language_model="own"))
+    heard = list(_heard(recogniser, dataset / "test.csv"))
+    decoders: dict[str, Callable[[Floats], str]] = {"greedy": recogniser.greedy}
+    if search is not None:
+        decoders["lm"] = search.text
+    for name, decode in decoders.items():
+        texts = [decode(one.logits) for one in heard]
+        off = np.array([gap for one, text in zip(heard, texts, strict=True) for gap in _gaps(recogniser, one, text)])
+        shares = (np.abs(off) <= NEAR).mean(0)
+        print(f"{name}: {len(off)} right words; begin and end within 60 ms: {shares[0]:.1%}, {shares[1]:.1%}")
+        judged = confidence.judged(
+            ((one.logits, text, one.transcript) for one, text in zip(heard, texts, strict=True)), recogniser.alphabet
+        )
+        calibration = recogniser.description.calibrations.decoders.get(name)
+        if calibration is None:
+            print(f"{name}: the export has no calibration")
+            continue
+        chances = np.array([calibration.of(word) for word, _ in judged])
+        rng = np.random.default_rng(0)
+        floor = np.mean([confidence.calibration_error(chances, rng.random(len(chances)) < chances) for _ in range(200)])
+        error = confidence.measured(calibration, judged).error or 0.0
+        print(f"{name}: expected calibration error {error:.3f} of {len(judged)} words; of perfect ones {floor:.3f}")
+    _hot(recogniser, export, heard)
+
+
+def _heard(recogniser: Recogniser, table: Path) -> Iterator[Heard]:
+    with table.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            samples = audio.read_audio(table.parent / row["wav_filename"])
+            yield Heard(samples, recogniser.hear(samples).logits, row["transcript"])
+
+
+def _gaps(recogniser: Recogniser, one: Heard, text: str) -> list[tuple[float, float]]:
+    """Return how far begin and end of each right word are from those of the forced alignment, in seconds."""
+    found = alignment.words(one.logits, text, recogniser.alphabet)
+    forced = alignment.words(one.logits, one.transcript, recogniser.alphabet)
+    pairs = wer.align([word.word for word in forced], [word.word for word in found]).pairs
+    left, right, gaps = iter(forced), iter(found), []
+    for reference, hypothesis in pairs:
+        said = next(left) if reference is not None else None
+        heard = next(right) if hypothesis is not None else None
+        if said and heard and reference == hypothesis:
+            gaps.append(((heard.begin - said.begin) * FRAME, (heard.end - said.end) * FRAME))
+    return gaps
+
+
+def _hot(recogniser: Recogniser, export: Path, heard: Sequence[Heard]) -> None:
+    """Print the recall of names, hot or not: long words that are in one or two transcripts, as names are."""
+    counts = Counter(word for one in heard for word in set(one.transcript.split()) if len(word) > 4)
+    names = sorted(word for word, count in counts.items() if count <= 2)
+    for language_model in (None, "own"):
+        for boost in (0.0, *BOOSTS):
+            hot = dict.fromkeys(names, boost) if boost else {}
+            options = transcriber.Options(export, language_model=language_model, hot_words=hot)
+            search = transcriber.search(recogniser, options) or transcriber.free_search(recogniser, options)
+            recall, elsewhere, rate = _rates([(one.transcript, search.text(one.logits)) for one in heard], set(names))
+            print(
+                f"{language_model or 'no'} language model, {len(names)} names hot by {boost:g}: recall {recall:.1%}, "
+                f"errors on other words {elsewhere:.2%}, WER {rate:.2%}",
+                flush=True,
+            )
+
+
+def _rates(texts: Sequence[tuple[str, str]], names: set[str]) -> tuple[float, float, float]:
+    """Return (recall of the names, errors per other word, WER); an inserted name is an error on other words."""
+    right = said = errors = others = wrong = 0
+    for transcript, text in texts:
+        for reference, hypothesis in wer.align(wer.words(transcript), wer.words(text)).pairs:
+            is_error = reference != hypothesis
+            wrong += is_error
+            if reference in names:
+                said, right = said + 1, right + (not is_error)
+            else:
+                others, errors = others + (reference is not None), errors + is_error
+    return right / said, errors / others, wrong / (said + others)
+
+
+# Speech whose times are known
+
+
+def of_synthetic_speech(place: Path) -> None:
+    """Train a small network on joined words, and print how far its times are from the true ones."""
+    from deepspeech_wer.training import dataset, decoding, export, importers, train
+    from deepspeech_wer.training.model import Network
+    from deepspeech_wer.training.parameters import from_environment
+
+    truth = _speak(place / "words", {"train": 800, "dev": 60, "test": 120})
+    parameters = from_environment(
+        {
+            "ds_importer": "csv",
+            "ds_dataset_path": str(place / "words"),
+            "ds_cache_dir": str(place / "cache"),
+            "ds_export_dir": str(place / "exports"),
+            "ds_n_hidden": "64",
+            "ds_epochs": "14",
+            "ds_display_step": "0",
+            "ds_learning_rate": "0.003",
+        }
+    )
+    sets = dataset.prepare_corpus(importers.load(parameters), parameters)
+    network = Network(parameters)
+    train.train(network, sets["train"], sets["dev"], parameters, place)
+    decoders = decoding.prepare_decoders(parameters, None, network, sets["dev"])
+    calibrations = decoding.calibrate(network, sets, parameters, decoders)
+    print(f"synthetic: {calibrations.edges}")
+    export.export(network, sets["test"], parameters, "0123456", decoders, calibrations)
+    recogniser = Recogniser(place / "exports" / "latest")
+    told = details.Details(recogniser, details.Wanted())
+    off, words = [], 0
+    for name, spans in truth.items():
+        samples = audio.read_audio(place / "words" / name)
+        _, results = transcriber.recognise_blocks(iter([samples]), recogniser, recogniser.greedy)
+        found = told.of(results[0])["words"]
+        words += len(spans)
+        pairs = wer.align([word for word, _, _ in spans], [one["word"] for one in found]).pairs
+        left, right = iter(spans), iter(found)
+        for reference, hypothesis in pairs:
+            said = next(left) if reference is not None else None
+            heard = next(right) if hypothesis is not None else None
+            if said and heard and reference == hypothesis:
+                off.append((heard["begin"] - said[1], heard["end"] - said[2]))
+    gaps = np.array(off)
+    near, bias = (np.abs(gaps) <= NEAR).mean(0), np.median(gaps, 0)
+    print(
+        f"synthetic: {len(gaps)} of {words} words right; begin and end within 60 ms: {near[0]:.1%}, {near[1]:.1%}; "
+        f"medians {1000 * bias[0]:+.0f}, {1000 * bias[1]:+.0f} ms; "
+        f"95 % within {1000 * np.percentile(np.abs(gaps[:, 0]), 95):.0f}, "
+        f"{1000 * np.percentile(np.abs(gaps[:, 1]), 95):.0f} ms"
+    )
+
+
+def _speak(place: Path, counts: dict[str, int]) -> dict[str, list[tuple[str, float, float]]]:
+    """Write a corpus of joined words; return (word, begin, end) of those of each test file."""
+    from deepspeech_wer.training.importers.synthetic import VOICES, WORDS
+    from deepspeech_wer.training.importers.tools.espeak import Engine
+
+    engine, rng = Engine(), np.random.default_rng(1)
+    spoken = {
+        (word, voice): _trimmed(audio.resample(engine.speak(word, voice, 170, 50), engine.rate))
+        for word in WORDS
+        for voice in VOICES
+    }
+    truth = {}
+    for name, count in counts.items():
+        (place / name).mkdir(parents=True)
+        lines = ["wav_filename,wav_filesize,transcript"]
+        for number in range(count):
+            voice, words = VOICES[number % len(VOICES)], rng.choice(WORDS, rng.integers(2, 5))
+            parts, spans, at = [np.zeros(3200)], [], 3200
+            for word in words:
+                samples, gap = spoken[str(word), voice], int(rng.uniform(0.02, 0.2) * audio.SAMPLE_RATE)
+                spans.append((str(word), at / audio.SAMPLE_RATE, (at + len(samples)) / audio.SAMPLE_RATE))
+                parts += [samples, np.zeros(gap)]
+                at += len(samples) + gap
+            speech = np.concatenate([*parts, np.zeros(3200)])
+            file = f"{name}/{number}.wav"
+            noisy = (speech + rng.normal(0, 8, len(speech))).clip(-32768, 32767).astype(np.int16)
+            soundfile.write(place / file, noisy, audio.SAMPLE_RATE)
+            lines.append(f"{file},1,{' '.join(words)}")
+            if name == "test":
+                truth[file] = spans
+        (place / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return truth
+
+
+def _trimmed(samples: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Return a word without the silence around it: what is 40 dB below its peak."""
+    loud = np.flatnonzero(np.abs(samples) > np.abs(samples).max() / 100)
+    return samples[loud[0] : loud[-1] + 1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
