@@ -20,10 +20,10 @@ from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
+from deepspeech_wer.verdicts.plan import MAX_FAILED
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
 MAX_PASSED = 100  # commits that a run names because they were skipped
-MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ def _retraining(places: Places, wanted: Retraining) -> Due | None:
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
-    return again if sum(run.hyper is None for run in tried) < MAX_FAILED_RERUNS else None
+    return again if sum(run.hyper is None for run in tried) < MAX_FAILED else None
 
 
 def _anchor(places: Places) -> Due | None:
