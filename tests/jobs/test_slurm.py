@@ -231,3 +231,20 @@ def test_check_tells_that_a_node_does_not_see_the_data_root(machine: Machine) ->
     if " cluster " not in done.stdout:
         pytest.skip(f"no private mounts here: {done.stderr}")
     assert re.search(r"fault +cluster +.*the nodes must share the data root \(ds_dataroot\)", done.stdout), done.stdout
+
+
+def test_commits_asked_for_by_hand_run_once_side_by_side_and_failed_ones_are_tried_again(machine: Machine) -> None:
+    shas = machine.merge("one", "two", "three")
+    (machine.directory / "fail-two").touch()
+    tick = machine.start("-P", "-m", "deepspeech_wer", "run", "--sha", shas[0], "--sha", shas[1])
+    machine.started("one")
+    machine.started("two")
+    end_by(tick)
+    tick = machine.start("-P", "-m", "deepspeech_wer", "run", "--sha", shas[2])
+    machine.started("three")
+    machine.let_go("one", "two", "three")
+    assert tick.wait(timeout=WAIT_S) == FAILED
+    assert machine.ended() == [("one", "done"), ("two", "exit 3"), ("three", "done")]
+    assert machine.starts() == {"one": 1, "two": 2, "three": 1}
+    assert [run.attempt for run in machine.runs()] == [1, 2, 1]
+    assert machine.overlaps() == []
