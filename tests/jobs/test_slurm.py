@@ -105,7 +105,7 @@ def test_a_tick_killed_at_sbatch_submits_no_job_twice(machine: Machine, when: st
 
 def test_a_job_is_cancelled_whether_it_runs_or_waits_by_the_tracker_or_by_slurm(machine: Machine) -> None:
     machine.environment["ds_slurm_options"] = "--cpus-per-task=2"  # one job fills a node
-    machine.merge("one", "two", "three")
+    shas = machine.merge("one", "two", "three")
     tick = machine.start()
     outside = machine.started("one")[0]
     machine.started("two")
@@ -114,7 +114,10 @@ def test_a_job_is_cancelled_whether_it_runs_or_waits_by_the_tracker_or_by_slurm(
     machine.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")
     try:
         until(lambda: len(machine.status()["jobs"]) == 2, WAIT_S)
-        assert machine.command("cancel").count("cancelled") == 2
+        assert "no job of 0000000 is running" in machine.command("cancel", "0000000")
+        assert machine.command("cancel", shas[2][:8]).count("cancelled") == 1
+        until(lambda: len(machine.status()["jobs"]) == 1, WAIT_S)
+        assert machine.command("cancel").count("cancelled") == 1
         assert tick.wait(timeout=WAIT_S) == FAILED
     finally:
         machine.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
