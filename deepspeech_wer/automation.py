@@ -172,8 +172,8 @@ def _check(locks: Mapping[Path, int]) -> None:
 
 def _begun(settings: Settings, item: Due, names: list[str]) -> Merge:
     """Tell that a run begins, and return its merge."""
-    if item.why == ASKED:
-        names.pop(0)
+    if item.why == ASKED:  # not the first one if that runs already
+        names.remove(next((name for name in names if item.sha.startswith(name)), names[0]))
     if item.rerun_of is None:
         from deepspeech_wer.notify import channels  # not in an idle tick
 

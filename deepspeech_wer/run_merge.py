@@ -189,11 +189,9 @@ def _outcome(bench: Bench, work: Work, order: Order) -> Outcome | None:
     )
     _relay(work, order)
     outcome = outcomes.read(work)
+    verdict = bench.runner.verdict(work, outcome)  # before anything is ended
     finished = outcome or _cut_off(bench, work, order)
-    if finished and finished.status == "done":
-        return finished
-    verdict = bench.runner.verdict(work, outcome)
-    if verdict is None:
+    if verdict is None or (finished and finished.status == "done"):
         return finished
     outcome = replace(
         finished or _failed(work, order, "", ""),

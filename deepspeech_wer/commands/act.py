@@ -100,14 +100,23 @@ def _request(places: Places, wanted: Decision) -> None:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
 
 
-def cancel(_: argparse.Namespace) -> int:
-    """Ask the supervisor to end the running job. The current or the next tick archives the run as cancelled."""
+def cancel(options: argparse.Namespace) -> int:
+    """Ask the supervisors to end the running jobs, or those of the commits named.
+
+    The current or the next tick archives the runs as cancelled.
+    """
     current = every_setting.load()
     places, runner = current.places, Runners(current.cluster)
     running = [left for left in run_merge.unfinished(places) if runner.is_alive(left.work)]
     if not running:
         raise Trouble("no job is running, so there is nothing to cancel: see `status`")
+    names = tuple(options.sha) or ("",)
+    for name in names:
+        if not any(left.order.merge.sha.startswith(name) for left in running):
+            raise Trouble(f"no job of {name} is running: see `status`")
     for left in running:
+        if not left.order.merge.sha.startswith(names):
+            continue
         try:
             works.write_cancel(left.work, f"{getpass.getuser()} on {os.uname().nodename}", clock.utc_now())
         except OSError as error:
