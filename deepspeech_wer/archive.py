@@ -74,7 +74,8 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
         calibrates=run.calibrates,
     )
     taken = {"of": run.id, "failure": run.failure, "by": who, "at": at}
-    record = _serialise(run.merge, outcome, under, {"taken": taken})
+    changed = _read_record(run.directory / RUN).get("changed")  # whom an event blames, and for what
+    record = _serialise(run.merge, outcome, under, {"changed": changed, "taken": taken})
     return _store(runs, name, record, partial(_copy_archived, run.directory))
 
 
@@ -423,11 +424,12 @@ def _copy_regular(directory: int, target: Path, *, max_bytes: int) -> None:
         reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
         log.warning("%s: %s; not archived", target.name, reason)
         return
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+        os.close(descriptor)  # of a directory no stream can be made
+        log.warning("%s: expected a regular file of at most %d bytes; not archived", target.name, max_bytes)
+        return
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            log.warning("%s: expected a regular file of at most %d bytes; not archived", target.name, max_bytes)
-            return
         if status.st_nlink > 1:
             log.warning("%s: a hard link to another file, which may be foreign; not archived", target.name)
             return

@@ -11,7 +11,7 @@ from itertools import takewhile
 from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, run_merge
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
@@ -20,18 +20,19 @@ from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
+from deepspeech_wer.verdicts.plan import MAX_FAILED
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
 MAX_PASSED = 100  # commits that a run names because they were skipped
-MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
 
 
-def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
+def find(settings: Settings, names: Sequence[str] = (), running: Collection[str] = ()) -> Plan:
     """Fetch the branch and plan what to run. `names` are abbreviated SHAs of commits requested by hand.
 
-    Raises Trouble if the repository cannot be reached or if the branch or a commit does not exist.
+    `running` are the first 12 digits of the commits whose runs have begun: they are not due again. Raises Trouble if
+    the repository cannot be reached or if the branch or a commit does not exist.
     """
     repository, places = settings.repository, settings.places
     last = read_last(places)
@@ -46,9 +47,10 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)
-    plan = backlog.plan(_branch(found), _state(settings, tip, asked))
+    state = replace(_state(settings, tip, asked), running=frozenset(running))
+    plan = backlog.plan(_branch(found), state)
     _warn_of_history(places, found, plan)
-    return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
+    return replace(plan, next=_numbered(places, plan.next, found, running)) if plan.next else plan
 
 
 def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
@@ -110,7 +112,7 @@ def write_last(places: Places, sha: str | None) -> None:
         else:
             files.write_atomically(places.last_sha1, f"{sha}\n".encode(), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {places.last_sha1}: {error.strerror}; the next tick tries again") from None
+        raise Trouble(f"cannot write {places.last_sha1}: {with_cure(error)}; the next tick tries again") from None
 
 
 def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
@@ -124,11 +126,13 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
         files.write_atomically(place, f"{occasion}\n".encode(), mode=0o600)
 
 
-def _numbered(places: Places, item: Due, found: History) -> Due:
+def _numbered(places: Places, item: Due, found: History, running: Collection[str]) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
     placed = archive.placed(places.runs, places.placed)
     number = archive_order.number_for(item.sha, ordinal, placed, found.new)
-    return replace(item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs)))
+    return replace(
+        item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs) | set(running))
+    )
 
 
 def _passed(sha: str, new: Sequence[str], archived: Collection[str]) -> tuple[str, ...]:
@@ -191,7 +195,7 @@ def _retraining(places: Places, wanted: Retraining) -> Due | None:
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
-    return again if sum(run.hyper is None for run in tried) < MAX_FAILED_RERUNS else None
+    return again if sum(run.hyper is None for run in tried) < MAX_FAILED else None
 
 
 def _anchor(places: Places) -> Due | None:
@@ -253,7 +257,7 @@ def drop_requests(places: Places) -> None:
             elif not calibrating.progress(places, request).is_open:
                 calibrating.end(places, request)
     except OSError as error:
-        raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot remove a request below {places.requests}: {with_cure(error)}") from None
 
 
 def _warn_of_lost(sha: str, what: str, who: str, at: str) -> None:

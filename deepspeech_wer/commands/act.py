@@ -32,10 +32,10 @@ from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.decisions import Decision
-from deepspeech_wer.errors import Stopped, Trouble
+from deepspeech_wer.errors import Stopped, Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.run_merge import title
@@ -97,20 +97,30 @@ def _request(places: Places, wanted: Decision) -> None:
     try:
         decisions.ask_retry(places.requests, wanted)
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
 
 
-def cancel(_: argparse.Namespace) -> int:
-    """Ask the supervisor to end the running job. The current or the next tick archives the run as cancelled."""
-    places, runner = every_setting.load().places, Local()
+def cancel(options: argparse.Namespace) -> int:
+    """Ask the supervisors to end the running jobs, or those of the commits named.
+
+    The current or the next tick archives the runs as cancelled.
+    """
+    current = every_setting.load()
+    places, runner = current.places, Runners(current.cluster)
     running = [left for left in run_merge.unfinished(places) if runner.is_alive(left.work)]
     if not running:
         raise Trouble("no job is running, so there is nothing to cancel: see `status`")
+    names = tuple(options.sha) or ("",)
+    for name in names:
+        if not any(left.order.merge.sha.startswith(name) for left in running):
+            raise Trouble(f"no job of {name} is running: see `status`")
     for left in running:
+        if not left.order.merge.sha.startswith(names):
+            continue
         try:
             works.write_cancel(left.work, f"{getpass.getuser()} on {os.uname().nodename}", clock.utc_now())
         except OSError as error:
-            raise Trouble(f"cannot write below {left.work.path}: {error.strerror}") from None
+            raise Trouble(f"cannot write below {left.work.path}: {with_cure(error)}") from None
         runner.ask_to_end(left.work)
         say(f"{title(left.order.merge)}: cancelled; the job has {left.order.grace_s:g} s to save its checkpoint")
     return DONE
@@ -136,7 +146,7 @@ def retry(options: argparse.Namespace) -> int:
     try:
         decisions.retry_all(places.requests, shas, getpass.getuser(), archive.newest(places.runs))
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
     return DONE
 
@@ -157,7 +167,8 @@ def skip(options: argparse.Namespace) -> int:
     places = current.places
     identity.check(places, current.repository)
     sha = _commit(current, options.sha)
-    if any(left.order.merge.sha == sha and Local().is_alive(left.work) for left in run_merge.unfinished(places)):
+    runner = Runners(current.cluster)
+    if any(left.order.merge.sha == sha and runner.is_alive(left.work) for left in run_merge.unfinished(places)):
         raise Trouble(f"{sha[:12]}: its job is running: `cancel` ends it")
     if sha[:12] in archive.commits(places.runs):
         raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")
@@ -165,7 +176,7 @@ def skip(options: argparse.Namespace) -> int:
     try:
         decisions.skip(places.requests, Decision(sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"{title(merge)}: skipped; `retry {sha[:12]}` runs it after all")
     return DONE
 
@@ -201,7 +212,7 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
             taken = archive.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
             decisions.end_retry(places.requests, run.merge.sha)
         except OSError as error:
-            raise Trouble(f"cannot archive below {places.runs}: {error.strerror}") from None
+            raise Trouble(f"cannot archive below {places.runs}: {with_cure(error)}") from None
         rate = hyper.shown(hyper.test_wer(taken.hyper))
         say(f"{title(run.merge)}: taken as {taken.id}, test WER {rate}; {run.id} stays; the next tick publishes it")
     return DONE

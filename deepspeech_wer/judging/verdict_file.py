@@ -146,6 +146,7 @@ class _Set:
     place: Path  # of what is remembered
     terms: str
     before: Memory
+    told: bytes  # the verdicts of `before`, as they were read
     memory: Memory
     judged: Judgement
 
@@ -174,10 +175,13 @@ class _Made:
         if len(self.sets) == 1:
             remembered.save(self.sets[0].place, self.sets[0].terms, self.sets[0].memory, self.told)
             return
+        parts = []
         for one in self.sets:
             told = remembered.section(one.memory.lines)
             remembered.save(one.place, one.terms, one.memory, told)
             remembered.save_told(_beside(one.place), told)
+            parts.append(told)
+        remembered.save_told(_together(self.sets[0].place), _digest_of_all([*parts, self.told]))
 
 
 def _make(
@@ -192,17 +196,20 @@ def _make(
     """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
     ordered, terms = draws.order(runs), _terms(places, wanted)
     others = draws.sets(ordered)
-    main = _judge(places.remembered, ordered, results, terms, told=None if others else told)
+    keys = draws.keys(ordered, results)
+    main = _judge(places.remembered, _Runs(ordered, keys, results), terms, told=None if others else told)
     found, lines, judged = [main], main.memory.lines, main.judged
     if others:
         shared = replace(terms, rules=replace(terms.rules, tests=1 + len(others)))
-        for name in others:
+        for name, measured in others.items():
             place = places.remembered.with_name(f"{places.remembered.name}-{standing.digest(name)[:12]}")
-            found.append(_judge(place, ordered.of_set(name), results, shared, test_set=name))
-        lines = sets.lines(lines, {name: one.memory.lines for name, one in zip(others, found[1:], strict=True)})
+            of_set = _Runs(ordered.only(measured), [keys[number] for number in measured], results)
+            found.append(_judge(place, of_set, shared, test_set=name))
+        of = dict(zip(others, found[1:], strict=True))
+        before = _made_before(main, of, told)
+        lines = sets.lines(lines, {name: one.memory.lines for name, one in of.items()}, before)
         places_of = {run.merge.sha: place for run, place in zip(ordered.runs, ordered.places, strict=True)}
-        of_others = {name: one.judged for name, one in zip(others, found[1:], strict=True)}
-        judged = sets.combined(judged, of_others, places_of)
+        judged = sets.combined(judged, {name: one.judged for name, one in of.items()}, places_of)
     seen = draws.draws(ordered.calibrated(), results)
     calibrated = {"calibrations": _calibrations(calibration.measured(seen), seen)}
     start, rest = (
@@ -215,24 +222,51 @@ def _make(
     return _Made(head, lines, tail, {**start, **rest}, found)
 
 
-def _judge(
-    place: Path,
-    ordered: Ordered,
-    results: Mapping[str, str],
-    terms: Terms,
-    *,
-    told: bytes | None = None,
-    test_set: str | None = None,
-) -> _Set:
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of a test set."""
+
+    ordered: Ordered
+    keys: Sequence[bytes]
+    results: Mapping[str, str]
+
+
+def _judge(place: Path, runs: _Runs, terms: Terms, *, told: bytes | None = None, test_set: str | None = None) -> _Set:
     """Judge a test set from what is remembered at a place; its verdicts are beside it if `told` is None."""
+    ordered, results = runs.ordered, runs.results
     measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
     terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
     of_terms = _digest_of(terms, test_set)
-    before = remembered.load(place, of_terms, remembered.told_in(_beside(place)) if told is None else told)
-    keys = draws.keys(ordered, results)
-    to_judge = Runs(ordered.places, keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set))
+    told = remembered.told_in(_beside(place)) if told is None else told
+    before = remembered.load(place, of_terms, told)
+    to_judge = Runs(
+        ordered.places, runs.keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set)
+    )
     memory, judged = remembered.go_on(before, to_judge, terms)
-    return _Set(place, of_terms, before, memory, judged)
+    return _Set(place, of_terms, before, told, memory, judged)
+
+
+def _made_before(main: _Set, others: Mapping[str, _Set], told: bytes) -> sets.Lines:
+    """Return what was told of several test sets, if that was made of exactly the verdicts that are remembered."""
+    parts = [main.told, *(one.told for one in others.values()), told]
+    if not told or remembered.told_in(_together(main.place)) != _digest_of_all(parts):
+        return sets.Lines()
+    together = told.split(b",\n")
+    for number, line in enumerate(main.before.lines):
+        if not line:
+            together.insert(number, b"")
+    if len(together) != len(main.before.lines):
+        return sets.Lines()
+    return sets.Lines(main.before.lines, {name: one.before.lines for name, one in others.items()}, together)
+
+
+def _digest_of_all(texts: Sequence[bytes]) -> bytes:
+    return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest().encode("ascii")
+
+
+def _together(place: Path) -> Path:
+    """Return where it is noted from which verdicts of the test sets those in verdicts.json were made."""
+    return place.with_name(f"{place.name}.together")
 
 
 def _beside(place: Path) -> Path:

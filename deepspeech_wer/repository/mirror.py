@@ -13,12 +13,12 @@ from pathlib import Path
 from shlex import quote
 
 from deepspeech_wer import environment, signals
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import make_private, remove_tree
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
 from deepspeech_wer.repository.git import TRACKED as TRACKED
-from deepspeech_wer.repository.git import GitError, run_git
+from deepspeech_wer.repository.git import GitError, odd, run_git
 from deepspeech_wer.setting_types import without_password
 
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
@@ -45,7 +45,7 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
             log.warning("the mirror %s is damaged, fetching it again: %s", mirror, error)
             remove_tree(mirror)
     except OSError as error:
-        raise Trouble(f"cannot write the mirror {mirror}: {error.strerror}; the next tick tries again") from None
+        raise Trouble(f"cannot write the mirror {mirror}: {with_cure(error)}; the next tick tries again") from None
     try:
         return _update(mirror, access, ref, known)
     except GitError as error:
@@ -74,8 +74,11 @@ def ask(directory: Path, url: str, ref: str | None) -> str | None:
 
 
 def tip(mirror: Path) -> str:
-    """Return the newest fetched commit of the tracked branch. Raises GitError."""
-    return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
+    """Return the newest fetched commit of the tracked branch. Raises GitError, or Trouble if git does not say."""
+    sha = run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
+    if not re.fullmatch(r"[0-9a-f]{40,64}", sha):
+        raise odd("rev-parse", sha)
+    return sha
 
 
 def tidy(mirror: Path) -> bool:

@@ -24,7 +24,7 @@ NARROW = "it is narrow-band, with nothing above 4 kHz"
 def is_narrow(samples: Floats) -> bool:
     """Return whether [samples] at 16 kHz, in the range of 16-bit integers, hold nothing above 4 kHz.
 
-    Compared are the loudest fifth of the loud frames below 4 kHz and the loudest twentieth above it: one hiss is enough.
+    Compared are the loudest fifth of the loud frames below 4 kHz and the loudest twentieth above it: a hiss is enough.
     """
     count = len(samples) // SIZE
     if count < FEWEST:

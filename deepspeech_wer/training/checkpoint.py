@@ -16,7 +16,7 @@ from ..contract import CHECKPOINT_DIR
 from ..errors import Trouble
 from ..files import write_atomically
 
-NAME = "checkpoint.npz"
+NAME, BEST = "checkpoint.npz", "best.npz"
 META = "meta"
 VERSION = 1
 CURE = "move it away to train from the start"
@@ -25,8 +25,8 @@ CURE = "move it away to train from the start"
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
-def save(directory: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
-    """Replace the checkpoint in `directory`. The previous one stays intact until the new one is on disk.
+def save(directory: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any], name: str = NAME) -> None:
+    """Replace the checkpoint of that name in `directory`. The previous one stays intact until the new one is on disk.
 
     Raises Trouble if the new one cannot be written (disk full, for example); the previous one is then still there.
     """
@@ -35,19 +35,19 @@ def save(directory: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any])
     np.savez(stream, allow_pickle=False, **{META: np.array(text)}, **arrays)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory / NAME, stream.getvalue())
+        write_atomically(directory / name, stream.getvalue())
     except OSError as error:
         raise Trouble(
-            f"{directory / NAME}: cannot be written: {error}: free space or change {CHECKPOINT_DIR}"
+            f"{directory / name}: cannot be written: {error}: free space or change {CHECKPOINT_DIR}"
         ) from error
 
 
-def load(directory: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+def load(directory: Path, name: str = NAME) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
     """Return the arrays and the meta data of the checkpoint in `directory`, or None where there is none.
 
     Raises Trouble for a file that is not a checkpoint, is damaged, or is of another version: never None for those.
     """
-    path = directory / NAME
+    path = directory / name
     try:
         # Opened here: numpy leaves a handle of its own open when the file is damaged.
         with path.open("rb") as stream:

@@ -168,3 +168,12 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def identity(recordings: Iterable[tuple[Utterance, str]]) -> str:
+    """Return a hash of the ids, transcripts and audio of (utterance, SHA-256 of its file), in any order."""
+    digest = hashlib.sha256()
+    for said, audio_sha256 in sorted(recordings, key=lambda one: one[0].id):
+        part = "".join(f"\t{second:.3f}" for second in said.segment or ())
+        digest.update(f"{said.id}\t{said.transcript}\t{audio_sha256}{part}\n".encode())
+    return digest.hexdigest()

@@ -66,3 +66,9 @@ def merge(shards: list[Tensor], axis: int, batch: Tensor) -> Tensor:
     sizes = tf.shape(together)
     flat = tf.reshape(together, tf.concat([sizes[:axis], [-1], sizes[axis + 2 :]], 0))
     return tf.gather(flat, tf.range(batch), axis=axis)
+
+
+def gpu_count(wanted: int) -> int:
+    """Return the number of GPUs that a training uses."""
+    gpus = len(tf.config.list_logical_devices("GPU"))
+    return min(wanted or gpus, gpus)

@@ -155,6 +155,12 @@ class Parameters:
     )
     beta1: float = _number(0.9, "Adam's decay rate of the mean", least=0, most=0.999999)
     beta2: float = _number(0.999, "Adam's decay rate of the variance", least=0, most=0.999999999)
+    plateau: int = _number(
+        0, "epochs without a lower validation loss after which the learning rate falls to a fifth; 0: off", least=0
+    )
+    early_stop: int = _number(
+        0, "epochs without a lower validation loss after which the training ends; 0: off", least=0
+    )
     epsilon: float = _number(1e-8, "Adam's guard against division by zero", least=1e-20)
     clip_norm: float = _number(5.0, "upper bound of the gradients' global norm; 0: none", least=0)
     random_seed: int = _number(4567, "seed of weights, batches, dropout and augmentation", least=0, most=2**31 - 1)
@@ -208,12 +214,33 @@ class Parameters:
     checkpoint_dir: Path | None = _path(
         "directory of the checkpoint, from which a training is resumed; unset: none is written"
     )
+    save_checkpoint_dir: Path | None = _path("the same, in another directory than ds_checkpoint_dir")
+    load_checkpoint_dir: Path | None = _path(
+        "directory of another training's checkpoint, whose weights a new training begins with; unset: random ones"
+    )
+    drop_source_layers: int = _number(
+        0,
+        "layers of those, counted from the output, that begin with random weights: 1 for another alphabet",
+        least=0,
+        most=5,
+    )
+    keep_best: bool = _field(
+        False,
+        types.switch,
+        "test and export the epoch of the lowest validation loss; it is kept as best.npz beside the last checkpoint",
+        "0",
+    )
     logs_dir: Path = _path("where each run makes a directory with its hyper.json", "logs")
     cache_dir: Path = _path("cache of features and corpora; unset: ~/.cache/deepspeech_wer/training")
     export_dir: Path | None = _path("where to export the trained network, as SavedModel and TFLite; unset: no export")
     devices: int = _number(0, "GPUs among which each batch is split; 0: all", least=0, most=1024)
     threads: int = _number(1, "processor threads", least=1, most=1024)
     wer_sha: str = _text("", "the commit that is trained, set by the tracker; unset: from git")
+
+    @property
+    def kept_in(self) -> Path | None:
+        """The directory of the training's own checkpoint."""
+        return self.save_checkpoint_dir or self.checkpoint_dir
 
     @property
     def all_decoders(self) -> tuple[str, ...]:
@@ -263,9 +290,27 @@ def from_environment(environ: Mapping[str, str]) -> Parameters:
             values[_field_name(variable)] = read(spelled, environ[spelled.name], faults, separator="=")
     if faults:
         raise UsageTrouble("\n".join(faults))
+    _check_together(Parameters(**values))
     if values.get("cache_dir") is None:
         values["cache_dir"] = _cache_home(environ) / "deepspeech_wer" / "training"
     return _resolve(Parameters(**values))
+
+
+def _check_together(given: Parameters) -> None:
+    """Raise UsageTrouble for values that contradict each other."""
+    faults = []
+    if given.load_checkpoint_dir is not None and given.load_checkpoint_dir == given.kept_in:
+        faults.append(
+            f"ds_load_checkpoint_dir={str(given.load_checkpoint_dir)!r}: is where this training's own checkpoint goes: "
+            "expected another directory"
+        )
+    if given.drop_source_layers and given.load_checkpoint_dir is None:
+        faults.append("ds_drop_source_layers: expected ds_load_checkpoint_dir, too")
+    needing = [name for name in ("plateau", "early_stop", "keep_best") if getattr(given, name)]
+    if needing and not given.validation_step:
+        faults.append(f"ds_validation_step=0: expected 1 or more with ds_{needing[0]}")
+    if faults:
+        raise UsageTrouble("\n".join(faults))
 
 
 def _cache_home(environ: Mapping[str, str]) -> Path:

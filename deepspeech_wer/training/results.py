@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
 from ..verdicts import intervals
+from . import devices
 from .batches import Most, batches_by_length
 from .confidence import Calibrations
 from .corpus import Corpus
@@ -30,6 +32,7 @@ from .evaluate import TEST, Evaluation, Hypothesis, score_hypotheses
 from .export import TFLITE
 from .model import Network
 from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
+from .patience import tested_epoch
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
@@ -45,8 +48,9 @@ def new_run_directory(parameters: Parameters) -> Path:
 
     Called before the training: raises Trouble if this or another directory of the training cannot be written.
     """
-    if parameters.checkpoint_dir is not None:
-        _require_writable(parameters.checkpoint_dir, CHECKPOINT_DIR)
+    if parameters.kept_in is not None:
+        name = CHECKPOINT_DIR if parameters.save_checkpoint_dir is None else "ds_save_checkpoint_dir"
+        _require_writable(parameters.kept_in, name)
     if parameters.export_dir is not None:
         _require_writable(parameters.export_dir, "ds_export_dir")
     directory = parameters.logs_dir / f"{clock.stamp(clock.COMPACT)}-{git_hash(parameters)[:12]}"
@@ -175,6 +179,7 @@ def decided_settings(test: Evaluation) -> dict[str, object]:
 def results_record(training: Finished) -> dict[str, Any]:
     history, test = training.history, training.test
     score, parameter_count = test.score, training.network.parameter_count()
+    hours = sum(epoch.seconds for epoch in history) / 3600
     return {
         "duration": round(sum(epoch.seconds for epoch in history), 3),
         "last_train_wer": _last([epoch.train_wer for epoch in history]),
@@ -186,6 +191,9 @@ def results_record(training: Finished) -> dict[str, Any]:
         "mean_utterance_wer": score.mean_utterance_wer,
         "real_time_factor": round(test.real_time_factor, 6),
         "cpu_seconds": round(sum(epoch.cpu_seconds for epoch in history), 3),
+        "run_cpu_hours": round(time.process_time() / 3600, 5),
+        **({"gpu_hours": round(hours * gpus, 5)} if (gpus := devices.gpu_count(training.parameters.devices)) else {}),
+        "tested_epoch": tested_epoch(history, training.parameters),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,
         "model_bytes": training.exported.get(TFLITE) or 4 * parameter_count,

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import checkpoint, ctc, devices
+from . import checkpoint, ctc, devices, patience, transfer
 from .arrays import Floats, Tensor
 from .batches import Batch, Most, assemble, batches_of_epoch, steps_until
 from .dataset import Item
@@ -35,7 +35,7 @@ INDIFFERENT = (
     "threads", "devices",
     "importer", "limit_train", "limit_dev", "synthetic_train", "synthetic_dev", "synthetic_test",
     "dataset_path", "text", "resample", "mirror_url", "librivox_subsets", "common_voice_archive",
-    "cache_dir", "checkpoint_dir", "logs_dir", "export_dir",
+    "cache_dir", "checkpoint_dir", "save_checkpoint_dir", "load_checkpoint_dir", "logs_dir", "export_dir", "keep_best",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
     "test_batch_size", "limit_test", "test_sets", "test_set", "decoder", "decoders", "beam_width", "preset",
     "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
@@ -48,15 +48,25 @@ def train(
 ) -> tuple[Epoch, ...]:
     """Train the network in place, resuming from the checkpoint in `checkpoint_dir` if there is one; return its history.
 
+    The network has the weights of the last epoch or, with `keep_best`, of the one with the lowest validation loss.
     Raises Diverged if a loss or a weight is not a finite number, and Trouble for a damaged checkpoint.
     """
     trainer = Trainer(network, train_items, dev_items, parameters, run_dir)
     history = trainer.restore()
-    while len(history) < parameters.epochs:
-        history = (*history, trainer.run_epoch(len(history)))
-        _print_epoch(history[-1], parameters)
-        if len(history) == parameters.epochs or _is_due(parameters.checkpoint_step, len(history), parameters.epochs):
+    if not history:
+        transfer.take(network.weights, parameters)
+    while not patience.is_over(history, parameters):
+        history = (*history, trainer.run_epoch(len(history), patience.factor(history, parameters)))
+        _print_epoch(history, parameters)
+        if parameters.keep_best and patience.best_epoch(history) == len(history):
+            trainer.keep_best(history)
+        is_last = patience.is_over(history, parameters)
+        if is_last or _is_due(parameters.checkpoint_step, len(history), parameters.epochs):
             trainer.save(history)
+        if is_last and len(history) < parameters.epochs:
+            print(f"no lower validation loss in {parameters.early_stop} epochs: the training ends", flush=True)
+    if parameters.keep_best:
+        trainer.take_best(history)
     return history
 
 
@@ -79,6 +89,8 @@ class Trainer:
         self.most = Most(parameters.train_batch_size, parameters.max_seconds)
         self.steps_before = steps_until(train_items, self.most, parameters.random_seed, parameters.epochs)
         self.summaries = Summaries(run_dir) if parameters.log_variables else None
+        self.source = transfer.identity(parameters)
+        self.best: dict[str, Floats] = {}  # weights of the best epoch, by name
 
     def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
         """Do step `number`, from 0. Return [B] losses and [T, B, labels] logits from before it, and gradient norms."""
@@ -125,8 +137,11 @@ class Trainer:
         norms = [tf.norm(gradient) for gradient in gradients.values()] if self.summaries else [rate]
         return losses, logits, tf.stack(norms)
 
-    def run_epoch(self, index: int) -> Epoch:
-        """Train on every utterance once and, if it is due, score the validation set; `index` counts from 0."""
+    def run_epoch(self, index: int, factor: float = 1.0) -> Epoch:
+        """Train on every utterance once and, if it is due, score the validation set; `index` counts from 0.
+
+        The learning rate is the schedule's, times `factor`.
+        """
         parameters, number = self.parameters, index + 1
         started, started_cpu = time.perf_counter(), time.process_time()
         display = _is_due(parameters.display_step, number, parameters.epochs)
@@ -135,7 +150,7 @@ class Trainer:
         norms = np.zeros(0, np.float32)
         for step, group in self._batches(index):
             batch = assemble(group, parameters, self._augmentation_rng(index, step))
-            rate = learning_rate(parameters, step, self.steps_before[parameters.epochs])
+            rate = factor * learning_rate(parameters, step, self.steps_before[parameters.epochs])
             values, logits, norms = self.step(batch, rate, step)
             refuse_infinite(values, group, f"in epoch {number}, step {step + 1}", parameters)
             losses += values.tolist()
@@ -196,11 +211,39 @@ class Trainer:
 
     def save(self, history: tuple[Epoch, ...]) -> None:
         """Write the checkpoint if `checkpoint_dir` is set. Batches and dropout follow from the seed: no state."""
-        if self.parameters.checkpoint_dir is None:
-            return
+        if self.parameters.kept_in is not None:
+            self._save(self.parameters.kept_in, history, checkpoint.NAME)
+
+    def _save(self, directory: Path, history: tuple[Epoch, ...], name: str) -> None:
         meta = {"settings": self._settings(), "history": [asdict(epoch) for epoch in history]}
         arrays = {name: one.numpy() for name, one in self._state().items()}
-        checkpoint.save(self.parameters.checkpoint_dir, arrays, meta)
+        checkpoint.save(directory, arrays, meta, name)
+
+    def keep_best(self, history: tuple[Epoch, ...]) -> None:
+        """Keep the weights of the epoch just done, the best so far."""
+        self.best = {name: one.numpy() for name, one in self.network.weights.items()}
+        if self.parameters.kept_in is not None:
+            self._save(self.parameters.kept_in, history, checkpoint.BEST)
+
+    def take_best(self, history: tuple[Epoch, ...]) -> None:
+        """Give the network the weights of the best epoch. Raises Trouble if they were not kept."""
+        best = patience.best_epoch(history)
+        if not self.best and best is not None and self.parameters.kept_in is not None:
+            found = checkpoint.load(self.parameters.kept_in, checkpoint.BEST)
+            if found and len(found[1]["history"]) == best and self._is_of(found[1]):
+                prefix = transfer.PREFIX
+                self.best = {n.removeprefix(prefix): one for n, one in found[0].items() if n.startswith(prefix)}
+        if not self.best or best is None:
+            print(f"the weights of epoch {best}, the best, were not kept: the last ones are tested", flush=True)
+            return
+        for name, weight in self.network.weights.items():
+            weight.assign(self.best[name])
+        print(f"epoch {best} has the lowest validation loss: it is tested", flush=True)
+
+    def _is_of(self, meta: dict[str, Any]) -> bool:
+        """Whether a checkpoint is of this training, be it of fewer epochs."""
+        settings, kept = self._settings(), dict(meta["settings"])
+        return {**kept, "epochs": 0} == {**settings, "epochs": 0}
 
     def restore(self) -> tuple[Epoch, ...]:
         """Restore the checkpoint if there is one of the same training; return its history, else ().
@@ -208,12 +251,16 @@ class Trainer:
         It goes on, too, if nothing differs but that more epochs are asked for; each of them then has the learning rate
         of the longer training. The checkpoint of another training is kept beside the new one.
         """
-        directory = self.parameters.checkpoint_dir
+        directory = self.parameters.kept_in
         found = checkpoint.load(directory) if directory else None
         if directory is None or found is None:
             return ()
         arrays, meta = found
-        before = {**_settings_of(Parameters()), **meta["settings"]}  # an earlier version had fewer of them
+        before = {
+            **_settings_of(Parameters()),
+            "source": None,
+            **meta["settings"],
+        }  # an earlier version had fewer of them
         differing = sorted(name for name, value in self._settings().items() if before.get(name) != value)
         is_more = differing == ["epochs"] and before["epochs"] < self.parameters.epochs
         if differing and not is_more:
@@ -239,7 +286,7 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         """Return everything that decides the numbers of this training, as read back from JSON."""
-        settings = _settings_of(self.parameters)
+        settings = {**_settings_of(self.parameters), "source": self.source}
         sets = {"training data": self.train_items, "validation data": self.dev_items}
         for name, items in sets.items():
             # The name of a mel file contains the hash of its audio.
@@ -259,7 +306,8 @@ def _is_due(every: int, number: int, last: int) -> bool:
     return bool(every) and (number % every == 0 or number == last)
 
 
-def _print_epoch(epoch: Epoch, parameters: Parameters) -> None:
+def _print_epoch(history: tuple[Epoch, ...], parameters: Parameters) -> None:
+    epoch = history[-1]
     parts = [f"epoch {epoch.epoch}/{parameters.epochs}", f"train loss {epoch.train_loss:.4f}"]
     if epoch.train_wer is not None:
         parts.append(f"train WER {epoch.train_wer:.2%}")
@@ -267,4 +315,7 @@ def _print_epoch(epoch: Epoch, parameters: Parameters) -> None:
         parts.append(f"validation loss {epoch.validation_loss:.4f}")
     if epoch.validation_wer is not None:
         parts.append(f"validation WER {epoch.validation_wer:.2%}")
-    print(", ".join([*parts, f"{epoch.cpu_seconds:.1f} CPU-s"]), flush=True)
+    parts.append(f"{epoch.cpu_seconds:.1f} CPU-s")
+    if not patience.is_over(history, parameters):
+        parts.append(f"{patience.told(patience.seconds_to_go(history, parameters))} to go")
+    print(", ".join(parts), flush=True)

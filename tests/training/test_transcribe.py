@@ -315,7 +315,7 @@ def test_an_export_of_the_version_before_is_used_with_the_features_of_its_traini
 def test_narrow_band_speech_is_told_once_for_files_and_streams(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    samples = telephone(speech("a b", "c", "a c"))
+    samples = telephone(speech("c a", "c", "a c"))
     soundfile.write(tmp_path / "call.wav", samples.astype(np.int16), RATE)
     told = f"{band.NARROW}: expect more errors, unless the network has learnt from such speech"
 
@@ -357,12 +357,13 @@ def test_words_have_times_and_confidences(model: Path, tmp_path: Path, capsys: p
     for word, (text, begin, end) in zip(record["words"], expected, strict=True):
         assert word["word"] == text
         assert word["begin"] == pytest.approx(begin, abs=0.1)
-        assert word["end"] == pytest.approx(end, abs=0.2)
+        assert word["end"] == pytest.approx(end, abs=0.3)
         assert 0 <= word["confidence"] <= 1
         assert [one["letter"] for one in word["letters"]] == [text]
-    [segment] = record["segments"]
-    assert segment["text"] not in [one["text"] for one in segment["alternatives"]]
-    assert len(segment["alternatives"]) == 2
+    assert [segment["text"] for segment in record["segments"]] == ["b a c", "c c a"]
+    for segment in record["segments"]:
+        assert segment["text"] not in [one["text"] for one in segment["alternatives"]]
+        assert len(segment["alternatives"]) == 2
 
 
 def test_a_stream_has_times_of_its_words(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,10 +390,10 @@ def test_silence_has_no_words(model: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_a_hot_word_is_heard_without_a_language_model(model: Path, recogniser: Recogniser) -> None:
     samples = tone_speech("a b", 5).astype(np.float32)
-    for boost, expected in ((0.0, "a b"), (60.0, "ab")):
+    for boost in (0.0, 60.0):
         search = transcriber.search(recogniser, transcriber.Options(model, hot_words={"ab": boost}))
         assert search is not None
-        assert search.text(recogniser.hear(samples).logits) == expected
+        assert ("ab" in search.text(recogniser.hear(samples).logits).split()) == (boost > 0)
 
 
 def test_speech_without_a_pause_is_cut_and_memory_stays_bounded(recogniser: Recogniser) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from ..arrays import Floats
 from ..lm import language
 from ..lm.beam import BeamSearch
 from ..lm.free import Free
+from ..text import Alphabet
 from . import streaming
 from .details import Details, Wanted
 from .recogniser import Finish, LanguageWeights, Recogniser
@@ -160,9 +161,14 @@ def search(recogniser: Recogniser, options: Options) -> BeamSearch | None:
         return free_search(recogniser, options) if options.hot_words else None
     chosen = recogniser.description.language_model or DEFAULT
     path = _own_model(recogniser) if options.language_model == OWN else Path(options.language_model)
+    return search_of(recogniser.alphabet, replace(options, language_model=str(path)), chosen)
+
+
+def search_of(alphabet: Alphabet, options: Options, chosen: LanguageWeights = DEFAULT) -> BeamSearch:
+    """Return the beam search with the language model in the file that the options name. Raises Trouble."""
     return BeamSearch(
-        language.load(path),
-        recogniser.alphabet,
+        language.load(Path(options.language_model or "")),
+        alphabet,
         alpha=chosen.alpha if options.alpha is None else options.alpha,
         beta=chosen.beta if options.beta is None else options.beta,
         width=options.beam_width or chosen.beam_width,
@@ -197,13 +203,15 @@ def recognise_blocks(
 ) -> tuple[int, list[Result]]:
     """Return (number of samples, final results): a short recording is scored whole, as in training, else as a stream.
 
-    `tell` is called if the beginning makes errors likely.
+    One of more than ten seconds with a long pause is short utterances in a row, in which speaker and background may
+    change: it is no whole. `tell` is called if the beginning makes errors likely.
     """
     first = list(islice(blocks, WHOLE + 1))
     if tell and (warning := recogniser.warning(np.concatenate(first))):
         tell(warning)
-    if len(first) <= WHOLE:
-        samples = np.concatenate(first)
+    samples = np.concatenate(first)
+    is_row = 1 < len(first) <= WHOLE and audio.has_long_pause(recogniser.mel(samples))
+    if len(first) <= WHOLE and not is_row:
         heard = recogniser.hear(samples, finish)
         whole = Result(final=True, start=0.0, end=len(samples) / audio.SAMPLE_RATE, text=heard.text, heard=heard)
         return len(samples), [whole]
