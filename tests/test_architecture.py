@@ -89,8 +89,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
         "edits findings series steps student utterances",
-        "intervals noise",
-        "levels measure plan",
+        "intervals noise plan",
+        "levels measure",
         "calibration paired recorded window",
         "accused recovery told",
         "walk",
