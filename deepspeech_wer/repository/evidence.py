@@ -43,7 +43,8 @@ _CURES = tuple(
 )  # fmt: skip
 _SETTING = re.compile(
     r"bad (config|numeric config|boolean config)|invalid key|missing config|bogus (count|format)|invalid pattern"
-    r"|error occurred while reading the configuration|could not expand include|unable to access '[^']*config'",
+    r"|error occurred while reading the configuration|could not expand include|unable to access '[^']*config'"
+    r"|transport '[^']*' not allowed",
     re.IGNORECASE,
 )
 

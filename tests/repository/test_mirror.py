@@ -275,6 +275,8 @@ def test_an_ended_git_may_clean_up_but_not_stay(
         ('[user]\n\tname = "open\n', "bad config line 2 in file .*/.gitconfig; correct that setting"),
         ("[http]\n\tlowSpeedTime = soon\n[pack]\n\tthreads = many\n[fetch]\n\tunpackLimit = few\n", "correct that set"),
         ("[include]\n\tpath = ~/.gitconfig\n", "include"),
+        ("[protocol]\n\tallow = never\n", "transport 'file' not allowed; correct that setting"),
+        ('[protocol "file"]\n\tallow = never\n', "transport 'file' not allowed; correct that setting"),
         ("kill -9 $$", "git fetch: ended by SIGKILL; SIGKILL ended it: is there enough memory"),
         ("exit 137", "git fetch: exit 137; SIGKILL ended it"),
         ("ulimit -v 9000", "raise `ulimit -v`|install it"),
