@@ -78,12 +78,13 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     try:
         failed = _run(order, work, variables, out, err)
-        verdict = outcomes.with_record(failed, work.logs) if failed else outcomes.judge(work.logs)
     finally:
         out.close()
         err.close()
         works.remove_planted(work, order)
         files.restore_access(work.path.parent, work.path)
+    # Judged only now: what lies behind a link that the job put there is gone with it.
+    verdict = outcomes.with_record(failed, work.logs) if failed else outcomes.judge(work.logs)
     works.take_back(work, order)
     files.remove_tree(work.tmp)
     if verdict.files is None:
