@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,8 @@ def _options(guards: Guards, room: Room, environ: Mapping[str, str]) -> Iterator
         yield from ("--ro-bind-try", f"/run/{name}", f"/run/{name}")
     for shared in _SHARED:
         yield from ("--bind", _real(room.temporary), shared)
-    for corpus in _corpora(environ):
-        yield from ("--ro-bind-try", corpus, corpus)
+    for needed in _needed(environ):
+        yield from ("--ro-bind-try", needed, needed)
     for place in (*room.writable, *map(Path, guards.writable)):
         yield from ("--bind", _real(place), _real(place))
     for hidden in guards.hidden:
@@ -95,12 +96,14 @@ def _options(guards: Guards, room: Room, environ: Mapping[str, str]) -> Iterator
     yield from ("--chdir", _real(room.checkout))
 
 
-def _corpora(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what the job's variables name in /tmp or /run, of which the sandbox has its own."""
-    for name, value in sorted(environ.items()):
-        is_own = any(value.startswith(f"{place}/") for place in (*_SHARED, "/run"))
-        if name.startswith("ds_") and is_own and os.path.exists(value):  # noqa: PTH110
-            yield _real(value)
+def _needed(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a job needs of /tmp or /run, of which the sandbox has its own: corpora, Pythons, programs."""
+    named = [value for name, value in sorted(environ.items()) if name.startswith("ds_")]
+    python = environ.get("ds_python")
+    pythons = [sys.prefix, sys.base_prefix, *([str(Path(python).parent.parent)] if python else [])]
+    for path in dict.fromkeys((*named, *pythons, *environ.get("PATH", "").split(":"))):
+        if any(path.startswith(f"{place}/") for place in (*_SHARED, "/run")) and os.path.exists(path):  # noqa: PTH110
+            yield _real(path)
 
 
 def _real(path: str | Path) -> str:
