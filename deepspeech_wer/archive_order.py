@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+_USUAL = 28  # characters of an id without an era: YYYYmmdd-HHMMSS-<sha12>
+
 Started = tuple[int, str]  # to sort by
 Key = tuple[int, int, Started]  # to sort by
 
@@ -32,7 +34,9 @@ def started(run_id: str) -> Started:
     That is the era, then the id. A new era begins with a run whose id would not be above the newest one's: the clock
     was wrong, then or now, or both started in one second. The first era is 1, and ids do not name it.
     """
-    era = run_id[29:]
+    if len(run_id) <= _USUAL:  # nearly all
+        return 1, run_id
+    era = run_id[_USUAL + 1 :]
     return (int(era) if era.isdecimal() else 1), run_id
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,15 +29,18 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
-from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
 from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import git, history, mirror
 from deepspeech_wer.run_merge import Bench, title
 from deepspeech_wer.setting_types import without_password
 from deepspeech_wer.settings import Settings
+from deepspeech_wer.team import Team
+
+_REPLAN_S = 60.0  # between two looks at the repository while there is room for one more run
 
 log = logging.getLogger(__name__)
 
@@ -94,25 +98,13 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
     beat = Heartbeat(settings)
     bench = _bench(settings, watcher, beat)
     well, ran = True, 0
-    for run in run_merge.collect(bench):
-        well &= _go_on_from(run, settings, watcher)
-        ran += 1
-    if update_site.lacks_verdicts(settings):  # a tick was killed before it judged, and the verdicts decide what is due
-        well &= _show(settings, watcher)
-    names = list(asked)
-    while item := _next(settings, names, beat, only_asked=bool(asked)):
-        for path, descriptor in locks.items():
-            lock.check(descriptor, str(path))
-        if item.why == ASKED:
-            names.pop(0)
-        merge = history.merge(settings.places.mirror, item.sha)
-        if item.rerun_of is None:
-            from deepspeech_wer.notify import channels  # not in an idle tick
-
-            channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
-        run = run_merge.run_merge(bench, merge, item)
-        well &= _go_on_from(run, settings, watcher)
-        ran += 1
+    work = _side_by_side if settings.cluster.is_slurm else _one_by_one
+    for run in work(settings, bench, asked, locks):
+        if run is not None:
+            well &= _go_on_from(run, settings, watcher)
+            ran += 1
+        elif update_site.lacks_verdicts(settings):  # a tick was killed before it judged; they decide what is due
+            well &= _show(settings, watcher)
     if not ran and update_site.is_behind(settings):
         well &= _show(settings, watcher)
     elif not ran:
@@ -122,6 +114,71 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     return well
+
+
+def _one_by_one(
+    settings: Settings, bench: Bench, asked: Sequence[str], locks: Mapping[Path, int]
+) -> Iterator[Run | None]:
+    """Run what is due, one merge after the other, and yield each archived run; None once what was left is archived."""
+    yield from run_merge.collect(bench)
+    yield from run_merge.release(settings.places, ())  # left from when they trained on a cluster
+    yield None
+    beat, names = Heartbeat(settings), list(asked)
+    while item := _next(settings, names, beat, only_asked=bool(asked)):
+        _check(locks)
+        yield run_merge.run_merge(bench, _begun(settings, item, names), item)
+
+
+def _side_by_side(
+    settings: Settings, bench: Bench, asked: Sequence[str], locks: Mapping[Path, int]
+) -> Iterator[Run | None]:
+    """Run what is due on a cluster, several merges at a time, and yield as `_one_by_one` does, in order of history.
+
+    A signal ends the tick and leaves the jobs running.
+    """
+    where = settings.places
+
+    def is_of_use(sha: str) -> bool:  # without a mirror, the plan finds it again after the next fetch
+        return where.mirror.exists() and backlog_inputs.is_of_use(where, sha)
+
+    team = Team(bench, settings.cluster.parallel_runs, is_of_use)
+    team.take_over()
+    beat, names = Heartbeat(settings), list(asked)
+    yield from team.look()
+    yield None
+    looked_for_more = -_REPLAN_S
+    while True:
+        signals.check()
+        _check(locks)
+        is_due = time.monotonic() - looked_for_more >= _REPLAN_S
+        while is_due and team.has_room():
+            item = _next(settings, names, beat, only_asked=bool(asked), running=team.busy())
+            if item is None:
+                looked_for_more = time.monotonic()
+                break
+            team.begin(_begun(settings, item, names), item)
+        if team.is_idle():
+            return
+        team.wait()
+        for run in team.look():
+            yield run
+            looked_for_more = -_REPLAN_S
+
+
+def _check(locks: Mapping[Path, int]) -> None:
+    for path, descriptor in locks.items():
+        lock.check(descriptor, str(path))
+
+
+def _begun(settings: Settings, item: Due, names: list[str]) -> Merge:
+    """Tell that a run begins, and return its merge."""
+    if item.why == ASKED:
+        names.pop(0)
+    if item.rerun_of is None:
+        from deepspeech_wer.notify import channels  # not in an idle tick
+
+        channels.begin(settings.repository, settings.notices, settings.places.cache, item.sha)
+    return history.merge(settings.places.mirror, item.sha)
 
 
 def _recover(where: Places, descriptor: int) -> None:
@@ -161,20 +218,22 @@ def _bench(settings: Settings, watcher: Watcher, beat: Heartbeat) -> Bench:
         clone_path=settings.clone_path,
         variables=environment.operators_variables(ignored=every_setting.NAMES),
         origin=without_password(settings.repository.url),
-        runner=Local(),
+        runner=Runners(settings.cluster),
         job_line=watcher.job_line,
         beat=beat.job,
     )
 
 
-def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool) -> Due | None:
-    """Return what to run next, if anything is due.
+def _next(
+    settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool, running: Collection[str] = ()
+) -> Due | None:
+    """Return what to run next, if anything is due. `running`: see `backlog_inputs.find`.
 
     Planned again after each run: new merges may arrive during a long training.
     """
     signals.check()
     where = settings.places
-    plan = backlog_inputs.find(settings, names)
+    plan = backlog_inputs.find(settings, names, running)
     if plan.next or plan.reached:  # else the repository has no commits
         backlog_inputs.drop_requests(where)
     if not only_asked:
@@ -182,7 +241,7 @@ def _next(settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_ask
     beat.plans(plan.waiting - (plan.next is not None and plan.next.why in (FIRST, BISECTED, NEW)))
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
-        if not only_asked:
+        if not only_asked and not running:
             run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
         return None
     merge = history.merge(where.mirror, plan.next.sha)

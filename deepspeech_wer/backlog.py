@@ -60,6 +60,12 @@ class State:
     are_reruns_first: bool = False  # before new commits
     doubted: Sequence[Doubted] = ()  # where the culprit of a regression may lie
     calibrations: Sequence[Due] = ()  # what people want to be trained with many seeds, in the order of the requests
+    running: Collection[
+        str
+    ] = ()  # the first 12 digits of every commit whose run has begun and does not show itself yet
+
+    def is_taken(self, sha: str) -> bool:
+        return self.is_archived(sha) or sha[:12] in self.running
 
     def is_archived(self, sha: str) -> bool:
         return sha[:12] in self.archived
@@ -118,8 +124,19 @@ class Plan:
 def plan(branch: Branch, state: State) -> Plan:
     """Return what runs next. Before the first run only the tip is due, later every tracked commit after the base."""
     waiting = _waiting(branch, state)
-    found = (rule(branch, state) for rule in _RULES)
+    found = (rule(branch, _without_running(state)) for rule in _RULES)
     return Plan(next(filter(None, found), None), len(waiting), _reached(branch, state))
+
+
+def _without_running(state: State) -> State:
+    """Leave out what is due again for a commit that runs: no two runs of one commit at a time."""
+    return replace(
+        state,
+        asked=[sha for sha in state.asked if sha[:12] not in state.running],
+        retried=[sha for sha in state.retried if sha[:12] not in state.running],
+        reruns=[one for one in state.reruns if one.sha[:12] not in state.running],
+        calibrations=[one for one in state.calibrations if one.sha[:12] not in state.running],
+    )
 
 
 def queue(branch: Branch, state: State, most: int) -> list[Due]:
@@ -161,7 +178,8 @@ def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
 
 def _resumed(_: Branch, state: State) -> Due | None:
     """An interrupted run that was requested by hand: no other rule would find it."""
-    found = (run for run in state.interrupted if run.base is None and run.is_on_branch)
+    waiting = (run for run in state.interrupted if run.sha[:12] not in state.running)
+    found = (run for run in waiting if run.base is None and run.is_on_branch)
     return next((Due(run.sha, RESUMED, None, rerun_of=run.rerun_of, seed=run.seed) for run in found), None)
 
 
@@ -186,7 +204,7 @@ def _new(branch: Branch, state: State) -> Due | None:
     """The oldest commit without a run. With ds_backlog=newest: the newest, then the middle of the longest gap."""
     if branch.base is None or state.is_stopped:
         return None
-    due = [not state.is_archived(sha) for sha in branch.new]
+    due = [not state.is_taken(sha) for sha in branch.new]
     if not any(due):
         return None
     if state.order == "all":
@@ -208,11 +226,11 @@ def _bisected(branch: Branch, state: State) -> Due | None:
     """
     if branch.base is None or state.is_stopped:
         return None
-    is_newest_due = bool(branch.new) and not state.is_archived(branch.new[-1])
+    is_newest_due = bool(branch.new) and not state.is_taken(branch.new[-1])
     if state.order == "newest" and is_newest_due and not state.are_reruns_first:
         return None
     chances = _chances(branch, state.doubted)
-    candidates = [number for number in sorted(chances) if not state.is_archived(branch.new[number])]
+    candidates = [number for number in sorted(chances) if not state.is_taken(branch.new[number])]
     if not candidates:
         return None
     whole = sum(chances.values())
@@ -263,13 +281,18 @@ _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
 def _waiting(branch: Branch, state: State) -> list[str]:
     """Return the commits without a run. Before the first run: the tip, or the commit of an interrupted first run."""
     if branch.base is not None:
-        return [sha for sha in branch.new if not state.is_archived(sha)]
-    first = [run.sha for run in state.interrupted if run.base == run.sha and run.is_on_branch]
-    return [sha for sha in (*first, branch.tip) if not state.is_archived(sha)][:1]
+        return [sha for sha in branch.new if not state.is_taken(sha)]
+    first = _first_ones(branch, state)
+    return [] if any(sha[:12] in state.running for sha in first) else first[:1]
+
+
+def _first_ones(branch: Branch, state: State) -> list[str]:
+    begun = [run.sha for run in state.interrupted if run.base == run.sha and run.is_on_branch]
+    return [sha for sha in (*begun, branch.tip) if not state.is_archived(sha)]
 
 
 def _reached(branch: Branch, state: State) -> str | None:
     if branch.base is None:
-        return None if _waiting(branch, state) else branch.tip  # the tip was run by hand
+        return None if _first_ones(branch, state) else branch.tip  # the tip was run by hand
     done = list(takewhile(state.is_archived, branch.new))
     return done[-1] if done else branch.base

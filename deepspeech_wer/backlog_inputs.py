@@ -28,10 +28,11 @@ MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 log = logging.getLogger(__name__)
 
 
-def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
+def find(settings: Settings, names: Sequence[str] = (), running: Collection[str] = ()) -> Plan:
     """Fetch the branch and plan what to run. `names` are abbreviated SHAs of commits requested by hand.
 
-    Raises Trouble if the repository cannot be reached or if the branch or a commit does not exist.
+    `running` are the first 12 digits of the commits whose runs have begun: they are not due again. Raises Trouble if
+    the repository cannot be reached or if the branch or a commit does not exist.
     """
     repository, places = settings.repository, settings.places
     last = read_last(places)
@@ -46,9 +47,10 @@ def find(settings: Settings, names: Sequence[str] = ()) -> Plan:
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)
-    plan = backlog.plan(_branch(found), _state(settings, tip, asked))
+    state = replace(_state(settings, tip, asked), running=frozenset(running))
+    plan = backlog.plan(_branch(found), state)
     _warn_of_history(places, found, plan)
-    return replace(plan, next=_numbered(places, plan.next, found)) if plan.next else plan
+    return replace(plan, next=_numbered(places, plan.next, found, running)) if plan.next else plan
 
 
 def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
@@ -124,11 +126,13 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
         files.write_atomically(place, f"{occasion}\n".encode(), mode=0o600)
 
 
-def _numbered(places: Places, item: Due, found: History) -> Due:
+def _numbered(places: Places, item: Due, found: History, running: Collection[str]) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
     placed = archive.placed(places.runs, places.placed)
     number = archive_order.number_for(item.sha, ordinal, placed, found.new)
-    return replace(item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs)))
+    return replace(
+        item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs) | set(running))
+    )
 
 
 def _passed(sha: str, new: Sequence[str], archived: Collection[str]) -> tuple[str, ...]:

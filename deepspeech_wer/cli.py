@@ -1,7 +1,9 @@
 """The command line: exit codes, standard streams, and the tick's lock. The only reader of sys.argv.
 
-Without arguments it runs one tick, as cron does. A runner starts `supervise WORK LOCK` for each job. All other commands
-are in `commands`. Heavy modules are imported only when needed: a tick that finds the lock held loads nothing else.
+Without arguments it runs one tick, as cron does. A runner starts `supervise WORK LOCK` for each job, a cluster
+`supervise WORK JOB START`, and that `sweep WORK PID`; `check` starts `probe` there. All other commands are in
+`commands`. Heavy modules are imported only when needed: a tick that finds the lock held
+loads nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["supervise"]:
             return _supervise(*arguments[1:])
+        if arguments[:1] in (["sweep"], ["probe"]):
+            return _on_node(*arguments)
         if env_file.is_completing():
             return _complete()
         if arguments:
@@ -89,11 +93,22 @@ def _complete() -> int:
     return DONE
 
 
-def _supervise(work: str, descriptor: str) -> int:
+def _supervise(work: str, descriptor: str, start: str = "") -> int:
     _hide()
+    if start:  # on a node of a cluster, where no lock can be inherited
+        from deepspeech_wer.jobs import node
+
+        return node.main(work, descriptor, start)
     from deepspeech_wer.jobs import supervisor
 
     return supervisor.main(work, descriptor=int(descriptor))
+
+
+def _on_node(word: str, *arguments: str) -> int:
+    _hide()
+    from deepspeech_wer.jobs import node, probe
+
+    return (node.sweep if word == "sweep" else probe.answer)(*arguments)
 
 
 def _hide() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 _FEW_INODES = 16
 _AT = os.O_PATH | os.O_DIRECTORY  # enough to look up, rename and unlink names in a directory
@@ -64,6 +65,15 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read. Follows no link, and waits for no pipe. Raises OSError for anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # of a directory no stream can be made, and it would stay open
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

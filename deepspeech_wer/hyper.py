@@ -17,6 +17,7 @@ MAX_BYTES = 10_000_000  # records of 2016 take 1 kB
 MAX_DEPTH = 32
 MAX_COUNT = 10**9  # words of a test set
 MAX_NAME = 100  # characters of the name of one
+MAX_WER = 10**6  # a larger one is no rate, and its percentage may fit no double
 DOUBTFUL = 2  # a WER above this is more likely a percentage
 WERS = ("test_wer", "last_validation_wer", "last_train_wer")
 
@@ -59,7 +60,7 @@ def time_started(hyper: dict[str, Any]) -> str:
 def wer(hyper: dict[str, Any], name: str) -> float | None:
     """Return one of WERS as a fraction of the reference words; None if not measured."""
     value = hyper["results"].get(name)
-    return None if value is None else float(value)
+    return None if value is None else abs(float(value))  # -0.0 is 0
 
 
 def test_wer(hyper: dict[str, Any] | None) -> float | None:
@@ -228,12 +229,11 @@ def _check_wers(results: dict[str, Any]) -> None:
     for name in WERS:
         value = results.get(name)
         if value is not None and not _is_wer(value):
-            raise HyperError(f"results.{name}: expected a finite number >= 0, or null, found {_quote(value)}")
+            raise HyperError(f"results.{name}: expected a number from 0 to {MAX_WER}, or null, found {_quote(value)}")
 
 
 def _is_wer(value: Any) -> bool:
-    # bool is a subclass of int. The upper bound excludes integers that do not fit a double.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_WER  # bool is an int
 
 
 def _utc(text: Any) -> str:

@@ -88,6 +88,11 @@ class Places:
         return self.data / "runs"
 
     @property
+    def held(self) -> Path:
+        """Archived runs that show themselves once all earlier merges have run. On the disk of `runs`."""
+        return self.runs / ".held"
+
+    @property
     def owner(self) -> Path:
         """Holds this tracker's random id, by which a web root knows its publisher."""
         return self.data / "id"

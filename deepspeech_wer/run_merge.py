@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -88,17 +88,130 @@ def run_merge(bench: Bench, merge: Merge, due: Due) -> Run:
         work, order = _begin(bench, merge, due)
 
 
+def start(bench: Bench, merge: Merge, due: Due) -> Unfinished:
+    """Begin a merge's run, and leave its job to the runner: `finish` is for when that has ended.
+
+    Its outcome is None while the job runs. Raises Trouble as `run_merge` does.
+    """
+    work, order = _begin(bench, merge, due)
+    if order.interruptions > MAX_INTERRUPTIONS:
+        return _ended(work, order, _given_up(work, order))
+    journal.enter(bench.places.cache, "checkout", order.merge, order.attempt)
+    path = Path(order.checkout)
+    try:
+        checkouts.check_out(bench.places.mirror, order.merge, path, mark=work.checkout, origin=bench.origin)
+    except checkouts.CannotCheckOut as trouble:
+        return _ended(work, order, _failed(work, order, "no-checkout", str(trouble)))
+    _prepare(bench, work, order)
+    journal.enter(bench.places.cache, "job", order.merge, order.attempt)
+    bench.runner.submit(work, environment.job_environment())
+    return Unfinished(work, order, None)
+
+
+def finish(bench: Bench, left: Unfinished, *, was_seen: bool) -> Run | None:
+    """Archive a run whose job has ended; None if it is to be tried again, or if it was archived before.
+
+    A run of a merge is archived among those that are held, see `release`. `was_seen`: this tick saw the job alive.
+    Raises Trouble if the job failed for a reason that is not its merge's, and this tick saw it.
+    """
+    work, order = left.work, left.order
+    if archive.holds(bench.places.runs, work.run) or archive.holds(bench.places.held, work.run):
+        _end(bench, work)
+        _tidy(bench, work, order.merge)
+        return None
+    outcome = _outcome(bench, work, order)
+    _end(bench, work)
+    if outcome and _is_final(bench, outcome):
+        if outcome.status == "failed" and was_seen:
+            _refuse_machine_trouble(bench, order, outcome)
+        return _archive(bench, work, order, outcome, runs=bench.places.held)
+    if outcome and was_seen:
+        _refuse_machine_trouble(bench, order, outcome)
+    if was_seen or outcome is None:
+        _log_attempt(bench, order, outcome)
+    return None
+
+
+def release(places: Places, running: Collection[Unfinished]) -> Iterator[Run]:
+    """Yield the held runs whose turn it is in history, and move them to the others.
+
+    A merge's own run waits until no earlier merge is running any more: else its verdict would be another one.
+    """
+    earliest = min((left.order.number for left in running if _is_in_order(left.order)), default=None)
+    for directory in _held(places):
+        try:
+            is_early = earliest is not None and archive.read(directory).number > earliest
+        except Trouble:  # the page's build names it
+            is_early = False
+        if is_early:
+            continue
+        try:
+            files.rename_durably(directory, places.runs / directory.name)
+        except OSError as error:
+            raise Trouble(f"cannot move {directory} to {places.runs}: {error.strerror}") from None
+        yield archive.read(places.runs / directory.name)
+
+
+def _held(places: Places) -> list[Path]:
+    """The held runs in the order of history, those that cannot be read last."""
+    order = [run.id for run in archive.in_order(archive.load(places.held))]
+    names = archive.names(places.held)
+    return [
+        places.held / name for name in sorted(names, key=lambda name: order.index(name) if name in order else 1 << 30)
+    ]
+
+
+def _is_in_order(order: Order) -> bool:
+    return order.rerun_of is None and order.base is not None
+
+
+def _end(bench: Bench, work: Work) -> None:
+    """Let nothing run any more for a work directory whose job has ended, and remove its checkout."""
+    bench.runner.clear(work, works.read_order(work))
+    checkouts.wipe(work.checkout)
+
+
+def _ended(work: Work, order: Order, outcome: Outcome) -> Unfinished:
+    """Record how a run ended whose job never began."""
+    try:
+        outcomes.write(work, outcome)
+    except OSError as error:
+        raise Trouble(f"cannot write below {work.path}: {error.strerror}; the next tick tries again") from None
+    return Unfinished(work, order, outcome)
+
+
+def _outcome(bench: Bench, work: Work, order: Order) -> Outcome | None:
+    """Return how a job ended, by its supervisor and by the place where it ran, and keep that."""
+    works.remove_planted(work, order)
+    places = bench.places
+    files.restore_access(
+        places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints
+    )
+    _relay(work, order)
+    outcome = outcomes.read(work)
+    finished = outcome or _cut_off(bench, work, order)
+    if finished and finished.status == "done":
+        return finished
+    verdict = bench.runner.verdict(work, outcome)
+    if verdict is None:
+        return finished
+    outcome = replace(
+        finished or _failed(work, order, "", ""),
+        status="failed",
+        failure=verdict.failure,
+        detail=verdict.detail,
+        files=outcomes.with_record(verdict, work.logs).files,
+    )
+    return _ended(work, order, outcome).outcome
+
+
 def collect(bench: Bench) -> Iterator[Run]:
     """Finish the runs that an earlier tick left, and yield each run that this archives.
 
     Waits for a job that still runs. Ends the processes that a killed supervisor left; the training resumes from its
     checkpoint when that merge's turn comes.
     """
-    _set_aside_earlier_release(bench.places)
-    begun = unfinished(bench.places)
-    for aside in bench.places.work.glob(f"*{works.UNREADABLE}"):
-        _end_unknown(bench, Work(aside))
-    for left in begun:
+    for left in take_over(bench):
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
             left = replace(left, outcome=_wait(bench, left.work, left.order))
@@ -111,9 +224,24 @@ def collect(bench: Bench) -> Iterator[Run]:
         elif left.outcome and _is_final(bench, left.outcome):
             yield _archive(bench, left.work, left.order, left.outcome)
         signals.check()
+    tidy(bench)
+
+
+def take_over(bench: Bench) -> list[Unfinished]:
+    """Return what an earlier tick left unfinished. A job whose order cannot be read is ended."""
+    _set_aside_earlier_release(bench.places)
+    begun = unfinished(bench.places)
+    for aside in bench.places.work.glob(f"*{works.UNREADABLE}"):
+        _end_unknown(bench, Work(aside))
+    return begun
+
+
+def tidy(bench: Bench) -> None:
+    """Remove what a killed tick left half made."""
     files.remove_leftovers(bench.places.site)
-    for partial in files.partial_in(bench.places.runs):  # none is below: a run is renamed when it is complete
-        files.remove_tree(partial)
+    for place in (bench.places.runs, bench.places.held):
+        for partial in files.partial_in(place):  # none is below: a run is renamed when it is complete
+            files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
         for partial in files.partial_in(place):
             partial.unlink()
@@ -175,7 +303,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
     progress = checkpoints.progress(places, merge.sha)
     last = earlier[-1] if earlier else None
     stamp = clock.utc_now()
-    work = Work(places.work / works.name(stamp, merge.sha, (places.runs, places.work)))
+    work = Work(places.work / works.name(stamp, merge.sha, (places.runs, places.held, places.work)))
     order = Order(
         merge=merge,
         base=due.base,
@@ -365,7 +493,8 @@ def _failed(work: Work, order: Order, failure: str, detail: str) -> Outcome:
     return Outcome("failed", failure, detail, order.attempt, now, now, files=None, logs=work.path)
 
 
-def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
+def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome, *, runs: Path | None = None) -> Run:
+    """Archive a run, in `runs` if that is given."""
     places, merge = bench.places, order.merge
     if outcome.status == "failed" and outcome.files is None and work.kept.is_dir():
         outcome = replace(outcome, files=work.kept)
@@ -373,7 +502,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome) -> Run:
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
-        run = archive.store(places.runs, work.run, merge, outcome, _circumstances(order))
+        run = archive.store(runs or places.runs, work.run, merge, outcome, _circumstances(work, order))
     except OSError as error:
         raise Trouble(
             f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
@@ -407,10 +536,11 @@ def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
         log.warning("%s: no GPU charts: %s: %s", title(run.merge), error.filename or charts, error.strerror)
 
 
-def _circumstances(order: Order) -> Circumstances:
+def _circumstances(work: Work, order: Order) -> Circumstances:
+    machine, processor = works.read_node(work) or (os.uname().nodename, host.processor())
     return Circumstances(
-        machine=os.uname().nodename,
-        processor=host.processor(),
+        machine=machine,
+        processor=processor,
         base=order.base,
         number=order.number,
         variables=order.variables,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,11 @@ _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
 _SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL", re.IGNORECASE)
+_OURS_OF_SBATCH = {
+    *("--array", "--chdir", "--dependency", "--error", "--export", "--export-file", "--input", "--job-name", "--nodes"),
+    *("--no-requeue", "--ntasks", "--open-mode", "--output", "--parsable", "--requeue", "--signal", "--test-only"),
+    *("--uid", "--wait", "--wrap"),
+}
 _SECRET_PARAMETER = re.compile(r"[?&;][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
 _LOCAL = ("/", "./", "../", "~")
 
@@ -114,6 +120,34 @@ def script(text: str) -> str:
     if "\0" in text or "\n" in text:
         raise ValueError("the path of a script")
     return os.path.expanduser(text)  # noqa: PTH111 - a leading ./ must stay
+
+
+def slurm_word(text: str) -> str:
+    """Check a value of an sbatch option."""
+    if not re.fullmatch(r"[\w.,:=+@-]+", text) or text.startswith("-"):
+        raise ValueError("a word as sbatch takes it")
+    return text
+
+
+def slurm_time(text: str) -> str:
+    """Check a time limit: minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS (sbatch(1), --time)."""
+    if not re.fullmatch(r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}", text) or not re.search("[1-9]", text):
+        raise ValueError("a time limit as sbatch takes it, such as 90 (minutes) or 1-12:00:00")
+    return text
+
+
+def slurm_options(text: str) -> tuple[str, ...]:
+    """Split options of sbatch as a shell would. Those on which the tracker relies are refused."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError:
+        words = ("",)
+    if not all(re.fullmatch(r"--[a-z][a-z-]*(=.*)?", word, re.DOTALL) for word in words):
+        raise ValueError("options of sbatch, each in one word: --NAME or --NAME=VALUE")
+    ours = sorted({word.partition("=")[0] for word in words} & _OURS_OF_SBATCH)
+    if ours:
+        raise ValueError(f"options of sbatch without {', '.join(ours)}, which the tracker sets")
+    return words
 
 
 def word(text: str) -> str:

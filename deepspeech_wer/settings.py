@@ -61,6 +61,24 @@ class JobLimits:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """Where jobs run: on this machine, or on the nodes of a Slurm."""
+
+    runner: str  # "local" or "slurm"
+    parallel_runs: int
+    partition: str | None = None
+    gpus: str | None = None
+    time: str | None = None
+    account: str | None = None
+    options: tuple[str, ...] = ()  # further ones of sbatch
+
+    @property
+    def is_slurm(self) -> bool:
+        """Whether jobs are given to Slurm."""
+        return self.runner == "slurm"
+
+
+@dataclass(frozen=True)
 class Notices:
     """Where to send notifications, and of what."""
 
@@ -110,6 +128,7 @@ class Settings:
 
     repository: Repository
     job: JobLimits
+    cluster: Cluster
     retraining: Retraining
     instance: str  # "" unless this user runs several trackers
     clone_path: Path
@@ -206,6 +225,25 @@ VARIABLES = (
         None,
         types.paths,
         "directories, separated by colons, that a job in the sandbox may write to, besides those of the contract",
+    ),
+    Variable(
+        "ds_runner",
+        "local",
+        types.one_of("local", "slurm"),
+        "where jobs run: `local`: on this machine, one at a time; `slurm`: on the nodes of a Slurm cluster",
+    ),
+    Variable(
+        "ds_parallel_runs", "1", types.whole(1, 1000), "merges that train side by side, at most; with Slurm alone"
+    ),
+    Variable("ds_slurm_partition", None, types.slurm_word, "the partition; unset: Slurm's default"),
+    Variable("ds_slurm_gpus", None, types.slurm_word, "GPUs of each job, such as `2` or `a100:1`; unset: none"),
+    Variable("ds_slurm_time", None, types.slurm_time, "time limit of each job, as sbatch's `--time`: `2-12:00:00`"),
+    Variable("ds_slurm_account", None, types.slurm_word, "the account that pays"),
+    Variable(
+        "ds_slurm_options",
+        None,
+        types.slurm_options,
+        "further options of sbatch, such as `--constraint=v100 --mem=32G --cpus-per-task=8`",
     ),
     Variable(
         "ds_retrain",
@@ -312,6 +350,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     }
     missing = _website_missing(given)
     faults += _website_faults(given, missing)
+    if values["ds_runner"] == "local" and (values["ds_parallel_runs"] or 1) > 1:
+        faults.append(
+            f"ds_parallel_runs: {quoted(given['ds_parallel_runs'])}: expected 1, since this machine trains one merge "
+            "at a time: set ds_runner=slurm"
+        )
     if not values["ds_dataroot"] and not BaseDirectory.xdg_data_home.startswith("/"):
         faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME to be set")
     if faults:
@@ -422,6 +465,7 @@ def _settings(values: Mapping[str, Any], missing: tuple[str, ...], secrets: tupl
     return Settings(
         repository=_repository(plain),
         job=_job(plain),
+        cluster=_cluster(plain),
         retraining=Retraining(
             plain["retrain"], plain["retrain_budget"], plain["retrain_share"], anchor=plain["anchor"]
         ),
@@ -459,6 +503,18 @@ def _repository(plain: Mapping[str, Any]) -> Repository:
         ref=plain["github_ref"],
         track=plain["track"],
         backlog=plain["backlog"],
+    )
+
+
+def _cluster(plain: Mapping[str, Any]) -> Cluster:
+    return Cluster(
+        runner=plain["runner"],
+        parallel_runs=plain["parallel_runs"],
+        partition=plain["slurm_partition"],
+        gpus=plain["slurm_gpus"],
+        time=plain["slurm_time"],
+        account=plain["slurm_account"],
+        options=plain["slurm_options"] or (),
     )
 
 

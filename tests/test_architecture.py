@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "built demo heartbeat judging notify read_back run_merge",
         "build_site",
         "update_site",
-        "backlog_inputs",
+        "backlog_inputs team",
         "automation",
         "commands",
         "cli",
@@ -52,7 +52,13 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "overview",
     ),
     "demo": ("place", "sample sftp_server", "cycle"),
-    "jobs": ("gpu group guards limit output sandbox work", "memory outcome progress runner", "local supervisor"),
+    "jobs": (
+        "gpu group guards limit output sandbox slurm_client work",
+        "claim memory outcome progress",
+        "runner supervisor",
+        "local slurm",
+        "node probe runners",
+    ),
     "judging": ("remembered standing", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (

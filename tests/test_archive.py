@@ -248,6 +248,22 @@ def test_a_link_to_a_foreign_file_is_left_out_with_a_warning(
     assert caplog.text.count("not archived") >= 1
 
 
+@pytest.mark.parametrize("name", ["utterances.json", "history.json", "gpu-usage.csv", "out.log", "err.log"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_what_is_no_file_is_left_out_with_a_warning(
+    runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, name: str, make: Callable[[Path], None]
+) -> None:
+    assert outcome.files
+    for place in (outcome.files, outcome.logs):
+        (place / name).unlink(missing_ok=True)
+    make(outcome.files / name if name not in archive.LOGS else outcome.logs / name)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
+    run = store(runs, MERGE, outcome, machine="m")
+    assert not (run.directory / name).exists()
+    assert f"{name}: expected a regular file" in caplog.text
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
 @pytest.mark.parametrize("place", ["work/run", "work/run/logs", "work/run/logs/x"])
 def test_nothing_is_archived_through_a_linked_directory(
     runs: Path, outcome: Outcome, tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str

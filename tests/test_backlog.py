@@ -109,6 +109,49 @@ AGAIN = Due(A, RERUN, None, rerun_of="20260101-000000-aaaaaaaaaaaa", seed=7)
 
 
 @pytest.mark.parametrize(
+    ("what", "branch", "state", "expected"),
+    [
+        ("the next one", Branch(D, A, [B, C, D]), State(archived(A), running=archived(B)), Plan(Due(C, NEW, A), 2, A)),
+        ("all run", Branch(C, A, [B, C]), State(archived(A), running=archived(B, C)), Plan(None, 0, A)),
+        (
+            "a later one has run: an earlier one that runs holds last_sha1",
+            Branch(D, A, [B, C, D]),
+            State(archived(A, C), running=archived(B)),
+            Plan(Due(D, NEW, A), 1, A),
+        ),
+        ("the first one runs alone", Branch(C, None), State((), running=archived(C)), Plan(None, 0, None)),
+        (
+            "the first one runs, and the branch has moved on",
+            Branch(C, None),
+            State((), [Interrupted(A, A)], running=archived(A)),
+            Plan(None, 0, None),
+        ),
+        (
+            "the newest runs, then comes the middle of the gap",
+            Branch(E, A, [B, C, D, E]),
+            State(archived(A), running=archived(E), order="newest"),
+            Plan(Due(C, NEW, A), 3, A),
+        ),
+        (
+            "asked for by hand, and it runs",
+            Branch(B, A, [B]),
+            State(archived(A), [Interrupted(B, None)], asked=[B], retried=[B], running=archived(B)),
+            Plan(None, 0, A),
+        ),
+        (
+            "what is trained again does not run twice",
+            Branch(A, A),
+            State(archived(A), reruns=[Due(A, RERUN, None, seed=1)], running=archived(A)),
+            Plan(None, 0, A),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_runs_beside_others(what: str, branch: Branch, state: State, expected: Plan) -> None:  # noqa: ARG001
+    assert plan(branch, state) == expected
+
+
+@pytest.mark.parametrize(
     ("state", "expected"),
     [
         (State(archived(A, B), reruns=(AGAIN,)), AGAIN),

@@ -73,12 +73,15 @@ def test_a_rate_is_shown_in_percent() -> None:
     assert hyper.shown(hyper.test_wer(record)) == "36.00 %"
     assert hyper.shown(hyper.test_wer(None)) == "not measured"
     assert hyper.shown(1.0692307692307692) == "106.92 %"
+    assert hyper.shown(hyper.test_wer(hyper.parse(changed("results.test_wer", -0.0)))) == "0.00 %"
 
 
 @pytest.mark.parametrize("name", hyper.WERS)
-@pytest.mark.parametrize("value", [True, False, "0.36", -0.1, [], {}, 10**400, -(10**400)])
+@pytest.mark.parametrize("value", [True, False, "0.36", -0.1, [], {}, 10**400, -(10**400), 1.7e308, 1_000_001])
 def test_any_other_wer_is_refused_by_name(name: str, value: object) -> None:
-    assert f"results.{name}: expected a finite number" in refusal(changed(f"results.{name}", value))
+    assert f"results.{name}: expected a number from 0 to 1000000, or null, found" in refusal(
+        changed(f"results.{name}", value)
+    )
 
 
 def test_what_the_page_of_2017_needs_is_filled_in() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from deepspeech_wer import environment, settings
 from deepspeech_wer.errors import UsageTrouble
+from deepspeech_wer.jobs import runners
 from deepspeech_wer.training import parameters
 
 
@@ -269,3 +270,41 @@ def test_what_run_json_records_of_the_operators_variables_has_no_secret_and_no_p
         "ds_hub_token": "(secret)",
         "ds_origin": "(path)",
     }
+
+
+def test_slurm_settings_become_options_of_sbatch() -> None:
+    given = {
+        "ds_runner": "slurm",
+        "ds_parallel_runs": "4",
+        "ds_slurm_partition": "gpu",
+        "ds_slurm_gpus": "a100:2",
+        "ds_slurm_time": "1-12:00:00",
+        "ds_slurm_account": "speech",
+        "ds_slurm_options": "--mem=32G --comment='two words' --exclusive",
+    }
+    expected = ("--partition=gpu", "--gpus=a100:2", "--time=1-12:00:00", "--account=speech", "--mem=32G")
+    cluster = settings.load(given).cluster
+    assert runners.options_of(cluster) == (*expected, "--comment=two words", "--exclusive")
+    assert (cluster.is_slurm, cluster.parallel_runs) == (True, 4)
+    assert not settings.load({}).cluster.is_slurm
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ds_slurm_options", "-n 4", "options of sbatch, each in one word"),
+        ("ds_slurm_options", "--mem 32G", "options of sbatch, each in one word"),
+        ("ds_slurm_options", "--output=x --array=1-9", "without --array, --output, which the tracker sets"),
+        ("ds_slurm_options", "--comment='x", "options of sbatch, each in one word"),
+        ("ds_slurm_time", "soon", "a time limit as sbatch takes it"),
+        ("ds_slurm_time", "0", "a time limit as sbatch takes it"),
+        ("ds_slurm_partition", "a b", "a word as sbatch takes it"),
+        ("ds_slurm_account", "--wrap", "a word as sbatch takes it"),
+        ("ds_parallel_runs", "4", "expected 1, since this machine trains one merge at a time: set ds_runner=slurm"),
+        ("ds_runner", "pbs", "local or slurm"),
+    ],
+)
+def test_unusable_slurm_settings_are_named(name: str, value: str, expected: str) -> None:
+    said = faults({name: value})
+    assert said.startswith(f"{name}: ")
+    assert expected in said

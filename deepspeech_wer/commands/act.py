@@ -35,7 +35,7 @@ from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Stopped, Trouble
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.run_merge import title
@@ -102,7 +102,8 @@ def _request(places: Places, wanted: Decision) -> None:
 
 def cancel(_: argparse.Namespace) -> int:
     """Ask the supervisor to end the running job. The current or the next tick archives the run as cancelled."""
-    places, runner = every_setting.load().places, Local()
+    current = every_setting.load()
+    places, runner = current.places, Runners(current.cluster)
     running = [left for left in run_merge.unfinished(places) if runner.is_alive(left.work)]
     if not running:
         raise Trouble("no job is running, so there is nothing to cancel: see `status`")
@@ -157,7 +158,8 @@ def skip(options: argparse.Namespace) -> int:
     places = current.places
     identity.check(places, current.repository)
     sha = _commit(current, options.sha)
-    if any(left.order.merge.sha == sha and Local().is_alive(left.work) for left in run_merge.unfinished(places)):
+    runner = Runners(current.cluster)
+    if any(left.order.merge.sha == sha and runner.is_alive(left.work) for left in run_merge.unfinished(places)):
         raise Trouble(f"{sha[:12]}: its job is running: `cancel` ends it")
     if sha[:12] in archive.commits(places.runs):
         raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")

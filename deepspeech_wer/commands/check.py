@@ -34,6 +34,7 @@ from deepspeech_wer.commands import check_page, check_tools, crontab, systemd
 from deepspeech_wer.commands.finding import CRONS_PATH, FAULT, HINT, OK, TIMEOUT_S, Finding
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.jobs import probe, runners
 from deepspeech_wer.notify import github, gitlab
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
@@ -252,6 +253,27 @@ def _data(settings: Settings) -> tuple[str, str]:
     return OK, text
 
 
+def _cluster(settings: Settings) -> tuple[str, str]:
+    """Whether the nodes see what they have to: a small job on one of them says so."""
+    if not settings.cluster.is_slurm:
+        return OK, "off (ds_runner=local): this machine trains"
+    found = probe.ask(settings.places.data, settings.clone_path, runners.options_of(settings.cluster))
+    if isinstance(found, str):
+        return HINT, found
+    on = f"the node {found.machine}"
+    if not found.sees_clone:
+        return FAULT, f"{on} does not see {settings.clone_path.parent}: set ds_clone_path to a directory that it shares"
+    if found.release != __version__:
+        return (
+            FAULT,
+            f"{on} has deepspeech_wer {found.release}, and this is {__version__}: share one Python environment",
+        )
+    if not found.sees_locks:
+        cure = "mount it with locks for all nodes (NFS without `nolock`, `local_lock`; Lustre with `flock`)"
+        return HINT, f"{on} does not see locks that are held here in {settings.places.data}: {cure}"
+    return OK, f"a job on {on} saw the data root, its locks, ds_clone_path and this Python"
+
+
 def _publishing(settings: Settings) -> tuple[str, str]:
     if settings.website is None:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
@@ -352,6 +374,7 @@ _CHECKS: dict[str, Callable[[Settings], tuple[str, str]]] = {
     "checkout": _clone,
     "filters": check_tools.filters,
     "data": _data,
+    "cluster": _cluster,
     "publishing": _publishing,
     "page": check_page.public_address,
     "notices": _notices,

@@ -14,7 +14,8 @@ from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, TROUBLE
-from deepspeech_wer.jobs.local import Local
+from deepspeech_wer.jobs.runner import Runner
+from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.places import Places
 
 EXPORT_DIR = "ds_export_dir"  # the training's variable
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     places = current.places
     failed = freed = 0
     with locked(places, current.repository):
-        old = [*_checkpoints(places, options.keep), *_exports(places, options.keep)]
+        old = [*_checkpoints(places, Runners(current.cluster), options.keep), *_exports(places, options.keep)]
         for one in old:
             done = "would remove"
             if not options.dry_run:
@@ -52,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
     return TROUBLE if failed else DONE
 
 
-def _checkpoints(places: Places, keep: int) -> list[Found]:
+def _checkpoints(places: Places, runner: Runner, keep: int) -> list[Found]:
     """The checkpoints of runs that are not finished, but the newest, that of a running job, and what a person wants."""
-    running = {left.order.merge.sha for left in run_merge.unfinished(places) if Local().is_alive(left.work)}
+    running = {left.order.merge.sha for left in run_merge.unfinished(places) if runner.is_alive(left.work)}
     ours = sorted(checkpoints.ours(places), key=lambda path: path.lstat().st_mtime_ns, reverse=True)
     old = [path for path in ours[keep:] if path.name not in running and not checkpoints.is_named(places, path)]
     return [Found("checkpoint", path, files.size(path)) for path in old]

@@ -28,10 +28,13 @@ from deepspeech_wer.archive_order import moment
 from deepspeech_wer.decisions import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import progress
+from deepspeech_wer.jobs.runner import Whereabouts
+from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
+from deepspeech_wer.run_merge import Unfinished
 from deepspeech_wer.settings import Settings
 
 VERSION = 1
@@ -45,6 +48,7 @@ Record = dict[str, Any]
 def gather(settings: Settings) -> Record:
     """Return the whole record. None: there is no such thing, or it is unknown. docs/commands.md describes the keys."""
     places = settings.places
+    begun = _begun(settings)
     record: Record = {
         "version": VERSION,
         "at": clock.utc_now(),
@@ -54,9 +58,10 @@ def gather(settings: Settings) -> Record:
             "instance": settings.instance or None,
         },
         "tick": _tick(places),
-        "jobs": _jobs(places),
+        "jobs": _jobs(places, begun),
+        "held": archive.names(places.held),
         "last_sha1": backlog_inputs.read_last(places),
-        "queue": _queue(settings),
+        "queue": _queue(settings, begun),
         "requests": [{"kind": kind, **asdict(one)} for kind, one in _requests(places)],
         "runs": {"count": len(archive.names(places.runs)), "directory": str(places.runs)},
         "results": _results(settings),
@@ -115,13 +120,16 @@ def _tick(places: Places) -> Record | None:
     }
 
 
-def _jobs(places: Places) -> list[Record]:
-    """The running jobs, including one that a killed tick left running."""
+def _begun(settings: Settings) -> list[tuple[Unfinished, Whereabouts]]:
+    """The running jobs, those that wait in a cluster, and one that a killed tick left running."""
+    runner = Runners(settings.cluster)
+    found = ((left, runner.whereabouts(left.work)) for left in run_merge.unfinished(settings.places))
+    return [(left, where) for left, where in found if where is not None]
+
+
+def _jobs(places: Places, begun: Sequence[tuple[Unfinished, Whereabouts]]) -> list[Record]:
     found = []
-    for left in run_merge.unfinished(places):
-        holder = lock.holder(str(left.work.lock))
-        if holder is None:
-            continue
+    for left, where in begun:
         made = progress.read(left.work)
         by_epochs = made.ends_at is not None
         found.append(
@@ -130,10 +138,14 @@ def _jobs(places: Places) -> list[Record]:
                 "sha": left.order.merge.sha,
                 "subject": left.order.merge.subject,
                 "attempt": left.order.attempt,
-                "pid": holder[0],
-                "since": holder[2],
+                "pid": where.pid,
+                "cluster_job": where.job,
+                "node": where.node,
+                "state": where.state,
+                "why": where.reason or None,
+                "since": where.since,
                 **asdict(made),
-                "ends_at": made.ends_at or _end_by_earlier_runs(places, holder[2]),
+                "ends_at": made.ends_at or (_end_by_earlier_runs(places, where.since) if where.is_running else None),
                 "ends_at_by": "epochs" if by_epochs else "earlier runs",
             }
         )
@@ -157,7 +169,7 @@ def _seconds(run: Run) -> float:
     return (datetime.fromisoformat(run.finished_at) - datetime.fromisoformat(run.started_at)).total_seconds()
 
 
-def _queue(settings: Settings) -> Record:
+def _queue(settings: Settings, begun: Sequence[tuple[Unfinished, Whereabouts]]) -> Record:
     """What is due as of the last fetch. The job that runs is not in it."""
     places = settings.places
     failed = backlog_inputs.alike(places)
@@ -165,10 +177,10 @@ def _queue(settings: Settings) -> Record:
     if len(failed) >= settings.job.stop_after_alike:
         stopped = f"the last {len(failed)} runs failed alike ({failed[-1].failure or ''}); `retry` runs them again"
     try:
-        due, waiting = backlog_inputs.queue(settings, QUEUED)
-        running = {left.order.merge.sha for left in run_merge.unfinished(places) if lock.holder(str(left.work.lock))}
-        merges = [(one, history.merge(places.mirror, one.sha)) for one in due if one.sha not in running]
-        waiting -= len(running & {one.sha for one in due if one.why in (backlog.NEW, backlog.FIRST)})
+        due, waiting = backlog_inputs.queue(settings, QUEUED + settings.cluster.parallel_runs)
+        running = {left.order.merge.sha[:12] for left, _ in begun} | archive.commits(places.held)
+        merges = [(one, history.merge(places.mirror, one.sha)) for one in due if one.sha[:12] not in running]
+        waiting -= len(running & {one.sha[:12] for one in due if one.why in (backlog.NEW, backlog.FIRST)})
     except Trouble as trouble:
         return {"waiting": None, "due": [], "stopped": stopped, "trouble": str(trouble)}
     listed = [
@@ -295,6 +307,7 @@ def lines(record: Record) -> Sequence[str]:
         at = f"{tick['phase']} since {tick['phase_since']}, attempt {merge['attempt']}"
         found.append(f"current merge: {merge['sha'][:12]} {merge['subject']} ({at})")
     found += [_job_line(job) for job in record["jobs"]]
+    found += [f"done, until earlier merges are: {name}" for name in record["held"]]
     found += _queue_lines(record["queue"])
     for one in record["requests"]:
         if one["kind"] == "calibrate":  # `verdicts` tells how far that is
@@ -332,7 +345,8 @@ def _error_line(error: Record) -> str:
 
 
 def _job_line(job: Record) -> str:
-    parts = [f"attempt {job['attempt']}: process {job['pid']} since {job['since']}"]
+    what = f"process {job['pid']}" if job["cluster_job"] is None else _of_cluster(job)
+    parts = [f"attempt {job['attempt']}: {what} since {job['since']}"]
     if job["epoch"] is not None:
         parts.append(f"epoch {job['epoch']}" + (f" of {job['epochs']}" if job["epochs"] else ""))
     for name in ("train_loss", "validation_loss"):
@@ -343,6 +357,12 @@ def _job_line(job: Record) -> str:
     if job["epoch"] is None and job["last_line"]:
         parts.append(f"its last line: {job['last_line']}")
     return f"job: {job['sha'][:12]} {job['subject']}, {', '.join(parts)}"
+
+
+def _of_cluster(job: Record) -> str:
+    where = f" on {job['node']}" if job["node"] else ""
+    why = f" ({job['why']})" if job["why"] else ""
+    return f"Slurm's job {job['cluster_job']} {job['state']}{where}{why}"
 
 
 def _queue_lines(queue: Record) -> list[str]:

@@ -11,7 +11,10 @@ from deepspeech_wer import contract, lock, processes, signals
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import group, guards, limit
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.jobs.outcome import Verdict
+from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.work import Job, Order, Work
+from deepspeech_wer.records import Outcome
 
 _GRACE_S = 3.0  # for a job whose supervisor was killed
 
@@ -99,6 +102,15 @@ class Local:
             ended += sorted(left)
         group.end(of_job)
         return ended
+
+    def verdict(self, work: Work, outcome: Outcome | None) -> Verdict | None:  # noqa: ARG002 - the interface
+        """See Runner. The supervisor knows best."""
+        return None
+
+    def whereabouts(self, work: Work) -> Whereabouts | None:
+        """See Runner."""
+        holder = lock.holder(str(work.lock))
+        return Whereabouts(holder[2], pid=holder[0], node=holder[1]) if holder else None
 
     def _pid(self, work: Work) -> int | None:
         """Return the supervisor's pid; None if it has not signed its lock yet."""

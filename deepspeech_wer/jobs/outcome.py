@@ -95,6 +95,24 @@ def write(work: Work, outcome: Outcome) -> None:
     works.write(work.path / works.OUTCOME, record)
 
 
+def is_final(outcome: Outcome | None) -> bool:
+    """Return whether an attempt has come to its end: one that was interrupted has not."""
+    return outcome is not None and outcome.failure not in (INTERRUPTED, MACHINE)
+
+
+def is_there(work: Work) -> bool:
+    """Return whether there is an outcome. The directory is listed: NFS remembers that a file was missing."""
+    try:
+        return any(path.name == works.OUTCOME for path in work.path.iterdir())
+    except OSError:
+        return False
+
+
+def forget(work: Work) -> None:
+    """Remove the outcome of an attempt that is to begin once more. Raises OSError."""
+    (work.path / works.OUTCOME).unlink(missing_ok=True)
+
+
 def read(work: Work) -> Outcome | None:
     """Read the outcome; None if there is none. A damaged file is logged and renamed.
 

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import clock, contract
+from deepspeech_wer import clock, contract, files
 from deepspeech_wer.jobs.work import Work
 
 _END_BYTES = 256 << 10
@@ -102,21 +101,16 @@ def _histories(logs: Path) -> Iterator[tuple[int, Path]]:
 
 def _content(path: Path) -> bytes:
     """Read a regular file of a sensible size. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_HISTORY_BYTES:
-            raise OSError(f"{path}: no regular file of at most {_MAX_HISTORY_BYTES} bytes")
+    with files.open_regular(path) as stream:
+        if os.fstat(stream.fileno()).st_size > _MAX_HISTORY_BYTES:
+            raise OSError(f"{path}: larger than {_MAX_HISTORY_BYTES} bytes")
         return stream.read(_MAX_HISTORY_BYTES)
 
 
 def _end_of(path: Path) -> list[str]:
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            size = os.fstat(descriptor).st_size
-            stream.seek(max(0, size - _END_BYTES))
-            return stream.read(_END_BYTES).decode("utf-8", "replace").splitlines()
+    with suppress(OSError), files.open_regular(path) as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _END_BYTES))
+        return stream.read(_END_BYTES).decode("utf-8", "replace").splitlines()
     return []
 
 

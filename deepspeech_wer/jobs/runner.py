@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from deepspeech_wer import signals
+from deepspeech_wer.jobs.outcome import Verdict
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.records import Outcome
 
 POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where a job is, for people. None: unknown, or it has not started."""
+
+    since: str  # ISO 8601, UTC: when its supervisor started, or when it began to wait
+    pid: int | None = None  # of its supervisor, on this machine
+    job: str | None = None  # its id in the cluster
+    node: str | None = None
+    state: str = "running"  # or "waiting", or another word of the cluster
+    reason: str = ""  # why it waits
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started, as far as is known."""
+        return self.state == "running"
 
 
 class Runner(Protocol):
@@ -18,7 +38,7 @@ class Runner(Protocol):
         """Start a supervisor for a work directory that holds an order. Raises Trouble if it cannot be started."""
 
     def is_alive(self, work: Work) -> bool:
-        """Return whether the job's supervisor is alive."""
+        """Return whether the job's supervisor is alive, or is still to start. Raises Trouble if that is unknown."""
 
     def wait(self, work: Work, seconds: float) -> None:
         """Wait until the supervisor ends, a signal comes or the time is up."""
@@ -28,6 +48,12 @@ class Runner(Protocol):
 
     def clear(self, work: Work, order: Order | None) -> list[int]:
         """End the processes that a dead supervisor left. Returns their pids. None: the order cannot be read."""
+
+    def verdict(self, work: Work, outcome: Outcome | None) -> Verdict | None:
+        """Return how a job ended whose supervisor is gone, where the place knows better than its outcome; else None."""
+
+    def whereabouts(self, work: Work) -> Whereabouts | None:
+        """Return where the job is; None if it is not alive, or if that is unknown."""
 
 
 def attend(runner: Runner, work: Work, *, meanwhile: Callable[[], None] | None = None) -> None:

@@ -49,6 +49,9 @@ def fault(guards: Guards, room: Room, environ: Mapping[str, str]) -> str | None:
     """Return why the sandbox of a job cannot be made on this machine, with the cure; None if it can."""
     if shutil.which(PROGRAM, path=environ.get("PATH")) is None:
         return _MISSING
+    for place in guards.writable:
+        if not os.path.isdir(place):  # noqa: PTH112 - False also where this user may not look
+            return f"{place}: no such directory: make it, or take it out of ds_job_writable"
     words = command(guards, room, environ)
     try:
         done = subprocess.run(

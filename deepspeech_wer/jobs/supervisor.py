@@ -157,7 +157,10 @@ def _sandbox(order: Order, work: Work, variables: Mapping[str, str]) -> list[str
 
 
 def _fault_of_sandbox(order: Order, work: Work, variables: Mapping[str, str]) -> Verdict | None:
-    said = sandbox.fault(order.guards, _room(order, work, variables), variables)
+    try:
+        said = sandbox.fault(order.guards, _room(order, work, variables), variables)
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}"
     return Verdict(MACHINE, f"ds_job_sandbox: {said}") if said else None
 
 

@@ -172,7 +172,7 @@ def remove_planted(work: Work, order: Order) -> None:
 def _places(work: Work, checkpoints: Path) -> list[Path]:
     """Return what a job may replace, parents first."""
     data = work.path.parent.parent
-    names = ("runs", "site", "site/js", "site/runs", "requests", "log")
+    names = ("runs", "runs/.held", "site", "site/js", "site/runs", "requests", "log")
     return [work.path.parent, *(data / name for name in names), checkpoints.parent, work.path, checkpoints]
 
 
@@ -267,6 +267,19 @@ def read_job(work: Work) -> Job | None:
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError):  # the token also finds the job
         return None
+
+
+def write_node(work: Work, machine: str, processor: str) -> None:
+    """Record on which node of a cluster the job runs. Raises OSError."""
+    write(work.path / "node.json", {"machine": machine, "processor": processor})
+
+
+def read_node(work: Work) -> tuple[str, str] | None:
+    """Return the (host name, processor) of the cluster's node that ran the job; None if none is recorded."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = read(work.path / "node.json")
+        return str(record["machine"])[:200], str(record["processor"])[:500]
+    return None
 
 
 def write(path: Path, record: dict[str, Any]) -> None:

@@ -38,15 +38,9 @@ class Ordered:
         kept = [(run, place) for run, place in pairs if run.merge.sha in shas or run.id == newest]
         return Ordered([run for run, _ in kept], [place for _, place in kept])
 
-    def of_set(self, test_set: str) -> Ordered:
-        """Return the runs that say something of a test set: those that measured it, and later failures."""
-        pairs, is_begun = [], False
-        for run, place in zip(self.runs, self.places, strict=True):
-            has_it = test_set in hyper.test_sets(run.hyper)
-            is_begun |= has_it
-            if has_it or (is_begun and run.hyper is None):
-                pairs.append((run, place))
-        return Ordered([run for run, _ in pairs], [place for _, place in pairs])
+    def only(self, kept: Sequence[int]) -> Ordered:
+        """Return the runs at these indexes."""
+        return Ordered([self.runs[number] for number in kept], [self.places[number] for number in kept])
 
 
 def order(runs: Iterable[Run]) -> Ordered:
@@ -77,10 +71,20 @@ def keys(ordered: Ordered, results: Mapping[str, str]) -> list[bytes]:
     ]
 
 
-def sets(ordered: Ordered) -> list[str]:
-    """Return the names of the test sets beside the main one."""
-    found = {name for run in ordered.runs if run.hyper and "tests" in run.hyper["results"] for name in _names(run)}
-    return sorted(found)[:MAX_SETS]
+def sets(ordered: Ordered) -> dict[str, list[int]]:
+    """Return the names of the test sets beside the main one, each with the indexes of the runs that say something of it.
+
+    Those are the runs that measured it, and later failures.
+    """
+    found: dict[str, list[int]] = {}
+    for number, run in enumerate(ordered.runs):
+        if run.hyper is None:
+            for measured in found.values():
+                measured.append(number)
+        elif "tests" in run.hyper["results"]:
+            for name in hyper.test_sets(run.hyper):
+                found.setdefault(name, []).append(number)
+    return {name: found[name] for name in sorted(found)[:MAX_SETS]}
 
 
 def draws(ordered: Ordered, results: Mapping[str, str], *, start: int = 0, test_set: str | None = None) -> list[Draw]:
@@ -130,10 +134,6 @@ def _signature(run: Run, told: Any) -> str:
 
 def _is_own(run: Run) -> bool:
     return run.rerun_of is None or run.seed is None  # an anchor is a run of its own
-
-
-def _names(run: Run) -> Iterable[str]:
-    return hyper.test_sets(run.hyper)
 
 
 def _figures(run: Run, test_set: str | None) -> hyper.Figures:

@@ -78,11 +78,10 @@ def update(
     `page` is the address of the repository, for links. What is to be trained again is also kept in the cache, since
     every idle tick reads it; so is what makes the next judging quick.
     """
-    text = _content(places.verdicts)
-    before = _told(text)
+    head, before, tail = _parts(_content(places.verdicts))
     made = _make(places, runs, results, wanted, told=before, page=page)
-    if made.told != before or text != made.head + made.told + made.tail:
-        _log_changes(made, text, before)
+    if (made.head, made.told, made.tail) != (head, before, tail):
+        _log_changes(made, head, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
         made.remember()
     elif made.is_forgotten:  # lost, or of another release
@@ -96,7 +95,7 @@ def make(
     places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
 ) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    made = _make(places, runs, results, wanted, told=_told(_content(places.verdicts)), page=page)
+    made = _make(places, runs, results, wanted, told=_parts(_content(places.verdicts))[1], page=page)
     return {**made.rest, "verdicts": list(Lines(made.told))}
 
 
@@ -147,6 +146,7 @@ class _Set:
     place: Path  # of what is remembered
     terms: str
     before: Memory
+    told: bytes  # the verdicts of `before`, as they were read
     memory: Memory
     judged: Judgement
 
@@ -175,10 +175,13 @@ class _Made:
         if len(self.sets) == 1:
             remembered.save(self.sets[0].place, self.sets[0].terms, self.sets[0].memory, self.told)
             return
+        parts = []
         for one in self.sets:
             told = remembered.section(one.memory.lines)
             remembered.save(one.place, one.terms, one.memory, told)
             remembered.save_told(_beside(one.place), told)
+            parts.append(told)
+        remembered.save_told(_together(self.sets[0].place), _digest_of_all([*parts, self.told]))
 
 
 def _make(
@@ -197,13 +200,14 @@ def _make(
     found, lines, judged = [main], main.memory.lines, main.judged
     if others:
         shared = replace(terms, rules=replace(terms.rules, tests=1 + len(others)))
-        for name in others:
+        for name, measured in others.items():
             place = places.remembered.with_name(f"{places.remembered.name}-{standing.digest(name)[:12]}")
-            found.append(_judge(place, ordered.of_set(name), results, shared, test_set=name))
-        lines = sets.lines(lines, {name: one.memory.lines for name, one in zip(others, found[1:], strict=True)})
+            found.append(_judge(place, ordered.only(measured), results, shared, test_set=name))
+        of = dict(zip(others, found[1:], strict=True))
+        before = _made_before(main, of, told)
+        lines = sets.lines(lines, {name: one.memory.lines for name, one in of.items()}, before)
         places_of = {run.merge.sha: place for run, place in zip(ordered.runs, ordered.places, strict=True)}
-        of_others = {name: one.judged for name, one in zip(others, found[1:], strict=True)}
-        judged = sets.combined(judged, of_others, places_of)
+        judged = sets.combined(judged, {name: one.judged for name, one in of.items()}, places_of)
     seen = draws.draws(ordered.calibrated(), results)
     calibrated = {"calibrations": _calibrations(calibration.measured(seen), seen)}
     start, rest = (
@@ -229,11 +233,35 @@ def _judge(
     measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
     terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
     of_terms = _digest_of(terms, test_set)
-    before = remembered.load(place, of_terms, remembered.told_in(_beside(place)) if told is None else told)
+    told = remembered.told_in(_beside(place)) if told is None else told
+    before = remembered.load(place, of_terms, told)
     keys = draws.keys(ordered, results)
     to_judge = Runs(ordered.places, keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set))
     memory, judged = remembered.go_on(before, to_judge, terms)
-    return _Set(place, of_terms, before, memory, judged)
+    return _Set(place, of_terms, before, told, memory, judged)
+
+
+def _made_before(main: _Set, others: Mapping[str, _Set], told: bytes) -> sets.Lines:
+    """Return what was told of several test sets, if that was made of exactly the verdicts that are remembered."""
+    parts = [main.told, *(one.told for one in others.values()), told]
+    if not told or remembered.told_in(_together(main.place)) != _digest_of_all(parts):
+        return sets.Lines()
+    together = told.split(b",\n")
+    for number, line in enumerate(main.before.lines):
+        if not line:
+            together.insert(number, b"")
+    if len(together) != len(main.before.lines):
+        return sets.Lines()
+    return sets.Lines(main.before.lines, {name: one.before.lines for name, one in others.items()}, together)
+
+
+def _digest_of_all(texts: Sequence[bytes]) -> bytes:
+    return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest().encode("ascii")
+
+
+def _together(place: Path) -> Path:
+    """Return where it is noted from which verdicts of the test sets those in verdicts.json were made."""
+    return place.with_name(f"{place.name}.together")
 
 
 def _beside(place: Path) -> Path:
@@ -241,10 +269,16 @@ def _beside(place: Path) -> Path:
     return place.with_name(f"{place.name}.told")
 
 
-def _told(text: bytes) -> bytes:
-    """Return the lines of the verdicts in the text of a verdicts.json; nothing if an earlier release wrote it."""
+def _parts(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before the verdicts in a verdicts.json, their lines, and what follows.
+
+    All of it stands before them if an earlier release wrote it.
+    """
     start, end = text.find(_START), text.rfind(_END)
-    return text[start + len(_START) : end] if 0 <= start < end else b""
+    if not 0 <= start < end:
+        return text, b"", b""
+    start += len(_START)
+    return text[:start], text[start:end], text[end:]
 
 
 def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:

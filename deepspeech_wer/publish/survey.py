@@ -84,16 +84,12 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
     of_2016 = not ours and {".htaccess", INDEX} <= names
     if not names or adopt:
         return
-    if names == {".htaccess"} and not ours:
-        raise Trouble(
-            f"{root}: holds .htaccess alone: expected an empty directory, or one with .htaccess and {INDEX}: put an "
-            f"empty {INDEX} beside it; nothing was touched"
-        )
     if not ours and not of_2016:
+        alone = f"put an empty {INDEX} beside it" if names == {".htaccess"} else ""
+        cure = alone or "is it the right one (ds_website_server_root)? If so: publish --adopt"
         raise Trouble(
             f"{root}: holds {_listed(sorted(names))}: expected an empty directory, or one with .htaccess and {INDEX}, "
-            "or a site published from here; nothing was touched. Is it the right one (ds_website_server_root)? If so: "
-            "publish --adopt"
+            f"or a site published from here; nothing was touched: {cure}"
         )
     foreign = [path for path in todo.foreign if not (of_2016 and path == INDEX)]
     if foreign:

@@ -56,6 +56,19 @@ def checked_out(mirror: Path, merge: Merge, path: Path, *, mark: Path, origin: s
         wipe(mark, record)
 
 
+def check_out(mirror: Path, merge: Merge, path: Path, *, mark: Path, origin: str) -> None:
+    """Check out as `checked_out` does, and leave the clone: `wipe` removes it. Raises Trouble, and leaves nothing."""
+    check(path.parent)
+    record = _claim(path, mark)
+    is_whole = False
+    try:
+        _clone_or_explain(mirror, merge, path, origin)
+        is_whole = True
+    finally:
+        if not is_whole:
+            wipe(mark, record)
+
+
 def check(clone_path: Path) -> None:
     """Check, without touching it, whether clones can be made below `clone_path`. Raises Trouble if not."""
     if clone_path in (home(), *home().parents):

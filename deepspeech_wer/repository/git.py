@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -113,6 +114,14 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
             said = said.replace(secret, MASK)
         raise failure(arguments[0], process.returncode, said)
     return out.decode(errors="replace").rstrip("\n")
+
+
+def odd(command: str, answer: str) -> Trouble:
+    """The error for an answer that git does not give: what is called git may be a wrapper around it."""
+    return Trouble(
+        f"git {command} answered {answer[:60]!r}, as git does not: is {shutil.which('git')} a wrapper that prints "
+        "something of its own, or nothing? Put git's directory first in the crontab's PATH; the next tick tries again"
+    )
 
 
 def failure(command: str, code: int, said: str) -> GitError:

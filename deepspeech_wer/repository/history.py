@@ -16,7 +16,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import remove_tree
 from deepspeech_wer.records import Changed, Merge
 from deepspeech_wer.repository import evidence
-from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment, run_git
+from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment, odd, run_git
 
 if TYPE_CHECKING:
     import git
@@ -109,7 +109,10 @@ def changed(mirror: Path, merge: Merge) -> Changed:
 
 
 def _changed_file(entry: str) -> tuple[str, int | None, int | None]:
-    added, removed, path = entry.split("\t", 2)
+    parts = entry.split("\t", 2)
+    if len(parts) != 3:
+        raise odd("diff-tree", entry)
+    added, removed, path = parts
     return _line(path), _lines(added), _lines(removed)
 
 
@@ -168,8 +171,10 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
     Raises Trouble if it cannot be read. If it is proved to be damaged, it is removed, and fetched again by the next
     call.
     """
-    import git  # takes 35 ms, and an idle tick does not need it
-
+    try:
+        import git  # takes 35 ms, and an idle tick does not need it
+    except ImportError as error:  # it asks git for its version
+        raise odd("version", str(error)) from None
     try:
         with git.Repo(mirror) as repository:
             # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
@@ -258,33 +263,41 @@ def _leads_to(repository: git.Repo, base: str, tip: str) -> bool:
 
 def _first_parents_since(repository: git.Repo, base: str, tip: str) -> list[str]:
     """Return the first-parent line of `tip`, newest first, without the commits that `base` has in its history."""
-    listed: str = repository.git.rev_list("--first-parent", f"{base}..{tip}")
-    return listed.split()
+    return _list(repository, "--first-parent", f"{base}..{tip}")
 
 
 def _parents(repository: git.Repo, sha: str) -> list[str]:
-    listed: str = repository.git.rev_list("--parents", "--max-count=1", sha)
-    return listed.split()[1:]
+    return _list(repository, "--parents", "--max-count=1", sha)[1:]
 
 
 def _between(repository: git.Repo, base: str, tip: str, track: str) -> list[str]:
     options = ["--reverse", "--first-parent"] + ([] if track == "commits" else ["--merges"])
-    listed: str = repository.git.rev_list(*options, f"{base}..{tip}")
-    return listed.split()
+    return _list(repository, *options, f"{base}..{tip}")
 
 
 def _first_parents(repository: git.Repo, tip: str) -> list[str]:
     """Return the first-parent history, newest first."""
-    listed: str = repository.git.rev_list("--first-parent", tip)
-    return listed.split()
+    return _list(repository, "--first-parent", tip)
 
 
-def _count(repository: git.Repo, sha: str) -> int:
-    return int(repository.git.rev_list("--first-parent", "--count", sha))
+def _list(repository: git.Repo, *options: str) -> list[str]:
+    """Return the commits that `git rev-list` lists. Raises Trouble."""
+    listed: str = repository.git.rev_list(*options)
+    shas = listed.split()
+    if not all(map(is_sha, shas)):
+        raise odd("rev-list", listed)
+    return shas
+
+
+def _count(repository: git.Repo, sha: str, *options: str) -> int:
+    counted: str = repository.git.rev_list("--first-parent", "--count", *options, sha)
+    if not counted.isdecimal():
+        raise odd("rev-list", counted)
+    return int(counted)
 
 
 def _squashed(repository: git.Repo, tip: str) -> int:
-    if int(repository.git.rev_list("--first-parent", "--merges", "--count", "--max-count=1", tip)):
+    if _count(repository, tip, "--merges", "--max-count=1"):
         return 0
     commits = _count(repository, tip)
     return commits if commits >= MANY_COMMITS else 0
@@ -301,7 +314,10 @@ def _merge(repository: git.Repo, sha: str) -> Merge:
         stdout_as_string=False,
         strip_newline_in_stdout=False,
     )
-    name, parents, seconds, author, message = shown.decode(errors="replace").split("\0", 4)
+    told = shown.decode(errors="replace").split("\0", 4)
+    if len(told) != 5 or not all(map(is_sha, (told[0], *told[1].split()))):
+        raise odd("log", told[0])
+    name, parents, seconds, author, message = told
     request = _request(message)
     if len(parents.split()) > 1:
         message += _messages(repository, f"{name}^1..{name}")

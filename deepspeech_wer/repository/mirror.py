@@ -18,7 +18,7 @@ from deepspeech_wer.files import make_private, remove_tree
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
 from deepspeech_wer.repository.git import TRACKED as TRACKED
-from deepspeech_wer.repository.git import GitError, run_git
+from deepspeech_wer.repository.git import GitError, odd, run_git
 from deepspeech_wer.setting_types import without_password
 
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
@@ -74,8 +74,11 @@ def ask(directory: Path, url: str, ref: str | None) -> str | None:
 
 
 def tip(mirror: Path) -> str:
-    """Return the newest fetched commit of the tracked branch. Raises GitError."""
-    return run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
+    """Return the newest fetched commit of the tracked branch. Raises GitError, or Trouble if git does not say."""
+    sha = run_git(mirror, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{TRACKED}^{{commit}}")
+    if not re.fullmatch(r"[0-9a-f]{40,64}", sha):
+        raise odd("rev-parse", sha)
+    return sha
 
 
 def tidy(mirror: Path) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from deepspeech_wer.verdicts.findings import Effect, Event, Mark
 from deepspeech_wer.verdicts.judge import Judgement
 
 MAIN = "test_wer"  # the name of the main set, beside those that the job gives to the others
 _TOLD = (b"worse", b"suspect", b"recovered", b"better", b"failed")  # verdicts that are told, the gravest first
+_GRAVITY = {state: number for number, state in enumerate(_TOLD)}
+_QUIET = len(_TOLD)
 STATES = ("open", "suspect", "accepted", "recovered", "cannot tell", "dismissed")  # the first one of an event's sets
 
 
@@ -81,16 +84,54 @@ def _marks(judged: Mapping[str, Judgement], places: Mapping[str, int]) -> list[M
     return sorted(found.values(), key=lambda mark: places.get(mark.sha, 0))
 
 
-def lines(main: Sequence[bytes], others: Mapping[str, Sequence[bytes]]) -> list[bytes]:
+@dataclass(frozen=True)
+class Lines:
+    """The verdicts of several test sets, a JSON line each, and what was made of them; an empty line is no verdict."""
+
+    main: Sequence[bytes] = ()
+    others: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    together: Sequence[bytes] = ()  # as many as of the main set
+
+
+def lines(main: Sequence[bytes], others: Mapping[str, Sequence[bytes]], before: Lines) -> list[bytes]:
     """Return the verdicts of the main set, a JSON line each, with those of the other sets in `sets`.
 
-    Where the main set shows nothing and another one does, that one is the verdict, and `test_set` names it.
+    Where the main set shows nothing and another one does, that one is the verdict, and `test_set` names it. `before`
+    was made earlier: what is the same object there, up to the first difference in any set, is not made again.
     """
-    of = {name: {_sha(line): line for line in told if line} for name, told in sorted(others.items())}
-    return [
+    others = dict(sorted(others.items()))
+    same, starts = _as_before(main, others, before)
+    of = {name: {_sha(line): line for line in told[starts[name] :] if line} for name, told in others.items()}
+    made = [
         _line(line, {name: told[sha] for name, told in of.items() if (sha := _sha(line)) in told}) if line else line
-        for line in main
+        for line in main[same:]
     ]
+    return [*before.together[:same], *made]
+
+
+def _as_before(
+    main: Sequence[bytes], others: Mapping[str, Sequence[bytes]], before: Lines
+) -> tuple[int, Mapping[str, int]]:
+    """Return how many lines of the main set need not be made again, and where each other set goes on."""
+    nowhere = dict.fromkeys(others, 0)
+    if list(before.others) != list(others):
+        return 0, nowhere
+    same = _common(main, before.main)
+    place = {_sha(line): number for number, line in enumerate(main) if line}
+    for name, told in others.items():
+        first = _common(told, before.others[name])
+        changed = [*told[first:], *before.others[name][first:]]
+        same = min([same, *(place.get(_sha(line), same) for line in changed if line)])
+    known = {_sha(line) for line in main[:same] if line}
+    starts = {}
+    for name, told in others.items():
+        starts[name] = next((number for number, line in enumerate(told) if line and _sha(line) not in known), len(told))
+    return same, starts
+
+
+def _common(now: Sequence[bytes], before: Sequence[bytes]) -> int:
+    """Return how many lines at the start are the same objects."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(now, before, strict=False)))
 
 
 def _line(line: bytes, others: Mapping[str, bytes]) -> bytes:
@@ -98,17 +139,19 @@ def _line(line: bytes, others: Mapping[str, bytes]) -> bytes:
         return line
     own = {MAIN: line, **others}
     sets = b",".join(b"%s:{%s" % (json.dumps(name).encode("ascii"), _figures(told)) for name, told in own.items())
-    shown = next((name for name in own if _shows(own, name)), MAIN)
+    shown = _shown(own)
     name = b"null" if shown == MAIN else json.dumps(shown).encode("ascii")
     return b'%s,"test_set":%s,"sets":{%s}}' % (own[shown][:-1], name, sets)
 
 
-def _shows(own: Mapping[str, bytes], name: str) -> bool:
-    """Whether a set shows most: the states that are told, the gravest first; the main set has the first word."""
-    if any(b'"verdict":"%s"' % state in own[MAIN] for state in _TOLD):
-        return name == MAIN
-    gravest = next((state for state in _TOLD if any(b'"verdict":"%s"' % state in one for one in own.values())), None)
-    return gravest is not None and b'"verdict":"%s"' % gravest in own[name]
+def _shown(own: Mapping[str, bytes]) -> str:
+    """Return the set that shows most: of the states that are told the gravest. The main set has the first word."""
+    gravity = {name: _GRAVITY.get(_state(line), _QUIET) for name, line in own.items()}
+    return MAIN if gravity[MAIN] < _QUIET else min(gravity, key=gravity.__getitem__)
+
+
+def _state(line: bytes) -> bytes:
+    return line.split(b'"verdict":"', 1)[1].split(b'"', 1)[0]
 
 
 def _sha(line: bytes) -> bytes:

@@ -19,6 +19,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from deepspeech_wer.exit_codes import FAILED
 from deepspeech_wer.records import Run
 from tests.benchmarks.tick import JOB
 from tests.conftest import Repository
@@ -122,7 +123,8 @@ def cost(words: Sequence[str], environment: dict[str, str]) -> tuple[float, floa
     """
     code = (
         "import resource, subprocess, sys; "
-        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE); "
+        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE); "
+        f"assert done.returncode in (0, {FAILED}), done.stderr; "  # the invented merges make it worse or better
         "usage = resource.getrusage(resource.RUSAGE_CHILDREN); "
         "print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)"
     )

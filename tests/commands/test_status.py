@@ -130,3 +130,44 @@ def test_a_damaged_note_is_no_error(capsys: pytest.CaptureFixture[str], content:
     assert tick() == 0
     settings.load().places.cache.joinpath("last_error.json").write_text(content)
     assert told(capsys, "last error") == ""
+
+
+def test_before_anything_was_fetched_it_says_so(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ds_repo_url", str(sealed / "nowhere"))
+    assert cli.main([]) == exit_codes.TROUBLE
+    assert told(capsys, "queue") in ("", "not known, as nothing of the branch has been fetched yet")
+    assert "cannot fetch" in told(capsys, "last error")
+    for command, said in (("runs", "no run is archived yet\n"), ("verdicts", "no merge is judged yet")):
+        capsys.readouterr()
+        assert cli.main([command]) == 0
+        assert capsys.readouterr().out.startswith(said)
+        assert cli.main([command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_site_that_was_built_and_never_sent_is_not_called_published(
+    sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_sshd(tmp_path / "sshd") as host:
+        for name, value in host.environment().items():
+            monkeypatch.setenv(name, value)
+        (host.root / ".htaccess").write_text("DirectoryIndex index.htm\n")
+        assert cli.main(["publish"]) == exit_codes.TROUBLE
+        assert "put an empty index.htm beside it" in capsys.readouterr().err
+        assert (
+            told(capsys, "site")
+            == f"nothing published to {host.environment()['ds_website_server_fqdn']}:{host.root} yet"
+        )
+        (host.root / "index.htm").touch()
+        assert cli.main(["publish"]) == exit_codes.DONE
+        assert told(capsys, "site").startswith("up to date, published to ")
+    assert sealed.exists()
+
+
+def test_a_failed_run_is_called_failed_once(tracked: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tick() == 0
+    tracked.merge("breaks it", {"wer": "exit 3\n"})
+    assert tick() == exit_codes.FAILED
+    assert told(capsys, "result").endswith(" failed: exit 3: breaks it")

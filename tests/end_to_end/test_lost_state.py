@@ -30,6 +30,7 @@ CACHE, DATA = ".cache/deepspeech_wer", ".local/share/deepspeech_wer"
 MIRROR = f"{CACHE}/repository.git"
 STATE = (
     *(f"{CACHE}/{name}" for name in ("last_sha1", "shown", "tracker.json", "retraining.json", "told.json", "lock")),
+    *(f"{CACHE}/{name}" for name in ("built", "remembered", "kept/*")),
     *(f"{MIRROR}/{name}" for name in ("HEAD", "config", "refs/tracked/head", "refs/heads/tracked")),
     *(f"{DATA}/{name}" for name in ("lock", "id", "tracker.json", "verdicts.json", "requests/released.json")),
     *(f"{DATA}/site/{name}" for name in ("index.htm", "js/hyper.js", "js/merges.js", ".manifest.json")),
@@ -145,7 +146,8 @@ WHOLE = {".cache": "newer", ".local": "newer"}
 def damaged(tracker: Tracker, names: tuple[str, ...], damage: Callable[[Path, Path], None]) -> None:
     tracker.restore(WHOLE)
     for name in names:
-        damage(tracker.home / name, tracker.root / "older" / name)
+        for path in [*tracker.home.glob(name)] or [tracker.home / name]:
+            damage(path, tracker.root / "older" / path.relative_to(tracker.home))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -212,6 +212,21 @@ class TestBubblewrap:
         assert run(tmp_path, f"touch {tmp_path}/exports/model && {GOOD}", held).status == "done"
         assert (tmp_path / "exports" / "model").exists()
 
+    def test_a_directory_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        outcome = run(tmp_path, GOOD, Guards(is_sandboxed=True, writable=(str(tmp_path / "exports"),)))
+        assert outcome.failure == "machine"
+        assert outcome.detail == (
+            f"ds_job_sandbox: {tmp_path}/exports: no such directory: make it, or take it out of ds_job_writable"
+        )
+
+    def test_a_cache_that_cannot_be_made_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        outcome = run(tmp_path, GOOD, BOX)
+        assert outcome.failure == "machine"
+        assert outcome.detail.startswith("ds_job_sandbox: ")
+        assert "Not a directory" in outcome.detail
+
     def test_a_directory_behind_a_link_is_writable(self, tmp_path: Path) -> None:
         cache = Path(__file__).parents[2] / ".pytest_cache"  # not in /tmp, of which the sandbox has its own
         cache.mkdir(exist_ok=True)

@@ -452,6 +452,31 @@ def test_a_git_that_fails_for_reasons_of_the_machine_is_trouble(
         assert (checkout.path / "a").exists()
 
 
+@pytest.mark.parametrize("command", ["rev-parse", "rev-list", "log", "diff-tree"])
+@pytest.mark.parametrize("instead", ["exit 0", "echo a wrapper 1.0"])
+def test_a_git_that_answers_as_no_git_does_is_trouble(
+    repository: Repository, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, instead: str
+) -> None:
+    repository.commit("root", {"a": "a"})
+    tip = repository.merge("one")
+    commit = fetched(repository, cache)
+    put_git(tmp_path, monkeypatch, f'case " $* " in *" {command} "*) {instead}; esac')
+
+    def read() -> None:
+        mirror.tip(cache / "repository.git")
+        assert history.read(cache / "repository.git", tip, commit.parents[0]).new == (tip,)
+        history.changed(cache / "repository.git", history.merge(cache / "repository.git", tip))
+
+    if (command, instead) in (("diff-tree", "exit 0"), ("rev-list", "exit 0")):  # as where there is nothing
+        return
+    with pytest.raises(Trouble, match=r"as git does not: is .*/bin/git a wrapper|cannot read the mirror") as trouble:
+        read()
+    assert "\n" not in str(trouble.value)
+    assert (cache / "repository.git").exists()
+    (tmp_path / "bin" / "git").unlink()
+    read()
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mount a file system of its own; by its options."""

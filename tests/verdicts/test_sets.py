@@ -176,7 +176,7 @@ def lines(*verdicts: str) -> Sequence[bytes]:
 def test_the_gravest_verdict_is_shown_where_the_main_set_shows_nothing(
     main: str, one: str, two: str, expected: tuple[str, str | None]
 ) -> None:
-    (made,) = sets.lines(lines(main), {"two": lines(two), "one": lines(one)})
+    (made,) = sets.lines(lines(main), {"two": lines(two), "one": lines(one)}, sets.Lines())
     verdict = json.loads(made)
     assert (verdict["verdict"], verdict["test_set"]) == expected
     assert verdict["sets"] == {"test_wer": {"verdict": main}, "one": {"verdict": one}, "two": {"verdict": two}}
@@ -184,7 +184,7 @@ def test_the_gravest_verdict_is_shown_where_the_main_set_shows_nothing(
 
 def test_merges_that_a_set_did_not_measure_are_told_as_before() -> None:
     main = lines("better", "", "worse")
-    assert sets.lines(main, {"noisy": lines("", "", "")}) == main
+    assert sets.lines(main, {"noisy": lines("", "", "")}, sets.Lines()) == main
 
 
 def test_what_is_remembered_of_sets_that_are_gone_does_no_harm(tmp_path: Path) -> None:
@@ -195,3 +195,44 @@ def test_what_is_remembered_of_sets_that_are_gone_does_no_harm(tmp_path: Path) -
     for runs in (runs_of({}, {15: 12}), runs_of({}, {}, since=99), runs_of({}, {15: 12})):
         record = verdict_file.update(places, runs, {}, wanted)
         assert list(record["verdicts"]) == judged(tmp_path / "elsewhere", runs)["verdicts"]
+
+
+def test_what_was_told_of_sets_before_is_not_made_again() -> None:
+    rng = random.Random(5)
+    states = ("no change seen", "worse", "unchanged", "suspect", "")
+    main, noisy = (list(lines(*(rng.choice(states) for _ in range(30)))) for _ in range(2))
+    del noisy[:7]  # measured from the eighth merge on
+    together = sets.lines(main, {"noisy": noisy}, sets.Lines())
+    for change in range(40):
+        before = sets.Lines(main, {"noisy": noisy}, together)
+        main, noisy, number = main[:], noisy[:], 30 + change
+        if change % 3 == 1:
+            place = rng.randrange(len(noisy))
+            noisy[place] = lines(*[rng.choice(states)] * (place + 8))[-1]
+        if change % 3 == 2:
+            place = rng.randrange(len(main))
+            main[place] = lines(*[rng.choice(states)] * (place + 1))[-1]
+        main += lines(*["better"] * (number + 1))[-1:]
+        noisy += lines(*[rng.choice(states)] * (number + 1))[-1:]
+        together = sets.lines(main, {"noisy": noisy}, before)
+        assert together == sets.lines(main, {"noisy": noisy}, sets.Lines())
+        if change % 3 == 0:
+            assert all(now is then for now, then in zip(together, before.together, strict=False))
+
+
+@pytest.mark.parametrize("damage", ["", "gone", "another"])
+def test_a_damaged_note_of_what_was_told_of_sets_does_no_harm(tmp_path: Path, damage: str) -> None:
+    places = verdict_file.Places(tmp_path / "cache", tmp_path / "data")
+    for place in (places.cache, places.data):
+        place.mkdir()
+    wanted = Retraining("on", 12, 0.3, anchor=True)
+    runs = runs_of({}, {15: 12})
+    verdict_file.update(places, runs[:-3], {}, wanted)
+    (note,) = places.cache.glob("*.together")
+    if damage == "gone":
+        note.unlink()
+    if damage == "another":  # killed after verdicts.json was written, before what was remembered
+        told = places.verdicts.read_bytes()
+        places.verdicts.write_bytes(told.replace(b"no change seen", b"unchanged", 5))
+    record = verdict_file.update(places, runs, {}, wanted)
+    assert list(record["verdicts"]) == judged(tmp_path / "elsewhere", runs)["verdicts"]
