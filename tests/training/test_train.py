@@ -116,10 +116,10 @@ def test_a_training_in_smaller_batches_is_resumed_with_the_same_digits(
 
 
 def stop_before_epoch(last: int, run_epoch: Callable[..., Epoch]) -> Callable[..., Epoch]:
-    def run(self: train.Trainer, index: int) -> Epoch:
+    def run(self: train.Trainer, index: int, factor: float) -> Epoch:
         if index == last:
             raise KeyboardInterrupt
-        return run_epoch(self, index)
+        return run_epoch(self, index, factor)
 
     return run
 
