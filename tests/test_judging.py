@@ -167,7 +167,7 @@ def test_a_suspect_whose_re_trainings_fail_is_no_suspect_for_ever(
     failed = [one for one in archive.load(settings.load().places.runs) if one.rerun_of]
     assert [one.failure for one in failed] == ["exit 1"] * 4
     assert len({one.merge.sha for one in failed}) == 2  # the suspect, and the merge before it
-    record = verdict_file.read(settings.load().places)
+    record = standing.read(settings.load().places)
     assert record["retraining"] is None
     newest = record["verdicts"][-1]
     assert newest["verdict"] == "cannot tell"
