@@ -11,7 +11,7 @@ from itertools import takewhile
 from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, run_merge
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
@@ -112,7 +112,7 @@ def write_last(places: Places, sha: str | None) -> None:
         else:
             files.write_atomically(places.last_sha1, f"{sha}\n".encode(), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {places.last_sha1}: {error.strerror}; the next tick tries again") from None
+        raise Trouble(f"cannot write {places.last_sha1}: {with_cure(error)}; the next tick tries again") from None
 
 
 def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
@@ -257,7 +257,7 @@ def drop_requests(places: Places) -> None:
             elif not calibrating.progress(places, request).is_open:
                 calibrating.end(places, request)
     except OSError as error:
-        raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot remove a request below {places.requests}: {with_cure(error)}") from None
 
 
 def _warn_of_lost(sha: str, what: str, who: str, at: str) -> None:

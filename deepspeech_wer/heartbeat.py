@@ -3,7 +3,8 @@
     window.WER_NOW = {"version": 1, "looked_at": <UTC>, "every": <seconds until the next, at most>,
                       "waiting": <merges>, "index": <what the page of this site opens from>,
                       "job": {"sha", "subject", "author", "attempt", "again", "started_at", "ends_at",
-                              "epoch", "epochs", "curve": [[epoch, training loss, validation loss], ...]} or null}
+                              "epoch", "epochs", "curve": [[epoch, training loss, validation loss], ...],
+                              "beside": [{"sha", "subject", "author"}, ...]} or null}
 
 By its age and by "every" a visitor sees whether the tracker lives, also while nothing is merged.
 """
@@ -22,6 +23,9 @@ from typing import Any
 
 from deepspeech_wer import clock, files, signals
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.jobs import outcome as outcomes
+from deepspeech_wer.jobs import slurm
+from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.places import Places
 from deepspeech_wer.settings import Settings
@@ -76,7 +80,8 @@ class Heartbeat:
         is_due = not 0 <= time.time() - _read(self._settings.places).at < every
         self._next = now + (every if is_due else min(every, _LOOK_S))
         if is_due:
-            self._tell(_job(work, order))
+            beside = _beside(self._settings.places, work) if self._settings.cluster.is_slurm else []
+            self._tell({**_job(work, order), "beside": beside})
 
     def _tell(self, job: dict[str, Any] | None) -> None:
         settings = self._settings
@@ -141,6 +146,14 @@ def _place(places: Places) -> Path:
 def _index(places: Places) -> str | None:
     """Return the name of what the page of the site opens from."""
     return max((path.name for path in (places.site / "js").glob("index.*.js")), default=None)
+
+
+def _beside(places: Places, shown: Work) -> list[dict[str, str]]:
+    """The other merges that train on the cluster, or wait there."""
+    others = [work for work in works.unfinished(places.work) if work != shown and slurm.has_job(work)]
+    orders = [works.read_order(work) for work in others if not outcomes.is_there(work)]
+    merges = [order.merge for order in orders if order]
+    return [{"sha": merge.sha, "subject": merge.subject, "author": merge.author} for merge in merges]
 
 
 def _job(work: Work, order: Order) -> dict[str, Any]:

@@ -14,7 +14,9 @@ import pytest
 from deepspeech_wer import heartbeat, settings
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.settings import Beat, Settings
+from deepspeech_wer.jobs.work import Order
+from deepspeech_wer.records import Merge
+from deepspeech_wer.settings import Beat, Cluster, Settings
 from tests.conftest import Repository
 from tests.test_automation import tick
 from tests.test_automation import tracked as tracked  # the fixture
@@ -111,6 +113,21 @@ def test_a_job_tells_epoch_losses_and_its_end(tmp_path: Path) -> None:
     left = heartbeat.datetime.fromisoformat(job["ends_at"]).timestamp() - time.time()
     assert left == pytest.approx(600, abs=60)
     assert told()["every"] == heartbeat.LEAST_S
+
+
+@pytest.mark.usefixtures("tracked")
+def test_what_trains_beside_a_job_on_a_cluster_is_told(tmp_path: Path) -> None:
+    loaded, work, order = running(tmp_path, "")
+    loaded = replace(loaded, cluster=Cluster("slurm", 4))
+    merge = Merge("b" * 40, 7, "another", "Ada", "2026-01-02T03:04:05Z", ())
+    for name in ("20260102-030405-bbbbbbbbbbbb", "20260102-030406-bbbbbbbbbbbb"):
+        other = works.Work(loaded.places.work / name)
+        other.path.mkdir(parents=True)
+        works.write_order(other, Order(merge, None, 1, 1, 0, 0, "x", "x", "x", None, None, 1.0, "t"))
+        (other.path / "ticket.json").touch()
+    (other.path / "outcome.json").touch()  # this one has ended
+    Heartbeat(loaded).job(work, order)
+    assert told()["job"]["beside"] == [{"sha": merge.sha, "subject": "another", "author": "Ada"}]
 
 
 @pytest.mark.usefixtures("tracked")

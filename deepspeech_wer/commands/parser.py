@@ -62,7 +62,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--crontab", action="store_true", help="use the ds_* and XDG_* variables of your crontab")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(subs)
-    _add(subs, "cancel", _later("act", "cancel"), "end the running job and record the run as cancelled")
+    cancel = _add(subs, "cancel", _later("act", "cancel"), "end the running job and record the run as cancelled")
+    cancel.add_argument(
+        "sha", nargs="*", metavar="SHA", help="first digits of a commit; else every running job is ended"
+    )
     _add_retry_and_skip(subs)
     _add_told(subs)
     _add_calibrate(subs)

@@ -85,6 +85,8 @@ class Slurm:
         seen = self._find(work)
         if seen is None or seen.is_over:
             return seen is not None and self._is_coming(work, seen)
+        if _is_stuck(seen):
+            return False
         if seen.is_waiting and seen.reason not in ("", "Priority", "Resources", self._told.get(work)):
             self._told[work] = seen.reason
             log.info("%s: Slurm's job %s waits: %s", work.run, seen.id, seen.reason)
@@ -228,6 +230,11 @@ def _is_of(ticket: Ticket, seen: Seen) -> bool:
     if seen.name != ticket.name or (ticket.job is not None and seen.id != ticket.job):
         return False
     return not ticket.submitted or seen.submitted >= ticket.submitted
+
+
+def _is_stuck(seen: Seen) -> bool:
+    """Whether Slurm could not launch a job and holds it for an administrator: another one is to be submitted."""
+    return seen.is_waiting and "launch failed" in seen.reason.lower()
 
 
 def _read(work: Work) -> Ticket | None:

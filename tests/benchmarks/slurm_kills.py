@@ -50,7 +50,7 @@ def time_limit(home: Path) -> None:
 
 def ids_again(home: Path) -> None:
     """Slurm forgets a job and gives its id to a stranger's while no tick looks."""
-    with running_slurm({"MinJobAge": "2", "FirstJobId": "1", "MaxJobId": "3"}) as cluster:
+    with running_slurm({"MinJobAge": "2", "FirstJobId": "1", "MaxJobId": "8"}) as cluster:
         machine = Machine(home / "ids", cluster)
         machine.merge("one")
         tick = machine.start()
@@ -75,12 +75,14 @@ def ids_again(home: Path) -> None:
 
 
 def _has_strangers(cluster: Cluster, job: str) -> bool:
-    """Submit strangers' jobs until one has the id."""
-    if job in cluster.jobs():
+    """Submit a stranger's job. Returns whether it got the id; else it is cancelled, and takes that one away."""
+    if job in cluster.jobs():  # not forgotten yet
         time.sleep(1)
         return False
-    cluster.run("sbatch", "--partition=urgent", "--output=/dev/null", "--wrap=sleep 600", check=False)
-    return job in cluster.jobs()
+    got = cluster.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 600", check=False)
+    if got and got != job:
+        cluster.run("scancel", got)
+    return got == job
 
 
 def kill(home: Path, rounds: int) -> None:
@@ -114,7 +116,7 @@ def kill(home: Path, rounds: int) -> None:
 
 
 def _tick(machine: Machine) -> int:
-    """Run a tick, and let what Slurm requeued begin at once instead of two minutes later."""
+    """Run a tick to its end, and return its exit code."""
     tick = machine.start()
     deadline = time.monotonic() + 600
     while tick.poll() is None:
@@ -125,6 +127,8 @@ def _tick(machine: Machine) -> int:
 
 
 def _hasten(cluster: Cluster) -> None:
+    """Do what an administrator does: bring back nodes that Slurm drained, and let requeued jobs begin at once."""
+    cluster.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME", check=False)
     for job, (state, _) in cluster.jobs().items():
         if state == "PENDING":
             cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)

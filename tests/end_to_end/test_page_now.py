@@ -69,6 +69,17 @@ def test_a_running_job_shows_epoch_end_and_losses(page: Page) -> None:
     assert "training" in page.text("#freshness")
 
 
+def test_what_trains_beside_it_on_a_cluster_is_shown(page: Page) -> None:
+    page.build([done(1, 0.5)])
+    others = [{"sha": "cd" * 20, "subject": "Merge <b>beam</b>", "author": "eve"}, 7]
+    tell(page, job={**JOB, "beside": others})
+    assert state(page.open()) == "fresh"
+    assert "Beside it: cdcdcdcd" in page.text(".now").replace("\n", "")
+    assert "<b>beam</b>" in page.text(".now")
+    tell(page, job={**JOB, "beside": "x"})
+    assert state(page.open()) == "fresh"
+
+
 def test_an_idle_tracker_says_so(page: Page) -> None:
     page.build([done(1, 0.5)])
     tell(page, waiting=0)

@@ -137,7 +137,7 @@ class Cluster:
 def running_slurm(
     settings: Mapping[str, str] | None = None, *, cpus: int = CPUS, memory_mb: int = 1
 ) -> Iterator[Cluster]:
-    """Run a Slurm until the block ends. If it is not installed, skip the test; on CI, fail.
+    """Run a Slurm until the block ends. If it is not installed, skip the test.
 
     `settings` are lines of slurm.conf that differ from those below. Each node has so many processors and so much
     memory, in name.
@@ -161,10 +161,7 @@ def running_slurm(
 def _require() -> None:
     missing = [program for program in PROGRAMS if shutil.which(program, path=_PATH) is None]
     if missing:
-        reason = f"{', '.join(missing)}: not installed: apt-get install slurm-wlm munge"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip(f"{', '.join(missing)}: not installed: apt-get install slurm-wlm munge")
 
 
 def _configure(cluster: Cluster, settings: Mapping[str, str], size: str) -> None:

@@ -28,6 +28,7 @@ flock --nonblock 9 || echo "$name" >> "$HOME/overlaps"
 touch "$2/checkpoint"
 while [ -e "$HOME/hold-$name" ]; do sleep 0.1 9>&-; done
 sleep "${nap:-0}" 9>&-
+[ ! -e "$HOME/fail-$name" ] || exit 3
 mkdir -p "$ds_logs_dir/x"
 printf '{"context":{"time_started":"2026-01-01T00:00:00"},"parameters":{"n":1},"results":{"test_wer":%s}}' \\
     "$wer" > "$ds_logs_dir/x/.partial"

@@ -116,6 +116,21 @@ def test_a_job_is_alive_until_slurm_says_that_it_has_ended(
     assert not runner.is_alive(work)
 
 
+def test_a_job_that_slurm_could_not_launch_is_the_machines_trouble(
+    monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm
+) -> None:
+    answers(monkeypatch, replace(SEEN, state="PENDING", node="", reason="launch failed requeued held"))
+    assert not runner.is_alive(work)
+    verdict = runner.verdict(work, None)
+    assert verdict
+    assert verdict.failure == "machine"
+    assert "launch failed requeued held" in verdict.detail
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(slurm_client, "cancel", lambda *words: asked.append(words))
+    runner.clear(work, None)
+    assert asked == [("7", "--state=PENDING")]
+
+
 def test_an_outcome_that_nfs_does_not_show_yet_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm
 ) -> None:

@@ -105,7 +105,7 @@ def test_a_tick_killed_at_sbatch_submits_no_job_twice(machine: Machine, when: st
 
 def test_a_job_is_cancelled_whether_it_runs_or_waits_by_the_tracker_or_by_slurm(machine: Machine) -> None:
     machine.environment["ds_slurm_options"] = "--cpus-per-task=2"  # one job fills a node
-    machine.merge("one", "two", "three")
+    shas = machine.merge("one", "two", "three")
     tick = machine.start()
     outside = machine.started("one")[0]
     machine.started("two")
@@ -114,7 +114,10 @@ def test_a_job_is_cancelled_whether_it_runs_or_waits_by_the_tracker_or_by_slurm(
     machine.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")
     try:
         until(lambda: len(machine.status()["jobs"]) == 2, WAIT_S)
-        assert machine.command("cancel").count("cancelled") == 2
+        assert "no job of 0000000 is running" in machine.command("cancel", "0000000")
+        assert machine.command("cancel", shas[2][:8]).count("cancelled") == 1
+        until(lambda: len(machine.status()["jobs"]) == 1, WAIT_S)
+        assert machine.command("cancel").count("cancelled") == 1
         assert tick.wait(timeout=WAIT_S) == FAILED
     finally:
         machine.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
@@ -231,3 +234,20 @@ def test_check_tells_that_a_node_does_not_see_the_data_root(machine: Machine) ->
     if " cluster " not in done.stdout:
         pytest.skip(f"no private mounts here: {done.stderr}")
     assert re.search(r"fault +cluster +.*the nodes must share the data root \(ds_dataroot\)", done.stdout), done.stdout
+
+
+def test_commits_asked_for_by_hand_run_once_side_by_side_and_failed_ones_are_tried_again(machine: Machine) -> None:
+    shas = machine.merge("one", "two", "three")
+    (machine.directory / "fail-two").touch()
+    tick = machine.start("-P", "-m", "deepspeech_wer", "run", "--sha", shas[0], "--sha", shas[1])
+    machine.started("one")
+    machine.started("two")
+    end_by(tick)
+    tick = machine.start("-P", "-m", "deepspeech_wer", "run", "--sha", shas[2])
+    machine.started("three")
+    machine.let_go("one", "two", "three")
+    assert tick.wait(timeout=WAIT_S) == FAILED
+    assert machine.ended() == [("one", "done"), ("two", "exit 3"), ("three", "done")]
+    assert machine.starts() == {"one": 1, "two": 2, "three": 1}
+    assert [run.attempt for run in machine.runs()] == [1, 2, 1]
+    assert machine.overlaps() == []

@@ -429,6 +429,7 @@ interface Job {
   epoch: number | null;
   epochs: number | null;
   curve: (number | null)[][]; // epoch, loss in training, loss in validation
+  beside?: { sha: string; subject: string; author: string }[]; // what else trains, on a cluster
 }
 
 interface Route {

@@ -73,6 +73,19 @@
   };
 
   /** @param {Job} job */
+  const beside = (job) =>
+    (Array.isArray(job.beside) ? job.beside.filter((other) => other && other.sha) : []).map((other) =>
+      el(
+        "p",
+        {},
+        "Beside it: ",
+        el("span", { class: "mono" }, String(other.sha).slice(0, 8)),
+        " ",
+        wer.bdi(wer.shortSubject(String(other.subject), String(other.author))),
+      ),
+    );
+
+  /** @param {Job} job */
   const running = (job) => [
     el(
       "p",
@@ -85,6 +98,7 @@
     ),
     el("p", { class: "hint" }, progress(job), ` · since ${format.minute(wer.decode.seconds(job.started_at))} UTC`),
     losses(job),
+    beside(job),
   ];
 
   /** @param {number} count */
