@@ -20,7 +20,7 @@ from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
-from deepspeech_wer.verdicts.plan import MAX_FAILED
+from deepspeech_wer.verdicts.levels import MAX_FAILED
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
 MAX_PASSED = 100  # commits that a run names because they were skipped

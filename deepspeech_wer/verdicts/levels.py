@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from deepspeech_wer.verdicts import noise, plan, steps, student
+from deepspeech_wer.verdicts import noise, steps, student
 from deepspeech_wer.verdicts.findings import Gap
 from deepspeech_wer.verdicts.series import Draw, Entry, Result
 
+MAX_FAILED = 2  # re-trainings of one merge; then it is given up
 POWER_DRAWS = 3.5  # after a step: with it, `detectable` is the effect that simulations find within the next 5 merges
 
 
@@ -46,7 +47,7 @@ class Group:
     @property
     def is_given_up(self) -> bool:
         """Whether its re-trainings fail."""
-        return self.failed >= plan.MAX_FAILED
+        return self.failed >= MAX_FAILED
 
     @property
     def trained_again(self) -> int:
