@@ -74,7 +74,8 @@ def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
         calibrates=run.calibrates,
     )
     taken = {"of": run.id, "failure": run.failure, "by": who, "at": at}
-    record = _serialise(run.merge, outcome, under, {"taken": taken})
+    changed = _read_record(run.directory / RUN).get("changed")  # whom an event blames, and for what
+    record = _serialise(run.merge, outcome, under, {"changed": changed, "taken": taken})
     return _store(runs, name, record, partial(_copy_archived, run.directory))
 
 

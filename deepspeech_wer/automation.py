@@ -27,7 +27,7 @@ from deepspeech_wer import (
 )
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
@@ -79,7 +79,7 @@ def data_locked(where: Places) -> Iterator[int]:
     try:
         files.make_private(where.data)
     except OSError as error:
-        raise Trouble(f"cannot make {where.data}: {error.strerror}") from None
+        raise Trouble(f"cannot make {where.data}: {with_cure(error)}") from None
     descriptor = lock.acquire(path)
     if descriptor is None:
         holder = lock.holder(path)

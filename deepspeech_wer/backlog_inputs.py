@@ -11,7 +11,7 @@ from itertools import takewhile
 from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, run_merge
 from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
@@ -20,10 +20,10 @@ from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
+from deepspeech_wer.verdicts.plan import MAX_FAILED
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
 MAX_PASSED = 100  # commits that a run names because they were skipped
-MAX_FAILED_RERUNS = 2  # then a suspect is judged without further re-trainings
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def write_last(places: Places, sha: str | None) -> None:
         else:
             files.write_atomically(places.last_sha1, f"{sha}\n".encode(), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {places.last_sha1}: {error.strerror}; the next tick tries again") from None
+        raise Trouble(f"cannot write {places.last_sha1}: {with_cure(error)}; the next tick tries again") from None
 
 
 def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
@@ -195,7 +195,7 @@ def _retraining(places: Places, wanted: Retraining) -> Due | None:
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
-    return again if sum(run.hyper is None for run in tried) < MAX_FAILED_RERUNS else None
+    return again if sum(run.hyper is None for run in tried) < MAX_FAILED else None
 
 
 def _anchor(places: Places) -> Due | None:
@@ -257,7 +257,7 @@ def drop_requests(places: Places) -> None:
             elif not calibrating.progress(places, request).is_open:
                 calibrating.end(places, request)
     except OSError as error:
-        raise Trouble(f"cannot remove a request below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot remove a request below {places.requests}: {with_cure(error)}") from None
 
 
 def _warn_of_lost(sha: str, what: str, who: str, at: str) -> None:

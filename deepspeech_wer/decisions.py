@@ -164,7 +164,7 @@ def _note(directory: Path, kind: str, decision: Decision | Calibration) -> Path:
 
 def _noted(directory: Path, names: re.Pattern[str]) -> list[Decision]:
     found = []
-    for path in _listed(directory):
+    for path in sorted(_listed(directory), key=_asked):
         record = _read(path) if names.fullmatch(path.name) else None
         if record is not None:
             try:
@@ -172,6 +172,14 @@ def _noted(directory: Path, names: re.Pattern[str]) -> list[Decision]:
             except TypeError as error:
                 _set_aside(path, error)
     return found
+
+
+def _asked(path: Path) -> tuple[str, int, str]:
+    """Sort by when it was asked for; names have whole seconds, and many may be asked for in one."""
+    try:
+        return path.name[:15], path.stat().st_mtime_ns, path.name
+    except OSError:
+        return path.name[:15], 0, path.name
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback; their texts."""
 
+import errno
+
 
 class Trouble(Exception):
     """An expected failure. The message is one line: what, where, expected and found, cure."""
@@ -15,6 +17,26 @@ class Stopped(Exception):
     def __init__(self, number: int, name: str) -> None:
         super().__init__(name)
         self.number = number
+
+
+_CURES = {
+    errno.ENOSPC: "make room there (`df`, `df -i`)",
+    errno.EDQUOT: "free some of this user's quota",
+    errno.EROFS: "mount it writable, or set another path",
+    errno.EACCES: "give this user access",
+    errno.EPERM: "give this user access",
+    errno.EIO: "the disk or the mount fails: look at `dmesg`",
+    errno.ESTALE: "the disk or the mount fails: look at `dmesg`",
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EFBIG: "raise `ulimit -f`",
+}
+
+
+def with_cure(error: OSError) -> str:
+    """What the system says of a file that cannot be written, and what helps: "No space left on device: make room"."""
+    said, cure = error.strerror or str(error), _CURES.get(error.errno or 0)
+    return f"{said}: {cure}" if cure else said
 
 
 def root_cause(error: BaseException) -> BaseException:

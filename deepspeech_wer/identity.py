@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 
 from deepspeech_wer import archive, files, journal, versions
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Owner
 from deepspeech_wer.settings import Repository
@@ -95,7 +95,7 @@ def owner(places: Places, repository: Repository, *, create: bool = True) -> Own
             files.make_private(path.parent)
             files.write_atomically(path, f"{found}\n".encode(), mode=0o600)
         except OSError as error:
-            raise Trouble(f"cannot write {path}: {error.strerror}; the next tick tries again") from None
+            raise Trouble(f"cannot write {path}: {with_cure(error)}; the next tick tries again") from None
     except OSError as error:  # another id would make this tracker a stranger to its own web root
         raise Trouble(f"cannot read {path}: {error.strerror}: it holds this tracker's id") from None
     if not _ID.fullmatch(found):
@@ -111,7 +111,7 @@ def _write(path: Path, record: dict[str, object]) -> None:
         files.make_private(path.parent)
         files.write_atomically(path, json.dumps(record).encode("utf-8", "replace"), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {path}: {error.strerror}; the next tick tries again") from None
+        raise Trouble(f"cannot write {path}: {with_cure(error)}; the next tick tries again") from None
 
 
 def _read(path: Path) -> dict[str, object]:

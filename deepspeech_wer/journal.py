@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deepspeech_wer import clock, logging_setup
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge
 
@@ -51,7 +51,7 @@ def write(cache: Path, entry: Entry) -> None:
         text = json.dumps({"version": VERSION, **asdict(entry)}, ensure_ascii=False)
         write_atomically(cache / NAME, text.encode("utf-8", "replace"), mode=0o600)
     except OSError as error:
-        raise Trouble(f"cannot write {cache / NAME}: {error.strerror}; the next tick resumes") from None
+        raise Trouble(f"cannot write {cache / NAME}: {with_cure(error)}; the next tick resumes") from None
 
 
 def read(cache: Path) -> Entry | None:

@@ -7,12 +7,11 @@ it light.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 
 from deepspeech_wer import clock, processes
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 
 _AFTER_A_KILL = b"after a kill\n"  # the last line, if the holder before was killed
 
@@ -29,14 +28,13 @@ def acquire(path: str) -> int | None:
                 break
             os.close(descriptor)  # the file was replaced between open and flock
     except OSError as error:
-        raise Trouble(f"cannot lock {path}: {error.strerror}") from None
+        raise Trouble(f"cannot lock {path}: {with_cure(error)}; the next tick tries again") from None
     if descriptor is not None:
         try:
             sign(descriptor)
         except OSError as error:
             os.close(descriptor)
-            cure = ": make room there (`df`, `df -i`)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            raise Trouble(f"cannot write {path}: {error.strerror}{cure}; the next tick tries again") from None
+            raise Trouble(f"cannot write {path}: {with_cure(error)}; the next tick tries again") from None
     return descriptor
 
 

@@ -26,7 +26,7 @@ from deepspeech_wer import (
     signals,
 )
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
@@ -329,7 +329,7 @@ def _begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         works.write_order(work, order)
     except OSError as error:
         files.remove_tree(work.path)
-        raise Trouble(f"cannot prepare a run: {work.path}: {error.strerror}") from None
+        raise Trouble(f"cannot prepare a run: {work.path}: {with_cure(error)}; the next tick tries again") from None
     for left in earlier:  # only now that the new order has their counts
         _keep_record(left, work)
         _clear(left.work)
@@ -400,7 +400,9 @@ def _prepare(bench: Bench, work: Work, order: Order) -> None:
             log_file.touch(mode=0o600)
         outcomes.reserve(work)
     except OSError as error:
-        raise Trouble(f"cannot prepare a run: {error.filename or work.path}: {error.strerror}") from None
+        raise Trouble(
+            f"cannot prepare a run: {error.filename or work.path}: {with_cure(error)}; the next tick tries again"
+        ) from None
 
 
 def _wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
@@ -496,6 +498,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome, *, runs: 
     places, merge = bench.places, order.merge
     if outcome.status == "failed" and outcome.files is None and work.kept.is_dir():
         outcome = replace(outcome, files=work.kept)
+    outcome = _still_good(outcome)
     room.note(places.cache, files.size(places.checkpoints / merge.sha) + files.size(work.path))
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
@@ -503,7 +506,7 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome, *, runs: 
         run = archive.store(runs or places.runs, work.run, merge, outcome, _circumstances(work, order))
     except OSError as error:
         raise Trouble(
-            f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {error.strerror}; "
+            f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {with_cure(error)}; "
             "its result is kept, and the next tick tries again"
         ) from None
     if bench.job.gpu_usage_charts:
@@ -515,6 +518,15 @@ def _archive(bench: Bench, work: Work, order: Order, outcome: Outcome, *, runs: 
     if rate and rate > hyper.DOUBTFUL:
         log.warning("%s: results.test_wer is %g: expected a fraction, 0.12 for 12 %%", title(run.merge), rate)
     return run
+
+
+def _still_good(outcome: Outcome) -> Outcome:
+    """Return the outcome, failed if its record is no longer what it was when the job ended: nobody could read it."""
+    found = outcomes.judge(outcome.files) if outcome.status == "done" and outcome.files else None
+    if found is None or found.failure is None:
+        return outcome
+    detail = f"{found.detail}; it was right when the job ended"
+    return replace(outcome, status="failed", failure=found.failure, detail=detail)
 
 
 def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:

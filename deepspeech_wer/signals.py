@@ -22,14 +22,18 @@ _wakeup: list[int] = []  # the reading end of a pipe; the interpreter writes a b
 
 
 def catch() -> None:
-    """Make SIGTERM, SIGINT and SIGHUP set the flag from now on."""
+    """Make SIGTERM, SIGINT and SIGHUP set the flag from now on. SIGINT and SIGHUP stay ignored if they are.
+
+    So `nohup` ignores SIGHUP, and a shell without job control ignores SIGINT of what it starts with `&`.
+    """
     if not _wakeup:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         _wakeup.append(reading)
     _caught.clear()
     for number in ENDING:
-        signal.signal(number, _note)
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _note)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_wer import __version__, archive, built, decisions, files, heartbeat, identity, journal, signals
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.judging import standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.settings import Settings, Website
@@ -76,7 +76,7 @@ def update(settings: Settings, *, upload: Callable[[int, int], None] | None = No
     except Trouble as trouble:
         return _failed(places, str(trouble))
     except OSError as error:
-        return _failed(places, f"{error.filename or places.cache}: {error.strerror}")
+        return _failed(places, f"{error.filename or places.cache}: {with_cure(error)}")
     return True
 
 

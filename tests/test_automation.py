@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
+from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Outcome, Run
 from deepspeech_wer.repository import history, mirror
 from tests.conftest import Repository
 from tests.waiting import until
@@ -546,7 +548,7 @@ def test_a_place_for_checkouts_that_is_of_no_use_costs_no_merge(
     assert wers() == [0.4]
 
 
-DEEP = f'{sys.executable} -c \'import os\nfor _ in range(%d): os.mkdir("d"); os.chdir("d")\''
+DEEP = f'{shlex.quote(sys.executable)} -c \'import os\nfor _ in range(%d): os.mkdir("d"); os.chdir("d")\''
 
 
 @pytest.mark.parametrize(
@@ -646,7 +648,7 @@ def test_an_outcome_that_names_a_foreign_directory_is_not_believed(
         "started_at='2026-01-01T00:00:00Z', finished_at='2026-01-01T00:00:00Z'); "
         f"o['{key}'] = '{foreign}'; (w / 'outcome.json').write_text(json.dumps(o))"
     )
-    forges = f'{sys.executable} -c "{forge}"; kill -KILL $PPID; sleep 9'
+    forges = f'{shlex.quote(sys.executable)} -c "{forge}"; kill -KILL $PPID; sleep 9'
     tracked.merge(
         "forges",
         {"wer": f"[ $ds_wer_attempt = 2 ] || [ -e $HOME/done ] || {{ touch $HOME/done; {forges}; }}; wer=0.4\n"},
@@ -654,6 +656,39 @@ def test_an_outcome_that_names_a_foreign_directory_is_not_believed(
     assert tick() == 0
     assert wers() == [0.4]
     assert names(foreign) == ["hyper.json", "out.log", "thesis.txt"]
+
+
+@pytest.mark.parametrize("what", ["data", "cache", "clone"])
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_what_cannot_be_written_is_told_with_what_helps(
+    tracked: Repository, sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    what: str, state: str,
+) -> None:  # fmt: skip
+    disk = sealed / ".cache" if what == "cache" else sealed / "disk"
+    disk.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "none", str(disk)], check=False).returncode:
+        pytest.skip("only root can mount")
+    try:
+        monkeypatch.setenv(
+            {"data": "ds_dataroot", "cache": "XDG_CACHE_HOME", "clone": "ds_clone_path"}[what], str(disk)
+        )
+        assert tick() == 0
+        tracked.merge("next", {"wer": "wer=0.4\n"})
+        if state == "full":
+            subprocess.run(["dd", "if=/dev/zero", f"of={disk}/fill"], check=False, stderr=subprocess.DEVNULL)
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        capsys.readouterr()
+        assert tick() == exit_codes.TROUBLE
+        [line] = [line for line in capsys.readouterr().err.splitlines() if " ERROR " in line]
+        assert ("make room there" if state == "full" else "mount it writable, or set another path") in line
+        assert line.endswith("the next tick tries again")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        (disk / "fill").unlink(missing_ok=True)
+        assert tick() == 0
+        assert wers() == [0.5, 0.4]
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=False)
 
 
 W = '$(dirname "$ds_logs_dir")'
@@ -687,6 +722,45 @@ def test_what_a_job_forges_in_its_work_directory_is_not_believed(
     assert numbers == sorted(numbers)
     assert numbers[-1] < 10
     assert works.unfinished(where.work) == []
+
+
+AWAY = {
+    "its work directory is a link": f"mv {W} {W}.x; ln -s $HOME/foreign {W}",
+    "its logs are a link": "rmdir $ds_logs_dir; ln -s $HOME/foreign $ds_logs_dir",
+}
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_a_record_that_lies_behind_a_link_is_none(tracked: Repository, sealed: Path, how: str) -> None:
+    (sealed / "foreign").mkdir()
+    (sealed / "foreign" / "thesis").touch()
+    assert tick() == 0
+    tracked.merge("away", {"wer": f"{AWAY[how]}; wer=0.4\n"})
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    assert tick() == exit_codes.FAILED
+    assert wers() == [0.5, "no-hyper", 0.3]
+    assert (sealed / "foreign" / "thesis").exists()
+    assert len(archive.load(settings.load().places.runs)) == 3  # all of them readable
+
+
+@pytest.mark.parametrize("then", ["rm {}", "echo { > {}", "rm {}; mkdir {}"])
+def test_a_record_that_changes_after_the_job_ended_is_judged_as_it_is(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    assert tick() == 0
+    tracked.merge("changes", {"wer": "wer=0.4\n"})
+    real = outcomes.read
+
+    def read(work: works.Work) -> Outcome | None:
+        found = real(work)
+        if found and found.files:
+            subprocess.run(["sh", "-c", then.replace("{}", f"{found.files}/hyper.json")], check=True)
+        return found
+
+    monkeypatch.setattr(outcomes, "read", read)
+    tick()
+    assert wers()[-1] in ("no-hyper", "bad-hyper")
+    assert len(archive.load(settings.load().places.runs)) == 2
 
 
 @pytest.mark.parametrize("forgery", ["a newer outcome", "a directory", "a lock", "a broken lock"])

@@ -250,3 +250,9 @@ def test_a_request_to_calibrate_a_commit_that_left_the_branch_is_dropped(
     assert "is no longer in the branch: it is not calibrated" in capsys.readouterr().err
     assert not list(settings.load().places.requests.glob("*-calibrate-*"))
     assert wers() == [0.5, 0.4]
+
+
+def test_what_is_asked_for_in_one_second_is_in_its_order(tmp_path: Path) -> None:
+    shas = [f"{digit}" * 40 for digit in "c5a901e3"]
+    decisions.retry_all(tmp_path, shas, "ada", "20260102-030405-c0ffeec0ffee")
+    assert [one.sha for one in decisions.retries(tmp_path)] == shas

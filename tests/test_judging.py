@@ -147,8 +147,33 @@ def test_a_re_training_that_fails_is_given_up_and_stops_no_queue(
     assert tick() == 0
     own = {one.merge.subject for one in archive.load(settings.load().places.runs) if one.rerun_of is None}
     assert own == {"root", "much better", "the next"}
+    again = [one for one in archive.load(settings.load().places.runs) if one.rerun_of]
+    # The parent's takes its turn, and repeats its result: the job ignores its seed.
+    assert [one.failure for one in again] == ["exit 1", None]
+
+
+def test_a_suspect_whose_re_trainings_fail_is_no_suspect_for_ever(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails = JOB.replace("#!/bin/sh\n", '#!/bin/sh\n[ -z "$ds_wer_rerun_of" ] || exit 1\n')
+    monkeypatch.setenv("ds_retrain", "on")
+    monkeypatch.setenv("ds_retrain_share", "1")
+    monkeypatch.setenv("ds_job_attempts", "1")
+    for number, rate in enumerate(("0.301", "0.300", "0.299", "0.302", "0.301", "0.303", "0.45")):
+        tracked.merge(f"merge {number}", {"bin/run-wer-automation.sh": fails, "wer": f"wer={rate}\n"})
+        tick()
+    for _ in range(4):
+        tick()
     failed = [one for one in archive.load(settings.load().places.runs) if one.rerun_of]
-    assert [one.failure for one in failed[:2]] == ["exit 1", "exit 1"]
+    assert [one.failure for one in failed] == ["exit 1"] * 4
+    assert len({one.merge.sha for one in failed}) == 2  # the suspect, and the merge before it
+    record = verdict_file.read(settings.load().places)
+    assert record["retraining"] is None
+    newest = record["verdicts"][-1]
+    assert newest["verdict"] == "cannot tell"
+    assert newest["reason"].endswith(f"and no more is learnt: the re-trainings of {newest['sha'][:8]} failed")
+    assert newest["retrained"] == 4
+    assert f"verdict: cannot tell: {newest['reason']}" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tracked")

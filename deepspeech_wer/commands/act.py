@@ -32,7 +32,7 @@ from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.decisions import Decision
-from deepspeech_wer.errors import Stopped, Trouble
+from deepspeech_wer.errors import Stopped, Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.runners import Runners
@@ -97,7 +97,7 @@ def _request(places: Places, wanted: Decision) -> None:
     try:
         decisions.ask_retry(places.requests, wanted)
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
 
 
 def cancel(options: argparse.Namespace) -> int:
@@ -120,7 +120,7 @@ def cancel(options: argparse.Namespace) -> int:
         try:
             works.write_cancel(left.work, f"{getpass.getuser()} on {os.uname().nodename}", clock.utc_now())
         except OSError as error:
-            raise Trouble(f"cannot write below {left.work.path}: {error.strerror}") from None
+            raise Trouble(f"cannot write below {left.work.path}: {with_cure(error)}") from None
         runner.ask_to_end(left.work)
         say(f"{title(left.order.merge)}: cancelled; the job has {left.order.grace_s:g} s to save its checkpoint")
     return DONE
@@ -146,7 +146,7 @@ def retry(options: argparse.Namespace) -> int:
     try:
         decisions.retry_all(places.requests, shas, getpass.getuser(), archive.newest(places.runs))
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
     return DONE
 
@@ -176,7 +176,7 @@ def skip(options: argparse.Namespace) -> int:
     try:
         decisions.skip(places.requests, Decision(sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"{title(merge)}: skipped; `retry {sha[:12]}` runs it after all")
     return DONE
 
@@ -212,7 +212,7 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
             taken = archive.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
             decisions.end_retry(places.requests, run.merge.sha)
         except OSError as error:
-            raise Trouble(f"cannot archive below {places.runs}: {error.strerror}") from None
+            raise Trouble(f"cannot archive below {places.runs}: {with_cure(error)}") from None
         rate = hyper.shown(hyper.test_wer(taken.hyper))
         say(f"{title(run.merge)}: taken as {taken.id}, test WER {rate}; {run.id} stays; the next tick publishes it")
     return DONE

@@ -14,7 +14,7 @@ from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.decisions import Calibration, Decision
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE
 from deepspeech_wer.judging import calibrating, standing, verdict_file
 from deepspeech_wer.places import Places
@@ -79,7 +79,7 @@ def accept(options: argparse.Namespace) -> int:
     try:
         decisions.accept(places.requests, Decision(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"accepted: {run.merge.sha[:12]}; the next tick shows it")
     return DONE
 
@@ -97,7 +97,7 @@ def calibrate(options: argparse.Namespace) -> int:
             _ask(places, run, options.runs)
             return DONE
     except OSError as error:
-        raise Trouble(f"cannot write below {places.requests}: {error.strerror}") from None
+        raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     lines = [*calibrated(judged(current)["calibrations"]), *wanted(places)]
     for line in lines or ["nothing is calibrated yet: `calibrate` asks for it"]:
         say(line)

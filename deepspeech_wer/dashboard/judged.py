@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from deepspeech_wer.settings import PublishedLogs
 from deepspeech_wer.verdicts import student
 
 MOST_WORDS = 500  # characters of a reason
+_INTERVAL = re.compile(r" \(95 %: [^)]*\)")
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,10 @@ def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, s
     state = verdict["verdict"]
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
     who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
-    reason = verdict["reason"].removesuffix(".")
-    told = [
-        f"{state[:1].upper()}{state[1:]}: {rate}{who}.",
-        f"{reason}." if reason else "",
-        _ended(last, ordered, record),
-    ]
+    reason, ended = verdict["reason"].removesuffix("."), _ended(last, ordered, record)
+    if ended:
+        reason = _INTERVAL.sub("", reason, count=1)  # the evidence has it; on a phone the chart must begin in sight
+    told = [f"{state[:1].upper()}{state[1:]}: {rate}{who}.", f"{reason}." if reason else "", ended]
     return state, " ".join(filter(None, told)), last.id
 
 

@@ -63,8 +63,8 @@ class Watch:
         self._most = most_bytes
         self._next = 0.0
 
-    def excess(self) -> int | None:
-        """Return how many bytes the job takes if that is more than it may, else None."""
+    def excess(self) -> str | None:
+        """Return in words what the job takes if that is more than it may, else None."""
         if self._most is None or time.monotonic() < self._next:
             return None
         pids = processes.descendants(os.getpid())
@@ -72,7 +72,9 @@ class Watch:
         if taken > self._most:
             taken = sum(map(processes.own_memory, pids))
         self._next = time.monotonic() + _LOOK_S
-        return taken if taken > self._most else None
+        if taken <= self._most:
+            return None
+        return f"its processes took {size(taken)} of memory, more than ds_job_memory ({size(self._most)})"
 
 
 def scope(memory_bytes: int | None, environ: Mapping[str, str]) -> list[str]:

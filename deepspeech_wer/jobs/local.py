@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from deepspeech_wer import contract, lock, processes, signals
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import group, guards, limit
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import Verdict
@@ -46,7 +46,7 @@ class Local:
                     pass_fds=(descriptor,),
                 )
         except OSError as error:
-            raise Trouble(f"cannot start the supervisor of {work.run}: {error.strerror}") from None
+            raise Trouble(f"cannot start the supervisor of {work.run}: {with_cure(error)}") from None
         finally:
             os.close(descriptor)
 

@@ -78,12 +78,13 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     try:
         failed = _run(order, work, variables, out, err)
-        verdict = outcomes.with_record(failed, work.logs) if failed else outcomes.judge(work.logs)
     finally:
         out.close()
         err.close()
         works.remove_planted(work, order)
         files.restore_access(work.path.parent, work.path)
+    # Judged only now: what lies behind a link that the job put there is gone with it.
+    verdict = outcomes.with_record(failed, work.logs) if failed else outcomes.judge(work.logs)
     works.take_back(work, order)
     files.remove_tree(work.tmp)
     if verdict.files is None:
@@ -279,7 +280,7 @@ def _attend(output: _Output, timeout_s: float | None, watch: guards.Watch) -> Ve
                 return Verdict("timeout", f"not done after {timeout_s:g} s (ds_job_timeout)")
             excess = watch.excess()
             if excess is not None:
-                return Verdict("out-of-memory", f"its processes took {guards.size(excess)}, more than ds_job_memory")
+                return Verdict("out-of-memory", excess)
             _take(selector, min(_POLL_S, deadline - time.monotonic()))
         drained = time.monotonic() + _DRAIN_S
         while selector.get_map() and time.monotonic() < drained and _take(selector, 0.1):

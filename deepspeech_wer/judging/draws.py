@@ -55,8 +55,12 @@ def order(runs: Iterable[Run]) -> Ordered:
     if len(places) != len(listed):
         raise ValueError("two runs to judge have the same id; each run may be given once")
     newest = {run.merge.sha: run.id for run in listed if run.rerun_of is None}
-    # A person's retry replaces a failed run by a later one of the same commit.
-    kept = [run for run in listed if run.hyper is not None or newest.get(run.merge.sha, run.id) == run.id]
+    # A person's retry replaces a failed run by a later one of the same commit. A failed re-training counts: as such.
+    kept = [
+        run
+        for run in listed
+        if run.hyper is not None or not _is_own(run) or newest.get(run.merge.sha, run.id) == run.id
+    ]
     return Ordered(kept, [places[run.id] for run in kept])
 
 
@@ -72,9 +76,9 @@ def keys(ordered: Ordered, results: Mapping[str, str]) -> list[bytes]:
 
 
 def sets(ordered: Ordered) -> dict[str, list[int]]:
-    """Return the names of the test sets beside the main one, each with the indexes of the runs that say something of it.
+    """Return the names of the test sets beside the main one, each with the indexes of its runs.
 
-    Those are the runs that measured it, and later failures.
+    Those are the runs that say something of it: the ones that measured it, and later failures.
     """
     found: dict[str, list[int]] = {}
     for number, run in enumerate(ordered.runs):

@@ -196,13 +196,15 @@ def _make(
     """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
     ordered, terms = draws.order(runs), _terms(places, wanted)
     others = draws.sets(ordered)
-    main = _judge(places.remembered, ordered, results, terms, told=None if others else told)
+    keys = draws.keys(ordered, results)
+    main = _judge(places.remembered, _Runs(ordered, keys, results), terms, told=None if others else told)
     found, lines, judged = [main], main.memory.lines, main.judged
     if others:
         shared = replace(terms, rules=replace(terms.rules, tests=1 + len(others)))
         for name, measured in others.items():
             place = places.remembered.with_name(f"{places.remembered.name}-{standing.digest(name)[:12]}")
-            found.append(_judge(place, ordered.only(measured), results, shared, test_set=name))
+            of_set = _Runs(ordered.only(measured), [keys[number] for number in measured], results)
+            found.append(_judge(place, of_set, shared, test_set=name))
         of = dict(zip(others, found[1:], strict=True))
         before = _made_before(main, of, told)
         lines = sets.lines(lines, {name: one.memory.lines for name, one in of.items()}, before)
@@ -220,23 +222,26 @@ def _make(
     return _Made(head, lines, tail, {**start, **rest}, found)
 
 
-def _judge(
-    place: Path,
-    ordered: Ordered,
-    results: Mapping[str, str],
-    terms: Terms,
-    *,
-    told: bytes | None = None,
-    test_set: str | None = None,
-) -> _Set:
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of a test set."""
+
+    ordered: Ordered
+    keys: Sequence[bytes]
+    results: Mapping[str, str]
+
+
+def _judge(place: Path, runs: _Runs, terms: Terms, *, told: bytes | None = None, test_set: str | None = None) -> _Set:
     """Judge a test set from what is remembered at a place; its verdicts are beside it if `told` is None."""
+    ordered, results = runs.ordered, runs.results
     measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
     terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
     of_terms = _digest_of(terms, test_set)
     told = remembered.told_in(_beside(place)) if told is None else told
     before = remembered.load(place, of_terms, told)
-    keys = draws.keys(ordered, results)
-    to_judge = Runs(ordered.places, keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set))
+    to_judge = Runs(
+        ordered.places, runs.keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set)
+    )
     memory, judged = remembered.go_on(before, to_judge, terms)
     return _Set(place, of_terms, before, told, memory, judged)
 

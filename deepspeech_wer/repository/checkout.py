@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import home, make_private, remove_tree, write_atomically
 from deepspeech_wer.records import Checkout, Merge
 from deepspeech_wer.repository import evidence
@@ -118,7 +118,7 @@ def _claim(path: Path, mark: Path) -> dict[str, object]:
         path.mkdir(mode=0o700)
     except OSError as error:
         mark.unlink()
-        raise Trouble(f"ds_clone_path {path.parent}: {error.strerror}") from None
+        raise Trouble(f"ds_clone_path {path.parent}: {with_cure(error)}; the next tick tries again") from None
     status = path.stat()
     record.update(device=status.st_dev, inode=status.st_ino)
     _write(mark, record)
@@ -199,7 +199,7 @@ def _write(mark: Path, record: dict[str, object]) -> None:
         write_atomically(mark, json.dumps(record).encode(), mode=0o600)
     except OSError as error:
         wipe(mark)
-        raise Trouble(f"cannot write {mark}: {error.strerror}; the next tick tries again") from None
+        raise Trouble(f"cannot write {mark}: {with_cure(error)}; the next tick tries again") from None
 
 
 def _remove(path: Path) -> None:

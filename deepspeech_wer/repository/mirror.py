@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 
 from deepspeech_wer import environment, signals
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import make_private, remove_tree
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
@@ -45,7 +45,7 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
             log.warning("the mirror %s is damaged, fetching it again: %s", mirror, error)
             remove_tree(mirror)
     except OSError as error:
-        raise Trouble(f"cannot write the mirror {mirror}: {error.strerror}; the next tick tries again") from None
+        raise Trouble(f"cannot write the mirror {mirror}: {with_cure(error)}; the next tick tries again") from None
     try:
         return _update(mirror, access, ref, known)
     except GitError as error:

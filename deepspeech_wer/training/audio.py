@@ -254,6 +254,12 @@ def without_quiet(mel: Floats) -> Floats:
     return mel if kept.all() else mel[kept]
 
 
+def has_long_pause(mel: Floats) -> bool:
+    """Return whether `without_quiet` cuts a part between two of speech out of [frames, 27]."""
+    kept = np.flatnonzero(kept_frames(mel))
+    return len(kept) > 0 and len(kept) <= kept[-1] - kept[0]
+
+
 def kept_frames(mel: Floats) -> Flags:
     """Return [frames]: whether `without_quiet` keeps each of [frames, 27]."""
     loudness, background = _loudness(mel)

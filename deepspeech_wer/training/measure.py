@@ -114,8 +114,10 @@ def _decoder(given: argparse.Namespace) -> tuple[Listener, Callable[[Floats], st
 
 def _checkpoint(place: Path, threads: int) -> Listener:
     """Return the network of a checkpoint. Raises Trouble."""
+    from . import transfer
     from .threads import limit
 
+    transfer.read(place)  # what is no checkpoint is told at once, without TensorFlow
     limit(threads)
     from .restored import Restored  # imports TensorFlow, whose threads are limited now
 

@@ -46,6 +46,7 @@ def step(window: Window, kind: str, c: int, probability: float) -> Step:
         retrained=0,
         before=before,
         gaps=tuple(gaps),
+        named=tuple(name for entry in groups[c].entries for name in entry.original.reverts),
         digests=tuple(one for group in groups[:c] for one in group.digests) if kind == "worse" else (),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from deepspeech_wer.verdicts import noise, wording
+from deepspeech_wer.verdicts import noise, recovery, wording
 from deepspeech_wer.verdicts.findings import Event, Gap, Mark, Retraining, Verdict
 from deepspeech_wer.verdicts.levels import Step
 from deepspeech_wer.verdicts.plan import Rules
@@ -186,13 +186,26 @@ class _Judge:
         for step in walk.steps[self.state.steps_seen :]:
             if step.kind == "dismissed":
                 continue
-            self._tell(offset + step.entry, wording.of_step(step))
+            self._tell(offset + step.entry, wording.of_step(self._ending_earlier(step)))
             if step.kind == "worse":
                 for sha, chance in step.culprits:
                     other = step.entries.get(sha)
                     if sha != step.sha and other is not None:
                         self._tell(offset + other, wording.of_range(step, sha, step.runs[sha], chance))
         self.state.steps_seen = len(walk.steps)
+
+    def _ending_earlier(self, step: Step) -> Step:
+        """Close what a step down reverts in earlier series; return the step as it is to be told.
+
+        The levels of two series are not comparable. A fall as large as the rise, at the merge that reverts it, is.
+        """
+        finished = self.state.finished
+        for number, event in enumerate(finished):
+            is_open = event.kind == "worse" and event.state == "open" and step.kind in ("better", "recovered")
+            if is_open and recovery.undoes(step, event):
+                finished[number] = replace(event, state="recovered", closed_by=step.sha, digests=())
+                step = replace(step, kind="recovered", reverts=event.sha)
+        return step
 
     def _conclude(self, cuts: tuple[Cut, ...]) -> Judgement:
         """Use what is known by now: re-trainings that nobody asked for, and the suspicion that is open."""

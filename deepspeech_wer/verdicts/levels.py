@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from deepspeech_wer.verdicts import noise, steps, student
+from deepspeech_wer.verdicts import noise, plan, steps, student
 from deepspeech_wer.verdicts.findings import Gap
 from deepspeech_wer.verdicts.series import Draw, Entry, Result
 
@@ -27,6 +27,7 @@ class Group:
     digests: list[Result] = field(default_factory=list)
     fresh: int = 0  # re-trainings that have been asked for
     taken: int = 0  # re-trainings looked at, those that gave nothing too
+    failed: int = 0  # re-trainings that gave nothing
     calibrated: int = 0  # draws that `calibrate` gave
     repeats: int | None = None  # number of an earlier group with the same result to the digit: no draw of its own
 
@@ -41,6 +42,11 @@ class Group:
     def hidden(self) -> list[Draw]:
         """Return its re-trainings that have not been asked for, oldest first."""
         return [draw for entry in self.entries for draw in entry.fresh if not draw.calibrates][self.taken :]
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its re-trainings fail."""
+        return self.failed >= plan.MAX_FAILED
 
     @property
     def trained_again(self) -> int:
@@ -87,9 +93,11 @@ class Step:
     closed_by: str | None = None
     digests: tuple[Result, ...] = ()  # of a regression that is open: results at the level before it
     reverts: str = ""  # the culprit that it says it reverts
+    named: tuple[str, ...] = ()  # all that its merges say they revert
     entries: dict[str, int] = field(default_factory=dict)  # of the culprits that were measured: index in the series
     runs: dict[str, str] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()  # merges that never ran, and may have done it
+    failed: str = ""  # the merge whose re-trainings failed, so that the suspicion had to end
 
     @property
     def skipped(self) -> int:

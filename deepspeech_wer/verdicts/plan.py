@@ -15,6 +15,7 @@ SURE_UNTRAINED = 0.9995  # where nothing can be trained again
 EXACT = 0.9  # share of one merge in the probability of a step: it is the culprit
 IMPROVED = 0.95  # of a step down: the level follows
 CONFIRMED = 3  # draws from the culprit on: two broken trainings in a row are one in a thousand merges
+MAX_FAILED = 2  # re-trainings of one merge; then it is given up
 EARLY_FRESH = 2  # re-trainings on each side of a jump among the first runs
 
 

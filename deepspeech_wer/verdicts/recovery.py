@@ -35,6 +35,23 @@ def is_ended_by(window: Window, event: Step, better: Step, c: int) -> bool:
     return better.compared.effect + better.before.mean - event.before.mean <= width
 
 
+def is_long_back(window: Window, event: Step) -> bool:
+    """Whether the step down with which the window begins ended this event, too, and not only a later one."""
+    if window.groups[0].original.digest and window.groups[0].original.result in event.digests:
+        return True
+    now, above = window.since(0), event.before.mean + event.compared.effect
+    variance = window.view().sigma.sigma ** 2 * (1 / now.draws + 1 / event.before.draws)
+    too_high = max(0.0, now.mean - event.before.mean)
+    odds = ((now.mean - above) ** 2 - too_high**2) / (2 * variance)
+    return now.mean < above and odds > math.log(plan.IMPROVED / (1 - plan.IMPROVED))
+
+
+def undoes(step: Step, event: Step) -> bool:
+    """Whether a step down is at a merge that says it reverts an event, and may be as large."""
+    is_linked = any(is_named(sha, step.named) for sha, _ in event.culprits)
+    return is_linked and -step.compared.low >= event.compared.low
+
+
 def reverted(window: Window, event: Step, c: int) -> str:
     """Return the culprit that the merges of a group say they revert; "" for none."""
     reverts = [name for entry in window.groups[c].entries for name in entry.original.reverts]

@@ -103,7 +103,7 @@ class Walk:
         for group in self.window.groups:
             for draw in group.hidden():
                 found = True
-                self._reveal(group, draw)
+                self._use(group, draw)
         if found:
             self.settle()
 
@@ -153,12 +153,17 @@ class Walk:
             self.suspicion = None
 
     def _reveal(self, group: Group, draw: Draw) -> None:
-        group.taken += 1
-        self.retrained += 1
+        """Use a re-training that the plan asked for."""
         if self.suspicion:
             self.suspicion.retrained += 1
             self.suspicion.touched.add(group.number)
+        self._use(group, draw)
+
+    def _use(self, group: Group, draw: Draw) -> None:
+        group.taken += 1
+        self.retrained += 1
         if draw.rate is None:
+            group.failed += 1
             return
         if is_same_result(draw.result, group.original.result):
             self.ignored_seed = draw.run
@@ -186,7 +191,13 @@ class Walk:
             if self.can_retrain and not self._has_budget():
                 self._close("cannot tell")
                 return None
-            return self._next()
+            target, groups = self._next(), self.window.groups
+            if target is None or not groups[target.group].is_given_up:
+                return target
+            if not groups[-1].is_given_up:
+                return Target(len(groups) - 1, f"as the re-trainings of {groups[target.group].sha[:8]} failed")
+            self._close("cannot tell", failed=groups[target.group].sha)
+            return None
 
     def _move_suspicion(self) -> None:
         """Open a suspicion, or begin it anew where the step is later than everything that was trained again for it."""
@@ -212,10 +223,20 @@ class Walk:
         return self.suspicion is None or self.suspicion.retrained < self.rules.budget
 
     def _recover(self) -> bool:
-        """Close the newest open regression if its level is back; a new level begins there."""
+        """Close the newest open regression if its level is back; a new level begins there.
+
+        One merge may end several of them. The next one is looked at when the new level has begun.
+        """
         event = self._open_event()
-        back = recovery.find(self.window, event) if event else None
-        if event is None or back is None:
+        if event is None:
+            return False
+        last, first = self.steps[-1], self.window.groups[0]
+        is_down = last.kind in ("better", "recovered") and last.sha == first.sha
+        if is_down and recovery.is_long_back(self.window, event):
+            self.steps[self.steps.index(event)] = replace(event, state="recovered", closed_by=first.sha, digests=())
+            return True
+        back = recovery.find(self.window, event)
+        if back is None:
             return False
         self._close_event(event, *back)
         return True
@@ -242,12 +263,13 @@ class Walk:
         if accused.is_accepted(self.window, c, self.accepted):
             self._restart(c, replace(self._step("worse", c, seen.worse), state="accepted"))
             return True
-        if self.can_retrain:
+        is_certain = seen.worse > self.rules.sure_untrained and len(self.window.groups) - 1 - c >= 2
+        if self.can_retrain and not (self.window.groups[c].is_given_up and is_certain):
             is_exact = seen.up[c] > plan.EXACT * seen.worse
             is_confirmed = accused.is_confirmed(self.window, c)
             if not (seen.worse > self.rules.sure and (is_exact or not self._has_budget()) and is_confirmed):
                 return False
-        elif not (seen.worse > self.rules.sure_untrained and len(self.window.groups) - 1 - c >= 2):
+        elif not is_certain:
             return False
         step = self._step("worse", c, seen.worse)
         if is_named(step.sha, self.accepted):
@@ -267,8 +289,8 @@ class Walk:
         self.window.restart(c)
         self.suspicion = None
 
-    def _close(self, kind: str) -> None:
-        """End a suspicion without a regression. The fresh draws stay."""
+    def _close(self, kind: str, *, failed: str = "") -> None:
+        """End a suspicion without a regression. The fresh draws stay. `failed`: the merge whose re-trainings failed."""
         suspicion, self.suspicion = self.suspicion, None
         if suspicion is None:
             return
@@ -276,7 +298,10 @@ class Walk:
         c = plan.best(seen.up)
         if (suspicion.retrained or kind == "cannot tell") and seen.up[c] > 0:
             step = self._step(kind, c, seen.worse)
-            self.steps.append(replace(step, state=kind, raised=suspicion.raised, retrained=suspicion.retrained))
+            told = [(one.sha, one.failed) for one in self.steps[-1:]]
+            if not failed or (step.sha, failed) not in told:  # said once, not again at each merge
+                doubt = replace(step, state=kind, raised=suspicion.raised, retrained=suspicion.retrained)
+                self.steps.append(replace(doubt, failed=failed))
         self.window.refreshed |= suspicion.touched
         self.is_new = False
 

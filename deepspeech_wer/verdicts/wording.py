@@ -77,7 +77,7 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
 
 
 def of_step(step: Step) -> Verdict:
-    size, again = _effect(step.compared), f" after {step.retrained} re-trainings" if step.retrained else ""
+    size, again = _effect(step.compared), _again(step.retrained)
     if step.kind == "worse":
         verdict, reason = WORSE, f"{size}{again}"
         if len(step.culprits) + step.skipped > 1:
@@ -91,6 +91,9 @@ def of_step(step: Step) -> Verdict:
         verdict, reason = RECOVERED, f"{size}: the level is back"
         if step.reverts:
             reason += f", as {step.reverts[:8]} is reverted"
+    elif step.failed:
+        verdict = CANNOT_TELL
+        reason = f"{size}, and no more is learnt: the re-trainings of {step.failed[:8]} failed"
     else:
         verdict = CANNOT_TELL
         reason = f"{size}{again}: no step can be shown, and none up to {_pp(step.compared.high):.2g} pp excluded"
@@ -169,6 +172,10 @@ def _pp(fraction: float) -> float:
 
 def _effect(compared: Comparison) -> str:
     return f"{_pp(compared.effect):+.2f} pp (95 %: {_pp(compared.low):.2f} to {_pp(compared.high):.2f})"
+
+
+def _again(count: int) -> str:
+    return f" after {count} re-training{'' if count == 1 else 's'}" if count else ""
 
 
 def _times(count: int) -> str:

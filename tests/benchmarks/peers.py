@@ -34,7 +34,6 @@ from typing import Any
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy is imported
 
 import numpy as np
-from scipy import signal
 
 from deepspeech_wer import wer
 from deepspeech_wer.training import audio
@@ -105,6 +104,8 @@ def _install(place: Path) -> Path | None:
 
 
 def _forms(clean: Sequence[Recording]) -> dict[str, list[Recording]]:
+    from scipy import signal  # here: it would count as memory of the engines
+
     rng = np.random.default_rng(1)
     return {
         "clean": list(clean),
@@ -123,6 +124,8 @@ def _forms(clean: Sequence[Recording]) -> dict[str, list[Recording]]:
 
 def _background(one: Recording, seconds: float, rng: np.random.Generator) -> Floats:
     """Return noise of the spectrum and the level of the quietest 50 ms of a recording."""
+    from scipy import signal
+
     size = audio.SAMPLE_RATE // 20
     parts = one.samples[: len(one.samples) // size * size].reshape(-1, size)
     parts = parts - parts.mean(1, keepdims=True)

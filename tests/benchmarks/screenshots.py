@@ -8,10 +8,11 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -68,8 +69,23 @@ def told(run: Run, place: int, started: datetime) -> Run:
     merge = Merge(sha, place + 1, subject, who.title(), iso(started), ("b" * 40, "c" * 40))
     if run.hyper:
         run.hyper["context"]["time_started"] = iso(started)
-    times = {"started_at": iso(started), "finished_at": iso(started + timedelta(minutes=140 + place % 30))}
-    return replace(run, id=f"{started:%Y%m%d-%H%M%S}-{sha[:12]}", merge=merge, variables={}, machine="gpu-1", **times)
+    return replace(
+        run,
+        id=f"{started:%Y%m%d-%H%M%S}-{sha[:12]}",
+        merge=merge,
+        variables={},
+        machine="gpu-1",
+        started_at=iso(started),
+        finished_at=iso(started + timedelta(minutes=140 + place % 30)),
+    )
+
+
+def told_as(run: Run, counted: Run) -> dict[str, Any]:
+    """Return the results of a run with the errors of another, whose utterances it has."""
+    assert run.hyper
+    assert counted.hyper
+    results = {name: counted.hyper["results"][name] for name in ("test_wer", "test_errors")}
+    return {**run.hyper, "results": {**run.hyper["results"], **results}}
 
 
 def again(run: Run, level: float) -> Iterator[tuple[Run, None]]:
@@ -101,7 +117,8 @@ def invented(directory: Path) -> Path:
     texts = speakers.references(400)
     with_texts: list[tuple[Run, bytes | None]] = [(run, None) for run in runs]
     for place, level in ((culprit - 1, GOOD), (culprit, BAD)):
-        with_texts[place] = runs[place], speakers.file_of(speakers.heard(texts, place, level))
+        counted, data = heard_runs.run(1, speakers.heard(texts, place, level))
+        with_texts[place] = replace(runs[place], hyper=told_as(runs[place], counted)), data
     repeated = [*again(runs[culprit - 1], GOOD), *again(runs[culprit], BAD)]
     made = heard_runs.archive(where, *with_texts, *repeated)
     for place in (culprit - 1, culprit, COUNT - 2, COUNT - 1):
@@ -147,18 +164,18 @@ def wait(driver: webdriver.Chrome, condition: str) -> None:
         time.sleep(0.05)
 
 
-def views(runs: Sequence[str], good: str, bad: str) -> Mapping[str, str]:
+def views(good: str, bad: str) -> Mapping[str, str]:
     """Return name -> address of each view; `good` and `bad` are the runs before and of the regression."""
     return {
         "overview": "#/",
-        "overview-by-date": "#/?axis=date",
         "regressions": "#/regressions",
         "run": f"#/run/{bad}",
         "compare": f"#/compare/{good}/{bad}",
         "utterances": f"#/utterances/{bad}/against/{good}",
         "runs": "#/runs",
         "parameters": "#/parameters",
-        "gpu": f"#/gpu/{bad}" if runs else "#/gpu",
+        "gpu": "#/gpu",
+        "now": "#/?axis=date",
     }
 
 
@@ -171,16 +188,18 @@ def event_runs(site: Path) -> tuple[str, str]:
 
 
 def take(driver: webdriver.Chrome, address: str, target: Path, *, width: int, dark: bool) -> None:
-    """Write a picture of a view, of its whole height up to MOST_PIXELS."""
+    """Write a picture of a view, of its whole height up to MOST_PIXELS; of the heartbeat, the card Now alone."""
+    is_now = target.name.startswith("now-")
     show(driver, width, 900, dark=dark)
     driver.get("about:blank")
     driver.get(address)
     wait(driver, "Boolean(window.WER_MERGES) && !/Reading (the|both)/.test(document.querySelector('main').innerText)")
-    wait(driver, "typeof WER_NOW === 'object' && document.querySelectorAll('.chart canvas').length >= 0")
+    wait(driver, "typeof WER_NOW === 'object'")
     time.sleep(0.5)  # the subjects are drawn when the page is idle
     height = driver.execute_script("return document.documentElement.scrollHeight")
-    show(driver, width, min(max(height, 700), MOST_PIXELS), dark=dark)
-    picture = Image.open(io.BytesIO(driver.get_screenshot_as_png()))
+    show(driver, width, height if is_now else min(max(height, 700), MOST_PIXELS), dark=dark)
+    data = driver.find_element("css selector", ".now").screenshot_as_png if is_now else driver.get_screenshot_as_png()
+    picture = Image.open(io.BytesIO(data))
     picture.convert("RGB").save(target, "WEBP", quality=60, method=6)
 
 
@@ -192,6 +211,14 @@ def show(driver: webdriver.Chrome, width: int, height: int, *, dark: bool) -> No
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
+def alive(site: Path, copy: Path) -> Path:
+    """Copy a site, as it looks while its tracker is alive and idle."""
+    shutil.copytree(site, copy)
+    now = {**heartbeat(datetime.now(UTC)), "waiting": 0, "job": None}
+    (copy / "js/now.js").write_text(f"window.WER_NOW={json.dumps(now)};")
+    return copy
+
+
 def main() -> None:
     """Take all of them."""
     out = Path(sys.argv[1])
@@ -199,10 +226,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, chromium() as driver:
         sites = {"10000": invented(Path(directory))}
         if len(sys.argv) > 2:
-            sites["demo"] = Path(sys.argv[2]).absolute()
+            sites["demo"] = alive(Path(sys.argv[2]), Path(directory, "demo"))
         for name, site in sites.items():
             good, bad = event_runs(site)
-            for view, address in views([good, bad], good, bad).items():
+            for view, address in views(good, bad).items():
                 for screen, (width, dark) in SCREENS.items():
                     target = out / f"{view}-{name}-{screen}.webp"
                     take(driver, f"file://{site}/index.htm{address}", target, width=width, dark=dark)

@@ -14,7 +14,11 @@ from tests.test_automation import JOB, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
 from tests.waiting import until
 
-UTTERANCES = 'echo "{}" >"$ds_logs_dir/x/utterances.json"\n'
+UTTERANCES = """
+echo "{}" >"$ds_logs_dir/x/utterances.json"
+echo "{}" >"$ds_logs_dir/x/history.json"
+echo load >"$ds_logs_dir/x/gpu-usage.csv"
+"""
 ENDS = {
     "exit 1": "exit 1",
     "exit 137": "exit 137",
@@ -76,11 +80,13 @@ def test_after_a_look_it_is_taken(failing: str, capsys: pytest.CaptureFixture[st
     assert after.id != before.id
     assert (after.merge, after.number, after.status) == (before.merge, before.number, "done")
     assert {path.name: path.read_bytes() for path in before.directory.iterdir()} == content
-    for name in ("hyper.json", "utterances.json", "out.log", "err.log"):
+    for name in ("hyper.json", "utterances.json", "history.json", "gpu-usage.csv", "out.log", "err.log"):
         assert (after.directory / name).read_bytes() == content[name]
         assert (after.directory / name).stat().st_mode & 0o777 == 0o600
     taken = json.loads((after.directory / "run.json").read_text())["taken"]
     assert (taken["of"], taken["failure"]) == (before.id, failing)
+    assert archive.blame(after.directory) == archive.blame(before.directory)
+    assert archive.blame(after.directory)["files"]  # an event names them
     assert tick() == 0
     assert wers() == [0.5, failing, 0.4]  # and the request to run it again is gone
     assert '"test_wer":0.4' in (settings.load().places.site / "js" / "hyper.js").read_text()

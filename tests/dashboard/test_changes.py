@@ -120,10 +120,10 @@ def test_a_recovery_names_the_culprit_its_author_and_how_large_it_was() -> None:
     runs = [done(1, 0.2), done(2, 0.2), done(3, 0.25), done(4, 0.2)]
     runs[2] = replace(runs[2], merge=replace(runs[2].merge, author="Ben"))
     record = verdicts(runs, state="recovered", closed_by=runs[3].merge.sha)
-    record["verdicts"][-1] |= {"verdict": "recovered", "reason": "-5.00 pp: the level is back"}
+    record["verdicts"][-1] |= {"verdict": "recovered", "reason": "-5.00 pp (95 %: -6.00 to -4.00): the level is back"}
     headline = judged(record, runs).headline
     assert headline
-    assert headline[1].endswith(f" the level is back. This ends +5.0 pp of {runs[2].merge.sha[:8]} by Ben.")
+    assert headline[1].endswith(f" -5.00 pp: the level is back. This ends +5.0 pp of {runs[2].merge.sha[:8]} by Ben.")
     record["events"][0]["start"] = "f" * 40  # its run cannot be read
     headline = judged(record, runs).headline
     assert headline

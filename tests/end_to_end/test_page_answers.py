@@ -219,7 +219,7 @@ def test_a_regression_names_requests_files_and_what_was_never_trained(page: Page
     event = {**event, **more, "culprits": [[culprit, 0.96], [never, 0.04]]}
     evidence(page.build(runs, judged=replace(shown, events=[event])).open("#/regressions"))
     text = page.text(".regression")
-    assert "#1025 · 96 % likely" in text
+    assert "#1025 fix-warnings, by lissyx · 96 % likely" in text
     assert "Ben" in text
     assert "ffffffff · never trained · 4 %" in text
     assert "7 files" in text

@@ -21,7 +21,7 @@ from tests.end_to_end.test_page import served as served
 from tests.end_to_end.test_page_answers import GPU
 from tests.end_to_end.test_page_faults import LIMIT
 from tests.end_to_end.test_page_words import FIELDS
-from tests.invented_runs import PROJECT, done, failed, iso
+from tests.invented_runs import PROJECT, archive, done, failed, iso
 from tests.javascript import check
 
 WIDER = """return document.documentElement.scrollWidth <= innerWidth ? []
@@ -43,7 +43,8 @@ def everything(page: Page, text: str = "plain", *, shown: str = "") -> list[Run]
         (told(run, text, place), data.replace(b'"test"', json.dumps(name).encode()))
         for place, (run, data) in enumerate(made)
     ]
-    more = [told(done(number, 0.4 + number / 100, **{text: number}), text, number) for number in (3, 4)]
+    parameters: list[dict[str, Any]] = [{text: number} for number in (3, 4)]
+    more = [told(done(n, 0.4 + n / 100, **own), text, n) for n, own in enumerate(parameters, 3)]
     where = heard_runs.places(page.site.parent)
     written = heard_runs.archive(
         where, *made, *((run, None) for run in more), (told(failed(5, text, text), text, 5), None)
@@ -285,7 +286,8 @@ def test_every_view_has_its_link_in_sight(page: Page, width: int) -> None:
 
 
 def test_samples_without_neighbours_are_seen(page: Page) -> None:
-    [run] = page.build([done(1, 0.5)]) and [done(1, 0.5)]
+    run = done(1, 0.5)
+    page.build([run])
     usage = {
         "every": 5,
         "count": 200,
@@ -294,3 +296,69 @@ def test_samples_without_neighbours_are_seen(page: Page) -> None:
     page.open(f"#/run/{run.id}")
     page.js("document.querySelector('main').append(wer.gpuCharts(arguments[0]))", usage)
     assert page.js("return document.querySelectorAll('main > .columns circle').length") == 100
+
+
+# -- sites that lack something, or have much of it
+
+
+def test_where_no_run_was_good_the_page_says_so_first(page: Page) -> None:
+    page.build([failed(number, "exit 1") for number in range(1, 4)]).open()
+    assert "No run was good so far, the latest failed: exit 1" in page.text(".banner")
+
+
+def test_no_band_is_explained_where_none_is_drawn(page: Page) -> None:
+    page.build([done(1, 0.4), done(2, 0.5)]).open()
+    assert "95 % interval" not in page.text(".chart-card .hint")
+
+
+@pytest.mark.parametrize(
+    ("subject", "author", "shown"),
+    [
+        ("Merge pull request #12 from eve/\u202egnp.exe", "Eve", "#12 gnp.exe, by eve"),
+        ("Fix\u2066it", "\u202eeve", "Fixit, by eve"),
+        ("שיפור המודל", "Ben", "\u2068שיפור המודל\u2069, by Ben"),
+    ],
+)
+def test_a_subject_turns_nothing_around(page: Page, subject: str, author: str, shown: str) -> None:
+    run = done(1, 0.4)
+    page.build([replace(run, merge=replace(run.merge, subject=subject, author=author))]).open("#/runs")
+    page.until("return document.querySelector('td.subject').textContent.length > 0")
+    assert page.js("return document.querySelector('td.subject').textContent") == shown
+
+
+def test_many_parameters_are_folded(page: Page) -> None:
+    parameters: list[dict[str, Any]] = [{f"a_name_{n:03}": number for n in range(60)} for number in (1, 2)]
+    runs = [done(number, 0.4, **own) for number, own in enumerate(parameters, 1)]
+    page.build(runs).open(f"#/run/{runs[1].id}")
+    page.until("return document.querySelector('main').innerText.includes('What changed')")
+    assert "and 48 more" in page.text()
+    assert page.js("return document.querySelector('details .plain').checkVisibility()") is False
+    page.open(f"#/compare/{runs[0].id}/{runs[1].id}")
+    page.until(READY)
+    assert "60 parameters" in page.text()
+    page.open("#/parameters")
+    assert "1 & 1 & 1 & …" in page.js("return document.querySelector('.plot').getAttribute('aria-label')")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_gpus_that_tell_different_things_have_their_own_charts(page: Page, width: int) -> None:
+    [run, *_] = runs = [done(1, 0.5), done(2, 0.4)]
+    lines = ["timestamp, index, gpu_percent, memory_controller_percent, memory_used_mib, memory_total_mib, "
+             "temperature_celsius, power_watts"]  # fmt: skip
+    for minute in range(50):
+        at = f"2024/03/01 00:{minute:02}:00.000"
+        lines += [
+            f"{at}, 0, 9{minute % 9}, [N/A], 9000, 24576, 61, [N/A]",
+            f"{at}, 1, [N/A], 40, 8000, 24576, [N/A], 200",
+        ]
+    archived = archive(runs, page.site.parent / "archive")
+    (archived[0].directory / "gpu-usage.csv").write_text("\n".join(lines))
+    build(archived, page.site, project=PROJECT)
+    page.show(width=width).open(f"#/gpu/{run.id}")
+    page.until("return document.querySelectorAll('.curve[d*=L]').length >= 6")
+    text = page.text()
+    assert "GPU busy, GPU 1: not available" in text
+    assert "Memory controller busy, GPU 0: not available" in text
+    assert page.js(
+        "const { scrollWidth, clientWidth } = document.querySelector('.scroll'); return scrollWidth <= clientWidth"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -370,7 +371,7 @@ HUNGRY = f"""
 own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
 echo "$own" > "$ds_checkpoint_dir/group"
 echo {LIMIT} > "/sys/fs/cgroup/memory$own/memory.limit_in_bytes" || exit 7
-exec {sys.executable} -c 'bytearray({4 * LIMIT})'
+exec {shlex.quote(sys.executable)} -c 'bytearray({4 * LIMIT})'
 """
 
 

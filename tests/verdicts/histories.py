@@ -51,6 +51,7 @@ class History:
     level: float = 0.16
     accepted: tuple[str, ...] = ()
     ignores_seed: bool = False
+    fails: set[str] = field(default_factory=set)  # runs whose re-trainings fail
     draws: list[Draw] = field(default_factory=list)
     levels: dict[str, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -95,9 +96,12 @@ class History:
             self.asked.append(wanted.sha)
             parent = next(one for one in self.draws if one.run == wanted.run)
             run = f"zrun{len(self.draws):06d}"
-            rate, digest = self.random.gauss(self.levels[wanted.run], SD), f"digest-{run}"
+            rate: float | None = self.random.gauss(self.levels[wanted.run], SD)
+            digest = f"digest-{run}"
             if self.ignores_seed:
                 assert parent.rate is not None
                 rate, digest = parent.rate, parent.digest
+            if wanted.run in self.fails:
+                rate, digest = None, ""
             self.draws.append(replace(parent, run=run, rate=rate, digest=digest, rerun_of=parent.run))
         raise AssertionError("re-trainings without end")

@@ -293,3 +293,109 @@ def test_the_same_runs_give_the_same_verdicts_in_any_order(steps: list[object], 
     assert anew == history.judgement
     assert repr(anew.verdicts) == repr(history.judgement.verdicts)
     assert [one.sha for one in anew.verdicts] == [sha_of(n) for n in range(len(anew.verdicts))]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_suspect_whose_re_trainings_fail_ends_undecided_until_more_merges_tell(seed: int) -> None:
+    history = History(seed=seed)
+    for _ in range(12):
+        history.merge()
+    history.fails = {f"run{place:06d}" for place in range(100)}
+    bad = history.merge(step=5)
+    assert bad.sha in history.asked
+    assert max(map(history.asked.count, history.asked)) == 2
+    assert history.verdict(bad) == "cannot tell"
+    assert history.judgement
+    (event,) = history.judgement.events
+    assert (event.start, event.state) == (bad.sha, "cannot tell")
+    for _ in range(3):
+        history.merge()
+    assert history.judgement.next_retraining is None
+    history.fails = set()  # mended
+    for _ in range(3):
+        history.merge()
+    assert history.verdict(bad) == "worse"
+
+
+def test_a_suspect_is_trained_again_after_one_failure() -> None:
+    history = History(seed=3)
+    for _ in range(12):
+        history.merge()
+    bad = replace(draw(12, 0.16 + 6 * SD), run="run000012")
+    history.level += 6 * SD
+    history.draws += [bad, replace(bad, run="run000012-f", rate=None, digest="", rerun_of=bad.run)]
+    history.levels[bad.run] = history.level
+    history._retrain()
+    assert history.verdict(bad) == "worse"
+
+
+def states(history: History) -> list[tuple[str, str, str | None]]:
+    assert history.judgement
+    return [(one.start, one.state, one.closed_by) for one in history.judgement.events if one.state != "dismissed"]
+
+
+@pytest.mark.parametrize("further", [0, 3])
+def test_a_merge_that_ends_two_regressions_closes_both(further: int) -> None:
+    history = History(seed=4)
+    for _ in range(12):
+        history.merge()
+    first, second = history.merge(step=10), history.merge(step=8)
+    assert [state for _, state, _ in states(history)] == ["open", "open"]
+    fix = history.merge(step=-18 - further)
+    assert states(history) == [(first.sha, "recovered", fix.sha), (second.sha, "recovered", fix.sha)]
+    assert history.verdict(fix) == "recovered"
+
+
+def test_a_merge_that_ends_the_second_regression_leaves_the_first_one_open() -> None:
+    history = History(seed=5)
+    for _ in range(12):
+        history.merge()
+    first, second = history.merge(step=10), history.merge(step=8)
+    fix = history.merge(step=-8, reverts=(second.sha,))
+    for _ in range(6):
+        history.merge()
+    assert states(history) == [(first.sha, "open", None), (second.sha, "recovered", fix.sha)]
+    other = history.merge(step=-10, reverts=(first.sha,))
+    assert states(history) == [(first.sha, "recovered", other.sha), (second.sha, "recovered", fix.sha)]
+
+
+def test_a_re_training_of_an_earlier_merge_that_nobody_asked_for_ends_no_suspicion() -> None:
+    history = History(seed=6)
+    for _ in range(12):
+        history.merge()
+    early = history.draws[9]
+    history.draws.append(replace(early, run="person", rate=0.1605, digest="person", rerun_of=early.run))
+    bad = draw(12, 0.16 + 9 * SD)
+    judgement = judge([*history.draws, bad])
+    assert judgement.verdicts[-1].verdict == "suspect"
+    assert judgement.next_retraining
+    assert judgement.next_retraining.sha == bad.sha
+    assert [(event.start, event.state, event.retrained) for event in judgement.events] == [(bad.sha, "suspect", 0)]
+
+
+@pytest.mark.parametrize(("fall", "expected"), [(6, "recovered"), (9, "recovered"), (2.5, "open")])
+def test_a_revert_in_a_later_series_closes_its_event(fall: float, expected: str) -> None:
+    history = History(seed=7)
+    for _ in range(12):
+        history.merge()
+    bad = history.merge(step=6)
+    assert states(history) == [(bad.sha, "open", None)]
+    for _ in range(8):
+        history.merge(signature="another test set")
+    fix = history.merge(step=-fall, signature="another test set", reverts=(bad.sha,))
+    for _ in range(4):
+        history.merge(signature="another test set")
+    assert states(history) == [(bad.sha, expected, fix.sha if expected == "recovered" else None)]
+    assert (history.verdict(fix) == "recovered") is (expected == "recovered")
+
+
+def test_a_fall_that_reverts_nothing_closes_no_event_of_an_earlier_series() -> None:
+    history = History(seed=7)
+    for _ in range(12):
+        history.merge()
+    bad = history.merge(step=6)
+    for _ in range(8):
+        history.merge(variables="others")
+    better = history.merge(step=-6, variables="others")
+    assert states(history) == [(bad.sha, "open", None)]
+    assert history.verdict(better) == "better"

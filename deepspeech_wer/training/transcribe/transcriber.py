@@ -203,13 +203,15 @@ def recognise_blocks(
 ) -> tuple[int, list[Result]]:
     """Return (number of samples, final results): a short recording is scored whole, as in training, else as a stream.
 
-    `tell` is called if the beginning makes errors likely.
+    One of more than ten seconds with a long pause is short utterances in a row, in which speaker and background may
+    change: it is no whole. `tell` is called if the beginning makes errors likely.
     """
     first = list(islice(blocks, WHOLE + 1))
     if tell and (warning := recogniser.warning(np.concatenate(first))):
         tell(warning)
-    if len(first) <= WHOLE:
-        samples = np.concatenate(first)
+    samples = np.concatenate(first)
+    is_row = 1 < len(first) <= WHOLE and audio.has_long_pause(recogniser.mel(samples))
+    if len(first) <= WHOLE and not is_row:
         heard = recogniser.hear(samples, finish)
         whole = Result(final=True, start=0.0, end=len(samples) / audio.SAMPLE_RATE, text=heard.text, heard=heard)
         return len(samples), [whole]

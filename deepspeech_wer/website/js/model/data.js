@@ -96,11 +96,21 @@
   wer.encode = (text) => encodeURIComponent(text.replace(/[\ud800-\udfff]/gu, "\ufffd"));
   wer.runHref = (id) => `#/run/${wer.encode(id)}`;
 
+  /**
+   * A text of others within a line of ours. Marks that turn the direction are left out; a text from right to left is
+   * isolated, so that it turns nothing around it.
+   * @param {string} text
+   */
+  const within = (text) => {
+    const plain = text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
+    return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(plain) ? `\u2068${plain}\u2069` : plain;
+  };
+
   /** "#11001 fix-warnings, by lissyx": what tells merges apart comes first, and nothing of it is cut. */
   wer.shortSubject = (subject, author) => {
     const [, number, owner, branch] = /^Merge pull request #(\d+) from ([^/\s]+)\/(.+)$/.exec(subject) ?? [];
-    if (number) return `#${number} ${branch}, by ${owner}`;
-    return author ? `${subject}, by ${author}` : subject;
+    if (number) return `#${number} ${within(branch)}, by ${within(owner)}`;
+    return author ? `${within(subject)}, by ${within(author)}` : subject;
   };
 
   /** The same of a run; "" until the subjects are there. */

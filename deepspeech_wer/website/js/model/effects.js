@@ -5,6 +5,7 @@
   const REACH = 15; // runs on either side whose median is the level of the code at that time
   const ENOUGH = 30; // with fewer runs, the progress of the code cannot be estimated
   const MOST_VALUES = 16;
+  const MOST_TIED = 3; // parameters whose values stand at a point
 
   /**
    * The measured runs: {places, wers, diverged, detrended}.
@@ -154,7 +155,8 @@
     if (!groups) return null;
     const rows = groups.map(({ wers, ...group }) => {
       const labels = tied(columns, group, runs);
-      const label = labels.includes(null) ? group.label : labels.join(" & ");
+      const shown = labels.length > MOST_TIED ? [...labels.slice(0, MOST_TIED), "…"] : labels;
+      const label = labels.includes(null) ? group.label : shown.join(" & ");
       return { ...group, label, labels, ...stats.interval(wers) };
     });
     return { names, groups: rows, best: lowest(rows), numeric: isNumeric(columns[0]) };

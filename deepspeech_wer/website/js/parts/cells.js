@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const { el, format } = wer;
+  const LISTED = 12; // parameters
 
   /**
    * What a table of the page has of a name; null for any other text, such as `__proto__`.
@@ -47,8 +48,8 @@
     return [first, [wer.change(found.sameDelta, found.sameDirection), " since ", link, ", same parameters"]];
   };
 
-  /** Parameters that differ, as "name old → new". */
-  wer.parameterList = (changed) =>
+  /** @param {Parameter[]} changed */
+  const parameterLines = (changed) =>
     el(
       "ul",
       { class: "plain" },
@@ -56,6 +57,17 @@
         el("li", {}, wer.bdi(name, { class: "mono" }), " ", wer.bdi(was, { class: "was" }), " → ", el("b", {}, wer.bdi(is))),
       ),
     );
+
+  /** Parameters that differ, as "name old → new"; many are folded. */
+  wer.parameterList = (changed) => {
+    const more = changed.slice(LISTED);
+    return el(
+      "div",
+      {},
+      parameterLines(changed.slice(0, LISTED)),
+      more.length > 0 && el("details", {}, el("summary", {}, `and ${format.count(more.length)} more`), parameterLines(more)),
+    );
+  };
 
   /** @type {Record<string, [sign: string, colour: string]>} */
   const STATES = {

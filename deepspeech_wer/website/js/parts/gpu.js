@@ -37,7 +37,7 @@
     return el(
       "div",
       {},
-      figure ?? el("p", { class: "muted" }, `${title}: not available`),
+      figure ?? el("p", { class: "hint" }, `${title}: not available`),
       figure && without.length > 0 && el("p", { class: "hint" }, `not available: ${without.join(", ")}`),
     );
   };
@@ -68,7 +68,7 @@
     const xs = Array.from({ length: count }, (_, k) => k * usage.every);
     const heading = `${title}, GPU ${gpu.index}`;
     const figure = wer.curves(heading, { xs, series, unit, least, describe: minutes });
-    return figure ?? el("p", { class: "muted" }, `${heading}: not available`);
+    return figure ?? el("p", { class: "hint" }, `${heading}: not available`);
   };
 
   /** A chart per metric and GPU, each with a curve of the run before; `label` names that one. */

@@ -74,7 +74,7 @@
   /** @param {Data} data */
   const hint = (data) => {
     const parts = ["Drag to zoom, double-click to reset, click a point to open the run."];
-    if (data.bands) parts.unshift("Band: 95 % interval of one training.");
+    if (data.bands?.some((band) => band !== null)) parts.unshift("Band: 95 % interval of one training.");
     if (lines.isDense(0, data.count - 1)) parts.unshift("Thick: median of 15 runs. Thin: every run.");
     const shown = new Set(data.verdicts ?? []);
     if (shown.has("worse")) parts.push("▲ worse.");

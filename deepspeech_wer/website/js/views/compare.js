@@ -3,6 +3,7 @@
   "use strict";
   const { el, format, heard } = wer;
   const MERGES = 30;
+  const PARAMETERS = 20; // more are folded
   const UTTERANCES = 3;
   const WORDS = 12;
   const SUGGESTED = 60; // runs in the list of each field
@@ -155,21 +156,27 @@
   ];
 
   /** @param {Parameter[]} changed */
+  const parameterTable = (changed) =>
+    wer.table(
+      "Parameters that differ",
+      [
+        { title: "Parameter", class: "mono breaks", cell: ({ name }) => wer.bdi(name) },
+        { title: "Before", class: "mono breaks", cell: ({ was }) => wer.bdi(was) },
+        { title: "After", class: "mono breaks", cell: ({ is }) => wer.bdi(is) },
+      ],
+      changed,
+    );
+
+  /** @param {Parameter[]} changed */
   const parameters = (changed) =>
     wer.card(
       "Parameters that differ",
       {},
-      changed.length
-        ? wer.table(
-            "Parameters that differ",
-            [
-              { title: "Parameter", class: "mono breaks", cell: ({ name }) => wer.bdi(name) },
-              { title: "Before", class: "mono breaks", cell: ({ was }) => wer.bdi(was) },
-              { title: "After", class: "mono breaks", cell: ({ is }) => wer.bdi(is) },
-            ],
-            changed,
-          )
-        : el("p", { class: "muted" }, "none"),
+      changed.length <= PARAMETERS
+        ? changed.length > 0
+          ? parameterTable(changed)
+          : el("p", { class: "muted" }, "none")
+        : el("details", {}, el("summary", {}, `${format.count(changed.length)} parameters`), parameterTable(changed)),
     );
 
   /** @param {Data} data @param {number[]} list */

@@ -49,7 +49,7 @@
         { title: "GPU", cell: (gpu) => gpu.index },
         { title: "Busy, mean", class: "number folds", cell: (gpu) => shown(mean(gpu.gpu_percent), "%") },
         { title: "Memory, most", class: "number folds", cell: memory },
-        { title: "Temperature, most", class: "number folds", cell: (gpu) => shown(most(gpu.temperature_celsius), "°C") },
+        { title: "Hottest", class: "number folds", cell: (gpu) => shown(most(gpu.temperature_celsius), "°C") },
         { title: "Power, mean", class: "number folds", cell: (gpu) => shown(mean(gpu.power_watts), "W") },
       ],
       usage.gpus,

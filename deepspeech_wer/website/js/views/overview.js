@@ -11,11 +11,12 @@
   const latestTile = (data, last) => {
     if (last === undefined) return wer.tile("Latest test WER", format.none, "", "no run has measured one yet");
     const band = data.bands?.[last] ?? null;
+    const changes = wer.changeNotes(data, last);
     return wer.tile(
       "Latest test WER",
       format.number(data.test[last]),
       band === null ? "%" : `% ± ${band.toFixed(2)}`,
-      ...wer.changeNotes(data, last),
+      ...changes,
       [wer.runLink(data, last), ` · ${format.date(data.started[last])}`],
       format.errors(data, last),
     );
@@ -120,8 +121,8 @@
     let first = data.count;
     while (first > 0 && wer.failed(data, first - 1)) first--;
     const count = data.count - first;
-    if (!count || !first) return null;
-    const what = count === 1 ? "The latest run failed" : `The latest ${count} runs failed`;
+    if (!count) return null;
+    const what = !first ? "No run was good so far, the latest failed" : count === 1 ? "The latest run failed" : `The latest ${count} runs failed`;
     return el(
       "p",
       { class: "banner" },

@@ -29,17 +29,19 @@
   const attempt = (data, i) => (data.attempts[i] > 1 ? `${format.nth(data.attempts[i])} attempt` : "at the first attempt");
 
   /** @param {Data} data @param {number} i */
-  const tiles = (data, i) =>
-    el(
+  const tiles = (data, i) => {
+    const changes = wer.changeNotes(data, i);
+    return el(
       "div",
       { class: "tiles" },
       wer.failed(data, i)
         ? wer.tile("Result", "failed", "", wer.bdi(data.status[i]))
-        : rate("Test WER", data, "test", i, ...wer.changeNotes(data, i), format.errors(data, i)),
+        : rate("Test WER", data, "test", i, ...changes, format.errors(data, i)),
       rate("Validation WER", data, "validation", i),
       rate("Train WER", data, "train", i),
       wer.tile("Took", format.duration(data.took[i]), "", attempt(data, i)),
     );
+  };
 
   /** @param {Data} data @param {number} i */
   const lastGood = (data, i) => {
