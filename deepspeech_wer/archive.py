@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import archive_order, contract, derived, files, hyper, versions
+from deepspeech_wer import archive_order, derived, files, hyper, job_contract, versions
 from deepspeech_wer.archive_order import Placed, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
@@ -36,11 +36,15 @@ from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 VERSION = 1
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 RUN = "run.json"
-COMPANIONS = {contract.UTTERANCES: 256 << 20, contract.HISTORY: 16 << 20, contract.GPU_USAGE: 64 << 20}  # maximum bytes
+COMPANIONS = {
+    job_contract.UTTERANCES: 256 << 20,
+    job_contract.HISTORY: 16 << 20,
+    job_contract.GPU_USAGE: 64 << 20,
+}  # maximum bytes
 LOGS = {
-    contract.OUT_LOG: 1 << 30,
-    contract.ERR_LOG: 1 << 30,
-    contract.GPU_USAGE: 64 << 20,
+    job_contract.OUT_LOG: 1 << 30,
+    job_contract.ERR_LOG: 1 << 30,
+    job_contract.GPU_USAGE: 64 << 20,
 }  # the tracker's file wins over the job's
 
 _SECOND_NS = 10**9
@@ -89,7 +93,7 @@ def adopt(
     Raises OSError, and leaves nothing behind.
     """
     record = _serialise(merge, outcome, under, {"imported": source} if source else None)
-    return _store(runs, name, record, lambda target: write_atomically(target / contract.HYPER, text, mode=0o600))
+    return _store(runs, name, record, lambda target: write_atomically(target / job_contract.HYPER, text, mode=0o600))
 
 
 def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
@@ -329,7 +333,7 @@ def result_digest(run: Run) -> str:
 
     It is taken of utterances.json, else of the three WERs if they have digits enough not to be equal by chance.
     """
-    path = run.directory / contract.UTTERANCES
+    path = run.directory / job_contract.UTTERANCES
     if run.hyper is None:
         return ""
     try:
@@ -382,14 +386,14 @@ def _placed(run: Run) -> Placed:
 def _copy_all(outcome: Outcome, target: Path) -> None:
     _copy_from(outcome.logs, outcome.logs.parent, LOGS, target)
     if outcome.files is not None:
-        wanted = {contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}
+        wanted = {job_contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}
         within = outcome.logs.parent if outcome.files.is_relative_to(outcome.logs) else outcome.files.parent
         _copy_from(outcome.files, within, wanted, target)
 
 
 def _copy_archived(source: Path, target: Path) -> None:
     """Copy the files of an archived run. The site may hold hard links to them."""
-    for name in (contract.HYPER, *LOGS, *COMPANIONS):
+    for name in (job_contract.HYPER, *LOGS, *COMPANIONS):
         if (source / name).is_file() and not (source / name).is_symlink() and not (target / name).exists():
             shutil.copyfile(source / name, target / name)
             (target / name).chmod(0o600)
@@ -528,8 +532,8 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _read_hyper(directory: Path) -> dict[str, Any]:
     try:
-        return hyper.parse((directory / contract.HYPER).read_bytes())
+        return hyper.parse((directory / job_contract.HYPER).read_bytes())
     except OSError as error:
-        raise Trouble(f"{directory / contract.HYPER}: {error.strerror}") from None
+        raise Trouble(f"{directory / job_contract.HYPER}: {error.strerror}") from None
     except hyper.HyperError as error:
-        raise Trouble(f"{directory / contract.HYPER}: {error}") from None
+        raise Trouble(f"{directory / job_contract.HYPER}: {error}") from None

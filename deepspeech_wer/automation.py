@@ -14,30 +14,29 @@ from deepspeech_wer import (
     archive,
     backlog,
     backlog_inputs,
-    decisions,
-    environment,
+    decision_files,
     files,
     identity,
     journal,
-    lock,
     places,
     run_merge,
-    signals,
     update_site,
 )
-from deepspeech_wer import settings as every_setting
 from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
+from deepspeech_wer.configuration import environment
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.setting_types import without_password
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
+from deepspeech_wer.machine import lock, signals
 from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import git, history, mirror
 from deepspeech_wer.run_merge import Bench, title
-from deepspeech_wer.setting_types import without_password
-from deepspeech_wer.settings import Settings
 from deepspeech_wer.team import Team
 
 _REPLAN_S = 60.0  # between two looks at the repository while there is room for one more run
@@ -279,7 +278,7 @@ def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
     """Advance last_sha1, publish and notify after a run was archived. Returns whether all went well."""
     where = settings.places
     if run.rerun_of is None:
-        decisions.end_retry(where.requests, run.merge.sha)
+        decision_files.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
         _forgive(run, settings)
     backlog_inputs.write_last(where, backlog_inputs.reached(settings))
@@ -292,10 +291,10 @@ def _forgive(run: Run, settings: Settings) -> None:
     """Queue the runs again that failed alike before this one succeeded: the machine, not they, was at fault."""
     where = settings.places
     before = (one for one in archive.ended(where.runs) if one.sha != run.merge.sha[:12])
-    failed = backlog.alike(before, decisions.released(where.requests))
+    failed = backlog.alike(before, decision_files.released(where.requests))
     if len(failed) >= settings.job.stop_after_alike:
         shas = [archive.find(where.runs, one.sha).merge.sha for one in failed]
-        decisions.retry_all(where.requests, shas, "the tracker", archive.newest(where.runs))
+        decision_files.retry_all(where.requests, shas, "the tracker", archive.newest(where.runs))
         log.warning("%d merges that failed alike before are tried again", len(failed))
 
 
@@ -318,7 +317,7 @@ def _notify(settings: Settings, *, is_idle: bool = False) -> None:
         mark=standing.mark(places),
         names=lambda: archive.names(places.runs),
         read=lambda name: archive.read(places.runs / name),
-        record=lambda: dashboard.decided(standing.read(places), decisions.accepted(places.requests)),
+        record=lambda: dashboard.decided(standing.read(places), decision_files.accepted(places.requests)),
         logs=settings.logs,
     )
     channels.tell(settings.repository, notices, places.cache, source, is_idle=is_idle)

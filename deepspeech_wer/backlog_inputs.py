@@ -8,9 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from deepspeech_wer import archive, archive_order, backlog, decisions, environment, files, run_merge
-from deepspeech_wer import settings as every_setting
+from deepspeech_wer import archive, archive_order, backlog, decision_files, files, run_merge
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
+from deepspeech_wer.configuration import environment
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Retraining, Settings
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.judging import standing
@@ -18,7 +20,6 @@ from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
-from deepspeech_wer.settings import Retraining, Settings
 from deepspeech_wer.variables import without_password
 from deepspeech_wer.verdicts.levels import MAX_FAILED
 
@@ -89,7 +90,7 @@ def is_of_use(places: Places, sha: str) -> bool:
 
 def alike(places: Places) -> list[Ended]:
     """Return the last runs, oldest first, that failed with one class since the queue was last released."""
-    return backlog.alike(archive.ended(places.runs), decisions.released(places.requests))
+    return backlog.alike(archive.ended(places.runs), decision_files.released(places.requests))
 
 
 def read_last(places: Places) -> str | None:
@@ -170,7 +171,7 @@ def _state(settings: Settings, tip: str, asked: Sequence[str] = ()) -> State:
 
 
 def _calibrations(places: Places, tip: str) -> list[Due]:
-    if not decisions.calibrations(places.requests):
+    if not decision_files.calibrations(places.requests):
         return []
     from deepspeech_wer.judging import calibrating  # loads what judges; few ask for it
 
@@ -179,7 +180,7 @@ def _calibrations(places: Places, tip: str) -> list[Due]:
 
 def _settled(places: Places) -> set[str]:
     """The first 12 digits of every commit that is archived, or that somebody decided not to train."""
-    return archive.commits(places.runs) | {one.sha[:12] for one in decisions.skipped(places.requests)}
+    return archive.commits(places.runs) | {one.sha[:12] for one in decision_files.skipped(places.requests)}
 
 
 def _reruns(settings: Settings, tip: str) -> list[Due]:
@@ -231,7 +232,7 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
 
 
 def _retried(places: Places, tip: str) -> list[str]:
-    shas = [retry.sha for retry in decisions.retries(places.requests)]
+    shas = [retry.sha for retry in decision_files.retries(places.requests)]
     return [sha for sha in shas if history.contains(places.mirror, tip, sha)]
 
 
@@ -240,19 +241,19 @@ def drop_requests(places: Places) -> None:
 
     Raises Trouble.
     """
-    wanted = list({retry.sha: retry for retry in decisions.retries(places.requests)}.values())
-    calibrations = decisions.calibrations(places.requests)
+    wanted = list({retry.sha: retry for retry in decision_files.retries(places.requests)}.values())
+    calibrations = decision_files.calibrations(places.requests)
     tip = mirror.tip(places.mirror) if wanted or calibrations else ""
     try:
         for retry in wanted:
             if not history.contains(places.mirror, tip, retry.sha):
-                decisions.end_retry(places.requests, retry.sha)
+                decision_files.end_retry(places.requests, retry.sha)
                 _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
         if calibrations:
             from deepspeech_wer.judging import calibrating  # loads what judges; few ask for it
         for request in calibrations:
             if not history.contains(places.mirror, tip, request.sha):
-                decisions.end_calibration(places.requests, request.sha)
+                decision_files.end_calibration(places.requests, request.sha)
                 _warn_of_lost(request.sha, "calibrated", request.who, request.at)
             elif not calibrating.progress(places, request).is_open:
                 calibrating.end(places, request)

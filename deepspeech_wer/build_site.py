@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import archive, clock, dashboard, decisions, files, heartbeat
+from deepspeech_wer import archive, clock, dashboard, decision_files, files, heartbeat
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.judging import comparing, measuring, verdict_file
+from deepspeech_wer.judging import comparing, kept_scores, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
-from deepspeech_wer.settings import Settings
 
 
 def build(settings: Settings, *, scoring_s: float | None = None) -> int:
@@ -55,9 +55,9 @@ def _build(settings: Settings, scoring_s: float | None) -> int:
         loaded = kept.load(places.runs, places.kept, settings.logs)
         record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = archive.in_order(loaded.runs)
-        measures = measuring.update(places, ordered, loaded.found, budget_s=scoring_s)
+        measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
-        measuring.save(places, measures)
+        kept_scores.save(places, measures)
         manifest = dashboard.build(
             loaded.runs,
             places.site,
@@ -80,7 +80,7 @@ def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any
     own = [run for run in ordered if run.rerun_of is None]
     again = [run for run in ordered if run.rerun_of is not None]
     judged = dashboard.judged(
-        record, own, again=again, accepted=decisions.accepted(settings.places.requests), logs=settings.logs
+        record, own, again=again, accepted=decision_files.accepted(settings.places.requests), logs=settings.logs
     )
     marks = {run: (text, is_new) for run, text, is_new in judged.marks}
     for run, skipped in _skipped(settings.places, own):
@@ -91,7 +91,7 @@ def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any
 
 def _skipped(places: Places, own: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """Yield what to say of each skipped merge, and the run that follows it in the history."""
-    decided = {one.sha: one for one in decisions.skipped(places.requests)}
+    decided = {one.sha: one for one in decision_files.skipped(places.requests)}
     if not decided or not places.mirror.exists():
         return
     for sha, merge in history.known(places.mirror, list(decided)).items():

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepspeech_wer import __version__, archive, derived
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.places import Places
-from deepspeech_wer.settings import Settings
 
 VERSION = "1"
 BEAT = "js/now.js"  # which is written between builds, see `heartbeat`

@@ -14,9 +14,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from deepspeech_wer import clock, env_file, lock, xdg_directories
+from deepspeech_wer import clock, xdg_directories
+from deepspeech_wer.configuration import env_file
 from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble
 from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
+from deepspeech_wer.machine import lock
 from deepspeech_wer.text import plain
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -113,7 +115,7 @@ def _on_node(word: str, *arguments: str) -> int:
 
 def _hide() -> None:
     """Call this before anything else: the environment holds secrets that no job may read."""
-    from deepspeech_wer import prctl
+    from deepspeech_wer.machine import prctl
 
     prctl.hide()
 

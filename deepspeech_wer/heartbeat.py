@@ -21,14 +21,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import clock, files, signals
+from deepspeech_wer import clock, files
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import slurm
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.machine import signals
 from deepspeech_wer.places import Places
-from deepspeech_wer.settings import Settings
 
 VERSION = 1
 LEAST_S = 900  # a job may be checked out, or its results be published, without a word
@@ -115,7 +116,7 @@ def write(settings: Settings, job: dict[str, Any] | None = None) -> bytes | None
         "index": index and f"js/{index}",
         "job": job,
     }
-    from deepspeech_wer.dashboard.scripts import javascript  # most ticks write nothing
+    from deepspeech_wer.dashboard.literal import javascript  # most ticks write nothing
 
     data = f"window.WER_NOW={javascript(record)};\n".encode("ascii")
     files.write_atomically(_place(places), data)

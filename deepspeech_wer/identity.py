@@ -13,10 +13,10 @@ import secrets
 from pathlib import Path
 
 from deepspeech_wer import archive, files, journal, versions
+from deepspeech_wer.configuration.settings import Repository
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Owner
-from deepspeech_wer.settings import Repository
 from deepspeech_wer.variables import without_password
 
 VERSION = 1

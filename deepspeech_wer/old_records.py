@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import clock, contract, hyper
+from deepspeech_wer import clock, hyper, job_contract
 from deepspeech_wer.errors import Trouble
 
 MAX_BYTES = 1 << 30  # of a hyper.js: 100,000 records of 10 kB
@@ -72,9 +72,9 @@ def read(path: Path) -> Iterator[OldRecord | Damaged]:
     if not path.is_dir():
         yield from _read_file(path)
         return
-    found = sorted(file for name in ("hyper.js", contract.HYPER) for file in path.rglob(name) if file.is_file())
+    found = sorted(file for name in ("hyper.js", job_contract.HYPER) for file in path.rglob(name) if file.is_file())
     if not found:
-        raise Trouble(f"{path}: no hyper.js and no {contract.HYPER} below it")
+        raise Trouble(f"{path}: no hyper.js and no {job_contract.HYPER} below it")
     for file in found:
         try:
             yield from _read_file(file)

@@ -11,21 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from deepspeech_wer import (
-    archive,
-    checkpoints,
-    clock,
-    contract,
-    environment,
-    files,
-    host,
-    hyper,
-    journal,
-    lock,
-    room,
-    signals,
-)
+from deepspeech_wer import archive, checkpoints, clock, files, hyper, job_contract, journal, room
 from deepspeech_wer.backlog import Due
+from deepspeech_wer.configuration import environment
+from deepspeech_wer.configuration.settings import JobLimits
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import gpu
 from deepspeech_wer.jobs import outcome as outcomes
@@ -34,11 +23,11 @@ from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
 from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.runner import Runner, attend
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.machine import host, lock, signals
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Changed, Circumstances, Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
 from deepspeech_wer.repository import history
-from deepspeech_wer.settings import JobLimits
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
 
@@ -533,7 +522,7 @@ def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:
     """Write the load of the GPUs as `<charts>/<id of the run>.svg`. A failure is logged: the run does not need it."""
     from deepspeech_wer.dashboard import gpu_charts, gpu_usage  # few want them
 
-    archived = run.directory / contract.GPU_USAGE
+    archived = run.directory / job_contract.GPU_USAGE
     samples = archived if archived.is_file() else Path(order.gpu_usage or "")
     since, until = (datetime.fromisoformat(time).timestamp() for time in (run.started_at, run.finished_at))
     found = gpu_usage.usage(samples, since=since - 60, until=until + 60) if samples.is_file() else None
@@ -565,7 +554,7 @@ def _free_space(places: Places, work: Work, order: Order, outcome: Outcome) -> N
     """Remove everything that is not archived: a job may have filled the disk with it. Follows no symbolic link."""
     checkpoints.remove(places, order.merge.sha)
     files.remove_tree(work.tmp)
-    kept = {outcome.files / name for name in (contract.HYPER, *archive.COMPANIONS)} if outcome.files else set()
+    kept = {outcome.files / name for name in (job_contract.HYPER, *archive.COMPANIONS)} if outcome.files else set()
     for place in (work.logs, outcome.files):
         if place and place.is_symlink():
             place.unlink()
@@ -604,6 +593,6 @@ def _result(run: Run) -> str:
         kept = (
             f"; it had written a result: after a look at {run.directory}, `retry --judge {run.merge.sha[:12]}` takes it"
         )
-        is_kept = run.failure != outcomes.BAD_HYPER and (run.directory / contract.HYPER).exists()
+        is_kept = run.failure != outcomes.BAD_HYPER and (run.directory / job_contract.HYPER).exists()
         return f"failed{tries}: {run.failure}: {run.detail} (log: {run.directory}/err.log){kept if is_kept else ''}"
     return f"done, test WER {hyper.shown(hyper.test_wer(run.hyper))}"

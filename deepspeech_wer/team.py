@@ -9,10 +9,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from deepspeech_wer import archive, backlog, run_merge, signals
+from deepspeech_wer import archive, backlog, run_merge
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.slurm_client import CannotAskSlurm
+from deepspeech_wer.machine import signals
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.run_merge import Bench, Unfinished, title
 

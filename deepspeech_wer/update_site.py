@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepspeech_wer import __version__, archive, built, decisions, files, heartbeat, identity, journal, signals
+from deepspeech_wer import __version__, archive, built, decision_files, files, heartbeat, identity, journal
+from deepspeech_wer.configuration.settings import Settings, Website
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.judging import standing
+from deepspeech_wer.machine import signals
 from deepspeech_wer.places import Places
-from deepspeech_wer.settings import Settings, Website
 
 if TYPE_CHECKING:
     from deepspeech_wer.publish.plan import Entries
@@ -130,7 +131,7 @@ def is_behind(settings: Settings) -> bool:
 def _state(settings: Settings) -> str:
     """Return a digest of the runs, the web host, what is shown of logs, the version of this program, and the site."""
     website, runs = settings.website, archive.names(settings.places.runs)
-    skips = [one.sha for one in decisions.skipped(settings.places.requests)]
+    skips = [one.sha for one in decision_files.skipped(settings.places.requests)]
     host = (website.username, website.server_fqdn, website.server_port, website.server_root) if website else ()
     return hashlib.sha256(
         repr(

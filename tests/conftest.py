@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from xdg import BaseDirectory
 
-from deepspeech_wer import signals
+from deepspeech_wer.machine import signals
 
 # A shell's background jobs ignore SIGINT, and so do their children, which tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

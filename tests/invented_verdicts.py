@@ -10,13 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import decisions
+from deepspeech_wer import decision_files
+from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.dashboard import Judged, judged
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import Retraining
 from tests.invented_runs import EPOCH, done
 
 CULPRIT = 24  # its place; dropout_rate rises, and the WER by 5 points
@@ -52,7 +52,7 @@ def verdicts(runs: Sequence[Run], accepted: Iterable[Decision] = ()) -> Judged:
     with tempfile.TemporaryDirectory() as directory:
         places = Places(Path(directory, "cache"), Path(directory, "data"))
         for one in taken:
-            decisions.accept(places.requests, one)
+            decision_files.accept(places.requests, one)
         record = verdict_file.make(places, runs, results, Retraining("on", 12, 0.3, anchor=True))
     own = [run for run in runs if run.rerun_of is None]
     again = [run for run in runs if run.rerun_of is not None]

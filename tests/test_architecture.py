@@ -18,17 +18,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # There are no exceptions.
 FLOORS: dict[str, tuple[str, ...]] = {
     "": (
-        "archive_order clock contract errors exit_codes prctl text variables",
-        "backlog delta files host logging_setup places processes records wer xdg_directories",
-        "checkpoints derived hyper journal lock room setting_types signals versions",
-        "decisions env_file verdicts",
-        "environment settings training",
-        "archive old_records repository sftp",
-        "dashboard identity import_records jobs publish",
-        "built demo heartbeat judging notify read_back run_merge",
-        "build_site",
+        "archive_order clock errors exit_codes files job_contract places records text variables wer",
+        "backlog checkpoints delta derived hyper logging_setup machine room verdicts versions xdg_directories",
+        "archive configuration decision_files journal old_records sftp training",
+        "built dashboard identity import_records jobs publish repository",
+        "demo heartbeat judging notify read_back run_merge",
+        "backlog_inputs build_site team",
         "update_site",
-        "backlog_inputs team",
         "automation",
         "commands",
         "cli",
@@ -42,12 +38,19 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "act compare",
         "parser",
     ),
+    "configuration": (
+        "env_file setting_types",
+        "environment settings",
+    ),
+    "machine": (
+        "host prctl processes signals",
+        "lock",
+    ),
     "dashboard": (
-        "bundle columns gpu_charts gpu_usage large logs preview project spliced",
-        "badge changes details judged",
-        "masked_json news scripts",
-        "feed heard kept",
-        "assets",
+        "bundle columns gpu_charts gpu_usage large literal logs preview project spliced",
+        "badge changes details heard hyper_js judged masked_json news",
+        "feed scripts",
+        "assets kept",
         "glance site",
         "overview",
     ),
@@ -59,7 +62,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "local slurm",
         "node probe runners",
     ),
-    "judging": ("remembered standing", "blame draws", "measuring verdict_file", "calibrating comparing", "pairs"),
+    "judging": ("remembered standing", "blame draws", "kept_scores verdict_file", "calibrating comparing", "pairs"),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
         "plan",
@@ -88,12 +91,11 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
-        "edits findings series steps student utterances",
-        "intervals noise plan",
-        "levels measure",
-        "calibration paired recorded window",
-        "accused recovery told",
-        "walk",
+        "edits findings noise series steps student utterance_file",
+        "intervals levels plan",
+        "calibration utterance_scores window",
+        "accused paired recorded recovery",
+        "told walk",
         "wording",
         "judge",
         "packed sets",
@@ -105,7 +107,7 @@ ONLY_IN = {
     "cryptography": "sftp",
     "tensorflow": "training",
     "git": "repository",
-    "xdg": "environment settings training xdg_directories",
+    "xdg": "configuration training xdg_directories",
     "asyncssh": "demo",
 }
 HEAVY = ("git", "kaldialign", "tensorflow", "numpy", "paramiko", "pysftp", "requests", "bs4", "nbconvert")
@@ -183,7 +185,7 @@ def test_only_a_few_rooms_read_the_environment() -> None:
         text = path.read_text("utf-8")
         if "os.environ" in text or "getenv" in text:
             readers.add(path.relative_to(PACKAGE).parts[0].removesuffix(".py"))
-    assert readers <= {"env_file", "environment", "settings", "training"}
+    assert readers <= {"configuration", "training"}
 
 
 def test_start_up_loads_no_heavy_library() -> None:

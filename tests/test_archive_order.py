@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepspeech_wer import archive, settings
+from deepspeech_wer import archive
 from deepspeech_wer.archive_order import Placed, keys, number_for
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import tick
 from tests.test_automation import tracked as tracked  # the fixture

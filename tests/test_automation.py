@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, files, hyper, places, settings
+from deepspeech_wer import archive, cli, exit_codes, files, hyper, places
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.records import Outcome, Run

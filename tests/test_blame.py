@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, settings
+from deepspeech_wer import archive
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.judging import standing
 from deepspeech_wer.judging.blame import Blame
 from deepspeech_wer.records import Run

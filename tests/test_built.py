@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, build_site, settings, update_site
-from deepspeech_wer.decisions import Decision, accept
-from deepspeech_wer.settings import Settings
+from deepspeech_wer import archive, build_site, update_site
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration.settings import Settings
+from deepspeech_wer.decision_files import Decision, accept
 from tests.dashboard.test_kept import archive as store
 from tests.invented_runs import done, failed, years
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import settings
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import JOB, SHA, TICK, TICK_PID, names, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture

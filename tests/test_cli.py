@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, automation, cli, exit_codes, lock, settings
+from deepspeech_wer import archive, automation, cli, exit_codes
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.dashboard.preview import preview
+from deepspeech_wer.machine import lock
 from tests.conftest import Repository
 from tests.test_automation import TICK
 from tests.test_automation import tracked as tracked  # the fixture
@@ -221,9 +223,11 @@ def test_a_missing_git_is_reported_with_its_cure(command: list[str]) -> None:
 def test_every_command_hides_before_it_loads_anything(command: list[str]) -> None:
     code = f"""
 import sys
-from deepspeech_wer import cli, prctl
+from deepspeech_wer import cli
+from deepspeech_wer.machine import prctl
 def hide():
-    heavy = {{"git", "argparse", "deepspeech_wer.settings", "deepspeech_wer.automation"}} & set(sys.modules)
+    ours = {{"deepspeech_wer.configuration.settings", "deepspeech_wer.automation"}}
+    heavy = {{"git", "argparse", *ours}} & set(sys.modules)
     print("hidden", *heavy, flush=True)
     raise SystemExit(9)
 prctl.hide = hide

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import heartbeat, settings
+from deepspeech_wer import heartbeat
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration.settings import Beat, Cluster, Settings
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order
 from deepspeech_wer.records import Merge
-from deepspeech_wer.settings import Beat, Cluster, Settings
 from tests.conftest import Repository
 from tests.test_automation import tick
 from tests.test_automation import tracked as tracked  # the fixture

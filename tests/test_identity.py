@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, exit_codes, settings
+from deepspeech_wer import cli, exit_codes
 from deepspeech_wer.commands import crontab
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.errors import Trouble
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick, wers

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import settings
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import TICK, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -18,7 +18,7 @@ from tests.waiting import until
 
 WAITS = """
 import os, signal, sys
-from deepspeech_wer import signals
+from deepspeech_wer.machine import signals
 signals.catch()
 for number in sys.argv[1:]:
     os.kill(os.getpid(), int(number))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, lock, settings, xdg_directories
+from deepspeech_wer import archive, cli, exit_codes, xdg_directories
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.machine import lock
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK
 

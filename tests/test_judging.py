@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, dashboard, decisions, exit_codes, settings
+from deepspeech_wer import archive, cli, dashboard, decision_files, exit_codes
 from deepspeech_wer.commands import verdicts as commands
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration.settings import PublishedLogs, Retraining
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.judging import calibrating, standing, verdict_file
 from deepspeech_wer.records import Merge, Run
-from deepspeech_wer.settings import PublishedLogs, Retraining
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick
 from tests.test_automation import tracked as tracked  # the fixture
@@ -180,10 +181,10 @@ def test_a_suspect_whose_re_trainings_fail_is_no_suspect_for_ever(
 def test_a_decision_of_another_shape_is_set_aside() -> None:
     assert tick() == 0
     requests = settings.load().places.requests
-    decisions.accept(requests, Decision("a" * 40, "ada", "why", "2026-01-01T00:00:00Z"))
+    decision_files.accept(requests, Decision("a" * 40, "ada", "why", "2026-01-01T00:00:00Z"))
     (path,) = requests.iterdir()
     path.write_text('{"version": 1, "sha": "b", "colour": "red"}')
-    assert decisions.accepted(requests) == []
+    assert decision_files.accepted(requests) == []
     assert [one.name for one in requests.iterdir()] == [f"{path.name}.unreadable"]
     assert cli.main(["verdicts"]) == 0
 
@@ -246,9 +247,9 @@ def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: 
     results = {one.id: "the same" for one in (bad, document)}
     sha = bad.merge.sha if named == "the culprit" else document.merge.sha
     places = replace(settings.load().places, data=tmp_path)
-    decisions.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
+    decision_files.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
     record = verdict_file.make(places, [*runs, bad, document], results, WANTED)
-    accepted, logs = decisions.accepted(places.requests), PublishedLogs("trimmed", ("corpus",))
+    accepted, logs = decision_files.accepted(places.requests), PublishedLogs("trimmed", ("corpus",))
     (event,) = dashboard.decided(record, accepted)["events"]
     assert event["state"] == "accepted"
     assert event["accepted"] == {"who": "ada", "why": "new corpus", "at": "2026-02-01T00:00:00Z"}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import contract, settings
+from deepspeech_wer import job_contract
 from deepspeech_wer.commands import parser as commands
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.jobs import outcome
 from deepspeech_wer.training import parameters
 from deepspeech_wer.training.transcribe import __main__ as transcribe
@@ -62,7 +63,7 @@ def test_the_job_page_lists_every_variable_of_the_training(entry: tuple[str, str
 @each_document
 def test_every_variable_in_the_documents_exists(document: Path) -> None:
     known = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
-    known |= {value for value in vars(contract).values() if isinstance(value, str)}
+    known |= {value for value in vars(job_contract).values() if isinstance(value, str)}
     known |= settings.GONE.keys()
     known |= {"ds_training_iters", "ds_exec_clone"}  # a legacy name, a path
     known |= {"ds_", "ds_webhook_", "ds_website_"}  # prefixes
@@ -128,7 +129,7 @@ def test_the_job_page_lists_every_class_of_failure() -> None:
 
 
 def test_the_job_page_holds_every_name_of_the_contract() -> None:
-    for name, value in vars(contract).items():
+    for name, value in vars(job_contract).items():
         if name.isupper() and isinstance(value, str):
             assert value in JOB, name
         if name.startswith("EXIT_"):

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import decisions, files
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer import decision_files, files
+from deepspeech_wer.configuration.settings import Retraining
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.judging import remembered, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import Retraining
 from deepspeech_wer.verdicts import judge
 from tests.test_judging import run
 
@@ -102,7 +102,7 @@ class Archive:
 
     def decision(self) -> None:
         sha = self.dice.choice(self.runs).merge.sha
-        decisions.accept(self.places.requests, Decision(sha, "ada", "why", "2026-01-01T00:00:00Z"))
+        decision_files.accept(self.places.requests, Decision(sha, "ada", "why", "2026-01-01T00:00:00Z"))
 
     def settings(self) -> None:
         self.wanted = replace(self.wanted, budget=self.dice.choice((3, 12)))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, decisions, exit_codes, settings
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer import archive, cli, decision_files, exit_codes
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
@@ -46,7 +47,7 @@ ENTRY = {"version": 2, "phase": "job", "sha": "a", "subject": "b", "attempt": 1,
 
 
 def released(places: Places) -> Path:
-    decisions.release(places.requests, "ada", "")
+    decision_files.release(places.requests, "ada", "")
     return places.requests / "released.json"
 
 
@@ -58,9 +59,9 @@ def released(places: Places) -> Path:
         lambda places: places.data / "tracker.json",
         file("tick.json", ENTRY),
         file("told.json", {"version": ledger.VERSION, "channels": {}}),
-        decided(decisions.ask_retry),
-        decided(decisions.accept),
-        decided(decisions.skip),
+        decided(decision_files.ask_retry),
+        decided(decision_files.accept),
+        decided(decision_files.skip),
         released,
     ],
     ids=["run", "cache", "data", "tick", "told", "retry", "accept", "skip", "released"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from xdg import BaseDirectory
 
-from deepspeech_wer import settings
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.xdg_directories import cache_directory
 

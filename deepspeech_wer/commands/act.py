@@ -14,32 +14,30 @@ from deepspeech_wer import (
     automation,
     backlog_inputs,
     clock,
-    contract,
-    decisions,
-    env_file,
-    environment,
+    decision_files,
     hyper,
     identity,
+    job_contract,
     journal,
-    lock,
     logging_setup,
     run_merge,
-    signals,
     xdg_directories,
 )
-from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.configuration import env_file, environment
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Settings
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.errors import Stopped, Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.runners import Runners
+from deepspeech_wer.machine import lock, signals
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.run_merge import title
-from deepspeech_wer.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +93,7 @@ def _queue_for_the_running_tick(names: Sequence[str]) -> int:
 
 def _request(places: Places, wanted: Decision) -> None:
     try:
-        decisions.ask_retry(places.requests, wanted)
+        decision_files.ask_retry(places.requests, wanted)
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
 
@@ -144,7 +142,7 @@ def retry(options: argparse.Namespace) -> int:
     if not shas:
         raise Trouble("nothing to retry: the last run did not fail; name a commit to run it again")
     try:
-        decisions.retry_all(places.requests, shas, getpass.getuser(), archive.newest(places.runs))
+        decision_files.retry_all(places.requests, shas, getpass.getuser(), archive.newest(places.runs))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
@@ -153,11 +151,11 @@ def retry(options: argparse.Namespace) -> int:
 
 def _unskip(places: Places, names: Sequence[str]) -> list[str]:
     """Have the skipped ones among the commits run after all, and return them."""
-    skipped = {one.sha for one in decisions.skipped(places.requests)}
+    skipped = {one.sha for one in decision_files.skipped(places.requests)}
     shas = [sha for name in names if name for sha in skipped if sha.startswith(name)]
     for sha in shas:
         _request(places, Decision(sha, getpass.getuser(), "skipped before", clock.utc_now()))
-        decisions.end_skip(places.requests, sha)
+        decision_files.end_skip(places.requests, sha)
     return shas
 
 
@@ -174,7 +172,7 @@ def skip(options: argparse.Namespace) -> int:
         raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")
     merge = history.merge(places.mirror, sha)
     try:
-        decisions.skip(places.requests, Decision(sha, getpass.getuser(), options.why, clock.utc_now()))
+        decision_files.skip(places.requests, Decision(sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"{title(merge)}: skipped; `retry {sha[:12]}` runs it after all")
@@ -204,13 +202,13 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
     for run in found:
         if run.status == "done":
             raise Trouble(f"{title(run.merge)}: the run {run.id} has its result already")
-        if not (run.directory / contract.HYPER).exists():
+        if not (run.directory / job_contract.HYPER).exists():
             raise Trouble(f"{title(run.merge)}: the run {run.id} left no hyper.json: `retry` runs it again")
     for run in found:
         name = works.name(clock.utc_now(), run.merge.sha, (places.runs, places.work))
         try:
             taken = archive.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
-            decisions.end_retry(places.requests, run.merge.sha)
+            decision_files.end_retry(places.requests, run.merge.sha)
         except OSError as error:
             raise Trouble(f"cannot archive below {places.runs}: {with_cure(error)}") from None
         rate = hyper.shown(hyper.test_wer(taken.hyper))

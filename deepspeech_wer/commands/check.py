@@ -17,29 +17,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from deepspeech_wer import (
-    __version__,
-    contract,
-    dashboard,
-    env_file,
-    environment,
-    files,
-    identity,
-    lock,
-    places,
-    room,
-)
-from deepspeech_wer import settings as every_setting
+from deepspeech_wer import __version__, dashboard, files, identity, job_contract, places, room
 from deepspeech_wer.commands import check_page, check_tools, crontab, systemd
 from deepspeech_wer.commands.finding import CRONS_PATH, FAULT, HINT, OK, TIMEOUT_S, Finding
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import env_file, environment
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import probe, runners
+from deepspeech_wer.machine import lock
 from deepspeech_wer.notify import github, gitlab
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import checkout, git, history, mirror
-from deepspeech_wer.settings import Settings
 from deepspeech_wer.text import in_bytes
 from deepspeech_wer.variables import quoted
 
@@ -130,10 +121,10 @@ def _job(settings: Settings) -> tuple[str, str]:
                 f"{script}: expected an executable file, found none: correct ds_wer_automation, or run chmod +x",
             )
         return OK, script
-    if script != contract.DEFAULT_SCRIPT:
+    if script != job_contract.DEFAULT_SCRIPT:
         return OK, f"{script}, looked up in each merge"
     variables = environment.job_environment()
-    python = variables.get(contract.PYTHON) or sys.executable
+    python = variables.get(job_contract.PYTHON) or sys.executable
     try:
         done = subprocess.run(
             [python, "-c", _FINDS_TENSORFLOW], env=variables, cwd="/", capture_output=True, timeout=60, check=False

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import clock, contract, environment, files, hyper, signals
-from deepspeech_wer import settings as every_setting
+from deepspeech_wer import clock, files, hyper, job_contract
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import environment
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import JobLimits
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import outcome as outcomes
@@ -26,10 +28,10 @@ from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.runner import attend
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.machine import signals
 from deepspeech_wer.records import Merge, Outcome
 from deepspeech_wer.repository import git
-from deepspeech_wer.settings import JobLimits
-from deepspeech_wer.verdicts import measure, utterances
+from deepspeech_wer.verdicts import utterance_file, utterance_scores
 
 RIGHT, WRONG, MISSING, OPTIONAL = "right", "wrong", "missing", "optional"
 _NONE = "0" * 40
@@ -134,11 +136,11 @@ def _judge(work: Work, order: Order, outcome: Outcome | None, changed: Sequence[
         return
     if outcome.failure == "no-hyper":
         yield Finding(RIGHT, "job", f"{order.script} exited with 0")
-        where = f"${contract.LOGS_DIR}/ANYTHING/{contract.HYPER}"
-        yield Finding(MISSING, contract.HYPER, f"expected {where}, found none: the job's last act is to write it")
+        where = f"${job_contract.LOGS_DIR}/ANYTHING/{job_contract.HYPER}"
+        yield Finding(MISSING, job_contract.HYPER, f"expected {where}, found none: the job's last act is to write it")
         return
     if outcome.failure == outcomes.BAD_HYPER:
-        yield Finding(WRONG, contract.HYPER, f"{outcome.detail}; `schema hyper` prints what is expected")
+        yield Finding(WRONG, job_contract.HYPER, f"{outcome.detail}; `schema hyper` prints what is expected")
         return
     if outcome.failure:
         yield Finding(WRONG, "job", f"{outcome.failure}: {outcome.detail}")
@@ -146,7 +148,7 @@ def _judge(work: Work, order: Order, outcome: Outcome | None, changed: Sequence[
     yield Finding(RIGHT, "job", f"{order.script} exited with 0, from {outcome.started_at} to {outcome.finished_at}")
     if outcome.files is None:  # of a job that is done there always are files
         return
-    record = hyper.parse((outcome.files / contract.HYPER).read_bytes())
+    record = hyper.parse((outcome.files / job_contract.HYPER).read_bytes())
     yield from _of_hyper(record, order)
     yield from _of_utterances(outcome.files, record)
     yield _of_history(outcome.files)
@@ -155,7 +157,7 @@ def _judge(work: Work, order: Order, outcome: Outcome | None, changed: Sequence[
 
 def _of_hyper(record: dict[str, Any], order: Order) -> Iterator[Finding]:
     rate = hyper.test_wer(record)
-    yield Finding(RIGHT, contract.HYPER, f"valid; test WER {hyper.shown(rate)}")
+    yield Finding(RIGHT, job_contract.HYPER, f"valid; test WER {hyper.shown(rate)}")
     if rate is None:
         yield Finding(
             MISSING, "test_wer", "results.test_wer is null: such a run cannot be judged, and the page has no point"
@@ -165,7 +167,7 @@ def _of_hyper(record: dict[str, Any], order: Order) -> Iterator[Finding]:
     given = record["context"].get("git_hash")
     if given is not None and given != order.merge.sha:
         yield Finding(
-            WRONG, "git_hash", f"context.git_hash: expected ${contract.SHA}, {order.merge.sha}, found {given}"
+            WRONG, "git_hash", f"context.git_hash: expected ${job_contract.SHA}, {order.merge.sha}, found {given}"
         )
     if not record["parameters"]:
         yield Finding(OPTIONAL, "parameters", "empty: the page cannot show what a merge changed")
@@ -181,43 +183,43 @@ def _of_hyper(record: dict[str, Any], order: Order) -> Iterator[Finding]:
 
 def _of_utterances(directory: Path, record: dict[str, Any]) -> Iterator[Finding]:
     try:
-        found = utterances.read(directory / contract.UTTERANCES)
+        found = utterance_file.read(directory / job_contract.UTTERANCES)
         if found is None:
             what = "not there: without it nobody sees which utterances a merge changed"
-            yield Finding(OPTIONAL, contract.UTTERANCES, what)
+            yield Finding(OPTIONAL, job_contract.UTTERANCES, what)
             return
-        _, sets = measure.summarise(found)
+        _, sets = utterance_scores.summarise(found)
     except Trouble as trouble:
-        yield Finding(WRONG, contract.UTTERANCES, str(trouble))
+        yield Finding(WRONG, job_contract.UTTERANCES, str(trouble))
         return
     counts = ", ".join(f"{name}: {len(rows)}" for name, rows in found.sets.items())
-    yield Finding(RIGHT, contract.UTTERANCES, f"utterances of {counts}")
+    yield Finding(RIGHT, job_contract.UTTERANCES, f"utterances of {counts}")
     if found.remark:
-        yield Finding(WRONG, contract.UTTERANCES, found.remark)
+        yield Finding(WRONG, job_contract.UTTERANCES, found.remark)
     for scored in sets.values():
-        differs = measure.differs_from_job(scored.score, record)
+        differs = utterance_scores.differs_from_job(scored.score, record)
         if differs:
-            yield Finding(WRONG, contract.UTTERANCES, differs)
+            yield Finding(WRONG, job_contract.UTTERANCES, differs)
 
 
 def _of_history(directory: Path) -> Finding:
-    path = directory / contract.HISTORY
+    path = directory / job_contract.HISTORY
     if not path.exists():
-        return Finding(OPTIONAL, contract.HISTORY, "not there: the page draws the epochs of jobs that write it")
+        return Finding(OPTIONAL, job_contract.HISTORY, "not there: the page draws the epochs of jobs that write it")
     try:
         epochs = json.loads(path.read_bytes())["epochs"]
         if not epochs or not all(type(one["epoch"]) is int for one in epochs):
             raise ValueError("epochs: expected a list of objects with an epoch, a whole number")
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        return Finding(WRONG, contract.HISTORY, f"{error}; `schema history` prints what is expected")
-    return Finding(RIGHT, contract.HISTORY, f"{len(epochs)} epochs")
+        return Finding(WRONG, job_contract.HISTORY, f"{error}; `schema history` prints what is expected")
+    return Finding(RIGHT, job_contract.HISTORY, f"{len(epochs)} epochs")
 
 
 def _of_the_rest(work: Work, order: Order, changed: Sequence[str]) -> Iterator[Finding]:
     if any(Path(order.checkpoints).iterdir()):
-        yield Finding(RIGHT, "checkpoint", f"it wrote into the directory of {contract.CHECKPOINT_OPTION}")
+        yield Finding(RIGHT, "checkpoint", f"it wrote into the directory of {job_contract.CHECKPOINT_OPTION}")
     else:
-        what = f"nothing is in the directory of {contract.CHECKPOINT_OPTION}: a job that is cut off starts again"
+        what = f"nothing is in the directory of {job_contract.CHECKPOINT_OPTION}: a job that is cut off starts again"
         yield Finding(OPTIONAL, "checkpoint", what)
     match = _LEFT_BEHIND.search(work.supervisor_log.read_text("utf-8", "replace"))
     if match:

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deepspeech_wer import environment, room
+from deepspeech_wer import room
 from deepspeech_wer.commands import crontab
 from deepspeech_wer.commands.finding import CRONS_PATH, FAULT, HINT, OK
+from deepspeech_wer.configuration import environment
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import guards, memory, sandbox
 from deepspeech_wer.repository import git, mirror
-from deepspeech_wer.settings import Settings
 
 _ATTRIBUTES = ":(glob)**/.gitattributes"
 _FILTERS = {"lfs": "git-lfs", "annex": "git-annex"}  # other filters are named as their programs are

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deepspeech_wer import archive, hyper
-from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import verdicts
 from deepspeech_wer.commands.alignment import rows
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
@@ -19,7 +20,6 @@ from deepspeech_wer.judging import pairs
 from deepspeech_wer.judging.pairs import Pair
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
-from deepspeech_wer.settings import Settings
 from deepspeech_wer.text import plain
 from deepspeech_wer.verdicts import told
 

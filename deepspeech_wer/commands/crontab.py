@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from deepspeech_wer import env_file
+from deepspeech_wer.configuration import env_file
 from deepspeech_wer.errors import Trouble
 
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*|\"[^\"]*\"|'[^']*')\s*=\s*(.*?)\s*")

@@ -7,15 +7,15 @@ from collections.abc import Collection
 from pathlib import Path
 
 from deepspeech_wer import archive, import_records, old_records
-from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.old_records import OldRecord
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import history, mirror
-from deepspeech_wer.settings import Settings
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,17 +7,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deepspeech_wer import archive, backlog_inputs, contract, env_file, hyper
-from deepspeech_wer import settings as every_setting
+from deepspeech_wer import archive, backlog_inputs, hyper, job_contract
 from deepspeech_wer.commands import state, verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import env_file
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.judging import measuring, standing
+from deepspeech_wer.judging import kept_scores, standing
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
-from deepspeech_wer.settings import Settings
 from deepspeech_wer.verdicts import told
 
 
@@ -109,11 +110,11 @@ def show(options: argparse.Namespace) -> int:
 
 def _measured(places: Places, run: Run) -> dict[str, str]:
     """Return what the run's utterances say, by label."""
-    if run.hyper is None or not (run.directory / contract.UTTERANCES).exists():
+    if run.hyper is None or not (run.directory / job_contract.UTTERANCES).exists():
         return {}
-    measures = measuring.known(places, [run])
+    measures = kept_scores.known(places, [run])
     try:
-        known = measuring.sets_of(measures, run)
+        known = kept_scores.sets_of(measures, run)
     except Trouble as trouble:
         return {"utterances": str(trouble)}
     rows = {f"utterances.{name}": told.figures(one.figures) for name, one in known.items()}

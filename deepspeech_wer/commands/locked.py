@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deepspeech_wer import automation, identity, lock
+from deepspeech_wer import automation, identity
+from deepspeech_wer.configuration.settings import Repository
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import lock
 from deepspeech_wer.places import Places
-from deepspeech_wer.settings import Repository
 
 
 @contextmanager

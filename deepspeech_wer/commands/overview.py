@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deepspeech_wer import clock, files, xdg_directories
-from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.dashboard import glance, overview
 from deepspeech_wer.dashboard.assets import INDEX
 from deepspeech_wer.dashboard.overview import Line

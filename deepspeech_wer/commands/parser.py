@@ -8,8 +8,9 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 
-from deepspeech_wer import __version__, env_file, environment, logging_setup, settings
+from deepspeech_wer import __version__, logging_setup
 from deepspeech_wer.commands import schema
+from deepspeech_wer.configuration import env_file, environment, settings
 
 Action = Callable[[argparse.Namespace], int]
 

@@ -8,10 +8,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import archive, checkpoints, environment, files, run_merge
-from deepspeech_wer import settings as every_setting
+from deepspeech_wer import archive, checkpoints, files, run_merge
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import environment
+from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs.runner import Runner

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from deepspeech_wer import archive, identity, journal, update_site
-from deepspeech_wer import settings as every_setting
 from deepspeech_wer.commands import progress
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Settings, Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish.report import Options, Report
-from deepspeech_wer.settings import Settings, Website
 
 
 def build(_: argparse.Namespace) -> int:

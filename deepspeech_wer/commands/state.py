@@ -16,26 +16,26 @@ from deepspeech_wer import (
     backlog,
     backlog_inputs,
     clock,
-    contract,
-    decisions,
+    decision_files,
     hyper,
+    job_contract,
     journal,
-    lock,
     run_merge,
     update_site,
 )
 from deepspeech_wer.archive_order import moment
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.configuration.settings import Settings
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import progress
 from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
+from deepspeech_wer.machine import lock
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 from deepspeech_wer.run_merge import Unfinished
-from deepspeech_wer.settings import Settings
 
 VERSION = 1
 QUEUED, RESULTS, FAILURES, TAIL_LINES = 10, 5, 1000, 10
@@ -191,13 +191,13 @@ def _queue(settings: Settings, begun: Sequence[tuple[Unfinished, Whereabouts]]) 
 
 
 def _requests(places: Places) -> Iterator[tuple[str, Decision]]:
-    for wanted in decisions.retries(places.requests):
+    for wanted in decision_files.retries(places.requests):
         yield "retry", wanted
-    for wanted in decisions.accepted(places.requests):
+    for wanted in decision_files.accepted(places.requests):
         yield "accept", wanted
-    for wanted in decisions.skipped(places.requests):
+    for wanted in decision_files.skipped(places.requests):
         yield "skip", wanted
-    for request in decisions.calibrations(places.requests):
+    for request in decision_files.calibrations(places.requests):
         why = f"{request.runs} seed{'' if request.runs == 1 else 's'}, to measure the noise"
         yield "calibrate", Decision(request.sha, request.who, why, request.at)
 
@@ -237,7 +237,7 @@ def _last_failure(places: Places) -> Record | None:
         return None
     with suppress(Trouble):
         run = archive.read(places.runs / name)
-        log = _tail(run.directory / contract.ERR_LOG) or _tail(run.directory / contract.OUT_LOG)
+        log = _tail(run.directory / job_contract.ERR_LOG) or _tail(run.directory / job_contract.OUT_LOG)
         return {**run_record(run), "log": log, "directory": str(run.directory)}
     return None
 

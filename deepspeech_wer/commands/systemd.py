@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from deepspeech_wer import env_file, files, xdg_directories
-from deepspeech_wer import settings as every_setting
+from deepspeech_wer import files, xdg_directories
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import env_file
+from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
 

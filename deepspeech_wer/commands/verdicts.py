@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import archive, clock, decisions, identity
-from deepspeech_wer import settings as every_setting
+from deepspeech_wer import archive, clock, decision_files, identity
 from deepspeech_wer.commands.progress import say
+from deepspeech_wer.configuration import settings as every_setting
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import kept
-from deepspeech_wer.decisions import Calibration, Decision
+from deepspeech_wer.decision_files import Calibration, Decision
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE
 from deepspeech_wer.judging import calibrating, standing, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_merge import title
-from deepspeech_wer.settings import Settings
 
 FIELDS = (
     "sha",
@@ -77,7 +77,7 @@ def accept(options: argparse.Namespace) -> int:
     places = every_setting.load().places
     run = archive.find(places.runs, options.sha)
     try:
-        decisions.accept(places.requests, Decision(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
+        decision_files.accept(places.requests, Decision(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"accepted: {run.merge.sha[:12]}; the next tick shows it")
@@ -125,14 +125,14 @@ def calibrated(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def wanted(places: Places) -> list[str]:
     """Return a line for each request to calibrate."""
-    requests = decisions.calibrations(places.requests)
+    requests = decision_files.calibrations(places.requests)
     return [f"to be calibrated: {calibrating.progress(places, request).sentence}" for request in requests]
 
 
 def _ask(places: Places, run: Run, runs: int) -> None:
     """Note the request. One that is pending for the commit is replaced; a fulfilled one is added to."""
     sha = run.merge.sha
-    pending = next((one for one in decisions.calibrations(places.requests) if one.sha == sha), None)
+    pending = next((one for one in decision_files.calibrations(places.requests) if one.sha == sha), None)
     now = calibrating.progress(places, pending) if pending else None
     if pending and now and now.is_open:
         if pending.runs == runs:
@@ -142,21 +142,21 @@ def _ask(places: Places, run: Run, runs: int) -> None:
     else:
         before, failed = calibrating.counted(list(archive.of_commit(places.runs, sha)))
         request = Calibration(sha, getpass.getuser(), clock.utc_now(), runs, before, failed)
-    decisions.calibrate(places.requests, request)
+    decision_files.calibrate(places.requests, request)
     missing = calibrating.progress(places, request).missing
     say(f"{title(run.merge)}: {missing} seeds to be trained by the next ticks, whenever nothing else is due")
 
 
 def _stop(places: Places, name: str | None) -> int:
     """Withdraw the request for a commit, or all requests."""
-    requests = decisions.calibrations(places.requests)
+    requests = decision_files.calibrations(places.requests)
     if name:
         requests = [one for one in requests if one.sha.startswith(name)]
     if not requests:
         raise Trouble(f"no calibration{f' of {name}' if name else ''} is asked for, so there is nothing to withdraw")
     for request in requests:
         say(f"withdrawn: {calibrating.progress(places, request).sentence}; what is trained stays")
-        decisions.end_calibration(places.requests, request.sha)
+        decision_files.end_calibration(places.requests, request.sha)
     return DONE
 
 

@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.feed import NAME as FEED
-from deepspeech_wer.dashboard.scripts import VERSION, fingerprint
+from deepspeech_wer.dashboard.literal import fingerprint
+from deepspeech_wer.dashboard.scripts import VERSION
 from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer.contract import ERR_LOG, GPU_USAGE, HISTORY, HYPER, OUT_LOG, UTTERANCES
 from deepspeech_wer.dashboard.gpu_usage import usage
+from deepspeech_wer.job_contract import ERR_LOG, GPU_USAGE, HISTORY, HYPER, OUT_LOG, UTTERANCES
 from deepspeech_wer.records import Run
 
 FILES = (HYPER, OUT_LOG, ERR_LOG, UTTERANCES, HISTORY)  # visitors can download these

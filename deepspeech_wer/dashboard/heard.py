@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer.dashboard.scripts import javascript
+from deepspeech_wer.dashboard.literal import javascript
 from deepspeech_wer.variables import MASK
 
 EDITS = "edits.js"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepspeech_wer import hyper
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.logs import WHOLE, masked
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from deepspeech_wer.verdicts import student
 
 MOST_WORDS = 500  # characters of a reason

@@ -25,15 +25,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import __version__, archive, archive_order, contract, derived, hyper, records
-from deepspeech_wer.dashboard import details, large, masked_json, scripts
+from deepspeech_wer import __version__, archive, archive_order, derived, hyper, job_contract, records
+from deepspeech_wer.configuration.settings import PublishedLogs
+from deepspeech_wer.dashboard import details, hyper_js, large, literal, masked_json, scripts
 from deepspeech_wer.dashboard import logs as published
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Merge, Run
-from deepspeech_wer.settings import PublishedLogs
 
 _RESULTS = (*hyper.WERS, "test_errors", "tests", "signature")  # what the columns and the verdicts take of them
 _ABSENT = -1
@@ -57,7 +57,7 @@ class Kept:
 
     def line(self, run: Run) -> bytes:
         """Return a run's line of js/hyper.js. Raises Trouble if the run broke meanwhile."""
-        return self.made.get(run.id) or scripts.line(_shown(run.directory, self.logs))
+        return self.made.get(run.id) or hyper_js.line(_shown(run.directory, self.logs))
 
     def whole(self, run: Run) -> Run:
         """Return the run with all that the page shows of the job's record. Raises Trouble."""
@@ -219,11 +219,11 @@ def _made_row(directory: Path, month: _Month, loaded: Kept) -> _Row:
     except OSError as error:
         raise Trouble(f"{error.filename or directory}: {error.strerror}") from None
     run = _shown(directory, loaded.logs)
-    line = scripts.line(run)
+    line = hyper_js.line(run)
     loaded.made.add(run.id, line)
     if large.is_large(run):
         large.tell(run)
-    if archive.RUN not in found or (run.hyper and contract.HYPER not in found):
+    if archive.RUN not in found or (run.hyper and job_contract.HYPER not in found):
         changed_at = 0  # a link: what it leads to may change unseen
     return month.row(run, line, changed_at, found)
 
@@ -405,4 +405,4 @@ def _version(mode: str) -> str:
         code = b"".join(Path(str(module.__file__)).read_bytes() for module in modules) + Path(__file__).read_bytes()
     except OSError:  # installed without its source
         code = __version__.encode()
-    return scripts.fingerprint(mode.encode() + code)
+    return literal.fingerprint(mode.encode() + code)

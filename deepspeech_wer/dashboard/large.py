@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import contract, hyper
+from deepspeech_wer import hyper, job_contract
 from deepspeech_wer.records import Run
 
 MAX_BYTES = 64 << 10  # of hyper.json; records of 2016 take 1 kB
@@ -33,7 +33,7 @@ def is_large(run: Run) -> bool:
     if run.hyper is None:
         return False
     with suppress(OSError):
-        return (run.directory / contract.HYPER).stat().st_size > MAX_BYTES
+        return (run.directory / job_contract.HYPER).stat().st_size > MAX_BYTES
     return False
 
 
@@ -60,7 +60,7 @@ def reduced(run: Run) -> Run:
 
 def tell(run: Run) -> None:
     """Log that the page does not show all of a record."""
-    size = (run.directory / contract.HYPER).stat().st_size
+    size = (run.directory / job_contract.HYPER).stat().st_size
     log.warning(
         "%s: hyper.json has %d bytes: the page shows a part of it, since it takes at most %d of each; "
         "the file is whole",

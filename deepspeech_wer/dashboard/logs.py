@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract, files
+from deepspeech_wer import files, job_contract
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from deepspeech_wer.variables import MASK
 
-NAMES = (contract.OUT_LOG, contract.ERR_LOG)
+NAMES = (job_contract.OUT_LOG, job_contract.ERR_LOG)
 WHOLE = PublishedLogs("full")
 LAST_LINES, LAST_BYTES = 200, 32_000  # of a trimmed log
 _WINDOW_BYTES = 256 << 10  # masked before it is cut, so that no cut leaves half of a secret

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract
+from deepspeech_wer import job_contract
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.logs import masked
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from deepspeech_wer.variables import MASK
 
-NAMES = (contract.HYPER, contract.UTTERANCES, contract.HISTORY)
+NAMES = (job_contract.HYPER, job_contract.UTTERANCES, job_contract.HISTORY)
 MAX_BYTES = 64 << 20  # of a file that is parsed to be masked; one of 200,000 utterances has 40 MB
 
 # A path of this machine: from a slash that begins a word, to the next blank, quote or separator. No URL, no "and/or".

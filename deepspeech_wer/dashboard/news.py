@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from deepspeech_wer import hyper
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.logs import WHOLE, masked, without_quotes
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from deepspeech_wer.text import plain
 
 # The states of news. "worse" stands for the event's state "open".

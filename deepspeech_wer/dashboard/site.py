@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
@@ -25,26 +26,19 @@ from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
 from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths
 from deepspeech_wer.dashboard.heard import as_seen as transcripts_as_seen
+from deepspeech_wer.dashboard.hyper_js import line
+from deepspeech_wer.dashboard.hyper_js import write as write_hyper
 from deepspeech_wer.dashboard.judged import Judged
+from deepspeech_wer.dashboard.literal import fingerprint, javascript
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
 from deepspeech_wer.dashboard.news import Known
 from deepspeech_wer.dashboard.project import Project
-from deepspeech_wer.dashboard.scripts import (
-    VERSION,
-    fingerprint,
-    hyper_pieces,
-    index_js,
-    javascript,
-    line,
-    merges_js,
-    run_js,
-)
-from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
+from deepspeech_wer.dashboard.scripts import VERSION, index_js, merges_js, run_js
+from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, link_or_copy, remove_partial, write_atomically
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 
 WEBSITE = Path(__file__).parent.parent / "website"
 _LAST_RULE = b"form-action 'none'"  # of the content security policy in index.htm
@@ -85,7 +79,7 @@ def build(
     judged = judged or Judged()
     own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
     merges = merges_js(own, judged)
-    _write_hyper(site / "js/hyper.js", ordered, line, marks or {})
+    write_hyper(site / "js/hyper.js", ordered, line, marks or {})
     _write_changed(site / "js/merges.js", merges)
     known = Known(judged.record, {run.id: run for run in ordered}.get, logs)
     _write_changed(site / FEED, atom(ordered, known, project))
@@ -216,17 +210,6 @@ def _put_as_seen(source: Path, target: Path, logs: PublishedLogs) -> None:
         link_or_copy(source, target)
     else:
         _put(seen, target)
-
-
-def _write_hyper(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:
-    """Write js/hyper.js, of which the lines that it had are copied."""
-    by_id = {run.id: run for run in ordered}
-    pieces = (Piece(text, run.id if run else None) for text, run in hyper_pieces(ordered))
-
-    def is_of(name: str, text: bytes) -> bool:
-        return b'"run":{"id":%s,' % javascript(name).encode() in text
-
-    splice(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
 
 
 def _static_files() -> dict[str, bytes]:

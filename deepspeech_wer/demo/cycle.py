@@ -13,11 +13,12 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, hyper, lock, processes, signals
+from deepspeech_wer import archive, hyper
 from deepspeech_wer.dashboard.preview import preview
 from deepspeech_wer.demo import sample
 from deepspeech_wer.demo.place import Place
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import lock, processes, signals
 from deepspeech_wer.records import Run
 
 try:

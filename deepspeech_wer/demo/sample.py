@@ -30,7 +30,7 @@ FASTER = {"ds_learning_rate": "0.004"}
 MODULES = (
     "__init__.py",
     "clock.py",
-    "contract.py",
+    "job_contract.py",
     "errors.py",
     "files.py",
     "variables.py",

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepspeech_wer import contract, processes
+from deepspeech_wer import job_contract
+from deepspeech_wer.machine import processes
 
 EVERY_S = 5
 COLUMNS = {  # column of the CSV file -> field of nvidia-smi; times are UTC
@@ -33,7 +34,7 @@ def place(work: Path, sha: str, *, csv: Path | None, root: Path | None) -> Path:
     """Return the file for a run's samples: `csv` for all runs, else one below `root` as in 2016, else one in `work`."""
     if csv:
         return csv
-    return root / sha[:12] / f"gpu-usage-{time.time():.0f}.csv" if root else work / contract.GPU_USAGE
+    return root / sha[:12] / f"gpu-usage-{time.time():.0f}.csv" if root else work / job_contract.GPU_USAGE
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepspeech_wer import processes
+from deepspeech_wer.machine import processes
 
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 _LOOK_S = 1.0

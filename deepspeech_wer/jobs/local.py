@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from deepspeech_wer import contract, lock, processes, signals
+from deepspeech_wer import job_contract
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import group, guards, limit
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import Verdict
 from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.work import Job, Order, Work
+from deepspeech_wer.machine import lock, processes, signals
 from deepspeech_wer.records import Outcome
 
 _GRACE_S = 3.0  # for a job whose supervisor was killed
@@ -90,7 +91,7 @@ class Local:
         for _ in range(10):  # a process may start others before it ends
             left = set(group.members(of_job))
             if token:
-                left |= set(processes.with_environment(f"{contract.RUN_TOKEN}={token}"))
+                left |= set(processes.with_environment(f"{job_contract.RUN_TOKEN}={token}"))
             if job.pid and processes.start_time(job.pid) == job.started:
                 left |= {job.pid, *processes.descendants(job.pid)}
             if job.limit and limit.is_mark(job.limit):  # the job may have written the record

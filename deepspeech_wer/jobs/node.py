@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepspeech_wer import clock, environment, files, host, lock, logging_setup, signals
+from deepspeech_wer import clock, files, logging_setup
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import claim, supervisor
@@ -27,6 +28,7 @@ from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.claim import Claim
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.machine import host, lock, signals
 from deepspeech_wer.records import Outcome
 
 _LOCK_S = 180.0  # an NFS server keeps the locks of a node that died for some 90 s

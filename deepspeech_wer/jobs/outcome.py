@@ -10,7 +10,7 @@ import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from deepspeech_wer import contract, files, hyper
+from deepspeech_wer import files, hyper, job_contract
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Work
@@ -75,7 +75,7 @@ def classify(code: int, last_words: str, *, out_of_memory: bool, most: str = "")
         return Verdict("out-of-memory", f"it took more than ds_job_memory ({most}), so the kernel killed it")
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and out_of_memory:
         return Verdict("out-of-memory", "the kernel killed the job for lack of memory")
-    if code == contract.EXIT_DIVERGED and last_words.startswith(contract.DIVERGED):
+    if code == job_contract.EXIT_DIVERGED and last_words.startswith(job_contract.DIVERGED):
         return Verdict("diverged", last_words)
     if code < 0:
         cause = f"ended by {signal.strsignal(-code) or 'a signal'}"
@@ -141,7 +141,7 @@ def _candidates(logs: Path) -> list[Path]:
             return []
         logs.chmod(0o700)  # a job may have removed permissions
         places = [logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())]
-        paths = [place / contract.HYPER for place in places]
+        paths = [place / job_contract.HYPER for place in places]
         return [path for path in paths if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1]
     except OSError:
         return []

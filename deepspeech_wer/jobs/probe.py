@@ -13,12 +13,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deepspeech_wer import __version__, environment, lock
+from deepspeech_wer import __version__
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE
 from deepspeech_wer.jobs import slurm_client
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.slurm import NAME
+from deepspeech_wer.machine import lock
 
 _PATIENCE_S = 90.0  # NFS shows new files after 60 s at most
 _LOOK_S = 1.0

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import clock, contract, files
+from deepspeech_wer import clock, files, job_contract
 from deepspeech_wer.jobs.work import Work
 
 _END_BYTES = 256 << 10
@@ -94,7 +94,7 @@ def _histories(logs: Path) -> Iterator[tuple[int, Path]]:
         if logs.is_symlink():
             return
         for place in (logs, *(place for place in logs.iterdir() if not place.is_symlink())):
-            path = place / contract.HISTORY
+            path = place / job_contract.HISTORY
             with suppress(OSError):
                 yield path.lstat().st_mtime_ns, path
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from deepspeech_wer import signals
 from deepspeech_wer.jobs.outcome import Verdict
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.machine import signals
 from deepspeech_wer.records import Outcome
 
 POLL_S = 0.5

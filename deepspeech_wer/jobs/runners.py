@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deepspeech_wer.configuration.settings import Cluster
 from deepspeech_wer.jobs import slurm
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.outcome import Verdict
@@ -11,7 +12,6 @@ from deepspeech_wer.jobs.runner import Runner, Whereabouts
 from deepspeech_wer.jobs.slurm import Slurm
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.records import Outcome
-from deepspeech_wer.settings import Cluster
 
 
 class Runners:

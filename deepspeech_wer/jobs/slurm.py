@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from deepspeech_wer import clock, lock, signals
+from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import claim, slurm_client
 from deepspeech_wer.jobs import outcome as outcomes
@@ -27,6 +27,7 @@ from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
 from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.slurm_client import CannotAskSlurm, Seen
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.machine import lock, signals
 from deepspeech_wer.records import Outcome
 
 NAME = "deepspeech_wer"  # what the names of its jobs begin with

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deepspeech_wer import environment
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.errors import Trouble
 
 TIMEOUT_S = 90  # a client itself gives up on slurmctld after some ten seconds, and tries another one

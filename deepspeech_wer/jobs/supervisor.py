@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from deepspeech_wer import clock, contract, environment, files, lock, logging_setup, prctl, processes, signals
+from deepspeech_wer import clock, files, job_contract, logging_setup
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import gpu, group, guards, limit, memory, sandbox
 from deepspeech_wer.jobs import outcome as outcomes
@@ -30,6 +31,7 @@ from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
 from deepspeech_wer.jobs.output import JobLog
 from deepspeech_wer.jobs.work import Job, Order, Work
+from deepspeech_wer.machine import lock, prctl, processes, signals
 from deepspeech_wer.records import Outcome
 
 _DRAIN_S = 2.0  # to read the last output after the job ended; its daemons may hold the pipe open for ever
@@ -124,7 +126,7 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         job = Job(None, "", processes.start_time(os.getpid()) or "", str(of_job) if of_job else None, mark)
         with suppress(OSError):  # a full disk: only needed if the supervisor is killed
             works.write_job(work, job)
-        command = [*_sandbox(order, work, variables), str(script), contract.CHECKPOINT_OPTION, order.checkpoints]
+        command = [*_sandbox(order, work, variables), str(script), job_contract.CHECKPOINT_OPTION, order.checkpoints]
         held_to = guards.on_processors(order.guards.cpus, order.token)
         try:
             with group.entered(of_job), limit.inheriting(mark), held_to:
@@ -241,15 +243,15 @@ def _stopped(work: Work) -> Verdict:
 def _environment(order: Order, work: Work, given: Mapping[str, str]) -> dict[str, str]:
     return {
         **given,
-        contract.LOGS_DIR: str(work.logs),
-        contract.CHECKPOINT_DIR: order.checkpoints,
-        contract.SHA: order.merge.sha,
-        contract.ATTEMPT: str(order.attempt),
-        contract.PYTHON: given.get(contract.PYTHON) or sys.executable,
+        job_contract.LOGS_DIR: str(work.logs),
+        job_contract.CHECKPOINT_DIR: order.checkpoints,
+        job_contract.SHA: order.merge.sha,
+        job_contract.ATTEMPT: str(order.attempt),
+        job_contract.PYTHON: given.get(job_contract.PYTHON) or sys.executable,
         "TMPDIR": given.get("TMPDIR") or str(work.tmp),  # removed after the run, even if the job is killed
-        contract.RUN_TOKEN: order.token,
-        **({} if order.seed is None else {contract.SEED: str(order.seed)}),
-        **({} if order.rerun_of is None else {contract.RERUN_OF: order.rerun_of}),
+        job_contract.RUN_TOKEN: order.token,
+        **({} if order.seed is None else {job_contract.SEED: str(order.seed)}),
+        **({} if order.rerun_of is None else {job_contract.RERUN_OF: order.rerun_of}),
     }
 
 

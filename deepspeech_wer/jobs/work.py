@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import contract, files, versions
+from deepspeech_wer import files, job_contract, versions
 from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import RUN_ID, Changed, Guards, Merge
@@ -74,11 +74,11 @@ class Work:
 
     @property
     def out_log(self) -> Path:
-        return self.path / contract.OUT_LOG
+        return self.path / job_contract.OUT_LOG
 
     @property
     def err_log(self) -> Path:
-        return self.path / contract.ERR_LOG
+        return self.path / job_contract.ERR_LOG
 
     @property
     def supervisor_log(self) -> Path:

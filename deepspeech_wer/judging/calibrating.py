@@ -9,9 +9,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepspeech_wer import archive, backlog, decisions
+from deepspeech_wer import archive, backlog, decision_files
 from deepspeech_wer.backlog import Due
-from deepspeech_wer.decisions import Calibration
+from deepspeech_wer.decision_files import Calibration
 from deepspeech_wer.judging import draws, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -64,7 +64,7 @@ def due(places: Places) -> list[Due]:
     """Return the next training of each open request, in the order of the requests."""
     return [
         _next(one)
-        for one in (progress(places, request) for request in decisions.calibrations(places.requests))
+        for one in (progress(places, request) for request in decision_files.calibrations(places.requests))
         if one.is_open and own_run(one.runs) is not None
     ]
 
@@ -72,7 +72,7 @@ def due(places: Places) -> list[Due]:
 def end(places: Places, request: Calibration) -> None:
     """Remove a request that is over, and say what it showed. Raises OSError."""
     now = progress(places, request)
-    decisions.end_calibration(places.requests, request.sha)
+    decision_files.end_calibration(places.requests, request.sha)
     name = request.sha[:12]
     if now.repeated:
         text = "the job ignores its seed (ds_random_seed), so no noise can be measured: run %s repeats a result"

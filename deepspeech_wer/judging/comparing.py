@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from deepspeech_wer.judging import measuring
-from deepspeech_wer.judging.measuring import Measures
+from deepspeech_wer.judging import kept_scores
+from deepspeech_wer.judging.kept_scores import Measures
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import noise, paired, told
-from deepspeech_wer.verdicts.measure import Each
 from deepspeech_wer.verdicts.told import Basis
+from deepspeech_wer.verdicts.utterance_scores import Each
 
 VERSION = 2
 RECENT = 10  # comparisons that show what usually changes, where no commit was trained twice
@@ -63,7 +63,7 @@ def update(measures: Measures, ordered: Sequence[Run], verdicts: Sequence[Mappin
     compared = _digest(measures, ordered, sigmas)
     if compared == measures.compared:
         return
-    measuring.forget()
+    kept_scores.forget()
     listed = {run.id: run for run in ordered}
     damaged: set[str] = set()
     for run, inputs in _walk(measures, ordered, sigmas):
@@ -80,10 +80,10 @@ def update(measures: Measures, ordered: Sequence[Run], verdicts: Sequence[Mappin
                 entry.against = ""  # compared again once they can be read
             against, entry.moved = _against(measures, run, listed[inputs.before], inputs)
         changes = {"against": against, "noise": noise_record(sigmas.get(run.id))}
-        measuring.write_record(measures, run.id, changes)
+        kept_scores.write_record(measures, run.id, changes)
     for name in damaged:
-        measuring.drop(measures, name)
-    measuring.forget()
+        kept_scores.drop(measures, name)
+    kept_scores.forget()
     measures.compared, measures.is_changed = compared if not damaged else "", True
 
 
@@ -114,7 +114,7 @@ def noise_record(sigma: noise.Estimate | None) -> dict[str, float] | None:
 
 def basis(measures: Measures, name: str, replicates: Sequence[str], usual: Sequence[float], of: Each) -> Basis:
     """Return how many utterances noise alone makes worse: from trainings of one commit, else from what is usual."""
-    draws = [each for run in replicates if (each := measuring.each(measures, run, name))]
+    draws = [each for run in replicates if (each := kept_scores.each(measures, run, name))]
     found = paired.by_noise([one.errors for one in draws if one.test_set == of.test_set])
     if found is not None:
         return Basis(found, told.trainings(len(draws)))
@@ -218,7 +218,7 @@ def _against(
     """Return the comparison of a run with the one before, and how many utterances moved on each test set."""
     sets, sentences, moved = [], [], {}
     for name in measures.entries[run.id].sets:
-        old, new = measuring.each(measures, before.id, name), measuring.each(measures, run.id, name)
+        old, new = kept_scores.each(measures, before.id, name), kept_scores.each(measures, run.id, name)
         found = paired.compare(old, new) if old and new else None
         if found is None or new is None:
             continue
@@ -235,14 +235,18 @@ def _against(
 def _unreadable(measures: Measures, runs: Sequence[str]) -> Iterator[str]:
     """Yield the runs of which kept errors are damaged."""
     for run in runs:
-        if any(measuring.each(measures, run, name) is None for name in measures.entries[run].sets):
+        if any(kept_scores.each(measures, run, name) is None for name in measures.entries[run].sets):
             yield run
 
 
 def _lasting(measures: Measures, name: str, inputs: Inputs, of: Each) -> dict[str, Any] | None:
     """Return which utterances changed for good; None before there are enough runs."""
     newest, earlier = (
-        [each.errors for run in side if (each := measuring.each(measures, run, name)) and each.test_set == of.test_set]
+        [
+            each.errors
+            for run in side
+            if (each := kept_scores.each(measures, run, name)) and each.test_set == of.test_set
+        ]
         for side in (inputs.newest, inputs.earlier)
     )
     found = paired.lasting(earlier, newest)

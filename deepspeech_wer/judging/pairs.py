@@ -9,8 +9,8 @@ from typing import Any
 from deepspeech_wer import hyper
 from deepspeech_wer.dashboard.details import Files
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.judging import comparing, draws, measuring
-from deepspeech_wer.judging.measuring import Known, Measures
+from deepspeech_wer.judging import comparing, draws, kept_scores
+from deepspeech_wer.judging.kept_scores import Known, Measures
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import edits, noise, paired, told
@@ -32,7 +32,7 @@ class Pair:
 
 def compare(places: Places, pair: Pair) -> dict[str, Any]:
     """Return the comparison as a record for JSON. Rates are fractions, what ends in _pp is in percentage points."""
-    measures = measuring.known(places, pair.runs, pair.found)
+    measures = kept_scores.known(places, pair.runs, pair.found)
     by_run = {one["run"]: one for one in pair.verdicts}
     sigma = next((found for run in (pair.after, pair.before) if (found := _sigma(by_run, run))), None)
     notes = list(_obstacles(pair.before, pair.after))
@@ -118,7 +118,7 @@ def _known(measures: Measures, pair: Pair) -> tuple[list[Mapping[str, Known]], l
     lacking = []
     for run in (pair.before, pair.after):
         try:
-            known.append(measuring.sets_of(measures, run))
+            known.append(kept_scores.sets_of(measures, run))
         except Trouble as trouble:
             known.append({})
             lacking.append(f"no words are compared: {str(trouble).replace(f'{run.directory}/', f'{run.id}: ')}")

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, backlog, decisions
+from deepspeech_wer import archive, backlog, decision_files
 from deepspeech_wer.backlog import Doubted, Due
+from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.places import Places
-from deepspeech_wer.settings import Retraining
 
 VERSION = 2  # of verdicts.json
 
@@ -82,7 +82,7 @@ def is_share_spent(places: Places, share: float) -> bool:
 
 def source(places: Places, wanted: Retraining) -> str:
     """Return a digest of all that the verdicts are made from."""
-    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
+    accepted = [accept.sha for accept in decision_files.accepted(places.requests)]
     return digest([VERSION, " ".join(archive.names(places.runs)), accepted, wanted.mode, wanted.budget])
 
 

@@ -22,14 +22,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, overload
 
-from deepspeech_wer import __version__, decisions, files
+from deepspeech_wer import __version__, decision_files, files
+from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.judging import draws, remembered, standing
 from deepspeech_wer.judging.blame import Blame
 from deepspeech_wer.judging.draws import Ordered
 from deepspeech_wer.judging.remembered import Memory, Runs
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import Retraining
 from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
 from deepspeech_wer.verdicts.judge import Judgement, Terms
@@ -302,7 +302,7 @@ def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _terms(places: Places, wanted: Retraining) -> Terms:
-    accepted = [accept.sha for accept in decisions.accepted(places.requests)]
+    accepted = [accept.sha for accept in decision_files.accepted(places.requests)]
     return Terms(Rules(budget=wanted.budget, retrain=wanted.mode != "off"), tuple(sorted(set(accepted))))
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import news
 from deepspeech_wer.dashboard.news import News
 from deepspeech_wer.notify.facts import Facts
 from deepspeech_wer.notify.ledger import OWED, Due, Told
-from deepspeech_wer.settings import PublishedLogs
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from deepspeech_wer import clock
+from deepspeech_wer.configuration.settings import Notices, Repository
 from deepspeech_wer.notify import alarm, github, gitlab, ledger, statuses, webhook
 from deepspeech_wer.notify.facts import Archive, Facts
 from deepspeech_wer.notify.ledger import LOG, NEWEST, Due, Ledger, NotSent, Refused, Told
 from deepspeech_wer.notify.webhook import Hook
-from deepspeech_wer.settings import Notices, Repository
 
 GITHUB, GITLAB, WEBHOOK = "commit status", "commit status on GitLab", "webhook"
 

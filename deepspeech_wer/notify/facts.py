@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepspeech_wer.archive_order import moment
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.news import Known
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify.ledger import NEWEST
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 
 
 @dataclass(frozen=True)

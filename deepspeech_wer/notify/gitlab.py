@@ -6,11 +6,11 @@ import json
 import logging
 from urllib.parse import quote
 
+from deepspeech_wer.configuration.setting_types import repository_place
 from deepspeech_wer.notify import http
 from deepspeech_wer.notify.ledger import NotSent
 from deepspeech_wer.notify.message import shortened
 from deepspeech_wer.notify.statuses import AGAIN, BAD, CONTEXT, GOOD, TRAINING, Status
-from deepspeech_wer.setting_types import repository_place
 
 MAX_CHARACTERS = 255  # of a description, GitLab's limit
 # GitLab refuses to go from pending to pending, so a suspect that trains again is `running`.

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from deepspeech_wer import hyper
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import news
 from deepspeech_wer.dashboard.news import News
-from deepspeech_wer.settings import PublishedLogs
 from deepspeech_wer.text import plain
 
 MAX_CHARACTERS = 1500  # of the text; Discord takes 2000

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from deepspeech_wer.configuration.settings import Notices, PublishedLogs
 from deepspeech_wer.dashboard import news
 from deepspeech_wer.dashboard.news import News
 from deepspeech_wer.notify import http, message
 from deepspeech_wer.notify.facts import Facts
 from deepspeech_wer.notify.ledger import Due, NotSent, Refused, Told
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import Notices, PublishedLogs
 
 _OPEN, _RECOVERED, _ACCEPTED, _SUSPECT = "open", "recovered", "accepted", "suspect"
 _OF_THE_ADDRESS = (401, 403, 404, 405, 407, 408, 410, 421, 423, 425, 426, 429)  # another 4xx is of this message

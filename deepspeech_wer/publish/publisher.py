@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
 from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest, Plan
@@ -24,7 +25,6 @@ from deepspeech_wer.publish.survey import Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, locked
-from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.connection import Dropped, connected
 from deepspeech_wer.sftp.pipeline import Halted
@@ -90,8 +90,7 @@ def _web_root(website: Website, options: Options) -> Iterator[WebRoot]:
 
 def _publish(look: Look, website: Website, options: Options) -> Report:
     """Publish, and try again where the connection drops."""
-    started = time.monotonic()
-    pauses = iter(options.retry_after_s)
+    started, pauses = time.monotonic(), iter(options.retry_after_s)
     while True:
         try:
             return _attempt(look, website, options, started)

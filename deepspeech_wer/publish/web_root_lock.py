@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from deepspeech_wer import clock, processes
+from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import processes
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.sftp import files, pipeline

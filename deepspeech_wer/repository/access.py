@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from deepspeech_wer import setting_types as types
+from deepspeech_wer.configuration import setting_types as types
 from deepspeech_wer.errors import Trouble
 
 _USER, _PASSWORD = "ds_wer_git_user", "ds_wer_git_password"

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from deepspeech_wer import environment, processes, signals
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import processes, signals
 from deepspeech_wer.repository.access import Access
 from deepspeech_wer.variables import MASK, without_password
 

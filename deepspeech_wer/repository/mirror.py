@@ -12,14 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from deepspeech_wer import environment, signals
+from deepspeech_wer.configuration import environment
+from deepspeech_wer.configuration.setting_types import without_password
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import make_private, remove_tree
+from deepspeech_wer.machine import signals
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
 from deepspeech_wer.repository.git import TRACKED as TRACKED
 from deepspeech_wer.repository.git import GitError, odd, run_git
-from deepspeech_wer.setting_types import without_password
 
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
 RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED, HYPER
 from ..errors import Trouble, UsageTrouble
+from ..job_contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED, HYPER
 from .parameters import from_process
 
 

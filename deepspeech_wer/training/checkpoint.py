@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import CHECKPOINT_DIR
 from ..errors import Trouble
 from ..files import write_atomically
+from ..job_contract import CHECKPOINT_DIR
 
 NAME, BEST = "checkpoint.npz", "best.npz"
 META = "meta"

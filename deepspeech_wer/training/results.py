@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import clock, wer
-from ..contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..errors import Trouble
 from ..files import write_atomically
+from ..job_contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..verdicts import intervals
 from . import devices
 from .batches import Most, batches_by_length

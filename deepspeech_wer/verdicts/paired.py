@@ -15,7 +15,7 @@ from operator import ne
 
 from deepspeech_wer.verdicts import edits
 from deepspeech_wer.verdicts.intervals import Interval, around, clusters_of, p_value, standard_error
-from deepspeech_wer.verdicts.measure import Each
+from deepspeech_wer.verdicts.utterance_scores import Each
 
 NEWEST, BEFORE = 3, 5  # the draws that `lasting` compares
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from deepspeech_wer import wer
 from deepspeech_wer.verdicts import edits
-from deepspeech_wer.verdicts.measure import Each, Scored
+from deepspeech_wer.verdicts.utterance_scores import Each, Scored
 
 VERSION = 1
 PART_UTTERANCES, PART_CHARACTERS = 1_000, 200_000  # of one part of the texts, whichever comes first

@@ -21,10 +21,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import Retraining
 from tests.invented_runs import years
 
 MORE = 9  # judgings of one run more

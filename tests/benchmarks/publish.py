@@ -39,7 +39,7 @@ OURS = """
 import os, sys
 from pathlib import Path
 from deepspeech_wer.publish.publisher import publish
-from deepspeech_wer.settings import Website
+from deepspeech_wer.configuration.settings import Website
 site, root, user, host, port, key, known = sys.argv[1:]
 def walk(directory, prefix=''):
     for entry in os.scandir(directory):

@@ -19,7 +19,11 @@ from pathlib import Path
 from tests.jobs.slurm_cluster import Cluster, running_slurm
 from tests.jobs.slurm_machine import Machine
 
-PLAN = "from deepspeech_wer import backlog_inputs, settings; backlog_inputs.find(settings.load())"
+PLAN = """
+from deepspeech_wer import backlog_inputs
+from deepspeech_wer.configuration import settings
+backlog_inputs.find(settings.load())
+"""
 SLOTS = (1, 4, 16)
 QUEUES = (10, 100, 1_000)
 NODE_CPUS = 32

@@ -25,7 +25,7 @@ from selenium.webdriver.chrome.service import Service
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from deepspeech_wer.dashboard import Heard, Project, build
-from deepspeech_wer.judging import comparing, measuring
+from deepspeech_wer.judging import comparing, kept_scores
 from deepspeech_wer.records import Merge, Run
 from tests import heard_runs
 from tests.invented_runs import done, failed, iso, years
@@ -124,7 +124,7 @@ def invented(directory: Path) -> Path:
     for place in (culprit - 1, culprit, COUNT - 2, COUNT - 1):
         (made[place].directory / "gpu-usage.csv").write_text(gpu_samples(130 + place % 7 * 4, place % 5))
     own = made[:COUNT]
-    measures = measuring.update(where, own)
+    measures = kept_scores.update(where, own)
     comparing.update(measures, own, [{"run": run.id, "sigma_pp": 0.8, "sigma_df": 20.0} for run in own])
     project = Project("speech", "https://example.org/team/speech", "main", iso(now))
     heard = Heard(measures.stamp, measures.record, measures.edits, measures.sets)

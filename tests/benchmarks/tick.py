@@ -91,7 +91,8 @@ def held(environment: dict[str, str], is_held: bool) -> Iterator[None]:
         yield
         return
     code = """
-from deepspeech_wer import xdg_directories, lock
+from deepspeech_wer import xdg_directories
+from deepspeech_wer.machine import lock
 held = lock.acquire(f"{xdg_directories.cache_directory()}/lock")
 print()
 input()

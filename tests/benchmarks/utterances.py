@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from deepspeech_wer import archive  # noqa: E402
 from deepspeech_wer.errors import Trouble  # noqa: E402
-from deepspeech_wer.judging import comparing, measuring  # noqa: E402
+from deepspeech_wer.judging import comparing, kept_scores  # noqa: E402
 from deepspeech_wer.verdicts import paired  # noqa: E402
 from tests import heard_runs  # noqa: E402
 
@@ -53,8 +53,8 @@ def write(directory: Path, size: int) -> None:
     where = heard_runs.places(directory)
     where.cache.mkdir()
     runs = heard_runs.archive(where, heard_runs.run(1, heard_runs.invented(size, 1)))
-    measures = measuring.update(where, runs)
-    measuring.save(where, measures)
+    measures = kept_scores.update(where, runs)
+    kept_scores.save(where, measures)
     heard_runs.archive(where, heard_runs.run(2, heard_runs.invented(size, 2, 0.17)))
 
 
@@ -63,16 +63,16 @@ def measured(directory: Path) -> int:
     where = heard_runs.places(directory)
     marks = [time.process_time()]
     runs = archive.load(where.runs)
-    measures = measuring.update(where, runs)
+    measures = kept_scores.update(where, runs)
     marks.append(time.process_time())
     comparing.update(measures, runs, [])
-    measuring.save(where, measures)
+    kept_scores.save(where, measures)
     marks.append(time.process_time())
     peak = int((re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text()) or ["", "0"])[1]) / 1024
     record = measures.record(runs[1].id)
     if not record or not record["against"]:
         raise Trouble(f"{directory}: nothing was compared")
-    before, after = (measuring.heard(measures, run.id, "test") for run in runs)
+    before, after = (kept_scores.heard(measures, run.id, "test") for run in runs)
     if before and after:
         paired.words(before.edits, after.edits)
     changed = time.process_time() - marks[-1]

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy
 
-from deepspeech_wer.verdicts import measure, noise
+from deepspeech_wer.verdicts import noise, utterance_scores
 from deepspeech_wer.verdicts import paired as paired_runs
 from deepspeech_wer.verdicts.intervals import Interval
 from deepspeech_wer.verdicts.levels import POWER_DRAWS, Group, Step
-from deepspeech_wer.verdicts.measure import Each
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw, Entry
+from deepspeech_wer.verdicts.utterance_scores import Each
 from deepspeech_wer.verdicts.walk import Walk
 
 QUIET = 500  # merges
@@ -254,7 +254,10 @@ def speakers_table(sets: int) -> None:
             names = numpy.arange(UTTERANCES) % speakers
             runs = [_speak(dice, words, names, _own_rates(dice, speakers, sd)) for _ in range(2)]
             one, other = (_each(words, errors, names) for errors in runs)
-            known, unknown = measure.interval(one), measure.interval(replace(one, speakers=(None,) * UTTERANCES))
+            known, unknown = (
+                utterance_scores.interval(one),
+                utterance_scores.interval(replace(one, speakers=(None,) * UTTERANCES)),
+            )
             compared = paired_runs.compare(one, other)
             held["speaker"] += _holds(known, LEVEL)
             held["utterance"] += _holds(unknown, LEVEL)

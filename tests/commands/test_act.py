@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import __version__, archive, cli, exit_codes, lock, settings
+from deepspeech_wer import __version__, archive, cli, exit_codes
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.machine import lock
 from deepspeech_wer.training import parameters
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick, wers

@@ -17,7 +17,9 @@ from typing import NoReturn
 
 import pytest
 
-from deepspeech_wer import archive, cli, lock, places, room, settings
+from deepspeech_wer import archive, cli, places, room
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.machine import lock
 from tests.conftest import Repository
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 from tests.test_automation import tracked as tracked  # the fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, exit_codes, settings
+from deepspeech_wer import cli, exit_codes
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 
 GOOD = """#!/bin/sh

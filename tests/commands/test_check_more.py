@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, clock, exit_codes, room, settings
+from deepspeech_wer import cli, clock, exit_codes, room
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.jobs import sandbox
 from tests.commands.test_check import LINE, found
 from tests.commands.test_check import installed as installed  # the fixtures
@@ -134,29 +135,31 @@ def beat(ago_s: float) -> bytes:
 
 @pytest.mark.parametrize(
     ("served", "ours", "said"),
-    [
-        (beat(60), beat(60), "ok .* answers; the tracker last looked 20"),
-        (beat(60), None, "ok .* answers; the tracker last looked 20"),
-        (beat(9000), beat(9000), r"hint .* 2\.5 h ago: are the ticks running\?"),
-        (beat(9000), beat(60), "hint .* as visitors see it, and really 20.*: does a cache keep it"),
-        (None, beat(60), "hint .*js/now.js answers 404: does the web server serve all of the web root"),
+    [  # seconds ago; -1: served is something else
+        (60, 60, "ok .* answers; the tracker last looked 20"),
+        (60, None, "ok .* answers; the tracker last looked 20"),
+        (9000, 9000, r"hint .* 2\.5 h ago: are the ticks running\?"),
+        (9000, 60, "hint .* as visitors see it, and really 20.*: does a cache keep it"),
+        (None, 60, "hint .*js/now.js answers 404: does the web server serve all of the web root"),
         (None, None, "hint .*js/now.js answers 404: the next tick that has nothing to do sends it"),
-        (b"<html>", None, "hint .*js/now.js cannot be read"),
+        (-1, None, "hint .*js/now.js cannot be read"),
     ],
 )
 @pytest.mark.usefixtures("tracked", "server")
 def test_the_sign_of_life_is_looked_for_where_visitors_see_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    served: bytes | None,
-    ours: bytes | None,
+    served: int | None,
+    ours: int | None,
     said: str,
 ) -> None:
-    answers = {"/wer/": b"page"} | ({"/wer/js/now.js": served} if served else {})
+    answers = {"/wer/": b"page"}
+    if served:
+        answers["/wer/js/now.js"] = beat(served) if served > 0 else b"<html>"
     if ours:
         own = settings.load().places.site / "js/now.js"
         own.parent.mkdir(parents=True)
-        own.write_bytes(ours)
+        own.write_bytes(beat(ours))
     with web(answers) as address:
         monkeypatch.setenv("ds_website_url", address)
         line = found(capsys)["page"]

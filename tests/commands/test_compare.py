@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, settings
+from deepspeech_wer import archive, cli, exit_codes
 from deepspeech_wer.commands import alignment
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.records import Run
 from tests import heard_runs
 from tests.conftest import Repository

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, logging_setup, settings
+from deepspeech_wer import archive, cli, logging_setup
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick
 from tests.test_automation import tracked as tracked  # the fixture

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, hyper, import_records, settings
+from deepspeech_wer import archive, cli, exit_codes, hyper, import_records
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.records import Run
 from tests.conftest import Repository
 from tests.test_automation import tick

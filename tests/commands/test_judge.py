@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, clock, exit_codes, settings
+from deepspeech_wer import archive, cli, clock, exit_codes
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.records import Run
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick, wers

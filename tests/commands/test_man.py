@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, settings
+from deepspeech_wer import cli
 from deepspeech_wer.commands import man
 from deepspeech_wer.commands import parser as commands
+from deepspeech_wer.configuration import settings
 
 README = Path(__file__).parents[2] / "README.md"
 

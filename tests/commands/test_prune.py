@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, exit_codes, lock, settings
+from deepspeech_wer import cli, exit_codes
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.machine import lock
 from tests.conftest import Repository
 from tests.test_automation import TICK, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from deepspeech_wer import cli, exit_codes, hyper
 from deepspeech_wer.commands import schema
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.verdicts import utterances
+from deepspeech_wer.verdicts import utterance_file
 
 VALIDATORS = {name: jsonschema.Draft202012Validator(json.loads(schema.text(name))) for name in schema.NAMES}
 HYPER: dict[str, Any] = {
@@ -136,7 +136,7 @@ TABLE: dict[str, Any] = {
 def test_utterances_are_accepted_by_both_or_by_none(change: dict[str, Any]) -> None:
     record = {**TABLE, **change}
     try:
-        utterances.parse(json.dumps(record).encode())
+        utterance_file.parse(json.dumps(record).encode())
         is_read = True
     except Trouble:
         is_read = False

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, decisions, exit_codes, settings
+from deepspeech_wer import archive, cli, decision_files, exit_codes
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import TICK, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -84,7 +85,7 @@ def test_retry_undoes_it(tracked: Repository, capsys: pytest.CaptureFixture[str]
     assert tick() == 0
     assert wers() == ([0.5, 0.9, 0.4] if is_passed else [0.5, 0.9])
     requests = settings.load().places.requests
-    assert (decisions.skipped(requests), decisions.retries(requests)) == ([], [])
+    assert (decision_files.skipped(requests), decision_files.retries(requests)) == ([], [])
     tick()
     assert len(wers()) == (3 if is_passed else 2)
 
@@ -95,7 +96,7 @@ def test_skip_withdraws_a_request_to_run_it_again_and_its_checkpoint(tracked: Re
     assert cli.main(["run", "--dry-run"]) == 0
     places = settings.load().places
     (places.checkpoints / unwanted).mkdir(parents=True)
-    decisions.ask_retry(places.requests, decisions.Decision(unwanted, "ada", "x", "2026-01-01T00:00:00Z"))
+    decision_files.ask_retry(places.requests, decision_files.Decision(unwanted, "ada", "x", "2026-01-01T00:00:00Z"))
     assert cli.main(["skip", unwanted, "--why", "x"]) == 0
     tick()
     assert wers() == [0.5]

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, settings
+from deepspeech_wer import archive, cli
 from deepspeech_wer.commands import verdicts
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import JOB, TICK, tick
 from tests.test_automation import tracked as tracked  # the fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, exit_codes, settings
+from deepspeech_wer import cli, exit_codes
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.end_to_end.sshd import Sshd, running_sshd
 from tests.test_automation import TICK, tick

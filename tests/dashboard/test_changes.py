@@ -7,7 +7,7 @@ from typing import Any
 
 from deepspeech_wer.dashboard.changes import changes
 from deepspeech_wer.dashboard.judged import judged
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.records import Run
 from tests.invented_runs import done, failed
 

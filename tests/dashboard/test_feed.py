@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import badge, feed, site, site_files
 from deepspeech_wer.dashboard.judged import Judged
 from deepspeech_wer.dashboard.news import Known
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from tests.invented_runs import PROJECT, archive, done, failed
 
 ATOM = "{http://www.w3.org/2005/Atom}"

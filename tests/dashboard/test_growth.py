@@ -17,10 +17,10 @@ import pytest
 
 from deepspeech_wer import archive as archived
 from deepspeech_wer import files
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import build, kept, site_names, spliced
 from deepspeech_wer.dashboard.logs import WHOLE
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from tests.dashboard.test_dashboard import index_js
 from tests.dashboard.test_kept import archive, edit
 from tests.invented_runs import EPOCH, PROJECT, done, failed

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, settings, update_site
+from deepspeech_wer import archive, cli, update_site
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import build, logs, site_names
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from tests import invented_runs
 from tests.conftest import Repository
 from tests.invented_runs import PROJECT, done, failed

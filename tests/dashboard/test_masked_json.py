@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, settings
+from deepspeech_wer import archive
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import heard, masked_json, site_names
 from deepspeech_wer.dashboard.heard import argument
-from deepspeech_wer.settings import PublishedLogs
 from tests.conftest import Repository
 from tests.test_automation import JOB, tick
 from tests.test_automation import tracked as tracked  # the fixture

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer.settings import Website
+from deepspeech_wer.configuration.settings import Website
 from tests.end_to_end.sshd import HOST, descendants, free_port, generate_key, require, running_sshd, wait_for_port
 
 KINDS = ("sshd", "chroot", "proftpd", "asyncssh")

@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncssh
 import asyncssh.sftp
 
-from deepspeech_wer.settings import Website
+from deepspeech_wer.configuration.settings import Website
 from tests.end_to_end.sshd import HOST, generate_key
 
 EXTENSIONS = frozenset({b"posix-rename@openssh.com", b"hardlink@openssh.com", b"limits@openssh.com"})

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.publish.publisher import publish
 from deepspeech_wer.publish.report import Options, Report
-from deepspeech_wer.settings import Website
 
 
 def write(site: Path, files: dict[str, str | bytes]) -> None:

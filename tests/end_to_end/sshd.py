@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer.settings import Website
+from deepspeech_wer.configuration.settings import Website
 
 BINARY = Path("/usr/sbin/sshd")
 HOST = "127.0.0.1"

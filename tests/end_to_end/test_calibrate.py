@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, lock
+from deepspeech_wer import archive
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.machine import lock
 from deepspeech_wer.records import Run
 from tests.conftest import Repository
 from tests.end_to_end.test_verdicts import JOB, Story, orders

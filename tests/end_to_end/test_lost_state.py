@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, processes
+from deepspeech_wer import archive
+from deepspeech_wer.machine import processes
 from tests.conftest import Repository
 
 JOB = """#!/bin/sh

@@ -8,7 +8,7 @@ import pytest
 from selenium.webdriver import Keys
 
 from deepspeech_wer.dashboard import Judged, build
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.records import Run
 from tests.end_to_end.test_page import HOSTILE, Page, rows
 from tests.end_to_end.test_page import driver as driver  # the fixtures

@@ -11,7 +11,7 @@ import pytest
 from selenium.webdriver import Keys
 
 from deepspeech_wer.dashboard import Heard, Judged, build
-from deepspeech_wer.judging import comparing, measuring
+from deepspeech_wer.judging import comparing, kept_scores
 from deepspeech_wer.records import Run
 from tests import heard_runs
 from tests.end_to_end.test_page import Page
@@ -53,7 +53,7 @@ def everything(page: Page, text: str = "plain", *, shown: str = "") -> list[Run]
         (run.directory / "err.log").write_bytes(f"{text}\n".encode("utf-8", "replace"))
     for run in written[1:3]:
         (run.directory / "gpu-usage.csv").write_text(GPU)
-    measures = measuring.update(where, written)
+    measures = kept_scores.update(where, written)
     comparing.update(measures, written, [{"run": run.id, "sigma_pp": 1.0, "sigma_df": 20.0} for run in written])
     heard = Heard(measures.stamp, measures.record, measures.edits, measures.sets)
     project = replace(PROJECT, name=text, branch=text, looked_at=iso(datetime.now(UTC)))

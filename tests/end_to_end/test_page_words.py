@@ -15,11 +15,11 @@ import pytest
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 
+from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import Heard, Judged, build
 from deepspeech_wer.dashboard.logs import WHOLE
-from deepspeech_wer.judging import comparing, measuring
+from deepspeech_wer.judging import comparing, kept_scores
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import PublishedLogs
 from tests import heard_runs
 from tests.end_to_end.test_page import Page
 from tests.end_to_end.test_page import driver as driver  # the fixtures
@@ -48,7 +48,7 @@ def built(
     """Build the page as a tick does."""
     where = heard_runs.places(page.site.parent)
     made = heard_runs.archive(where, *runs)
-    measures = measuring.update(where, made)
+    measures = kept_scores.update(where, made)
     comparing.update(measures, made, [{"run": run.id, "sigma_pp": 1.0, "sigma_df": 20.0} for run in made])
     heard = Heard(measures.stamp, measures.record, measures.edits, measures.sets)
     build(made, page.site, project=replace(PROJECT, **changes), heard=heard, judged=judged, logs=logs)
@@ -597,8 +597,8 @@ def test_a_rebuilt_site_keeps_no_test_set_that_no_run_needs(tmp_path: Path) -> N
     assert len(list(made.site.glob("sets/*.js"))) == 2
     shutil.rmtree(runs[0].directory)
     where = heard_runs.places(tmp_path)
-    measures = measuring.update(where, runs[1:])
-    measuring.save(where, measures)
+    measures = kept_scores.update(where, runs[1:])
+    kept_scores.save(where, measures)
     build(
         runs[1:],
         made.site,

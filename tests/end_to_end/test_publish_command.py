@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, exit_codes, settings, xdg_directories
+from deepspeech_wer import cli, exit_codes, xdg_directories
+from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.end_to_end.publishing import published
 from tests.end_to_end.sshd import Sshd, running_sshd

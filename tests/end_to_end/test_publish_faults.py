@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import processes
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import processes
 from deepspeech_wer.publish import web_root_lock as lock
 from deepspeech_wer.publish.publisher import publish
-from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp.pipeline import Halted
 from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import (
@@ -41,7 +41,7 @@ PRELUDE = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import PosixPath
-from deepspeech_wer.settings import Website
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.sftp.pipeline import Halted
 from tests.end_to_end.publishing import put
 """
@@ -348,7 +348,7 @@ def test_memory_stays_bounded_whatever_the_size(site: Path, server: Sshd) -> Non
     code = (
         "import pathlib, re\n"
         "from deepspeech_wer.publish.publisher import publish\n"
-        "from deepspeech_wer.settings import Website\nfrom pathlib import PosixPath\n"
+        "from deepspeech_wer.configuration.settings import Website\nfrom pathlib import PosixPath\n"
         f"publish(pathlib.Path({str(site)!r}), ['big.bin'], {constructed(server.website)})\n"
         # not ru_maxrss, which begins with the peak of the process that started this one
         "print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])"

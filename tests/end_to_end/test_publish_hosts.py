@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
 from deepspeech_wer.publish.publisher import rollback
 from deepspeech_wer.publish.report import Options
-from deepspeech_wer.settings import Website
 from tests.end_to_end.other_server import (
     EXTENSIONS,
     Haunted,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import known_hosts
 from tests.end_to_end.publishing import published, put, version
 from tests.end_to_end.sshd import Sshd, generate_key, require, running_sshd

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from deepspeech_wer import read_back
-from deepspeech_wer.settings import Website
+from deepspeech_wer.configuration.settings import Website
 from tests.end_to_end.publishing import files_of, put, version, write
 from tests.end_to_end.sshd import free_port, running_sshd
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import settings
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.publish import publisher
 from deepspeech_wer.publish.plan import BEAT
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.publish.web_root_lock import LOCK, this_process
-from deepspeech_wer.settings import Website
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
 from tests.end_to_end.sshd import Sshd
 from tests.end_to_end.test_publish_sshd import module_sshd as module_sshd  # the fixtures

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, publisher, survey
 from deepspeech_wer.publish.web_root import WebRoot
-from deepspeech_wer.settings import Website
 from deepspeech_wer.sftp import files
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write, write_page
 from tests.end_to_end.sshd import Sshd, running_sshd

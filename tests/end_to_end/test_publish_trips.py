@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer.settings import Website
+from deepspeech_wer.configuration.settings import Website
 from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import put, version
 from tests.end_to_end.sshd import Sshd, running_sshd

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, exit_codes, lock
+from deepspeech_wer import archive, exit_codes
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.machine import lock
 from tests.conftest import Repository
 from tests.end_to_end.test_crowd import tracking
 from tests.test_automation import TICK

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, processes, settings
+from deepspeech_wer import archive
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.jobs import gpu
+from deepspeech_wer.machine import processes
 from tests.conftest import Repository
 from tests.test_automation import TICK, tick
 from tests.test_automation import tracked as tracked  # the fixture

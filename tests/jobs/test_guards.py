@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import settings
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.jobs import guards, memory, sandbox
 from deepspeech_wer.jobs import work as works

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import processes
 from deepspeech_wer.jobs import group, limit
 from deepspeech_wer.jobs import work as works
+from deepspeech_wer.machine import processes
 from tests.jobs.test_supervisor import GOOD, Started, run, start, wait_for
 
 # A daemon as a book has it: two forks, a session, no descriptor, no environment, another directory. It ignores SIGTERM.

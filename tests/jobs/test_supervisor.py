@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import clock, contract, environment, lock, processes
+from deepspeech_wer import clock, job_contract
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.jobs import memory, output
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.runner import attend
 from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.machine import lock, processes
 from deepspeech_wer.records import Guards, Merge, Outcome
 from tests.waiting import until
 
@@ -81,7 +83,7 @@ class Started:
         attend(self.runner, self.work)
         outcome = outcomes.read(self.work)
         if outcome:
-            assert processes.with_environment(f"{contract.RUN_TOKEN}={self.order.token}") == []
+            assert processes.with_environment(f"{job_contract.RUN_TOKEN}={self.order.token}") == []
         return outcome
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deepspeech_wer import settings
+from deepspeech_wer.configuration import settings
 from tests.notify.receiver import Receiver, serving
 from tests.notify.tellings import Book
 

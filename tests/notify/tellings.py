@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.notify import channels
 from deepspeech_wer.notify.facts import Archive
 from deepspeech_wer.records import Merge, Run
-from deepspeech_wer.settings import Settings
 
 
 def make(number: int, wer: float | None = None, detail: str = "no such layer", **parameters: Any) -> Run:

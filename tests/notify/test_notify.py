@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, files, settings
+from deepspeech_wer import archive, files
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.notify import http as posting
 from deepspeech_wer.notify import ledger
-from deepspeech_wer.settings import Settings
 from tests.conftest import Repository
 from tests.notify.receiver import DRIPS, HANGS, Receiver, unused_port
 from tests.notify.tellings import Book, make

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer.settings import PublishedLogs
+from deepspeech_wer.configuration.settings import PublishedLogs
 from tests.notify.receiver import Posted, Receiver
 from tests.notify.tellings import Book, make
 
@@ -226,7 +226,7 @@ def test_messages_are_signed_as_standard_webhooks_says(
     hooked: Book, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     monkeypatch.setenv("ds_webhook_secret", secret)
-    from deepspeech_wer import settings
+    from deepspeech_wer.configuration import settings
 
     hooked.settings = settings.load()
     hooked.add(make(1))

@@ -17,8 +17,10 @@ from urllib.parse import quote
 
 import pytest
 
-from deepspeech_wer import cli, environment, processes, settings
+from deepspeech_wer import cli
+from deepspeech_wer.configuration import environment, settings
 from deepspeech_wer.errors import Trouble, UsageTrouble
+from deepspeech_wer.machine import processes
 from deepspeech_wer.repository import git, mirror
 from deepspeech_wer.repository.access import access_to
 from tests.conftest import Repository

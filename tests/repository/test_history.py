@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deepspeech_wer import processes
 from deepspeech_wer.backlog import Branch, Interrupted, State
 from deepspeech_wer.backlog import plan as make_plan
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import processes
 from deepspeech_wer.records import Merge
 from deepspeech_wer.repository import git, history, mirror
 from tests.conftest import Repository

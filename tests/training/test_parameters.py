@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import contract
+from deepspeech_wer import job_contract
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.training import parameters
 
@@ -27,7 +27,7 @@ def test_every_variable_of_2016_is_read() -> None:
 
 
 def test_the_variables_that_the_tracker_sets_are_read() -> None:
-    set_by_the_tracker = {contract.LOGS_DIR, contract.CHECKPOINT_DIR, contract.SHA}
+    set_by_the_tracker = {job_contract.LOGS_DIR, job_contract.CHECKPOINT_DIR, job_contract.SHA}
 
     assert {name for name, _, _ in parameters.table()} >= set_by_the_tracker
 

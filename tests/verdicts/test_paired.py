@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from deepspeech_wer.verdicts import measure, paired
-from deepspeech_wer.verdicts.measure import Each
+from deepspeech_wer.verdicts import paired, utterance_scores
 from deepspeech_wer.verdicts.paired import Change, Edit
-from deepspeech_wer.verdicts.utterances import Utterance
-from tests.verdicts.test_measure import each, rows, scored
+from deepspeech_wer.verdicts.utterance_file import Utterance
+from deepspeech_wer.verdicts.utterance_scores import Each
+from tests.verdicts.test_utterance_scores import each, rows, scored
 
 
 def edits(*texts: tuple[str, str]) -> tuple[str, ...]:
-    return measure.score("test", rows(*texts)).edits
+    return utterance_scores.score("test", rows(*texts)).edits
 
 
 def test_a_comparison_is_the_formula() -> None:
@@ -64,8 +64,8 @@ def test_the_same_change_everywhere_is_certain() -> None:
 
 
 def test_other_test_sets_are_paired_where_they_can_be_and_said() -> None:
-    before = measure.score("test", [Utterance(key, None, None, "a b", "a") for key in "abc"]).each
-    after = measure.score(
+    before = utterance_scores.score("test", [Utterance(key, None, None, "a b", "a") for key in "abc"]).each
+    after = utterance_scores.score(
         "test", [Utterance(key, None, None, "a b" if key != "c" else "a", "a b") for key in "bcd"]
     ).each
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_wer import wer
-from deepspeech_wer.verdicts import edits, measure, recorded
-from deepspeech_wer.verdicts.utterances import Utterance
-from tests.verdicts.test_measure import rows, scored
+from deepspeech_wer.verdicts import edits, recorded, utterance_scores
+from deepspeech_wer.verdicts.utterance_file import Utterance
+from tests.verdicts.test_utterance_scores import rows, scored
 
 # str.split() takes more than the space for white space, and a word may be of any other characters
 TEXT = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4), max_size=6).map(" ".join)
@@ -35,13 +35,13 @@ def test_edits_that_do_not_fit_are_refused(text: str) -> None:
         edits.align("a b", text)
 
 
-def both(one: measure.Scored) -> tuple[Any, Any]:
+def both(one: utterance_scores.Scored) -> tuple[Any, Any]:
     said = recorded.said(one)
     return json.loads(json.dumps(said.record)), json.loads(json.dumps(recorded.of_run(one, said.name)))
 
 
 def test_a_run_is_read_back() -> None:
-    one = measure.score("test", rows(("a b", "a"), ("c", None), ("d", "e d"), names="yxy"))
+    one = utterance_scores.score("test", rows(("a b", "a"), ("c", None), ("d", "e d"), names="yxy"))
     found = recorded.read(*both(one))
 
     assert found is not None
@@ -53,7 +53,7 @@ def test_a_test_set_has_one_name_whoever_heard_it() -> None:
 
     assert recorded.said(one).name == recorded.said(other).name
     assert recorded.said(scored(29, seed=1)).name != recorded.said(one).name
-    without = measure.score("test", [Utterance(r.id, None, r.seconds, r.reference, "") for r in one.rows])
+    without = utterance_scores.score("test", [Utterance(r.id, None, r.seconds, r.reference, "") for r in one.rows])
     assert recorded.said(without).name != recorded.said(one).name
     assert without.each.test_set == one.each.test_set
 
@@ -74,7 +74,7 @@ DAMAGE = [None, 7, -3, {}, [None, None], [1.5, 2], ["x"], [-2, 0], [0, 9], [True
 @pytest.mark.parametrize("key", ["version", "test_set", "ids", "names", "speakers", "words"])
 @pytest.mark.parametrize("value", DAMAGE)
 def test_a_damaged_test_set_is_not_taken(key: str, value: Any) -> None:
-    of_set, of_run = both(measure.score("test", rows(("a b", "a"), ("b", "b"), names="xy")))
+    of_set, of_run = both(utterance_scores.score("test", rows(("a b", "a"), ("b", "b"), names="xy")))
 
     found = recorded.read(of_set | {key: value}, of_run)
 
@@ -84,14 +84,14 @@ def test_a_damaged_test_set_is_not_taken(key: str, value: Any) -> None:
 @pytest.mark.parametrize("key", ["edits", "missing"])
 @pytest.mark.parametrize("value", DAMAGE)
 def test_damaged_errors_are_not_taken(key: str, value: Any) -> None:
-    of_set, of_run = both(measure.score("test", rows(("a b", "a"), ("b", "b"), names="xy")))
+    of_set, of_run = both(utterance_scores.score("test", rows(("a b", "a"), ("b", "b"), names="xy")))
 
     assert recorded.read(of_set, of_run | {key: value}) is None
 
 
 @pytest.mark.parametrize("record", [None, 1, [], "x", {}, {"version": 1}])
 def test_no_record_is_a_traceback(record: Any) -> None:
-    of_set, of_run = both(measure.score("test", rows(("a", "a"))))
+    of_set, of_run = both(utterance_scores.score("test", rows(("a", "a"))))
 
     assert recorded.read(record, of_run) is None
     assert recorded.read(of_set, record) is None

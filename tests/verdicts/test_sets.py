@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import hyper
+from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.judging import verdict_file
 from deepspeech_wer.records import Run
-from deepspeech_wer.settings import Retraining
 from deepspeech_wer.verdicts import sets
 from deepspeech_wer.verdicts.judge import Judgement, judge
 from deepspeech_wer.verdicts.plan import Rules

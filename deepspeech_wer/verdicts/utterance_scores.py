@@ -13,7 +13,7 @@ from deepspeech_wer import wer
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.verdicts import edits
 from deepspeech_wer.verdicts.intervals import CONFIDENCE, Interval, around, clusters_of, standard_error
-from deepspeech_wer.verdicts.utterances import Utterance, Utterances, digest, in_order, reference_digest
+from deepspeech_wer.verdicts.utterance_file import Utterance, Utterances, digest, in_order, reference_digest
 from deepspeech_wer.wer import Counts
 
 COARSEST = 0.005  # WER: a job rounds to whole percents at most

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from deepspeech_wer import wer
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.verdicts import measure, utterances
-from deepspeech_wer.verdicts.measure import Each, Scored
-from deepspeech_wer.verdicts.utterances import Utterance
+from deepspeech_wer.verdicts import utterance_file, utterance_scores
+from deepspeech_wer.verdicts.utterance_file import Utterance
+from deepspeech_wer.verdicts.utterance_scores import Each, Scored
 from deepspeech_wer.wer import Counts
 from tests.verdicts import speakers
 
@@ -39,14 +39,14 @@ def each(errors: list[int], words: list[int] | int = 10, names: list[str | None]
 
 
 def scored(size: int, seed: int, **more: Any) -> Scored:
-    found = utterances.parse(speakers.file_of(speakers.heard(speakers.references(size), seed, **more)))
-    return measure.score("test", found.sets["test"])
+    found = utterance_file.parse(speakers.file_of(speakers.heard(speakers.references(size), seed, **more)))
+    return utterance_scores.score("test", found.sets["test"])
 
 
 @given(st.lists(st.tuples(WORDS.filter(bool), WORDS), min_size=1, max_size=6))
 @settings(deadline=None)
 def test_totals_agree_with_jiwer(texts: list[tuple[str, str]]) -> None:
-    score = measure.score("test", rows(*texts)).score
+    score = utterance_scores.score("test", rows(*texts)).score
 
     said, heard = [one for one, _ in texts], [other for _, other in texts]
     assert score.wer == pytest.approx(jiwer.wer(said, heard))
@@ -61,14 +61,14 @@ def test_the_job_that_ships_and_the_tracker_say_the_same(texts: dict[str, tuple[
         {key: heard for key, (_, heard) in texts.items() if heard is not None},
     )
 
-    score = measure.score("test", [Utterance(key, None, None, *pair) for key, pair in texts.items()]).score
+    score = utterance_scores.score("test", [Utterance(key, None, None, *pair) for key, pair in texts.items()]).score
 
     assert (score.words, score.characters, score.missing) == (told.words, told.characters, told.missing)
     assert score.mean_utterance_wer == pytest.approx(told.mean_utterance_wer)
 
 
 def test_the_figures_of_a_small_set() -> None:
-    score = measure.score(
+    score = utterance_scores.score(
         "test", rows(("the cat sat", "the hat sat down"), ("one two", None), ("yes", "yes"), ("", "um"))
     ).score
 
@@ -80,14 +80,14 @@ def test_the_figures_of_a_small_set() -> None:
 
 
 def test_without_a_reference_word_there_is_no_rate_and_no_interval() -> None:
-    score = measure.score("test", rows(("", "um"), ("", ""))).score
+    score = utterance_scores.score("test", rows(("", "um"), ("", ""))).score
 
     assert (score.wer, score.interval, score.mean_utterance_wer) == (None, None, None)
 
 
 def test_the_interval_by_speaker_is_the_formula() -> None:
     said = [("one two", "one"), ("one two", "one two"), ("one two three four", ""), ("one two", "one two")]
-    score = measure.score("test", rows(*said, names="xxyz")).score
+    score = utterance_scores.score("test", rows(*said, names="xxyz")).score
 
     # W = 5/10; r by speaker: x 1 - .5 * 4 = -1, y 4 - .5 * 4 = 2, z 0 - .5 * 2 = -1; t with 2 degrees: 4.3027
     half = 4.302653 * math.sqrt(3 / 2 * 6) / 10
@@ -101,18 +101,20 @@ def test_the_interval_by_speaker_is_the_formula() -> None:
     ("names", "by", "clusters"), [("", "utterance", 3), ("xxx", "utterance", 3), ("xxy", "speaker", 2)]
 )
 def test_the_interval_says_what_it_rests_on(names: str, by: str, clusters: int) -> None:
-    found = measure.score("test", rows(("a b", "a"), ("a b", "a b"), ("a b", "c d"), names=names)).score.interval
+    found = utterance_scores.score(
+        "test", rows(("a b", "a"), ("a b", "a b"), ("a b", "c d"), names=names)
+    ).score.interval
 
     assert found is not None
     assert (found.by, found.clusters) == (by, clusters)
 
 
 def test_one_utterance_has_no_interval() -> None:
-    assert measure.score("test", rows(("a b", "a"))).score.interval is None
+    assert utterance_scores.score("test", rows(("a b", "a"))).score.interval is None
 
 
 def test_no_errors_are_not_certain() -> None:
-    found = measure.score("test", rows(("a b", "a b"), ("a b", "a b"))).score.interval
+    found = utterance_scores.score("test", rows(("a b", "a b"), ("a b", "a b"))).score.interval
 
     assert found is not None
     assert found.low == 0
@@ -146,7 +148,7 @@ def test_the_interval_covers_the_truth() -> None:
         own = {name: dice.betavariate(8, 32) for name in names}
         errors = [sum(dice.random() < own[name] for _ in range(10)) for name in names]
         for names_known in (True, False):
-            found = measure.interval(each(errors, names=[*names] if names_known else None))
+            found = utterance_scores.interval(each(errors, names=[*names] if names_known else None))
             assert found is not None
             inside += names_known and found.low <= truth <= found.high
             naive += not names_known and found.low <= truth <= found.high
@@ -154,7 +156,9 @@ def test_the_interval_covers_the_truth() -> None:
     assert naive < 800
 
 
-SCORE = measure.score("test", rows(("one two three", "one two"), ("four five six", "for five six seven"))).score
+SCORE = utterance_scores.score(
+    "test", rows(("one two three", "one two"), ("four five six", "for five six seven"))
+).score
 ERRORS = {"substitutions": 1, "deletions": 1, "insertions": 1, "words": 6, "utterances": 2, "missing": 0}
 
 
@@ -170,7 +174,7 @@ ERRORS = {"substitutions": 1, "deletions": 1, "insertions": 1, "words": 6, "utte
     ],
 )
 def test_a_job_that_agrees_is_not_mentioned(results: dict[str, Any]) -> None:
-    assert measure.differs_from_job(SCORE, {"results": results}) is None
+    assert utterance_scores.differs_from_job(SCORE, {"results": results}) is None
 
 
 @pytest.mark.parametrize(
@@ -178,9 +182,9 @@ def test_a_job_that_agrees_is_not_mentioned(results: dict[str, Any]) -> None:
     [(0.33, True), (0.333, True), (0.3333333333333333, True), (0.34, False), (0.3, False), (0, False)],
 )
 def test_a_rate_may_be_rounded(told: float, agrees: bool) -> None:
-    score = measure.score("test", rows(("one two three", "one two"), ("one two three", "one two"))).score
+    score = utterance_scores.score("test", rows(("one two three", "one two"), ("one two three", "one two"))).score
 
-    assert (measure.differs_from_job(score, {"results": {"test_wer": told}}) is None) == agrees
+    assert (utterance_scores.differs_from_job(score, {"results": {"test_wer": told}}) is None) == agrees
 
 
 @pytest.mark.parametrize(
@@ -197,7 +201,7 @@ def test_a_rate_may_be_rounded(told: float, agrees: bool) -> None:
     ],
 )
 def test_a_job_that_differs_is_told_in_one_line(results: dict[str, Any], line: str | None) -> None:
-    found = measure.differs_from_job(SCORE, {"results": results})
+    found = utterance_scores.differs_from_job(SCORE, {"results": results})
 
     assert (found or "").startswith(line or "")
     assert (found is None) == (line is None)
@@ -206,22 +210,24 @@ def test_a_job_that_differs_is_told_in_one_line(results: dict[str, Any], line: s
 
 def test_a_summary_has_every_test_set() -> None:
     more = [Utterance("a", None, None, "x", "y")]
-    found = utterances.Utterances({"test": rows(("a b", "a"), ("c", "c"), names="xy"), "other": more}, 1, 0, ("row 1",))
+    found = utterance_file.Utterances(
+        {"test": rows(("a b", "a"), ("c", "c"), names="xy"), "other": more}, 1, 0, ("row 1",)
+    )
 
-    summary, scores = measure.summarise(found)
+    summary, scores = utterance_scores.summarise(found)
 
     assert {name: one.score for name, one in scores.items()} == summary.sets
-    assert summary.digest == utterances.digest(found.sets)
+    assert summary.digest == utterance_file.digest(found.sets)
     assert summary.remark == "1 rows left out, 0 odd: row 1"
 
 
 def test_test_sets_that_are_too_long_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "MAX_WORD_CELLS", 10)
+    monkeypatch.setattr(utterance_scores, "MAX_WORD_CELLS", 10)
     sets = {"one": rows(("a b", "a b"), ("a", "a")), "two": rows(("a b", "a b"), ("a b", "a b"))}
 
-    measure.score("one", sets["one"])
+    utterance_scores.score("one", sets["one"])
     with pytest.raises(Trouble, match="all test sets: too long to be scored"):
-        measure.summarise(utterances.Utterances(sets))
+        utterance_scores.summarise(utterance_file.Utterances(sets))
 
 
 @pytest.mark.parametrize("space", [" ", "\t"])
@@ -229,12 +235,12 @@ def test_an_utterance_too_long_to_be_aligned_is_refused_before_it_takes_the_memo
     long = space.join(["a"] * 5_001)
 
     with pytest.raises(Trouble, match="test set test: too long to be scored, found 5001 reference words in 'a'"):
-        measure.score("test", rows((long, long)))
+        utterance_scores.score("test", rows((long, long)))
 
 
 def test_very_long_utterances_have_no_cer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "MAX_CHARACTER_CELLS", 10)
+    monkeypatch.setattr(utterance_scores, "MAX_CHARACTER_CELLS", 10)
 
-    score = measure.score("test", rows(("a b c", "a b d"))).score
+    score = utterance_scores.score("test", rows(("a b c", "a b d"))).score
 
     assert (score.wer, score.cer) == (1 / 3, None)

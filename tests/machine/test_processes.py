@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import processes
+from deepspeech_wer.machine import processes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HIDDEN = {
     "no /proc": "mount -t tmpfs none /proc",
     "pids alone": "mount -t proc -o subset=pid proc /proc",
@@ -52,7 +52,8 @@ def test_a_process_is_gone_once_it_ended_or_its_pid_is_anothers() -> None:
 
 CODE = """
 import os, subprocess, sys
-from deepspeech_wer import lock, places, processes
+from deepspeech_wer import places
+from deepspeech_wer.machine import lock, processes
 from deepspeech_wer.publish import web_root_lock
 from pathlib import Path
 child = subprocess.Popen(["sleep", "10"])
@@ -80,7 +81,7 @@ NOBODY = 65534
 HOLDS = """
 import sys, time
 sys.path.insert(0, {root!r})
-from deepspeech_wer import lock, prctl, processes
+from deepspeech_wer.machine import lock, prctl, processes
 prctl.hide()
 lock.acquire(sys.argv[1])
 print(processes.own_identity(), flush=True)
@@ -89,7 +90,7 @@ time.sleep(100)
 LOOKS = """
 import os, sys
 sys.path.insert(0, {root!r})
-from deepspeech_wer import lock, processes
+from deepspeech_wer.machine import lock, processes
 pid, _, started = sys.argv[2].partition("@")
 assert not os.path.exists("/proc/" + pid), "not hidden"
 assert not processes.is_gone(int(pid), started)

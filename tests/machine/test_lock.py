@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import lock, processes
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import lock, processes
 from tests.waiting import until
 
 
@@ -23,7 +23,9 @@ def path(tmp_path: Path) -> str:
 
 def held(path: str, then: str) -> subprocess.Popen[str]:
     """Start a process that takes the lock, reports that, and then runs `then`."""
-    code = f"import os, subprocess, sys, time\nfrom deepspeech_wer import lock\nd = lock.acquire({path!r})\n{then}"
+    code = (
+        f"import os, subprocess, sys, time\nfrom deepspeech_wer.machine import lock\nd = lock.acquire({path!r})\n{then}"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline()
@@ -69,7 +71,7 @@ def test_it_knows_whether_the_previous_holder_was_killed(path: str) -> None:
 
 
 def test_a_process_that_inherited_it_signs_it(path: str) -> None:
-    child = "import sys, time; from deepspeech_wer import lock; lock.sign(int(sys.argv[1])); time.sleep(1000)"
+    child = "import sys, time; from deepspeech_wer.machine import lock; lock.sign(int(sys.argv[1])); time.sleep(1000)"
     then = (
         f"p = subprocess.Popen([sys.executable, '-c', {child!r}, str(d)], pass_fds=[d], start_new_session=True)\n"
         "os.close(d)\nprint(p.pid, flush=True)\np.wait()"
@@ -155,7 +157,7 @@ def test_a_lock_that_cannot_be_signed_is_released(path: str, monkeypatch: pytest
 
 
 def test_of_a_hundred_processes_one_gets_it(path: str, tmp_path: Path) -> None:
-    code = f"from deepspeech_wer import lock\nd = lock.acquire({path!r})\n"
+    code = f"from deepspeech_wer.machine import lock\nd = lock.acquire({path!r})\n"
     said = until_the_others_left(tmp_path, code, 100)
     assert sorted(said) == [("", "")] * 99 + [("worked\n", "")]
 
@@ -183,7 +185,7 @@ def test_a_process_that_ignores_sigterm_is_killed() -> None:
 
 
 def test_the_environment_of_a_hidden_process_cannot_be_read() -> None:
-    code = "from deepspeech_wer import prctl; prctl.hide(); print(flush=True); input()"
+    code = "from deepspeech_wer.machine import prctl; prctl.hide(); print(flush=True); input()"
     hidden = subprocess.Popen(
         [sys.executable, "-c", code], env={"SECRET": "x"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

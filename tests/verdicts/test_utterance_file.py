@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspeech_wer import archive, contract
+from deepspeech_wer import archive, job_contract
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.verdicts import utterances
-from deepspeech_wer.verdicts.utterances import Utterance, digest, parse
+from deepspeech_wer.verdicts import utterance_file
+from deepspeech_wer.verdicts.utterance_file import Utterance, digest, parse
 
 COLUMNS = ["id", "speaker", "seconds", "reference", "hypothesis"]
 GOOD = ["a", "ann", 1.5, "one two", "one"]
@@ -181,14 +181,14 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "utterances.json"
     path.write_bytes(b"\xef\xbb\xbf" + text(GOOD))
 
-    found = utterances.read(path)
+    found = utterance_file.read(path)
 
     assert found is not None
     assert found.sets == {"test": [Utterance("a", "ann", 1.5, "one two", "one")]}
 
 
 def test_no_file_is_not_a_damaged_file(tmp_path: Path) -> None:
-    assert utterances.read(tmp_path / "utterances.json") is None
+    assert utterance_file.read(tmp_path / "utterances.json") is None
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory", "large", "damaged"])
@@ -203,21 +203,21 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     elif kind == "large":
         with path.open("wb") as stream:
-            stream.truncate(utterances.MAX_BYTES + 1)
+            stream.truncate(utterance_file.MAX_BYTES + 1)
     else:
         path.write_bytes(text(GOOD)[:30])
 
     with pytest.raises(Trouble) as caught:
-        utterances.read(path)
+        utterance_file.read(path)
 
     assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_whatever_the_archive_keeps_can_be_read() -> None:
-    assert archive.COMPANIONS[contract.UTTERANCES] == utterances.MAX_BYTES
+    assert archive.COMPANIONS[job_contract.UTTERANCES] == utterance_file.MAX_BYTES
 
 
 @pytest.mark.parametrize("data", [b"[" + b"[]," * 1_000_001 + b"[]]", b"[" + b"1," * 5_000_001 + b"1]"])
 def test_a_file_that_would_take_much_more_memory_than_its_size_is_not_parsed(data: bytes) -> None:
     with pytest.raises(Trouble, match="expected at most 1000000 lists and 5000000 values, found"):
-        utterances.parse(data)
+        utterance_file.parse(data)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, env_file, environment, exit_codes, settings
+from deepspeech_wer import cli, exit_codes
+from deepspeech_wer.configuration import env_file, environment, settings
 from tests.conftest import Repository
 from tests.test_automation import TICK, tick, wers
 from tests.test_automation import tracked as tracked  # the fixture

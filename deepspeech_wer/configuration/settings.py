@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from xdg import BaseDirectory
 
-from deepspeech_wer import setting_types as types
+from deepspeech_wer.configuration import setting_types as types
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Account, Guards

@@ -24,15 +24,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, contract, derived, files, wer
+from deepspeech_wer import archive, derived, files, job_contract, wer
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.dashboard.details import Files, files_of, regular_files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.verdicts import measure, recorded, utterances
-from deepspeech_wer.verdicts.measure import Each, Score
+from deepspeech_wer.verdicts import recorded, utterance_file, utterance_scores
 from deepspeech_wer.verdicts.recorded import Heard
+from deepspeech_wer.verdicts.utterance_scores import Each, Score
 
 VERSION = 1
 MAX_BYTES = 48 << 20  # of a file to score: some 200,000 utterances, which take 300 MB of memory
@@ -171,11 +171,11 @@ def sets_of(measures: Measures, run: Run) -> dict[str, Known]:
     if kept and kept.keys() == heards.keys():
         directory = measures.root / "sets"
         return {name: Known(kept[name], heards[name], _Texts(directory / kept[name]["file"])) for name in kept}
-    scored = measure.summarise(_read(run.directory))[1]
+    scored = utterance_scores.summarise(_read(run.directory))[1]
     return {name: _known(one) for name, one in scored.items()}
 
 
-def _known(scored: measure.Scored) -> Known:
+def _known(scored: utterance_scores.Scored) -> Known:
     missing = tuple(place for place, one in enumerate(scored.rows) if one.hypothesis is None)
     rows = scored.rows
     return Known(
@@ -238,7 +238,7 @@ def _score(root: Path, directory: Path, stamp: str) -> Entry:
     record: dict[str, Any] = {"version": VERSION, "stamp": stamp, "sets": [], "trouble": None, "remark": None}
     record |= {"differs": [], "is_shown": False, "against": None, "noise": None}
     try:
-        summary, scored = measure.summarise(_read(directory))
+        summary, scored = utterance_scores.summarise(_read(directory))
         told = (archive.read(directory).hyper or {}) if scored else {}
     except Trouble as trouble:
         record["trouble"] = str(trouble).replace(f"{directory}/", "")
@@ -248,7 +248,7 @@ def _score(root: Path, directory: Path, stamp: str) -> Entry:
     record["remark"] = summary.remark
     if summary.remark:
         log.warning("%s: utterances.json: %s", run, summary.remark)
-    for line in (measure.differs_from_job(one, told) for one in summary.sets.values()):
+    for line in (utterance_scores.differs_from_job(one, told) for one in summary.sets.values()):
         if line:
             record["differs"].append(line)
             log.warning("%s: %s", run, line)
@@ -266,14 +266,14 @@ def _score(root: Path, directory: Path, stamp: str) -> Entry:
     return entry
 
 
-def _read(directory: Path) -> utterances.Utterances:
+def _read(directory: Path) -> utterance_file.Utterances:
     """Raises Trouble if there are no utterances that can be used."""
-    path = directory / contract.UTTERANCES
+    path = directory / job_contract.UTTERANCES
     with suppress(OSError):
         size = path.stat(follow_symlinks=False).st_size
         if size > MAX_BYTES:
             raise Trouble(f"{path}: has {size} bytes: at most {MAX_BYTES} are scored: write the test set's alone")
-    found = utterances.read(path)
+    found = utterance_file.read(path)
     if found is None:
         raise Trouble(f"{path}: missing: the job writes it")
     return found
@@ -363,7 +363,7 @@ def forget() -> None:
 def _stamps(runs: Iterable[Run], found: Callable[[Run], Files]) -> dict[str, str]:
     """Return what tells whether the files are as they were, of each run that has a result and utterances."""
     looked = ((run.id, found(run)) for run in runs if run.hyper)
-    return {name: digest for name, (names, digest) in looked if contract.UTTERANCES in names.split("/")}
+    return {name: digest for name, (names, digest) in looked if job_contract.UTTERANCES in names.split("/")}
 
 
 def _record(root: Path, run: str) -> Path:

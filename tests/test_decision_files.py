@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, decisions, exit_codes, settings
+from deepspeech_wer import cli, decision_files, exit_codes
 from deepspeech_wer.backlog import Ended, Release, alike
-from deepspeech_wer.decisions import Decision
+from deepspeech_wer.configuration import settings
+from deepspeech_wer.decision_files import Decision
 from tests.conftest import Repository
 from tests.test_automation import tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -134,20 +135,20 @@ def test_a_decision_that_cannot_be_read_is_set_aside(
 ) -> None:
     name = "20260102-030405-retry-c0ffeec0ffee.json"
     (tmp_path / name).write_text(content)
-    assert decisions.retries(tmp_path) == []
+    assert decision_files.retries(tmp_path) == []
     assert f"{name} cannot be read" in caplog.text
     assert (tmp_path / f"{name}.unreadable").read_text() == content
     caplog.clear()
-    assert decisions.retries(tmp_path) == []
+    assert decision_files.retries(tmp_path) == []
     assert caplog.text == ""
 
 
 def test_a_decision_is_a_file_with_who_and_when(tmp_path: Path) -> None:
-    decisions.retry_all(tmp_path, ["c0ffee" * 6 + "abcd"], "ada", "20260102-030405-c0ffeec0ffee")
+    decision_files.retry_all(tmp_path, ["c0ffee" * 6 + "abcd"], "ada", "20260102-030405-c0ffeec0ffee")
     (file,) = tmp_path.glob("*-retry-*")
     record = json.loads(file.read_text())
     assert (record["version"], record["who"], record["sha"]) == (1, "ada", "c0ffee" * 6 + "abcd")
-    released = decisions.released(tmp_path)
+    released = decision_files.released(tmp_path)
     assert (bool(released.at), released.after) == (True, "20260102-030405-c0ffeec0ffee")
 
 
@@ -177,7 +178,7 @@ def test_a_request_for_a_commit_that_left_the_branch_is_dropped_with_one_line(
     tick()
     places = settings.load().places
     for sha in (gone, gone, stays):
-        decisions.ask_retry(places.requests, Decision(sha, "ada", "a look", "2026-01-01T00:00:00Z"))
+        decision_files.ask_retry(places.requests, Decision(sha, "ada", "a look", "2026-01-01T00:00:00Z"))
     tracked.git("reset", "--quiet", "--hard", stays)
     tracked.merge("instead", {"wer": "wer=0.3\n"})
     if how != "rewritten":
@@ -185,13 +186,13 @@ def test_a_request_for_a_commit_that_left_the_branch_is_dropped_with_one_line(
         for arguments in (("reflog", "expire", "--expire=now", "--all"), ("gc", "--quiet", "--prune=now")):
             subprocess.run(["git", "-C", str(places.mirror), *arguments], check=True, capture_output=True)
     assert tick("run", "--dry-run") == 0
-    assert len(decisions.retries(places.requests)) == 2  # a look changes nothing
+    assert len(decision_files.retries(places.requests)) == 2  # a look changes nothing
     capsys.readouterr()
     tick()
     said = capsys.readouterr().err
     assert said.count("is no longer in the branch: it is not run again, as ada asked") == 1
     assert gone[:12] in said
-    assert decisions.retries(places.requests) == []
+    assert decision_files.retries(places.requests) == []
     capsys.readouterr()
     assert tick() == 0
     assert capsys.readouterr().err == ""
@@ -204,11 +205,11 @@ def test_a_damaged_request_to_calibrate_is_set_aside(capsys: pytest.CaptureFixtu
     assert cli.main(["calibrate", "--runs", "3"]) == 0
     (path,) = requests.glob("*-calibrate-*")
     good = json.loads(path.read_text())
-    assert [request.runs for request in decisions.calibrations(requests)] == [3]
+    assert [request.runs for request in decision_files.calibrations(requests)] == [3]
     for damaged in ({**good, "runs": "many"}, {**good, "more": 1}, {key: good[key] for key in good if key != "sha"}):
         path.write_text(json.dumps(damaged))
-        assert decisions.calibrations(requests) == []
-        assert path.with_name(path.name + decisions.UNREADABLE).exists()
+        assert decision_files.calibrations(requests) == []
+        assert path.with_name(path.name + decision_files.UNREADABLE).exists()
     assert "cannot be read" in capsys.readouterr().err
 
 
@@ -218,7 +219,7 @@ def test_another_number_of_seeds_replaces_a_request_that_is_pending(capsys: pyte
     requests = settings.load().places.requests
     for number in ("3", "5", "5"):
         assert cli.main(["calibrate", "--runs", number]) == 0
-    assert [request.runs for request in decisions.calibrations(requests)] == [5]
+    assert [request.runs for request in decision_files.calibrations(requests)] == [5]
     assert "asked for already: " in capsys.readouterr().out
     assert cli.main(["calibrate", "--stop", "--sha", "0000000"]) == exit_codes.TROUBLE
     assert cli.main(["calibrate", "--stop"]) == 0
@@ -254,5 +255,5 @@ def test_a_request_to_calibrate_a_commit_that_left_the_branch_is_dropped(
 
 def test_what_is_asked_for_in_one_second_is_in_its_order(tmp_path: Path) -> None:
     shas = [f"{digit}" * 40 for digit in "c5a901e3"]
-    decisions.retry_all(tmp_path, shas, "ada", "20260102-030405-c0ffeec0ffee")
-    assert [one.sha for one in decisions.retries(tmp_path)] == shas
+    decision_files.retry_all(tmp_path, shas, "ada", "20260102-030405-c0ffeec0ffee")
+    assert [one.sha for one in decision_files.retries(tmp_path)] == shas

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from deepspeech_wer import files
-from deepspeech_wer import setting_types as types
+from deepspeech_wer.configuration import setting_types as types
 
 _SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_gitlab_token", "ds_webhook_", "ds_env_file")
 

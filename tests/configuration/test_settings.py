@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import environment, settings
+from deepspeech_wer.configuration import environment, settings
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.jobs import runners
 from deepspeech_wer.training import parameters

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive as archived
-from deepspeech_wer import settings
 from deepspeech_wer.archive import in_order
+from deepspeech_wer.configuration import settings
 from deepspeech_wer.dashboard import heard as published
-from deepspeech_wer.judging import comparing, measuring
-from deepspeech_wer.judging.measuring import Measures
+from deepspeech_wer.judging import comparing, kept_scores
+from deepspeech_wer.judging.kept_scores import Measures
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.verdicts import measure
+from deepspeech_wer.verdicts import utterance_scores
 from tests import heard_runs
 from tests.conftest import Repository
 from tests.heard_runs import archive, invented, texts
@@ -40,9 +40,9 @@ def where(tmp_path: Path) -> Places:
 def measured(where: Places, runs: list[Run], **more: Any) -> Measures:
     """Do as a build does."""
     ordered = in_order(runs)
-    measures = measuring.update(where, ordered, **more)
+    measures = kept_scores.update(where, ordered, **more)
     comparing.update(measures, ordered, [{"run": run.id, **SIGMA} for run in runs])
-    measuring.save(where, measures)
+    kept_scores.save(where, measures)
     return measures
 
 
@@ -64,13 +64,13 @@ def kept(where: Places) -> dict[str, tuple[int, bytes]]:
 
 def count_scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     scored: list[int] = []
-    real = measure.summarise
+    real = utterance_scores.summarise
 
     def summarise(found: Any) -> Any:
         scored.append(1)
         return real(found)
 
-    monkeypatch.setattr(measure, "summarise", summarise)
+    monkeypatch.setattr(utterance_scores, "summarise", summarise)
     return scored
 
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_scored_is_told_once_and_stops_nothing(
 
 
 def test_a_file_too_large_to_score_is_not_read(where: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "MAX_BYTES", 1000)
+    monkeypatch.setattr(kept_scores, "MAX_BYTES", 1000)
     runs = archive(where, heard_runs.run(1, invented(50, 1)))
 
     assert "at most 1000 are scored" in record(where, runs[0], runs)["trouble"]
@@ -403,7 +403,7 @@ def test_hostile_texts_are_kept_as_they_are(where: Places) -> None:
     assert b"<" not in data
     assert data.isascii()
     assert all(edits.startswith("0 said heard") for edits in published.argument(data)["sets"][0]["edits"])
-    assert measuring.each(measures, runs[0].id, "test") is not None
+    assert kept_scores.each(measures, runs[0].id, "test") is not None
     assert "\u202eevil\u20280" in "".join(published.argument(index.read_bytes())["ids"]).replace("x1", "0")
 
 

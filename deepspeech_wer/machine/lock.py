@@ -10,8 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 
-from deepspeech_wer import clock, processes
+from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble, with_cure
+from deepspeech_wer.machine import processes
 
 _AFTER_A_KILL = b"after a kill\n"  # the last line, if the holder before was killed
 

@@ -1,0 +1,88 @@
+"""js/hyper.js, the contract of 2016: what it holds, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer import archive, hyper
+from deepspeech_wer.dashboard.literal import javascript
+from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
+from deepspeech_wer.records import Run
+
+
+def line(run: Run) -> bytes:
+    """Return a run's line of js/hyper.js."""
+    tracked = {**tracker_record(run), "result": archive.result_digest(run)}
+    record = {} if run.hyper is None else _record(run.hyper)
+    return javascript({**record, "run": tracked}).encode("ascii")
+
+
+def whole(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Iterator[bytes]:
+    """Yield the contract of 2016, one record a line."""
+    for text, run in _pieces(ordered):
+        yield text
+        if run:
+            yield line(run)
+
+
+def write(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:
+    """Write js/hyper.js, of which the lines that it had are copied."""
+    by_id = {run.id: run for run in ordered}
+    pieces = (Piece(text, run.id if run else None) for text, run in _pieces(ordered))
+
+    def is_of(name: str, text: bytes) -> bool:
+        return b'"run":{"id":%s,' % javascript(name).encode() in text
+
+    splice(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
+
+
+def _pieces(ordered: Sequence[Run]) -> Iterator[tuple[bytes, Run | None]]:
+    """Yield the runs of js/hyper.js, sorted by start, each with what stands before its line; at last what ends it.
+
+    Failed runs stand apart: they have no WER, and the page of 2016 would draw them as 0 %.
+    """
+    done = [(hyper.time_started(run.hyper), run) for run in ordered if run.hyper]
+    done.sort(key=lambda pair: pair[0])
+    before = b"window.ALL_THE_DATA = "
+    groups = [run for _, run in done], [run for run in ordered if not run.hyper]
+    for runs, after in zip(groups, (b";\nwindow.FAILED_RUNS = ", b";\n"), strict=True):
+        between = before + b"[\n"
+        for run in runs:
+            yield between, run
+            between = b",\n"
+        before = (b"\n]" if runs else before + b"[]") + after
+    yield before, None
+
+
+def tracker_record(run: Run) -> dict[str, Any]:
+    """Return what the tracker knows of a run."""
+    return {
+        "id": run.id,
+        "sha": run.merge.sha,
+        "ordinal": run.merge.ordinal,
+        "number": run.number,
+        "subject": run.merge.subject,
+        "author": run.merge.author,
+        "committed_at": run.merge.committed_at,
+        "status": run.status,
+        "failure": run.failure,
+        "detail": run.detail,
+        "attempt": run.attempt,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "machine": run.machine,
+        "processor": run.processor,
+        "variables": run.variables,
+        "rerun_of": run.rerun_of,
+        "seed": run.seed,
+        "calibrates": run.calibrates,
+        "imported": run.imported,
+        "reverts": run.merge.reverts,
+    }
+
+
+def _record(record: dict[str, Any]) -> dict[str, Any]:
+    context = {**record["context"], "time_started": hyper.time_started(record)}
+    return {**record, "context": context}

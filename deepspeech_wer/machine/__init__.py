@@ -1,0 +1,1 @@
+"""What is asked of this machine: its processes, locks, signals, kernel and processor."""
