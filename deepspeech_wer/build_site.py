@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -24,23 +22,6 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
-    with _uncollected():
-        return _build(settings, scoring_s)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Stop the search for cycles within the block: it would go through all runs again and again, and find none."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _build(settings: Settings, scoring_s: float | None) -> int:
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
         name=repository.name,
