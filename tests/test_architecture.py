@@ -31,7 +31,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "commands": (
-        "alignment crontab finding locked man progress schema state",
+        "alignment crontab finding locked man progress schema status_record",
         "check_page check_tools systemd",
         "check check_job import_old overview prune site verdicts",
         "inspect",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deepspeech_wer import archive, backlog_inputs, hyper, job_contract
-from deepspeech_wer.commands import state, verdicts
+from deepspeech_wer.commands import status_record, verdicts
 from deepspeech_wer.commands.locked import cache_locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.configuration import env_file
@@ -38,12 +38,12 @@ def dry_run() -> int:
 def status(options: argparse.Namespace) -> int:
     """Print what is running, what ran last, and what runs next."""
     current = every_setting.load()
-    record = state.gather(current)
+    record = status_record.gather(current)
     if options.json:
         return _print_json(record)
     calibrated = verdicts.calibrated(standing.calibrations(current.places, current.retraining))[-1:]
-    before = (*state.lines(record), *verdicts.wanted(current.places))
-    for line in (*before, *_newest(current), *calibrated, *state.later_lines(record)):
+    before = (*status_record.lines(record), *verdicts.wanted(current.places))
+    for line in (*before, *_newest(current), *calibrated, *status_record.later_lines(record)):
         say(line)
     return 0
 
@@ -64,7 +64,7 @@ def runs(options: argparse.Namespace) -> int:
     """List the archived runs, in the order of the history."""
     lines, records, listed = {}, {}, []
     for run in archive.each(every_setting.load().places.runs):
-        lines[run.id], records[run.id] = _line(run), state.run_record(run)
+        lines[run.id], records[run.id] = _line(run), status_record.run_record(run)
         listed.append(replace(run, hyper=None))  # it may take 10 MB
     ordered = archive.in_order(listed)
     if options.json:
@@ -82,7 +82,7 @@ def show(options: argparse.Namespace) -> int:
     run = archive.find(places.runs, options.run)
     if options.json:
         more = {"parents": run.merge.parents, "variables": run.variables, "directory": str(run.directory)}
-        return _print_json({**state.run_record(run), **more, "hyper": run.hyper})
+        return _print_json({**status_record.run_record(run), **more, "hyper": run.hyper})
     rows = {
         "run": run.id,
         "merge": f"{run.merge.sha} (number {run.merge.ordinal})",
@@ -140,6 +140,6 @@ def _line(run: Run) -> str:
 def _newest(current: Settings) -> Iterator[str]:
     if archive.names(current.places.runs):
         try:
-            yield f"newest: {_line(state.newest(current.places.runs))}"
+            yield f"newest: {_line(status_record.newest(current.places.runs))}"
         except Trouble as trouble:
             yield f"newest: cannot be read: {trouble}"
