@@ -30,7 +30,7 @@ from deepspeech_wer.machine import lock
 from deepspeech_wer.notify import github, gitlab
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
-from deepspeech_wer.repository import checkout, git, history, mirror
+from deepspeech_wer.repository import checkout, evidence, git, history, mirror
 from deepspeech_wer.text import in_bytes
 from deepspeech_wer.variables import quoted
 
@@ -178,14 +178,20 @@ def _source(settings: Settings) -> Iterator[tuple[Path, Merge, str]]:
 
 
 def _newest(settings: Settings) -> Merge | None:
-    """The newest tracked commit, fetched if that is possible; None where there is none yet."""
+    """The newest tracked commit, fetched if that is possible; None where there is none yet.
+
+    Raises Trouble if the mirror cannot be read.
+    """
     where, repository = settings.places.mirror, settings.repository
     with suppress(Trouble):  # told by the look at the repository
         mirror.update(where, repository.url, repository.ref)
     try:
         sha = mirror.tip(where)
-    except git.GitError:
-        return None
+    except git.GitError as error:
+        if error.code == 1:  # nothing was fetched yet
+            return None
+        cure = evidence.cure(error, where)
+        raise Trouble(f"cannot read the mirror {where}: {error}{f'; {cure}' if cure else ''}") from None
     return history.merge(where, sha)
 
 
