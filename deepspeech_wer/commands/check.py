@@ -97,7 +97,9 @@ def _lock(settings: Settings) -> tuple[str, str]:
 def _git(settings: Settings) -> tuple[str, str]:
     text = git.run_git(settings.places.cache, "version")
     found = re.search(r"(\d+)\.(\d+)", text)
-    if not found or (int(found[1]), int(found[2])) < GIT:
+    if not found:
+        raise git.odd("version", text)
+    if (int(found[1]), int(found[2])) < GIT:
         return FAULT, f"expected git {GIT[0]}.{GIT[1]} or newer, found {text}: install a newer version"
     return OK, text.removeprefix("git version ")
 

@@ -454,3 +454,55 @@ def test_a_mirror_of_another_owner_than_ours_is_not_trusted(foreign_mount: Path,
 
     with pytest.raises(Trouble, match=f"{bare} belongs to another user"):
         mirror.update(bare, str(foreign_mount), None)
+
+
+@pytest.mark.parametrize("when", ["the first fetch", "nothing new", "something new"])
+def test_a_git_that_does_nothing_and_says_so_to_nobody_is_trouble(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    tip = repository.commit("one")
+    if when != "the first fetch":
+        mirror.update(bare, str(repository.path), None)
+    if when == "something new":
+        repository.commit("two")
+    broken = tmp_path / "broken" / "git"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\nexit 0\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
+
+    with pytest.raises(Trouble, match=r"git (init|rev-parse) answered '', as git does not: is .*broken/git a wrapper"):
+        mirror.update(bare, str(repository.path), None, known=tip)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule", "asked"),
+    [
+        ("https://example.org/a/b", ("https://127.0.0.1:1/", "https://example.org/"), "https://127.0.0.1:1/a/b"),
+        ("https://example.org/a/b", ("https://me:t0ps3cret@127.0.0.1:1/", "https://example.org/"), "127.0.0.1:1/a/b"),
+        ("https://u:pw@example.org/a/b", ("ssh://git@127.0.0.1:1/", "https://example.org/"), "git@127.0.0.1:1/a/b"),
+        ("short:a/b", ("/nowhere/", "short:"), "/nowhere/a/b"),
+    ],
+)
+def test_the_url_that_a_setting_of_git_makes_of_ours_is_named(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, rule: tuple[str, str], asked: str
+) -> None:
+    (tmp_path / "gitconfig").write_text(f'[url "{rule[0]}"]\n\tinsteadOf = {rule[1]}\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setattr(mirror, "RETRY_AFTER_S", ())
+
+    for look in (lambda: mirror.update(bare, url, None), lambda: mirror.ask(tmp_path, url, None)):
+        with pytest.raises(Trouble, match=rf"for which git asks \S*{asked} \(url\.<base>\.insteadOf") as caught:
+            look()
+        assert not any(secret in str(caught.value) for secret in ("t0ps3cret", "u:pw", "pw@"))
+
+
+def test_the_url_is_named_too_where_the_branch_is_missing_there(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("one")
+    (tmp_path / "gitconfig").write_text(f'[url "{repository.path}"]\n\tinsteadOf = https://example.org/a\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+
+    with pytest.raises(Trouble, match=rf"for which git asks {repository.path} .*: no branch gone there"):
+        mirror.update(bare, "https://example.org/a", "gone")
