@@ -131,6 +131,26 @@ class TestOurKey:
         assert b"Proc-Type: 4,ENCRYPTED" in key.read_bytes()
         assert put(site, replace(authorized(server, key), privkey_passphrase="tulip")).sent
 
+    @pytest.mark.parametrize(
+        "box",
+        [
+            "ec -aes256 -passout pass:tulip",  # SEC1
+            "ec -des3 -passout pass:tulip",
+            "pkcs8 -topk8 -scrypt -passout pass:tulip",
+            "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA1 -passout pass:tulip",
+            "pkcs8 -topk8 -v1 PBE-SHA1-3DES -passout pass:tulip",
+        ],
+    )
+    def test_other_boxes_with_a_passphrase(self, site: Path, server: Sshd, tmp_path: Path, box: str) -> None:
+        key, openssl = tmp_path / "key", require("openssl", "openssl")
+        make = [openssl, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key]
+        subprocess.run(make, check=True, capture_output=True)
+        public_key(key)
+        subprocess.run([openssl, *box.split(), "-in", key, "-out", tmp_path / "box"], check=True, capture_output=True)
+        (tmp_path / "box").replace(key)
+        assert b"ENCRYPTED" in key.read_bytes()
+        assert put(site, replace(authorized(server, key), privkey_passphrase="tulip")).sent
+
     @pytest.mark.parametrize("options", [(), ("-m", "PKCS8"), ("-m", "PEM")])
     @pytest.mark.parametrize(
         "change",
