@@ -127,6 +127,16 @@ def test_a_line_break_outside_quotes_cuts_no_transcript(tmp_path: Path, end: str
     assert [one.transcript for one in corpus.train] == ["a", "c"]
 
 
+@pytest.mark.parametrize("blank", ["", "   ", "\t", "\u00a0"])
+def test_a_blank_line_costs_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str], blank: str) -> None:
+    rows = ["wav_filename,wav_filesize,transcript", "train/0.wav,1,a", blank, "train/1.wav,1,b", blank]
+    write_corpus(tmp_path / "c", {"train": ["a"] * 2, "dev": ["a"], "test": ["a"]})
+    (tmp_path / "c" / "train.csv").write_text("\n".join(rows))
+
+    assert [one.transcript for one in importers.load(csv_parameters(tmp_path / "c")).train] == ["a", "b"]
+    assert capsys.readouterr().err == ""
+
+
 def test_what_looks_odd_in_a_csv_row_but_is_whole_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = table(tmp_path / "c", 'wav_filename,transcript\r\ntrain/0.wav,"two\r\nlines, a ""quote"""\r\n\r\n')
     (one,) = csv_table.read_table(path)
