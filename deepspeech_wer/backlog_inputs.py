@@ -21,7 +21,6 @@ from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.variables import without_password
-from deepspeech_wer.verdicts.levels import MAX_FAILED
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
 MAX_PASSED = 100  # commits that a run names because they were skipped
@@ -196,6 +195,8 @@ def _retraining(places: Places, wanted: Retraining) -> Due | None:
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
+    from deepspeech_wer.verdicts.levels import MAX_FAILED  # loads what judges; few merges are trained again
+
     return again if sum(run.hyper is None for run in tried) < MAX_FAILED else None
 
 
