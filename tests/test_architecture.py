@@ -22,7 +22,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "backlog checkpoints delta derived hyper logging_setup machine room verdicts versions xdg_directories",
         "archive configuration decision_files journal old_records sftp training",
         "built dashboard identity import_records jobs publish repository",
-        "demo heartbeat judging notify read_back run_merge",
+        "demo heartbeat judging merge_run notify read_back",
         "backlog_inputs build_site team",
         "update_site",
         "automation",
@@ -63,6 +63,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "node probe runners",
     ),
     "judging": ("remembered standing", "blame draws", "kept_scores verdict_file", "calibrating comparing", "pairs"),
+    "merge_run": (
+        "bench unfinished",
+        "archiving beginning ended held leftovers",
+        "attempt",
+        "one_by_one side_by_side",
+    ),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
         "plan",

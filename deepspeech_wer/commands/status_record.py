@@ -20,7 +20,6 @@ from deepspeech_wer import (
     hyper,
     job_contract,
     journal,
-    run_merge,
     update_site,
 )
 from deepspeech_wer.archive_order import moment
@@ -32,10 +31,11 @@ from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
 from deepspeech_wer.machine import lock
+from deepspeech_wer.merge_run import unfinished
+from deepspeech_wer.merge_run.unfinished import Unfinished
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
-from deepspeech_wer.run_merge import Unfinished
 
 VERSION = 1
 QUEUED, RESULTS, FAILURES, TAIL_LINES = 10, 5, 1000, 10
@@ -123,7 +123,7 @@ def _tick(places: Places) -> Record | None:
 def _begun(settings: Settings) -> list[tuple[Unfinished, Whereabouts]]:
     """The running jobs, those that wait in a cluster, and one that a killed tick left running."""
     runner = Runners(settings.cluster)
-    found = ((left, runner.whereabouts(left.work)) for left in run_merge.unfinished(settings.places))
+    found = ((left, runner.whereabouts(left.work)) for left in unfinished.find(settings.places))
     return [(left, where) for left, where in found if where is not None]
 
 
