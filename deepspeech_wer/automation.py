@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deepspeech_wer import (
     archive,
+    archive_record,
     backlog,
     backlog_inputs,
     decision_files,
@@ -316,7 +317,7 @@ def _notify(settings: Settings, *, is_idle: bool = False) -> None:
     source = Archive(
         mark=standing.mark(places),
         names=lambda: archive.names(places.runs),
-        read=lambda name: archive.read(places.runs / name),
+        read=lambda name: archive_record.read(places.runs / name),
         record=lambda: dashboard.decided(standing.read(places), decision_files.accepted(places.requests)),
         logs=settings.logs,
     )

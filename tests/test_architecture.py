@@ -20,9 +20,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock errors exit_codes files job_contract places records text variables wer",
         "backlog checkpoints delta derived hyper logging_setup machine room verdicts versions xdg_directories",
-        "archive configuration decision_files journal old_records sftp training",
-        "built dashboard identity import_records jobs publish repository",
-        "demo heartbeat judging merge_run notify read_back",
+        "archive_record configuration decision_files journal old_records sftp training",
+        "archive",
+        "archive_store built dashboard identity jobs publish repository",
+        "demo heartbeat import_records judging merge_run notify read_back",
         "backlog_inputs build_site team",
         "update_site",
         "automation",

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from deepspeech_wer import (
     archive,
+    archive_store,
     automation,
     backlog_inputs,
     clock,
@@ -207,7 +208,7 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
     for run in found:
         name = works.name(clock.utc_now(), run.merge.sha, (places.runs, places.work))
         try:
-            taken = archive.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
+            taken = archive_store.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
             decision_files.end_retry(places.requests, run.merge.sha)
         except OSError as error:
             raise Trouble(f"cannot archive below {places.runs}: {with_cure(error)}") from None

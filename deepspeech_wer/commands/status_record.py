@@ -13,6 +13,7 @@ from typing import Any
 
 from deepspeech_wer import (
     archive,
+    archive_record,
     backlog,
     backlog_inputs,
     clock,
@@ -101,8 +102,8 @@ def newest(runs: Path) -> Run:
     names = archive.names(runs)
     is_ahead = names[-1][:15] > clock.stamp(clock.COMPACT)  # the clock was wrong: an earlier release noted no era
     last = [name for name in names if is_ahead or moment(name) == moment(names[-1])]
-    listed = [replace(archive.read(runs / name), hyper=None) for name in last]
-    return archive.read(archive.in_order(listed)[-1].directory)
+    listed = [replace(archive_record.read(runs / name), hyper=None) for name in last]
+    return archive_record.read(archive.in_order(listed)[-1].directory)
 
 
 def _tick(places: Places) -> Record | None:
@@ -236,7 +237,7 @@ def _last_failure(places: Places) -> Record | None:
     if name is None:
         return None
     with suppress(Trouble):
-        run = archive.read(places.runs / name)
+        run = archive_record.read(places.runs / name)
         log = _tail(run.directory / job_contract.ERR_LOG) or _tail(run.directory / job_contract.OUT_LOG)
         return {**run_record(run), "log": log, "directory": str(run.directory)}
     return None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from deepspeech_wer import archive, checkpoints, files, hyper, job_contract, journal, room
+from deepspeech_wer import archive_store, checkpoints, files, hyper, job_contract, journal, room
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
@@ -33,7 +33,7 @@ def archive_run(bench: Bench, work: Work, order: Order, outcome: Outcome, *, run
     _free_space(places, work, order, outcome)
     journal.enter(places.cache, "archive", merge, order.attempt)
     try:
-        run = archive.store(runs or places.runs, work.run, merge, outcome, _circumstances(work, order))
+        run = archive_store.store(runs or places.runs, work.run, merge, outcome, _circumstances(work, order))
     except OSError as error:
         raise Trouble(
             f"cannot archive the run of {merge.sha[:12]} below {places.runs}: {with_cure(error)}; "
@@ -95,7 +95,9 @@ def _free_space(places: Places, work: Work, order: Order, outcome: Outcome) -> N
     """Remove everything that is not archived: a job may have filled the disk with it. Follows no symbolic link."""
     checkpoints.remove(places, order.merge.sha)
     files.remove_tree(work.tmp)
-    kept = {outcome.files / name for name in (job_contract.HYPER, *archive.COMPANIONS)} if outcome.files else set()
+    kept = (
+        {outcome.files / name for name in (job_contract.HYPER, *archive_store.COMPANIONS)} if outcome.files else set()
+    )
     for place in (work.logs, outcome.files):
         if place and place.is_symlink():
             place.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from deepspeech_wer import archive, files
+from deepspeech_wer import archive, archive_record, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.work import Order
 from deepspeech_wer.merge_run.unfinished import Unfinished
@@ -21,7 +21,7 @@ def release(places: Places, running: Collection[Unfinished]) -> Iterator[Run]:
     earliest = min((left.order.number for left in running if _is_in_order(left.order)), default=None)
     for directory in _held(places):
         try:
-            is_early = earliest is not None and archive.read(directory).number > earliest
+            is_early = earliest is not None and archive_record.read(directory).number > earliest
         except Trouble:  # the page's build names it
             is_early = False
         if is_early:
@@ -30,7 +30,7 @@ def release(places: Places, running: Collection[Unfinished]) -> Iterator[Run]:
             files.rename_durably(directory, places.runs / directory.name)
         except OSError as error:
             raise Trouble(f"cannot move {directory} to {places.runs}: {error.strerror}") from None
-        yield archive.read(places.runs / directory.name)
+        yield archive_record.read(places.runs / directory.name)
 
 
 def _held(places: Places) -> list[Path]:
