@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from deepspeech_wer import archive, archive_order, backlog, decision_files, files, run_merge
+from deepspeech_wer import archive, archive_order, backlog, decision_files, files
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.configuration import environment
 from deepspeech_wer.configuration import settings as every_setting
@@ -16,6 +16,7 @@ from deepspeech_wer.configuration.settings import Retraining, Settings
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.judging import standing
+from deepspeech_wer.merge_run import unfinished
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.git import GitError
@@ -223,7 +224,7 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
     A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
     """
     found = []
-    for left in run_merge.unfinished(places):
+    for left in unfinished.find(places):
         merge, base = left.order.merge, left.order.base
         if left.order.calibrates or (base is None and left.outcome and left.outcome.failure == INTERRUPTED):
             continue
