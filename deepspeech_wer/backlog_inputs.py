@@ -234,8 +234,7 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
 
 
 def _retried(places: Places, tip: str) -> list[str]:
-    shas = [retry.sha for retry in decision_files.retries(places.requests)]
-    return [sha for sha in shas if history.contains(places.mirror, tip, sha)]
+    return history.contained(places.mirror, tip, [retry.sha for retry in decision_files.retries(places.requests)])
 
 
 def drop_requests(places: Places) -> None:
@@ -246,9 +245,10 @@ def drop_requests(places: Places) -> None:
     wanted = list({retry.sha: retry for retry in decision_files.retries(places.requests)}.values())
     calibrations = decision_files.calibrations(places.requests)
     tip = mirror.tip(places.mirror) if wanted or calibrations else ""
+    there = set(history.contained(places.mirror, tip, [retry.sha for retry in wanted]))
     try:
         for retry in wanted:
-            if not history.contains(places.mirror, tip, retry.sha):
+            if retry.sha not in there:
                 decision_files.end_retry(places.requests, retry.sha)
                 _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
         if calibrations:
