@@ -85,8 +85,11 @@ def decided(record: Mapping[str, Any], accepted: Sequence[Decision]) -> dict[str
 def _decision(
     event: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]], accepted: Sequence[Decision]
 ) -> dict[str, str] | None:
-    """Return who accepted an event, why and when; None if nobody did. The newest decision counts."""
-    if event["state"] != "accepted":
+    """Return who accepted an event, why and when; None if nobody did. The newest decision counts.
+
+    One that was made after the recovery changes nothing, and is shown all the same.
+    """
+    if event["state"] not in ("accepted", "recovered"):
         return None
     guilty, is_same = {sha for sha, _ in event["culprits"]}, False
     for verdict in verdicts:  # a merge that changed nothing stands for the one whose result it repeats

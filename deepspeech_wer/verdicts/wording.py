@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from deepspeech_wer.verdicts import accused
 from deepspeech_wer.verdicts.findings import (
     BETTER,
     CANNOT_TELL,
@@ -73,7 +74,31 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
     reason = (
         f"{same}{again}{_effect(compared)}; a step of {_pp(compared.detectable):.2g} pp would be found within 5 merges"
     )
-    return replace(plain, verdict=NO_CHANGE, reason=reason)
+    if compared.low <= 0 <= compared.high:
+        return replace(plain, verdict=NO_CHANGE, reason=reason)
+    verdict, why = _undecided(walk, number)
+    return replace(plain, verdict=verdict, reason=f"{same}{again}{_effect(compared)}: {why}")
+
+
+def _undecided(walk: Walk, number: int) -> tuple[str, str]:
+    """Return the verdict of a group whose interval excludes 0 although it is no step, and why it is none."""
+    groups, seen = walk.window.groups, walk.view().seen
+    early = next((group for group in groups[1 : number + 1] if group.number in walk.window.early), None)
+    if early and (accused.early_target(walk.window) or not walk.can_retrain):
+        whose = "this merge" if early is groups[number] else early.sha[:8]
+        told = "it and the merge before it are trained again first" if walk.can_retrain else "more merges will tell"
+        return TOO_FEW, f"{whose} is among the first of its level, and far off; {told}"
+    if not walk.view().clean[number] and groups[number].repeats is None:
+        return NO_CHANGE, "those around it are far lower, so it may be a broken training, and does not count"
+    if not seen.up[number] and not seen.down[number]:
+        return TOO_FEW, "too few trainings of the level before it"
+    likely = max(range(len(groups)), key=lambda c: max(seen.up[c], seen.down[c]))
+    if likely != number and max(seen.up[likely], seen.down[likely]) > 0.5:
+        return NO_CHANGE, f"the level changed, but rather at {groups[likely].sha[:8]}"
+    chance = max(seen.up[number], seen.down[number])
+    if chance > 0.5:
+        return NO_CHANGE, f"a step here has probability {chance:.2f}, which is not confirmed"
+    return NO_CHANGE, f"a step here has probability {chance:.2f}; one quiet merge in 20 is as far off"
 
 
 def of_step(step: Step) -> Verdict:

@@ -87,6 +87,9 @@ def test_an_accepted_event_has_its_reason() -> None:
     decision = Decision(runs[2].merge.sha, "kdavis", "the new test set is harder", "2023-03-05T00:00:00Z")
     [event] = judged(verdicts(runs, state="accepted"), runs, accepted=[decision]).events
     assert event["why"] == {"who": "kdavis", "why": "the new test set is harder", "at": "2023-03-05T00:00:00Z"}
+    fixed = verdicts(runs, state="recovered", closed_by=runs[2].merge.sha)  # accepted afterwards
+    [event] = judged(fixed, runs, accepted=[decision]).events
+    assert event["why"]["who"] == "kdavis"
     [event] = judged(verdicts(runs), runs, accepted=[decision]).events
     assert event["why"] is None
 
