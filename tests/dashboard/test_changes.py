@@ -109,6 +109,21 @@ def test_the_headline_names_the_run_that_it_is_about() -> None:
     assert headline[2] == runs[2].id
 
 
+def test_the_headline_of_a_step_that_is_accepted_does_not_call_it_worse() -> None:
+    runs = [done(1, 0.2), done(2, 0.2), done(3, 0.25)]
+    record = verdicts(runs, state="accepted")
+    record["verdicts"][-1] |= {"verdict": "worse", "reason": "+5.00 pp (95 %: 4.00 to 6.00); accepted"}
+    headline = judged(record, runs).headline
+    assert headline
+    assert headline[0] == "accepted"
+    assert headline[1].startswith("Accepted: 25.00 %, ")
+    assert headline[1].endswith(". +5.00 pp (95 %: 4.00 to 6.00).")
+    record["events"][0]["start"] = runs[1].merge.sha
+    headline = judged(record, runs).headline
+    assert headline
+    assert headline[0] == "worse"
+
+
 def test_the_headline_ends_its_sentence_since_the_page_says_after_it_when() -> None:
     runs = [done(1, 0.2), done(2, 0.2), done(3, 0.25)]
     record = verdicts(runs, state="recovered")
