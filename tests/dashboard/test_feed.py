@@ -110,10 +110,11 @@ def test_it_tells_of_a_regression_and_then_of_its_end() -> None:
 
 
 def test_what_one_merge_ended_is_one_entry_that_names_all() -> None:
-    other, fix = done(4, 0.3), FIX
+    other, fix = done(4, 0.3), done(5, 0.121)
     runs = [GOOD, other, BAD]
     events = [event(other, "recovered", fix), event(BAD, "recovered", fix)]
-    found = entries([*runs, fix], [QUIET, verdict(other, "worse", 9.0), WORSE, RECOVERED], events)
+    told = [QUIET, verdict(other, "worse", 9.0), WORSE, verdict(fix, "recovered", -28.8)]
+    found = entries([*runs, fix], told, events)
     assert [one["state"] for one in found] == ["recovered", "worse", "worse"]
     assert f"the levels before {other.merge.sha[:12]} and {BAD.merge.sha[:12]} are back: " in found[0]["title"]
     assert all(f"may have done it: {one.merge.sha}" in found[0]["content"] for one in (other, BAD))
