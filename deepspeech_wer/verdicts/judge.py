@@ -146,6 +146,7 @@ class _Judge:
             if draw.machine != state.machine:
                 state.marks.append(Mark(draw.run, draw.sha, f"other machine: {draw.machine}", is_new_series=False))
             state.machine = draw.machine
+        walk.earlier = self._open_earlier()
         is_group = walk.feed(entry)
         if draw.rate is None:
             verdict = wording.failed(draw)
@@ -209,6 +210,9 @@ class _Judge:
                         self._tell(offset + other, wording.of_range(step, sha, step.runs[sha], chance))
         self.state.steps_seen = len(walk.steps)
 
+    def _open_earlier(self) -> tuple[Step, ...]:
+        return tuple(event for event in self.state.finished if event.kind == "worse" and event.state == "open")
+
     def _accept_finished(self, decided: Collection[str]) -> None:
         """Close what people accept in earlier series."""
         finished = self.state.finished
@@ -235,6 +239,7 @@ class _Judge:
         state, walk = self.state, self.state.walk
         if walk is None:
             return Judgement((), (), None, (), (), None)
+        walk.earlier = self._open_earlier()
         walk.conclude()
         self._note_steps(walk)
         for number, verdict in wording.suspects(walk):

@@ -31,7 +31,7 @@ RECORDS: tuple[type, ...] = (
     Window,
 )
 LEFT_OUT = {
-    Walk: {"rules", "accepted", "source", "pending", "is_at_end"},
+    Walk: {"rules", "accepted", "source", "pending", "is_at_end", "earlier"},
     Window: {"_view"},
 }  # the terms, and what follows
 

@@ -24,6 +24,7 @@ class Walk:
     rules: Rules = field(default_factory=Rules)
     accepted: Collection[Acceptance] = ()
     source: Source = archived
+    earlier: tuple[Step, ...] = ()  # regressions of earlier series that are open
     window: Window = field(default_factory=Window)
     entries: int = 0
     unmeasured: list[str] = field(default_factory=list)  # failed since the last group
@@ -203,7 +204,7 @@ class Walk:
 
     def _decide(self) -> Target | None:
         while True:
-            if self._recover():
+            if self._recover() or self._recover_earlier():
                 continue
             early = accused.early_target(self.window) if self.can_retrain and self._has_budget() else None
             if early is not None:
@@ -270,6 +271,17 @@ class Walk:
             return False
         self._close_event(event, *back)
         return True
+
+    def _recover_earlier(self) -> bool:
+        """Tell that a merge reverts a regression of an earlier series, which whoever holds it then closes."""
+        for event in self.earlier:
+            back = recovery.find_linked(self.window, event)
+            if back:
+                c, probability = back
+                self.earlier = tuple(one for one in self.earlier if one is not event)
+                self._restart(c, replace(self._step("recovered", c, probability), state="closed", reverts=event.sha))
+                return True
+        return False
 
     def _improve(self) -> bool:
         seen = self.view().seen

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from deepspeech_wer.verdicts import accused
+from deepspeech_wer.verdicts import accused, recovery
 from deepspeech_wer.verdicts.findings import (
     BETTER,
     CANNOT_TELL,
@@ -49,12 +49,12 @@ def unchanged(walk: Walk, draw: Draw) -> Verdict:
 def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
     """Return the verdict of a group that is no step. `why`: the reason for its series, if the group began one."""
     group, view = walk.window.groups[number], walk.view()
-    compared = walk.quiet(number)
+    compared, revert = walk.quiet(number), _unclosed(walk, number)
     sigma_pp, degrees = _pp(view.sigma.sigma), round(view.sigma.degrees, 1)
     plain = Verdict(group.sha, group.original.run, TOO_FEW, "", sigma_pp=sigma_pp, sigma_df=degrees)
     if compared is None:
         if why:
-            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}")
+            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}{revert}")
         return replace(plain, reason="the first run: nothing to compare it with")
     plain = replace(
         plain,
@@ -65,7 +65,7 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
         retrained=group.taken,
     )
     if not walk.window.has_enough(number + 1):
-        reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed"
+        reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed{revert}"
         return replace(plain, reason=reason)
     again = f"trained again {_times(group.taken)}; " if group.taken else ""
     same = ""
@@ -75,9 +75,18 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
         f"{same}{again}{_effect(compared)}; a step of {_pp(compared.detectable):.2g} pp would be found within 5 merges"
     )
     if compared.low <= 0 <= compared.high:
-        return replace(plain, verdict=NO_CHANGE, reason=reason)
+        return replace(plain, verdict=NO_CHANGE, reason=f"{reason}{revert}")
     verdict, why = _undecided(walk, number)
-    return replace(plain, verdict=verdict, reason=f"{same}{again}{_effect(compared)}: {why}")
+    return replace(plain, verdict=verdict, reason=f"{same}{again}{_effect(compared)}: {why}{revert}")
+
+
+def _unclosed(walk: Walk, number: int) -> str:
+    """Return why a merge does not close the regression of an earlier series that it says it reverts; "" if none."""
+    event = next((one for one in walk.earlier if recovery.reverted(walk.window, one, number)), None)
+    if event is None:
+        return ""
+    why = "has not fallen as far as it rose" if number else "before it was not measured in this series"
+    return f"; the event of {event.sha[:8]}, which it reverts, stays open, since the rate {why}: see `accept`"
 
 
 def _undecided(walk: Walk, number: int) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from deepspeech_wer.verdicts.judge import judge
 from deepspeech_wer.verdicts.levels import Acceptance
 from deepspeech_wer.verdicts.noise import Calibration
 from deepspeech_wer.verdicts.plan import Rules
+from deepspeech_wer.verdicts.series import Draw
 from tests.verdicts.histories import SD, History, draw, inert, sha_of
 
 
@@ -464,3 +465,47 @@ def test_a_fall_that_reverts_nothing_closes_no_event_of_an_earlier_series() -> N
     better = history.merge(step=-6, variables="others")
     assert states(history) == [(bad.sha, "open", None)]
     assert history.verdict(better) == "better"
+
+
+def reverted_in_a_new_series(
+    seed: int, before: int, fall: float, *, rise: float = 8, is_named: bool = True
+) -> tuple[History, Draw, Draw]:
+    """A regression, then the operator's change, so many merges under it, and a revert."""
+    history = quiet(15, seed=seed)
+    bad = history.merge(rise)
+    for _ in range(before):
+        history.merge(variables="other", changed_variables=("ds_epochs",))
+    history.asked.clear()
+    fix = history.merge(-fall, variables="other", reverts=(bad.sha,) if is_named else ())
+    return history, bad, fix
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("before", [1, 2, 3])
+@pytest.mark.parametrize("rise", [9, 12])
+def test_a_revert_among_the_first_merges_of_a_new_series_closes_its_event(seed: int, before: int, rise: int) -> None:
+    history, bad, fix = reverted_in_a_new_series(seed, before, rise, rise=rise)
+    assert history.judgement
+    event = next(one for one in history.judgement.events if one.start == bad.sha)
+    assert (event.state, event.closed_by, history.verdict(fix)) == ("recovered", fix.sha, "recovered")
+    assert history.asked == []
+    history.merge(variables="other")
+    assert history.verdict(fix) == "recovered"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_revert_that_brings_nothing_back_in_a_new_series_says_why_its_event_stays_open(seed: int) -> None:
+    for before, fall, why in [(2, 0.0, "has not fallen as far as it rose"), (0, 8, "was not measured in this series")]:
+        history, bad, fix = reverted_in_a_new_series(seed, before, fall)
+        assert history.judgement
+        event = next(one for one in history.judgement.events if one.start == bad.sha)
+        assert event.state == "open"
+        reason = next(one.reason for one in history.judgement.verdicts if one.sha == fix.sha)
+        assert f"the event of {bad.sha[:8]}, which it reverts, stays open" in reason
+        assert why in reason
+
+
+def test_a_fall_among_the_first_merges_of_a_new_series_closes_no_event_that_it_does_not_name() -> None:
+    history, bad, _ = reverted_in_a_new_series(1, 2, 8, is_named=False)
+    assert history.judgement
+    assert next(one.state for one in history.judgement.events if one.start == bad.sha) == "open"
