@@ -257,6 +257,27 @@ def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: 
     assert shown.events[0]["why"] == {"who": "ada", "why": "new ********", "at": "2026-02-01T00:00:00Z"}
 
 
+@pytest.mark.parametrize(
+    ("at", "expected"), [("2026-01-01T00:00:00Z", "accepted"), ("2027-01-01T00:00:00Z", "recovered")]
+)
+def test_a_decision_counts_from_when_it_was_made(tmp_path: Path, at: str, expected: str) -> None:
+    runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
+    bad = run(10, 0.31)
+    again = [
+        replace(run(number, rate), merge=of.merge, number=of.number, rerun_of=of.id, seed=number)
+        for number, of, rate in [(11, bad, 0.3111), (12, bad, 0.3112), (13, runs[-1], 0.1603), (14, runs[-1], 0.1601)]
+    ]
+    history = [*runs, bad, *again, *(run(number, 0.16 + number % 4 / 1e3) for number in range(15, 20))]
+    places = replace(settings.load().places, data=tmp_path)
+    before = verdict_file.make(places, history, {}, WANTED)
+    assert [event["state"] for event in before["events"]] == ["recovered"]
+    decision_files.accept(places.requests, Decision(bad.merge.sha, "ada", "new corpus", at))
+    record = verdict_file.make(places, history, {}, WANTED)
+    (event,) = dashboard.decided(record, decision_files.accepted(places.requests))["events"]
+    assert (event["state"], event["accepted"]["who"]) == (expected, "ada")
+    assert (record["verdicts"] == before["verdicts"]) == (expected == "recovered")
+
+
 def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
     runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
     (event,) = dashboard.decided(judged(tmp_path, [*runs, run(10, 0.31)]), [])["events"]

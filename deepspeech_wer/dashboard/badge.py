@@ -12,8 +12,9 @@ from deepspeech_wer.text import plain
 
 NAME = "badge.svg"
 # White text on each has a contrast of 4.5 at least (WCAG AA).
+_QUIET, _UNKNOWN = "#2f6f3e", "#5c5c5c"
 _COLOURS = {"worse": "#b3261e", "failed": "#8c1d18", "suspect": "#8a5000", "better": "#1e6b34", "recovered": "#1e6b34"}
-_NEUTRAL, _UNKNOWN = "#2f6f3e", "#5c5c5c"
+_COLOURS["accepted"] = _UNKNOWN  # neither good nor bad
 _MARGIN, _HEIGHT = 7, 20  # pixels
 # Of Verdana at 11 pixels; `textLength` makes a text as wide as it is reckoned, whatever font the viewer has.
 _WIDTHS = {" ": 3.9, ".": 4.0, "·": 4.0, "%": 11.8, "W": 10.9, "m": 10.7, "w": 9.0}
@@ -31,7 +32,7 @@ def svg(ordered: Sequence[Run], state: str | None, project: Project) -> bytes:
     left, right = (round(sum(_WIDTHS.get(one, _OTHER_WIDTH) for one in text)) for text in ("WER", value))
     start = left + 2 * _MARGIN
     width = start + right + 2 * _MARGIN
-    colour = _COLOURS.get(said, _NEUTRAL if newest else _UNKNOWN)
+    colour = _COLOURS.get(said, _QUIET if newest else _UNKNOWN)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT}" viewBox="0 0 {width} {_HEIGHT}" '
         f'role="img" aria-label="{escape(title)}">\n'

@@ -28,8 +28,10 @@ from deepspeech_wer.dashboard.news import (
     of_better,
     of_event,
     of_failure,
+    of_recovery,
     of_success,
     result,
+    together,
 )
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.records import Run
@@ -47,7 +49,7 @@ class _Item:
     at: str  # ISO 8601, UTC
     of: str
     state: str
-    source: Any  # an event or a verdict of verdicts.json, or a run
+    source: Any  # an event or a verdict of verdicts.json, the events that one merge ended, or a run
 
 
 def atom(runs: Sequence[Run], known: Known, project: Project) -> bytes:
@@ -110,18 +112,22 @@ def _items(runs: Sequence[Run], known: Known) -> Iterator[_Item]:
     for run in runs:
         if run.rerun_of is not None and run.seed is not None:
             again.setdefault(run.merge.sha, []).append(run)
+    started: dict[str, str] = {}
     for event in known.events:
         if event["state"] in ("open", "accepted", "recovered"):
             seen = [one for sha, _ in event["culprits"] for one in again.get(sha, ())]
             seen += [one for one in (by_sha.get(event["start"]), by_prefix.get(event["id"][:12])) if one]
             at = max((_utc(run.finished_at) for run in seen), default=_START)
             yield _Item(at, event["id"], WORSE, event)
-            closed = by_sha.get(event["closed_by"] or "")
-            if event["state"] == "recovered" and closed:
-                yield _Item(max(at, _utc(closed.finished_at)), event["id"], RECOVERED, event)
+            started[event["id"]] = at
             if event["state"] == "accepted":
                 decided = (event.get("accepted") or {}).get("at") or at
                 yield _Item(max(at, _utc(decided)), event["id"], ACCEPTED, event)
+    for events in together(known.events):
+        closed = by_sha.get(events[0]["closed_by"] or "")
+        if closed:
+            at = max(_utc(closed.finished_at), *(started[event["id"]] for event in events))
+            yield _Item(at, events[0]["id"], RECOVERED, events)
     for verdict in known.verdicts:
         better = by_sha.get(verdict["sha"]) if verdict["verdict"] == "better" else None
         if better:
@@ -142,6 +148,8 @@ def _told(item: _Item, known: Known) -> News | None:
         return of_success(item.source, known)
     if item.state == BETTER:
         return of_better(item.source, known)
+    if item.state == RECOVERED:
+        return of_recovery(item.source, known)
     return of_event(item.source, item.state, known)
 
 

@@ -14,6 +14,7 @@ from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import student
 
+ACCEPTED = "accepted"  # of a step that is the new level: no longer to be called worse
 MOST_WORDS = 500  # characters of a reason
 _INTERVAL = re.compile(r" \(95 %: [^)]*\)")
 
@@ -85,8 +86,11 @@ def decided(record: Mapping[str, Any], accepted: Sequence[Decision]) -> dict[str
 def _decision(
     event: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]], accepted: Sequence[Decision]
 ) -> dict[str, str] | None:
-    """Return who accepted an event, why and when; None if nobody did. The newest decision counts."""
-    if event["state"] != "accepted":
+    """Return who accepted an event, why and when; None if nobody did. The newest decision counts.
+
+    One that was made after the recovery changes nothing, and is shown all the same.
+    """
+    if event["state"] not in ("accepted", "recovered"):
         return None
     guilty, is_same = {sha for sha, _ in event["culprits"]}, False
     for verdict in verdicts:  # a merge that changed nothing stands for the one whose result it repeats
@@ -144,10 +148,13 @@ def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, s
     if last is None or last.id not in verdicts:
         return None
     verdict = verdicts[last.id]
-    state = verdict["verdict"]
+    accepted = {event["start"] for event in record["events"] if event["state"] == ACCEPTED}
+    state = ACCEPTED if verdict["verdict"] == "worse" and last.merge.sha in accepted else verdict["verdict"]
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
     who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
     reason, ended = verdict["reason"].removesuffix("."), _ended(last, ordered, record)
+    if state == ACCEPTED:  # said already
+        reason = reason.removesuffix("; accepted")
     if ended:
         reason = _INTERVAL.sub("", reason, count=1)  # the evidence has it; on a phone the chart must begin in sight
     told = [f"{state[:1].upper()}{state[1:]}: {rate}{who}.", f"{reason}." if reason else "", ended]

@@ -6,7 +6,7 @@ Everything that others wrote (subjects, authors, a job's output) is masked and m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -80,13 +80,33 @@ def of_event(event: Mapping[str, Any], state: str, known: Known) -> News | None:
     if state == WORSE:
         what = _regression(event, changed)
     elif state == RECOVERED:
-        size = f"{_effect(verdict)}, " if verdict and verdict["effect_pp"] is not None else ""
-        what = f"recovered: {size}the level before {event['start'][:12]} is back"
+        what = _recovery([event], verdict)
     elif state == ACCEPTED:
         what = _acceptance(event, known)
     else:
         what = f"{state}: {signed(event['step_pp'])} pp ({between(event['interval_pp'])})"
     return News(event["id"], state, run, what, verdict, event, changed)
+
+
+def of_recovery(events: Sequence[Mapping[str, Any]], known: Known) -> News | None:
+    """Return what is told of the events that one merge ended, together; None if its run cannot be read.
+
+    The first one gives its id.
+    """
+    told = of_event(events[0], RECOVERED, known)
+    if told is None:
+        return None
+    every = {**events[0], "culprits": [culprit for event in events for culprit in event["culprits"]]}
+    return replace(told, what=_recovery(events, told.verdict), event=every)
+
+
+def together(events: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Return the events that have recovered, each list of them ended by one merge."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for event in events:
+        if event["state"] == RECOVERED:
+            found.setdefault(event["closed_by"] or event["id"], []).append(event)
+    return list(found.values())
 
 
 def of_better(verdict: Mapping[str, Any], known: Known) -> News | None:
@@ -185,6 +205,14 @@ def _regression(event: Mapping[str, Any], changed: Sequence[str]) -> str:
     several = len(event["culprits"])
     one_of = [f"one of {several} merges, this one most likely"] if several > 1 else []
     return ", ".join([size, *changed, *one_of])
+
+
+def _recovery(events: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any] | None) -> str:
+    size = f"{_effect(verdict)}, " if verdict and verdict["effect_pp"] is not None else ""
+    names = [event["start"][:12] for event in events]
+    if len(names) == 1:
+        return f"recovered: {size}the level before {names[0]} is back"
+    return f"recovered: {size}the levels before {', '.join(names[:-1])} and {names[-1]} are back"
 
 
 def _acceptance(event: Mapping[str, Any], known: Known) -> str:

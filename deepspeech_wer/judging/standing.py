@@ -82,7 +82,7 @@ def is_share_spent(places: Places, share: float) -> bool:
 
 def source(places: Places, wanted: Retraining) -> str:
     """Return a digest of all that the verdicts are made from."""
-    accepted = [accept.sha for accept in decision_files.accepted(places.requests)]
+    accepted = [[accept.sha, accept.at] for accept in decision_files.accepted(places.requests)]
     return digest([VERSION, " ".join(archive.names(places.runs)), accepted, wanted.mode, wanted.budget])
 
 

@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any, overload
 
 from deepspeech_wer import __version__, decision_files, files
 from deepspeech_wer.configuration.settings import Retraining
+from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.judging import draws, remembered, standing
 from deepspeech_wer.judging.blame import Blame
 from deepspeech_wer.judging.draws import Ordered
@@ -33,6 +35,7 @@ from deepspeech_wer.records import Run
 from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
 from deepspeech_wer.verdicts.judge import Judgement, Terms
+from deepspeech_wer.verdicts.levels import Acceptance
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
@@ -194,7 +197,8 @@ def _make(
     page: str | None,
 ) -> _Made:
     """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
-    ordered, terms = draws.order(runs), _terms(places, wanted)
+    ordered = draws.order(runs)
+    terms = _terms(places, wanted, ordered)
     others = draws.sets(ordered)
     keys = draws.keys(ordered, results)
     main = _judge(places.remembered, _Runs(ordered, keys, results), terms, told=None if others else told)
@@ -301,9 +305,34 @@ def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _terms(places: Places, wanted: Retraining) -> Terms:
-    accepted = [accept.sha for accept in decision_files.accepted(places.requests)]
-    return Terms(Rules(budget=wanted.budget, retrain=wanted.mode != "off"), tuple(sorted(set(accepted))))
+def _terms(places: Places, wanted: Retraining, ordered: Ordered) -> Terms:
+    accepted = _acceptances(decision_files.accepted(places.requests), ordered)
+    return Terms(Rules(budget=wanted.budget, retrain=wanted.mode != "off"), accepted)
+
+
+def _acceptances(decisions: Sequence[Decision], ordered: Ordered) -> tuple[Acceptance, ...]:
+    """Return what people accept, each from the merge on that was the newest one measured by then."""
+    if not decisions:
+        return ()
+    ended = [
+        (time, place)
+        for run, place in zip(ordered.runs, ordered.places, strict=True)
+        if run.rerun_of is None and (time := _time(run.finished_at))
+    ]
+    found = set()
+    for decision in decisions:
+        at = _time(decision.at)
+        found.add(Acceptance(decision.sha, max((place for end, place in ended if at and end <= at), default=-1)))
+    return tuple(sorted(found))
+
+
+def _time(text: str) -> datetime | None:
+    """Return a time; None for text that is no time."""
+    try:
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _digest_of(terms: Terms, test_set: str | None) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -109,9 +109,15 @@ def _of_run(newest: Run, failed: list[Run], told: Told, facts: Facts) -> News | 
 
 def _of_events(told: Told, facts: Facts, wanted: Notices) -> Iterator[_Change]:
     names = [event["id"] for event in facts.known.events]
-    for event in facts.known.events:
+    changed = [one for one in facts.known.events if told.states.get(one["id"]) != one["state"]]
+    for events in news.together(changed):
+        recovery = news.of_recovery(events, facts.known)
+        if recovery:  # else its run cannot be read now
+            done = {event["id"]: news.RECOVERED for event in events}
+            yield _Change(None if recovery.run.imported else recovery, partial(_known, states=done, names=names))
+    for event in changed:
         before, now = told.states.get(event["id"]), event["state"]
-        if before == now:
+        if now == _RECOVERED:
             continue
         state = _worth(before, now, tell_suspect=wanted.tell_suspect)
 
@@ -123,12 +129,14 @@ def _of_events(told: Told, facts: Facts, wanted: Notices) -> Iterator[_Change]:
             yield _Change(None if told_of and told_of.run.imported else told_of, after)
 
 
+def _known(told: Told, states: Mapping[str, str], names: Sequence[str]) -> Told:
+    return told.now(states, names)
+
+
 def _worth(before: str | None, now: str, *, tell_suspect: bool) -> str | None:
     """Return which news a change of an event's state is; None: none."""
     if now == _OPEN:
         return news.WORSE
-    if now == _RECOVERED:
-        return news.RECOVERED
     if now == _ACCEPTED:
         return news.ACCEPTED if before == _OPEN else None
     if now == _SUSPECT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from deepspeech_wer.verdicts import plan
 from deepspeech_wer.verdicts.findings import Gap
@@ -61,6 +61,12 @@ def is_confirmed(window: Window, c: int) -> bool:
 def is_accepted(window: Window, c: int, accepted: Collection[str]) -> bool:
     """Whether a person accepts a merge of group `c`."""
     return any(is_named(entry.original.sha, accepted) for entry in window.groups[c].entries)
+
+
+def is_step_accepted(step: Step, same: Mapping[str, str], accepted: Collection[str]) -> bool:
+    """Whether a person accepts a step: its merge, or one that repeats its result. `same`: that one -> the merge."""
+    names = [step.sha, *step.same, *(sha for sha, first in same.items() if first == step.sha)]
+    return any(is_named(name, accepted) for name in names)
 
 
 def early_target(window: Window) -> Target | None:

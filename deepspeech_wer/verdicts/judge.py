@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from deepspeech_wer.verdicts import noise, recovery, wording
+from deepspeech_wer.verdicts import accused, noise, recovery, wording
 from deepspeech_wer.verdicts.findings import Event, Gap, Mark, Retraining, Verdict
-from deepspeech_wer.verdicts.levels import Step
+from deepspeech_wer.verdicts.levels import Acceptance, Step
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw, Piece, Split, in_order, pieces
 from deepspeech_wer.verdicts.walk import Walk
@@ -29,7 +29,7 @@ class Terms:
     """What a judgement depends on besides the runs. States made under other terms cannot be resumed."""
 
     rules: Rules = field(default_factory=Rules)
-    accepted: tuple[str, ...] = ()  # full or abbreviated SHAs of steps that a person accepts
+    accepted: tuple[Acceptance, ...] = ()
     calibrations: tuple[noise.Calibration, ...] = ()
 
 
@@ -84,15 +84,18 @@ class Judgement:
 def judge(
     draws: Iterable[Draw],
     *,
-    accepted: Collection[str] = (),
+    accepted: Collection[str | Acceptance] = (),
     rules: Rules | None = None,
     calibrations: Sequence[noise.Calibration] = (),
 ) -> Judgement:
     """Judge all merges, whatever the order of their runs. `accepted` and the rest: see Terms.
 
+    A SHA in `accepted` was accepted before anything ran.
+
     Raises ValueError if two runs have the same id.
     """
-    return go_on(Progress(), in_order(draws), Terms(rules or Rules(), tuple(accepted), tuple(calibrations)))
+    decided = tuple(one if isinstance(one, Acceptance) else Acceptance(one) for one in accepted)
+    return go_on(Progress(), in_order(draws), Terms(rules or Rules(), decided, tuple(calibrations)))
 
 
 def go_on(progress: Progress, draws: Sequence[Draw], terms: Terms) -> Judgement:
@@ -143,6 +146,7 @@ class _Judge:
             if draw.machine != state.machine:
                 state.marks.append(Mark(draw.run, draw.sha, f"other machine: {draw.machine}", is_new_series=False))
             state.machine = draw.machine
+        walk.earlier = self._open_earlier()
         is_group = walk.feed(entry)
         if draw.rate is None:
             verdict = wording.failed(draw)
@@ -164,7 +168,15 @@ class _Judge:
             state.walk.reveal_all()
             state.walk.give_up()
             self._note_steps(state.walk)
-            state.finished += state.walk.steps
+            same = state.walk.same
+            state.finished += [
+                replace(
+                    step,
+                    entry=state.offset + step.entry,
+                    same=tuple(sha for sha, first in same.items() if first == step.sha),
+                )
+                for step in state.walk.steps
+            ]
         window = Window(self._calibrated(piece.split))
         state.walk = Walk(self.terms.rules, self.terms.accepted, window=window)
         state.offset, state.steps_seen, state.machine = state.entries, 0, first.machine
@@ -176,7 +188,11 @@ class _Judge:
         return noise.calibrated(self.terms.calibrations, split.signature, split.variables)
 
     def _note_steps(self, walk: Walk) -> None:
-        """Write down the verdicts that the newest steps and re-trainings give to earlier merges."""
+        """Write down the verdicts that the newest steps, re-trainings and decisions give to earlier merges."""
+        self._accept_finished(walk.decided)
+        for step in walk.retold:
+            self._tell(self.state.offset + step.entry, wording.of_step(step))
+        walk.retold.clear()
         offset = self.state.offset
         if walk.window.refreshed:
             for number, group in enumerate(walk.window.groups):
@@ -193,6 +209,17 @@ class _Judge:
                     if sha != step.sha and other is not None:
                         self._tell(offset + other, wording.of_range(step, sha, step.runs[sha], chance))
         self.state.steps_seen = len(walk.steps)
+
+    def _open_earlier(self) -> tuple[Step, ...]:
+        return tuple(event for event in self.state.finished if event.kind == "worse" and event.state == "open")
+
+    def _accept_finished(self, decided: Collection[str]) -> None:
+        """Close what people accept in earlier series."""
+        finished = self.state.finished
+        for number, event in enumerate(finished):
+            if event.state == "open" and accused.is_step_accepted(event, {}, decided):
+                finished[number] = replace(event, state="accepted", digests=())
+                self._tell(event.entry, wording.of_step(finished[number]))
 
     def _ending_earlier(self, step: Step) -> Step:
         """Close what a step down reverts in earlier series; return the step as it is to be told.
@@ -212,9 +239,8 @@ class _Judge:
         state, walk = self.state, self.state.walk
         if walk is None:
             return Judgement((), (), None, (), (), None)
-        walk.reveal_all()
-        if walk.suspicion:
-            walk.settle()  # a state has forgotten what is pending
+        walk.earlier = self._open_earlier()
+        walk.conclude()
         self._note_steps(walk)
         for number, verdict in wording.suspects(walk):
             self._tell(state.offset + number, verdict)

@@ -99,10 +99,19 @@ class Step:
     runs: dict[str, str] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()  # merges that never ran, and may have done it
     failed: str = ""  # the merge whose re-trainings failed, so that the suspicion had to end
+    same: tuple[str, ...] = ()  # in an earlier series: merges that changed nothing after it, which people accept
 
     @property
     def skipped(self) -> int:
         return sum(gap.merges for gap in self.gaps)
+
+
+@dataclass(frozen=True, order=True)
+class Acceptance:
+    """A person's decision that a step is the new level. It counts from when it was made: history is not told anew."""
+
+    sha: str  # full or abbreviated
+    after: int = -1  # place of the last merge that had run by then
 
 
 @dataclass

@@ -30,7 +30,10 @@ RECORDS: tuple[type, ...] = (
     Walk,
     Window,
 )
-LEFT_OUT = {Walk: {"rules", "accepted", "source", "pending"}, Window: {"_view"}}  # the terms, and what follows
+LEFT_OUT = {
+    Walk: {"rules", "accepted", "source", "pending", "is_at_end", "earlier"},
+    Window: {"_view"},
+}  # the terms, and what follows
 
 _NAMES = {
     record: [field.name for field in fields(record) if field.name not in LEFT_OUT.get(record, ())] for record in RECORDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from deepspeech_wer.verdicts import plan, steps
-from deepspeech_wer.verdicts.levels import Step
+from deepspeech_wer.verdicts.levels import Comparison, Step, compare
 from deepspeech_wer.verdicts.series import is_named
 from deepspeech_wer.verdicts.window import Window
 
@@ -49,7 +49,35 @@ def is_long_back(window: Window, event: Step) -> bool:
 def undoes(step: Step, event: Step) -> bool:
     """Whether a step down is at a merge that says it reverts an event, and may be as large."""
     is_linked = any(is_named(sha, step.named) for sha, _ in event.culprits)
-    return is_linked and -step.compared.low >= event.compared.low
+    return is_linked and _may_undo(step.compared, event)
+
+
+def _may_undo(compared: Comparison, event: Step) -> bool:
+    """Whether a fall may be as large as the rise of an event."""
+    return -compared.low >= event.compared.low
+
+
+def find_linked(window: Window, event: Step) -> tuple[int, float] | None:
+    """Return the group that reverts an event of an earlier series, and the probability that its rate is back.
+
+    The level before the event is unknown here. So the fall at a merge that says it reverts the culprit is compared with
+    the rise: as much evidence as `find` asks for, though the group may be the second of its series.
+    """
+    sigma = window.view().sigma
+    rise, spread = event.compared.effect, (event.compared.high - event.compared.low) / 4
+    for c in range(max(1, len(window.groups) - RECENT), len(window.groups)):
+        if not reverted(window, event, c):
+            continue
+        since, now = window.side(0, c), window.since(c)
+        compared = compare(since, now, sigma)
+        v_stays = sigma.sigma**2 * (1 / now.draws + 1 / since.draws)
+        v_back = v_stays + spread**2
+        short = max(0.0, compared.effect + rise)  # a larger fall than the rise is a recovery, too
+        odds = math.log(LINKED / (1 - LINKED)) + 0.5 * math.log(v_stays / v_back)
+        odds += compared.effect**2 / (2 * v_stays) - short**2 / (2 * v_back)
+        if compared.effect < 0 and odds > math.log(plan.IMPROVED / (1 - plan.IMPROVED)) and _may_undo(compared, event):
+            return c, 1 / (1 + math.exp(-min(odds, 700.0)))
+    return None
 
 
 def reverted(window: Window, event: Step, c: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from deepspeech_wer.verdicts import accused, plan, recovery
 from deepspeech_wer.verdicts.findings import Gap
-from deepspeech_wer.verdicts.levels import Comparison, Group, Source, Step, Suspicion, View, archived
+from deepspeech_wer.verdicts.levels import Acceptance, Comparison, Group, Source, Step, Suspicion, View, archived
 from deepspeech_wer.verdicts.plan import Rules, Target
 from deepspeech_wer.verdicts.series import Draw, Entry, is_named, is_same_result
 from deepspeech_wer.verdicts.window import Window
@@ -22,8 +22,9 @@ class Walk:
     """The state after some entries of a series. `feed` moves it on by one."""
 
     rules: Rules = field(default_factory=Rules)
-    accepted: Collection[str] = ()  # full or abbreviated SHAs of steps that a person accepts
+    accepted: Collection[Acceptance] = ()
     source: Source = archived
+    earlier: tuple[Step, ...] = ()  # regressions of earlier series that are open
     window: Window = field(default_factory=Window)
     entries: int = 0
     unmeasured: list[str] = field(default_factory=list)  # failed since the last group
@@ -37,11 +38,20 @@ class Walk:
     retrained: int = 0
     worse_before: float = 0.0
     is_new: bool = True  # whether a suspicion may begin: one that ended waits for the next merge
+    same: dict[str, str] = field(default_factory=dict)  # a merge that people accept -> the one whose result it repeats
+    retold: list[Step] = field(default_factory=list)  # steps whose verdicts must be told anew
+    is_at_end: bool = False  # all that people have decided by now counts
 
     @property
     def can_retrain(self) -> bool:
         is_on = self.rules.retrain and self.rules.budget > 0
         return is_on and self.rules.has_seed is not False and self.ignored_seed is None
+
+    @property
+    def decided(self) -> list[str]:
+        """What people had accepted when the last merge had run; at the end, all that they accept."""
+        place = -1 if self.place is None else self.place
+        return [one.sha for one in self.accepted if self.is_at_end or place > one.after]
 
     def copy(self) -> Walk:
         """Return a walk that goes on by itself."""
@@ -52,6 +62,8 @@ class Walk:
             pending=None,
             unmeasured=self.unmeasured[:],
             steps=self.steps[:],
+            same=self.same.copy(),
+            retold=self.retold[:],
         )
 
     def feed(self, entry: Entry) -> bool:
@@ -60,12 +72,16 @@ class Walk:
         original, groups = entry.original, self.window.groups
         self.skipped += 0 if self.place is None else max(0, original.place - self.place - 1)
         self.place = original.place
+        self._accept()
         if original.rate is None or entry.is_late:
             if original.rate is None:
                 self.unmeasured.append(original.sha)
             return False
         if groups and is_same_result(original.result, groups[-1].original.result):
-            if entry.fresh or original.reverts or is_named(original.sha, self.accepted):
+            is_accepted = is_named(original.sha, [one.sha for one in self.accepted])
+            if is_accepted:
+                self.same[original.sha] = groups[-1].sha
+            if entry.fresh or original.reverts or is_accepted:
                 groups[-1].entries.append(entry)
             self._calibrate(groups[-1], entry)
             self._is_measured(original)
@@ -106,6 +122,21 @@ class Walk:
                 self._use(group, draw)
         if found:
             self.settle()
+
+    def conclude(self) -> None:
+        """Use all that is known by now: what people decided, and re-trainings that nobody asked for."""
+        self.is_at_end = True
+        self._accept()
+        self.reveal_all()
+        if self.window.groups:
+            self.settle()  # a state has forgotten what is pending
+
+    def _accept(self) -> None:
+        """Close the open events whose steps people accept. One that has recovered stays as it is."""
+        for number, step in enumerate(self.steps):
+            if step.state == "open" and accused.is_step_accepted(step, self.same, self.decided):
+                self.steps[number] = replace(step, state="accepted", digests=())
+                self.retold.append(self.steps[number])
 
     def settle(self) -> None:
         """Decide until nothing more can be decided, or a re-training is needed that does not exist yet."""
@@ -173,7 +204,7 @@ class Walk:
 
     def _decide(self) -> Target | None:
         while True:
-            if self._recover():
+            if self._recover() or self._recover_earlier():
                 continue
             early = accused.early_target(self.window) if self.can_retrain and self._has_budget() else None
             if early is not None:
@@ -241,6 +272,17 @@ class Walk:
         self._close_event(event, *back)
         return True
 
+    def _recover_earlier(self) -> bool:
+        """Tell that a merge reverts a regression of an earlier series, which whoever holds it then closes."""
+        for event in self.earlier:
+            back = recovery.find_linked(self.window, event)
+            if back:
+                c, probability = back
+                self.earlier = tuple(one for one in self.earlier if one is not event)
+                self._restart(c, replace(self._step("recovered", c, probability), state="closed", reverts=event.sha))
+                return True
+        return False
+
     def _improve(self) -> bool:
         seen = self.view().seen
         if seen.better <= plan.IMPROVED:
@@ -260,7 +302,7 @@ class Walk:
         if seen.worse <= plan.SUSPECT:
             return False
         c = plan.best(seen.up)
-        if accused.is_accepted(self.window, c, self.accepted):
+        if accused.is_accepted(self.window, c, self.decided):
             self._restart(c, replace(self._step("worse", c, seen.worse), state="accepted"))
             return True
         is_certain = seen.worse > self.rules.sure_untrained and len(self.window.groups) - 1 - c >= 2
@@ -272,7 +314,7 @@ class Walk:
         elif not is_certain:
             return False
         step = self._step("worse", c, seen.worse)
-        if is_named(step.sha, self.accepted):
+        if accused.is_step_accepted(step, self.same, self.decided):
             step = replace(step, state="accepted")
         self._restart(c, step)
         return True
@@ -302,7 +344,8 @@ class Walk:
             if not failed or (step.sha, failed) not in told:  # said once, not again at each merge
                 doubt = replace(step, state=kind, raised=suspicion.raised, retrained=suspicion.retrained)
                 self.steps.append(replace(doubt, failed=failed))
-        self.window.refreshed |= suspicion.touched
+        raised = {group.number for group in self.window.groups if group.sha == suspicion.raised}
+        self.window.refreshed |= suspicion.touched | raised
         self.is_new = False
 
     def _open_event(self) -> Step | None:

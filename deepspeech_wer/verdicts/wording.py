@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from deepspeech_wer.verdicts import accused, recovery
 from deepspeech_wer.verdicts.findings import (
     BETTER,
     CANNOT_TELL,
@@ -48,12 +49,12 @@ def unchanged(walk: Walk, draw: Draw) -> Verdict:
 def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
     """Return the verdict of a group that is no step. `why`: the reason for its series, if the group began one."""
     group, view = walk.window.groups[number], walk.view()
-    compared = walk.quiet(number)
+    compared, revert = walk.quiet(number), _unclosed(walk, number)
     sigma_pp, degrees = _pp(view.sigma.sigma), round(view.sigma.degrees, 1)
     plain = Verdict(group.sha, group.original.run, TOO_FEW, "", sigma_pp=sigma_pp, sigma_df=degrees)
     if compared is None:
         if why:
-            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}")
+            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}{revert}")
         return replace(plain, reason="the first run: nothing to compare it with")
     plain = replace(
         plain,
@@ -64,7 +65,7 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
         retrained=group.taken,
     )
     if not walk.window.has_enough(number + 1):
-        reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed"
+        reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed{revert}"
         return replace(plain, reason=reason)
     again = f"trained again {_times(group.taken)}; " if group.taken else ""
     same = ""
@@ -73,7 +74,40 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
     reason = (
         f"{same}{again}{_effect(compared)}; a step of {_pp(compared.detectable):.2g} pp would be found within 5 merges"
     )
-    return replace(plain, verdict=NO_CHANGE, reason=reason)
+    if compared.low <= 0 <= compared.high:
+        return replace(plain, verdict=NO_CHANGE, reason=f"{reason}{revert}")
+    verdict, why = _undecided(walk, number)
+    return replace(plain, verdict=verdict, reason=f"{same}{again}{_effect(compared)}: {why}{revert}")
+
+
+def _unclosed(walk: Walk, number: int) -> str:
+    """Return why a merge does not close the regression of an earlier series that it says it reverts; "" if none."""
+    event = next((one for one in walk.earlier if recovery.reverted(walk.window, one, number)), None)
+    if event is None:
+        return ""
+    why = "has not fallen as far as it rose" if number else "before it was not measured in this series"
+    return f"; the event of {event.sha[:8]}, which it reverts, stays open, since the rate {why}: see `accept`"
+
+
+def _undecided(walk: Walk, number: int) -> tuple[str, str]:
+    """Return the verdict of a group whose interval excludes 0 although it is no step, and why it is none."""
+    groups, seen = walk.window.groups, walk.view().seen
+    early = next((group for group in groups[1 : number + 1] if group.number in walk.window.early), None)
+    if early and (accused.early_target(walk.window) or not walk.can_retrain):
+        whose = "this merge" if early is groups[number] else early.sha[:8]
+        told = "it and the merge before it are trained again first" if walk.can_retrain else "more merges will tell"
+        return TOO_FEW, f"{whose} is among the first of its level, and far off; {told}"
+    if not walk.view().clean[number] and groups[number].repeats is None:
+        return NO_CHANGE, "those around it are far lower, so it may be a broken training, and does not count"
+    if not seen.up[number] and not seen.down[number]:
+        return TOO_FEW, "too few trainings of the level before it"
+    likely = max(range(len(groups)), key=lambda c: max(seen.up[c], seen.down[c]))
+    if likely != number and max(seen.up[likely], seen.down[likely]) > 0.5:
+        return NO_CHANGE, f"the level changed, but rather at {groups[likely].sha[:8]}"
+    chance = max(seen.up[number], seen.down[number])
+    if chance > 0.5:
+        return NO_CHANGE, f"a step here has probability {chance:.2f}, which is not confirmed"
+    return NO_CHANGE, f"a step here has probability {chance:.2f}; one quiet merge in 20 is as far off"
 
 
 def of_step(step: Step) -> Verdict:

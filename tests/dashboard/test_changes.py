@@ -87,6 +87,9 @@ def test_an_accepted_event_has_its_reason() -> None:
     decision = Decision(runs[2].merge.sha, "kdavis", "the new test set is harder", "2023-03-05T00:00:00Z")
     [event] = judged(verdicts(runs, state="accepted"), runs, accepted=[decision]).events
     assert event["why"] == {"who": "kdavis", "why": "the new test set is harder", "at": "2023-03-05T00:00:00Z"}
+    fixed = verdicts(runs, state="recovered", closed_by=runs[2].merge.sha)  # accepted afterwards
+    [event] = judged(fixed, runs, accepted=[decision]).events
+    assert event["why"]["who"] == "kdavis"
     [event] = judged(verdicts(runs), runs, accepted=[decision]).events
     assert event["why"] is None
 
@@ -104,6 +107,21 @@ def test_the_headline_names_the_run_that_it_is_about() -> None:
     assert headline
     assert headline[0] == "worse"
     assert headline[2] == runs[2].id
+
+
+def test_the_headline_of_a_step_that_is_accepted_does_not_call_it_worse() -> None:
+    runs = [done(1, 0.2), done(2, 0.2), done(3, 0.25)]
+    record = verdicts(runs, state="accepted")
+    record["verdicts"][-1] |= {"verdict": "worse", "reason": "+5.00 pp (95 %: 4.00 to 6.00); accepted"}
+    headline = judged(record, runs).headline
+    assert headline
+    assert headline[0] == "accepted"
+    assert headline[1].startswith("Accepted: 25.00 %, ")
+    assert headline[1].endswith(". +5.00 pp (95 %: 4.00 to 6.00).")
+    record["events"][0]["start"] = runs[1].merge.sha
+    headline = judged(record, runs).headline
+    assert headline
+    assert headline[0] == "worse"
 
 
 def test_the_headline_ends_its_sentence_since_the_page_says_after_it_when() -> None:

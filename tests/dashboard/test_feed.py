@@ -109,6 +109,17 @@ def test_it_tells_of_a_regression_and_then_of_its_end() -> None:
     )
 
 
+def test_what_one_merge_ended_is_one_entry_that_names_all() -> None:
+    other, fix = done(4, 0.3), done(5, 0.121)
+    runs = [GOOD, other, BAD]
+    events = [event(other, "recovered", fix), event(BAD, "recovered", fix)]
+    told = [QUIET, verdict(other, "worse", 9.0), WORSE, verdict(fix, "recovered", -28.8)]
+    found = entries([*runs, fix], told, events)
+    assert [one["state"] for one in found] == ["recovered", "worse", "worse"]
+    assert f"the levels before {other.merge.sha[:12]} and {BAD.merge.sha[:12]} are back: " in found[0]["title"]
+    assert all(f"may have done it: {one.merge.sha}" in found[0]["content"] for one in (other, BAD))
+
+
 def test_it_tells_who_accepted_a_step_and_why() -> None:
     decision = {"who": "ada", "why": "the new corpus; password=hunter-two", "at": "2026-02-03T04:05:06Z"}
     found = entries([GOOD, BAD], [QUIET, WORSE], [event(BAD, "accepted", accepted=decision)])
@@ -183,6 +194,16 @@ def test_the_badge_says_rate_and_verdict() -> None:
     texts = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts == ["WER", "40.90 % · worse"]
     assert b"no run yet" in badge.svg([], None, PROJECT)
+
+
+def test_the_badge_of_an_accepted_step_is_neither_red_nor_green() -> None:
+    colours = {
+        state: parsed(badge.svg([GOOD, BAD], state, PROJECT)).findall("{*}rect")[1].attrib["fill"]
+        for state in ("worse", "accepted", "better", "no change seen")
+    }
+    assert len(set(colours.values())) == 4
+    red, green, blue = (int(colours["accepted"][at : at + 2], 16) for at in (1, 3, 5))
+    assert red == green == blue
 
 
 def test_a_site_has_both_and_publishes_them(tmp_path: Path) -> None:

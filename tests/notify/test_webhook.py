@@ -71,6 +71,31 @@ def test_a_regression_is_told_once_and_so_is_its_end(hooked: Book, receiver: Rec
     assert (message["event"], message["culprits"], message["effect_pp"]) == (sha[:12], [sha], -28.8)
 
 
+def test_a_fix_that_ends_two_events_is_one_message_that_names_both(hooked: Book, receiver: Receiver) -> None:
+    hooked.add(make(1, 0.122), "too few runs")
+    hooked.tell()
+    earlier, middle = make(2, 0.3), make(4, 0.409)
+    for bad in (earlier, middle):
+        hooked.add(bad, "worse", 10.0)
+        hooked.event(bad, "open")
+    hooked.tell()
+    receiver.got.clear()
+    fix = hooked.add(make(5, 0.121), "recovered", -28.8)
+    for bad in (earlier, middle):
+        hooked.event(bad, "recovered", fix)
+    receiver.code = 500
+    hooked.tell()
+    receiver.code = 200
+    receiver.got.clear()
+    for _ in range(3):
+        hooked.tell()
+    (message,) = receiver.taken()
+    names = [bad.merge.sha[:12] for bad in (earlier, middle)]
+    assert f", the levels before {names[0]} and {names[1]} are back: " in message["text"]
+    assert message["culprits"] == [earlier.merge.sha, middle.merge.sha]
+    assert message["event"] == names[0]
+
+
 def test_an_event_that_came_and_went_while_the_receiver_was_away_is_told_as_it_is_now(
     hooked: Book, receiver: Receiver
 ) -> None:

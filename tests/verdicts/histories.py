@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from deepspeech_wer.verdicts.judge import Judgement, judge
+from deepspeech_wer.verdicts.levels import Acceptance
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
@@ -49,7 +50,7 @@ class History:
     seed: int = 1
     rules: Rules = field(default_factory=Rules)
     level: float = 0.16
-    accepted: tuple[str, ...] = ()
+    accepted: tuple[str | Acceptance, ...] = ()
     ignores_seed: bool = False
     fails: set[str] = field(default_factory=set)  # runs whose re-trainings fail
     draws: list[Draw] = field(default_factory=list)

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_wer.verdicts.judge import judge
+from deepspeech_wer.verdicts.levels import Acceptance
 from deepspeech_wer.verdicts.noise import Calibration
 from deepspeech_wer.verdicts.plan import Rules
+from deepspeech_wer.verdicts.series import Draw
 from tests.verdicts.histories import SD, History, draw, inert, sha_of
 
 
@@ -119,6 +121,70 @@ def test_an_accepted_step_is_the_new_level_before_and_after_it_is_convicted() ->
     convicted = quiet(15)
     culprit = convicted.merge(9)
     assert judge(convicted.draws, accepted=[culprit.sha]).events[-1].state == "accepted"
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+@pytest.mark.parametrize("before", [2, 12])
+@pytest.mark.parametrize("after", [0, 3])
+def test_what_had_recovered_when_it_was_accepted_is_not_told_anew(before: int, after: int, *, is_named: bool) -> None:
+    history = quiet(before)
+    bad = history.merge(30)
+    fix = history.merge(-30, reverts=(bad.sha,) if is_named else ())
+    for _ in range(after):
+        history.merge()
+    assert history.judgement
+    assert history.verdict(fix) == "recovered"
+    assert judge(history.draws, accepted=[Acceptance(bad.sha, history.draws[-1].place)]) == history.judgement
+
+
+@pytest.mark.parametrize("before", [2, 12])
+def test_an_accepted_step_is_the_new_level_so_its_revert_makes_it_better(before: int) -> None:
+    history = quiet(before)
+    bad = history.merge(30)
+    convicted = next(one for one in history.judgement.verdicts if one.sha == bad.sha) if history.judgement else None
+    history.accepted = (Acceptance(bad.sha[:12], bad.place),)
+    fix = history.merge(-30, reverts=(bad.sha,))
+    assert history.judgement
+    assert (history.verdict(bad), history.verdict(fix)) == ("worse", "better")
+    told = {one.sha: one for one in history.judgement.verdicts}
+    assert convicted
+    assert told[bad.sha] == replace(convicted, reason=f"{convicted.reason}; accepted")
+    low, high = told[fix.sha].interval_pp or (0.0, 0.0)
+    assert low < -9 < high
+    assert [(one.state, one.closed_by) for one in history.judgement.events if one.start == bad.sha] == [
+        ("accepted", None)
+    ]
+
+
+def test_a_step_of_an_earlier_series_is_accepted_later() -> None:
+    history = quiet(12)
+    bad = history.merge(30)
+    same = history.same()
+    for _ in range(3):
+        last = history.merge(variables="other", changed_variables=("ds_epochs",))
+    for name in (bad.sha, same.sha):
+        told = judge(history.draws, accepted=[Acceptance(name, last.place)])
+        assert [one.state for one in told.events] == ["accepted"]
+        assert [one.reason.endswith("; accepted") for one in told.verdicts if one.sha == bad.sha] == [True]
+
+
+def test_a_verdict_that_sees_no_change_beside_an_interval_without_0_says_why() -> None:
+    found = []
+    for seed in range(12):
+        history = quiet(2, seed=seed)
+        bad = history.merge(30)
+        fix = draw(3, history.level - 30 * SD, reverts=(bad.sha,))
+        for accepted in ([], [Acceptance(bad.sha, bad.place)]):
+            told = judge([*history.draws, fix], accepted=accepted).verdicts
+            found += [one for one in told if one.verdict in ("no change seen", "too few runs")]
+        history = quiet(20, seed=seed)
+        assert history.judgement
+        found += history.judgement.verdicts
+    far = [one for one in found if one.interval_pp and not one.interval_pp[0] <= 0 <= one.interval_pp[1]]
+    assert len(far) > 12
+    plain = [one.reason for one in far if one.verdict == "no change seen" and "probability" not in one.reason]
+    assert not [reason for reason in plain if "rather at" not in reason]
+    assert {one.verdict for one in far if one.effect_pp and one.effect_pp < -5} == {"too few runs"}
 
 
 def test_a_spent_budget_is_cannot_tell() -> None:
@@ -399,3 +465,47 @@ def test_a_fall_that_reverts_nothing_closes_no_event_of_an_earlier_series() -> N
     better = history.merge(step=-6, variables="others")
     assert states(history) == [(bad.sha, "open", None)]
     assert history.verdict(better) == "better"
+
+
+def reverted_in_a_new_series(
+    seed: int, before: int, fall: float, *, rise: float = 8, is_named: bool = True
+) -> tuple[History, Draw, Draw]:
+    """A regression, then the operator's change, so many merges under it, and a revert."""
+    history = quiet(15, seed=seed)
+    bad = history.merge(rise)
+    for _ in range(before):
+        history.merge(variables="other", changed_variables=("ds_epochs",))
+    history.asked.clear()
+    fix = history.merge(-fall, variables="other", reverts=(bad.sha,) if is_named else ())
+    return history, bad, fix
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("before", [1, 2, 3])
+@pytest.mark.parametrize("rise", [9, 12])
+def test_a_revert_among_the_first_merges_of_a_new_series_closes_its_event(seed: int, before: int, rise: int) -> None:
+    history, bad, fix = reverted_in_a_new_series(seed, before, rise, rise=rise)
+    assert history.judgement
+    event = next(one for one in history.judgement.events if one.start == bad.sha)
+    assert (event.state, event.closed_by, history.verdict(fix)) == ("recovered", fix.sha, "recovered")
+    assert history.asked == []
+    history.merge(variables="other")
+    assert history.verdict(fix) == "recovered"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_revert_that_brings_nothing_back_in_a_new_series_says_why_its_event_stays_open(seed: int) -> None:
+    for before, fall, why in [(2, 0.0, "has not fallen as far as it rose"), (0, 8, "was not measured in this series")]:
+        history, bad, fix = reverted_in_a_new_series(seed, before, fall)
+        assert history.judgement
+        event = next(one for one in history.judgement.events if one.start == bad.sha)
+        assert event.state == "open"
+        reason = next(one.reason for one in history.judgement.verdicts if one.sha == fix.sha)
+        assert f"the event of {bad.sha[:8]}, which it reverts, stays open" in reason
+        assert why in reason
+
+
+def test_a_fall_among_the_first_merges_of_a_new_series_closes_no_event_that_it_does_not_name() -> None:
+    history, bad, _ = reverted_in_a_new_series(1, 2, 8, is_named=False)
+    assert history.judgement
+    assert next(one.state for one in history.judgement.events if one.start == bad.sha) == "open"
