@@ -112,7 +112,7 @@ def test_a_fault_does_not_hide_the_other_checks(
     lines = found(capsys, code=1)
     assert [name for name, line in lines.items() if line.startswith("fault ")] == [subject]
     assert text in lines[subject]
-    assert len(lines) == 14
+    assert len(lines) == 15
 
 
 def test_an_empty_repository_is_a_hint(
