@@ -5,113 +5,32 @@
         hyper.json   byte for byte what the job wrote
         out.log  err.log  utterances.json  history.json  gpu-usage.csv     if they exist
 
-A run is written to a temporary directory, flushed to disk and renamed, so it is archived completely or not at all.
+`archive_store` writes them, `archive_record` reads one; here they are listed, found and put in order.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import logging
 import os
-import shutil
-import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import archive_order, derived, files, hyper, job_contract, versions
+from deepspeech_wer import archive_order, archive_record, derived, hyper, job_contract
 from deepspeech_wer.archive_order import Placed, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, make_private, remove_tree, rename_durably, sync_tree, write_atomically
-from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
+from deepspeech_wer.records import Run
 
-VERSION = 1
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
-RUN = "run.json"
-COMPANIONS = {
-    job_contract.UTTERANCES: 256 << 20,
-    job_contract.HISTORY: 16 << 20,
-    job_contract.GPU_USAGE: 64 << 20,
-}  # maximum bytes
-LOGS = {
-    job_contract.OUT_LOG: 1 << 30,
-    job_contract.ERR_LOG: 1 << 30,
-    job_contract.GPU_USAGE: 64 << 20,
-}  # the tracker's file wins over the job's
-
 _SECOND_NS = 10**9
 _PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
 
 log = logging.getLogger(__name__)
-
-
-def store(runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumstances) -> Run:
-    """Archive one run. When this returns, a crash can no longer lose the result.
-
-    `name` must be unused. Raises OSError and leaves nothing behind.
-    """
-    return _store(runs, name, _serialise(merge, outcome, under), partial(_copy_all, outcome))
-
-
-def take(runs: Path, name: str, run: Run, who: str, at: str) -> Run:
-    """Archive the record of a failed run once more, as a result: a person has looked at it. The failed run stays.
-
-    Raises Trouble if the run has no valid record; OSError, and leaves nothing behind.
-    """
-    _read_hyper(run.directory)
-    outcome = Outcome("done", None, "", run.attempt, run.started_at, run.finished_at, run.directory, run.directory)
-    under = Circumstances(
-        run.machine,
-        run.processor,
-        number=run.number,
-        variables=run.variables,
-        rerun_of=run.rerun_of,
-        seed=run.seed,
-        calibrates=run.calibrates,
-    )
-    taken = {"of": run.id, "failure": run.failure, "by": who, "at": at}
-    changed = _read_record(run.directory / RUN).get("changed")  # whom an event blames, and for what
-    record = _serialise(run.merge, outcome, under, {"changed": changed, "taken": taken})
-    return _store(runs, name, record, partial(_copy_archived, run.directory))
-
-
-def adopt(
-    runs: Path, name: str, merge: Merge, outcome: Outcome, under: Circumstances, text: bytes, source: str | None
-) -> Run:
-    """Archive a record from outside: `text` is its hyper.json, `source` where it was found.
-
-    None for `source`: it is a run of this tracker, whose archive was lost.
-
-    Raises OSError, and leaves nothing behind.
-    """
-    record = _serialise(merge, outcome, under, {"imported": source} if source else None)
-    return _store(runs, name, record, lambda target: write_atomically(target / job_contract.HYPER, text, mode=0o600))
-
-
-def _store(runs: Path, name: str, record: bytes, fill: Callable[[Path], None]) -> Run:
-    make_private(runs)
-    temporary = runs / f".{name}{PARTIAL}"
-    remove_tree(temporary)
-    try:
-        temporary.mkdir(mode=0o700)
-        fill(temporary)
-        write_atomically(temporary / RUN, record, mode=0o600)
-        sync_tree(temporary)
-        if (runs / name).is_symlink():  # put there by the job
-            (runs / name).unlink()
-        rename_durably(temporary, runs / name)
-        _listed.pop(runs, None)
-    finally:
-        remove_tree(temporary)
-    return read(runs / name)
 
 
 def names(runs: Path) -> list[str]:
@@ -143,7 +62,12 @@ class _Listed(NamedTuple):
     names: list[str]
 
 
-_listed: dict[Path, _Listed] = {}  # a tick asks for the names a dozen times
+_listed: dict[Path, _Listed] = {}  # a tick asks for the names a dozen times  # a tick asks for the names a dozen times
+
+
+def forget_names(runs: Path) -> None:
+    """Have the names listed again: a run was stored."""
+    _listed.pop(runs, None)
 
 
 def _names(runs: Path) -> list[str]:
@@ -173,6 +97,11 @@ def newest(runs: Path) -> str:
     return next(reversed(names(runs)), "")
 
 
+def holds(runs: Path, name: str) -> bool:
+    """Return whether a run is archived."""
+    return (runs / name).is_dir() and not (runs / name).is_symlink()
+
+
 def commits(runs: Path) -> set[str]:
     """Return the first 12 digits of every archived commit, taken from the names without opening a file."""
     return {name[16:28] for name in names(runs)}
@@ -183,7 +112,7 @@ def bases(runs: Path) -> set[str]:
     found: set[str] = set()
     for name in names(runs):
         with suppress(Trouble, KeyError, TypeError):  # building the site reports the unreadable run
-            record = _read_record(runs / name / RUN)
+            record = archive_record.raw(runs / name / archive_record.RUN)
             base = record["base"] if "base" in record else record["merge"]["sha"]
             if isinstance(base, str):
                 found.add(base)
@@ -194,7 +123,7 @@ def ended(runs: Path) -> Iterator[Ended]:
     """How the merges' own runs ended, newest first. The page's build names the unreadable ones."""
     for name in reversed(names(runs)):
         with suppress(Trouble, KeyError):
-            record = _read_record(runs / name / RUN)
+            record = archive_record.raw(runs / name / archive_record.RUN)
             if record.get("rerun_of") is None:
                 yield Ended(name, record["failure"], str(record["started_at"]))
 
@@ -211,9 +140,53 @@ def each(runs: Path) -> Iterator[Run]:
             log.warning("skipping a run: %s is a link: move the run itself there", runs / link)
     for name in names(runs):
         try:
-            yield read(runs / name)
+            yield archive_record.read(runs / name)
         except Trouble as trouble:
             log.warning("skipping a run: %s", trouble)
+
+
+def recent(runs: Path) -> Iterator[Run]:
+    """Yield the readable runs, newest first."""
+    for name in reversed(names(runs)):
+        with suppress(Trouble):  # building the site reports the unreadable run
+            yield archive_record.read(runs / name)
+
+
+def between(runs: Path, since: datetime, until: datetime) -> Iterator[Run]:
+    """Yield the readable runs that started within a time by the clock, which may have been wrong at any of them."""
+    first, last = (f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}" for moment in (since, until))
+    for name in names(runs):
+        if first <= name[:15] <= last:
+            with suppress(Trouble):
+                yield archive_record.read(runs / name)
+
+
+def of_commit(runs: Path, sha: str) -> Iterator[Run]:
+    """Yield the readable runs of a commit, oldest first."""
+    for name in names(runs):
+        if name[16:28] == sha[:12]:
+            with suppress(Trouble):
+                yield archive_record.read(runs / name)
+
+
+def find(runs: Path, name: str) -> Run:
+    """Return the run called `name`, or the newest run of the commit whose SHA starts with `name`.
+
+    Raises Trouble if there is none, or if several commits match.
+    """
+    listed = names(runs)
+    matching = [found for found in listed if found == name] or [
+        found for found in listed if found[16:].startswith(name[:12])
+    ]
+    if not name or not matching:
+        raise Trouble(f"no run {name!r} in {runs}: list them with `runs`")
+    candidates = sorted({found[16:28] for found in matching})
+    if len(candidates) > 1:
+        listed_commits = ", ".join(candidates[:3])
+        raise Trouble(f"{name!r} matches {len(candidates)} commits ({listed_commits}, ...): give more digits")
+    newest_first = (archive_record.read(runs / found) for found in reversed(matching))
+    own = (run for run in newest_first if run.rerun_of is None)
+    return next(own, None) or archive_record.read(runs / matching[-1])
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
@@ -235,7 +208,7 @@ def placed(runs: Path, kept: Path) -> list[Placed]:
 
     `kept` is a file of what was read before: only new and changed run.json are read. It may be deleted at any time.
     """
-    known = {row[0]: row for row in _rows(derived.read(kept, f"{VERSION}"))}
+    known = {row[0]: row for row in _rows(derived.read(kept, f"{archive_record.VERSION}"))}
     found: list[list[Any]] = []
     listed, read = names(runs), 0
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if listed else -1
@@ -243,7 +216,7 @@ def placed(runs: Path, kept: Path) -> list[Placed]:
         for name in listed:
             row = known.get(name)
             with suppress(OSError, Trouble, KeyError, TypeError, ValueError):
-                status = os.stat(f"{name}/{RUN}", dir_fd=descriptor)
+                status = os.stat(f"{name}/{archive_record.RUN}", dir_fd=descriptor)
                 if row is None or row[1:3] != [status.st_size, status.st_mtime_ns]:
                     read += 1
                     row = [name, status.st_size, status.st_mtime_ns, *_read_placed(runs / name)]
@@ -252,8 +225,13 @@ def placed(runs: Path, kept: Path) -> list[Placed]:
         if listed:
             os.close(descriptor)
     if read >= _PLACED_UNKEPT or len(found) < len(known):
-        derived.write(kept, f"{VERSION}", found)
+        derived.write(kept, f"{archive_record.VERSION}", found)
     return [Placed(row[0], *row[3:]) for row in found]
+
+
+def _placed(run: Run) -> Placed:
+    merge = run.merge
+    return Placed(run.id, merge.sha, run.number, merge.ordinal, run.started_at, merge.committed_at)
 
 
 def _rows(value: Any) -> list[list[Any]]:
@@ -262,70 +240,12 @@ def _rows(value: Any) -> list[list[Any]]:
 
 def _read_placed(directory: Path) -> tuple[str, int, int, str, str]:
     """Return the fields of Placed that follow the id. Raises Trouble, KeyError, TypeError or ValueError."""
-    record = _read_record(directory / RUN)
+    record = archive_record.raw(directory / archive_record.RUN)
     merge = record["merge"]
     sha, times = merge["sha"], (str(record["started_at"]), str(merge["committed_at"]))
     if not isinstance(sha, str):
         raise TypeError(sha)
-    return sha, _number(record), int(merge["ordinal"]), *times
-
-
-def find(runs: Path, name: str) -> Run:
-    """Return the run called `name`, or the newest run of the commit whose SHA starts with `name`.
-
-    Raises Trouble if there is none, or if several commits match.
-    """
-    listed = names(runs)
-    matching = [found for found in listed if found == name] or [
-        found for found in listed if found[16:].startswith(name[:12])
-    ]
-    if not name or not matching:
-        raise Trouble(f"no run {name!r} in {runs}: list them with `runs`")
-    candidates = sorted({found[16:28] for found in matching})
-    if len(candidates) > 1:
-        listed_commits = ", ".join(candidates[:3])
-        raise Trouble(f"{name!r} matches {len(candidates)} commits ({listed_commits}, ...): give more digits")
-    own = (run for run in map(read, (runs / found for found in reversed(matching))) if run.rerun_of is None)
-    return next(own, None) or read(runs / matching[-1])
-
-
-def read(directory: Path) -> Run:
-    """Read one archived run.
-
-    Raises Trouble that names the file if it is missing, damaged or written by a newer version.
-    """
-    record = _read_record(directory / RUN)
-    try:
-        fields = _fields(record, _RUN_FIELDS)
-        of_merge = _fields(record["merge"], _MERGE_FIELDS)
-        merge = Merge(
-            **{**of_merge, "parents": tuple(map(str, of_merge["parents"]))},
-            reverts=tuple(map(str, record["merge"].get("reverts", ()))),
-        )
-    except (KeyError, TypeError) as error:
-        raise Trouble(f"{directory / RUN}: expected a run record, found one without {error}") from None
-    found = _read_hyper(directory) if fields["status"] == "done" else None
-    return Run(
-        id=directory.name,
-        directory=directory,
-        merge=merge,
-        hyper=found,
-        number=_number(record),
-        **fields,
-        **_later_fields(record),
-    )
-
-
-def blame(directory: Path) -> dict[str, Any]:
-    """Return what run.json says of the merge's changes; {} where it cannot be read, as the page's build tells."""
-    with suppress(Trouble):
-        record = _read_record(directory / RUN)
-        merge, changed = record.get("merge"), record.get("changed")
-        told = {**changed} if isinstance(changed, dict) else {}
-        if isinstance(merge, dict):
-            told |= {"parents": merge.get("parents"), "request": merge.get("request")}
-        return told
-    return {}
+    return sha, archive_record.number(record), int(merge["ordinal"]), *times
 
 
 def result_digest(run: Run) -> str:
@@ -347,193 +267,3 @@ def result_digest(run: Run) -> str:
     if rates[0] is None or (rates[1:] == [None, None] and len(repr(rates[0])) < 8):
         return ""
     return hashlib.sha256(repr(rates).encode()).hexdigest()[:32]
-
-
-def recent(runs: Path) -> Iterator[Run]:
-    """Yield the readable runs, newest first."""
-    for name in reversed(names(runs)):
-        with suppress(Trouble):  # building the site reports the unreadable run
-            yield read(runs / name)
-
-
-def between(runs: Path, since: datetime, until: datetime) -> Iterator[Run]:
-    """Yield the readable runs that started within a time by the clock, which may have been wrong at any of them."""
-    first, last = (f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}" for moment in (since, until))
-    for name in names(runs):
-        if first <= name[:15] <= last:
-            with suppress(Trouble):
-                yield read(runs / name)
-
-
-def of_commit(runs: Path, sha: str) -> Iterator[Run]:
-    """Yield the readable runs of a commit, oldest first."""
-    for name in names(runs):
-        if name[16:28] == sha[:12]:
-            with suppress(Trouble):
-                yield read(runs / name)
-
-
-def holds(runs: Path, name: str) -> bool:
-    """Return whether a run is archived."""
-    return (runs / name).is_dir() and not (runs / name).is_symlink()
-
-
-def _placed(run: Run) -> Placed:
-    merge = run.merge
-    return Placed(run.id, merge.sha, run.number, merge.ordinal, run.started_at, merge.committed_at)
-
-
-def _copy_all(outcome: Outcome, target: Path) -> None:
-    _copy_from(outcome.logs, outcome.logs.parent, LOGS, target)
-    if outcome.files is not None:
-        wanted = {job_contract.HYPER: hyper.MAX_BYTES, **COMPANIONS}
-        within = outcome.logs.parent if outcome.files.is_relative_to(outcome.logs) else outcome.files.parent
-        _copy_from(outcome.files, within, wanted, target)
-
-
-def _copy_archived(source: Path, target: Path) -> None:
-    """Copy the files of an archived run. The site may hold hard links to them."""
-    for name in (job_contract.HYPER, *LOGS, *COMPANIONS):
-        if (source / name).is_file() and not (source / name).is_symlink() and not (target / name).exists():
-            shutil.copyfile(source / name, target / name)
-            (target / name).chmod(0o600)
-
-
-def _copy_from(source: Path, within: Path, wanted: dict[str, int], target: Path) -> None:
-    """Copy files that `target` does not have yet. Follows no link below `within`."""
-    try:
-        directory = files.open_within(within, source)
-    except OSError as error:
-        log.warning("%s: %s; nothing in it is archived", source, error.strerror)
-        return
-    try:
-        for name, max_bytes in wanted.items():
-            if not (target / name).exists():
-                _copy_regular(directory, target / name, max_bytes=max_bytes)
-    finally:
-        os.close(directory)
-
-
-def _copy_regular(directory: int, target: Path, *, max_bytes: int) -> None:
-    """Copy the file of the same name in `directory` if it is a regular file of at most `max_bytes`.
-
-    Neither symbolic nor hard links are taken, and pipes are not read: a job could make them, so that foreign files are
-    published.
-    """
-    try:
-        descriptor = os.open(target.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        log.warning("%s: %s; not archived", target.name, reason)
-        return
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-        os.close(descriptor)  # of a directory no stream can be made
-        log.warning("%s: expected a regular file of at most %d bytes; not archived", target.name, max_bytes)
-        return
-    with os.fdopen(descriptor, "rb") as stream:
-        if status.st_nlink > 1:
-            log.warning("%s: a hard link to another file, which may be foreign; not archived", target.name)
-            return
-        with target.open("xb") as copy:
-            target.chmod(0o600)
-            shutil.copyfileobj(stream, copy)
-
-
-def _serialise(merge: Merge, outcome: Outcome, under: Circumstances, more: Mapping[str, Any] | None = None) -> bytes:
-    record: dict[str, Any] = {
-        "version": VERSION,
-        "merge": asdict(merge),
-        "status": outcome.status,
-        "failure": outcome.failure,
-        "detail": outcome.detail,
-        "attempt": outcome.attempt,
-        "started_at": outcome.started_at,
-        "finished_at": outcome.finished_at,
-        **asdict(under),
-        **(more or {}),
-    }
-    return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-
-
-def _fields(record: dict[str, Any], wanted: dict[str, Callable[[Any], bool]]) -> dict[str, Any]:
-    """Return the wanted fields of a record. Raises KeyError or TypeError that names a missing or invalid field."""
-    for key, is_usable in wanted.items():
-        if not is_usable(record[key]):
-            raise TypeError(f"a valid {key!r}: {str(record[key])[:40]!r}")
-    return {key: record[key] for key in wanted}
-
-
-def _number(record: dict[str, Any]) -> int:
-    """Return the run's number; 0 if it was archived before there were numbers."""
-    number = record.get("number")
-    return number if type(number) is int else 0
-
-
-def _later_fields(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what earlier releases did not record; None where it is missing or of another kind."""
-    kinds = {"processor": str, "variables": dict, "rerun_of": str, "seed": int, "imported": str}
-    found: dict[str, Any] = {
-        name: value if type(value := record.get(name)) is kind else None for name, kind in kinds.items()
-    }
-    return {**found, "calibrates": record.get("calibrates") is True}
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int
-
-
-def is_time(value: Any) -> bool:
-    """Return whether a value is an ISO 8601 time."""
-    try:
-        return bool(datetime.fromisoformat(value))
-    except (TypeError, ValueError):
-        return False
-
-
-_RUN_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "status": lambda value: value in ("done", "failed"),
-    "failure": lambda value: value is None or isinstance(value, str),
-    "detail": _is_text,
-    "attempt": _is_number,
-    "started_at": is_time,
-    "finished_at": is_time,
-    "machine": _is_text,
-}
-_MERGE_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "sha": _is_text,
-    "ordinal": _is_number,
-    "subject": _is_text,
-    "author": _is_text,
-    "committed_at": is_time,
-    "parents": lambda value: isinstance(value, list),
-}
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise Trouble(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise Trouble(f"{path}: expected JSON, but cannot parse it ({error})") from None
-    versions.refuse_newer(path, record, VERSION)
-    version = record.get("version") if isinstance(record, dict) else None
-    if version != VERSION:
-        raise Trouble(f"{path}: expected version {VERSION}, found {version!r}")
-    return dict(record)
-
-
-def _read_hyper(directory: Path) -> dict[str, Any]:
-    try:
-        return hyper.parse((directory / job_contract.HYPER).read_bytes())
-    except OSError as error:
-        raise Trouble(f"{directory / job_contract.HYPER}: {error.strerror}") from None
-    except hyper.HyperError as error:
-        raise Trouble(f"{directory / job_contract.HYPER}: {error}") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deepspeech_wer import (
     archive,
+    archive_record,
     backlog,
     backlog_inputs,
     decision_files,
@@ -19,7 +20,6 @@ from deepspeech_wer import (
     identity,
     journal,
     places,
-    run_merge,
     update_site,
 )
 from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
@@ -32,11 +32,12 @@ from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
 from deepspeech_wer.machine import lock, signals
+from deepspeech_wer.merge_run import held, one_by_one, unfinished
+from deepspeech_wer.merge_run.bench import Bench, title
 from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import git, history, mirror
-from deepspeech_wer.run_merge import Bench, title
 from deepspeech_wer.team import Team
 
 _REPLAN_S = 60.0  # between two looks at the repository while there is room for one more run
@@ -119,13 +120,13 @@ def _one_by_one(
     settings: Settings, bench: Bench, asked: Sequence[str], locks: Mapping[Path, int]
 ) -> Iterator[Run | None]:
     """Run what is due, one merge after the other, and yield each archived run; None once what was left is archived."""
-    yield from run_merge.collect(bench)
-    yield from run_merge.release(settings.places, ())  # left from when they trained on a cluster
+    yield from one_by_one.collect(bench)
+    yield from held.release(settings.places, ())  # left from when they trained on a cluster
     yield None
     beat, names = Heartbeat(settings), list(asked)
     while item := _next(settings, names, beat, only_asked=bool(asked)):
         _check(locks)
-        yield run_merge.run_merge(bench, _begun(settings, item, names), item)
+        yield one_by_one.run(bench, _begun(settings, item, names), item)
 
 
 def _side_by_side(
@@ -241,7 +242,7 @@ def _next(
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked and not running:
-            run_merge.forget(where, partial(backlog_inputs.is_of_use, where))
+            unfinished.forget(where, partial(backlog_inputs.is_of_use, where))
         return None
     merge = history.merge(where.mirror, plan.next.sha)
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
@@ -316,7 +317,7 @@ def _notify(settings: Settings, *, is_idle: bool = False) -> None:
     source = Archive(
         mark=standing.mark(places),
         names=lambda: archive.names(places.runs),
-        read=lambda name: archive.read(places.runs / name),
+        read=lambda name: archive_record.read(places.runs / name),
         record=lambda: dashboard.decided(standing.read(places), decision_files.accepted(places.requests)),
         logs=settings.logs,
     )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from deepspeech_wer import archive, archive_order, backlog, decision_files, files, run_merge
+from deepspeech_wer import archive, archive_order, backlog, decision_files, files
 from deepspeech_wer.backlog import Branch, Due, Ended, Interrupted, Plan, State
 from deepspeech_wer.configuration import environment
 from deepspeech_wer.configuration import settings as every_setting
@@ -16,12 +16,12 @@ from deepspeech_wer.configuration.settings import Retraining, Settings
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs.outcome import INTERRUPTED
 from deepspeech_wer.judging import standing
+from deepspeech_wer.merge_run import unfinished
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
 from deepspeech_wer.repository.git import GitError
 from deepspeech_wer.repository.history import History
 from deepspeech_wer.variables import without_password
-from deepspeech_wer.verdicts.levels import MAX_FAILED
 
 MAX_ANCHORS = 3  # of one merge: a variable that holds the time of day differs in every tick
 MAX_PASSED = 100  # commits that a run names because they were skipped
@@ -196,6 +196,8 @@ def _retraining(places: Places, wanted: Retraining) -> Due | None:
     if again is None:
         return None
     tried = (run for run in archive.of_commit(places.runs, again.sha) if run.rerun_of == again.rerun_of)
+    from deepspeech_wer.verdicts.levels import MAX_FAILED  # loads what judges; few merges are trained again
+
     return again if sum(run.hyper is None for run in tried) < MAX_FAILED else None
 
 
@@ -222,7 +224,7 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
     A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
     """
     found = []
-    for left in run_merge.unfinished(places):
+    for left in unfinished.find(places):
         merge, base = left.order.merge, left.order.base
         if left.order.calibrates or (base is None and left.outcome and left.outcome.failure == INTERRUPTED):
             continue
@@ -232,8 +234,7 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
 
 
 def _retried(places: Places, tip: str) -> list[str]:
-    shas = [retry.sha for retry in decision_files.retries(places.requests)]
-    return [sha for sha in shas if history.contains(places.mirror, tip, sha)]
+    return history.contained(places.mirror, tip, [retry.sha for retry in decision_files.retries(places.requests)])
 
 
 def drop_requests(places: Places) -> None:
@@ -244,9 +245,10 @@ def drop_requests(places: Places) -> None:
     wanted = list({retry.sha: retry for retry in decision_files.retries(places.requests)}.values())
     calibrations = decision_files.calibrations(places.requests)
     tip = mirror.tip(places.mirror) if wanted or calibrations else ""
+    there = set(history.contained(places.mirror, tip, [retry.sha for retry in wanted]))
     try:
         for retry in wanted:
-            if not history.contains(places.mirror, tip, retry.sha):
+            if retry.sha not in there:
                 decision_files.end_retry(places.requests, retry.sha)
                 _warn_of_lost(retry.sha, "run again", retry.who, retry.at)
         if calibrations:

@@ -25,7 +25,6 @@ from deepspeech_wer import clock, files
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import outcome as outcomes
-from deepspeech_wer.jobs import slurm
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.machine import signals
@@ -151,7 +150,7 @@ def _index(places: Places) -> str | None:
 
 def _beside(places: Places, shown: Work) -> list[dict[str, str]]:
     """The other merges that train on the cluster, or wait there."""
-    others = [work for work in works.unfinished(places.work) if work != shown and slurm.has_job(work)]
+    others = [work for work in works.unfinished(places.work) if work != shown and work.ticket.exists()]
     orders = [works.read_order(work) for work in others if not outcomes.is_there(work)]
     merges = [order.merge for order in orders if order]
     return [{"sha": merge.sha, "subject": merge.subject, "author": merge.author} for merge in merges]

@@ -12,7 +12,7 @@ import re
 import secrets
 from pathlib import Path
 
-from deepspeech_wer import archive, files, journal, versions
+from deepspeech_wer import archive, archive_record, files, journal, versions
 from deepspeech_wer.configuration.settings import Repository
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.places import Places
@@ -55,7 +55,7 @@ def _refuse_newer(places: Places) -> None:
         places.data / NOTE: VERSION,
         places.cache / journal.NAME: journal.VERSION,
         places.cache / versions.TOLD: versions.TOLD_VERSION,
-        places.runs / archive.newest(places.runs) / archive.RUN: archive.VERSION,
+        places.runs / archive.newest(places.runs) / archive_record.RUN: archive_record.VERSION,
     }
     for path, version in known.items():
         versions.refuse_newer_file(path, version)

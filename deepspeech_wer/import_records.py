@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, archive_order, hyper
+from deepspeech_wer import archive, archive_order, archive_record, archive_store, hyper
 from deepspeech_wer.archive_order import Placed
 from deepspeech_wer.old_records import OldRecord
 from deepspeech_wer.records import RUN_ID, Circumstances, Merge, Outcome, Run
@@ -78,7 +78,7 @@ def store(runs: Path, placing: Placing) -> Run:
     )
     name = _name(runs, tracked.get("id"), start, merge.sha)
     source = None if record.is_own else record.origin
-    return archive.adopt(runs, name, merge, outcome, under, record.text, source)
+    return archive_store.adopt(runs, name, merge, outcome, under, record.text, source)
 
 
 def _in_order(records: Iterable[OldRecord], known: Mapping[str, Merge]) -> list[tuple[OldRecord, Merge]]:
@@ -141,7 +141,7 @@ def _times(record: OldRecord) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def _time(given: Any, other: str) -> str:
-    return given if isinstance(given, str) and archive.is_time(given) else other
+    return given if isinstance(given, str) and archive_record.is_time(given) else other
 
 
 def _text(tracked: Mapping[str, Any], name: str) -> str:

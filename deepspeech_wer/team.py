@@ -9,13 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from deepspeech_wer import archive, backlog, run_merge
+from deepspeech_wer import archive, backlog
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.jobs.output import Follower
 from deepspeech_wer.jobs.slurm_client import CannotAskSlurm
 from deepspeech_wer.machine import signals
+from deepspeech_wer.merge_run import held, leftovers, side_by_side
+from deepspeech_wer.merge_run.bench import Bench, title
+from deepspeech_wer.merge_run.unfinished import Unfinished
 from deepspeech_wer.records import Merge, Run
-from deepspeech_wer.run_merge import Bench, Unfinished, title
 
 PATIENCE_S = 120.0  # with a cluster that does not answer
 _QUICK_S, _SLOW_S = 1.0, 15.0  # between two looks: soon after something happened, and later
@@ -38,9 +40,9 @@ class Team:
 
     def take_over(self) -> None:
         """Take over what an earlier tick left."""
-        for left in run_merge.take_over(self._bench):
+        for left in leftovers.take_over(self._bench):
             self._runs[left.work.run] = left
-        run_merge.tidy(self._bench)
+        leftovers.tidy(self._bench)
 
     def is_idle(self) -> bool:
         """Whether nothing runs."""
@@ -57,7 +59,7 @@ class Team:
 
     def begin(self, merge: Merge, due: Due) -> None:
         """Begin a run. Raises Trouble if it cannot begin."""
-        left = run_merge.start(self._bench, merge, due)
+        left = side_by_side.start(self._bench, merge, due)
         self._runs[left.work.run] = left
         self._seen.add(left.work.run)
         self._happened = time.monotonic()
@@ -73,7 +75,7 @@ class Team:
                 if not self._is_over(left):
                     continue
                 self._follow(left)
-                run = run_merge.finish(self._bench, left, was_seen=name in self._seen)
+                run = side_by_side.finish(self._bench, left, was_seen=name in self._seen)
             except CannotAskSlurm as trouble:
                 self._bear(trouble)
                 continue
@@ -81,7 +83,7 @@ class Team:
             self._happened = time.monotonic()
             if run is None and self._is_to_be_tried_again(left):
                 self.begin(left.order.merge, _again(left))
-        yield from run_merge.release(self._bench.places, self._runs.values())
+        yield from held.release(self._bench.places, self._runs.values())
 
     def wait(self) -> None:
         """Wait until it is time for another look, or a signal comes."""

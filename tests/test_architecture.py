@@ -20,9 +20,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock errors exit_codes files job_contract places records text variables wer",
         "backlog checkpoints delta derived hyper logging_setup machine room verdicts versions xdg_directories",
-        "archive configuration decision_files journal old_records sftp training",
-        "built dashboard identity import_records jobs publish repository",
-        "demo heartbeat judging notify read_back run_merge",
+        "archive_record configuration decision_files journal old_records sftp training",
+        "archive",
+        "archive_store built dashboard identity jobs publish repository",
+        "demo heartbeat import_records judging merge_run notify read_back",
         "backlog_inputs build_site team",
         "update_site",
         "automation",
@@ -63,6 +64,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "node probe runners",
     ),
     "judging": ("remembered standing", "blame draws", "kept_scores verdict_file", "calibrating comparing", "pairs"),
+    "merge_run": (
+        "bench unfinished",
+        "archiving beginning ended held leftovers",
+        "attempt",
+        "one_by_one side_by_side",
+    ),
     "notify": ("ledger message", "facts http", "alarm statuses webhook", "github gitlab", "channels"),
     "publish": (
         "plan",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, derived, files
+from deepspeech_wer import archive, archive_record, archive_store, derived, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
@@ -26,7 +26,7 @@ HYPER = b'{"context":{"time_started":"2026-01-02T03:04:05.5"},\n "parameters":{"
 
 def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
     name = works.name(outcome.started_at, merge.sha, [runs])
-    return archive.store(runs, name, merge, outcome, Circumstances(machine, base=base))
+    return archive_store.store(runs, name, merge, outcome, Circumstances(machine, base=base))
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_crash_while_storing_leaves_no_run(runs: Path, outcome: Outcome, monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive, "sync_tree", full)
+    monkeypatch.setattr(archive_store, "sync_tree", full)
     with pytest.raises(OSError, match="No space"):
         store(runs, MERGE, outcome, machine="m")
     assert list(runs.iterdir()) == []
@@ -256,7 +256,7 @@ def test_what_is_no_file_is_left_out_with_a_warning(
     assert outcome.files
     for place in (outcome.files, outcome.logs):
         (place / name).unlink(missing_ok=True)
-    make(outcome.files / name if name not in archive.LOGS else outcome.logs / name)
+    make(outcome.files / name if name not in archive_store.LOGS else outcome.logs / name)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count
     run = store(runs, MERGE, outcome, machine="m")
     assert not (run.directory / name).exists()
@@ -290,7 +290,7 @@ def test_a_linked_run_is_left_out_with_a_warning(
     run.directory.symlink_to(tmp_path / "foreign")
     assert (archive.load(runs), archive.commits(runs), archive.holds(runs, run.id)) == ([], set(), False)
     assert f"{run.directory} is a link" in caplog.text
-    assert archive.store(runs, run.id, MERGE, outcome, Circumstances("m")) == run
+    assert archive_store.store(runs, run.id, MERGE, outcome, Circumstances("m")) == run
     assert not run.directory.is_symlink()
     assert (tmp_path / "foreign" / "run.json").exists()
 
@@ -321,13 +321,13 @@ def test_places_are_the_same_with_what_was_kept(damage: str, tmp_path: Path, mon
             kept.unlink()
             kept.mkdir()
     read = list[str]()
-    real = archive._read_record
+    real = archive_record.raw
 
     def noted(path: Path) -> dict[str, Any]:
         read.append(path.parent.name)
         return real(path)
 
-    monkeypatch.setattr(archive, "_read_record", noted)
+    monkeypatch.setattr(archive_record, "raw", noted)
     found = archive.placed(runs, kept)
     expected = 3 if damage == "none" else 20
     assert len(read) == expected

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, exit_codes, files, hyper, places
+from deepspeech_wer import archive, archive_record, cli, exit_codes, files, hyper, places
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
@@ -108,13 +108,13 @@ def test_a_tick_parses_new_runs_alone(tracked: Repository, monkeypatch: pytest.M
     before = archive.names(settings.load().places.runs)
     tracked.merge("better", {"wer": "wer=0.4\n"})
     read: list[str] = []
-    real = archive.read
+    real = archive_record.read
 
     def reading(directory: Path) -> Run:
         read.append(directory.name)
         return real(directory)
 
-    monkeypatch.setattr(archive, "read", reading)
+    monkeypatch.setattr(archive_record, "read", reading)
     assert tick() == 0
     new = {*archive.names(settings.load().places.runs)} - {*before}
     assert set(read) == {before[-1], *new}  # the newest one from before tells under which variables it ran
@@ -719,7 +719,7 @@ def test_what_a_job_forges_in_its_work_directory_is_not_believed(
     assert tick() == 0, capsys.readouterr().err
     assert wers() == ["exit 3", 0.4]
     where = settings.load().places
-    numbers = [archive.read(where.runs / name).number for name in archive.names(where.runs)]
+    numbers = [archive_record.read(where.runs / name).number for name in archive.names(where.runs)]
     assert numbers == sorted(numbers)
     assert numbers[-1] < 10
     assert works.unfinished(where.work) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive
+from deepspeech_wer import archive, archive_record
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.judging import standing
 from deepspeech_wer.judging.blame import Blame
@@ -154,7 +154,7 @@ def test_a_run_names_the_commits_that_it_passed_over(tracked: Repository, monkey
     shas = [tracked.merge(f"new {number}", {"wer": f"wer=0.{number + 1}\n"}) for number in range(5)]
     assert tick() in (0, 4)  # 4: a merge made it worse
     runs = settings.load().places.runs
-    passed = {one.merge.sha: archive.blame(one.directory)["passed"] for one in archive.load(runs)}
+    passed = {one.merge.sha: archive_record.blame(one.directory)["passed"] for one in archive.load(runs)}
     assert passed[shas[4]] == shas[:4]
     assert passed[shas[2]] == shas[:2]
     assert passed[shas[3]] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, files
+from deepspeech_wer import archive_store, files
 from deepspeech_wer.records import Circumstances, Merge, Outcome
 
 
@@ -69,7 +69,7 @@ def test_a_run_is_flushed_before_it_is_renamed(tmp_path: Path, seen: list[str]) 
     moment = "2026-01-01T00:00:00Z"
     merge = Merge("a" * 40, 1, "s", "A", moment, ())
     outcome = Outcome("done", None, "", 1, moment, moment, files=made, logs=made)
-    run = archive.store(tmp_path / "runs", f"20260101-000000-{'a' * 12}", merge, outcome, Circumstances("m"))
+    run = archive_store.store(tmp_path / "runs", f"20260101-000000-{'a' * 12}", merge, outcome, Circumstances("m"))
     *before, renamed, last = seen
     assert (renamed, last) == (f"rename to {run.id}", "flush runs")
     flushed = {"hyper.json", "out.log", "err.log", "run.json", f".{run.id}.partial"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, decision_files, exit_codes
+from deepspeech_wer import archive, archive_record, cli, decision_files, exit_codes
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.jobs import work as works
@@ -27,7 +27,7 @@ def newest_run(places: Places) -> Path:
 
 def decided(kind: Callable[[Path, Decision], None]) -> Callable[[Places], Path]:
     def make(places: Places) -> Path:
-        sha = archive.read(newest_run(places).parent).merge.sha
+        sha = archive_record.read(newest_run(places).parent).merge.sha
         kind(places.requests, Decision(sha, "ada", "x", "2026-01-01T00:00:00Z"))
         (path,) = places.requests.glob("*.json")
         return path

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from deepspeech_wer import (
     archive,
+    archive_store,
     automation,
     backlog_inputs,
     clock,
@@ -20,7 +21,6 @@ from deepspeech_wer import (
     job_contract,
     journal,
     logging_setup,
-    run_merge,
     xdg_directories,
 )
 from deepspeech_wer.commands import progress
@@ -35,9 +35,10 @@ from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.machine import lock, signals
+from deepspeech_wer.merge_run import unfinished
+from deepspeech_wer.merge_run.bench import title
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
-from deepspeech_wer.run_merge import title
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def cancel(options: argparse.Namespace) -> int:
     """
     current = every_setting.load()
     places, runner = current.places, Runners(current.cluster)
-    running = [left for left in run_merge.unfinished(places) if runner.is_alive(left.work)]
+    running = [left for left in unfinished.find(places) if runner.is_alive(left.work)]
     if not running:
         raise Trouble("no job is running, so there is nothing to cancel: see `status`")
     names = tuple(options.sha) or ("",)
@@ -166,7 +167,7 @@ def skip(options: argparse.Namespace) -> int:
     identity.check(places, current.repository)
     sha = _commit(current, options.sha)
     runner = Runners(current.cluster)
-    if any(left.order.merge.sha == sha and runner.is_alive(left.work) for left in run_merge.unfinished(places)):
+    if any(left.order.merge.sha == sha and runner.is_alive(left.work) for left in unfinished.find(places)):
         raise Trouble(f"{sha[:12]}: its job is running: `cancel` ends it")
     if sha[:12] in archive.commits(places.runs):
         raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")
@@ -207,7 +208,7 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
     for run in found:
         name = works.name(clock.utc_now(), run.merge.sha, (places.runs, places.work))
         try:
-            taken = archive.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
+            taken = archive_store.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
             decision_files.end_retry(places.requests, run.merge.sha)
         except OSError as error:
             raise Trouble(f"cannot archive below {places.runs}: {with_cure(error)}") from None

@@ -30,7 +30,7 @@ from deepspeech_wer.machine import lock
 from deepspeech_wer.notify import github, gitlab
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.records import Merge
-from deepspeech_wer.repository import checkout, git, history, mirror
+from deepspeech_wer.repository import checkout, evidence, git, history, mirror
 from deepspeech_wer.text import in_bytes
 from deepspeech_wer.variables import quoted
 
@@ -97,7 +97,9 @@ def _lock(settings: Settings) -> tuple[str, str]:
 def _git(settings: Settings) -> tuple[str, str]:
     text = git.run_git(settings.places.cache, "version")
     found = re.search(r"(\d+)\.(\d+)", text)
-    if not found or (int(found[1]), int(found[2])) < GIT:
+    if not found:
+        raise git.odd("version", text)
+    if (int(found[1]), int(found[2])) < GIT:
         return FAULT, f"expected git {GIT[0]}.{GIT[1]} or newer, found {text}: install a newer version"
     return OK, text.removeprefix("git version ")
 
@@ -178,14 +180,20 @@ def _source(settings: Settings) -> Iterator[tuple[Path, Merge, str]]:
 
 
 def _newest(settings: Settings) -> Merge | None:
-    """The newest tracked commit, fetched if that is possible; None where there is none yet."""
+    """The newest tracked commit, fetched if that is possible; None where there is none yet.
+
+    Raises Trouble if the mirror cannot be read.
+    """
     where, repository = settings.places.mirror, settings.repository
     with suppress(Trouble):  # told by the look at the repository
         mirror.update(where, repository.url, repository.ref)
     try:
         sha = mirror.tip(where)
-    except git.GitError:
-        return None
+    except git.GitError as error:
+        if error.code == 1:  # nothing was fetched yet
+            return None
+        cure = evidence.cure(error, where)
+        raise Trouble(f"cannot read the mirror {where}: {error}{f'; {cure}' if cure else ''}") from None
     return history.merge(where, sha)
 
 

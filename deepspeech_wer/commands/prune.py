@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_wer import archive, checkpoints, files, run_merge
+from deepspeech_wer import archive, checkpoints, files
 from deepspeech_wer.commands.locked import locked
 from deepspeech_wer.commands.progress import say
 from deepspeech_wer.configuration import environment
@@ -17,6 +17,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs.runner import Runner
 from deepspeech_wer.jobs.runners import Runners
+from deepspeech_wer.merge_run import unfinished
 from deepspeech_wer.places import Places
 
 EXPORT_DIR = "ds_export_dir"  # the training's variable
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _checkpoints(places: Places, runner: Runner, keep: int) -> list[Found]:
     """The checkpoints of runs that are not finished, but the newest, that of a running job, and what a person wants."""
-    running = {left.order.merge.sha for left in run_merge.unfinished(places) if runner.is_alive(left.work)}
+    running = {left.order.merge.sha for left in unfinished.find(places) if runner.is_alive(left.work)}
     ours = sorted(checkpoints.ours(places), key=lambda path: path.lstat().st_mtime_ns, reverse=True)
     old = [path for path in ours[keep:] if path.name not in running and not checkpoints.is_named(places, path)]
     return [Found("checkpoint", path, files.size(path)) for path in old]

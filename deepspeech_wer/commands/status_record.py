@@ -13,6 +13,7 @@ from typing import Any
 
 from deepspeech_wer import (
     archive,
+    archive_record,
     backlog,
     backlog_inputs,
     clock,
@@ -20,7 +21,6 @@ from deepspeech_wer import (
     hyper,
     job_contract,
     journal,
-    run_merge,
     update_site,
 )
 from deepspeech_wer.archive_order import moment
@@ -32,10 +32,11 @@ from deepspeech_wer.jobs.runner import Whereabouts
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
 from deepspeech_wer.machine import lock
+from deepspeech_wer.merge_run import unfinished
+from deepspeech_wer.merge_run.unfinished import Unfinished
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
-from deepspeech_wer.run_merge import Unfinished
 
 VERSION = 1
 QUEUED, RESULTS, FAILURES, TAIL_LINES = 10, 5, 1000, 10
@@ -101,8 +102,8 @@ def newest(runs: Path) -> Run:
     names = archive.names(runs)
     is_ahead = names[-1][:15] > clock.stamp(clock.COMPACT)  # the clock was wrong: an earlier release noted no era
     last = [name for name in names if is_ahead or moment(name) == moment(names[-1])]
-    listed = [replace(archive.read(runs / name), hyper=None) for name in last]
-    return archive.read(archive.in_order(listed)[-1].directory)
+    listed = [replace(archive_record.read(runs / name), hyper=None) for name in last]
+    return archive_record.read(archive.in_order(listed)[-1].directory)
 
 
 def _tick(places: Places) -> Record | None:
@@ -123,7 +124,7 @@ def _tick(places: Places) -> Record | None:
 def _begun(settings: Settings) -> list[tuple[Unfinished, Whereabouts]]:
     """The running jobs, those that wait in a cluster, and one that a killed tick left running."""
     runner = Runners(settings.cluster)
-    found = ((left, runner.whereabouts(left.work)) for left in run_merge.unfinished(settings.places))
+    found = ((left, runner.whereabouts(left.work)) for left in unfinished.find(settings.places))
     return [(left, where) for left, where in found if where is not None]
 
 
@@ -236,7 +237,7 @@ def _last_failure(places: Places) -> Record | None:
     if name is None:
         return None
     with suppress(Trouble):
-        run = archive.read(places.runs / name)
+        run = archive_record.read(places.runs / name)
         log = _tail(run.directory / job_contract.ERR_LOG) or _tail(run.directory / job_contract.OUT_LOG)
         return {**run_record(run), "log": log, "directory": str(run.directory)}
     return None

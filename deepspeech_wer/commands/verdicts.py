@@ -18,9 +18,9 @@ from deepspeech_wer.decision_files import Calibration, Decision
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE
 from deepspeech_wer.judging import calibrating, standing, verdict_file
+from deepspeech_wer.merge_run.bench import title
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
-from deepspeech_wer.run_merge import title
 
 FIELDS = (
     "sha",

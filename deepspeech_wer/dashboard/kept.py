@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import __version__, archive, archive_order, derived, hyper, job_contract, records
+from deepspeech_wer import __version__, archive, archive_order, archive_record, derived, hyper, job_contract, records
 from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import details, hyper_js, large, literal, masked_json, scripts
 from deepspeech_wer.dashboard import logs as published
@@ -223,13 +223,13 @@ def _made_row(directory: Path, month: _Month, loaded: Kept) -> _Row:
     loaded.made.add(run.id, line)
     if large.is_large(run):
         large.tell(run)
-    if archive.RUN not in found or (run.hyper and job_contract.HYPER not in found):
+    if archive_record.RUN not in found or (run.hyper and job_contract.HYPER not in found):
         changed_at = 0  # a link: what it leads to may change unseen
     return month.row(run, line, changed_at, found)
 
 
 def _shown(directory: Path, logs: PublishedLogs) -> Run:
-    return large.reduced(masked_json.shown(without_quotes(archive.read(directory), logs), logs))
+    return large.reduced(masked_json.shown(without_quotes(archive_record.read(directory), logs), logs))
 
 
 class _Month:

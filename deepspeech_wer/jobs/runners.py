@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from deepspeech_wer.configuration.settings import Cluster
-from deepspeech_wer.jobs import slurm
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.outcome import Verdict
 from deepspeech_wer.jobs.runner import Runner, Whereabouts
-from deepspeech_wer.jobs.slurm import Slurm
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.records import Outcome
 
@@ -18,12 +17,11 @@ class Runners:
     """The runner of every job: new ones are started where the settings say."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._local, self._slurm = Local(), Slurm(options_of(cluster))
-        self._new: Runner = self._slurm if cluster.is_slurm else self._local
+        self._local, self._cluster = Local(), cluster
 
     def submit(self, work: Work, environment: Mapping[str, str]) -> None:
         """See Runner."""
-        self._new.submit(work, environment)
+        (self._slurm if self._cluster.is_slurm else self._local).submit(work, environment)
 
     def is_alive(self, work: Work) -> bool:
         """See Runner."""
@@ -50,7 +48,13 @@ class Runners:
         return self._of(work).whereabouts(work)
 
     def _of(self, work: Work) -> Runner:
-        return self._slurm if slurm.has_job(work) else self._local
+        return self._slurm if work.ticket.exists() else self._local
+
+    @cached_property
+    def _slurm(self) -> Runner:
+        from deepspeech_wer.jobs.slurm import Slurm  # not in an idle tick
+
+        return Slurm(options_of(self._cluster))
 
 
 def options_of(cluster: Cluster) -> tuple[str, ...]:

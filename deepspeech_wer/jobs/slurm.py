@@ -31,7 +31,6 @@ from deepspeech_wer.machine import lock, signals
 from deepspeech_wer.records import Outcome
 
 NAME = "deepspeech_wer"  # what the names of its jobs begin with
-_TICKET = "ticket.json"
 _FRESH_S = 0.9  # what Slurm said so long ago is taken for the present
 _LIMIT_SLACK_S = 100.0  # Slurm sends a signal up to a minute early (sbatch(1), --signal)
 _CLEAR_S = 20.0  # for a supervisor that was given up, but still runs, to end its job
@@ -67,10 +66,10 @@ class Slurm:
         grace_s = order.grace_s if order else 60.0
         ticket = Ticket(f"{NAME}-{work.run}", clock.utc_now())
         try:
-            works.write(work.path / _TICKET, asdict(ticket))
+            works.write(work.ticket, asdict(ticket))
             job = slurm_client.submit(self._sbatch(work, ticket, grace_s), _script(work), environment)
             self._asked = -1000.0
-            works.write(work.path / _TICKET, asdict(replace(ticket, job=job)))
+            works.write(work.ticket, asdict(replace(ticket, job=job)))
         except OSError as error:
             raise Trouble(f"cannot write below {work.path}: {error.strerror}") from None
         with suppress(CannotAskSlurm):  # the name and the id have to do
@@ -215,15 +214,8 @@ class Slurm:
             return None
         if ticket.job is None or not ticket.submitted:
             with suppress(OSError):
-                works.write(
-                    work.path / _TICKET, asdict(replace(ticket, job=found[-1].id, submitted=found[-1].submitted))
-                )
+                works.write(work.ticket, asdict(replace(ticket, job=found[-1].id, submitted=found[-1].submitted)))
         return found[-1]
-
-
-def has_job(work: Work) -> bool:
-    """Return whether a work directory's job was given to Slurm."""
-    return (work.path / _TICKET).exists()
 
 
 def _is_of(ticket: Ticket, seen: Seen) -> bool:
@@ -240,7 +232,7 @@ def _is_stuck(seen: Seen) -> bool:
 
 def _read(work: Work) -> Ticket | None:
     """Return the ticket; None if there is none. A damaged one is set aside: then the claim tells the job."""
-    path = work.path / _TICKET
+    path = work.ticket
     try:
         record = works.read(path)
         job = record["job"]

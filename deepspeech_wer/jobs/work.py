@@ -84,6 +84,11 @@ class Work:
     def supervisor_log(self) -> Path:
         return self.path / "supervisor.log"
 
+    @property
+    def ticket(self) -> Path:
+        """What a cluster was asked to run; there is none if the job was started on this machine."""
+        return self.path / "ticket.json"
+
 
 @dataclass(frozen=True)
 class Order:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from deepspeech_wer import archive, hyper
+from deepspeech_wer import archive_record, hyper
 from deepspeech_wer.records import Run
 
 MOST_EVENTS = 50  # the newest ones that were told
@@ -56,14 +56,14 @@ class Blame:
     def _skipped(self, gap: Mapping[str, Any]) -> Iterator[str]:
         """Yield the commits of a gap that still have not run, as the run at its end recorded them."""
         place = self._at.get(gap["before"])
-        named = archive.blame(self._runs[place].directory).get("passed") if place is not None else None
+        named = archive_record.blame(self._runs[place].directory).get("passed") if place is not None else None
         listed = [sha for sha in named if isinstance(sha, str)] if isinstance(named, list) else []
         ran = [number for number, sha in enumerate(listed) if sha in self._at or sha == gap["after"]]
         yield from listed[max(ran, default=-1) + 1 :]
 
     def _of_run(self, place: int, chance: float) -> dict[str, Any]:
         run = self._runs[place]
-        told, merge = archive.blame(run.directory), run.merge
+        told, merge = archive_record.blame(run.directory), run.merge
         files, count = told.get("files"), told.get("files_count")
         named = _PULL_REQUEST.match(merge.subject)
         request = told.get("request") or (named and (named[1] or named[2]))
@@ -100,7 +100,7 @@ class Blame:
     def _range(self, event: Mapping[str, Any], first: int, last: int) -> str | None:
         run = self._runs[first]
         gap = next((gap for gap in event["gaps"] if gap["before"] == run.merge.sha), None)
-        parents = archive.blame(run.directory).get("parents")
+        parents = archive_record.blame(run.directory).get("parents")
         after = gap["after"] if gap else parents[0] if isinstance(parents, list) and parents else None
         return self._link(f"compare/{after}...{self._runs[last].merge.sha}") if isinstance(after, str) else None
 

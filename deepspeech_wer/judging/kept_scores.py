@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, derived, files, job_contract, wer
+from deepspeech_wer import archive_record, derived, files, job_contract, wer
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.dashboard.details import Files, files_of, regular_files
 from deepspeech_wer.errors import Trouble
@@ -239,7 +239,7 @@ def _score(root: Path, directory: Path, stamp: str) -> Entry:
     record |= {"differs": [], "is_shown": False, "against": None, "noise": None}
     try:
         summary, scored = utterance_scores.summarise(_read(directory))
-        told = (archive.read(directory).hyper or {}) if scored else {}
+        told = (archive_record.read(directory).hyper or {}) if scored else {}
     except Trouble as trouble:
         record["trouble"] = str(trouble).replace(f"{directory}/", "")
         log.warning("%s: its utterances are not scored: %s", run, record["trouble"])

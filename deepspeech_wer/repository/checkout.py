@@ -171,8 +171,9 @@ def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
     tidy(mirror)  # the lock of a git that was killed would fail every merge from now on
     run_git(mirror, "update-ref", "refs/heads/tracked", merge.sha)  # clone takes branches alone
     run_git(path, "clone", *options, "--end-of-options", str(mirror), ".")
-    run_git(path, "config", "remote.origin.url", origin)
-    run_git(path, *_CHECKOUT, merge.sha)
+    named = {"GIT_DIR": str(path / ".git"), "GIT_WORK_TREE": str(path)}  # outright: then git asks for no owner
+    run_git(path, "config", "remote.origin.url", origin, access=Access("", environment=named))
+    run_git(path, *_CHECKOUT, merge.sha, access=Access("", environment=named))
 
 
 def _is_ours(path: Path, record: dict[str, object]) -> bool:

@@ -58,7 +58,8 @@ def cure(error: GitError, *places: Path) -> str | None:
     if "terminal prompts disabled" in error.said:
         return "put user and password into ds_repo_url, or tell git of a credential helper or an askpass"
     if "dubious ownership" in error.said:
-        return next((f"{place} belongs to another user: chown it" for place in places if _is_of_another(place)), None)
+        cure = "chown it as root (`chown -R`), or remove it: the next tick fetches it anew"
+        return next((f"{place} belongs to another user: {cure}" for place in places if _is_of_another(place)), None)
     return _of_the_machine(error) or next(filter(None, map(_lack, places)), None)
 
 

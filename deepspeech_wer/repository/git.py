@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -74,6 +76,8 @@ _CONSEQUENCE = re.compile(
     r"|fetch-pack: invalid|invalid index-pack output|could not fetch|died of signal|expected flush",
     re.IGNORECASE,
 )
+_DUBIOUS = re.compile(r"dubious ownership in repository at '(.+)'")
+_made_here: set[str] = set()  # repositories of ours that seem to be another user's; see _is_made_here
 STARTER = "ds_wer_git_of"  # in the environment of git and all that it starts: the process that started it
 
 
@@ -99,8 +103,39 @@ def run_git(directory: Path, *arguments: str, access: Access | None = None, time
 
     Only with `access` to a remote does git read the user's configuration: proxies, certificates, credentials. All that
     stays on this machine works the same whatever stands there.
+
+    A repository of ours on a mount that shows another owner for all files is used all the same.
     """
     access = access or Access("")
+    try:
+        return _run_git(directory, *arguments, access=access, timeout_s=timeout_s)
+    except GitError as error:
+        place = _DUBIOUS.search(error.said)
+        own = (directory, directory / ".git", *map(Path, arguments[-2:] if arguments[0] == "clone" else ()))
+        if not place or place[1] in _made_here or place[1] not in map(os.path.realpath, own):
+            raise
+        if not _is_made_here(Path(place[1])):
+            raise
+        _made_here.add(place[1])
+    return _run_git(directory, *arguments, access=access, timeout_s=timeout_s)
+
+
+def _is_made_here(place: Path) -> bool:
+    """Return whether git finds another owner for what we make beside a repository, and the repository has that one."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".owner-", dir=place.parent) as name:
+            _run_git(Path(name), "init", "--quiet", "--bare", "--template=", ".", access=Access(""))
+            if Path(name, "HEAD").stat().st_uid != place.stat().st_uid:
+                return False
+            _run_git(Path(name), "rev-parse", "--git-dir", access=Access(""))
+    except GitError as error:
+        return bool(_DUBIOUS.search(error.said))
+    except OSError:
+        pass
+    return False
+
+
+def _run_git(directory: Path, *arguments: str, access: Access, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
     process, begun = _start(directory, arguments, access), time.monotonic()
     try:
         out, err = _communicate(process, arguments[0], timeout_s)
@@ -192,6 +227,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:
     """Raises GitError, or Trouble where there is no git at all."""
     variables, options = {**local_environment(), **access.environment}, access.options
+    trusted = tuple(text for place in sorted(_made_here) for text in ("-c", f"safe.directory={place}"))
+    if trusted and arguments[0] == "clone":  # git does not pass them on to the other one that it starts
+        arguments = ("clone", f"--upload-pack={shlex.join(('git', *trusted, 'upload-pack'))}", *arguments[1:])
     if access.url:
         # As options our settings win over all of the user's, those in GIT_CONFIG_PARAMETERS too.
         safe = (text for name, value in _CONFIG.items() for text in ("-c", f"{name}={value}"))
@@ -200,7 +238,7 @@ def _start(directory: Path, arguments: Sequence[str], access: Access) -> subproc
     variables["GIT_CEILING_DIRECTORIES"] = str(directory.parent)
     try:
         return subprocess.Popen(
-            ["git", *options, *arguments],
+            ["git", *trusted, *options, *arguments],
             cwd=directory,
             env=variables,
             stdin=subprocess.DEVNULL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from configparser import Error as ConfigError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +79,15 @@ def contains(mirror: Path, tip: str, sha: str) -> bool:
     """Return whether a commit is in the history of `tip`."""
     with _opened(mirror) as repository:
         return _is_in_history(repository, sha, tip)
+
+
+def contained(mirror: Path, tip: str, shas: Sequence[str]) -> list[str]:
+    """Return those of the commits, in their order, that are in the history of `tip`. One call of git for all."""
+    if len(shas) <= 1:
+        return [sha for sha in shas if contains(mirror, tip, sha)]
+    with _opened(mirror) as repository:
+        history = set(_list(repository, tip))
+    return [sha for sha in shas if sha in history]
 
 
 def merge(mirror: Path, sha: str) -> Merge:
@@ -245,29 +254,63 @@ def _passed_over(repository: git.Repo, base: str, tip: str) -> list[str]:
     A foxtrot merge has the branch as its second parent: somebody merged it into their own line, and pushed that. If
     that line began at `base`, only the subject that `git pull` writes tells it from the merge of a feature branch.
     """
-    is_certain = not _leads_to(repository, base, tip)
-    for commit in _first_parents_since(repository, base, tip):
-        for parent in _parents(repository, commit)[1:]:
-            if not (parent == base or _leads_to(repository, base, parent)):
-                continue
-            if is_certain or _PULLED.match(_merge(repository, commit).subject):
-                return _between(repository, base, parent, "merges")
+    parents = _parents_since(repository, base, tip)
+    leads: dict[str, bool] = {}
+    is_certain = not _leads_to(parents, base, tip, leads)
+    candidates: dict[str, str] = {}  # the branch's former tip, by the merge that may be a foxtrot
+    commit = tip
+    while commit in parents:
+        for parent in parents[commit][1:]:
+            if parent == base or _leads_to(parents, base, parent, leads):
+                candidates.setdefault(commit, parent)
+        commit = next(iter(parents[commit]), "")
+    if not candidates:
+        return []
+    subjects = {} if is_certain else _subjects(repository, base, tip)
+    for merge, former_tip in candidates.items():
+        if is_certain or _PULLED.match(subjects.get(merge, "")):
+            return _between(repository, base, former_tip, "merges")
     return []
 
 
-def _leads_to(repository: git.Repo, base: str, tip: str) -> bool:
-    """Return whether `base` is on the first-parent line of `tip`."""
-    line = _first_parents_since(repository, base, tip)
-    return not line or _parents(repository, line[-1])[:1] == [base]
+def _leads_to(parents: Mapping[str, Sequence[str]], base: str, tip: str, known: dict[str, bool]) -> bool:
+    """Return whether `base` is on the first-parent line of `tip`, or `tip` in the history of `base`.
+
+    `parents` are those of each commit since `base`; `known` keeps the answers, so that no line is walked twice.
+    """
+    line, commit, before = [], tip, base
+    while commit in parents and commit not in known:
+        line.append(commit)
+        before = next(iter(parents[commit]), "")
+        commit = before
+    answer = known.get(commit, before == base)
+    known.update(dict.fromkeys(line, answer))
+    return answer
 
 
-def _first_parents_since(repository: git.Repo, base: str, tip: str) -> list[str]:
-    """Return the first-parent line of `tip`, newest first, without the commits that `base` has in its history."""
-    return _list(repository, "--first-parent", f"{base}..{tip}")
+def _parents_since(repository: git.Repo, base: str, tip: str) -> dict[str, list[str]]:
+    """Return the parents of each commit that `tip` has in its history and `base` has not. One call of git."""
+    listed: str = repository.git.rev_list("--parents", f"{base}..{tip}")
+    rows = [line.split() for line in listed.splitlines()]
+    if not all(is_sha(sha) for row in rows for sha in row):
+        raise odd("rev-list", listed)
+    return {row[0]: row[1:] for row in rows}
 
 
-def _parents(repository: git.Repo, sha: str) -> list[str]:
-    return _list(repository, "--parents", "--max-count=1", sha)[1:]
+def _subjects(repository: git.Repo, base: str, tip: str) -> dict[str, str]:
+    """Return the subject of each commit on the first-parent line since `base`. One call of git."""
+    shown: bytes = repository.git.log(
+        "-z",
+        "--first-parent",
+        "--no-show-signature",
+        "--encoding=UTF-8",
+        "--format=tformat:%H%x00%B",
+        f"{base}..{tip}",
+        stdout_as_string=False,
+        strip_newline_in_stdout=False,
+    )
+    told = shown.decode(errors="replace").split("\0")
+    return {sha: _line(message.partition("\n")[0]) for sha, message in zip(told[::2], told[1::2], strict=False)}
 
 
 def _between(repository: git.Repo, base: str, tip: str, track: str) -> list[str]:

@@ -138,7 +138,8 @@ def _update_once(mirror: Path, access: Access, ref: str | None, known: str | Non
             if "couldn't find remote ref" not in error.said:
                 raise
             continue
-        return known if known and _fetched(mirror) == known else _tip_after_tidying(mirror)
+        # Asked of git even if nothing is new: a broken wrapper that does nothing and exits with 0 must not look idle.
+        return tip(mirror) if known and _fetched(mirror) == known else _tip_after_tidying(mirror)
     _check_empty(mirror, access, ref)
     return None
 
@@ -174,6 +175,8 @@ def _create(mirror: Path, object_format: str = "sha1") -> None:
         f"--object-format={object_format}",
         str(mirror),
     )
+    if not (mirror / "HEAD").exists():
+        raise odd("init", "")
 
 
 def _fetch(mirror: Path, access: Access, pattern: str) -> None:
@@ -212,12 +215,22 @@ def _check_empty(mirror: Path, access: Access, ref: str | None) -> None:
     branches = re.findall(r"\srefs/heads/(\S+)$", listed, re.MULTILINE)
     hint = f"its HEAD is {head[1]}" if head else f"it has {', '.join(branches[:5]) or 'no branch'}"
     missing = f"no branch {ref}" if ref else "HEAD points at no branch"
-    raise Trouble(f"{without_password(access.url)}: {missing} there ({hint}): set ds_github_ref")
+    raise Trouble(f"{without_password(access.url)}{_rewritten(access)}: {missing} there ({hint}): set ds_github_ref")
 
 
 def _cannot_fetch(mirror: Path, url: str, ref: str | None, error: GitError) -> str:
     what = f" ({ref})" if ref else ""
     cure = evidence.cure(error, mirror)
-    return (
-        f"cannot fetch {without_password(url)}{what}: {error}; {f'{cure}; ' if cure else ''}the next tick tries again"
-    )
+    told = f"cannot fetch {without_password(url)}{what}{_rewritten(access_to(url))}: {error}"
+    return f"{told}; {f'{cure}; ' if cure else ''}the next tick tries again"
+
+
+def _rewritten(access: Access) -> str:
+    """Which URL git really asks, if a `url.<base>.insteadOf` of the user's makes another one of it; else ""."""
+    try:
+        asked = run_git(Path("/"), "ls-remote", "--get-url", "--end-of-options", access.url, access=access)
+    except GitError:
+        return ""
+    if asked in ("", access.url):
+        return ""
+    return f", for which git asks {without_password(asked)} (url.<base>.insteadOf in git's configuration)"

@@ -134,7 +134,10 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
     if is_raw and size % 2:
         raise Trouble(f"{path}: {size} bytes: expected whole samples of two: a cut file?")
     with path.open("rb") as plain:
-        data = wav.find_data(plain)
+        try:
+            data = wav.find_data(plain)
+        except Trouble as trouble:
+            raise Trouble(f"{path}: {trouble}") from None
         if data and not may_be_cut and data.there < data.promised and not data.is_unfinished:
             raise Trouble(f"{path}: {data.there} of {data.promised} bytes of sound: a cut file")
         source = wav.Finished(plain, data) if data and data.is_odd else os.fsencode(path)

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from ..errors import Trouble
+
 STREAMED = 0x7FFFF000  # sizes from here on mean "unknown": the file was written to a pipe
 MOST = 0xFFFFFFFF
 LARGE = (b"RF64", b"BW64")  # wav files of more than 4 GB
@@ -34,7 +36,11 @@ class Data:
 
 
 def find_data(stream: BinaryIO) -> Data | None:
-    """Return the data chunk of a wav file, RF64 included, or of a CAF file; None where there is none, or of another."""
+    """Return the data chunk of a wav file, RF64 included, or of a CAF file; None where there is none, or of another.
+
+    Raises Trouble for what other tools do not read, or read differently: a chunk without its padding byte (none finds
+    what follows), and several data chunks (sox takes the first, ffmpeg the last, libsndfile none).
+    """
     head = stream.read(12)
     if head[:4] == b"caff":
         return _find_data_of_caf(stream)
@@ -57,9 +63,41 @@ def find_data(stream: BinaryIO) -> Data | None:
             )
             if size == start:
                 promised = 0
+            if not is_unfinished:
+                _check_single(stream, start, promised)
             return Data(start, promised, size - start, is_unfinished and size > start, is_foreign)
+        if promised % 2:
+            _check_padding(stream, head[:4], promised)
         stream.seek(promised + promised % 2, os.SEEK_CUR)
     return None
+
+
+def _check_padding(stream: BinaryIO, name: bytes, size: int) -> None:
+    """Raise Trouble if the next chunk begins right after an odd number of bytes. Leaves the stream where it is."""
+    start = stream.tell()
+    stream.seek(size, os.SEEK_CUR)
+    after = stream.read(4)
+    stream.seek(start)
+    if len(after) == 4 and after.rstrip(b" ").isalnum():  # a pad is 0, and 0 is no letter
+        raise Trouble(
+            f"the chunk {name.decode(errors='replace')!r} has {size} bytes and no padding byte: expected one after an "
+            f"odd size, found the next chunk, {after.decode()!r}: write the file anew"
+        )
+
+
+def _check_single(stream: BinaryIO, start: int, length: int) -> None:
+    """Raise Trouble if a second data chunk follows the one whose sound starts at `start`."""
+    sizes = [length]
+    stream.seek(start + length + length % 2)
+    while len(head := stream.read(8)) == 8 and head[:4].isascii():
+        size = int.from_bytes(head[4:], "little")
+        sizes += [size] if head[:4] == b"data" else []
+        stream.seek(size + size % 2, os.SEEK_CUR)
+    if len(sizes) > 1:
+        raise Trouble(
+            f"expected one data chunk, found {len(sizes)}, of {', '.join(map(str, sizes))} bytes, of which each tool "
+            "reads another: write the file anew with one"
+        )
 
 
 def _are_chunks(stream: BinaryIO, size: int) -> bool:

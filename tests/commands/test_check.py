@@ -293,6 +293,19 @@ def test_the_newest_commit_is_checked_out_once_there_is_a_mirror(
     assert current.places.lock.read_bytes() == b""
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.usefixtures("tracked")
+def test_a_mirror_that_no_tick_can_use_is_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    bare = settings.load().places.mirror
+    os.chown(bare, 12345, -1)
+
+    line = found(capsys, code=1)["checkout"]
+
+    assert line.startswith(f"fault cannot read the mirror {bare}: ")
+    assert f"{bare} belongs to another user: chown it as root (`chown -R`), or remove it" in line
+
+
 @pytest.mark.usefixtures("tracked")
 def test_a_mirror_that_a_tick_is_using_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0

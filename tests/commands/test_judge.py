@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, cli, clock, exit_codes
+from deepspeech_wer import archive, archive_record, cli, clock, exit_codes
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.records import Run
 from tests.conftest import Repository
@@ -86,8 +86,8 @@ def test_after_a_look_it_is_taken(failing: str, capsys: pytest.CaptureFixture[st
         assert (after.directory / name).stat().st_mode & 0o777 == 0o600
     taken = json.loads((after.directory / "run.json").read_text())["taken"]
     assert (taken["of"], taken["failure"]) == (before.id, failing)
-    assert archive.blame(after.directory) == archive.blame(before.directory)
-    assert archive.blame(after.directory)["files"]  # an event names them
+    assert archive_record.blame(after.directory) == archive_record.blame(before.directory)
+    assert archive_record.blame(after.directory)["files"]  # an event names them
     assert tick() == 0
     assert wers() == [0.5, failing, 0.4]  # and the request to run it again is gone
     assert '"test_wer":0.4' in (settings.load().places.site / "js" / "hyper.js").read_text()

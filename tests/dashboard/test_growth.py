@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive as archived
-from deepspeech_wer import files
+from deepspeech_wer import archive_record, files
 from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard import build, kept, site_names, spliced
 from deepspeech_wer.dashboard.logs import WHOLE
@@ -68,7 +68,7 @@ class Place:
 
     def again(self) -> None:
         """A re-run of a merge, or its re-training."""
-        before = archived.read(self.any())
+        before = archive_record.read(self.any())
         started = EPOCH + timedelta(hours=9 * self.ordinal + self.chance.randrange(1, 9))
         run = done(before.merge.ordinal, self.chance.random(), started=started)
         seed = self.chance.choice((None, 7))

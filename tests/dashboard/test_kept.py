@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deepspeech_wer import archive as archived
+from deepspeech_wer import archive_record
 from deepspeech_wer.dashboard import build, kept
 from deepspeech_wer.records import Run
 from tests import invented_runs
@@ -78,13 +79,13 @@ def edit(hyper: Path, **results: Any) -> None:
 def read_by(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows by the name of each run that is read."""
     names: list[str] = []
-    real = archived.read
+    real = archive_record.read
 
     def read(directory: Path) -> Run:
         names.append(directory.name)
         return real(directory)
 
-    monkeypatch.setattr(archived, "read", read)
+    monkeypatch.setattr(archive_record, "read", read)
     return names
 
 

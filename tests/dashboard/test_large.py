@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, cli, hyper
+from deepspeech_wer import archive_record, cli, hyper
 from deepspeech_wer.dashboard import build, kept, large
 from deepspeech_wer.records import Run
 from tests import invented_runs
@@ -86,7 +86,7 @@ def test_the_page_gets_a_part_with_a_note_and_the_file_is_whole(
     assert record["results"]["left_out"].endswith("too large or too many for this page: see hyper.json")
     page = json.loads((site / "runs" / f"{run.id}.js").read_text()[len("wer.run(") : -3])
     assert ["left_out", record["results"]["left_out"]] in page["results"]
-    assert archive.read(run.directory).hyper == json.loads(whole)
+    assert archive_record.read(run.directory).hyper == json.loads(whole)
 
 
 def test_the_rates_are_kept_though_others_come_first(tmp_path: Path) -> None:

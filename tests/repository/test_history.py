@@ -538,3 +538,69 @@ def test_what_a_merge_takes_back_is_read_from_all_its_messages(repository: Repos
     repository.git("merge", "--quiet", "--no-ff", "-m", "Merge branch 'side'", "side")
     tip = fetched(bare, repository)
     assert [history.merge(bare, name).reverts for name in (bad, sha, tip)] == [(), (bad[:10],), (bad,)]
+
+
+# -- a long backlog
+
+
+def passed_over(path: Path, base: str, tip: str) -> list[str]:
+    """What `History.passed_over` is by its definition, one question to git after the other."""
+
+    def leads(end: str) -> bool:
+        line = asked(path, f"{base}..{end}")
+        return not line or asked(path, "--parents", "--max-count=1", line[0])[1:2] == [base]
+
+    if leads(tip):
+        return []  # no subject of these histories says that somebody pulled
+    for commit in reversed(asked(path, f"{base}..{tip}")):
+        for parent in asked(path, "--parents", "--max-count=1", commit)[2:]:
+            if parent == base or leads(parent):
+                return asked(path, "--merges", f"{base}..{parent}")
+    return []
+
+
+@FEW
+@given(moves=SHAPES, start=st.integers(0, 100))
+def test_what_lies_behind_a_foxtrot_is_what_git_says(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, int]], start: int
+) -> None:
+    directory = tmp_path_factory.mktemp("history")
+    moves = [("merge", 0, 0), *moves, ("foxtrot", start, start)]
+    path = History(moves).into(directory / "tracked")
+    bare = directory / "repository.git"
+    tip = mirror.update(bare, str(path), "main")
+    assert tip
+    before = asked(path, f"tip-{1 + start % (len(moves) - 1)}")
+    base = before[-1]  # a tip that main had
+    assert list(history.read(bare, tip, base).passed_over) == passed_over(path, base, tip)
+
+
+@pytest.mark.parametrize("subject", ["x", "Merge branch 'main' of example.org:x"])
+@pytest.mark.parametrize("is_from_root", [True, False])
+def test_a_long_backlog_takes_no_more_calls_of_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_from_root: bool, subject: str
+) -> None:
+    calls, wrapper = tmp_path / "calls", tmp_path / "bin" / "git"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\necho "$1" >> "{calls}"\nexec "{shutil.which("git")}" "$@"\n')
+    wrapper.chmod(0o755)
+    counted = []
+    for merges in (3, 40):
+        shape = History([])
+        for _ in range(merges):
+            shape.main = shape.commit(shape.main, shape.commit(1 if is_from_root else shape.main))
+        shape.stream += f"reset refs/heads/main\nfrom :{shape.main}\n\n"
+        shape.stream = shape.stream.replace("data 1\nx\n", f"data {len(subject)}\n{subject}\n")
+        path = shape.into(tmp_path / f"tracked-{merges}")
+        bare = tmp_path / f"mirror-{merges}"
+        tip = mirror.update(bare, str(path), "main")
+        assert tip
+        line = asked(path, "main")
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+            calls.write_text("")
+            found = history.read(bare, tip, line[0])
+            assert history.contained(bare, tip, ["f" * 40, *line]) == line
+        assert len(found.new) == merges
+        counted.append(len(calls.read_text().splitlines()))
+    assert counted[0] == counted[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.repository import git, history, mirror
+from deepspeech_wer.repository import checkout, git, history, mirror
 from tests.conftest import Repository
 
 
@@ -404,7 +404,105 @@ def test_a_mirror_of_another_user_is_told_and_kept(repository: Repository, bare:
     tip = repository.commit("one")
     mirror.update(bare, str(repository.path), None)
     os.chown(bare, 65534, 65534)
-    with pytest.raises(Trouble, match=f"{bare} belongs to another user: chown it"):
+    with pytest.raises(Trouble, match=f"{bare} belongs to another user: chown it .*or remove it"):
         mirror.update(bare, str(repository.path), None)
     os.chown(bare, os.geteuid(), -1)
     assert mirror.update(bare, str(repository.path), None) == tip
+
+
+@pytest.fixture
+def foreign_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of a tracked repository, on a machine whose git finds another owner everywhere."""
+    wrapper = tmp_path / "bin" / "git"
+    wrapper.parent.mkdir()
+    real = shutil.which("git")
+    wrapper.write_text(f'#!/bin/sh\nexport GIT_TEST_ASSUME_DIFFERENT_OWNER=1\nexec "{real}" "$@"\n')
+    wrapper.chmod(0o755)
+    tracked = Repository(tmp_path / "tracked")
+    (tmp_path / "gitconfig").write_text(f'[safe]\ndirectory = "{tracked.path}/.git"\ndirectory = "{tracked.path}"\n')
+    tracked.commit("one", {"file": "text"})
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(git, "_made_here", set())
+    return tracked.path
+
+
+def test_a_mount_that_shows_another_owner_is_no_trouble(foreign_mount: Path, bare: Path, tmp_path: Path) -> None:
+    tip = mirror.update(bare, str(foreign_mount), None)
+
+    assert tip
+    merge = history.merge(bare, tip)
+    path = tmp_path / "clones of ours" / "run"
+    with checkout.checked_out(bare, merge, path, mark=tmp_path / "mark", origin=""):
+        assert (path / "file").read_text() == "text"
+    assert not list(bare.parent.glob(".owner-*"))
+
+
+def test_only_what_is_ours_is_trusted_there(foreign_mount: Path, bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+
+    with pytest.raises(Trouble, match=r"dubious ownership.*safe\.directory"):
+        mirror.update(bare, str(foreign_mount), None)
+
+
+@by_root
+@pytest.mark.parametrize("owner", [65534, 12345])
+def test_a_mirror_of_another_owner_than_ours_is_not_trusted(foreign_mount: Path, bare: Path, owner: int) -> None:
+    mirror.update(bare, str(foreign_mount), None)
+    git._made_here.clear()
+    os.chown(bare, owner, -1)
+
+    with pytest.raises(Trouble, match=f"{bare} belongs to another user"):
+        mirror.update(bare, str(foreign_mount), None)
+
+
+@pytest.mark.parametrize("when", ["the first fetch", "nothing new", "something new"])
+def test_a_git_that_does_nothing_and_says_so_to_nobody_is_trouble(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    tip = repository.commit("one")
+    if when != "the first fetch":
+        mirror.update(bare, str(repository.path), None)
+    if when == "something new":
+        repository.commit("two")
+    broken = tmp_path / "broken" / "git"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\nexit 0\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
+
+    with pytest.raises(Trouble, match=r"git (init|rev-parse) answered '', as git does not: is .*broken/git a wrapper"):
+        mirror.update(bare, str(repository.path), None, known=tip)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule", "asked"),
+    [
+        ("https://example.org/a/b", ("https://127.0.0.1:1/", "https://example.org/"), "https://127.0.0.1:1/a/b"),
+        ("https://example.org/a/b", ("https://me:t0ps3cret@127.0.0.1:1/", "https://example.org/"), "127.0.0.1:1/a/b"),
+        ("https://u:pw@example.org/a/b", ("ssh://git@127.0.0.1:1/", "https://example.org/"), "git@127.0.0.1:1/a/b"),
+        ("short:a/b", ("/nowhere/", "short:"), "/nowhere/a/b"),
+    ],
+)
+def test_the_url_that_a_setting_of_git_makes_of_ours_is_named(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, rule: tuple[str, str], asked: str
+) -> None:
+    (tmp_path / "gitconfig").write_text(f'[url "{rule[0]}"]\n\tinsteadOf = {rule[1]}\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setattr(mirror, "RETRY_AFTER_S", ())
+
+    for look in (lambda: mirror.update(bare, url, None), lambda: mirror.ask(tmp_path, url, None)):
+        with pytest.raises(Trouble, match=rf"for which git asks \S*{asked} \(url\.<base>\.insteadOf") as caught:
+            look()
+        assert not any(secret in str(caught.value) for secret in ("t0ps3cret", "u:pw", "pw@"))
+
+
+def test_the_url_is_named_too_where_the_branch_is_missing_there(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("one")
+    (tmp_path / "gitconfig").write_text(f'[url "{repository.path}"]\n\tinsteadOf = https://example.org/a\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+
+    with pytest.raises(Trouble, match=rf"for which git asks {repository.path} .*: no branch gone there"):
+        mirror.update(bare, "https://example.org/a", "gone")

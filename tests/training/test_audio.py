@@ -318,6 +318,71 @@ def test_a_large_wav_file_by_its_other_name_is_read_without_what_follows(tmp_pat
     assert np.array_equal(np.concatenate(list(audio.read_blocks(tmp_path / "a.wav"))), signal)
 
 
+def chunk(name: bytes, content: bytes, *, is_padded: bool = True) -> bytes:
+    """A chunk of a wav file."""
+    return name + len(content).to_bytes(4, "little") + content + (b"\0" if is_padded and len(content) % 2 else b"")
+
+
+def wav_of(path: Path, *chunks: bytes) -> None:
+    """Write a wav file of 16 kHz and 16 bits, whose other chunks are these."""
+    body = b"WAVE" + b"".join(chunks)
+    path.write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+
+
+FORMAT = chunk(b"fmt ", b"\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0")
+SOUND = np.arange(-4000, 4000, dtype=np.int16)
+BYTES = SOUND.tobytes()
+NO_PAD = chunk(b"LIST", b"abcde", is_padded=False)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (FORMAT, chunk(b"LIST", b"abcde"), chunk(b"data", BYTES)),
+        (FORMAT, chunk(b"data", BYTES), NO_PAD),
+        (FORMAT, chunk(b"data", BYTES), NO_PAD, chunk(b"bext", b"xy")),
+        (FORMAT, chunk(b"data", BYTES + b"\7", is_padded=False), chunk(b"LIST", b"abcd")),
+        (FORMAT, chunk(b"data", BYTES), b"no chunk, but a line that somebody added"),
+    ],
+)
+def test_a_wav_file_that_other_tools_read_is_read(tmp_path: Path, chunks: tuple[bytes, ...]) -> None:
+    wav_of(tmp_path / "a.wav", *chunks)
+
+    assert np.array_equal(audio.read_audio(tmp_path / "a.wav"), SOUND)
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(tmp_path / "a.wav"))), SOUND)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "told"),
+    [
+        ((FORMAT, NO_PAD, chunk(b"data", BYTES)), "the chunk 'LIST' has 5 bytes and no padding byte: .*, 'data'"),
+        ((NO_PAD, FORMAT, chunk(b"data", BYTES)), "the chunk 'LIST' has 5 bytes and no padding byte"),
+        (
+            (FORMAT, NO_PAD, chunk(b"bext", b"x" * 7, is_padded=False), chunk(b"data", BYTES)),
+            "the chunk 'LIST' has 5 bytes and no padding byte: expected one .*, found the next chunk, 'bext'",
+        ),
+        (
+            (FORMAT, chunk(b"data", BYTES[:8000]), chunk(b"data", BYTES[8000:])),
+            "expected one data chunk, found 2, of 8000, 8000 bytes",
+        ),
+        (
+            (FORMAT, chunk(b"data", BYTES[:8000]), chunk(b"LIST", b"abc"), chunk(b"data", BYTES[8000:])),
+            "expected one data chunk, found 2, of 8000, 8000 bytes",
+        ),
+        ((FORMAT, chunk(b"data", b""), chunk(b"data", BYTES)), "expected one data chunk, found 2, of 0, 16000 bytes"),
+        ((FORMAT, chunk(b"data", BYTES), chunk(b"data", b"")), "expected one data chunk, found 2, of 16000, 0 bytes"),
+    ],
+)
+def test_a_wav_file_that_each_tool_reads_differently_is_refused(
+    tmp_path: Path, chunks: tuple[bytes, ...], told: str
+) -> None:
+    wav_of(tmp_path / "a.wav", *chunks)
+
+    for read in (audio.read_audio, lambda path: list(audio.read_blocks(path))):
+        with pytest.raises(Trouble, match=rf"a\.wav: {told}"):
+            read(tmp_path / "a.wav")
+
+
 def test_a_finished_recording_without_sound_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(0, np.int16), 16_000, subtype="PCM_16")
     header = (tmp_path / "a.wav").read_bytes()[:44]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspeech_wer import archive, job_contract
+from deepspeech_wer import archive_store, job_contract
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.verdicts import utterance_file
 from deepspeech_wer.verdicts.utterance_file import Utterance, digest, parse
@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, kind: str) -> None:
 
 
 def test_whatever_the_archive_keeps_can_be_read() -> None:
-    assert archive.COMPANIONS[job_contract.UTTERANCES] == utterance_file.MAX_BYTES
+    assert archive_store.COMPANIONS[job_contract.UTTERANCES] == utterance_file.MAX_BYTES
 
 
 @pytest.mark.parametrize("data", [b"[" + b"[]," * 1_000_001 + b"[]]", b"[" + b"1," * 5_000_001 + b"1]"])

@@ -1,0 +1,59 @@
+"""Runs one merge after the other: each until it is archived."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+from deepspeech_wer import archive
+from deepspeech_wer.backlog import Due
+from deepspeech_wer.jobs import outcome as outcomes
+from deepspeech_wer.machine import signals
+from deepspeech_wer.merge_run import archiving, attempt, beginning, ended, leftovers
+from deepspeech_wer.merge_run.bench import Bench, title
+from deepspeech_wer.records import Merge, Run
+from deepspeech_wer.repository import checkout as checkouts
+
+log = logging.getLogger(__name__)
+
+
+def run(bench: Bench, merge: Merge, due: Due) -> Run:
+    """Run a merge's job until it succeeds or is given up, and archive the run.
+
+    Raises Trouble if the machine, not the job, is at fault (no space, a file at
+    ds_clone_path); Stopped after a signal, once the job has ended cleanly.
+    """
+    work, order = beginning.begin(bench, merge, due)
+    while True:
+        given_up = ended.given_up(work, order)
+        if given_up:
+            return archiving.archive_run(bench, work, order, given_up)
+        outcome = attempt.make(bench, work, order)
+        if outcome and ended.is_final(bench, outcome):
+            return archiving.archive_run(bench, work, order, outcome)
+        signals.check()
+        ended.log_attempt(bench, order, outcome)
+        work, order = beginning.begin(bench, merge, due)
+
+
+def collect(bench: Bench) -> Iterator[Run]:
+    """Finish the runs that an earlier tick left, and yield each run that this archives.
+
+    Waits for a job that still runs. Ends the processes that a killed supervisor left; the training resumes from its
+    checkpoint when that merge's turn comes.
+    """
+    for left in leftovers.take_over(bench):
+        if bench.runner.is_alive(left.work):
+            log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
+            left = replace(left, outcome=attempt.wait(bench, left.work, left.order))
+        elif left.outcome is None:
+            outcome = outcomes.read(left.work) or ended.cut_off(bench, left.work, left.order, is_told=True)
+            left = replace(left, outcome=outcome)
+        checkouts.wipe(left.work.checkout)
+        if archive.holds(bench.places.runs, left.work.run):
+            archiving.clean_up(bench, left.work, left.order.merge)
+        elif left.outcome and ended.is_final(bench, left.outcome):
+            yield archiving.archive_run(bench, left.work, left.order, left.outcome)
+        signals.check()
+    leftovers.tidy(bench)
