@@ -169,6 +169,19 @@ def test_an_accepted_regression_has_its_reason_and_is_not_open(page: Page) -> No
     assert "✓ accepted." in page.text(".chart-card")
 
 
+def test_a_regression_that_had_recovered_when_it_was_accepted_shows_both(page: Page) -> None:
+    runs = history()
+    for place in range(CULPRIT + 4, 30):
+        better = done(place + 1, 0.42 + place % 5 / 2000)
+        runs[place] = replace(better, merge=runs[place].merge, variables={}, processor="EPYC 7302")
+    accept = Decision(runs[CULPRIT].merge.sha, "kdavis", "it was worth it", "2033-03-20T10:00:00Z")
+    judged_page(page, runs, verdicts(runs, [accept]))
+    evidence(page.open("#/regressions"))
+    text = page.text(".regression")
+    assert "Recovered by" in text
+    assert "it was worth it · kdavis · 2033-03-20" in text
+
+
 def test_an_event_may_have_more_facts_than_the_page_knows(page: Page) -> None:
     runs = history()
     shown = verdicts(runs)

@@ -146,13 +146,16 @@
 
   /** @param {Data} data @param {Step} event @param {Evidence} full */
   const ended = (data, event, full) => {
+    const found = [];
     if (event.state === "recovered" && full.closed_by)
-      return [el("dt", {}, "Recovered by"), el("dd", {}, merge(data, full.closed_by))];
-    if (!full.why) return null;
-    return [
-      el("dt", {}, "Accepted"),
-      el("dd", {}, wer.bdi(full.why.why || "no reason given"), " · ", wer.bdi(full.why.who), ` · ${full.why.at.slice(0, 10)}`),
-    ];
+      found.push(el("dt", {}, "Recovered by"), el("dd", {}, merge(data, full.closed_by)));
+    const { why } = full; // of one that had recovered before, it changes nothing
+    if (why)
+      found.push(
+        el("dt", {}, "Accepted"),
+        el("dd", {}, wer.bdi(why.why || "no reason given"), " · ", wer.bdi(why.who), ` · ${why.at.slice(0, 10)}`),
+      );
+    return found;
   };
 
   /** @param {Data} data @param {Training} training @param {boolean} isFirst */
