@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from deepspeech_wer import (
     archive,
@@ -39,6 +39,9 @@ from deepspeech_wer.merge_run import unfinished
 from deepspeech_wer.merge_run.bench import title
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history, mirror
+
+if TYPE_CHECKING:
+    import argparse  # an idle tick has no options
 
 log = logging.getLogger(__name__)
 
