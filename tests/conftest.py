@@ -15,8 +15,9 @@ from xdg import BaseDirectory
 
 from deepspeech_wer.machine import signals
 
-# A shell's background jobs ignore SIGINT, and so do their children, which tests interrupt.
+# A shell's background jobs ignore SIGINT, and what nohup starts SIGHUP. So would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("patient", deadline=None)  # no test fails because the machine is slow
 settings.load_profile("patient")
