@@ -219,7 +219,7 @@ def test_all_files_are_private_to_the_user(repository: Repository, tmp_path: Pat
         assert done.returncode == code, done.stderr
         assert int((tmp_path / "umask").read_text(), 8) == umask  # the job inherits the caller's umask
         during = [line.split(" ", 1) for line in (tmp_path / "seen").read_text().splitlines()]
-        names = {re.sub(r"\d{8}-\d{6}-[0-9a-f]{12}", "RUN", name) for _, name in during}
+        names = {re.sub(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?", "RUN", name) for _, name in during}
         assert {"clone/RUN/wer", "cache/deepspeech_wer/tick.json", "data/deepspeech_wer/work/RUN/lock"} <= names
         after = [(f"{path.lstat().st_mode & 0o777:o}", str(path.relative_to(home))) for path in home.rglob("*")]
         assert "data/deepspeech_wer/site/index.htm" in {name for _, name in after}
