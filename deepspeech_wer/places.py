@@ -103,6 +103,11 @@ class Places:
         return self.data / "work"
 
     @property
+    def of_ids(self) -> tuple[Path, ...]:
+        """Where runs are named by their ids. A new id is above those in all of them."""
+        return self.runs, self.held, self.work
+
+    @property
     def checkpoints(self) -> Path:
         """One directory per commit in training, named by its SHA."""
         return self.data / "checkpoints"

@@ -33,7 +33,7 @@ def begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
     progress = checkpoints.progress(places, merge.sha)
     last = earlier[-1] if earlier else None
     stamp = clock.utc_now()
-    work = Work(places.work / works.name(stamp, merge.sha, (places.runs, places.held, places.work)))
+    work = Work(places.work / works.name(stamp, merge.sha, places.of_ids))
     order = Order(
         merge=merge,
         base=due.base,

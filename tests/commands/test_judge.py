@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import archive, archive_record, cli, clock, exit_codes
+from deepspeech_wer import archive, archive_order, archive_record, cli, clock, exit_codes
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.records import Run
 from tests.conftest import Repository
@@ -127,3 +127,16 @@ def test_without_a_commit_nothing_is_taken(capsys: pytest.CaptureFixture[str]) -
     tick()
     assert "name the commit" in refusal(capsys, "retry", "--judge")
     assert "has its result already" in refusal(capsys, "retry", "--judge", newest().merge.sha)
+
+
+@pytest.mark.parametrize("place", ["runs", "held", "work"])
+def test_a_taken_result_is_newer_than_every_run_wherever_it_waits(tracked: Repository, place: str) -> None:
+    tick()
+    tracked.merge("late", {"bin/run-wer-automation.sh": f"{JOB}exit 1\n", "wer": "wer=0.4\n"})
+    assert tick() == exit_codes.FAILED
+    places = settings.load().places
+    other = getattr(places, place) / "20991231-235959-ffffffffffff-7"  # of a later era
+    other.mkdir(parents=True)
+    assert cli.main(["retry", "--judge", newest().merge.sha]) == exit_codes.DONE
+    other.rmdir()
+    assert archive_order.started(archive.names(places.runs)[-1]) > archive_order.started(other.name)

@@ -10,12 +10,12 @@ from selenium.webdriver import Keys
 from deepspeech_wer.dashboard import Judged, build
 from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.records import Run
+from tests.end_to_end import axe
 from tests.end_to_end.test_page import HOSTILE, Page, rows
 from tests.end_to_end.test_page import driver as driver  # the fixtures
 from tests.end_to_end.test_page import page as page
 from tests.invented_runs import PROJECT, archive, done, failed, years
 from tests.invented_verdicts import CULPRIT, history, verdicts
-from tests.javascript import check
 
 GPU = """timestamp,index,gpu_percent,memory_controller_percent,memory_used_mib,memory_total_mib,temperature_celsius,power_watts
 2023/11/10 13:05:01.123, 0, 97, 41, 10240, 24576, 71, 251.33
@@ -341,27 +341,17 @@ def views(runs: list[Run]) -> list[str]:
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
 def test_axe_finds_nothing_in_any_view(page: Page, width: int, dark: bool) -> None:
-    script = check.axe()
-    if script is None:
-        pytest.skip("no axe: run `python -m tests.javascript.check`, which bin/test does")
     runs = [*history(), failed(31, "exit 1", "x" * 300)]
     archived = archive(runs, page.site.parent / "archive")
     (archived[28].directory / "gpu-usage.csv").write_text(GPU)
     build(archived, page.site, project=PROJECT, judged=verdicts(runs))
-    page.show(width=width, height=844, dark=dark).driver.set_script_timeout(60)
+    page.show(width=width, height=844, dark=dark)
     found = {}
     for view in views(runs):
         page.open(view)
         page.until("return !document.querySelector('main').innerText.includes('Reading ')")
-        page.driver.execute_script(script.read_text("utf-8"))
-        passes, violations = page.driver.execute_async_script(
-            """const done = arguments[0];
-            axe.run(document, { preload: false }).then((found) => done([found.passes.length, found.violations]))"""
-        )
-        assert passes > 10
-        if violations:
-            found[view] = [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in violations]
-    assert found == {}
+        found[view] = axe.faults(page.driver)
+    assert not any(found.values()), found
 
 
 def test_the_keyboard_alone_leads_from_the_sentence_to_the_culprit(page: Page) -> None:

@@ -14,6 +14,7 @@ from deepspeech_wer.dashboard import Heard, Judged, build
 from deepspeech_wer.judging import comparing, kept_scores
 from deepspeech_wer.records import Run
 from tests import heard_runs
+from tests.end_to_end import axe
 from tests.end_to_end.test_page import Page
 from tests.end_to_end.test_page import driver as driver  # the fixtures
 from tests.end_to_end.test_page import page as page
@@ -22,7 +23,6 @@ from tests.end_to_end.test_page_answers import GPU
 from tests.end_to_end.test_page_faults import LIMIT
 from tests.end_to_end.test_page_words import FIELDS
 from tests.invented_runs import PROJECT, archive, done, failed, iso
-from tests.javascript import check
 
 WIDER = """return document.documentElement.scrollWidth <= innerWidth ? []
     : [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth)
@@ -150,23 +150,12 @@ def test_any_text_in_any_field_of_any_view_stays_text(page: Page, kind: str, wid
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
 def test_axe_finds_nothing_where_there_is_everything(page: Page, width: int, dark: bool) -> None:
-    script = check.axe()
-    if script is None:
-        pytest.skip("no axe: run `python -m tests.javascript.check`, which bin/test does")
     runs = everything(page.show(width=width, height=844, dark=dark))
-    page.driver.set_script_timeout(60)
     found = {}
     for view in views(runs):
         read(page, view)
-        page.driver.execute_script(script.read_text("utf-8"))
-        passes, violations = page.driver.execute_async_script(
-            """const done = arguments[0];
-            axe.run(document, { preload: false }).then((found) => done([found.passes.length, found.violations]))"""
-        )
-        assert passes > 10
-        if violations:
-            found[view] = [(one["id"], [node["html"][:160] for node in one["nodes"]][:3]) for one in violations]
-    assert found == {}
+        found[view] = axe.faults(page.driver)
+    assert not any(found.values()), found
 
 
 def test_every_view_is_whole_over_http(served: Page) -> None:

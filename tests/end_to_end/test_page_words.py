@@ -21,13 +21,13 @@ from deepspeech_wer.dashboard.logs import WHOLE
 from deepspeech_wer.judging import comparing, kept_scores
 from deepspeech_wer.records import Run
 from tests import heard_runs
+from tests.end_to_end import axe
 from tests.end_to_end.test_page import Page
 from tests.end_to_end.test_page import driver as driver  # the fixtures
 from tests.end_to_end.test_page import page as page
 from tests.end_to_end.test_page import served as served
 from tests.heard_runs import invented, texts
 from tests.invented_runs import PROJECT
-from tests.javascript import check
 
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(1)</script>"
 BEFORE = texts(
@@ -529,26 +529,15 @@ def test_a_phone_needs_no_sideways_scrolling_and_targets_are_large(page: Page, v
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
 def test_axe_finds_nothing(page: Page, width: int, dark: bool) -> None:
-    script = check.axe()
-    if script is None:
-        pytest.skip("no axe: run `python -m tests.javascript.check`, which bin/test does")
     runs = built(
         page.show(width=width, height=844, dark=dark), [heard_runs.run(n, invented(60, n)) for n in (1, 2)], audio="a"
     )
-    page.driver.set_script_timeout(60)
     found = {}
     for view in (f"#/compare/{runs[0].id}/{runs[1].id}", f"#/utterances/{runs[1].id}/against/{runs[0].id}",
                  f"#/run/{runs[1].id}", "#/compare/a/b", "#/utterances/none"):  # fmt: skip
         read(page, view)
-        page.driver.execute_script(script.read_text("utf-8"))
-        passes, violations = page.driver.execute_async_script(
-            """const done = arguments[0];
-            axe.run(document, { preload: false }).then((found) => done([found.passes.length, found.violations]))"""
-        )
-        assert passes > 10
-        if violations:
-            found[view] = [(one["id"], [node["html"][:160] for node in one["nodes"]][:3]) for one in violations]
-    assert found == {}
+        found[view] = axe.faults(page.driver)
+    assert not any(found.values()), found
 
 
 def test_everything_is_drawn_over_http(served: Page) -> None:
