@@ -1,7 +1,7 @@
 """What the tick is doing, and what happened last: files in the cache, for `status` only.
 
 tick.json        the merge that a tick is working on; recovery uses the files of jobs/work.py
-last_error.json  the last failure, of a tick or of publishing, and since when it has been got over
+last_error.json  the last failure, of a tick or of publishing, and when it was resolved
 published.json  published_dry.json   when and where the site was published, or that tried dry
 """
 
@@ -104,7 +104,7 @@ def happened(cache: Path, name: str, what: str) -> None:
 
 
 def went_well(cache: Path, *, published: bool) -> None:
-    """Note that the last error has been got over, if it was one of publishing (`published`), or of a tick."""
+    """Note that the last error is resolved, if it was one of publishing (`published`), or of a tick."""
     if not (cache / ERROR).exists():  # an idle tick writes nothing
         return
     error = last(cache, ERROR)

@@ -25,6 +25,7 @@ from deepspeech_wer import (
 )
 from deepspeech_wer.archive_order import moment
 from deepspeech_wer.configuration.settings import Settings
+from deepspeech_wer.dashboard import hyper_js
 from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import progress
@@ -42,6 +43,7 @@ VERSION = 1
 QUEUED, RESULTS, FAILURES, TAIL_LINES = 10, 5, 1000, 10
 _TAIL_BYTES = 64 << 10
 _COMPARED = 5  # earlier runs whose times say how long one takes
+_UNTOLD = {"number", "processor", "variables", "calibrates", "reverts"}  # of what the page has of a run
 
 Record = dict[str, Any]
 
@@ -76,25 +78,9 @@ def gather(settings: Settings) -> Record:
 
 def run_record(run: Run) -> Record:
     """Return what is told of a run by `runs`, `show` and `status`."""
-    return {
-        "run": run.id,
-        "sha": run.merge.sha,
-        "ordinal": run.merge.ordinal,
-        "subject": run.merge.subject,
-        "author": run.merge.author,
-        "committed_at": run.merge.committed_at,
-        "status": run.status,
-        "failure": run.failure,
-        "detail": run.detail,
-        "test_wer": hyper.test_wer(run.hyper),
-        "attempt": run.attempt,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "machine": run.machine,
-        "rerun_of": run.rerun_of,
-        "seed": run.seed,
-        "imported": run.imported,
-    }
+    told = hyper_js.tracker_record(run)
+    record = {"run": told.pop("id"), **told, "test_wer": hyper.test_wer(run.hyper)}
+    return {name: value for name, value in record.items() if name not in _UNTOLD}
 
 
 def newest(runs: Path) -> Run:
@@ -341,7 +327,7 @@ def later_lines(record: Record) -> Sequence[str]:
 
 
 def _error_line(error: Record) -> str:
-    over = f" (got over at {error['over_at']})" if error["over_at"] else ""
+    over = f" (resolved at {error['over_at']})" if error["over_at"] else ""
     return f"{error['at']}: {error['what']}{over}"
 
 

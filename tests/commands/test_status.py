@@ -99,11 +99,11 @@ def test_a_failed_publish_is_got_over_by_a_good_one_alone(
     theirs.touch()
     tracked.merge("next")
     assert subprocess.run(TICK, check=False, capture_output=True).returncode == exit_codes.FAILED
-    assert "got over" not in told(capsys, "last error")
+    assert "resolved" not in told(capsys, "last error")
     theirs.unlink()
     assert subprocess.run(TICK, check=False, capture_output=True).returncode == 0
     line = told(capsys, "last error")
-    assert re.fullmatch(rf"{TIME}: not published: .*holds theirs.* \(got over at {TIME}\)", line)
+    assert re.fullmatch(rf"{TIME}: not published: .*holds theirs.* \(resolved at {TIME}\)", line)
     assert subprocess.run(TICK, check=False, capture_output=True).returncode == 0
     assert told(capsys, "last error") == line  # since the first good one
 
@@ -117,12 +117,12 @@ def test_a_failed_tick_is_got_over_by_a_good_one_and_may_come_back(
     assert tick() == exit_codes.TROUBLE
     gone.rename(tracked.path)
     assert tick() == 0
-    assert re.fullmatch(rf"{TIME}: cannot fetch .* \(got over at {TIME}\)", told(capsys, "last error"))
+    assert re.fullmatch(rf"{TIME}: cannot fetch .* \(resolved at {TIME}\)", told(capsys, "last error"))
     assert cli.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["last_error"]["over_at"]
     tracked.path.rename(gone)
     assert tick() == exit_codes.TROUBLE
-    assert "got over" not in told(capsys, "last error")
+    assert "resolved" not in told(capsys, "last error")
 
 
 @pytest.mark.usefixtures("tracked")
