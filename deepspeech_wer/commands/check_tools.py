@@ -43,7 +43,7 @@ def guarded(settings: Settings) -> tuple[str, str]:
 
 
 def filters(settings: Settings) -> tuple[str, str]:
-    """Programs that the repository's files need, on cron's PATH: a job fetches the files of Git LFS by itself."""
+    """Check that the programs of git filters are on cron's PATH. The tracker fetches no LFS files; a job does that."""
     where = settings.places.mirror
     if not where.exists():
         return OK, "not known before the first tick"

@@ -32,9 +32,9 @@ def size(count: int) -> str:
 
 @contextmanager
 def on_processors(count: int | None, token: str) -> Iterator[None]:
-    """Let what is started within the block use so many processors, next to each other.
+    """Limit what is started within the block to a number of neighbouring processors.
 
-    The token chooses which: the jobs of two trackers then seldom meet on the same ones.
+    The token chooses which ones, so that the jobs of two trackers seldom share them.
     """
     usual = os.sched_getaffinity(0)
     if count is None or count >= len(usual):

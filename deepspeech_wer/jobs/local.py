@@ -52,7 +52,7 @@ class Local:
             os.close(descriptor)
 
     def is_alive(self, work: Work) -> bool:
-        """See Runner. Of a supervisor that this process started its lock tells nothing: the job may have removed it."""
+        """See Runner. A supervisor that this process started is not asked for its lock: the job may have removed it."""
         process = self._started.get(work)
         if process is None:
             return lock.is_held(str(work.lock))

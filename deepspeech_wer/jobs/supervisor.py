@@ -200,7 +200,7 @@ def _fault_of(script: Path, name: str) -> Verdict | None:
 
 
 def _fault_of_interpreter(script: Path, name: str) -> Verdict | None:
-    """Foresee what execve(2) would say: within the sandbox, bwrap is what is told."""
+    """Return the error that execve(2) would give: in the sandbox, the error would name bwrap instead."""
     with script.open("rb") as stream:
         first = stream.readline(256)
     if first.startswith(b"\x7fELF"):

@@ -85,7 +85,7 @@ def resident(pid: int) -> int:
 
 
 def own_memory(pid: int) -> int:
-    """Return the same without files, which the kernel can drop, and with its part alone of what it shares.
+    """Return the same without mapped files, which the kernel can drop, and with only its share of shared pages.
 
     The kernel looks at each page for that, so ask for it only where `resident` is too much.
     """

@@ -108,7 +108,7 @@ class Step:
 
 @dataclass(frozen=True, order=True)
 class Acceptance:
-    """A person's decision that a step is the new level. It counts from when it was made: history is not told anew."""
+    """A person's decision that a step is the new level. It counts from when it was made: earlier verdicts stay."""
 
     sha: str  # full or abbreviated
     after: int = -1  # place of the last merge that had run by then

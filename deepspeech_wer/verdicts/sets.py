@@ -145,7 +145,7 @@ def _line(line: bytes, others: Mapping[str, bytes]) -> bytes:
 
 
 def _shown(own: Mapping[str, bytes]) -> str:
-    """Return the set that shows most: of the states that are told the gravest. The main set has the first word."""
+    """Return the test set whose verdict is told: the main one if it has a step, else the one with the gravest state."""
     gravity = {name: _GRAVITY.get(_state(line), _QUIET) for name, line in own.items()}
     return MAIN if gravity[MAIN] < _QUIET else min(gravity, key=gravity.__getitem__)
 
