@@ -96,7 +96,7 @@ class Operator:
         line = re.sub(rf"\b{getpass.getuser()}(?=@| on )", "USER", line)
         for sha, subject in self.names.items():
             line = line.replace(sha, f"<{subject}>").replace(sha[:12], f"<{subject}>")
-        line = re.sub(r"\d{8}-\d{6}-<", "RUN-<", line)
+        line = re.sub(r"\d{8}-\d{6}-(<\w+>)(-\d+)?", r"RUN-\1", line)
         line = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", line)
         line = re.sub(r"published \d+ of \d+ files?, .*", "published", line)
         line = re.sub(r": verdict: .*", ": verdict", line)
