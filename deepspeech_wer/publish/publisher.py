@@ -18,10 +18,10 @@ from pathlib import Path
 from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.plan import MANIFEST, NEXT, Entries, Manifest, Plan
+from deepspeech_wer.publish.plan import MANIFEST, Entries, Manifest, Plan
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.publish.sources import Copied
-from deepspeech_wer.publish.survey import Survey, check_root, survey
+from deepspeech_wer.publish.survey import CHANGING, Survey, check_root, survey
 from deepspeech_wer.publish.upload import Work, make_directories, probe, upload, write_draft
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.publish.web_root_lock import LOCK, locked
@@ -31,7 +31,6 @@ from deepspeech_wer.sftp.pipeline import Halted
 
 NEWEST = 32  # files whose directories are looked at first
 DEFAULTS = Options()
-_CHANGING = (MANIFEST, NEXT)  # with every publish
 
 # What is on the server, what is to be, and the site that holds it; no site: the server holds it.
 Look = Callable[[WebRoot], tuple[Survey, Entries, Path | None]]
@@ -58,8 +57,8 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
 def rollback(website: Website, options: Options = DEFAULTS) -> Report:
     """Bring back the version before the published one. A second rollback undoes the first.
 
-    The server still has all of it: no local site is needed. The next publish brings the newest version again. Raises
-    Trouble where there is no version before, or where the server could not keep it.
+    The server has all of it. The next publish brings the newest version again. Raises Trouble where there is no version
+    before, or where the server could not keep it.
     """
     return _publish(partial(_look_for_version_before, options=options), website, options)
 
@@ -119,11 +118,16 @@ def _attempt(look: Look, website: Website, options: Options, started: float) -> 
         return report
 
 
-def _prepare(root: WebRoot, look: Look, options: Options) -> Work:
+def _prepare(root: WebRoot, look: Look, options: Options, last: Survey | None = None) -> Work:
     """Look at the server, and plan what to do there. Raises Trouble where it must not be done."""
     found, wanted, site = look(root)
     todo = plan.make(wanted, found.current, found.unfinished, found.seen, time.time(), options.owner)
-    check_root(root, found, todo, adopt=options.adopt)
+    try:
+        check_root(root, found, todo, adopt=options.adopt)
+    except Trouble:
+        if last and last.before == found.before:
+            raise
+        return _prepare(root, look, options, found)  # files of a publish that ended as we looked seem foreign
     known = [manifest for manifest in (todo.manifest, found.current, found.unfinished) if manifest]
     left = plan.leftovers(found.seen, (path for one in known for path in (*one.files, *one.kept)))
     by_server = _copied(root, found, todo, site, options.kept)
@@ -148,9 +152,9 @@ def _upload_locked(work: Work, look: Look, options: Options) -> Work:
     root = work.root
     directories = make_directories(root, work.found, [LOCK, plan.old("")])
     draft, writing = write_draft(work)
-    along = {MANIFEST: files.states([root.path(path) for path in _CHANGING]), draft: writing}
+    along = {MANIFEST: files.states([root.path(path) for path in CHANGING]), draft: writing}
     with locked(root, options.lock_wait_s, directories, along) as lock:
-        if lock.waited or lock.along[MANIFEST] != [work.found.seen.get(path) for path in _CHANGING]:
+        if lock.waited or lock.along[MANIFEST] != work.found.before:
             work = _prepare(root, look, options)
             if work.todo.manifest is None:
                 return work

@@ -79,9 +79,8 @@ def keep(kept: Path, site: Path, entries: Entries) -> None:
     wanted = {entry.sha256: path for path, entry in entries.items() if entry.size >= LARGE and path.count("/") < 2}
     with suppress(OSError):  # the next publish sends more
         make_private(kept)
-        for path in kept.iterdir():
-            if path.name not in wanted:
-                path.unlink()
+        for path in (path for path in kept.iterdir() if path.name not in wanted):
+            path.unlink()
         for sha256, name in wanted.items():
             if not (kept / sha256).exists():
                 link_or_copy(site / name, kept / sha256)

@@ -22,6 +22,7 @@ from deepspeech_wer.text import plain
 FEW = 64  # so many directories are always listed
 MANIFEST_BYTES = 64  # per file, compressed
 CHECKED_EVERY = 8  # publishes: then one in so many of the directories that seem untouched is listed all the same
+CHANGING = (MANIFEST, NEXT)  # with every publish
 
 Listings = dict[str, dict[str, Attributes] | None]  # directory -> name -> attributes; None: no such directory
 
@@ -36,26 +37,27 @@ class Survey:
     directories: Collection[str]
     root_names: frozenset[str]
     manifest: bytes = b""  # the current one, as the server has it
+    before: Sequence[Attributes | None] = ()  # states of CHANGING, taken first: if they still hold, so does all above
 
 
 def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
     """Look at the server, in two round trips; more are needed where directories are many, or long, or vanished.
 
-    `paths` are to be published; `newest` are those of them that are most likely to be new. Raises Trouble, also where
-    another tracker publishes into this web root.
+    `paths` are to be published; `newest` of them are likely to be new. Raises Trouble, also for another's web root.
     """
     wanted = plan.directories(paths)
     few, recent = sum("/" in path for path in wanted) <= FEW, set(plan.directories(newest))
     first = [path for path in wanted if few or "/" not in path or path in recent]
     sizes = {**Counter(path.rpartition("/")[0] for path in (*paths, *wanted)), MANIFEST: len(paths) * MANIFEST_BYTES}
     listing = _listing(root, ["", STATE, OLD, *first], sizes)
-    manifests = {path: files.read_file(root.path(path), sizes.get(path, 0)) for path in (MANIFEST, NEXT)}
-    found = root.run(("read", {**listing, **manifests, "/": root.ask_limits()}))  # "/" is no path of ours
+    manifests = {path: files.read_file(root.path(path), sizes.get(path, 0)) for path in CHANGING}
+    before = files.states([root.path(path) for path in CHANGING])  # as "//": like "/", that is no path of ours
+    found = root.run(("read", {"//": before, **listing, **manifests, "/": root.ask_limits()}))
     listings: Listings = {path: found[path] for path in listing}
     top = listings[""]
     if top is None:
         raise Trouble(f"{root}: no such directory: make it on the server, or correct ds_website_server_root")
-    current, unfinished = (_manifest(root, path, found[path]) for path in (MANIFEST, NEXT))
+    current, unfinished = (_manifest(root, path, found[path]) for path in CHANGING)
     if options.owner is not None and not options.take_over:
         _check_owner(root, options.owner, (current, unfinished))
     owned = [path for manifest in (current, unfinished) if manifest for path in (*manifest.files, *manifest.kept)]
@@ -74,7 +76,7 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
         there = ((path, entry) for path, entry in entries if path.rpartition("/")[0] in untouched)
         seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in there}
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
-    return Survey(current, unfinished, seen, directories, frozenset(top), found[MANIFEST] or b"")
+    return Survey(current, unfinished, seen, directories, frozenset(top), found[MANIFEST] or b"", found["//"])
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
@@ -148,10 +150,8 @@ def _listing(root: WebRoot, directories: Iterable[str], sizes: Mapping[str, int]
 
 
 def _manifest(root: WebRoot, path: str, data: bytes | None) -> Manifest | None:
-    if data is None:
-        return None
     try:
-        return plan.parse(data)
+        return None if data is None else plan.parse(data)
     except ValueError as error:
         raise Trouble(
             f"{root.server}: {root.path(path)}: {error}: it says which files are ours, so nothing was touched; remove "

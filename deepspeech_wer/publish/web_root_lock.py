@@ -158,8 +158,7 @@ def _remove_dead(root: WebRoot, other: Holder) -> Task[None]:
 
 def _parsed(data: bytes | None) -> Holder:
     """The holder as the lock tells it; empty where it was killed before it wrote."""
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) else {}
+    return {}

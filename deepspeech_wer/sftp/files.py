@@ -110,10 +110,9 @@ def write(
 ) -> Task[Attributes]:
     """Make a file that must not exist yet, and return what the server then says of it.
 
-    The server copies spans from the file `source` (copy-data, of OpenSSH 9.0).
-
-    Every reply is checked; after an error the unfinished file is removed. Mode and mtime are set last: a file with the
-    right size, mode and mtime is whole, whatever its name. Raises Refused, and whatever reading `chunks` raises.
+    The server copies spans from the file `source` (copy-data, of OpenSSH 9.0). Every reply is checked; after an error
+    the unfinished file is removed. Mode and mtime are set last: a file with the right size, mode and mtime is whole,
+    whatever its name. Raises Refused, and whatever reading `chunks` raises.
 
     `reread` is for servers that report success for failed writes. proftpd 1.3.8 says OK to a write of which the disk
     took only a part; if there is room again for the next write, a hole remains. A hole reads as zeros, so the last byte

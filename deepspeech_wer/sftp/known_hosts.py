@@ -60,11 +60,10 @@ def _key(line: str, name: str) -> Iterator[HostKey]:
 def _names(patterns: str, name: str) -> bool:
     """Whether a line's first field matches: it is hashed (|1|salt|hash), or patterns with *, ? and ! to exclude."""
     if patterns.startswith("|1|"):
-        try:
+        with suppress(ValueError):
             salt, digest = (base64.b64decode(part, validate=True) for part in patterns[3:].split("|"))
-        except ValueError:
-            return False
-        return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
+            return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
+        return False
     escaped = patterns.lower().replace("[", "[[]")  # fnmatch takes the brackets of [host]:port for a character class
     matching = [pattern for pattern in escaped.split(",") if fnmatchcase(name, pattern.removeprefix("!"))]
     return bool(matching) and not any(pattern.startswith("!") for pattern in matching)

@@ -13,14 +13,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.machine import processes
+from deepspeech_wer.publish import publisher
 from deepspeech_wer.publish import web_root_lock as lock
 from deepspeech_wer.publish.publisher import publish
+from deepspeech_wer.publish.survey import Survey
 from deepspeech_wer.sftp.pipeline import Halted
 from tests.end_to_end.proxy import Network, bad_network
 from tests.end_to_end.publishing import (
@@ -306,6 +309,32 @@ class TestTogether:
             self.hold(server, machine=lock.this_process()["machine"], pid=process.pid, started="another boot:1")
             assert put(site, server.website, lock_wait_s=0).sent
             process.kill()
+
+    def test_a_publish_that_ends_while_another_looks_is_no_stranger(
+        self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(site, server.website)
+        version(site, 2)
+        looks: list[Survey] = []
+
+        def survey(*arguments: Any) -> Survey:
+            """The first look reads the manifests, then the other publishes, then the directories are listed."""
+            early = publisher_survey(*arguments)
+            looks.append(early)
+            if len(looks) > 1:
+                return early
+            put(site, server.website)
+            late = publisher_survey(*arguments)
+            return replace(early, seen=late.seen, root_names=late.root_names, directories=late.directories)
+
+        publisher_survey = publisher.survey
+        monkeypatch.setattr(publisher, "survey", survey)
+        assert not put(site, server.website).sent
+        assert load_page(server.root) == "version 2 "
+        write(server.root, {"js/later.js": "by hand"})
+        write(site, {"js/later.js": "published"})
+        with pytest.raises(Trouble, match=r"js/later\.js: not published from here"):
+            put(site, server.website)
 
     def test_two_at_a_time_both_come_through(self, site: Path, server: Sshd, tmp_path: Path) -> None:
         version(tmp_path / "other", 2)
