@@ -141,7 +141,7 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
     if outside:
         raise Unusable(
             f"{where}: {' '.join(map(repr, outside))} in its transcript {utterance.transcript!r}: "
-            f"expected only {alphabet.letters!r}: spell it out, leave the utterance out, or set ds_alphabet"
+            f"expected only {alphabet.told}: spell it out, leave the utterance out, or set ds_alphabet"
         )
     labels = alphabet.encode(utterance.transcript)
     digest, frames = _features_on_disk(utterance, where, cache, hashes, resample=resample)

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UsageTrouble
 from ..variables import Variable, read
 from . import parameter_types as types
-from .text import Alphabet, read_alphabet
+from .text import BYTES, Alphabet, Bytes, read_alphabet
 
 # ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, in functions named after the kind of field
 
@@ -119,8 +119,9 @@ class Parameters:
     common_voice_archive: str = _text("", "file name of a language's archive at ds_mirror_url (importer common_voice)")
     alphabet: Alphabet = _field(
         Alphabet(),
-        types.unless_empty(lambda text: read_alphabet(types.path(text)), Alphabet()),
-        "file with the letters of the transcripts, one per line; unset: space, a-z and apostrophe",
+        types.unless_empty(lambda text: Bytes() if text == BYTES else read_alphabet(types.path(text)), Alphabet()),
+        "file with the letters of the transcripts, one per line; bytes: UTF-8, for any language; unset: space, a-z and "
+        "apostrophe",
     )
 
     # the network

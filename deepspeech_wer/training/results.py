@@ -151,7 +151,7 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
     The record is published, so a path is shortened to its last component, `.../NAME`. By the slash the page recognises
     a path, which it ignores when it compares runs.
     """
-    record = asdict(parameters) | {"alphabet": parameters.alphabet.letters}
+    record = asdict(parameters) | {"alphabet": parameters.alphabet.name}
     if (noise := noises.collect(parameters).identity) is not None:
         record["augment_overlay_sha256"] = noise
     for name in NOT_RECORDED:
