@@ -16,6 +16,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training import acoustics, audio, batches, dataset, noises, train
 from deepspeech_wer.training.acoustics import Acoustics
 from deepspeech_wer.training.corpus import Segment, Utterance
+from deepspeech_wer.training.export import _learnt_narrow_band
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
@@ -190,3 +191,33 @@ def test_the_job_trains_with_every_variation_and_refuses_bad_noise_before(job: J
     assert recorded["augment_overlay_source"] == ".../noise"
     assert len(recorded["augment_overlay_sha256"]) == 64
     assert recorded["augment_overlay_snr"] == "5:25"
+
+
+def test_a_converted_recording_is_varied_as_it_is_learnt(tmp_path: Path) -> None:
+    stereo = np.repeat(np.random.default_rng(0).normal(0, 500, (44_100, 1)), 2, 1)
+    soundfile.write(tmp_path / "stereo.wav", stereo.astype(np.int16), 44_100)
+    said = Utterance("stereo", tmp_path / "stereo.wav", "a")
+    parameters = replace(given(tmp_path, **ALL), resample=True)
+    (item,) = dataset.prepare([said], Alphabet(), parameters.cache_dir / "features", resample=True)
+    changed = of_epoch(parameters).mel(item)
+
+    assert changed is not None
+    assert changed.shape == np.load(item.mel).shape
+
+
+@pytest.mark.parametrize(
+    ("shares", "learnt"),
+    [
+        ({}, False),
+        ({"overlay": "1", "reverb": "1"}, False),
+        ({"codec": "0.1"}, True),
+        ({"resample": "0.1"}, True),
+        ({"resample": "0.1", "resample_rate": "9000:12000"}, False),
+        ({"resample": "0", "resample_rate": "8000"}, False),
+        ({"band_limit": "0.1"}, True),
+    ],
+)
+def test_an_export_knows_whether_it_learnt_narrow_band_speech(
+    tmp_path: Path, shares: dict[str, str], *, learnt: bool
+) -> None:
+    assert _learnt_narrow_band(given(tmp_path, **shares)) is learnt
