@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from . import audio, augment
+from . import audio, augment, causal
 from .arrays import Floats, Ints, Longs
 from .dataset import Item
 from .parameters import Parameters
@@ -63,7 +63,7 @@ def sparse_labels(dense: Ints, counts: Longs) -> tuple[Longs, Ints, Longs]:
 
 def _features(item: Item, parameters: Parameters, rng: np.random.Generator | None, tempo: float) -> Floats:
     """Return the [frames, 26] normalised coefficients of an item; with an rng, augmented."""
-    normalise = audio.NORMALISATIONS[parameters.normalisation]
+    normalise = causal.NORMALISATIONS[parameters.normalisation]
     mel = np.load(item.mel)
     if rng is None or not augment.is_on(parameters):
         return normalise(audio.cepstra(mel))
