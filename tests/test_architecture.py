@@ -91,7 +91,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "batches data",
         "model",
         "decoding evaluate export restored",
-        "measure results train",
+        "board measure results train",
     ),
     "training/lm": ("arpa", "free language ngram", "beam", "weights"),
     "training/transcribe": ("recogniser", "streaming", "carried details", "transcriber", "__main__"),
