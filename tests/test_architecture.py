@@ -83,8 +83,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training": (
         "arrays checkpoint corpus epochs parameter_types quiet text wav",
         "audio csv_rows ctc cudnn curves devices hashes lstm parameters summaries threads",
-        "alignment band sound",
-        "confidence patience transfer",
+        "alignment band causal sound",
+        "confidence lookahead patience transfer",
         "__main__ augment doubts decoders importers lm noises optimizer",
         "dataset",
         "acoustics transcribe",
@@ -94,7 +94,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "board measure results train",
     ),
     "training/lm": ("arpa", "free language ngram", "beam", "weights"),
-    "training/transcribe": ("recogniser", "streaming", "details", "transcriber", "__main__"),
+    "training/transcribe": ("recogniser", "streaming", "carried details", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
