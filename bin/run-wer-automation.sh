@@ -28,6 +28,7 @@ hide_surroundings() {
             *_proxy | *_PROXY | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE | SSL_CERT_FILE | SSL_CERT_DIR | NETRC) ;;
             CUDA_* | NCCL_* | HIP_* | ROCR_VISIBLE_DEVICES | NVIDIA_VISIBLE_DEVICES | NVIDIA_DRIVER_CAPABILITIES) ;;
             TF_CPP_* | TF_FORCE_GPU_ALLOW_GROWTH | TF_GPU_ALLOCATOR) ;;
+            TF_CONFIG | SLURM_* | SLURMD_*) ;; # for ds_distribute
             *) export -n "${name?}" ;;
         esac
     done

@@ -8,6 +8,7 @@ Shapes: B utterances, T frames, H cells per direction.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from . import ctc, cudnn, devices, lstm
 from .arrays import Floats, Tensor
 from .batches import Batch
+from .devices import Share
 from .parameters import N_CONTEXT, N_INPUT, Parameters
+from .workers import ALONE, Workers
 
 WINDOW = 2 * N_CONTEXT + 1  # frames
 BATCH = (  # a batch as a graph takes it; None is any size, so that one trace serves all batches
@@ -34,15 +37,25 @@ def batch_arrays(batch: Batch) -> tuple[NDArray[Any], ...]:
     return batch.features, batch.lengths, batch.label_places, batch.label_values, batch.label_shape
 
 
+@dataclass(frozen=True)
+class _Dropping:
+    """What decides which outputs of a layer are dropped, besides the layer."""
+
+    seed: Tensor  # [2]
+    dropped: Tensor  # of 256
+    share: Share | None
+
+
 class Network(tf.Module):  # type: ignore[misc]
     """The network's weights, and the computation from features to logits."""
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, workers: Workers = ALONE) -> None:
         super().__init__(name="deepspeech")
+        self.workers = workers
         self.frame_stride = parameters.frame_stride
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
-        self.strategy = devices.strategy(parameters.devices)
+        self.strategy = devices.strategy(parameters, workers)
         self.executor = devices.executor(self.strategy, parameters.threads)
         self.lstm: Any = lstm.bidirectional  # for training and scoring; cudnn's on a GPU
         with self.strategy.scope():
@@ -75,13 +88,16 @@ class Network(tf.Module):  # type: ignore[misc]
         layer: Any = lstm.bidirectional,
         *,
         drop: Tensor | bool = True,
+        share: Share | None = None,
     ) -> Tensor:
         """Return [T, B, labels] logits for [B, T, 26] features; frames beyond `lengths` [B] are meaningless.
 
         With a seed ([2] integers) and `drop`, there is dropout; the same seed drops the same outputs. `layer` is the
-        LSTM; the default can be exported.
+        LSTM; the default can be exported. `share` says which utterances of a batch these are, if not all: then the
+        same outputs are dropped as in the whole batch.
         """
         dropped = tf.where(drop, min(round(self.dropout_rate * 256), 255), 0)
+        dropping = _Dropping(seed, dropped, share) if seed is not None and self.dropout_rate else None
         weights = self.weights
         frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
         steps = -(-frames // stride)  # S steps of `stride` frames each
@@ -95,9 +111,9 @@ class Network(tf.Module):  # type: ignore[misc]
         windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
         # Flat from here on: each layer is one product of two matrices, and so is its gradient.
         rows = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
-        rows = self._dense_end(rows + weights["b1"], seed, 1, dropped)
-        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], seed, 2, dropped)  # [S*B, n_hidden_2]
-        rows = self._dense_end(rows @ weights["h3"] + weights["b3"], seed, 3, dropped)  # [S*B, n_hidden_3]
+        rows = self._dense_end(rows + weights["b1"], dropping, 1)
+        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], dropping, 2)  # [S*B, n_hidden_2]
+        rows = self._dense_end(rows @ weights["h3"] + weights["b3"], dropping, 3)  # [S*B, n_hidden_3]
         rows = layer(
             tf.reshape(rows, (steps, batch, rows.shape[1])),
             -(-lengths // stride),
@@ -106,7 +122,7 @@ class Network(tf.Module):  # type: ignore[misc]
             weights["lstm_recurrent"],
         )  # [S, B, 2H]
         rows = tf.reshape(rows, (-1, rows.shape[2]))  # [S*B, 2H]
-        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], seed, 5, dropped)  # [S*B, n_hidden_5]
+        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], dropping, 5)  # [S*B, n_hidden_5]
         rows = rows @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
         if stride == 1:  # the rest would be the identity, whose gradient copies everything twice
             return tf.reshape(rows, (steps, batch, rows.shape[1]))
@@ -114,12 +130,17 @@ class Network(tf.Module):  # type: ignore[misc]
         rows = tf.transpose(rows, (0, 2, 1, 3))  # [S, stride, B, 29]
         return tf.reshape(rows, (steps * stride, batch, rows.shape[3]))[:frames]
 
-    def _dense_end(self, values: Tensor, seed: Tensor | None, layer: int, dropped: Tensor) -> Tensor:
+    def _dense_end(self, values: Tensor, dropping: _Dropping | None, layer: int) -> Tensor:
         """Finish a dense layer after its matrix product: min(relu, relu_clip) and dropout."""
         clipped = _clipped_relu(values, tf.constant(self.relu_clip))
-        if seed is None or not self.dropout_rate:
+        if dropping is None:
             return clipped
-        return clipped * _dropout_mask(tf.shape(values), dropped, seed + tf.constant((0, layer)))
+        seed, dropped, share = dropping.seed + tf.constant((0, layer)), dropping.dropped, dropping.share
+        if share is None:
+            return clipped * _dropout_mask(tf.shape(values), dropped, seed)
+        steps, width = tf.shape(values)[0] // tf.shape(share.rows)[0], tf.shape(values)[1]
+        whole = _dropout_mask(tf.stack((steps, share.batch, width)), dropped, seed)
+        return clipped * tf.reshape(tf.gather(whole, share.rows, axis=1), tf.shape(values))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
