@@ -93,6 +93,14 @@ if ! can_train "$python" "${options[@]}"; then
     can_train "$python" "${options[@]}" || export PYTHONPATH="$root:$given_path"
 fi
 
+# In a batch job of Slurm with several tasks, this script runs once more in each of them.
+if [[ ${ds_distribute:-} == slurm* && ${SLURM_JOB_ID:-} && ! ${SLURM_STEP_ID:-} ]] &&
+    ((${SLURM_NTASKS:-1} > 1 || ${SLURM_JOB_NUM_NODES:-1} > 1)); then
+    rm -rf -- "$work"
+    PYTHONPATH="$root" exec "$python" "${options[@]}" -u -m deepspeech_wer.training.launch \
+        "$root/bin/run-wer-automation.sh" ${ds_checkpoint_dir:+--checkpoint_dir "$ds_checkpoint_dir"}
+fi
+
 # nbconvert's own templates lie where it was installed, which need not be where the interpreter looks for them.
 templates='
 from importlib.metadata import files
