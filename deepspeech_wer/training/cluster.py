@@ -48,7 +48,7 @@ def find(distribute: str, environ: Mapping[str, str]) -> Cluster | None:
 
 
 def _of_tf_config(environ: Mapping[str, str]) -> Cluster:
-    """Read TF_CONFIG as TensorFlow describes it, with a chief, or with workers alone, of which the first is the chief."""
+    """Read TF_CONFIG as TensorFlow describes it. Without a chief the first worker is the chief."""
     text = environ.get("TF_CONFIG", "")
     cure = 'expected {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
@@ -98,16 +98,17 @@ def _of_slurm(environ: Mapping[str, str], port: int) -> Cluster:
 
 def expand(nodes: str) -> list[str]:
     """Return the names in a node list of Slurm, such as `gpu[01-03,7],login`. Raises ValueError."""
-    return [name for group in _GROUP.findall(nodes) for name in _expand(group)]
+    groups = _GROUP.findall(nodes)
+    if not nodes or ",".join(groups) != nodes:
+        raise ValueError(f"{nodes}: is no list of nodes")
+    return [name for group in groups for name in _expand(group)]
 
 
 def _expand(group: str) -> list[str]:
     before, bracket, rest = group.partition("[")
     if not bracket:
         return [group]
-    inside, closed, after = rest.partition("]")
-    if not closed:
-        raise ValueError(f"{group}: has no closing bracket")
+    inside, _, after = rest.partition("]")
     numbers: list[str] = []
     for part in inside.split(","):
         least, _, most = part.partition("-")

@@ -38,7 +38,7 @@ def strategy(parameters: Parameters, workers: Workers = ALONE) -> Any:
     gpus = tf.config.list_logical_devices("GPU")
     found = gpus or tf.config.list_logical_devices("CPU")
     count = wanted or max(1, min(len(gpus), most))
-    _check(parameters, len(found), 1)
+    check(parameters, len(found), 1)
     if count == 1:
         return tf.distribute.get_strategy()
     # Collective operations wait for each other in a thread pool, which may have only one thread.
@@ -49,7 +49,7 @@ def strategy(parameters: Parameters, workers: Workers = ALONE) -> Any:
 def _of_several_hosts(parameters: Parameters, most: int, workers: Workers) -> Any:
     """Return the strategy of several workers. It must be made before any operation runs: then it cannot be any more."""
     gpus = tf.config.list_physical_devices("GPU")
-    _check(parameters, max(1, len(gpus)), workers.count)
+    check(parameters, max(1, len(gpus)), workers.count)
     used = gpus[: parameters.devices or most]
     workers.agree({"the number of its GPUs": len(used)}, "set ds_devices to a number that all of them have")
     tf.config.set_visible_devices(used, "GPU")
@@ -69,7 +69,7 @@ def _of_several_hosts(parameters: Parameters, most: int, workers: Workers) -> An
         ) from error
 
 
-def _check(parameters: Parameters, found: int, workers: int) -> None:
+def check(parameters: Parameters, found: int, workers: int) -> None:
     """Raise UsageTrouble for more devices than are found here, or than there are utterances in a batch."""
     wanted, batch = parameters.devices, parameters.train_batch_size
     if wanted > found:

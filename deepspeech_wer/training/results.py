@@ -47,7 +47,8 @@ Sets = Mapping[str, Sequence[Item]]  # train, dev, test and further ones, withou
 def new_run_directory(parameters: Parameters, workers: Workers = ALONE) -> Path:
     """Make and return `<logs_dir>/<time>-<commit>/`, the directory for all files of this training.
 
-    Of several workers only the chief makes one. Called before the training: raises Trouble if this or another directory of the training cannot be written.
+    Of several workers only the chief makes one. Called before the training: raises Trouble if this or another directory
+    of the training cannot be written.
     """
     if not workers.is_chief:
         return parameters.logs_dir

@@ -120,7 +120,7 @@ class Workers:
             self.exchange(None)
 
     def settle(self) -> None:
-        """Wait until it is clear whether a fault of TensorFlow's has its cause in a lost worker, which ends this process."""
+        """Give a lost worker the time to be noticed, which ends this process, before its trace in TensorFlow is told."""
         if self._watcher is not None and not self._is_leaving.is_set():
             self._watcher.join(SILENCE_S + BEAT_S)
 
@@ -136,6 +136,8 @@ class Workers:
         self._is_leaving.set()
         for index in self._peers:
             self._send(index, {"end": code, "said": said})
+            with suppress(OSError):
+                self._peers[index].socket.shutdown(socket.SHUT_WR)
         # Their connections end when they have read it. One that is closed with something unread loses what was sent.
         self._watcher.join(PART_S)
 
