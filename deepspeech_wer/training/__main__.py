@@ -2,8 +2,8 @@
 
 0: done. 1: expected trouble, one line on stderr. 2: settings that cannot be used, one line each. 65: the training
 diverged, and the last line starts with "diverged:". 75: one of several workers was lost, or did not come, and the last
-line starts with "interrupted:". Several workers all end with the same code and the same last words. An error in a cell keeps its traceback and exits with 1. A script
-that ends without a new hyper.json has trained nothing: that is trouble, too.
+line starts with "interrupted:". An error in a cell keeps its traceback and exits with 1. A script that ends without a
+new hyper.json has trained nothing: that is trouble, too. Several workers all end with one code and the same last words.
 """
 
 from __future__ import annotations

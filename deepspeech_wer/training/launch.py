@@ -7,6 +7,7 @@ the task that was killed.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         print("srun: not found: install Slurm's commands on this node, or set ds_distribute=off", file=sys.stderr)
         return EXIT_BAD_SETTINGS
     options = ["--kill-on-bad-exit=0", f"--wait={WAIT_S}", "--distribution=block", "--mpi=none", "--export=ALL"]
-    cpus = os.environ.get("SLURM_CPUS_PER_TASK")  # noqa: SIM112 - which srun does not take from sbatch since 22.05
+    cpus = os.environ.get("SLURM_CPUS_PER_TASK")  # since 22.05 srun does not take it from sbatch
     own = [f"--cpus-per-task={cpus}"] if cpus else []
     with subprocess.Popen([srun, *options, *own, *argv], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
 
@@ -39,8 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, forward)
-        assert process.stderr
-        said, is_last = _pass_on(process.stderr)
+        said, is_last = _pass_on(process.stderr or io.BytesIO())
         code = process.wait()
     if code and said and not is_last:
         os.write(2, said)

@@ -112,7 +112,7 @@ class Workers:
 
     @contextmanager
     def chief_first(self) -> Iterator[None]:
-        """Let the chief do a block before the others: they find what it has downloaded and computed, if they see it."""
+        """Let the chief do a block before the others: they find what it has downloaded and computed."""
         if not self.is_chief:
             self.exchange(None)
         yield
@@ -120,7 +120,7 @@ class Workers:
             self.exchange(None)
 
     def settle(self) -> None:
-        """Give a lost worker the time to be noticed, which ends this process, before its trace in TensorFlow is told."""
+        """Give a lost worker the time to be noticed, which ends this process, before its trace in TensorFlow shows."""
         if self._watcher is not None and not self._is_leaving.is_set():
             self._watcher.join(SILENCE_S + BEAT_S)
 

@@ -136,7 +136,8 @@ def test_all_workers_get_what_each_gave_in_their_order(start: Callable[..., Runn
 
 
 def test_the_chief_does_its_block_before_the_others(start: Callable[..., Running]) -> None:
-    code = "with one.chief_first():\n    begun = time.time()\n    time.sleep(0.2)\n    tell([begun, time.time()])\none.exchange(0)"
+    block = "begun = time.time(); time.sleep(0.2); tell([begun, time.time()])"
+    code = f"with one.chief_first(): {block}\none.exchange(0)"
     (_, chief_ended), *others = (one.found[0] for one in start(code).ends())
 
     assert all(begun > chief_ended - 0.3 for begun, _ in others)
