@@ -8,7 +8,7 @@ Shapes: B utterances, T frames, H cells per direction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,15 @@ class Network(tf.Module):  # type: ignore[misc]
             self.weights: dict[str, Any] = {
                 name: tf.Variable(value, name=name) for name, value in initial_weights(parameters).items()
             }
+
+    def on_one_device(self, parameters: Parameters) -> Network:
+        """Return this network; if it is on several devices, a copy: the weights of several cannot be exported."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return self
+        copy = Network(replace(parameters, devices=1))
+        for name, weight in self.weights.items():
+            copy.weights[name].assign(weight.numpy())
+        return copy
 
     def parameter_count(self) -> int:
         return sum(int(np.prod(weight.shape)) for weight in self.weights.values())

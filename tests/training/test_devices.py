@@ -25,7 +25,7 @@ from pathlib import Path
 from deepspeech_wer.training import parameters as settings, threads
 parameters = settings.from_process()
 threads.limit(parameters.threads, parameters.devices)
-from deepspeech_wer.training import dataset, importers
+from deepspeech_wer.training import dataset, export, importers
 from deepspeech_wer.training.model import Network
 from deepspeech_wer.training.train import train
 corpus = importers.load(parameters)
@@ -35,14 +35,15 @@ network = Network(parameters)
 history = train(network, *sets, parameters, work)
 losses = [loss for one in history for loss in (one.train_loss, one.validation_loss)]
 rates = [rate for one in history for rate in (one.train_wer, one.validation_wer)]
+export.export(network, sets[1], parameters, "a" * 40)  # raises if the export differs from the network
 print(json.dumps([network.strategy.num_replicas_in_sync, losses, rates]))
 """
 
 
-def losses(tones: Path, work: Path, count: int) -> tuple[int, list[float], list[float]]:
+def losses(tones: Path, work: Path, count: int, **more: str) -> tuple[int, list[float], list[float]]:
     """(devices, losses and WERs of each epoch) of a training; 17 utterances by 4: the last batch has one."""
     own = {"ds_devices": str(count), "ds_limit_train": "17", "ds_train_batch_size": "4", "ds_dropout_rate": "0.3"}
-    environment = {**os.environ, **SMALL, **own, "ds_dataset_path": str(tones), "ds_epochs": "2"}
+    environment = {**os.environ, **SMALL, **own, **more, "ds_dataset_path": str(tones), "ds_epochs": "2"}
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(work)], env=environment, capture_output=True, text=True, check=False
     )
@@ -51,13 +52,14 @@ def losses(tones: Path, work: Path, count: int) -> tuple[int, list[float], list[
     return count, of_epochs, rates
 
 
-def test_two_devices_train_as_one_does(tones: Path, tmp_path: Path) -> None:
+def test_two_devices_train_as_one_does_and_their_network_is_exported(tones: Path, tmp_path: Path) -> None:
     one_count, one_losses, one_rates = losses(tones, tmp_path, 0)
-    two_count, two_losses, two_rates = losses(tones, tmp_path, 2)
+    two_count, two_losses, two_rates = losses(tones, tmp_path, 2, ds_export_dir=str(tmp_path / "exports"))
 
     assert (one_count, two_count) == (1, 2)
     assert two_losses == pytest.approx(one_losses, rel=1e-5)
     assert two_rates == one_rates
+    assert (tmp_path / "exports" / "latest" / "model.tflite").is_file()
 
 
 @pytest.mark.parametrize(
