@@ -23,7 +23,9 @@ from .confidence import Calibrations
 from .dataset import Item
 from .decoders import Decoder, greedy
 from .model import Network
+from .parameter_types import ends
 from .parameters import N_INPUT, Parameters
+from .sound import TELEPHONE_RATE
 from .transcribe.recogniser import (
     DESCRIPTION,
     LANGUAGE_MODEL,
@@ -73,7 +75,7 @@ def export(
             parameters.normalisation,
             _language_model(decoders, parameters, beside),
             calibrations=calibrations or Calibrations(),
-            narrow_band=parameters.augment_band_limit > 0,
+            narrow_band=_learnt_narrow_band(parameters),
         )
         record = description_record(description, sizes, {name: version(name) for name in LIBRARIES})
         (beside / DESCRIPTION).write_text(json.dumps(record, indent=4, ensure_ascii=False) + "\n", "utf-8")
@@ -85,6 +87,12 @@ def export(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return sizes
+
+
+def _learnt_narrow_band(parameters: Parameters) -> bool:
+    lowest, _ = ends(parameters.augment_resample_rate)
+    is_resampled = parameters.augment_resample > 0 and lowest <= TELEPHONE_RATE
+    return is_resampled or parameters.augment_band_limit > 0 or parameters.augment_codec > 0
 
 
 def _write_networks(network: Network, directory: Path) -> None:

@@ -17,7 +17,7 @@ from ..errors import UsageTrouble
 from ..variables import Variable, read
 from . import cluster
 from . import parameter_types as types
-from .text import Alphabet, read_alphabet
+from .text import BYTES, Alphabet, Bytes, read_alphabet
 
 # ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, in functions named after the kind of field
 
@@ -58,6 +58,14 @@ def _word(default: str, meaning: str, *choices: str) -> Any:
 
 def _words(default: str, meaning: str, *choices: str) -> Any:
     return _field(default, types.some_of(*choices), meaning, default)
+
+
+def _share(meaning: str) -> Any:
+    return _number(0.0, f"share of utterances {meaning}; 0: off", least=0, most=1)
+
+
+def _span(default: str, meaning: str, kind: type[float], least: float, most: float) -> Any:
+    return _field(default, types.span(kind, least, most), meaning, default)
 
 
 def _path(meaning: str, default: str | None = None) -> Any:
@@ -112,8 +120,9 @@ class Parameters:
     common_voice_archive: str = _text("", "file name of a language's archive at ds_mirror_url (importer common_voice)")
     alphabet: Alphabet = _field(
         Alphabet(),
-        types.unless_empty(lambda text: read_alphabet(types.path(text)), Alphabet()),
-        "file with the letters of the transcripts, one per line; unset: space, a-z and apostrophe",
+        types.unless_empty(lambda text: Bytes() if text == BYTES else read_alphabet(types.path(text)), Alphabet()),
+        "file with the letters of the transcripts, one per line; bytes: UTF-8, for any language; unset: space, a-z and "
+        "apostrophe",
     )
 
     # the network
@@ -183,6 +192,22 @@ class Parameters:
     augment_band_limit: float = _number(
         0.0, "share of utterances that lose what is above 4 kHz, as on the telephone; 0: off", least=0, most=1
     )
+    augment_overlay: float = _share("with noise from recordings laid over them")
+    augment_overlay_source: Path | None = _path(
+        "directory of recordings of noise, or a text file with the path of one per line"
+    )
+    augment_overlay_snr: str = _span("5:25", "ratio of the powers of speech and noise in dB, LOW:HIGH", float, -40, 100)
+    augment_overlay_layers: str = _span("1", "recordings at a time, LOW:HIGH", int, 1, 20)
+    augment_reverb: float = _share("as heard in a room")
+    augment_reverb_delay: str = _span("20:80", "ms to the first echo, LOW:HIGH", float, 1, 1000)
+    augment_reverb_decay: str = _span("3:10", "dB that each echo is below the one before, LOW:HIGH", float, 0.5, 100)
+    augment_volume: float = _share("with another volume, in 16 bits")
+    augment_volume_dbfs: str = _span(
+        "-40:-10", "their peak in dB of full scale, LOW:HIGH; above 0 they are clipped", float, -80, 40
+    )
+    augment_resample: float = _share("as recorded at another rate, in 16 bits")
+    augment_resample_rate: str = _span("8000", "that rate in Hz, LOW:HIGH", int, 2000, 16_000)
+    augment_codec: float = _share("as heard on the telephone: 8 kHz, 8-bit mu-law (G.711)")
     plain_epochs: int = _number(0, "epochs at the start without dropout and augmentation", least=0)
 
     # what is measured and logged, and when
@@ -319,6 +344,8 @@ def _check_together(given: Parameters) -> None:
         )
     if given.drop_source_layers and given.load_checkpoint_dir is None:
         faults.append("ds_drop_source_layers: expected ds_load_checkpoint_dir, too")
+    if given.augment_overlay and given.augment_overlay_source is None:
+        faults.append(f"ds_augment_overlay={given.augment_overlay:g}: expected ds_augment_overlay_source, too")
     needing = [name for name in ("plateau", "early_stop", "keep_best") if getattr(given, name)]
     if needing and not given.validation_step:
         faults.append(f"ds_validation_step=0: expected 1 or more with ds_{needing[0]}")

@@ -22,7 +22,7 @@ from ..errors import Trouble
 from ..files import write_atomically
 from ..job_contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..verdicts import intervals
-from . import devices
+from . import devices, noises
 from .batches import Most, batches_by_length
 from .confidence import Calibrations
 from .corpus import Corpus
@@ -156,7 +156,9 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
     The record is published, so a path is shortened to its last component, `.../NAME`. By the slash the page recognises
     a path, which it ignores when it compares runs.
     """
-    record = asdict(parameters) | {"alphabet": parameters.alphabet.letters}
+    record = asdict(parameters) | {"alphabet": parameters.alphabet.name}
+    if (noise := noises.collect(parameters).identity) is not None:
+        record["augment_overlay_sha256"] = noise
     for name in NOT_RECORDED:
         del record[name]
     for name, value in record.items():

@@ -17,7 +17,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import checkpoint, ctc, devices, patience, transfer
+from . import acoustics, checkpoint, ctc, devices, noises, patience, transfer
+from .acoustics import Acoustics
 from .arrays import Floats, Tensor
 from .batches import Batch, Most, assemble, batches_of_epoch, steps_until
 from .dataset import Item
@@ -38,6 +39,7 @@ INDIFFERENT = (
     "importer", "limit_train", "limit_dev", "synthetic_train", "synthetic_dev", "synthetic_test",
     "dataset_path", "text", "resample", "mirror_url", "librivox_subsets", "common_voice_archive",
     "cache_dir", "checkpoint_dir", "save_checkpoint_dir", "load_checkpoint_dir", "logs_dir", "export_dir", "keep_best",
+    "augment_overlay_source",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
     "test_batch_size", "limit_test", "test_sets", "test_set", "decoder", "decoders", "beam_width", "preset",
     "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
@@ -105,6 +107,7 @@ class Trainer:
         self.most = Most(parameters.train_batch_size, parameters.max_seconds)
         self.steps_before = steps_until(train_items, self.most, parameters.random_seed, parameters.epochs)
         self.summaries = Summaries(run_dir) if parameters.log_variables and self.workers.is_chief else None
+        self.noises = noises.collect(parameters)
         self.source = transfer.identity(parameters)
         self.workers.agree(self._settings(), "start all workers with the same settings and the same data")
         self.best: dict[str, Floats] = {}  # weights of the best epoch, by name
@@ -181,8 +184,9 @@ class Trainer:
         losses: list[float] = []
         hypotheses: list[Hypothesis] = []
         norms: Floats = np.zeros(0, np.float32)
+        sound = self._acoustics(index)
         for step, group in self._batches(index):
-            batch = assemble(group, parameters, self._augmentation_rng(index, step))
+            batch = assemble(group, parameters, self._augmentation_rng(index, step), sound)
             rate = factor * learning_rate(parameters, step, self.steps_before[parameters.epochs])
             done = self.step(batch, rate, step)
             norms = done.norms
@@ -218,6 +222,12 @@ class Trainer:
         if index < self.parameters.plain_epochs:
             return None
         return np.random.default_rng([self.parameters.random_seed, index, step])
+
+    def _acoustics(self, index: int) -> Acoustics | None:
+        """Return the variations of the sound in an epoch; None in the plain epochs at the start."""
+        if index < self.parameters.plain_epochs or not acoustics.is_on(self.parameters):
+            return None
+        return Acoustics(self.parameters, self.noises, index)
 
     def _batches(self, index: int) -> Iterator[tuple[int, list[Item]]]:
         """Yield (number of the step from 0, its items) of one epoch, with a progress bar on a terminal."""
@@ -298,6 +308,7 @@ class Trainer:
         before = {
             **_settings_of(Parameters()),
             "source": None,
+            "noise": None,
             **meta["settings"],
         }  # an earlier version had fewer of them
         differing = sorted(name for name, value in self._settings().items() if before.get(name) != value)
@@ -340,7 +351,7 @@ class Trainer:
 
     def _settings(self) -> dict[str, Any]:
         """Return everything that decides the numbers of this training, as read back from JSON."""
-        settings = {**_settings_of(self.parameters), "source": self.source}
+        settings = {**_settings_of(self.parameters), "source": self.source, "noise": self.noises.identity}
         sets = {"training data": self.train_items, "validation data": self.dev_items}
         for name, items in sets.items():
             # The name of a mel file contains the hash of its audio.

@@ -32,7 +32,17 @@ SILENCE_S = 60.0  # after which a worker is taken for lost
 PART_S = 10.0  # for the others to end
 CURE = "set ds_distribute=slurm:PORT to a port that is free on all nodes, or change TF_CONFIG"
 # Settings of each host: where things are, and what only the chief does.
-_OWN = ("threads", "cache_dir", "dataset_path", "mirror_url", "logs_dir", "export_dir", "lm_path", "report_count")
+_OWN = (
+    "threads",
+    "augment_overlay_source",
+    "cache_dir",
+    "dataset_path",
+    "mirror_url",
+    "logs_dir",
+    "export_dir",
+    "lm_path",
+    "report_count",
+)
 _DIFFERENCES = 5  # named, at most
 _SHOWN = 60  # characters of a value
 
