@@ -60,6 +60,7 @@ def export(
     """
     if parameters.export_dir is None:
         return {}
+    network = network.on_one_device(parameters)
     target = parameters.export_dir / commit[:7]
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import UsageTrouble
 from ..variables import Variable, read
+from . import cluster
 from . import parameter_types as types
 from .text import BYTES, Alphabet, Bytes, read_alphabet
 
@@ -268,7 +269,14 @@ class Parameters:
     logs_dir: Path = _path("where each run makes a directory with its hyper.json", "logs")
     cache_dir: Path = _path("cache of features and corpora; unset: ~/.cache/deepspeech_wer/training")
     export_dir: Path | None = _path("where to export the trained network, as SavedModel and TFLite; unset: no export")
-    devices: int = _number(0, "GPUs among which each batch is split; 0: all", least=0, most=1024)
+    devices: int = _number(0, "GPUs of each host among which each batch is split; 0: all", least=0, most=1024)
+    distribute: str = _field(
+        cluster.OFF,
+        cluster.wanted,
+        "several workers share each batch: those of a job of Slurm (slurm, or slurm:PORT), or those that TF_CONFIG "
+        "names (tf_config); off: this process alone",
+        cluster.OFF,
+    )
     threads: int = _number(1, "processor threads", least=1, most=1024)
     wer_sha: str = _text("", "the commit that is trained, set by the tracker; unset: from git")
 
@@ -311,8 +319,13 @@ LEGACY = {"ds_epochs": "ds_training_iters"}  # its name in the notebook's first 
 
 
 def from_process() -> Parameters:
-    """Return the parameters of this process: the one place of the training that reads os.environ."""
+    """Return the parameters of this process. Only here and in `cluster_of_process` the training reads os.environ."""
     return from_environment(os.environ)
+
+
+def cluster_of_process(parameters: Parameters) -> cluster.Cluster | None:
+    """Return the workers that train together with this process; None: it trains alone. Raises UsageTrouble."""
+    return cluster.find(parameters.distribute, os.environ)
 
 
 def from_environment(environ: Mapping[str, str]) -> Parameters:
