@@ -36,7 +36,7 @@ def run(number: int, rate: Any, *, sha: str | None = None, **fields: Any) -> Run
     }
     made = Run(
         id=f"20260101-00{number:02}00-{sha[:12]}",
-        directory=Path("/nowhere"),
+        root=Path("/nowhere"),
         merge=Merge(sha, number, f"merge {number}", "Ada", stamp, ()),
         status="done",
         failure=None,

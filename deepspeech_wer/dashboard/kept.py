@@ -332,7 +332,7 @@ def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
     )
     return Run(
         id=name,
-        directory=runs / name,
+        root=runs,
         merge=merge,
         status=row.status,
         failure=row.failure,

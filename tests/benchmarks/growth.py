@@ -138,7 +138,7 @@ def write(runs: list[Run], root: Path) -> None:
     """Write runs as the tracker archives them."""
     for run in archive(runs, root):
         record = asdict(run)
-        del record["id"], record["directory"], record["hyper"]
+        del record["id"], record["root"], record["hyper"]
         record |= {"version": 1, "base": None, "number": run.merge.ordinal}
         (run.directory / "run.json").write_text(json.dumps(record, indent=1))
 

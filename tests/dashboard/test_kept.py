@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 def archive(runs: list[Run], root: Path) -> None:
     for run in invented_runs.archive(runs, root):
-        fields = {key: value for key, value in asdict(run).items() if key not in ("id", "directory", "hyper")}
+        fields = {key: value for key, value in asdict(run).items() if key not in ("id", "root", "hyper")}
         (run.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
 
 
