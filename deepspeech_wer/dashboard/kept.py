@@ -49,11 +49,19 @@ class Kept:
     """The readable runs. Of the job's record, a run has what the columns need."""
 
     runs: list[Run]
-    results: dict[str, str]  # digests of what the trainings gave, see archive.result_digest
-    marks: dict[str, Mark]  # of the lines of js/hyper.js
-    files: dict[str, Files]  # of each run's directory
+    facts: dict[str, _Facts]
     logs: PublishedLogs
     made: _Made
+
+    @property
+    def results(self) -> dict[str, str]:
+        """Digests of what the trainings gave, see archive.result_digest."""
+        return {name: one.result for name, one in self.facts.items()}
+
+    def mark(self, name: str) -> Mark | None:
+        """Return the mark of a run's line of js/hyper.js."""
+        one = self.facts.get(name)
+        return one and (one.size, one.crc)
 
     def line(self, run: Run) -> bytes:
         """Return a run's line of js/hyper.js. Raises Trouble if the run broke meanwhile."""
@@ -65,7 +73,7 @@ class Kept:
 
     def found(self, run: Run) -> Files:
         """Return the files of a run as they were when the runs were loaded."""
-        return self.files[run.id]
+        return self.facts[run.id][:2]
 
 
 def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
@@ -74,7 +82,7 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
     The runs quote no more of their logs than visitors see.
     `kept` is brought up to date, unless it cannot be written.
     """
-    loaded = Kept([], {}, {}, {}, logs, _Made())
+    loaded = Kept([], {}, logs, _Made())
     version, shared = _version(logs.mode), _Shared()
     months: dict[str, list[str]] = {}
     for name in archive.names(runs):
@@ -121,6 +129,16 @@ def _looked_at(month: Path) -> int:
         return month.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+class _Facts(NamedTuple):
+    """What is known of a run's files."""
+
+    names: str  # this and the next: see Files
+    digest: str
+    size: int  # of the run's line of js/hyper.js
+    crc: int
+    result: str
 
 
 class _Row(NamedTuple):
@@ -185,9 +203,7 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
         run = _run(name, row, month.shared, runs)
         month.add(row)
     loaded.runs.append(run)
-    loaded.results[name] = row.result
-    loaded.marks[name] = row.size, row.crc
-    loaded.files[name] = month.shared[row.names], row.digest
+    loaded.facts[name] = _Facts(month.shared[row.names], row.digest, row.size, row.crc, row.result)
 
 
 def _is_as_noted(row: _Row, month: _Month, descriptor: int) -> bool:

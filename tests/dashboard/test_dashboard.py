@@ -205,7 +205,7 @@ def test_files_of_removed_runs_are_deleted_and_foreign_files_kept(site: Path, ru
 
 def test_a_damaged_manifest_causes_a_full_build(site: Path, runs: list[Run]) -> None:
     before = {name: file[0] for name, file in snapshot(site).items()}
-    (site / ".manifest.json").write_text('{"version": 1, "runs"')
+    (site / ".manifest.json").write_text('{"version": 2, "runs"')
     build(runs, site, project=PROJECT)
     assert {name: file[0] for name, file in snapshot(site).items()} == before
 

@@ -55,7 +55,7 @@ def site_with(root: Path, cache: Path) -> dict[str, bytes]:
     loaded = kept.load(root, cache)
     site = cache.with_name("site")
     build(
-        loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole, found=loaded.found, marks=loaded.marks
+        loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole, found=loaded.found, mark=loaded.mark
     )
     return content(site)
 
@@ -222,7 +222,7 @@ def test_a_run_that_breaks_during_the_build_is_left_out(root: Path, tmp_path: Pa
         line=loaded.line,
         whole=loaded.whole,
         found=loaded.found,
-        marks=loaded.marks,
+        mark=loaded.mark,
     )
     assert content(tmp_path / "site") == site_without(root, tmp_path / "plain")
 
