@@ -19,11 +19,11 @@ from deepspeech_wer.repository import history
 _loaded: dict[Path, kept.Kept] = {}  # by the last build: a tick builds after each merge of a backlog
 
 
-def build(settings: Settings, *, scoring_s: float | None = None) -> int:
+def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None) -> int:
     """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
 
-    After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
-    cannot be written.
+    After `scoring_s` seconds, runs that are not scored yet are left for the next call. `times` are those of the runs'
+    directories, mtime_ns, if they were looked at just before. Raises Trouble if the site cannot be written.
     """
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
@@ -36,7 +36,8 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
     )
     try:
         files.make_private(places.site)
-        loaded = kept.load(places.runs, places.kept, settings.logs, before=_loaded.pop(places.kept, None))
+        before = _loaded.pop(places.kept, None)
+        loaded = kept.load(places.runs, places.kept, settings.logs, before=before, times=times)
         record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = archive.in_order(loaded.runs)
         measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)

@@ -82,12 +82,20 @@ class Kept:
         return self.facts[run.id][:2]
 
 
-def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, before: Kept | None = None) -> Kept:
+def load(
+    runs: Path,
+    kept: Path,
+    logs: PublishedLogs = WHOLE,
+    *,
+    before: Kept | None = None,
+    times: Mapping[str, int] | None = None,
+) -> Kept:
     """Return every readable run. An unreadable run is logged and left unchanged. Raises Trouble if none can be listed.
 
     The runs quote no more of their logs than visitors see. `kept` is brought up to date, unless it cannot be written.
     `before` is what an earlier call of this process returned, of the same places: months that are as they were, and
-    are not to be looked at file by file, are taken from there.
+    are not to be looked at file by file, are taken from there. `times` are those of the runs' directories, if they
+    were looked at just before; a change since then is seen by the next build, as one of a moment later is.
     """
     loaded = Kept([], {}, logs, _Made(), before.shared if before else _Shared(), {})
     version = _version(logs.mode)
@@ -97,13 +105,14 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, before: Kept | 
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if months else -1
     due = _due(months, kept)
     try:
+        looked = _Looked(descriptor, times or {})
         for name, listed in months.items():
-            if before and name not in due and _take_over(loaded, before, name, listed, kept, descriptor):
+            if before and name not in due and _take_over(loaded, before, name, listed, kept, looked):
                 continue
             start = len(loaded.runs)
             month = _Month(loaded.shared, *_read(kept / name, version), is_due=name in due)
             for run in listed:
-                _add(loaded, run, month, runs, descriptor)
+                _add(loaded, run, month, runs, looked)
             if month.is_changed(listed):
                 derived.write(kept / name, version, month.record(listed))
             if name in due or month.is_changed(listed):
@@ -124,6 +133,20 @@ class _Loaded(NamedTuple):
     runs: list[Run]
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """The runs' directories."""
+
+    descriptor: int  # of the one that they are in
+    times: Mapping[str, int]  # of those that were looked at already
+
+    def changed_at(self, run: str) -> int:
+        """Return the mtime_ns of a run's directory. Raises OSError."""
+        found = self.times.get(run)
+        # Relative to a descriptor, since resolving a long path takes longer than all the rest.
+        return found or os.stat(run, dir_fd=self.descriptor, follow_symlinks=False).st_mtime_ns
+
+
 def _file_state(path: Path) -> tuple[int, ...]:
     try:
         status = path.stat()
@@ -132,7 +155,7 @@ def _file_state(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _take_over(loaded: Kept, before: Kept, name: str, listed: list[str], kept: Path, descriptor: int) -> bool:
+def _take_over(loaded: Kept, before: Kept, name: str, listed: list[str], kept: Path, looked: _Looked) -> bool:
     """Take a month's runs from what was loaded before. False: it, or one of them, is not as it was then."""
     month = before.months.get(name)
     if month is None or not month.state or before.logs is not loaded.logs or month.state != _file_state(kept / name):
@@ -141,7 +164,7 @@ def _take_over(loaded: Kept, before: Kept, name: str, listed: list[str], kept: P
         return False
     facts = {run: before.facts[run] for run in listed}
     try:
-        times = [os.stat(run, dir_fd=descriptor, follow_symlinks=False).st_mtime_ns for run in listed]
+        times = [looked.changed_at(run) for run in listed]
     except OSError:
         return False
     if times != [one.changed_at for one in facts.values()]:
@@ -233,11 +256,11 @@ class _Row(NamedTuple):
             raise TypeError(self)
 
 
-def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) -> None:
+def _add(loaded: Kept, name: str, month: _Month, runs: Path, looked: _Looked) -> None:
     """Add a run, from its row if its files are as they were; a run that cannot be read is logged."""
     try:
         row = month.rows[name]
-        if not _is_as_noted(row, month, descriptor):
+        if not _is_as_noted(row, month, looked):
             raise KeyError(name)
         run = _run(name, row, month.shared, runs)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError):
@@ -253,13 +276,12 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
     loaded.facts[name] = _Facts(month.shared[row.names], row.digest, row.size, row.crc, row.result, row.changed_at)
 
 
-def _is_as_noted(row: _Row, month: _Month, descriptor: int) -> bool:
-    """Return whether a run's files are as they were. `descriptor` is of the directory of all runs."""
+def _is_as_noted(row: _Row, month: _Month, looked: _Looked) -> bool:
+    """Return whether a run's files are as they were."""
     try:
-        # Relative to a descriptor, since resolving a long path takes longer than all the rest.
-        if os.stat(row.id, dir_fd=descriptor, follow_symlinks=False).st_mtime_ns != row.changed_at:
+        if looked.changed_at(row.id) != row.changed_at:
             return False
-        return not month.is_due or _are_as_noted(row, month.shared, descriptor)
+        return not month.is_due or _are_as_noted(row, month.shared, looked.descriptor)
     except (OSError, StopIteration):
         return False
 
