@@ -217,7 +217,7 @@ class _Row(NamedTuple):
     id: str
     changed_at: int  # mtime_ns of the directory, which changes with the names in it
     names: int  # shared: of the files
-    states: list[int]  # size and mtime_ns of each
+    states: str  # size and mtime_ns of each
     digest: str  # see Files
     size: int  # of the run's line of js/hyper.js
     crc: int
@@ -227,7 +227,7 @@ class _Row(NamedTuple):
     subject: str
     author: int  # shared
     committed_at: str
-    reverts: list[str]
+    reverts: int  # shared
     status: str
     failure: str | None
     detail: str
@@ -249,7 +249,7 @@ class _Row(NamedTuple):
 
     def check(self) -> None:
         """Raises TypeError if this was not made from a run."""
-        texts = self.id, self.digest, self.result, self.sha, self.subject, self.committed_at, self.status
+        texts = self.id, self.states, self.digest, self.result, self.sha, self.subject, self.committed_at, self.status
         others = self.detail, self.started_at, self.finished_at
         numbers = self.size, self.crc, self.ordinal, self.attempt, self.number
         if {*map(type, texts), *map(type, others)} != {str} or {*map(type, numbers)} != {int}:
@@ -282,18 +282,18 @@ def _is_as_noted(row: _Row, month: _Month, looked: _Looked) -> bool:
         if looked.changed_at(row.id) != row.changed_at:
             return False
         return not month.is_due or _are_as_noted(row, month.shared, looked.descriptor)
-    except (OSError, StopIteration):
+    except OSError:
         return False
 
 
 def _are_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
-    """Return whether each file has its size and time. Raises OSError, StopIteration."""
-    states = iter(row.states)
-    for name in shared[row.names].split("/"):
-        status = os.stat(f"{row.id}/{name}", dir_fd=descriptor, follow_symlinks=False)
-        if status.st_size != next(states) or status.st_mtime_ns != next(states):
-            return False
-    return True
+    """Return whether each file has its size and time. Raises OSError."""
+    paths = (f"{row.id}/{name}" for name in shared[row.names].split("/"))
+    return row.states == _states(os.stat(path, dir_fd=descriptor, follow_symlinks=False) for path in paths)
+
+
+def _states(found: Iterable[os.stat_result]) -> str:
+    return "/".join([f"{status.st_size} {status.st_mtime_ns}" for status in found])
 
 
 def _made_row(directory: Path, month: _Month, loaded: Kept) -> _Row:
@@ -356,7 +356,7 @@ class _Month:
             run.id,
             changed_at,
             self._place(names),
-            [number for name in names.split("/") for number in (found[name].st_size, found[name].st_mtime_ns)],
+            _states(found[name] for name in names.split("/")),
             digest,
             len(line),
             zlib.crc32(line),
@@ -366,7 +366,7 @@ class _Month:
             tracked["subject"],
             self._place(tracked["author"]),
             tracked["committed_at"],
-            tracked["reverts"],
+            self._place(tracked["reverts"]),
             tracked["status"],
             tracked["failure"],
             tracked["detail"],
@@ -413,7 +413,7 @@ def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
         author=shared[row.author],
         committed_at=row.committed_at,
         parents=(),
-        reverts=tuple(row.reverts),
+        reverts=tuple(shared[row.reverts]),
     )
     return Run(
         id=name,
