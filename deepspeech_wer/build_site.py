@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import archive, clock, dashboard, decision_files, files, heartbeat
@@ -15,8 +14,6 @@ from deepspeech_wer.judging import comparing, kept_scores, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
-
-_loaded: dict[Path, kept.Kept] = {}  # by the last build: a tick builds after each merge of a backlog
 
 
 def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None) -> int:
@@ -36,8 +33,7 @@ def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[
     )
     try:
         files.make_private(places.site)
-        before = _loaded.pop(places.kept, None)
-        loaded = kept.load(places.runs, places.kept, settings.logs, before=before, times=times)
+        loaded = kept.load(places.runs, places.kept, settings.logs, times=times)
         record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = archive.in_order(loaded.runs)
         measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
@@ -56,7 +52,6 @@ def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)
-        _loaded[places.kept] = loaded.without_lines()
         return dashboard.count(places.site, manifest)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None

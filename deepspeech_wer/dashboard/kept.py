@@ -21,7 +21,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,12 +52,6 @@ class Kept:
     facts: dict[str, _Facts]
     logs: PublishedLogs
     made: _Made
-    shared: _Shared
-    months: dict[str, _Loaded]
-
-    def without_lines(self) -> Kept:
-        """Return it without the lines that were made, to be held until the next build."""
-        return replace(self, made=_Made())
 
     @property
     def results(self) -> dict[str, str]:
@@ -82,23 +76,15 @@ class Kept:
         return self.facts[run.id][:2]
 
 
-def load(
-    runs: Path,
-    kept: Path,
-    logs: PublishedLogs = WHOLE,
-    *,
-    before: Kept | None = None,
-    times: Mapping[str, int] | None = None,
-) -> Kept:
+def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[str, int] | None = None) -> Kept:
     """Return every readable run. An unreadable run is logged and left unchanged. Raises Trouble if none can be listed.
 
     The runs quote no more of their logs than visitors see. `kept` is brought up to date, unless it cannot be written.
-    `before` is what an earlier call of this process returned, of the same places: months that are as they were, and
-    are not to be looked at file by file, are taken from there. `times` are those of the runs' directories, if they
-    were looked at just before; a change since then is seen by the next build, as one of a moment later is.
+    `times` are those of the runs' directories, if they were looked at just before; a change since then is seen by the
+    next build, as one of a moment later is.
     """
-    loaded = Kept([], {}, logs, _Made(), before.shared if before else _Shared(), {})
-    version = _version(logs.mode)
+    loaded = Kept([], {}, logs, _Made())
+    version, shared = _version(logs.mode), _Shared()
     months: dict[str, list[str]] = {}
     for name in archive.names(runs):
         months.setdefault(_month(name), []).append(name)
@@ -107,10 +93,7 @@ def load(
     try:
         looked = _Looked(descriptor, times or {})
         for name, listed in months.items():
-            if before and name not in due and _take_over(loaded, before, name, listed, kept, looked):
-                continue
-            start = len(loaded.runs)
-            month = _Month(loaded.shared, *_read(kept / name, version), is_due=name in due)
+            month = _Month(shared, *_read(kept / name, version), is_due=name in due)
             for run in listed:
                 _add(loaded, run, month, runs, looked)
             if month.is_changed(listed):
@@ -118,19 +101,11 @@ def load(
             if name in due or month.is_changed(listed):
                 with suppress(OSError):  # it could not be written
                     os.utime(kept / name, None if name in due else (0, 0))
-            loaded.months[name] = _Loaded(_file_state(kept / name), loaded.runs[start:])
     finally:
         if months:
             os.close(descriptor)
     _remove_all_but(months, kept)
     return loaded
-
-
-class _Loaded(NamedTuple):
-    """The runs of a month."""
-
-    state: tuple[int, ...]  # of the month's file, from which they are; () if there is none
-    runs: list[Run]
 
 
 @dataclass(frozen=True)
@@ -145,34 +120,6 @@ class _Looked:
         found = self.times.get(run)
         # Relative to a descriptor, since resolving a long path takes longer than all the rest.
         return found or os.stat(run, dir_fd=self.descriptor, follow_symlinks=False).st_mtime_ns
-
-
-def _file_state(path: Path) -> tuple[int, ...]:
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _take_over(loaded: Kept, before: Kept, name: str, listed: list[str], kept: Path, looked: _Looked) -> bool:
-    """Take a month's runs from what was loaded before. False: it, or one of them, is not as it was then."""
-    month = before.months.get(name)
-    if month is None or not month.state or before.logs is not loaded.logs or month.state != _file_state(kept / name):
-        return False
-    if listed != [run.id for run in month.runs]:
-        return False
-    facts = {run: before.facts[run] for run in listed}
-    try:
-        times = [looked.changed_at(run) for run in listed]
-    except OSError:
-        return False
-    if times != [one.changed_at for one in facts.values()]:
-        return False
-    loaded.runs.extend(month.runs)
-    loaded.facts.update(facts)
-    loaded.months[name] = month
-    return True
 
 
 def _due(months: Mapping[str, list[str]], kept: Path) -> set[str]:
@@ -208,7 +155,6 @@ class _Facts(NamedTuple):
     size: int  # of the run's line of js/hyper.js
     crc: int
     result: str
-    changed_at: int  # see _Row
 
 
 class _Row(NamedTuple):
@@ -273,7 +219,7 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, looked: _Looked) ->
         run = _run(name, row, month.shared, runs)
         month.add(row)
     loaded.runs.append(run)
-    loaded.facts[name] = _Facts(month.shared[row.names], row.digest, row.size, row.crc, row.result, row.changed_at)
+    loaded.facts[name] = _Facts(month.shared[row.names], row.digest, row.size, row.crc, row.result)
 
 
 def _is_as_noted(row: _Row, month: _Month, looked: _Looked) -> bool:

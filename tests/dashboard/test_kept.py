@@ -107,49 +107,6 @@ def test_only_new_runs_are_read(root: Path, tmp_path: Path, monkeypatch: pytest.
     assert site_with(root, tmp_path / "kept") == site_without(root, tmp_path / "plain")
 
 
-@pytest.mark.parametrize(
-    "between",
-    ["nothing", "new", "removed", "replaced", "edited", "file lost", "file damaged", "all lost", "unreadable"],
-)
-@pytest.mark.parametrize("turns", [1, 1000])
-def test_what_was_loaded_before_changes_nothing(
-    root: Path, tmp_path: Path, between: str, turns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kept, "_NEWEST", 0)
-    monkeypatch.setattr(kept, "_TURNS", turns)
-    cache = tmp_path / "kept"
-    kept.load(root, cache)
-    before = kept.load(root, cache).without_lines()  # for the first time, all months are looked at
-    name = next(name for name in archived.names(root) if (root / name / "hyper.json").exists())
-    month = cache / name[:6]
-    match between:
-        case "new":
-            archive([replace(done(35, 0.1), id=f"{name[:6]}31-235959-{'a' * 12}"), done(36, 0.1)], root)
-        case "removed":
-            shutil.rmtree(root / name)
-        case "replaced":
-            edit(root / name / "hyper.json", test_wer=0.9)
-            (root / name / "hyper.json").rename(root / name / "x")
-            (root / name / "x").rename(root / name / "hyper.json")
-        case "edited" if turns == 1:
-            edit(root / name / "hyper.json", test_wer=0.9)
-        case "file lost":
-            month.unlink()
-        case "file damaged":
-            month.write_bytes(b"{")
-        case "all lost":
-            shutil.rmtree(cache)
-        case "unreadable":
-            (root / name / "hyper.json").unlink()
-    loaded = kept.load(root, cache, before=before)
-    anew = kept.load(root, tmp_path / "other")
-    assert (loaded.runs, loaded.facts) == (anew.runs, anew.facts)
-    if between == "nothing" and turns > 1:
-        assert any(one is other for one in loaded.runs for other in before.runs)
-    assert kept.load(root, cache, before=before).runs == anew.runs
-    assert kept.load(root, cache).runs == anew.runs
-
-
 def test_an_edited_record_is_taken_up(root: Path, tmp_path: Path) -> None:
     before = site_with(root, tmp_path / "kept")
     name = next(name for name in archived.names(root) if (root / name / "hyper.json").exists())
