@@ -84,6 +84,8 @@ def _command(arguments: Sequence[str]) -> int:
     _hide()
     from deepspeech_wer.commands import parser
 
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # see __main__.py; a tick and a supervisor have their own
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return parser.run(arguments)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -274,3 +275,40 @@ def test_what_the_terminal_cannot_show_is_replaced(tracked: Repository) -> None:
         done = subprocess.run([*TICK, *command], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert "na?ve ?" in done.stdout
+
+
+# Sends this process a SIGINT when the module argv[1] is loaded, as Ctrl-C at that moment would.
+INTERRUPTED_AT = """
+import importlib.abc, os, signal, sys, time
+at = sys.argv.pop(1)
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == at:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+sys.meta_path.insert(0, Finder())
+from deepspeech_wer.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "said"),
+    [
+        ("deepspeech_wer.cli", -signal.SIGINT, ""),
+        ("deepspeech_wer.errors", -signal.SIGINT, ""),
+        ("deepspeech_wer.commands.parser", -signal.SIGINT, ""),
+        ("deepspeech_wer.commands.man", exit_codes.SIGNAL + signal.SIGINT, "interrupted"),
+    ],
+)
+def test_ctrl_c_gives_no_traceback_whatever_is_being_loaded(module: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT, module, "man"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == bool(said)
+    assert said in done.stderr

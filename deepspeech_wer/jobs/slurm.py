@@ -130,14 +130,15 @@ class Slurm:
             return None
         on = f" on {seen.node}" if seen.node else ""
         failure = outcome.failure if outcome else INTERRUPTED
-        if seen.state == "OUT_OF_MEMORY" and failure in (INTERRUPTED, *_KILLED):
+        has_begun = outcome is not None or works.was_started(work)
+        if has_begun and seen.state == "OUT_OF_MEMORY" and failure in (INTERRUPTED, *_KILLED):
             return Verdict("out-of-memory", f"Slurm ended the job{on} for lack of memory: see ds_slurm_options, --mem")
         if failure != INTERRUPTED:
             return None
         who = works.read_cancel(work)
         if who is not None:
             return Verdict("cancelled", f"by {who}")
-        if seen.state in ("TIMEOUT", "DEADLINE") or (
+        if (has_begun and seen.state in ("TIMEOUT", "DEADLINE")) or (
             outcome and seen.state == "COMPLETED" and _reached_limit(work, seen)
         ):
             return Verdict("timeout", f"Slurm's time limit for job {seen.id} was reached{on}: see ds_slurm_time")
@@ -148,9 +149,11 @@ class Slurm:
         if seen.state in ("NODE_FAIL", "BOOT_FAIL"):
             log.warning("%s: Slurm's job %s ended with its node%s", work.run, seen.id, on)
             return None
-        if outcome is None and not works.was_started(work):
+        if not has_begun:
             said = _last_line(work.supervisor_log)
             cure = "`check` tries whether the nodes see this data root and this Python"
+            if seen.state == "DEADLINE":
+                cure = "there was no room for it before its deadline: see ds_slurm_options, --deadline"
             return Verdict(MACHINE, f"Slurm's job {seen.id} ended{on} before it began ({said or seen.reason}): {cure}")
         return None
 
@@ -181,8 +184,7 @@ class Slurm:
 
     def _sbatch(self, work: Work, ticket: Ticket, grace_s: float) -> list[str]:
         return [
-            "--nodes=1",
-            "--ntasks=1",
+            *_size(self._options),
             *self._options,
             f"--job-name={ticket.name}",
             f"--chdir={work.path}",
@@ -216,6 +218,12 @@ class Slurm:
             with suppress(OSError):
                 works.write(work.ticket, asdict(replace(ticket, job=found[-1].id, submitted=found[-1].submitted)))
         return found[-1]
+
+
+def _size(options: Sequence[str]) -> list[str]:
+    """Return the size of a job: one task, unless the options ask for nodes. They cannot take back a number of tasks."""
+    asks = any(one.startswith("--nodes=") for one in options)
+    return [] if asks else ["--nodes=1", "--ntasks=1"]
 
 
 def _is_of(ticket: Ticket, seen: Seen) -> bool:

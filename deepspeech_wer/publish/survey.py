@@ -43,7 +43,7 @@ class Survey:
 def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collection[str] = ()) -> Survey:
     """Look at the server, in two round trips; more are needed where directories are many, or long, or vanished.
 
-    `paths` are to be published; `newest` of them are likely to be new. Raises Trouble, also for another's web root.
+    `paths` are to be published; `newest` of them are likely to be new. Raises Trouble for another tracker's web root.
     """
     wanted = plan.directories(paths)
     few, recent = sum("/" in path for path in wanted) <= FEW, set(plan.directories(newest))

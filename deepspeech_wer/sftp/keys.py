@@ -57,7 +57,7 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
         # openssl, and so ssh, ignores line ends and any text around the key
         pem = b"".join(line.strip() + b"\n" for line in block[0].splitlines())
         try:
-            return _usable(file, _opened(partial(load, pem), passphrase, shown, setting))
+            return _usable(file, _opened(partial(load, pem), passphrase, file, setting))
         except (ValueError, paramiko.SSHException):
             pass
         except UnsupportedAlgorithm as error:
@@ -70,18 +70,18 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
     raise Trouble(f"{shown}: is no private key that can be used: {wanted}")
 
 
-def _opened(load: Callable[[bytes | None], Any], passphrase: str | None, shown: str, setting: str) -> Any:
+def _opened(load: Callable[[bytes | None], Any], passphrase: str | None, file: Path, setting: str) -> Any:
     """The cryptography library's key. Raises Trouble, ValueError, UnsupportedAlgorithm."""
     try:
         return load(None)  # a key without a passphrase is fine even where one is set
     except TypeError as error:
         if not passphrase:
-            raise Trouble(f"{shown}: has a passphrase: set {setting}_passphrase, or use an agent") from error
+            raise Trouble(f"{setting}: {file}: has a passphrase: set {setting}_passphrase, or use an agent") from error
     try:
         return load(passphrase.encode("utf-8", "surrogateescape"))
     except (ValueError, InvalidTag) as error:
-        cure = "if ssh takes it, ssh-keygen -p -f writes it anew"  # in a cipher that is known here too
-        raise Trouble(f"{shown}: {setting}_passphrase does not open it; {cure}") from error
+        cure = f"if ssh takes it, ssh-keygen -p -f '{file}' writes it anew"  # in a cipher that is known here too
+        raise Trouble(f"{setting}: {file}: {setting}_passphrase does not open it; {cure}") from error
 
 
 def _usable(file: Path, key: Any) -> list[Any]:

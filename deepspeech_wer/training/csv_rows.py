@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 
 from ..errors import Trouble
@@ -19,8 +20,8 @@ MOST_LINES = 50  # of one row: a quote that is open for longer was never closed
 def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row] | Misshapen]:
     """Yield (number of its first line, row) for each row of a UTF-8 table with a header.
 
-    A row of another shape is yielded as Misshapen. Raises Trouble for a file that cannot be read, and for a missing or
-    duplicate column.
+    Blanks after commas are skipped if the header has some. A row of another shape is yielded as Misshapen. Raises
+    Trouble for a file that cannot be read, and for a missing or duplicate column.
     """
     try:
         # Bytes that are not UTF-8 spoil their row alone.
@@ -54,12 +55,13 @@ def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row] 
 
 
 def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield (number of its first line, fields or what is wrong) for each row that is not empty.
+    """Yield (number of its first line, fields or what is wrong) for each row that is not empty, the header first.
 
     After a faulty row the next line begins a new one: a quote that is never closed does not swallow the rows after it.
     """
     waiting: deque[str] = deque()
     number = 0
+    fields_of: Callable[[Sequence[str]], list[str] | str | None] = _fields
 
     def next_line() -> str | None:
         return waiting.popleft() if waiting else next(lines, None)
@@ -67,9 +69,12 @@ def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | str]]:
     while (line := next_line()) is not None:
         number += 1
         parts = [line]
-        while (fields := _fields(parts)) is None and len(parts) < MOST_LINES and (more := next_line()) is not None:
+        while (fields := fields_of(parts)) is None and len(parts) < MOST_LINES and (more := next_line()) is not None:
             parts.append(more)
         if isinstance(fields, list):
+            if number == 1 and any(field[:1] == " " for field in fields[1:]):
+                fields_of = partial(_fields, skip_blanks=True)
+                fields = fields_of(parts)
             if fields:
                 yield number, fields
             number += len(parts) - 1
@@ -78,10 +83,10 @@ def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | str]]:
             waiting.extendleft(reversed(parts[1:]))
 
 
-def _fields(lines: Sequence[str]) -> list[str] | str | None:
+def _fields(lines: Sequence[str], *, skip_blanks: bool = False) -> list[str] | str | None:
     """Return the fields of a row, or what is wrong with it; None: a quote is still open at the end of its lines."""
     try:
-        rows = list(csv.reader(lines, strict=True))
+        rows = list(csv.reader(lines, strict=True, skipinitialspace=skip_blanks))
     except csv.Error as error:
         return None if "unexpected end of data" in str(error) else str(error)
     return rows[0] if len(rows) == 1 else "its lines are several rows"

@@ -16,14 +16,16 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..errors import Trouble
-from . import audio
+from . import audio, causal, lookahead
 from .arrays import Tensor
 from .batches import assemble
 from .confidence import Calibrations
 from .dataset import Item
 from .decoders import Decoder, greedy
 from .model import Network
+from .parameter_types import ends
 from .parameters import N_INPUT, Parameters
+from .sound import TELEPHONE_RATE
 from .transcribe.recogniser import (
     DESCRIPTION,
     LANGUAGE_MODEL,
@@ -50,13 +52,15 @@ def export(
 ) -> dict[str, int]:
     """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there.
 
-    Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. A
-    language model estimated by the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set.
+    Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. With
+    look-ahead, the TFLite file is `lookahead.step`, which the SavedModel has, too. A language model estimated by
+    the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set.
     Raises Trouble if the files cannot be written, or if an exported network's logits, or its transcript of the first of
     `items`, differ from the trained network's.
     """
     if parameters.export_dir is None:
         return {}
+    network = network.on_one_device(parameters)
     target = parameters.export_dir / commit[:7]
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -71,8 +75,10 @@ def export(
             parameters.alphabet,
             parameters.normalisation,
             _language_model(decoders, parameters, beside),
+            features=causal.VERSION if parameters.lookahead else audio.VERSION,
             calibrations=calibrations or Calibrations(),
-            narrow_band=parameters.augment_band_limit > 0,
+            narrow_band=_learnt_narrow_band(parameters),
+            lookahead=parameters.lookahead,
         )
         record = description_record(description, sizes, {name: version(name) for name in LIBRARIES})
         (beside / DESCRIPTION).write_text(json.dumps(record, indent=4, ensure_ascii=False) + "\n", "utf-8")
@@ -86,9 +92,16 @@ def export(
     return sizes
 
 
+def _learnt_narrow_band(parameters: Parameters) -> bool:
+    lowest, _ = ends(parameters.augment_resample_rate)
+    is_resampled = parameters.augment_resample > 0 and lowest <= TELEPHONE_RATE
+    return is_resampled or parameters.augment_band_limit > 0 or parameters.augment_codec > 0
+
+
 def _write_networks(network: Network, directory: Path) -> None:
-    module = _Exported(network)
-    frozen = convert_variables_to_constants_v2(module.logits.get_concrete_function())  # else TFLite gets no weights
+    module = _Carried(network) if network.lookahead else _Exported(network)
+    function = module.step if isinstance(module, _Carried) else module.logits
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())  # else TFLite gets no weights
     tf.saved_model.save(module, str(directory / SAVED_MODEL), options=WITHOUT_GRADIENTS)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], module)
     (directory / MODEL).write_bytes(converter.convert())
@@ -115,6 +128,21 @@ class _Exported(tf.Module):  # type: ignore[misc]
     @tf.function(input_signature=[tf.TensorSpec((1, None, N_INPUT), tf.float32, name="features")])  # type: ignore[untyped-decorator]
     def logits(self, features: Tensor) -> Tensor:
         return self.network.logits(features, tf.shape(features)[1:2])
+
+
+class _Carried(_Exported):
+    """The same of a network with look-ahead, and its steps through a stream."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        cells = network.weights["lstm_recurrent"].shape[1]
+        self.step = tf.function(
+            lambda features, state: lookahead.step(network, features, state),
+            input_signature=[
+                tf.TensorSpec((1, None, N_INPUT), tf.float32, name="features"),
+                tf.TensorSpec((lookahead.state_size(cells, network.lookahead),), tf.float32, name="state"),
+            ],
+        )
 
 
 def _verify(network: Network, item: Item, parameters: Parameters, directory: Path) -> None:

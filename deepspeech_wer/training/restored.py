@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import Trouble
-from . import audio, transfer
+from . import audio, causal, transfer
 from .arrays import Floats
 from .model import Network
 from .parameters import Parameters
-from .text import Alphabet
+from .text import Alphabet, alphabet_of
 
 
 class Restored:
@@ -24,7 +24,8 @@ class Restored:
         arrays, meta = transfer.read(place)
         parameters = _parameters(meta.get("settings", {}))
         self.alphabet = parameters.alphabet
-        self._normalise = audio.NORMALISATIONS[parameters.normalisation]
+        self._normalise = causal.NORMALISATIONS[parameters.normalisation]
+        self._mel = causal.speech_mel if parameters.lookahead else audio.speech_mel
         self._network = Network(parameters)
         for name, weight in self._network.weights.items():
             if name not in arrays or arrays[name].shape != tuple(weight.shape):
@@ -33,7 +34,7 @@ class Restored:
 
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz."""
-        features = self._normalise(audio.cepstra(audio.speech_mel(samples)))
+        features = self._normalise(audio.cepstra(self._mel(samples)))
         found: Floats = self._network.logits(features[np.newaxis], tf.constant([len(features)])).numpy()[:, 0]
         return found
 
@@ -46,4 +47,4 @@ def _parameters(settings: dict[str, Any]) -> Parameters:
     """Return the parameters that a checkpoint tells of, as far as the network depends on them."""
     simple = {one.name for one in fields(Parameters) if isinstance(one.default, bool | int | float | str)}
     given = {name: value for name, value in settings.items() if name in simple}
-    return Parameters(**given, alphabet=Alphabet(settings.get("alphabet", {}).get("letters", Alphabet().letters)))
+    return Parameters(**given, alphabet=alphabet_of(settings.get("alphabet", {}).get("letters", Alphabet().letters)))

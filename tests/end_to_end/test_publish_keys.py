@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -97,6 +98,28 @@ class TestOurKey:
         caplog.set_level(logging.DEBUG)
         assert put(site, replace(website, privkey_passphrase="open sesame")).sent
         assert "sesame" not in f"{wrong.value}{caplog.text}"
+
+    def test_the_cure_for_a_cipher_that_is_unknown_here_works(self, site: Path, server: Sshd, tmp_path: Path) -> None:
+        key = generate_key(tmp_path / "key", "rsa", "", "-m", "PEM")
+        command = (
+            require("openssl", "openssl"),
+            "rsa",
+            "-traditional",
+            "-aes192",
+            "-passout",
+            "pass:x",
+            "-in",
+            str(key),
+            "-out",
+            str(key),
+        )
+        subprocess.run(command, check=True, capture_output=True)
+        website = replace(authorized(server, key), privkey_passphrase="x")
+        with pytest.raises(Trouble, match=r"if ssh takes it, ssh-keygen -p -f '[^']+/key' writes it anew") as told:
+            put(site, website)
+        cure = re.search("ssh-keygen .*'", str(told.value))
+        subprocess.run(f"{cure and cure[0]} -P x -N x", shell=True, check=True, capture_output=True)  # noqa: S602
+        assert put(site, website).sent
 
     @pytest.mark.parametrize("secret", ["", "öpen sesame"])
     @pytest.mark.parametrize(

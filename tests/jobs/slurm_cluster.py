@@ -135,17 +135,22 @@ class Cluster:
 
 @contextlib.contextmanager
 def running_slurm(
-    settings: Mapping[str, str] | None = None, *, cpus: int = CPUS, memory_mb: int = 1
+    settings: Mapping[str, str] | None = None,
+    *,
+    cpus: int = CPUS,
+    memory_mb: int = 1,
+    cgroup: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """Run a Slurm until the block ends. If it is not installed, skip the test.
 
-    `settings` are lines of slurm.conf that differ from those below. Each node has so many processors and so much
-    memory, in name.
+    `settings` are lines of slurm.conf that differ from those below, `cgroup` those of cgroup.conf. Each node has so
+    many processors and so much memory, in name.
     """
     _require()
     directory = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # a socket's path has 107 bytes at most
     cluster = Cluster(directory, f"ds{secrets.token_hex(4)}")
     _configure(cluster, settings or {}, f"CPUs={cpus} RealMemory={memory_mb}")
+    (directory / "cgroup.conf").write_text("".join(f"{name}={value}\n" for name, value in (cgroup or {}).items()))
     try:
         _start_munged(cluster)
         for name in ("slurmctld", *NODES):

@@ -126,7 +126,11 @@ class Machine:
 
     def started(self, name: str, times: int = 1) -> list[str]:
         """Wait until a merge's job was started so often. Returns [job's id, starts before, node, pid] of the last."""
-        until(lambda: self.starts()[name] >= times, WAIT_S)
+        try:
+            until(lambda: self.starts()[name] >= times, WAIT_S)
+        except AssertionError as error:
+            queue, nodes = (self.cluster.run(command, check=False) for command in ("squeue", "sinfo"))
+            raise AssertionError(f"{name}: {error}\n{queue}\n{nodes}\n{self.log()}") from error
         return [line.split()[1:] for line in self._lines("starts") if line.split()[0] == name][-1]
 
     def overlaps(self) -> list[str]:

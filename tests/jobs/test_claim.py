@@ -68,7 +68,10 @@ def test_a_claim_that_cannot_be_read_is_nobodys(work: Work) -> None:
     [
         ("TIMEOUT", None, True, "timeout"),
         ("TIMEOUT", "interrupted", True, "timeout"),
+        ("TIMEOUT", None, False, "machine"),
         ("DEADLINE", "interrupted", True, "timeout"),
+        ("DEADLINE", None, False, "machine"),
+        ("OUT_OF_MEMORY", None, False, "machine"),
         ("OUT_OF_MEMORY", None, True, "out-of-memory"),
         ("OUT_OF_MEMORY", "signal 9", True, "out-of-memory"),
         ("OUT_OF_MEMORY", "exit 137", True, "out-of-memory"),

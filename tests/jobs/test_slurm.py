@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer.exit_codes import FAILED
+from deepspeech_wer.exit_codes import FAILED, TROUBLE
 from tests.jobs.slurm_cluster import Cluster, running_slurm
-from tests.jobs.slurm_machine import WAIT_S, Machine, end_by
+from tests.jobs.slurm_machine import JOB, WAIT_S, Machine, end_by
 from tests.waiting import until
 
 
@@ -126,6 +127,48 @@ def test_a_job_is_cancelled_whether_it_runs_or_waits_by_the_tracker_or_by_slurm(
     said = [run.detail for run in machine.runs()]
     assert said[0].startswith(f"Slurm's job {outside} was cancelled on n")
     assert [one[:3] for one in said[1:]] == ["by ", "by "]
+
+
+CGROUPS = Path("/sys/fs/cgroup")
+EATS = """#!/bin/bash
+. ./merge
+if [ "$name" = fat ]; then exec python3 -c 'bytearray(800_000_000)'; fi
+"""
+
+
+@pytest.mark.skipif(
+    not os.access(CGROUPS / "memory", os.W_OK), reason="needs memory cgroups of version 1 that this user may change"
+)
+def test_a_job_beyond_slurms_memory_limit_is_out_of_memory(tmp_path: Path) -> None:
+    settings = {"TaskPlugin": "task/cgroup", "SelectTypeParameters": "CR_Core_Memory"}
+    limit = {"CgroupPlugin": "cgroup/v1", "CgroupMountpoint": str(CGROUPS), "ConstrainRAMSpace": "yes"}
+    limit |= {"ConstrainSwapSpace": "yes", "AllowedSwapSpace": "0"}
+    with running_slurm(settings, memory_mb=1000, cgroup=limit) as cluster:
+        machine = Machine(tmp_path / "machine", cluster, ds_slurm_options="--mem=200", ds_job_attempts="1")
+        machine.merge("thin", held=False)
+        machine.repository.commit("eats", {"bin/run-wer-automation.sh": f"{EATS}{JOB.removeprefix('#!/bin/bash')}"})
+        machine.merge("fat", held=False)
+        assert machine.tick() == FAILED
+        assert machine.ended() == [("thin", "done"), ("fat", "out-of-memory")]
+        machine.end()
+    for path in sorted(CGROUPS.glob("*/slurm_n[12]/**/"), reverse=True):
+        with contextlib.suppress(OSError):  # of another Slurm, in use
+            path.rmdir()
+
+
+def test_a_job_for_which_there_was_no_room_before_its_deadline_has_not_failed(machine: Machine) -> None:
+    for node in ("n1", "n2"):
+        machine.cluster.run("sbatch", "--exclusive", f"--nodelist={node}", "--output=/dev/null", "--wrap=sleep 600")
+    machine.environment |= {"ds_slurm_time": "1", "ds_slurm_options": "--deadline=now+66seconds"}
+    machine.merge("one", held=False)
+    tick = machine.start()
+    assert tick.wait(timeout=WAIT_S) == TROUBLE
+    assert re.search(r"Slurm's job \d+ ended before it began \(DeadLine\): .* --deadline", machine.log())
+    assert machine.runs() == []
+    machine.cluster.run("scancel", "--name=wrap")
+    del machine.environment["ds_slurm_options"]
+    assert machine.tick() == 0
+    assert machine.ended() == [("one", "done")]
 
 
 @pytest.mark.parametrize(("partition", "starts"), [("work", ["0", "1"]), ("short", ["0", "0"])])

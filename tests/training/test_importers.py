@@ -146,6 +146,13 @@ def test_what_looks_odd_in_a_csv_row_but_is_whole_is_used(tmp_path: Path, capsys
     assert capsys.readouterr().err == ""
 
 
+def test_blanks_after_the_commas_of_a_table_are_no_part_of_it(tmp_path: Path) -> None:
+    path = table(tmp_path / "c", 'wav_filename, "speaker", transcript\ntrain/0.wav, ada, "yes, no"\n')
+    assert [(one.speaker, one.transcript) for one in csv_table.read_table(path)] == [("ada", "yes, no")]
+    path = table(tmp_path / "d", "wav_filename,speaker,transcript\ntrain/0.wav, ada,go\n")
+    assert [one.speaker for one in csv_table.read_table(path)] == [" ada"]
+
+
 def test_at_most_ten_rows_are_named_and_a_table_of_other_rows_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,8 +1,9 @@
 """Streaming recognition: a partial text every 200 ms, and a final one at each pause.
 
-The network is bidirectional, so each partial result scores the whole segment again. At a real-time factor of a few
-thousandths that costs little, provided that segments are short. A segment ends at a pause or, when it gets too long, at
-the longest gap in its second half. So time per sample and memory are bounded for any length of stream.
+This is for a bidirectional network, so each partial result scores the whole segment again; carried.py is for one with
+look-ahead. At a real-time factor of a few thousandths that costs little, provided that segments are short. A segment
+ends at a pause or, when it gets too long, at the longest gap in its second half. So time per sample and memory are
+bounded for any length of stream.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class StreamRecogniser:
             if logits is None or not (spoken := np.flatnonzero(self._letters(logits))).size:
                 self._drop(len(self._samples) - round(LEAD * audio.SAMPLE_RATE))
                 return
-            frames = _end_of_segment(spoken, len(logits))
+            frames = end_of_segment(spoken, len(logits))
             if frames is None:
                 yield self._result(self.recogniser.greedy(logits), len(logits), final=False)
                 return
@@ -116,7 +117,7 @@ class StreamRecogniser:
         self._passed += count
 
 
-def _end_of_segment(spoken: Longs, frames: int) -> int | None:
+def end_of_segment(spoken: Longs, frames: int) -> int | None:
     """Return the frame at which the first segment of speech ends, half a pause after its last letter; None: not yet.
 
     `spoken` are the indices of the frames with letters, `frames` is the number of all frames.
