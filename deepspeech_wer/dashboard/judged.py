@@ -34,7 +34,7 @@ class Judged:
     noise: str | None = None  # what a calibration says of the newest series; None without one
     events: Sequence[Mapping[str, Any]] = ()  # as verdicts.json has them, with "trained" and "why" of `_event`
     record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json, see `decided`
-    heads: Sequence[tuple[str, str]] = ()  # commit and state of each verdict
+    heads: Sequence[tuple[str, str]] | None = None  # commit and state of each verdict in it; None: see there
 
 
 def judged(

@@ -66,6 +66,8 @@ def measure(size: int, home: Path) -> None:
     tell("build, one new run", ["build"])
     tell("build, nothing new", ["build"])
     cost([], environment)  # notes what is shown
+    repository.merge("to settle")
+    tell("tick, the first new merge")  # until then no tick has kept what decides the places of the runs
     repository.merge("one more")
     tell("tick, one new merge")
     for number in range(3):
