@@ -98,7 +98,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
     "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
     "verdicts": (
-        "edits findings noise series steps student utterance_file",
+        "edits findings listed noise series steps student utterance_file",
         "intervals levels plan",
         "calibration utterance_scores window",
         "accused paired recorded recovery",
