@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from . import audio, sound
+from . import audio, causal, sound
 from .arrays import Floats
 from .dataset import Item
 from .noises import Noises
@@ -59,6 +59,9 @@ class Acoustics:
         varied = clean
         for step in steps:
             varied = step(varied)
+        if self.parameters.lookahead:
+            mel = causal.log_mel(varied)
+            return mel if len(mel) == item.frames else mel[causal.kept(read)[1]]
         mel = audio.log_mel(varied)
         return mel if len(mel) == item.frames else mel[audio.kept_frames(audio.log_mel(clean))]
 

@@ -329,7 +329,7 @@ def log_mel(samples: Floats) -> Floats:
 
 def cepstra(mel: Floats) -> Floats:
     """Return the [frames, 26] cepstral coefficients of [frames, 27] from `log_mel`; the first is the log energy."""
-    coefficients: Floats = mel[:, :COEFFICIENTS] @ _cosines()  # [frames, 26]
+    coefficients: Floats = mel[:, :COEFFICIENTS] @ cosines()  # [frames, 26]
     coefficients[:, 0] = mel[:, COEFFICIENTS]
     return coefficients
 
@@ -364,7 +364,7 @@ def normalise_all(features: Floats) -> Floats:
     return normalised
 
 
-NORMALISATIONS = {"each": normalise_each, "all": normalise_all}  # as ds_normalisation names them
+NORMALISATIONS = {"each": normalise_each, "all": normalise_all}  # those that need the whole utterance
 
 
 def mel_corners() -> NDArray[np.float64]:
@@ -387,7 +387,7 @@ def filter_bank() -> Floats:
 
 
 @cache
-def _cosines() -> Floats:
+def cosines() -> Floats:
     """Return the [26, 26] orthonormal DCT-II, multiplied by the lifter."""
     n = np.arange(COEFFICIENTS)
     cosines = np.cos(np.pi / COEFFICIENTS * (n[:, None] + 0.5) * n) * np.sqrt(2 / COEFFICIENTS)

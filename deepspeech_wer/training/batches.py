@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from . import audio, augment
+from . import audio, augment, causal
 from .acoustics import Acoustics
 from .arrays import Floats, Ints, Longs
 from .dataset import Item
@@ -77,7 +77,7 @@ def _features(
 
     `varied` is its [frames, 27] if its sound is varied.
     """
-    normalise = audio.NORMALISATIONS[parameters.normalisation]
+    normalise = causal.NORMALISATIONS[parameters.normalisation]
     mel = np.load(item.mel) if varied is None else varied
     if rng is None or not augment.is_on(parameters):
         return normalise(audio.cepstra(mel))

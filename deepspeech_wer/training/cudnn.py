@@ -13,12 +13,31 @@ import tensorflow as tf
 from .arrays import Tensor
 
 
-class Bidirectional:
-    """Called like `lstm.bidirectional`, for inputs of `width` and `cells` per direction."""
+class _Layer:
+    """An LSTM of Keras, for inputs of `width`."""
 
     def __init__(self, width: int, cells: int) -> None:
         self._layer = tf.keras.layers.LSTM(cells, return_sequences=True)
         self._layer.build((None, None, width))
+
+    def _one_way(self, inputs: Tensor, *weights: Tensor) -> Tensor:
+        kernel, bias, recurrent = (_gates_as_in_keras(one) for one in weights)
+        # Without a mask, which Keras would turn into sequence lengths: padding comes last and has no effect.
+        states = [state.value for state in self._layer.non_trainable_variables]
+        outputs, _ = self._layer.stateless_call([kernel, recurrent, bias], states, tf.transpose(inputs, (1, 0, 2)))
+        return tf.transpose(outputs, (1, 0, 2))
+
+
+class Forward(_Layer):
+    """Called like `lstm.forward`, for inputs of `width`."""
+
+    def __call__(self, inputs: Tensor, _lengths: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:
+        """Return [T, B, H] outputs for [T, B, N] inputs; kernel [N, 4H], bias [4H], recurrent [1, H, 4H]."""
+        return self._one_way(inputs, kernel, bias, recurrent[0])
+
+
+class Bidirectional(_Layer):
+    """Called like `lstm.bidirectional`, for inputs of `width` and `cells` per direction."""
 
     def __call__(self, inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:
         """Return [T, B, 2H] outputs for [T, B, N] inputs; kernel [N, 8H], bias [8H], recurrent [2, H, 4H]."""
@@ -27,13 +46,6 @@ class Bidirectional:
         forwards = self._one_way(inputs, kernels[0], biases[0], recurrents[0])
         backwards = self._one_way(_reorder(inputs, order), kernels[1], biases[1], recurrents[1])
         return tf.concat([forwards, _reorder(backwards, order)], 2)
-
-    def _one_way(self, inputs: Tensor, *weights: Tensor) -> Tensor:
-        kernel, bias, recurrent = (_gates_as_in_keras(one) for one in weights)
-        # Without a mask, which Keras would turn into sequence lengths: padding comes last and has no effect.
-        states = [state.value for state in self._layer.non_trainable_variables]
-        outputs, _ = self._layer.stateless_call([kernel, recurrent, bias], states, tf.transpose(inputs, (1, 0, 2)))
-        return tf.transpose(outputs, (1, 0, 2))
 
 
 def _reversal(lengths: Tensor, count: Tensor) -> Tensor:

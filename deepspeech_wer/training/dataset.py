@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import audio, band, noises
+from . import audio, band, causal, noises
 from .arrays import Floats, Ints
 from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, identity, several
 from .doubts import Recording, Teller, repeated
@@ -40,7 +40,7 @@ class Item:
 
     @property
     def mel(self) -> Path:
-        """A .npy file of [frames, 27] from `audio.speech_mel`, named after the hash of the audio."""
+        """A .npy file of [frames, 27] from `speech_mel`, named after the hash of the audio."""
         return Path(_mel_place(self.cache, self.audio_sha256, self.utterance.segment))
 
 
@@ -52,6 +52,7 @@ def prepare(
     tolerant: bool = False,
     resample: bool = False,
     most_seconds: float = 0,
+    is_causal: bool = False,
 ) -> tuple[Item, ...]:
     """Check every utterance, and compute its features unless they are in the cache.
 
@@ -59,8 +60,11 @@ def prepare(
     names the utterances, at most ten, for unreadable audio, characters outside the alphabet, an empty transcript, and a
     transcript that needs more frames than its recording has. If `tolerant`, such utterances are reported, counted and
     left out; Trouble is raised only when they exceed 5 %. With `resample` recordings of any rate and number of channels
-    are converted. With `most_seconds` a longer utterance cannot be learnt.
+    are converted. With `most_seconds` a longer utterance cannot be learnt. With `is_causal` the features are those
+    of causal.py.
     """
+    if is_causal:
+        cache /= causal.VERSION
     if resample:
         cache /= "resampled"  # without it, these recordings are refused
     items: list[Item] = []
@@ -73,7 +77,7 @@ def prepare(
             if number % LOOKED_UP == 0:
                 hashes.look_ahead([one.audio for one in utterances[number : number + LOOKED_UP]])
             try:
-                item = _prepare_one(utterance, alphabet, cache, hashes, resample=resample)
+                item = _prepare_one(utterance, alphabet, cache, hashes, resample=resample, is_causal=is_causal)
                 if most_seconds:
                     _require_short(item, most_seconds)
                 items.append(item)
@@ -120,6 +124,7 @@ def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[It
                 tolerant=corpus.tolerant,
                 resample=parameters.resample,
                 most_seconds=parameters.max_seconds if name == "train" else 0,  # the others need less memory
+                is_causal=parameters.lookahead > 0,
             )
         except Trouble as trouble:
             troubles.append(str(trouble))
@@ -135,7 +140,9 @@ class Unusable(Trouble):
     """An utterance that the network cannot learn."""
 
 
-def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: Hashes, *, resample: bool) -> Item:
+def _prepare_one(
+    utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: Hashes, *, resample: bool, is_causal: bool
+) -> Item:
     where = f"utterance {utterance.id} ({utterance.audio})"
     outside = alphabet.outside(utterance.transcript)
     if outside:
@@ -144,7 +151,7 @@ def _prepare_one(utterance: Utterance, alphabet: Alphabet, cache: Path, hashes: 
             f"expected only {alphabet.told}: spell it out, leave the utterance out, or set ds_alphabet"
         )
     labels = alphabet.encode(utterance.transcript)
-    digest, frames = _features_on_disk(utterance, where, cache, hashes, resample=resample)
+    digest, frames = _features_on_disk(utterance, where, cache, hashes, resample=resample, is_causal=is_causal)
     needed = frames_needed(labels)
     if not labels or needed > frames:
         raise Unusable(
@@ -171,7 +178,7 @@ def _mel_place(cache: Path, audio_sha256: str, segment: Segment | None) -> str:
 
 
 def _features_on_disk(
-    utterance: Utterance, where: str, cache: Path, hashes: Hashes, *, resample: bool
+    utterance: Utterance, where: str, cache: Path, hashes: Hashes, *, resample: bool, is_causal: bool
 ) -> tuple[str, int]:
     """Return (hash of the audio, frames), having computed the features unless their file is intact."""
     try:
@@ -182,7 +189,7 @@ def _features_on_disk(
             return digest, frames
         doubts: list[str] = []
         samples = audio.read_audio(utterance.audio, *(utterance.segment or ()), convert=resample, tell=doubts.append)
-        features = audio.speech_mel(samples)
+        features = causal.speech_mel(samples) if is_causal else audio.speech_mel(samples)
         if not (features[:, -1] >= audio.SILENT).any():
             raise Trouble(f"{utterance.audio}: holds digital silence: expected speech")
     except (Trouble, OSError) as error:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..errors import Trouble
-from . import audio
+from . import audio, causal, lookahead
 from .arrays import Tensor
 from .batches import assemble
 from .confidence import Calibrations
@@ -52,8 +52,9 @@ def export(
 ) -> dict[str, int]:
     """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there.
 
-    Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. A
-    language model estimated by the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set.
+    Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. With
+    look-ahead, the TFLite file is `lookahead.step`, which the SavedModel has, too. A language model estimated by
+    the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set.
     Raises Trouble if the files cannot be written, or if an exported network's logits, or its transcript of the first of
     `items`, differ from the trained network's.
     """
@@ -74,8 +75,10 @@ def export(
             parameters.alphabet,
             parameters.normalisation,
             _language_model(decoders, parameters, beside),
+            features=causal.VERSION if parameters.lookahead else audio.VERSION,
             calibrations=calibrations or Calibrations(),
             narrow_band=_learnt_narrow_band(parameters),
+            lookahead=parameters.lookahead,
         )
         record = description_record(description, sizes, {name: version(name) for name in LIBRARIES})
         (beside / DESCRIPTION).write_text(json.dumps(record, indent=4, ensure_ascii=False) + "\n", "utf-8")
@@ -96,8 +99,9 @@ def _learnt_narrow_band(parameters: Parameters) -> bool:
 
 
 def _write_networks(network: Network, directory: Path) -> None:
-    module = _Exported(network)
-    frozen = convert_variables_to_constants_v2(module.logits.get_concrete_function())  # else TFLite gets no weights
+    module = _Carried(network) if network.lookahead else _Exported(network)
+    function = module.step if isinstance(module, _Carried) else module.logits
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())  # else TFLite gets no weights
     tf.saved_model.save(module, str(directory / SAVED_MODEL), options=WITHOUT_GRADIENTS)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], module)
     (directory / MODEL).write_bytes(converter.convert())
@@ -124,6 +128,21 @@ class _Exported(tf.Module):  # type: ignore[misc]
     @tf.function(input_signature=[tf.TensorSpec((1, None, N_INPUT), tf.float32, name="features")])  # type: ignore[untyped-decorator]
     def logits(self, features: Tensor) -> Tensor:
         return self.network.logits(features, tf.shape(features)[1:2])
+
+
+class _Carried(_Exported):
+    """The same of a network with look-ahead, and its steps through a stream."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        cells = network.weights["lstm_recurrent"].shape[1]
+        self.step = tf.function(
+            lambda features, state: lookahead.step(network, features, state),
+            input_signature=[
+                tf.TensorSpec((1, None, N_INPUT), tf.float32, name="features"),
+                tf.TensorSpec((lookahead.state_size(cells, network.lookahead),), tf.float32, name="state"),
+            ],
+        )
 
 
 def _verify(network: Network, item: Item, parameters: Parameters, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""A bidirectional LSTM layer that steps both directions in one loop, with a hand-written gradient.
+"""An LSTM layer of both directions, stepped in one loop, or of one, with a hand-written gradient.
 
 The LSTM is that of Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000. TensorFlow's own gradient of
 such a loop keeps every intermediate of every step on a stack and accumulates the weights' gradient step by step, which
@@ -6,8 +6,8 @@ costs five times the forward pass. Here a step's gradient is some twenty operati
 weights' gradient is one matrix product at the end: half the time. Half of what remains besides the products is copying.
 So each step gathers its own rows, and nothing is reversed, stacked or split as a whole.
 
-Shapes: T frames, B utterances, H cells per direction; 2 is (forwards, backwards). The gates are in the order output,
-input, forget, candidate: those with a sigmoid first.
+Shapes: T frames, B utterances, H cells per direction; 2 is (forwards, backwards), 1 in a layer of one direction. The
+gates are in the order output, input, forget, candidate: those with a sigmoid first.
 """
 
 from __future__ import annotations
@@ -33,6 +33,42 @@ def bidirectional(inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor,
     return tf.reshape(outputs, (-1, tf.shape(inputs)[1], 2 * cells))
 
 
+def forward(inputs: Tensor, _lengths: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:
+    """Return [T, B, H] outputs for [T, B, N] inputs; kernel [N, 4H], bias [4H], recurrent [1, H, 4H].
+
+    An output depends on no later input, so the lengths [B] do not matter.
+    """
+    cells = recurrent.shape[1]
+    flat = tf.reshape(inputs, (-1, inputs.shape[2]))
+    projected = tf.nn.bias_add(flat @ kernel, bias)  # [T*B, 4H]
+    count, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
+    rows = tf.range(count * batch)  # in the order of the frames, which is that of the steps
+    taken = tf.ensure_shape(tf.reshape(rows, (count, 1, batch)), (None, 1, inputs.shape[1]))
+    return tf.reshape(steps(projected, recurrent, taken, rows), (count, batch, cells))
+
+
+def carried(
+    inputs: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor, state: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ([T, H] outputs, output, cell) of one utterance's next [T, N] inputs, as `forward` would.
+
+    The `state` [1, H] is the (output, cell) before them; zeros at the start. Without a gradient.
+    """
+    count = tf.shape(inputs)[0]
+    projected = tf.nn.bias_add(inputs @ kernel, bias)  # [T, 4H]
+    written = tf.TensorArray(tf.float32, count, element_shape=state[0].shape)
+
+    def step(time: Tensor, output: Tensor, cell: Tensor, written: Tensor) -> tuple[Tensor, ...]:
+        gates = tf.gather(projected, [time]) + output @ recurrent[0]  # [1, 4H]
+        let_out, restore_access, keep, candidate = tf.split(gates, 4, 1)
+        cell = tf.sigmoid(keep) * cell + tf.sigmoid(restore_access) * tf.tanh(candidate)
+        output = tf.sigmoid(let_out) * tf.tanh(cell)
+        return time + 1, output, cell, written.write(time, output)
+
+    _, output, cell, written = tf.while_loop(lambda time, *_: time < count, step, (0, *state, written))
+    return written.stack()[:, 0], output, cell
+
+
 def _rows(lengths: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Return (taken [T, 2, B], given [T*B*2]), which translate between the order of the frames and that of the steps.
 
@@ -51,14 +87,14 @@ def _rows(lengths: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) -> tuple[Tensor, Any]:
     """Return [T*B*2, H] outputs for [T*B*2, 4H] projected inputs and [2, H, 4H] weights; rows as in `_rows`."""
-    cells = recurrent.shape[1]
+    ways, cells = recurrent.shape[:2]
     count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
-    start, weights = tf.zeros((2, batch, cells)), tf.unstack(recurrent)
+    start, weights = tf.zeros((ways, batch, cells)), tf.unstack(recurrent)
     sizes = (3 * cells, cells, cells, cells, cells)  # of what a step saves for its gradient; see `values`
-    kept = [tf.TensorArray(tf.float32, count, element_shape=(2, taken.shape[2], size)) for size in sizes]
+    kept = [tf.TensorArray(tf.float32, count, element_shape=(ways, taken.shape[2], size)) for size in sizes]
 
     def step(time: Tensor, output: Tensor, cell: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
-        gates = tf.gather(projected, tf.gather(taken, time)) + _both_ways(output, weights)  # [2, B, 4H]
+        gates = tf.gather(projected, tf.gather(taken, time)) + _each_way(output, weights)  # [2, B, 4H]
         opened, candidate = tf.split(gates, (3 * cells, cells), 2)
         opened, candidate = tf.sigmoid(opened), tf.tanh(candidate)
         let_out, restore_access, keep = tf.split(opened, 3, 2)
@@ -84,9 +120,9 @@ def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Te
 
     `kept`: for each step its gates after the sigmoid [2, B, 3H]; its candidate, previous cell and tanh(cell) [2, B, H].
     """
-    cells = recurrent.shape[1]
+    ways, cells = recurrent.shape[:2]
     count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
-    written = tf.TensorArray(tf.float32, count, element_shape=(2, taken.shape[2], 4 * cells))
+    written = tf.TensorArray(tf.float32, count, element_shape=(ways, taken.shape[2], 4 * cells))
     transposed = tf.unstack(tf.transpose(recurrent, (0, 2, 1)))  # 2 of [4H, H]
 
     def step(time: Tensor, from_output: Tensor, from_cell: Tensor, written: Tensor) -> tuple[Tensor, ...]:
@@ -99,16 +135,15 @@ def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Te
         of_gates = tf.concat(
             [of_sigmoid, tf.raw_ops.TanhGrad(y=candidate, dy=of_cell * restore_access)], 2
         )  # [2, B, 4H]
-        return time - 1, _both_ways(of_gates, transposed), of_cell * keep, written.write(time, of_gates)
+        return time - 1, _each_way(of_gates, transposed), of_cell * keep, written.write(time, of_gates)
 
-    start = tf.zeros((2, batch, cells))
+    start = tf.zeros((ways, batch, cells))
     return tf.while_loop(lambda time, *_: time >= 0, step, (count - 1, start, start, written))[3].stack()
 
 
-def _both_ways(rows: Tensor, weights: list[Tensor]) -> Tensor:
+def _each_way(rows: Tensor, weights: list[Tensor]) -> Tensor:
     """Return [2, B, M] of [2, B, N] rows and two [N, M] weights: at 128 cells 10 % faster than a batched product."""
-    forwards, backwards = tf.unstack(rows)
-    return tf.stack([forwards @ weights[0], backwards @ weights[1]])
+    return tf.stack([one @ weight for one, weight in zip(tf.unstack(rows), weights, strict=True)])
 
 
 def _of_recurrent(output: Tensor, of_steps: Tensor) -> Tensor:

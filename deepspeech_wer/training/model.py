@@ -3,6 +3,9 @@
 The architecture is that of Hannun et al. 2014, arXiv:1412.5567, as the 2016 notebook built it. Only the computation
 differs: the context window is a convolution, which needs no 19-fold copy of the input, and the LSTM is lstm.py's.
 
+With ds_lookahead the LSTM goes forwards alone, and its window ends with the frame itself. What follows is seen by the
+row convolution of lookahead.py behind the LSTM.
+
 Shapes: B utterances, T frames, H cells per direction.
 """
 
@@ -15,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from . import ctc, cudnn, devices, lstm
+from . import ctc, cudnn, devices, lookahead, lstm
 from .arrays import Floats, Tensor
 from .batches import Batch
 from .devices import Share
@@ -52,15 +55,17 @@ class Network(tf.Module):  # type: ignore[misc]
     def __init__(self, parameters: Parameters, workers: Workers = ALONE) -> None:
         super().__init__(name="deepspeech")
         self.workers = workers
-        self.frame_stride = parameters.frame_stride
+        self.frame_stride, self.lookahead = parameters.frame_stride, parameters.lookahead
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
         self.strategy = devices.strategy(parameters, workers)
         self.executor = devices.executor(self.strategy, parameters.threads)
-        self.lstm: Any = lstm.bidirectional  # for training and scoring; cudnn's on a GPU
+        self.plain_lstm: Any = lstm.forward if self.lookahead else lstm.bidirectional  # which can be exported
+        self.lstm = self.plain_lstm  # for training and scoring; cudnn's on a GPU
         with self.strategy.scope():
             if tf.config.list_logical_devices("GPU"):
-                self.lstm = cudnn.Bidirectional(parameters.n_hidden_3, parameters.n_cell_dim)
+                kind = cudnn.Forward if self.lookahead else cudnn.Bidirectional
+                self.lstm = kind(parameters.n_hidden_3, parameters.n_cell_dim)
             self.weights: dict[str, Any] = {
                 name: tf.Variable(value, name=name) for name, value in initial_weights(parameters).items()
             }
@@ -94,7 +99,7 @@ class Network(tf.Module):  # type: ignore[misc]
         features: Tensor,
         lengths: Tensor,
         seed: Tensor | None = None,
-        layer: Any = lstm.bidirectional,
+        layer: Any = None,
         *,
         drop: Tensor | bool = True,
         share: Share | None = None,
@@ -105,24 +110,18 @@ class Network(tf.Module):  # type: ignore[misc]
         LSTM; the default can be exported. `share` says which utterances of a batch these are, if not all: then the
         same outputs are dropped as in the whole batch.
         """
+        layer = layer or self.plain_lstm
         dropped = tf.where(drop, min(round(self.dropout_rate * 256), 255), 0)
         dropping = _Dropping(seed, dropped, share) if seed is not None and self.dropout_rate else None
         weights = self.weights
         frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
         steps = -(-frames // stride)  # S steps of `stride` frames each
-        before = N_CONTEXT - (stride - 1) // 2  # centres the window on the frames of its step
+        before = WINDOW - 1 if self.lookahead else N_CONTEXT - (stride - 1) // 2  # centres the window on its step
         after = steps * stride - frames + WINDOW - stride - before
         # Not tf.pad: with a computed width it loses the static number of coefficients, which TFLite needs.
         around = (tf.zeros((batch, before, N_INPUT)), features, tf.zeros((batch, after, N_INPUT)))
         padded = tf.concat(around, 1)  # [B, T', 26]
-        # Frames are the rows of an image and utterances its columns, so the result is time-major.
-        image = tf.transpose(padded, (1, 0, 2))[tf.newaxis]  # [1, T', B, 26]
-        windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
-        # Flat from here on: each layer is one product of two matrices, and so is its gradient.
-        rows = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
-        rows = self._dense_end(rows + weights["b1"], dropping, 1)
-        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], dropping, 2)  # [S*B, n_hidden_2]
-        rows = self._dense_end(rows @ weights["h3"] + weights["b3"], dropping, 3)  # [S*B, n_hidden_3]
+        rows = self.dense(padded, dropping)  # [S*B, n_hidden_3]
         rows = layer(
             tf.reshape(rows, (steps, batch, rows.shape[1])),
             -(-lengths // stride),
@@ -130,14 +129,32 @@ class Network(tf.Module):  # type: ignore[misc]
             weights["lstm_bias"],
             weights["lstm_recurrent"],
         )  # [S, B, 2H]
-        rows = tf.reshape(rows, (-1, rows.shape[2]))  # [S*B, 2H]
-        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], dropping, 5)  # [S*B, n_hidden_5]
-        rows = rows @ weights["h6"] + weights["b6"]  # [S*B, stride*29]
+        if self.lookahead:
+            rows = lookahead.rows_ahead(rows, lengths, weights["lookahead"])  # [S, B, H]
+        rows = self.labels(tf.reshape(rows, (-1, rows.shape[2])), dropping)  # [S*B, stride*29]
         if stride == 1:  # the rest would be the identity, whose gradient copies everything twice
             return tf.reshape(rows, (steps, batch, rows.shape[1]))
         rows = tf.reshape(rows, (steps, batch, stride, rows.shape[1] // stride))
         rows = tf.transpose(rows, (0, 2, 1, 3))  # [S, stride, B, 29]
         return tf.reshape(rows, (steps * stride, batch, rows.shape[3]))[:frames]
+
+    def dense(self, padded: Tensor, dropping: _Dropping | None = None) -> Tensor:
+        """Return the [S*B, n_hidden_3] outputs of dense layers 1 to 3 for [B, T', 26], the ends of windows included."""
+        # Frames are the rows of an image and utterances its columns, so the result is time-major.
+        weights, stride = self.weights, self.frame_stride
+        image = tf.transpose(padded, (1, 0, 2))[tf.newaxis]  # [1, T', B, 26]
+        windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
+        # Flat from here on: each layer is one product of two matrices, and so is its gradient.
+        rows = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
+        rows = self._dense_end(rows + weights["b1"], dropping, 1)
+        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], dropping, 2)  # [S*B, n_hidden_2]
+        return self._dense_end(rows @ weights["h3"] + weights["b3"], dropping, 3)
+
+    def labels(self, rows: Tensor, dropping: _Dropping | None = None) -> Tensor:
+        """Return the [S*B, stride*29] logits for the LSTM's [S*B, 2H] outputs: dense layers 5 and 6."""
+        weights = self.weights
+        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], dropping, 5)  # [S*B, n_hidden_5]
+        return rows @ weights["h6"] + weights["b6"]
 
     def _dense_end(self, values: Tensor, dropping: _Dropping | None, layer: int) -> Tensor:
         """Finish a dense layer after its matrix product: min(relu, relu_clip) and dropout."""
@@ -177,14 +194,14 @@ def initial_weights(parameters: Parameters) -> dict[str, Floats]:
     layers are drawn from one normal distribution; the LSTM's are not affected.
     """
     rng = np.random.default_rng(parameters.random_seed)
-    cells = parameters.n_cell_dim
+    cells, ways = parameters.n_cell_dim, 1 if parameters.lookahead else 2
     shapes: dict[str, tuple[int, ...]] = {
         "h1": (WINDOW, N_INPUT, parameters.n_hidden_1),
         "h2": (parameters.n_hidden_1, parameters.n_hidden_2),
         "h3": (parameters.n_hidden_2, parameters.n_hidden_3),
-        "lstm_kernel": (parameters.n_hidden_3, 8 * cells),  # (forwards, backwards), four gates each
-        "lstm_recurrent": (2, cells, 4 * cells),
-        "h5": (2 * cells, parameters.n_hidden_5),
+        "lstm_kernel": (parameters.n_hidden_3, ways * 4 * cells),  # (forwards, backwards), four gates each
+        "lstm_recurrent": (ways, cells, 4 * cells),
+        "h5": (ways * cells, parameters.n_hidden_5),
         "h6": (parameters.n_hidden_5, parameters.frame_stride * parameters.n_character),
     }
     weights = {name: _draw(rng, parameters, name, shape) for name, shape in shapes.items()}
@@ -193,9 +210,11 @@ def initial_weights(parameters: Parameters) -> dict[str, Floats]:
         if parameters.initializer == "normal":
             bias = rng.normal(0, parameters.default_stddev, bias.shape).astype(np.float32)
         weights[name.replace("h", "b")] = bias
-    bias = np.zeros((2, 4, cells), np.float32)
+    bias = np.zeros((ways, 4, cells), np.float32)
     bias[:, 2] = 1  # the forget gates: remembering from the start speeds up learning (Jozefowicz et al. 2015)
     weights["lstm_bias"] = bias.reshape(-1)
+    if parameters.lookahead:
+        weights["lookahead"] = lookahead.initial_weights(parameters.lookahead, cells)
     return weights
 
 
@@ -204,9 +223,11 @@ def _draw(rng: np.random.Generator, parameters: Parameters, name: str, shape: tu
         return rng.normal(0, parameters.default_stddev, shape).astype(np.float32)
     if name == "lstm_recurrent":  # orthogonal: each gate's block preserves the norm of the state
         cells = shape[1]
-        blocks = [np.linalg.qr(rng.normal(size=(cells, cells)))[0] for _ in range(8)]
-        return np.stack([np.concatenate(blocks[:4], 1), np.concatenate(blocks[4:], 1)]).astype(np.float32)
+        blocks = [np.linalg.qr(rng.normal(size=(cells, cells)))[0] for _ in range(4 * shape[0])]
+        ways = (np.concatenate(blocks[first : first + 4], 1) for first in range(0, len(blocks), 4))
+        return np.stack(list(ways)).astype(np.float32)
     inputs = int(np.prod(shape[:-1]))
-    outputs = shape[-1] // (8 if name == "lstm_kernel" else 1)
+    gates = shape[-1] // parameters.n_cell_dim  # four for each direction
+    outputs = shape[-1] // (gates if name == "lstm_kernel" else 1)
     limit = np.sqrt(6 / (inputs + outputs))
     return rng.uniform(-limit, limit, shape).astype(np.float32)

@@ -28,6 +28,7 @@ GREEDY, BEAM, LM = "greedy", "beam", "lm"
 MOST_TEST_SETS = 10  # as many as the tracker judges
 STRICT, FOLD = "strict", "fold"
 DECODERS = (GREEDY, BEAM, LM)
+EACH, RUNNING = "each", "running"
 
 
 def _field(value: object, check: Callable[[str], object], meaning: str, default: str | None = None) -> Any:
@@ -132,6 +133,13 @@ class Parameters:
     n_hidden_3: int = _width("width of dense layer 3; unset: 2 x n_cell_dim")
     n_hidden_5: int = _width("width of dense layer 5; unset: n_hidden")
     n_cell_dim: int = _width("cells of the LSTM per direction; unset: n_hidden")
+    lookahead: int = _number(
+        0,
+        "frames of 20 ms after it that a frame's letters depend on, in a network that hears a stream as it comes; "
+        "0: a bidirectional one, which hears the whole first",
+        least=0,
+        most=100,
+    )
     frame_stride: int = _number(1, "frames per step of the LSTM; each frame has logits; 1: as in 2016", least=1, most=8)
     relu_clip: float = _number(20.0, "upper bound of the dense layers' outputs: min(relu, this)", least=1e-3)
     dropout_rate: float = _number(
@@ -142,10 +150,12 @@ class Parameters:
     )
     default_stddev: float = _number(0.046875, "standard deviation of the weights with initializer normal", least=1e-9)
     normalisation: str = _word(
-        "each",
-        "features to mean 0, standard deviation 1: per coefficient (each) or over all together (all)",
-        "each",
+        EACH,
+        "features to mean 0, standard deviation 1: per coefficient (each), over all together (all), or per coefficient "
+        "by the frames so far (running), as ds_lookahead needs",
+        EACH,
         "all",
+        RUNNING,
     )
 
     # the training
@@ -328,6 +338,8 @@ def from_environment(environ: Mapping[str, str]) -> Parameters:
             values[_field_name(variable)] = read(spelled, environ[spelled.name], faults, separator="=")
     if faults:
         raise UsageTrouble("\n".join(faults))
+    if values.get("lookahead") and "ds_normalisation" not in environ:
+        values["normalisation"] = RUNNING
     _check_together(Parameters(**values))
     if values.get("cache_dir") is None:
         values["cache_dir"] = _cache_home(environ) / "deepspeech_wer" / "training"
@@ -346,6 +358,13 @@ def _check_together(given: Parameters) -> None:
         faults.append("ds_drop_source_layers: expected ds_load_checkpoint_dir, too")
     if given.augment_overlay and given.augment_overlay_source is None:
         faults.append(f"ds_augment_overlay={given.augment_overlay:g}: expected ds_augment_overlay_source, too")
+    if (given.normalisation == RUNNING) != bool(given.lookahead):
+        faults.append(
+            f"ds_normalisation={given.normalisation!r}: expected running with ds_lookahead, another without: "
+            "a stream cannot wait for the mean of the whole"
+        )
+    if given.lookahead and given.frame_stride > 1:
+        faults.append(f"ds_frame_stride={given.frame_stride}: expected 1 with ds_lookahead")
     needing = [name for name in ("plateau", "early_stop", "keep_best") if getattr(given, name)]
     if needing and not given.validation_step:
         faults.append(f"ds_validation_step=0: expected 1 or more with ds_{needing[0]}")

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import Trouble
-from . import audio, transfer
+from . import audio, causal, transfer
 from .arrays import Floats
 from .model import Network
 from .parameters import Parameters
@@ -24,7 +24,8 @@ class Restored:
         arrays, meta = transfer.read(place)
         parameters = _parameters(meta.get("settings", {}))
         self.alphabet = parameters.alphabet
-        self._normalise = audio.NORMALISATIONS[parameters.normalisation]
+        self._normalise = causal.NORMALISATIONS[parameters.normalisation]
+        self._mel = causal.speech_mel if parameters.lookahead else audio.speech_mel
         self._network = Network(parameters)
         for name, weight in self._network.weights.items():
             if name not in arrays or arrays[name].shape != tuple(weight.shape):
@@ -33,7 +34,7 @@ class Restored:
 
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz."""
-        features = self._normalise(audio.cepstra(audio.speech_mel(samples)))
+        features = self._normalise(audio.cepstra(self._mel(samples)))
         found: Floats = self._network.logits(features[np.newaxis], tf.constant([len(features)])).numpy()[:, 0]
         return found
 

@@ -16,7 +16,7 @@ LAYERS = (  # from the input to the output
     ("h1", "b1"),
     ("h2", "b2"),
     ("h3", "b3"),
-    ("lstm_kernel", "lstm_recurrent", "lstm_bias"),
+    ("lstm_kernel", "lstm_recurrent", "lstm_bias", "lookahead"),  # the last with ds_lookahead alone
     ("h5", "b5"),
     ("h6", "b6"),
 )
@@ -58,10 +58,14 @@ def take(weights: Mapping[str, Any], parameters: Parameters) -> None:
         raise Trouble(
             f"{directory}: its letters are {alphabet_of(letters).told}: expected the same, or ds_drop_source_layers=1"
         )
+    ahead = settings.get("lookahead", 0)
+    if ahead != parameters.lookahead:
+        raise Trouble(f"{directory}: its ds_lookahead is {ahead}: expected {parameters.lookahead}")
     normalisation = settings.get("normalisation", parameters.normalisation)
     if normalisation != parameters.normalisation:
         raise Trouble(f"{directory}: its ds_normalisation is {normalisation}: expected {parameters.normalisation}")
-    kept = LAYERS[: len(LAYERS) - parameters.drop_source_layers]
+    layers = [[name for name in layer if name in weights] for layer in LAYERS]
+    kept = layers[: len(LAYERS) - parameters.drop_source_layers]
     for number, layer in enumerate(kept):
         for name in layer:
             found, expected = getattr(arrays.get(name), "shape", None), tuple(weights[name].shape)

@@ -62,7 +62,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         if given.engine:
             return _own(given.export, given.engine, given.listed, given.result)
-        recordings = list(_read(given.dataset / "test.csv", given.every))
+        recordings = list(read(given.dataset / "test.csv", given.every))
         peer = given.peer or _install(Path(place))
         print(f"{'form':11} {'engine':24} {'WER':>7} {'RTF':>7} {'MB':>5}   {len(recordings)} utterances", flush=True)
         for form, those in _forms(recordings).items():
@@ -84,7 +84,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _read(table: Path, every: int) -> Iterator[Recording]:
+def read(table: Path, every: int) -> Iterator[Recording]:
+    """Yield every Nth recording of a table."""
     with table.open(newline="") as stream:
         for row in list(csv.DictReader(stream))[::every]:
             yield Recording(audio.read_audio(table.parent / row["wav_filename"]), row["transcript"])
@@ -114,7 +115,7 @@ def _forms(clean: Sequence[Recording]) -> dict[str, list[Recording]]:
             Recording(np.concatenate([_background(one, 1, rng), one.samples, _background(one, 1, rng)]), one.transcript)
             for one in clean
         ],
-        "joined": list(_joined(clean, rng)),
+        "joined": list(joined(clean, rng)),
         "8 kHz": [
             Recording(signal.resample_poly(np.round(signal.resample_poly(one.samples, 1, 2)), 2, 1), one.transcript)
             for one in clean
@@ -135,14 +136,17 @@ def _background(one: Recording, seconds: float, rng: np.random.Generator) -> Flo
     return shaped
 
 
-def _joined(clean: Sequence[Recording], rng: np.random.Generator) -> Iterator[Recording]:
+def joined(
+    clean: Sequence[Recording], rng: np.random.Generator, longest: float = LONGEST, pause: float = PAUSE
+) -> Iterator[Recording]:
+    """Yield recordings joined with pauses of their background, each up to `longest` seconds."""
     parts: list[Floats] = []
     texts: list[str] = []
     for one in clean:
-        if parts and sum(map(len, parts)) + len(one.samples) > LONGEST * audio.SAMPLE_RATE:
+        if parts and sum(map(len, parts)) + len(one.samples) > longest * audio.SAMPLE_RATE:
             yield Recording(np.concatenate(parts), " ".join(texts))
             parts, texts = [], []
-        parts += [_background(one, PAUSE, rng)] if parts else []
+        parts += [_background(one, pause, rng)] if parts else []
         parts.append(one.samples)
         texts.append(one.transcript)
     yield Recording(np.concatenate(parts), " ".join(texts))

@@ -80,11 +80,20 @@ def test_the_language_model_of_the_run_goes_with_it(exported: Exported) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("normalisation", "stride"), [("each", "1"), ("all", "2")])
-def test_the_export_gives_the_network_s_hypotheses(tmp_path: Path, normalisation: str, stride: str) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ds_normalisation": "each", "ds_frame_stride": "1"},
+        {"ds_normalisation": "all", "ds_frame_stride": "2"},
+        {"ds_lookahead": "1"},
+        {"ds_lookahead": "25"},
+    ],
+    ids=str,
+)
+def test_the_export_gives_the_network_s_hypotheses(tmp_path: Path, more: dict[str, str]) -> None:
     letters = tmp_path / "letters"
     letters.write_text(" \na\nb\nc\nä\n", "utf-8")
-    one = export_one(tmp_path, ds_alphabet=str(letters), ds_normalisation=normalisation, ds_frame_stride=stride)
+    one = export_one(tmp_path, ds_alphabet=str(letters), **more)
     loaded = tf.saved_model.load(str(one.directory / "latest" / "saved_model"))
     recogniser = Recogniser(one.directory / "latest" / "model.tflite")
 

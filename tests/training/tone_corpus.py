@@ -98,7 +98,13 @@ def prepare_sets(parameters: Parameters, directory: Path) -> dict[str, tuple[dat
     """The three sets of the corpus that the parameters name, with the features in `directory`/features."""
     corpus = importers.load(parameters)
     return {
-        name: dataset.prepare(one, parameters.alphabet, directory / "features", tolerant=corpus.tolerant)
+        name: dataset.prepare(
+            one,
+            parameters.alphabet,
+            directory / "features",
+            tolerant=corpus.tolerant,
+            is_causal=parameters.lookahead > 0,
+        )
         for name, one in corpus.sets().items()
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from ...errors import Trouble
-from .. import audio, band
+from .. import audio, band, causal
 from ..alignment import Edges
 from ..arrays import Floats, Longs
 from ..confidence import Calibration, Calibrations
@@ -25,10 +25,10 @@ from ..text import Alphabet, alphabet_of
 
 MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"
 VERSION = 1  # of model.json
+BEFORE = 18  # frames before it in the window of a network with look-ahead
 NOISE = "^INFO: Created TensorFlow Lite XNNPACK delegate"
 Finish = Callable[[Floats], str]  # [frames, labels] logits to text
 FEATURES: Mapping[str, object] = {
-    "version": audio.VERSION,
     "sample_rate": audio.SAMPLE_RATE,
     "window": audio.WINDOW,
     "step": audio.STEP,
@@ -60,6 +60,7 @@ class Description:
     features: str = audio.VERSION  # version of the features
     calibrations: Calibrations = field(default_factory=Calibrations)
     narrow_band: bool = False  # whether it learnt from narrow-band speech, too: ds_augment_band_limit
+    lookahead: int = 0  # frames: ds_lookahead
 
 
 def description_record(
@@ -70,7 +71,8 @@ def description_record(
         "version": VERSION,
         "commit": description.commit,
         "alphabet": description.alphabet.name,
-        "features": {**FEATURES, "normalisation": description.normalisation},
+        "features": {"version": description.features, **FEATURES, "normalisation": description.normalisation},
+        "lookahead": description.lookahead,
         "narrow_band": description.narrow_band,
         "calibrations": asdict(description.calibrations),
         "language_model": vars(description.language_model) if description.language_model else None,
@@ -93,10 +95,12 @@ def read_description(path: Path) -> Description:
         raise Trouble(f"{path}: has version {version}, expected {VERSION}: export the network again")
     features, weights = _entry(path, record, "features", dict), record.get("language_model")
     feature_version, normalisation = (_entry(path, features, name, str) for name in ("version", "normalisation"))
-    if feature_version not in (audio.VERSION, audio.WITH_OFFSET) or normalisation not in audio.NORMALISATIONS:
+    lookahead = _entry(path, {"lookahead": 0, **record}, "lookahead", int)
+    known = (causal.VERSION,) if lookahead else (audio.VERSION, audio.WITH_OFFSET)
+    if feature_version not in known or normalisation not in causal.NORMALISATIONS:
         raise Trouble(
             f"{path}: its network was trained on features {feature_version}, {normalisation}: expected "
-            f"{audio.VERSION} or {audio.WITH_OFFSET}: use the version of this package that it was trained with"
+            f"{' or '.join(known)}: use the version of this package that it was trained with"
         )
     return Description(
         _entry(path, record, "commit", str),
@@ -106,6 +110,7 @@ def read_description(path: Path) -> Description:
         feature_version,
         _calibrations(path, record["calibrations"]) if "calibrations" in record else Calibrations(),
         record.get("narrow_band") is True,
+        lookahead,
     )
 
 
@@ -163,21 +168,36 @@ class Recogniser:
         self.description = read_description(directory / DESCRIPTION)
         self.language_model = directory / LANGUAGE_MODEL  # need not exist
         self.alphabet = self.description.alphabet
-        self._normalise = audio.NORMALISATIONS[self.description.normalisation]
+        self._normalise = causal.NORMALISATIONS[self.description.normalisation]
+        self._shapes: dict[str, tuple[int, ...]] = {}
         try:
             with without_lines(NOISE):
                 self._interpreter = Interpreter(str(model), num_threads=threads)
-                self._interpreter.allocate_tensors()
+                inputs = self._interpreter.get_input_details()
+                self._require_inputs(model, len(inputs))
+                self._inputs = {one["name"].split(":")[0]: one for one in inputs}
+                self._outputs = [one["index"] for one in self._interpreter.get_output_details()]
+                labels = self.infer(np.zeros((8, audio.COEFFICIENTS), np.float32)).shape[1]
         except (ValueError, RuntimeError, OSError) as error:
             raise Trouble(f"{model}: cannot be used as a TFLite file: {' '.join(str(error).split())}") from error
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
-        labels = self.infer(np.zeros((8, audio.COEFFICIENTS), np.float32)).shape[1]
         if labels != len(self.alphabet.letters) + 1:
             raise Trouble(
                 f"{model}: has {labels} outputs: expected those of {len(self.alphabet.letters)} letters and a blank, "
                 f"as {DESCRIPTION} beside it says: they are of different exports"
             )
+
+    def _require_inputs(self, model: Path, count: int) -> None:
+        ahead = self.description.lookahead
+        if count != (2 if ahead else 1):
+            raise Trouble(
+                f"{model}: has {count} inputs: expected those of a network with a look-ahead of {ahead}, "
+                f"as {DESCRIPTION} beside it says: they are of different exports"
+            )
+
+    @property
+    def state_size(self) -> int:
+        """Return how many numbers the state of a network with look-ahead has."""
+        return int(self._inputs["state"]["shape"][0])
 
     def warning(self, samples: Floats) -> str | None:
         """Return what makes errors likely in the text of [samples] at 16 kHz; None: nothing."""
@@ -187,26 +207,44 @@ class Recogniser:
 
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one."""
+        if self.description.lookahead:
+            return self.logits_of_mel(causal.speech_mel(samples))
         return self.logits_of_mel(audio.without_quiet(self.mel(samples)))
 
     def mel(self, samples: Floats) -> Floats:
-        """Return the [frames, 27] of [samples], as in the network's training; quiet parts stay."""
+        """Return the [frames, 27] of [samples] for a network without look-ahead; quiet parts stay."""
         has_offset = self.description.features == audio.WITH_OFFSET
         return audio.log_mel(samples if has_offset else audio.without_offset(samples))
 
     def logits_of_mel(self, mel: Floats) -> Floats:
-        """Return [frames, labels] logits of [frames, 27] from `mel`."""
+        """Return [frames, labels] logits of the [frames, 27] that the network hears."""
+        if self.description.lookahead:
+            return self.infer(causal.Normaliser().feed(causal.cepstra(mel)))
         return self.infer(self._normalise(audio.cepstra(mel)))
 
     def infer(self, features: Floats) -> Floats:
         """Return [frames, labels] logits of [frames, 26] normalised features."""
+        if self.description.lookahead:
+            carried = Carried(self)
+            return np.concatenate([carried.feed(features), carried.rest])
+        [logits] = self.run(features=features[None])
+        whole: Floats = logits[:, 0]  # [T, 1, labels]
+        return whole
+
+    def run(self, **inputs: Floats) -> list[Floats]:
+        """Return the outputs of the TFLite file for its inputs, by name."""
         interpreter = self._interpreter
-        interpreter.resize_tensor_input(self._input, (1, *features.shape))
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(self._input, features[None])
+        indices = {name: self._inputs[name]["index"] for name in inputs}
+        shapes = {name: value.shape for name, value in inputs.items()}
+        if shapes != self._shapes:
+            for name, shape in shapes.items():
+                interpreter.resize_tensor_input(indices[name], shape)
+            interpreter.allocate_tensors()
+            self._shapes = shapes
+        for name, value in inputs.items():
+            interpreter.set_tensor(indices[name], value)
         interpreter.invoke()
-        logits: Floats = interpreter.get_tensor(self._output)[:, 0]  # [T, 1, labels]
-        return logits
+        return [interpreter.get_tensor(index) for index in self._outputs]
 
     def greedy(self, logits: Floats) -> str:
         """Return the text of the best label of each frame of [frames, labels] logits."""
@@ -221,9 +259,50 @@ class Recogniser:
 
     def hear(self, samples: Floats, finish: Finish | None = None) -> Heard:
         """Return the text as `text` does, with what it follows from."""
+        rows, places = self._speech(samples)
+        if not len(rows):
+            return Heard("", np.zeros((0, len(self.alphabet.letters) + 1), np.float32), places)
+        logits = self.logits_of_mel(rows)
+        return Heard((finish or self.greedy)(logits), logits, places)
+
+    def _speech(self, samples: Floats) -> tuple[Floats, Longs]:
+        """Return the [frames, 27] that the network hears, and which frames they are; none where nobody speaks."""
+        if self.description.lookahead:
+            return causal.kept(samples)
         mel = self.mel(samples)
         if audio.rise(mel) < audio.LEAST_RISE:
-            return Heard("", np.zeros((0, len(self.alphabet.letters) + 1), np.float32), np.zeros(0, np.int64))
+            return mel[:0], np.zeros(0, np.int64)
         kept = audio.kept_frames(mel)
-        logits = self.logits_of_mel(mel[kept])
-        return Heard((finish or self.greedy)(logits), logits, np.flatnonzero(kept))
+        return mel[kept], np.flatnonzero(kept)
+
+    def has_long_pause(self, samples: Floats) -> bool:
+        """Return whether frames between two of speech are not heard."""
+        if self.description.lookahead:
+            return causal.has_long_pause(samples)
+        return audio.has_long_pause(self.mel(samples))
+
+
+class Carried:
+    """A network with look-ahead on its way through one utterance: what it has heard is in its state."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+        self._ahead = recogniser.description.lookahead
+        self._before = np.zeros((BEFORE, audio.COEFFICIENTS), np.float32)
+        self._state = np.zeros(recogniser.state_size, np.float32)
+        self._early = self._ahead  # logits to come that are of no frame
+        # [frames, labels] logits of the frames whose look-ahead is not complete: if the utterance ends here, the last.
+        self.rest = np.zeros((0, len(recogniser.alphabet.letters) + 1), np.float32)
+
+    def feed(self, features: Floats) -> Floats:
+        """Return the [frames, labels] logits of the frames whose look-ahead the next [frames, 26] complete."""
+        if not len(features):
+            return self.rest[:0]
+        features = np.concatenate([self._before, features])
+        self._before = features[-BEFORE:]
+        logits, self._state = self._recogniser.run(features=features[None], state=self._state)
+        early = min(self._early, len(logits) - self._ahead)
+        self._early -= early
+        complete, rest = np.split(logits, [len(logits) - self._ahead])
+        self.rest = rest[self._early :]
+        return complete[early:]

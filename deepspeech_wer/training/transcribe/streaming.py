@@ -1,8 +1,9 @@
 """Streaming recognition: a partial text every 200 ms, and a final one at each pause.
 
-The network is bidirectional, so each partial result scores the whole segment again. At a real-time factor of a few
-thousandths that costs little, provided that segments are short. A segment ends at a pause or, when it gets too long, at
-the longest gap in its second half. So time per sample and memory are bounded for any length of stream.
+This is for a bidirectional network, so each partial result scores the whole segment again; carried.py is for one with
+look-ahead. At a real-time factor of a few thousandths that costs little, provided that segments are short. A segment
+ends at a pause or, when it gets too long, at the longest gap in its second half. So time per sample and memory are
+bounded for any length of stream.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from .. import audio
 from ..arrays import Flags, Floats, Longs
+from ..text import so_far
 from .recogniser import Finish, Heard, Recogniser
 
 EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 200 ms
@@ -59,7 +61,7 @@ class StreamRecogniser:
             self._waiting += len(part)
             if self._waiting == self.every:
                 self._waiting = 0
-                yield from self._score()
+                yield from (result for result in self._score() if result.text or result.final)
 
     def close(self) -> Iterator[Result]:
         """Yield the last results, at the end of the stream."""
@@ -75,9 +77,9 @@ class StreamRecogniser:
             if logits is None or not (spoken := np.flatnonzero(self._letters(logits))).size:
                 self._drop(len(self._samples) - round(LEAD * audio.SAMPLE_RATE))
                 return
-            frames = _end_of_segment(spoken, len(logits))
+            frames = end_of_segment(spoken, len(logits))
             if frames is None:
-                yield self._result(self.recogniser.greedy(logits), len(logits), final=False)
+                yield self._result(so_far(self.recogniser.greedy(logits)), len(logits), final=False)
                 return
             yield from self._finish_segment(frames)
 
@@ -116,7 +118,7 @@ class StreamRecogniser:
         self._passed += count
 
 
-def _end_of_segment(spoken: Longs, frames: int) -> int | None:
+def end_of_segment(spoken: Longs, frames: int) -> int | None:
     """Return the frame at which the first segment of speech ends, half a pause after its last letter; None: not yet.
 
     `spoken` are the indices of the frames with letters, `frames` is the number of all frames.

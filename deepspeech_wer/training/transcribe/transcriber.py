@@ -23,6 +23,7 @@ from ..lm.beam import BeamSearch
 from ..lm.free import Free
 from ..text import ENGLISH, Alphabet, Bytes
 from . import streaming
+from .carried import CarriedStream
 from .details import Details, Wanted
 from .recogniser import Finish, LanguageWeights, Recogniser
 from .streaming import Result, StreamRecogniser
@@ -66,10 +67,10 @@ def transcribe_files(options: Options, paths: Sequence[Path]) -> int:
 def transcribe_stream(options: Options, source: BinaryIO) -> int:
     """Print the results of raw samples until they end or the user interrupts; return 0. Raises Trouble."""
     printer = _Printer(options)
-    stream = StreamRecogniser(printer.recogniser, printer.finish)
+    stream = listener(printer.recogniser, printer.finish)
     with _until_reader_leaves():
         with suppress(KeyboardInterrupt):
-            for samples in _pieces(source):
+            for samples in _pieces(source, stream.every):
                 for result in stream.feed(samples):
                     printer.show(result)
                 _tell("-", stream)
@@ -134,7 +135,7 @@ def _print_json(record: Mapping[str, Any]) -> None:
     print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
-def _tell(name: object, stream: StreamRecogniser) -> None:
+def _tell(name: object, stream: StreamRecogniser | CarriedStream) -> None:
     """Tell the stream's warning, once."""
     if stream.warning:
         print(f"{name}: {stream.warning}", file=sys.stderr, flush=True)
@@ -213,12 +214,12 @@ def recognise_blocks(
     if tell and (warning := recogniser.warning(np.concatenate(first))):
         tell(warning)
     samples = np.concatenate(first)
-    is_row = 1 < len(first) <= WHOLE and audio.has_long_pause(recogniser.mel(samples))
+    is_row = 1 < len(first) <= WHOLE and recogniser.has_long_pause(samples)
     if len(first) <= WHOLE and not is_row:
         heard = recogniser.hear(samples, finish)
         whole = Result(final=True, start=0.0, end=len(samples) / audio.SAMPLE_RATE, text=heard.text, heard=heard)
         return len(samples), [whole]
-    stream = StreamRecogniser(recogniser, finish, LONG_EVERY)
+    stream = listener(recogniser, finish, LONG_EVERY)
     count = 0
     results: list[Result] = []
     for block in chain(first, blocks):
@@ -228,11 +229,19 @@ def recognise_blocks(
     return count, [one for one in results if one.final]
 
 
-def _pieces(source: BinaryIO) -> Iterator[Floats]:
-    """Yield [samples] of a stream of raw 16-bit samples, 200 ms at a time."""
-    data = source.read(2 * streaming.EVERY)
+def listener(
+    recogniser: Recogniser, finish: Finish | None = None, every: int | None = None
+) -> StreamRecogniser | CarriedStream:
+    """Return what recognises a stream: it carries the state of a network with look-ahead."""
+    kind = CarriedStream if recogniser.description.lookahead else StreamRecogniser
+    return kind(recogniser, finish) if every is None else kind(recogniser, finish, every)
+
+
+def _pieces(source: BinaryIO, every: int) -> Iterator[Floats]:
+    """Yield [samples] of a stream of raw 16-bit samples, `every` samples at a time."""
+    data = source.read(2 * every)
     if data.startswith((b"RIFF", b"fLaC", b"OggS", b"ID3")):
         raise Trouble("standard input is an audio file: expected raw samples (16 kHz, 16 bits): give it as FILE")
     while data:
         yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32)
-        data = source.read(2 * streaming.EVERY)
+        data = source.read(2 * every)
