@@ -187,6 +187,11 @@ def clean(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def so_far(text: str) -> str:
+    """Return the text of speech that goes on, without a last character of which bytes are still missing."""
+    return text.removesuffix(REPLACED).rstrip()
+
+
 def frames_needed(labels: Iterable[int]) -> int:
     """Return how many frames CTC needs for the labels: one each, and a blank between two equal neighbours."""
     row = list(labels)

@@ -221,3 +221,15 @@ def test_an_export_knows_whether_it_learnt_narrow_band_speech(
     tmp_path: Path, shares: dict[str, str], *, learnt: bool
 ) -> None:
     assert _learnt_narrow_band(given(tmp_path, **shares)) is learnt
+
+
+def test_features_for_streams_are_varied_without_another_length(
+    tmp_path: Path, items: tuple[dataset.Item, ...]
+) -> None:
+    parameters = replace(given(tmp_path, **ALL), lookahead=4)
+    said = [item.utterance for item in items]
+    for item in dataset.prepare(said, Alphabet(), tmp_path / "cache" / "features", is_causal=True):
+        changed = of_epoch(parameters).mel(item)
+
+        assert changed is not None
+        assert changed.shape == np.load(item.mel).shape

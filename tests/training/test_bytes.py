@@ -22,7 +22,17 @@ from deepspeech_wer.training.importers.tools.transcripts import folded, spoken
 from deepspeech_wer.training.lm.beam import BeamSearch
 from deepspeech_wer.training.lm.free import Free
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.text import BYTES, ENGLISH, REPLACED, Alphabet, Bytes, alphabet_of, clean, frames_needed
+from deepspeech_wer.training.text import (
+    BYTES,
+    ENGLISH,
+    REPLACED,
+    Alphabet,
+    Bytes,
+    alphabet_of,
+    clean,
+    frames_needed,
+    so_far,
+)
 
 OURS = Bytes()
 SCRIPTS = (
@@ -92,6 +102,14 @@ def test_what_may_follow_is_what_utf_8_allows() -> None:
     assert not OURS.continues([lead, middle, middle], middle)
     assert not OURS.continues([], 0x1B - 1)
     assert not OURS.continues([0xC2 - 1], 0x9B - 1)
+
+
+def test_a_partial_text_ends_with_a_whole_character() -> None:
+    raw = "é 中 🙂".encode()
+    texts = [so_far(OURS.decode(byte - 1 for byte in raw[:count])) for count in range(len(raw) + 1)]
+
+    assert texts == ["", "", "é", "é", "é", "é", "é 中", "é 中", "é 中", "é 中", "é 中", "é 中 🙂"]
+    assert so_far("a \ufffd b") == "a \ufffd b"
 
 
 def test_names_lead_back_to_the_alphabet(tmp_path: Path) -> None:
