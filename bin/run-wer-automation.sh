@@ -28,6 +28,7 @@ hide_surroundings() {
             *_proxy | *_PROXY | REQUESTS_CA_BUNDLE | CURL_CA_BUNDLE | SSL_CERT_FILE | SSL_CERT_DIR | NETRC) ;;
             CUDA_* | NCCL_* | HIP_* | ROCR_VISIBLE_DEVICES | NVIDIA_VISIBLE_DEVICES | NVIDIA_DRIVER_CAPABILITIES) ;;
             TF_CPP_* | TF_FORCE_GPU_ALLOW_GROWTH | TF_GPU_ALLOCATOR) ;;
+            TF_CONFIG | SLURM_* | SLURMD_*) ;; # for ds_distribute
             *) export -n "${name?}" ;;
         esac
     done
@@ -90,6 +91,14 @@ options=(-P -s)
 if ! can_train "$python" "${options[@]}"; then
     options=(-P)
     can_train "$python" "${options[@]}" || export PYTHONPATH="$root:$given_path"
+fi
+
+# In a batch job of Slurm with several tasks, this script runs once more in each of them.
+if [[ ${ds_distribute:-} == slurm* && ${SLURM_JOB_ID:-} && ! ${SLURM_STEP_ID:-} ]] &&
+    ((${SLURM_NTASKS:-1} > 1 || ${SLURM_JOB_NUM_NODES:-1} > 1)); then
+    rm -rf -- "$work"
+    PYTHONPATH="$root" exec "$python" "${options[@]}" -u -m deepspeech_wer.training.launch \
+        "$root/bin/run-wer-automation.sh" ${ds_checkpoint_dir:+--checkpoint_dir "$ds_checkpoint_dir"}
 fi
 
 # nbconvert's own templates lie where it was installed, which need not be where the interpreter looks for them.

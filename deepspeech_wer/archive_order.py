@@ -60,8 +60,8 @@ def number_for(sha: str, ordinal: int, archived: Sequence[Placed], new: Sequence
     which they run, their numbers are in the order of history, and above all others. An older commit that was requested
     by hand gets the number of the archived merge before it.
     """
-    placed = keys(archived)
-    numbers = {run.sha[:12]: placed[run.id][0] for run in archived}
+    early = _numbers([run for run in archived if not run.number])
+    numbers = {run.sha[:12]: run.number or early[run.sha[:12]] for run in archived}
     if sha[:12] in numbers:
         return numbers[sha[:12]]
     waiting = {one[:12] for one in new}

@@ -36,7 +36,7 @@ def read(directory: Path) -> Run:
     found = read_hyper(directory) if fields["status"] == "done" else None
     return Run(
         id=directory.name,
-        directory=directory,
+        root=directory.parent,
         merge=merge,
         hyper=found,
         number=number(record),

@@ -16,11 +16,11 @@ from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
 
 
-def build(settings: Settings, *, scoring_s: float | None = None) -> int:
+def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None) -> int:
     """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
 
-    After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
-    cannot be written.
+    After `scoring_s` seconds, runs that are not scored yet are left for the next call. `times` are those of the runs'
+    directories, mtime_ns, if they were looked at just before. Raises Trouble if the site cannot be written.
     """
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
@@ -33,7 +33,7 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
     )
     try:
         files.make_private(places.site)
-        loaded = kept.load(places.runs, places.kept, settings.logs)
+        loaded = kept.load(places.runs, places.kept, settings.logs, times=times)
         record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = archive.in_order(loaded.runs)
         measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
@@ -46,7 +46,7 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
             line=loaded.line,
             whole=loaded.whole,
             found=loaded.found,
-            marks=loaded.marks,
+            mark=loaded.mark,
             judged=_judged(settings, ordered, record),
             logs=settings.logs,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,13 @@ from deepspeech_wer.places import Places
 VERSION = "1"
 BEAT = "js/now.js"  # which is written between builds, see `heartbeat`
 _NEWEST = 100  # runs whose files are looked at
+
+
+class Sources(NamedTuple):
+    """What a build reads."""
+
+    digest: str
+    times: Mapping[str, int]  # of the runs' directories, mtime_ns; empty if one of them is gone
 
 
 class Built(NamedTuple):
@@ -43,26 +50,27 @@ def last(places: Places) -> Built | None:
 
 
 def note(places: Places, made_from: str, files: int) -> None:
-    """Note a build. `made_from` is what `sources` returned before it."""
+    """Note a build. `made_from` is the digest that `sources` returned before it."""
     derived.write(places.built, VERSION, Built(made_from, results(places), files)._asdict())
 
 
-def sources(settings: Settings) -> str:
-    """Return a digest of all that a build reads. Raises Trouble if the runs cannot be listed."""
+def sources(settings: Settings) -> Sources:
+    """Look at all that a build reads. Raises Trouble if the runs cannot be listed."""
     places = settings.places
     names = archive.names(places.runs)
+    times = _times(places.runs, names)
     parts = (
         __version__,
         settings,
         settings.logs.secrets,  # not in the line above
         "/".join(names),
-        _times(places.runs, names),
+        times.tobytes(),
         [list(_states(places.runs / name)) for name in names[-_NEWEST:]],
         places.mirror.exists(),
         list(_states(places.requests)),
         list(_states(Path(__file__).parent)),
     )
-    return _digest(parts)
+    return Sources(_digest(parts), dict(zip(names, times, strict=True)) if times else {})
 
 
 def results(places: Places) -> str:
@@ -80,7 +88,7 @@ def results(places: Places) -> str:
     parts = (
         "/".join(directories),
         "/".join(scripts),
-        _times(runs, directories),
+        _times(runs, directories).tobytes(),
         list(_states(places.site, without=(runs, places.site / BEAT))),
         [_state(path) for path in (*own, *measured)],
         sorted(path.name for path in places.kept.glob("*")),
@@ -88,15 +96,15 @@ def results(places: Places) -> str:
     return _digest(parts)
 
 
-def _times(directory: Path, names: list[str]) -> bytes:
+def _times(directory: Path, names: list[str]) -> array[int]:
     """Return the times of directories in a directory; nothing if one of them is gone."""
     if not names:
-        return b""
+        return array("q")
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return array("q", [os.lstat(name, dir_fd=descriptor).st_mtime_ns for name in names]).tobytes()
+        return array("q", [os.lstat(name, dir_fd=descriptor).st_mtime_ns for name in names])
     except OSError:
-        return b""
+        return array("q")
     finally:
         os.close(descriptor)
 

@@ -30,3 +30,5 @@ ERR_LOG = "err.log"
 EXIT_BAD_SETTINGS = 2
 EXIT_DIVERGED = 65  # EX_DATAERR of sysexits.h; the last line of stderr must then start with DIVERGED
 DIVERGED = "diverged:"
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h; the last line of stderr must then start with INTERRUPTED
+INTERRUPTED = "interrupted:"

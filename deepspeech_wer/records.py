@@ -113,7 +113,7 @@ class Run:
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
     id: str  # <YYYYmmdd-HHMMSS>-<sha12>[-<era>], the directory's name, see `archive_order`
-    directory: Path
+    root: Path  # the directory of all runs
     merge: Merge
     status: str  # "done" or "failed"
     failure: str | None
@@ -130,3 +130,8 @@ class Run:
     seed: int | None = None
     calibrates: bool = False
     imported: str | None = None  # where an earlier tracker's record was found
+
+    @property
+    def directory(self) -> Path:
+        """Where the run's files are."""
+        return self.root / self.id

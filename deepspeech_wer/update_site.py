@@ -30,14 +30,15 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. Raises Trouble if the site
     cannot be written.
     """
-    places, made_from = settings.places, built.sources(settings)
+    places, sources = settings.places, built.sources(settings)
     last = built.last(places)
-    if last and last.made_from == made_from and last.made == built.results(places) and not places.unmeasured.exists():
+    is_same = last is not None and last.made_from == sources.digest and last.made == built.results(places)
+    if last and is_same and not places.unmeasured.exists():
         return last.files
     from deepspeech_wer import build_site  # loads what judges and draws, which takes longer than an idle tick
 
-    count = build_site.build(settings, scoring_s=scoring_s)
-    built.note(places, made_from, count)
+    count = build_site.build(settings, scoring_s=scoring_s, times=sources.times)
+    built.note(places, sources.digest, count)
     return count
 
 

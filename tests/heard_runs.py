@@ -55,7 +55,7 @@ def archive(where: Places, *runs: tuple[Run, bytes | None]) -> list[Run]:
     written = []
     for one, data in runs:
         [made] = invented_runs.archive([one], where.runs)
-        fields = {key: value for key, value in asdict(made).items() if key not in ("id", "directory", "hyper")}
+        fields = {key: value for key, value in asdict(made).items() if key not in ("id", "root", "hyper")}
         (made.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
         if data is not None:
             (made.directory / "utterances.json").write_bytes(data)

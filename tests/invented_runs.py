@@ -78,7 +78,7 @@ def _archived(run: Run, directory: Path) -> Run:
         (directory / "hyper.json").write_text(json.dumps(run.hyper, indent=2))
         rows = [{"epoch": n, "train_loss": 90 / n, "validation_wer": 0.9 / n, "seconds": 31.2} for n in range(1, 31)]
         (directory / "history.json").write_text(json.dumps({"version": 1, "epochs": rows}))
-    return replace(run, directory=directory)
+    return replace(run, root=directory.parent)
 
 
 def years(count: int, *, failures: bool = True) -> list[Run]:

@@ -295,7 +295,10 @@ def test_a_linked_run_is_left_out_with_a_warning(
     assert (tmp_path / "foreign" / "run.json").exists()
 
 
-@pytest.mark.parametrize("damage", ["none", "deleted", "cut", "one byte", "another shape", "a directory"])
+@pytest.mark.parametrize(
+    "damage",
+    ["none", "deleted", "cut", "one byte", "another shape", "no columns", "uneven columns", "rows", "a directory"],
+)
 def test_places_are_the_same_with_what_was_kept(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only new and changed runs are read again."""
     runs, kept = tmp_path / "runs", tmp_path / "kept"
@@ -316,7 +319,14 @@ def test_places_are_the_same_with_what_was_kept(damage: str, tmp_path: Path, mon
         case "one byte":
             kept.write_bytes(good.replace(b"2023-03", b"2023-04"))
         case "another shape":
-            derived.write(kept, "1", {"rows": 7})
+            derived.write(kept, archive._PLACED_VERSION, {"rows": 7})
+        case "no columns":
+            derived.write(kept, archive._PLACED_VERSION, [7] * 8)
+        case "uneven columns":
+            derived.write(kept, archive._PLACED_VERSION, [["a", "b"], *[["a"]] * 7])
+        case "rows":  # as they were kept before
+            head, _, data = good.partition(b"\n")
+            derived.write(kept, head.split()[0].decode(), list(zip(*json.loads(data), strict=True)))
         case "a directory":
             kept.unlink()
             kept.mkdir()

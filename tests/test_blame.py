@@ -33,7 +33,7 @@ def stored(tmp_path: Path, number: int, rate: float | None = 0.2, **told: Any) -
     directory.mkdir()
     merge = {"parents": told.pop("parents", [sha(number - 1)]), "request": told.pop("request", None)}
     (directory / "run.json").write_text(json.dumps({"version": 1, "merge": merge, "changed": told}))
-    return replace(made, directory=directory)
+    return replace(made, root=tmp_path)
 
 
 def event(*culprits: int, gaps: tuple[tuple[int, int], ...] = (), state: str = "open") -> dict[str, Any]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,9 +36,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     made: list[None] = []
     real = build_site.build
 
-    def build(settings: Settings, *, scoring_s: float | None = None) -> int:
+    def build(settings: Settings, **options: Any) -> int:
         made.append(None)
-        return real(settings, scoring_s=scoring_s)
+        return real(settings, **options)
 
     monkeypatch.setattr(build_site, "build", build)
     return made

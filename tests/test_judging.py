@@ -36,7 +36,7 @@ def run(number: int, rate: Any, *, sha: str | None = None, **fields: Any) -> Run
     }
     made = Run(
         id=f"20260101-00{number:02}00-{sha[:12]}",
-        directory=Path("/nowhere"),
+        root=Path("/nowhere"),
         merge=Merge(sha, number, f"merge {number}", "Ada", stamp, ()),
         status="done",
         failure=None,
@@ -399,3 +399,35 @@ def test_a_calibration_that_is_not_in_use_says_why(tmp_path: Path) -> None:
     other = run(3, 0.3, variables={"ds_epochs": "9"})
     (line,) = commands.calibrated(judged(tmp_path, [first, *seeds(first, rates), other])["calibrations"])
     assert "(of another series: null, variables " in line
+
+
+@pytest.mark.parametrize(
+    "change", ["none", "a verdict", "an event's line", "cut", "no list", "of an earlier release", "cache lost", "empty"]
+)
+def test_what_was_judged_is_read_as_the_file_says(tmp_path: Path, change: str) -> None:
+    """Verdicts are parsed as they are looked at only where the file is as it was written."""
+    places = replace(settings.load().places, data=tmp_path / "data", cache=tmp_path / "cache")
+    places.data.mkdir()
+    places.cache.mkdir()
+    runs = [run(number, 0.3 + number % 3 / 1000) for number in range(1, 0 if change == "empty" else 12)]
+    verdict_file.update(places, runs, {}, WANTED)
+    text = places.verdicts.read_text()
+    match change:
+        case "a verdict":
+            text = text.replace("no change seen", "not to be seen", 1)
+        case "an event's line":
+            text = text.replace('"events": []', '"events": [1]')
+        case "cut":
+            text = text[: len(text) // 2]
+        case "no list":
+            text = json.dumps({**json.loads(text), "verdicts": {"a": 1}})
+        case "of an earlier release":
+            text = json.dumps(json.loads(text), indent=1)
+        case "cache lost":
+            places.retraining.unlink()
+    places.verdicts.write_text(text)
+    record = standing.read(places)
+    expected = {} if change == "cut" else json.loads(text)
+    if record:
+        record["verdicts"] = record["verdicts"] if change == "no list" else list(record["verdicts"])
+    assert record == expected

@@ -21,8 +21,8 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
 _SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL", re.IGNORECASE)
 _OURS_OF_SBATCH = {
-    *("--array", "--chdir", "--dependency", "--error", "--export", "--export-file", "--input", "--job-name", "--nodes"),
-    *("--no-requeue", "--ntasks", "--open-mode", "--output", "--parsable", "--requeue", "--signal", "--test-only"),
+    *("--array", "--chdir", "--dependency", "--error", "--export", "--export-file", "--input", "--job-name"),
+    *("--no-requeue", "--open-mode", "--output", "--parsable", "--requeue", "--signal", "--test-only"),
     *("--uid", "--wait", "--wrap"),
 }
 _SECRET_PARAMETER = re.compile(r"[?&;][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)

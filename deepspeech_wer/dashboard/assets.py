@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,13 +11,13 @@ from urllib.parse import unquote, urlsplit
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.literal import fingerprint
-from deepspeech_wer.dashboard.scripts import VERSION
 from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
 # Fixed names: others link to the first two, and js/hyper.js is the contract of 2016.
 DATA = (Path(FEED), Path(BADGE), Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))
 MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
+MANIFEST_VERSION = 2
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
 
@@ -60,7 +60,7 @@ def site_names(site: Path) -> list[str]:
 
 def count(site: Path, manifest: dict[str, Any]) -> int:
     """Return how many these are."""
-    of_runs = sum(1 + len(run["files"]) for run in manifest["runs"].values())
+    of_runs = sum(1 + len(files_of(run)) for run in manifest["runs"].values())
     return len(manifest.get("sets", ())) + of_runs + len(_of_page(site, manifest))
 
 
@@ -78,32 +78,39 @@ def _noted(site: Path, manifest: dict[str, Any]) -> list[Path]:
 
 
 def read_manifest(site: Path) -> dict[str, Any]:
-    """Return what `build` noted. A missing or damaged manifest reads as empty: then everything is built again."""
+    """Return what `build` noted. A missing or damaged manifest reads as empty: then everything is built again.
+
+    Its "runs" are what `noted` made, by the ids of runs.
+    """
     try:
-        manifest = json.loads((site / MANIFEST).read_bytes(), object_hook=_Shared())
-    except (FileNotFoundError, ValueError):
-        manifest = None
-    if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
-        return {"version": VERSION, "page": [], "runs": {}}
-    return manifest
+        manifest = json.loads((site / MANIFEST).read_bytes())
+        if manifest["version"] == 1:  # of an earlier release
+            runs = {name: noted(run["files"], run["stamp"]) for name, run in manifest["runs"].items()}
+            return {**manifest, "version": MANIFEST_VERSION, "runs": runs}
+        if manifest["version"] == MANIFEST_VERSION and all(type(run) is str for run in manifest["runs"].values()):
+            return dict(manifest)
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return {"version": MANIFEST_VERSION, "page": [], "runs": {}}
 
 
-class _Shared:
-    """Makes equal lists of files one object: 10,000 runs have but a few kinds."""
+def noted(files: Iterable[str], stamp: str) -> str:
+    """Return what the manifest says of a run: a text, since 10,000 lists and dictionaries take long and much memory.
 
-    def __init__(self) -> None:
-        self._seen: dict[str, Any] = {}
+    `files` are those of its directory to publish, `stamp` tells what they and its script were made from.
+    """
+    return f"{'/'.join(files)} {stamp}"
 
-    def __call__(self, read: dict[str, Any]) -> dict[str, Any]:
-        if "files" in read:
-            read["files"] = self._seen.setdefault(repr(read["files"]), read["files"])
-        return read
+
+def files_of(run: str) -> list[str]:
+    """Return the files that `noted` was given."""
+    return list(filter(None, run.partition(" ")[0].split("/")))
 
 
 def run_files(manifest: dict[str, Any]) -> Iterator[str]:
     """Yield the per-run files, which no scan of index.htm can find; each run's script after what it links to."""
     for name, run in manifest["runs"].items():
-        yield from (f"runs/{name}/{file}" for file in run["files"])
+        yield from (f"runs/{name}/{file}" for file in files_of(run))
         yield f"runs/{name}.js"
 
 

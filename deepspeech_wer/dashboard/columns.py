@@ -42,8 +42,7 @@ def columns(runs: Sequence[Run]) -> dict[str, Any]:
         "attempts": run_lengths([run.attempt for run in runs]),
         "status": coded([run.failure or run.status for run in runs]),
         "details": [[place, short(run.detail)] for place, run in enumerate(runs) if run.detail],
-        **{name: [_wer(record, name) for record in records] for name in hyper.WERS},
-        "words": run_lengths([_words(record) for record in records]),
+        **_rates(records),
         "signatures": coded(_carried(_signatures(records))),
         **_parameters(records),
     }
@@ -101,18 +100,24 @@ def _took(run: Run, start: int | None) -> int | None:
     return None if start is None or end is None else max(0, end - start)
 
 
-def _wer(record: dict[str, Any] | None, name: str) -> int | None:
-    value = hyper.wer(record, name) if record else None
+def _rates(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    wers = {name: [_wer(record, name) if record else None for record in records] for name in hyper.WERS}
+    pairs = zip(records, wers["test_wer"], strict=True)
+    return {**wers, "words": run_lengths([None if wer is None else _words(record, wer) for record, wer in pairs])}
+
+
+def _wer(record: dict[str, Any], name: str) -> int | None:
+    value = hyper.wer(record, name)
     return None if value is None else round(min(value, _MAX_WER) * 1e5)
 
 
-def _words(record: dict[str, Any] | None) -> int | None:
+def _words(record: dict[str, Any] | None, wer: int) -> int | None:
     """Return the number of words in the test set, if the page can compute the number of errors from it and the WER.
 
     Otherwise, for example because the WER was rounded differently, return None.
     """
-    counts, wer = hyper.error_counts(record), _wer(record, "test_wer")
-    if counts is None or wer is None:
+    counts = hyper.error_counts(record)
+    if counts is None:
         return None
     errors, words = counts
     return words if round(wer * words / 1e5) == errors else None

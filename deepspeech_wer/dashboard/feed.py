@@ -128,9 +128,10 @@ def _items(runs: Sequence[Run], known: Known) -> Iterator[_Item]:
         if closed:
             at = max(_utc(closed.finished_at), *(started[event["id"]] for event in events))
             yield _Item(at, events[0]["id"], RECOVERED, events)
-    for verdict in known.verdicts:
-        better = by_sha.get(verdict["sha"]) if verdict["verdict"] == "better" else None
+    for place, (sha, state) in enumerate(known.heads):
+        better = by_sha.get(sha) if state == "better" else None
         if better:
+            verdict = known.verdicts[place]
             yield _Item(_utc(better.finished_at), verdict["run"], BETTER, verdict)
     before: Run | None = None
     for run in sorted(by_sha.values(), key=lambda run: (moment(run.id), run.merge.ordinal)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def whole(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Iterat
             yield line(run)
 
 
-def write(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], marks: Mapping[str, Mark]) -> None:
+def write(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], mark: Callable[[str], Mark | None]) -> None:
     """Write js/hyper.js, of which the lines that it had are copied."""
     by_id = {run.id: run for run in ordered}
     pieces = (Piece(text, run.id if run else None) for text, run in _pieces(ordered))
@@ -35,7 +35,7 @@ def write(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], mark
     def is_of(name: str, text: bytes) -> bool:
         return b'"run":{"id":%s,' % javascript(name).encode() in text
 
-    splice(path, pieces, Lines(marks, lambda name: line(by_id[name]), is_of))
+    splice(path, pieces, Lines(mark, lambda name: line(by_id[name]), is_of))
 
 
 def _pieces(ordered: Sequence[Run]) -> Iterator[tuple[bytes, Run | None]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +34,7 @@ class Judged:
     noise: str | None = None  # what a calibration says of the newest series; None without one
     events: Sequence[Mapping[str, Any]] = ()  # as verdicts.json has them, with "trained" and "why" of `_event`
     record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json, see `decided`
+    heads: Sequence[tuple[str, str]] | None = None  # commit and state of each verdict in it; None: see there
 
 
 def judged(
@@ -47,24 +50,31 @@ def judged(
     `ordered` are the runs in the order of history, without re-trainings; `again` are the re-trainings; `accepted` are
     the decisions to accept a step, which have the reasons; `logs` says what is masked in these.
     """
-    verdicts = record["verdicts"]
-    sigmas = {verdict["run"]: verdict["sigma_pp"] for verdict in verdicts if verdict["sigma_pp"] is not None}
+    states, reasons, sigmas, bands = dict[str, str](), dict[str, str](), dict[str, float](), dict[str, float]()
+    heads, retrained = list[tuple[str, str]](), Counter[str]()
+    for verdict in record["verdicts"]:  # once: they are parsed as they are looked at
+        run, sigma, state = verdict["run"], verdict["sigma_pp"], sys.intern(verdict["verdict"])
+        states[run], reasons[run] = state, verdict["reason"]
+        heads.append((verdict["sha"], state))
+        if verdict["retrained"]:
+            retrained[verdict["sha"]] += verdict["retrained"]
+        if sigma is not None:
+            sigmas[run] = sigma
+            if verdict["sigma_df"]:
+                bands[run] = student.quantile(0.95, verdict["sigma_df"]) * sigma
     trained = _Trained(ordered, again)
-    known = decided(record, accepted)
+    known = decided(record, accepted, heads)
     return Judged(
-        {verdict["run"]: verdict["verdict"] for verdict in verdicts},
-        {verdict["run"]: verdict["reason"] for verdict in verdicts},
-        _headline(record, ordered),
+        states,
+        reasons,
+        _headline(record, ordered, states, reasons, retrained),
         sigmas,
-        {
-            verdict["run"]: student.quantile(0.95, verdict["sigma_df"]) * verdict["sigma_pp"]
-            for verdict in verdicts
-            if verdict["run"] in sigmas and verdict["sigma_df"]
-        },
+        bands,
         [(mark["run"], mark["text"], mark["is_new_series"]) for mark in record["marks"]],
         noise=_noise(record),
         events=[_event(event, trained, logs) for event in known["events"]],
         record=known,
+        heads=heads,
     )
 
 
@@ -76,26 +86,33 @@ def _event(event: Mapping[str, Any], trained: _Trained, logs: PublishedLogs) -> 
     return {**event, "trained": trained.of(shas), "why": why or None}
 
 
-def decided(record: Mapping[str, Any], accepted: Sequence[Decision]) -> dict[str, Any]:
-    """Return the record of verdicts.json with who accepted an event, why and when: `accepted`, None if nobody did."""
-    verdicts = record.get("verdicts", ())
-    events = [{**event, "accepted": _decision(event, verdicts, accepted)} for event in record.get("events", ())]
+def decided(
+    record: Mapping[str, Any], accepted: Sequence[Decision], heads: Sequence[tuple[str, str]] | None = None
+) -> dict[str, Any]:
+    """Return the record of verdicts.json with who accepted an event, why and when: `accepted`, None if nobody did.
+
+    `heads` are commit and state of each verdict, if they are known already.
+    """
+    if heads is None:
+        heads = [(verdict["sha"], verdict["verdict"]) for verdict in record.get("verdicts", ())] if accepted else ()
+    events = [{**event, "accepted": _decision(event, heads, accepted)} for event in record.get("events", ())]
     return {**record, "events": events}
 
 
 def _decision(
-    event: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]], accepted: Sequence[Decision]
+    event: Mapping[str, Any], heads: Sequence[tuple[str, str]], accepted: Sequence[Decision]
 ) -> dict[str, str] | None:
     """Return who accepted an event, why and when; None if nobody did. The newest decision counts.
 
     One that was made after the recovery changes nothing, and is shown all the same.
     """
-    if event["state"] not in ("accepted", "recovered"):
+    if not accepted or event["state"] not in ("accepted", "recovered"):
         return None
     guilty, is_same = {sha for sha, _ in event["culprits"]}, False
-    for verdict in verdicts:  # a merge that changed nothing stands for the one whose result it repeats
-        is_same = verdict["sha"] == event["start"] or (is_same and verdict["verdict"] in ("unchanged", "failed"))
-        guilty |= {verdict["sha"]} if is_same else set()
+    for sha, state in heads:  # a merge that changed nothing stands for the one whose result it repeats
+        is_same = sha == event["start"] or (is_same and state in ("unchanged", "failed"))
+        if is_same:
+            guilty.add(sha)
     found = [one for one in accepted if any(sha.startswith(one.sha) for sha in guilty)]
     return {"who": found[-1].who, "why": found[-1].why, "at": found[-1].at} if found else None
 
@@ -135,24 +152,28 @@ def _noise(record: Mapping[str, Any]) -> str | None:
     return said and f"{said[:1].upper()}{said[1:]}."
 
 
-def _headline(record: Mapping[str, Any], ordered: Sequence[Run]) -> tuple[str, str, str] | None:
+def _headline(
+    record: Mapping[str, Any],
+    ordered: Sequence[Run],
+    states: Mapping[str, str],
+    reasons: Mapping[str, str],
+    retrained: Mapping[str, int],
+) -> tuple[str, str, str] | None:
     """Return the open regression, or what the newest merge did, and the run of the merge."""
     opened = [event for event in record["events"] if event["state"] == "open"]
     newest = next((run for run in reversed(ordered) if run.hyper), None)
     if opened and newest:
         start = opened[-1]["start"]
         culprit = next((run.id for run in ordered if run.merge.sha == start), newest.id)
-        return "worse", _regression(opened[-1], newest, ordered, record), culprit
-    verdicts = {verdict["run"]: verdict for verdict in record["verdicts"]}
+        return "worse", _regression(opened[-1], newest, ordered, retrained), culprit
     last = ordered[-1] if ordered else None
-    if last is None or last.id not in verdicts:
+    if last is None or last.id not in states:
         return None
-    verdict = verdicts[last.id]
     accepted = {event["start"] for event in record["events"] if event["state"] == ACCEPTED}
-    state = ACCEPTED if verdict["verdict"] == "worse" and last.merge.sha in accepted else verdict["verdict"]
+    state = ACCEPTED if states[last.id] == "worse" and last.merge.sha in accepted else states[last.id]
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
     who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
-    reason, ended = verdict["reason"].removesuffix("."), _ended(last, ordered, record)
+    reason, ended = reasons[last.id].removesuffix("."), _ended(last, ordered, record)
     if state == ACCEPTED:  # said already
         reason = reason.removesuffix("; accepted")
     if ended:
@@ -178,7 +199,7 @@ def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:
     return hyper.changed_parameters(before.hyper, run.hyper)[:3] if before else []
 
 
-def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
+def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], retrained: Mapping[str, int]) -> str:
     where = f" on {event['test_set']}" if event.get("test_set") else ""
     start = f"{event['step_pp']:+.1f} pp{where} since {event['start'][:8]}"
     rate = hyper.shown(hyper.test_wer(newest.hyper))
@@ -186,6 +207,6 @@ def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], r
     if culprit is None:  # its run cannot be read
         return f"Worse: {rate}, {start}."
     who = ", ".join([culprit.merge.author, *_causes(culprit, ordered)])
-    retrained = sum(verdict["retrained"] for verdict in record["verdicts"] if verdict["sha"] == event["start"])
-    again = "1 re-training" if retrained == 1 else f"{retrained} re-trainings"
-    return f"Worse: {rate}, {start}. {who}.{f' Confirmed by {again}.' if retrained else ''}"
+    times = retrained.get(event["start"], 0)
+    again = "1 re-training" if times == 1 else f"{times} re-trainings"
+    return f"Worse: {rate}, {start}. {who}.{f' Confirmed by {again}.' if times else ''}"

@@ -49,11 +49,19 @@ class Kept:
     """The readable runs. Of the job's record, a run has what the columns need."""
 
     runs: list[Run]
-    results: dict[str, str]  # digests of what the trainings gave, see archive.result_digest
-    marks: dict[str, Mark]  # of the lines of js/hyper.js
-    files: dict[str, Files]  # of each run's directory
+    facts: dict[str, _Facts]
     logs: PublishedLogs
     made: _Made
+
+    @property
+    def results(self) -> dict[str, str]:
+        """Digests of what the trainings gave, see archive.result_digest."""
+        return {name: one.result for name, one in self.facts.items()}
+
+    def mark(self, name: str) -> Mark | None:
+        """Return the mark of a run's line of js/hyper.js."""
+        one = self.facts.get(name)
+        return one and (one.size, one.crc)
 
     def line(self, run: Run) -> bytes:
         """Return a run's line of js/hyper.js. Raises Trouble if the run broke meanwhile."""
@@ -65,16 +73,17 @@ class Kept:
 
     def found(self, run: Run) -> Files:
         """Return the files of a run as they were when the runs were loaded."""
-        return self.files[run.id]
+        return self.facts[run.id][:2]
 
 
-def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
+def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[str, int] | None = None) -> Kept:
     """Return every readable run. An unreadable run is logged and left unchanged. Raises Trouble if none can be listed.
 
-    The runs quote no more of their logs than visitors see.
-    `kept` is brought up to date, unless it cannot be written.
+    The runs quote no more of their logs than visitors see. `kept` is brought up to date, unless it cannot be written.
+    `times` are those of the runs' directories, if they were looked at just before; a change since then is seen by the
+    next build, as one of a moment later is.
     """
-    loaded = Kept([], {}, {}, {}, logs, _Made())
+    loaded = Kept([], {}, logs, _Made())
     version, shared = _version(logs.mode), _Shared()
     months: dict[str, list[str]] = {}
     for name in archive.names(runs):
@@ -82,10 +91,11 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if months else -1
     due = _due(months, kept)
     try:
+        looked = _Looked(descriptor, times or {})
         for name, listed in months.items():
             month = _Month(shared, *_read(kept / name, version), is_due=name in due)
             for run in listed:
-                _add(loaded, run, month, runs, descriptor)
+                _add(loaded, run, month, runs, looked)
             if month.is_changed(listed):
                 derived.write(kept / name, version, month.record(listed))
             if name in due or month.is_changed(listed):
@@ -96,6 +106,20 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE) -> Kept:
             os.close(descriptor)
     _remove_all_but(months, kept)
     return loaded
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """The runs' directories."""
+
+    descriptor: int  # of the one that they are in
+    times: Mapping[str, int]  # of those that were looked at already
+
+    def changed_at(self, run: str) -> int:
+        """Return the mtime_ns of a run's directory. Raises OSError."""
+        found = self.times.get(run)
+        # Relative to a descriptor, since resolving a long path takes longer than all the rest.
+        return found or os.stat(run, dir_fd=self.descriptor, follow_symlinks=False).st_mtime_ns
 
 
 def _due(months: Mapping[str, list[str]], kept: Path) -> set[str]:
@@ -123,13 +147,23 @@ def _looked_at(month: Path) -> int:
         return 0
 
 
+class _Facts(NamedTuple):
+    """What is known of a run's files."""
+
+    names: str  # this and the next: see Files
+    digest: str
+    size: int  # of the run's line of js/hyper.js
+    crc: int
+    result: str
+
+
 class _Row(NamedTuple):
     """What the site takes from a run. Values that many runs have are places in the month's list of shared ones."""
 
     id: str
     changed_at: int  # mtime_ns of the directory, which changes with the names in it
     names: int  # shared: of the files
-    states: list[int]  # size and mtime_ns of each
+    states: str  # size and mtime_ns of each
     digest: str  # see Files
     size: int  # of the run's line of js/hyper.js
     crc: int
@@ -139,7 +173,7 @@ class _Row(NamedTuple):
     subject: str
     author: int  # shared
     committed_at: str
-    reverts: list[str]
+    reverts: int  # shared
     status: str
     failure: str | None
     detail: str
@@ -161,18 +195,18 @@ class _Row(NamedTuple):
 
     def check(self) -> None:
         """Raises TypeError if this was not made from a run."""
-        texts = self.id, self.digest, self.result, self.sha, self.subject, self.committed_at, self.status
+        texts = self.id, self.states, self.digest, self.result, self.sha, self.subject, self.committed_at, self.status
         others = self.detail, self.started_at, self.finished_at
         numbers = self.size, self.crc, self.ordinal, self.attempt, self.number
         if {*map(type, texts), *map(type, others)} != {str} or {*map(type, numbers)} != {int}:
             raise TypeError(self)
 
 
-def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) -> None:
+def _add(loaded: Kept, name: str, month: _Month, runs: Path, looked: _Looked) -> None:
     """Add a run, from its row if its files are as they were; a run that cannot be read is logged."""
     try:
         row = month.rows[name]
-        if not _is_as_noted(row, month, descriptor):
+        if not _is_as_noted(row, month, looked):
             raise KeyError(name)
         run = _run(name, row, month.shared, runs)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError):
@@ -185,30 +219,27 @@ def _add(loaded: Kept, name: str, month: _Month, runs: Path, descriptor: int) ->
         run = _run(name, row, month.shared, runs)
         month.add(row)
     loaded.runs.append(run)
-    loaded.results[name] = row.result
-    loaded.marks[name] = row.size, row.crc
-    loaded.files[name] = month.shared[row.names], row.digest
+    loaded.facts[name] = _Facts(month.shared[row.names], row.digest, row.size, row.crc, row.result)
 
 
-def _is_as_noted(row: _Row, month: _Month, descriptor: int) -> bool:
-    """Return whether a run's files are as they were. `descriptor` is of the directory of all runs."""
+def _is_as_noted(row: _Row, month: _Month, looked: _Looked) -> bool:
+    """Return whether a run's files are as they were."""
     try:
-        # Relative to a descriptor, since resolving a long path takes longer than all the rest.
-        if os.stat(row.id, dir_fd=descriptor, follow_symlinks=False).st_mtime_ns != row.changed_at:
+        if looked.changed_at(row.id) != row.changed_at:
             return False
-        return not month.is_due or _are_as_noted(row, month.shared, descriptor)
-    except (OSError, StopIteration):
+        return not month.is_due or _are_as_noted(row, month.shared, looked.descriptor)
+    except OSError:
         return False
 
 
 def _are_as_noted(row: _Row, shared: list[Any], descriptor: int) -> bool:
-    """Return whether each file has its size and time. Raises OSError, StopIteration."""
-    states = iter(row.states)
-    for name in shared[row.names].split("/"):
-        status = os.stat(f"{row.id}/{name}", dir_fd=descriptor, follow_symlinks=False)
-        if status.st_size != next(states) or status.st_mtime_ns != next(states):
-            return False
-    return True
+    """Return whether each file has its size and time. Raises OSError."""
+    paths = (f"{row.id}/{name}" for name in shared[row.names].split("/"))
+    return row.states == _states(os.stat(path, dir_fd=descriptor, follow_symlinks=False) for path in paths)
+
+
+def _states(found: Iterable[os.stat_result]) -> str:
+    return "/".join([f"{status.st_size} {status.st_mtime_ns}" for status in found])
 
 
 def _made_row(directory: Path, month: _Month, loaded: Kept) -> _Row:
@@ -271,7 +302,7 @@ class _Month:
             run.id,
             changed_at,
             self._place(names),
-            [number for name in names.split("/") for number in (found[name].st_size, found[name].st_mtime_ns)],
+            _states(found[name] for name in names.split("/")),
             digest,
             len(line),
             zlib.crc32(line),
@@ -281,7 +312,7 @@ class _Month:
             tracked["subject"],
             self._place(tracked["author"]),
             tracked["committed_at"],
-            tracked["reverts"],
+            self._place(tracked["reverts"]),
             tracked["status"],
             tracked["failure"],
             tracked["detail"],
@@ -328,11 +359,11 @@ def _run(name: str, row: _Row, shared: list[Any], runs: Path) -> Run:
         author=shared[row.author],
         committed_at=row.committed_at,
         parents=(),
-        reverts=tuple(row.reverts),
+        reverts=tuple(shared[row.reverts]),
     )
     return Run(
         id=name,
-        directory=runs / name,
+        root=runs,
         merge=merge,
         status=row.status,
         failure=row.failure,

@@ -32,11 +32,20 @@ class Known:
     record: Mapping[str, Any]  # of verdicts.json; empty: nothing is judged
     run: Callable[[str], Run | None]  # by its id
     logs: PublishedLogs = WHOLE  # what is masked, and whether logs are quoted
+    known_heads: Sequence[tuple[str, str]] | None = None  # see `heads`; None: they are read from the record
 
-    @cached_property
+    @property
     def verdicts(self) -> Sequence[Mapping[str, Any]]:
         """In the order of history."""
-        return list(self.record.get("verdicts", ()))
+        found: Sequence[Mapping[str, Any]] = self.record.get("verdicts", ())
+        return found
+
+    @cached_property
+    def heads(self) -> Sequence[tuple[str, str]]:
+        """Commit and state of each verdict."""
+        if self.known_heads is not None:
+            return self.known_heads
+        return [(verdict["sha"], verdict["verdict"]) for verdict in self.verdicts]
 
     @cached_property
     def events(self) -> Sequence[Mapping[str, Any]]:
@@ -45,14 +54,14 @@ class Known:
 
     def verdict(self, sha: str) -> Mapping[str, Any] | None:
         """Return the newest verdict of a commit; that of a run under other variables only if there is no other."""
-        return self._by_sha.get(sha)
+        return self.verdicts[self._places[sha]] if sha in self._places else None
 
     @cached_property
-    def _by_sha(self) -> Mapping[str, Mapping[str, Any]]:
-        found: dict[str, Mapping[str, Any]] = {}
-        for verdict in self.verdicts:
-            if verdict["sha"] not in found or verdict["verdict"] != "not comparable":
-                found[verdict["sha"]] = verdict
+    def _places(self) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for place, (sha, state) in enumerate(self.heads):
+            if sha not in found or state != "not comparable":
+                found[sha] = place
         return found
 
 
@@ -224,7 +233,7 @@ def _acceptance(event: Mapping[str, Any], known: Known) -> str:
 
 def _compared(sha: str, known: Known) -> list[str]:
     listed = known.verdicts
-    at = next((number for number in range(len(listed) - 1, -1, -1) if listed[number]["sha"] == sha), None)
+    at = next((number for number in range(len(listed) - 1, -1, -1) if known.heads[number][0] == sha), None)
     after = known.run(listed[at]["run"]) if at is not None else None
     if at is None or after is None or not after.hyper:
         return []

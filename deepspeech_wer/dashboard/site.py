@@ -17,7 +17,16 @@ from urllib.parse import urlsplit
 
 from deepspeech_wer import archive
 from deepspeech_wer.configuration.settings import PublishedLogs
-from deepspeech_wer.dashboard.assets import INDEX, MANIFEST, read_manifest, references, run_files
+from deepspeech_wer.dashboard.assets import (
+    INDEX,
+    MANIFEST,
+    MANIFEST_VERSION,
+    noted,
+    read_manifest,
+    references,
+    run_files,
+)
+from deepspeech_wer.dashboard.assets import files_of as noted_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
 from deepspeech_wer.dashboard.bundle import bundled
@@ -55,7 +64,7 @@ def build(
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
     found: Callable[[Run], Files] = lambda run: files_of(regular_files(run.directory)),
-    marks: Mapping[str, Mark] | None = None,
+    mark: Callable[[str], Mark | None] = lambda _: None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
     heard: Heard | None = None,
@@ -65,8 +74,8 @@ def build(
     Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
-    the run is then left out. `found` returns the files of its directory. With the `marks` of lines, js/hyper.js is
-    copied from the one before, as far as it has them. `logs` says which logs visitors see; the caller leaves other
+    the run is then left out. `found` returns the files of its directory. With the `mark` of each line, js/hyper.js
+    is copied from the one before, as far as it has them. `logs` says which logs visitors see; the caller leaves other
     quotes of them out of `runs`. The site works at any moment; after an interruption the next call completes it.
     """
     for directory in ("js", "runs"):
@@ -79,20 +88,20 @@ def build(
     judged = judged or Judged()
     own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
     merges = merges_js(own, judged)
-    write_hyper(site / "js/hyper.js", ordered, line, marks or {})
+    write_hyper(site / "js/hyper.js", ordered, line, mark)
     _write_changed(site / "js/merges.js", merges)
-    known = Known(judged.record, {run.id: run for run in ordered}.get, logs)
+    known = Known(judged.record, {run.id: run for run in ordered}.get, logs, judged.heads)
     _write_changed(site / FEED, atom(ordered, known, project))
     _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
     data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
-    page, names, noted = _page({INDEX_JS: data, **_static_files()}, project, before)
+    page, names, of_page = _page({INDEX_JS: data, **_static_files()}, project, before)
     if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *names]})
     for name, content in names.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         _write_changed(site / name, content)
     _write_changed(site / INDEX, page)
-    after = {"version": VERSION, "page": list(names), **noted, "sets": sets, "runs": made}
+    after = {"version": MANIFEST_VERSION, "page": list(names), **of_page, "sets": sets, "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
     # Earlier versions of this program made js/index.js.
@@ -111,18 +120,17 @@ class _Source:
     heard: Heard
 
 
-def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: Mapping[str, str]) -> dict[str, str]:
     made = {}
     built = {entry.name for entry in os.scandir(site / "runs")}
     hidden = NAMES if source.logs.mode == "none" else ()
-    listed: dict[tuple[str, ...], list[str]] = {}
     with _Published(site) as published:
         for run in runs:
             names, digest = source.found(run)
             stamp = f"{VERSION}.{DETAILS} {source.logs.mode} {digest} {source.heard.stamp(run.id)}".rstrip()
-            last = before.get(run.id)
-            is_built = last is not None and last["stamp"] == stamp and f"{run.id}.js" in built
-            if last and is_built and published.holds(run.id, last["files"]):
+            last = before.get(run.id, "")
+            is_built = last.partition(" ")[2] == stamp and f"{run.id}.js" in built
+            if is_built and published.holds(run.id, last):
                 # Archived runs do not change: one that was built from the same files is not read again.
                 made[run.id] = last
                 continue
@@ -133,7 +141,7 @@ def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: dict[s
                 files.append(EDITS)
             try:
                 _build_run(source.whole(run), regular_files(run.directory), files, source, site)
-                made[run.id] = {"stamp": stamp, "files": listed.setdefault(tuple(files), files)}
+                made[run.id] = noted(files, stamp)
             except Trouble as trouble:
                 log.warning("skipping a run: %s", trouble)
     return made
@@ -155,15 +163,15 @@ class _Published:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    def holds(self, run: str, names: list[str]) -> bool:
-        """Return whether a run's directory has these names."""
+    def holds(self, run: str, last: str) -> bool:
+        """Return whether a run's directory has what was noted of it."""
         try:
             # A directory's time changes with the names in it, and a look at it takes a quarter of the time.
             if os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns < self._since:
                 return True
             with os.scandir(self._runs / run) as entries:
                 there = {entry.name for entry in entries}
-            return there.issuperset(names) and not any(name.endswith(PARTIAL) for name in there)
+            return there.issuperset(noted_files(last)) and not any(name.endswith(PARTIAL) for name in there)
         except OSError:
             return False
 

@@ -37,7 +37,7 @@ class Piece(NamedTuple):
 class Lines(NamedTuple):
     """Where lines come from, by their names."""
 
-    marks: Mapping[str, Mark]  # a line without one is made for comparison
+    mark: Callable[[str], Mark | None]  # a line without one is made for comparison
     make: Callable[[str], bytes]
     is_of: Callable[[str, bytes], bool]  # tells apart two lines whose marks are equal by chance
 
@@ -62,7 +62,7 @@ def _common(old: IO[bytes], wanted: Sequence[Piece], lines: Lines) -> tuple[int,
     """Return how many of the first pieces the old file has, and how many bytes these take."""
     end = 0
     for count, (text, name) in enumerate(wanted):
-        size, crc = (lines.marks.get(name) or mark_of(lines.make(name))) if name is not None else (0, 0)
+        size, crc = (lines.mark(name) or mark_of(lines.make(name))) if name is not None else (0, 0)
         found = old.read(len(text) + size)
         if len(found) != len(text) + size or not found.startswith(text) or zlib.crc32(found[len(text) :]) != crc:
             return count, end
@@ -100,7 +100,7 @@ def _places(old: IO[bytes], start: int) -> dict[Mark, int]:
 
 
 def _found(old: IO[bytes], places: Mapping[Mark, int], name: str, lines: Lines) -> bytes | None:
-    mark = lines.marks.get(name)
+    mark = lines.mark(name)
     if mark is None or mark not in places:
         return None
     old.seek(places[mark])

@@ -77,6 +77,8 @@ def classify(code: int, last_words: str, *, out_of_memory: bool, most: str = "")
         return Verdict("out-of-memory", "the kernel killed the job for lack of memory")
     if code == job_contract.EXIT_DIVERGED and last_words.startswith(job_contract.DIVERGED):
         return Verdict("diverged", last_words)
+    if code == job_contract.EXIT_INTERRUPTED and last_words.startswith(job_contract.INTERRUPTED):
+        return Verdict(INTERRUPTED, last_words)
     if code < 0:
         cause = f"ended by {signal.strsignal(-code) or 'a signal'}"
         return Verdict(f"signal {-code}", f"{cause}; last words: {last_words}" if last_words else cause)

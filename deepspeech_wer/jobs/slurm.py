@@ -184,8 +184,7 @@ class Slurm:
 
     def _sbatch(self, work: Work, ticket: Ticket, grace_s: float) -> list[str]:
         return [
-            "--nodes=1",
-            "--ntasks=1",
+            *_size(self._options),
             *self._options,
             f"--job-name={ticket.name}",
             f"--chdir={work.path}",
@@ -219,6 +218,12 @@ class Slurm:
             with suppress(OSError):
                 works.write(work.ticket, asdict(replace(ticket, job=found[-1].id, submitted=found[-1].submitted)))
         return found[-1]
+
+
+def _size(options: Sequence[str]) -> list[str]:
+    """Return the size of a job: one task, unless the options ask for nodes. They cannot take back a number of tasks."""
+    asks = any(one.startswith("--nodes=") for one in options)
+    return [] if asks else ["--nodes=1", "--ntasks=1"]
 
 
 def _is_of(ticket: Ticket, seen: Seen) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from deepspeech_wer import archive, backlog, decision_files
 from deepspeech_wer.backlog import Doubted, Due
 from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.places import Places
+from deepspeech_wer.verdicts.listed import Listed
 
 VERSION = 2  # of verdicts.json
+START, END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in it
 
 
 def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
@@ -26,8 +30,38 @@ def load(places: Places, wanted: Retraining) -> dict[str, Any] | None:
 
 
 def read(places: Places) -> dict[str, Any]:
-    """Return the verdicts that were made last, perhaps of an earlier archive; {} if there are none."""
-    return _read(places.verdicts) or {}
+    """Return the verdicts that were made last, perhaps of an earlier archive; {} if there are none.
+
+    They are parsed as they are looked at, if they are as the last judging wrote them.
+    """
+    try:
+        content, known = places.verdicts.read_bytes(), _read(places.retraining)
+    except OSError:
+        return {}
+    if known is None or known.get("check") != check([content]):
+        return _parsed(content) or {}
+    head, told, tail = parts(content)
+    return {**(_parsed(head + tail) or {}), "verdicts": Listed(told.split(b",\n") if told else [])}
+
+
+def parts(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before the verdicts in a verdicts.json, their lines, and what follows.
+
+    All of it stands before them if an earlier release wrote it.
+    """
+    start, end = text.find(START), text.rfind(END)
+    if not 0 <= start < end:
+        return text, b"", b""
+    start += len(START)
+    return text[:start], text[start:end], text[end:]
+
+
+def check(contents: Iterable[bytes]) -> int:
+    """Return the checksum of a verdicts.json, which is these pieces."""
+    found = 0
+    for content in contents:
+        found = zlib.crc32(content, found)
+    return found
 
 
 def mark(places: Places) -> str:
@@ -94,7 +128,14 @@ def digest(value: Any) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     """Read a derived record. One that is missing or damaged is made anew by the next update."""
     try:
-        record = json.loads(path.read_bytes())
+        return _parsed(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(text)
         return record if record["version"] == VERSION and {"of", "retraining"} <= record.keys() else None
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None

@@ -15,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from deepspeech_wer import __version__, decision_files, files
 from deepspeech_wer.configuration.settings import Retraining
@@ -36,41 +36,15 @@ from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
 from deepspeech_wer.verdicts.judge import Judgement, Terms
 from deepspeech_wer.verdicts.levels import Acceptance
+from deepspeech_wer.verdicts.listed import Listed
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
 VERSION = standing.VERSION
 _MAX_SEED = 2**31 - 1
 _CODE = ("hyper.py", "judging/draws.py", "judging/remembered.py", "judging/verdict_file.py")  # and verdicts/
-_START, _END = b',\n"verdicts": [\n', b"\n],"  # of the verdicts in verdicts.json
 
 log = logging.getLogger(__name__)
-
-
-class Lines(Sequence[dict[str, Any]]):
-    """The verdicts of a record, parsed when they are first looked at: ten thousand take longer than the judging."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-
-    @cached_property
-    def _parsed(self) -> list[dict[str, Any]]:
-        return list(json.loads(b"[%s]" % self._text))
-
-    def __len__(self) -> int:
-        return len(self._parsed)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._parsed)
-
-    @overload
-    def __getitem__(self, place: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
-
-    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        return self._parsed[place]
 
 
 def update(
@@ -81,7 +55,7 @@ def update(
     `page` is the address of the repository, for links. What is to be trained again is also kept in the cache, since
     every idle tick reads it; so is what makes the next judging quick.
     """
-    head, before, tail = _parts(_content(places.verdicts))
+    head, before, tail = standing.parts(_content(places.verdicts))
     made = _make(places, runs, results, wanted, told=before, page=page)
     if (made.head, made.told, made.tail) != (head, before, tail):
         _log_changes(made, head, before)
@@ -90,16 +64,17 @@ def update(
     elif made.is_forgotten:  # lost, or of another release
         made.remember()
     small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps", "calibrations")}
+    small["check"] = standing.check((made.head, made.told, made.tail))
     files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
-    return {**made.rest, "verdicts": Lines(made.told)}
+    return {**made.rest, "verdicts": Listed(list(filter(None, made.lines)))}
 
 
 def make(
     places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
 ) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    made = _make(places, runs, results, wanted, told=_parts(_content(places.verdicts))[1], page=page)
-    return {**made.rest, "verdicts": list(Lines(made.told))}
+    made = _make(places, runs, results, wanted, told=standing.parts(_content(places.verdicts))[1], page=page)
+    return {**made.rest, "verdicts": list(Listed(list(filter(None, made.lines))))}
 
 
 def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[dict[str, Any]]:
@@ -221,8 +196,8 @@ def _make(
         json.loads(json.dumps(_rest(judged, runs) | calibrated)),
     )
     Blame(ordered.runs, page).add(rest["events"])
-    head = json.dumps(start)[:-1].encode("ascii") + _START
-    tail = _END + json.dumps(rest, indent=1)[1:].encode("ascii") + b"\n"
+    head = json.dumps(start)[:-1].encode("ascii") + standing.START
+    tail = standing.END + json.dumps(rest, indent=1)[1:].encode("ascii") + b"\n"
     return _Made(head, lines, tail, {**start, **rest}, found)
 
 
@@ -276,18 +251,6 @@ def _together(place: Path) -> Path:
 def _beside(place: Path) -> Path:
     """Return where the verdicts of one of several test sets are kept."""
     return place.with_name(f"{place.name}.told")
-
-
-def _parts(text: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return what stands before the verdicts in a verdicts.json, their lines, and what follows.
-
-    All of it stands before them if an earlier release wrote it.
-    """
-    start, end = text.find(_START), text.rfind(_END)
-    if not 0 <= start < end:
-        return text, b"", b""
-    start += len(_START)
-    return text[:start], text[start:end], text[end:]
 
 
 def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:

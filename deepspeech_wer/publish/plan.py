@@ -25,7 +25,7 @@ NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
 BEAT = "js/now.js"  # replaced between publishes, see publisher.refresh; no version has a former content of it
-_NO_FILE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # an empty part, . or ..
+_NO_NAMES = {"", ".", ".."}  # in a path
 NOT_OURS = "replaces a file that was not ours"
 KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
 # Older programs wrote a leading dot, and no token.
@@ -166,9 +166,8 @@ def dump(manifest: Manifest) -> bytes:
     # Files come first, and what is compressed of them depends on few others: two manifests then begin with the same
     # bytes, up to the first file that differs.
     rest = {"version": VERSION, **vars(manifest)}
-    entries = [
-        f"{json.dumps(path)}:{json.dumps(entry, separators=(',', ':'))}" for path, entry in rest.pop("files").items()
-    ]
+    files = rest.pop("files").items()
+    entries = [f'{json.dumps(path)}:["{one.sha256}",{one.size},{one.mtime_ns}]' for path, one in files]
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     data = packer.compress(b'{"files":{')
     for start in range(0, len(entries), _TOGETHER):
@@ -203,7 +202,7 @@ def parse(data: bytes) -> Manifest:
 
 def check_path(path: str) -> None:
     """Raises Trouble for a path that could lead out of the web root, or that names no file in it."""
-    if "\0" in path or _NO_FILE.search(path) or path.split("/", 1)[0] == STATE:
+    if "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")) or path.split("/", 1)[0] == STATE:
         raise Trouble(f"cannot publish {path!r}: expected the path of a file below the site, written with /")
 
 
@@ -212,6 +211,8 @@ def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Seen) -> str:
     there = seen.get(path)
     if there is None:
         return "missing on the server" if any(path in manifest.files for manifest in known) else "new"
+    if len(known) == 1 and known[0].files.get(path) is entry and path not in known[0].kept:  # nearly all
+        return "" if _fits(entry, there, times=known[0].times) else "differs on the server"
     records = [(files[path], one.times) for one in known for files in (one.files, one.kept) if path in files]
     if not records:
         return NOT_OURS
@@ -265,16 +266,14 @@ def _withdraws(before: Entries, wanted: Entries) -> bool:
 
 
 def _differing(before: Entries, after: Entries) -> dict[str, Entry | None]:
-    return {
-        path: before.get(path)
-        for path in {**before, **after}
-        if path not in before or path not in after or before[path].sha256 != after[path].sha256
-    }
+    pairs = ((path, entry, after.get(path)) for path, entry in before.items())
+    changed = {path: old for path, old, new in pairs if new is not old and (new is None or new.sha256 != old.sha256)}
+    return {**changed, **{path: None for path in after if path not in before}}
 
 
 def _entry(path: str, record: Any) -> Entry:
     sha256, size, mtime_ns = record
     # the server may be hostile: nothing in its manifest may lead out of the web root
-    if not _SHA256.fullmatch(sha256) or _NO_FILE.search(path):
+    if not _SHA256.fullmatch(sha256) or not _NO_NAMES.isdisjoint(path.split("/")):
         raise TypeError(f"the entry of {path!r}")
     return Entry(sha256, int(size), int(mtime_ns))

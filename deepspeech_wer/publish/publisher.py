@@ -47,7 +47,7 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
 
         def look(root: WebRoot) -> tuple[Survey, Entries, Path | None]:
             scanned = scan.result()
-            newest = sorted(scanned, key=lambda path: scanned[path].st_mtime_ns)[-NEWEST:]
+            newest = sorted(scanned, key=lambda path: scanned[path][1])[-NEWEST:]
             found = survey(root, options, paths, newest)
             return found, sources.read(site, scanned, found.current.files if found.current else {}), site
 

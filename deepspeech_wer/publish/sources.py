@@ -38,24 +38,26 @@ class Copied(NamedTuple):
         return sum(part.size for part in self.parts if isinstance(part, Span))
 
 
-def scan(site: Path, files: Sequence[str]) -> dict[str, os.stat_result]:
-    """The state of each file. Raises OSError where one is missing, Trouble where one is outside, also by a link."""
+def scan(site: Path, files: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Size and mtime_ns of each file. Raises OSError where one is missing, Trouble where one is outside, or a link."""
     for path in files:
         check_path(path)
-    for directory in map(site.joinpath, directories(files)):
-        if directory.is_symlink():
-            raise Trouble(f"{directory}: expected a directory of the site, found a link: remove it, and build again")
-    found = {path: os.lstat(f"{site}/{path}") for path in files}
-    for path, status in found.items():
-        if not stat.S_ISREG(status.st_mode):
-            raise Trouble(f"{site}/{path}: expected a regular file, found something else: remove it, and build again")
-    return found
+    for directory in directories(files):
+        if stat.S_ISLNK(os.lstat(place := f"{site}/{directory}").st_mode):
+            raise Trouble(f"{place}: expected a directory of the site, found a link: remove it, and build again")
+    return {path: _state(f"{site}/{path}") for path in files}
 
 
-def read(site: Path, scanned: Mapping[str, os.stat_result], known: Entries) -> dict[str, Entry]:
+def _state(file: str) -> tuple[int, int]:
+    status = os.lstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        raise Trouble(f"{file}: expected a regular file, found something else: remove it, and build again")
+    return status.st_size, status.st_mtime_ns
+
+
+def read(site: Path, scanned: Mapping[str, tuple[int, int]], known: Entries) -> dict[str, Entry]:
     """What to publish, index.htm last. Files with size and mtime of their `known` entry are unread. Raises OSError."""
-    order = sorted(scanned, key=INDEX.__eq__)
-    return {path: _entry(f"{site}/{path}", scanned[path], known.get(path)) for path in order}
+    return {path: _entry(site, path, scanned[path], known.get(path)) for path in sorted(scanned, key=INDEX.__eq__)}
 
 
 def version_before(path: str, current: Entries) -> str | None:
@@ -86,9 +88,8 @@ def keep(kept: Path, site: Path, entries: Entries) -> None:
                 link_or_copy(site / name, kept / sha256)
 
 
-def _entry(file: str, status: os.stat_result, known: Entry | None) -> Entry:
-    if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
+def _entry(site: Path, path: str, state: tuple[int, int], known: Entry | None) -> Entry:
+    if known is not None and known[1:] == state:
         return known
-    with Path(file).open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Entry(digest, status.st_size, status.st_mtime_ns)
+    with (site / path).open("rb") as stream:
+        return Entry(hashlib.file_digest(stream, "sha256").hexdigest(), *state)

@@ -71,10 +71,9 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
         for name, attributes in (entries or {}).items()
         if not attributes.is_directory
     }
-    if current and untouched:  # there the manifest tells what a listing would
-        entries = (*current.files.items(), *current.kept.items())
-        there = ((path, entry) for path, entry in entries if path.rpartition("/")[0] in untouched)
-        seen |= {path: Attributes(entry.size, entry.mtime) for path, entry in there}
+    if current and untouched:  # there all is as the manifest says: nothing more is known of the files
+        there = (path for path in (*current.files, *current.kept) if path.rpartition("/")[0] in untouched)
+        seen |= dict.fromkeys(there, Attributes(None, None))
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
     return Survey(current, unfinished, seen, directories, frozenset(top), found[MANIFEST] or b"", found["//"])
 

@@ -8,6 +8,7 @@ from configparser import Error as ConfigError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,7 @@ def contained(mirror: Path, tip: str, shas: Sequence[str]) -> list[str]:
     return [sha for sha in shas if sha in history]
 
 
+@lru_cache(maxsize=8)  # a tick asks three times for the merge that it trains
 def merge(mirror: Path, sha: str) -> Merge:
     """Read a commit. Raises Trouble if the mirror is damaged."""
     with _opened(mirror) as repository:

@@ -1,8 +1,9 @@
 """python -m deepspeech_wer.training SCRIPT: run the converted notebook and turn its failures into exit codes.
 
 0: done. 1: expected trouble, one line on stderr. 2: settings that cannot be used, one line each. 65: the training
-diverged, and the last line starts with "diverged:". An error in a cell keeps its traceback and exits with 1. A script
-that ends without a new hyper.json has trained nothing: that is trouble, too.
+diverged, and the last line starts with "diverged:". 75: one of several workers was lost, or did not come, and the last
+line starts with "interrupted:". An error in a cell keeps its traceback and exits with 1. A script that ends without a
+new hyper.json has trained nothing: that is trouble, too. Several workers all end with one code and the same last words.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import Trouble, UsageTrouble
-from ..job_contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED, HYPER
+from ..job_contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED, EXIT_INTERRUPTED, HYPER, INTERRUPTED
+from . import workers
 from .parameters import from_process
+from .workers import Interrupted
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
             output.reconfigure(errors="backslashreplace")
     try:
         _train(argv[0])
+    except Interrupted as trouble:
+        return _exit_with(f"{INTERRUPTED} {trouble}", EXIT_INTERRUPTED)
     except UsageTrouble as trouble:
         return _exit_with(trouble, EXIT_BAD_SETTINGS)
     except Trouble as trouble:
@@ -32,6 +37,11 @@ def main(argv: Sequence[str]) -> int:
         if type(trouble).__name__ == "Diverged":
             return _exit_with(f"{DIVERGED} {trouble}", EXIT_DIVERGED)
         return _exit_with(trouble, 1)
+    except BaseException as error:
+        workers.explain(error)
+        workers.leave(1, f"another worker failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        raise
+    workers.leave(0)
     return 0
 
 
@@ -57,6 +67,7 @@ def _reports(logs: Path) -> set[tuple[Path, int]]:
 def _exit_with(message: object, code: int) -> int:
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
+    workers.leave(code, str(message))
     return code
 
 

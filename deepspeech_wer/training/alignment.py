@@ -33,7 +33,7 @@ class Letter:
     letter: str
     begin: int  # its first frame
     end: int  # the one after its last
-    score: float  # ln P in its best frame
+    score: float  # ln P in its best frame; of a character of several bytes, that of the least likely one
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,22 @@ class Word:
 
 def words(logits: Floats, text: str, alphabet: Alphabet) -> list[Word]:
     """Return the words of a text in [frames, labels] logits; [] if the text is longer than what was heard."""
-    labels = alphabet.encode(text)
+    spelled = alphabet.spell(text)
+    labels = [label for _, those in spelled for label in those]
     scores = log_probabilities(logits)
     path = best_path(scores, labels)
     if path is None:
         return []
     found: list[list[Letter]] = [[]]
-    for place, label in enumerate(labels):
-        frames = np.flatnonzero(path == place)
-        best = float(scores[frames, label].max())
-        letter = Letter(alphabet.letters[label], int(frames[0]), int(frames[-1]) + 1, best)
-        if letter.letter == " ":
+    place = 0
+    for character, those in spelled:
+        frames = [np.flatnonzero(path == place + number) for number in range(len(those))]
+        place += len(those)
+        best = min(float(scores[at, label].max()) for at, label in zip(frames, those, strict=True))
+        if character == " ":
             found.append([])
         else:
-            found[-1].append(letter)
+            found[-1].append(Letter(character, int(frames[0][0]), int(frames[-1][-1]) + 1, best))
     return [Word("".join(one.letter for one in letters), tuple(letters)) for letters in found if letters]
 
 

@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from . import audio, augment, causal
+from .acoustics import Acoustics
 from .arrays import Floats, Ints, Longs
 from .dataset import Item
 from .parameters import Parameters
@@ -32,10 +33,18 @@ class Batch:
     label_shape: Longs  # [2] (utterances, longest label)
 
 
-def assemble(items: Sequence[Item], parameters: Parameters, rng: np.random.Generator | None = None) -> Batch:
-    """Return one batch of the items, in their order; with an rng, augmented as the parameters say."""
+def assemble(
+    items: Sequence[Item],
+    parameters: Parameters,
+    rng: np.random.Generator | None = None,
+    acoustics: Acoustics | None = None,
+) -> Batch:
+    """Return one batch of the items, in their order; with an rng, augmented as the parameters say.
+
+    With `acoustics`, their sound is varied, too.
+    """
     tempo = augment.draw_tempo(parameters, rng) if rng else 1.0
-    rows = [_features(item, parameters, rng, tempo) for item in items]
+    rows = [_features(item, acoustics.mel(item) if acoustics else None, parameters, rng, tempo) for item in items]
     lengths = np.array([len(row) for row in rows], np.int32)
     frames = padded(int(lengths.max()))
     features = np.zeros((len(items), frames, audio.COEFFICIENTS), np.float32)  # [B, T, 26]
@@ -61,10 +70,15 @@ def sparse_labels(dense: Ints, counts: Longs) -> tuple[Longs, Ints, Longs]:
     return places, dense[places[:, 0], places[:, 1]], np.array(dense.shape, np.int64)
 
 
-def _features(item: Item, parameters: Parameters, rng: np.random.Generator | None, tempo: float) -> Floats:
-    """Return the [frames, 26] normalised coefficients of an item; with an rng, augmented."""
+def _features(
+    item: Item, varied: Floats | None, parameters: Parameters, rng: np.random.Generator | None, tempo: float
+) -> Floats:
+    """Return the [frames, 26] normalised coefficients of an item; with an rng, augmented.
+
+    `varied` is its [frames, 27] if its sound is varied.
+    """
     normalise = causal.NORMALISATIONS[parameters.normalisation]
-    mel = np.load(item.mel)
+    mel = np.load(item.mel) if varied is None else varied
     if rng is None or not augment.is_on(parameters):
         return normalise(audio.cepstra(mel))
     mel = augment.change_mel(mel, parameters, rng, tempo, frames_needed(item.labels))

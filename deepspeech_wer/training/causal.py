@@ -204,11 +204,12 @@ NORMALISATIONS = {**audio.NORMALISATIONS, "running": normalise}  # as ds_normali
 
 def kept(samples: Floats) -> tuple[Floats, Longs]:
     """Return the ([frames, 27], their numbers) of a recording that pass the gate: none where nothing is speech."""
-    rows, numbers = zip(*Gate().feed(_all(samples)), strict=True)
+    rows, numbers = zip(*Gate().feed(log_mel(samples)), strict=True)
     return np.concatenate(rows), np.concatenate(numbers)
 
 
-def _all(samples: Floats) -> Floats:
+def log_mel(samples: Floats) -> Floats:
+    """Return all the [frames, 27] of a recording."""
     front = Mel()
     return np.concatenate([front.feed(samples), front.close()])
 
@@ -216,7 +217,7 @@ def _all(samples: Floats) -> Floats:
 def speech_mel(samples: Floats) -> Floats:
     """Return the [frames, 27] of a recording that a network learns; all of them where nothing is speech."""
     found, _ = kept(samples)
-    return found if len(found) else _all(samples)
+    return found if len(found) else log_mel(samples)
 
 
 def has_long_pause(samples: Floats) -> bool:

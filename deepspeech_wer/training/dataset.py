@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import audio, band, causal
+from . import audio, band, causal, noises
 from .arrays import Floats, Ints
 from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, identity, several
 from .doubts import Recording, Teller, repeated
@@ -104,12 +104,16 @@ def prepare(
 
 
 def prepare_corpus(corpus: Corpus, parameters: Parameters) -> dict[str, tuple[Item, ...]]:
-    """Prepare every set of a corpus. Raises Trouble for the faults of all sets together.
+    """Prepare every set of a corpus. Raises Trouble for the faults of all sets, and of noise, together.
 
     Audio that two sets have in common, and recordings with two transcripts, are told on stderr.
     """
     sets: dict[str, tuple[Item, ...]] = {}
     troubles: list[str] = []
+    try:
+        noises.collect(parameters)
+    except Trouble as trouble:
+        troubles.append(str(trouble))
     for name, utterances in corpus.sets().items():
         cache = parameters.cache_dir / "features"
         try:
@@ -144,7 +148,7 @@ def _prepare_one(
     if outside:
         raise Unusable(
             f"{where}: {' '.join(map(repr, outside))} in its transcript {utterance.transcript!r}: "
-            f"expected only {alphabet.letters!r}: spell it out, leave the utterance out, or set ds_alphabet"
+            f"expected only {alphabet.told}: spell it out, leave the utterance out, or set ds_alphabet"
         )
     labels = alphabet.encode(utterance.transcript)
     digest, frames = _features_on_disk(utterance, where, cache, hashes, resample=resample, is_causal=is_causal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,13 @@ def prepare_search(parameters: Parameters, items: Sequence[Item], run_dir: Path)
     """
     if LM not in parameters.all_decoders:
         return None
+    if parameters.lm_path is None and not any(" " in clean(item.utterance.transcript) for item in items):
+        print(
+            "in doubt: no training transcript has a space, so the language model takes each for one word: expected "
+            "spaces between words, or ds_decoder=beam",
+            file=sys.stderr,
+            flush=True,
+        )
     path = parameters.lm_path or make_model(items, parameters.lm_order, run_dir / LANGUAGE_MODEL)
     model, sha256 = language.load(path), file_sha256(path)
     search = BeamSearch(model, parameters.alphabet, alpha=1, beta=0, width=parameters.beam_width)

@@ -17,6 +17,7 @@ from .dataset import Item
 from .decoders import Decoder
 from .model import Network
 from .parameters import Parameters
+from .workers import ALONE, Workers
 
 TEST = "test"  # the set that every corpus has
 
@@ -71,11 +72,17 @@ class Evaluation:
 
 
 def evaluate(
-    network: Network, items: Sequence[Item], batch_size: int, parameters: Parameters, decoders: Sequence[Decoder]
+    network: Network,
+    items: Sequence[Item],
+    batch_size: int,
+    parameters: Parameters,
+    decoders: Sequence[Decoder],
+    workers: Workers = ALONE,
 ) -> Evaluation:
     """Score a data set with each of the decoders. Neither the order of `items` nor the batch size changes the texts.
 
-    Raises Diverged if a loss is not a finite number.
+    Several workers share the batches, and each gets the results of all; the times are its own. Raises Diverged if a
+    loss is not a finite number.
     """
     groups = batches_by_length(items, Most(batch_size, parameters.max_seconds))
     network.score(assemble(groups[0][:1], parameters))  # traces the graph, outside the measured time
@@ -83,7 +90,7 @@ def evaluate(
     losses: dict[str, float] = {}
     texts: list[dict[str, str]] = [{} for _ in decoders]
     seconds = [0.0 for _ in decoders]
-    for group in groups:
+    for group in groups[workers.index :: workers.count]:
         batch = assemble(group, parameters)
         batch_losses, logits = network.score(batch)
         refuse_infinite(batch_losses, group, "without dropout", parameters)
@@ -94,6 +101,8 @@ def evaluate(
             texts[number].update(zip(ids, decoder.texts(logits, batch.lengths), strict=True))
             seconds[number] += time.process_time() - decoding_started
     cpu_seconds = time.process_time() - started - sum(seconds[1:])
+    if workers.count > 1:
+        losses, texts = _of_all(workers, groups, losses, texts)
     references = {item.utterance.id: item.utterance.transcript for item in items}
     return Evaluation(
         tuple(Hypothesis(item, texts[0][item.utterance.id], losses[item.utterance.id]) for item in items),
@@ -105,6 +114,17 @@ def evaluate(
         cpu_seconds,
         sum(item.seconds for item in items),
     )
+
+
+def _of_all(
+    workers: Workers, groups: Sequence[Sequence[Item]], losses: dict[str, float], texts: list[dict[str, str]]
+) -> tuple[dict[str, float], list[dict[str, str]]]:
+    """Return the losses and texts of all workers in the order of the batches: a sum of floats depends on its order."""
+    parts = workers.exchange([losses, *texts])
+    every = [{name: one for part in parts for name, one in part[number].items()} for number in range(1 + len(texts))]
+    ids = [item.utterance.id for group in groups for item in group]
+    ordered = [{name: values[name] for name in ids} for values in every]
+    return ordered[0], ordered[1:]
 
 
 def main_test(sets: Mapping[str, Sequence[Item]], parameters: Parameters) -> Sequence[Item]:

@@ -23,7 +23,9 @@ from .confidence import Calibrations
 from .dataset import Item
 from .decoders import Decoder, greedy
 from .model import Network
+from .parameter_types import ends
 from .parameters import N_INPUT, Parameters
+from .sound import TELEPHONE_RATE
 from .transcribe.recogniser import (
     DESCRIPTION,
     LANGUAGE_MODEL,
@@ -58,6 +60,7 @@ def export(
     """
     if parameters.export_dir is None:
         return {}
+    network = network.on_one_device(parameters)
     target = parameters.export_dir / commit[:7]
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -74,7 +77,7 @@ def export(
             _language_model(decoders, parameters, beside),
             features=causal.VERSION if parameters.lookahead else audio.VERSION,
             calibrations=calibrations or Calibrations(),
-            narrow_band=parameters.augment_band_limit > 0,
+            narrow_band=_learnt_narrow_band(parameters),
             lookahead=parameters.lookahead,
         )
         record = description_record(description, sizes, {name: version(name) for name in LIBRARIES})
@@ -87,6 +90,12 @@ def export(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return sizes
+
+
+def _learnt_narrow_band(parameters: Parameters) -> bool:
+    lowest, _ = ends(parameters.augment_resample_rate)
+    is_resampled = parameters.augment_resample > 0 and lowest <= TELEPHONE_RATE
+    return is_resampled or parameters.augment_band_limit > 0 or parameters.augment_codec > 0
 
 
 def _write_networks(network: Network, directory: Path) -> None:

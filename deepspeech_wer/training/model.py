@@ -11,6 +11,7 @@ Shapes: B utterances, T frames, H cells per direction.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from numpy.typing import NDArray
 from . import ctc, cudnn, devices, lookahead, lstm
 from .arrays import Floats, Tensor
 from .batches import Batch
+from .devices import Share
 from .parameters import N_CONTEXT, N_INPUT, Parameters
+from .workers import ALONE, Workers
 
 WINDOW = 2 * N_CONTEXT + 1  # frames
 BATCH = (  # a batch as a graph takes it; None is any size, so that one trace serves all batches
@@ -37,15 +40,25 @@ def batch_arrays(batch: Batch) -> tuple[NDArray[Any], ...]:
     return batch.features, batch.lengths, batch.label_places, batch.label_values, batch.label_shape
 
 
+@dataclass(frozen=True)
+class _Dropping:
+    """What decides which outputs of a layer are dropped, besides the layer."""
+
+    seed: Tensor  # [2]
+    dropped: Tensor  # of 256
+    share: Share | None
+
+
 class Network(tf.Module):  # type: ignore[misc]
     """The network's weights, and the computation from features to logits."""
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, workers: Workers = ALONE) -> None:
         super().__init__(name="deepspeech")
+        self.workers = workers
         self.frame_stride, self.lookahead = parameters.frame_stride, parameters.lookahead
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
-        self.strategy = devices.strategy(parameters.devices)
+        self.strategy = devices.strategy(parameters, workers)
         self.executor = devices.executor(self.strategy, parameters.threads)
         self.plain_lstm: Any = lstm.forward if self.lookahead else lstm.bidirectional  # which can be exported
         self.lstm = self.plain_lstm  # for training and scoring; cudnn's on a GPU
@@ -56,6 +69,15 @@ class Network(tf.Module):  # type: ignore[misc]
             self.weights: dict[str, Any] = {
                 name: tf.Variable(value, name=name) for name, value in initial_weights(parameters).items()
             }
+
+    def on_one_device(self, parameters: Parameters) -> Network:
+        """Return this network; if it is on several devices, a copy: the weights of several cannot be exported."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return self
+        copy = Network(replace(parameters, devices=1))
+        for name, weight in self.weights.items():
+            copy.weights[name].assign(weight.numpy())
+        return copy
 
     def parameter_count(self) -> int:
         return sum(int(np.prod(weight.shape)) for weight in self.weights.values())
@@ -80,14 +102,17 @@ class Network(tf.Module):  # type: ignore[misc]
         layer: Any = None,
         *,
         drop: Tensor | bool = True,
+        share: Share | None = None,
     ) -> Tensor:
         """Return [T, B, labels] logits for [B, T, 26] features; frames beyond `lengths` [B] are meaningless.
 
         With a seed ([2] integers) and `drop`, there is dropout; the same seed drops the same outputs. `layer` is the
-        LSTM; the default can be exported.
+        LSTM; the default can be exported. `share` says which utterances of a batch these are, if not all: then the
+        same outputs are dropped as in the whole batch.
         """
         layer = layer or self.plain_lstm
         dropped = tf.where(drop, min(round(self.dropout_rate * 256), 255), 0)
+        dropping = _Dropping(seed, dropped, share) if seed is not None and self.dropout_rate else None
         weights = self.weights
         frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
         steps = -(-frames // stride)  # S steps of `stride` frames each
@@ -96,7 +121,7 @@ class Network(tf.Module):  # type: ignore[misc]
         # Not tf.pad: with a computed width it loses the static number of coefficients, which TFLite needs.
         around = (tf.zeros((batch, before, N_INPUT)), features, tf.zeros((batch, after, N_INPUT)))
         padded = tf.concat(around, 1)  # [B, T', 26]
-        rows = self.dense(padded, seed, dropped)  # [S*B, n_hidden_3]
+        rows = self.dense(padded, dropping)  # [S*B, n_hidden_3]
         rows = layer(
             tf.reshape(rows, (steps, batch, rows.shape[1])),
             -(-lengths // stride),
@@ -106,14 +131,14 @@ class Network(tf.Module):  # type: ignore[misc]
         )  # [S, B, 2H]
         if self.lookahead:
             rows = lookahead.rows_ahead(rows, lengths, weights["lookahead"])  # [S, B, H]
-        rows = self.labels(tf.reshape(rows, (-1, rows.shape[2])), seed, dropped)  # [S*B, stride*29]
+        rows = self.labels(tf.reshape(rows, (-1, rows.shape[2])), dropping)  # [S*B, stride*29]
         if stride == 1:  # the rest would be the identity, whose gradient copies everything twice
             return tf.reshape(rows, (steps, batch, rows.shape[1]))
         rows = tf.reshape(rows, (steps, batch, stride, rows.shape[1] // stride))
         rows = tf.transpose(rows, (0, 2, 1, 3))  # [S, stride, B, 29]
         return tf.reshape(rows, (steps * stride, batch, rows.shape[3]))[:frames]
 
-    def dense(self, padded: Tensor, seed: Tensor | None = None, dropped: Tensor | int = 0) -> Tensor:
+    def dense(self, padded: Tensor, dropping: _Dropping | None = None) -> Tensor:
         """Return the [S*B, n_hidden_3] outputs of dense layers 1 to 3 for [B, T', 26], the ends of windows included."""
         # Frames are the rows of an image and utterances its columns, so the result is time-major.
         weights, stride = self.weights, self.frame_stride
@@ -121,22 +146,27 @@ class Network(tf.Module):  # type: ignore[misc]
         windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
         # Flat from here on: each layer is one product of two matrices, and so is its gradient.
         rows = tf.reshape(windowed, (-1, windowed.shape[3]))  # [S*B, n_hidden_1]
-        rows = self._dense_end(rows + weights["b1"], seed, 1, dropped)
-        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], seed, 2, dropped)  # [S*B, n_hidden_2]
-        return self._dense_end(rows @ weights["h3"] + weights["b3"], seed, 3, dropped)
+        rows = self._dense_end(rows + weights["b1"], dropping, 1)
+        rows = self._dense_end(rows @ weights["h2"] + weights["b2"], dropping, 2)  # [S*B, n_hidden_2]
+        return self._dense_end(rows @ weights["h3"] + weights["b3"], dropping, 3)
 
-    def labels(self, rows: Tensor, seed: Tensor | None = None, dropped: Tensor | int = 0) -> Tensor:
+    def labels(self, rows: Tensor, dropping: _Dropping | None = None) -> Tensor:
         """Return the [S*B, stride*29] logits for the LSTM's [S*B, 2H] outputs: dense layers 5 and 6."""
         weights = self.weights
-        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], seed, 5, dropped)  # [S*B, n_hidden_5]
+        rows = self._dense_end(rows @ weights["h5"] + weights["b5"], dropping, 5)  # [S*B, n_hidden_5]
         return rows @ weights["h6"] + weights["b6"]
 
-    def _dense_end(self, values: Tensor, seed: Tensor | None, layer: int, dropped: Tensor) -> Tensor:
+    def _dense_end(self, values: Tensor, dropping: _Dropping | None, layer: int) -> Tensor:
         """Finish a dense layer after its matrix product: min(relu, relu_clip) and dropout."""
         clipped = _clipped_relu(values, tf.constant(self.relu_clip))
-        if seed is None or not self.dropout_rate:
+        if dropping is None:
             return clipped
-        return clipped * _dropout_mask(tf.shape(values), dropped, seed + tf.constant((0, layer)))
+        seed, dropped, share = dropping.seed + tf.constant((0, layer)), dropping.dropped, dropping.share
+        if share is None:
+            return clipped * _dropout_mask(tf.shape(values), dropped, seed)
+        steps, width = tf.shape(values)[0] // tf.shape(share.rows)[0], tf.shape(values)[1]
+        whole = _dropout_mask(tf.stack((steps, share.batch, width)), dropped, seed)
+        return clipped * tf.reshape(tf.gather(whole, share.rows, axis=1), tf.shape(values))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -31,6 +31,28 @@ def number(kind: type[float], least: float, most: float) -> Callable[[str], floa
     return check
 
 
+def span(kind: type[float], least: float, most: float) -> Callable[[str], str]:
+    """A check for a number of this kind, or a range of two, LOW:HIGH. The value is the same text without spaces."""
+    one = number(kind, least, most)
+
+    def check(text: str) -> str:
+        try:
+            found = [one(part.strip()) for part in text.split(":")]
+        except ValueError as error:
+            raise ValueError(f"{error}, or two of them, LOW:HIGH") from None
+        if len(found) > 2 or found != sorted(found):
+            raise ValueError("a number, or two, LOW:HIGH, the lower one first")
+        return ":".join(f"{value:g}" for value in found)
+
+    return check
+
+
+def ends(text: str) -> tuple[float, float]:
+    """Return the two ends of a range that `span` has checked."""
+    low, _, high = text.partition(":")
+    return float(low), float(high or low)
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """A check for one of some words."""
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from ..errors import UsageTrouble
 from ..variables import Variable, read
+from . import cluster
 from . import parameter_types as types
-from .text import Alphabet, read_alphabet
+from .text import BYTES, Alphabet, Bytes, read_alphabet
 
 # ruff: noqa: RUF009  # the calls in the record's defaults are dataclasses.field, in functions named after the kind of field
 
@@ -58,6 +59,14 @@ def _word(default: str, meaning: str, *choices: str) -> Any:
 
 def _words(default: str, meaning: str, *choices: str) -> Any:
     return _field(default, types.some_of(*choices), meaning, default)
+
+
+def _share(meaning: str) -> Any:
+    return _number(0.0, f"share of utterances {meaning}; 0: off", least=0, most=1)
+
+
+def _span(default: str, meaning: str, kind: type[float], least: float, most: float) -> Any:
+    return _field(default, types.span(kind, least, most), meaning, default)
 
 
 def _path(meaning: str, default: str | None = None) -> Any:
@@ -112,8 +121,9 @@ class Parameters:
     common_voice_archive: str = _text("", "file name of a language's archive at ds_mirror_url (importer common_voice)")
     alphabet: Alphabet = _field(
         Alphabet(),
-        types.unless_empty(lambda text: read_alphabet(types.path(text)), Alphabet()),
-        "file with the letters of the transcripts, one per line; unset: space, a-z and apostrophe",
+        types.unless_empty(lambda text: Bytes() if text == BYTES else read_alphabet(types.path(text)), Alphabet()),
+        "file with the letters of the transcripts, one per line; bytes: UTF-8, for any language; unset: space, a-z and "
+        "apostrophe",
     )
 
     # the network
@@ -192,6 +202,22 @@ class Parameters:
     augment_band_limit: float = _number(
         0.0, "share of utterances that lose what is above 4 kHz, as on the telephone; 0: off", least=0, most=1
     )
+    augment_overlay: float = _share("with noise from recordings laid over them")
+    augment_overlay_source: Path | None = _path(
+        "directory of recordings of noise, or a text file with the path of one per line"
+    )
+    augment_overlay_snr: str = _span("5:25", "ratio of the powers of speech and noise in dB, LOW:HIGH", float, -40, 100)
+    augment_overlay_layers: str = _span("1", "recordings at a time, LOW:HIGH", int, 1, 20)
+    augment_reverb: float = _share("as heard in a room")
+    augment_reverb_delay: str = _span("20:80", "ms to the first echo, LOW:HIGH", float, 1, 1000)
+    augment_reverb_decay: str = _span("3:10", "dB that each echo is below the one before, LOW:HIGH", float, 0.5, 100)
+    augment_volume: float = _share("with another volume, in 16 bits")
+    augment_volume_dbfs: str = _span(
+        "-40:-10", "their peak in dB of full scale, LOW:HIGH; above 0 they are clipped", float, -80, 40
+    )
+    augment_resample: float = _share("as recorded at another rate, in 16 bits")
+    augment_resample_rate: str = _span("8000", "that rate in Hz, LOW:HIGH", int, 2000, 16_000)
+    augment_codec: float = _share("as heard on the telephone: 8 kHz, 8-bit mu-law (G.711)")
     plain_epochs: int = _number(0, "epochs at the start without dropout and augmentation", least=0)
 
     # what is measured and logged, and when
@@ -243,7 +269,14 @@ class Parameters:
     logs_dir: Path = _path("where each run makes a directory with its hyper.json", "logs")
     cache_dir: Path = _path("cache of features and corpora; unset: ~/.cache/deepspeech_wer/training")
     export_dir: Path | None = _path("where to export the trained network, as SavedModel and TFLite; unset: no export")
-    devices: int = _number(0, "GPUs among which each batch is split; 0: all", least=0, most=1024)
+    devices: int = _number(0, "GPUs of each host among which each batch is split; 0: all", least=0, most=1024)
+    distribute: str = _field(
+        cluster.OFF,
+        cluster.wanted,
+        "several workers share each batch: those of a job of Slurm (slurm, or slurm:PORT), or those that TF_CONFIG "
+        "names (tf_config); off: this process alone",
+        cluster.OFF,
+    )
     threads: int = _number(1, "processor threads", least=1, most=1024)
     wer_sha: str = _text("", "the commit that is trained, set by the tracker; unset: from git")
 
@@ -286,8 +319,13 @@ LEGACY = {"ds_epochs": "ds_training_iters"}  # its name in the notebook's first 
 
 
 def from_process() -> Parameters:
-    """Return the parameters of this process: the one place of the training that reads os.environ."""
+    """Return the parameters of this process. Only here and in `cluster_of_process` the training reads os.environ."""
     return from_environment(os.environ)
+
+
+def cluster_of_process(parameters: Parameters) -> cluster.Cluster | None:
+    """Return the workers that train together with this process; None: it trains alone. Raises UsageTrouble."""
+    return cluster.find(parameters.distribute, os.environ)
 
 
 def from_environment(environ: Mapping[str, str]) -> Parameters:
@@ -318,6 +356,8 @@ def _check_together(given: Parameters) -> None:
         )
     if given.drop_source_layers and given.load_checkpoint_dir is None:
         faults.append("ds_drop_source_layers: expected ds_load_checkpoint_dir, too")
+    if given.augment_overlay and given.augment_overlay_source is None:
+        faults.append(f"ds_augment_overlay={given.augment_overlay:g}: expected ds_augment_overlay_source, too")
     if (given.normalisation == RUNNING) != bool(given.lookahead):
         faults.append(
             f"ds_normalisation={given.normalisation!r}: expected running with ds_lookahead, another without: "

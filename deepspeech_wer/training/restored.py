@@ -14,7 +14,7 @@ from . import audio, causal, transfer
 from .arrays import Floats
 from .model import Network
 from .parameters import Parameters
-from .text import Alphabet
+from .text import Alphabet, alphabet_of
 
 
 class Restored:
@@ -47,4 +47,4 @@ def _parameters(settings: dict[str, Any]) -> Parameters:
     """Return the parameters that a checkpoint tells of, as far as the network depends on them."""
     simple = {one.name for one in fields(Parameters) if isinstance(one.default, bool | int | float | str)}
     given = {name: value for name, value in settings.items() if name in simple}
-    return Parameters(**given, alphabet=Alphabet(settings.get("alphabet", {}).get("letters", Alphabet().letters)))
+    return Parameters(**given, alphabet=alphabet_of(settings.get("alphabet", {}).get("letters", Alphabet().letters)))

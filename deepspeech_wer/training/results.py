@@ -22,7 +22,7 @@ from ..errors import Trouble
 from ..files import write_atomically
 from ..job_contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..verdicts import intervals
-from . import devices
+from . import devices, noises
 from .batches import Most, batches_by_length
 from .confidence import Calibrations
 from .corpus import Corpus
@@ -33,6 +33,7 @@ from .export import TFLITE
 from .model import Network
 from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
 from .patience import tested_epoch
+from .workers import ALONE, Workers
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
@@ -43,11 +44,14 @@ NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")
 Sets = Mapping[str, Sequence[Item]]  # train, dev, test and further ones, without the utterances left out
 
 
-def new_run_directory(parameters: Parameters) -> Path:
+def new_run_directory(parameters: Parameters, workers: Workers = ALONE) -> Path:
     """Make and return `<logs_dir>/<time>-<commit>/`, the directory for all files of this training.
 
-    Called before the training: raises Trouble if this or another directory of the training cannot be written.
+    Of several workers only the chief makes one. Called before the training: raises Trouble if this or another directory
+    of the training cannot be written.
     """
+    if not workers.is_chief:
+        return parameters.logs_dir
     if parameters.kept_in is not None:
         name = CHECKPOINT_DIR if parameters.save_checkpoint_dir is None else "ds_save_checkpoint_dir"
         _require_writable(parameters.kept_in, name)
@@ -126,6 +130,7 @@ def context_record(training: Finished) -> dict[str, Any]:
             "processor": processor(),
             "processors": os.cpu_count(),
             "threads": parameters.threads,
+            **({"workers": count} if (count := training.network.workers.count) > 1 else {}),
             "system": platform.platform(),
         },
         "data": data_record(training.corpus, training.sets),
@@ -151,7 +156,9 @@ def parameters_record(parameters: Parameters, sets: Sets) -> dict[str, Any]:
     The record is published, so a path is shortened to its last component, `.../NAME`. By the slash the page recognises
     a path, which it ignores when it compares runs.
     """
-    record = asdict(parameters) | {"alphabet": parameters.alphabet.letters}
+    record = asdict(parameters) | {"alphabet": parameters.alphabet.name}
+    if (noise := noises.collect(parameters).identity) is not None:
+        record["augment_overlay_sha256"] = noise
     for name in NOT_RECORDED:
         del record[name]
     for name, value in record.items():
@@ -192,7 +199,7 @@ def results_record(training: Finished) -> dict[str, Any]:
         "real_time_factor": round(test.real_time_factor, 6),
         "cpu_seconds": round(sum(epoch.cpu_seconds for epoch in history), 3),
         "run_cpu_hours": round(time.process_time() / 3600, 5),
-        **({"gpu_hours": round(hours * gpus, 5)} if (gpus := devices.gpu_count(training.parameters.devices)) else {}),
+        **({"gpu_hours": round(hours * gpus, 5)} if (gpus := devices.gpu_count(training.network.strategy)) else {}),
         "tested_epoch": tested_epoch(history, training.parameters),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters_count": parameter_count,

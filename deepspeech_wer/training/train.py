@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import checkpoint, ctc, devices, patience, transfer
+from . import acoustics, checkpoint, ctc, devices, noises, patience, transfer
+from .acoustics import Acoustics
 from .arrays import Floats, Tensor
 from .batches import Batch, Most, assemble, batches_of_epoch, steps_until
 from .dataset import Item
 from .decoders import greedy, greedy_decoder
+from .devices import Share
 from .epochs import Epoch
 from .evaluate import Diverged, Evaluation, Hypothesis, evaluate, refuse_infinite, score_hypotheses
 from .model import BATCH, Network, batch_arrays
@@ -32,15 +35,29 @@ from .summaries import Summaries
 # data it has, which a hash says better. Other threads and devices add in another order: the last digits may change.
 # fmt: off
 INDIFFERENT = (
-    "threads", "devices",
+    "threads", "devices", "distribute",
     "importer", "limit_train", "limit_dev", "synthetic_train", "synthetic_dev", "synthetic_test",
     "dataset_path", "text", "resample", "mirror_url", "librivox_subsets", "common_voice_archive",
     "cache_dir", "checkpoint_dir", "save_checkpoint_dir", "load_checkpoint_dir", "logs_dir", "export_dir", "keep_best",
+    "augment_overlay_source",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
     "test_batch_size", "limit_test", "test_sets", "test_set", "decoder", "decoders", "beam_width", "preset",
     "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
 )
 # fmt: on
+
+
+SHOWS_S = 75.0  # nfs(5): acdirmax is 60 s
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the network made of a batch."""
+
+    losses: Floats  # [B]
+    logits: Floats  # [T, b, labels]: of the devices of this host
+    rows: Sequence[int]  # [b] which utterances of the batch those are
+    norms: Floats  # of the gradients, or one number if they are not logged
 
 
 def train(
@@ -86,52 +103,67 @@ class Trainer:
         self.alphabet = parameters.alphabet
         with network.strategy.scope():
             self.adam = Adam(network.weights, parameters)
+        self.workers = network.workers
         self.most = Most(parameters.train_batch_size, parameters.max_seconds)
         self.steps_before = steps_until(train_items, self.most, parameters.random_seed, parameters.epochs)
-        self.summaries = Summaries(run_dir) if parameters.log_variables else None
+        self.summaries = Summaries(run_dir) if parameters.log_variables and self.workers.is_chief else None
+        self.noises = noises.collect(parameters)
         self.source = transfer.identity(parameters)
+        self.workers.agree(self._settings(), "start all workers with the same settings and the same data")
         self.best: dict[str, Floats] = {}  # weights of the best epoch, by name
 
-    def step(self, batch: Batch, rate: float, number: int) -> tuple[Floats, ...]:
-        """Do step `number`, from 0. Return [B] losses and [T, B, labels] logits from before it, and gradient norms."""
+    def step(self, batch: Batch, rate: float, number: int) -> Step:
+        """Do step `number`, from 0, and return what the network made of the batch before it."""
         with tf.experimental.function_executor_type(self.network.executor):
-            results = self._step(batch_arrays(batch), np.float32(rate), np.int32(number))
-        return tuple(result.numpy() for result in results)
+            losses, logits, norms = self._step(batch_arrays(batch), np.float32(rate), np.int32(number))
+        strategy, size = self.network.strategy, len(batch.items)
+        shards = [one.numpy() for one in strategy.experimental_local_results(logits)]
+        if (count := strategy.num_replicas_in_sync) == 1:
+            return Step(losses.numpy(), shards[0], range(size), norms.numpy())
+        first = len(shards) * self.workers.index
+        places = [devices.rows(first + place, count, size) for place in range(len(shards))]
+        own = [shard[:, : len(rows)] for shard, rows in zip(shards, places, strict=True)]
+        rows = [row for rows in places for row in rows]
+        return Step(losses.numpy()[:size], np.concatenate(own, 1), rows, norms.numpy())
 
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=(BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32))
     )
     def _step(self, batch: tuple[Tensor, ...], rate: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Update the weights; see `step`."""
-        strategy, size = self.network.strategy, tf.shape(batch[1])[0]
+        """Update the weights; see `step`. The logits are those of each device of this host."""
+        strategy = self.network.strategy
         count = strategy.num_replicas_in_sync
         if count == 1:
             return self._update(batch, None, rate, number)
 
         def on_replica() -> tuple[Tensor, Tensor, Tensor]:
             context = tf.distribute.get_replica_context()
-            own, weights = devices.shard(batch, context.replica_id_in_sync_group, count)
-            weights /= tf.cast(size, tf.float32)
-            return self._update(own, weights, rate, number)
+            own, share = devices.shard(batch, context.replica_id_in_sync_group, count)
+            return self._update(own, share, rate, number)
 
-        losses, logits, norms = (strategy.experimental_local_results(one) for one in strategy.run(on_replica))
-        return devices.merge(losses, 0, size), devices.merge(logits, 1, size), norms[0]
+        losses, logits, norms = strategy.run(on_replica)
+        return strategy.experimental_local_results(losses)[0], logits, strategy.experimental_local_results(norms)[0]
 
     def _update(
-        self, batch: tuple[Tensor, ...], shares: Tensor | None, rate: Tensor, number: Tensor
+        self, batch: tuple[Tensor, ...], share: Share | None, rate: Tensor, number: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Update the weights by this device's batch; see `step`. `shares` [b]: weights of the losses in their mean."""
+        """Update the weights by this device's share of a batch; see `step`. The losses are those of all shares."""
         weights = self.network.weights
         seed = tf.stack([self.parameters.random_seed, number * 8])  # 8: each layer of a step adds its number
         with tf.GradientTape() as tape:
             features, lengths, *labels = batch
             drop = number >= self.steps_before[min(self.parameters.plain_epochs, self.parameters.epochs)]
-            logits = self.network.logits(features, lengths, seed, self.network.lstm, drop=drop)
+            logits = self.network.logits(features, lengths, seed, self.network.lstm, drop=drop, share=share)
             losses = ctc.losses(logits, lengths, *labels)
-            loss = tf.reduce_mean(losses) if shares is None else tf.reduce_sum(losses * shares)
+            if share is None:
+                loss = tf.reduce_mean(losses)
+            else:
+                loss = tf.reduce_sum(tf.where(share.is_own, losses, 0.0)) / tf.cast(share.batch, tf.float32)
         found = tape.gradient(loss, list(weights.values()))
-        if shares is not None:
-            found = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, found)
+        if share is not None:
+            known = devices.spread(losses, share, self.most.utterances)
+            context = tf.distribute.get_replica_context()
+            *found, losses = context.all_reduce(tf.distribute.ReduceOp.SUM, [*found, known])
         gradients = dict(zip(weights, found, strict=True))
         self.adam.apply(gradients, rate, tf.cast(number + 1, tf.float32))
         norms = [tf.norm(gradient) for gradient in gradients.values()] if self.summaries else [rate]
@@ -147,27 +179,35 @@ class Trainer:
         display = _is_due(parameters.display_step, number, parameters.epochs)
         losses: list[float] = []
         hypotheses: list[Hypothesis] = []
-        norms = np.zeros(0, np.float32)
+        norms: Floats = np.zeros(0, np.float32)
+        sound = self._acoustics(index)
         for step, group in self._batches(index):
-            batch = assemble(group, parameters, self._augmentation_rng(index, step))
+            batch = assemble(group, parameters, self._augmentation_rng(index, step), sound)
             rate = factor * learning_rate(parameters, step, self.steps_before[parameters.epochs])
-            values, logits, norms = self.step(batch, rate, step)
-            refuse_infinite(values, group, f"in epoch {number}, step {step + 1}", parameters)
-            losses += values.tolist()
+            done = self.step(batch, rate, step)
+            norms = done.norms
+            refuse_infinite(done.losses, group, f"in epoch {number}, step {step + 1}", parameters)
+            losses += done.losses.tolist()
             if display:
-                texts = greedy(logits, batch.lengths, self.alphabet)
-                hypotheses += map(Hypothesis, group, texts, values.tolist())
+                texts = greedy(done.logits, batch.lengths[done.rows], self.alphabet)
+                heard = (
+                    (group[row], text, float(done.losses[row])) for row, text in zip(done.rows, texts, strict=True)
+                )
+                hypotheses += itertools.starmap(Hypothesis, heard)
         self._refuse_broken_weights(number)
         validation = self._validate(number)
+        spent = self.workers.exchange(
+            {"cpu_seconds": time.process_time() - started_cpu, "words": _words(hypotheses) if display else None}
+        )
         epoch = Epoch(
             epoch=number,
             train_loss=float(np.mean(losses)),
-            train_wer=score_hypotheses(hypotheses).wer if display else None,
+            train_wer=_wer([one["words"] for one in spent]) if display else None,
             validation_loss=validation.loss if validation else None,
             validation_wer=validation.score.wer if validation else None,
             learning_rate=rate,
             seconds=round(time.perf_counter() - started, 3),
-            cpu_seconds=round(time.process_time() - started_cpu, 3),
+            cpu_seconds=round(sum(one["cpu_seconds"] for one in spent), 3),
         )
         if self.summaries:
             self.summaries.write(epoch, self.network.weights, norms)
@@ -178,6 +218,12 @@ class Trainer:
         if index < self.parameters.plain_epochs:
             return None
         return np.random.default_rng([self.parameters.random_seed, index, step])
+
+    def _acoustics(self, index: int) -> Acoustics | None:
+        """Return the variations of the sound in an epoch; None in the plain epochs at the start."""
+        if index < self.parameters.plain_epochs or not acoustics.is_on(self.parameters):
+            return None
+        return Acoustics(self.parameters, self.noises, index)
 
     def _batches(self, index: int) -> Iterator[tuple[int, list[Item]]]:
         """Yield (number of the step from 0, its items) of one epoch, with a progress bar on a terminal."""
@@ -205,13 +251,12 @@ class Trainer:
         parameters = self.parameters
         if not _is_due(parameters.validation_step, number, parameters.epochs):
             return None
-        return evaluate(
-            self.network, self.dev_items, parameters.dev_batch_size, parameters, [greedy_decoder(self.alphabet)]
-        )
+        decoders = [greedy_decoder(self.alphabet)]
+        return evaluate(self.network, self.dev_items, parameters.dev_batch_size, parameters, decoders, self.workers)
 
     def save(self, history: tuple[Epoch, ...]) -> None:
         """Write the checkpoint if `checkpoint_dir` is set. Batches and dropout follow from the seed: no state."""
-        if self.parameters.kept_in is not None:
+        if self.parameters.kept_in is not None and self.workers.is_chief:
             self._save(self.parameters.kept_in, history, checkpoint.NAME)
 
     def _save(self, directory: Path, history: tuple[Epoch, ...], name: str) -> None:
@@ -222,7 +267,7 @@ class Trainer:
     def keep_best(self, history: tuple[Epoch, ...]) -> None:
         """Keep the weights of the epoch just done, the best so far."""
         self.best = {name: one.numpy() for name, one in self.network.weights.items()}
-        if self.parameters.kept_in is not None:
+        if self.parameters.kept_in is not None and self.workers.is_chief:
             self._save(self.parameters.kept_in, history, checkpoint.BEST)
 
     def take_best(self, history: tuple[Epoch, ...]) -> None:
@@ -252,24 +297,26 @@ class Trainer:
         of the longer training. The checkpoint of another training is kept beside the new one.
         """
         directory = self.parameters.kept_in
-        found = checkpoint.load(directory) if directory else None
+        found = self._load(directory) if directory else None
         if directory is None or found is None:
             return ()
         arrays, meta = found
         before = {
             **_settings_of(Parameters()),
             "source": None,
+            "noise": None,
             **meta["settings"],
         }  # an earlier version had fewer of them
         differing = sorted(name for name, value in self._settings().items() if before.get(name) != value)
         is_more = differing == ["epochs"] and before["epochs"] < self.parameters.epochs
         if differing and not is_more:
-            aside = checkpoint.set_aside(directory)
-            differences = ", ".join(differing)
-            print(
-                f"{directory}: the checkpoint differs in {differences}: training from the start; it is kept as {aside}",
-                flush=True,
-            )
+            if self.workers.is_chief:
+                aside = checkpoint.set_aside(directory)
+                print(
+                    f"{directory}: the checkpoint differs in {', '.join(differing)}: training from the start; "
+                    f"it is kept as {aside}",
+                    flush=True,
+                )
             return ()
         state = self._state()
         if {name: array.shape for name, array in arrays.items()} != {name: one.shape for name, one in state.items()}:
@@ -280,19 +327,54 @@ class Trainer:
         print(f"{directory}: resuming after epoch {len(history)} of {self.parameters.epochs}", flush=True)
         return history
 
+    def _load(self, directory: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return the checkpoint, if there is one, once this worker sees the chief's: NFS shows new files after a while.
+
+        Raises UsageTrouble if a worker sees another one.
+        """
+        found = checkpoint.load(directory)
+        (theirs, *_) = self.workers.exchange(_identity(found))
+        deadline = time.monotonic() + SHOWS_S
+        while _identity(found) != theirs and time.monotonic() < deadline:
+            time.sleep(1)
+            found = checkpoint.load(directory)
+        self.workers.agree({"the checkpoint": _identity(found)}, "the workers must share ds_checkpoint_dir")
+        return found
+
     def _state(self) -> dict[str, Any]:
         parts = {"weights": self.network.weights, "means": self.adam.means, "squares": self.adam.squares}
         return {f"{part}.{name}": one for part, variables in parts.items() for name, one in variables.items()}
 
     def _settings(self) -> dict[str, Any]:
         """Return everything that decides the numbers of this training, as read back from JSON."""
-        settings = {**_settings_of(self.parameters), "source": self.source}
+        settings = {**_settings_of(self.parameters), "source": self.source, "noise": self.noises.identity}
         sets = {"training data": self.train_items, "validation data": self.dev_items}
         for name, items in sets.items():
             # The name of a mel file contains the hash of its audio.
             lines = [f"{item.mel.name} {item.utterance.transcript}" for item in items]
             settings[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         return settings
+
+
+def _identity(found: tuple[dict[str, Any], dict[str, Any]] | None) -> str:
+    """Return which checkpoint this is, for people, too."""
+    if found is None:
+        return "none"
+    digest = hashlib.sha256()
+    for name, array in sorted(found[0].items()):
+        digest.update(name.encode() + array.tobytes())
+    return f"of epoch {len(found[1]['history'])} ({digest.hexdigest()[:16]})"
+
+
+def _words(hypotheses: Sequence[Hypothesis]) -> tuple[int, int]:
+    """Return the word errors of hypotheses, and the words of their references."""
+    words = score_hypotheses(hypotheses).words
+    return words.errors, words.reference
+
+
+def _wer(counts: Sequence[Sequence[int]]) -> float | None:
+    errors, words = (sum(one) for one in zip(*counts, strict=True))
+    return errors / words if words else None
 
 
 def _settings_of(parameters: Parameters) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import Trouble
 from . import checkpoint
 from .parameters import Parameters
-from .text import Alphabet
+from .text import Alphabet, alphabet_of
 
 LAYERS = (  # from the input to the output
     ("h1", "b1"),
@@ -55,7 +55,9 @@ def take(weights: Mapping[str, Any], parameters: Parameters) -> None:
     settings = meta.get("settings", {})
     letters = settings.get("alphabet", {}).get("letters", Alphabet().letters)
     if letters != parameters.alphabet.letters and not parameters.drop_source_layers:
-        raise Trouble(f"{directory}: its letters are {letters!r}: expected the same, or ds_drop_source_layers=1")
+        raise Trouble(
+            f"{directory}: its letters are {alphabet_of(letters).told}: expected the same, or ds_drop_source_layers=1"
+        )
     ahead = settings.get("lookahead", 0)
     if ahead != parameters.lookahead:
         raise Trouble(f"{directory}: its ds_lookahead is {ahead}: expected {parameters.lookahead}")

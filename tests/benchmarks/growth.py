@@ -66,6 +66,8 @@ def measure(size: int, home: Path) -> None:
     tell("build, one new run", ["build"])
     tell("build, nothing new", ["build"])
     cost([], environment)  # notes what is shown
+    repository.merge("to settle")
+    tell("tick, the first new merge")  # until then no tick has kept what decides the places of the runs
     repository.merge("one more")
     tell("tick, one new merge")
     for number in range(3):
@@ -138,7 +140,7 @@ def write(runs: list[Run], root: Path) -> None:
     """Write runs as the tracker archives them."""
     for run in archive(runs, root):
         record = asdict(run)
-        del record["id"], record["directory"], record["hyper"]
+        del record["id"], record["root"], record["hyper"]
         record |= {"version": 1, "base": None, "number": run.merge.ordinal}
         (run.directory / "run.json").write_text(json.dumps(record, indent=1))
 

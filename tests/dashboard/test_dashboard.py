@@ -205,9 +205,40 @@ def test_files_of_removed_runs_are_deleted_and_foreign_files_kept(site: Path, ru
 
 def test_a_damaged_manifest_causes_a_full_build(site: Path, runs: list[Run]) -> None:
     before = {name: file[0] for name, file in snapshot(site).items()}
-    (site / ".manifest.json").write_text('{"version": 1, "runs"')
+    (site / ".manifest.json").write_text('{"version": 2, "runs"')
     build(runs, site, project=PROJECT)
     assert {name: file[0] for name, file in snapshot(site).items()} == before
+
+
+@pytest.mark.parametrize(
+    "wrong", ["[]", "{}", '{"version": 2, "page": [], "runs": {"a": {}}}', '{"version": 1, "runs": []}']
+)
+def test_a_manifest_of_another_shape_causes_a_full_build(site: Path, runs: list[Run], wrong: str) -> None:
+    before = {name: file[0] for name, file in snapshot(site).items()}
+    (site / MANIFEST).write_text(wrong)
+    build(runs, site, project=PROJECT)
+    assert {name: file[0] for name, file in snapshot(site).items()} == before
+
+
+def test_the_manifest_of_an_earlier_release_is_taken_over(site: Path, runs: list[Run]) -> None:
+    """Nothing is built anew, and what left the archive is removed."""
+    before, listed = snapshot(site), site_names(site)
+    manifest = json.loads((site / MANIFEST).read_text())
+    assert set(map(type, manifest["runs"].values())) == {str}
+    pairs = {name: noted.partition(" ") for name, noted in manifest["runs"].items()}
+    former = {name: {"stamp": stamp, "files": names.split("/")} for name, (names, _, stamp) in pairs.items()}
+    (site / MANIFEST).write_text(json.dumps({**manifest, "version": 1, "runs": former}))
+    assert site_names(site) == listed
+    build(runs, site, project=PROJECT)
+    after = snapshot(site)
+    assert {name: file for name, file in after.items() if name != str(MANIFEST)} == {
+        name: file for name, file in before.items() if name != str(MANIFEST)
+    }
+    assert after[str(MANIFEST)][0] == before[str(MANIFEST)][0]
+    (site / MANIFEST).write_text(json.dumps({**manifest, "version": 1, "runs": former}))
+    build(runs[1:], site, project=PROJECT)
+    assert not (site / "runs" / runs[0].id).exists()
+    assert not (site / "runs" / f"{runs[0].id}.js").exists()
 
 
 def test_a_removed_site_is_built_again(site: Path, runs: list[Run]) -> None:

@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 def archive(runs: list[Run], root: Path) -> None:
     for run in invented_runs.archive(runs, root):
-        fields = {key: value for key, value in asdict(run).items() if key not in ("id", "directory", "hyper")}
+        fields = {key: value for key, value in asdict(run).items() if key not in ("id", "root", "hyper")}
         (run.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
 
 
@@ -55,7 +55,7 @@ def site_with(root: Path, cache: Path) -> dict[str, bytes]:
     loaded = kept.load(root, cache)
     site = cache.with_name("site")
     build(
-        loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole, found=loaded.found, marks=loaded.marks
+        loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole, found=loaded.found, mark=loaded.mark
     )
     return content(site)
 
@@ -222,7 +222,7 @@ def test_a_run_that_breaks_during_the_build_is_left_out(root: Path, tmp_path: Pa
         line=loaded.line,
         whole=loaded.whole,
         found=loaded.found,
-        marks=loaded.marks,
+        mark=loaded.mark,
     )
     assert content(tmp_path / "site") == site_without(root, tmp_path / "plain")
 

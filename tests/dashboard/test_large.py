@@ -45,7 +45,7 @@ def archived(root: Path, ordinal: int, **sections: Any) -> Run:
         run.hyper.setdefault(name, {}).update(more)
     [run] = invented_runs.archive([run], root / "runs")
     (run.directory / "hyper.json").write_text(json.dumps(run.hyper))
-    fields = {key: value for key, value in asdict(run).items() if key not in ("id", "directory", "hyper")}
+    fields = {key: value for key, value in asdict(run).items() if key not in ("id", "root", "hyper")}
     (run.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
     return run
 

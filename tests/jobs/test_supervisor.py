@@ -149,6 +149,8 @@ def test_a_job_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("kill -SEGV $$", "signal 11", "Segmentation fault"),
         ("kill -9 $$", "signal 9", "Killed"),
         ("echo 'diverged: loss is nan at epoch 3' >&2; exit 65", "diverged", "diverged: loss is nan"),
+        ("echo 'interrupted: worker 1 is gone' >&2; exit 75", "interrupted", "interrupted: worker 1 is gone"),
+        ("echo 'cannot connect' >&2; exit 75", "exit 75", "cannot connect"),
         ("exit 65", "exit 65", ""),
         ("true", "no-hyper", "wrote no hyper.json"),
         ("mkdir $ds_logs_dir/x; echo '{\"context\":' > $ds_logs_dir/x/hyper.json", "bad-hyper", "hyper.json"),

@@ -21,7 +21,7 @@ def make(number: int, wer: float | None = None, detail: str = "no such layer", *
     status, failure, text = ("failed", "exit 3", detail) if wer is None else ("done", None, "")
     merge = Merge(sha, number, "bring in <b>", "Ada", started, ())
     name = f"{started[:19].replace('-', '').replace(':', '').replace('T', '-')}-{sha[:12]}"
-    return Run(name, Path(name), merge, status, failure, text, 1, started, started, "trainer", hyper)
+    return Run(name, Path(), merge, status, failure, text, 1, started, started, "trainer", hyper)
 
 
 @dataclass

@@ -155,7 +155,8 @@ def test_the_manifest_survives_the_way_to_the_server_and_back() -> None:
         Manifest(1, {"a": Entry("<hash>", 1, 0)}),
         Manifest(1, {"/etc": Entry(A, 1, 0)}),
         Manifest(math.inf),  # type: ignore[arg-type]
-        Manifest(1, {"a": Entry(A, math.nan, 0)}),  # type: ignore[arg-type]
+        Manifest(1, kept={"a": Entry(A, math.nan, 0)}),  # type: ignore[arg-type]
+        *(Manifest(1, {path: Entry(A, 1, 0)}) for path in ("", ".", "..", "a/..", "./a", "a//b", "a/", "a/./b")),
     ],
 )
 def test_a_hostile_manifest_is_refused(manifest: Manifest) -> None:

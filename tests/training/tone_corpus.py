@@ -23,7 +23,17 @@ from deepspeech_wer.training.text import Alphabet
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bin" / "run-wer-automation.sh"
 NOTEBOOK = ROOT / "deepspeech_wer" / "training" / "DeepSpeech.ipynb"
-TONES = {"a": 400, "b": 900, "c": 1700, "ά": 400, "σς": 900, "ж": 1700}  # Hz: each word of a corpus is a tone
+TONES = {
+    "a": 400,
+    "b": 900,
+    "c": 1700,
+    "ά": 400,
+    "σς": 900,
+    "ж": 1700,
+    "中": 400,
+    "हि": 900,
+    "é🙂": 1700,
+}  # Hz: each word of a corpus is a tone
 
 HISS = 640  # samples, 40 ms
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...errors import Trouble
 from ..arrays import Floats
-from ..text import Alphabet
+from ..text import REPLACED, Alphabet
 from .arpa import UNKNOWN, Gram
 from .language import WordModel
 from .ngram import estimate
@@ -112,16 +112,20 @@ class BeamSearch:
         words = [word for word in model.words() if not alphabet.outside(word)]
         if not words:
             raise Trouble(
-                f"no word of the language model has letters of {alphabet.letters!r} only: "
+                f"no word of the language model has letters of {alphabet.told} only: "
                 "expected a model of words in the script and case of the transcripts"
             )
         for word in self.hot:
             if outside := alphabet.outside(word):
                 letters = " ".join(outside)
-                raise Trouble(f"hot word {word!r}: has {letters}: expected letters of {alphabet.letters!r} only")
+                raise Trouble(f"hot word {word!r}: has {letters}: expected letters of {alphabet.told} only")
         self.rarest = min(LN10 * model.alone(word) for word in words)
         self.root = self._tree(list(dict.fromkeys([*words, *self.hot])))
-        self.spelling = estimate(map(list, words), SPELLING_ORDER, alphabet.letters.replace(" ", ""))
+        self.spelling = estimate(map(self._letters, words), SPELLING_ORDER, alphabet.letters.replace(" ", ""))
+
+    def _letters(self, word: str) -> list[str]:
+        """Return a letter for each label of a word."""
+        return [self.alphabet.letters[label] for label in self.alphabet.encode(word)]
 
     def _tree(self, words: list[str]) -> _Node:
         root = _Node()
@@ -200,7 +204,9 @@ class BeamSearch:
 
     def _grow(self, prefix: _Prefix, label: int) -> _Prefix | None:
         """Return the prefix with one more letter; None if no word continues with it."""
-        longer = self._end_word(prefix) if label == self.space else self._spell(prefix, label)
+        longer = None
+        if self.alphabet.continues(_recent(prefix), label):
+            longer = self._end_word(prefix) if label == self.space else self._spell(prefix, label)
         if longer is not None:
             longer.ratio = math.exp(longer.weight - prefix.weight)
         prefix.below[label] = longer
@@ -261,7 +267,8 @@ class BeamSearch:
             if text in found:  # with and without a trailing space
                 acoustic = float(np.logaddexp(acoustic, found[text].acoustic))
             found[text] = Candidate(text, acoustic, language, words, hot)
-        return sorted(found.values(), key=lambda one: (-one.score(self.alpha, self.beta), one.text))
+        readable = {text: one for text, one in found.items() if REPLACED not in text}  # its last character is whole
+        return sorted((readable or found).values(), key=lambda one: (-one.score(self.alpha, self.beta), one.text))
 
 
 def _frames(logits: Floats) -> Iterator[tuple[list[float], list[tuple[int, float]]]]:
@@ -283,6 +290,15 @@ def _forget_dropped(beam: list[_Prefix]) -> None:
             above = above.parent
     for prefix in kept.values():
         prefix.below = {label: longer for label, longer in prefix.below.items() if longer is None or id(longer) in kept}
+
+
+def _recent(prefix: _Prefix) -> list[int]:
+    """Return the last three labels, or fewer."""
+    labels: list[int] = []
+    while prefix.parent is not None and len(labels) < 3:
+        labels.append(prefix.label)
+        prefix = prefix.parent
+    return labels[::-1]
 
 
 def _labels(prefix: _Prefix) -> list[int]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import audio, causal
 from ..arrays import Floats, Longs
+from ..text import so_far
 from .recogniser import Carried, Finish, Heard, Recogniser
 from .streaming import FRAME, LEAD, LONGEST, Result, end_of_segment
 
@@ -102,7 +103,7 @@ class CarriedStream:
     def _partial(self) -> Iterator[Result]:
         """Yield the text that the segment has if the utterance ends here, if it is another than before."""
         labels = [*self._labels, *self._network.rest.argmax(1).tolist()]
-        text = self.recogniser.alphabet.decode_path(labels)
+        text = so_far(self.recogniser.alphabet.decode_path(labels))
         if text != self._text:
             self._text = text
             if text:

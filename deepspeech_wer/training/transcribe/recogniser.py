@@ -21,7 +21,7 @@ from ..alignment import Edges
 from ..arrays import Floats, Longs
 from ..confidence import Calibration, Calibrations
 from ..quiet import without_lines
-from ..text import Alphabet
+from ..text import Alphabet, alphabet_of
 
 MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"
 VERSION = 1  # of model.json
@@ -70,7 +70,7 @@ def description_record(
     return {
         "version": VERSION,
         "commit": description.commit,
-        "alphabet": description.alphabet.letters,
+        "alphabet": description.alphabet.name,
         "features": {"version": description.features, **FEATURES, "normalisation": description.normalisation},
         "lookahead": description.lookahead,
         "narrow_band": description.narrow_band,
@@ -104,7 +104,7 @@ def read_description(path: Path) -> Description:
         )
     return Description(
         _entry(path, record, "commit", str),
-        Alphabet(_entry(path, record, "alphabet", str)),
+        alphabet_of(_entry(path, record, "alphabet", str)),
         normalisation,
         None if weights is None else _language_weights(path, weights),
         feature_version,

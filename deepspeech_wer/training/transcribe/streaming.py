@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import audio
 from ..arrays import Flags, Floats, Longs
+from ..text import so_far
 from .recogniser import Finish, Heard, Recogniser
 
 EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 200 ms
@@ -60,7 +61,7 @@ class StreamRecogniser:
             self._waiting += len(part)
             if self._waiting == self.every:
                 self._waiting = 0
-                yield from self._score()
+                yield from (result for result in self._score() if result.text or result.final)
 
     def close(self) -> Iterator[Result]:
         """Yield the last results, at the end of the stream."""
@@ -78,7 +79,7 @@ class StreamRecogniser:
                 return
             frames = end_of_segment(spoken, len(logits))
             if frames is None:
-                yield self._result(self.recogniser.greedy(logits), len(logits), final=False)
+                yield self._result(so_far(self.recogniser.greedy(logits)), len(logits), final=False)
                 return
             yield from self._finish_segment(frames)
 

@@ -21,7 +21,7 @@ from ..arrays import Floats
 from ..lm import language
 from ..lm.beam import BeamSearch
 from ..lm.free import Free
-from ..text import Alphabet
+from ..text import ENGLISH, Alphabet, Bytes
 from . import streaming
 from .carried import CarriedStream
 from .details import Details, Wanted
@@ -181,7 +181,10 @@ def free_search(recogniser: Recogniser, options: Options) -> BeamSearch:
     """Return a beam search in which no language model has a say."""
     alphabet = recogniser.alphabet
     width = options.beam_width or FREE_WIDTH
-    return BeamSearch(Free(alphabet.letters), alphabet, alpha=0, beta=0, width=width, hot=options.hot_words)
+    letters = (
+        ENGLISH if isinstance(alphabet, Bytes) else alphabet.letters
+    )  # of which words are made; others are spelled
+    return BeamSearch(Free(letters), alphabet, alpha=0, beta=0, width=width, hot=options.hot_words)
 
 
 def _own_model(recogniser: Recogniser) -> Path:

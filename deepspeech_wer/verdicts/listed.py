@@ -1,0 +1,40 @@
+"""The verdicts as verdicts.json lists them, a line each, which are parsed when they are looked at.
+
+Ten thousand of them take 13 MB as dictionaries, and longer to parse than to judge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+_TOGETHER = 200  # lines that are parsed at once
+
+
+class Listed(Sequence[dict[str, Any]]):
+    """Verdicts, in the order of history. Each look at one makes it anew: nobody should change it."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        """`lines` are JSON, without the commas between them. Damaged ones raise ValueError when they are looked at."""
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for start in range(0, len(self._lines), _TOGETHER):
+            yield from _parsed(self._lines[start : start + _TOGETHER])
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return _parsed(self._lines[place]) if isinstance(place, slice) else _parsed([self._lines[place]])[0]
+
+
+def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    return list(json.loads(b"[%s]" % b",".join(lines)))
