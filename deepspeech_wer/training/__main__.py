@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
             return _exit_with(f"{DIVERGED} {trouble}", EXIT_DIVERGED)
         return _exit_with(trouble, 1)
     except BaseException as error:
+        workers.explain(error)
         workers.leave(1, f"another worker failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         raise
     workers.leave(0)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from ..errors import UsageTrouble
 from .arrays import Tensor
 from .parameters import Parameters
-from .workers import ALONE, CURE, Interrupted, Workers
+from .workers import ALONE, Workers
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,7 @@ def _of_several_hosts(parameters: Parameters, most: int, workers: Workers) -> An
         task_id=workers.index,
         rpc_layer="grpc",
     )
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    except tf.errors.OpError as error:
-        workers.settle()
-        said = " ".join(str(error).split())[:200]
-        raise Interrupted(
-            f"{workers.addresses[workers.index]}: TensorFlow cannot start its server: {said}: {CURE}"
-        ) from error
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
 
 def check(parameters: Parameters, found: int, workers: int) -> None:

@@ -114,18 +114,14 @@ class Trainer:
 
     def step(self, batch: Batch, rate: float, number: int) -> Step:
         """Do step `number`, from 0, and return what the network made of the batch before it."""
-        try:
-            with tf.experimental.function_executor_type(self.network.executor):
-                losses, logits, norms = self._step(batch_arrays(batch), np.float32(rate), np.int32(number))
-        except tf.errors.OpError:
-            self.workers.settle()
-            raise
+        with tf.experimental.function_executor_type(self.network.executor):
+            losses, logits, norms = self._step(batch_arrays(batch), np.float32(rate), np.int32(number))
         strategy, size = self.network.strategy, len(batch.items)
         shards = [one.numpy() for one in strategy.experimental_local_results(logits)]
         if (count := strategy.num_replicas_in_sync) == 1:
             return Step(losses.numpy(), shards[0], range(size), norms.numpy())
         first = len(shards) * self.workers.index
-        places = [devices.rows(first + number, count, size) for number in range(len(shards))]
+        places = [devices.rows(first + place, count, size) for place in range(len(shards))]
         own = [shard[:, : len(rows)] for shard, rows in zip(shards, places, strict=True)]
         rows = [row for rows in places for row in rows]
         return Step(losses.numpy()[:size], np.concatenate(own, 1), rows, norms.numpy())

@@ -130,7 +130,7 @@ class Workers:
             self.exchange(None)
 
     def settle(self) -> None:
-        """Give a lost worker the time to be noticed, which ends this process, before its trace in TensorFlow shows."""
+        """Wait as long as the loss of a worker may go unnoticed; if one is lost, this process ends meanwhile."""
         if self._watcher is not None and not self._is_leaving.is_set():
             self._watcher.join(SILENCE_S + BEAT_S)
 
@@ -304,6 +304,16 @@ def join(parameters: Parameters, cluster: Cluster | None) -> Workers:
     libraries = {name: version(name) for name in ("tensorflow", "numpy")}
     workers.agree({**settings, **libraries}, "start all workers with the same settings, and the same Python")
     return workers
+
+
+def explain(error: BaseException) -> None:
+    """Give the loss of a worker, from which an unexpected error may come, the time to be noticed: it ends this process.
+
+    TensorFlow raises an OpError wherever it notices that a worker is gone, and may notice it first.
+    """
+    if "OpError" in (one.__name__ for one in type(error).__mro__):
+        for workers in _JOINED:
+            workers.settle()
 
 
 def leave(code: int, said: str = "") -> None:

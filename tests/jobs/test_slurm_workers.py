@@ -38,7 +38,7 @@ def workers_of(machine: Machine) -> dict[str, int]:
 def test_two_nodes_train_one_merge_and_a_lost_one_is_no_fault_of_it(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "tones", random_texts("abc", train=21, dev=3, test=4))
     with running_slurm() as cluster:
-        settings = {**SMALL, "ds_dataset_path": str(corpus), "ds_epochs": "40", "ds_cache_dir": str(tmp_path / "cache")}
+        settings = {**SMALL, "ds_dataset_path": str(corpus), "ds_epochs": "15", "ds_cache_dir": str(tmp_path / "cache")}
         machine = Machine(tmp_path / "machine", cluster, **settings)
         machine.environment |= {
             "ds_wer_automation": str(ROOT / "bin" / "run-wer-automation.sh"),
