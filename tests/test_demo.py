@@ -24,7 +24,7 @@ from tests.waiting import until
 JOB = """#!/bin/sh
 set -e
 . ./parameters.sh
-if grep -q relu_limit deepspeech_wer/training/model.py; then echo "no relu_limit" >&2; exit 1; fi
+if grep -q relu_limit deepspeech_wer/training/network/model.py; then echo "no relu_limit" >&2; exit 1; fi
 sleep "${pause:-0}"
 mkdir -p "$ds_logs_dir/x"
 printf '{"context":{"time_started":"2026-01-01T00:00:00.000%03d","git_hash":"%s"},"parameters":{"n":1},"results":{

@@ -39,7 +39,7 @@ MODULES = (
     "verdicts/student.py",
     "wer.py",
 )
-MODEL = "deepspeech_wer/training/model.py"
+MODEL = "deepspeech_wer/training/network/model.py"
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from functools import partial
 
 import numpy as np
 
-from . import audio, causal, sound
 from .arrays import Floats
 from .dataset import Item
-from .noises import Noises
 from .parameter_types import ends
 from .parameters import Parameters
+from .sound import audio, causal, effects
+from .sound.noises import Noises
 
 ROOM, NOISE, VOLUME, RATE, TELEPHONE = range(5)  # part of the seeds: never change one
 
@@ -73,7 +73,7 @@ class Acoustics:
             NOISE: (given.augment_overlay, self._noise),
             VOLUME: (given.augment_volume, self._volume),
             RATE: (given.augment_resample, self._rate),
-            TELEPHONE: (given.augment_codec, lambda _: sound.telephoned),
+            TELEPHONE: (given.augment_codec, lambda _: effects.telephoned),
         }
         steps = []
         for kind, (share, make) in makers.items():
@@ -91,16 +91,16 @@ class Acoustics:
             rng.uniform(*ends(text))
             for text in (self.parameters.augment_reverb_delay, self.parameters.augment_reverb_decay)
         )
-        return partial(sound.reverberate, delay=delay, decay=decay)
+        return partial(effects.reverberate, delay=delay, decay=decay)
 
     def _noise(self, rng: np.random.Generator) -> Callable[[Floats], Floats]:
         snr = rng.uniform(*ends(self.parameters.augment_overlay_snr))
         fewest, most = map(int, ends(self.parameters.augment_overlay_layers))
         count = int(rng.integers(fewest, most + 1))
-        return lambda speech: sound.overlay(speech, self.noises.layers(count, len(speech), rng), snr)
+        return lambda speech: effects.overlay(speech, self.noises.layers(count, len(speech), rng), snr)
 
     def _volume(self, rng: np.random.Generator) -> Callable[[Floats], Floats]:
-        return partial(sound.at_volume, dbfs=rng.uniform(*ends(self.parameters.augment_volume_dbfs)))
+        return partial(effects.at_volume, dbfs=rng.uniform(*ends(self.parameters.augment_volume_dbfs)))
 
     def _rate(self, rng: np.random.Generator) -> Callable[[Floats], Floats]:
-        return partial(sound.resampled, rate=round(rng.uniform(*ends(self.parameters.augment_resample_rate))))
+        return partial(effects.resampled, rate=round(rng.uniform(*ends(self.parameters.augment_resample_rate))))

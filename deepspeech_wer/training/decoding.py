@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import alignment, audio, confidence
+from . import alignment, confidence
 from .batches import Most, assemble, batches_by_length
 from .confidence import Calibrations
 from .corpus import file_sha256
@@ -18,8 +18,9 @@ from .decoders import Decoder, Lengths, Logits, beam_decoder, greedy_decoder
 from .lm import arpa, language, ngram, weights
 from .lm.beam import BeamSearch
 from .lm.weights import Weights
-from .model import Network
+from .network.model import Network
 from .parameters import BEAM, GREEDY, LM, Parameters
+from .sound import audio
 from .text import clean
 from .transcribe.recogniser import LANGUAGE_MODEL
 

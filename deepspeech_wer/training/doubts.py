@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
-from .band import NARROW
 from .corpus import FAULTS_SHOWN, Utterance
 from .hashes import BETWEEN
+from .sound.band import NARROW
 
 
 class Recording(NamedTuple):

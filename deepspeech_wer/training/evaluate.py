@@ -15,7 +15,7 @@ from .batches import Most, assemble, batches_by_length
 from .corpus import SETS
 from .dataset import Item
 from .decoders import Decoder
-from .model import Network
+from .network.model import Network
 from .parameters import Parameters
 from .workers import ALONE, Workers
 

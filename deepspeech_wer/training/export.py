@@ -16,16 +16,17 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..errors import Trouble
-from . import audio, causal, lookahead
 from .arrays import Tensor
 from .batches import assemble
 from .confidence import Calibrations
 from .dataset import Item
 from .decoders import Decoder, greedy
-from .model import Network
+from .network import lookahead
+from .network.model import Network
 from .parameter_types import ends
 from .parameters import N_INPUT, Parameters
-from .sound import TELEPHONE_RATE
+from .sound import audio, causal
+from .sound.effects import TELEPHONE_RATE
 from .transcribe.recogniser import (
     DESCRIPTION,
     LANGUAGE_MODEL,

@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import Trouble
-from . import audio, causal, transfer
+from . import transfer
 from .arrays import Floats
-from .model import Network
+from .network.model import Network
 from .parameters import Parameters
+from .sound import audio, causal
 from .text import Alphabet, alphabet_of
 
 

@@ -22,7 +22,6 @@ from ..errors import Trouble
 from ..files import write_atomically
 from ..job_contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..verdicts import intervals
-from . import devices, noises
 from .batches import Most, batches_by_length
 from .confidence import Calibrations
 from .corpus import Corpus
@@ -30,9 +29,11 @@ from .dataset import Item, set_sha256
 from .epochs import Epoch
 from .evaluate import TEST, Evaluation, Hypothesis, score_hypotheses
 from .export import TFLITE
-from .model import Network
+from .network import devices
+from .network.model import Network
 from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
 from .patience import tested_epoch
+from .sound import noises
 from .workers import ALONE, Workers
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from

@@ -17,18 +17,20 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from ..errors import Trouble
-from . import acoustics, checkpoint, ctc, devices, noises, patience, transfer
+from . import acoustics, checkpoint, patience, transfer
 from .acoustics import Acoustics
 from .arrays import Floats, Tensor
 from .batches import Batch, Most, assemble, batches_of_epoch, steps_until
 from .dataset import Item
 from .decoders import greedy, greedy_decoder
-from .devices import Share
 from .epochs import Epoch
 from .evaluate import Diverged, Evaluation, Hypothesis, evaluate, refuse_infinite, score_hypotheses
-from .model import BATCH, Network, batch_arrays
-from .optimizer import Adam, learning_rate
+from .network import ctc, devices
+from .network.devices import Share
+from .network.model import BATCH, Network, batch_arrays
+from .network.optimizer import Adam, learning_rate
 from .parameters import Parameters
+from .sound import noises
 from .summaries import Summaries
 
 # Parameters that may differ when a checkpoint is resumed. They change no digit of the training, or they only say which

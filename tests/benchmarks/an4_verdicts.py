@@ -46,7 +46,7 @@ BASE, COMMENT, HALVED, QUARTERED = (
     "Halve the learning rate again",
 )
 REVERT = f'Revert "{QUARTERED}"'
-MODEL = "deepspeech_wer/training/model.py"
+MODEL = "deepspeech_wer/training/network/model.py"
 TICK = (sys.executable, "-P", "-m", "deepspeech_wer")
 TICK_S = 4 * 3600.0  # a tick may train dozens of times
 

@@ -54,8 +54,9 @@ def main() -> None:
 
 def measure(cells: int, options: argparse.Namespace, work: Path) -> tuple[list[float], list[float]]:
     """Return (our, their) CPU-milliseconds of each step, in turns, after a warm-up round."""
-    from deepspeech_wer.training import dataset, importers, model, train
+    from deepspeech_wer.training import dataset, importers, train
     from deepspeech_wer.training.batches import Most, assemble, batches_of_epoch
+    from deepspeech_wer.training.network import model
     from deepspeech_wer.training.parameters import from_environment
     from deepspeech_wer.training.text import Alphabet
 

@@ -33,11 +33,12 @@ import numpy as np
 import soundfile
 
 from deepspeech_wer import wer
-from deepspeech_wer.training import audio, batches, dataset, noises, sound
+from deepspeech_wer.training import batches, dataset
 from deepspeech_wer.training.acoustics import Acoustics
 from deepspeech_wer.training.arrays import Floats
 from deepspeech_wer.training.importers.csv_table import read_table
 from deepspeech_wer.training.parameters import from_environment
+from deepspeech_wer.training.sound import audio, effects, noises
 from deepspeech_wer.training.text import Alphabet
 from deepspeech_wer.training.transcribe import transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
@@ -86,7 +87,7 @@ def _make(place: Path, voices: Path, slopes: Sequence[float], *, hum: bool = Fal
         made.append(sum(np.sin(2 * np.pi * 50 * n * at) / n for n in range(1, 20)).astype(np.float32))  # type: ignore[union-attr]
     place.mkdir(parents=True, exist_ok=True)
     for number, samples in enumerate(made):
-        soundfile.write(place / f"{number}.wav", sound.at_volume(samples, -10).astype(np.int16), audio.SAMPLE_RATE)
+        soundfile.write(place / f"{number}.wav", effects.at_volume(samples, -10).astype(np.int16), audio.SAMPLE_RATE)
     return made
 
 
@@ -98,7 +99,7 @@ def _babble(table: Path, rng: np.random.Generator) -> Floats:
         parts: list[Floats] = []
         while sum(map(len, parts)) < len(layers):
             said = audio.without_offset(audio.read_audio(paths[rng.integers(len(paths))]))
-            parts.append(said / np.float32(np.sqrt(sound.power(said))))
+            parts.append(said / np.float32(np.sqrt(effects.power(said))))
         layers += np.concatenate(parts)[: len(layers)]
     return layers
 
@@ -137,7 +138,7 @@ def _forms(clean: Sequence[Floats], directory: Path) -> Iterator[tuple[str, list
     def noisy(number: int, one: Floats) -> Floats:
         source = noise[number % len(noise)]
         start = int(rng.integers(len(source) - len(one)))
-        return sound.overlay(one, source[start : start + len(one)], SNR)
+        return effects.overlay(one, source[start : start + len(one)], SNR)
 
     fading = np.arange(audio.SAMPLE_RATE // 2) / (0.4 * audio.SAMPLE_RATE)
     room = rng.standard_normal(len(fading)) * 10 ** (-3 * fading)

@@ -30,8 +30,9 @@ import numpy as np
 import soundfile
 
 from deepspeech_wer import wer
-from deepspeech_wer.training import alignment, audio, confidence
+from deepspeech_wer.training import alignment, confidence
 from deepspeech_wer.training.arrays import Floats
+from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.transcribe import details, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
 
@@ -151,7 +152,7 @@ def _rates(texts: Sequence[tuple[str, str]], names: set[str]) -> tuple[float, fl
 def of_synthetic_speech(place: Path) -> None:
     """Train a small network on joined words, and print how far its times are from the true ones."""
     from deepspeech_wer.training import dataset, decoding, export, importers, train
-    from deepspeech_wer.training.model import Network
+    from deepspeech_wer.training.network.model import Network
     from deepspeech_wer.training.parameters import from_environment
 
     truth = _speak(place / "words", {"train": 800, "dev": 60, "test": 120})

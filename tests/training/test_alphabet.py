@@ -9,7 +9,7 @@ from tone_corpus import LEARNING, SMALL, prepare_sets, random_texts, write_corpu
 
 from deepspeech_wer.training import evaluate, train
 from deepspeech_wer.training.decoders import greedy_decoder
-from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import from_environment
 
 WORDS = ("ά", "σς", "ж")

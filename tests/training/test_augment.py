@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepspeech_wer.training import audio, augment
 from deepspeech_wer.training.parameters import from_environment
+from deepspeech_wer.training.sound import audio, augment
 
 ALL = from_environment(
     {

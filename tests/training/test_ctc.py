@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deepspeech_wer.training import ctc
+from deepspeech_wer.training.network import ctc
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]
 

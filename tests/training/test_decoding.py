@@ -14,7 +14,7 @@ from deepspeech_wer.training import dataset, decoding
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.lm import arpa, ngram, weights
 from deepspeech_wer.training.lm.beam import BeamSearch
-from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
 

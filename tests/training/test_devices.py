@@ -15,7 +15,7 @@ import tensorflow as tf
 from tone_corpus import SMALL
 
 from deepspeech_wer.errors import UsageTrouble
-from deepspeech_wer.training import devices, model
+from deepspeech_wer.training.network import devices, model
 from deepspeech_wer.training.parameters import from_environment
 
 # A process of its own, because devices are made before TensorFlow starts.
@@ -26,7 +26,7 @@ from deepspeech_wer.training import parameters as settings, threads
 parameters = settings.from_process()
 threads.limit(parameters.threads, parameters.devices)
 from deepspeech_wer.training import dataset, export, importers
-from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.train import train
 corpus = importers.load(parameters)
 work = Path(sys.argv[1])

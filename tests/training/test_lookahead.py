@@ -10,9 +10,10 @@ import tensorflow as tf
 from tone_corpus import SMALL, prepare_sets
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import checkpoint, cudnn, lookahead, lstm, train, transfer
+from deepspeech_wer.training import checkpoint, train, transfer
 from deepspeech_wer.training.arrays import Floats
-from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.network import cudnn, lookahead, lstm
+from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import from_environment
 
 AHEAD = 5

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deepspeech_wer.training import cudnn, lstm, model, optimizer
+from deepspeech_wer.training.network import cudnn, lstm, model, optimizer
 from deepspeech_wer.training.parameters import from_environment
 
 T, B, N, H = 7, 3, 4, 5

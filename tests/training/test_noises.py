@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import noises
 from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.sound import noises
 
 
 def write(path: Path, seconds: float = 2.0, *, rate: int = 16_000, level: float = 500, channels: int = 1) -> Path:

@@ -16,7 +16,7 @@ from deepspeech_wer.training import evaluate, importers
 from deepspeech_wer.training.dataset import Item, prepare_corpus, set_sha256
 from deepspeech_wer.training.decoders import greedy_decoder
 from deepspeech_wer.training.evaluate import Evaluation
-from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
 

@@ -15,12 +15,13 @@ from tone_corpus import SMALL, prepare_sets
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training import checkpoint as checkpoints
-from deepspeech_wer.training import dataset, decoding, devices, evaluate, importers, results, train
+from deepspeech_wer.training import dataset, decoding, evaluate, importers, results, train
 from deepspeech_wer.training.corpus import file_sha256
 from deepspeech_wer.training.decoders import greedy_decoder
 from deepspeech_wer.training.epochs import Epoch
 from deepspeech_wer.training.lm import weights
-from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.network import devices
+from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.text import Alphabet
 

@@ -12,7 +12,7 @@ from tone_corpus import SMALL, Job, prepare_sets, random_texts, write_corpus
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training import checkpoint, measure, patience, threads, train, transfer
-from deepspeech_wer.training.model import Network
+from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 
 TINY = {**SMALL, "ds_n_hidden": "8", "ds_epochs": "1"}

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import audio, causal
 from ..arrays import Floats, Longs
+from ..sound import audio, causal
 from ..text import so_far
 from .recogniser import Carried, Finish, Heard, Recogniser
 from .streaming import FRAME, LEAD, LONGEST, Result, end_of_segment

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import alignment, audio
+from .. import alignment
 from ..confidence import NONE, Calibration
 from ..lm.beam import BeamSearch
+from ..sound import audio
 from .recogniser import Heard, Recogniser
 from .streaming import Result
 

@@ -18,12 +18,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ..arrays import Floats, Tensor
+from ..batches import Batch
+from ..parameters import N_CONTEXT, N_INPUT, Parameters
+from ..workers import ALONE, Workers
 from . import ctc, cudnn, devices, lookahead, lstm
-from .arrays import Floats, Tensor
-from .batches import Batch
 from .devices import Share
-from .parameters import N_CONTEXT, N_INPUT, Parameters
-from .workers import ALONE, Workers
 
 WINDOW = 2 * N_CONTEXT + 1  # frames
 BATCH = (  # a batch as a graph takes it; None is any size, so that one trace serves all batches

@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from .arrays import Tensor
+from ..arrays import Tensor
 
 
 def bidirectional(inputs: Tensor, lengths: Tensor, kernel: Tensor, bias: Tensor, recurrent: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import Trouble
-from . import audio, sound
-from .arrays import Floats
-from .corpus import several
-from .hashes import Hashes
-from .parameters import Parameters
+from ...errors import Trouble
+from ..arrays import Floats
+from ..corpus import several
+from ..hashes import Hashes
+from ..parameters import Parameters
+from . import audio, effects
 
 SOURCE = "ds_augment_overlay_source"
 SUFFIXES = (".flac", ".mp3", ".ogg", ".raw", ".sph", ".wav")
@@ -52,7 +52,7 @@ class Noises:
         found = np.zeros(length, np.float32)
         for _ in range(count):
             layer = np.concatenate(list(self._parts(length, rng)))
-            if power := sound.power(layer):
+            if power := effects.power(layer):
                 found += (layer - layer.mean(dtype=np.float64)).astype(np.float32) / np.float32(np.sqrt(power))
         return found
 
@@ -126,6 +126,6 @@ def _checked(path: Path, hashes: Hashes, *, convert: bool) -> Noise:
         raise Trouble(
             f"{path}: {len(samples)} samples of noise: expected {SHORTEST:g} s or more: remove it from {SOURCE}"
         )
-    if sound.power(samples) < LEAST_POWER:
+    if effects.power(samples) < LEAST_POWER:
         raise Trouble(f"{path}: holds silence: expected noise: remove it from {SOURCE}")
     return Noise(hashes.of(path), path, len(samples))

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..arrays import Floats, Tensor
 from . import lstm
-from .arrays import Floats, Tensor
 
 
 def initial_weights(frames: int, cells: int) -> Floats:

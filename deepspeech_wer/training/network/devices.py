@@ -11,10 +11,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..errors import UsageTrouble
-from .arrays import Tensor
-from .parameters import Parameters
-from .workers import ALONE, Workers
+from ...errors import UsageTrouble
+from ..arrays import Tensor
+from ..parameters import Parameters
+from ..workers import ALONE, Workers
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from .arrays import Floats
+from ..arrays import Floats
 from .audio import SAMPLE_RATE
 
 FULL_SCALE = 32768.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from .arrays import Tensor
+from ..arrays import Tensor
 
 
 class _Layer:

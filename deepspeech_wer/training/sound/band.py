@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from .arrays import Floats
+from ..arrays import Floats
 from .audio import SAMPLE_RATE
 
 SIZE = 512  # samples of a frame

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from .parameters import Parameters
+from ..parameters import Parameters
 
 WARM_UP = 0.1  # share of the steps in which one_cycle rises
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .arrays import Floats, Tensor
+from ..arrays import Floats, Tensor
 
 Numbers = NDArray[np.integer[Any]]
 NEVER = np.float32(-1e30)  # logarithm of probability 0; differences of -inf would be NaN
