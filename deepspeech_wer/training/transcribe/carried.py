@@ -95,10 +95,10 @@ class CarriedStream:
             if frames is None:
                 break
             yield from self._finish_segment(frames)
-        if not is_end:
-            yield from self._partial()
         if not spoken.size:
             self._drop(len(self._labels) - round(LEAD / FRAME))
+        if not is_end:
+            yield from self._partial()
 
     def _partial(self) -> Iterator[Result]:
         """Yield the text that the segment has if the utterance ends here, if it is another than before."""
