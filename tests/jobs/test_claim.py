@@ -169,6 +169,7 @@ def test_a_requeued_job_is_ours_though_its_time_of_submission_is_later(
 def test_a_forgotten_job_is_judged_by_its_outcome_or_was_interrupted(
     monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm
 ) -> None:
+    works.write_job(work, Job())
     answers(monkeypatch)
     assert not runner.is_alive(work)
     assert runner.verdict(work, None) is None
@@ -196,6 +197,7 @@ def test_a_job_whose_id_the_tick_never_learned_is_found_by_its_claim(
 ) -> None:
     works.write(work.path / "ticket.json", asdict(Ticket(SEEN.name, "2026-01-02T03:04:05Z")))
     claim.take(work, Claim("7"))
+    works.write_job(work, Job())
     monkeypatch.setattr(slurm_client, "recorded", lambda job: [replace(SEEN, state="TIMEOUT")] if job == "7" else [])
     answers(monkeypatch)
     verdict = runner.verdict(work, None)
