@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -26,15 +26,14 @@ WAIT_S = 60
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses, below those that the kernel gives away meanwhile."""
-    found: list[int] = []
-    port = 12_000 + os.getpid() % 18_000
+    """Ports that nobody uses, below those that the kernel gives away meanwhile. Other tests draw others."""
+    found: set[int] = set()
     while len(found) < count:
-        port += 1
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-    return found
+        port = 12_000 + secrets.randbelow(8_000)
+        with suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            found.add(port)
+    return sorted(found)
 
 
 @pytest.fixture
@@ -103,13 +102,14 @@ class Running:
 
 @pytest.fixture
 def start(addresses: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Starts three workers that run some code, and waits until they have met; `meanwhile` before that."""
+    """Starts three workers that run some code, and waits until they have met; `first` runs while the chief is alone."""
     running = Running(tmp_path)
 
-    def run(code: str, silence_s: float = 30, meanwhile: Callable[[], None] = lambda: None) -> Running:
+    def run(code: str, silence_s: float = 30, first: Callable[[], None] = lambda: None) -> Running:
         for index in range(3):
             running.start({"addresses": addresses, "index": index, "code": code, "silence_s": silence_s})
-        meanwhile()
+            if index == 0:
+                first()
         until(lambda: all(running.said(number) or one.poll() for number, one in enumerate(running.processes)), WAIT_S)
         return running
 
@@ -160,7 +160,7 @@ def test_strangers_at_the_chiefs_port_are_ignored(start: Callable[..., Running],
             with suppress(OSError), socket.create_connection((host, int(port)), timeout=2) as stranger:
                 stranger.sendall(words)
 
-    ends = start("tell(one.exchange(one.index))", meanwhile=call).ends()
+    ends = start("tell(one.exchange(one.index))", first=call).ends()
     assert [one.found for one in ends] == [[[0, 1, 2]]] * 3
 
 
