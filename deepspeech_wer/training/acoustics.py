@@ -11,11 +11,12 @@ from functools import partial
 
 import numpy as np
 
+from . import audio
 from .arrays import Floats
 from .dataset import Item
 from .parameter_types import ends
 from .parameters import Parameters
-from .sound import audio, causal, effects
+from .sound import causal, effects
 from .sound.noises import Noises
 
 ROOM, NOISE, VOLUME, RATE, TELEPHONE = range(5)  # part of the seeds: never change one

@@ -8,11 +8,12 @@ from itertools import accumulate
 
 import numpy as np
 
+from . import audio
 from .acoustics import Acoustics
 from .arrays import Floats, Ints, Longs
 from .dataset import Item
 from .parameters import Parameters
-from .sound import audio, augment, causal
+from .sound import augment, causal
 from .text import frames_needed
 
 # Batches are padded to a multiple of so many frames: fewer shapes need fewer kernels, which saves 8 % of the time and

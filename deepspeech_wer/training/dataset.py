@@ -15,12 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import Trouble
+from . import audio
 from .arrays import Floats, Ints
 from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, identity, several
 from .doubts import Recording, Teller, repeated
 from .hashes import Hashes
 from .parameters import Parameters
-from .sound import audio, band, causal, noises
+from .sound import band, causal, noises
 from .text import Alphabet, frames_needed
 
 LOOKED_UP = 500  # hashes looked up at a time; each by itself takes five times as long

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import alignment, confidence
+from . import alignment, audio, confidence
 from .batches import Most, assemble, batches_by_length
 from .confidence import Calibrations
 from .corpus import file_sha256
@@ -20,7 +20,6 @@ from .lm.beam import BeamSearch
 from .lm.weights import Weights
 from .network.model import Network
 from .parameters import BEAM, GREEDY, LM, Parameters
-from .sound import audio
 from .text import clean
 from .transcribe.recogniser import LANGUAGE_MODEL
 

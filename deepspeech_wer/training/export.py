@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..errors import Trouble
+from . import audio
 from .arrays import Tensor
 from .batches import assemble
 from .confidence import Calibrations
@@ -25,7 +26,7 @@ from .network import lookahead
 from .network.model import Network
 from .parameter_types import ends
 from .parameters import N_INPUT, Parameters
-from .sound import audio, causal
+from .sound import causal
 from .sound.effects import TELEPHONE_RATE
 from .transcribe.recogniser import (
     DESCRIPTION,

@@ -134,9 +134,9 @@ def measured(
     resample: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the record of a table's rates, and that of its utterances. Raises Trouble, for unreadable audio, too."""
+    from . import audio
     from .importers.csv_table import read_table
     from .importers.tools.transcripts import folded
-    from .sound import audio
 
     utterances = read_table(table)
     if fold:

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import Trouble
-from . import transfer
+from . import audio, transfer
 from .arrays import Floats
 from .network.model import Network
 from .parameters import Parameters
-from .sound import audio, causal
+from .sound import causal
 from .text import Alphabet, alphabet_of
 
 

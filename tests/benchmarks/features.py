@@ -16,10 +16,9 @@ from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy is imported
 
-from deepspeech_wer.training import dataset, importers
+from deepspeech_wer.training import audio, dataset, importers
 from deepspeech_wer.training.corpus import Utterance
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.sound import audio
 
 AN4 = Path(__file__).resolve().parents[3] / "shared" / "speech" / "an4"
 ROUNDS = 5

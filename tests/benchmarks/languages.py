@@ -21,8 +21,8 @@ from typing import Any
 import soundfile
 
 from deepspeech_wer import wer
+from deepspeech_wer.training.audio import SAMPLE_RATE, resample
 from deepspeech_wer.training.importers.tools.espeak import Engine
-from deepspeech_wer.training.sound.audio import SAMPLE_RATE, resample
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {

@@ -36,8 +36,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before nu
 import numpy as np
 
 from deepspeech_wer import wer
+from deepspeech_wer.training import audio
 from deepspeech_wer.training.arrays import Floats
-from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.transcribe import transcriber
 from deepspeech_wer.training.transcribe.recogniser import LANGUAGE_MODEL, Recogniser
 

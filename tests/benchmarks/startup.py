@@ -19,8 +19,8 @@ import numpy as np
 import soundfile
 
 from deepspeech_wer.training import dataset, importers
+from deepspeech_wer.training.audio import SAMPLE_RATE
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.sound.audio import SAMPLE_RATE
 
 RECORDINGS = 100
 ROUNDS = 3

@@ -29,8 +29,8 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before nu
 import numpy as np
 
 from deepspeech_wer import wer
+from deepspeech_wer.training import audio
 from deepspeech_wer.training.arrays import Floats
-from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.transcribe import details, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Finish, Recogniser
 from deepspeech_wer.training.transcribe.streaming import Result

@@ -33,12 +33,12 @@ import numpy as np
 import soundfile
 
 from deepspeech_wer import wer
-from deepspeech_wer.training import batches, dataset
+from deepspeech_wer.training import audio, batches, dataset
 from deepspeech_wer.training.acoustics import Acoustics
 from deepspeech_wer.training.arrays import Floats
 from deepspeech_wer.training.importers.csv_table import read_table
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.sound import audio, effects, noises
+from deepspeech_wer.training.sound import effects, noises
 from deepspeech_wer.training.text import Alphabet
 from deepspeech_wer.training.transcribe import transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser

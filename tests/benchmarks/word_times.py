@@ -30,9 +30,8 @@ import numpy as np
 import soundfile
 
 from deepspeech_wer import wer
-from deepspeech_wer.training import alignment, confidence
+from deepspeech_wer.training import alignment, audio, confidence
 from deepspeech_wer.training.arrays import Floats
-from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.transcribe import details, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from tone_corpus import tone_speech
 
+from deepspeech_wer.training import audio
 from deepspeech_wer.training.arrays import Floats
-from deepspeech_wer.training.sound import audio
 
 AN4 = Path(__file__).resolve().parents[3] / "shared" / "speech" / "an4"
 

@@ -13,13 +13,13 @@ from real_speech import utterances
 from tone_corpus import SMALL, Job, prepare_sets
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import acoustics, batches, dataset, train
+from deepspeech_wer.training import acoustics, audio, batches, dataset, train
 from deepspeech_wer.training.acoustics import Acoustics
 from deepspeech_wer.training.corpus import Segment, Utterance
 from deepspeech_wer.training.export import _learnt_narrow_band
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
-from deepspeech_wer.training.sound import audio, noises
+from deepspeech_wer.training.sound import noises
 from deepspeech_wer.training.text import Alphabet
 
 SHARES = ("overlay", "reverb", "volume", "resample", "codec")

@@ -11,7 +11,7 @@ import python_speech_features
 import soundfile
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training.sound import audio
+from deepspeech_wer.training import audio
 
 
 @pytest.mark.parametrize("samples", [1, 10, 399, 400, 401, 560, 561, 720, 721, 16_000, 48_123])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deepspeech_wer.training import audio
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.sound import audio, augment
+from deepspeech_wer.training.sound import augment
 
 ALL = from_environment(
     {

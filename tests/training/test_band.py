@@ -10,10 +10,10 @@ import pytest
 import soundfile
 from scipy import signal
 
-from deepspeech_wer.training import dataset, hashes
+from deepspeech_wer.training import audio, dataset, hashes
 from deepspeech_wer.training.corpus import Utterance
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.sound import audio, augment, band
+from deepspeech_wer.training.sound import augment, band
 from deepspeech_wer.training.text import Alphabet
 
 RATE = audio.SAMPLE_RATE

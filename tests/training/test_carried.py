@@ -17,12 +17,12 @@ from test_transcribe import KINDS, RATE, RECIPE, TEXTS, background, listening, r
 from tone_corpus import prepare_sets, random_texts, tone_speech, write_corpus
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import batches, decoding, export, measure, threads, train
+from deepspeech_wer.training import audio, batches, decoding, export, measure, threads, train
 from deepspeech_wer.training.arrays import Floats
 from deepspeech_wer.training.decoders import greedy
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
-from deepspeech_wer.training.sound import audio, band, causal
+from deepspeech_wer.training.sound import band, causal
 from deepspeech_wer.training.transcribe import __main__ as transcribe
 from deepspeech_wer.training.transcribe import carried, details, streaming, transcriber
 from deepspeech_wer.training.transcribe.carried import CarriedStream

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tone_corpus import tone_speech
 
+from deepspeech_wer.training import audio
 from deepspeech_wer.training.arrays import Floats, Longs
-from deepspeech_wer.training.sound import audio, causal
+from deepspeech_wer.training.sound import causal
 
 RATE = audio.SAMPLE_RATE
 SECOND = RATE // audio.STEP  # frames

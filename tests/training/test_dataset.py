@@ -17,9 +17,8 @@ import soundfile
 from tone_corpus import noise_utterance, prepare
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import dataset
+from deepspeech_wer.training import audio, dataset
 from deepspeech_wer.training.corpus import Segment, Utterance
-from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.text import Alphabet
 
 

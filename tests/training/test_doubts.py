@@ -11,11 +11,10 @@ import soundfile
 from tone_corpus import noise_utterance, prepare, random_texts, tone_speech, write_corpus
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import dataset, importers
+from deepspeech_wer.training import audio, dataset, importers
 from deepspeech_wer.training.corpus import Segment, Utterance
 from deepspeech_wer.training.doubts import Recording, Teller, repeated
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.sound import audio
 
 
 def recording(name: str, transcript: str = "go", digest: str = "", segment: Segment | None = None) -> Recording:

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 from real_speech import utterances
 
+from deepspeech_wer.training import audio
 from deepspeech_wer.training.arrays import Floats
-from deepspeech_wer.training.sound import audio, band, effects
+from deepspeech_wer.training.sound import band, effects
 
 SPEECH = utterances()
 

@@ -13,11 +13,10 @@ import tensorflow as tf
 from tone_corpus import SMALL, prepare_sets, write_corpus
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import batches, dataset, decoding, export
+from deepspeech_wer.training import audio, batches, dataset, decoding, export
 from deepspeech_wer.training.decoders import greedy
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
-from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
 
 COMMIT = "0123456789"

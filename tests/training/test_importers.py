@@ -11,11 +11,10 @@ import soundfile
 from tone_corpus import write_corpus
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import importers
+from deepspeech_wer.training import audio, importers
 from deepspeech_wer.training.corpus import Corpus, Utterance
 from deepspeech_wer.training.importers import csv_table, synthetic
 from deepspeech_wer.training.parameters import Parameters, from_environment
-from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.text import Alphabet
 
 

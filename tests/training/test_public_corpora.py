@@ -17,13 +17,12 @@ from tone_corpus import ROOT, Job, tone_speech
 from web_server import Site
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
-from deepspeech_wer.training import dataset, importers
+from deepspeech_wer.training import audio, dataset, importers
 from deepspeech_wer.training.corpus import Corpus, Segment
 from deepspeech_wer.training.importers import an4, librivox, ted
 from deepspeech_wer.training.importers.tools.download import RemoteFile
 from deepspeech_wer.training.importers.tools.transcripts import spoken
 from deepspeech_wer.training.parameters import Parameters, from_environment
-from deepspeech_wer.training.sound import audio
 from deepspeech_wer.training.text import Alphabet
 
 Samples = np.ndarray[Any, np.dtype[np.int16]]
@@ -84,7 +83,7 @@ def test_the_recipe_of_ldc93s1_learns_its_utterance_by_heart(tmp_path: Path) -> 
     pytest.importorskip("espeakng_loader", reason="the utterance is spoken by espeakng-loader")
     code = """
 import sys, soundfile
-from deepspeech_wer.training.sound.audio import resample
+from deepspeech_wer.training.audio import resample
 from deepspeech_wer.training.importers.tools.espeak import Engine
 engine = Engine()
 samples = engine.speak("She had your dark suit in greasy wash water all year.", "en-us", 160, 50)

@@ -22,11 +22,11 @@ import soundfile
 from test_band import telephone
 from tone_corpus import LEARNING, SMALL, prepare_sets, random_texts, tone_speech, write_corpus
 
-from deepspeech_wer.training import decoding, export, train
+from deepspeech_wer.training import audio, decoding, export, train
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import from_environment
-from deepspeech_wer.training.sound import audio, band
+from deepspeech_wer.training.sound import band
 from deepspeech_wer.training.transcribe import __main__ as transcribe
 from deepspeech_wer.training.transcribe import details, streaming, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser

@@ -18,9 +18,9 @@ import soundfile
 
 from ...errors import Trouble
 from ...files import PARTIAL, write_atomically
+from ..audio import SAMPLE_RATE, resample
 from ..corpus import Corpus, Utterance, file_sha256
 from ..parameters import Parameters
-from ..sound.audio import SAMPLE_RATE, resample
 from .csv_table import read_tables
 from .tools.espeak import Engine
 

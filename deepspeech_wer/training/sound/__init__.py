@@ -1,1 +1,1 @@
-"""From samples to features, and what varies the sound before. No module here knows the network or a batch."""
+"""What is done with samples and features beside `audio`: variations, noises, narrow bands, features for streams."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import audio
 from ..arrays import Floats
+from ..audio import COEFFICIENTS
 from ..parameters import Parameters
-from . import audio
-from .audio import COEFFICIENTS
 
 WIDEST_BAND = 6  # mel bands in one mask, at most
 LONGEST_GAP = 10  # frames in one mask, at most; never more than a tenth of the utterance

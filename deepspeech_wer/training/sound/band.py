@@ -9,7 +9,7 @@ import numpy as np
 from scipy import fft
 
 from ..arrays import Floats
-from .audio import SAMPLE_RATE
+from ..audio import SAMPLE_RATE
 
 SIZE = 512  # samples of a frame
 LOWER = (1000, 3300)  # Hz: what a telephone transmits

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, signal
 
+from .. import audio
 from ..arrays import Floats, Longs
-from . import audio
 
 VERSION = "causal@1"  # part of every cache key: change it whenever the arithmetic changes
 Doubles = NDArray[np.float64]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..arrays import Floats
-from .audio import SAMPLE_RATE
+from ..audio import SAMPLE_RATE
 
 FULL_SCALE = 32768.0
 TELEPHONE_RATE = 8000  # Hz

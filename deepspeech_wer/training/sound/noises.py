@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import Trouble
+from .. import audio
 from ..arrays import Floats
 from ..corpus import several
 from ..hashes import Hashes
 from ..parameters import Parameters
-from . import audio, effects
+from . import effects
 
 SOURCE = "ds_augment_overlay_source"
 SUFFIXES = (".flac", ".mp3", ".ogg", ".raw", ".sph", ".wav")

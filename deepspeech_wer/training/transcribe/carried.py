@@ -13,8 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import audio
 from ..arrays import Floats, Longs
-from ..sound import audio, causal
+from ..sound import causal
 from ..text import so_far
 from .recogniser import Carried, Finish, Heard, Recogniser
 from .streaming import FRAME, LEAD, LONGEST, Result, end_of_segment

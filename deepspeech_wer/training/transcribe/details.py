@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import alignment
+from .. import alignment, audio
 from ..confidence import NONE, Calibration
 from ..lm.beam import BeamSearch
-from ..sound import audio
 from .recogniser import Heard, Recogniser
 from .streaming import Result
 

@@ -16,11 +16,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from ...errors import Trouble
+from .. import audio
 from ..alignment import Edges
 from ..arrays import Floats, Longs
 from ..confidence import Calibration, Calibrations
 from ..quiet import without_lines
-from ..sound import audio, band, causal
+from ..sound import band, causal
 from ..text import Alphabet, alphabet_of
 
 MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .. import audio
 from ..arrays import Flags, Floats, Longs
-from ..sound import audio
 from ..text import so_far
 from .recogniser import Finish, Heard, Recogniser
 

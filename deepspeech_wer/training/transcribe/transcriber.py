@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...errors import Trouble
+from .. import audio
 from ..arrays import Floats
 from ..lm import language
 from ..lm.beam import BeamSearch
 from ..lm.free import Free
-from ..sound import audio
 from ..text import ENGLISH, Alphabet, Bytes
 from . import streaming
 from .carried import CarriedStream

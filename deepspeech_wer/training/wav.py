@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ...errors import Trouble
+from ..errors import Trouble
 
 STREAMED = 0x7FFFF000  # sizes from here on mean "unknown": the file was written to a pipe
 MOST = 0xFFFFFFFF

@@ -18,9 +18,9 @@ import soundfile
 from numpy.typing import NDArray
 from scipy import fft
 
-from ...errors import Trouble
-from ..arrays import Flags, Floats
+from ..errors import Trouble
 from . import wav
+from .arrays import Flags, Floats
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples: 25 ms
