@@ -20,6 +20,7 @@ from typing import IO, Any
 from ..job_contract import EXIT_BAD_SETTINGS, EXIT_INTERRUPTED, INTERRUPTED
 
 WAIT_S = 120  # for the other tasks, once one has ended: they end by themselves, see workers.py
+_INTERRUPTED = INTERRUPTED.encode()
 _SLURMS = (b"srun: ", b"slurmstepd: ")  # what lines of Slurm begin with
 
 
@@ -44,19 +45,24 @@ def main(argv: Sequence[str]) -> int:
         code = process.wait()
     if code and said and not is_last:
         os.write(2, said)
-    if code and said.startswith(INTERRUPTED.encode()):
+    if code and said.startswith(_INTERRUPTED):
         return EXIT_INTERRUPTED
     return code if code >= 0 else 128 - code
 
 
 def _pass_on(stream: IO[bytes]) -> tuple[bytes, bool]:
-    """Write the lines of a stream to standard error; return the last one of a task, and whether it was the last."""
-    last, is_last = b"", True
+    """Write the lines of a stream to standard error; return the last words of a task, and whether nothing followed.
+
+    A task that tells of a lost worker has the last word, whatever TensorFlow writes in the others.
+    """
+    words, is_last = b"", True
     for line in stream:
         os.write(2, line)
-        is_last = not line.startswith(_SLURMS)
-        last = line if is_last else last
-    return last, is_last
+        is_words = not line.startswith(_SLURMS) and (
+            line.startswith(_INTERRUPTED) or not words.startswith(_INTERRUPTED)
+        )
+        words, is_last = (line, True) if is_words else (words, False)
+    return words, is_last
 
 
 if __name__ == "__main__":

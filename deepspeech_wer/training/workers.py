@@ -268,14 +268,14 @@ class Workers:
             self._send(index, {"end": code, "said": said})
             with suppress(OSError):
                 self._peers[index].socket.shutdown(socket.SHUT_WR)
-        if said:
-            os.write(2, f"{said}\n".encode(errors="backslashreplace"))  # no lock, which the main thread may hold
         deadline = time.monotonic() + PART_S
         for peer in self._peers.values():
             with suppress(OSError):
                 while not peer.has_left and time.monotonic() < deadline:
                     peer.socket.settimeout(max(0.01, deadline - time.monotonic()))
                     peer.has_left = not peer.socket.recv(1 << 20)
+        if said:  # at the very end: TensorFlow writes lines of its own when a worker is gone
+            os.write(2, f"{said}\n".encode(errors="backslashreplace"))  # no lock, which the main thread may hold
         os._exit(code)
 
     def _named(self, index: int) -> str:

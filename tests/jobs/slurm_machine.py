@@ -119,6 +119,10 @@ class Machine:
             path.unlink()
         self.cluster.run("scancel", "--user", str(os.getuid()), check=False)
         until(lambda: not self.cluster.run("squeue", "--noheader", check=False), WAIT_S)
+        if "drain" in self.cluster.run(
+            "sinfo", "--noheader", "--format=%T", check=False
+        ):  # a job was killed too slowly
+            self.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME", check=False)
 
     def starts(self) -> Counter[str]:
         """How often each merge's job was started."""
@@ -129,7 +133,9 @@ class Machine:
         try:
             until(lambda: self.starts()[name] >= times, WAIT_S)
         except AssertionError as error:
-            queue, nodes = (self.cluster.run(command, check=False) for command in ("squeue", "sinfo"))
+            queue, nodes = (
+                self.cluster.run(*words, check=False) for words in (("squeue",), ("scontrol", "show", "nodes"))
+            )
             raise AssertionError(f"{name}: {error}\n{queue}\n{nodes}\n{self.log()}") from error
         return [line.split()[1:] for line in self._lines("starts") if line.split()[0] == name][-1]
 

@@ -66,6 +66,16 @@ def test_the_tasks_get_the_job_with_the_processors_that_were_asked_for(tmp_path:
     assert {"--cpus-per-task=8", "--export=ALL", "--distribution=block", "--kill-on-bad-exit=0"} <= set(words)
 
 
+def test_the_words_on_a_lost_worker_are_the_last_ones_whatever_other_tasks_write(tmp_path: Path) -> None:
+    lines = "TensorFlow starts", "interrupted: worker 1 (n2:12345) is gone: look", ":UNKNOWN:Error received from peer"
+    script = "; ".join(f"echo '{line}' >&2" for line in lines)
+    process = launch(tmp_path, f"{script}; echo 'srun: error: n2: task 1: Killed' >&2; exit 137")
+
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert said.splitlines() == [*lines, "srun: error: n2: task 1: Killed", lines[1]]
+
+
 def test_a_signal_reaches_srun(tmp_path: Path) -> None:
     process = launch(tmp_path, f"trap 'exit 143' TERM; touch {tmp_path}/there; while :; do sleep 0.05; done")
     until((tmp_path / "there").exists)
