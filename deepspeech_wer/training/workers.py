@@ -73,6 +73,7 @@ class Workers:
         self._sending = threading.Lock()
         self._watcher: threading.Thread | None = None
         self._is_leaving = threading.Event()
+        self._is_ending = False  # the watcher ends this process
 
     @property
     def count(self) -> int:
@@ -131,7 +132,7 @@ class Workers:
 
     def settle(self) -> None:
         """Wait as long as the loss of a worker may go unnoticed; if one is lost, this process ends meanwhile."""
-        if self._watcher is not None and not self._is_leaving.is_set():
+        if self._watcher is not None and (self._is_ending or not self._is_leaving.is_set()):
             self._watcher.join(SILENCE_S + BEAT_S)
 
     def wait_for_the_end(self) -> None:
@@ -141,6 +142,8 @@ class Workers:
 
     def leave(self, code: int, said: str = "") -> None:
         """Tell the others that this process ends, with which exit code and last words: they do the same."""
+        if self._is_ending:
+            self.settle()
         if self._watcher is None or self._is_leaving.is_set():
             return
         self._is_leaving.set()
@@ -263,6 +266,7 @@ class Workers:
 
     def _end(self, code: int, said: str) -> None:
         """End this process, whatever its main thread waits for, and tell the others why. In the watcher's thread."""
+        self._is_ending = True
         self._is_leaving.set()
         for index in self._peers:
             self._send(index, {"end": code, "said": said})
