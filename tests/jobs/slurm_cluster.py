@@ -200,6 +200,7 @@ def _configure(cluster: Cluster, settings: Mapping[str, str], size: str) -> None
         "PreemptType": "preempt/partition_prio",
         "PreemptMode": "REQUEUE",
         "KillWait": "5",
+        "UnkillableStepTimeout": "900",  # before a node whose processes end slowly takes no more jobs
         "MinJobAge": "300",
         "SlurmdTimeout": "30",
         "MessageTimeout": "5",
