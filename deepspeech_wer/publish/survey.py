@@ -51,8 +51,8 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
     sizes = {**Counter(path.rpartition("/")[0] for path in (*paths, *wanted)), MANIFEST: len(paths) * MANIFEST_BYTES}
     listing = _listing(root, ["", STATE, OLD, *first], sizes)
     manifests = {path: files.read_file(root.path(path), sizes.get(path, 0)) for path in CHANGING}
-    before = files.states([root.path(path) for path in CHANGING])  # as "//": like "/", that is no path of ours
-    found = root.run(("read", {"//": before, **listing, **manifests, "/": root.ask_limits()}))
+    before = files.states([root.path(path) for path in CHANGING])  # these two keys are no paths of ours
+    found = root.run(("read", {f"{STATE}/": before, **listing, **manifests, "/": root.ask_limits()}))
     listings: Listings = {path: found[path] for path in listing}
     top = listings[""]
     if top is None:
@@ -75,7 +75,7 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
         there = (path for path in (*current.files, *current.kept) if path.rpartition("/")[0] in untouched)
         seen |= dict.fromkeys(there, Attributes(None, None))
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
-    return Survey(current, unfinished, seen, directories, frozenset(top), found[MANIFEST] or b"", found["//"])
+    return Survey(current, unfinished, seen, directories, frozenset(top), found[MANIFEST] or b"", found[f"{STATE}/"])
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:

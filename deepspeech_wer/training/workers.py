@@ -143,7 +143,7 @@ class Workers:
     def leave(self, code: int, said: str = "") -> None:
         """Tell the others that this process ends, with which exit code and last words: they do the same."""
         if self._is_ending:
-            self.settle()
+            self.settle()  # the watcher has the last word, and its exit code counts
         if self._watcher is None or self._is_leaving.is_set():
             return
         self._is_leaving.set()

@@ -360,6 +360,13 @@ def test_a_file_of_before_1970_is_published_once(site: Path, server: Sshd) -> No
     assert put(site, server.website).sent == ()
 
 
+def test_a_state_directory_that_cannot_be_read_is_named(site: Path, server: Sshd) -> None:
+    (server.root / ".deepspeech_wer").symlink_to(".deepspeech_wer")  # root may read all but this
+    with pytest.raises(Trouble, match=r"cannot (read|make) /\S+/root/\.deepspeech_wer \("):
+        put(site, server.website)
+    assert [path.name for path in server.root.iterdir()] == [".deepspeech_wer"]
+
+
 def test_a_missing_file_is_told(site: Path, server: Sshd) -> None:
     with pytest.raises(Trouble, match=r"absent\.js: cannot be published: No such file.*build the site again"):
         publish(site, ["absent.js"], server.website)

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import soundfile
 from test_band import telephone
-from test_transcribe import KINDS, RATE, RECIPE, TEXTS, background, listening, run, seconds_of_tones, speech
-from tone_corpus import prepare_sets, random_texts, tone_speech, write_corpus
+from test_transcribe import KINDS, RATE, background, listening, run, seconds_of_tones, speech
+from tone_corpus import prepare_sets, tone_speech
+from tone_network import TEXTS, learn_and_export
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import audio, batches, decoding, export, measure, threads, train
+from deepspeech_wer.training import audio, batches, measure, threads
 from deepspeech_wer.training.arrays import Floats
 from deepspeech_wer.training.decoders import greedy
 from deepspeech_wer.training.network.model import Network
-from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.parameters import Parameters
 from deepspeech_wer.training.sound import band, causal
 from deepspeech_wer.training.transcribe import __main__ as transcribe
 from deepspeech_wer.training.transcribe import carried, details, streaming, transcriber
@@ -36,22 +37,8 @@ Trained = tuple[Path, Network, Parameters]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A directory with `exports` and `checkpoints` of a network that has learnt the tones, and that network."""
     place = tmp_path_factory.mktemp("carried")
-    sets = {**random_texts("abc", longest=4, train=160, dev=16), "test": list(TEXTS)}
-    corpus = write_corpus(place / "tones", sets, pauses=(0, 0.6))
-    places = {"ds_dataset_path": str(corpus), "ds_export_dir": str(place / "exports"), "ds_lookahead": "10"}
-    for seed in "213":  # most learn, but which depends on the processor's arithmetic
-        kept = {"ds_checkpoint_dir": str(place / "checkpoints")}
-        parameters = from_environment({**RECIPE, **places, **kept, "ds_random_seed": seed})
-        items = prepare_sets(parameters, place)
-        network = Network(parameters)
-        if train.train(network, items["train"], items["dev"], parameters, place)[-1].validation_wer == 0:
-            break
-    else:
-        pytest.fail("no network has learnt the tones")
-    chosen = decoding.prepare_decoders(parameters, None, network, items["dev"])
-    calibrations = decoding.calibrate(network, items, parameters, chosen)
-    export.export(network, items["test"], parameters, "0123456789", chosen, calibrations)
-    return place, network, parameters
+    kept = {"ds_checkpoint_dir": str(place / "checkpoints"), "ds_lookahead": "10"}
+    return place, *learn_and_export(place, "213", **kept)
 
 
 @pytest.fixture(scope="module")

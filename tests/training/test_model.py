@@ -25,8 +25,8 @@ def plain_lstm(inputs: Any, lengths: Any, kernel: Any, bias: Any, recurrent: Any
         outputs = []
         for time in range(T):
             gates = turned[time] @ weights[0] + weights[1] + output @ weights[2]
-            out, restore_access, keep, candidate = tf.split(gates, 4, 1)
-            cell = tf.sigmoid(keep) * cell + tf.sigmoid(restore_access) * tf.tanh(candidate)
+            out, let_in, keep, candidate = tf.split(gates, 4, 1)
+            cell = tf.sigmoid(keep) * cell + tf.sigmoid(let_in) * tf.tanh(candidate)
             output = tf.sigmoid(out) * tf.tanh(cell)
             outputs.append(output)
         results.append([tf.stack(outputs), tf.reverse_sequence(tf.stack(outputs), lengths, 0, 1)][way])

@@ -20,12 +20,11 @@ import numpy as np
 import pytest
 import soundfile
 from test_band import telephone
-from tone_corpus import LEARNING, SMALL, prepare_sets, random_texts, tone_speech, write_corpus
+from tone_corpus import tone_speech
+from tone_network import TEXTS, learn_and_export
 
-from deepspeech_wer.training import audio, decoding, export, train
+from deepspeech_wer.training import audio
 from deepspeech_wer.training.lm import arpa, ngram
-from deepspeech_wer.training.network.model import Network
-from deepspeech_wer.training.parameters import from_environment
 from deepspeech_wer.training.sound import band
 from deepspeech_wer.training.transcribe import __main__ as transcribe
 from deepspeech_wer.training.transcribe import details, streaming, transcriber
@@ -33,17 +32,6 @@ from deepspeech_wer.training.transcribe.recogniser import Recogniser
 from deepspeech_wer.training.transcribe.streaming import StreamRecogniser
 
 RATE = audio.SAMPLE_RATE
-TEXTS = ("a b", "c", "b a c", "c c a")
-RECIPE = {
-    **SMALL,
-    **LEARNING,
-    "ds_n_hidden": "32",
-    "ds_epochs": "24",
-    "ds_augment_noise": "0.2",
-    "ds_augment_tempo": "0.2",
-    "ds_display_step": "0",
-    "ds_validation_step": "24",
-}
 TIMEOUT = 60  # seconds that a command may take
 
 
@@ -51,20 +39,7 @@ TIMEOUT = 60  # seconds that a command may take
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The export of a network that has learnt the tones."""
     place = tmp_path_factory.mktemp("transcribe")
-    sets = {**random_texts("abc", longest=4, train=160, dev=16), "test": list(TEXTS)}
-    corpus = write_corpus(place / "tones", sets, pauses=(0, 0.6))
-    places = {"ds_dataset_path": str(corpus), "ds_export_dir": str(place / "exports")}
-    for seed in "123":  # most learn, but which depends on the processor's arithmetic
-        parameters = from_environment({**RECIPE, **places, "ds_random_seed": seed})
-        items = prepare_sets(parameters, place)
-        network = Network(parameters)
-        if train.train(network, items["train"], items["dev"], parameters, place)[-1].validation_wer == 0:
-            break
-    else:
-        pytest.fail("no network has learnt the tones")
-    chosen = decoding.prepare_decoders(parameters, None, network, items["dev"])
-    calibrations = decoding.calibrate(network, items, parameters, chosen)
-    export.export(network, items["test"], parameters, "0123456789", chosen, calibrations)
+    learn_and_export(place, "123")
     return place / "exports" / "latest"
 
 

@@ -76,5 +76,5 @@ def _reordered(rows: Tensor, order: Tensor) -> tuple[Tensor, Any]:
 
 def _gates_as_in_keras(weights: Tensor) -> Tensor:
     """Return [..., 4H] weights of the gates output, input, forget, candidate in the order of Keras."""
-    output, restore_access, forget, candidate = tf.split(weights, 4, -1)
-    return tf.concat([restore_access, forget, candidate, output], -1)
+    let_out, let_in, keep, candidate = tf.split(weights, 4, -1)
+    return tf.concat([let_in, keep, candidate, let_out], -1)

@@ -60,8 +60,8 @@ def carried(
 
     def step(time: Tensor, output: Tensor, cell: Tensor, written: Tensor) -> tuple[Tensor, ...]:
         gates = tf.gather(projected, [time]) + output @ recurrent[0]  # [1, 4H]
-        let_out, restore_access, keep, candidate = tf.split(gates, 4, 1)
-        cell = tf.sigmoid(keep) * cell + tf.sigmoid(restore_access) * tf.tanh(candidate)
+        let_out, let_in, keep, candidate = tf.split(gates, 4, 1)
+        cell = tf.sigmoid(keep) * cell + tf.sigmoid(let_in) * tf.tanh(candidate)
         output = tf.sigmoid(let_out) * tf.tanh(cell)
         return time + 1, output, cell, written.write(time, output)
 
@@ -97,8 +97,8 @@ def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) ->
         gates = tf.gather(projected, tf.gather(taken, time)) + _each_way(output, weights)  # [2, B, 4H]
         opened, candidate = tf.split(gates, (3 * cells, cells), 2)
         opened, candidate = tf.sigmoid(opened), tf.tanh(candidate)
-        let_out, restore_access, keep = tf.split(opened, 3, 2)
-        before, cell = cell, keep * cell + restore_access * candidate
+        let_out, let_in, keep = tf.split(opened, 3, 2)
+        before, cell = cell, keep * cell + let_in * candidate
         squashed = tf.tanh(cell)
         output = let_out * squashed
         values = (opened, candidate, before, squashed, output)
@@ -127,14 +127,12 @@ def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Te
 
     def step(time: Tensor, from_output: Tensor, from_cell: Tensor, written: Tensor) -> tuple[Tensor, ...]:
         opened, candidate, before, squashed = (array.read(time) for array in kept)
-        let_out, restore_access, keep = tf.split(opened, 3, 2)
+        let_out, let_in, keep = tf.split(opened, 3, 2)
         of_output = tf.gather(upstream, tf.gather(taken, time)) + from_output  # [2, B, H]
         of_cell = tf.raw_ops.TanhGrad(y=squashed, dy=of_output * let_out) + from_cell
         of_opened = tf.concat([of_output * squashed, of_cell * candidate, of_cell * before], 2)
         of_sigmoid = tf.raw_ops.SigmoidGrad(y=opened, dy=of_opened)
-        of_gates = tf.concat(
-            [of_sigmoid, tf.raw_ops.TanhGrad(y=candidate, dy=of_cell * restore_access)], 2
-        )  # [2, B, 4H]
+        of_gates = tf.concat([of_sigmoid, tf.raw_ops.TanhGrad(y=candidate, dy=of_cell * let_in)], 2)  # [2, B, 4H]
         return time - 1, _each_way(of_gates, transposed), of_cell * keep, written.write(time, of_gates)
 
     start = tf.zeros((ways, batch, cells))

@@ -130,9 +130,9 @@ class CarriedStream:
 
     def _drop(self, count: int) -> None:
         """Drop the first `count` frames of the segment."""
+        count = max(0, count)
         for _ in range(count):
             self._logits.popleft()
-        count = max(0, count)
         del self._labels[:count], self._places[:count]
 
 
