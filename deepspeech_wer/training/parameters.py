@@ -135,8 +135,8 @@ class Parameters:
     n_cell_dim: int = _width("cells of the LSTM per direction; unset: n_hidden")
     lookahead: int = _number(
         0,
-        "frames of 20 ms after it that a frame's letters depend on, in a network that hears a stream as it comes; "
-        "0: a bidirectional one, which hears the whole first",
+        "number of later frames, 20 ms each, that a letter may depend on, in a network for streams; 0: a bidirectional "
+        "network, where it depends on the whole recording",
         least=0,
         most=100,
     )
