@@ -89,7 +89,7 @@ def read_manifest(site: Path) -> dict[str, Any]:
             return {**manifest, "version": MANIFEST_VERSION, "runs": runs}
         if manifest["version"] == MANIFEST_VERSION and all(type(run) is str for run in manifest["runs"].values()):
             return dict(manifest)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+    except (FileNotFoundError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         pass
     return {"version": MANIFEST_VERSION, "page": [], "runs": {}}
 
