@@ -19,6 +19,7 @@ from deepspeech_wer import (
     files,
     identity,
     journal,
+    logging_setup,
     places,
     update_site,
 )
@@ -245,6 +246,7 @@ def _next(
             unfinished.forget(where, partial(backlog_inputs.is_of_use, where))
         return None
     merge = history.merge(where.mirror, plan.next.sha)
+    logging_setup.working_on("", merge.sha)  # no longer on the merge before it
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
     return plan.next
 

@@ -39,6 +39,14 @@ def test_each_line_has_its_time_commit_and_phase(tracked: Repository, capsys: py
     assert ((settings.load().places.log / "deepspeech_wer.log").stat().st_mode & 0o777) == 0o600
 
 
+def test_the_line_that_announces_a_merge_belongs_to_it(tracked: Repository) -> None:
+    assert tick() == 0
+    merges = [tracked.merge(name, {"wer": f"wer=0.{len(name)}\n"})[:12] for name in ("one", "two")]
+    assert tick() == 0
+    announced = [line.split(" ", 4) for line in kept() if ": training" in line]
+    assert [(merge, phase) for _, _, merge, phase, _ in announced if merge in merges] == [(one, "-") for one in merges]
+
+
 def test_a_tick_that_finds_nothing_writes_no_line(tracked: Repository) -> None:
     assert tick() == 0
     before = kept()
