@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from .arrays import Floats
 from .epochs import Epoch
 
 FLUSH_EVERY = 600_000  # ms; each epoch flushes anyway
+NUMBERS = count()
 
 
 class Events:
@@ -21,7 +23,8 @@ class Events:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._writer = tf.raw_ops.SummaryWriter(shared_name="", container="")
+        # Writers of one name share a file, and no name is a name, too: the directory would stay empty.
+        self._writer = tf.raw_ops.SummaryWriter(shared_name=f"events-{next(NUMBERS)}", container="")
         tf.raw_ops.CreateSummaryFileWriter(
             writer=self._writer, logdir=str(directory), max_queue=100, flush_millis=FLUSH_EVERY, filename_suffix=""
         )

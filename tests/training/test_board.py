@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from deepspeech_wer.training import board
+from deepspeech_wer.training.summaries import Events
 
 
 def run(runs: Path, name: str, losses: list[float | None], test_wer: Any = 0.25) -> None:
@@ -45,6 +46,16 @@ def test_each_run_is_a_directory_with_its_curves(tmp_path: Path, capsys: pytest.
         (2, "test_wer", 0.25),
     ]
     assert read(tmp_path / "board" / "without a result") == [(1, "train_loss", 3.0), (1, "learning_rate", 0.5)]
+
+
+def test_each_event_file_has_its_own_writer(tmp_path: Path) -> None:
+    first, second = (Events(tmp_path / name) for name in ("first", "second"))  # both open
+    first.scalar(1, "train_loss", 4.0)
+    second.scalar(1, "train_loss", 2.0)
+    first.close()
+    second.close()
+    assert read(tmp_path / "first") == [(1, "train_loss", 4.0)]
+    assert read(tmp_path / "second") == [(1, "train_loss", 2.0)]
 
 
 def test_a_second_call_adds_what_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
