@@ -63,7 +63,7 @@ class _Listed(NamedTuple):
     names: list[str]
 
 
-_listed: dict[Path, _Listed] = {}  # a tick asks for the names a dozen times  # a tick asks for the names a dozen times
+_listed: dict[Path, _Listed] = {}  # a tick asks for the names a dozen times
 
 
 def forget_names(runs: Path) -> None:
