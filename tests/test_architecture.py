@@ -93,7 +93,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "decoding evaluate export restored",
         "board measure results train",
     ),
-    "training/network": ("ctc cudnn devices lstm optimizer", "lookahead", "model"),
+    "training/network": ("ctc cudnn devices lstm mixed optimizer", "lookahead", "model"),
     "training/sound": ("augment band causal effects", "noises"),
     "training/lm": ("arpa", "free language ngram", "beam", "weights"),
     "training/transcribe": ("recogniser", "streaming", "carried details", "transcriber", "__main__"),

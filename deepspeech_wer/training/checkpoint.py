@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -63,6 +64,16 @@ def load(directory: Path, name: str = NAME) -> tuple[dict[str, NDArray[Any]], di
     if found != VERSION:
         raise Trouble(f"{path}: has version {found}, expected {VERSION}: {CURE}")
     return arrays, meta
+
+
+def identity(found: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None) -> str:
+    """Return which checkpoint this is, for people, too."""
+    if found is None:
+        return "none"
+    digest = hashlib.sha256()
+    for name, array in sorted(found[0].items()):
+        digest.update(name.encode() + array.tobytes())
+    return f"of epoch {len(found[1]['history'])} ({digest.hexdigest()[:16]})"
 
 
 def set_aside(directory: Path) -> str:

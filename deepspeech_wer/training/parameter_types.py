@@ -11,6 +11,8 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
+OFF, FLOAT16, BFLOAT16 = "off", "float16", "bfloat16"
+HALVES = (FLOAT16, BFLOAT16)
 TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -97,6 +99,15 @@ def switch(text: str) -> bool:
     if text.lower() not in TRUE + FALSE:
         raise ValueError("1 or 0")
     return text.lower() in TRUE
+
+
+def precision(text: str) -> str:
+    """Off, or a type of 16 bits. On alone is float16, as it was in DeepSpeech 0.9."""
+    if text in HALVES:
+        return text
+    if text.lower() not in TRUE + FALSE:
+        raise ValueError(f"0, 1, {' or '.join(HALVES)}")
+    return FLOAT16 if text.lower() in TRUE else OFF
 
 
 def path(text: str) -> Path:

@@ -183,6 +183,12 @@ class Parameters:
     )
     epsilon: float = _number(1e-8, "Adam's guard against division by zero", least=1e-20)
     clip_norm: float = _number(5.0, "upper bound of the gradients' global norm; 0: none", least=0)
+    automatic_mixed_precision: str = _field(
+        types.OFF,
+        types.precision,
+        "float16 (or 1) or bfloat16: a training step computes in 16 bits, for GPUs with Tensor Cores; off: in 32 bits",
+        types.OFF,
+    )
     random_seed: int = _number(4567, "seed of weights, batches, dropout and augmentation", least=0, most=2**31 - 1)
     preset: str = _word(
         "",

@@ -25,7 +25,7 @@ from .dataset import Item
 from .decoders import greedy, greedy_decoder
 from .epochs import Epoch
 from .evaluate import Diverged, Evaluation, Hypothesis, evaluate, refuse_infinite, score_hypotheses
-from .network import ctc, devices
+from .network import ctc, devices, mixed
 from .network.devices import Share
 from .network.model import BATCH, Network, batch_arrays
 from .network.optimizer import Adam, learning_rate
@@ -49,6 +49,7 @@ INDIFFERENT = (
 # fmt: on
 
 
+MAY_CHANGE = {"epochs", "automatic_mixed_precision"}  # in one training, from an epoch on: they change its digits
 SHOWS_S = 75.0  # nfs(5): acdirmax is 60 s
 
 
@@ -71,6 +72,8 @@ def train(
     Raises Diverged if a loss or a weight is not a finite number, and Trouble for a damaged checkpoint.
     """
     trainer = Trainer(network, train_items, dev_items, parameters, run_dir)
+    if told := mixed.doubt(parameters):
+        print(told, flush=True)
     history = trainer.restore()
     if not history:
         transfer.take(network.weights, parameters)
@@ -105,6 +108,7 @@ class Trainer:
         self.alphabet = parameters.alphabet
         with network.strategy.scope():
             self.adam = Adam(network.weights, parameters)
+            self.scale = mixed.LossScale(parameters)
         self.workers = network.workers
         self.most = Most(parameters.train_batch_size, parameters.max_seconds)
         self.steps_before = steps_until(train_items, self.most, parameters.random_seed, parameters.epochs)
@@ -161,13 +165,15 @@ class Trainer:
                 loss = tf.reduce_mean(losses)
             else:
                 loss = tf.reduce_sum(tf.where(share.is_own, losses, 0.0)) / tf.cast(share.batch, tf.float32)
-        found = tape.gradient(loss, list(weights.values()))
+            loss = self.scale.scaled(loss)
+        found = self.scale.unscaled(tape.gradient(loss, list(weights.values())))
         if share is not None:
             known = devices.spread(losses, share, self.most.utterances)
             context = tf.distribute.get_replica_context()
             *found, losses = context.all_reduce(tf.distribute.ReduceOp.SUM, [*found, known])
         gradients = dict(zip(weights, found, strict=True))
-        self.adam.apply(gradients, rate, tf.cast(number + 1, tf.float32))
+        update, kept = self.scale.judge(found, number)
+        self.adam.apply(gradients, rate, update, kept)
         norms = [tf.norm(gradient) for gradient in gradients.values()] if self.summaries else [rate]
         return losses, logits, tf.stack(norms)
 
@@ -182,7 +188,7 @@ class Trainer:
         losses: list[float] = []
         hypotheses: list[Hypothesis] = []
         norms: Floats = np.zeros(0, np.float32)
-        sound = self._acoustics(index)
+        sound, skipped = self._acoustics(index), self.scale.skipped()
         for step, group in self._batches(index):
             batch = assemble(group, parameters, self._augmentation_rng(index, step), sound)
             rate = factor * learning_rate(parameters, step, self.steps_before[parameters.epochs])
@@ -196,6 +202,7 @@ class Trainer:
                     (group[row], text, float(done.losses[row])) for row, text in zip(done.rows, texts, strict=True)
                 )
                 hypotheses += itertools.starmap(Hypothesis, heard)
+        self.scale.tell(number, skipped)
         self._refuse_broken_weights(number)
         validation = self._validate(number)
         spent = self.workers.exchange(
@@ -277,7 +284,7 @@ class Trainer:
         best = patience.best_epoch(history)
         if not self.best and best is not None and self.parameters.kept_in is not None:
             found = checkpoint.load(self.parameters.kept_in, checkpoint.BEST)
-            if found and len(found[1]["history"]) == best and self._is_of(found[1]):
+            if found and len(found[1]["history"]) == best and self._differing(found[1]) <= MAY_CHANGE:
                 prefix = transfer.PREFIX
                 self.best = {n.removeprefix(prefix): one for n, one in found[0].items() if n.startswith(prefix)}
         if not self.best or best is None:
@@ -287,47 +294,49 @@ class Trainer:
             weight.assign(self.best[name])
         print(f"epoch {best} has the lowest validation loss: it is tested", flush=True)
 
-    def _is_of(self, meta: dict[str, Any]) -> bool:
-        """Whether a checkpoint is of this training, be it of fewer epochs."""
-        settings, kept = self._settings(), dict(meta["settings"])
-        return {**kept, "epochs": 0} == {**settings, "epochs": 0}
+    def _differing(self, meta: dict[str, Any]) -> set[str]:
+        """Return which settings differ from those of a checkpoint. An earlier version had fewer of them."""
+        before = {**_settings_of(Parameters()), "source": None, "noise": None, **meta["settings"]}
+        return {name for name, value in self._settings().items() if before.get(name) != value}
 
     def restore(self) -> tuple[Epoch, ...]:
         """Restore the checkpoint if there is one of the same training; return its history, else ().
 
         It goes on, too, if nothing differs but that more epochs are asked for; each of them then has the learning rate
-        of the longer training. The checkpoint of another training is kept beside the new one.
+        of the longer training. So it does in another precision, if there is an epoch to do. The checkpoint of another
+        training is kept beside the new one.
         """
         directory = self.parameters.kept_in
         found = self._load(directory) if directory else None
         if directory is None or found is None:
             return ()
         arrays, meta = found
-        before = {
-            **_settings_of(Parameters()),
-            "source": None,
-            "noise": None,
-            **meta["settings"],
-        }  # an earlier version had fewer of them
-        differing = sorted(name for name, value in self._settings().items() if before.get(name) != value)
-        is_more = differing == ["epochs"] and before["epochs"] < self.parameters.epochs
-        if differing and not is_more:
+        differing = self._differing(meta)
+        if differing and not self._goes_on(meta, differing):
             if self.workers.is_chief:
                 aside = checkpoint.set_aside(directory)
                 print(
-                    f"{directory}: the checkpoint differs in {', '.join(differing)}: training from the start; "
+                    f"{directory}: the checkpoint differs in {', '.join(sorted(differing))}: training from the start; "
                     f"it is kept as {aside}",
                     flush=True,
                 )
             return ()
-        state = self._state()
+        state, arrays = self._state(), self.scale.fitted(arrays)
         if {name: array.shape for name, array in arrays.items()} != {name: one.shape for name, one in state.items()}:
             raise Trouble(f"{directory}: its checkpoint holds other arrays: {checkpoint.CURE}")
         for name, one in state.items():
             one.assign(arrays[name])
-        history = tuple(Epoch(**line) for line in meta["history"])
+        history = _history(meta)
         print(f"{directory}: resuming after epoch {len(history)} of {self.parameters.epochs}", flush=True)
         return history
+
+    def _goes_on(self, meta: dict[str, Any], differing: set[str]) -> bool:
+        """Whether a checkpoint that differs so is of this training all the same, and has an epoch to do."""
+        if "epochs" in differing and self.parameters.epochs <= meta["settings"]["epochs"]:
+            return False
+        return differing <= MAY_CHANGE and (
+            "epochs" in differing or not patience.is_over(_history(meta), self.parameters)
+        )
 
     def _load(self, directory: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Return the checkpoint, if there is one, once this worker sees the chief's: NFS shows new files after a while.
@@ -337,17 +346,18 @@ class Trainer:
         found = checkpoint.load(directory)
         if self.workers.count == 1:
             return found  # no need to hash it
-        (theirs, *_) = self.workers.exchange(_identity(found))
+        (theirs, *_) = self.workers.exchange(checkpoint.identity(found))
         deadline = time.monotonic() + SHOWS_S
-        while _identity(found) != theirs and time.monotonic() < deadline:
+        while checkpoint.identity(found) != theirs and time.monotonic() < deadline:
             time.sleep(1)
             found = checkpoint.load(directory)
-        self.workers.agree({"the checkpoint": _identity(found)}, "the workers must share ds_checkpoint_dir")
+        self.workers.agree({"the checkpoint": checkpoint.identity(found)}, "the workers must share ds_checkpoint_dir")
         return found
 
     def _state(self) -> dict[str, Any]:
         parts = {"weights": self.network.weights, "means": self.adam.means, "squares": self.adam.squares}
-        return {f"{part}.{name}": one for part, variables in parts.items() for name, one in variables.items()}
+        named = {f"{part}.{name}": one for part, variables in parts.items() for name, one in variables.items()}
+        return named | self.scale.state
 
     def _settings(self) -> dict[str, Any]:
         """Return everything that decides the numbers of this training, as read back from JSON."""
@@ -360,14 +370,8 @@ class Trainer:
         return settings
 
 
-def _identity(found: tuple[dict[str, Any], dict[str, Any]] | None) -> str:
-    """Return which checkpoint this is, for people, too."""
-    if found is None:
-        return "none"
-    digest = hashlib.sha256()
-    for name, array in sorted(found[0].items()):
-        digest.update(name.encode() + array.tobytes())
-    return f"of epoch {len(found[1]['history'])} ({digest.hexdigest()[:16]})"
+def _history(meta: dict[str, Any]) -> tuple[Epoch, ...]:
+    return tuple(Epoch(**line) for line in meta["history"])
 
 
 def _words(hypotheses: Sequence[Hypothesis]) -> tuple[int, int]:

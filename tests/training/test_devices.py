@@ -45,7 +45,12 @@ def losses(tones: Path, work: Path, count: int, **more: str) -> tuple[int, list[
     own = {"ds_devices": str(count), "ds_limit_train": "17", "ds_train_batch_size": "4", "ds_dropout_rate": "0.3"}
     environment = {**os.environ, **SMALL, **own, **more, "ds_dataset_path": str(tones), "ds_epochs": "2"}
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(work)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", TRAIN, str(work)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     count, of_epochs, rates = json.loads(done.stdout.splitlines()[-1])

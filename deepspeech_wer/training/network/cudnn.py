@@ -14,17 +14,22 @@ from ..arrays import Tensor
 
 
 class _Layer:
-    """An LSTM of Keras, for inputs of `width`."""
+    """An LSTM of Keras, for inputs of `width`, of each of the types of number given."""
 
-    def __init__(self, width: int, cells: int) -> None:
-        self._layer = tf.keras.layers.LSTM(cells, return_sequences=True)
-        self._layer.build((None, None, width))
+    def __init__(self, width: int, cells: int, *types: Any) -> None:
+        self._layers = {}
+        for one in types or (tf.float32,):
+            # Weights that are not used, but TensorFlow has no kernel that makes orthogonal ones of 16 bits.
+            policy = one.name if one == tf.float32 else f"mixed_{one.name}"
+            self._layers[one] = tf.keras.layers.LSTM(cells, return_sequences=True, dtype=policy)
+            self._layers[one].build((None, None, width))
 
     def _one_way(self, inputs: Tensor, *weights: Tensor) -> Tensor:
         kernel, bias, recurrent = (_gates_as_in_keras(one) for one in weights)
         # Without a mask, which Keras would turn into sequence lengths: padding comes last and has no effect.
-        states = [state.value for state in self._layer.non_trainable_variables]
-        outputs, _ = self._layer.stateless_call([kernel, recurrent, bias], states, tf.transpose(inputs, (1, 0, 2)))
+        layer = self._layers[inputs.dtype]
+        states = [state.value for state in layer.non_trainable_variables]
+        outputs, _ = layer.stateless_call([kernel, recurrent, bias], states, tf.transpose(inputs, (1, 0, 2)))
         return tf.transpose(outputs, (1, 0, 2))
 
 

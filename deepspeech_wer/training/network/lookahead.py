@@ -29,7 +29,7 @@ def initial_weights(frames: int, cells: int) -> Floats:
 def rows_ahead(outputs: Tensor, lengths: Tensor, weights: Tensor) -> Tensor:
     """Return the [T, B, H] row convolution of [T, B, H] outputs with [N+1, H] weights; 0 follows the [B] lengths."""
     count = tf.shape(outputs)[0]
-    heard = tf.cast(tf.range(count)[:, tf.newaxis] < lengths, tf.float32)  # [T, B]
+    heard = tf.cast(tf.range(count)[:, tf.newaxis] < lengths, outputs.dtype)  # [T, B]
     padded = tf.pad(outputs * heard[:, :, tf.newaxis], ((0, weights.shape[0] - 1), (0, 0), (0, 0)))
     return tf.transpose(_convolved(tf.transpose(padded, (1, 0, 2)), weights), (1, 0, 2))
 

@@ -89,9 +89,9 @@ def steps(projected: Tensor, recurrent: Tensor, taken: Tensor, given: Tensor) ->
     """Return [T*B*2, H] outputs for [T*B*2, 4H] projected inputs and [2, H, 4H] weights; rows as in `_rows`."""
     ways, cells = recurrent.shape[:2]
     count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
-    start, weights = tf.zeros((ways, batch, cells)), tf.unstack(recurrent)
+    start, weights = tf.zeros((ways, batch, cells), projected.dtype), tf.unstack(recurrent)
     sizes = (3 * cells, cells, cells, cells, cells)  # of what a step saves for its gradient; see `values`
-    kept = [tf.TensorArray(tf.float32, count, element_shape=(ways, taken.shape[2], size)) for size in sizes]
+    kept = [tf.TensorArray(start.dtype, count, element_shape=(ways, taken.shape[2], size)) for size in sizes]
 
     def step(time: Tensor, output: Tensor, cell: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
         gates = tf.gather(projected, tf.gather(taken, time)) + _each_way(output, weights)  # [2, B, 4H]
@@ -122,7 +122,7 @@ def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Te
     """
     ways, cells = recurrent.shape[:2]
     count, batch = tf.shape(taken)[0], tf.shape(taken)[2]
-    written = tf.TensorArray(tf.float32, count, element_shape=(ways, taken.shape[2], 4 * cells))
+    written = tf.TensorArray(upstream.dtype, count, element_shape=(ways, taken.shape[2], 4 * cells))
     transposed = tf.unstack(tf.transpose(recurrent, (0, 2, 1)))  # 2 of [4H, H]
 
     def step(time: Tensor, from_output: Tensor, from_cell: Tensor, written: Tensor) -> tuple[Tensor, ...]:
@@ -135,7 +135,7 @@ def _of_steps(upstream: Tensor, kept: list[Tensor], recurrent: Tensor, taken: Te
         of_gates = tf.concat([of_sigmoid, tf.raw_ops.TanhGrad(y=candidate, dy=of_cell * let_in)], 2)  # [2, B, 4H]
         return time - 1, _each_way(of_gates, transposed), of_cell * keep, written.write(time, of_gates)
 
-    start = tf.zeros((ways, batch, cells))
+    start = tf.zeros((ways, batch, cells), upstream.dtype)
     return tf.while_loop(lambda time, *_: time >= 0, step, (count - 1, start, start, written))[3].stack()
 
 

@@ -22,7 +22,7 @@ from ..arrays import Floats, Tensor
 from ..batches import Batch
 from ..parameters import N_CONTEXT, N_INPUT, Parameters
 from ..workers import ALONE, Workers
-from . import ctc, cudnn, devices, lookahead, lstm
+from . import ctc, cudnn, devices, lookahead, lstm, mixed
 from .devices import Share
 
 WINDOW = 2 * N_CONTEXT + 1  # frames
@@ -58,6 +58,7 @@ class Network(tf.Module):  # type: ignore[misc]
         self.frame_stride, self.lookahead = parameters.frame_stride, parameters.lookahead
         self.relu_clip = parameters.relu_clip
         self.dropout_rate = parameters.dropout_rate
+        self.training_dtype = mixed.dtype(parameters)
         self.strategy = devices.strategy(parameters, workers)
         self.executor = devices.executor(self.strategy, parameters.threads)
         self.plain_lstm: Any = lstm.forward if self.lookahead else lstm.bidirectional  # which can be exported
@@ -65,7 +66,7 @@ class Network(tf.Module):  # type: ignore[misc]
         with self.strategy.scope():
             if tf.config.list_logical_devices("GPU"):
                 kind = cudnn.Forward if self.lookahead else cudnn.Bidirectional
-                self.lstm = kind(parameters.n_hidden_3, parameters.n_cell_dim)
+                self.lstm = kind(parameters.n_hidden_3, parameters.n_cell_dim, tf.float32, self.training_dtype)
             self.weights: dict[str, Any] = {
                 name: tf.Variable(value, name=name) for name, value in initial_weights(parameters).items()
             }
@@ -106,21 +107,22 @@ class Network(tf.Module):  # type: ignore[misc]
     ) -> Tensor:
         """Return [T, B, labels] logits for [B, T, 26] features; frames beyond `lengths` [B] are meaningless.
 
-        With a seed ([2] integers) and `drop`, there is dropout; the same seed drops the same outputs. `layer` is the
-        LSTM; the default can be exported. `share` says which utterances of a batch these are, if not all: then the
-        same outputs are dropped as in the whole batch.
+        With a seed ([2] integers) this is a training step: with `drop`, there is dropout, and the same seed drops the
+        same outputs; and it may compute in 16 bits. `layer` is the LSTM; the default can be exported. `share` says
+        which utterances of a batch these are, if not all: then the same outputs are dropped as in the whole batch.
         """
         layer = layer or self.plain_lstm
         dropped = tf.where(drop, min(round(self.dropout_rate * 256), 255), 0)
         dropping = _Dropping(seed, dropped, share) if seed is not None and self.dropout_rate else None
-        weights = self.weights
+        dtype = tf.float32 if seed is None else self.training_dtype
+        weights = self._weights_as(dtype)
         frames, batch, stride = tf.shape(features)[1], tf.shape(features)[0], self.frame_stride
         steps = -(-frames // stride)  # S steps of `stride` frames each
         before = WINDOW - 1 if self.lookahead else N_CONTEXT - (stride - 1) // 2  # centres the window on its step
         after = steps * stride - frames + WINDOW - stride - before
         # Not tf.pad: with a computed width it loses the static number of coefficients, which TFLite needs.
         around = (tf.zeros((batch, before, N_INPUT)), features, tf.zeros((batch, after, N_INPUT)))
-        padded = tf.concat(around, 1)  # [B, T', 26]
+        padded = tf.cast(tf.concat(around, 1), dtype)  # [B, T', 26]
         rows = self.dense(padded, dropping)  # [S*B, n_hidden_3]
         rows = layer(
             tf.reshape(rows, (steps, batch, rows.shape[1])),
@@ -141,7 +143,7 @@ class Network(tf.Module):  # type: ignore[misc]
     def dense(self, padded: Tensor, dropping: _Dropping | None = None) -> Tensor:
         """Return the [S*B, n_hidden_3] outputs of dense layers 1 to 3 for [B, T', 26], the ends of windows included."""
         # Frames are the rows of an image and utterances its columns, so the result is time-major.
-        weights, stride = self.weights, self.frame_stride
+        weights, stride = self._weights_as(padded.dtype), self.frame_stride
         image = tf.transpose(padded, (1, 0, 2))[tf.newaxis]  # [1, T', B, 26]
         windowed = tf.nn.conv2d(image, weights["h1"][:, tf.newaxis], strides=(stride, 1), padding="VALID")
         # Flat from here on: each layer is one product of two matrices, and so is its gradient.
@@ -152,21 +154,26 @@ class Network(tf.Module):  # type: ignore[misc]
 
     def labels(self, rows: Tensor, dropping: _Dropping | None = None) -> Tensor:
         """Return the [S*B, stride*29] logits for the LSTM's [S*B, 2H] outputs: dense layers 5 and 6."""
-        weights = self.weights
+        weights = self._weights_as(rows.dtype)
         rows = self._dense_end(rows @ weights["h5"] + weights["b5"], dropping, 5)  # [S*B, n_hidden_5]
-        return rows @ weights["h6"] + weights["b6"]
+        # Always in 32 bits, as the loss: Tensor Cores want multiples of 8, and 29 labels take no time.
+        return tf.cast(rows, tf.float32) @ self.weights["h6"] + self.weights["b6"]
+
+    def _weights_as(self, dtype: Any) -> dict[str, Any]:
+        """Return the weights as another type of number; their gradients are of the weights themselves."""
+        return self.weights if dtype == tf.float32 else {n: tf.cast(one, dtype) for n, one in self.weights.items()}
 
     def _dense_end(self, values: Tensor, dropping: _Dropping | None, layer: int) -> Tensor:
         """Finish a dense layer after its matrix product: min(relu, relu_clip) and dropout."""
-        clipped = _clipped_relu(values, tf.constant(self.relu_clip))
+        clipped = _clipped_relu(values, tf.constant(self.relu_clip, values.dtype))
         if dropping is None:
             return clipped
         seed, dropped, share = dropping.seed + tf.constant((0, layer)), dropping.dropped, dropping.share
         if share is None:
-            return clipped * _dropout_mask(tf.shape(values), dropped, seed)
+            return clipped * tf.cast(_dropout_mask(tf.shape(values), dropped, seed), values.dtype)
         steps, width = tf.shape(values)[0] // tf.shape(share.rows)[0], tf.shape(values)[1]
         whole = _dropout_mask(tf.stack((steps, share.batch, width)), dropped, seed)
-        return clipped * tf.reshape(tf.gather(whole, share.rows, axis=1), tf.shape(values))
+        return clipped * tf.cast(tf.reshape(tf.gather(whole, share.rows, axis=1), tf.shape(values)), values.dtype)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -26,9 +26,17 @@ class Adam(tf.Module):  # type: ignore[misc]
         self.means = {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in weights.items()}
         self.squares = {name: tf.Variable(tf.zeros_like(value), trainable=False) for name, value in weights.items()}
 
-    def apply(self, gradients: dict[str, Any], rate: Any, step: Any) -> None:
-        """Update the weights once. `step` is a float tensor that counts from 1, for Adam's bias correction."""
+    def apply(self, gradients: dict[str, Any], rate: Any, step: Any, kept: Any = None) -> None:
+        """Update the weights once. `step` is a float tensor that counts from 1, for Adam's bias correction.
+
+        Where `kept`, a boolean tensor, is given and False, nothing changes.
+        """
         parameters = self.parameters
+        beta1, beta2 = parameters.beta1, parameters.beta2
+        if kept is not None:
+            # With these the kernel writes what it reads. tf.cond would wait for ever for the one thread that runs it.
+            rate, beta1, beta2 = tf.where(kept, rate, 0.0), tf.where(kept, beta1, 1.0), tf.where(kept, beta2, 1.0)
+            gradients = {name: tf.where(kept, gradient, 0.0) for name, gradient in gradients.items()}
         if parameters.clip_norm:
             clipped, _ = tf.clip_by_global_norm(list(gradients.values()), parameters.clip_norm)
             gradients = dict(zip(gradients, clipped, strict=True))
@@ -40,8 +48,8 @@ class Adam(tf.Module):  # type: ignore[misc]
                 beta1_power=tf.pow(parameters.beta1, step),
                 beta2_power=tf.pow(parameters.beta2, step),
                 lr=rate,
-                beta1=parameters.beta1,
-                beta2=parameters.beta2,
+                beta1=beta1,
+                beta2=beta2,
                 epsilon=parameters.epsilon,
                 grad=gradient,
             )
