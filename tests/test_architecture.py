@@ -84,7 +84,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "arrays checkpoint cluster corpus epochs launch parameter_types quiet text wav",
         "audio csv_rows curves hashes parameters summaries threads",
         "alignment sound workers",
-        "confidence patience transfer",
+        "confidence patience spans transfer",
         "__main__ decoders doubts importers lm",
         "dataset",
         "acoustics transcribe",

@@ -30,7 +30,7 @@ import numpy as np
 import soundfile
 
 from deepspeech_wer import wer
-from deepspeech_wer.training import alignment, audio, confidence
+from deepspeech_wer.training import alignment, audio, confidence, spans
 from deepspeech_wer.training.arrays import Floats
 from deepspeech_wer.training.transcribe import details, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
@@ -38,7 +38,7 @@ from deepspeech_wer.training.transcribe.recogniser import Recogniser
 AN4 = Path(__file__).resolve().parents[3] / "shared" / "speech" / "an4"
 NEAR = 0.06  # seconds
 BOOSTS = (2.0, 4.0)
-FRAME = details.FRAME
+FRAME = spans.FRAME
 
 
 @dataclass(frozen=True)
@@ -177,13 +177,13 @@ def of_synthetic_speech(place: Path) -> None:
     recogniser = Recogniser(place / "exports" / "latest")
     told = details.Details(recogniser, details.Wanted())
     off, words = [], 0
-    for name, spans in truth.items():
+    for name, known in truth.items():
         samples = audio.read_audio(place / "words" / name)
         _, results = transcriber.recognise_blocks(iter([samples]), recogniser, recogniser.greedy)
         found = told.of(results[0])["words"]
-        words += len(spans)
-        pairs = wer.align([word for word, _, _ in spans], [one["word"] for one in found]).pairs
-        left, right = iter(spans), iter(found)
+        words += len(known)
+        pairs = wer.align([word for word, _, _ in known], [one["word"] for one in found]).pairs
+        left, right = iter(known), iter(found)
         for reference, hypothesis in pairs:
             said = next(left) if reference is not None else None
             heard = next(right) if hypothesis is not None else None
