@@ -91,7 +91,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "batches data",
         "network",
         "decoding evaluate export restored",
-        "board measure results train",
+        "board measure results train word_times",
     ),
     "training/network": ("ctc cudnn devices lstm optimizer", "lookahead", "model"),
     "training/sound": ("augment band causal effects", "noises"),
