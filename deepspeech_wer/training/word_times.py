@@ -15,13 +15,14 @@ import numpy as np
 
 from .. import wer
 from . import alignment, audio, decoding, spans
-from .arrays import Floats, Longs
+from .arrays import Floats
 from .confidence import NONE, Calibrations
 from .dataset import Item
 from .evaluate import Evaluation, Hypothesis
 from .network.model import Network
 from .parameters import Parameters
 from .sound import causal
+from .spans import Frames
 
 COUNT = 5
 LONGEST = 8.0  # seconds: in longer ones the words are too narrow to be labelled
@@ -108,13 +109,13 @@ def shown(outcome: Outcome) -> list[Shown]:
     found = []
     for one in those:
         said = one.item.utterance
-        mel, places = _recording(one.item, parameters)
+        mel, frames = _recording(one.item, parameters)
         recognised, transcript = (
             alignment.words(logits[said.id], text, parameters.alphabet) for text in (one.text, said.transcript)
         )
         right, known = _right(transcript, recognised)
-        begun = zip(recognised, spans.of_words(recognised, places, calibrations.edges), right, strict=True)
-        missed = zip(transcript, spans.of_words(transcript, places, calibrations.edges), known, strict=True)
+        begun = zip(recognised, spans.of_words(recognised, frames, calibrations.edges), right, strict=True)
+        missed = zip(transcript, spans.of_words(transcript, frames, calibrations.edges), known, strict=True)
         found.append(
             Shown(
                 said.id,
@@ -127,17 +128,20 @@ def shown(outcome: Outcome) -> list[Shown]:
     return found
 
 
-def _recording(item: Item, parameters: Parameters) -> tuple[Floats, Longs]:
-    """Return the [frames, 27] of the whole recording, and which of them the network heard: `Item.mel` has those."""
+def _recording(item: Item, parameters: Parameters) -> tuple[Floats, Frames]:
+    """Return the [frames, 27] of the whole recording, and the frames of it that the network heard."""
     said = item.utterance
     samples = audio.read_audio(said.audio, *(said.segment or ()), convert=parameters.resample)
     if parameters.lookahead:
         mel = causal.log_mel(samples)
-        _, places = causal.kept(samples)
+        heard, places = causal.kept(samples)
     else:
         mel = audio.log_mel(audio.without_offset(samples))
         places = np.flatnonzero(audio.kept_frames(mel))
-    return mel, places if len(places) else np.arange(len(mel))
+        heard = mel[places]
+    if not len(places):  # nothing is speech: all of it was heard
+        heard, places = mel, np.arange(len(mel))
+    return mel, Frames(places, heard[:, -1])
 
 
 def _right(transcript: Sequence[alignment.Word], recognised: Sequence[alignment.Word]) -> tuple[list[bool], list[bool]]:

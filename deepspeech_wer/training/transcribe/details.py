@@ -46,17 +46,15 @@ class Details:
         found = alignment.words(heard.logits, text, self.recogniser.alphabet)
         edges = self.recogniser.description.calibrations.edges
         records = []
-        for one, span in zip(found, spans.of_words(found, heard.places, edges), strict=True):
+        for one, span in zip(found, spans.of_words(found, heard.frames, edges), strict=True):
             record: dict[str, Any] = {
                 "word": one.word,
                 **_times(span, start),
                 "confidence": round(self._calibration().of(one), 3),
             }
             if self.wanted.letters:
-                record["letters"] = [
-                    {"letter": letter.letter, **_times(spans.of_letters(letter, heard.places, edges), start)}
-                    for letter in one.letters
-                ]
+                letters = zip(one.letters, spans.of_letters(one, span), strict=True)
+                record["letters"] = [{"letter": letter.letter, **_times(times, start)} for letter, times in letters]
             records.append(record)
         return records
 
