@@ -20,11 +20,13 @@ FRAME = audio.STEP / audio.SAMPLE_RATE  # seconds
 Span = tuple[float, float]  # begin and end in seconds
 
 # Of the quiet, in ln energy: it is at least 10 dB below the words, no more than 52 dB counts, and it is what is in the
-# lowest 15 % of that, or within 3 dB of the lowest frame.
-LEAST_DEPTH, MOST_DEPTH, SHARE, RIPPLE = 2.3, 12.0, 0.15, 0.7
+# lowest fifth of that, or within 3 dB of the lowest frame.
+LEAST_DEPTH, MOST_DEPTH, SHARE, RIPPLE = 2.3, 12.0, 0.2, 0.7
 NEAR = 4  # frames from where the network sees a word's side to the quiet between two words
 MOST_SIDE = 5  # frames at a word's side that may be in another word
-LONG = 15  # frames: a longer quiet before the first word, or after the last, is no likelier
+# Frames: a longer quiet before the first word, or after the last, is no likelier. The latter counts for more, because a
+# word that ends in a plosive has a short quiet of its own.
+LONG_BEFORE, LONG_AFTER = 3, 15
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def _beside_quiet(spans: Sequence[Span], frames: Frames) -> list[Span]:
         level = min(energies[one] for one in loud[max(0, number - 1) : number + 1])
         runs = first + _quiet(energies[first:last], level)
         if number == 0:
-            run = _best(np.minimum(runs[:, 1] - runs[:, 0], LONG) - np.abs(runs[:, 1] - near[0][0]), runs)
+            run = _best(np.minimum(runs[:, 1] - runs[:, 0], LONG_BEFORE) - np.abs(runs[:, 1] - near[0][0]), runs)
         elif number == len(spans):
-            run = _best(np.minimum(runs[:, 1] - runs[:, 0], LONG) - np.abs(runs[:, 0] - near[-1][1]), runs)
+            run = _best(np.minimum(runs[:, 1] - runs[:, 0], LONG_AFTER) - np.abs(runs[:, 0] - near[-1][1]), runs)
         else:
             end, begin = near[number - 1][1], near[number][0]
             runs = runs[(runs[:, 1] > end - NEAR) & (runs[:, 0] < begin + NEAR)]
