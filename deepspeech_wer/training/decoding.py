@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,31 +98,41 @@ def calibrate(
 ) -> Calibrations:
     """Return what an export says of its words' confidences, by decoder, and of their times; nothing without an export.
 
-    They are fitted to at most 200 validation utterances, and the error is measured on at most 200 of the test set.
+    They are fitted to the validation set, and the error is measured on at most 200 utterances of the test set.
     """
     if parameters.export_dir is None:
         return Calibrations()
-    scored = list(_scored(network, _some(sets["dev"]), parameters))
-    heard = {
-        "dev": [(logits, item.utterance.transcript) for item, logits in scored],
-        "test": list(_score(network, _some(sets["test"]), parameters)),
+    fitted = fit(network, sets["dev"], parameters, decoders)
+    heard = list(_score(network, _some(sets["test"]), parameters))
+    measured = {
+        one.name: confidence.measured(fitted.decoders[one.name], _judged(one, heard, parameters))
+        for one in decoders
+        if one.name in fitted.decoders
     }
+    return replace(fitted, decoders=measured)
+
+
+def fit(network: Network, items: Sequence[Item], parameters: Parameters, decoders: Sequence[Decoder]) -> Calibrations:
+    """Return the calibrations that follow from at most 200 of the validation `items`, without their errors."""
+    known = list(scored(network, _some(items), parameters))
+    heard = [(logits, item.utterance.transcript) for item, logits in known]
+    found = {one.name: confidence.fit(_judged(one, heard, parameters)) for one in decoders}
     spans = [
         (audio.loud_part(np.load(item.mel)), alignment.words(logits, item.utterance.transcript, parameters.alphabet))
-        for item, logits in scored
+        for item, logits in known
     ]
-    found = {}
-    for decoder in decoders:
-        judged = {
-            kind: confidence.judged(
-                [(logits, _text(decoder, logits), transcript) for logits, transcript in those], parameters.alphabet
-            )
-            for kind, those in heard.items()
-        }
-        fitted = confidence.fit(judged["dev"])
-        if fitted is not None:
-            found[decoder.name] = confidence.measured(fitted, judged["test"])
-    return Calibrations(found, alignment.edges(spans, audio.STEP / audio.SAMPLE_RATE))
+    return Calibrations(
+        {name: one for name, one in found.items() if one is not None},
+        alignment.edges(spans, audio.STEP / audio.SAMPLE_RATE),
+    )
+
+
+def _judged(
+    decoder: Decoder, heard: Sequence[tuple[Logits, str]], parameters: Parameters
+) -> list[tuple[alignment.Word, bool]]:
+    """Return each word that the decoder finds, and whether it is right, of (logits, transcript)."""
+    texts = [(logits, _text(decoder, logits), transcript) for logits, transcript in heard]
+    return confidence.judged(texts, parameters.alphabet)
 
 
 def _some(items: Sequence[Item]) -> Sequence[Item]:
@@ -149,18 +159,19 @@ def _weights(search: BeamSearch, network: Network, items: Sequence[Item], parame
     if alpha is not None and beta is not None:
         search.alpha, search.beta = alpha, beta
         return Weights(alpha, beta)
-    scored = list(_score(network, _some(items), parameters))
+    known = list(_score(network, _some(items), parameters))
     alphas = weights.ALPHAS if alpha is None else (alpha,)
-    return weights.choose(search, scored, alphas, weights.BETAS if beta is None else (beta,))
+    return weights.choose(search, known, alphas, weights.BETAS if beta is None else (beta,))
 
 
 def _score(network: Network, items: Sequence[Item], parameters: Parameters) -> Iterator[tuple[Logits, str]]:
     """Yield ([frames, labels] logits, transcript) of each utterance."""
-    for item, logits in _scored(network, items, parameters):
+    for item, logits in scored(network, items, parameters):
         yield logits, item.utterance.transcript
 
 
-def _scored(network: Network, items: Sequence[Item], parameters: Parameters) -> Iterator[tuple[Item, Logits]]:
+def scored(network: Network, items: Sequence[Item], parameters: Parameters) -> Iterator[tuple[Item, Logits]]:
+    """Yield (item, [frames, labels] logits) of each utterance, the shortest first."""
     for group in batches_by_length(items, Most(parameters.dev_batch_size, parameters.max_seconds)):
         batch = assemble(group, parameters)
         _, logits = network.score(batch)

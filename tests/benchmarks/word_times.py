@@ -1,12 +1,16 @@
 """Measures the times, the confidences and the hot words of `transcribe`.
 
-    .venv/bin/python tests/benchmarks/word_times.py EXPORT [--dataset DIR] [--synthetic]
+    .venv/bin/python tests/benchmarks/word_times.py EXPORT [--dataset DIR] [--synthetic] [--aligner PYTHON]
 
 EXPORT is that of a run on DIR (AN4). Its test set is decoded greedily and with the export's language model:
 
-- the times of the words that are right, against the alignment of the transcript by the same network;
+- the times of the words that are right, against the alignment of the transcript by the same network: those of their
+  letters alone, and those that are told, which the quiet between words moves;
 - the expected calibration error of the confidences, beside what perfect ones have on so few words;
 - the recall of letters' names and of a list of names, hot or not, and the error rate of the rest.
+
+With --aligner, an interpreter that has pocketsphinx 5, the times of the transcript's words are also compared with those
+of its hidden Markov models, which have no part in the export.
 
 With --synthetic a small network is trained on words spoken one by one by eSpeak NG (extra `[demo]`) and joined, whose
 times are known: 40 CPU-seconds.
@@ -16,12 +20,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}  # before numpy
@@ -30,15 +36,15 @@ import numpy as np
 import soundfile
 
 from deepspeech_wer import wer
-from deepspeech_wer.training import alignment, audio, confidence
+from deepspeech_wer.training import alignment, audio, confidence, spans
 from deepspeech_wer.training.arrays import Floats
+from deepspeech_wer.training.spans import Frames
 from deepspeech_wer.training.transcribe import details, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
 
 AN4 = Path(__file__).resolve().parents[3] / "shared" / "speech" / "an4"
 NEAR = 0.06  # seconds
 BOOSTS = (2.0, 4.0)
-FRAME = details.FRAME
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Heard:
 
     samples: Floats
     logits: Floats
+    frames: Frames
     transcript: str
 
 
@@ -56,9 +63,12 @@ def main() -> int:
     parser.add_argument("export", type=Path, nargs="?")
     parser.add_argument("--dataset", type=Path, default=AN4)
     parser.add_argument("--synthetic", action="store_true")
+    parser.add_argument("--aligner", type=Path, help="an interpreter that has pocketsphinx")
     given = parser.parse_args()
     if given.export:
         of_corpus(given.export, given.dataset)
+        if given.aligner:
+            beside_aligner(given.export, given.dataset, given.aligner)
     if given.synthetic:
         with tempfile.TemporaryDirectory() as place:
             of_synthetic_speech(Path(place))
@@ -75,9 +85,10 @@ def of_corpus(export: Path, dataset: Path) -> None:
         decoders["lm"] = search.text
     for name, decode in decoders.items():
         texts = [decode(one.logits) for one in heard]
-        off = np.array([gap for one, text in zip(heard, texts, strict=True) for gap in _gaps(recogniser, one, text)])
-        shares = (np.abs(off) <= NEAR).mean(0)
-        print(f"{name}: {len(off)} right words; begin and end within 60 ms: {shares[0]:.1%}, {shares[1]:.1%}")
+        for what, place in (("letters alone", _of_letters), ("as told", _as_told)):
+            pairs = zip(heard, texts, strict=True)
+            off = np.array([gap for one, text in pairs for gap in _gaps(recogniser, one, text, place)])
+            print(f"{name}, {what}: {len(off)} right words; {_shares(off)}")
         judged = confidence.judged(
             ((one.logits, text, one.transcript) for one, text in zip(heard, texts, strict=True)), recogniser.alphabet
         )
@@ -97,21 +108,76 @@ def _heard(recogniser: Recogniser, table: Path) -> Iterator[Heard]:
     with table.open(newline="") as stream:
         for row in csv.DictReader(stream):
             samples = audio.read_audio(table.parent / row["wav_filename"])
-            yield Heard(samples, recogniser.hear(samples).logits, row["transcript"])
+            heard = recogniser.hear(samples)
+            yield Heard(samples, heard.logits, heard.frames, row["transcript"])
 
 
-def _gaps(recogniser: Recogniser, one: Heard, text: str) -> list[tuple[float, float]]:
-    """Return how far begin and end of each right word are from those of the forced alignment, in seconds."""
+Timed = tuple[str, float, float]  # a word, its begin and its end
+Placing = Callable[[Recogniser, Heard, str], list[Timed]]
+
+
+def _of_letters(recogniser: Recogniser, one: Heard, text: str) -> list[Timed]:
     found = alignment.words(one.logits, text, recogniser.alphabet)
-    forced = alignment.words(one.logits, one.transcript, recogniser.alphabet)
-    pairs = wer.align([word.word for word in forced], [word.word for word in found]).pairs
-    left, right, gaps = iter(forced), iter(found), []
+    return [(word.word, word.begin * spans.FRAME, word.end * spans.FRAME) for word in found]
+
+
+def _as_told(recogniser: Recogniser, one: Heard, text: str) -> list[Timed]:
+    found = alignment.words(one.logits, text, recogniser.alphabet)
+    told = spans.of_words(found, one.frames, recogniser.description.calibrations.edges)
+    return [(word.word, max(0.0, begin), end) for word, (begin, end) in zip(found, told, strict=True)]
+
+
+def _gaps(recogniser: Recogniser, one: Heard, text: str, place: Placing) -> list[tuple[float, float]]:
+    """Return how far begin and end of each right word are from those of the forced alignment, in seconds."""
+    return _between(place(recogniser, one, one.transcript), place(recogniser, one, text))
+
+
+def _between(known: Sequence[Timed], found: Sequence[Timed]) -> list[tuple[float, float]]:
+    """Return (begin, end) of each right word, minus the known ones."""
+    pairs = wer.align([word for word, _, _ in known], [word for word, _, _ in found]).pairs
+    left, right, gaps = iter(known), iter(found), []
     for reference, hypothesis in pairs:
         said = next(left) if reference is not None else None
         heard = next(right) if hypothesis is not None else None
         if said and heard and reference == hypothesis:
-            gaps.append(((heard.begin - said.begin) * FRAME, (heard.end - said.end) * FRAME))
+            gaps.append((heard[1] - said[1], heard[2] - said[2]))
     return gaps
+
+
+def _shares(off: Sequence[tuple[float, float]] | np.ndarray) -> str:
+    begin, end = (np.abs(np.array(off)) <= NEAR + 1e-9).mean(0)
+    return f"begin and end within 60 ms: {begin:.1%}, {end:.1%}"
+
+
+def beside_aligner(export: Path, dataset: Path, aligner: Path) -> None:
+    """Print how far the times of the transcripts' words are from those of pocketsphinx."""
+    recogniser = Recogniser(export)
+    heard = list(_heard(recogniser, dataset / "test.csv"))
+    script = Path(__file__).with_name("aligner_pocketsphinx.py")
+    with tempfile.TemporaryDirectory() as place:
+        listed, result = Path(place) / "list", Path(place) / "result.json"
+        names = {str(Path(place) / f"{number}.raw"): one for number, one in enumerate(heard)}
+        for name, one in names.items():
+            Path(name).write_bytes(one.samples.astype("<i2").tobytes())
+        listed.write_text("".join(f"{name}\t{one.transcript}\n" for name, one in names.items()))
+        subprocess.run([str(aligner), str(script), str(listed), str(result)], check=True, timeout=1800)
+        known = json.loads(result.read_text())
+    ways: dict[str, Placing] = {"by the network alone": _by_network, "as told": _as_told}
+    for what, way in ways.items():
+        off = [
+            gap
+            for name, times in known.items()
+            for gap in _between(
+                [(word, begin, end) for word, begin, end in times],
+                way(recogniser, names[name], names[name].transcript),
+            )
+        ]
+        print(f"beside pocketsphinx, {what}: {len(off)} words of {len(known)} recordings; {_shares(off)}", flush=True)
+
+
+def _by_network(recogniser: Recogniser, one: Heard, text: str) -> list[Timed]:
+    loud = replace(one, frames=replace(one.frames, energies=np.zeros_like(one.frames.energies)))  # no quiet anywhere
+    return _as_told(recogniser, loud, text)
 
 
 def _hot(recogniser: Recogniser, export: Path, heard: Sequence[Heard]) -> None:
@@ -176,23 +242,18 @@ def of_synthetic_speech(place: Path) -> None:
     export.export(network, sets["test"], parameters, "0123456", decoders, calibrations)
     recogniser = Recogniser(place / "exports" / "latest")
     told = details.Details(recogniser, details.Wanted())
-    off, words = [], 0
-    for name, spans in truth.items():
+    off: list[tuple[float, float]] = []
+    words = 0
+    for name, known in truth.items():
         samples = audio.read_audio(place / "words" / name)
         _, results = transcriber.recognise_blocks(iter([samples]), recogniser, recogniser.greedy)
         found = told.of(results[0])["words"]
-        words += len(spans)
-        pairs = wer.align([word for word, _, _ in spans], [one["word"] for one in found]).pairs
-        left, right = iter(spans), iter(found)
-        for reference, hypothesis in pairs:
-            said = next(left) if reference is not None else None
-            heard = next(right) if hypothesis is not None else None
-            if said and heard and reference == hypothesis:
-                off.append((heard["begin"] - said[1], heard["end"] - said[2]))
+        words += len(known)
+        off += _between(known, [(one["word"], one["begin"], one["end"]) for one in found])
     gaps = np.array(off)
-    near, bias = (np.abs(gaps) <= NEAR).mean(0), np.median(gaps, 0)
+    bias = np.median(gaps, 0)
     print(
-        f"synthetic: {len(gaps)} of {words} words right; begin and end within 60 ms: {near[0]:.1%}, {near[1]:.1%}; "
+        f"synthetic: {len(gaps)} of {words} words right; {_shares(gaps)}; "
         f"medians {1000 * bias[0]:+.0f}, {1000 * bias[1]:+.0f} ms; "
         f"95 % within {1000 * np.percentile(np.abs(gaps[:, 0]), 95):.0f}, "
         f"{1000 * np.percentile(np.abs(gaps[:, 1]), 95):.0f} ms"

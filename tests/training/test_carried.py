@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -80,8 +81,22 @@ def test_a_stream_has_the_logits_of_the_file(recogniser: Recogniser, size: int, 
     for one in finals:
         assert one.heard is not None
         first = round(one.start / streaming.FRAME)
-        rows = np.searchsorted(whole.places, one.heard.places + first)
+        rows = np.searchsorted(whole.frames.places, one.heard.frames.places + first)
         assert np.abs(one.heard.logits - whole.logits[rows]).max() < 1e-5
+
+
+def test_a_stream_has_the_times_of_the_file(recogniser: Recogniser) -> None:
+    samples = speech("a b", "c", "b a", pause=0.75)  # three segments, but the network hears one utterance
+    told = details.Details(recogniser, details.Wanted())
+
+    finals = [one for one in results(recogniser, samples, 640) if one.final]
+
+    assert len(finals) == 3
+    words = [word for one in finals for word in told.of(one)["words"]]
+    whole = replace(recogniser.hear(samples), text=" ".join(one["word"] for one in words))
+    known = told.of(Result(final=True, start=0.0, end=0.0, text=whole.text, heard=whole))["words"]
+    for name in "begin", "end":
+        assert [one[name] for one in words] == pytest.approx([one[name] for one in known], abs=0.021)
 
 
 @pytest.mark.parametrize("size", [1, 777, 3200, 50_000])
@@ -216,6 +231,8 @@ def test_a_file_has_times_of_its_words(model: Path, tmp_path: Path, capsys: pyte
     assert record["text"] == "b a c c c a"
     expected = seconds_of_tones("b a c", 3.0) + seconds_of_tones("c c a", 3.0 + 0.1 + 0.9 + 6.0)
     assert [word["begin"] for word in record["words"]] == pytest.approx([begin for _, begin, _ in expected], abs=0.15)
+    ends = [word["end"] - end for word, (_, _, end) in zip(record["words"], expected, strict=True)]
+    assert np.median(np.abs(ends)) <= 0.04
 
 
 def test_final_results_are_decoded_with_the_language_model(model: Path, recogniser: Recogniser, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The notebook as a reader runs it, with its picture."""
+"""The notebook as a reader runs it, with its pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def execute(job: Job, directory: Path, **variables: str) -> Any:
     return nbformat.read(directory / NOTEBOOK.name, as_version=4)
 
 
-def test_the_notebook_runs_and_shows_the_curves(job: Job, tmp_path: Path) -> None:
+def test_the_notebook_runs_and_shows_curves_and_times_of_words(job: Job, tmp_path: Path) -> None:
     notebook = execute(job, tmp_path / "executed", ds_epochs="2")
 
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -39,7 +39,8 @@ def test_the_notebook_runs_and_shows_the_curves(job: Job, tmp_path: Path) -> Non
         for output in cell.outputs
         if output.output_type == "execute_result" and "image/png" in output.data
     ]
-    assert [picture[:8] for picture in pictures] == [PNG]
+    assert [picture[:8] for picture in pictures] == [PNG, PNG]
+    assert not [output for cell in code for output in cell.outputs if output.output_type == "error"]
     said = "".join(output.text for cell in code for output in cell.outputs if output.output_type == "stream")
     assert "epoch 2/2, train loss" in said
     assert "test WER" in said
@@ -72,13 +73,15 @@ def test_without_matplotlib_there_is_a_line_instead() -> None:
     code = """
 import sys
 sys.modules["matplotlib"] = None
+from types import SimpleNamespace as Some
 from IPython.core.formatters import DisplayFormatter
 from deepspeech_wer.training.curves import Curves
-data, _ = DisplayFormatter().format(Curves(()))
-print(data)
+from deepspeech_wer.training.word_times import WordTimes
+for one in Curves(()), WordTimes(Some(test=Some(hypotheses=()))):
+    print(DisplayFormatter().format(one)[0])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert "pip install 'deepspeech-wer[notebook]'" in done.stdout
+    assert done.stdout.count("pip install 'deepspeech-wer[notebook]'") == 2
     assert "image/png" not in done.stdout
     assert "Traceback" not in done.stderr

@@ -335,7 +335,12 @@ def test_words_have_times_and_confidences(model: Path, tmp_path: Path, capsys: p
         assert word["begin"] == pytest.approx(begin, abs=0.1)
         assert word["end"] == pytest.approx(end, abs=0.3)
         assert 0 <= word["confidence"] <= 1
-        assert [one["letter"] for one in word["letters"]] == [text]
+        assert [(one["letter"], one["begin"], one["end"]) for one in word["letters"]] == [
+            (text, word["begin"], word["end"])
+        ]
+    # A network may see one word late; there is quiet beside the others.
+    ends = [word["end"] - end for word, (_, _, end) in zip(record["words"], expected, strict=True)]
+    assert np.median(np.abs(ends)) <= 0.04
     assert [segment["text"] for segment in record["segments"]] == ["b a c", "c c a"]
     for segment in record["segments"]:
         assert segment["text"] not in [one["text"] for one in segment["alternatives"]]

@@ -16,6 +16,7 @@ import numpy as np
 from .. import audio
 from ..arrays import Floats, Longs
 from ..sound import causal
+from ..spans import Frames
 from ..text import so_far
 from .recogniser import Carried, Finish, Heard, Recogniser
 from .streaming import FRAME, LEAD, LONGEST, Result, end_of_segment
@@ -70,11 +71,13 @@ class CarriedStream:
         self._logits: deque[Floats] = deque()  # of the frames of the segment
         self._labels: list[int] = []  # the best of each
         self._places: list[int] = []  # which frame of the stream each is; longer by those that are not scored yet
+        self._energies: list[float] = []  # of as many frames
         self._text = ""  # of the last partial result
 
     def _hear(self, mel: Floats, places: Longs, *, is_end: bool) -> Iterator[Result]:
         """Yield the results of the next frames [frames, 27] of an utterance."""
         self._places += places.tolist()
+        self._energies += mel[:, -1].tolist()
         if len(mel) or (is_end and self._places):
             logits = self._network.feed(self._normaliser.feed(causal.cepstra(mel)))
             if is_end:
@@ -117,7 +120,8 @@ class CarriedStream:
         if text:
             result = self._result(text, frames, final=True)
             places = np.array(self._places[:frames], np.int64)
-            yield replace(result, heard=Heard(text, logits, places - places[0]))
+            known = Frames(places - places[0], np.array(self._energies[:frames], np.float32))
+            yield replace(result, heard=Heard(text, logits, known))
             if self._first:
                 self.warning = self.recogniser.warning(self._first.samples(self._places[0], self._places[frames - 1]))
                 self._first = None
@@ -133,7 +137,7 @@ class CarriedStream:
         count = max(0, count)
         for _ in range(count):
             self._logits.popleft()
-        del self._labels[:count], self._places[:count]
+        del self._labels[:count], self._places[:count], self._energies[:count]
 
 
 class _Beginning:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import alignment, audio
+from .. import alignment, spans
 from ..confidence import NONE, Calibration
 from ..lm.beam import BeamSearch
+from ..spans import Span
 from .recogniser import Heard, Recogniser
 from .streaming import Result
-
-FRAME = audio.STEP / audio.SAMPLE_RATE  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,26 +45,16 @@ class Details:
             return []
         found = alignment.words(heard.logits, text, self.recogniser.alphabet)
         edges = self.recogniser.description.calibrations.edges
-        shift = start + (edges.trail - edges.lead) / 2
-        times = [(shift + _at(heard, one.begin), shift + _at(heard, one.end - 1) + FRAME) for one in found]
-        spans = _spread(times, (edges.lead + edges.trail) / 2)
         records = []
-        for one, (begin, end) in zip(found, spans, strict=True):
+        for one, span in zip(found, spans.of_words(found, heard.frames, edges), strict=True):
             record: dict[str, Any] = {
                 "word": one.word,
-                "begin": round(max(start, begin), 2),
-                "end": round(max(start, end), 2),
+                **_times(span, start),
                 "confidence": round(self._calibration().of(one), 3),
             }
             if self.wanted.letters:
-                record["letters"] = [
-                    {
-                        "letter": letter.letter,
-                        "begin": round(max(start, shift + _at(heard, letter.begin)), 2),
-                        "end": round(max(start, shift + _at(heard, letter.end - 1) + FRAME), 2),
-                    }
-                    for letter in one.letters
-                ]
+                letters = zip(one.letters, spans.of_letters(one, span), strict=True)
+                record["letters"] = [{"letter": letter.letter, **_times(times, start)} for letter, times in letters]
             records.append(record)
         return records
 
@@ -86,19 +75,10 @@ class Details:
         ]
 
 
-def _at(heard: Heard, frame: int) -> float:
-    """Return the second of the recording at which a frame that the network heard begins."""
-    return float(heard.places[frame]) * FRAME
-
-
-def _spread(times: Sequence[tuple[float, float]], width: float) -> list[tuple[float, float]]:
-    """Return the spans of words, each wider by `width` on both sides, but by half of the gap between them at most."""
-    spans = []
-    for number, (begin, end) in enumerate(times):
-        before = times[number - 1][1] if number else -math.inf
-        after = times[number + 1][0] if number + 1 < len(times) else math.inf
-        spans.append((begin - min(width, (begin - before) / 2), end + min(width, (after - end) / 2)))
-    return spans
+def _times(span: Span, start: float) -> dict[str, float]:
+    """Return a span of what was heard from `start` on, in seconds of the recording."""
+    begin, end = span
+    return {"begin": round(max(start, start + begin), 2), "end": round(max(start, start + end), 2)}
 
 
 def _shares(scores: Sequence[float]) -> list[float]:

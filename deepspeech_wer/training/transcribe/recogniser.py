@@ -22,6 +22,7 @@ from ..arrays import Floats, Longs
 from ..confidence import Calibration, Calibrations
 from ..quiet import without_lines
 from ..sound import band, causal
+from ..spans import Frames
 from ..text import Alphabet, alphabet_of
 
 MODEL, DESCRIPTION, LANGUAGE_MODEL = "model.tflite", "model.json", "lm.arpa"
@@ -154,7 +155,7 @@ class Heard:
 
     text: str
     logits: Floats  # [frames, labels] of the frames that the network heard: none where nobody speaks
-    places: Longs  # [frames]: which frame of the recording each of them is
+    frames: Frames  # those, in the recording
 
 
 class Recogniser:
@@ -261,10 +262,11 @@ class Recogniser:
     def hear(self, samples: Floats, finish: Finish | None = None) -> Heard:
         """Return the text as `text` does, with what it follows from."""
         rows, places = self._speech(samples)
+        frames = Frames(places, rows[:, -1])
         if not len(rows):
-            return Heard("", np.zeros((0, len(self.alphabet.letters) + 1), np.float32), places)
+            return Heard("", np.zeros((0, len(self.alphabet.letters) + 1), np.float32), frames)
         logits = self.logits_of_mel(rows)
-        return Heard((finish or self.greedy)(logits), logits, places)
+        return Heard((finish or self.greedy)(logits), logits, frames)
 
     def _speech(self, samples: Floats) -> tuple[Floats, Longs]:
         """Return the [frames, 27] that the network hears, and which frames they are; none where nobody speaks."""
