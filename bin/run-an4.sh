@@ -3,7 +3,7 @@
 #
 #     ./bin/run-an4.sh [long] [--checkpoint_dir DIR]         or, in the tracker: ds_wer_automation=./bin/run-an4.sh
 #
-# n_cell_dim 128, within 300 CPU-seconds. long: the same network with more epochs and augmentation, 16 CPU-minutes.
+# n_cell_dim 128, within 300 CPU-seconds. long: the same network with more epochs and augmentation, 10 CPU-minutes.
 # ds_dataset_path is the directory of train.csv, dev.csv and test.csv. Every ds_* variable in the environment overrides
 # a value below. The values were tuned on the validation set; tests/benchmarks/ablation.py shows what each contributes.
 set -euo pipefail

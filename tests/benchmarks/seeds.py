@@ -2,7 +2,7 @@
 
 Runs `bin/run-an4.sh` with N seeds, one after the other, and prints the test rates of each and, at the end, their mean,
 standard deviation and range. What has finished is kept in --directory, so that an interrupted run goes on. The recipe
-takes 5 CPU-minutes per seed, `long` 16. With --repeat the first seed is trained twice: both must agree to the digit.
+takes 3 CPU-minutes per seed, `long` 10. With --repeat the first seed is trained twice: both must agree to the digit.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measures the times, the confidences and the hot words of `transcribe`.
 
-    .venv/bin/python tests/benchmarks/word_times.py EXPORT [--dataset DIR] [--synthetic] [--aligner PYTHON]
+    .venv/bin/python tests/benchmarks/word_times.py EXPORT [--dataset DIR] [--aligner PYTHON] [--synthetic] [--seeds N]
 
 EXPORT is that of a run on DIR (AN4). Its test set is decoded greedily and with the export's language model:
 
@@ -13,7 +13,7 @@ With --aligner, an interpreter that has pocketsphinx 5, the times of the transcr
 of its hidden Markov models, which have no part in the export.
 
 With --synthetic a small network is trained on words spoken one by one by eSpeak NG (extra `[demo]`) and joined, whose
-times are known: 40 CPU-seconds.
+times are known: N networks with seeds of their own, 40 CPU-seconds each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from deepspeech_wer.training.transcribe.recogniser import Recogniser
 
 AN4 = Path(__file__).resolve().parents[3] / "shared" / "speech" / "an4"
 NEAR = 0.06  # seconds
+FIRST_SEED = 4567
 BOOSTS = (2.0, 4.0)
 
 
@@ -63,6 +64,7 @@ def main() -> int:
     parser.add_argument("export", type=Path, nargs="?")
     parser.add_argument("--dataset", type=Path, default=AN4)
     parser.add_argument("--synthetic", action="store_true")
+    parser.add_argument("--seeds", type=int, default=1, help="of the synthetic words' networks (1)")
     parser.add_argument("--aligner", type=Path, help="an interpreter that has pocketsphinx")
     given = parser.parse_args()
     if given.export:
@@ -71,7 +73,9 @@ def main() -> int:
             beside_aligner(given.export, given.dataset, given.aligner)
     if given.synthetic:
         with tempfile.TemporaryDirectory() as place:
-            of_synthetic_speech(Path(place))
+            truth = _speak(Path(place) / "words", {"train": 800, "dev": 60, "test": 120})
+            for seed in range(FIRST_SEED, FIRST_SEED + given.seeds):
+                of_synthetic_speech(Path(place), truth, seed)
     return 0
 
 
@@ -214,13 +218,12 @@ def _rates(texts: Sequence[tuple[str, str]], names: set[str]) -> tuple[float, fl
 # Speech whose times are known
 
 
-def of_synthetic_speech(place: Path) -> None:
-    """Train a small network on joined words, and print how far its times are from the true ones."""
+def of_synthetic_speech(place: Path, truth: Mapping[str, Sequence[Timed]], seed: int) -> None:
+    """Train a small network on the joined words of `place`, and print how far its times are from the true ones."""
     from deepspeech_wer.training import dataset, decoding, export, importers, train
     from deepspeech_wer.training.network.model import Network
     from deepspeech_wer.training.parameters import from_environment
 
-    truth = _speak(place / "words", {"train": 800, "dev": 60, "test": 120})
     parameters = from_environment(
         {
             "ds_importer": "csv",
@@ -231,6 +234,7 @@ def of_synthetic_speech(place: Path) -> None:
             "ds_epochs": "14",
             "ds_display_step": "0",
             "ds_learning_rate": "0.003",
+            "ds_random_seed": str(seed),
         }
     )
     sets = dataset.prepare_corpus(importers.load(parameters), parameters)
@@ -238,9 +242,9 @@ def of_synthetic_speech(place: Path) -> None:
     train.train(network, sets["train"], sets["dev"], parameters, place)
     decoders = decoding.prepare_decoders(parameters, None, network, sets["dev"])
     calibrations = decoding.calibrate(network, sets, parameters, decoders)
-    print(f"synthetic: {calibrations.edges}")
-    export.export(network, sets["test"], parameters, "0123456", decoders, calibrations)
+    export.export(network, sets["test"], parameters, f"{seed:07}", decoders, calibrations)
     recogniser = Recogniser(place / "exports" / "latest")
+    _tell_of_network(recogniser, place / "words", truth, seed)
     told = details.Details(recogniser, details.Wanted())
     off: list[tuple[float, float]] = []
     words = 0
@@ -253,11 +257,21 @@ def of_synthetic_speech(place: Path) -> None:
     gaps = np.array(off)
     bias = np.median(gaps, 0)
     print(
-        f"synthetic: {len(gaps)} of {words} words right; {_shares(gaps)}; "
+        f"synthetic, seed {seed}, as told: {len(gaps)} of {words} words right; {_shares(gaps)}; "
         f"medians {1000 * bias[0]:+.0f}, {1000 * bias[1]:+.0f} ms; "
         f"95 % within {1000 * np.percentile(np.abs(gaps[:, 0]), 95):.0f}, "
         f"{1000 * np.percentile(np.abs(gaps[:, 1]), 95):.0f} ms"
     )
+
+
+def _tell_of_network(recogniser: Recogniser, words: Path, truth: Mapping[str, Sequence[Timed]], seed: int) -> None:
+    off = []
+    for name, known in truth.items():
+        samples = audio.read_audio(words / name)
+        heard = recogniser.hear(samples)
+        one = Heard(samples, heard.logits, heard.frames, " ".join(word for word, _, _ in known))
+        off += _between(known, _by_network(recogniser, one, recogniser.greedy(heard.logits)))
+    print(f"synthetic, seed {seed}, by the network alone: {_shares(off)}")
 
 
 def _speak(place: Path, counts: dict[str, int]) -> dict[str, list[tuple[str, float, float]]]:
