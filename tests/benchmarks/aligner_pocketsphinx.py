@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from pocketsphinx import Decoder, get_model_path  # type: ignore[import-not-found,unused-ignore]
+from pocketsphinx import Decoder, get_model_path
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deepspeech_wer.repository import checkout, history, mirror
+from deepspeech_wer.repository.git import run_git
 
 COMMITS, FILES, FILE_BYTES = 3000, 2000, 12_500
 
@@ -56,12 +57,12 @@ def main() -> None:
         bare, clone = directory / "cache" / "repository.git", directory / "clone"
         tip = mirror.update(bare, str(directory / "tracked"), None)
         assert tip
-        sha = mirror.run_git(bare, "rev-parse", f"{tip}~100")
+        sha = run_git(bare, "rev-parse", f"{tip}~100")
         merge = history.resolve(bare, [sha])[0]
-        mirror.run_git(bare, "update-ref", "refs/heads/tracked", tip)
+        run_git(bare, "update-ref", "refs/heads/tracked", tip)
 
         def ours() -> None:
-            with checkout.checkout(bare, merge, clone, origin="x"):
+            with checkout.checked_out(bare, merge, clone, mark=directory / "mark.json", origin="x"):
                 pass
 
         def own_clone() -> None:

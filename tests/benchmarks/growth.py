@@ -109,13 +109,13 @@ def recent(runs: Sequence[Run]) -> list[Run]:
 
 
 def _moved(run: Run, start: datetime) -> Run:
-    times = {"started_at": iso(start), "finished_at": iso(start + timedelta(minutes=5))}
+    finish = start + timedelta(minutes=5)
     merge = replace(run.merge, committed_at=iso(start - timedelta(minutes=20)))
     record = run.hyper
     if record:
         record = {**record, "context": {**record["context"], "time_started": start.replace(tzinfo=None).isoformat()}}
     name = f"{start:%Y%m%d-%H%M%S}-{merge.sha[:12]}"
-    return replace(run, id=name, merge=merge, hyper=record, **times)
+    return replace(run, id=name, merge=merge, hyper=record, started_at=iso(start), finished_at=iso(finish))
 
 
 def cost(words: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:

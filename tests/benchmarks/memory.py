@@ -66,7 +66,8 @@ def write_corpus(source: Path, target: Path, hours: float) -> None:
     with (source / "train.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     seconds = {row["wav_filename"]: soundfile.info(source / row["wav_filename"]).duration for row in rows}
-    missing, copies = hours * 3600, []
+    missing = hours * 3600
+    copies: list[dict[str, str]] = []
     while missing > 0:
         for row in rows:
             path = target / f"train/{len(copies)}{Path(row['wav_filename']).suffix}"

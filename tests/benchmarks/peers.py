@@ -20,7 +20,6 @@ import argparse
 import csv
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -193,9 +192,14 @@ def _own(export: Path, engine: str, listed: Path, result: Path) -> int:
         blocks = iter([samples[start : start + size] for start in range(0, len(samples), size)])
         _, texts[name] = transcriber.transcribe_blocks(blocks, recogniser, search.text if search else recogniser.greedy)
     spent = time.process_time() - started
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    result.write_text(json.dumps({"texts": texts, "cpu_seconds": spent, "memory": memory}))
+    result.write_text(json.dumps({"texts": texts, "cpu_seconds": spent, "memory": peak_memory()}))
     return 0
+
+
+def peak_memory() -> int:
+    """Return the most memory in bytes that this process had. That of getrusage begins with its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 
 
 def _line(form: str, name: str, recordings: Sequence[Recording], found: Any, listed: Path) -> str:

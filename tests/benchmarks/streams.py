@@ -29,7 +29,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before nu
 import numpy as np
 
 from deepspeech_wer import wer
-from deepspeech_wer.training import audio
+from deepspeech_wer.training import audio, spans
 from deepspeech_wer.training.arrays import Floats
 from deepspeech_wer.training.transcribe import details, transcriber
 from deepspeech_wer.training.transcribe.recogniser import Finish, Recogniser
@@ -102,7 +102,7 @@ def _measure(network: Network, recording: Recording) -> None:
     network.wrong += counts.errors
     network.words += counts.reference
     network.differing += final != whole
-    begin = audio.loud_part(audio.log_mel(audio.without_offset(recording.samples)))[0] * details.FRAME
+    begin = audio.loud_part(audio.log_mel(audio.without_offset(recording.samples)))[0] * spans.FRAME
     times = [time for time, _ in heard]
     steady = [time for time, one in heard if final.startswith(one.text)]
     network.first += [one - begin for one in times[:1]]
@@ -143,7 +143,7 @@ def _joined_line(network: Network, streams: Sequence[Recording]) -> str:
     texts, pieces = {}, []
     for number, one in enumerate(streams):
         heard, spent = _stream(network, one.samples)
-        texts[number] = " ".join(result.text for _, result in heard if result.final)
+        texts[str(number)] = " ".join(result.text for _, result in heard if result.final)
         pieces += spent
         segment: Timed = []
         for when, result in heard:
@@ -153,7 +153,7 @@ def _joined_line(network: Network, streams: Sequence[Recording]) -> str:
                 stays += _until_steady(segment, words)
                 ends += [when - words[-1]["end"]] if words else []
                 segment = []
-    rate = wer.score_corpus({number: one.transcript for number, one in enumerate(streams)}, texts).wer or 0.0
+    rate = wer.score_corpus({str(number): one.transcript for number, one in enumerate(streams)}, texts).wer or 0.0
     usual, most = np.percentile(pieces, [50, 99]) * 1000
     return (
         f"{network.name:14} words stay {_spread(stays)}; final {_spread(ends)} after the last word; "

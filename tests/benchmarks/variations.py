@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy is imported
@@ -162,7 +163,7 @@ def _cost(directory: Path, noise: Path | None) -> None:
             variables = {f"ds_augment_{key}": value for key, value in shares.items()}
             varied = from_environment({**own, **variables, "ds_augment_overlay_source": str(noise or "")})
             acoustics = Acoustics(varied, noises.collect(varied), 0)
-            spent = _milliseconds(lambda group, of=acoustics: batches.assemble(group, plain, None, of), items)
+            spent = _milliseconds(partial(batches.assemble, parameters=plain, acoustics=acoustics), items)
             print(f"{name:18} {spent:6.2f} ms", flush=True)
 
 

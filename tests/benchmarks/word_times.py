@@ -29,11 +29,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}  # before numpy
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from deepspeech_wer import wer
 from deepspeech_wer.training import alignment, audio, confidence, spans
@@ -291,7 +293,8 @@ def _speak(place: Path, counts: dict[str, int]) -> dict[str, list[tuple[str, flo
         lines = ["wav_filename,wav_filesize,transcript"]
         for number in range(count):
             voice, words = VOICES[number % len(VOICES)], rng.choice(WORDS, rng.integers(2, 5))
-            parts, spans, at = [np.zeros(3200)], [], 3200
+            parts: list[NDArray[Any]] = [np.zeros(3200)]
+            spans, at = [], 3200
             for word in words:
                 samples, gap = spoken[str(word), voice], int(rng.uniform(0.02, 0.2) * audio.SAMPLE_RATE)
                 spans.append((str(word), at / audio.SAMPLE_RATE, (at + len(samples)) / audio.SAMPLE_RATE))
@@ -308,7 +311,7 @@ def _speak(place: Path, counts: dict[str, int]) -> dict[str, list[tuple[str, flo
     return truth
 
 
-def _trimmed(samples: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _trimmed(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return a word without the silence around it: what is 40 dB below its peak."""
     loud = np.flatnonzero(np.abs(samples) > np.abs(samples).max() / 100)
     return samples[loud[0] : loud[-1] + 1]
