@@ -160,7 +160,7 @@ class TestSilence:
             started = time.monotonic()
             with pytest.raises(Trouble, match="failed"):
                 put(site, website, timeout_s=0.5)
-            assert time.monotonic() - started < 12
+            assert time.monotonic() - started < 60
 
     @pytest.mark.parametrize("after", [1_000, 2_000, 3_000, 5_000, 20_000, 36_000])
     def test_a_black_hole_in_the_middle(
@@ -171,7 +171,7 @@ class TestSilence:
         started = time.monotonic()
         with pytest.raises(Trouble, match=r"silent|failed|lost"):
             put(site, bad_way, timeout_s=0.7)
-        assert time.monotonic() - started < 12
+        assert time.monotonic() - started < 60
         network.swallow_after = None
         server.kill_sessions()
         put(site, server.website, lock_wait_s=10)

@@ -157,7 +157,7 @@ class TestNetwork:
             started = time.monotonic()
             with pytest.raises(Trouble, match=r"silent|failed|lost"):
                 put(site, host.also_at(network.port), timeout_s=0.7)
-            assert time.monotonic() - started < 15
+            assert time.monotonic() - started < 60
         host.wait_for_sessions_to_end()
         put(site, host.website)
         assert load_page(host.root) == "version 1 "
