@@ -13,7 +13,7 @@ from deepspeech_wer.errors import Trouble
 
 _READ = 1 << 16
 _BLOCK = 512  # bytes that are looked for in the old content
-_MOST_COMPARED = 4 << 20  # bytes between equal start and end: comparing takes twice that in memory
+_MOST_COMPARED = 16 << 20  # bytes between equal start and end: comparing takes four times that in memory
 _MOST_STEPS = 200_000  # a tenth of a second
 
 

@@ -239,3 +239,13 @@ def test_spans_and_bytes_make_the_file(tmp_path: Path, monkeypatch: pytest.Monke
         copies += how.size > 3
         (tmp_path / before.sha256).unlink()
     assert copies > 250
+
+
+def test_a_file_of_columns_is_sent_as_far_as_they_grew(tmp_path: Path) -> None:
+    columns = [random.Random(number).randbytes(400_000) for number in range(25)]  # 10 MB: the index of 70,000 runs
+    old, new = b"".join(columns), b"".join(column + b", 12345678" for column in columns)
+    before = entry(old)
+    (tmp_path / before.sha256).write_bytes(old)
+    (tmp_path / "new").write_bytes(new)
+    parts = sources.compared(tmp_path, before, tmp_path / "new")
+    assert sum(part for part in parts if isinstance(part, int)) <= 25 * 10
