@@ -119,9 +119,12 @@ class Machine:
             path.unlink()
         self.cluster.run("scancel", "--user", str(os.getuid()), check=False)
         until(lambda: not self.cluster.run("squeue", "--noheader", check=False), WAIT_S)
-        if "drain" in self.cluster.run(
-            "sinfo", "--noheader", "--format=%T", check=False
-        ):  # a job was killed too slowly
+        self.resume()
+
+    def resume(self) -> None:
+        """Have nodes take jobs again that Slurm drained, since a job was killed too slowly."""
+        states = self.cluster.run("sinfo", "--noheader", "--format=%T", check=False)
+        if "drain" in states or "down" in states:
             self.cluster.run("scontrol", "update", "NodeName=n1,n2", "State=RESUME", check=False)
 
     def starts(self) -> Counter[str]:
