@@ -54,7 +54,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """A trained network, how it was tested, and the validation set that says how sure it may be."""
 
     network: Network
@@ -68,10 +68,10 @@ class Outcome:
 class WordTimes:
     """Words of the test set with their times, displayed as a figure by Jupyter."""
 
-    outcome: Outcome
+    trained: Trained
 
     def __repr__(self) -> str:
-        count = len(chosen(self.outcome.test.hypotheses))
+        count = len(chosen(self.trained.test.hypotheses))
         return f"utterances: {count}; the times of their words need matplotlib: pip install 'deepspeech-wer[notebook]'"
 
     def _repr_png_(self) -> bytes | None:
@@ -79,7 +79,7 @@ class WordTimes:
             import matplotlib  # noqa: F401  # before the network is asked
         except ModuleNotFoundError:
             return None  # Jupyter then shows the repr
-        return png(shown(self.outcome))
+        return png(shown(self.trained))
 
 
 def chosen(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
@@ -94,18 +94,16 @@ def chosen(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
     return [ordered[(2 * number + 1) * len(ordered) // (2 * count)] for number in range(count)]
 
 
-def shown(outcome: Outcome) -> list[Shown]:
+def shown(trained: Trained) -> list[Shown]:
     """Return the utterances of the figure, aligned with their recordings. Raises Trouble if one cannot be read."""
-    parameters, calibrations = outcome.parameters, outcome.calibrations
-    decoder = outcome.test.decoder
+    parameters, calibrations = trained.parameters, trained.calibrations
+    decoder = trained.test.decoder
     if parameters.export_dir is None:
-        calibrations = decoding.fit(outcome.network, outcome.validation, parameters, [decoder])
+        calibrations = decoding.fit(trained.network, trained.validation, parameters, [decoder])
     calibration = calibrations.decoders.get(decoder.name, NONE)
-    those = chosen(outcome.test.hypotheses)
-    logits = {
-        item.utterance.id: one
-        for item, one in decoding.scored(outcome.network, [one.item for one in those], parameters)
-    }
+    those = chosen(trained.test.hypotheses)
+    scored = decoding.scored(trained.network, [one.item for one in those], parameters)
+    logits = {item.utterance.id: one for item, one in scored}
     found = []
     for one in those:
         said = one.item.utterance
@@ -114,14 +112,14 @@ def shown(outcome: Outcome) -> list[Shown]:
             alignment.words(logits[said.id], text, parameters.alphabet) for text in (one.text, said.transcript)
         )
         right, known = _right(transcript, recognised)
-        begun = zip(recognised, spans.of_words(recognised, frames, calibrations.edges), right, strict=True)
+        found_words = zip(recognised, spans.of_words(recognised, frames, calibrations.edges), right, strict=True)
         missed = zip(transcript, spans.of_words(transcript, frames, calibrations.edges), known, strict=True)
         found.append(
             Shown(
                 said.id,
                 said.transcript,
                 mel,
-                tuple(Timed(word.word, *span, calibration.of(word), is_right) for word, span, is_right in begun),
+                tuple(Timed(word.word, *span, calibration.of(word), is_right) for word, span, is_right in found_words),
                 tuple(Timed(word.word, *span, None, is_right) for word, span, is_right in missed if not is_right),
             )
         )

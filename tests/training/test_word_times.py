@@ -21,15 +21,15 @@ from deepspeech_wer.training.evaluate import Hypothesis
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.transcribe import __main__ as transcribe
-from deepspeech_wer.training.word_times import Outcome, Shown, Timed, WordTimes
+from deepspeech_wer.training.word_times import Shown, Timed, Trained, WordTimes
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def outcome(network: Network, parameters: Parameters, sets: dict[str, tuple[dataset.Item, ...]]) -> Outcome:
+def outcome(network: Network, parameters: Parameters, sets: dict[str, tuple[dataset.Item, ...]]) -> Trained:
     decoders = decoding.prepare_decoders(parameters, None, network, sets["dev"])
     test = evaluate.evaluate(network, sets["test"], 4, parameters, decoders)
-    return Outcome(network, parameters, test, sets["dev"], Calibrations())
+    return Trained(network, parameters, test, sets["dev"], Calibrations())
 
 
 def hypotheses(items: tuple[dataset.Item, ...], *frames: int) -> list[Hypothesis]:

@@ -16,10 +16,10 @@ import numpy as np
 from .. import audio
 from ..arrays import Floats, Longs
 from ..sound import causal
-from ..spans import Frames
+from ..spans import FRAME, Frames
 from ..text import so_far
 from .recogniser import Carried, Finish, Heard, Recogniser
-from .streaming import FRAME, LEAD, LONGEST, Result, end_of_segment
+from .streaming import LEAD, LONGEST, Result, end_of_segment
 
 EVERY = 2 * audio.STEP  # samples from one step to the next: 40 ms
 KEPT = 2 * round(LONGEST * audio.SAMPLE_RATE)  # samples that the warning may look at

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import audio
 from ..arrays import Flags, Floats, Longs
+from ..spans import FRAME
 from ..text import so_far
 from .recogniser import Finish, Heard, Recogniser
 
@@ -22,8 +23,6 @@ EVERY = audio.SAMPLE_RATE // 5  # samples from one partial result to the next: 2
 PAUSE = 0.8  # seconds without a letter that end a segment
 LONGEST = 15.0  # seconds of a segment
 LEAD = 0.3  # seconds kept before speech, so that its first sound is complete
-
-FRAME = audio.STEP / audio.SAMPLE_RATE  # seconds
 
 
 @dataclass(frozen=True)
