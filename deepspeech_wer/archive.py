@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import archive_order, archive_record, derived, hyper, job_contract
+from deepspeech_wer import archive_order, archive_record, derived, hyper, job_contract, run_table
 from deepspeech_wer.archive_order import Placed, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble
@@ -192,16 +192,12 @@ def find(runs: Path, name: str) -> Run:
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
     """Sort runs by their place in the archive, and the runs of one merge by their start."""
-    listed = list(runs)
-    if all(run.number for run in listed):  # the usual case, in a fraction of the time
-        return sorted(listed, key=lambda run: (run.number, run.merge.ordinal, started(run.id)))
-    keys = order_keys(listed)
-    return sorted(listed, key=lambda run: keys[run.id])
+    return list(run_table.of(list(runs)).in_order())
 
 
 def order_keys(runs: Iterable[Run]) -> dict[str, archive_order.Key]:
     """Return what `in_order` sorts by; its first element is the place of the merge."""
-    return archive_order.keys(_placed(run) for run in runs)
+    return archive_order.keys(run_table.of(list(runs)).placed())
 
 
 def placed(runs: Path, kept: Path) -> list[Placed]:
@@ -228,11 +224,6 @@ def placed(runs: Path, kept: Path) -> list[Placed]:
     if read >= _PLACED_UNKEPT or len(found) < len(known):
         derived.write(kept, _PLACED_VERSION, list(zip(*found, strict=True)))
     return [Placed(row[0], *row[3:]) for row in found]
-
-
-def _placed(run: Run) -> Placed:
-    merge = run.merge
-    return Placed(run.id, merge.sha, run.number, merge.ordinal, run.started_at, merge.committed_at)
 
 
 def _rows(value: Any) -> Iterator[tuple[Any, ...]]:

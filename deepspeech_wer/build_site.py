@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import archive, clock, dashboard, decision_files, files, heartbeat
+from deepspeech_wer import clock, dashboard, decision_files, files, heartbeat
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.judging import comparing, kept_scores, verdict_file
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Run
 from deepspeech_wer.repository import history
+from deepspeech_wer.run_table import Table
 
 
 def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None) -> int:
@@ -35,7 +35,7 @@ def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs, times=times)
         record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
-        ordered = archive.in_order(loaded.runs)
+        ordered = loaded.runs.in_order()
         measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         kept_scores.save(places, measures)
@@ -57,26 +57,28 @@ def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 
 
-def _judged(settings: Settings, ordered: Sequence[Run], record: Mapping[str, Any]) -> dashboard.Judged:
-    own = [run for run in ordered if run.rerun_of is None]
-    again = [run for run in ordered if run.rerun_of is not None]
+def _judged(settings: Settings, ordered: Table, record: Mapping[str, Any]) -> dashboard.Judged:
     judged = dashboard.judged(
-        record, own, again=again, accepted=decision_files.accepted(settings.places.requests), logs=settings.logs
+        record,
+        ordered.own,
+        again=ordered.again,
+        accepted=decision_files.accepted(settings.places.requests),
+        logs=settings.logs,
     )
     marks = {run: (text, is_new) for run, text, is_new in judged.marks}
-    for run, skipped in _skipped(settings.places, own):
+    for run, skipped in _skipped(settings.places, ordered.own):
         text, is_new = marks.get(run, ("", False))
         marks[run] = (f"{text}; {skipped}" if text else skipped, is_new)
     return replace(judged, marks=[(run, text, is_new) for run, (text, is_new) in marks.items()])
 
 
-def _skipped(places: Places, own: Sequence[Run]) -> Iterator[tuple[str, str]]:
+def _skipped(places: Places, own: Table) -> Iterator[tuple[str, str]]:
     """Yield what to say of each skipped merge, and the run that follows it in the history."""
     decided = {one.sha: one for one in decision_files.skipped(places.requests)}
     if not decided or not places.mirror.exists():
         return
     for sha, merge in history.known(places.mirror, list(decided)).items():
-        after = next((run.id for run in own if run.merge.ordinal > merge.ordinal), None)
+        after = next((run for run, ordinal in own.columns("id", "ordinal") if ordinal > merge.ordinal), None)
         if after:
             one = decided[sha]
             yield after, f"{sha[:12]} {merge.subject[:60]}: skipped by {one.who}: {one.why}"

@@ -20,7 +20,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock errors exit_codes files job_contract places records text variables wer",
         "backlog checkpoints delta derived hyper logging_setup machine room verdicts versions xdg_directories",
-        "archive_record configuration decision_files journal old_records sftp training",
+        "archive_record configuration decision_files journal old_records run_table sftp training",
         "archive",
         "archive_store built dashboard identity jobs publish repository",
         "demo heartbeat import_records judging merge_run notify read_back",
@@ -48,7 +48,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "lock",
     ),
     "dashboard": (
-        "bundle columns gpu_charts gpu_usage large literal logs preview project spliced",
+        "bundle columns gpu_charts gpu_usage kept_month large literal logs preview project spliced",
         "badge changes details heard hyper_js judged masked_json news",
         "feed scripts",
         "assets kept",

@@ -43,12 +43,11 @@ def _record(current: Settings, before: str, after: str) -> dict[str, Any]:
     places = current.places
     names = [archive.find(places.runs, name).id for name in (before, after)]
     loaded = kept.load(places.runs, places.kept, current.logs)
-    by_id = {run.id: run for run in loaded.runs}
-    old, new = (by_id[name] for name in names)
+    old, new = (loaded.runs[loaded.runs.places[name]] for name in names)
     for run in (old, new):
         if run.hyper is None:
             raise Trouble(f"{run.id}: failed ({run.failure}): nothing to compare; `show` says more")
-    ordered = archive.in_order(loaded.runs)
+    ordered = loaded.runs.in_order()
     record = pairs.compare(places, Pair(old, new, ordered, verdicts.judged(current)["verdicts"], loaded.found))
     return {**record, "merges": _merges(current, old, new, ordered)}
 

@@ -173,8 +173,7 @@ def _good_run(places: Places, name: str) -> Run:
 def _newest_good_run(current: Settings) -> Run:
     places = current.places
     runs = kept.load(places.runs, places.kept, current.logs).runs
-    own = (run for run in reversed(archive.in_order(runs)) if run.rerun_of is None)
-    found = next((run for run in own if calibrating.own_run([run])), None)
+    found = next((run for run in reversed(runs.in_order().own) if calibrating.own_run([run])), None)
     if found is None:
         raise Trouble(f"no merge that this tracker trained has a result yet in {places.runs}: run a tick first")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from deepspeech_wer import hyper
+from deepspeech_wer import hyper, run_table
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.records import Run
 from deepspeech_wer.text import plain
@@ -24,7 +24,7 @@ _OTHER_WIDTH = 6.8
 
 def svg(ordered: Sequence[Run], state: str | None, project: Project) -> bytes:
     """Return the badge. `ordered` are the runs in the order of history, without re-trainings."""
-    newest = next((run for run in reversed(ordered) if run.hyper), None)
+    newest = run_table.of(ordered).newest()
     rate = hyper.shown(hyper.test_wer(newest.hyper)) if newest else "no run yet"
     said = plain(state)[:40] if state else ""
     value = f"{rate} · {said}" if said else rate

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from deepspeech_wer import hyper
+from deepspeech_wer import hyper, run_table
 from deepspeech_wer.dashboard.columns import coded, run_lengths
 from deepspeech_wer.records import Run
 
@@ -25,26 +25,25 @@ def changes(runs: Sequence[Run], sigmas: Mapping[str, float]) -> dict[str, Any]:
     before, same, directions = [], [], []
     newest: dict[Any, int] = {}
     alike: dict[Any, int] = {}
-    conditions = _Conditions(runs)
-    for place, run in enumerate(runs):
-        rate = hyper.test_wer(run.hyper)
-        if rate is None or run.hyper is None:
+    table = run_table.of(runs)
+    conditions, rates = _Conditions(table.column("parameters")), table.column("test_wer")
+    for place, (name, rate, *of_run) in enumerate(table.columns("id", "test_wer", "signature", "parameters")):
+        if rate is None:
             before.append(0)
             same.append(0)
             directions.append(UNKNOWN)
             continue
-        signature, parameters = conditions.of(run.hyper)
+        signature, parameters = conditions.of(*of_run)
         last, like = newest.get(signature), alike.get((signature, parameters))
         before.append(0 if last is None else place - last)
         same.append(0 if like is None else place - like)
-        directions.append(UNKNOWN if like is None or like == last else _direction(runs[like], rate, sigmas.get(run.id)))
+        directions.append(UNKNOWN if like is None or like == last else _direction(rates[like], rate, sigmas.get(name)))
         newest[signature] = alike[signature, parameters] = place
     return {"before": run_lengths(before), "same": run_lengths(same), "same_direction": coded(directions)}
 
 
-def _direction(before: Run, rate: float, sigma: float | None) -> str:
-    was = hyper.test_wer(before.hyper)
-    if was is None or sigma is None:
+def _direction(was: float, rate: float, sigma: float | None) -> str:
+    if sigma is None:
         return UNKNOWN
     difference = 100 * (rate - was)
     if abs(difference) <= BEYOND * math.sqrt(2) * sigma:
@@ -55,28 +54,22 @@ def _direction(before: Run, rate: float, sigma: float | None) -> str:
 class _Conditions:
     """The test set and the parameters of runs, as keys. Paths do not count: they differ by machine and by run."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, parameters: Iterable[dict[str, Any] | None]) -> None:
         self._flat: dict[int, dict[str, hyper.Scalar]] = {}
         self._keys: dict[int, Any] = {}
         self._signatures: dict[int, str] = {}
-        for run in runs:
-            self._parameters(run.hyper or {})
+        for one in parameters:
+            if one is not None and id(one) not in self._flat:
+                self._flat[id(one)] = hyper.flatten(one)
         texts = ((name, value) for flat in self._flat.values() for name, value in flat.items())
         self._paths = {name for name, value in texts if isinstance(value, str) and "/" in value}
 
-    def of(self, record: dict[str, Any]) -> tuple[str, Any]:
-        key = id(record.get("parameters"))
+    def of(self, signature: Any, parameters: dict[str, Any]) -> tuple[str, Any]:
+        """Runs may share the objects, which saves most of the work."""
+        key = id(parameters)
         if key not in self._keys:
-            kept = ((name, value) for name, value in self._parameters(record).items() if name not in self._paths)
+            kept = ((name, value) for name, value in self._flat[key].items() if name not in self._paths)
             self._keys[key] = tuple(sorted((name, type(value).__name__, str(value)) for name, value in kept))
-        signature = record["results"].get("signature")
         if id(signature) not in self._signatures:
             self._signatures[id(signature)] = json.dumps(signature, sort_keys=True)
         return self._signatures[id(signature)], self._keys[key]
-
-    def _parameters(self, record: dict[str, Any]) -> dict[str, hyper.Scalar]:
-        """Runs may share the object that holds their parameters, which saves most of the work."""
-        key = id(record.get("parameters"))
-        if key not in self._flat:
-            self._flat[key] = hyper.flat_parameters(record)
-        return self._flat[key]

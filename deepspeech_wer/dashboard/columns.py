@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from deepspeech_wer import hyper
+from deepspeech_wer import hyper, run_table
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 
 _ID = re.compile(r"(\d{8}-\d{6})-([0-9a-f]{12})")
 _MAX_TEXT = 200  # characters; the run's own file has all of it
@@ -31,20 +32,21 @@ def columns(runs: Sequence[Run]) -> dict[str, Any]:
 
     Times are Unix times in seconds, durations are in seconds. WERs are integers in units of 1e-5; None: not measured.
     """
-    records = [run.hyper for run in runs]
-    starts = [_seconds(run.started_at) for run in runs]
+    table = run_table.of(runs)
+    details = enumerate(table.column("detail"))
+    endings = zip(table.column("failure"), table.column("status"), strict=True)
     return {
-        "count": len(runs),
-        **_ids(runs, starts),
-        "ordinals": run_lengths(differences([run.merge.ordinal for run in runs])),
-        "committed": differences([_seconds(run.merge.committed_at) for run in runs]),
-        "took": [_took(run, start) for run, start in zip(runs, starts, strict=True)],
-        "attempts": run_lengths([run.attempt for run in runs]),
-        "status": coded([run.failure or run.status for run in runs]),
-        "details": [[place, short(run.detail)] for place, run in enumerate(runs) if run.detail],
-        **_rates(records),
-        "signatures": coded(_carried(_signatures(records))),
-        **_parameters(records),
+        "count": len(table),
+        **_ids(table),
+        "ordinals": run_lengths(differences(table.column("ordinal"))),
+        "committed": differences(table.column("committed_s")),
+        "took": table.column("took_s"),
+        "attempts": run_lengths(table.column("attempt")),
+        "status": coded([failure or status for failure, status in endings]),
+        "details": [[place, short(detail)] for place, detail in details if detail],
+        **_rates(table),
+        "signatures": coded(_carried(_signatures(table))),
+        **_parameters(table),
     }
 
 
@@ -69,76 +71,58 @@ def short(text: str) -> str:
     return f"{text[: _MAX_TEXT - 10]}… {zlib.crc32(text.encode('utf-8', 'replace')):08x}"
 
 
-def _ids(runs: Sequence[Run], starts: Sequence[int | None]) -> dict[str, Any]:
+def _ids(table: Table) -> dict[str, Any]:
     """Encode ids as start and abbreviated SHA; other ids, such as those with a suffix, in full."""
-    pairs = zip(runs, starts, strict=True)
-    odd = [[place, run.id] for place, (run, start) in enumerate(pairs) if not _is_usual(run, start)]
-    return {"shas": "".join([f"{run.merge.sha[:12]:-<12}" for run in runs]), "started": differences(starts), "ids": odd}
+    fields = enumerate(table.columns("id", "sha", "started_at", "started_s"))
+    odd = [[place, of_run[0]] for place, of_run in fields if not _is_usual(*of_run)]
+    shas = "".join([f"{sha[:12]:-<12}" for sha in table.column("sha")])
+    return {"shas": shas, "started": differences(table.column("started_s")), "ids": odd}
 
 
-def _is_usual(run: Run, start: int | None) -> bool:
+def _is_usual(name: str, sha: str, text: str, start: int | None) -> bool:
     """Return whether a run's id can be made from its start and its commit."""
-    text = run.started_at
     if start is None:
         return False
     if text[4:20:3] == "--T::Z" and len(text) == 20:  # formatting a time takes longer than all else here
-        day, time = f"{text[:4]}{text[5:7]}{text[8:10]}", f"{text[11:13]}{text[14:16]}{text[17:19]}"
-        return run.id == f"{day}-{time}-{run.merge.sha[:12]}"
-    return run.id == f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{run.merge.sha[:12]}"
+        return name == f"{text[:4]}{text[5:7]}{text[8:10]}-{text[11:13]}{text[14:16]}{text[17:19]}-{sha[:12]}"
+    return name == f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{sha[:12]}"
 
 
-def _seconds(time: str) -> int | None:
-    try:
-        parsed = datetime.fromisoformat(time)
-    except ValueError:
-        return None  # one invalid time must not break the page
-    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
+def _rates(table: Table) -> dict[str, Any]:
+    wers = {name: [_wer(rate) for rate in table.column(name)] for name in hyper.WERS}
+    counts = zip(wers["test_wer"], *map(table.column, ("errors", "words")), strict=True)
+    return {**wers, "words": run_lengths([_words(*of_run) for of_run in counts])}
 
 
-def _took(run: Run, start: int | None) -> int | None:
-    end = _seconds(run.finished_at)
-    return None if start is None or end is None else max(0, end - start)
+def _wer(rate: float | None) -> int | None:
+    return None if rate is None else round(min(rate, _MAX_WER) * 1e5)
 
 
-def _rates(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-    wers = {name: [_wer(record, name) if record else None for record in records] for name in hyper.WERS}
-    pairs = zip(records, wers["test_wer"], strict=True)
-    return {**wers, "words": run_lengths([None if wer is None else _words(record, wer) for record, wer in pairs])}
-
-
-def _wer(record: dict[str, Any], name: str) -> int | None:
-    value = hyper.wer(record, name)
-    return None if value is None else round(min(value, _MAX_WER) * 1e5)
-
-
-def _words(record: dict[str, Any] | None, wer: int) -> int | None:
+def _words(wer: int | None, errors: int | None, words: int | None) -> int | None:
     """Return the number of words in the test set, if the page can compute the number of errors from it and the WER.
 
     Otherwise, for example because the WER was rounded differently, return None.
     """
-    counts = hyper.error_counts(record)
-    if counts is None:
+    if wer is None or words is None:
         return None
-    errors, words = counts
     return words if round(wer * words / 1e5) == errors else None
 
 
-def _signatures(records: Iterable[dict[str, Any] | None]) -> Iterator[Any]:
+def _signatures(table: Table) -> Iterator[Any]:
     """Yield each signature of test set and scoring as text: runs are comparable only if it is the same."""
-    texts: dict[int, str] = {}  # records may share the object
-    for record in records:
-        if record is None:
+    texts: dict[int, str] = {}  # runs may share the object
+    for is_done, signature in table.columns("is_done", "signature"):
+        if not is_done:
             yield _UNKNOWN
             continue
-        signature = record["results"].get("signature")
         text = texts.get(id(signature))
         if text is None:
             text = texts[id(signature)] = short(json.dumps(signature, sort_keys=True))
         yield text
 
 
-def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-    flat = [group for group in _flat(records) if group[2]]
+def _parameters(table: Table) -> dict[str, Any]:
+    flat = [group for group in _flat(table.column("parameters")) if group[2]]
     used: Counter[str] = Counter()
     for parameters, count, _ in flat:
         used.update(dict.fromkeys(parameters, count))
@@ -151,23 +135,22 @@ def _parameters(records: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     }
 
 
-def _flat(records: Iterable[dict[str, Any] | None]) -> Iterator[tuple[dict[str, hyper.Scalar], int, int]]:
-    """Yield the flat parameters of records in a row that share theirs; how many these are; the same with failed runs.
+def _flat(of_runs: Iterable[dict[str, Any] | None]) -> Iterator[tuple[dict[str, hyper.Scalar], int, int]]:
+    """Yield the flat parameters of runs in a row that share theirs; how many these are; the same with failed runs.
 
     A failed run has none, and the page ignores them there: they go on as before, for longer runs of equal values.
     """
     known: dict[int, dict[str, hyper.Scalar]] = {}
     last: dict[str, Any] = {}
     count = length = 0
-    ended: dict[str, Any] = {"parameters": {}}
-    for record in (*records, ended):
-        parameters = last if record is None else record.get("parameters", {})
-        if parameters is not last:
+    ended: dict[str, Any] = {}
+    for parameters in (*of_runs, ended):
+        if parameters is not None and parameters is not last:
             if id(last) not in known:
                 known[id(last)] = hyper.flatten(last)
             yield known[id(last)], count, length
             last, count, length = parameters, 0, 0
-        count += record is not None
+        count += parameters is not None
         length += 1
 
 

@@ -5,12 +5,13 @@ An entry's id is made from what changed and its new state, so it stays the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from deepspeech_wer import run_table
 from deepspeech_wer.archive_order import moment
 from deepspeech_wer.dashboard.news import (
     ACCEPTED,
@@ -35,6 +36,7 @@ from deepspeech_wer.dashboard.news import (
 )
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 from deepspeech_wer.text import plain
 
 NAME = "feed.xml"
@@ -54,10 +56,10 @@ class _Item:
 
 def atom(runs: Sequence[Run], known: Known, project: Project) -> bytes:
     """Return the feed. `runs` are in the order of the archive, re-trainings included."""
-    page = plain(project.website or "index.htm")
-    listed = sorted(_items(runs, known), key=lambda item: (item.at, item.of, item.state), reverse=True)[:MOST]
+    page, table = plain(project.website or "index.htm"), run_table.of(runs)
+    listed = sorted(_items(table, known), key=lambda item: (item.at, item.of, item.state), reverse=True)[:MOST]
     entries = [(item, told) for item in listed if (told := _told(item, known))]
-    updated = entries[0][0].at if entries else max((_utc(run.finished_at) for run in runs), default=_START)
+    updated = entries[0][0].at if entries else max(map(_utc, table.column("finished_at")), default=_START)
     title = f"{plain(project.name)[:200]}: word error rate"
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
@@ -105,41 +107,58 @@ def _content(told: News, text: str, known: Known) -> str:
     return "\n".join(lines)
 
 
-def _items(runs: Sequence[Run], known: Known) -> Iterator[_Item]:
-    by_sha = {run.merge.sha: run for run in runs if run.rerun_of is None}
-    by_prefix = {sha[:12]: run for sha, run in by_sha.items()}
-    again: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.rerun_of is not None and run.seed is not None:
-            again.setdefault(run.merge.sha, []).append(run)
+def _items(table: Table, known: Known) -> Iterator[_Item]:
+    own = {sha: place for place, (sha, of) in enumerate(table.columns("sha", "rerun_of")) if of is None}
+    yield from _of_events(table, own, known)
+    finished = table.column("finished_at")
+    for place, (sha, state) in enumerate(known.heads):
+        if state == "better" and sha in own:
+            verdict = known.verdicts[place]
+            yield _Item(_utc(finished[own[sha]]), verdict["run"], BETTER, verdict)
+    yield from _of_failures(table.only(list(own.values())))
+
+
+def _of_events(table: Table, own: Mapping[str, int], known: Known) -> Iterator[_Item]:
+    """Yield the items of regressions. `own` are the places of the merges' own runs."""
+    if not known.events:
+        return
+    finished = table.column("finished_at")
+    by_prefix = {sha[:12]: place for sha, place in own.items()}
+    again: dict[str, list[int]] = {}
+    for place, (sha, of, seed) in enumerate(table.columns("sha", "rerun_of", "seed")):
+        if of is not None and seed is not None:
+            again.setdefault(sha, []).append(place)
     started: dict[str, str] = {}
     for event in known.events:
         if event["state"] in ("open", "accepted", "recovered"):
             seen = [one for sha, _ in event["culprits"] for one in again.get(sha, ())]
-            seen += [one for one in (by_sha.get(event["start"]), by_prefix.get(event["id"][:12])) if one]
-            at = max((_utc(run.finished_at) for run in seen), default=_START)
+            both = own.get(event["start"]), by_prefix.get(event["id"][:12])
+            seen += [one for one in both if one is not None]
+            at = max((_utc(finished[one]) for one in seen), default=_START)
             yield _Item(at, event["id"], WORSE, event)
             started[event["id"]] = at
             if event["state"] == "accepted":
                 decided = (event.get("accepted") or {}).get("at") or at
                 yield _Item(max(at, _utc(decided)), event["id"], ACCEPTED, event)
     for events in together(known.events):
-        closed = by_sha.get(events[0]["closed_by"] or "")
-        if closed:
-            at = max(_utc(closed.finished_at), *(started[event["id"]] for event in events))
+        closed = own.get(events[0]["closed_by"] or "")
+        if closed is not None:
+            at = max(_utc(finished[closed]), *(started[event["id"]] for event in events))
             yield _Item(at, events[0]["id"], RECOVERED, events)
-    for place, (sha, state) in enumerate(known.heads):
-        better = by_sha.get(sha) if state == "better" else None
-        if better:
-            verdict = known.verdicts[place]
-            yield _Item(_utc(better.finished_at), verdict["run"], BETTER, verdict)
-    before: Run | None = None
-    for run in sorted(by_sha.values(), key=lambda run: (moment(run.id), run.merge.ordinal)):
-        if run.status == "failed":
-            yield _Item(_utc(run.finished_at), run.id, FAILED, run)
-        elif before and before.status == "failed":
-            yield _Item(_utc(run.finished_at), run.id, WORKING, run)
-        before = run
+
+
+def _of_failures(own: Table) -> Iterator[_Item]:
+    """Yield the items of failed runs, and of the good ones that followed."""
+    failed = [status == "failed" for status in own.column("status")]
+    if not any(failed):
+        return
+    keys = list(zip(map(moment, own.column("id")), own.column("ordinal"), strict=True))
+    before: int | None = None
+    for place in sorted(range(len(own)), key=keys.__getitem__):
+        if failed[place] or (before is not None and failed[before]):
+            run = own[place]
+            yield _Item(_utc(run.finished_at), run.id, FAILED if failed[place] else WORKING, run)
+        before = place
 
 
 def _told(item: _Item, known: Known) -> News | None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive, hyper
+from deepspeech_wer import archive, hyper, run_table
 from deepspeech_wer.dashboard.literal import javascript
 from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 
 
 def line(run: Run) -> bytes:
@@ -21,38 +22,40 @@ def line(run: Run) -> bytes:
 
 def whole(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Iterator[bytes]:
     """Yield the contract of 2016, one record a line."""
-    for text, run in _pieces(ordered):
+    table = run_table.of(ordered)
+    for text, place in _pieces(table):
         yield text
-        if run:
-            yield line(run)
+        if place is not None:
+            yield line(table[place])
 
 
 def write(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], mark: Callable[[str], Mark | None]) -> None:
     """Write js/hyper.js, of which the lines that it had are copied."""
-    by_id = {run.id: run for run in ordered}
-    pieces = (Piece(text, run.id if run else None) for text, run in _pieces(ordered))
+    table = run_table.of(ordered)
+    ids = table.column("id")
+    pieces = (Piece(text, None if place is None else ids[place]) for text, place in _pieces(table))
 
     def is_of(name: str, text: bytes) -> bool:
         return b'"run":{"id":%s,' % javascript(name).encode() in text
 
-    splice(path, pieces, Lines(mark, lambda name: line(by_id[name]), is_of))
+    splice(path, pieces, Lines(mark, lambda name: line(table[table.places[name]]), is_of))
 
 
-def _pieces(ordered: Sequence[Run]) -> Iterator[tuple[bytes, Run | None]]:
-    """Yield the runs of js/hyper.js, sorted by start, each with what stands before its line; at last what ends it.
+def _pieces(table: Table) -> Iterator[tuple[bytes, int | None]]:
+    """Yield the places of the runs of js/hyper.js, by their start, each with what stands before its line; then its end.
 
     Failed runs stand apart: they have no WER, and the page of 2016 would draw them as 0 %.
     """
-    done = [(hyper.time_started(run.hyper), run) for run in ordered if run.hyper]
-    done.sort(key=lambda pair: pair[0])
+    times = table.column("time_started")
+    done = sorted((place for place, time in enumerate(times) if time is not None), key=times.__getitem__)
     before = b"window.ALL_THE_DATA = "
-    groups = [run for _, run in done], [run for run in ordered if not run.hyper]
-    for runs, after in zip(groups, (b";\nwindow.FAILED_RUNS = ", b";\n"), strict=True):
+    groups = done, [place for place, time in enumerate(times) if time is None]
+    for places, after in zip(groups, (b";\nwindow.FAILED_RUNS = ", b";\n"), strict=True):
         between = before + b"[\n"
-        for run in runs:
-            yield between, run
+        for place in places:
+            yield between, place
             between = b",\n"
-        before = (b"\n]" if runs else before + b"[]") + after
+        before = (b"\n]" if places else before + b"[]") + after
     yield before, None
 
 

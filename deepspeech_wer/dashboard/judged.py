@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepspeech_wer import hyper
+from deepspeech_wer import hyper, run_table
 from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.logs import WHOLE, masked
 from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 from deepspeech_wer.verdicts import student
 
 ACCEPTED = "accepted"  # of a step that is the new level: no longer to be called worse
@@ -62,6 +63,7 @@ def judged(
             sigmas[run] = sigma
             if verdict["sigma_df"]:
                 bands[run] = student.quantile(0.95, verdict["sigma_df"]) * sigma
+    ordered = run_table.of(ordered)
     trained = _Trained(ordered, again)
     known = decided(record, accepted, heads)
     return Judged(
@@ -120,9 +122,9 @@ def _decision(
 class _Trained:
     """How often each merge was trained, and with which results."""
 
-    def __init__(self, ordered: Sequence[Run], again: Iterable[Run]) -> None:
+    def __init__(self, ordered: Table, again: Iterable[Run]) -> None:
         self._ordered = ordered
-        self._places = {run.merge.sha: place for place, run in enumerate(ordered)}
+        self._places = {sha: place for place, sha in enumerate(ordered.column("sha"))}
         self._again: dict[str, list[Run]] = {}
         for run in again:
             self._again.setdefault(run.merge.sha, []).append(run)
@@ -132,7 +134,8 @@ class _Trained:
         places = sorted(self._places[sha] for sha in shas if sha in self._places)
         if not places:
             return []
-        before = next((place for place in range(places[0] - 1, -1, -1) if self._ordered[place].hyper), None)
+        done = self._ordered.column("is_done")
+        before = next((place for place in range(places[0] - 1, -1, -1) if done[place]), None)
         return [self._one(place) for place in ([] if before is None else [before]) + places]
 
     def _one(self, place: int) -> dict[str, Any]:
@@ -154,25 +157,25 @@ def _noise(record: Mapping[str, Any]) -> str | None:
 
 def _headline(
     record: Mapping[str, Any],
-    ordered: Sequence[Run],
+    ordered: Table,
     states: Mapping[str, str],
     reasons: Mapping[str, str],
     retrained: Mapping[str, int],
 ) -> tuple[str, str, str] | None:
     """Return the open regression, or what the newest merge did, and the run of the merge."""
     opened = [event for event in record["events"] if event["state"] == "open"]
-    newest = next((run for run in reversed(ordered) if run.hyper), None)
+    newest = ordered.newest()
     if opened and newest:
-        start = opened[-1]["start"]
-        culprit = next((run.id for run in ordered if run.merge.sha == start), newest.id)
-        return "worse", _regression(opened[-1], newest, ordered, retrained), culprit
+        culprit = _first_of(opened[-1]["start"], ordered)
+        about = newest.id if culprit is None else ordered[culprit].id
+        return "worse", _regression(opened[-1], newest, ordered, retrained), about
     last = ordered[-1] if ordered else None
     if last is None or last.id not in states:
         return None
     accepted = {event["start"] for event in record["events"] if event["state"] == ACCEPTED}
     state = ACCEPTED if states[last.id] == "worse" and last.merge.sha in accepted else states[last.id]
     rate = f"{hyper.shown(hyper.test_wer(last.hyper))}, " if last.hyper else ""
-    who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(last, ordered)])
+    who = ", ".join([f"{last.merge.sha[:8]} by {last.merge.author}", *_causes(len(ordered) - 1, ordered)])
     reason, ended = reasons[last.id].removesuffix("."), _ended(last, ordered, record)
     if state == ACCEPTED:  # said already
         reason = reason.removesuffix("; accepted")
@@ -182,31 +185,37 @@ def _headline(
     return state, " ".join(filter(None, told)), last.id
 
 
-def _ended(last: Run, ordered: Sequence[Run], record: Mapping[str, Any]) -> str:
+def _first_of(sha: str, ordered: Table) -> int | None:
+    """Return the place of a commit's first run."""
+    return next((place for place, one in enumerate(ordered.column("sha")) if one == sha), None)
+
+
+def _ended(last: Run, ordered: Table, record: Mapping[str, Any]) -> str:
     """Return which regressions a merge ended: how large they were and whose; "" if it ended none."""
     closed = [
         event for event in record["events"] if event["state"] == "recovered" and event["closed_by"] == last.merge.sha
     ]
-    authors = {run.merge.sha: f" by {run.merge.author}" for run in ordered}
+    if not closed:
+        return ""
+    authors = {sha: f" by {author}" for sha, author in ordered.columns("sha", "author")}
     told = [f"{one['step_pp']:+.1f} pp of {one['start'][:8]}{authors.get(one['start'], '')}" for one in closed]
-    return f"This ends {' and '.join(told)}." if told else ""
+    return f"This ends {' and '.join(told)}."
 
 
-def _causes(run: Run, ordered: Sequence[Run]) -> list[str]:
-    """Return the first parameters that a run's merge changed, against the good run before it."""
-    earlier = ordered[: ordered.index(run)]
-    before = next((one for one in reversed(earlier) if one.hyper), None)
-    return hyper.changed_parameters(before.hyper, run.hyper)[:3] if before else []
+def _causes(place: int, ordered: Table) -> list[str]:
+    """Return the first parameters that the merge of the run at a place changed, against the good run before it."""
+    before = ordered.newest(before=place)
+    return hyper.changed_parameters(before.hyper, ordered[place].hyper)[:3] if before else []
 
 
-def _regression(event: Mapping[str, Any], newest: Run, ordered: Sequence[Run], retrained: Mapping[str, int]) -> str:
+def _regression(event: Mapping[str, Any], newest: Run, ordered: Table, retrained: Mapping[str, int]) -> str:
     where = f" on {event['test_set']}" if event.get("test_set") else ""
     start = f"{event['step_pp']:+.1f} pp{where} since {event['start'][:8]}"
     rate = hyper.shown(hyper.test_wer(newest.hyper))
-    culprit = next((run for run in ordered if run.merge.sha == event["start"]), None)
+    culprit = _first_of(event["start"], ordered)
     if culprit is None:  # its run cannot be read
         return f"Worse: {rate}, {start}."
-    who = ", ".join([culprit.merge.author, *_causes(culprit, ordered)])
+    who = ", ".join([ordered[culprit].merge.author, *_causes(culprit, ordered)])
     times = retrained.get(event["start"], 0)
     again = "1 re-training" if times == 1 else f"{times} re-trainings"
     return f"Worse: {rate}, {start}. {who}.{f' Confirmed by {again}.' if times else ''}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deepspeech_wer import hyper
+from deepspeech_wer import hyper, run_table
 from deepspeech_wer.dashboard.changes import changes
 from deepspeech_wer.dashboard.columns import coded, columns, run_lengths, short
 from deepspeech_wer.dashboard.hyper_js import tracker_record
@@ -23,16 +23,17 @@ VERSION = 1  # of index.js, merges.js and runs/<id>.js; the page refuses what is
 def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Judged | None = None) -> bytes:
     """Return the columns that the page opens from. Only the first line depends on when the tracker last looked."""
     judged = judged or Judged()
-    places = {run.id: place for place, run in enumerate(ordered)}
-    shas = {run.merge.sha: place for place, run in enumerate(ordered)}
+    table = run_table.of(ordered)
+    ids, places = table.column("id"), table.places
+    shas = {sha: place for place, sha in enumerate(table.column("sha"))}
     index = {
         "version": VERSION,
         "project": _project(project),
         "merges": fingerprint(merges),
-        **columns(ordered),
-        **changes(ordered, judged.sigmas),
-        "verdicts": coded([judged.states.get(run.id, "") for run in ordered]) if judged.states else None,
-        "bands": run_lengths([_hundredths(judged.bands.get(run.id)) for run in ordered]),
+        **columns(table),
+        **changes(table, judged.sigmas),
+        "verdicts": coded([judged.states.get(name, "") for name in ids]) if judged.states else None,
+        "bands": run_lengths([_hundredths(judged.bands.get(name)) for name in ids]),
         "headline": judged.headline and [*judged.headline[:2], places.get(judged.headline[2])],
         "noise": judged.noise,
         "marks": [[places[run], text, is_new] for run, text, is_new in judged.marks if run in places],
@@ -44,12 +45,13 @@ def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Ju
 
 def merges_js(ordered: Sequence[Run], judged: Judged | None = None) -> bytes:
     """Return subjects, authors and the reasons of verdicts: half of the text, and not needed to draw."""
+    table = run_table.of(ordered)
     merges = {
         "version": VERSION,
-        "count": len(ordered),
-        "subjects": run_lengths([short(run.merge.subject) for run in ordered]),
-        "authors": run_lengths([short(run.merge.author) for run in ordered]),
-        "reasons": run_lengths([judged.reasons.get(run.id, "") for run in ordered]) if judged else None,
+        "count": len(table),
+        "subjects": run_lengths(map(short, table.column("subject"))),
+        "authors": run_lengths(map(short, table.column("author"))),
+        "reasons": run_lengths([judged.reasons.get(name, "") for name in table.column("id")]) if judged else None,
         "events": judged.events if judged else [],
     }
     return f"window.WER_MERGES={javascript(merges)};\n".encode("ascii")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from deepspeech_wer import archive
+from deepspeech_wer import run_table
 from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.assets import (
     INDEX,
@@ -48,6 +48,7 @@ from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import PARTIAL, link_or_copy, remove_partial, write_atomically
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 
 WEBSITE = Path(__file__).parent.parent / "website"
 _LAST_RULE = b"form-action 'none'"  # of the content security policy in index.htm
@@ -63,7 +64,7 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
-    found: Callable[[Run], Files] = lambda run: files_of(regular_files(run.directory)),
+    found: Callable[[str], Files] | None = None,
     mark: Callable[[str], Mark | None] = lambda _: None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
@@ -74,23 +75,25 @@ def build(
     Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
-    the run is then left out. `found` returns the files of its directory. With the `mark` of each line, js/hyper.js
-    is copied from the one before, as far as it has them. `logs` says which logs visitors see; the caller leaves other
-    quotes of them out of `runs`. The site works at any moment; after an interruption the next call completes it.
+    the run is then left out. `found` returns the files of a run's directory, by its id. With the `mark` of each line,
+    js/hyper.js is copied from the one before, as far as it has them. `logs` says which logs visitors see; the caller
+    leaves other quotes of them out of `runs`. The site works at any moment; after an interruption the next call
+    completes it.
     """
     for directory in ("js", "runs"):
         (site / directory).mkdir(parents=True, exist_ok=True)
     before, heard = read_manifest(site), heard or Heard()
-    ordered = archive.in_order(runs)
+    ordered = run_table.of(runs).in_order()
+    found = found or (lambda name: files_of(regular_files(ordered[ordered.places[name]].directory)))
     made = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
-    ordered = [run for run in ordered if run.id in made]
+    ordered = ordered.only([place for place, name in enumerate(ordered.column("id")) if name in made])
     sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
-    own = [run for run in ordered if run.rerun_of is None]  # the page shows a re-training with the run that it repeats
+    own = ordered.own  # the page shows a re-training with the run that it repeats
     merges = merges_js(own, judged)
     write_hyper(site / "js/hyper.js", ordered, line, mark)
     _write_changed(site / "js/merges.js", merges)
-    known = Known(judged.record, {run.id: run for run in ordered}.get, logs, judged.heads)
+    known = Known(judged.record, ordered.find, logs, judged.heads)
     _write_changed(site / FEED, atom(ordered, known, project))
     _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
     data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
@@ -115,36 +118,42 @@ class _Source:
     """What the files of a run are made of."""
 
     whole: Callable[[Run], Run]
-    found: Callable[[Run], Files]
+    found: Callable[[str], Files]
     logs: PublishedLogs
     heard: Heard
 
 
-def _build_runs(runs: Sequence[Run], source: _Source, site: Path, before: Mapping[str, str]) -> dict[str, str]:
+def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, str]) -> dict[str, str]:
     made = {}
     built = {entry.name for entry in os.scandir(site / "runs")}
-    hidden = NAMES if source.logs.mode == "none" else ()
+    start = f"{VERSION}.{DETAILS} {source.logs.mode} "
+    found, heard = source.found, source.heard.stamp
     with _Published(site) as published:
-        for run in runs:
-            names, digest = source.found(run)
-            stamp = f"{VERSION}.{DETAILS} {source.logs.mode} {digest} {source.heard.stamp(run.id)}".rstrip()
-            last = before.get(run.id, "")
-            is_built = last.partition(" ")[2] == stamp and f"{run.id}.js" in built
-            if is_built and published.holds(run.id, last):
+        for place, name in enumerate(runs.column("id")):
+            stamp = f"{start}{found(name)[1]} {heard(name)}".rstrip()
+            last = before.get(name, "")
+            is_built = last.partition(" ")[2] == stamp and f"{name}.js" in built
+            if is_built and published.holds(name, last):
                 # Archived runs do not change: one that was built from the same files is not read again.
-                made[run.id] = last
+                made[name] = last
                 continue
-            there = set(names.split("/")) - set(hidden)
-            files = [name for name in FILES if name in there]
-            remove_partial(site / "runs" / run.id)
-            if run.rerun_of is None and source.heard.edits(run.id):
-                files.append(EDITS)
             try:
-                _build_run(source.whole(run), regular_files(run.directory), files, source, site)
-                made[run.id] = noted(files, stamp)
+                made[name] = noted(_build_anew(runs[place], source, site), stamp)
             except Trouble as trouble:
                 log.warning("skipping a run: %s", trouble)
     return made
+
+
+def _build_anew(run: Run, source: _Source, site: Path) -> list[str]:
+    """Build the files of a run, and return which ones its directory has. Raises Trouble if it cannot be read."""
+    hidden = NAMES if source.logs.mode == "none" else ()
+    there = set(source.found(run.id)[0].split("/")) - set(hidden)
+    files = [name for name in FILES if name in there]
+    remove_partial(site / "runs" / run.id)
+    if run.rerun_of is None and source.heard.edits(run.id):
+        files.append(EDITS)
+    _build_run(source.whole(run), regular_files(run.directory), files, source, site)
+    return files
 
 
 class _Published:

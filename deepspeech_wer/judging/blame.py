@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from deepspeech_wer import archive_record, hyper
+from deepspeech_wer import archive_record, hyper, run_table
 from deepspeech_wer.records import Run
 
 MOST_EVENTS = 50  # the newest ones that were told
@@ -31,8 +31,9 @@ class Blame:
 
     def __init__(self, runs: Sequence[Run], page: str | None) -> None:
         """`runs` are those that count, in the order of history; `page` is the repository's address."""
-        self._runs, self._page = runs, page.rstrip("/") if page else None
-        self._at = {run.merge.sha: place for place, run in enumerate(runs) if run.rerun_of is None}
+        self._runs, self._page = run_table.of(runs), page.rstrip("/") if page else None
+        fields = enumerate(self._runs.columns("sha", "rerun_of"))
+        self._at = {sha: place for place, (sha, of) in fields if of is None}
         self._is_gitlab = "gitlab" in (urlsplit(page).hostname or "") if page else False
 
     def add(self, events: Sequence[dict[str, Any]]) -> None:
@@ -84,8 +85,9 @@ class Blame:
 
     def _parameters(self, place: int) -> list[str]:
         run = self._runs[place]
-        earlier = (one for one in reversed(self._runs[:place]) if one.hyper and one.merge.sha != run.merge.sha)
-        before = next(earlier, None)
+        done, shas = self._runs.column("is_done"), self._runs.column("sha")
+        earlier = (at for at in range(place - 1, -1, -1) if done[at] and shas[at] != run.merge.sha)
+        before = next((self._runs[at] for at in earlier), None)
         return hyper.changed_parameters(before.hyper, run.hyper)[:MOST_PARAMETERS] if before else []
 
     def _commit(self, sha: str, request: str | None = None) -> str | None:

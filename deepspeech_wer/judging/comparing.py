@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from deepspeech_wer import run_table
 from deepspeech_wer.judging import kept_scores
 from deepspeech_wer.judging.kept_scores import Measures
 from deepspeech_wer.records import Run
@@ -64,7 +65,7 @@ def update(measures: Measures, ordered: Sequence[Run], verdicts: Sequence[Mappin
     if compared == measures.compared:
         return
     kept_scores.forget()
-    listed = {run.id: run for run in ordered}
+    listed = run_table.of(ordered)
     damaged: set[str] = set()
     for run, inputs in _walk(measures, ordered, sigmas):
         entry = measures.entries[run.id]
@@ -78,7 +79,7 @@ def update(measures: Measures, ordered: Sequence[Run], verdicts: Sequence[Mappin
             damaged |= unreadable
             if unreadable:
                 entry.against = ""  # compared again once they can be read
-            against, entry.moved = _against(measures, run, listed[inputs.before], inputs)
+            against, entry.moved = _against(measures, run, listed[listed.places[inputs.before]], inputs)
         changes = {"against": against, "noise": noise_record(sigmas.get(run.id))}
         kept_scores.write_record(measures, run.id, changes)
     for name in damaged:
@@ -89,11 +90,11 @@ def update(measures: Measures, ordered: Sequence[Run], verdicts: Sequence[Mappin
 
 def _digest(measures: Measures, runs: Sequence[Run], sigmas: Mapping[str, noise.Estimate | None]) -> str:
     """Return a digest of all that the comparisons are made from. Much quicker than to look what each one needs."""
-    find = _Finder()
+    find, entries = _Finder(), measures.entries
     lines = [
-        f"{run.id} {run.rerun_of} {find.key(run)} {measures.entries[run.id].stamp} {sigmas.get(run.id)}"
-        for run in runs
-        if run.id in measures.entries
+        f"{run} {of} {find.key(*conditions)} {entries[run].stamp} {sigmas.get(run)}"
+        for run, of, *conditions in run_table.of(runs).columns("id", "rerun_of", "signature", "variables")
+        if run in entries
     ]
     return hashlib.sha256(f"{VERSION} {measures.waiting} {lines}".encode()).hexdigest()[:16]
 
@@ -178,10 +179,9 @@ class _Finder:
         # other one gets its number.
         self._texts: dict[int, tuple[Any, str]] = {}
 
-    def key(self, run: Run) -> tuple[str, str]:
+    def key(self, signature: Any, variables: Mapping[str, str] | None) -> tuple[str, str]:
         """Return signature and variables as text; "" are unknown variables."""
-        signature = self._text((run.hyper or {}).get("results", {}).get("signature"))
-        return signature, "" if run.variables is None else self._text(run.variables)
+        return self._text(signature), "" if variables is None else self._text(variables)
 
     def _text(self, value: Any) -> str:
         if id(value) not in self._texts:
@@ -189,7 +189,7 @@ class _Finder:
         return self._texts[id(value)][1]
 
     def __call__(self, run: Run) -> _Series:
-        signature, variables = self.key(run)
+        signature, variables = self.key((run.hyper or {}).get("results", {}).get("signature"), run.variables)
         series = self._series[signature]
         if variables not in series:
             if not variables and series:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import marshal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
-from deepspeech_wer import archive, archive_order, hyper
+from deepspeech_wer import archive_order, hyper, run_table
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 from deepspeech_wer.verdicts.series import Draw
 
 MAX_RATE = 100.0  # larger WERs are not judged: squares of 1e308 overflow
@@ -23,56 +22,62 @@ _ID_LENGTH = 28  # of a run id without an era
 class Ordered:
     """The runs that count, in the order of judging."""
 
-    runs: Sequence[Run]
+    runs: Table
     places: Sequence[int]
 
     def calibrated(self) -> Ordered:
         """Return the runs of merges that were calibrated, and the newest good run of a merge."""
-        shas = {run.merge.sha for run in self.runs if run.calibrates}
+        shas = {sha for sha, calibrates in self.runs.columns("sha", "calibrates") if calibrates}
         if not shas:
-            return Ordered((), ())
-        newest = next(
-            (run.id for run in reversed(self.runs) if _is_own(run) and hyper.test_wer(run.hyper) is not None), ""
-        )
-        pairs = zip(self.runs, self.places, strict=True)
-        kept = [(run, place) for run, place in pairs if run.merge.sha in shas or run.id == newest]
-        return Ordered([run for run, _ in kept], [place for _, place in kept])
+            return self.only(())
+        fields = self.runs.columns("id", "rerun_of", "seed", "test_wer")
+        measured = [name for name, of, seed, rate in fields if _is_own(of, seed) and rate is not None]
+        newest = {*measured[-1:]}
+        fields = enumerate(self.runs.columns("id", "sha"))
+        return self.only([place for place, (name, sha) in fields if sha in shas or name in newest])
 
     def only(self, kept: Sequence[int]) -> Ordered:
         """Return the runs at these indexes."""
-        return Ordered([self.runs[number] for number in kept], [self.places[number] for number in kept])
+        return Ordered(self.runs.only(kept), [self.places[number] for number in kept])
 
 
-def order(runs: Iterable[Run]) -> Ordered:
+def order(runs: Sequence[Run]) -> Ordered:
     """Return the runs that count. Raises ValueError if two have the same id."""
-    listed = list(runs)
-    if all(run.number and len(run.id) == _ID_LENGTH for run in listed):
-        listed.sort(key=attrgetter("number", "id"))
-        places = {run.id: run.number for run in listed}
-    else:  # some were archived before there were numbers, or the clock was wrong
-        places = {name: key[0] for name, key in archive.order_keys(listed).items()}
-        listed.sort(key=lambda run: (places[run.id], archive_order.started(run.id)))
-    if len(places) != len(listed):
+    table = run_table.of(runs)
+    ids, places = table.column("id"), table.column("number")
+    if len(set(ids)) != len(ids):
         raise ValueError("two runs to judge have the same id; each run may be given once")
-    newest = {run.merge.sha: run.id for run in listed if run.rerun_of is None}
-    # A person's retry replaces a failed run by a later one of the same commit. A failed re-training counts: as such.
-    kept = [
-        run
-        for run in listed
-        if run.hyper is not None or not _is_own(run) or newest.get(run.merge.sha, run.id) == run.id
+    is_usual = all(places) and all(len(name) == _ID_LENGTH for name in ids)
+    if not is_usual:  # some were archived before there were numbers, or the clock was wrong
+        of = archive_order.keys(table.placed())
+        places = [of[name][0] for name in ids]
+    if not (is_usual and run_table.is_rising(places)):
+        keys = list(zip(places, ids if is_usual else map(archive_order.started, ids), strict=True))
+        in_order = sorted(range(len(keys)), key=keys.__getitem__)
+        table, places = table.only(in_order), [places[number] for number in in_order]
+    kept = _counting(table)
+    return Ordered(table.only(kept), [places[number] for number in kept])
+
+
+def _counting(table: Table) -> list[int]:
+    """Return where the runs are that count.
+
+    A person's retry replaces a failed run by a later one of the same commit. A failed re-training counts: as such.
+    """
+    newest = {sha: name for name, sha, of in table.columns("id", "sha", "rerun_of") if of is None}
+    fields = enumerate(table.columns("id", "sha", "is_done", "rerun_of", "seed"))
+    return [
+        place
+        for place, (name, sha, is_done, of, seed) in fields
+        if is_done or not _is_own(of, seed) or newest.get(sha, name) == name
     ]
-    return Ordered(kept, [places[run.id] for run in kept])
 
 
 def keys(ordered: Ordered, results: Mapping[str, str]) -> list[bytes]:
-    """Return what the draws of each run are made of. Version 2 of marshal is the last that depends on nothing else."""
-    names = ("variables", "processor", "machine", "rerun_of", "seed", "calibrates", "imported")
-    known = attrgetter("id", "merge.sha", "merge.reverts", *names)
-    dumps: Callable[[Any, int], bytes] = marshal.dumps
-    return [
-        dumps((known(run), place, run.hyper and run.hyper["results"], results.get(run.id)), 2)
-        for run, place in zip(ordered.runs, ordered.places, strict=True)
-    ]
+    """Return what the draws of each run are made of."""
+    fields = ordered.runs.columns("id", "fingerprint")
+    of_runs = zip(fields, ordered.places, strict=True)
+    return [b"%b %d %b\n" % (one.encode(), place, results.get(name, "").encode()) for (name, one), place in of_runs]
 
 
 def sets(ordered: Ordered) -> dict[str, list[int]]:
@@ -81,13 +86,9 @@ def sets(ordered: Ordered) -> dict[str, list[int]]:
     Those are the runs that say something of it: the ones that measured it, and later failures.
     """
     found: dict[str, list[int]] = {}
-    for number, run in enumerate(ordered.runs):
-        if run.hyper is None:
-            for measured in found.values():
-                measured.append(number)
-        elif "tests" in run.hyper["results"]:
-            for name in hyper.test_sets(run.hyper):
-                found.setdefault(name, []).append(number)
+    for number, (is_done, names) in enumerate(ordered.runs.columns("is_done", "sets")):
+        for name in names if is_done else found:
+            found.setdefault(name, []).append(number)
     return {name: found[name] for name in sorted(found)[:MAX_SETS]}
 
 
@@ -96,10 +97,9 @@ def draws(ordered: Ordered, results: Mapping[str, str], *, start: int = 0, test_
 
     `test_set` None is the main one, results.test_wer.
     """
-    earlier, listed = ordered.runs[:start], ordered.runs[start:]
-    known = (run.variables for run in reversed(earlier) if run.variables is not None)
-    before, found, digests = next(known, None), [], _VariableDigests()
-    for run, place in zip(listed, ordered.places[start:], strict=True):
+    earlier = reversed(ordered.runs.column("variables")[:start])
+    before, found, digests = next((one for one in earlier if one is not None), None), [], _VariableDigests()
+    for run, place in zip(ordered.runs[start:], ordered.places[start:], strict=True):
         figures = _figures(run, test_set)
         found.append(
             Draw(
@@ -114,9 +114,9 @@ def draws(ordered: Ordered, results: Mapping[str, str], *, start: int = 0, test_
                 variables=digests.of(run.variables),
                 changed_variables=changed_variables(before, run.variables),
                 machine=run.processor or run.machine,
-                rerun_of=None if _is_own(run) else run.rerun_of,
+                rerun_of=None if _is_own(run.rerun_of, run.seed) else run.rerun_of,
                 reverts=run.merge.reverts,
-                calibrates=run.calibrates and not _is_own(run),
+                calibrates=run.calibrates and not _is_own(run.rerun_of, run.seed),
             )
         )
         before = run.variables if run.variables is not None else before
@@ -136,8 +136,8 @@ def _signature(run: Run, told: Any) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _is_own(run: Run) -> bool:
-    return run.rerun_of is None or run.seed is None  # an anchor is a run of its own
+def _is_own(rerun_of: str | None, seed: int | None) -> bool:
+    return rerun_of is None or seed is None  # an anchor is a run of its own
 
 
 def _figures(run: Run, test_set: str | None) -> hyper.Figures:

@@ -24,12 +24,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import archive_record, derived, files, job_contract, wer
+from deepspeech_wer import archive_record, derived, files, job_contract, run_table, wer
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.dashboard.details import Files, files_of, regular_files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 from deepspeech_wer.verdicts import recorded, utterance_file, utterance_scores
 from deepspeech_wer.verdicts.recorded import Heard
 from deepspeech_wer.verdicts.utterance_scores import Each, Score
@@ -91,30 +92,30 @@ class Measures:
 _SHOWN = ("sets", "trouble", "remark", "differs", "is_shown", "against", "noise")
 
 
-def _look(run: Run) -> Files:
-    return files_of(regular_files(run.directory))
-
-
 def update(
-    places: Places, ordered: Sequence[Run], found: Callable[[Run], Files] = _look, *, budget_s: float | None = None
+    places: Places,
+    ordered: Sequence[Run],
+    found: Callable[[str], Files] | None = None,
+    *,
+    budget_s: float | None = None,
 ) -> Measures:
     """Score the runs that have utterances and are not scored yet, newest first. Raises OSError if it cannot write.
 
-    `ordered` are the runs in the order of archive.in_order, `found` returns the files of their directories. After
-    `budget_s` seconds the rest is left for the next call, but at least one run is scored.
+    `ordered` are the runs in the order of archive.in_order, `found` returns the files of a run's directory, by its id.
+    After `budget_s` seconds the rest is left for the next call, but at least one run is scored.
     """
-    root, stamps = places.measured, _stamps(ordered, found)
+    root, table = places.measured, run_table.of(ordered)
+    stamps = _stamps(table, found)
     if not stamps and not root.is_dir():
         return Measures(root)
     measures = _load(root, stamps)
-    directories = {run.id: run.directory for run in ordered}
     end = None if budget_s is None else time.monotonic() + budget_s
     scored = 0
     for name in [name for name in reversed(list(stamps)) if name not in measures.entries]:
         if scored and end is not None and time.monotonic() > end:
             measures.waiting += 1
             continue
-        measures.entries[name] = _score(root, directories[name], stamps[name])
+        measures.entries[name] = _score(root, table[table.places[name]].directory, stamps[name])
         scored += 1
     if scored:
         measures.is_changed, measures.compared = True, ""
@@ -154,9 +155,9 @@ class Known:
     text: Callable[[int], str]  # the reference at a place, one space between words
 
 
-def known(places: Places, runs: Sequence[Run], found: Callable[[Run], Files] = _look) -> Measures:
+def known(places: Places, runs: Sequence[Run], found: Callable[[str], Files] | None = None) -> Measures:
     """Return the kept figures of runs, and score nothing. A tick may be at work."""
-    return _load(places.measured, _stamps(runs, found))
+    return _load(places.measured, _stamps(run_table.of(runs), found))
 
 
 def sets_of(measures: Measures, run: Run) -> dict[str, Known]:
@@ -360,9 +361,10 @@ def forget() -> None:
     _set.cache_clear()
 
 
-def _stamps(runs: Iterable[Run], found: Callable[[Run], Files]) -> dict[str, str]:
+def _stamps(table: Table, found: Callable[[str], Files] | None) -> dict[str, str]:
     """Return what tells whether the files are as they were, of each run that has a result and utterances."""
-    looked = ((run.id, found(run)) for run in runs if run.hyper)
+    look = found or (lambda name: files_of(regular_files(table[table.places[name]].directory)))
+    looked = ((name, look(name)) for name, is_done in table.columns("id", "is_done") if is_done)
     return {name: digest for name, (names, digest) in looked if job_contract.UTTERANCES in names.split("/")}
 
 

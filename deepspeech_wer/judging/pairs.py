@@ -27,7 +27,7 @@ class Pair:
     after: Run
     runs: Sequence[Run]  # all of the archive, in the order of archive.in_order
     verdicts: Sequence[Mapping[str, Any]]  # of verdicts.json
-    found: Callable[[Run], Files]  # the files of a run's directory
+    found: Callable[[str], Files]  # the files of a run's directory, by its id
 
 
 def compare(places: Places, pair: Pair) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import __version__, decision_files, files
+from deepspeech_wer import __version__, decision_files, files, run_table
 from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.judging import draws, remembered, standing
@@ -32,6 +32,7 @@ from deepspeech_wer.judging.draws import Ordered
 from deepspeech_wer.judging.remembered import Memory, Runs
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
 from deepspeech_wer.verdicts.judge import Judgement, Terms
@@ -172,6 +173,7 @@ def _make(
     page: str | None,
 ) -> _Made:
     """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
+    runs = run_table.of(runs)
     ordered = draws.order(runs)
     terms = _terms(places, wanted, ordered)
     others = draws.sets(ordered)
@@ -187,7 +189,7 @@ def _make(
         of = dict(zip(others, found[1:], strict=True))
         before = _made_before(main, of, told)
         lines = sets.lines(lines, {name: one.memory.lines for name, one in of.items()}, before)
-        places_of = {run.merge.sha: place for run, place in zip(ordered.runs, ordered.places, strict=True)}
+        places_of = dict(zip(ordered.runs.column("sha"), ordered.places, strict=True))
         judged = sets.combined(judged, {name: one.judged for name, one in of.items()}, places_of)
     seen = draws.draws(ordered.calibrated(), results)
     calibrated = {"calibrations": _calibrations(calibration.measured(seen), seen)}
@@ -253,11 +255,12 @@ def _beside(place: Path) -> Path:
     return place.with_name(f"{place.name}.told")
 
 
-def _rest(judged: Judgement, runs: Sequence[Run]) -> dict[str, Any]:
+def _rest(judged: Judgement, runs: Table) -> dict[str, Any]:
     again = judged.next_retraining
-    if again and any(run.id == again.run and run.imported for run in runs):
+    own = runs.find(again.run) if again else None
+    if own and own.imported:
         again = None  # this machine may have nothing that the old commit needs
-    count = 1 + sum(run.rerun_of is not None and run.merge.sha == again.sha for run in runs) if again else 0
+    count = 1 + runs.again.column("sha").count(again.sha) if again else 0
     return {
         "events": [asdict(event) for event in judged.events],
         "retraining": again
@@ -277,11 +280,8 @@ def _acceptances(decisions: Sequence[Decision], ordered: Ordered) -> tuple[Accep
     """Return what people accept, each from the merge on that was the newest one measured by then."""
     if not decisions:
         return ()
-    ended = [
-        (time, place)
-        for run, place in zip(ordered.runs, ordered.places, strict=True)
-        if run.rerun_of is None and (time := _time(run.finished_at))
-    ]
+    fields = zip(ordered.runs.columns("rerun_of", "finished_at"), ordered.places, strict=True)
+    ended = [(time, place) for (of, end), place in fields if of is None and (time := _time(end))]
     found = set()
     for decision in decisions:
         at = _time(decision.at)
