@@ -16,8 +16,10 @@ from deepspeech_wer.repository import history
 from deepspeech_wer.run_table import Table
 
 
-def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None) -> int:
-    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
+def build(
+    settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None
+) -> dashboard.Site:
+    """Score and judge the runs, merge them into js/hyper.js and build the site.
 
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. `times` are those of the runs'
     directories, mtime_ns, if they were looked at just before. Raises Trouble if the site cannot be written.
@@ -39,7 +41,7 @@ def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[
         measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         kept_scores.save(places, measures)
-        manifest = dashboard.build(
+        site = dashboard.build(
             loaded.runs,
             places.site,
             project=project,
@@ -52,7 +54,7 @@ def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)
-        return dashboard.count(places.site, manifest)
+        return site
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 

@@ -20,7 +20,7 @@ from deepspeech_wer import __version__, archive, derived
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.places import Places
 
-VERSION = "1"
+VERSION = "2"
 BEAT = "js/now.js"  # which is written between builds, see `heartbeat`
 _NEWEST = 100  # runs whose files are looked at
 
@@ -35,9 +35,9 @@ class Sources(NamedTuple):
 class Built(NamedTuple):
     """The last build."""
 
-    made_from: str
-    made: str
-    files: int
+    made_from: str  # what `sources` returned before it
+    made: str  # what `results` returned after it
+    files: int  # to publish
 
 
 def last(places: Places) -> Built | None:
@@ -49,9 +49,9 @@ def last(places: Places) -> Built | None:
         return None
 
 
-def note(places: Places, made_from: str, files: int) -> None:
-    """Note a build. `made_from` is the digest that `sources` returned before it."""
-    derived.write(places.built, VERSION, Built(made_from, results(places), files)._asdict())
+def note(places: Places, build: Built) -> None:
+    """Note a build."""
+    derived.write(places.built, VERSION, build._asdict())
 
 
 def sources(settings: Settings) -> Sources:
@@ -73,22 +73,19 @@ def sources(settings: Settings) -> Sources:
     return Sources(_digest(parts), dict(zip(names, times, strict=True)) if times else {})
 
 
-def results(places: Places) -> str:
-    """Return a digest of all that a build writes."""
+def results(places: Places, times: Mapping[str, int] | None = None) -> str:
+    """Return a digest of all that a build writes. `times` are those of directories that the build looked at itself."""
     runs = places.site / "runs"
     try:
-        with os.scandir(runs) as entries:
-            listed = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+        listed = sorted(entry.name for entry in os.scandir(runs))
     except OSError:
         listed = []
-    directories = [name for name, is_directory in listed if is_directory]
-    scripts = [name for name, is_directory in listed if not is_directory]
+    directories = [name for name in listed if not name.endswith(".js")]
     own = (places.verdicts, places.retraining, places.remembered, places.unmeasured)
     measured = (places.measured, places.measured / "index", places.measured / "runs", places.measured / "sets")
     parts = (
-        "/".join(directories),
-        "/".join(scripts),
-        _times(runs, directories).tobytes(),
+        "/".join(listed),
+        _times(runs, directories, times).tobytes(),
         list(_states(places.site, without=(runs, places.site / BEAT))),
         [_state(path) for path in (*own, *measured)],
         sorted(path.name for path in places.kept.glob("*")),
@@ -96,13 +93,14 @@ def results(places: Places) -> str:
     return _digest(parts)
 
 
-def _times(directory: Path, names: list[str]) -> array[int]:
+def _times(directory: Path, names: list[str], known: Mapping[str, int] | None = None) -> array[int]:
     """Return the times of directories in a directory; nothing if one of them is gone."""
     if not names:
         return array("q")
+    known = known or {}
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return array("q", [os.lstat(name, dir_fd=descriptor).st_mtime_ns for name in names])
+        return array("q", [known.get(name) or os.lstat(name, dir_fd=descriptor).st_mtime_ns for name in names])
     except OSError:
         return array("q")
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_wer import __version__, archive, built, decision_files, files, heartbeat, identity, journal
+from deepspeech_wer.built import Built
 from deepspeech_wer.configuration.settings import Settings, Website
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.judging import standing
@@ -37,9 +38,9 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
         return last.files
     from deepspeech_wer import build_site  # loads what judges and draws, which takes longer than an idle tick
 
-    count = build_site.build(settings, scoring_s=scoring_s, times=sources.times)
-    built.note(places, sources.digest, count)
-    return count
+    site = build_site.build(settings, scoring_s=scoring_s, times=sources.times)
+    built.note(places, Built(sources.digest, built.results(places, site.times), site.files))
+    return site.files
 
 
 def names(settings: Settings) -> list[str]:

@@ -45,6 +45,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
 
+_DAY = re.compile("[0-9]{8}")
 _TOLD = (
     *("status", "failure", "detail", "started_at", "finished_at", "machine", "processor", "variables"),
     *("rerun_of", "imported"),
@@ -151,6 +152,8 @@ class _Archived:
 def _bring_up_to_date(month: Month, listed: list[str], archived: _Archived, *, is_due: bool) -> bool:
     """Make what is kept of a month that of the runs that are there. Returns whether it was something else."""
     times = list(map(archived.changed_at, listed))
+    if not is_due and month["id"] == listed and month["changed_at"] == times:
+        return False  # nearly all of them
     same = _as_noted(month, dict(zip(listed, times, strict=True)), archived if is_due else None)
     if len(same) == len(listed) == len(month):
         return False
@@ -272,7 +275,7 @@ def _remove_all_but(months: Iterable[str], kept: Path) -> None:
 
 
 def _month(name: str) -> str:
-    return name[:6] if re.match("[0-9]{8}-", name) else "other"
+    return name[:6] if name[8:9] == "-" and _DAY.match(name) else "other"
 
 
 def _version(mode: str) -> str:

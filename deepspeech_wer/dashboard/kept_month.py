@@ -9,7 +9,7 @@ A column of SHARED holds places in the list of shared values, -1 for None; one o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,17 @@ class Month:
         """Return a column as the file has it."""
         return self._columns[name]
 
-    def values(self, name: str, equal: Equal | None = None) -> list[Any]:
-        """Return the values of a column. Of equal ones that are shared, `equal` makes one object in memory."""
+    def values(self, name: str) -> list[Any]:
+        """Return the values of a column."""
+        column = self._columns[name]
         if name not in SHARED:
-            return self._columns[name]
-        found = [equal.one(value) for value in self._shared] if equal else self._shared
-        found = [*found, None]  # at -1
-        return [found[place] for place in self._columns[name]]
+            return column
+        shared = [*self._shared, None]  # at -1
+        return [shared[place] for place in column]
+
+    def share(self, one: Callable[[Any], Any]) -> None:
+        """Let `one` return the object to use for each shared value."""
+        self._shared = list(map(one, self._shared))
 
     def add(self, row: Mapping[str, Any]) -> int:
         """Add a run, and return its place."""
@@ -125,7 +129,7 @@ class Equal:
 
     def one(self, value: Any) -> Any:
         """Return the first value that was equal to this one."""
-        return self._seen.setdefault(repr(value), value)
+        return self._seen.setdefault(repr(value), value)  # not by equality: 1, 1.0 and True are equal
 
 
 class Loaded:
@@ -142,8 +146,9 @@ class Loaded:
 
     def add(self, month: Month) -> None:
         """Add the runs of a month."""
+        month.share(self._equal.one)
         for name, column in (*self._columns.items(), *self.of_files.items()):
-            column += month.values(name, self._equal)
+            column += month.values(name)
 
     def column(self, name: str) -> Column:
         """Return a field of all runs."""

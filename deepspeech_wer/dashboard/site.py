@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from deepspeech_wer import run_table
@@ -21,6 +21,7 @@ from deepspeech_wer.dashboard.assets import (
     INDEX,
     MANIFEST,
     MANIFEST_VERSION,
+    count,
     noted,
     read_manifest,
     references,
@@ -57,6 +58,13 @@ INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 log = logging.getLogger(__name__)
 
 
+class Site(NamedTuple):
+    """A built site."""
+
+    files: int  # to publish
+    times: Mapping[str, int]  # mtime_ns of the directories in runs/ that were left as they are
+
+
 def build(
     runs: Sequence[Run],
     site: Path,
@@ -69,10 +77,8 @@ def build(
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
     heard: Heard | None = None,
-) -> dict[str, Any]:
+) -> Site:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
-
-    Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
     the run is then left out. `found` returns the files of a run's directory, by its id. With the `mark` of each line,
@@ -85,7 +91,7 @@ def build(
     before, heard = read_manifest(site), heard or Heard()
     ordered = run_table.of(runs).in_order()
     found = found or (lambda name: files_of(regular_files(ordered[ordered.places[name]].directory)))
-    made = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
+    made, times = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
     ordered = ordered.only([place for place, name in enumerate(ordered.column("id")) if name in made])
     sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
@@ -110,7 +116,7 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
-    return after
+    return Site(count(site, after), times)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,10 @@ class _Source:
     heard: Heard
 
 
-def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, str]) -> dict[str, str]:
+def _build_runs(
+    runs: Table, source: _Source, site: Path, before: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Build the files of runs. Returns what to note of each, and the times of the directories that were left alone."""
     made = {}
     built = {entry.name for entry in os.scandir(site / "runs")}
     start = f"{VERSION}.{DETAILS} {source.logs.mode} "
@@ -141,7 +150,7 @@ def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, s
                 made[name] = noted(_build_anew(runs[place], source, site), stamp)
             except Trouble as trouble:
                 log.warning("skipping a run: %s", trouble)
-    return made
+    return made, {name: time for name, time in published.times.items() if made.get(name) == before.get(name)}
 
 
 def _build_anew(run: Run, source: _Source, site: Path) -> list[str]:
@@ -162,6 +171,7 @@ class _Published:
     def __init__(self, site: Path) -> None:
         self._runs = site / "runs"
         self._since = 0
+        self.times: dict[str, int] = {}  # mtime_ns of the directories that were looked at
         with suppress(OSError):
             self._since = (site / MANIFEST).stat().st_mtime_ns
 
@@ -176,7 +186,9 @@ class _Published:
         """Return whether a run's directory has what was noted of it."""
         try:
             # A directory's time changes with the names in it, and a look at it takes a quarter of the time.
-            if os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns < self._since:
+            changed_at = os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns
+            self.times[run] = changed_at
+            if changed_at < self._since:
                 return True
             with os.scandir(self._runs / run) as entries:
                 there = {entry.name for entry in entries}
