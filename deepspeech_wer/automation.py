@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,8 @@ from deepspeech_wer import (
     archive_record,
     backlog,
     backlog_inputs,
+    data_lock,
     decision_files,
-    files,
     identity,
     journal,
     logging_setup,
@@ -28,7 +27,6 @@ from deepspeech_wer.configuration import environment
 from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.configuration.setting_types import without_password
 from deepspeech_wer.configuration.settings import Settings
-from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.runners import Runners
 from deepspeech_wer.judging import standing
@@ -62,7 +60,7 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     work at all, Stopped after a signal.
     """
     identity.check(settings.places, settings.repository)
-    with data_locked(settings.places) as of_data:
+    with data_lock.held(settings.places) as of_data:
         locks = {settings.places.lock: descriptor, settings.places.data_lock: of_data}
         _recover(settings.places, descriptor)
         try:
@@ -71,28 +69,6 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
             journal.clear(settings.places.cache)
         identity.note(settings.places, settings.repository)
     return well
-
-
-@contextmanager
-def data_locked(where: Places) -> Iterator[int]:
-    """Hold the data root's lock within the block. Raises Trouble that names its holder if a tick has it."""
-    path = str(where.data_lock)
-    try:
-        files.make_private(where.data)
-    except OSError as error:
-        raise Trouble(f"cannot make {where.data}: {with_cure(error)}") from None
-    descriptor = lock.acquire(path)
-    if descriptor is None:
-        holder = lock.holder(path)
-        who = f"process {holder[0]} since {holder[2]}" if holder else f"just starting, or on another host, see {path}"
-        raise Trouble(
-            f"another tick is at work on {where.data} ({who}), with another cache or without its lock file: wait for "
-            "its end; set XDG_CACHE_HOME to one directory for all, or ds_dataroot to one for each"
-        )
-    try:
-        yield descriptor
-    finally:
-        lock.release(descriptor)
 
 
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:

@@ -18,8 +18,10 @@ from deepspeech_wer.run_table import Table
 
 def build(
     settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None
-) -> dashboard.Site:
+) -> tuple[int, Mapping[str, int]]:
     """Score and judge the runs, merge them into js/hyper.js and build the site.
+
+    Returns how many files there are to publish, and mtime_ns of directories in runs/ that were left as they are.
 
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. `times` are those of the runs'
     directories, mtime_ns, if they were looked at just before. Raises Trouble if the site cannot be written.
@@ -54,7 +56,7 @@ def build(
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)
-        return site
+        return dashboard.count(places.site, site.manifest), site.times
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 

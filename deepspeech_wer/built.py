@@ -1,18 +1,21 @@
 """Tells whether a build would find nothing to do, in a fraction of the time that it takes to look at each run.
 
-    <cache>/built    {"made_from": <digest>, "made": <digest>, "files": <how many there are to publish>}
+    <cache>/built    {"made_from": <digest>, "made": [<digest>, [<digest>, ...]], "files": <how many to publish>}
 
 The first digest is of what a build reads, the second of what it writes. Directories are looked at, not all that is in
 them: a file that was replaced, added or removed shows in its directory's time. Files of the newest runs are looked at
-themselves, since people try out what happens there.
+themselves, since people try out what happens there. Of what was written for older runs, each call looks at a part:
+nobody but this program works there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import random
 from array import array
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +26,7 @@ from deepspeech_wer.places import Places
 VERSION = "2"
 BEAT = "js/now.js"  # which is written between builds, see `heartbeat`
 _NEWEST = 100  # runs whose files are looked at
+_PARTS = 8  # of the published files of older runs
 
 
 class Sources(NamedTuple):
@@ -32,11 +36,18 @@ class Sources(NamedTuple):
     times: Mapping[str, int]  # of the runs' directories, mtime_ns; empty if one of them is gone
 
 
+class Results(NamedTuple):
+    """What a build wrote."""
+
+    digest: str  # of all but the files of runs
+    parts: Sequence[str]  # digests of the directories of these, each of a part of the runs
+
+
 class Built(NamedTuple):
     """The last build."""
 
     made_from: str  # what `sources` returned before it
-    made: str  # what `results` returned after it
+    made: Results  # what `results` returned after it
     files: int  # to publish
 
 
@@ -44,7 +55,7 @@ def last(places: Places) -> Built | None:
     """Return the last build, as far as it is known."""
     record = derived.read(places.built, VERSION)
     try:
-        return Built(str(record["made_from"]), str(record["made"]), int(record["files"]))
+        return Built(str(record["made_from"]), Results(*record["made"]), int(record["files"]))
     except (TypeError, KeyError, ValueError):
         return None
 
@@ -73,24 +84,54 @@ def sources(settings: Settings) -> Sources:
     return Sources(_digest(parts), dict(zip(names, times, strict=True)) if times else {})
 
 
-def results(places: Places, times: Mapping[str, int] | None = None) -> str:
-    """Return a digest of all that a build writes. `times` are those of directories that the build looked at itself."""
+def results(places: Places, times: Mapping[str, int] | None = None) -> Results:
+    """Look at all that a build writes. `times` are those of directories that the build looked at itself."""
+    runs, names = _shown(places)
+    digest = _digest_of_results(places, names)
+    return Results(digest, [_digest_of_part(runs, part, times) for part in _parts(names)])
+
+
+def are_as_noted(places: Places, noted: Results) -> bool:
+    """Return whether what a build wrote is still there. Of the older runs' files it looks at a part, by chance."""
+    runs, names = _shown(places)
+    if noted.digest != _digest_of_results(places, names) or len(noted.parts) != _PARTS:
+        return False
+    turn = random.randrange(_PARTS)  # noqa: S311 - no secret
+    return noted.parts[turn] == _digest_of_part(runs, _parts(names)[turn])
+
+
+def _shown(places: Places) -> tuple[Path, list[str]]:
+    """Return where the runs' published files are, and the names there: a directory and a script of each run."""
     runs = places.site / "runs"
     try:
-        listed = sorted(entry.name for entry in os.scandir(runs))
+        with os.scandir(runs) as entries:
+            return runs, sorted(entry.name for entry in entries)
     except OSError:
-        listed = []
-    directories = [name for name in listed if not name.endswith(".js")]
+        return runs, []
+
+
+def _digest_of_results(places: Places, names: Sequence[str]) -> str:
+    """Return a digest of all but the files of runs. `names` are those in the directory of these."""
     own = (places.verdicts, places.retraining, places.remembered, places.unmeasured)
     measured = (places.measured, places.measured / "index", places.measured / "runs", places.measured / "sets")
     parts = (
-        "/".join(listed),
-        _times(runs, directories, times).tobytes(),
-        list(_states(places.site, without=(runs, places.site / BEAT))),
-        [_state(path) for path in (*own, *measured)],
+        "/".join(names),
+        list(_states(places.site, without=(places.site / "runs", places.site / BEAT))),
+        [_state(os.fspath(path)) for path in (*own, *measured)],
         sorted(path.name for path in places.kept.glob("*")),
     )
     return _digest(parts)
+
+
+def _parts(names: Sequence[str]) -> list[list[str]]:
+    """Share out the directories of runs. The newest are in each part."""
+    directories = [name for name in names if not name.endswith(".js")]
+    older, newest = directories[:-_NEWEST], directories[-_NEWEST:]
+    return [older[turn::_PARTS] + newest for turn in range(_PARTS)]
+
+
+def _digest_of_part(runs: Path, names: list[str], times: Mapping[str, int] | None = None) -> str:
+    return _digest(_times(runs, names, times).tobytes())
 
 
 def _times(directory: Path, names: list[str], known: Mapping[str, int] | None = None) -> array[int]:
@@ -109,24 +150,30 @@ def _times(directory: Path, names: list[str], known: Mapping[str, int] | None = 
 
 def _states(path: Path, without: Collection[Path] = ()) -> Iterator[tuple[str, int, int]]:
     """Yield the name, size and time of a file, or of all files below a directory."""
-    pending = [path]
+    pending, left_out = [os.fspath(path)], set(map(os.fspath, without))
     while pending:
         here = pending.pop()
-        if here in without or here.name == "__pycache__":
-            continue
         try:
             with os.scandir(here) as entries:
-                pending += sorted(Path(entry.path) for entry in entries)
+                found = sorted(entries, key=attrgetter("name"))
         except OSError:  # no directory
             yield _state(here)
+            continue
+        for entry in found:
+            if entry.path in left_out or entry.name == "__pycache__":
+                continue
+            if entry.is_dir():
+                pending.append(entry.path)
+            else:
+                yield _state(entry.path)
 
 
-def _state(path: Path) -> tuple[str, int, int]:
+def _state(path: str) -> tuple[str, int, int]:
     try:
-        status = path.lstat()
+        status = os.lstat(path)
     except OSError as error:
-        return str(path), -1, error.errno or 0
-    return str(path), status.st_size, status.st_mtime_ns
+        return path, -1, error.errno or 0
+    return path, status.st_size, status.st_mtime_ns
 
 
 def _digest(value: Any) -> str:

@@ -20,7 +20,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "": (
         "archive_order clock errors exit_codes files job_contract places records text variables wer",
         "backlog checkpoints delta derived hyper logging_setup machine room verdicts versions xdg_directories",
-        "archive_record configuration decision_files journal old_records run_table sftp training",
+        "archive_record configuration data_lock decision_files journal old_records run_table sftp training",
         "archive",
         "archive_store built dashboard identity jobs publish repository",
         "demo heartbeat import_records judging merge_run notify read_back",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, build_site, update_site
+from deepspeech_wer import archive, build_site, built, update_site
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.decision_files import Decision, accept
@@ -36,7 +37,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     made: list[None] = []
     real = build_site.build
 
-    def build(settings: Settings, **options: Any) -> int:
+    def build(settings: Settings, **options: Any) -> tuple[int, Mapping[str, int]]:
         made.append(None)
         return real(settings, **options)
 
@@ -143,6 +144,20 @@ def test_whatever_changes_is_built(current: Settings, builds: list[None], change
 def _is_the_same_each_time(name: str) -> bool:
     """Not what says when the tracker looked, nor the manifest, which has times."""
     return not name.startswith(("js/index.", "js/now.js", ".manifest", "index.htm"))
+
+
+@pytest.mark.parametrize("lost", [0, 3, 20, 119])
+def test_what_an_older_run_lost_is_seen_within_a_few_looks(
+    current: Settings, builds: list[None], lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = iter(range(built._PARTS))
+    monkeypatch.setattr(random, "randrange", lambda _: next(turns))
+    update_site.build(current)
+    run = current.places.site / "runs" / archive.names(current.places.runs)[lost]
+    (run / "hyper.json").unlink()
+    while len(builds) == 1:  # StopIteration: no look has seen it
+        update_site.build(current)
+    assert (run / "hyper.json").exists()
 
 
 def test_other_settings_are_built(current: Settings, builds: list[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deepspeech_wer import automation, identity
+from deepspeech_wer import data_lock, identity
 from deepspeech_wer.configuration.settings import Repository
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.machine import lock
@@ -18,7 +18,7 @@ def locked(places: Places, repository: Repository) -> Iterator[None]:
 
     Raises Trouble that names the holder if a tick is running, or if the cache belongs to another repository.
     """
-    with cache_locked(places, repository), automation.data_locked(places):
+    with cache_locked(places, repository), data_lock.held(places):
         yield
 
 

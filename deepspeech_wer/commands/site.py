@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from deepspeech_wer import archive, identity, journal, update_site
 from deepspeech_wer.commands import progress
@@ -11,7 +12,9 @@ from deepspeech_wer.commands.progress import say
 from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.configuration.settings import Settings, Website
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish.report import Options, Report
+
+if TYPE_CHECKING:
+    from deepspeech_wer.publish.report import Report
 
 
 def build(_: argparse.Namespace) -> int:
@@ -36,6 +39,9 @@ def publish(options: argparse.Namespace) -> int:
     with locked(current.places, current.repository):
         update_site.build(current)
         listed = update_site.names(current)
+        from deepspeech_wer.publish import publisher  # loads paramiko
+        from deepspeech_wer.publish.report import Options
+
         how = Options(
             dry_run=options.dry_run,
             adopt=options.adopt,
@@ -44,8 +50,6 @@ def publish(options: argparse.Namespace) -> int:
             owner=identity.owner(current.places, current.repository),
             progress=progress.upload_bar(),
         )
-        from deepspeech_wer.publish import publisher  # loads paramiko
-
         try:
             report = publisher.publish(current.places.site, listed, current.website, how)
         except Trouble as trouble:
@@ -73,14 +77,15 @@ def serve(options: argparse.Namespace) -> int:
 
 def _rollback(website: Website, options: argparse.Namespace, current: Settings) -> int:
     with locked(current.places, current.repository):
+        from deepspeech_wer.publish import publisher
+        from deepspeech_wer.publish.report import Options
+
         how = Options(
             dry_run=options.dry_run,
             take_over=options.take_over,
             kept=current.places.published,
             owner=identity.owner(current.places, current.repository),
         )
-        from deepspeech_wer.publish import publisher
-
         report = publisher.rollback(website, how)
     return _tell("rolled back", report, current, is_dry=options.dry_run)
 

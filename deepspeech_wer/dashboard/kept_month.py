@@ -1,9 +1,11 @@
 """A month of kept runs, as columns: they take a fifth of the time to read that records take.
 
     <digest of the code that makes this> <CRC-32 of the next line>
-    {"shared": [<a value that many runs have>, ...], "columns": {<name>: [<of each run>, ...], ...}}
+    {"shared": [<a value that many runs have>, ...],
+     "columns": {<name>: [<of each run>, ...], ...}, "alike": {<name>: <of all runs>, ...}}
 
-A column of SHARED holds places in the list of shared values, -1 for None; one of TEXTS holds JSON.
+A column of SHARED holds places in the list of shared values, -1 for None; one of TEXTS holds JSON. `alike` has the
+columns of which all values are equal.
 """
 
 from __future__ import annotations
@@ -79,7 +81,9 @@ class Month:
 
     def record(self) -> dict[str, Any]:
         """Return what the month's file holds."""
-        return {"shared": self._shared, "columns": self._columns}
+        alike = {name: one[0] for name, one in self._columns.items() if name != "id" and len({*map(repr, one)}) == 1}
+        others = {name: column for name, column in self._columns.items() if name not in alike}
+        return {"shared": self._shared, "columns": others, "alike": alike}
 
     def _place(self, value: Any) -> int:
         if value is None:
@@ -96,8 +100,9 @@ def read(path: Path, version: str) -> Month:
     """Return a month; an empty one if the file is damaged or by other code."""
     record = derived.read(path, version)
     with suppress(TypeError, KeyError, ValueError, AttributeError):
-        _check(record["shared"], record["columns"])
-        return Month(record["shared"], record["columns"])
+        shared, columns, alike = record["shared"], record["columns"], record["alike"]
+        _check(shared, columns, alike)
+        return Month(shared, columns | {name: [value] * len(columns["id"]) for name, value in alike.items()})
     return Month([], {name: [] for name in ("id", *OF_FILES, *_OF_RUN)})
 
 
@@ -107,12 +112,13 @@ def row(run: Run) -> dict[str, Any]:
     return found | {name: None if found[name] is None else json.dumps(found[name]) for name in TEXTS}
 
 
-def _check(shared: list[Any], columns: Mapping[str, list[Any]]) -> None:
-    """Raise an error if a month's columns have another shape than `record` gives them."""
-    if type(shared) is not list or columns.keys() != {"id", *OF_FILES, *_OF_RUN}:
-        raise ValueError("other columns")
+def _check(shared: list[Any], columns: dict[str, list[Any]], alike: Mapping[str, Any]) -> None:
+    """Raise an error if a month has another shape than `record` gives it."""
     if {*map(type, columns.values())} != {list} or len({*map(len, columns.values())}) != 1:
         raise ValueError("columns of several lengths")
+    columns = columns | {name: [value] for name, value in alike.items()}
+    if type(shared) is not list or columns.keys() != {"id", *OF_FILES, *_OF_RUN}:
+        raise ValueError("other columns")
     for kinds, names in _KINDS.items():
         if not all({*map(type, columns[name])} <= kinds for name in names):
             raise TypeError(names)

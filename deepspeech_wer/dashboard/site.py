@@ -21,7 +21,6 @@ from deepspeech_wer.dashboard.assets import (
     INDEX,
     MANIFEST,
     MANIFEST_VERSION,
-    count,
     noted,
     read_manifest,
     references,
@@ -61,7 +60,7 @@ log = logging.getLogger(__name__)
 class Site(NamedTuple):
     """A built site."""
 
-    files: int  # to publish
+    manifest: dict[str, Any]
     times: Mapping[str, int]  # mtime_ns of the directories in runs/ that were left as they are
 
 
@@ -116,7 +115,7 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
-    return Site(count(site, after), times)
+    return Site(after, times)
 
 
 @dataclass(frozen=True)

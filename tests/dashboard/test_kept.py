@@ -171,24 +171,32 @@ def damaged(good: bytes, damage: str) -> bytes:
     return good
 
 
-def bad_value(record: dict[str, Any], name: str) -> None:
-    column = record["columns"][name]
-    column[len(column) // 2] = {}
+def put(record: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value into a column, or for all of it where all are alike."""
+    if name in record["alike"]:
+        record["alike"][name] = value
+    else:
+        record["columns"][name][-1] = value
 
 
 def bad_place(record: dict[str, Any], name: str) -> None:
     if name in kept_month.SHARED:
-        record["columns"][name][-1] = len(record["shared"])
+        put(record, name, len(record["shared"]))
     else:
-        record["shared"] = record["columns"]
+        record["shared"] = {}
+
+
+def short(record: dict[str, Any], name: str) -> None:
+    """Leave a column with one value, as one has in which all are alike."""
+    record["columns"][name] = record["columns"].get(name, [record["alike"].get(name)])[:1]
 
 
 SHAPES: dict[str, Callable[[dict[str, Any], str], Any]] = {
-    "no column": lambda record, name: record["columns"].pop(name),
-    "one more column": lambda record, name: record["columns"].update({f"{name}s": record["columns"][name]}),
-    "a short column": lambda record, name: record["columns"][name].pop(),
-    "no list": lambda record, name: record["columns"].update({name: dict(enumerate(record["columns"][name]))}),
-    "a bad value": bad_value,
+    "no column": lambda record, name: record["columns" if name in record["columns"] else "alike"].pop(name),
+    "one more column": lambda record, name: record["alike"].update({f"{name}s": 1}),
+    "a short column": short,
+    "no list": lambda record, name: record["columns"].update({name: {"0": 1}}),
+    "a bad value": lambda record, name: put(record, name, {}),
     "a bad place": bad_place,
 }
 
@@ -198,7 +206,9 @@ def test_columns_of_another_shape_are_made_again(root: Path, tmp_path: Path, sha
     plain = site_with(root, tmp_path / "kept")
     path = next(one for one in sorted((tmp_path / "kept").iterdir()) if len(one.read_bytes()) > 5000)
     head, data = path.read_bytes().splitlines()
-    for name in json.loads(data)["columns"]:
+    whole = json.loads(data)
+    assert whole["alike"]
+    for name in (*whole["columns"], *whole["alike"]):
         record = json.loads(data)
         SHAPES[shape](record, name)
         path.write_bytes(checked(head.split()[0], json.dumps(record, separators=(",", ":")).encode()))
