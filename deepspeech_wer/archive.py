@@ -30,6 +30,7 @@ _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 _SECOND_NS = 10**9
 _PLACED_VERSION = f"{archive_record.VERSION}.2"  # one word
 _PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
+_PLACED_LOOKED_AT = 500  # the newest runs, whose run.json may have been edited: older ones are taken as they were
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _is_settled(changed_ns: int, now_ns: int) -> bool:
 
     So git looks at files that are as new as its index.
     """
-    step_ns = _SECOND_NS if changed_ns % _SECOND_NS == 0 else _SECOND_NS // 20
+    step_ns = _SECOND_NS if changed_ns % _SECOND_NS == 0 else _SECOND_NS // 100
     return now_ns - changed_ns > 2 * step_ns
 
 
@@ -206,11 +207,12 @@ def placed(runs: Path, kept: Path) -> list[Placed]:
     `kept` is a file of what was read before: only new and changed run.json are read. It may be deleted at any time.
     """
     known = {row[0]: row for row in _rows(derived.read(kept, _PLACED_VERSION))}
-    found: list[tuple[Any, ...]] = []
     listed, read = names(runs), 0
+    older = listed[:-_PLACED_LOOKED_AT]
+    found: list[tuple[Any, ...]] = [known[name] for name in older if name in known]
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if listed else -1
     try:
-        for name in listed:
+        for name in (*(name for name in older if name not in known), *listed[-_PLACED_LOOKED_AT:]):
             row = known.get(name)
             with suppress(OSError, Trouble, KeyError, TypeError, ValueError):
                 status = os.stat(f"{name}/{archive_record.RUN}", dir_fd=descriptor)

@@ -162,7 +162,8 @@ def partial_in(directory: Path) -> list[Path]:
     """Return what crashed writes left directly in `directory`."""
     try:
         with os.scandir(directory) as entries:
-            return [Path(entry.path) for entry in entries if _is_partial(entry.name)]
+            ended = [entry for entry in entries if entry.name.endswith(PARTIAL)]
+            return [Path(entry.path) for entry in ended if _is_partial(entry.name)]
     except OSError:  # tried again by the next tick
         return []
 

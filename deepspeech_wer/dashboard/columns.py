@@ -61,7 +61,7 @@ def differences(numbers: Iterable[int | None]) -> list[int | None]:
 
 def run_lengths(values: Iterable[Any]) -> list[Any]:
     """Return `[value, count, value, count, ...]`."""
-    return [item for value, same in groupby(values) for item in (value, sum(1 for _ in same))]
+    return [item for value, same in groupby(values) for item in (value, len(list(same)))]
 
 
 def short(text: str) -> str:
@@ -181,7 +181,12 @@ def _coded(values: Iterable[tuple[Any, int]]) -> dict[str, Any]:
     places: dict[tuple[bool, Any], int] = {}
     codes: list[int] = []
     last: Any = None
+    before: Any = object()
     for value, count in values:
+        if value is before:
+            codes[-1] += count
+            continue
+        before = value
         key = (isinstance(value, bool), value)  # in Python True == 1
         code = -1 if value is _ABSENT else places.setdefault(key, len(places))
         if code == last:
