@@ -9,7 +9,7 @@ and no clock tells it: see `started`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _USUAL = 28  # characters of an id without an era: YYYYmmdd-HHMMSS-<sha12>
 
@@ -44,6 +44,20 @@ def moment(run_id: str) -> Started:
     """Return the same, to the second: earlier releases began no new era where runs started in one second."""
     era, name = started(run_id)
     return era, name[:15]
+
+
+def start_keys(run_ids: Sequence[str]) -> Sequence[Any]:
+    """Return what sorts these runs as `started` does. Nearly always those are the ids themselves."""
+    return run_ids if _are_usual(run_ids) else list(map(started, run_ids))
+
+
+def moment_keys(run_ids: Sequence[str]) -> Sequence[Any]:
+    """Return what sorts these runs as `moment` does."""
+    return [name[:15] for name in run_ids] if _are_usual(run_ids) else list(map(moment, run_ids))
+
+
+def _are_usual(run_ids: Sequence[str]) -> bool:
+    return max(map(len, run_ids), default=0) <= _USUAL
 
 
 def keys(runs: Iterable[Placed]) -> dict[str, Key]:

@@ -16,12 +16,8 @@ from deepspeech_wer.repository import history
 from deepspeech_wer.run_table import Table
 
 
-def build(
-    settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None
-) -> tuple[int, Mapping[str, int]]:
-    """Score and judge the runs, merge them into js/hyper.js and build the site.
-
-    Returns how many files there are to publish, and mtime_ns of directories in runs/ that were left as they are.
+def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None) -> int:
+    """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
 
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. `times` are those of the runs'
     directories, mtime_ns, if they were looked at just before. Raises Trouble if the site cannot be written.
@@ -43,7 +39,7 @@ def build(
         measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         kept_scores.save(places, measures)
-        site = dashboard.build(
+        manifest = dashboard.build(
             loaded.runs,
             places.site,
             project=project,
@@ -56,7 +52,7 @@ def build(
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)
-        return dashboard.count(places.site, site.manifest), site.times
+        return dashboard.count(places.site, manifest)
     except OSError as error:
         raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
 

@@ -106,14 +106,18 @@ class Table(Sequence[Run]):
         numbers = self.column("number")
         if all(numbers) and is_rising(numbers):
             return self
-        keys: list[Any]
+        ids = self.column("id")
         if all(numbers):  # the usual case, in a fraction of the time
-            started = map(archive_order.started, self.column("id"))
-            keys = list(zip(numbers, self.column("ordinal"), started, strict=True))
-        else:
-            of = archive_order.keys(self.placed())
-            keys = [of[name] for name in self.column("id")]
-        return self.only(sorted(range(len(keys)), key=keys.__getitem__))
+            return self.only(self.order_by(numbers, self.column("ordinal"), archive_order.start_keys(ids)))
+        of = archive_order.keys(self.placed())
+        return self.only(self.order_by([of[name] for name in ids]))
+
+    def order_by(self, *keys: Column) -> list[int]:
+        """Return the places of the runs in the order of the first keys; where these are equal, of the next."""
+        order = list(range(len(self)))
+        for key in reversed(keys):  # sorting is stable, and takes less time than to make tuples
+            order.sort(key=key.__getitem__)
+        return order
 
     def placed(self) -> Iterator[Placed]:
         """Yield what decides the places of the runs."""

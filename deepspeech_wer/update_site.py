@@ -33,13 +33,13 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
     """
     places, sources = settings.places, built.sources(settings)
     last = built.last(places)
-    is_same = last and last.made_from == sources.digest and built.are_as_noted(places, last.made)
-    if last and is_same and not places.unmeasured.exists():
+    is_same = last and last.made_from == sources.digest and last.made == built.results(places)
+    if last and is_same and built.are_runs_as_built(places) and not places.unmeasured.exists():
         return last.files
     from deepspeech_wer import build_site  # loads what judges and draws, which takes longer than an idle tick
 
-    count, times = build_site.build(settings, scoring_s=scoring_s, times=sources.times)
-    built.note(places, Built(sources.digest, built.results(places, times), count))
+    count = build_site.build(settings, scoring_s=scoring_s, times=sources.times)
+    built.note(places, Built(sources.digest, built.results(places), count))
     return count
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepspeech_wer import archive, build_site, built, update_site
+from deepspeech_wer import archive, build_site, derived, update_site
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.decision_files import Decision, accept
@@ -37,7 +37,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     made: list[None] = []
     real = build_site.build
 
-    def build(settings: Settings, **options: Any) -> tuple[int, Mapping[str, int]]:
+    def build(settings: Settings, **options: Any) -> int:
         made.append(None)
         return real(settings, **options)
 
@@ -150,7 +150,7 @@ def _is_the_same_each_time(name: str) -> bool:
 def test_what_an_older_run_lost_is_seen_within_a_few_looks(
     current: Settings, builds: list[None], lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = iter(range(built._PARTS))
+    turns = iter(range(derived.PARTS))
     monkeypatch.setattr(random, "randrange", lambda _: next(turns))
     update_site.build(current)
     run = current.places.site / "runs" / archive.names(current.places.runs)[lost]

@@ -4,13 +4,12 @@ from deepspeech_wer.dashboard.assets import assets, count, site_files, site_name
 from deepspeech_wer.dashboard.heard import Heard
 from deepspeech_wer.dashboard.judged import Judged, decided, judged
 from deepspeech_wer.dashboard.project import Project
-from deepspeech_wer.dashboard.site import Site, build
+from deepspeech_wer.dashboard.site import build
 
 __all__ = [
     "Heard",
     "Judged",
     "Project",
-    "Site",
     "assets",
     "build",
     "count",

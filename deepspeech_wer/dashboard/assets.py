@@ -10,14 +10,14 @@ from urllib.parse import unquote, urlsplit
 
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.feed import NAME as FEED
-from deepspeech_wer.dashboard.literal import fingerprint
+from deepspeech_wer.dashboard.literal import fingerprint, javascript
 from deepspeech_wer.errors import Trouble
 
 INDEX = Path("index.htm")
 # Fixed names: others link to the first two, and js/hyper.js is the contract of 2016.
 DATA = (Path(FEED), Path(BADGE), Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))
 MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
 
@@ -60,8 +60,9 @@ def site_names(site: Path) -> list[str]:
 
 def count(site: Path, manifest: dict[str, Any]) -> int:
     """Return how many these are."""
-    of_runs = sum(1 + len(files_of(run)) for run in manifest["runs"].values())
-    return len(manifest.get("sets", ())) + of_runs + len(_of_page(site, manifest))
+    # A run has a script, and files if its first word is not empty, with a slash between any two.
+    of_runs = [1 if run[:1] == " " else 2 + run.count("/", 0, run.find(" ")) for run in manifest["runs"].values()]
+    return len(manifest.get("sets", ())) + sum(of_runs) + len(_of_page(site, manifest))
 
 
 def _of_page(site: Path, manifest: dict[str, Any]) -> list[str]:
@@ -84,14 +85,22 @@ def read_manifest(site: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads((site / MANIFEST).read_bytes())
-        if manifest["version"] == 1:  # of an earlier release
-            runs = {name: noted(run["files"], run["stamp"]) for name, run in manifest["runs"].items()}
-            return {**manifest, "version": MANIFEST_VERSION, "runs": runs}
-        if manifest["version"] == MANIFEST_VERSION and all(type(run) is str for run in manifest["runs"].values()):
-            return dict(manifest)
+        if manifest["version"] == 1:  # of an earlier release, as the next
+            manifest["runs"] = {name: noted(run["files"], run["stamp"]) for name, run in manifest["runs"].items()}
+        elif manifest["version"] == MANIFEST_VERSION:
+            names, all_noted = manifest.pop("names"), manifest["runs"]
+            manifest["runs"] = dict(zip(names.split("/"), all_noted.split("\n"), strict=True)) if names else {}
+        if manifest["version"] <= MANIFEST_VERSION and all(type(run) is str for run in manifest["runs"].values()):
+            return {**manifest, "version": MANIFEST_VERSION}
     except (FileNotFoundError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         pass
     return {"version": MANIFEST_VERSION, "page": [], "runs": {}}
+
+
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """Return what the file of a manifest holds. Of the runs it has two texts, which take less time than a record."""
+    runs = manifest["runs"]
+    return javascript({**manifest, "names": "/".join(runs), "runs": "\n".join(runs.values())})
 
 
 def noted(files: Iterable[str], stamp: str) -> str:

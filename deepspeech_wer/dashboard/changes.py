@@ -58,6 +58,7 @@ class _Conditions:
         self._flat: dict[int, dict[str, hyper.Scalar]] = {}
         self._keys: dict[int, Any] = {}
         self._signatures: dict[int, str] = {}
+        self._last: tuple[Any, Any, tuple[str, Any]] = None, None, ("", None)
         for one in parameters:
             if one is not None and id(one) not in self._flat:
                 self._flat[id(one)] = hyper.flatten(one)
@@ -66,10 +67,18 @@ class _Conditions:
 
     def of(self, signature: Any, parameters: dict[str, Any]) -> tuple[str, Any]:
         """Runs may share the objects, which saves most of the work."""
-        key = id(parameters)
-        if key not in self._keys:
-            kept = ((name, value) for name, value in self._flat[key].items() if name not in self._paths)
-            self._keys[key] = tuple(sorted((name, type(value).__name__, str(value)) for name, value in kept))
+        if self._last[0] is not signature or self._last[1] is not parameters:
+            self._last = signature, parameters, (self._text(signature), self._key(parameters))
+        return self._last[2]
+
+    def _key(self, parameters: dict[str, Any]) -> Any:
+        number = id(parameters)
+        if number not in self._keys:
+            kept = ((name, value) for name, value in self._flat[number].items() if name not in self._paths)
+            self._keys[number] = tuple(sorted((name, type(value).__name__, str(value)) for name, value in kept))
+        return self._keys[number]
+
+    def _text(self, signature: Any) -> str:
         if id(signature) not in self._signatures:
             self._signatures[id(signature)] = json.dumps(signature, sort_keys=True)
-        return self._signatures[id(signature)], self._keys[key]
+        return self._signatures[id(signature)]

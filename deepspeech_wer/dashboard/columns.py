@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import repeat
 from typing import Any
 
 from deepspeech_wer import hyper, run_table
@@ -61,7 +61,15 @@ def differences(numbers: Iterable[int | None]) -> list[int | None]:
 
 def run_lengths(values: Iterable[Any]) -> list[Any]:
     """Return `[value, count, value, count, ...]`."""
-    return [item for value, same in groupby(values) for item in (value, len(list(same)))]
+    found: list[Any] = []
+    last: Any = _ABSENT
+    for value in values:
+        if value == last:
+            found[-1] += 1
+        else:
+            found += value, 1
+            last = value
+    return found
 
 
 def short(text: str) -> str:
@@ -89,13 +97,12 @@ def _is_usual(name: str, sha: str, text: str, start: int | None) -> bool:
 
 
 def _rates(table: Table) -> dict[str, Any]:
-    wers = {name: [_wer(rate) for rate in table.column(name)] for name in hyper.WERS}
+    wers = {
+        name: [None if rate is None else round(min(rate, _MAX_WER) * 1e5) for rate in table.column(name)]
+        for name in hyper.WERS
+    }
     counts = zip(wers["test_wer"], *map(table.column, ("errors", "words")), strict=True)
     return {**wers, "words": run_lengths([_words(*of_run) for of_run in counts])}
-
-
-def _wer(rate: float | None) -> int | None:
-    return None if rate is None else round(min(rate, _MAX_WER) * 1e5)
 
 
 def _words(wer: int | None, errors: int | None, words: int | None) -> int | None:
@@ -173,7 +180,7 @@ def _carried(values: Iterable[Any]) -> Iterator[Any]:
 
 def coded(values: Iterable[Any]) -> dict[str, Any]:
     """Dictionary-encode: `{"values": [...], "codes": run lengths of indices into them}`; index -1: no value."""
-    return _coded((value, 1) for value in values)
+    return _coded(zip(values, repeat(1)))
 
 
 def _coded(values: Iterable[tuple[Any, int]]) -> dict[str, Any]:

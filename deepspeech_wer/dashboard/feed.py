@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from deepspeech_wer import run_table
-from deepspeech_wer.archive_order import moment
+from deepspeech_wer import archive_order, run_table
 from deepspeech_wer.dashboard.news import (
     ACCEPTED,
     BETTER,
@@ -51,7 +50,9 @@ class _Item:
     at: str  # ISO 8601, UTC
     of: str
     state: str
-    source: Any  # an event or a verdict of verdicts.json, the events that one merge ended, or a run
+    source: Any = (
+        None  # an event or a verdict of verdicts.json, or the events that one merge ended; None: `of` is a run
+    )
 
 
 def atom(runs: Sequence[Run], known: Known, project: Project) -> bytes:
@@ -111,7 +112,7 @@ def _items(table: Table, known: Known) -> Iterator[_Item]:
     own = {sha: place for place, (sha, of) in enumerate(table.columns("sha", "rerun_of")) if of is None}
     yield from _of_events(table, own, known)
     finished = table.column("finished_at")
-    for place, (sha, state) in enumerate(known.heads):
+    for place, (sha, state) in enumerate(zip(*known.heads, strict=True)):
         if state == "better" and sha in own:
             verdict = known.verdicts[place]
             yield _Item(_utc(finished[own[sha]]), verdict["run"], BETTER, verdict)
@@ -152,20 +153,19 @@ def _of_failures(own: Table) -> Iterator[_Item]:
     failed = [status == "failed" for status in own.column("status")]
     if not any(failed):
         return
-    keys = list(zip(map(moment, own.column("id")), own.column("ordinal"), strict=True))
+    ids, finished = own.column("id"), own.column("finished_at")
     before: int | None = None
-    for place in sorted(range(len(own)), key=keys.__getitem__):
+    for place in own.order_by(archive_order.moment_keys(ids), own.column("ordinal")):
         if failed[place] or (before is not None and failed[before]):
-            run = own[place]
-            yield _Item(_utc(run.finished_at), run.id, FAILED if failed[place] else WORKING, run)
+            yield _Item(_utc(finished[place]), ids[place], FAILED if failed[place] else WORKING)
         before = place
 
 
 def _told(item: _Item, known: Known) -> News | None:
-    if item.state == FAILED:
-        return of_failure(item.source, known)
-    if item.state == WORKING:
-        return of_success(item.source, known)
+    if item.source is None:
+        run = known.run(item.of)
+        of_run = of_failure if item.state == FAILED else of_success
+        return of_run(run, known) if run else None
     if item.state == BETTER:
         return of_better(item.source, known)
     if item.state == RECOVERED:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import archive, hyper, run_table
 from deepspeech_wer.dashboard.literal import javascript
-from deepspeech_wer.dashboard.spliced import Lines, Mark, Piece, splice
+from deepspeech_wer.dashboard.spliced import Lines, Mark, Pieces, splice
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
 
@@ -20,43 +20,34 @@ def line(run: Run) -> bytes:
     return javascript({**record, "run": tracked}).encode("ascii")
 
 
-def whole(ordered: Sequence[Run], line: Callable[[Run], bytes] = line) -> Iterator[bytes]:
-    """Yield the contract of 2016, one record a line."""
-    table = run_table.of(ordered)
-    for text, place in _pieces(table):
-        yield text
-        if place is not None:
-            yield line(table[place])
-
-
 def write(path: Path, ordered: Sequence[Run], line: Callable[[Run], bytes], mark: Callable[[str], Mark | None]) -> None:
     """Write js/hyper.js, of which the lines that it had are copied."""
     table = run_table.of(ordered)
-    ids = table.column("id")
-    pieces = (Piece(text, None if place is None else ids[place]) for text, place in _pieces(table))
 
     def is_of(name: str, text: bytes) -> bool:
         return b'"run":{"id":%s,' % javascript(name).encode() in text
 
-    splice(path, pieces, Lines(mark, lambda name: line(table[table.places[name]]), is_of))
+    splice(path, _pieces(table), Lines(mark, lambda name: line(table[table.places[name]]), is_of))
 
 
-def _pieces(table: Table) -> Iterator[tuple[bytes, int | None]]:
-    """Yield the places of the runs of js/hyper.js, by their start, each with what stands before its line; then its end.
+def _pieces(table: Table) -> Pieces:
+    """Return what js/hyper.js consists of: the runs by their start, each with what stands before its line; its end.
 
     Failed runs stand apart: they have no WER, and the page of 2016 would draw them as 0 %.
     """
-    times = table.column("time_started")
+    times, ids = table.column("time_started"), table.column("id")
     done = sorted((place for place, time in enumerate(times) if time is not None), key=times.__getitem__)
+    found = Pieces([], [])
     before = b"window.ALL_THE_DATA = "
     groups = done, [place for place, time in enumerate(times) if time is None]
     for places, after in zip(groups, (b";\nwindow.FAILED_RUNS = ", b";\n"), strict=True):
-        between = before + b"[\n"
-        for place in places:
-            yield between, place
-            between = b",\n"
+        if places:
+            found.texts.extend([before + b"[\n", *[b",\n"] * (len(places) - 1)])
+            found.names.extend(ids[place] for place in places)
         before = (b"\n]" if places else before + b"[]") + after
-    yield before, None
+    found.texts.append(before)
+    found.names.append(None)
+    return found
 
 
 def tracker_record(run: Run) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from deepspeech_wer.dashboard.logs import WHOLE, masked
 from deepspeech_wer.decision_files import Decision
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
-from deepspeech_wer.verdicts import student
+from deepspeech_wer.verdicts import listed, student
+from deepspeech_wer.verdicts.listed import Heads
 
 ACCEPTED = "accepted"  # of a step that is the new level: no longer to be called worse
 MOST_WORDS = 500  # characters of a reason
@@ -35,7 +36,7 @@ class Judged:
     noise: str | None = None  # what a calibration says of the newest series; None without one
     events: Sequence[Mapping[str, Any]] = ()  # as verdicts.json has them, with "trained" and "why" of `_event`
     record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json, see `decided`
-    heads: Sequence[tuple[str, str]] | None = None  # commit and state of each verdict in it; None: see there
+    heads: Heads | None = None  # of the verdicts in it; None: see there
 
 
 def judged(
@@ -52,11 +53,12 @@ def judged(
     the decisions to accept a step, which have the reasons; `logs` says what is masked in these.
     """
     states, reasons, sigmas, bands = dict[str, str](), dict[str, str](), dict[str, float](), dict[str, float]()
-    heads, retrained = list[tuple[str, str]](), Counter[str]()
+    heads, retrained = Heads([], []), Counter[str]()
     for verdict in record["verdicts"]:  # once: they are parsed as they are looked at
         run, sigma, state = verdict["run"], verdict["sigma_pp"], sys.intern(verdict["verdict"])
         states[run], reasons[run] = state, verdict["reason"]
-        heads.append((verdict["sha"], state))
+        heads.shas.append(verdict["sha"])
+        heads.states.append(state)
         if verdict["retrained"]:
             retrained[verdict["sha"]] += verdict["retrained"]
         if sigma is not None:
@@ -88,22 +90,18 @@ def _event(event: Mapping[str, Any], trained: _Trained, logs: PublishedLogs) -> 
     return {**event, "trained": trained.of(shas), "why": why or None}
 
 
-def decided(
-    record: Mapping[str, Any], accepted: Sequence[Decision], heads: Sequence[tuple[str, str]] | None = None
-) -> dict[str, Any]:
+def decided(record: Mapping[str, Any], accepted: Sequence[Decision], heads: Heads | None = None) -> dict[str, Any]:
     """Return the record of verdicts.json with who accepted an event, why and when: `accepted`, None if nobody did.
 
-    `heads` are commit and state of each verdict, if they are known already.
+    `heads` are those of the verdicts, if they are known already.
     """
     if heads is None:
-        heads = [(verdict["sha"], verdict["verdict"]) for verdict in record.get("verdicts", ())] if accepted else ()
+        heads = listed.heads(record.get("verdicts", ()) if accepted else ())
     events = [{**event, "accepted": _decision(event, heads, accepted)} for event in record.get("events", ())]
     return {**record, "events": events}
 
 
-def _decision(
-    event: Mapping[str, Any], heads: Sequence[tuple[str, str]], accepted: Sequence[Decision]
-) -> dict[str, str] | None:
+def _decision(event: Mapping[str, Any], heads: Heads, accepted: Sequence[Decision]) -> dict[str, str] | None:
     """Return who accepted an event, why and when; None if nobody did. The newest decision counts.
 
     One that was made after the recovery changes nothing, and is shown all the same.
@@ -111,7 +109,9 @@ def _decision(
     if not accepted or event["state"] not in ("accepted", "recovered"):
         return None
     guilty, is_same = {sha for sha, _ in event["culprits"]}, False
-    for sha, state in heads:  # a merge that changed nothing stands for the one whose result it repeats
+    for sha, state in zip(
+        *heads, strict=True
+    ):  # a merge that changed nothing stands for the one whose result it repeats
         is_same = sha == event["start"] or (is_same and state in ("unchanged", "failed"))
         if is_same:
             guilty.add(sha)

@@ -52,7 +52,7 @@ _TOLD = (
 )
 _COMPRESSED_FROM = 1000  # lines made in one build
 _NEWEST = 500  # runs whose files every build looks at
-_TURNS = 16  # builds that look at the files of all others
+_TURNS = 32  # builds that look at the files of all others
 
 log = logging.getLogger(__name__)
 

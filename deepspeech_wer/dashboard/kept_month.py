@@ -27,15 +27,6 @@ SHARED = {"names", "author", "reverts", "status", "failure", "machine", "process
 SHARED |= {"sets", "signature", "parameters"}
 TEXTS = {"test_errors", "tests"}
 _OF_RUN = tuple(name for name in FIELDS if name != "is_done")
-_NONE = type(None)
-_KINDS: dict[frozenset[type], tuple[str, ...]] = {  # of the values of columns
-    frozenset({str}): ("id", "states", "digest", "result", "sha", "subject", "committed_at", "started_at"),
-    frozenset({str, _NONE}): ("finished_at", "fingerprint", "rerun_of", "imported", "time_started", *TEXTS),
-    frozenset({int}): ("changed_at", "size", "crc", "ordinal", "attempt", "number", *SHARED),
-    frozenset({int, _NONE}): ("seed", "started_s", "committed_s", "took_s", "errors", "words"),
-    frozenset({int, float, _NONE}): hyper.WERS,
-    frozenset({bool}): ("calibrates",),
-}
 
 
 class Month:
@@ -119,9 +110,6 @@ def _check(shared: list[Any], columns: dict[str, list[Any]], alike: Mapping[str,
     columns = columns | {name: [value] for name, value in alike.items()}
     if type(shared) is not list or columns.keys() != {"id", *OF_FILES, *_OF_RUN}:
         raise ValueError("other columns")
-    for kinds, names in _KINDS.items():
-        if not all({*map(type, columns[name])} <= kinds for name in names):
-            raise TypeError(names)
     for name in SHARED if columns["id"] else ():
         if not -1 <= min(columns[name]) <= max(columns[name]) < len(shared):
             raise ValueError(name)

@@ -16,6 +16,8 @@ from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.logs import WHOLE, masked, without_quotes
 from deepspeech_wer.records import Run
 from deepspeech_wer.text import plain
+from deepspeech_wer.verdicts import listed
+from deepspeech_wer.verdicts.listed import Heads
 
 # The states of news. "worse" stands for the event's state "open".
 WORSE, RECOVERED, ACCEPTED, SUSPECT, DISMISSED = "worse", "recovered", "accepted", "suspect", "dismissed"
@@ -32,7 +34,7 @@ class Known:
     record: Mapping[str, Any]  # of verdicts.json; empty: nothing is judged
     run: Callable[[str], Run | None]  # by its id
     logs: PublishedLogs = WHOLE  # what is masked, and whether logs are quoted
-    known_heads: Sequence[tuple[str, str]] | None = None  # see `heads`; None: they are read from the record
+    known_heads: Heads | None = None  # see `heads`; None: they are read from the record
 
     @property
     def verdicts(self) -> Sequence[Mapping[str, Any]]:
@@ -41,11 +43,9 @@ class Known:
         return found
 
     @cached_property
-    def heads(self) -> Sequence[tuple[str, str]]:
+    def heads(self) -> Heads:
         """Commit and state of each verdict."""
-        if self.known_heads is not None:
-            return self.known_heads
-        return [(verdict["sha"], verdict["verdict"]) for verdict in self.verdicts]
+        return listed.heads(self.verdicts) if self.known_heads is None else self.known_heads
 
     @cached_property
     def events(self) -> Sequence[Mapping[str, Any]]:
@@ -59,7 +59,7 @@ class Known:
     @cached_property
     def _places(self) -> Mapping[str, int]:
         found: dict[str, int] = {}
-        for place, (sha, state) in enumerate(self.heads):
+        for place, (sha, state) in enumerate(zip(*self.heads, strict=True)):
             if sha not in found or state != "not comparable":
                 found[sha] = place
         return found
@@ -232,12 +232,12 @@ def _acceptance(event: Mapping[str, Any], known: Known) -> str:
 
 
 def _compared(sha: str, known: Known) -> list[str]:
-    listed = known.verdicts
-    at = next((number for number in range(len(listed) - 1, -1, -1) if known.heads[number][0] == sha), None)
-    after = known.run(listed[at]["run"]) if at is not None else None
+    verdicts = known.verdicts
+    at = next((number for number in range(len(verdicts) - 1, -1, -1) if known.heads.shas[number] == sha), None)
+    after = known.run(verdicts[at]["run"]) if at is not None else None
     if at is None or after is None or not after.hyper:
         return []
-    for verdict in reversed(listed[max(0, at - 20) : at]):
+    for verdict in reversed(verdicts[max(0, at - 20) : at]):
         before = known.run(verdict["run"]) if verdict["verdict"] != "failed" else None
         if before and before.hyper:
             return hyper.changed_parameters(before.hyper, after.hyper)

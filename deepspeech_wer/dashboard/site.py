@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-from deepspeech_wer import run_table
+from deepspeech_wer import derived, run_table
 from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.assets import (
     INDEX,
     MANIFEST,
     MANIFEST_VERSION,
+    manifest_text,
     noted,
     read_manifest,
     references,
@@ -38,7 +39,7 @@ from deepspeech_wer.dashboard.heard import as_seen as transcripts_as_seen
 from deepspeech_wer.dashboard.hyper_js import line
 from deepspeech_wer.dashboard.hyper_js import write as write_hyper
 from deepspeech_wer.dashboard.judged import Judged
-from deepspeech_wer.dashboard.literal import fingerprint, javascript
+from deepspeech_wer.dashboard.literal import fingerprint
 from deepspeech_wer.dashboard.logs import NAMES, WHOLE, shown
 from deepspeech_wer.dashboard.masked_json import as_seen, trimmed
 from deepspeech_wer.dashboard.news import Known
@@ -57,13 +58,6 @@ INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 log = logging.getLogger(__name__)
 
 
-class Site(NamedTuple):
-    """A built site."""
-
-    manifest: dict[str, Any]
-    times: Mapping[str, int]  # mtime_ns of the directories in runs/ that were left as they are
-
-
 def build(
     runs: Sequence[Run],
     site: Path,
@@ -76,8 +70,10 @@ def build(
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
     heard: Heard | None = None,
-) -> Site:
+) -> dict[str, Any]:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
+
+    Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
     the run is then left out. `found` returns the files of a run's directory, by its id. With the `mark` of each line,
@@ -90,7 +86,7 @@ def build(
     before, heard = read_manifest(site), heard or Heard()
     ordered = run_table.of(runs).in_order()
     found = found or (lambda name: files_of(regular_files(ordered[ordered.places[name]].directory)))
-    made, times = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
+    made = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
     ordered = ordered.only([place for place, name in enumerate(ordered.column("id")) if name in made])
     sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
@@ -115,7 +111,7 @@ def build(
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
-    return Site(after, times)
+    return after
 
 
 @dataclass(frozen=True)
@@ -128,28 +124,30 @@ class _Source:
     heard: Heard
 
 
-def _build_runs(
-    runs: Table, source: _Source, site: Path, before: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, int]]:
-    """Build the files of runs. Returns what to note of each, and the times of the directories that were left alone."""
+def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, str]) -> dict[str, str]:
+    """Build the files of runs, and return what to note of each.
+
+    Archived runs do not change: one that was built from the same files is not read again. Somebody may have removed
+    some of what was built.
+    """
     made = {}
     built = {entry.name for entry in os.scandir(site / "runs")}
     start = f"{VERSION}.{DETAILS} {source.logs.mode} "
     found, heard = source.found, source.heard.stamp
+    looked_at = set(derived.some(runs.column("id")))
     with _Published(site) as published:
         for place, name in enumerate(runs.column("id")):
             stamp = f"{start}{found(name)[1]} {heard(name)}".rstrip()
             last = before.get(name, "")
-            is_built = last.partition(" ")[2] == stamp and f"{name}.js" in built
-            if is_built and published.holds(name, last):
-                # Archived runs do not change: one that was built from the same files is not read again.
+            is_built = last.partition(" ")[2] == stamp and name in built and f"{name}.js" in built
+            if is_built and (name not in looked_at or published.holds(name, last)):
                 made[name] = last
                 continue
             try:
                 made[name] = noted(_build_anew(runs[place], source, site), stamp)
             except Trouble as trouble:
                 log.warning("skipping a run: %s", trouble)
-    return made, {name: time for name, time in published.times.items() if made.get(name) == before.get(name)}
+    return made
 
 
 def _build_anew(run: Run, source: _Source, site: Path) -> list[str]:
@@ -170,7 +168,6 @@ class _Published:
     def __init__(self, site: Path) -> None:
         self._runs = site / "runs"
         self._since = 0
-        self.times: dict[str, int] = {}  # mtime_ns of the directories that were looked at
         with suppress(OSError):
             self._since = (site / MANIFEST).stat().st_mtime_ns
 
@@ -185,9 +182,7 @@ class _Published:
         """Return whether a run's directory has what was noted of it."""
         try:
             # A directory's time changes with the names in it, and a look at it takes a quarter of the time.
-            changed_at = os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns
-            self.times[run] = changed_at
-            if changed_at < self._since:
+            if os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns < self._since:
                 return True
             with os.scandir(self._runs / run) as entries:
                 there = {entry.name for entry in entries}
@@ -288,7 +283,7 @@ def _unless_only_looked_at(new: bytes, names: Iterable[str], site: Path) -> byte
 
 
 def _write_manifest(site: Path, manifest: dict[str, Any]) -> None:
-    _write_changed(site / MANIFEST, javascript(manifest).encode())
+    _write_changed(site / MANIFEST, manifest_text(manifest).encode())
 
 
 def _write_changed(path: Path, data: bytes) -> None:

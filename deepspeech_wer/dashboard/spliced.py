@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -27,11 +27,11 @@ def mark_of(line: bytes) -> Mark:
     return len(line), zlib.crc32(line)
 
 
-class Piece(NamedTuple):
-    """A part of the file."""
+class Pieces(NamedTuple):
+    """The parts of a file."""
 
-    text: bytes  # what comes before the line
-    name: str | None  # of the line; None: there is none
+    texts: list[bytes]  # what comes before each line
+    names: list[str | None]  # of the lines; None: there is none
 
 
 class Lines(NamedTuple):
@@ -42,14 +42,14 @@ class Lines(NamedTuple):
     is_of: Callable[[str, bytes], bool]  # tells apart two lines whose marks are equal by chance
 
 
-def splice(path: Path, pieces: Iterable[Piece], lines: Lines) -> None:
+def splice(path: Path, wanted: Pieces, lines: Lines) -> None:
     """Bring a file up to date. One that holds these pieces already keeps its mtime. Raises OSError."""
-    wanted = list(pieces)
     with _opened(path) as old:
         count, end = _common(old, wanted, lines)
-        if count == len(wanted) and not old.read(1):
+        if count == len(wanted.names) and not old.read(1):
             return
-        write_atomically(path, chain(_copy(old, end), _rest(old, end, wanted[count:], lines)))
+        left = Pieces(wanted.texts[count:], wanted.names[count:])
+        write_atomically(path, chain(_copy(old, end), _rest(old, end, left, lines)))
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -58,16 +58,16 @@ def _opened(path: Path) -> IO[bytes]:
     return io.BytesIO()
 
 
-def _common(old: IO[bytes], wanted: Sequence[Piece], lines: Lines) -> tuple[int, int]:
+def _common(old: IO[bytes], wanted: Pieces, lines: Lines) -> tuple[int, int]:
     """Return how many of the first pieces the old file has, and how many bytes these take."""
     end = 0
-    for count, (text, name) in enumerate(wanted):
+    for count, (text, name) in enumerate(zip(*wanted, strict=True)):
         size, crc = (lines.mark(name) or mark_of(lines.make(name))) if name is not None else (0, 0)
         found = old.read(len(text) + size)
         if len(found) != len(text) + size or not found.startswith(text) or zlib.crc32(found[len(text) :]) != crc:
             return count, end
         end += len(found)
-    return len(wanted), end
+    return len(wanted.names), end
 
 
 def _copy(old: IO[bytes], size: int) -> Iterator[bytes]:
@@ -80,9 +80,9 @@ def _copy(old: IO[bytes], size: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _rest(old: IO[bytes], start: int, wanted: Sequence[Piece], lines: Lines) -> Iterator[bytes]:
+def _rest(old: IO[bytes], start: int, wanted: Pieces, lines: Lines) -> Iterator[bytes]:
     places = _places(old, start)
-    for text, name in wanted:
+    for text, name in zip(*wanted, strict=True):
         yield text
         if name is not None:
             yield _found(old, places, name, lines) or lines.make(name)

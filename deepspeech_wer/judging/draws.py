@@ -52,8 +52,7 @@ def order(runs: Sequence[Run]) -> Ordered:
         of = archive_order.keys(table.placed())
         places = [of[name][0] for name in ids]
     if not (is_usual and run_table.is_rising(places)):
-        keys = list(zip(places, ids if is_usual else map(archive_order.started, ids), strict=True))
-        in_order = sorted(range(len(keys)), key=keys.__getitem__)
+        in_order = table.order_by(places, archive_order.start_keys(ids))
         table, places = table.only(in_order), [places[number] for number in in_order]
     kept = _counting(table)
     return Ordered(table.only(kept), [places[number] for number in kept])
@@ -73,11 +72,11 @@ def _counting(table: Table) -> list[int]:
     ]
 
 
-def keys(ordered: Ordered, results: Mapping[str, str]) -> list[bytes]:
+def keys(ordered: Ordered, results: Mapping[str, str]) -> list[str]:
     """Return what the draws of each run are made of."""
     fields = ordered.runs.columns("id", "fingerprint")
     of_runs = zip(fields, ordered.places, strict=True)
-    return [b"%b %d %b\n" % (one.encode(), place, results.get(name, "").encode()) for (name, one), place in of_runs]
+    return [f"{one} {place} {results.get(name, '')}\n" for (name, one), place in of_runs]
 
 
 def sets(ordered: Ordered) -> dict[str, list[int]]:

@@ -364,8 +364,9 @@ def forget() -> None:
 def _stamps(table: Table, found: Callable[[str], Files] | None) -> dict[str, str]:
     """Return what tells whether the files are as they were, of each run that has a result and utterances."""
     look = found or (lambda name: files_of(regular_files(table[table.places[name]].directory)))
-    looked = ((name, look(name)) for name, is_done in table.columns("id", "is_done") if is_done)
-    return {name: digest for name, (names, digest) in looked if job_contract.UTTERANCES in names.split("/")}
+    looked = ((name, *look(name)) for name, is_done in table.columns("id", "is_done") if is_done)
+    utterances = f"/{job_contract.UTTERANCES}/"
+    return {name: digest for name, names, digest in looked if utterances in f"/{names}/"}
 
 
 def _record(root: Path, run: str) -> Path:

@@ -39,7 +39,7 @@ class Runs:
     """The runs to judge, in the order of judging."""
 
     places: Sequence[int]
-    keys: Sequence[bytes]  # all that a run's draw is made of
+    keys: Sequence[str]  # all that a run's draw is made of
     draws: Callable[[int], Sequence[Draw]]  # those from an index on
 
 
@@ -223,11 +223,11 @@ def _new_cuts(
 class _Digests:
     """Digests of the first so many keys, asked for in rising order."""
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(self, keys: Sequence[str]) -> None:
         self._keys, self._hash, self._count = keys, hashlib.sha256(), 0
 
     def at(self, count: int) -> str:
-        self._hash.update(b"".join(self._keys[self._count : count]))
+        self._hash.update("".join(self._keys[self._count : count]).encode("utf-8", "surrogatepass"))
         self._count = max(self._count, count)
         return self._hash.copy().hexdigest()
 

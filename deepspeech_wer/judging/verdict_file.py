@@ -208,7 +208,7 @@ class _Runs:
     """The runs of a test set."""
 
     ordered: Ordered
-    keys: Sequence[bytes]
+    keys: Sequence[str]
     results: Mapping[str, str]
 
 

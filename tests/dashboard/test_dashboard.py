@@ -220,14 +220,18 @@ def test_a_manifest_of_another_shape_causes_a_full_build(site: Path, runs: list[
     assert {name: file[0] for name, file in snapshot(site).items()} == before
 
 
-def test_the_manifest_of_an_earlier_release_is_taken_over(site: Path, runs: list[Run]) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_manifest_of_an_earlier_release_is_taken_over(site: Path, runs: list[Run], version: int) -> None:
     """Nothing is built anew, and what left the archive is removed."""
     before, listed = snapshot(site), site_names(site)
     manifest = json.loads((site / MANIFEST).read_text())
-    assert set(map(type, manifest["runs"].values())) == {str}
-    pairs = {name: noted.partition(" ") for name, noted in manifest["runs"].items()}
-    former = {name: {"stamp": stamp, "files": names.split("/")} for name, (names, _, stamp) in pairs.items()}
-    (site / MANIFEST).write_text(json.dumps({**manifest, "version": 1, "runs": former}))
+    names = manifest.pop("names").split("/")
+    noted: dict[str, Any] = dict(zip(names, manifest.pop("runs").split("\n"), strict=True))
+    if version == 1:
+        pairs = {name: one.partition(" ") for name, one in noted.items()}
+        noted = {name: {"stamp": stamp, "files": names.split("/")} for name, (names, _, stamp) in pairs.items()}
+    former = {**manifest, "version": version, "runs": noted}
+    (site / MANIFEST).write_text(json.dumps(former))
     assert site_names(site) == listed
     build(runs, site, project=PROJECT)
     after = snapshot(site)
@@ -235,7 +239,7 @@ def test_the_manifest_of_an_earlier_release_is_taken_over(site: Path, runs: list
         name: file for name, file in before.items() if name != str(MANIFEST)
     }
     assert after[str(MANIFEST)][0] == before[str(MANIFEST)][0]
-    (site / MANIFEST).write_text(json.dumps({**manifest, "version": 1, "runs": former}))
+    (site / MANIFEST).write_text(json.dumps(former))
     build(runs[1:], site, project=PROJECT)
     assert not (site / "runs" / runs[0].id).exists()
     assert not (site / "runs" / f"{runs[0].id}.js").exists()

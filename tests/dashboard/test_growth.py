@@ -274,14 +274,14 @@ def test_lines_that_are_equal_by_chance_are_told_apart(tmp_path: Path) -> None:
     path.write_bytes(b"zz\nab\n")
     marks = {"a": spliced.mark_of(b"ab"), "b": spliced.mark_of(b"ab")}
     lines = spliced.Lines(marks.get, lambda name: name.encode() * 2, lambda name, line: line.startswith(name.encode()))
-    spliced.splice(path, [spliced.Piece(b"", "b"), spliced.Piece(b"\n", "a"), spliced.Piece(b"\n", None)], lines)
+    spliced.splice(path, spliced.Pieces([b"", b"\n", b"\n"], ["b", "a", None]), lines)
     assert path.read_bytes() == b"bb\nab\n"
 
 
 def test_the_times_of_a_file_that_needs_no_change_stay(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     lines = spliced.Lines({"a": spliced.mark_of(b"one")}.get, lambda _: b"one", lambda *_: True)
-    pieces = [spliced.Piece(b"[", "a"), spliced.Piece(b"]", None)]
+    pieces = spliced.Pieces([b"[", b"]"], ["a", None])
     spliced.splice(path, pieces, lines)
     before = path.stat()
     spliced.splice(path, pieces, lines)

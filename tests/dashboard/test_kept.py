@@ -196,7 +196,6 @@ SHAPES: dict[str, Callable[[dict[str, Any], str], Any]] = {
     "one more column": lambda record, name: record["alike"].update({f"{name}s": 1}),
     "a short column": short,
     "no list": lambda record, name: record["columns"].update({name: {"0": 1}}),
-    "a bad value": lambda record, name: put(record, name, {}),
     "a bad place": bad_place,
 }
 
