@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deepspeech_wer import clock, dashboard, decision_files, files, heartbeat
+from deepspeech_wer import clock, dashboard, decision_files, derived, files, heartbeat
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import kept
 from deepspeech_wer.errors import Trouble
@@ -16,11 +16,18 @@ from deepspeech_wer.repository import history
 from deepspeech_wer.run_table import Table
 
 
-def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[str, int] | None = None) -> int:
+def build(
+    settings: Settings,
+    *,
+    scoring_s: float | None = None,
+    times: Mapping[str, int] | None = None,
+    is_trusted: bool = False,
+) -> int:
     """Score and judge the runs, merge them into js/hyper.js and build the site. Returns how many files there are.
 
     After `scoring_s` seconds, runs that are not scored yet are left for the next call. `times` are those of the runs'
-    directories, mtime_ns, if they were looked at just before. Raises Trouble if the site cannot be written.
+    directories, mtime_ns, if they were looked at just before. Where it `is_trusted` that the files of runs in the site
+    are as they were built, some of them are looked at; else all. Raises Trouble if the site cannot be written.
     """
     places, repository = settings.places, settings.repository
     project = dashboard.Project(
@@ -49,6 +56,7 @@ def build(settings: Settings, *, scoring_s: float | None = None, times: Mapping[
             mark=loaded.mark,
             judged=_judged(settings, ordered, record),
             logs=settings.logs,
+            looked_at=derived.some if is_trusted else list,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)

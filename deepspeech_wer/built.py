@@ -14,7 +14,7 @@ import os
 import zlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping
-from operator import attrgetter
+from operator import attrgetter, le
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,12 +91,13 @@ def results(places: Places) -> str:
 
 
 def are_runs_as_built(places: Places) -> bool:
-    """Return whether nobody has changed the files of runs since the last build was noted. Looks at some of them."""
-    since = _state(os.fspath(places.built))[2]
-    shown = set(_names(places.site / "runs"))
+    """Return whether nobody added to the published files of runs, or took some. Looks at some of the runs."""
+    runs = places.site / "runs"
+    shown = set(_names(runs))
     names = derived.some([name for name in archive.names(places.runs) if name in shown])
-    times = _times(places.site / "runs", names)
-    return len(times) == len(names) and max(times, default=0) < since
+    made, complete = _times(runs, names), _times(runs, [f"{name}.js" for name in names])
+    # A build writes a run's script when its directory is complete.
+    return len(made) == len(complete) == len(names) and all(map(le, made, complete))
 
 
 def _names(directory: Path) -> list[str]:
@@ -108,7 +109,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _times(directory: Path, names: list[str]) -> array[int]:
-    """Return the times of directories in a directory; nothing if one of them is gone."""
+    """Return the times of what is in a directory; nothing if one of the names is not there."""
     if not names:
         return array("q")
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -146,13 +146,26 @@ def _is_the_same_each_time(name: str) -> bool:
     return not name.startswith(("js/index.", "js/now.js", ".manifest", "index.htm"))
 
 
+def test_what_an_older_run_lost_is_found_by_builds_of_new_ones(
+    current: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_site.build(current)
+    run = current.places.site / "runs" / archive.names(current.places.runs)[3]
+    (run / "hyper.json").unlink()
+    for turn in range(derived.PARTS):
+        monkeypatch.setattr(random, "randrange", lambda _, turn=turn: turn)
+        store([done(122 + turn, 0.3)], current.places.runs)
+        update_site.build(current)
+    assert (run / "hyper.json").exists()
+
+
 @pytest.mark.parametrize("lost", [0, 3, 20, 119])
 def test_what_an_older_run_lost_is_seen_within_a_few_looks(
     current: Settings, builds: list[None], lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    update_site.build(current)
     turns = iter(range(derived.PARTS))
     monkeypatch.setattr(random, "randrange", lambda _: next(turns))
-    update_site.build(current)
     run = current.places.site / "runs" / archive.names(current.places.runs)[lost]
     (run / "hyper.json").unlink()
     while len(builds) == 1:  # StopIteration: no look has seen it

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from deepspeech_wer import derived, run_table
+from deepspeech_wer import run_table
 from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.assets import (
     INDEX,
@@ -70,6 +70,7 @@ def build(
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
     heard: Heard | None = None,
+    looked_at: Callable[[Sequence[str]], Iterable[str]] = list,
 ) -> dict[str, Any]:
     """Bring `site` up to date: first per-run files, data and page, then index.htm; then remove what is not needed.
 
@@ -78,7 +79,8 @@ def build(
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
     the run is then left out. `found` returns the files of a run's directory, by its id. With the `mark` of each line,
     js/hyper.js is copied from the one before, as far as it has them. `logs` says which logs visitors see; the caller
-    leaves other quotes of them out of `runs`. The site works at any moment; after an interruption the next call
+    leaves other quotes of them out of `runs`. Of the ids, `looked_at` returns those of the runs whose built files may
+    be others than this program made. The site works at any moment; after an interruption the next call
     completes it.
     """
     for directory in ("js", "runs"):
@@ -86,7 +88,7 @@ def build(
     before, heard = read_manifest(site), heard or Heard()
     ordered = run_table.of(runs).in_order()
     found = found or (lambda name: files_of(regular_files(ordered[ordered.places[name]].directory)))
-    made = _build_runs(ordered, _Source(whole, found, logs, heard), site, before["runs"])
+    made = _build_runs(ordered, _Source(whole, found, looked_at, logs, heard), site, before["runs"])
     ordered = ordered.only([place for place, name in enumerate(ordered.column("id")) if name in made])
     sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
@@ -120,6 +122,7 @@ class _Source:
 
     whole: Callable[[Run], Run]
     found: Callable[[str], Files]
+    looked_at: Callable[[Sequence[str]], Iterable[str]]
     logs: PublishedLogs
     heard: Heard
 
@@ -134,7 +137,7 @@ def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, s
     built = {entry.name for entry in os.scandir(site / "runs")}
     start = f"{VERSION}.{DETAILS} {source.logs.mode} "
     found, heard = source.found, source.heard.stamp
-    looked_at = set(derived.some(runs.column("id")))
+    looked_at = set(source.looked_at(runs.column("id")))
     with _Published(site) as published:
         for place, name in enumerate(runs.column("id")):
             stamp = f"{start}{found(name)[1]} {heard(name)}".rstrip()
@@ -163,13 +166,10 @@ def _build_anew(run: Run, source: _Source, site: Path) -> list[str]:
 
 
 class _Published:
-    """Tells whether the files of runs are still in the site. Those made before the manifest need no look into them."""
+    """Tells whether the files of runs are still in the site. A run's script is written after its directory's files."""
 
     def __init__(self, site: Path) -> None:
         self._runs = site / "runs"
-        self._since = 0
-        with suppress(OSError):
-            self._since = (site / MANIFEST).stat().st_mtime_ns
 
     def __enter__(self) -> _Published:
         self._descriptor = os.open(self._runs, os.O_RDONLY | os.O_DIRECTORY)
@@ -180,15 +180,22 @@ class _Published:
 
     def holds(self, run: str, last: str) -> bool:
         """Return whether a run's directory has what was noted of it."""
+        script = f"{run}.js"
         try:
             # A directory's time changes with the names in it, and a look at it takes a quarter of the time.
-            if os.stat(run, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns < self._since:
+            if self._time(run) <= self._time(script):
                 return True
             with os.scandir(self._runs / run) as entries:
                 there = {entry.name for entry in entries}
-            return there.issuperset(noted_files(last)) and not any(name.endswith(PARTIAL) for name in there)
+            is_whole = there.issuperset(noted_files(last)) and not any(name.endswith(PARTIAL) for name in there)
+            if is_whole:  # a file was added that is not ours
+                os.utime(script, dir_fd=self._descriptor)
         except OSError:
             return False
+        return is_whole
+
+    def _time(self, name: str) -> int:
+        return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mtime_ns
 
 
 def _build_run(run: Run, found: dict[str, os.stat_result], files: Iterable[str], source: _Source, site: Path) -> None:

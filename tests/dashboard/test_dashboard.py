@@ -426,7 +426,8 @@ def test_what_is_noted_of_the_page_is_what_it_names(site: Path, runs: list[Run])
     manifest = json.loads(content)
     (site / MANIFEST).write_text(json.dumps({**manifest, "index": "00000000", "assets": ["wrong"]}))
     assert site_names(site) == noted
-    (site / MANIFEST).write_text(json.dumps({name: manifest[name] for name in ("version", "page", "runs", "sets")}))
+    names = ("version", "page", "names", "runs", "sets")
+    (site / MANIFEST).write_text(json.dumps({name: manifest[name] for name in names}))
     assert site_names(site) == noted
     build(runs, site, project=PROJECT)
     assert (site / MANIFEST).read_bytes() == content
