@@ -17,9 +17,10 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,11 @@ class Kept:
         """Return the run with all that the page shows of the job's record. Raises Trouble."""
         return _shown(run.directory, self.logs)
 
-    def found(self, name: str) -> Files:
-        """Return the files of a run as they were when the runs were loaded."""
-        place = self.runs.places[name]
-        return self.facts["names"][place], self.facts["digest"][place]
+    @cached_property
+    def found(self) -> Callable[[str], Files]:
+        """Returns the files of a run as they were when the runs were loaded."""
+        files = zip(self.facts["names"], self.facts["digest"], strict=True)
+        return dict(zip(self.runs.column("id"), files, strict=True)).__getitem__
 
 
 def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[str, int] | None = None) -> Kept:
