@@ -19,6 +19,7 @@ from deepspeech_wer.archive_order import Placed
 from deepspeech_wer.records import Run
 
 Column = Sequence[Any]
+MAX_WER = 1e4  # that the page shows, as a fraction
 
 
 class Source(Protocol):
@@ -172,12 +173,17 @@ def _rate(name: str) -> Callable[[Run], float | None]:
     return lambda run: hyper.wer(run.hyper, name) if run.hyper else None
 
 
-def _count(place: int) -> Callable[[Run], int | None]:
-    def count(run: Run) -> int | None:
-        found = hyper.error_counts(run.hyper)
-        return found[place] if found else None
+def _counted_words(run: Run) -> int | None:
+    counts, rate = hyper.error_counts(run.hyper), hyper.test_wer(run.hyper)
+    if counts is None or rate is None:
+        return None
+    errors, words = counts
+    return words if round(round(min(rate, MAX_WER) * 1e5) * words / 1e5) == errors else None
 
-    return count
+
+def _has_usual_id(run: Run) -> bool:
+    start = seconds(run.started_at)
+    return start is not None and run.id == f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{run.merge.sha[:12]}"
 
 
 _JUDGED_BY = attrgetter(
@@ -205,6 +211,7 @@ FIELDS: Mapping[str, Callable[[Run], Any]] = {
     **{name: attrgetter(name) for name in ("finished_at", "machine", "number", "processor", "variables")},
     **{name: attrgetter(name) for name in ("rerun_of", "seed", "calibrates", "imported")},
     **{name: attrgetter(f"merge.{name}") for name in ("sha", "ordinal", "subject", "author", "committed_at")},
+    "has_usual_id": _has_usual_id,  # made from its start and its commit
     "reverts": lambda run: list(run.merge.reverts),
     # Unix times, and how long it took; None: unknown
     "started_s": lambda run: seconds(run.started_at),
@@ -214,9 +221,8 @@ FIELDS: Mapping[str, Callable[[Run], Any]] = {
     "is_done": lambda run: run.hyper is not None,
     "time_started": lambda run: hyper.time_started(run.hyper) if run.hyper else None,
     **{name: _rate(name) for name in hyper.WERS},  # fractions
-    "errors": _count(0),  # of the test set
-    "words": _count(1),
-    "test_errors": _of_results("test_errors"),  # from which these two come
+    "counted_words": _counted_words,  # of the test set, if the test WER is that of whole errors in so many words
+    "test_errors": _of_results("test_errors"),
     "tests": _of_results("tests"),
     "sets": lambda run: list(hyper.test_sets(run.hyper)),  # names of the test sets beside the main one
     "signature": _of_results("signature"),

@@ -7,23 +7,19 @@ encoding `[value, count, value, count, ...]` for what rarely changes, and dictio
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
 
 from deepspeech_wer import hyper, run_table
 from deepspeech_wer.records import Run
-from deepspeech_wer.run_table import Table
+from deepspeech_wer.run_table import MAX_WER, Table
 
-_ID = re.compile(r"(\d{8}-\d{6})-([0-9a-f]{12})")
 _MAX_TEXT = 200  # characters; the run's own file has all of it
 _MAX_PARAMETERS = 200
 _MAX_VALUES = 1000  # a parameter that differs in every run groups nothing
-_MAX_WER = 1e4
 _ABSENT, _UNKNOWN = object(), object()
 
 
@@ -81,38 +77,18 @@ def short(text: str) -> str:
 
 def _ids(table: Table) -> dict[str, Any]:
     """Encode ids as start and abbreviated SHA; other ids, such as those with a suffix, in full."""
-    fields = enumerate(table.columns("id", "sha", "started_at", "started_s"))
-    odd = [[place, of_run[0]] for place, of_run in fields if not _is_usual(*of_run)]
-    shas = "".join([f"{sha[:12]:-<12}" for sha in table.column("sha")])
+    odd = [[place, name] for place, (name, is_usual) in enumerate(table.columns("id", "has_usual_id")) if not is_usual]
+    shas = "".join([sha[:12].ljust(12, "-") for sha in table.column("sha")])
     return {"shas": shas, "started": differences(table.column("started_s")), "ids": odd}
 
 
-def _is_usual(name: str, sha: str, text: str, start: int | None) -> bool:
-    """Return whether a run's id can be made from its start and its commit."""
-    if start is None:
-        return False
-    if text[4:20:3] == "--T::Z" and len(text) == 20:  # formatting a time takes longer than all else here
-        return name == f"{text[:4]}{text[5:7]}{text[8:10]}-{text[11:13]}{text[14:16]}{text[17:19]}-{sha[:12]}"
-    return name == f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{sha[:12]}"
-
-
 def _rates(table: Table) -> dict[str, Any]:
+    """Return the WERs; with the number of words, the page can compute that of the errors."""
     wers = {
-        name: [None if rate is None else round(min(rate, _MAX_WER) * 1e5) for rate in table.column(name)]
+        name: [None if rate is None else round(min(rate, MAX_WER) * 1e5) for rate in table.column(name)]
         for name in hyper.WERS
     }
-    counts = zip(wers["test_wer"], *map(table.column, ("errors", "words")), strict=True)
-    return {**wers, "words": run_lengths([_words(*of_run) for of_run in counts])}
-
-
-def _words(wer: int | None, errors: int | None, words: int | None) -> int | None:
-    """Return the number of words in the test set, if the page can compute the number of errors from it and the WER.
-
-    Otherwise, for example because the WER was rounded differently, return None.
-    """
-    if wer is None or words is None:
-        return None
-    return words if round(wer * words / 1e5) == errors else None
+    return {**wers, "words": run_lengths(table.column("counted_words"))}
 
 
 def _signatures(table: Table) -> Iterator[Any]:
@@ -129,12 +105,12 @@ def _signatures(table: Table) -> Iterator[Any]:
 
 
 def _parameters(table: Table) -> dict[str, Any]:
-    flat = [group for group in _flat(table.column("parameters")) if group[2]]
+    groups = _Groups(table.column("parameters"))
     used: Counter[str] = Counter()
-    for parameters, count, _ in flat:
+    for parameters, count in zip(groups.flat, groups.counts, strict=True):
         used.update(dict.fromkeys(parameters, count))
     chosen = sorted(name for name, _ in used.most_common(_MAX_PARAMETERS))
-    by_name = {name: _coded((_value(parameters, name), length) for parameters, _, length in flat) for name in chosen}
+    by_name = {name: _coded(groups.values(name), groups.lengths) for name in chosen}
     kept = {name: column for name, column in by_name.items() if len(column["values"]) <= _MAX_VALUES}
     return {
         "parameters": [{"name": short(name), **column} for name, column in kept.items()],
@@ -142,23 +118,36 @@ def _parameters(table: Table) -> dict[str, Any]:
     }
 
 
-def _flat(of_runs: Iterable[dict[str, Any] | None]) -> Iterator[tuple[dict[str, hyper.Scalar], int, int]]:
-    """Yield the flat parameters of runs in a row that share theirs; how many these are; the same with failed runs.
+class _Groups:
+    """Runs in a row that share their parameters.
 
     A failed run has none, and the page ignores them there: they go on as before, for longer runs of equal values.
     """
-    known: dict[int, dict[str, hyper.Scalar]] = {}
-    last: dict[str, Any] = {}
-    count = length = 0
-    ended: dict[str, Any] = {}
-    for parameters in (*of_runs, ended):
-        if parameters is not None and parameters is not last:
-            if id(last) not in known:
-                known[id(last)] = hyper.flatten(last)
-            yield known[id(last)], count, length
-            last, count, length = parameters, 0, 0
-        count += parameters is not None
-        length += 1
+
+    def __init__(self, of_runs: Iterable[dict[str, Any] | None]) -> None:
+        self.flat: list[dict[str, hyper.Scalar]] = []  # the parameters of each group
+        self.counts: list[int] = []  # how many runs have them
+        self.lengths: list[int] = []  # the same with failed runs
+        known: dict[int, dict[str, hyper.Scalar]] = {}
+        last: dict[str, Any] | None = None
+        failed = 0  # before the first run that has parameters
+        for parameters in of_runs:
+            if parameters is not None and parameters is not last:
+                if id(parameters) not in known:
+                    known[id(parameters)] = hyper.flatten(parameters)
+                self.flat.append(known[id(parameters)])
+                self.counts.append(0)
+                self.lengths.append(failed)
+                last, failed = parameters, 0
+            if last is None:
+                failed += 1
+                continue
+            self.counts[-1] += parameters is not None
+            self.lengths[-1] += 1
+
+    def values(self, name: str) -> Iterator[Any]:
+        """Yield a parameter of each group."""
+        return (_value(parameters, name) for parameters in self.flat)
 
 
 def _value(parameters: dict[str, hyper.Scalar], name: str) -> Any:
@@ -180,16 +169,16 @@ def _carried(values: Iterable[Any]) -> Iterator[Any]:
 
 def coded(values: Iterable[Any]) -> dict[str, Any]:
     """Dictionary-encode: `{"values": [...], "codes": run lengths of indices into them}`; index -1: no value."""
-    return _coded(zip(values, repeat(1)))
+    return _coded(values, repeat(1))
 
 
-def _coded(values: Iterable[tuple[Any, int]]) -> dict[str, Any]:
-    """The same for pairs of a value and the number of times that it stands in a row."""
+def _coded(values: Iterable[Any], counts: Iterable[int]) -> dict[str, Any]:
+    """The same where each value stands so many times in a row."""
     places: dict[tuple[bool, Any], int] = {}
     codes: list[int] = []
     last: Any = None
     before: Any = object()
-    for value, count in values:
+    for value, count in zip(values, counts, strict=False):
         if value is before:
             codes[-1] += count
             continue

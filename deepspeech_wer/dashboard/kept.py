@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,12 @@ class Kept:
         """Digests of what the trainings gave, see archive.result_digest."""
         return dict(zip(self.runs.column("id"), self.facts["result"], strict=True))
 
-    def mark(self, name: str) -> Mark | None:
-        """Return the mark of a run's line of js/hyper.js."""
-        place = self.runs.places.get(name)
-        return None if place is None else (self.facts["size"][place], self.facts["crc"][place])
+    @cached_property
+    def mark(self) -> Callable[[str], Mark | None]:
+        """Returns the mark of a run's line of js/hyper.js."""
+        return dict(
+            zip(self.runs.column("id"), zip(self.facts["size"], self.facts["crc"], strict=True), strict=True)
+        ).get
 
     def line(self, run: Run) -> bytes:
         """Return a run's line of js/hyper.js. Raises Trouble if the run broke meanwhile."""
@@ -96,14 +99,14 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[
     """Return every readable run. An unreadable run is logged and left unchanged. Raises Trouble if none can be listed.
 
     The runs quote no more of their logs than visitors see. `kept` is brought up to date, unless it cannot be written.
-    `times` are those of the runs' directories, if they were looked at just before; a change since then is seen by the
-    next build, as one of a moment later is.
+    `times` are those of the runs' directories, in their order, if they were looked at just before; a change since then
+    is seen by the next build, as one of a moment later is.
     """
     version, made = _version(logs.mode), _Made()
     loaded = kept_month.Loaded(runs)
     months: dict[str, list[str]] = {}
-    for name in archive.names(runs):
-        months.setdefault(_month(name), []).append(name)
+    for of, names in groupby(times or archive.names(runs), key=_month):
+        months.setdefault(of, []).extend(names)
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if months else -1
     due = _due(months, kept)
     try:
@@ -138,7 +141,7 @@ class _Archived:
         """Return the mtime_ns of a run's directory; -1 if it is gone."""
         try:
             # Relative to a descriptor, since resolving a long path takes longer than all the rest.
-            return self.times.get(run) or os.stat(run, dir_fd=self.descriptor, follow_symlinks=False).st_mtime_ns
+            return os.stat(run, dir_fd=self.descriptor, follow_symlinks=False).st_mtime_ns
         except OSError:
             return -1
 
@@ -153,7 +156,7 @@ class _Archived:
 
 def _bring_up_to_date(month: Month, listed: list[str], archived: _Archived, *, is_due: bool) -> bool:
     """Make what is kept of a month that of the runs that are there. Returns whether it was something else."""
-    times = list(map(archived.changed_at, listed))
+    times = [archived.times.get(name) or archived.changed_at(name) for name in listed]
     if not is_due and month["id"] == listed and month["changed_at"] == times:
         return False  # nearly all of them
     same = _as_noted(month, dict(zip(listed, times, strict=True)), archived if is_due else None)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import derived, hyper
+from deepspeech_wer import clock, derived, hyper
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.run_table import FIELDS, Column
 
@@ -26,6 +26,7 @@ OF_FILES = ("changed_at", "names", "states", "digest", "size", "crc", "result")
 SHARED = {"names", "author", "reverts", "status", "failure", "machine", "processor", "variables", "detail"}
 SHARED |= {"sets", "signature", "parameters"}
 TEXTS = {"test_errors", "tests"}
+_TIMES = {"started_at": "started_s", "committed_at": "committed_s"}  # None: as clock.UTC has these seconds
 _OF_RUN = tuple(name for name in FIELDS if name != "is_done")
 
 
@@ -100,7 +101,12 @@ def read(path: Path, version: str) -> Month:
 def row(run: Run) -> dict[str, Any]:
     """Return what is kept of a run, but for OF_FILES."""
     found = {name: FIELDS[name](run) for name in _OF_RUN}
-    return found | {name: None if found[name] is None else json.dumps(found[name]) for name in TEXTS}
+    found |= {name: None if found[name] is None else json.dumps(found[name]) for name in TEXTS}
+    return found | {name: None if found[name] == _utc(found[of]) else found[name] for name, of in _TIMES.items()}
+
+
+def _utc(seconds: int | None) -> str | None:
+    return None if seconds is None else clock.stamp(clock.UTC, seconds)
 
 
 def _check(shared: list[Any], columns: dict[str, list[Any]], alike: Mapping[str, Any]) -> None:
@@ -148,11 +154,16 @@ class Loaded:
         """Return a field of all runs."""
         if name == "is_done":
             return [time is not None for time in self._columns["time_started"]]
-        return [one and json.loads(one) for one in self._columns[name]] if name in TEXTS else self._columns[name]
+        column = self._columns[name]
+        if name in _TIMES:
+            pairs = zip(column, self._columns[_TIMES[name]], strict=True)
+            return [_utc(seconds) if text is None else text for text, seconds in pairs]
+        return [one and json.loads(one) for one in column] if name in TEXTS else column
 
     def run(self, place: int) -> Run:
         """Make a run."""
         of = {name: column[place] for name, column in self._columns.items()}
+        of |= {name: _utc(of[seconds]) for name, seconds in _TIMES.items() if of[name] is None}
         merge = Merge(
             of["sha"],
             of["ordinal"],

@@ -135,19 +135,19 @@ def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, s
     """
     made = {}
     built = {entry.name for entry in os.scandir(site / "runs")}
-    start = f"{VERSION}.{DETAILS} {source.logs.mode} "
+    start = f" {VERSION}.{DETAILS} {source.logs.mode} "
     found, heard = source.found, source.heard.stamp
     looked_at = set(source.looked_at(runs.column("id")))
     with _Published(site) as published:
         for place, name in enumerate(runs.column("id")):
             stamp = f"{start}{found(name)[1]} {heard(name)}".rstrip()
             last = before.get(name, "")
-            is_built = last.partition(" ")[2] == stamp and name in built and f"{name}.js" in built
+            is_built = last.endswith(stamp) and name in built and f"{name}.js" in built
             if is_built and (name not in looked_at or published.holds(name, last)):
                 made[name] = last
                 continue
             try:
-                made[name] = noted(_build_anew(runs[place], source, site), stamp)
+                made[name] = noted(_build_anew(runs[place], source, site), stamp[1:])
             except Trouble as trouble:
                 log.warning("skipping a run: %s", trouble)
     return made
