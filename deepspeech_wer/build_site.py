@@ -41,13 +41,13 @@ def build(
     try:
         files.make_private(places.site)
         loaded = kept.load(places.runs, places.kept, settings.logs, times=times)
-        record = verdict_file.update(places, loaded.runs, loaded.results, settings.retraining, page=repository.page)
         ordered = loaded.runs.in_order()
+        record = verdict_file.update(places, ordered, loaded.results, settings.retraining, page=repository.page)
         measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         kept_scores.save(places, measures)
         manifest = dashboard.build(
-            loaded.runs,
+            ordered,
             places.site,
             project=project,
             line=loaded.line,

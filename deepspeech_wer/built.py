@@ -1,6 +1,6 @@
 """Tells whether a build would find nothing to do, in a fraction of the time that it takes to look at each run.
 
-    <cache>/built    {"made_from": <digest>, "made": <digest>, "files": <how many there are to publish>}
+    <cache>/built    {"made_from": <digest>, "made": <digest>, "shown_at": <mtime_ns>, "files": <how many to publish>}
 
 The first digest is of what a build reads, the second of what it writes. Directories are looked at, not all that is in
 them: a file that was replaced, added or removed shows in its directory's time. Files of the newest runs are looked at
@@ -13,7 +13,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Collection, Iterator, Mapping
-from operator import attrgetter, le
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from deepspeech_wer import __version__, archive, derived
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.places import Places
 
-VERSION = "2"
+VERSION = "3"
 BEAT = "js/now.js"  # which is written between builds, see `heartbeat`
 _NEWEST = 100  # runs whose files are looked at
 
@@ -38,6 +38,7 @@ class Built(NamedTuple):
 
     made_from: str  # what `sources` returned before it
     made: str  # what `results` returned after it
+    shown_at: int  # what `shown_at` returned after it
     files: int  # to publish
 
 
@@ -45,7 +46,7 @@ def last(places: Places) -> Built | None:
     """Return the last build, as far as it is known."""
     record = derived.read(places.built, VERSION)
     try:
-        return Built(str(record["made_from"]), str(record["made"]), int(record["files"]))
+        return Built(str(record["made_from"]), str(record["made"]), int(record["shown_at"]), int(record["files"]))
     except (TypeError, KeyError, ValueError):
         return None
 
@@ -76,11 +77,9 @@ def sources(settings: Settings) -> Sources:
 
 def results(places: Places) -> str:
     """Return a digest of what a build writes, but for the files in the directories of runs."""
-    names = _names(places.site / "runs")
     own = (places.verdicts, places.retraining, places.remembered, places.unmeasured)
     measured = (places.measured, places.measured / "index", places.measured / "runs", places.measured / "sets")
     parts = (
-        "/".join(names),  # in the directory's order: it stays, and sorting 200,000 names takes longer than all else
         list(_states(places.site, without=(places.site / "runs", places.site / BEAT))),
         [_state(os.fspath(path)) for path in (*own, *measured)],
         sorted(path.name for path in places.kept.glob("*")),
@@ -88,22 +87,34 @@ def results(places: Places) -> str:
     return _digest(parts)
 
 
+def shown_at(places: Places) -> int:
+    """Return when a run's published directory or script was added or removed last, mtime_ns; 0 if there are none."""
+    try:
+        return (places.site / "runs").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def are_runs_as_built(places: Places) -> bool:
     """Return whether nobody added to the published files of runs, or took some. Looks at some of the runs."""
-    runs = places.site / "runs"
-    shown = set(_names(runs))
-    names = derived.some([name for name in archive.names(places.runs) if name in shown])
-    made, complete = _times(runs, names), _times(runs, [f"{name}.js" for name in names])
-    # A build writes a run's script when its directory is complete.
-    return len(made) == len(complete) == len(names) and all(map(le, made, complete))
-
-
-def _names(directory: Path) -> list[str]:
+    names = derived.some(archive.names(places.runs))
     try:
-        with os.scandir(directory) as entries:
-            return [entry.name for entry in entries]
+        descriptor = os.open(places.site / "runs", os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
-        return []
+        return not names
+    try:
+        return all(_is_as_built(name, descriptor) for name in names)
+    finally:
+        os.close(descriptor)
+
+
+def _is_as_built(run: str, descriptor: int) -> bool:
+    """Return whether a run's directory has not changed since its script was written, which a build does after that."""
+    try:
+        made = os.lstat(run, dir_fd=descriptor).st_mtime_ns
+        return made <= os.lstat(f"{run}.js", dir_fd=descriptor).st_mtime_ns
+    except OSError:  # an unreadable run is not published; `shown_at` tells whether anything was removed
+        return True
 
 
 def _times(directory: Path, names: list[str]) -> array[int]:

@@ -41,6 +41,7 @@ class Table(Sequence[Run]):
         """Of the source's runs it has those at `places`, in this order. None: all of them."""
         self._source, self._places = source, places
         self._columns: dict[str, Column] = {}
+        self._is_in_order = False  # whether `in_order` returned it
 
     def __len__(self) -> int:
         return len(self._source) if self._places is None else len(self._places)
@@ -104,14 +105,20 @@ class Table(Sequence[Run]):
 
     def in_order(self) -> Table:
         """Return the runs by their place in the archive, and the runs of one merge by their start."""
-        numbers = self.column("number")
-        if all(numbers) and is_rising(numbers):
+        if self._is_in_order:
             return self
-        ids = self.column("id")
-        if all(numbers):  # the usual case, in a fraction of the time
-            return self.only(self.order_by(numbers, self.column("ordinal"), archive_order.start_keys(ids)))
-        of = archive_order.keys(self.placed())
-        return self.only(self.order_by([of[name] for name in ids]))
+        found = self.only(self._order())
+        found._is_in_order = True
+        return found
+
+    def _order(self) -> Sequence[int]:
+        numbers, ids = self.column("number"), self.column("id")
+        if not all(numbers):
+            of = archive_order.keys(self.placed())
+            return self.order_by([of[name] for name in ids])
+        if is_rising(numbers):
+            return range(len(self))
+        return self.order_by(numbers, self.column("ordinal"), archive_order.start_keys(ids))
 
     def order_by(self, *keys: Column) -> list[int]:
         """Return the places of the runs in the order of the first keys; where these are equal, of the next."""

@@ -34,12 +34,13 @@ def build(settings: Settings, *, scoring_s: float | None = None) -> int:
     places, sources = settings.places, built.sources(settings)
     last = built.last(places)
     is_old = last is not None and last.made_from == sources.digest
-    if last and is_old and _is_there(places, last):
+    is_whole = last is not None and last.shown_at == built.shown_at(places)
+    if last and is_old and is_whole and _is_there(places, last):
         return last.files
     from deepspeech_wer import build_site  # loads what judges and draws, which takes longer than an idle tick
 
-    count = build_site.build(settings, scoring_s=scoring_s, times=sources.times, is_trusted=not is_old)
-    built.note(places, Built(sources.digest, built.results(places), count))
+    count = build_site.build(settings, scoring_s=scoring_s, times=sources.times, is_trusted=is_whole and not is_old)
+    built.note(places, Built(sources.digest, built.results(places), built.shown_at(places), count))
     return count
 
 

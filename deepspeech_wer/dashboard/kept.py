@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -47,7 +46,6 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
 
-_DAY = re.compile("[0-9]{8}")
 _TOLD = (
     *("status", "failure", "detail", "started_at", "finished_at", "machine", "processor", "variables"),
     *("rerun_of", "imported"),
@@ -280,7 +278,7 @@ def _remove_all_but(months: Iterable[str], kept: Path) -> None:
 
 
 def _month(name: str) -> str:
-    return name[:6] if name[8:9] == "-" and _DAY.match(name) else "other"
+    return name[:6] if name[:8].isdigit() else "other"
 
 
 def _version(mode: str) -> str:

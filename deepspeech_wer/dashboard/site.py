@@ -134,7 +134,6 @@ def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, s
     some of what was built.
     """
     made = {}
-    built = {entry.name for entry in os.scandir(site / "runs")}
     start = f" {VERSION}.{DETAILS} {source.logs.mode} "
     found, heard = source.found, source.heard.stamp
     looked_at = set(source.looked_at(runs.column("id")))
@@ -142,8 +141,7 @@ def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, s
         for place, name in enumerate(runs.column("id")):
             stamp = f"{start}{found(name)[1]} {heard(name)}".rstrip()
             last = before.get(name, "")
-            is_built = last.endswith(stamp) and name in built and f"{name}.js" in built
-            if is_built and (name not in looked_at or published.holds(name, last)):
+            if last.endswith(stamp) and (name not in looked_at or published.holds(name, last)):
                 made[name] = last
                 continue
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ import pytest
 from deepspeech_wer import cli, exit_codes
 from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command leaves to be looked at goes where the test's files go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
 
 GOOD = """#!/bin/sh
 mkdir -p "$ds_logs_dir/x"
