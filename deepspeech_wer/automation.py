@@ -27,8 +27,10 @@ from deepspeech_wer.configuration import environment
 from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.configuration.setting_types import without_password
 from deepspeech_wer.configuration.settings import Settings
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
 from deepspeech_wer.jobs.runners import Runners
+from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.judging import standing
 from deepspeech_wer.machine import lock, signals
 from deepspeech_wer.merge_run import held, one_by_one, unfinished
@@ -37,6 +39,7 @@ from deepspeech_wer.notify import ledger
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import git, history, mirror
+from deepspeech_wer.showing import Showing
 from deepspeech_wer.team import Team
 
 _REPLAN_S = 60.0  # between two looks at the repository while there is room for one more run
@@ -73,41 +76,62 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
 
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:
     beat = Heartbeat(settings)
-    bench = _bench(settings, watcher, beat)
+    showing = Showing(settings.places, partial(_show, settings, watcher), partial(update_site.is_behind, settings))
+    bench = _bench(settings, watcher, beat, showing)
     well, ran = True, 0
     work = _side_by_side if settings.cluster.is_slurm else _one_by_one
-    for run in work(settings, bench, asked, locks):
-        if run is not None:
-            well &= _go_on_from(run, settings, watcher)
-            ran += 1
-        elif update_site.lacks_verdicts(settings):  # a tick was killed before it judged; they decide what is due
-            well &= _show(settings, watcher)
+    try:
+        for run in work(settings, bench, showing, asked, locks):
+            if run is not None:
+                well &= _go_on_from(run, settings, showing)
+                ran += 1
+            elif not showing.is_owed and update_site.lacks_verdicts(settings):
+                showing.now()  # a tick was killed before it judged; the verdicts decide what is due
+    except Trouble:
+        _check(locks)
+        if showing.is_owed:
+            showing.now()
+        raise
+    showing.pay()
     if not ran and update_site.is_behind(settings):
-        well &= _show(settings, watcher)
+        showing.now()
     elif not ran:
         beat.idle()
         _notify(settings, is_idle=True)
-    well &= not ledger.owes_exit_code(settings.places.cache)
+    well &= showing.is_well and not ledger.owes_exit_code(settings.places.cache)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
     return well
 
 
 def _one_by_one(
-    settings: Settings, bench: Bench, asked: Sequence[str], locks: Mapping[Path, int]
+    settings: Settings, bench: Bench, showing: Showing, asked: Sequence[str], locks: Mapping[Path, int]
 ) -> Iterator[Run | None]:
     """Run what is due, one merge after the other, and yield each archived run; None once what was left is archived."""
     yield from one_by_one.collect(bench)
     yield from held.release(settings.places, ())  # left from when they trained on a cluster
     yield None
-    beat, names = Heartbeat(settings), list(asked)
-    while item := _next(settings, names, beat, only_asked=bool(asked)):
+    beat, names, left = Heartbeat(settings), list(asked), 0
+    while True:
+        if not left or _depends_on_verdicts(settings):
+            showing.pay()
+        item, left = _next(settings, names, beat, only_asked=bool(asked))
+        if item is None and showing.is_owed:
+            showing.pay()  # the verdicts may want to have something trained again
+            item, left = _next(settings, names, beat, only_asked=bool(asked))
+        if item is None:
+            return
         _check(locks)
         yield one_by_one.run(bench, _begun(settings, item, names), item)
 
 
+def _depends_on_verdicts(settings: Settings) -> bool:
+    """Return whether the verdicts decide what runs next also while new merges wait."""
+    return settings.repository.backlog != "all" or settings.retraining.mode == "first"
+
+
 def _side_by_side(
-    settings: Settings, bench: Bench, asked: Sequence[str], locks: Mapping[Path, int]
+    settings: Settings, bench: Bench, showing: Showing, asked: Sequence[str], locks: Mapping[Path, int]
 ) -> Iterator[Run | None]:
     """Run what is due on a cluster, several merges at a time, and yield as `_one_by_one` does, in order of history.
 
@@ -123,13 +147,14 @@ def _side_by_side(
     beat, names = Heartbeat(settings), list(asked)
     yield from team.look()
     yield None
+    showing.pay()
     looked_for_more = -_REPLAN_S
     while True:
         signals.check()
         _check(locks)
         is_due = time.monotonic() - looked_for_more >= _REPLAN_S
         while is_due and team.has_room():
-            item = _next(settings, names, beat, only_asked=bool(asked), running=team.busy())
+            item, _ = _next(settings, names, beat, only_asked=bool(asked), running=team.busy())
             if item is None:
                 looked_for_more = time.monotonic()
                 break
@@ -140,6 +165,7 @@ def _side_by_side(
         for run in team.look():
             yield run
             looked_for_more = -_REPLAN_S
+        showing.pay()
 
 
 def _check(locks: Mapping[Path, int]) -> None:
@@ -188,7 +214,11 @@ def _recover(where: Places, descriptor: int) -> None:
         backlog_inputs.write_last(where, None)  # it tells how far the archive reached
 
 
-def _bench(settings: Settings, watcher: Watcher, beat: Heartbeat) -> Bench:
+def _bench(settings: Settings, watcher: Watcher, beat: Heartbeat, showing: Showing) -> Bench:
+    def meanwhile(work: Work, order: Order) -> None:
+        showing.meanwhile(work, order)
+        beat.job(work, order)
+
     return Bench(
         places=settings.places,
         job=settings.job,
@@ -197,14 +227,16 @@ def _bench(settings: Settings, watcher: Watcher, beat: Heartbeat) -> Bench:
         origin=without_password(settings.repository.url),
         runner=Runners(settings.cluster),
         job_line=watcher.job_line,
-        beat=beat.job,
+        meanwhile=meanwhile,
     )
 
 
 def _next(
     settings: Settings, names: Sequence[str], beat: Heartbeat, *, only_asked: bool, running: Collection[str] = ()
-) -> Due | None:
-    """Return what to run next, if anything is due. `running`: see `backlog_inputs.find`.
+) -> tuple[Due | None, int]:
+    """Return what to run next, if anything is due, and how many merges wait behind it.
+
+    `running`: see `backlog_inputs.find`.
 
     Planned again after each run: new merges may arrive during a long training.
     """
@@ -215,16 +247,17 @@ def _next(
         backlog_inputs.drop_requests(where)
     if not only_asked:
         backlog_inputs.write_last(where, plan.reached)
-    beat.plans(plan.waiting - (plan.next is not None and plan.next.why in (FIRST, BISECTED, NEW)))
+    left = plan.waiting - (plan.next is not None and plan.next.why in (FIRST, BISECTED, NEW))
+    beat.plans(left)
     if plan.next is None or (only_asked and plan.next.why in (RETRIED, FIRST, BISECTED, NEW, RERUN, CALIBRATED)):
         _tell_of_stop(settings, plan)
         if not only_asked and not running:
             unfinished.forget(where, partial(backlog_inputs.is_of_use, where))
-        return None
+        return None, left
     merge = history.merge(where.mirror, plan.next.sha)
     logging_setup.working_on("", merge.sha)  # no longer on the merge before it
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
-    return plan.next
+    return plan.next, left
 
 
 def _reason(plan: Plan) -> str:
@@ -253,17 +286,16 @@ def _tell_of_stop(settings: Settings, plan: Plan) -> None:
         backlog_inputs.warn_once(settings.places, "warned_alike", failed[0].run, text)
 
 
-def _go_on_from(run: Run, settings: Settings, watcher: Watcher) -> bool:
-    """Advance last_sha1, publish and notify after a run was archived. Returns whether all went well."""
+def _go_on_from(run: Run, settings: Settings, showing: Showing) -> bool:
+    """Advance last_sha1 after a run was archived, and have it shown. Returns whether it went well."""
     where = settings.places
     if run.rerun_of is None:
         decision_files.end_retry(where.requests, run.merge.sha)
     if run.status == "done":
         _forgive(run, settings)
     backlog_inputs.write_last(where, backlog_inputs.reached(settings))
-    journal.enter(where.cache, "show", run.merge, run.attempt)
-    is_shown = _show(settings, watcher)
-    return is_shown and (run.status == "done" or run.rerun_of is not None)
+    showing.owe(run)
+    return run.status == "done" or run.rerun_of is not None
 
 
 def _forgive(run: Run, settings: Settings) -> None:

@@ -101,8 +101,8 @@ class Team:
             log.info("%s: its job was left by an earlier tick; waiting for it", title(left.order.merge))
             self._seen.add(name)
         self._follow(left)
-        if self._bench.beat and name == next(iter(self._runs)):
-            self._bench.beat(left.work, left.order)
+        if self._bench.meanwhile and name == next(iter(self._runs)):
+            self._bench.meanwhile(left.work, left.order)
         return False
 
     def _bear(self, trouble: CannotAskSlurm) -> None:

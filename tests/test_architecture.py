@@ -23,7 +23,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "archive_record configuration data_lock decision_files journal old_records run_table sftp training",
         "archive",
         "archive_store built dashboard identity jobs publish repository",
-        "demo heartbeat import_records judging merge_run notify read_back",
+        "demo heartbeat import_records judging merge_run notify read_back showing",
         "backlog_inputs build_site team",
         "update_site",
         "automation",

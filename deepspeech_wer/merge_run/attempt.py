@@ -66,8 +66,8 @@ def wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
             for line in follower.lines():
                 if bench.job_line:
                     bench.job_line(line)
-        if bench.beat:
-            bench.beat(work, order)
+        if bench.meanwhile:
+            bench.meanwhile(work, order)
 
     attend(bench.runner, work, meanwhile=echo)
     return ended.read(bench, work, order) or ended.cut_off(bench, work, order)

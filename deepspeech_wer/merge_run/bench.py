@@ -24,7 +24,7 @@ class Bench:
     origin: str  # the URL of the clone's remote: the repository's URL without its password
     runner: Runner
     job_line: Callable[[str], None] | None = None  # called with each line of the job's output
-    beat: Callable[[Work, Order], None] | None = None  # called again and again while a job runs
+    meanwhile: Callable[[Work, Order], None] | None = None  # called again and again while a job runs
 
 
 def title(merge: Merge) -> str:
