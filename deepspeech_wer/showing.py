@@ -59,12 +59,9 @@ class Showing:
         """A job runs. Called at each poll."""
         now = time.monotonic()
         if work.run != self._job:
-            is_first = not self._job
-            self._job, self._job_since = work.run, now
-            if (
-                is_first and not self.is_owed and self._is_behind()
-            ):  # as the tick before was killed or could not publish
-                self._owed_since = now
+            is_first, self._job, self._job_since = not self._job, work.run, now
+            if is_first and not self.is_owed and self._is_behind():
+                self._owed_since = now  # the tick before was killed, or could not publish
         if self.is_owed and now - self._job_since >= SETTLED_S and not signals.count():
             logging_setup.working_on("show", self._last.merge.sha if self._last else "")
             self.now()
