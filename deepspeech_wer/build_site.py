@@ -43,7 +43,7 @@ def build(
         loaded = kept.load(places.runs, places.kept, settings.logs, times=times)
         ordered = loaded.runs.in_order()
         record = verdict_file.update(places, ordered, loaded.results, settings.retraining, page=repository.page)
-        measures = kept_scores.update(places, ordered, loaded.found, budget_s=scoring_s)
+        measures = kept_scores.update(places, ordered, loaded.files, budget_s=scoring_s)
         comparing.update(measures, ordered, record["verdicts"])
         kept_scores.save(places, measures)
         manifest = dashboard.build(
@@ -52,7 +52,7 @@ def build(
             project=project,
             line=loaded.line,
             whole=loaded.whole,
-            found=loaded.found,
+            files=loaded.files,
             mark=loaded.mark,
             judged=_judged(settings, ordered, record),
             logs=settings.logs,

@@ -37,11 +37,13 @@ class Source(Protocol):
 class Table(Sequence[Run]):
     """Runs. Do not search it with `in` or `index`, which make and compare run after run."""
 
-    def __init__(self, source: Source, places: Sequence[int] | None = None) -> None:
-        """Of the source's runs it has those at `places`, in this order. None: all of them."""
-        self._source, self._places = source, places
+    def __init__(self, source: Source, places: Sequence[int] | None = None, *, is_in_order: bool = False) -> None:
+        """Of the source's runs it has those at `places`, in this order. None: all of them.
+
+        `is_in_order`: `in_order` need not look.
+        """
+        self._source, self._places, self._is_in_order = source, places, is_in_order
         self._columns: dict[str, Column] = {}
-        self._is_in_order = False  # whether `in_order` returned it
 
     def __len__(self) -> int:
         return len(self._source) if self._places is None else len(self._places)
@@ -107,11 +109,12 @@ class Table(Sequence[Run]):
         """Return the runs by their place in the archive, and the runs of one merge by their start."""
         if self._is_in_order:
             return self
-        found = self.only(self._order())
+        found = self.only(self.order())
         found._is_in_order = True
         return found
 
-    def _order(self) -> Sequence[int]:
+    def order(self) -> Sequence[int]:
+        """Return the places of the runs in the order of `in_order`."""
         numbers, ids = self.column("number"), self.column("id")
         if not all(numbers):
             of = archive_order.keys(self.placed())

@@ -48,7 +48,7 @@ def _record(current: Settings, before: str, after: str) -> dict[str, Any]:
         if run.hyper is None:
             raise Trouble(f"{run.id}: failed ({run.failure}): nothing to compare; `show` says more")
     ordered = loaded.runs.in_order()
-    record = pairs.compare(places, Pair(old, new, ordered, verdicts.judged(current)["verdicts"], loaded.found))
+    record = pairs.compare(places, Pair(old, new, ordered, verdicts.judged(current)["verdicts"], loaded.files))
     return {**record, "merges": _merges(current, old, new, ordered)}
 
 

@@ -55,12 +55,13 @@ def judged(
     states, reasons, sigmas, bands = dict[str, str](), dict[str, str](), dict[str, float](), dict[str, float]()
     heads, retrained = Heads([], []), Counter[str]()
     for verdict in record["verdicts"]:  # once: they are parsed as they are looked at
-        run, sigma, state = verdict["run"], verdict["sigma_pp"], sys.intern(verdict["verdict"])
+        run, sha, state = map(sys.intern, (verdict["run"], verdict["sha"], verdict["verdict"]))
+        sigma = verdict["sigma_pp"]
         states[run], reasons[run] = state, verdict["reason"]
-        heads.shas.append(verdict["sha"])
+        heads.shas.append(sha)
         heads.states.append(state)
         if verdict["retrained"]:
-            retrained[verdict["sha"]] += verdict["retrained"]
+            retrained[sha] += verdict["retrained"]
         if sigma is not None:
             sigmas[run] = sigma
             if verdict["sigma_df"]:

@@ -16,10 +16,9 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -71,12 +70,10 @@ class Kept:
         """Digests of what the trainings gave, see archive.result_digest."""
         return dict(zip(self.runs.column("id"), self.facts["result"], strict=True))
 
-    @cached_property
-    def mark(self) -> Callable[[str], Mark | None]:
-        """Returns the mark of a run's line of js/hyper.js."""
-        return dict(
-            zip(self.runs.column("id"), zip(self.facts["size"], self.facts["crc"], strict=True), strict=True)
-        ).get
+    def mark(self, name: str) -> Mark | None:
+        """Return the mark of a run's line of js/hyper.js."""
+        place = self.runs.places.get(name)
+        return None if place is None else (self.facts["size"][place], self.facts["crc"][place])
 
     def line(self, run: Run) -> bytes:
         """Return a run's line of js/hyper.js. Raises Trouble if the run broke meanwhile."""
@@ -86,15 +83,17 @@ class Kept:
         """Return the run with all that the page shows of the job's record. Raises Trouble."""
         return _shown(run.directory, self.logs)
 
-    @cached_property
-    def found(self) -> Callable[[str], Files]:
-        """Returns the files of a run as they were when the runs were loaded."""
-        files = zip(self.facts["names"], self.facts["digest"], strict=True)
-        return dict(zip(self.runs.column("id"), files, strict=True)).__getitem__
+    def files(self, runs: Table) -> Iterator[Files]:
+        """Yield the files of each of these runs as they were when they were loaded."""
+        names, digests = self.facts["names"], self.facts["digest"]
+        if runs is self.runs:
+            return zip(names, digests, strict=True)
+        places = (self.runs.places[name] for name in runs.column("id"))
+        return ((names[place], digests[place]) for place in places)
 
 
 def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[str, int] | None = None) -> Kept:
-    """Return every readable run. An unreadable run is logged and left unchanged. Raises Trouble if none can be listed.
+    """Return every readable run, in order. An unreadable run is logged and left. Raises Trouble if none can be listed.
 
     The runs quote no more of their logs than visitors see. `kept` is brought up to date, unless it cannot be written.
     `times` are those of the runs' directories, in their order, if they were looked at just before; a change since then
@@ -122,7 +121,10 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[
         if months:
             os.close(descriptor)
     _remove_all_but(months, kept)
-    return Kept(Table(loaded), loaded.of_files, logs, made)
+    order = Table(loaded).order()
+    if not isinstance(order, range):
+        loaded.put_in_order(order)  # here, so that there are no two columns of anything
+    return Kept(Table(loaded, is_in_order=True), loaded.of_files, logs, made)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ columns of which all values are equal.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -148,7 +149,14 @@ class Loaded:
         """Add the runs of a month."""
         month.share(self._equal.one)
         for name, column in (*self._columns.items(), *self.of_files.items()):
-            column += month.values(name)
+            # The verdicts, the manifest and the archive name the same runs and commits.
+            column += map(sys.intern, month[name]) if name in ("id", "sha") else month.values(name)
+
+    def put_in_order(self, places: Sequence[int]) -> None:
+        """Put the runs at these places into this order."""
+        for columns in (self._columns, self.of_files):
+            for name, column in columns.items():
+                columns[name] = [column[place] for place in places]
 
     def column(self, name: str) -> Column:
         """Return a field of all runs."""

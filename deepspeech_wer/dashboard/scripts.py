@@ -13,7 +13,7 @@ from deepspeech_wer.dashboard.changes import changes
 from deepspeech_wer.dashboard.columns import coded, columns, run_lengths, short
 from deepspeech_wer.dashboard.hyper_js import tracker_record
 from deepspeech_wer.dashboard.judged import Judged
-from deepspeech_wer.dashboard.literal import fingerprint, javascript
+from deepspeech_wer.dashboard.literal import fingerprint, javascript, javascript_record
 from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.records import Run
 
@@ -39,8 +39,8 @@ def index_js(ordered: Sequence[Run], project: Project, merges: bytes, judged: Ju
         "marks": [[places[run], text, is_new] for run, text, is_new in judged.marks if run in places],
         "events": [_event(event, shas) for event in judged.events],
     }
-    text = f"window.WER_LOOKED_AT={javascript(project.looked_at)};\nwindow.WER_INDEX={javascript(index)};\n"
-    return text.encode("ascii")
+    looked_at = javascript(project.looked_at).encode("ascii")
+    return b"window.WER_LOOKED_AT=%b;\nwindow.WER_INDEX=%b;\n" % (looked_at, javascript_record(index))
 
 
 def merges_js(ordered: Sequence[Run], judged: Judged | None = None) -> bytes:
@@ -54,7 +54,7 @@ def merges_js(ordered: Sequence[Run], judged: Judged | None = None) -> bytes:
         "reasons": run_lengths([judged.reasons.get(name, "") for name in table.column("id")]) if judged else None,
         "events": judged.events if judged else [],
     }
-    return f"window.WER_MERGES={javascript(merges)};\n".encode("ascii")
+    return b"window.WER_MERGES=%b;\n" % javascript_record(merges)
 
 
 def run_js(run: Run, details: dict[str, Any]) -> bytes:

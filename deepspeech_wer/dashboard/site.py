@@ -65,7 +65,7 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
-    found: Callable[[str], Files] | None = None,
+    files: Callable[[Table], Iterable[Files]] = lambda runs: map(_files, runs),
     mark: Callable[[str], Mark | None] = lambda _: None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
@@ -77,7 +77,7 @@ def build(
     Returns the manifest.
 
     `line` returns a run's line of js/hyper.js, `whole` the run with all of the job's record; it may raise Trouble, and
-    the run is then left out. `found` returns the files of a run's directory, by its id. With the `mark` of each line,
+    the run is then left out. `files` returns those of the runs' directories. With the `mark` of each line,
     js/hyper.js is copied from the one before, as far as it has them. `logs` says which logs visitors see; the caller
     leaves other quotes of them out of `runs`. Of the ids, `looked_at` returns those of the runs whose built files may
     be others than this program made. The site works at any moment; after an interruption the next call
@@ -87,8 +87,7 @@ def build(
         (site / directory).mkdir(parents=True, exist_ok=True)
     before, heard = read_manifest(site), heard or Heard()
     ordered = run_table.of(runs).in_order()
-    found = found or (lambda name: files_of(regular_files(ordered[ordered.places[name]].directory)))
-    made = _build_runs(ordered, _Source(whole, found, looked_at, logs, heard), site, before["runs"])
+    made = _build_runs(ordered, _Source(whole, files, looked_at, logs, heard), site, before["runs"])
     ordered = ordered.only([place for place, name in enumerate(ordered.column("id")) if name in made])
     sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
@@ -121,7 +120,7 @@ class _Source:
     """What the files of a run are made of."""
 
     whole: Callable[[Run], Run]
-    found: Callable[[str], Files]
+    files: Callable[[Table], Iterable[Files]]
     looked_at: Callable[[Sequence[str]], Iterable[str]]
     logs: PublishedLogs
     heard: Heard
@@ -135,32 +134,39 @@ def _build_runs(runs: Table, source: _Source, site: Path, before: Mapping[str, s
     """
     made = {}
     start = f" {VERSION}.{DETAILS} {source.logs.mode} "
-    found, heard = source.found, source.heard.stamp
+    heard, files = source.heard.stamp, source.files(runs)
     looked_at = set(source.looked_at(runs.column("id")))
     with _Published(site) as published:
-        for place, name in enumerate(runs.column("id")):
-            stamp = f"{start}{found(name)[1]} {heard(name)}".rstrip()
+        for place, (name, (names, digest)) in enumerate(zip(runs.column("id"), files, strict=True)):
+            stamp = f"{start}{digest} {heard(name)}".rstrip()
             last = before.get(name, "")
             if last.endswith(stamp) and (name not in looked_at or published.holds(name, last)):
                 made[name] = last
                 continue
             try:
-                made[name] = noted(_build_anew(runs[place], source, site), stamp[1:])
+                made[name] = noted(_build_anew(runs[place], names, source, site), stamp[1:])
             except Trouble as trouble:
                 log.warning("skipping a run: %s", trouble)
     return made
 
 
-def _build_anew(run: Run, source: _Source, site: Path) -> list[str]:
-    """Build the files of a run, and return which ones its directory has. Raises Trouble if it cannot be read."""
+def _build_anew(run: Run, names: str, source: _Source, site: Path) -> list[str]:
+    """Build the files of a run, and return which ones its directory has. Raises Trouble if it cannot be read.
+
+    `names` are those of the archived files, see `details.Files`.
+    """
     hidden = NAMES if source.logs.mode == "none" else ()
-    there = set(source.found(run.id)[0].split("/")) - set(hidden)
+    there = set(names.split("/")) - set(hidden)
     files = [name for name in FILES if name in there]
     remove_partial(site / "runs" / run.id)
     if run.rerun_of is None and source.heard.edits(run.id):
         files.append(EDITS)
     _build_run(source.whole(run), regular_files(run.directory), files, source, site)
     return files
+
+
+def _files(run: Run) -> Files:
+    return files_of(regular_files(run.directory))
 
 
 class _Published:

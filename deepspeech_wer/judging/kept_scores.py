@@ -95,17 +95,17 @@ _SHOWN = ("sets", "trouble", "remark", "differs", "is_shown", "against", "noise"
 def update(
     places: Places,
     ordered: Sequence[Run],
-    found: Callable[[str], Files] | None = None,
+    files_in: Callable[[Table], Iterable[Files]] | None = None,
     *,
     budget_s: float | None = None,
 ) -> Measures:
     """Score the runs that have utterances and are not scored yet, newest first. Raises OSError if it cannot write.
 
-    `ordered` are the runs in the order of archive.in_order, `found` returns the files of a run's directory, by its id.
+    `ordered` are the runs in the order of archive.in_order, `files_in` returns the files of the runs' directories.
     After `budget_s` seconds the rest is left for the next call, but at least one run is scored.
     """
     root, table = places.measured, run_table.of(ordered)
-    stamps = _stamps(table, found)
+    stamps = _stamps(table, files_in)
     if not stamps and not root.is_dir():
         return Measures(root)
     measures = _load(root, stamps)
@@ -155,9 +155,9 @@ class Known:
     text: Callable[[int], str]  # the reference at a place, one space between words
 
 
-def known(places: Places, runs: Sequence[Run], found: Callable[[str], Files] | None = None) -> Measures:
+def known(places: Places, runs: Sequence[Run], files_in: Callable[[Table], Iterable[Files]] | None = None) -> Measures:
     """Return the kept figures of runs, and score nothing. A tick may be at work."""
-    return _load(places.measured, _stamps(run_table.of(runs), found))
+    return _load(places.measured, _stamps(run_table.of(runs), files_in))
 
 
 def sets_of(measures: Measures, run: Run) -> dict[str, Known]:
@@ -361,12 +361,16 @@ def forget() -> None:
     _set.cache_clear()
 
 
-def _stamps(table: Table, found: Callable[[str], Files] | None) -> dict[str, str]:
+def _files(run: Run) -> Files:
+    return files_of(regular_files(run.directory) if run.hyper else {})
+
+
+def _stamps(table: Table, files_in: Callable[[Table], Iterable[Files]] | None) -> dict[str, str]:
     """Return what tells whether the files are as they were, of each run that has a result and utterances."""
-    look = found or (lambda name: files_of(regular_files(table[table.places[name]].directory)))
-    looked = ((name, *look(name)) for name, is_done in table.columns("id", "is_done") if is_done)
+    found = files_in(table) if files_in else map(_files, table)
+    looked = zip(table.columns("id", "is_done"), found, strict=True)
     utterances = f"/{job_contract.UTTERANCES}/"
-    return {name: digest for name, names, digest in looked if utterances in f"/{names}/"}
+    return {name: digest for (name, is_done), (names, digest) in looked if is_done and utterances in f"/{names}/"}
 
 
 def _record(root: Path, run: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from deepspeech_wer.judging import comparing, draws, kept_scores
 from deepspeech_wer.judging.kept_scores import Known, Measures
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
+from deepspeech_wer.run_table import Table
 from deepspeech_wer.verdicts import edits, noise, paired, told
 from deepspeech_wer.verdicts.paired import Change, Comparison
 
@@ -27,12 +28,12 @@ class Pair:
     after: Run
     runs: Sequence[Run]  # all of the archive, in the order of archive.in_order
     verdicts: Sequence[Mapping[str, Any]]  # of verdicts.json
-    found: Callable[[str], Files]  # the files of a run's directory, by its id
+    files: Callable[[Table], Iterable[Files]]  # those of the runs' directories
 
 
 def compare(places: Places, pair: Pair) -> dict[str, Any]:
     """Return the comparison as a record for JSON. Rates are fractions, what ends in _pp is in percentage points."""
-    measures = kept_scores.known(places, pair.runs, pair.found)
+    measures = kept_scores.known(places, pair.runs, pair.files)
     by_run = {one["run"]: one for one in pair.verdicts}
     sigma = next((found for run in (pair.after, pair.before) if (found := _sigma(by_run, run))), None)
     notes = list(_obstacles(pair.before, pair.after))

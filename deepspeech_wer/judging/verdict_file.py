@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
 from deepspeech_wer.verdicts.judge import Judgement, Terms
 from deepspeech_wer.verdicts.levels import Acceptance
-from deepspeech_wer.verdicts.listed import Listed
+from deepspeech_wer.verdicts.listed import LinesOfFile, Listed
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
@@ -57,8 +58,11 @@ def update(
     every idle tick reads it; so is what makes the next judging quick.
     """
     head, before, tail = standing.parts(_content(places.verdicts))
+    mark = len(before), zlib.crc32(before)
     made = _make(places, runs, results, wanted, told=before, page=page)
-    if (made.head, made.told, made.tail) != (head, before, tail):
+    if made.knows_lines_before:
+        before = b""  # 10,000 verdicts are 4 MB, and they stand twice in memory from here on
+    if (made.head, len(made.told), zlib.crc32(made.told), made.tail) != (head, *mark, tail):
         _log_changes(made, head, before)
         files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
         made.remember()
@@ -67,7 +71,9 @@ def update(
     small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps", "calibrations")}
     small["check"] = standing.check((made.head, made.told, made.tail))
     files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
-    return {**made.rest, "verdicts": Listed(list(filter(None, made.lines)))}
+    # From the file: 10,000 lines in memory would be 4 MB while the page is built.
+    lines = LinesOfFile(places.verdicts, len(made.head), filter(None, made.lines))
+    return {**made.rest, "verdicts": Listed(lines)}
 
 
 def make(
@@ -91,7 +97,7 @@ def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[di
 
 def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
     """Log each verdict that is new or another than before; of an archive judged for the first time, the newest."""
-    before = (len(made.sets) == 1 and made.sets[0].before.lines) or (told.split(b",\n") if told else ())
+    before = made.sets[0].before.lines if made.knows_lines_before else told.split(b",\n") if told else ()
     pairs = zip(made.lines, before, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))  # the new ones go on from them
     old, new = before[same:], made.lines[same:]
@@ -125,7 +131,7 @@ class _Set:
     place: Path  # of what is remembered
     terms: str
     before: Memory
-    told: bytes  # the verdicts of `before`, as they were read
+    told: bytes  # the verdicts of `before`, as they stand beside it; b"" if they stand in verdicts.json
     memory: Memory
     judged: Judgement
 
@@ -143,6 +149,11 @@ class _Made:
     @cached_property
     def told(self) -> bytes:
         return remembered.section(self.lines)
+
+    @property
+    def knows_lines_before(self) -> bool:
+        """Whether the verdicts that were told before are those that were remembered."""
+        return len(self.sets) == 1 and bool(self.sets[0].before.lines)
 
     @property
     def is_forgotten(self) -> bool:
@@ -218,13 +229,13 @@ def _judge(place: Path, runs: _Runs, terms: Terms, *, told: bytes | None = None,
     measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
     terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
     of_terms = _digest_of(terms, test_set)
-    told = remembered.told_in(_beside(place)) if told is None else told
-    before = remembered.load(place, of_terms, told)
+    own = remembered.told_in(_beside(place)) if told is None else b""
+    before = remembered.load(place, of_terms, own if told is None else told)
     to_judge = Runs(
         ordered.places, runs.keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set)
     )
     memory, judged = remembered.go_on(before, to_judge, terms)
-    return _Set(place, of_terms, before, told, memory, judged)
+    return _Set(place, of_terms, before, own, memory, judged)
 
 
 def _made_before(main: _Set, others: Mapping[str, _Set], told: bytes) -> sets.Lines:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 _TOGETHER = 100  # lines that are parsed at once
+_BETWEEN = b",\n"
 
 
 class Heads(NamedTuple):
@@ -51,6 +55,39 @@ class Listed(Sequence[dict[str, Any]]):
 
     def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         return _parsed(self._lines[place]) if isinstance(place, slice) else _parsed([self._lines[place]])[0]
+
+
+class LinesOfFile(Sequence[bytes]):
+    """Lines of a file, with a comma and a line break between them. They are read when they are looked at."""
+
+    def __init__(self, path: Path, start: int, lines: Iterable[bytes]) -> None:
+        """`start` is where the first of `lines` begins, of which only the sizes are kept."""
+        self._path, self._start = path, start
+        self._ends = array("q", accumulate(len(line) + len(_BETWEEN) for line in lines))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[bytes]: ...
+
+    def __getitem__(self, place: int | slice) -> bytes | list[bytes]:
+        """Raises OSError if the file is gone."""
+        if not isinstance(place, slice):
+            at = range(len(self))[place]
+            return self[at : at + 1][0]
+        start, stop, step = place.indices(len(self))
+        if step != 1:
+            return [self[at] for at in range(start, stop, step)]
+        if start >= stop:
+            return []
+        begin = self._ends[start - 1] if start else 0
+        with self._path.open("rb") as stream:
+            stream.seek(self._start + begin)
+            return stream.read(self._ends[stop - 1] - len(_BETWEEN) - begin).split(_BETWEEN)
 
 
 def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ class Place:
             project=PROJECT,
             line=loaded.line,
             whole=loaded.whole,
-            found=loaded.found,
+            files=loaded.files,
             mark=loaded.mark,
             logs=self.logs,
         )

@@ -56,7 +56,7 @@ def site_with(root: Path, cache: Path) -> dict[str, bytes]:
     loaded = kept.load(root, cache)
     site = cache.with_name("site")
     build(
-        loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole, found=loaded.found, mark=loaded.mark
+        loaded.runs, site, project=PROJECT, line=loaded.line, whole=loaded.whole, files=loaded.files, mark=loaded.mark
     )
     return content(site)
 
@@ -262,7 +262,7 @@ def test_a_run_that_breaks_during_the_build_is_left_out(root: Path, tmp_path: Pa
         project=PROJECT,
         line=loaded.line,
         whole=loaded.whole,
-        found=loaded.found,
+        files=loaded.files,
         mark=loaded.mark,
     )
     assert content(tmp_path / "site") == site_without(root, tmp_path / "plain")
