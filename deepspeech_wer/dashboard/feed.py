@@ -50,9 +50,8 @@ class _Item:
     at: str  # ISO 8601, UTC
     of: str
     state: str
-    source: Any = (
-        None  # an event or a verdict of verdicts.json, or the events that one merge ended; None: `of` is a run
-    )
+    # an event or a verdict of verdicts.json, or the events that one merge ended; None: `of` is a run
+    source: Any = None
 
 
 def atom(runs: Sequence[Run], known: Known, project: Project) -> bytes:

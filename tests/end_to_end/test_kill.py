@@ -142,7 +142,7 @@ class Machine:
         supervisors = self.supervisors(process.pid)
         if way != "supervisor":
             process.kill()
-        if way not in ("tick", PUBLISH):
+        if way not in ("tick", "collect", PUBLISH):
             for pid in supervisors:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
