@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -75,8 +74,7 @@ def forget_names(runs: Path) -> None:
 
 def _names(runs: Path) -> list[str]:
     with os.scandir(runs) as entries:
-        listed = (entry.name for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False))
-        found = list(map(sys.intern, listed))  # a tick lists them several times
+        found = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
     found.sort()
     if max(map(len, found), default=0) > _USUAL_NAME:  # rarely do any have an era
         found.sort(key=lambda name: 1 if len(name) <= _USUAL_NAME else started(name)[0])

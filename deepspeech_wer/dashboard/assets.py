@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -90,9 +89,7 @@ def read_manifest(site: Path) -> dict[str, Any]:
             manifest["runs"] = {name: noted(run["files"], run["stamp"]) for name, run in manifest["runs"].items()}
         elif manifest["version"] == MANIFEST_VERSION:
             names, all_noted = manifest.pop("names"), manifest["runs"]
-            manifest["runs"] = (
-                dict(zip(map(sys.intern, names.split("/")), all_noted.split("\n"), strict=True)) if names else {}
-            )
+            manifest["runs"] = dict(zip(names.split("/"), all_noted.split("\n"), strict=True)) if names else {}
         if manifest["version"] <= MANIFEST_VERSION and all(type(run) is str for run in manifest["runs"].values()):
             return {**manifest, "version": MANIFEST_VERSION}
     except (FileNotFoundError, ValueError, RecursionError, TypeError, KeyError, AttributeError):

@@ -11,7 +11,6 @@ columns of which all values are equal.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -149,8 +148,7 @@ class Loaded:
         """Add the runs of a month."""
         month.share(self._equal.one)
         for name, column in (*self._columns.items(), *self.of_files.items()):
-            # The verdicts, the manifest and the archive name the same runs and commits.
-            column += map(sys.intern, month[name]) if name in ("id", "sha") else month.values(name)
+            column += month.values(name)
 
     def put_in_order(self, places: Sequence[int]) -> None:
         """Put the runs at these places into this order."""
