@@ -56,7 +56,7 @@ def build(
             mark=loaded.mark,
             judged=_judged(settings, ordered, record),
             logs=settings.logs,
-            looked_at=derived.some if is_trusted else list,
+            looked_at=derived.sample if is_trusted else list,
             heard=dashboard.Heard(measures.stamp, measures.record, measures.edits, measures.sets),
         )
         heartbeat.keep_up(settings)

@@ -97,7 +97,7 @@ def shown_at(places: Places) -> int:
 
 def are_runs_as_built(places: Places) -> bool:
     """Return whether nobody added to the published files of runs, or took some. Looks at some of the runs."""
-    names = derived.some(archive.names(places.runs))
+    names = derived.sample(archive.names(places.runs))
     try:
         descriptor = os.open(places.site / "runs", os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

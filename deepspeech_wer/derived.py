@@ -33,10 +33,10 @@ def write(path: Path, version: str, value: Any) -> None:
         write_atomically(path, _head(version, data) + b"\n" + data, mode=0o600)
 
 
-def some(names: Sequence[str]) -> list[str]:
-    """Return the newest of many names, which are in order, and some of the others, by chance.
+def sample(names: Sequence[str]) -> list[str]:
+    """Return the newest of these names, oldest first, after a part of the others, chosen by chance.
 
-    Where only this program works, it looks at these for what people have changed: it can make it again.
+    It is for files that only this program writes: whatever somebody changed there can be made again.
     """
     older = names[:-NEWEST]
     return [*older[random.randrange(PARTS) :: PARTS], *names[-NEWEST:]]  # noqa: S311 - no secret

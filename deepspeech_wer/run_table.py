@@ -14,7 +14,7 @@ from itertools import islice
 from operator import attrgetter, lt
 from typing import Any, Protocol, overload
 
-from deepspeech_wer import archive_order, hyper
+from deepspeech_wer import archive_order, clock, hyper
 from deepspeech_wer.archive_order import Placed
 from deepspeech_wer.records import Run
 
@@ -193,7 +193,7 @@ def _counted_words(run: Run) -> int | None:
 
 def _has_usual_id(run: Run) -> bool:
     start = seconds(run.started_at)
-    return start is not None and run.id == f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H%M%S}-{run.merge.sha[:12]}"
+    return start is not None and run.id == f"{clock.stamp(clock.COMPACT, start)}-{run.merge.sha[:12]}"
 
 
 _JUDGED_BY = attrgetter(

@@ -159,6 +159,19 @@ def test_what_an_older_run_lost_is_found_by_builds_of_new_ones(
     assert (run / "hyper.json").exists()
 
 
+@pytest.mark.parametrize("change", ["a file of somebody else", "a clock that was set back"])
+def test_what_needs_no_build_makes_one_at_most(current: Settings, builds: list[None], change: str) -> None:
+    update_site.build(current)
+    run = current.places.site / "runs" / archive.names(current.places.runs)[-1]
+    if change == "a file of somebody else":
+        (run / "notes.txt").write_text("kept")
+    later = run.stat().st_mtime_ns + 10**13
+    os.utime(run, ns=(later, later))
+    for _ in range(3):
+        update_site.build(current)
+    assert len(builds) == 2
+
+
 @pytest.mark.parametrize("lost", [0, 3, 20, 119])
 def test_what_an_older_run_lost_is_seen_within_a_few_looks(
     current: Settings, builds: list[None], lost: int, monkeypatch: pytest.MonkeyPatch

@@ -92,7 +92,18 @@ def archived(runs: list[Run], root: Path) -> None:
         (run.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
 
 
-@pytest.mark.parametrize("times", ["2024-05-06T07:08:09Z", "2024-05-06T09:08:09+02:00", "2024-05-06", "yesterday", ""])
+@pytest.mark.parametrize(
+    "times",
+    [
+        "2024-05-06T07:08:09Z",
+        "2024-05-06T09:08:09+02:00",
+        "2024-05-06",
+        "yesterday",
+        "",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_kept_columns_say_what_the_runs_say(tmp_path: Path, times: str) -> None:
     odd = done(33, 0.25, subject="</script>\u2028 é \U0001f600 \ud83d", beam=True, limit=2**60)
     assert odd.hyper

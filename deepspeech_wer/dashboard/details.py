@@ -37,6 +37,11 @@ def regular_files(directory: Path) -> dict[str, os.stat_result]:
     return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
 
 
+def files_in(directory: Path) -> Files:
+    """Look at the regular files in a directory. Raises OSError."""
+    return files_of(regular_files(directory))
+
+
 def details(
     run: Run, found: dict[str, os.stat_result], sizes: dict[str, int], ends: list[dict[str, Any]]
 ) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Kept:
 
 
 def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[str, int] | None = None) -> Kept:
-    """Return every readable run, in order. An unreadable run is logged and left. Raises Trouble if none can be listed.
+    """Return every readable run, in order. An unreadable run is logged and stays. Raises Trouble if none can be listed.
 
     The runs quote no more of their logs than visitors see. `kept` is brought up to date, unless it cannot be written.
     `times` are those of the runs' directories, in their order, if they were looked at just before; a change since then

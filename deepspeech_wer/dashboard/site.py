@@ -31,7 +31,7 @@ from deepspeech_wer.dashboard.assets import files_of as noted_files
 from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.badge import svg
 from deepspeech_wer.dashboard.bundle import bundled
-from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_of, regular_files
+from deepspeech_wer.dashboard.details import DETAILS, FILES, Files, details, files_in, regular_files
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.feed import atom
 from deepspeech_wer.dashboard.heard import EDITS, Heard, record_without_paths
@@ -58,6 +58,10 @@ INDEX_JS = "js/index.js"  # as index.htm calls it; what the page opens from
 log = logging.getLogger(__name__)
 
 
+def _files_of(runs: Table) -> Iterable[Files]:
+    return (files_in(run.directory) for run in runs)
+
+
 def build(
     runs: Sequence[Run],
     site: Path,
@@ -65,7 +69,7 @@ def build(
     project: Project,
     line: Callable[[Run], bytes] = line,
     whole: Callable[[Run], Run] = lambda run: run,
-    files: Callable[[Table], Iterable[Files]] = lambda runs: map(_files, runs),
+    files: Callable[[Table], Iterable[Files]] = _files_of,
     mark: Callable[[str], Mark | None] = lambda _: None,
     logs: PublishedLogs = WHOLE,
     judged: Judged | None = None,
@@ -165,10 +169,6 @@ def _build_anew(run: Run, names: str, source: _Source, site: Path) -> list[str]:
     return files
 
 
-def _files(run: Run) -> Files:
-    return files_of(regular_files(run.directory))
-
-
 class _Published:
     """Tells whether the files of runs are still in the site. A run's script is written after its directory's files."""
 
@@ -187,13 +187,14 @@ class _Published:
         script = f"{run}.js"
         try:
             # A directory's time changes with the names in it, and a look at it takes a quarter of the time.
-            if self._time(run) <= self._time(script):
+            changed_at = self._time(run)
+            if changed_at <= self._time(script):
                 return True
             with os.scandir(self._runs / run) as entries:
                 there = {entry.name for entry in entries}
             is_whole = there.issuperset(noted_files(last)) and not any(name.endswith(PARTIAL) for name in there)
-            if is_whole:  # a file was added that is not ours
-                os.utime(script, dir_fd=self._descriptor)
+            if is_whole:  # somebody added a file, or the clock was set back: the next look need not list it again
+                os.utime(script, ns=(changed_at, changed_at), dir_fd=self._descriptor)
         except OSError:
             return False
         return is_whole

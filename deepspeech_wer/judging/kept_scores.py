@@ -26,7 +26,7 @@ from typing import Any
 
 from deepspeech_wer import archive_record, derived, files, job_contract, run_table, wer
 from deepspeech_wer.dashboard import heard as published
-from deepspeech_wer.dashboard.details import Files, files_of, regular_files
+from deepspeech_wer.dashboard.details import Files, files_in
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -95,17 +95,17 @@ _SHOWN = ("sets", "trouble", "remark", "differs", "is_shown", "against", "noise"
 def update(
     places: Places,
     ordered: Sequence[Run],
-    files_in: Callable[[Table], Iterable[Files]] | None = None,
+    files_of: Callable[[Table], Iterable[Files]] | None = None,
     *,
     budget_s: float | None = None,
 ) -> Measures:
     """Score the runs that have utterances and are not scored yet, newest first. Raises OSError if it cannot write.
 
-    `ordered` are the runs in the order of archive.in_order, `files_in` returns the files of the runs' directories.
+    `ordered` are the runs in the order of archive.in_order, `files_of` returns the files of the runs' directories.
     After `budget_s` seconds the rest is left for the next call, but at least one run is scored.
     """
     root, table = places.measured, run_table.of(ordered)
-    stamps = _stamps(table, files_in)
+    stamps = _stamps(table, files_of)
     if not stamps and not root.is_dir():
         return Measures(root)
     measures = _load(root, stamps)
@@ -155,9 +155,9 @@ class Known:
     text: Callable[[int], str]  # the reference at a place, one space between words
 
 
-def known(places: Places, runs: Sequence[Run], files_in: Callable[[Table], Iterable[Files]] | None = None) -> Measures:
+def known(places: Places, runs: Sequence[Run], files_of: Callable[[Table], Iterable[Files]] | None = None) -> Measures:
     """Return the kept figures of runs, and score nothing. A tick may be at work."""
-    return _load(places.measured, _stamps(run_table.of(runs), files_in))
+    return _load(places.measured, _stamps(run_table.of(runs), files_of))
 
 
 def sets_of(measures: Measures, run: Run) -> dict[str, Known]:
@@ -362,12 +362,12 @@ def forget() -> None:
 
 
 def _files(run: Run) -> Files:
-    return files_of(regular_files(run.directory) if run.hyper else {})
+    return files_in(run.directory) if run.hyper else ("", "")
 
 
-def _stamps(table: Table, files_in: Callable[[Table], Iterable[Files]] | None) -> dict[str, str]:
+def _stamps(table: Table, files_of: Callable[[Table], Iterable[Files]] | None) -> dict[str, str]:
     """Return what tells whether the files are as they were, of each run that has a result and utterances."""
-    found = files_in(table) if files_in else map(_files, table)
+    found = files_of(table) if files_of else map(_files, table)
     looked = zip(table.columns("id", "is_done"), found, strict=True)
     utterances = f"/{job_contract.UTTERANCES}/"
     return {name: digest for (name, is_done), (names, digest) in looked if is_done and utterances in f"/{names}/"}
