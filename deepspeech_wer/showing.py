@@ -6,10 +6,13 @@ at once, but when that has run for a while, when nothing else is due, and after 
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable
 
 from deepspeech_wer import journal, logging_setup
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.machine import signals
 from deepspeech_wer.places import Places
@@ -17,6 +20,8 @@ from deepspeech_wer.records import Run
 
 SETTLED_S = 5.0  # a job that has run for so long is no part of a burst
 LATEST_S = 60.0  # after the end of the first run that is not shown
+
+log = logging.getLogger(__name__)
 
 
 class Showing:
@@ -56,7 +61,15 @@ class Showing:
         self.is_well &= self._show()
 
     def meanwhile(self, work: Work, order: Order) -> None:
-        """A job runs. Called at each poll."""
+        """A job runs. Called at each poll. Trouble is logged: raised here, it would wipe the checkout below the job."""
+        try:
+            self._show_if_settled(work, order)
+        except (Trouble, OSError) as trouble:
+            log.error("not shown, until this job has ended: %s", trouble)
+            self.is_well = False
+            self._owed_since, self._job_since = time.monotonic(), math.inf
+
+    def _show_if_settled(self, work: Work, order: Order) -> None:
         now = time.monotonic()
         if work.run != self._job:
             is_first, self._job, self._job_since = not self._job, work.run, now
@@ -64,5 +77,7 @@ class Showing:
                 self._owed_since = now  # the tick before was killed, or could not publish
         if self.is_owed and now - self._job_since >= SETTLED_S and not signals.count():
             logging_setup.working_on("show", self._last.merge.sha if self._last else "")
-            self.now()
-            logging_setup.working_on("job", order.merge.sha)
+            try:
+                self.now()
+            finally:
+                logging_setup.working_on("job", order.merge.sha)

@@ -17,7 +17,7 @@ from deepspeech_wer.merge_run import one_by_one
 from deepspeech_wer.showing import LATEST_S, SETTLED_S, Showing
 from tests.conftest import Repository
 from tests.invented_runs import done
-from tests.test_automation import tick
+from tests.test_automation import tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
 
 ORDER = cast(Order, type("Order", (), {"merge": done(2, 0.3).merge, "attempt": 1}))
@@ -100,6 +100,23 @@ def test_a_signal_is_passed_on_before_anything_is_shown(clock: Clock, monkeypatc
     assert clock.shown == []
 
 
+@pytest.mark.parametrize("error", [Trouble("no room"), OSError("no room")])
+def test_trouble_ends_no_wait_for_a_job(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def show() -> bool:
+        raise error
+
+    monkeypatch.setattr(clock.showing, "_show", show)
+    clock.showing.owe(done(1, 0.3))
+    clock.poll("long", until=100.0)
+    assert [record.getMessage() for record in caplog.records] == ["not shown, until this job has ended: no room"]
+    assert (clock.showing.is_owed, clock.showing.is_well) == (True, False)
+    monkeypatch.setattr(clock.showing, "_show", clock.show)
+    clock.poll("next", until=200.0)
+    assert clock.shown == [100.0 + SETTLED_S]
+
+
 def test_one_failure_is_remembered(clock: Clock) -> None:
     for number, is_well in enumerate((True, False, False)):
         clock.showing.owe(done(number + 1, 0.3))
@@ -153,6 +170,30 @@ def test_the_page_does_not_wait_for_a_long_job(
     tracked.merge("long", {"wer": SLEEPING})
     tick()
     assert builds == [1, 2, 3]
+
+
+def test_a_job_survives_that_the_runs_before_it_cannot_be_shown(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trouble raised while a job runs would wipe the checkout below it."""
+    monkeypatch.setattr(showing, "SETTLED_S", 0.2)
+    tracked.commit("first", {"wer": "wer=0.5\n"})
+    tick()
+    tracked.merge("short", {"more": "1"})
+    tracked.merge("long", {"wer": SLEEPING})
+    real, failed = update_site.update, list[None]()
+
+    def update(*arguments: object, **named: object) -> bool:
+        if not failed:
+            failed.append(None)
+            raise Trouble("no room")
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(update_site, "update", update)
+    assert tick() == exit_codes.FAILED
+    assert "not shown, until this job has ended: no room" in capsys.readouterr().err
+    assert wers() == [0.5, 0.5, 0.5]
+    assert not update_site.is_behind(settings.load())
 
 
 def test_trouble_with_the_next_merge_hides_no_run(

@@ -110,9 +110,8 @@ def _decision(event: Mapping[str, Any], heads: Heads, accepted: Sequence[Decisio
     if not accepted or event["state"] not in ("accepted", "recovered"):
         return None
     guilty, is_same = {sha for sha, _ in event["culprits"]}, False
-    for sha, state in zip(
-        *heads, strict=True
-    ):  # a merge that changed nothing stands for the one whose result it repeats
+    # A merge that changed nothing stands for the one whose result it repeats.
+    for sha, state in zip(*heads, strict=True):
         is_same = sha == event["start"] or (is_same and state in ("unchanged", "failed"))
         if is_same:
             guilty.add(sha)
