@@ -130,7 +130,8 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
 def _numbered(places: Places, item: Due, found: History, running: Collection[str]) -> Due:
     ordinal = history.merge(places.mirror, item.sha).ordinal
     placed = archive.placed(places.runs, places.placed)
-    number = archive_order.number_for(item.sha, ordinal, placed, found.new)
+    new = (item.sha,) if item.why == backlog.FIRST else found.new  # after a rewrite from its root, `found` has none
+    number = archive_order.number_for(item.sha, ordinal, placed, new)
     return replace(
         item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs) | set(running))
     )

@@ -174,17 +174,23 @@ def _is_partial(name: str) -> bool:
 
 def size(path: Path) -> int:
     """Return the bytes that a file or tree takes on its disk; 0 if there is none. Follows no link."""
-    total = 0
+    return taken(path)[0]
+
+
+def taken(path: Path) -> tuple[int, int]:
+    """Return the bytes and the inodes that a file or tree takes on its disk. Follows no link."""
+    total = count = 0
 
     def add(parent: int, name: str) -> bool:
-        nonlocal total
+        nonlocal total, count
         with suppress(OSError):
             total += os.stat(name, dir_fd=parent, follow_symlinks=False).st_blocks * 512
+            count += 1
         return False
 
     with suppress(OSError):
         visit(path, add)
-    return total
+    return total, count
 
 
 def remove_partial(directory: Path) -> None:

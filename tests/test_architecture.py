@@ -59,7 +59,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "jobs": (
         "gpu group guards limit output sandbox slurm_client work",
         "claim memory outcome progress",
-        "runner supervisor",
+        "full_disk runner script",
+        "supervisor",
         "local slurm",
         "node probe runners",
     ),

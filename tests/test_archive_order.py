@@ -157,6 +157,22 @@ def test_the_run_of_a_foxtrot_merge_is_the_latest(tracked: Repository) -> None:
     assert subjects() == ["root", "0", "1", "2", PULLED]
 
 
+def test_a_branch_rewritten_from_its_root_goes_on_behind_what_was(tracked: Repository) -> None:
+    tick()
+    for number in range(3):
+        tracked.merge(str(number), {"wer": f"wer=0.{number}\n"})
+    tick()
+    tracked.git("checkout", "--quiet", "--orphan", "anew")
+    tracked.commit("another root", {"wer": "wer=0.7\n"})
+    tracked.git("branch", "--quiet", "--force", "main", "anew")
+    tracked.git("checkout", "--quiet", "main")
+    tracked.merge("first of it", {"wer": "wer=0.8\n"})
+    assert tick() == 0
+    tracked.merge("second of it", {"wer": "wer=0.9\n"})
+    tick()
+    assert subjects() == ["root", "0", "1", "2", "first of it", "second of it"]
+
+
 def test_a_branch_rewritten_to_be_shorter_goes_on_behind_what_was(tracked: Repository) -> None:
     root = tracked.git("rev-parse", "HEAD")
     tick()

@@ -8,11 +8,9 @@ checkpoint; a second SIGTERM ends the job at once.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import selectors
-import shutil
 import subprocess
 import sys
 import time
@@ -25,11 +23,12 @@ from pathlib import Path
 from deepspeech_wer import clock, files, job_contract, logging_setup
 from deepspeech_wer.configuration import environment
 from deepspeech_wer.exit_codes import DONE, TROUBLE
-from deepspeech_wer.jobs import gpu, group, guards, limit, memory, sandbox
+from deepspeech_wer.jobs import full_disk, gpu, group, guards, limit, memory, sandbox
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
 from deepspeech_wer.jobs.output import JobLog
+from deepspeech_wer.jobs.script import Script
 from deepspeech_wer.jobs.work import Job, Order, Work
 from deepspeech_wer.machine import lock, prctl, processes, signals
 from deepspeech_wer.records import Outcome
@@ -80,6 +79,7 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     try:
         failed = _run(order, work, variables, out, err)
+        lack = full_disk.lack(order, work, _environment(order, work, variables))
     finally:
         out.close()
         err.close()
@@ -87,6 +87,8 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
         files.restore_access(work.path.parent, work.path)
     # Judged only now: what lies behind a link that the job put there is gone with it.
     verdict = outcomes.with_record(failed, work.logs) if failed else outcomes.judge(work.logs)
+    if verdict.failure:
+        verdict = full_disk.blamed(verdict, lack)
     works.take_back(work, order)
     files.remove_tree(work.tmp)
     if verdict.files is None:
@@ -109,16 +111,16 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
 
 def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
     """Run the job. Returns how it failed, or None if it exited with 0 and its results have to be judged."""
-    script = Path(order.checkout, order.script)
-    fault = _fault_of(script, order.script)
+    script = Script.of(order)
+    variables = _environment(order, work, given)
+    fault = script.fault(variables)
     if fault:
         return fault
     if signals.count():
         return _stopped(work)
     prctl.adopt_orphans()
-    variables = _environment(order, work, given)
     if order.guards.is_sandboxed:
-        fault = _fault_of_interpreter(script, order.script) or _fault_of_sandbox(order, work, variables)
+        fault = script.fault_in_sandbox() or _fault_of_sandbox(order, work, variables)
         if fault:
             return fault
     with memory.watched(order.guards.memory_bytes) as watched, _grouped(order) as of_job:
@@ -126,13 +128,18 @@ def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: J
         job = Job(None, "", processes.start_time(os.getpid()) or "", str(of_job) if of_job else None, mark)
         with suppress(OSError):  # a full disk: only needed if the supervisor is killed
             works.write_job(work, job)
-        command = [*_sandbox(order, work, variables), str(script), job_contract.CHECKPOINT_OPTION, order.checkpoints]
+        command = [
+            *_sandbox(order, work, variables),
+            str(script.path),
+            job_contract.CHECKPOINT_OPTION,
+            order.checkpoints,
+        ]
         held_to = guards.on_processors(order.guards.cpus, order.token)
         try:
             with group.entered(of_job), limit.inheriting(mark), held_to:
                 process = _start(command, order.checkout, variables)
         except OSError as error:
-            return _cannot_start(script, order.script, error)
+            return script.fault_of(error)
         guards.lower(process.pid, order.guards.nice)
         output = _Output(process, out, err, process.pid if order.guards.is_sandboxed else None)
         ended: Verdict | None = Verdict(INTERRUPTED, "its supervisor failed")
@@ -184,52 +191,6 @@ def _grouped(order: Order) -> Iterator[Path | None]:
         yield of_job
     finally:
         group.end(of_job)
-
-
-def _fault_of(script: Path, name: str) -> Verdict | None:
-    """Why a script cannot be run; None where it seems to be all right."""
-    if not os.path.isfile(script):  # noqa: PTH113 - False also for names that are too long
-        return Verdict("no-script", f"{name}: no such file in the checkout: set ds_wer_automation")
-    mode = script.stat().st_mode
-    if not mode & 0o111:
-        return Verdict("no-script", f"{name}: not executable (mode {mode & 0o777:04o}): chmod +x it")
-    if os.statvfs(script).f_flag & os.ST_NOEXEC:
-        cure = "set ds_clone_path to a file system without that option"
-        return Verdict(MACHINE, f"{script.parent} is mounted noexec, so that no job can run there: {cure}")
-    return None
-
-
-def _fault_of_interpreter(script: Path, name: str) -> Verdict | None:
-    """Return the error that execve(2) would give: in the sandbox, the error would name bwrap instead."""
-    with script.open("rb") as stream:
-        first = stream.readline(256)
-    if first.startswith(b"\x7fELF"):
-        return None
-    if not first.startswith(b"#!") or not first[2:].strip():
-        return _cannot_start(script, name, OSError(errno.ENOEXEC, ""))
-    return None if shutil.which(_interpreter(first)) else _cannot_start(script, name, OSError(errno.ENOENT, ""))
-
-
-def _interpreter(first: bytes) -> str:
-    """Return the program that the first line of a script names."""
-    named = first.removeprefix(b"#!").split(None, 1)[:1] if first.strip() else []
-    return os.fsdecode(named[0]) if named else "nothing"
-
-
-def _cannot_start(script: Path, name: str, error: OSError) -> Verdict:
-    """The class of an error that execve(2) gave. Only what the file itself proves is the merge's fault."""
-    if error.errno == errno.ENOEXEC:
-        return Verdict("no-script", f"{name}: cannot be executed: no #! line")
-    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        return Verdict(MACHINE, f"{name}: cannot be started: {error.strerror}")
-    with script.open("rb") as stream:
-        first = stream.readline(256)
-    named = _interpreter(first).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if first.endswith(b"\r\n"):
-        cure = "save it with line ends of LF"
-        return Verdict("no-script", f"{name}: cannot be executed: its #! line ends with CR LF (Windows): {cure}")
-    cure = "install it, or name one that is there"
-    return Verdict("no-script", f"{name}: cannot be executed: its interpreter {named} is not on this machine: {cure}")
 
 
 def _stopped(work: Work) -> Verdict:

@@ -185,6 +185,41 @@ def test_a_job_that_fills_the_disk_is_a_failed_run(
     assert subprocess.run(TICK, env=environment, capture_output=True, check=False).returncode == 0
 
 
+WRITES = 'head -c %d /dev/zero > "$place/model" || { rm -f "$place/model"; exit 9; }\n'
+
+
+@pytest.mark.parametrize("place", ['"$2"', "$TMPDIR", "$HF_HOME"])
+@pytest.mark.parametrize("is_tidy", [True, False])
+def test_a_disk_that_others_filled_costs_no_merge(
+    repository: Repository, tmp_path: Path, small_disk: Path, place: str, is_tidy: bool
+) -> None:
+    """A tidy job removes what it wrote, so that there is room again when somebody looks."""
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    writes = f"place={place}\n" + (WRITES if is_tidy else WRITES.replace('rm -f "$place/model"; ', "")) % 3_000_000
+    repository.commit("root", {"bin/run-wer-automation.sh": JOB.replace(". ./wer", '. ./wer "$@"'), "wer": "wer=1\n"})
+    environment = tracking(repository, tmp_path) | {"HF_HOME": str(small_disk)}
+    if place == "$TMPDIR":
+        environment["TMPDIR"] = str(small_disk)
+    if place == '"$2"':
+        environment["ds_dataroot"] = str(small_disk)
+    runs = Path(environment["ds_dataroot"], "deepspeech_wer", "runs")
+    assert subprocess.run(TICK, env=environment, capture_output=True, check=False).returncode == 0
+    for number in range(3):  # as many as would stop the queue
+        repository.merge(f"writes {number}", {"wer": f"{writes}wer=0.{8 - number}\n"})
+    (small_disk / "others").write_bytes(bytes(6_000_000))
+    for _ in range(2):
+        full = subprocess.run(TICK, env=environment, capture_output=True, check=False, text=True)
+        assert full.returncode == 1, full.stderr
+        (line,) = (line for line in full.stderr.splitlines() if " ERROR " in line)
+        assert "its job failed (exit 9: " in line
+        assert line.endswith("make room (`df`, `df -i`); the next tick tries again")
+        assert len(archive.names(runs)) == 1
+    (small_disk / "others").unlink()
+    room = subprocess.run(TICK, env=environment, capture_output=True, check=False, text=True)
+    assert room.returncode == 0, room.stderr
+    assert [run.status for run in archive.load(runs)] == ["done"] * 4
+
+
 def after(data: Path) -> bytes:
     """Check that the page is complete, with or without the new run."""
     text = (data / "site" / "js" / "hyper.js").read_bytes()

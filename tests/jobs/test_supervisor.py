@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.runner import attend
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.machine import lock, processes
-from deepspeech_wer.records import Guards, Merge, Outcome
+from deepspeech_wer.records import Changed, Guards, Merge, Outcome
 from tests.waiting import until
 
 MERGE = Merge("c0ffee" * 6 + "abcd", 7, "subject", "Ada", "2026-01-02T03:04:05Z", ())
@@ -39,20 +41,23 @@ class Started:
     def __init__(
         self,
         tmp_path: Path,
-        script: str,
+        content: str,
         *,
         timeout_s: float | None,
         grace_s: float,
         mode: int,
         guards: Guards | None = None,
+        **fields: Any,
     ) -> None:
         self.runner = Local()
         self.work = Work(tmp_path / "work" / "20260102-030405-c0ffeec0ffee")
         checkout = tmp_path / "clone"
         (checkout / "bin").mkdir(parents=True, exist_ok=True)
-        (checkout / "bin" / "job").write_text(script if script.startswith(("#!", "\x7f")) else f"#!/bin/bash\n{script}")
+        (checkout / "bin" / "job").write_text(
+            content if content.startswith(("#!", "\x7f")) else f"#!/bin/bash\n{content}"
+        )
         (checkout / "bin" / "job").chmod(mode)
-        self.order = Order(
+        order = Order(
             merge=MERGE,
             base=None,
             number=1,
@@ -68,6 +73,7 @@ class Started:
             token=f"token-{time.monotonic_ns()}",
             guards=guards or Guards(),
         )
+        self.order = replace(order, **fields)
         for directory in (self.work.logs, self.work.tmp, tmp_path / "checkpoints"):
             directory.mkdir(parents=True, exist_ok=True)
         works.write_order(self.work, self.order)
@@ -94,9 +100,15 @@ def start(
 
 
 def run(
-    tmp_path: Path, script: str, *, timeout_s: float | None = 120, grace_s: float = 1, mode: int = 0o755
+    tmp_path: Path,
+    content: str,
+    *,
+    timeout_s: float | None = 120,
+    grace_s: float = 1,
+    mode: int = 0o755,
+    **fields: Any,
 ) -> Outcome:
-    outcome = start(tmp_path, script, timeout_s=timeout_s, grace_s=grace_s, mode=mode).outcome()
+    outcome = Started(tmp_path, content, timeout_s=timeout_s, grace_s=grace_s, mode=mode, **fields).outcome()
     assert outcome
     return outcome
 
@@ -195,6 +207,56 @@ def test_a_place_that_is_mounted_noexec_is_no_fault_of_the_merge(tmp_path: Path)
 def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None:
     outcome = run(tmp_path, "true", mode=0o644)
     assert (outcome.failure, "chmod +x" in outcome.detail) == ("no-script", True)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("#!/no/such/python3 -u\n", "its interpreter /no/such/python3 is not on this machine: install it"),
+        ("#!/usr/bin/env no-such-python3\n", "its interpreter no-such-python3 is not on the job's PATH: install it"),
+        ("#!/etc/passwd\n", "its interpreter /etc/passwd cannot be executed by this user: chmod +x it"),
+        ("#!/usr\n", "its interpreter /usr is a directory: name a program"),
+    ],
+)
+def test_an_interpreter_that_is_gone_is_the_merges_fault_only_if_it_changed_the_script(
+    tmp_path: Path, script: str, told: str
+) -> None:
+    others, its_own = (Changed(((name, 1, 0),), 1) for name in ("README", "bin/job"))
+    for fields, failure in (
+        ({"changed": others}, "machine"),
+        ({"changed": its_own}, "no-script"),
+        ({"changed": its_own, "rerun_of": "a run that it had"}, "machine"),
+    ):
+        outcome = run(tmp_path, script, **fields)
+        assert (outcome.failure, told in outcome.detail) == (failure, True), outcome.detail
+
+
+def test_an_interpreter_in_the_checkout_is_always_the_merges(tmp_path: Path) -> None:
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "mine").write_text("#!/bin/sh\n")
+    outcome = run(tmp_path, "#!mine\n", changed=Changed())
+    assert outcome.failure == "no-script"
+    assert outcome.detail.endswith("its interpreter mine cannot be executed by this user: chmod +x it")
+
+
+def test_a_script_outside_the_checkout_is_never_a_merges_fault(tmp_path: Path) -> None:
+    outside = tmp_path / "share" / "job"
+    outcome = run(tmp_path, GOOD, script=str(outside))
+    assert outcome.failure == "machine"
+    assert f"{outside}: no such file on this machine: mount its disk" in outcome.detail
+    outside.parent.mkdir()
+    outside.write_text("#!/bin/sh\n")
+    outcome = run(tmp_path, GOOD, script=str(outside))
+    assert (outcome.failure, "chmod +x" in outcome.detail) == ("machine", True)
+
+
+def test_a_link_out_of_the_checkout_may_lead_to_a_disk_that_is_not_mounted(tmp_path: Path) -> None:
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "link").symlink_to(tmp_path / "share" / "job")
+    for changed, failure in ((Changed(), "machine"), (Changed((("link", 1, 0),), 1), "no-script")):
+        outcome = run(tmp_path, GOOD, script="./link", changed=changed)
+        assert outcome.failure == failure
+        assert f"a link to {tmp_path}/share/job" in outcome.detail
 
 
 def test_the_newest_hyper_json_counts(tmp_path: Path) -> None:

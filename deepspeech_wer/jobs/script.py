@@ -1,0 +1,133 @@
+"""Why the script of a merge cannot be started, and whose fault that is.
+
+Only what the merge itself proves is its fault. A program of the machine may be missing because its disk is not
+mounted: where the merge did not touch the script, the next tick tries again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from deepspeech_wer.jobs.outcome import MACHINE, Verdict
+from deepspeech_wer.jobs.work import Order
+
+_NO_SCRIPT = "no-script"
+_AGAIN = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # of execve(2), where the interpreter is at fault
+
+
+@dataclass(frozen=True)
+class Script:
+    """The script of a job."""
+
+    name: str  # as ds_wer_automation has it
+    checkout: Path
+    is_changed: bool = True  # by its merge, as far as that is known
+
+    @classmethod
+    def of(cls, order: Order) -> Script:
+        """Return the script of an order."""
+        name = PurePath(order.script).as_posix()
+        changed = order.changed
+        is_changed = order.rerun_of is None and (changed is None or any(name == path for path, *_ in changed.files))
+        return cls(order.script, Path(order.checkout), is_changed)
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.checkout / self.name
+
+    def fault(self, variables: Mapping[str, str]) -> Verdict | None:
+        """Return why it cannot be run with this environment; None where it seems to be all right."""
+        if not os.path.isfile(self.path):  # noqa: PTH113 - False also for names that are too long
+            return self._missing()
+        mode = self.path.stat().st_mode
+        if not mode & 0o111:
+            said = f"{self.name}: not executable (mode {mode & 0o777:04o}): chmod +x it"
+            return Verdict(_NO_SCRIPT if self._is_inside(self.path) else MACHINE, said)
+        if os.statvfs(self.path).f_flag & os.ST_NOEXEC:
+            cure = "set ds_clone_path to a file system without that option"
+            return Verdict(MACHINE, f"{self.path.parent} is mounted noexec, so that no job can run there: {cure}")
+        return self._fault_of_env(variables)
+
+    def fault_in_sandbox(self) -> Verdict | None:
+        """Return the error that execve(2) would give: in the sandbox, the error would name bwrap instead."""
+        first = self._first_line()
+        if first.startswith(b"\x7fELF"):
+            return None
+        if not first.startswith(b"#!") or not first[2:].strip():
+            return self.fault_of(OSError(errno.ENOEXEC, ""))
+        return None if shutil.which(_interpreter(first)) else self.fault_of(OSError(errno.ENOENT, ""))
+
+    def fault_of(self, error: OSError) -> Verdict:
+        """Return the class of an error that execve(2) gave."""
+        if error.errno == errno.ENOEXEC:
+            return Verdict(_NO_SCRIPT, f"{self.name}: cannot be executed: no #! line")
+        if error.errno not in _AGAIN:
+            return Verdict(MACHINE, f"{self.name}: cannot be started: {error.strerror}")
+        first = self._first_line()
+        named = _interpreter(first)
+        if first.endswith(b"\r\n"):
+            cure = "save it with line ends of LF"
+            said = f"{self.name}: cannot be executed: its #! line ends with CR LF (Windows): {cure}"
+            return Verdict(_NO_SCRIPT, said)
+        there = self.checkout / named  # the kernel looks for a relative name in the working directory
+        if error.errno != errno.EACCES:
+            what, cure = "is not on this machine", "install it, or name one that is there"
+        elif there.is_dir():
+            what, cure = "is a directory", "name a program"
+        else:
+            what, cure = "cannot be executed by this user", "chmod +x it"
+        return self._of_interpreter(_readable(named), what, cure, is_inside=self._is_inside(there))
+
+    def _fault_of_env(self, variables: Mapping[str, str]) -> Verdict | None:
+        """Return the fault of `#!/usr/bin/env NAME` where PATH lacks NAME; the job would end with 127."""
+        interpreter, _, name = self._first_line().removeprefix(b"#!").strip(b" \t\n").partition(b" ")
+        named = os.fsdecode(name.strip())
+        if PurePath(os.fsdecode(interpreter)).name != "env" or not named.replace("-", "").replace(".", "").isalnum():
+            return None
+        if named.startswith("-") or shutil.which(named, path=variables.get("PATH")):
+            return None
+        return self._of_interpreter(named, "is not on the job's PATH", "install it, or set PATH in the crontab")
+
+    def _of_interpreter(self, name: str, what: str, cure: str, *, is_inside: bool = False) -> Verdict:
+        said = f"{self.name}: cannot be executed: its interpreter {name} {what}: {cure}"
+        return Verdict(_NO_SCRIPT if self.is_changed or is_inside else MACHINE, said)
+
+    def _missing(self) -> Verdict:
+        if not self._is_inside(self.path):
+            said = f"{self.path}: no such file on this machine: mount its disk, or set ds_wer_automation"
+            return Verdict(MACHINE, said)
+        target = Path(os.path.realpath(self.path))
+        if self.path.is_symlink() and not self._is_inside(target):
+            said = (
+                f"{self.name}: a link to {target}, which is no file on this machine: mount its disk, or mend the link"
+            )
+            return Verdict(_NO_SCRIPT if self.is_changed else MACHINE, said)
+        return Verdict(_NO_SCRIPT, f"{self.name}: no such file in the checkout: set ds_wer_automation")
+
+    def _is_inside(self, path: Path) -> bool:
+        try:
+            return path.absolute().is_relative_to(self.checkout.absolute()) or path.resolve().is_relative_to(
+                self.checkout.resolve()
+            )
+        except OSError:  # a name that is too long, or a circle of links
+            return True
+
+    def _first_line(self) -> bytes:
+        with self.path.open("rb") as stream:
+            return stream.readline(256)
+
+
+def _interpreter(first: bytes) -> str:
+    """Return the program that the first line of a script names."""
+    named = first.removeprefix(b"#!").split(None, 1)[:1] if first.strip() else []
+    return os.fsdecode(named[0]) if named else "nothing"
+
+
+def _readable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
