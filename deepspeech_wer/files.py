@@ -230,13 +230,13 @@ def _remove_directory(parent: int, name: str) -> None:
 
 
 def _enter(parent: int, name: str) -> int | None:
-    """Open a directory; None for anything else, and where another file system is mounted: its files are not ours."""
+    """Open a directory; None for anything else, and where something is mounted: its files are not ours."""
     try:
         found = os.open(name, _AT | os.O_NOFOLLOW, dir_fd=parent)
     except OSError:
         return None
     try:
-        if os.fstat(found).st_dev != os.fstat(parent).st_dev:
+        if os.fstat(found).st_dev != os.fstat(parent).st_dev or _mount(found) != _mount(parent):
             return None
         _restore_access(found)
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=found)
@@ -244,6 +244,14 @@ def _enter(parent: int, name: str) -> int | None:
         return None
     finally:
         os.close(found)
+
+
+def _mount(descriptor: int) -> str:
+    """Return the id of the mount of a file, see proc_pid_fdinfo(5): a bind mount has the device of what it shows."""
+    with suppress(OSError):
+        fields = Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii").splitlines()
+        return next((line for line in fields if line.startswith("mnt_id:")), "")
+    return ""
 
 
 def _restore_access(descriptor: int) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +43,7 @@ from deepspeech_wer.dashboard.kept_month import Month
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import PARTIAL
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
 
@@ -50,6 +52,7 @@ _TOLD = (
     *("rerun_of", "imported"),
 )
 _COMPRESSED_FROM = 1000  # lines made in one build
+_OURS = re.compile(r"\d{6}|other|\..*" + re.escape(PARTIAL))
 _NEWEST = 500  # runs whose files every build looks at
 _TURNS = 32  # builds that look at the files of all others
 
@@ -275,7 +278,7 @@ class _Made:
 def _remove_all_but(months: Iterable[str], kept: Path) -> None:
     with suppress(OSError):
         for entry in os.scandir(kept):
-            if entry.name not in months:
+            if entry.name not in months and _OURS.fullmatch(entry.name):  # a job may have put a link here
                 Path(entry.path).unlink()
 
 

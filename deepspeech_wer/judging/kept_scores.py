@@ -321,6 +321,8 @@ def _from_record(root: Path, run: str) -> Entry | None:
 
 def _remove_others(measures: Measures) -> None:
     root = measures.root
+    if any(place.is_symlink() for place in (root, root / "runs", root / "sets")):
+        return  # a job put it there: what it leads to is not ours
     for name in _names(root / "runs"):
         if name.rpartition(".")[0] not in measures.entries:
             (root / "runs" / name).unlink(missing_ok=True)

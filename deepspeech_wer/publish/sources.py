@@ -81,7 +81,7 @@ def keep(kept: Path, site: Path, entries: Entries) -> None:
     wanted = {entry.sha256: path for path, entry in entries.items() if entry.size >= LARGE and path.count("/") < 2}
     with suppress(OSError):  # the next publish sends more
         make_private(kept)
-        for path in (path for path in kept.iterdir() if path.name not in wanted):
+        for path in (path for path in kept.iterdir() if len(path.name) == 64 and path.name not in wanted):
             path.unlink()
         for sha256, name in wanted.items():
             if not (kept / sha256).exists():
