@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -562,6 +563,47 @@ def test_directories_that_a_job_nests_do_not_stop_the_queue(tracked: Repository,
     assert tick() == 0
     assert wers() == [0.4, 0.3]
     assert [path.name for path in settings.load().places.checkpoints.iterdir()] == []
+
+
+@pytest.mark.parametrize("place", [".", "$ds_logs_dir", "$ds_checkpoint_dir", "$TMPDIR"])
+@pytest.mark.parametrize("how", ["--bind {foreign}", "-t tmpfs none"])
+def test_what_a_job_leaves_mounted_is_not_emptied_and_costs_no_result(
+    tracked: Repository, tmp_path: Path, how: str, place: str
+) -> None:
+    if os.geteuid():
+        pytest.skip("only root can mount")
+    foreign = tmp_path / "foreign"
+    (foreign / "below").mkdir(parents=True)
+    (foreign / "below" / "theirs").write_text("1")
+    target = f"{place}/corpus"
+    mount = f"mkdir -p {target} && mount {how.format(foreign=foreign)} {target} && touch {target}/mine; wer=0.4\n"
+    assert tick() == 0
+    tracked.merge("mounts", {"wer": mount})
+    tracked.merge("next", {"wer": "wer=0.3\n"})
+    try:
+        for _ in range(2):
+            assert tick() == 0
+        assert wers() == [0.5, 0.4, 0.3]
+        assert (foreign / "below" / "theirs").read_text() == "1"
+    finally:
+        mounted = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+        for left in [one for one in mounted if one.startswith(f"{tmp_path}/")]:
+            subprocess.run(["umount", "--lazy", left], check=False)
+
+
+@pytest.mark.parametrize("name", ["kept", "published"])
+def test_a_link_in_the_place_of_derived_files_costs_nothing_there(
+    tracked: Repository, tmp_path: Path, name: str
+) -> None:
+    foreign = tmp_path / "foreign"
+    (foreign / "below").mkdir(parents=True)
+    (foreign / "theirs").write_text("1")
+    place = settings.load().places.cache / name
+    tracked.merge("links", {"wer": f"rm -rf {place}; ln -s {foreign} {place}; wer=0.4\n"})
+    assert tick() == 0
+    assert wers() == [0.4]
+    assert (foreign / "theirs").read_text() == "1"
+    assert (foreign / "below").is_dir()
 
 
 def test_an_interrupted_job_that_nests_directories_is_resumed(tracked: Repository) -> None:

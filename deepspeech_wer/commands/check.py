@@ -240,6 +240,7 @@ def _run_a_script(script: Path, clone_path: Path) -> None:
 
 def _data(settings: Settings) -> tuple[str, str]:
     free = shutil.disk_usage(_try_to_write(settings.places.data)).free
+    identity.check(settings.places, settings.repository)  # each tick asks the same first
     text = f"{settings.places.data}, {in_bytes(free)} free"
     taken = room.last(settings.places.cache)
     least, few = LEAST_BYTES, FEW_BYTES
@@ -276,6 +277,10 @@ def _cluster(settings: Settings) -> tuple[str, str]:
 def _publishing(settings: Settings) -> tuple[str, str]:
     if settings.website is None:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
+    try:
+        identity.check(settings.places, settings.repository)
+    except Trouble:  # told of the data; with another tracker's, this one would be told to take over its own web root
+        return HINT, "not looked at while cache and data root do not belong together"
     site = settings.places.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []
     owner = identity.owner(settings.places, settings.repository, create=False)

@@ -208,7 +208,10 @@ def _remove(path: Path) -> None:
         if remove_tree(path):
             return
         time.sleep(0.1)
-    raise Trouble(
-        f"cannot remove the checkout {path}: a process still writes there, or files belong to another user: "
-        "remove it by hand"
-    )
+    aside = path.with_name(f"{path.name}.left")
+    cause = "something is mounted in it, a process still writes there, or files belong to another user"
+    try:
+        path.rename(aside)  # the merge's result does not wait for a person
+    except OSError:
+        raise Trouble(f"cannot remove the checkout {path}: {cause}: remove it by hand") from None
+    log.warning("cannot remove the checkout, which is now %s: %s: unmount and remove it by hand", aside, cause)

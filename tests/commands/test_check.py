@@ -115,6 +115,36 @@ def test_a_fault_does_not_hide_the_other_checks(
     assert len(lines) == 15
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("ds_dataroot", "{home}/other", "belongs to data "),
+        ("XDG_CACHE_HOME", "{home}/other", "belongs to cache "),
+        ("ds_dataroot", "", "is empty, but had runs before: is its disk mounted?"),
+    ],
+)
+def test_what_every_tick_would_refuse_is_a_fault(
+    tracked: Repository,
+    sealed: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    text: str,
+) -> None:
+    tracked.merge("one")
+    assert cli.main([]) == 0
+    capsys.readouterr()
+    if value:
+        monkeypatch.setenv(name, value.replace("{home}", str(sealed)))
+    else:
+        data = settings.load().places.data
+        data.rename(data.with_name("away"))
+    assert text in found(capsys, code=1)["data"]
+    assert cli.main([]) == 1
+    assert text in capsys.readouterr().err
+
+
 def test_an_empty_repository_is_a_hint(
     repository: Repository, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
