@@ -45,6 +45,11 @@ class Item:
         return Path(_mel_place(self.cache, self.audio_sha256, self.utterance.segment))
 
 
+def is_spoken(item: Item) -> bool:
+    """Return whether anybody speaks. Where nobody does, the network would be heard to say what it was taught."""
+    return audio.rise(np.load(item.mel)) >= audio.LEAST_RISE
+
+
 def prepare(
     utterances: Sequence[Utterance],
     alphabet: Alphabet,

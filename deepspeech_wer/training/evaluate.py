@@ -13,7 +13,7 @@ from ..errors import Trouble
 from .arrays import Floats
 from .batches import Most, assemble, batches_by_length
 from .corpus import SETS
-from .dataset import Item
+from .dataset import Item, is_spoken
 from .decoders import Decoder
 from .network.model import Network
 from .parameters import Parameters
@@ -96,9 +96,10 @@ def evaluate(
         refuse_infinite(batch_losses, group, "without dropout", parameters)
         ids = [item.utterance.id for item in group]
         losses.update(zip(ids, map(float, batch_losses), strict=True))
+        silent = dict.fromkeys((item.utterance.id for item in group if not is_spoken(item)), "")
         for number, decoder in enumerate(decoders):
             decoding_started = time.process_time()
-            texts[number].update(zip(ids, decoder.texts(logits, batch.lengths), strict=True))
+            texts[number].update({**dict(zip(ids, decoder.texts(logits, batch.lengths), strict=True)), **silent})
             seconds[number] += time.process_time() - decoding_started
     cpu_seconds = time.process_time() - started - sum(seconds[1:])
     if workers.count > 1:

@@ -34,6 +34,9 @@ class Listener(Protocol):
 
     alphabet: Alphabet
 
+    def is_spoken(self, samples: Floats) -> bool:
+        """Return whether anybody speaks in [samples] at 16 kHz."""
+
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz."""
 
@@ -144,7 +147,7 @@ def measured(
     texts, seconds = {}, {}
     for one in utterances:
         samples = audio.read_audio(one.audio, convert=resample)
-        texts[one.id] = decode(listener.logits(samples))
+        texts[one.id] = decode(listener.logits(samples)) if listener.is_spoken(samples) else ""
         seconds[one.id] = len(samples) / audio.SAMPLE_RATE
     score = wer.score_corpus({one.id: one.transcript for one in utterances}, texts)
     words = score.words

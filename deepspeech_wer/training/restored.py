@@ -26,12 +26,19 @@ class Restored:
         parameters = _parameters(meta.get("settings", {}))
         self.alphabet = parameters.alphabet
         self._normalise = causal.NORMALISATIONS[parameters.normalisation]
-        self._mel = causal.speech_mel if parameters.lookahead else audio.speech_mel
+        self._is_causal = bool(parameters.lookahead)
+        self._mel = causal.speech_mel if self._is_causal else audio.speech_mel
         self._network = Network(parameters)
         for name, weight in self._network.weights.items():
             if name not in arrays or arrays[name].shape != tuple(weight.shape):
                 raise Trouble(f"{place}: holds no weights {name} {tuple(weight.shape)}: expected a checkpoint")
             weight.assign(arrays[name])
+
+    def is_spoken(self, samples: Floats) -> bool:
+        """Return whether anybody speaks in [samples] at 16 kHz."""
+        if self._is_causal:
+            return len(causal.kept(samples)[0]) > 0
+        return audio.rise(audio.log_mel(audio.without_offset(samples))) >= audio.LEAST_RISE
 
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz."""

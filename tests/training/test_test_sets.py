@@ -13,8 +13,9 @@ from tone_corpus import Job, noise_utterance, prepare, random_texts, write_corpu
 from deepspeech_wer import hyper
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training import evaluate, importers
+from deepspeech_wer.training.corpus import Utterance
 from deepspeech_wer.training.dataset import Item, prepare_corpus, set_sha256
-from deepspeech_wer.training.decoders import greedy_decoder
+from deepspeech_wer.training.decoders import Decoder, greedy_decoder
 from deepspeech_wer.training.evaluate import Evaluation
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
@@ -140,6 +141,16 @@ def test_a_test_set_that_is_not_there_is_refused(tables: Path) -> None:
 def heard(parameters: Parameters, items: tuple[Item, ...]) -> tuple[Network, Evaluation]:
     network = Network(parameters)
     return network, evaluate.evaluate(network, items, 2, parameters, [greedy_decoder(Alphabet())])
+
+
+def test_where_nobody_speaks_no_decoder_is_believed(tmp_path: Path) -> None:
+    items = prepare(tmp_path, noise_utterance(tmp_path, "noise", "a"), noise_utterance(tmp_path, "later", "a"))
+    speech = write_corpus(tmp_path / "tones", {"test": ["a b"]}) / "test" / "0.wav"
+    items += prepare(tmp_path, Utterance("speech", speech, "a b"))
+    parameters = from_environment({"ds_n_hidden": "8"})
+    talkative = Decoder("talkative", "none", lambda _, lengths: ["spoken"] * len(lengths))
+    found = evaluate.evaluate(Network(parameters), items, 2, parameters, [talkative])
+    assert [one.text for one in found.hypotheses] == ["", "", "spoken"]
 
 
 def test_further_tables_are_limited_folded_and_checked_as_the_test_set_is(tables: Path, tmp_path: Path) -> None:

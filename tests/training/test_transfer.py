@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tone_corpus import SMALL, Job, prepare_sets, random_texts, write_corpus
+from tone_corpus import SMALL, Job, noise_utterance, prepare_sets, random_texts, write_corpus
 
 from deepspeech_wer.errors import Trouble, UsageTrouble
 from deepspeech_wer.training import checkpoint, measure, patience, threads, train, transfer
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
+from deepspeech_wer.training.restored import Restored
+from deepspeech_wer.training.transcribe.recogniser import Recogniser
 
 TINY = {**SMALL, "ds_n_hidden": "8", "ds_epochs": "1"}
 
@@ -118,6 +121,9 @@ def test_rates_of_an_export_and_of_a_checkpoint_are_those_of_the_run(
     tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(threads, "limit", lambda _: None)  # TensorFlow has begun in this process
+    tones = Path(shutil.copytree(tones, tmp_path / "corpus"))
+    with (tones / "test.csv").open("a") as table:  # nobody speaks in it: each way hears nothing
+        table.write(f"{noise_utterance(tones, 'noise', 'a').audio.name},1,a,s0\n")
     job = Job(tmp_path / "logs", tones)
     done = job.run(
         "--checkpoint_dir",
@@ -131,6 +137,7 @@ def test_rates_of_an_export_and_of_a_checkpoint_are_those_of_the_run(
     assert done.returncode == 0, done.stderr
     results, rows = job.record()["results"], job.record("utterances.json")["rows"]
     assert results["tested_epoch"] == 12
+    assert rows[-1][4] == ""
     assert 0 < results["cpu_seconds"] / 3600 <= results["run_cpu_hours"]
     assert "to go" in done.stdout
 
@@ -144,6 +151,9 @@ def test_rates_of_an_export_and_of_a_checkpoint_are_those_of_the_run(
         assert [row[4] for row in json.loads((tmp_path / "said" / "test.json").read_text())["rows"]] == [
             row[4] for row in rows
         ]
+    for listener in (Recogniser(tmp_path / "exports" / "latest"), Restored(tmp_path / "kept")):
+        _, told = measure.measured(tones / "test.csv", listener, lambda _: "spoken", "none")
+        assert [row[4] for row in told["rows"]] == ["spoken"] * (len(rows) - 1) + [""]
     assert measure.main([str(tmp_path / "exports" / "latest"), str(tones / "test.csv"), "--lm", "own"]) == 0
     assert f"test.csv: WER {results['decoders']['lm']['wer']:.2%}" in capsys.readouterr().out
 

@@ -207,6 +207,10 @@ class Recogniser:
             return None
         return f"{band.NARROW}: expect more errors, unless the network has learnt from such speech"
 
+    def is_spoken(self, samples: Floats) -> bool:
+        """Return whether anybody speaks in [samples] at 16 kHz."""
+        return len(self._speech(samples)[0]) > 0
+
     def logits(self, samples: Floats) -> Floats:
         """Return [frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one."""
         if self.description.lookahead:
