@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -45,10 +45,35 @@ class Misshapen:
     where: str  # table:line
     why: str  # what was expected instead
     continues: bool = False  # it looks like the rest of the row before it, whose transcript is then cut
+    begins: bool = False  # it looks like the beginning of the row after it, whose transcript is then cut
     is_refused: bool = False  # it is of the right shape, but wrong: an error of the whole corpus
 
     def __str__(self) -> str:
         return f"{self.where}: {self.why}"
+
+
+def uncut(found: Iterable[Row | Misshapen]) -> Iterator[Row | Misshapen]:
+    """Yield what was found, with the rows that have lost a part of their transcript made Misshapen.
+
+    What passes between this and `sort_out` may lack rows, so that others stand side by side: nothing is cut twice.
+    """
+    last: list[Row] = []  # the row before, whose rest may follow
+    begun: Misshapen | None = None
+    for one in found:
+        if isinstance(one, Misshapen):
+            if not one.continues:
+                yield from last
+            yield replace(one, continues=False, begins=False)
+            if one.continues and last:
+                yield Misshapen(one.where, "the row before it, which a line break seems to have cut")
+            last, begun = [], one if one.begins else None
+        elif begun:
+            yield Misshapen(begun.where, "the row after it, which a line break seems to have cut")
+            begun = None
+        else:
+            yield from last
+            last = [one]
+    yield from last
 
 
 def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row, ...], int]:
@@ -59,16 +84,11 @@ def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row
     """
     kept: list[Row] = []
     left_out: list[Misshapen] = []
-    follows_row = False
-    for one in found:
-        if isinstance(one, Misshapen) and one.continues and follows_row:
-            kept.pop()
-            left_out += [one, Misshapen(one.where, "the row before it, which a line break seems to have cut")]
-        elif isinstance(one, Misshapen):
+    for one in uncut(found):
+        if isinstance(one, Misshapen):
             left_out.append(one)
         else:
             kept.append(one)
-        follows_row = not isinstance(one, Misshapen)
     refused = [row for row in left_out if row.is_refused]
     if refused:
         raise several([str(row) for row in refused], f"{place}: {len(refused)} rows are wrong")

@@ -5,56 +5,90 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from ..errors import Trouble
 from .corpus import Misshapen
 
 Row = dict[str, str]
-NO_TEXT = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of bytes that are not UTF-8
+NO_TEXT = re.compile("[\0\udc80-\udcff]")  # surrogateescape makes the others of bytes that are not UTF-8
 MOST_LINES = 50  # of one row: a quote that is open for longer was never closed
+END_OF_FILE = "\x1a"  # DOS wrote it
+RECORDINGS = {".aif", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".raw", ".sph", ".wav", ".webm"}
+
+
+class Faulty(NamedTuple):
+    """What csv cannot read."""
+
+    why: str
+    line: str  # the first
+
+    def pieces(self) -> list[str]:
+        return [piece.strip('" \r\n') for piece in self.line.split(",")]
 
 
 def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row] | Misshapen]:
     """Yield (number of its first line, row) for each row of a UTF-8 table with a header.
 
-    Blanks after commas are skipped if the header has some. A row of another shape is yielded as Misshapen. Raises
-    Trouble for a file that cannot be read, and for a missing or duplicate column.
+    The columns required are those of the recording's name, if it has one, and of its transcript. Blanks after commas
+    are skipped if the header has some. A row of another shape is yielded as Misshapen. Raises Trouble for a file that
+    cannot be read, and for a missing or duplicate column.
     """
     try:
         # Bytes that are not UTF-8 spoil their row alone.
         with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             records = _records(stream)
             _, names = next(records, (1, []))
-            if isinstance(names, str) or not all(name.isprintable() for name in names):
+            if isinstance(names, Faulty) or not all(name.isprintable() for name in names):
                 raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {names!r}")
             _check(table, names, required)
-            before = ""  # first field of the row before
+            name = names.index(required[0]) if len(required) > 1 else 0
+            before = ""  # name of the recording in the row before
             for line, fields in records:
-                if isinstance(fields, str):
-                    yield Misshapen(f"{table}:{line}", f"cannot be read as a CSV row: {fields}")
-                elif len(fields) == 1 < len(names) and not fields[0].strip():
+                pieces = fields.pieces() if isinstance(fields, Faulty) else fields
+                if len(pieces) == 1 < len(names) and not pieces[0].replace(END_OF_FILE, "").strip():
                     continue  # blanks: an editor left them, and no transcript lacks them
-                elif len(fields) != len(names):
-                    yield Misshapen(
-                        f"{table}:{line}",
-                        f"{len(fields)} fields, {len(names)} in the header: quote a transcript that contains a comma",
-                        continues=len(fields) < len(names)
-                        and names[-1] == required[-1]
-                        and not _alike(fields[0], before),
-                    )
-                elif NO_TEXT.search("".join(fields)):
-                    yield Misshapen(f"{table}:{line}", "expected UTF-8")
+                if why := _fault(fields, len(names)):
+                    is_part = not names_recording(pieces, before)
+                    yield misshapen(f"{table}:{line}", why, names, required, is_part=is_part)
                 else:
-                    before = fields[0]
-                    yield line, dict(zip(names, fields, strict=True))
+                    before = pieces[name]
+                    yield line, dict(zip(names, pieces, strict=True))
     except OSError as error:
         raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: {error}") from error
 
 
-def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | str]]:
+def misshapen(where: str, why: str, names: Sequence[str], required: Sequence[str], *, is_part: bool) -> Misshapen:
+    """Return the Misshapen of a row; `is_part`: of a transcript that a line break has cut.
+
+    The other part may have all its columns, and looks whole: it is the one with the recording's name. If no column
+    names recordings, nothing tells such a part from a row that lacks columns, but that the transcript is the last one.
+    """
+    text = names.index(required[-1])
+    if len(required) == 1:
+        return Misshapen(where, why, continues=is_part and 0 < text == len(names) - 1)
+    name_follows = names.index(required[0]) > text
+    return Misshapen(where, why, continues=is_part and not name_follows, begins=is_part and name_follows)
+
+
+def names_recording(fields: Iterable[str], another: str = "") -> bool:
+    """Whether a field looks like the name of a recording, by its suffix: a usual one, or that of `another` name."""
+    suffixes = RECORDINGS | {PurePath(another).suffix.lower()} - {""}
+    return any(PurePath(field).suffix.lower() in suffixes for field in fields)
+
+
+def _fault(fields: list[str] | Faulty, columns: int) -> str | None:
+    if isinstance(fields, Faulty):
+        return f"cannot be read as a CSV row: {fields.why}"
+    if len(fields) != columns:
+        return f"{len(fields)} fields, {columns} in the header: quote a transcript that contains a comma"
+    return "expected UTF-8" if NO_TEXT.search("".join(fields)) else None
+
+
+def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | Faulty]]:
     """Yield (number of its first line, fields or what is wrong) for each row that is not empty, the header first.
 
     After a faulty row the next line begins a new one: a quote that is never closed does not swallow the rows after it.
@@ -75,11 +109,11 @@ def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | str]]:
             if number == 1 and any(field[:1] == " " for field in fields[1:]):
                 fields_of = partial(_fields, skip_blanks=True)
                 fields = fields_of(parts)
-            if fields:
+            if isinstance(fields, list) and fields:
                 yield number, fields
             number += len(parts) - 1
         else:
-            yield number, fields or "a quote is never closed"
+            yield number, Faulty(fields or "a quote is never closed", line)
             waiting.extendleft(reversed(parts[1:]))
 
 
@@ -90,11 +124,6 @@ def _fields(lines: Sequence[str], *, skip_blanks: bool = False) -> list[str] | s
     except csv.Error as error:
         return None if "unexpected end of data" in str(error) else str(error)
     return rows[0] if len(rows) == 1 else "its lines are several rows"
-
-
-def _alike(one: str, other: str) -> bool:
-    """Whether two fields may be of one column: names of files of the same kind, for example."""
-    return PurePath(one).suffix.lower() == PurePath(other).suffix.lower() != ""
 
 
 def _check(table: Path, names: Sequence[str], required: Sequence[str]) -> None:

@@ -115,7 +115,7 @@ def test_a_csv_row_of_another_shape_is_left_out_named_and_counted(
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("rest", ["b", "b, c", "b, a, c"])
+@pytest.mark.parametrize("rest", ["b", "b, c", "b, a, c", "b, a, c, a", "mr. b, a, c", '"b" a', "\0, b, c", ", a, b"])
 def test_a_line_break_outside_quotes_cuts_no_transcript(tmp_path: Path, end: str, rest: str) -> None:
     rows = ["wav_filename,wav_filesize,transcript", "train/0.wav,1,a", "train/1.wav,1,b", rest, "train/2.wav,1,c"]
     write_corpus(tmp_path / "c", {"train": ["a"] * 3, "dev": ["a"], "test": ["a"]})
@@ -127,7 +127,45 @@ def test_a_line_break_outside_quotes_cuts_no_transcript(tmp_path: Path, end: str
     assert [one.transcript for one in corpus.train] == ["a", "c"]
 
 
-@pytest.mark.parametrize("blank", ["", "   ", "\t", "\u00a0"])
+BROKEN_TABLES = {
+    "the transcript comes first": ("transcript,wav_filename,wav_filesize", "a,{0},1", "b\nc,{1},1", "c,{2},1"),
+    "it has commas, too": ("transcript,wav_filename,wav_filesize", "a,{0},1", "b, a\nc,{1},1", "c,{2},1"),
+    "it has as many commas as a row": (
+        "transcript,wav_filename,wav_filesize",
+        "a,{0},1",
+        "b, a, b\nc,{1},1",
+        "c,{2},1",
+    ),
+    "it lies between": ("speaker,transcript,wav_filename", "s,a,{0}", "s,b\nc, a,{1}", "s,c,{2}"),
+    "the speaker follows": ("wav_filename,transcript,speaker", "{0},a,s", "{1},b, a\nc,s", "{2},c,s"),
+}
+
+
+@pytest.mark.parametrize("lines", BROKEN_TABLES.values(), ids=BROKEN_TABLES)
+def test_a_line_break_cuts_no_transcript_in_any_order_of_columns(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"] * 3, "dev": ["a"], "test": ["a"]})
+    text = "\n".join(lines).format(*(f"train/{number}.wav" for number in range(3)))
+    (tmp_path / "c" / "train.csv").write_text(text)
+
+    corpus = importers.load(csv_parameters(tmp_path / "c"))
+
+    assert [one.transcript for one in corpus.train] == ["a", "c"]
+    assert corpus.left_out["train"] == 2
+
+
+@pytest.mark.parametrize("odd", ["clip7,1,b", "train/1.wav,1", ",,"])
+def test_a_row_of_another_shape_costs_no_other(tmp_path: Path, odd: str) -> None:
+    rows = ["wav_filename,wav_filesize,transcript", "train/0.wav,1,a", odd, "train/2.wav,1,c"]
+    write_corpus(tmp_path / "c", {"train": ["a"] * 3, "dev": ["a"], "test": ["a"]})
+    (tmp_path / "c" / "train.csv").write_text("\n".join(rows))
+
+    corpus = importers.load(csv_parameters(tmp_path / "c"))
+
+    assert [one.transcript for one in corpus.train] == ["a", "c"]
+    assert corpus.left_out["train"] == 1
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\t", "\u00a0", "\x1a"])
 def test_a_blank_line_costs_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str], blank: str) -> None:
     rows = ["wav_filename,wav_filesize,transcript", "train/0.wav,1,a", blank, "train/1.wav,1,b", blank]
     write_corpus(tmp_path / "c", {"train": ["a"] * 2, "dev": ["a"], "test": ["a"]})
@@ -160,7 +198,7 @@ def test_at_most_ten_rows_are_named_and_a_table_of_other_rows_is_refused(
     good = [f"train/{number}.wav,a" for number in range(280)]
 
     def read(odd: int) -> int:
-        text = "\n".join(["wav_filename,transcript", *good, *["x,y,z"] * odd])
+        text = "\n".join(["wav_filename,transcript", *good, *["x.wav,y,z"] * odd])
         (tmp_path / "c" / "train.csv").write_text(text)
         return len(csv_table.read_table(tmp_path / "c" / "train.csv"))
 

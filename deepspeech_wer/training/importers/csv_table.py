@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
 from ..corpus import SETS, Corpus, Misshapen, Utterance, sort_out, sorted_sets
-from ..csv_rows import read_rows
+from ..csv_rows import misshapen, names_recording, read_rows
 from ..parameters import Parameters
 
 REQUIRED = ("wav_filename", "transcript")
@@ -39,6 +39,7 @@ def read_table(table: Path) -> tuple[Utterance, ...]:
 def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
     directory = table.parent
     seen: set[str] = set()
+    before = ""
     row: object = None
     for row in read_rows(table, REQUIRED):
         if isinstance(row, Misshapen):
@@ -46,22 +47,26 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
             continue
         line, fields = row
         name, transcript = fields["wav_filename"], fields["transcript"]
-        if not name:
-            yield Misshapen(f"{table}:{line}", "a row without wav_filename or transcript")
-            continue
         audio = directory / name
         if not os.path.isfile(audio):  # noqa: PTH113  # Path.is_file takes half a second more of 100,000
-            if not audio.suffix:  # no name of a recording: what follows a line break in a transcript, with commas in it
-                yield Misshapen(f"{table}:{line}", f"no audio file {audio}", continues=True)
-                continue
-            why = f"no audio file {audio}: expected the path relative to the table"
-            yield Misshapen(f"{table}:{line}", why, is_refused=True)
+            yield _without_audio(f"{table}:{line}", fields, audio, before)
             continue
         if name in seen:
             why = f"{name} is listed twice: expected every wav_filename once"
             yield Misshapen(f"{table}:{line}", why, is_refused=True)
             continue
         seen.add(name)
+        before = name
         yield Utterance(name, audio, transcript, fields.get("speaker") or None)
     if row is None:
         raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
+
+
+def _without_audio(where: str, fields: Mapping[str, str], audio: Path, before: str) -> Misshapen:
+    """Return the fault of a row. It may be a part of a transcript with as many commas as a row has."""
+    name, size = fields["wav_filename"], fields.get("wav_filesize", "")
+    if names_recording([name], before):
+        return Misshapen(where, f"no audio file {audio}: expected the path relative to the table", is_refused=True)
+    why = f"no audio file {audio}" if name else "a row without wav_filename or transcript"
+    is_row = size.strip().isdecimal() or not any(fields.values())
+    return misshapen(where, why, list(fields), REQUIRED, is_part=not is_row)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ....errors import Trouble
+from ...csv_rows import END_OF_FILE
 
 
 def numbered_lines(table: Path) -> Iterator[tuple[int, str]]:
@@ -22,7 +23,7 @@ def numbered_lines(table: Path) -> Iterator[tuple[int, str]]:
                 line = raw.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
                 if number == 1:
                     line = line.removeprefix("\ufeff")  # a byte order mark, which some editors write
-                if line.strip():
+                if line.replace(END_OF_FILE, "").strip():
                     yield number, line
     except OSError as error:
         raise Trouble(f"{table}: cannot be read: {error.strerror}") from error
