@@ -279,14 +279,39 @@ def test_a_row_of_librivox_of_another_shape_is_left_out_named_and_counted(
     assert counted.startswith("left out: 1 of 2 rows of ")
 
 
-def test_a_line_break_in_a_text_of_librivox_leaves_out_both_halves(libri_site: Site, tmp_path: Path) -> None:
-    text = "84-121-0000 GO\n84-121-0001 AND\nSTOP IT\n"
+@pytest.mark.parametrize("rest", ["STOP IT", "1984 WAS BIG", "...", "84 TIMES"])
+def test_a_line_break_in_a_text_of_librivox_leaves_out_both_halves(libri_site: Site, tmp_path: Path, rest: str) -> None:
+    text = f"84-121-0000 GO\n84-121-0001 AND\n{rest}\n"
     libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121.trans.txt": text}))
 
     corpus = importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
 
     assert [one.transcript for one in corpus.dev] == ["go"]
     assert corpus.left_out["dev"] == 2
+
+
+def test_a_blank_before_a_name_of_librivox_costs_no_row(libri_site: Site, tmp_path: Path) -> None:
+    text = "84-121-0000 GO\n 84-121-0001 ON\n"
+    libri_site.files["dev-clean.tar.gz"] = packed(libri("dev-clean", **{"84-121.trans.txt": text}))
+
+    corpus = importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS))
+
+    assert [one.transcript for one in corpus.dev] == ["go", "on"]
+
+
+def test_recordings_of_librivox_without_a_transcript_are_told(
+    libri_site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = libri("dev-clean", **{"84-121-0002.flac": sound(), "../122/84-122-0000.flac": sound()})
+    flat = {name.replace("121/../", ""): content for name, content in more.items()}
+    libri_site.files["dev-clean.tar.gz"] = packed(flat)
+
+    assert len(importers.load(parameters("librivox", tmp_path, libri_site, **SUBSETS)).dev) == 2
+
+    told = [line for line in capsys.readouterr().err.splitlines() if "no table names" in line]
+    assert len(told) == 1
+    assert "dev-clean: 2 recordings that no table names are not used, the first: " in told[0]
+    assert told[0].endswith("84/121/84-121-0002.flac")
 
 
 def test_an_archive_with_a_path_that_leaves_it_is_refused(libri_site: Site, tmp_path: Path) -> None:
@@ -615,8 +640,33 @@ def test_a_row_of_an4_of_another_shape_is_left_out_and_counted(
     corpus = importers.load(parameters("an4", tmp_path, site))
 
     assert [one.transcript for one in corpus.train] == ["yes"]
-    assert corpus.left_out == {"train": 1, "test": 0}
+    assert corpus.dev == ()
+    assert corpus.left_out == {"train": 2, "test": 0}
     assert "an4_train.transcription:2: '<s> RUBOUT G': expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("odd", "count"),
+    [
+        ("<s> RUBOUT G\nM </s> (an16-mjdr-b)", 2),
+        ("RUBOUT G\nM (an16-mjdr-b)", 2),  # without marks, as in the test set
+        ("RUBOUT G\nM", 2),
+        ("<s> </s> (an16-mjdr-b)", 1),
+        ("(an16-mjdr-b)", 1),
+        ("<s> RUB\0OUT </s> (an16-mjdr-b)", 1),
+        ("<s> RUBOUT </s> (an16-mjdr-b)\n<s> ERASE </s> (an16-mjdr-b)", 1),
+    ],
+)
+def test_no_transcript_of_an4_is_half_of_one_or_another(site: Site, tmp_path: Path, odd: str, count: int) -> None:
+    texts = f"{odd}\n<s>  YES  </s>  (an251-fash-b)\n"
+    names = "an4_clstk/mjdr/an16-mjdr-b\nan4_clstk/fash/an251-fash-b\n"
+    fits = names if "(an16" in odd else names.partition("\n")[2]
+    site.files["an4_sphere.tar.gz"] = an4_archive(**{"an4_train.transcription": texts, "an4_train.fileids": fits})
+
+    corpus = importers.load(parameters("an4", tmp_path, site))
+
+    assert [one.transcript for one in (*corpus.train, *corpus.dev)] == ["yes"]
+    assert corpus.left_out["train"] == count
 
 
 def test_a_job_fetches_its_corpus_and_trains_on_it(tmp_path: Path) -> None:

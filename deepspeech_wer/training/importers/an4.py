@@ -24,7 +24,9 @@ from .tools.unpack import obtain
 # this is NVIDIA's copy of the archive. No hash of it is published.
 ARCHIVE = RemoteFile("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz")
 DEV_SPEAKERS = {"fjdn", "fplp", "mcel", "mdxs", "mjdr", "mmap", "mrjc2", "mtcv"}
-LINE = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>[^()\s]+)\)\s*")
+NAME = re.compile(r"(?:(?P<text>.*\S)\s+)?\((?P<name>[^()\s]+)\)\s*")
+MARKED = re.compile(r"\s*<s>\s+(?P<text>[^<>]*[^<>\s])\s+</s>")
+NO_TEXT = re.compile("[<>\0-\x08\x0e-\x1f\x7f\ufffd]")  # marks; control characters; bytes that are not UTF-8
 
 
 def load(parameters: Parameters) -> Corpus:
@@ -46,27 +48,47 @@ def load(parameters: Parameters) -> Corpus:
 def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
     """Yield the utterances in the order of their table: .fileids lists their paths, .transcription their texts."""
     table = root / "etc" / f"an4_{kind}.transcription"
-    texts: dict[str, str] = {}
-    for row in _texts(table):
-        if isinstance(row, Misshapen):
-            yield row
-        else:
-            texts[row[0]] = row[1]
+    texts, faults = _texts(table)
+    yield from faults
     names = table.with_suffix(".fileids")
     for number, name in numbered_lines(names):
         path = root / "wav" / name.strip()
         audio = next((one for one in (Path(f"{path}.sph"), Path(f"{path}.raw")) if one.is_file()), None)
-        if path.name not in texts or audio is None:
+        text = texts.get(path.name)
+        if audio and text is not None:
+            yield Utterance(path.name, audio, spoken(text, alphabet), path.parent.name)
+        elif audio is None or path.name not in texts:
             missing = f"{path}.sph or .raw" if audio is None else f"its line in {table}"
             yield Misshapen(f"{names}:{number}", f"{name}: expected {missing}: unpack the archive again")
-            continue
-        yield Utterance(path.name, audio, spoken(texts[path.name], alphabet), path.parent.name)
 
 
-def _texts(table: Path) -> Iterator[tuple[str, str] | Misshapen]:
+def _texts(table: Path) -> tuple[dict[str, str | None], list[Misshapen]]:
+    """Return the text of each name, None where its line is one of the faults, and the faults."""
+    texts: dict[str, str | None] = {}
+    faults = []
+    is_begun = False
     for number, line in numbered_lines(table):
-        found = LINE.fullmatch(line.strip())
-        if found:
-            yield found["name"], found["text"]
-        else:
-            yield Misshapen(f"{table}:{number}", f"{line!r}: expected <s> TEXT </s> (UTTERANCE)")
+        name, text = _parsed(line, is_begun=is_begun)
+        is_begun = name is None
+        if text is None:
+            faults.append(Misshapen(f"{table}:{number}", f"{line!r}: expected <s> TEXT </s> (UTTERANCE)"))
+        elif name in texts:
+            faults.append(Misshapen(f"{table}:{number}", f"{line!r}: {name} is listed twice: expected it once"))
+        if name is not None:
+            texts[name] = text if texts.get(name, text) == text else None
+    return texts, faults
+
+
+def _parsed(line: str, *, is_begun: bool) -> tuple[str | None, str | None]:
+    """Return (name, text). The test set has no <s>: there, the end of a transcript that a line break cut looks whole.
+
+    `is_begun`: the line before has no name.
+    """
+    found = NAME.fullmatch(line)
+    if not found:
+        return None, None
+    said = found["text"] or ""
+    marked = MARKED.fullmatch(said)
+    text = marked["text"] if marked else said
+    is_faulty = not text or NO_TEXT.search(text) or (is_begun and not marked)
+    return found["name"], None if is_faulty else text

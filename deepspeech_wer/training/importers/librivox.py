@@ -7,7 +7,8 @@ utterance and one .trans.txt. mini-LibriSpeech (train-clean-5, dev-clean-2) has 
 
 from __future__ import annotations
 
-import re
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from .tools.lines import numbered_lines
 from .tools.transcripts import spoken
 from .tools.unpack import obtain
 
-NAME = re.compile(r"[\d.]")  # how the name of an utterance begins
 ARCHIVES = "https://www.openslr.org/resources/12/"
 MINI_ARCHIVES = "https://www.openslr.org/resources/31/"
 MINI = ("train-clean-5", "dev-clean-2")  # of mini-LibriSpeech, for which only MD5 is published
@@ -77,8 +77,22 @@ def _read(name: str, parameters: Parameters) -> Iterator[Utterance | Misshapen]:
     tables = sorted(root.glob("*/*/*.trans.txt"))
     if not tables:
         raise Trouble(f"{root}: no SPEAKER/CHAPTER/*.trans.txt below it: remove it, and it is unpacked again")
+    named: set[str] = set()
     for table in tables:
-        yield from _chapter(table, parameters.alphabet, name if name.startswith("test") else None)
+        yield from _chapter(table, parameters.alphabet, name if name.startswith("test") else None, named)
+    _tell_unnamed(root, named)
+
+
+def _tell_unnamed(root: Path, named: set[str]) -> None:
+    found = sorted(
+        os.path.join(folder, name)  # noqa: PTH118  # there may be 100,000
+        for folder, _, names in os.walk(root)
+        for name in names
+        if name.endswith(".flac") and name not in named
+    )
+    if found:
+        said = f"{len(found)} recordings that no table names are not used, the first: {found[0]}"
+        print(f"{root}: {said}", file=sys.stderr, flush=True)
 
 
 def _directory(name: str, parameters: Parameters) -> Path:
@@ -96,15 +110,18 @@ def _directory(name: str, parameters: Parameters) -> Path:
     return obtain(remote, place, parameters.mirror_url) / "LibriSpeech" / name
 
 
-def _chapter(table: Path, alphabet: Alphabet, part: str | None) -> Iterator[Utterance | Misshapen]:
+def _chapter(table: Path, alphabet: Alphabet, part: str | None, named: set[str]) -> Iterator[Utterance | Misshapen]:
+    """Yield the utterances of a table, and add the files that it names to `named`."""
+    prefix = table.name.removesuffix(".trans.txt") + "-"  # SPEAKER-CHAPTER-
     for number, line in numbered_lines(table):
-        name, _, text = line.partition(" ")
+        name, text = (*line.split(maxsplit=1), "")[:2]
         audio = table.parent / f"{name}.flac"
+        named.add(audio.name)
         if not text.strip() or "/" in name or not audio.is_file():
             yield Misshapen(
                 f"{table}:{number}",
                 f"{line!r}: expected UTTERANCE TEXT, and {audio.name} beside it",
-                not NAME.match(name),
+                continues=not audio.name.startswith(prefix),
             )
         else:
             yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0], part=part)
