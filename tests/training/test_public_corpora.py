@@ -389,6 +389,24 @@ def test_rows_of_ted_of_another_shape_are_left_out_and_counted(
     assert "talk.stm:7: 'man': expected TALK CHANNEL" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("broken", "left"),
+    [
+        ("talk S28 Bob 2 3 the\n<unk> man\n", ["it's here", "we"]),
+        ("talk S28 Bob 2 3 in\nthe good years 1990 2000 we went\n", ["it's here", "we"]),
+        ("talk S28 Bob 2 3 the <unk>\nman\n", ["it's here", "we"]),
+        ("talk S28 Bob 2 3 <unk> man\n", ["it's here", "we"]),
+        ("talk S28 inter_segment_gap 2 3 <o,,unknown>\ntalk S28 Bob 3\n", ["it's here", "we"]),
+    ],
+)
+def test_a_line_break_cuts_no_segment_of_ted_and_costs_no_other(
+    ted_site: Site, tmp_path: Path, broken: str, left: list[str]
+) -> None:
+    ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive(STM + broken)
+
+    assert [one.transcript for one in importers.load(parameters("ted", tmp_path, ted_site)).train] == left
+
+
 # Common Voice
 
 HEADER = "client_id\tpath\tsentence\tup_votes\n"
@@ -471,6 +489,43 @@ def test_spontaneous_speech_is_read_by_its_splits(tmp_path: Path, capsys: pytest
     assert corpus.left_out == {"train": 1, "dev": 0, "test": 0}
     assert "1 recordings of train without a transcription are not used" in capsys.readouterr().err
     assert len(prepared(corpus, tmp_path / "cache")["test"]) == 1
+
+
+def test_spontaneous_speech_of_no_set_is_told_and_no_half_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = "client_id\taudio_file\tsplit\ttranscription\n"
+    rows = ["0.mp3\tTrain\ta", "1.mp3\tdev\tb", "2.mp3\tdev\tcut\nhere", "3.mp3\ttest\tc"]
+    odd = ["4.mp3\tvalidation\ta", "5.mp3\t\ta", "6.mp3\ttest\tso [laugh] [noise] go", "7.mp3\ttest\ton [unclear] on"]
+    table = columns + "".join(f"{'c' * 64}\t{row}\n" for row in (*rows, *odd))
+    audios = {f"audios/{number}.mp3": b"" for number in range(8)}
+    unpacked(tmp_path / "sps", {"ss-corpus-en.tsv": table, **audios})
+
+    corpus = importers.load(parameters("common_voice", tmp_path))
+
+    found = {kind: [one.transcript for one in said] for kind, said in corpus.sets().items()}
+    assert found == {"train": ["a"], "dev": ["b"], "test": ["c", "so go"]}
+    assert corpus.left_out == {"train": 3, "dev": 0, "test": 0}
+    told = capsys.readouterr().err
+    assert "ss-corpus-en.tsv:7: split 'validation': expected one of train, dev, test, or nothing" in told
+    assert "1 recordings of no set are not used" in told
+    assert "1 recordings of test with an unintelligible word are not used" in told
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"), [("client_id\tpath\tsentence", "{0}\t{1}\t{2}"), ("sentence\tclient_id\tpath", "{2}\t{0}\t{1}")]
+)
+def test_a_line_break_cuts_no_sentence_of_common_voice_in_any_order_of_columns(
+    site: Site, tmp_path: Path, german: dict[str, str], columns: str, row: str
+) -> None:
+    sentences = ["Ja", "Ja\nNein", "Ja ja"]
+    rows = [row.format("f" * 128, f"common_voice_de_train{number}.mp3", said) for number, said in enumerate(sentences)]
+    site.files[NAME] = common_voice_archive(train="\n".join([columns, *rows]))
+
+    corpus = importers.load(parameters("common_voice", tmp_path / "data", site, **german))
+
+    assert [one.transcript for one in corpus.train] == ["ja", "ja ja"]
+    assert corpus.left_out["train"] == 2
 
 
 def test_common_voice_has_its_published_sets_in_any_language(

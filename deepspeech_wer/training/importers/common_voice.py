@@ -11,14 +11,16 @@ speakers), and Spontaneous Speech (one ss-corpus-LANGUAGE.tsv and audios/*.mp3),
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
 from ...files import PARTIAL
-from ..corpus import SETS, Corpus, Misshapen, Utterance, sorted_sets
-from ..csv_rows import read_rows
+from ..corpus import SETS, Corpus, Misshapen, Utterance, sorted_sets, uncut
+from ..csv_rows import misshapen, names_recording, read_rows
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of
@@ -30,6 +32,11 @@ from .tools.unpack import obtain, was_obtained
 COLUMNS = ("client_id", "path", "sentence")
 FIRST_RELEASE = {kind: f"cv-valid-{kind}.csv" for kind in SETS}
 SPONTANEOUS, SPONTANEOUS_COLUMNS = "ss-corpus-*.tsv", ("client_id", "audio_file", "transcription", "split")
+SPEAKER = re.compile("[0-9a-f]{64}(?:[0-9a-f]{64})?")
+TAG = re.compile(r"\[([^][]*)\]")  # [laugh], [disfluency], [noise]
+UNINTELLIGIBLE = {"unclear", "inaudible", "unintelligible"}
+
+Row = tuple[int, dict[str, str]]  # number of the line, fields by column
 
 
 def load(parameters: Parameters) -> Corpus:
@@ -41,7 +48,9 @@ def load(parameters: Parameters) -> Corpus:
         return sorted_sets("common_voice", old, tolerant=True)
     if spontaneous := sorted(root.glob(SPONTANEOUS)):
         [table] = spontaneous
-        parts = {kind: (_read_spontaneous(table, kind, parameters.alphabet), f"{table} ({kind})") for kind in SETS}
+        rows = list(uncut(_rows(table, SPONTANEOUS_COLUMNS, "a table of Common Voice Spontaneous Speech")))
+        _tell_without_split(table, rows)
+        parts = {kind: (_spontaneous(table, rows, kind, parameters.alphabet), f"{table} ({kind})") for kind in SETS}
         return sorted_sets("common_voice", parts, tolerant=True)
     tables = {kind: root / f"{kind}.tsv" for kind in SETS}
     sets = {kind: (_read(table, parameters.alphabet), table) for kind, table in tables.items()}
@@ -95,7 +104,8 @@ def _archive(parameters: Parameters, place: Path) -> tuple[RemoteFile, Path, str
 
 def _read_first(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
     """Yield the utterances of a table of 2017; its `filename` is relative to the table, or to the set's directory."""
-    for row in read_rows(table, ("filename", "text")):
+    required = ("filename", "text")
+    for row in read_rows(table, required):
         if isinstance(row, Misshapen):
             yield row
             continue
@@ -103,53 +113,75 @@ def _read_first(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshap
         name = fields["filename"]
         clip = next((one for one in (table.parent / name, table.with_suffix("") / name) if one.is_file()), None)
         if not name or ".." in name.split("/") or clip is None:
-            yield Misshapen(f"{table}:{line}", f"expected a recording {name!r} in {table.parent}")
+            why = f"expected a recording {name!r} in {table.parent}"
+            yield misshapen(f"{table}:{line}", why, list(fields), required, is_part=not names_recording([name]))
         else:
             yield Utterance(name.removesuffix(clip.suffix), clip, spoken(fields["text"], alphabet))
 
 
-def _read_spontaneous(table: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
-    """Yield the utterances of one set that have a transcription."""
-    waiting = 0
-    for number, row in _rows(table, SPONTANEOUS_COLUMNS, "a table of Common Voice Spontaneous Speech"):
-        if isinstance(row, Misshapen):
+def _spontaneous(
+    table: Path, rows: Sequence[Row | Misshapen], kind: str, alphabet: Alphabet
+) -> Iterator[Utterance | Misshapen]:
+    """Yield the utterances of one set that have a transcription, without the tags in it."""
+    unused: Counter[str] = Counter()
+    for row in rows:
+        if isinstance(row, Misshapen) or _split(row) not in ("", *SETS):
             if kind == SETS[0]:  # which set it is of is not known: it counts once
-                yield row
+                yield row if isinstance(row, Misshapen) else _of_no_set(table, row)
             continue
-        if row["split"] != kind:
+        if _split(row) != kind:
             continue
-        speaker, name, sentence = (row[column] for column in SPONTANEOUS_COLUMNS[:3])
+        number, fields = row
+        speaker, name, sentence = (fields[column] for column in SPONTANEOUS_COLUMNS[:3])
         if not sentence.strip():
-            waiting += 1
+            unused["without a transcription"] += 1
+        elif UNINTELLIGIBLE.intersection(tag.strip().lower() for tag in TAG.findall(sentence)):
+            unused["with an unintelligible word"] += 1
         elif not speaker or not name or "/" in name:
             yield Misshapen(f"{table}:{number}", f"expected client_id and audio_file, found {speaker!r}, {name!r}")
         else:
             clip = table.parent / "audios" / name
-            yield Utterance(clip.stem, clip, spoken(sentence, alphabet), speaker[:16])
-    if waiting:
-        print(
-            f"{table}: {waiting} recordings of {kind} without a transcription are not used", file=sys.stderr, flush=True
-        )
+            yield Utterance(clip.stem, clip, spoken(TAG.sub(" ", sentence), alphabet), speaker[:16])
+    for why, count in unused.items():
+        print(f"{table}: {count} recordings of {kind} {why} are not used", file=sys.stderr, flush=True)
+
+
+def _split(row: Row) -> str:
+    return row[1]["split"].strip().lower()
+
+
+def _of_no_set(table: Path, row: Row) -> Misshapen:
+    return Misshapen(f"{table}:{row[0]}", f"split {row[1]['split']!r}: expected one of {', '.join(SETS)}, or nothing")
+
+
+def _tell_without_split(table: Path, rows: Sequence[Row | Misshapen]) -> None:
+    """Tell how many recordings are of no set: those that nobody has validated yet."""
+    if count := sum(not isinstance(row, Misshapen) and not _split(row) for row in rows):
+        print(f"{table}: {count} recordings of no set are not used", file=sys.stderr, flush=True)
 
 
 def _read(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
     """Yield the utterances of a table. It knows no quotes, so a line break in a sentence makes two rows of one."""
-    for number, row in _rows(table, COLUMNS, "a table of Common Voice"):
-        yield row if isinstance(row, Misshapen) else _utterance(table, number, row, alphabet)
+    for row in _rows(table, COLUMNS, "a table of Common Voice"):
+        yield row if isinstance(row, Misshapen) else _utterance(table, *row, alphabet)
 
 
-def _rows(table: Path, columns: Sequence[str], expected: str) -> Iterator[tuple[int, dict[str, str] | Misshapen]]:
+def _rows(table: Path, columns: Sequence[str], expected: str) -> Iterator[Row | Misshapen]:
     """Yield (number of the line, its fields by column). Raises Trouble for a missing column."""
     lines = numbered_lines(table)
     names = next(lines, (1, ""))[1].split("\t")
     missing = [column for column in columns if column not in names]
     if missing:
         raise Trouble(f"{table}: no column {', '.join(missing)}: expected {expected}")
+    required = columns[1:3]  # the recording and its transcript
+    # Between others, each part of a transcript lacks columns: sentences hold no tabs.
+    is_outermost = required[-1] in (names[0], names[-1])
     for number, line in lines:
         fields = line.split("\t")
         if len(fields) != len(names):
             why = f"{len(fields)} columns: expected {len(names)}, as in the header"
-            yield number, Misshapen(f"{table}:{number}", why)
+            is_part = is_outermost and not names_recording(fields) and not any(map(SPEAKER.fullmatch, fields))
+            yield misshapen(f"{table}:{number}", why, names, required, is_part=is_part)
         else:
             yield number, dict(zip(names, fields, strict=True))
 

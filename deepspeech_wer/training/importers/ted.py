@@ -12,9 +12,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import Trouble
-from ..corpus import SETS, Corpus, Misshapen, Segment, Utterance, sorted_sets
+from ..corpus import SETS, Corpus, Misshapen, Segment, Utterance, sorted_sets, uncut
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of, first_existing
@@ -31,6 +32,14 @@ EXPECTED = "expected TALK CHANNEL SPEAKER START END TEXT, times in seconds"
 GAPS = ("inter_segment_gap", "ignore_time_segment_in_scoring")
 UNKNOWN = "<unk>"
 NOT_SPOKEN = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)")  # silences; noises and fillers; marks of pronunciation variants
+
+
+class Row(NamedTuple):
+    """A segment, as its table has it."""
+
+    speaker: str
+    segment: Segment
+    text: str
 
 
 def load(parameters: Parameters) -> Corpus:
@@ -52,30 +61,46 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen
         audio = directory / "sph" / f"{table.stem}.sph"
         if not audio.is_file():
             raise Trouble(f"{table}: expected its recording at {audio}: unpack the archive again")
-        for number, line in numbered_lines(table):
-            if UNKNOWN in line:
+        for row in uncut(_rows(table)):
+            if isinstance(row, Misshapen):
+                yield row
+            elif UNKNOWN in row.text:
                 unknown += 1
-            elif not line.startswith(";;"):
-                yield from _segment(line, f"{table}:{number}", audio, alphabet)
+            elif row.speaker not in GAPS and row.text.strip() not in GAPS:
+                yield _utterance(row, audio, alphabet)
     if unknown:
         print(f"{directory}: {unknown} segments with {UNKNOWN} are not used", file=sys.stderr, flush=True)
 
 
-def _segment(line: str, where: str, audio: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
-    """Yield the utterance of a line of STM, TALK CHANNEL SPEAKER START END [<LABELS>] TEXT; nothing for a gap."""
-    parts = line.split(maxsplit=5)
+def _rows(table: Path) -> Iterator[Row | Misshapen]:
+    """Yield the rows of a table of STM: TALK CHANNEL SPEAKER START END [<LABELS>] TEXT."""
+    talks: set[str] = set()
+    for number, line in numbered_lines(table):
+        if line.startswith(";;"):
+            continue
+        parts = line.split(maxsplit=5)
+        row = _row(parts)
+        if row and not talks:
+            talks = {parts[0], table.stem}  # both: the file may have been renamed
+        if row and parts[0] in talks:
+            yield row
+        else:
+            yield Misshapen(f"{table}:{number}", f"{line!r}: {EXPECTED}", continues=parts[0] not in talks)
+
+
+def _row(parts: list[str]) -> Row | None:
     try:
         _, _, speaker, start, end = parts[:5]
         segment = Segment(float(start), float(end))
     except ValueError:
-        yield Misshapen(where, f"{line!r}: {EXPECTED}", continues=parts[0] != audio.stem)
-        return
-    text = re.sub(r"^<[^>]*>\s*", "", parts[5]) if len(parts) == 6 else ""
-    if speaker in GAPS or text.strip() in GAPS:
-        return
-    if not 0 <= segment.start < segment.end < math.inf:
-        yield Misshapen(where, f"{line!r}: {EXPECTED}")
-        return
-    sentence = NOT_SPOKEN.sub(" ", text).replace(" '", "'")  # "it 's": TED-LIUM writes suffixes as words
-    name = f"{audio.stem}-{round(segment.start * 100):07d}-{round(segment.end * 100):07d}"  # as in Kaldi's recipe
-    yield Utterance(name, audio, spoken(sentence, alphabet), speaker, segment)
+        return None
+    text = re.sub(r"^<(?!unk>)[^>]*>\s*", "", parts[5]) if len(parts) == 6 else ""
+    is_used = speaker not in GAPS and text.strip() not in GAPS
+    return None if is_used and not 0 <= segment.start < segment.end < math.inf else Row(speaker, segment, text)
+
+
+def _utterance(row: Row, audio: Path, alphabet: Alphabet) -> Utterance:
+    start, end = row.segment
+    sentence = NOT_SPOKEN.sub(" ", row.text).replace(" '", "'")  # "it 's": TED-LIUM writes suffixes as words
+    name = f"{audio.stem}-{round(start * 100):07d}-{round(end * 100):07d}"  # as in Kaldi's recipe
+    return Utterance(name, audio, spoken(sentence, alphabet), row.speaker, row.segment)
