@@ -83,6 +83,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "sftp": ("keys known_hosts pipeline", "connection files"),
     "training": (
         "arrays checkpoint cluster corpus epochs launch parameter_types quiet text wav",
+        "containers",
         "audio csv_rows curves hashes parameters summaries threads",
         "alignment sound workers",
         "confidence patience spans transfer",

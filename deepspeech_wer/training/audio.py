@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..errors import Trouble
-from . import wav
+from . import containers, wav
 from .arrays import Flags, Floats
 
 SAMPLE_RATE = 16_000  # Hz
@@ -61,7 +61,8 @@ def read_audio(
     `convert` it is resampled and its channels are averaged, as `read_blocks` does. `tell` is called if samples were
     clipped.
 
-    Raises Trouble for those, for a file that is unreadable or truncated, and if there are no samples.
+    Raises Trouble for those, for a file that is unreadable or cut (of mp3 only where its first frame tells the size),
+    and if there are no samples.
     """
     try:
         with _opened(path) as stream:
@@ -125,7 +126,7 @@ class _Recording(soundfile.SoundFile):  # type: ignore[misc]
 
 @contextmanager
 def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.SoundFile]:
-    """Open a recording. Raises OSError, SoundFileError, and Trouble for a truncated wav or raw file.
+    """Open a recording. Raises OSError, SoundFileError, and Trouble for a cut file, as far as its header tells.
 
     libsndfile reads what there is, without an error. That will do where any recording has to do: `may_be_cut`.
     """
@@ -135,14 +136,25 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
         raise Trouble(f"{path}: {size} bytes: expected whole samples of two: a cut file?")
     with path.open("rb") as plain:
         try:
-            data = wav.find_data(plain)
+            data = containers.find_data(plain)
         except Trouble as trouble:
             raise Trouble(f"{path}: {trouble}") from None
-        if data and not may_be_cut and data.there < data.promised and not data.is_unfinished:
-            raise Trouble(f"{path}: {data.there} of {data.promised} bytes of sound: a cut file")
+        if data and not may_be_cut:
+            _check_whole(path, data)
         source = wav.Finished(plain, data) if data and data.is_odd else os.fsencode(path)
         with _Recording(source, **(HEADERLESS if is_raw else {})) as stream:
             yield stream
+
+
+def _check_whole(path: Path, data: wav.Data) -> None:
+    if data.there < data.promised and not data.is_unfinished:
+        raise Trouble(f"{path}: {data.there} of {data.promised} bytes of sound: a cut file")
+    if data.is_early:
+        raise Trouble(
+            f"{path}: expected the sound to end after {data.promised} bytes, as the header tells, found "
+            f"{data.there - data.promised} more that are no chunk: a recorder that was cut off? Write its true sizes "
+            f"with: sox --ignore-length {path.name} NEW{path.suffix}"
+        )
 
 
 def _damaged_rate(path: Path, rate: int) -> Trouble:

@@ -1,17 +1,23 @@
-"""Sizes in the header of a wav or CAF file. A recorder that is cut off, or writes to a pipe, never fills them in."""
+"""Sizes in the header of a wav file. A recorder that is cut off, or writes to a pipe, never fills them in."""
 
 from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, Literal
 
 from ..errors import Trouble
 
 STREAMED = 0x7FFFF000  # sizes from here on mean "unknown": the file was written to a pipe
 MOST = 0xFFFFFFFF
 LARGE = (b"RF64", b"BW64")  # wav files of more than 4 GB
+MAGIC = (b"RIFF", b"RIFX", *LARGE)
+STRAY = 4096  # bytes after the sound: fewer are what some tool or somebody added
+Order = Literal["little", "big"]
+
+
+Mends = tuple[tuple[int, bytes], ...]  # places in the header, and what should be there
 
 
 @dataclass(frozen=True)
@@ -22,54 +28,67 @@ class Data:
     promised: int  # bytes of sound, as the header says
     there: int  # bytes from its start to the end of the file
     is_unfinished: bool  # the header's sizes were never filled in
-    is_foreign: bool = False  # libsndfile knows no such header
+    is_early: bool = False  # the sizes were written after the first of the sound, and more of it followed
+    is_foreign: bool = False  # libsndfile reads no such header
+    mends: Mends = ()  # of the sizes, to what is there
 
     @property
     def is_odd(self) -> bool:
-        """Whether libsndfile does not read the sound by this header."""
-        return self.is_unfinished or self.is_foreign
+        """Whether libsndfile does not read all the sound by this header."""
+        return self.is_unfinished or self.is_early or self.is_foreign
 
     @property
     def length(self) -> int:
         """Bytes of sound."""
-        return self.there if self.is_unfinished else min(self.promised, self.there)
+        return self.there if self.is_unfinished or self.is_early else min(self.promised, self.there)
 
 
 def find_data(stream: BinaryIO) -> Data | None:
-    """Return the data chunk of a wav file, RF64 included, or of a CAF file; None where there is none, or of another.
+    """Return the data chunk of a wav file, RF64 and RIFX included; None where there is none.
 
     Raises Trouble for what other tools do not read, or read differently: a chunk without its padding byte (none finds
     what follows), and several data chunks (sox takes the first, ffmpeg the last, libsndfile none).
     """
     head = stream.read(12)
-    if head[:4] == b"caff":
-        return _find_data_of_caf(stream)
-    if head[:4] not in (b"RIFF", *LARGE) or head[8:] != b"WAVE":
+    if head[:4] not in MAGIC or head[8:] != b"WAVE":
         return None
-    riff_end, is_foreign = 8 + int.from_bytes(head[4:8], "little"), head[:4] == b"BW64"
+    order: Order = "big" if head[:4] == b"RIFX" else "little"
+    riff_end, is_foreign = 8 + int.from_bytes(head[4:8], order), head[:4] == b"BW64"
     size = os.fstat(stream.fileno()).st_size
     long = None  # the size of the data in 64 bits, which RF64 has
     while len(head := stream.read(8)) == 8:
-        promised, start = int.from_bytes(head[4:], "little"), stream.tell()
+        promised, start = int.from_bytes(head[4:], order), stream.tell()
         if head[:4] == b"ds64":
             long = int.from_bytes(stream.read(promised)[8:16], "little")
             continue
         if head[:4] == b"data":
             if long:
-                return Data(start, long, size - start, long >= 1 << 63, is_foreign)
+                is_unfinished = long >= 1 << 63
+                is_early = not is_unfinished and goes_on(stream, start + long, size)
+                return _data(start, long, size, order, is_unfinished, is_early, is_foreign)
             # A size of 0 is true where the sizes say that the rest of the file is something else, and it is.
             is_unfinished = promised >= STREAMED or (
-                promised == 0 and (riff_end <= start or riff_end > size or not _are_chunks(stream, size))
+                promised == 0 and (riff_end <= start or riff_end > size or not are_chunks(stream, size, order))
             )
             if size == start:
                 promised = 0
             if not is_unfinished:
-                _check_single(stream, start, promised)
-            return Data(start, promised, size - start, is_unfinished and size > start, is_foreign)
+                _check_single(stream, start, promised, order)
+            is_early = promised > 0 and not is_unfinished and goes_on(stream, start + promised, size)
+            return _data(start, promised, size, order, is_unfinished and size > start, is_early, is_foreign)
         if promised % 2:
             _check_padding(stream, head[:4], promised)
         stream.seek(promised + promised % 2, os.SEEK_CUR)
     return None
+
+
+def _data(
+    start: int, promised: int, size: int, order: Order, is_unfinished: bool, is_early: bool, is_foreign: bool
+) -> Data:
+    found = Data(start, promised, size - start, is_unfinished, is_early, is_foreign)
+    sizes = (min(value, MOST).to_bytes(4, order) for value in (start + found.length - 8, found.length))
+    magic = b"RIFX" if order == "big" else b"RIFF"
+    return replace(found, mends=tuple(zip((0, 4, start - 4), (magic, *sizes), strict=True)))
 
 
 def _check_padding(stream: BinaryIO, name: bytes, size: int) -> None:
@@ -85,12 +104,12 @@ def _check_padding(stream: BinaryIO, name: bytes, size: int) -> None:
         )
 
 
-def _check_single(stream: BinaryIO, start: int, length: int) -> None:
+def _check_single(stream: BinaryIO, start: int, length: int, order: Order) -> None:
     """Raise Trouble if a second data chunk follows the one whose sound starts at `start`."""
     sizes = [length]
     stream.seek(start + length + length % 2)
     while len(head := stream.read(8)) == 8 and head[:4].isascii():
-        size = int.from_bytes(head[4:], "little")
+        size = int.from_bytes(head[4:], order)
         sizes += [size] if head[:4] == b"data" else []
         stream.seek(size + size % 2, os.SEEK_CUR)
     if len(sizes) > 1:
@@ -100,28 +119,32 @@ def _check_single(stream: BinaryIO, start: int, length: int) -> None:
         )
 
 
-def _are_chunks(stream: BinaryIO, size: int) -> bool:
-    """Return whether the rest of a file of `size` bytes is chunks: names in ASCII, and sizes that end with the file."""
-    while len(head := stream.read(8)) == 8:
-        if not (head[:4].isascii() and head[:4].decode().isprintable()):
+def are_chunks(stream: BinaryIO, size: int, order: Order, width: int = 4) -> bool:
+    """Return whether the rest of a file of `size` bytes is chunks: names in ASCII, and sizes that end with the file.
+
+    The sizes have `width` bytes; those of 8 bytes, in CAF, are not padded.
+    """
+    while len(head := stream.read(4 + width)) == 4 + width:
+        if not _is_name(head[:4]):
             return False
-        length = int.from_bytes(head[4:], "little")
-        stream.seek(length + length % 2, os.SEEK_CUR)
+        length = int.from_bytes(head[4:], order)
+        if length > size:
+            return False
+        stream.seek(length + (length % 2 if width == 4 else 0), os.SEEK_CUR)
     return stream.tell() <= size + 1
 
 
-def _find_data_of_caf(stream: BinaryIO) -> Data | None:
-    """Apple's Core Audio Format: a data chunk of the size -1 reaches to the end of the file."""
-    size = os.fstat(stream.fileno()).st_size
-    stream.seek(8)
-    while len(head := stream.read(12)) == 12:
-        promised, start = int.from_bytes(head[4:], "big", signed=True), stream.tell()
-        if head[:4] == b"data":
-            return Data(start, promised, size - start, is_unfinished=promised < 0 and size > start)
-        if promised < 0:
-            return None
-        stream.seek(promised, os.SEEK_CUR)
-    return None
+def goes_on(stream: BinaryIO, end: int, size: int) -> bool:
+    """Return whether there seems to be more sound after the place where it should end: no chunk, tag or padding."""
+    if size - end < STRAY:
+        return False
+    stream.seek(end)
+    after = stream.read(STRAY)
+    return any(after) and not any(_is_name(after[pad : pad + 4]) for pad in (0, 1)) and not after.startswith(b"ID3")
+
+
+def _is_name(four: bytes) -> bool:
+    return four.isascii() and four.decode().isprintable()
 
 
 class Finished(io.RawIOBase):
@@ -135,12 +158,8 @@ class Finished(io.RawIOBase):
         self._stream = stream
         stream.seek(0)
         head = bytearray(stream.read(data.start))
-        if head[:4] == b"caff":
-            head[-8:] = data.length.to_bytes(8, "big")
-        else:
-            head[:4] = b"RIFF"
-            head[4:8] = min(data.start + data.length - 8, MOST).to_bytes(4, "little")
-            head[-4:] = min(data.length, MOST).to_bytes(4, "little")
+        for place, mended in data.mends:
+            head[place : place + len(mended)] = mended
         self._head = bytes(head)
         stream.seek(0)
 

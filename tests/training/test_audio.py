@@ -393,6 +393,96 @@ def test_a_finished_recording_without_sound_is_refused(tmp_path: Path) -> None:
             read(tmp_path / "a.wav")
 
 
+NOISE = np.random.default_rng(1).normal(0, 1000, 48_000).astype(np.int16)
+
+
+def rifx(samples: np.ndarray[Any, Any]) -> bytes:
+    """A wav file with the bytes of each number in the other order."""
+    format_ = b"fmt \0\0\0\x10\0\1\0\1\0\0\x3e\x80\0\0\x7d\0\0\2\0\x10"
+    body = b"WAVE" + format_ + b"data" + (2 * len(samples)).to_bytes(4, "big") + samples.astype(">i2").tobytes()
+    return b"RIFX" + len(body).to_bytes(4, "big") + body
+
+
+def recording(path: Path, kind: str) -> bytes:
+    """Write NOISE in another format than the common ones, and return the file."""
+    if kind == "RIFX":
+        path.write_bytes(rifx(NOISE))
+    elif kind == "NIST":
+        path.write_bytes(sphere(NOISE, "01"))
+    else:
+        soundfile.write(path, NOISE / 32_768, 16_000, format=kind)
+    return path.read_bytes()
+
+
+KINDS = ["NIST", "AIFF", "AU", "W64", "RIFX", "CAF", "MP3"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_recording_of_any_format_is_refused_for_a_corpus_alone(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.mp3"  # the content tells the format, not the name
+    whole = recording(path, kind)
+    assert len(audio.read_audio(path)) == pytest.approx(len(NOISE), rel=0.05)
+    path.write_bytes(b"ID3\4\0\0\0\0\1\0" + bytes(128) + whole if kind == "MP3" else whole + bytes(2))
+    assert len(audio.read_audio(path)) == pytest.approx(len(NOISE), rel=0.05)
+
+    for share in (0.34, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(Trouble, match=r"a\.mp3: \d+ of \d+ bytes of sound: a cut file"):
+            audio.read_audio(path)
+        assert sum(map(len, audio.read_blocks(path))) == pytest.approx(len(NOISE) * share, rel=0.3)
+
+
+@pytest.mark.parametrize("order", ["01", "10"])
+def test_a_sphere_file_that_does_not_tell_its_length_is_read(tmp_path: Path, order: str) -> None:
+    (tmp_path / "a.sph").write_bytes(sphere(NOISE, order).replace(b"sample_count -i 48000", b"sample_note_ -i 48000"))
+    assert np.array_equal(audio.read_audio(tmp_path / "a.sph"), NOISE)
+
+
+def with_size(content: bytes, kind: str, size: int) -> bytes:
+    """Return a file of a format with this size of the sound in its header."""
+    place, width, extra = {
+        "AU": (8, 4, 0),
+        "AIFF": (content.find(b"SSND") + 4, 4, 8),
+        "CAF": (content.find(b"data") + 4, 8, 4),
+        "RIFX": (content.find(b"data") + 4, 4, 0),
+    }[kind]
+    return content[:place] + (size + extra if size else 0).to_bytes(width, "big") + content[place + width :]
+
+
+@pytest.mark.parametrize("kind", ["AU", "AIFF", "CAF", "RIFX"])
+def test_a_size_of_0_is_no_reason_to_refuse_the_sound_in_any_format(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(with_size(recording(path, kind), kind, 0))
+    assert np.array_equal(audio.read_audio(path), NOISE)
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(path))), NOISE)
+
+
+@pytest.mark.parametrize("kind", ["AU", "AIFF", "CAF", "RIFX", "RIFF"])
+def test_sizes_of_an_earlier_time_are_refused_for_a_corpus_and_the_sound_is_transcribed(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "a.wav"
+    if kind == "RIFF":
+        wav_of(path, FORMAT, chunk(b"data", NOISE[:2048].tobytes()))
+        path.write_bytes(path.read_bytes() + NOISE[2048:].tobytes())
+    else:
+        path.write_bytes(with_size(recording(path, kind), kind, 4096))
+
+    with pytest.raises(Trouble, match=r"a\.wav: expected the sound to end after 41\d\d bytes|after 4096 bytes"):
+        audio.read_audio(path)
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(path))), NOISE)
+
+
+@pytest.mark.parametrize(
+    "after", [bytes(9000), b"ID3\3" + b"\7" * 9000, chunk(b"LIST", b"\7" * 9000), b"a line\n" * 900]
+)
+def test_what_follows_the_sound_and_is_none_is_no_part_of_it(tmp_path: Path, after: bytes) -> None:
+    wav_of(tmp_path / "a.wav", FORMAT, chunk(b"data", BYTES))
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes() + after)
+    assert np.array_equal(audio.read_audio(tmp_path / "a.wav"), SOUND)
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(tmp_path / "a.wav"))), SOUND)
+
+
 def test_an_offset_is_removed_and_digital_silence_in_it_stays() -> None:
     noise = np.random.default_rng(3).normal(0, 800, 32_000).astype(np.float32)
     noise[8000:16_000] = 0
