@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")  # start by the clock, commit, era
+# What the public half of a key begins with, in the formats of ssh-keygen and openssl.
+PUBLIC_KEY = (b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUB", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from deepspeech_wer.records import PUBLIC_KEY
 from deepspeech_wer.variables import without_password as without_password
 from deepspeech_wer.xdg_directories import INSTANCE, is_instance
 
@@ -109,6 +110,10 @@ def readable_file(text: str) -> Path:
 def private_key(text: str) -> Path:
     """Parse the path of a private key file that nobody else can read."""
     file = readable_file(text)
+    with file.open("rb") as stream:
+        if stream.read(100).startswith(PUBLIC_KEY):  # which others may read
+            private = file.with_suffix("") if file.suffix == ".pub" else "usually its name without .pub"
+            raise ValueError(f"a private key, found a public one (give its private half: {private})")
     mode = file.stat().st_mode & 0o777
     if mode & 0o077:
         raise ValueError(f"a private key that others cannot read, found mode {mode:04o} (chmod 600 {file})")

@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from deepspeech_wer.errors import Trouble, innermost
-from deepspeech_wer.records import Account
+from deepspeech_wer.records import PUBLIC_KEY, Account
 
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
-_PUBLIC = (b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUB", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC")
 
 
 @contextmanager
@@ -31,8 +30,7 @@ def private_keys(account: Account) -> Iterator[Sequence[Any]]:
         yield _read_key(account.privkey, account.privkey_passphrase, f"{account.prefix}privkey")
         return
     with closing(paramiko.Agent()) as agent:
-        keys = agent.get_keys()
-        if not keys:
+        if not (keys := agent.get_keys()):
             raise Trouble(
                 f"{account.prefix}privkey: not set, and no ssh agent holds a key (under cron there is none): "
                 "set it to a key file"
@@ -63,7 +61,7 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
         except UnsupportedAlgorithm as error:
             cure = f"ssh-keygen -p -f '{file}' writes it anew, unless it belongs to a security token"
             raise Trouble(f"{shown}: cannot be read here ({innermost(error)}): {cure}") from error
-    elif data.startswith(_PUBLIC):
+    elif data.startswith(PUBLIC_KEY):
         raise Trouble(f"{shown}: is a public key: give the private one, usually the name without .pub")
     elif data.startswith(b"PuTTY-User-Key-File"):
         wanted = f"it is PuTTY's own format: puttygen '{file}' -O private-openssh -o NEW, and give that file"

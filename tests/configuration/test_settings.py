@@ -187,6 +187,18 @@ def test_a_key_that_others_can_read_is_refused(key: Path) -> None:
     assert re.search(r"found mode 0640 \(chmod 600 ", faults(website(key)))
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+@pytest.mark.parametrize("text", ["ssh-ed25519 AAAA x\n", "-----BEGIN PUBLIC KEY-----\nAAAA\n"])
+def test_a_public_key_is_told_with_its_private_half(key: Path, mode: int, text: str) -> None:
+    public = key.with_name("key.pub")
+    public.write_text(text)
+    public.chmod(mode)
+    told = faults(website(public))
+    assert "chmod" not in told
+    assert re.search(rf"found a public one \(give its private half: {key}\)", told)
+    assert "usually its name without .pub" in faults(website(public.rename(key)))
+
+
 def test_an_empty_value_counts_as_unset() -> None:
     assert settings.load({"ds_github_ref": "", "ds_job_timeout": ""}).repository.ref is None
 
