@@ -107,8 +107,7 @@ def make(
 
 def version_before(manifest: Manifest) -> dict[str, Entry]:
     """The files of the version that `manifest` replaced."""
-    files = {path: entry for path, entry in manifest.files.items() if path not in manifest.previous}
-    return {**files, **{path: entry for path, entry in manifest.previous.items() if entry is not None}}
+    return {path: entry for path, entry in {**manifest.files, **manifest.previous}.items() if entry is not None}
 
 
 def old(sha256: str) -> str:
@@ -153,11 +152,9 @@ def _stem(path: str) -> str:
 
 def directories(paths: Iterable[str]) -> list[str]:
     """All directories above the paths, parents before children, without the root itself."""
-    found: set[str] = set()
-    todo = {path.rpartition("/")[0] for path in paths}
-    while todo:
-        found |= todo
-        todo = {path.rpartition("/")[0] for path in todo} - found
+    found = set[str]()
+    while paths := {path.rpartition("/")[0] for path in paths} - found:
+        found |= paths
     return sorted(found - {""}, key=lambda path: (path.count("/"), path))
 
 
@@ -241,11 +238,7 @@ def _following(
     known = {**unfinished.left, **current.left}
     left = {path: now if path in before else known.get(path, 0) for path in past}
     withdraws = any(_withdraws(one.files, wanted) for one in (current, unfinished))
-    kept = {
-        path: entry
-        for path, entry in past.items()
-        if not withdraws and (path in before or abs(now - left[path]) < KEPT_S)
-    }
+    kept = {path: past[path] for path in past if not withdraws and (path in before or abs(now - left[path]) < KEPT_S)}
     why = "withdrawn with the logs" if withdraws else "in no page for some minutes"
     remove = {path: why for path in past if path not in kept}
     # a file that is not sent again keeps the mtime that it has on the server

@@ -94,8 +94,7 @@ def _publish(look: Look, website: Website, options: Options) -> Report:
         try:
             return _attempt(look, website, options, started)
         except Dropped as error:
-            wait_s = next(pauses, None)
-            if wait_s is None:
+            if (wait_s := next(pauses, None)) is None:
                 tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
                 raise Trouble(f"{error}{tries}; the next publish goes on from there") from error
         until = time.monotonic() + wait_s

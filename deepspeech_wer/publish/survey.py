@@ -54,8 +54,7 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
     before = files.states([root.path(path) for path in CHANGING])  # these two keys are no paths of ours
     found = root.run(("read", {f"{STATE}/": before, **listing, **manifests, "/": root.ask_limits()}))
     listings: Listings = {path: found[path] for path in listing}
-    top = listings[""]
-    if top is None:
+    if (top := listings[""]) is None:
         raise Trouble(f"{root}: no such directory: make it on the server, or correct ds_website_server_root")
     current, unfinished = (_manifest(root, path, found[path]) for path in CHANGING)
     if options.owner is not None and not options.take_over:
@@ -92,8 +91,7 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
             f"{root}: holds {_listed(sorted(names))}: expected an empty directory, or one with .htaccess and {INDEX}, "
             f"or a site published from here; nothing was touched: {cure}"
         )
-    foreign = [path for path in todo.foreign if not (of_2016 and path == INDEX)]
-    if foreign:
+    if foreign := [path for path in todo.foreign if not (of_2016 and path == INDEX)]:
         raise Trouble(
             f"{root}: {_listed(foreign)}: not published from here, and in the way; nothing was touched. To replace it: "
             "publish --adopt"

@@ -167,11 +167,10 @@ def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
     target is missing between two requests that travel together.
     """
     names = string(source) + string(target)
-    if atomic:
-        replies = yield Ask([Packet(sftp.EXTENDED, string("posix-rename@openssh.com") + names)])
-    else:
-        replies = yield Ask([Packet(sftp.REMOVE, string(target)), Packet(sftp.RENAME, names)])
-    checked(replies[-1])
+    at_once = [Packet(sftp.EXTENDED, string("posix-rename@openssh.com") + names)]
+    apart = [Packet(sftp.REMOVE, string(target)), Packet(sftp.RENAME, names)]
+    *_, reply = yield Ask(at_once if atomic else apart)
+    checked(reply)
 
 
 def remove(path: str) -> Task[None]:
@@ -204,8 +203,7 @@ def attributes(body: Body) -> Attributes:
         body.number(8)
     mode = body.number() if flags & _MODE else None
     mtime = body.number(8) & 0xFFFFFFFF if flags & _TIMES else None  # atime, mtime
-    for _ in range(body.number() if flags & _EXTENDED else 0):
-        body.blob()
+    for _ in range(2 * body.number() if flags & _EXTENDED else 0):
         body.blob()
     return Attributes(size, mtime, mode)
 
@@ -243,8 +241,7 @@ def _reread(path: str, handles: list[bytes], last: list[tuple[int, int]]) -> Tas
 
     Servers built on Go's pkg/sftp treat a READ of a handle opened for writing as a write of zeros.
     """
-    reading = Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))
-    *written, opened = yield Ask([*_closes(handles), reading])
+    *written, opened = yield Ask([*_closes(handles), Packet(sftp.OPEN, string(path) + struct.pack(">II", READ, 0))])
     if opened.kind == sftp.HANDLE:  # otherwise the server does not allow reading
         handles.append(string(Body(opened.body).blob()))
     for reply in written:
