@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import BufferingHandler
 from types import SimpleNamespace
 from typing import Any
@@ -54,15 +54,9 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
     """
     record = (account.known_hosts, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE)
     known = known_hosts.lookup(account.server_fqdn, account.server_port, record)
-    if all(key.revoked for key in known):
-        name = known_hosts.name_of(account.server_fqdn, account.server_port)
-        raise Trouble(
-            f"{account}: unknown host: no known_hosts file has a key of {name}. Add it, then compare it with the "
-            f"server's own (ssh-keygen -lf): {_keyscan(account)}"
-        )
     with private_keys(account) as keys:
         while keys:
-            line = _connect(account.server_fqdn, account.server_port, timeout_s)
+            line = _connect(account, timeout_s)
             with Connection(account, known, line, timeout_s) as connection:
                 keys = connection.log_in(keys)
                 if not keys:
@@ -202,13 +196,21 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         key = self._transport.get_remote_server_key()
         if known_hosts.allows(self._known, key.asbytes()):
             return
-        shown = f"{self._account}: the server shows an {key.get_name()} key that"
-        if any(known.revoked and known.blob == key.asbytes() for known in self._known):
+        account, markers = self._account, {known.marker for known in self._known}
+        shown = f"{account}: the server shows an {key.get_name()} key that"
+        if HostKey(key.get_name(), key.asbytes(), "@revoked") in self._known:
             raise Trouble(f"{shown} known_hosts revokes: ask whoever runs the server")
-        name = known_hosts.name_of(self._account.server_fqdn, self._account.server_port)
+        host, port, file = account.server_fqdn, account.server_port, account.known_hosts or "~/.ssh/known_hosts"
+        name, scan = known_hosts.name_of(host, port), f"ssh-keyscan -p {port} {host} >> {file}"
+        if "" not in markers:
+            only = ", only a @cert-authority (certificates of hosts are not read)" * ("@cert-authority" in markers)
+            raise Trouble(
+                f"{account}: unknown host: no known_hosts file has a key of {name}{only}. Add it, then compare it with "
+                f"the server's own (ssh-keygen -lf): {scan}{_alias(account)}"
+            )
         raise Trouble(
             f"{shown} is none of those on record for {name}: somebody may be in between. If whoever runs the server "
-            f"confirms a new key: ssh-keygen -R '{name}' && {_keyscan(self._account)}"
+            f"confirms a new key: ssh-keygen -R '{name}'; {scan}"
         )
 
 
@@ -232,11 +234,13 @@ def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
     return ""
 
 
-def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
+def _connect(account: Account, timeout_s: float) -> socket.socket:
+    host, port = account.server_fqdn, account.server_port
     try:
         line = socket.create_connection((host, port), timeout=timeout_s)
     except socket.gaierror as error:
-        raise Dropped(f"{host}: no address known for this name ({error.strerror}): check it and the network") from error
+        cure = f"check it and the network{_alias(account)}"
+        raise Dropped(f"{host}: no address known for this name ({error.strerror}): {cure}") from error
     except OSError as error:
         problem = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else innermost(error)
         raise Dropped(f"{host} port {port}: cannot connect: {problem}") from error
@@ -246,6 +250,15 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
     return line
 
 
-def _keyscan(account: Account) -> str:
-    file = account.known_hosts or "~/.ssh/known_hosts"
-    return f"ssh-keyscan -p {account.server_port} {account.server_fqdn} >> {file}"
+def _alias(account: Account) -> str:
+    """The end of a cure where the host's name is an alias of ~/.ssh/config, which is used for nothing else."""
+    with suppress(OSError, ValueError, LookupError, paramiko.SSHException):
+        text = (files.home() / ".ssh" / "config").read_text("utf-8", "replace")
+        text = re.sub(r"(?im)^\s*match\b.*", "Host !*", text)  # which may run a command
+        there = paramiko.SSHConfig.from_text(text).lookup(account.server_fqdn)["hostname"]
+        if there.lower() != account.server_fqdn.lower():
+            return (
+                f"; ~/.ssh/config, which is not read here, means {plain(there)} by this name: set "
+                f"{account.prefix}server_fqdn to that, and its port and user likewise"
+            )
+    return ""

@@ -23,7 +23,7 @@ class HostKey:
 
     kind: str  # ssh-ed25519, ecdsa-sha2-nistp256, ssh-rsa, ...
     blob: bytes
-    revoked: bool
+    marker: str = ""  # or @revoked, or @cert-authority: then it is no key of the host's own
 
 
 def name_of(host: str, port: int) -> str:
@@ -32,29 +32,32 @@ def name_of(host: str, port: int) -> str:
 
 
 def lookup(host: str, port: int, files: Iterable[Path | None]) -> list[HostKey]:
-    """All keys on record for a server, those of its `[host]:port` first, then those of the bare name.
+    """All keys on record for a server. Those of the bare name count only where its `[host]:port` has none, as in ssh.
 
-    Missing files count as empty. Unreadable lines, and those of certificate authorities, are skipped.
+    Missing files count as empty. Unreadable lines are skipped.
     """
     there = [file for file in files if file and file.is_file()]
     lines = [line for file in there for line in file.read_text("utf-8", "replace").splitlines()]
-    names = dict.fromkeys((name_of(host, port), host.lower()))
-    return [key for name in names for line in lines for key in _key(line, name)]
+    found = list[HostKey]()
+    for name in dict.fromkeys((name_of(host, port), host.lower())):
+        if all(key.marker for key in found):
+            found += [key for line in lines for key in _key(line, name)]
+    return found
 
 
 def allows(keys: Iterable[HostKey], blob: bytes) -> bool:
     """Whether this key is on record and not revoked."""
-    same = [key for key in keys if key.blob == blob]
-    return bool(same) and not any(key.revoked for key in same)
+    markers = {key.marker for key in keys if key.blob == blob}
+    return "" in markers and "@revoked" not in markers
 
 
 def _key(line: str, name: str) -> Iterator[HostKey]:
     fields = line.split()
-    marker = fields.pop(0) if fields and fields[0].startswith("@") else None
-    if len(fields) < 3 or fields[0].startswith("#") or marker not in (None, "@revoked") or not _names(fields[0], name):
+    marker = fields.pop(0) if fields and fields[0] in ("@revoked", "@cert-authority") else ""
+    if len(fields) < 3 or fields[0].startswith(("#", "@")) or not _names(fields[0], name):
         return
     with suppress(ValueError):  # not in base64
-        yield HostKey(fields[1], base64.b64decode(fields[2], validate=True), marker == "@revoked")
+        yield HostKey(fields[1], base64.b64decode(fields[2], validate=True), marker)
 
 
 def _names(patterns: str, name: str) -> bool:

@@ -323,6 +323,42 @@ class TestTheirKey:
             put(site, self.known(server, f"else.where {self.lines(server)['ssh-ed25519']}\n"))
         assert published(server.root) == {}
 
+    def test_only_an_authority(self, site: Path, server: Sshd) -> None:
+        line = f"@cert-authority * {self.lines(server)['ssh-ed25519']}\n"
+        told = r"has a key of .*, only a @cert-authority \(certificates of hosts are not read\)\. Add it.*ssh-keyscan"
+        with pytest.raises(Trouble, match=told):
+            put(site, self.known(server, line))
+
+    def test_the_name_with_the_port_comes_first(self, site: Path, server: Sshd, tmp_path: Path) -> None:
+        public = generate_key(tmp_path / "other", "ed25519").with_suffix(".pub").read_text()
+        right = f"{server.host} {self.lines(server)['ssh-ed25519']}\n"
+        assert put(site, self.known(server, right)).sent
+        with pytest.raises(Trouble, match="none of those on record"):
+            put(site, self.known(server, f"{right}[{server.host}]:{server.port} {public}"))
+
+    def test_the_cure_for_a_changed_key_works(self, site: Path, server: Sshd, tmp_path: Path) -> None:
+        """Even where only the bare name has a line, and there is no ~/.ssh/known_hosts (ssh-keygen ignores $HOME)."""
+        public = generate_key(tmp_path / "other", "ed25519").with_suffix(".pub").read_text()
+        website = self.known(server, f"{server.host} {public}")
+        with pytest.raises(Trouble, match="confirms a new key: ") as trouble:
+            put(site, website)
+        cure = str(trouble.value).partition("a new key: ")[2].replace(" -R ", f" -f {tmp_path}/none -R ")
+        subprocess.run(["sh", "-c", cure], check=True, capture_output=True)
+        assert put(site, website).sent
+
+    def test_an_alias_of_ssh(self, site: Path, server: Sshd, sealed: Path, tmp_path: Path) -> None:
+        ran = tmp_path / "ran"
+        lines = (f'Match exec "touch {ran}"', "User nobody", "Host web.invalid local*", f"HostName {server.host}")
+        config = sealed / ".ssh/config"
+        config.parent.mkdir()
+        config.write_text("\n".join(lines))
+        told = rf"~/.ssh/config, which is not read here, means {server.host} by this name: set ds_website_server_fqdn"
+        with pytest.raises(Trouble, match=f"web.invalid: no address known .*{told}"):
+            put(site, replace(server.website, server_fqdn="web.invalid"))
+        with pytest.raises(Trouble, match=f"unknown host: .*{told}"):
+            put(site, replace(server.website, server_fqdn="localhost"))
+        assert not ran.exists()
+
     def test_changed(self, site: Path, server: Sshd, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         public = generate_key(tmp_path / "other", "ed25519").with_suffix(".pub").read_text()

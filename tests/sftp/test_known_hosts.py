@@ -15,11 +15,11 @@ KEY, OTHER = base64.b64encode(b"a key").decode(), base64.b64encode(b"another").d
 
 
 @pytest.fixture
-def lookup(tmp_path: Path) -> Callable[..., list[tuple[bytes, bool]]]:
-    def look(text: str, host: str = "web.example.org", port: int = 22) -> list[tuple[bytes, bool]]:
+def lookup(tmp_path: Path) -> Callable[..., list[tuple[bytes, str]]]:
+    def look(text: str, host: str = "web.example.org", port: int = 22) -> list[tuple[bytes, str]]:
         (tmp_path / "known_hosts").write_text(text)
         keys = known_hosts.lookup(host, port, [tmp_path / "missing", tmp_path / "known_hosts"])
-        return [(key.blob, key.revoked) for key in keys]
+        return [(key.blob, key.marker) for key in keys]
 
     return look
 
@@ -57,19 +57,42 @@ def test_hashed_names_as_ssh_keygen_makes_them(tmp_path: Path, port: int) -> Non
     assert not known_hosts.lookup("web.example.org", port + 1, [file]) or port == 22
 
 
-def test_all_keys_of_a_host_count_and_bad_lines_do_not(lookup: Callable[..., list[tuple[bytes, bool]]]) -> None:
+def test_all_keys_of_a_host_count_and_bad_lines_do_not(lookup: Callable[..., list[tuple[bytes, str]]]) -> None:
     text = (
         "# web.example.org ssh-rsa comment\n\nweb.example.org\nweb.example.org ssh-rsa not/base64!\n"
         "|1|x|y ssh-rsa AAAA\n"
         f"@cert-authority *.example.org ssh-rsa {OTHER}\nweb.example.org ssh-rsa {OTHER}\n"
         f"web.example.org ssh-ed25519 {KEY}\n@revoked * ssh-ed25519 {KEY}\n"
     )
-    assert lookup(text) == [(b"another", False), (b"a key", False), (b"a key", True)]
+    assert lookup(text) == [
+        (b"another", "@cert-authority"),
+        (b"another", ""),
+        (b"a key", ""),
+        (b"a key", "@revoked"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "found"),
+    [
+        (f"[web.example.org]:2222 ssh-rsa {OTHER}\n", [b"another"]),
+        (f"[*]:2222 ssh-rsa {OTHER}\n", [b"another"]),
+        (f"[web.example.org]:2223 ssh-rsa {OTHER}\n", [b"a key"]),
+        (f"@revoked [web.example.org]:2222 ssh-rsa {OTHER}\n", [b"another", b"a key"]),
+        (f"@cert-authority [web.example.org]:2222 ssh-rsa {OTHER}\n", [b"another", b"a key"]),
+    ],
+)
+def test_the_bare_name_counts_only_where_that_with_the_port_has_no_key(
+    lookup: Callable[..., list[tuple[bytes, str]]], first: str, found: list[bytes]
+) -> None:
+    keys = lookup(f"web.example.org ssh-ed25519 {KEY}\n{first}", port=2222)
+    assert [blob for blob, _ in keys] == found
 
 
 def test_a_revoked_key_is_never_allowed() -> None:
-    good, revoked = known_hosts.HostKey("k", b"1", False), known_hosts.HostKey("k", b"1", True)
+    good, revoked = known_hosts.HostKey("k", b"1"), known_hosts.HostKey("k", b"1", "@revoked")
     assert known_hosts.allows([good], b"1")
     assert not known_hosts.allows([good], b"2")
     assert not known_hosts.allows([good, revoked], b"1")
+    assert not known_hosts.allows([known_hosts.HostKey("k", b"1", "@cert-authority")], b"1")
     assert not known_hosts.allows([], b"1")
