@@ -239,7 +239,7 @@ def _connect(account: Account, timeout_s: float) -> socket.socket:
     try:
         line = socket.create_connection((host, port), timeout=timeout_s)
     except socket.gaierror as error:
-        cure = f"check it and the network{_alias(account)}"
+        cure = f"check it and the network{_alias(account) or f'; ssh_config is not read: ssh -G {host} tells more'}"
         raise Dropped(f"{host}: no address known for this name ({error.strerror}): {cure}") from error
     except OSError as error:
         problem = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else innermost(error)
