@@ -85,7 +85,7 @@ def _read(name: str, parameters: Parameters) -> Iterator[Utterance | Misshapen]:
 
 def _tell_unnamed(root: Path, named: set[str]) -> None:
     found = sorted(
-        os.path.join(folder, name)  # noqa: PTH118  # there may be 100,000
+        os.path.join(folder, name)  # noqa: PTH118 - there may be 100,000
         for folder, _, names in os.walk(root)
         for name in names
         if name.endswith(".flac") and name not in named
