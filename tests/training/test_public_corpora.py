@@ -439,6 +439,36 @@ def german(tmp_path: Path) -> dict[str, str]:
     return {"ds_alphabet": str(tmp_path / "alphabet.txt"), "ds_common_voice_archive": NAME}
 
 
+@pytest.mark.parametrize("keeps_old", [True, False])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_the_next_release_under_its_own_name_is_never_mixed_up_with_the_one_before(
+    german: dict[str, str], tmp_path: Path, keeps_old: bool, is_named: bool
+) -> None:
+    corpora, following = tmp_path / "corpora", "cv-corpus-18.0-2024-06-14-de.tar.gz"
+    corpora.mkdir()
+    del german["ds_common_voice_archive"]
+    (corpora / NAME).write_bytes(common_voice_archive())
+    importers.load(parameters("common_voice", corpora, **german))
+    if not keeps_old:
+        (corpora / NAME).unlink()
+    (corpora / following).write_bytes(
+        common_voice_archive(test=HEADER + f"{'f' * 128}\tcommon_voice_de_test0.mp3\tNein.\t2\n")
+    )
+    named = {"ds_common_voice_archive": following} if is_named else {}
+    for _ in range(2):
+        with pytest.raises(
+            UsageTrouble, match=rf"expected one release, found {NAME[:-7]}, unpacked, and .* {following}"
+        ):
+            importers.load(parameters("common_voice", corpora, **german, **named))
+    (corpora / NAME.removesuffix(".tar.gz")).rename(tmp_path / "away")
+    if keeps_old and not is_named:
+        with pytest.raises(UsageTrouble, match=rf"expected one archive, found {NAME}, {following}: name one in"):
+            importers.load(parameters("common_voice", corpora, **german, **named))
+        (corpora / NAME).unlink()
+    corpus = importers.load(parameters("common_voice", corpora, **german, **named))
+    assert [one.transcript for one in corpus.test] == ["nein"]
+
+
 FIRST = "filename,text,up_votes,down_votes,age,gender,accent,duration\n"
 
 

@@ -24,10 +24,10 @@ from ..csv_rows import misshapen, names_recording, read_rows
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of
-from .tools.download import RemoteFile
+from .tools.download import RECORD, RemoteFile
 from .tools.lines import numbered_lines
 from .tools.transcripts import spoken
-from .tools.unpack import obtain, was_obtained
+from .tools.unpack import SUFFIXES, obtain, stem, was_obtained
 
 COLUMNS = ("client_id", "path", "sentence")
 FIRST_RELEASE = {kind: f"cv-valid-{kind}.csv" for kind in SETS}
@@ -59,6 +59,7 @@ def load(parameters: Parameters) -> Corpus:
 
 def _language(parameters: Parameters) -> Path:
     place = directory_of(parameters)
+    _refuse_another_release(place, parameters.common_voice_archive)
     archive = _archive(parameters, place)
     if archive and (was_obtained(archive[0], place) or not _languages(place)):
         found = _languages(obtain(*archive))
@@ -96,10 +97,32 @@ def _languages(place: Path) -> list[Path]:
 def _archive(parameters: Parameters, place: Path) -> tuple[RemoteFile, Path, str] | None:
     """Return `obtain`'s arguments for the archive that is named, or is in the directory; None if there is none."""
     name, mirror = parameters.common_voice_archive, parameters.mirror_url
-    if name and mirror:
-        return RemoteFile(name), place, mirror
-    archives = list(place.glob("*.tar.gz"))
-    return (RemoteFile(archives[0].name), place, str(place)) if len(archives) == 1 else None
+    if name and (mirror or (place / name).is_file()):
+        return RemoteFile(name), place, mirror or str(place)
+    archives = _archives(place)
+    if len(archives) > 1 and not _languages(place):
+        raise UsageTrouble(
+            f"{place}: expected one archive, found {', '.join(archives)}: name one in ds_common_voice_archive"
+        )
+    return (RemoteFile(archives[0]), place, str(place)) if len(archives) == 1 else None
+
+
+def _archives(place: Path) -> list[str]:
+    return sorted(path.name for path in place.glob("*.t*") if path.name.endswith(SUFFIXES) and path.is_file())
+
+
+def _refuse_another_release(place: Path, name: str | None) -> None:
+    """Raise UsageTrouble where an archive, `name` if given, is wanted beside what another one was unpacked to."""
+    obtained = {stem(record.name.removesuffix(RECORD)) for record in place.glob(f"*{RECORD}")}
+    old = sorted({top for one in _languages(place) for top in one.relative_to(place).parts[:1] if top in obtained})
+    wanted = [name] if name else _archives(place)
+    new = [one for one in wanted if not was_obtained(RemoteFile(one), place)]
+    if old and new:
+        raise UsageTrouble(
+            f"{place}: expected one release, found {old[0]}, unpacked, and the archive {new[0]}: to train on the new "
+            f"one, move {old[0]} away (a new test set, whose rates do not compare with the old ones); to go on with "
+            "the old one, move the archive away"
+        )
 
 
 def _read_first(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:

@@ -27,6 +27,7 @@ from ....errors import Trouble, UsageTrouble
 from ....files import PARTIAL, write_atomically
 from ...corpus import file_sha256
 
+RECORD = ".sha256"  # suffix of the name of a file, for the note of its hash
 ATTEMPTS = 5  # in a row that make no progress
 FIRST_WAIT = 1.0  # s; doubles with each failure
 PROGRESS = 1 << 20  # bytes: after an attempt that brought more, the count starts over
@@ -138,7 +139,7 @@ def tell_if_changed(remote: RemoteFile, directory: Path, mirror: str) -> None:
 
 def record_of(remote: RemoteFile, directory: Path) -> Path:
     """Return where the hash of a file is recorded that publishes none."""
-    return directory / f"{remote.name}.sha256"
+    return directory / f"{remote.name}{RECORD}"
 
 
 def _source_of(path: Path) -> Path:
