@@ -11,7 +11,9 @@ from deepspeech_wer import files
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
 from deepspeech_wer.jobs.work import Order, Work
 
-_SAYS = re.compile(r"no space left on device|disk quota exceeded|\b(ENOSPC|EDQUOT)\b|\berr(no|or) (28|122)\b", re.I)
+_SAYS = re.compile(
+    r"no space left on device|disk quota exceeded|\b(ENOSPC|EDQUOT)\b|\b(errno|os error) (28|122)\b", re.I
+)
 _OTHER_CAUSES = (INTERRUPTED, MACHINE, "cancelled", "no-script", "out-of-memory", "diverged")
 _ITS_OWN = 0.5  # of a disk: a job that takes more has filled it itself
 

@@ -17,7 +17,7 @@ from deepspeech_wer.jobs.outcome import MACHINE, Verdict
 from deepspeech_wer.jobs.work import Order
 
 _NO_SCRIPT = "no-script"
-_AGAIN = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # of execve(2), where the interpreter is at fault
+_OF_INTERPRETER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # errors of execve(2)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Script:
         """Return the class of an error that execve(2) gave."""
         if error.errno == errno.ENOEXEC:
             return Verdict(_NO_SCRIPT, f"{self.name}: cannot be executed: no #! line")
-        if error.errno not in _AGAIN:
+        if error.errno not in _OF_INTERPRETER:
             return Verdict(MACHINE, f"{self.name}: cannot be started: {error.strerror}")
         first = self._first_line()
         named = _interpreter(first)
