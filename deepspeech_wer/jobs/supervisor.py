@@ -79,7 +79,9 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     try:
         failed = _run(order, work, variables, out, err)
-        lack = full_disk.lack(order, work, _environment(order, work, variables))
+        lack = None
+        if failed or outcomes.judge(work.logs).failure:  # else nobody asks; one of the places may be slow to answer
+            lack = full_disk.lack(order, work, _environment(order, work, variables))
     finally:
         out.close()
         err.close()
