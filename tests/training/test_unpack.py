@@ -42,6 +42,12 @@ def test_files_and_directories_come_out_without_their_permissions(tmp_path: Path
     assert (tmp_path / "out" / "c" / "d" / "a.wav").stat().st_mode & 0o6022 == 0
 
 
+def test_of_members_of_one_name_the_last_counts(tmp_path: Path) -> None:
+    twice = archive(tmp_path / "a.tar.gz", file("c/a.wav", b"early"), file("c", b"", tarfile.DIRTYPE), file("c/a.wav"))
+    unpack.unpack(twice, tmp_path / "out")
+    assert (tmp_path / "out" / "c" / "a.wav").read_bytes() == b"speech"
+
+
 HOSTILE = {
     "climbs": file("a/../../evil"),
     "absolute": file("/tmp/evil"),

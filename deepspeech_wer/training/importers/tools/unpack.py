@@ -157,7 +157,7 @@ def _extract(tar: tarfile.TarFile, archive: Path, directory: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = tar.extractfile(member)
         if content:  # always true for a file
-            with content, path.open("xb") as stream:
+            with content, path.open("wb") as stream:  # of members of one name the last counts, as for tar
                 shutil.copyfileobj(content, stream, 1 << 20)
 
 
