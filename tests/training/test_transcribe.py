@@ -140,6 +140,12 @@ def test_a_full_disk_and_a_closed_input_are_reported(model: Path, tmp_path: Path
     done = subprocess.run(["sh", "-c", shut], capture_output=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 2
     assert done.stderr.endswith(b"-: standard input is closed\n")
+    heard = shlex.join(command(model, tmp_path / "a.wav"))
+    done = subprocess.run(["sh", "-c", f"{heard} >&-"], capture_output=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"standard output is closed: there is no place for the text\n")
+    done = subprocess.run(["sh", "-c", f"{heard} 2>&-"], capture_output=True, timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stdout.endswith(b"\ta\n")) == (0, True)
 
 
 @pytest.mark.parametrize("given", [("--alpha", "nan"), ("--beta", "1000"), ("--alpha", "x"), ("--threads", "100000")])

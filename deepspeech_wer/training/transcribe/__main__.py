@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error("--letters and --alternatives need --json")
     if STREAM in given.files and sys.stdin is None:
         parser().error(f"{STREAM}: standard input is closed")
+    if sys.stdout is None:
+        parser().error("standard output is closed: there is no place for the text")
     for output in (sys.stdout, sys.stderr):  # a file's name need not be valid text
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="backslashreplace")
