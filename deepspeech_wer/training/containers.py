@@ -168,3 +168,4 @@ FINDERS: dict[bytes, Callable[[BinaryIO, int], Data | None]] = {
     b"riff": _of_w64,
     b"NIST": _of_sphere,
 }
+MAGIC = (*wav.MAGIC, *FINDERS, b"fLaC", b"OggS", b"ID3")  # how files begin that are no raw samples

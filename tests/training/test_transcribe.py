@@ -206,11 +206,12 @@ def test_results_come_before_the_stream_ends(model: Path) -> None:
         assert process.wait() == 0
 
 
-def test_an_audio_file_as_a_stream_is_refused(model: Path) -> None:
-    wave = io.BytesIO()
-    soundfile.write(wave, tone_speech("a"), RATE, format="WAV")
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "AIFF", "AU", "NIST", "W64", "CAF", "FLAC", "OGG"])
+def test_an_audio_file_as_a_stream_is_refused(model: Path, kind: str) -> None:
+    recording = io.BytesIO()
+    soundfile.write(recording, tone_speech("a"), RATE, format=kind)
 
-    done = run(model, "-", input=wave.getvalue())
+    done = run(model, "-", input=recording.getvalue())
 
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"standard input is an audio file: expected raw samples")

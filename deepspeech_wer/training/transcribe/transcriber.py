@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...errors import Trouble
-from .. import audio
+from .. import audio, containers
 from ..arrays import Floats
 from ..lm import language
 from ..lm.beam import BeamSearch
@@ -240,7 +240,7 @@ def listener(
 def _pieces(source: BinaryIO, every: int) -> Iterator[Floats]:
     """Yield [samples] of a stream of raw 16-bit samples, `every` samples at a time."""
     data = source.read(2 * every)
-    if data.startswith((b"RIFF", b"fLaC", b"OggS", b"ID3")):
+    if data.startswith(containers.MAGIC):
         raise Trouble("standard input is an audio file: expected raw samples (16 kHz, 16 bits): give it as FILE")
     while data:
         yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32)
