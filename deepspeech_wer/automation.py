@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -70,7 +70,6 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
             well = _work(settings, watcher, asked, locks)
         finally:
             journal.clear(settings.places.cache)
-        _require_data(settings, locks)
         identity.note(settings.places, settings.repository)
     return well
 
@@ -78,7 +77,7 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
 def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:
     beat = Heartbeat(settings)
     showing = Showing(settings.places, partial(_show, settings, watcher), partial(update_site.is_behind, settings))
-    bench = replace(_bench(settings, watcher, beat, showing), require_data=partial(_require_data, settings, locks))
+    bench = _bench(settings, watcher, beat, showing)
     well, ran = True, 0
     work = _side_by_side if settings.cluster.is_slurm else _one_by_one
     try:
@@ -89,7 +88,6 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
             elif not showing.is_owed and update_site.lacks_verdicts(settings):
                 showing.now()  # a tick was killed before it judged; the verdicts decide what is due
     except Trouble:
-        _require_data(settings, locks)
         _check(locks)
         if showing.is_owed:
             showing.now()
@@ -164,7 +162,6 @@ def _side_by_side(
         if team.is_idle():
             return
         team.wait()
-        bench.require_data()
         for run in team.look():
             yield run
             looked_for_more = -_REPLAN_S
@@ -174,12 +171,6 @@ def _side_by_side(
 def _check(locks: Mapping[Path, int]) -> None:
     for path, descriptor in locks.items():
         lock.check(descriptor, str(path))
-
-
-def _require_data(settings: Settings, locks: Mapping[Path, int]) -> None:
-    """Raise Trouble if the data root is no longer the one with which this tick began: its disk was unmounted."""
-    identity.check(settings.places, settings.repository)
-    lock.check(locks[settings.places.data_lock], str(settings.places.data_lock))
 
 
 def _begun(settings: Settings, item: Due, names: list[str]) -> Merge:
