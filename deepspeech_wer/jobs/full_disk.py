@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import files
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
@@ -18,25 +19,26 @@ _OTHER_CAUSES = (INTERRUPTED, MACHINE, "cancelled", "no-script", "out-of-memory"
 _ITS_OWN = 0.5  # of a disk: a job that takes more has filled it itself
 
 
-def lack(order: Order, work: Work, variables: Mapping[str, str]) -> str | None:
-    """Return what is full where a job wrote; "" if its own files are most of that, None where nothing is full.
+class Room(NamedTuple):
+    """What a job had to write to when it ended."""
 
-    `variables` are the job's; it may write wherever one of them names a directory.
-    """
+    lack: str | None = None  # what is full
+    is_its_own_doing: bool = False  # its own files are most of what fills that
+
+
+def left(order: Order, work: Work, variables: Mapping[str, str]) -> Room:
+    """Return what room there is where a job may write: `variables` are its own, and some name directories."""
     full = {place: said for place in _places(order, work, variables) if (said := files.lack_of_room(place))}
-    if any(_own_part(order, work, place) > _ITS_OWN for place in full):
-        return ""
-    return next(iter(full.values()), None)
+    is_its_own = any(_own_part(order, work, place) > _ITS_OWN for place in full)
+    return Room(next(iter(full.values()), None), is_its_own)
 
 
-def blamed(verdict: Verdict, lack: str | None) -> Verdict:
-    """Return the verdict on a job that failed: MACHINE where it had no room."""
-    if verdict.failure in _OTHER_CAUSES or lack == "":
+def blamed(verdict: Verdict, room: Room) -> Verdict:
+    """Return the verdict on a job that failed: MACHINE where it had no room, unless it filled the disk itself."""
+    is_told = bool(_SAYS.search(verdict.detail))  # a tidy job has removed what it wrote
+    if verdict.failure in _OTHER_CAUSES or room.is_its_own_doing or not (room.lack or is_told):
         return verdict
-    if lack is None:
-        if not _SAYS.search(verdict.detail):
-            return verdict
-        lack = "room again, since it removed what it wrote"
+    lack = room.lack or "room again, since it removed what it wrote"
     said = f"its job failed ({verdict.failure}: {verdict.detail}), and there is {lack}: make room (`df`, `df -i`)"
     return Verdict(MACHINE, said)
 
@@ -45,7 +47,7 @@ def _places(order: Order, work: Work, variables: Mapping[str, str]) -> Iterator[
     """Yield where a job may write, one place of each file system."""
     named = [Path(value) for value in variables.values() if value.startswith("/") and "\0" not in value]
     seen = set()
-    for place in (*_own(order, work), Path("/tmp"), Path("/dev/shm"), *named):  # noqa: S108
+    for place in (*_own(order, work), Path("/tmp"), Path("/dev/shm"), *named):  # noqa: S108 - looked at, not used
         try:
             device = place.stat().st_dev
             is_writable = not os.statvfs(place).f_flag & os.ST_RDONLY and os.access(place, os.W_OK)

@@ -79,9 +79,9 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     try:
         failed = _run(order, work, variables, out, err)
-        lack = None
+        room = full_disk.Room()
         if failed or outcomes.judge(work.logs).failure:  # else nobody asks; one of the places may be slow to answer
-            lack = full_disk.lack(order, work, _environment(order, work, variables))
+            room = full_disk.left(order, work, _environment(order, work, variables))
     finally:
         out.close()
         err.close()
@@ -90,7 +90,7 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     # Judged only now: what lies behind a link that the job put there is gone with it.
     verdict = outcomes.with_record(failed, work.logs) if failed else outcomes.judge(work.logs)
     if verdict.failure:
-        verdict = full_disk.blamed(verdict, lack)
+        verdict = full_disk.blamed(verdict, room)
     works.take_back(work, order)
     files.remove_tree(work.tmp)
     if verdict.files is None:

@@ -46,7 +46,7 @@ class Item:
 
 
 def is_spoken(item: Item) -> bool:
-    """Return whether anybody speaks. Where nobody does, the network would be heard to say what it was taught."""
+    """Return whether anybody speaks. Where nobody does, a network makes up words."""
     return audio.rise(np.load(item.mel)) >= audio.LEAST_RISE
 
 
