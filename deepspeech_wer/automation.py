@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -65,19 +65,27 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     identity.check(settings.places, settings.repository)
     with data_lock.held(settings.places) as of_data:
         locks = {settings.places.lock: descriptor, settings.places.data_lock: of_data}
+        require_data = partial(identity.require, settings.places, settings.repository, identity.root(settings.places))
         _recover(settings.places, descriptor)
         try:
-            well = _work(settings, watcher, asked, locks)
+            well = _work(settings, watcher, asked, locks, require_data)
         finally:
             journal.clear(settings.places.cache)
+        require_data()
         identity.note(settings.places, settings.repository)
     return well
 
 
-def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Mapping[Path, int]) -> bool:
+def _work(
+    settings: Settings,
+    watcher: Watcher,
+    asked: Sequence[str],
+    locks: Mapping[Path, int],
+    require_data: Callable[[], None],
+) -> bool:
     beat = Heartbeat(settings)
     showing = Showing(settings.places, partial(_show, settings, watcher), partial(update_site.is_behind, settings))
-    bench = _bench(settings, watcher, beat, showing)
+    bench = replace(_bench(settings, watcher, beat, showing), require_data=require_data)
     well, ran = True, 0
     work = _side_by_side if settings.cluster.is_slurm else _one_by_one
     try:
@@ -88,6 +96,7 @@ def _work(settings: Settings, watcher: Watcher, asked: Sequence[str], locks: Map
             elif not showing.is_owed and update_site.lacks_verdicts(settings):
                 showing.now()  # a tick was killed before it judged; the verdicts decide what is due
     except Trouble:
+        require_data()
         _check(locks)
         if showing.is_owed:
             showing.now()
@@ -162,6 +171,7 @@ def _side_by_side(
         if team.is_idle():
             return
         team.wait()
+        bench.require_data()
         for run in team.look():
             yield run
             looked_for_more = -_REPLAN_S

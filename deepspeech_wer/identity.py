@@ -49,6 +49,25 @@ def check(places: Places, repository: Repository) -> None:
         )
 
 
+def root(places: Places) -> tuple[int, int]:
+    """Return what tells the data root's directory from any other at its path. Raises Trouble if there is none."""
+    try:
+        status = places.data.stat()
+    except OSError as error:
+        raise Trouble(f"{places.data}: {error.strerror}: is its disk mounted? The next tick goes on") from None
+    return status.st_dev, status.st_ino
+
+
+def require(places: Places, repository: Repository, began: tuple[int, int]) -> None:
+    """Raise Trouble as `check` does, and if the data root is not the one with which this tick began."""
+    check(places, repository)
+    if root(places) != began:
+        raise Trouble(
+            f"{places.data}: expected the directory with which this tick began, found another: is its disk mounted? "
+            "The next tick goes on"
+        )
+
+
 def _refuse_newer(places: Places) -> None:
     known = {
         places.cache / NOTE: VERSION,

@@ -591,6 +591,49 @@ def test_what_a_job_leaves_mounted_is_not_emptied_and_costs_no_result(
             subprocess.run(["umount", "--lazy", left], check=False)
 
 
+@pytest.mark.parametrize("attempts", ["1", "2"])
+@pytest.mark.parametrize("gone", [".", "runs"])
+def test_a_data_root_that_goes_away_while_a_job_runs_costs_no_merge_and_no_run(
+    tracked: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    gone: str,
+    attempts: str,
+) -> None:
+    monkeypatch.setenv("ds_job_attempts", attempts)
+    assert tick() == 0
+    place = settings.load().places.data / gone
+    away = f"test -e {tmp_path}/once || {{ touch {tmp_path}/once; mv {place.resolve()} {tmp_path}/away; }}; wer=0.4\n"
+    tracked.merge("loses its disk", {"wer": away})
+    capsys.readouterr()
+    for _ in range(2):
+        assert tick() == exit_codes.TROUBLE
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if " ERROR " in line)
+        assert "is empty, but had runs before: is its disk mounted?" in line
+    if place.exists():
+        place.rename(tmp_path / "under the mount")
+    (tmp_path / "away").rename(place.resolve())
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+
+
+def test_a_data_root_that_goes_away_during_the_first_run_of_all_is_missed(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = settings.load().places.data.resolve()
+    away = f"test -e {tmp_path}/once || {{ touch {tmp_path}/once; mv {data} {tmp_path}/away; }}; wer=0.4\n"
+    tracked.commit("loses its disk", {"wer": away})
+    assert tick() == exit_codes.TROUBLE
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if " ERROR " in line)
+    assert "is its disk mounted?" in line
+    if data.exists():
+        data.rename(tmp_path / "under the mount")
+    (tmp_path / "away").rename(data)
+    assert tick() == 0
+    assert wers() == [0.4]
+
+
 @pytest.mark.parametrize("name", ["kept", "published"])
 def test_a_link_in_the_place_of_derived_files_costs_nothing_there(
     tracked: Repository, tmp_path: Path, name: str

@@ -25,6 +25,7 @@ class Bench:
     runner: Runner
     job_line: Callable[[str], None] | None = None  # called with each line of the job's output
     meanwhile: Callable[[Work, Order], None] | None = None  # called again and again while a job runs
+    require_data: Callable[[], None] = lambda: None  # raises Trouble if the data root is no longer there
 
 
 def title(merge: Merge) -> str:
