@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -16,7 +17,12 @@ from typing import BinaryIO
 _FEW_INODES = 16
 _AT = os.O_PATH | os.O_DIRECTORY  # enough to look up, rename and unlink names in a directory
 
+_NO_FILE = ".no-file"  # suffix of what is no file and stood in the place of one
+
 PARTIAL = ".partial"  # suffix of temporary names; what a crash leaves is safe to delete
+
+
+log = logging.getLogger(__name__)
 
 
 def make_private(directory: Path) -> None:
@@ -28,6 +34,28 @@ def make_private(directory: Path) -> None:
             raise
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def set_pipes_aside(directories: Iterable[Path]) -> None:
+    """Rename the pipes directly in directories, and links to pipes: a job may put one in the place of a file.
+
+    Whoever opens a pipe to read a file waits for ever, and no signal ends that.
+    """
+    for directory in directories:
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if not entry.name.endswith(_NO_FILE) and _is_pipe(entry):
+                    aside = f"{entry.path}{_NO_FILE}"
+                    os.rename(entry.path, aside)  # noqa: PTH104 - they are texts
+                    log.warning("%s: expected a file, found a pipe; it is %s now", entry.path, aside)
+
+
+def _is_pipe(entry: os.DirEntry[str]) -> bool:
+    if entry.is_file(follow_symlinks=False):  # nearly all, without a look at them
+        return False
+    with suppress(OSError):  # a broken link
+        return stat.S_ISFIFO(entry.stat().st_mode)
+    return False
 
 
 def restore_access(*directories: Path) -> None:

@@ -23,6 +23,11 @@ class Places:
         return self.cache / "lock"
 
     @property
+    def of_files(self) -> tuple[Path, ...]:
+        """The directories of the small files that each tick reads."""
+        return self.cache, self.kept, self.data, self.requests, self.log
+
+    @property
     def last_sha1(self) -> Path:
         """Holds the newest commit up to which every merge is archived."""
         return self.cache / "last_sha1"

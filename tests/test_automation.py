@@ -634,6 +634,40 @@ def test_a_data_root_that_goes_away_during_the_first_run_of_all_is_missed(
     assert wers() == [0.4]
 
 
+PIPES = [
+    "last_sha1",
+    "tracker.json",
+    "told.json",
+    "built",
+    "room.json",
+    "heartbeat.json",
+    "kept/202611",
+    "checkpoint_file",
+]
+PIPES += ["DATA/tracker.json", "DATA/verdicts.json", "DATA/requests/released.json"]
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+@pytest.mark.parametrize("by_job", [True, False])
+def test_a_pipe_in_the_place_of_a_file_hangs_no_tick(
+    tracked: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str], by_job: bool, is_link: bool
+) -> None:
+    assert tick() == 0
+    where = settings.load().places
+    paths = [where.data / name[5:] if name.startswith("DATA/") else where.cache / name for name in PIPES]
+    elsewhere = tmp_path / "pipe"
+    make = f"test -p {elsewhere} || mkfifo {elsewhere}; ln -s {elsewhere}" if is_link else "mkfifo"
+    script = "\n".join(f"mkdir -p {path.parent}; rm -f {path}; {make} {path}" for path in paths)
+    if not by_job:
+        subprocess.run(["sh", "-c", script], check=True)
+    tracked.merge("one", {"wer": (f"{script}\n" if by_job else "") + "wer=0.4\n"})
+    capsys.readouterr()
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+    said = capsys.readouterr().err
+    assert all(f"{path}: expected a file, found a pipe; it is {path}.no-file now" in said for path in paths)
+
+
 @pytest.mark.parametrize("name", ["kept", "published"])
 def test_a_link_in_the_place_of_derived_files_costs_nothing_there(
     tracked: Repository, tmp_path: Path, name: str

@@ -16,6 +16,7 @@ from deepspeech_wer import (
     backlog_inputs,
     clock,
     decision_files,
+    files,
     hyper,
     identity,
     job_contract,
@@ -52,6 +53,7 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
     current = every_setting.load()
     environment.forget_secrets()
     signals.catch()
+    files.set_pipes_aside(current.places.of_files)
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
     with logging_setup.kept(current.places.log):
         try:

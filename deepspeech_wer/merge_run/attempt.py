@@ -70,5 +70,6 @@ def wait(bench: Bench, work: Work, order: Order) -> Outcome | None:
             bench.meanwhile(work, order)
 
     attend(bench.runner, work, meanwhile=echo)
+    files.set_pipes_aside(bench.places.of_files)
     bench.require_data()  # a job that lost its disk is no failure of its merge
     return ended.read(bench, work, order) or ended.cut_off(bench, work, order)
