@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -116,8 +116,25 @@ def _copy(source: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}{files.PARTIAL}")
     files.remove_tree(temporary)
     try:
-        shutil.copytree(source, temporary)
-    except (OSError, shutil.Error, RecursionError) as error:
+        shutil.copytree(source, temporary, ignore=_no_files)
+    except (OSError, RecursionError) as error:
         files.remove_tree(temporary)
-        raise Trouble(f"cannot copy the checkpoint {source}: {error}") from None
+        raise Trouble(
+            f"cannot copy the checkpoint {source}: {_first_of(error)}: mend that, or remove the file checkpoint_file; "
+            "the next tick tries again"
+        ) from None
     temporary.rename(target)
+
+
+def _no_files(directory: str, names: Sequence[str]) -> list[str]:
+    """Return the names of what cannot be copied, and no training reads: broken links, pipes, sockets."""
+    paths = {name: Path(directory, name) for name in names}
+    return [name for name, path in paths.items() if not path.is_file() and not path.is_dir()]
+
+
+def _first_of(error: Exception) -> str:
+    """Return what failed: shutil.Error has a list of (source, target, why)."""
+    if isinstance(error, shutil.Error):
+        _, _, why = error.args[0][0]
+        return str(why)
+    return str(error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from deepspeech_wer import exit_codes
 from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import JOB, SHA, TICK, TICK_PID, names, tick, wers
@@ -80,6 +82,48 @@ def test_a_checkpoint_that_is_to_be_used_is_kept(tracked: Repository, below: str
     assert wers() == [0.5, 0.4]
     assert not where.checkpoint_request.exists()
     assert list(where.checkpoints.iterdir()) == []
+
+
+def test_what_is_no_file_in_a_checkpoint_is_left_out_and_stops_nothing(tracked: Repository, tmp_path: Path) -> None:
+    assert tick() == 0
+    source = tmp_path / "good"
+    (source / "step-3").mkdir(parents=True)
+    (source / "step-3" / "weights").write_text("w")
+    (source / "latest").symlink_to("step-3")
+    (source / "gone").symlink_to("nowhere")
+    os.mkfifo(source / "step-3" / "pipe")
+    settings.load().places.checkpoint_request.write_text(f"{source}\n")
+    tracked.merge(
+        "goes on from it", {"wer": 'cd "$ds_checkpoint_dir" && test -f latest/weights -a ! -e gone; wer=0.4\n'}
+    )
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+
+
+def test_a_checkpoint_that_cannot_be_copied_is_told_with_the_file_and_the_cure(
+    tracked: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tick() == 0
+    (tmp_path / "good").mkdir()
+    weights = tmp_path / "good" / "weights"
+    weights.write_text("w")
+    settings.load().places.checkpoint_request.write_text(f"{weights.parent}\n")
+    tracked.merge("waits", {"wer": "wer=0.4\n"})
+
+    def refuse(source: str, _target: str, **_: object) -> None:  # root may read everything
+        raise PermissionError(13, "Permission denied", os.fspath(source))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.copyfile", refuse)
+        capsys.readouterr()
+        assert tick() == exit_codes.TROUBLE
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if " ERROR " in line)
+    assert line.endswith(
+        f"cannot copy the checkpoint {weights.parent}: [Errno 13] Permission denied: '{weights}': mend that, or remove "
+        "the file checkpoint_file; the next tick tries again"
+    )
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
 
 
 def test_other_contents_of_a_disk_for_checkpoints_stay(tracked: Repository, tmp_path: Path) -> None:
