@@ -21,7 +21,8 @@ _ANSI = re.compile(
     rb"|(\x1b\]|\xc2\x9d)(?:[^\x07\x1b\xc2]|\xc2(?!\x9c))*(\x07|\x1b\\|\xc2\x9c)?"
     rb"|\x1b[@-Z\\-_]"
 )
-_C1 = re.compile("[\x80-\x9f]")
+# C1 controls; what turns the direction of writing, so that a line reads as another; separators of lines
+_UNSEEN = re.compile("[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _CONTROL = bytes({*range(0x20), 0x7F} - {0x09})
 
 
@@ -128,7 +129,7 @@ def _split(data: bytes) -> list[bytes]:
 
 def _clean(line: bytes) -> str:
     text = _ANSI.sub(b"", line).translate(None, _CONTROL).decode("utf-8", "replace")
-    return text if text.isascii() else _C1.sub("", text)
+    return text if text.isascii() else _UNSEEN.sub("", text)
 
 
 def _stamped(now: str, clean: str) -> bytes:

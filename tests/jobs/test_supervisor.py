@@ -329,6 +329,13 @@ def test_control_characters_of_c1_are_removed_and_other_scripts_stay(tmp_path: P
     assert [line.partition(" ")[2] for line in log(tmp_path).splitlines()] == ["red caf\u00e9 \u00b0"]
 
 
+def test_a_log_keeps_no_marks_that_turn_the_direction_of_writing(tmp_path: Path) -> None:
+    marks = "\u202e\u2066\u061c\u200f\u2028\u2029"
+    run(tmp_path, f"echo 'a{marks}b \u05e9\u05dc\u05d5\u05dd \u0646\u0645\u06cc\u200c\u0634\u0648\u062f'\n{GOOD}")
+    (line,) = log(tmp_path).splitlines()
+    assert line.partition("Z ")[2] == "ab \u05e9\u05dc\u05d5\u05dd \u0646\u0645\u06cc\u200c\u0634\u0648\u062f"
+
+
 def test_a_signal_to_the_supervisor_ends_the_job_cleanly(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     script = f"trap 'echo saved > \"$2/state\"; exit 1' TERM; echo $$ > {marker}; while :; do sleep 0.05; done"
