@@ -568,7 +568,7 @@ def test_directories_that_a_job_nests_do_not_stop_the_queue(tracked: Repository,
 @pytest.mark.parametrize("place", [".", "$ds_logs_dir", "$ds_checkpoint_dir", "$TMPDIR"])
 @pytest.mark.parametrize("how", ["--bind {foreign}", "-t tmpfs none"])
 def test_what_a_job_leaves_mounted_is_not_emptied_and_costs_no_result(
-    tracked: Repository, tmp_path: Path, how: str, place: str
+    tracked: Repository, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, how: str, place: str
 ) -> None:
     if os.geteuid():
         pytest.skip("only root can mount")
@@ -587,8 +587,8 @@ def test_what_a_job_leaves_mounted_is_not_emptied_and_costs_no_result(
         assert (foreign / "below" / "theirs").read_text() == "1"
     finally:
         mounted = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
-        for left in [one for one in mounted if one.startswith(f"{tmp_path}/")]:
-            subprocess.run(["umount", "--lazy", left], check=False)
+        for left in [one for one in mounted if one.startswith(f"{tmp_path_factory.getbasetemp()}/")]:
+            subprocess.run(["umount", "--lazy", left], check=True)  # else pytest cannot remove what is above it
 
 
 @pytest.mark.parametrize("attempts", ["1", "2"])
