@@ -225,7 +225,7 @@ def _interrupted(places: Places, tip: str) -> list[Interrupted]:
     A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
     """
     found = []
-    for left in unfinished.find(places):
+    for left in unfinished.find(places, is_looking=True):
         merge, base = left.order.merge, left.order.base
         if left.order.calibrates or (base is None and left.outcome and left.outcome.failure == INTERRUPTED):
             continue

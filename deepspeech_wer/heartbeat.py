@@ -151,7 +151,7 @@ def _index(places: Places) -> str | None:
 def _beside(places: Places, shown: Work) -> list[dict[str, str]]:
     """The other merges that train on the cluster, or wait there."""
     others = [work for work in works.unfinished(places.work) if work != shown and work.ticket.exists()]
-    orders = [works.read_order(work) for work in others if not outcomes.is_there(work)]
+    orders = [works.read_order(work, is_looking=True) for work in others if not outcomes.is_there(work)]
     merges = [order.merge for order in orders if order]
     return [{"sha": merge.sha, "subject": merge.subject, "author": merge.author} for merge in merges]
 

@@ -111,7 +111,7 @@ def cancel(options: argparse.Namespace) -> int:
     """
     current = every_setting.load()
     places, runner = current.places, Runners(current.cluster)
-    running = [left for left in unfinished.find(places) if runner.is_alive(left.work)]
+    running = [left for left in unfinished.find(places, is_looking=True) if runner.is_alive(left.work)]
     if not running:
         raise Trouble("no job is running, so there is nothing to cancel: see `status`")
     names = tuple(options.sha) or ("",)
@@ -172,7 +172,9 @@ def skip(options: argparse.Namespace) -> int:
     identity.check(places, current.repository)
     sha = _commit(current, options.sha)
     runner = Runners(current.cluster)
-    if any(left.order.merge.sha == sha and runner.is_alive(left.work) for left in unfinished.find(places)):
+    if any(
+        left.order.merge.sha == sha and runner.is_alive(left.work) for left in unfinished.find(places, is_looking=True)
+    ):
         raise Trouble(f"{sha[:12]}: its job is running: `cancel` ends it")
     if sha[:12] in archive.commits(places.runs):
         raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")

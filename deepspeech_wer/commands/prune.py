@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _checkpoints(places: Places, runner: Runner, keep: int) -> list[Found]:
     """The checkpoints of runs that are not finished, but the newest, that of a running job, and what a person wants."""
-    running = {left.order.merge.sha for left in unfinished.find(places) if runner.is_alive(left.work)}
+    running = {left.order.merge.sha for left in unfinished.find(places, is_looking=True) if runner.is_alive(left.work)}
     ours = sorted(checkpoints.ours(places), key=lambda path: path.lstat().st_mtime_ns, reverse=True)
     old = [path for path in ours[keep:] if path.name not in running and not checkpoints.is_named(places, path)]
     return [Found("checkpoint", path, files.size(path)) for path in old]

@@ -110,7 +110,7 @@ def _tick(places: Places) -> Record | None:
 def _begun(settings: Settings) -> list[tuple[Unfinished, Whereabouts]]:
     """The running jobs, those that wait in a cluster, and one that a killed tick left running."""
     runner = Runners(settings.cluster)
-    found = ((left, runner.whereabouts(left.work)) for left in unfinished.find(settings.places))
+    found = ((left, runner.whereabouts(left.work)) for left in unfinished.find(settings.places, is_looking=True))
     return [(left, where) for left, where in found if where is not None]
 
 

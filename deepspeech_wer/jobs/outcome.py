@@ -115,8 +115,8 @@ def forget(work: Work) -> None:
     (work.path / works.OUTCOME).unlink(missing_ok=True)
 
 
-def read(work: Work) -> Outcome | None:
-    """Read the outcome; None if there is none. A damaged file is logged and renamed.
+def read(work: Work, *, is_looking: bool = False) -> Outcome | None:
+    """Read the outcome; None if there is none. A damaged file is logged and renamed, unless the caller `is_looking`.
 
     So is what no supervisor wrote: a file that names other directories than the run's own, whose files would be
     published and the rest removed, or one of a newer release, which would have written the order too.
@@ -133,7 +133,8 @@ def read(work: Work) -> Outcome | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, Trouble) as error:
-        works.set_aside(path, error)
+        if not is_looking:
+            works.set_aside(path, error)
         return None
 
 

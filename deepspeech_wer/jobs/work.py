@@ -181,6 +181,19 @@ def _places(work: Work, checkpoints: Path) -> list[Path]:
     return [work.path.parent, *(data / name for name in names), checkpoints.parent, work.path, checkpoints]
 
 
+def make(work: Work, order: Order) -> None:
+    """Make the work directory with its order in it: whoever lists it finds both. Raises OSError, and leaves nothing."""
+    beside = work.path.with_name(f".{work.run}{files.PARTIAL}")
+    files.remove_tree(beside)
+    try:
+        files.make_private(beside)
+        write_order(Work(beside), order)
+        files.rename_durably(beside, work.path)
+    except OSError:
+        files.remove_tree(beside)
+        raise
+
+
 def write_order(work: Work, order: Order) -> None:
     """Write the order. Raises OSError."""
     write(work.path / "order.json", asdict(order))
@@ -202,8 +215,11 @@ def take_back(work: Work, order: Order) -> None:
             write_order(work, order)
 
 
-def read_order(work: Work) -> Order | None:
-    """Read the order; None if there is none. If it is damaged, log that and rename the work directory."""
+def read_order(work: Work, *, is_looking: bool = False) -> Order | None:
+    """Read the order; None if there is none. If it is damaged, log that and rename the work directory.
+
+    Where the caller `is_looking`, the directory stays as it is.
+    """
     try:
         record = read(work.path / "order.json")
         merge = record["merge"]
@@ -211,13 +227,16 @@ def read_order(work: Work) -> Order | None:
         read_again = {"changed": _changed(record.get("changed")), "guards": _guards(record.get("guards", {}))}
         return Order(**{**record, "merge": Merge(**{**merge, **listed}), **read_again})
     except FileNotFoundError as error:
+        if is_looking:
+            return None
         if was_started(work):
             set_aside(work.path, error)
         else:  # the tick was killed before it wrote the order
             files.remove_tree(work.path)
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        set_aside(work.path, error)
+        if not is_looking:
+            set_aside(work.path, error)
         return None
 
 

@@ -57,10 +57,8 @@ def begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         links=works.links(work, places.checkpoints / merge.sha),
     )
     try:
-        files.make_private(work.path)
-        works.write_order(work, order)
+        works.make(work, order)
     except OSError as error:
-        files.remove_tree(work.path)
         raise Trouble(f"cannot prepare a run: {work.path}: {with_cure(error)}; the next tick tries again") from None
     for left in earlier:  # only now that the new order has their counts
         _keep_record(left, work)

@@ -29,8 +29,8 @@ def take_over(bench: Bench) -> list[Unfinished]:
 def tidy(bench: Bench) -> None:
     """Remove what a killed tick left half made."""
     files.remove_leftovers(bench.places.site)
-    for place in (bench.places.runs, bench.places.held):
-        for partial in files.partial_in(place):  # none is below: a run is renamed when it is complete
+    for place in (bench.places.runs, bench.places.held, bench.places.work):
+        for partial in files.partial_in(place):  # none is below: each is renamed when it is complete
             files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
         for partial in files.partial_in(place):

@@ -27,16 +27,20 @@ class Unfinished:
     outcome: Outcome | None
 
 
-def find(places: Places) -> list[Unfinished]:
-    """Return the runs that were begun but not archived, oldest first."""
+def find(places: Places, *, is_looking: bool = False) -> list[Unfinished]:
+    """Return the runs that were begun but not archived, oldest first. What is damaged is set aside.
+
+    Where the caller `is_looking`, nothing is: a tick may be at work, and has just made or is removing what looks so.
+    """
     files.restore_access(places.data, places.work, places.runs, places.site, places.checkpoints)
     found = []
     for work in works.unfinished(places.work):
         files.restore_access(work.path)
-        order = works.read_order(work)
+        order = works.read_order(work, is_looking=is_looking)
         if order:
             is_over = not lock.is_held(str(work.lock))  # else only the job can have written an outcome
-            found.append(Unfinished(work, order, outcomes.read(work) if is_over else None))
+            outcome = outcomes.read(work, is_looking=is_looking) if is_over else None
+            found.append(Unfinished(work, order, outcome))
     return found
 
 

@@ -89,6 +89,25 @@ def test_status_follows_a_job_through_its_epochs_and_tells_what_comes_after(
     assert record["next"].startswith("the next tick looks for new merges")
 
 
+@pytest.mark.parametrize("content", [{}, {"job.json": ""}, {"order.json": "{"}])
+def test_a_look_changes_nothing_in_what_a_tick_has_just_made_or_is_removing(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], content: dict[str, str]
+) -> None:
+    tracked.merge("one")
+    assert tick() == 0
+    work = settings.load().places.work / "20260102-030405-c0ffeec0ffee"
+    work.mkdir(parents=True)
+    for name, text_of in content.items():
+        (work / name).write_text(text_of)
+    for command in (["status"], ["status", "--json"], ["cancel"], ["prune", "--keep", "1"]):
+        cli.main(command)
+    assert sorted(path.name for path in work.iterdir()) == sorted(content)
+    assert [path.name for path in work.parent.iterdir()] == [work.name]
+    capsys.readouterr()
+    assert tick() == 0
+    assert not work.exists()
+
+
 def test_a_job_that_names_no_epochs_is_expected_to_take_as_long_as_earlier_ones(
     tracked: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
