@@ -18,6 +18,7 @@ from ..errors import Trouble, UsageTrouble
 from ..job_contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED, EXIT_INTERRUPTED, HYPER, INTERRUPTED
 from . import workers
 from .parameters import from_process
+from .quiet import last_words
 from .workers import Interrupted
 
 
@@ -66,7 +67,11 @@ def _reports(logs: Path) -> set[tuple[Path, int]]:
 
 def _exit_with(message: object, code: int) -> int:
     sys.stdout.flush()
-    print(message, file=sys.stderr, flush=True)
+    if workers.have_joined():  # those that end later let TensorFlow write lines of its own
+        sys.stderr.flush()
+        last_words(str(message))
+    else:
+        print(message, file=sys.stderr, flush=True)
     workers.leave(code, str(message))
     return code
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 SWITCH = "TF_CPP_MIN_LOG_LEVEL"
 NOISE = "|".join(
@@ -61,3 +61,14 @@ def without_lines(noise: str) -> Iterator[None]:
                 os.dup2(stderr, 2)  # closes the pipe's last writing end: grep ends
     finally:
         os.close(stderr)
+
+
+def last_words(text: str) -> None:
+    """Write a line to stderr that nothing follows: TensorFlow's threads write there until the process is gone.
+
+    Takes no lock, which another thread may hold.
+    """
+    with suppress(OSError):
+        stderr = os.dup(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.write(stderr, f"{text}\n".encode(errors="backslashreplace"))

@@ -25,6 +25,7 @@ from ..errors import Trouble, UsageTrouble
 from ..job_contract import EXIT_INTERRUPTED, INTERRUPTED
 from .cluster import Cluster
 from .parameters import Parameters
+from .quiet import last_words
 
 MEET_S = 300.0  # for all workers to come: they start together, but a file system may be slow
 BEAT_S = 5.0
@@ -279,7 +280,7 @@ class Workers:
                     peer.socket.settimeout(max(0.01, deadline - time.monotonic()))
                     peer.has_left = not peer.socket.recv(1 << 20)
         if said:  # at the very end: TensorFlow writes lines of its own when a worker is gone
-            os.write(2, f"{said}\n".encode(errors="backslashreplace"))  # no lock, which the main thread may hold
+            last_words(said)
         os._exit(code)
 
     def _named(self, index: int) -> str:
@@ -318,6 +319,11 @@ def explain(error: BaseException) -> None:
     if "OpError" in (one.__name__ for one in type(error).__mro__):
         for workers in _JOINED:
             workers.settle()
+
+
+def have_joined() -> bool:
+    """Return whether this process trains with others."""
+    return bool(_JOINED)
 
 
 def leave(code: int, said: str = "") -> None:

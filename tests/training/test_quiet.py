@@ -1,4 +1,4 @@
-"""What TensorFlow writes while it starts."""
+"""What TensorFlow writes while it starts, and when a worker is lost."""
 
 from __future__ import annotations
 
@@ -46,3 +46,27 @@ def test_the_user_s_log_level_has_precedence() -> None:
 
 def test_without_grep_nothing_is_dropped(tmp_path: Path) -> None:
     assert run(GREETING, PATH=str(tmp_path)).stderr == GREETING + "after\n"
+
+
+def test_nothing_follows_the_last_words_though_a_thread_goes_on_writing() -> None:
+    code = """if True:
+        import os, threading, time
+        from deepspeech_wer.training.quiet import last_words
+
+        def chatter():
+            while True:
+                os.write(2, b"recvmsg: Connection reset by peer\\n")
+
+        threading.Thread(target=chatter, daemon=True).start()
+        time.sleep(0.1)
+        last_words("interrupted: worker 1 is gone")
+        time.sleep(0.1)
+        os._exit(75)
+    """
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
+    said = done.stderr.splitlines()
+    assert (done.returncode, said[0], said[-1]) == (
+        75,
+        "recvmsg: Connection reset by peer",
+        "interrupted: worker 1 is gone",
+    )
