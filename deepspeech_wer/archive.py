@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -28,7 +29,7 @@ from deepspeech_wer.records import Run
 
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 _SECOND_NS = 10**9
-_PLACED_VERSION = f"{archive_record.VERSION}.2"  # one word
+_PLACED_VERSION = f"{archive_record.VERSION}.3"  # one word
 _PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
 _PLACED_LOOKED_AT = 500  # the newest runs, whose run.json may have been edited: older ones are taken as they were
 
@@ -74,7 +75,9 @@ def forget_names(runs: Path) -> None:
 
 def _names(runs: Path) -> list[str]:
     with os.scandir(runs) as entries:
-        found = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
+        found = [
+            sys.intern(entry.name) for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)
+        ]
     found.sort()
     if max(map(len, found), default=0) > _USUAL_NAME:  # rarely do any have an era
         found.sort(key=lambda name: 1 if len(name) <= _USUAL_NAME else started(name)[0])
@@ -209,40 +212,51 @@ def placed(runs: Path, kept: Path) -> list[Placed]:
     known = {row[0]: row for row in _rows(derived.read(kept, _PLACED_VERSION))}
     listed, read = names(runs), 0
     older = listed[:-_PLACED_LOOKED_AT]
-    found: list[tuple[Any, ...]] = [known[name] for name in older if name in known]
+    found = [known[name] for name in older if name in known]
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY) if listed else -1
     try:
         for name in (*(name for name in older if name not in known), *listed[-_PLACED_LOOKED_AT:]):
             row = known.get(name)
             with suppress(OSError, Trouble, KeyError, TypeError, ValueError):
                 status = os.stat(f"{name}/{archive_record.RUN}", dir_fd=descriptor)
-                if row is None or row[1] != status.st_size or row[2] != status.st_mtime_ns:
+                if row is None or (row.size, row.changed_ns) != (status.st_size, status.st_mtime_ns):
                     read += 1
-                    row = (name, status.st_size, status.st_mtime_ns, *_read_placed(runs / name))
+                    row = _read_placed(runs / name, status)
                 found.append(row)
     finally:
         if listed:
             os.close(descriptor)
     if read >= _PLACED_UNKEPT or len(found) < len(known):
         derived.write(kept, _PLACED_VERSION, list(zip(*found, strict=True)))
-    return [Placed(row[0], *row[3:]) for row in found]
+    return [Placed(row.id, row.id[16:28], *row[3:]) for row in found]
 
 
-def _rows(value: Any) -> Iterator[tuple[Any, ...]]:
+class _Row(NamedTuple):
+    """What is kept of a run: as little as possible, since 10,000 of them are in memory while the page is built."""
+
+    id: str
+    size: int  # of its run.json
+    changed_ns: int
+    number: int
+    ordinal: int
+    started_at: str
+    committed_at: str  # "" where the number tells the place
+
+
+def _rows(value: Any) -> Iterator[_Row]:
     """Yield what is kept of each run, from columns: they take less time to read than rows."""
     columns = value if isinstance(value, list) and all(isinstance(one, list) for one in value) else []
-    if len(columns) == 3 + len(Placed._fields) - 1 and len({*map(len, columns)}) == 1:
-        yield from zip(*columns, strict=True)
+    if len(columns) == len(_Row._fields) and len({*map(len, columns)}) == 1:
+        yield from map(_Row, *columns)
 
 
-def _read_placed(directory: Path) -> tuple[str, int, int, str, str]:
-    """Return the fields of Placed that follow the id. Raises Trouble, KeyError, TypeError or ValueError."""
+def _read_placed(directory: Path, status: os.stat_result) -> _Row:
+    """Raises Trouble, KeyError, TypeError or ValueError."""
     record = archive_record.raw(directory / archive_record.RUN)
-    merge = record["merge"]
-    sha, times = merge["sha"], (str(record["started_at"]), str(merge["committed_at"]))
-    if not isinstance(sha, str):
-        raise TypeError(sha)
-    return sha, archive_record.number(record), int(merge["ordinal"]), *times
+    merge, number = record["merge"], archive_record.number(record)
+    committed_at = "" if number else str(merge["committed_at"])
+    start, ordinal = str(record["started_at"]), int(merge["ordinal"])
+    return _Row(directory.name, status.st_size, status.st_mtime_ns, number, ordinal, start, committed_at)
 
 
 def result_digest(run: Run) -> str:

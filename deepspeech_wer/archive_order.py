@@ -25,7 +25,7 @@ class Placed(NamedTuple):
     number: int  # 0 if it was archived before there were numbers
     ordinal: int  # place in the first-parent history
     started_at: str
-    committed_at: str
+    committed_at: str  # looked at where the number is 0
 
 
 def started(run_id: str) -> Started:

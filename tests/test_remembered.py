@@ -255,7 +255,7 @@ def _resealed(text: bytes, old: bytes, new: bytes) -> bytes:
         assert old in state
         rows[place] = base64.b64encode(zlib.compress(state.replace(old, new)))
     body = b"\n".join(rows)
-    header = {**json.loads(head), "check": remembered._digest(body)}
+    header = {**json.loads(head), "check": remembered._digest([body])}
     return json.dumps(header).encode() + b"\n" + body
 
 

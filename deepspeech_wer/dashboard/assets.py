@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ INDEX = Path("index.htm")
 DATA = (Path(FEED), Path(BADGE), Path("js/hyper.js"), Path("js/merges.js"), Path("js/now.js"))
 MANIFEST = Path(".manifest.json")  # not published: what `build` made, and from what
 MANIFEST_VERSION = 3
+_TOGETHER = 1000  # runs in a piece of the manifest
 _TAGS = {"link": "href", "script": "src", "img": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload"}  # other links are addresses for people and feeds
 
@@ -89,7 +91,9 @@ def read_manifest(site: Path) -> dict[str, Any]:
             manifest["runs"] = {name: noted(run["files"], run["stamp"]) for name, run in manifest["runs"].items()}
         elif manifest["version"] == MANIFEST_VERSION:
             names, all_noted = manifest.pop("names"), manifest["runs"]
-            manifest["runs"] = dict(zip(names.split("/"), all_noted.split("\n"), strict=True)) if names else {}
+            manifest["runs"] = (
+                dict(zip(map(sys.intern, names.split("/")), all_noted.split("\n"), strict=True)) if names else {}
+            )
         if manifest["version"] <= MANIFEST_VERSION and all(type(run) is str for run in manifest["runs"].values()):
             return {**manifest, "version": MANIFEST_VERSION}
     except (FileNotFoundError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
@@ -97,10 +101,17 @@ def read_manifest(site: Path) -> dict[str, Any]:
     return {"version": MANIFEST_VERSION, "page": [], "runs": {}}
 
 
-def manifest_text(manifest: dict[str, Any]) -> str:
-    """Return what the file of a manifest holds. Of the runs it has two texts, which take less time than a record."""
+def manifest_pieces(manifest: dict[str, Any]) -> Iterator[bytes]:
+    """Yield what the file of a manifest holds. Of the runs it has two texts, which take less time than a record."""
     runs = manifest["runs"]
-    return javascript({**manifest, "names": "/".join(runs), "runs": "\n".join(runs.values())})
+    yield javascript({name: value for name, value in manifest.items() if name != "runs"})[:-1].encode()
+    for name, texts, between in (("names", list(runs), "/"), ("runs", list(runs.values()), "\n")):
+        yield f',"{name}":"'.encode()
+        for start in range(0, len(texts), _TOGETHER):  # at once, they would be in memory three times
+            piece = f"{between if start else ''}{between.join(texts[start : start + _TOGETHER])}"
+            yield javascript(piece)[1:-1].encode()
+        yield b'"'
+    yield b"}"
 
 
 def noted(files: Iterable[str], stamp: str) -> str:

@@ -23,27 +23,27 @@ _MAX_VALUES = 1000  # a parameter that differs in every run groups nothing
 _ABSENT, _UNKNOWN = object(), object()
 
 
-def columns(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the columns of runs, which are in the order of the history.
+def columns(runs: Sequence[Run]) -> Iterator[tuple[str, Any]]:
+    """Yield the columns of runs, which are in the order of the history, each with its name.
 
     Times are Unix times in seconds, durations are in seconds. WERs are integers in units of 1e-5; None: not measured.
     """
     table = run_table.of(runs)
-    details = enumerate(table.column("detail"))
+    yield "count", len(table)
+    yield from _ids(table)
+    yield "ordinals", run_lengths(differences(table.column("ordinal")))
+    yield "committed", differences(table.column("committed_s"))
+    yield "took", table.column("took_s")
+    yield "attempts", run_lengths(table.column("attempt"))
     endings = zip(table.column("failure"), table.column("status"), strict=True)
-    return {
-        "count": len(table),
-        **_ids(table),
-        "ordinals": run_lengths(differences(table.column("ordinal"))),
-        "committed": differences(table.column("committed_s")),
-        "took": table.column("took_s"),
-        "attempts": run_lengths(table.column("attempt")),
-        "status": coded([failure or status for failure, status in endings]),
-        "details": [[place, short(detail)] for place, detail in details if detail],
-        **_rates(table),
-        "signatures": coded(_carried(_signatures(table))),
-        **_parameters(table),
-    }
+    yield "status", coded([failure or status for failure, status in endings])
+    details = enumerate(table.column("detail"))
+    yield "details", [[place, short(detail)] for place, detail in details if detail]
+    for name in hyper.WERS:  # with the number of words, the page can compute that of the errors
+        yield name, [None if rate is None else round(min(rate, MAX_WER) * 1e5) for rate in table.column(name)]
+    yield "words", run_lengths(table.column("counted_words"))
+    yield "signatures", coded(_carried(_signatures(table)))
+    yield from _parameters(table).items()
 
 
 def differences(numbers: Iterable[int | None]) -> list[int | None]:
@@ -75,20 +75,12 @@ def short(text: str) -> str:
     return f"{text[: _MAX_TEXT - 10]}… {zlib.crc32(text.encode('utf-8', 'replace')):08x}"
 
 
-def _ids(table: Table) -> dict[str, Any]:
+def _ids(table: Table) -> Iterator[tuple[str, Any]]:
     """Encode ids as start and abbreviated SHA; other ids, such as those with a suffix, in full."""
-    odd = [[place, name] for place, (name, is_usual) in enumerate(table.columns("id", "has_usual_id")) if not is_usual]
-    shas = "".join([sha[:12].ljust(12, "-") for sha in table.column("sha")])
-    return {"shas": shas, "started": differences(table.column("started_s")), "ids": odd}
-
-
-def _rates(table: Table) -> dict[str, Any]:
-    """Return the WERs; with the number of words, the page can compute that of the errors."""
-    wers = {
-        name: [None if rate is None else round(min(rate, MAX_WER) * 1e5) for rate in table.column(name)]
-        for name in hyper.WERS
-    }
-    return {**wers, "words": run_lengths(table.column("counted_words"))}
+    yield "shas", "".join([sha[:12].ljust(12, "-") for sha in table.column("sha")])
+    yield "started", differences(table.column("started_s"))
+    ids = enumerate(table.columns("id", "has_usual_id"))
+    yield "ids", [[place, name] for place, (name, is_usual) in ids if not is_usual]
 
 
 def _signatures(table: Table) -> Iterator[Any]:

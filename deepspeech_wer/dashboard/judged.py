@@ -55,7 +55,7 @@ def judged(
     states, reasons, sigmas, bands = dict[str, str](), dict[str, str](), dict[str, float](), dict[str, float]()
     heads, retrained = Heads([], []), Counter[str]()
     for verdict in record["verdicts"]:  # once: they are parsed as they are looked at
-        run, sha, sigma = verdict["run"], verdict["sha"], verdict["sigma_pp"]
+        run, sha, sigma = sys.intern(verdict["run"]), sys.intern(verdict["sha"]), verdict["sigma_pp"]
         state = sys.intern(verdict["verdict"])
         states[run], reasons[run] = state, verdict["reason"]
         heads.shas.append(sha)

@@ -11,6 +11,7 @@ columns of which all values are equal.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from deepspeech_wer.run_table import FIELDS, Column
 OF_FILES = ("changed_at", "names", "states", "digest", "size", "crc", "result")
 SHARED = {"names", "author", "reverts", "status", "failure", "machine", "processor", "variables", "detail"}
 SHARED |= {"sets", "signature", "parameters"}
+_INTERNED = {"id", "sha"}  # in memory once: an archive has 10,000, and the verdicts and the manifest name them, too
 TEXTS = {"test_errors", "tests"}
 _TIMES = {"started_at": "started_s", "committed_at": "committed_s"}  # None: as clock.UTC has these seconds
 _OF_RUN = tuple(name for name in FIELDS if name != "is_done")
@@ -148,7 +150,8 @@ class Loaded:
         """Add the runs of a month."""
         month.share(self._equal.one)
         for name, column in (*self._columns.items(), *self.of_files.items()):
-            column += month.values(name)
+            values = month.values(name)
+            column += map(sys.intern, values) if name in _INTERNED else values
 
     def put_in_order(self, places: Sequence[int]) -> None:
         """Put the runs at these places into this order."""

@@ -21,7 +21,7 @@ from deepspeech_wer.dashboard.assets import (
     INDEX,
     MANIFEST,
     MANIFEST_VERSION,
-    manifest_text,
+    manifest_pieces,
     noted,
     read_manifest,
     references,
@@ -96,9 +96,8 @@ def build(
     sets = _build_sets(heard, made, site, logs)
     judged = judged or Judged()
     own = ordered.own  # the page shows a re-training with the run that it repeats
-    merges = merges_js(own, judged)
     write_hyper(site / "js/hyper.js", ordered, line, mark)
-    _write_changed(site / "js/merges.js", merges)
+    merges = _written(site / "js/merges.js", *merges_js(own, judged))
     known = Known(judged.record, ordered.find, logs, judged.heads)
     _write_changed(site / FEED, atom(ordered, known, project))
     _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
@@ -285,25 +284,32 @@ def _media_rule(audio: str | None) -> bytes:
 def _unless_only_looked_at(new: bytes, names: Iterable[str], site: Path) -> bytes:
     """Return the data built before where it differs in the first line alone, which tells when the tracker looked."""
     start, _, end = INDEX_JS.rpartition(".")
+    rest = memoryview(new)[new.index(b"\n") + 1 :]
     for name in names:
         if name.startswith(f"{start}.") and name.endswith(f".{end}"):
-            with suppress(FileNotFoundError):
-                old = (site / name).read_bytes()
-                if old.partition(b"\n")[2] == new.partition(b"\n")[2]:
-                    return old
+            with suppress(FileNotFoundError), (site / name).open("rb") as stream:
+                first, size = stream.readline(), os.fstat(stream.fileno()).st_size
+                if size - len(first) == len(rest) and stream.read() == rest:
+                    return first + rest
     return new
 
 
 def _write_manifest(site: Path, manifest: dict[str, Any]) -> None:
-    _write_changed(site / MANIFEST, manifest_text(manifest).encode())
+    _write_changed(site / MANIFEST, *manifest_pieces(manifest))
 
 
-def _write_changed(path: Path, data: bytes) -> None:
-    """Write `path` unless it has this content already: then its mtime stays as well."""
+def _write_changed(path: Path, *data: bytes) -> None:
+    """Write `path` unless it has this content already, which is these pieces: then its mtime stays as well."""
     with suppress(FileNotFoundError):
-        if path.stat().st_size == len(data) and path.read_bytes() == data:
+        if path.stat().st_size == sum(map(len, data)) and path.read_bytes() == b"".join(data):
             return
     write_atomically(path, data)
+
+
+def _written(path: Path, *data: bytes) -> str:
+    """Do the same, and return the fingerprint of the content, which need not stay in memory."""
+    _write_changed(path, *data)
+    return fingerprint(*data)
 
 
 def _put(data: bytes, target: Path) -> None:

@@ -28,6 +28,7 @@ from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.verdicts import judge, packed
 from deepspeech_wer.verdicts.findings import Verdict
 from deepspeech_wer.verdicts.judge import REMEMBERED, Judgement, Progress, Terms
+from deepspeech_wer.verdicts.listed import pieces
 from deepspeech_wer.verdicts.series import Draw
 
 VERSION = 1
@@ -89,18 +90,18 @@ def go_on(memory: Memory, runs: Runs, terms: Terms) -> tuple[Memory, Judgement]:
     return Memory(lines, [*regular[-REMEMBERED:], *latest]), judged
 
 
-def load(path: Path, terms: str, told: bytes) -> Memory:
+def load(path: Path, terms: str, told: Sequence[bytes]) -> Memory:
     """Read what was remembered under these terms; nothing if it cannot be used.
 
-    `told` is what `section` returned when it was saved.
+    `told` are the lines that were told when it was saved.
     """
     try:
         head, _, body = _read(path).partition(b"\n")
         header = json.loads(head)
-        expected = (VERSION, terms, _digest(body), _digest(told))
+        expected = (VERSION, terms, _digest([body]), _digest(pieces(told)))
         if tuple(header[name] for name in ("version", "terms", "check", "told")) != expected:
             return Memory()
-        lines = told.split(b",\n") if told else []
+        lines = list(told)
         for entry in header["silent"]:
             lines.insert(entry, b"")
         rows = body.split(b"\n")
@@ -109,8 +110,8 @@ def load(path: Path, terms: str, told: bytes) -> Memory:
         return Memory()
 
 
-def save(path: Path, terms: str, memory: Memory, told: bytes) -> None:
-    """Keep it for the next judging, which is slower if that fails. `told` is the `section` of the memory."""
+def save(path: Path, terms: str, memory: Memory, told: Sequence[bytes]) -> None:
+    """Keep it for the next judging, which is slower if that fails. `told` are the lines in verdicts.json, or beside."""
     rows = []
     for cut in memory.cuts:
         undo = {str(entry): line.decode("ascii") for entry, line in cut.undo.items()}
@@ -120,8 +121,8 @@ def save(path: Path, terms: str, memory: Memory, told: bytes) -> None:
     header = {
         "version": VERSION,
         "terms": terms,
-        "check": _digest(body),
-        "told": _digest(told),
+        "check": _digest([body]),
+        "told": _digest(pieces(told)),
         "silent": [entry for entry, line in enumerate(memory.lines) if not line],
         "cuts": [{name: getattr(cut, name) for name in names} for cut in memory.cuts],
     }
@@ -130,23 +131,19 @@ def save(path: Path, terms: str, memory: Memory, told: bytes) -> None:
         write_atomically(path, [json.dumps(header).encode("ascii"), b"\n", body], mode=0o600)
 
 
-def told_in(path: Path) -> bytes:
-    """Read verdicts that `save_told` wrote; nothing if they cannot be used."""
+def told_in(path: Path) -> list[bytes]:
+    """Read lines that `save_told` wrote; nothing if they cannot be used."""
     try:
-        return _read(path)
+        text = _read(path)
     except OSError:
-        return b""
+        return []
+    return text.split(b",\n") if text else []
 
 
-def save_told(path: Path, told: bytes) -> None:
+def save_told(path: Path, told: Sequence[bytes]) -> None:
     """Keep verdicts that stand in no verdicts.json as they are: those of one of several test sets."""
     with suppress(OSError):
-        write_atomically(path, told, mode=0o600)
-
-
-def section(lines: Iterable[bytes]) -> bytes:
-    """Return the verdicts as they stand in verdicts.json. No line has a line break: JSON writes it in two letters."""
-    return b",\n".join(filter(None, lines))
+        write_atomically(path, pieces(told), mode=0o600)
 
 
 def _read(path: Path) -> bytes:
@@ -235,5 +232,8 @@ class _Digests:
         return self._hash.copy().hexdigest()
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _digest(texts: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for text in texts:
+        found.update(text)
+    return found.hexdigest()

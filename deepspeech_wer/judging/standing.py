@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import archive, backlog, decision_files
 from deepspeech_wer.backlog import Doubted, Due
@@ -35,25 +35,34 @@ def read(places: Places) -> dict[str, Any]:
     They are parsed as they are looked at, if they are as the last judging wrote them.
     """
     try:
-        content, known = places.verdicts.read_bytes(), _read(places.retraining)
+        told, known = by_lines(places.verdicts), _read(places.retraining)
+        if known is None or known.get("check") != told.check:
+            return _parsed(places.verdicts.read_bytes()) or {}
     except OSError:
         return {}
-    if known is None or known.get("check") != check([content]):
-        return _parsed(content) or {}
-    head, told, tail = parts(content)
-    return {**(_parsed(head + tail) or {}), "verdicts": Listed(told.split(b",\n") if told else [])}
+    return {**(_parsed(told.head + told.tail) or {}), "verdicts": Listed(told.lines)}
 
 
-def parts(text: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return what stands before the verdicts in a verdicts.json, their lines, and what follows.
+class Told(NamedTuple):
+    """A verdicts.json. All of it is the head if there are no verdicts in it, or an earlier release wrote it."""
 
-    All of it stands before them if an earlier release wrote it.
-    """
-    start, end = text.find(START), text.rfind(END)
-    if not 0 <= start < end:
-        return text, b"", b""
-    start += len(START)
-    return text[:start], text[start:end], text[end:]
+    head: bytes = b""  # before the verdicts, with START
+    lines: Sequence[bytes] = ()  # the verdicts
+    tail: bytes = b""  # from END on
+    check: int = 0  # of the whole file, see `check`
+
+
+def by_lines(path: Path) -> Told:
+    """Read a verdicts.json line by line: as a whole, it would be in memory twice. Raises OSError."""
+    head, lines, tail, found = list[bytes](), list[bytes](), list[bytes](), 0
+    with path.open("rb") as stream:
+        for line in stream:
+            found = zlib.crc32(line, found)
+            if head and not tail and line.startswith(b"{"):
+                lines.append(line.removesuffix(b"\n").removesuffix(b","))
+            else:
+                (tail if lines else head).append(line)
+    return Told(b"".join(head), lines, b"\n" + b"".join(tail) if lines else b"", found)
 
 
 def check(contents: Iterable[bytes]) -> int:

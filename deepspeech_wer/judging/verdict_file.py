@@ -15,12 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from deepspeech_wer.judging import draws, remembered, standing
 from deepspeech_wer.judging.blame import Blame
 from deepspeech_wer.judging.draws import Ordered
 from deepspeech_wer.judging.remembered import Memory, Runs
+from deepspeech_wer.judging.standing import Told
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
@@ -38,7 +38,7 @@ from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
 from deepspeech_wer.verdicts.judge import Judgement, Terms
 from deepspeech_wer.verdicts.levels import Acceptance
-from deepspeech_wer.verdicts.listed import LinesOfFile, Listed
+from deepspeech_wer.verdicts.listed import LinesOfFile, Listed, pieces
 from deepspeech_wer.verdicts.plan import Rules
 from deepspeech_wer.verdicts.series import Draw
 
@@ -57,22 +57,20 @@ def update(
     `page` is the address of the repository, for links. What is to be trained again is also kept in the cache, since
     every idle tick reads it; so is what makes the next judging quick.
     """
-    head, before, tail = standing.parts(_content(places.verdicts))
-    mark = len(before), zlib.crc32(before)
-    made = _make(places, runs, results, wanted, told=before, page=page)
-    if made.knows_lines_before:
-        before = b""  # 10,000 verdicts are 4 MB, and they stand twice in memory from here on
-    if (made.head, len(made.told), zlib.crc32(made.told), made.tail) != (head, *mark, tail):
-        _log_changes(made, head, before)
-        files.write_atomically(places.verdicts, (made.head, made.told, made.tail), mode=0o600)
+    before = _told(places.verdicts)
+    made = _make(places, runs, results, wanted, told=before.lines, page=page)
+    check = standing.check(made.text)
+    if (check, made.head + made.tail) != (before.check, before.head + before.tail):
+        _log_changes(made, before)
+        files.write_atomically(places.verdicts, made.text, mode=0o600)
         made.remember()
     elif made.is_forgotten:  # lost, or of another release
         made.remember()
     small = {name: made.rest[name] for name in ("version", "of", "retraining", "gaps", "calibrations")}
-    small["check"] = standing.check((made.head, made.told, made.tail))
+    small["check"] = check
     files.write_atomically(places.retraining, json.dumps(small).encode(), mode=0o600)
     # From the file: 10,000 lines in memory would be 4 MB while the page is built.
-    lines = LinesOfFile(places.verdicts, len(made.head), filter(None, made.lines))
+    lines = LinesOfFile(places.verdicts, len(made.head), map(len, made.told))
     return {**made.rest, "verdicts": Listed(lines)}
 
 
@@ -80,8 +78,8 @@ def make(
     places: Places, runs: Sequence[Run], results: Mapping[str, str], wanted: Retraining, *, page: str | None = None
 ) -> dict[str, Any]:
     """Judge all runs and return the record of verdicts.json. `results` are digests by run id, "" if unknown."""
-    made = _make(places, runs, results, wanted, told=standing.parts(_content(places.verdicts))[1], page=page)
-    return {**made.rest, "verdicts": list(Listed(list(filter(None, made.lines))))}
+    made = _make(places, runs, results, wanted, told=_told(places.verdicts).lines, page=page)
+    return {**made.rest, "verdicts": list(Listed(made.told))}
 
 
 def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[dict[str, Any]]:
@@ -95,16 +93,16 @@ def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[di
     ]
 
 
-def _log_changes(made: _Made, text: bytes, told: bytes) -> None:
+def _log_changes(made: _Made, told: Told) -> None:
     """Log each verdict that is new or another than before; of an archive judged for the first time, the newest."""
-    before = made.sets[0].before.lines if made.knows_lines_before else told.split(b",\n") if told else ()
+    before = made.sets[0].before.lines if made.knows_lines_before else told.lines
     pairs = zip(made.lines, before, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))  # the new ones go on from them
     old, new = before[same:], made.lines[same:]
     changed = [json.loads(line) for line in _without(new, old)]
     known = {verdict["sha"]: verdict["verdict"] for verdict in map(json.loads, _without(old, new))}
     if not before:
-        known = _states(text)
+        known = _states(told.head)
     known |= {event["start"]: "worse" for event in made.rest["events"] if event["state"] == "open"}  # notify logs it
     for verdict in changed if before or known else changed[-1:]:
         state = verdict["verdict"]
@@ -131,7 +129,7 @@ class _Set:
     place: Path  # of what is remembered
     terms: str
     before: Memory
-    told: bytes  # the verdicts of `before`, as they stand beside it; b"" if they stand in verdicts.json
+    told: Sequence[bytes]  # the verdicts of `before`, as they stand beside it; none if they stand in verdicts.json
     memory: Memory
     judged: Judgement
 
@@ -147,8 +145,14 @@ class _Made:
     sets: Sequence[_Set]  # the main one first
 
     @cached_property
-    def told(self) -> bytes:
-        return remembered.section(self.lines)
+    def told(self) -> Sequence[bytes]:
+        """The lines of verdicts.json."""
+        return list(filter(None, self.lines))
+
+    @property
+    def text(self) -> Iterator[bytes]:
+        """The pieces of verdicts.json. No line has a line break: JSON writes it in two letters."""
+        return chain((self.head,), pieces(self.told), (self.tail,))
 
     @property
     def knows_lines_before(self) -> bool:
@@ -167,11 +171,11 @@ class _Made:
             return
         parts = []
         for one in self.sets:
-            told = remembered.section(one.memory.lines)
+            told = list(filter(None, one.memory.lines))
             remembered.save(one.place, one.terms, one.memory, told)
             remembered.save_told(_beside(one.place), told)
             parts.append(told)
-        remembered.save_told(_together(self.sets[0].place), _digest_of_all([*parts, self.told]))
+        remembered.save_told(_together(self.sets[0].place), [_digest_of_all([*parts, self.told])])
 
 
 def _make(
@@ -180,7 +184,7 @@ def _make(
     results: Mapping[str, str],
     wanted: Retraining,
     *,
-    told: bytes,
+    told: Sequence[bytes],
     page: str | None,
 ) -> _Made:
     """Judge all runs. `told` are the lines of the present verdicts. Raises ValueError if two runs have the same id."""
@@ -223,13 +227,15 @@ class _Runs:
     results: Mapping[str, str]
 
 
-def _judge(place: Path, runs: _Runs, terms: Terms, *, told: bytes | None = None, test_set: str | None = None) -> _Set:
+def _judge(
+    place: Path, runs: _Runs, terms: Terms, *, told: Sequence[bytes] | None = None, test_set: str | None = None
+) -> _Set:
     """Judge a test set from what is remembered at a place; its verdicts are beside it if `told` is None."""
     ordered, results = runs.ordered, runs.results
     measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
     terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
     of_terms = _digest_of(terms, test_set)
-    own = remembered.told_in(_beside(place)) if told is None else b""
+    own = remembered.told_in(_beside(place)) if told is None else ()
     before = remembered.load(place, of_terms, own if told is None else told)
     to_judge = Runs(
         ordered.places, runs.keys, lambda start: draws.draws(ordered, results, start=start, test_set=test_set)
@@ -238,12 +244,12 @@ def _judge(place: Path, runs: _Runs, terms: Terms, *, told: bytes | None = None,
     return _Set(place, of_terms, before, own, memory, judged)
 
 
-def _made_before(main: _Set, others: Mapping[str, _Set], told: bytes) -> sets.Lines:
+def _made_before(main: _Set, others: Mapping[str, _Set], told: Sequence[bytes]) -> sets.Lines:
     """Return what was told of several test sets, if that was made of exactly the verdicts that are remembered."""
     parts = [main.told, *(one.told for one in others.values()), told]
-    if not told or remembered.told_in(_together(main.place)) != _digest_of_all(parts):
+    if not told or remembered.told_in(_together(main.place)) != [_digest_of_all(parts)]:
         return sets.Lines()
-    together = told.split(b",\n")
+    together = list(told)
     for number, line in enumerate(main.before.lines):
         if not line:
             together.insert(number, b"")
@@ -252,8 +258,9 @@ def _made_before(main: _Set, others: Mapping[str, _Set], told: bytes) -> sets.Li
     return sets.Lines(main.before.lines, {name: one.before.lines for name, one in others.items()}, together)
 
 
-def _digest_of_all(texts: Sequence[bytes]) -> bytes:
-    return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest().encode("ascii")
+def _digest_of_all(told: Iterable[Sequence[bytes]]) -> bytes:
+    digests = (hashlib.sha256(b",\n".join(lines)).digest() for lines in told)
+    return hashlib.sha256(b"".join(digests)).hexdigest().encode("ascii")
 
 
 def _together(place: Path) -> Path:
@@ -320,11 +327,11 @@ def _digest_of(terms: Terms, test_set: str | None) -> str:
     return standing.digest([stamps, __version__, repr(terms), test_set])
 
 
-def _content(path: Path) -> bytes:
+def _told(path: Path) -> Told:
     try:
-        return path.read_bytes()
+        return standing.by_lines(path)
     except OSError:
-        return b""
+        return Told()
 
 
 def _states(text: bytes) -> dict[str, str]:

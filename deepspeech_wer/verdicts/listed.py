@@ -60,10 +60,10 @@ class Listed(Sequence[dict[str, Any]]):
 class LinesOfFile(Sequence[bytes]):
     """Lines of a file, with a comma and a line break between them. They are read when they are looked at."""
 
-    def __init__(self, path: Path, start: int, lines: Iterable[bytes]) -> None:
-        """`start` is where the first of `lines` begins, of which only the sizes are kept."""
+    def __init__(self, path: Path, start: int, sizes: Iterable[int]) -> None:
+        """`start` is where the first line begins; `sizes` are those of the lines, in bytes."""
         self._path, self._start = path, start
-        self._ends = array("q", accumulate(len(line) + len(_BETWEEN) for line in lines))
+        self._ends = array("q", accumulate(size + len(_BETWEEN) for size in sizes))
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -88,6 +88,12 @@ class LinesOfFile(Sequence[bytes]):
         with self._path.open("rb") as stream:
             stream.seek(self._start + begin)
             return stream.read(self._ends[stop - 1] - len(_BETWEEN) - begin).split(_BETWEEN)
+
+
+def pieces(lines: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the text of lines with a comma and a line break between them; as a whole, it would be in memory twice."""
+    for start in range(0, len(lines), _TOGETHER):
+        yield (_BETWEEN if start else b"") + _BETWEEN.join(lines[start : start + _TOGETHER])
 
 
 def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from selenium.webdriver.chrome.service import Service
 
 from deepspeech_wer.dashboard import assets, build
 from deepspeech_wer.dashboard.judged import Judged
+from deepspeech_wer.dashboard.literal import fingerprint
 from deepspeech_wer.dashboard.scripts import index_js, merges_js
 from deepspeech_wer.records import Run
 from tests.invented_runs import PROJECT, archive, years
@@ -58,8 +59,8 @@ def made(count: int, home: Path) -> Path:
     runs = years(count)
     start = time.process_time()
     judged = verdicts(runs)
-    merges = merges_js(runs, judged)
-    index = index_js(runs, PROJECT, merges, judged)
+    merges = b"".join(merges_js(runs, judged))
+    index = index_js(runs, PROJECT, fingerprint(merges), judged)
     print(f"{count:>7} runs: js/index.js and js/merges.js in {time.process_time() - start:.2f} CPU-seconds")
     [data] = (site / "js").glob("index.*.js")
     data.write_bytes(index)

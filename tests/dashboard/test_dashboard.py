@@ -127,28 +127,28 @@ def test_the_index_is_in_the_order_of_history(site: Path) -> None:
 
 def test_the_index_holds_the_union_of_all_parameters() -> None:
     late = done(2, 0.4, beam_width=500, data_set={"name": "ted", "hours": 118})
-    names = [column["name"] for column in columns([done(1, 0.5), late])["parameters"]]
+    names = [column["name"] for column in dict(columns([done(1, 0.5), late]))["parameters"]]
     assert {"beam_width", "data_set.name", "data_set.hours"} <= set(names)
 
 
 def test_a_null_parameter_differs_from_a_missing_one() -> None:
-    columns_ = columns([done(1, 0.5, beam=None), done(2, 0.5), done(3, 0.5, beam=True), done(4, 0.5, beam=1)])
+    columns_ = dict(columns([done(1, 0.5, beam=None), done(2, 0.5), done(3, 0.5, beam=True), done(4, 0.5, beam=1)]))
     column = next(column for column in columns_["parameters"] if column["name"] == "beam")
     assert column == {"name": "beam", "values": [None, True, 1], "codes": [0, 1, -1, 1, 1, 1, 2, 1]}
 
 
 def test_words_are_stored_only_if_they_reproduce_the_errors() -> None:
     run = done(1, 0.12345)
-    assert columns([run])["words"] == [52_576, 1]
+    assert dict(columns([run]))["words"] == [52_576, 1]
     assert run.hyper
     for errors in ({"words": 52_576}, {"words": -1, "substitutions": 1}, "many", {"words": True}, None):
         broken = {**run.hyper, "results": {**run.hyper["results"], "test_errors": errors}}
-        assert columns([replace(run, hyper=broken)])["words"] == [None, 1]
+        assert dict(columns([replace(run, hyper=broken)]))["words"] == [None, 1]
 
 
 def test_unusual_ids_are_kept() -> None:
     odd = replace(done(2, 0.5), id="by-hand")
-    assert columns([done(1, 0.5), odd])["ids"] == [[1, "by-hand"]]
+    assert dict(columns([done(1, 0.5), odd]))["ids"] == [[1, "by-hand"]]
 
 
 def test_encodings() -> None:

@@ -24,14 +24,14 @@ def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_they_are_the_same(count: int, is_in_file: bool, tmp_path: Path) -> None:
     path = tmp_path / "verdicts"
     path.write_bytes(b"head" + b",\n".join(LINES[:count]) + b"tail")
-    found = Listed(LinesOfFile(path, 4, LINES[:count]) if is_in_file else LINES[:count])
+    found = Listed(LinesOfFile(path, 4, map(len, LINES[:count])) if is_in_file else LINES[:count])
     assert (len(found), list(found), list(reversed(found))) == (count, ALL[:count], ALL[:count][::-1])
     assert [found[place] for place in range(-count, count)] == ALL[:count] * 2
     assert (found[3:-2], found[::-4], bool(found)) == (ALL[:count][3:-2], ALL[:count][::-4], count > 0)
 
 
 def test_lines_of_a_file_that_is_gone_raise(tmp_path: Path) -> None:
-    found = LinesOfFile(tmp_path / "gone", 0, LINES)
+    found = LinesOfFile(tmp_path / "gone", 0, map(len, LINES))
     assert len(found) == len(LINES)
     with pytest.raises(OSError, match="gone"):
         _ = found[3]
