@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -101,21 +102,33 @@ def build(
     known = Known(judged.record, ordered.find, logs, judged.heads)
     _write_changed(site / FEED, atom(ordered, known, project))
     _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
-    data = _unless_only_looked_at(index_js(own, project, merges, judged), before["page"], site)
-    page, names, of_page = _page({INDEX_JS: data, **_static_files()}, project, before)
-    if not names.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
-        _write_manifest(site, {**before, "page": [*before["page"], *names]})
-    for name, content in names.items():
-        (site / name).parent.mkdir(parents=True, exist_ok=True)
-        _write_changed(site / name, content)
-    _write_changed(site / INDEX, page)
-    after = {"version": MANIFEST_VERSION, "page": list(names), **of_page, "sets": sets, "runs": made}
+    data = partial(index_js, own, project, merges, judged)
+    names, of_page = _build_page(data, project, site, before)
+    after = {"version": MANIFEST_VERSION, "page": names, **of_page, "sets": sets, "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
     # Earlier versions of this program made js/index.js.
     _remove((_changed_files(before, after) | {INDEX_JS}) - _changed_files(after, before), site)
     _write_manifest(site, after)
     return after
+
+
+def _build_page(
+    data: Callable[[], bytes], project: Project, site: Path, before: Mapping[str, Any]
+) -> tuple[list[str], dict[str, Any]]:
+    """Write index.htm after what it names, which `data` is a part of. Return these names and what to note of the page.
+
+    `before` is the manifest.
+    """
+    new = _unless_only_looked_at(data(), before["page"], site)
+    page, files, of_page = _page({INDEX_JS: new, **_static_files()}, project, before)
+    if not files.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
+        _write_manifest(site, {**before, "page": [*before["page"], *files]})
+    for name, content in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        _write_changed(site / name, content)
+    _write_changed(site / INDEX, page)
+    return list(files), of_page
 
 
 @dataclass(frozen=True)
