@@ -100,7 +100,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "training/lm": ("arpa", "free language ngram", "beam", "weights"),
     "training/transcribe": ("recogniser", "streaming", "carried details", "transcriber", "__main__"),
     "training/importers": ("csv_table tools", "an4 common_voice ldc93s1 librivox synthetic ted"),
-    "training/importers/tools": ("directories download espeak lines transcripts", "unpack"),
+    "training/importers/tools": ("directories download espeak letters lines", "transcripts unpack"),
     "verdicts": (
         "edits findings listed noise series steps student utterance_file",
         "intervals levels plan",

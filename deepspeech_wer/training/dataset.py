@@ -20,6 +20,7 @@ from .arrays import Floats, Ints
 from .corpus import FAULTS_SHOWN, MOST_LEFT_OUT, Corpus, Segment, Utterance, identity, several
 from .doubts import Recording, Teller, repeated
 from .hashes import Hashes
+from .importers.tools.transcripts import folded
 from .parameters import Parameters
 from .sound import band, causal, noises
 from .text import Alphabet, frames_needed
@@ -154,7 +155,7 @@ def _prepare_one(
     if outside:
         raise Unusable(
             f"{where}: {' '.join(map(repr, outside))} in its transcript {utterance.transcript!r}: "
-            f"expected only {alphabet.told}: spell it out, leave the utterance out, or set ds_alphabet"
+            f"expected only {alphabet.told}: {_cure(utterance.transcript, alphabet)}"
         )
     labels = alphabet.encode(utterance.transcript)
     digest, frames = _features_on_disk(utterance, where, cache, hashes, resample=resample, is_causal=is_causal)
@@ -166,6 +167,12 @@ def _prepare_one(
         )
     seconds = frames * audio.STEP / audio.SAMPLE_RATE
     return Item(utterance, frames, seconds, np.array(labels, np.int32), digest, cache)
+
+
+def _cure(transcript: str, alphabet: Alphabet) -> str:
+    fold = folded(transcript, alphabet)
+    is_cured = fold and not alphabet.outside(fold)
+    return f"{'set ds_text=fold, ' if is_cured else ''}spell it out, leave the utterance out, or set ds_alphabet"
 
 
 def _require_short(item: Item, most: float) -> None:

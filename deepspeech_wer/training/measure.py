@@ -139,7 +139,7 @@ def measured(
     """Return the record of a table's rates, and that of its utterances. Raises Trouble, for unreadable audio, too."""
     from . import audio
     from .importers.csv_table import read_table
-    from .importers.tools.transcripts import folded
+    from .importers.tools.transcripts import FOLDED, folded
 
     utterances = read_table(table)
     if fold:
@@ -165,7 +165,7 @@ def measured(
         "interval": _interval(utterances, texts),
         "signature": {
             "test_set_sha256": _set_sha256(utterances),
-            "normaliser": "fold@1" if fold else wer.NORMALISER,
+            "normaliser": FOLDED if fold else wer.NORMALISER,
             "decoder": decoder,
         },
     }

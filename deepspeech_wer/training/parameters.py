@@ -86,8 +86,8 @@ class Parameters:
     mirror_url: str = _text("", "where to download public corpora from instead: an address, or a directory")
     text: str = _word(
         STRICT,
-        "transcripts as they are (strict), or in the alphabet's case, NFC, plain quotes, without punctuation and "
-        "invisible characters (fold)",
+        "transcripts as they are (strict), or in the letters and the case of the alphabet, without punctuation, quotes "
+        "and invisible characters (fold)",
         STRICT,
         FOLD,
     )

@@ -29,6 +29,7 @@ from .dataset import Item, set_sha256
 from .epochs import Epoch
 from .evaluate import TEST, Evaluation, Hypothesis, score_hypotheses
 from .export import TFLITE
+from .importers.tools.transcripts import FOLDED
 from .network import devices
 from .network.model import Network
 from .parameters import FOLD, N_CONTEXT, N_INPUT, Parameters
@@ -38,7 +39,6 @@ from .workers import ALONE, Workers
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
-FOLDED = f"{FOLD}@1"  # normaliser of ds_text=fold; change the version with importers.tools.transcripts.folded
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
 # data_set.name and context.git_hash hold the first two; the others are private.
 NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")

@@ -121,7 +121,7 @@ def test_a_corpus_as_people_have_it_is_trained_and_its_text_is_named_in_the_sign
     done = job.run(ds_text="fold", ds_resample="1", ds_epochs="1", ds_export_dir=str(tmp_path / "exports"))
 
     assert done.returncode == 0, done.stderr
-    assert job.record()["results"]["signature"]["normaliser"] == "fold@1"
+    assert job.record()["results"]["signature"]["normaliser"] == "fold@2"
     assert set("".join(row[3] for row in job.record("utterances.json")["rows"])) == set("abc ")
 
 
