@@ -37,6 +37,7 @@ FULL_SCALE = 1.001  # of samples that are fractions: what is beyond, rounding ap
 MOST_PEAK = 16.0  # of such samples, 24 dB above full scale: beyond it they have another scale, that of integers perhaps
 UNKNOWN = 1 << 62  # libsndfile's number of samples, and more, where the header tells none
 MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
+LEAST_LEFT = 0.01  # of the channels' power in their mean, -20 dB; n independent ones leave 1 / n
 LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
 LONGEST_QUIET = 1.0  # seconds without speech that are kept whole: longer ones spoil the normalisation
 KEPT_QUIET = 0.3  # seconds of a longer one that are kept on each side of speech
@@ -59,7 +60,7 @@ def read_audio(
     AN4. Mp3 of any rate is resampled to 16 kHz: it decodes to an approximation anyway. For the other formats, another
     rate or channel count is refused: a resampled or mixed-down recording would silently be another test set. With
     `convert` it is resampled and its channels are averaged, as `read_blocks` does. `tell` is called if samples were
-    clipped.
+    clipped, or channels cancel each other.
 
     Raises Trouble for those, for a file that is unreadable or cut (of mp3 only where its first frame tells the size),
     and if there are no samples.
@@ -82,14 +83,15 @@ def read_audio(
     if not len(samples):
         part = "" if end is None else f" between {start:g} and {end:g} s"
         raise Trouble(f"{path}: holds no sample{part}: expected speech")
-    return resample(_mono(samples), rate).astype(np.float32)
+    return resample(_mono(samples, tell), rate).astype(np.float32)
 
 
 def read_blocks(path: Path, tell: Callable[[str], None] | None = None) -> Iterator[Floats]:
     """Yield [samples] at 16 kHz of a recording of any rate and any number of channels, ten seconds at a time.
 
-    Channels are averaged. This is for transcribing, where any recording has to do; `read_audio` is for corpora. `tell`
-    is called at the end if samples were clipped. Raises Trouble if the file is unreadable or has no samples.
+    Channels are averaged, unless they cancel each other: then the loudest is taken. This is for transcribing, where any
+    recording has to do; `read_audio` is for corpora. `tell` is called at the end for that, and if samples were clipped.
+    Raises Trouble if the file is unreadable or has no samples.
     """
     if path.suffix.lower() == ".raw":
         raise Trouble(f"{path}: samples without a header, so their rate is unknown: expected wav, flac, mp3, ...")
@@ -99,16 +101,19 @@ def read_blocks(path: Path, tell: Callable[[str], None] | None = None) -> Iterat
             if rate > MOST_RATE:
                 raise _damaged_rate(path, rate)
             before = np.zeros(0, np.int16)
-            block = _read_mono(stream, size)
+            doubts: list[str] = []
+            block = _mono(_read(stream, size), doubts.append)
             if not len(block):
                 raise Trouble(f"{path}: holds no sample: expected speech")
             while len(block):
-                after = _read_mono(stream, size)
+                after = _mono(_read(stream, size), doubts.append)
                 # Resampled with a second of context on each side, so that the ends of the block have no artefacts.
                 start = len(before) * SAMPLE_RATE // rate
                 changed = resample(np.concatenate([before, block, after[:rate]]), rate)
                 yield changed[start : start + -(-len(block) * SAMPLE_RATE // rate)].astype(np.float32)
                 before, block = block[-rate:], after
+            if doubts and tell:
+                tell(doubts[0])
             _tell_clipped(stream, tell)
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
@@ -161,13 +166,17 @@ def _damaged_rate(path: Path, rate: int) -> Trouble:
     return Trouble(f"{path}: {rate} samples a second: expected at most {MOST_RATE}: a damaged header?")
 
 
-def _read_mono(stream: soundfile.SoundFile, count: int) -> NDArray[np.int16]:
-    return _mono(_read(stream, count))
-
-
-def _mono(samples: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the mean [samples] of [samples, channels]."""
-    return samples[:, 0] if samples.shape[1] == 1 else np.round(samples.mean(1)).astype(np.int16)
+def _mono(samples: NDArray[np.int16], tell: Callable[[str], None] | None) -> NDArray[np.int16]:
+    """Return the mean [samples] of [samples, channels]; the loudest channel if little is left of all in the mean."""
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    mean: NDArray[np.float64] = samples.mean(1)
+    if not len(samples) or mean.var() >= LEAST_LEFT * (powers := samples.var(0)).mean():
+        return np.round(mean).astype(np.int16)
+    if tell:
+        tell("channels cancel each other, as if one were inverted: the loudest is used instead of their mean")
+    loudest: NDArray[np.int16] = samples[:, powers.argmax()]
+    return loudest
 
 
 def _read(stream: soundfile.SoundFile, count: int | None) -> NDArray[np.int16]:

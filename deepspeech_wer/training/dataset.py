@@ -26,6 +26,7 @@ from .sound import band, causal, noises
 from .text import Alphabet, frames_needed
 
 LOOKED_UP = 500  # hashes looked up at a time; each by itself takes five times as long
+RESAMPLED = "resampled@2"  # change the version with how audio.py converts
 FRAME_BYTES = 4 * (audio.COEFFICIENTS + 1)
 
 
@@ -73,7 +74,7 @@ def prepare(
     if is_causal:
         cache /= causal.VERSION
     if resample:
-        cache /= "resampled"  # without it, these recordings are refused
+        cache /= RESAMPLED  # without it, these recordings are refused
     items: list[Item] = []
     faults = 0
     refused: list[str] = []

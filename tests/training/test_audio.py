@@ -177,6 +177,32 @@ def test_a_recording_in_blocks_is_the_whole_recording(tmp_path: Path, rate: int,
     assert np.abs(np.concatenate(blocks) - expected)[1000:-1000].max() < 60
 
 
+@pytest.mark.parametrize("other", [-1.0, -0.95])
+def test_channels_that_cancel_each_other_are_not_averaged(tmp_path: Path, other: float) -> None:
+    path = tmp_path / "a.wav"
+    tone = np.round(np.sin(np.arange(400_000) / 7) * 10_000)
+    offset = 500  # which the mean keeps
+    soundfile.write(path, (np.stack([tone, other * tone], 1) + offset).astype(np.int16), 16_000)
+    told: list[str] = []
+
+    assert np.array_equal(np.concatenate(list(audio.read_blocks(path, told.append))), tone + offset)
+    assert np.array_equal(audio.read_audio(path, convert=True, tell=told.append), tone + offset)
+
+    assert [doubt.startswith("channels cancel each other") for doubt in told] == [True, True]
+
+
+def test_channels_that_differ_are_averaged(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(-3000, 3000, (32_000, 8))
+    for channels in (noise, noise * [1, 0, 0, 0, 0, 0, 0, 0], noise * 0, noise[:, :1] * [1, -0.5]):
+        soundfile.write(tmp_path / "a.wav", channels.astype(np.int16), 16_000)
+        told: list[str] = []
+        assert np.array_equal(
+            np.concatenate(list(audio.read_blocks(tmp_path / "a.wav", told.append))),
+            np.round(channels.astype(np.int16).mean(1)),
+        )
+        assert told == []
+
+
 def test_a_recording_in_blocks_that_has_no_samples_or_no_header_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.int16), 44_100)
 
