@@ -20,7 +20,7 @@ BIT_RATES = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
 )
 RATES = (44_100, 48_000, 32_000)  # Hz, of MPEG 1
-NO_RATE = 3  # in the place of a rate
+NO_RATE, NO_BIT_RATE = 3, 15  # in the place of a rate
 
 
 def find_data(stream: BinaryIO) -> Data | None:
@@ -154,7 +154,22 @@ def _is_mp3_frame(head: bytes) -> bool:
     )
 
 
+def is_mp3(data: bytes) -> bool:
+    """Return whether these first bytes are frames of layer III alone, at least two: each ends where the next begins.
+
+    Samples may look like the head of one by chance.
+    """
+    place, frames = 0, 0
+    while len(head := data[place : place + 4]) == 4:
+        size = _frame_size(head) - (not head[2] & 2) if _is_mp3_frame(head) and 0 < head[2] >> 4 < NO_BIT_RATE else 0
+        if not size or head[1] != data[1]:
+            return False
+        place, frames = place + size, frames + 1
+    return frames > 1
+
+
 def _frame_size(head: bytes) -> int:
+    """Return the bytes of a frame with a byte of padding."""
     version = (head[1] >> 3) & 3  # 3, 2 and 0: MPEG 1, 2 and 2.5
     rate = RATES[(head[2] >> 2) & 3] // {3: 1, 2: 2, 0: 4}[version]
     return (144 if version == 3 else 72) * BIT_RATES[version != 3][head[2] >> 4] * 1000 // rate + 1

@@ -23,7 +23,7 @@ from test_band import telephone
 from tone_corpus import tone_speech
 from tone_network import TEXTS, learn_and_export
 
-from deepspeech_wer.training import audio
+from deepspeech_wer.training import audio, containers
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.sound import band
 from deepspeech_wer.training.transcribe import __main__ as transcribe
@@ -215,6 +215,54 @@ def test_an_audio_file_as_a_stream_is_refused(model: Path, kind: str) -> None:
 
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"standard input is an audio file: expected raw samples")
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100])
+def test_an_mp3_without_a_tag_as_a_stream_is_refused_and_heard_as_a_file(
+    model: Path, tmp_path: Path, rate: int
+) -> None:
+    sound = tmp_path / "a.mp3"
+    soundfile.write(sound, np.tile(tone_speech("a"), rate // 8_000 + 1), rate)
+    assert sound.read_bytes()[0] == 0xFF
+
+    done = run(model, "-", input=sound.read_bytes())
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"give it as FILE, or /dev/stdin" in done.stderr
+
+    expected = run(model, sound).stdout.split(b"\t")
+    heard = run(model, "/dev/stdin", input=sound.read_bytes())
+    assert heard.returncode == 0
+    assert heard.stdout.split(b"\t")[1::2] == expected[1::2]
+
+
+def test_samples_that_begin_as_an_mp3_are_samples() -> None:
+    head = b"\xff\xfb\x90\x00"
+    for seed in range(200):
+        noise = np.random.default_rng(seed).integers(-1100, 1100, 3200).astype("<i2").tobytes()
+        assert not containers.is_mp3(head + noise)
+    assert not containers.is_mp3(np.full(3200, -1025, "<i2").tobytes())  # a constant offset: ff fb ff fb
+    assert not containers.is_mp3(head)
+
+
+def test_a_pipe_that_holds_no_audio_is_told_by_its_own_name(model: Path, tmp_path: Path) -> None:
+    done = run(model, "/dev/stdin", input=b"no audio")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"/dev/stdin: cannot be read as audio: ")
+    assert str(tmp_path).encode() not in done.stderr
+    assert b"/tmp" not in done.stderr
+
+
+def test_text_is_utf_8_whatever_the_locale(model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "model"
+    shutil.copytree(model, other)
+    description = json.loads((other / "model.json").read_text())
+    description["alphabet"] = description["alphabet"].replace("a", "ş")
+    (other / "model.json").write_text(json.dumps(description))
+    soundfile.write(tmp_path / "x.wav", tone_speech("b a c"), RATE)
+    for locale in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        for more in ((), ("--json",)):
+            done = run(other, tmp_path / "x.wav", *more, env={**os.environ, **locale})
+            assert "b ş c" in done.stdout.decode()
 
 
 def test_it_ends_quietly_when_its_reader_leaves(model: Path, tmp_path: Path) -> None:

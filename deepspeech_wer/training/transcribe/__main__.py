@@ -2,7 +2,7 @@
 
 MODEL is an export, such as DIR/latest of ds_export_dir=DIR, or the model.tflite in it. Each FILE (wav, flac, mp3, ...,
 of any rate) gives one line: file, duration in seconds, real-time factor (processor seconds per second of speech) and
-text, separated by tabs.
+text, separated by tabs, in UTF-8 whatever the locale. /dev/stdin, or another pipe, is a FILE too.
 
 With - as the FILE, a stream is transcribed: raw 16-bit little-endian samples at 16 kHz, one channel, from standard
 input, as `arecord -f S16_LE -r 16000 -t raw` writes them. Its lines are `partial` or `final`, start and end of the
@@ -46,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error(f"{STREAM}: standard input is closed")
     if sys.stdout is None:
         parser().error("standard output is closed: there is no place for the text")
-    for output in (sys.stdout, sys.stderr):  # a file's name need not be valid text
+    for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
+            # A locale without the letters would spoil the text; a file's name need not be valid text.
+            output.reconfigure(encoding="utf-8", errors="backslashreplace")
     limit_numpy(given.threads)
     from . import details, transcriber  # they import numpy, whose threads are limited now
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -100,7 +102,11 @@ class _Printer:
         def tell(doubt: str) -> None:
             print(f"{path}: {doubt}", file=sys.stderr, flush=True)
 
-        count, results = recognise_blocks(audio.read_blocks(path, tell), self.recogniser, self.finish, tell)
+        with _seekable(path) as place:
+            try:
+                count, results = recognise_blocks(audio.read_blocks(place, tell), self.recogniser, self.finish, tell)
+            except Trouble as trouble:
+                raise Trouble(str(trouble).replace(str(place), str(path))) from trouble
         text, seconds = " ".join(one.text for one in results), count / audio.SAMPLE_RATE
         factor = (time.process_time() - started) / seconds
         if self.details is None:
@@ -129,6 +135,23 @@ class _Printer:
             return
         record = {"type": kind, "begin": result.start, "end": result.end, "text": result.text}
         _print_json(record | (self.details.of(result) if result.final else {}))
+
+
+@contextmanager
+def _seekable(path: Path) -> Iterator[Path]:
+    """Give the path of a recording; of what comes through a pipe, a copy in a temporary file. Raises Trouble."""
+    if not path.is_fifo():
+        yield path
+        return
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(tempfile.NamedTemporaryFile(suffix=path.suffix))
+            with path.open("rb") as pipe:
+                shutil.copyfileobj(pipe, copy)
+            copy.flush()
+        except OSError as error:
+            raise Trouble(f"{path}: cannot be copied to a temporary file: {error.strerror}: set TMPDIR") from error
+        yield Path(copy.name)
 
 
 def _print_json(record: Mapping[str, Any]) -> None:
@@ -240,8 +263,10 @@ def listener(
 def _pieces(source: BinaryIO, every: int) -> Iterator[Floats]:
     """Yield [samples] of a stream of raw 16-bit samples, `every` samples at a time."""
     data = source.read(2 * every)
-    if data.startswith(containers.MAGIC):
-        raise Trouble("standard input is an audio file: expected raw samples (16 kHz, 16 bits): give it as FILE")
+    if data.startswith(containers.MAGIC) or containers.is_mp3(data):
+        raise Trouble(
+            "standard input is an audio file: expected raw samples (16 kHz, 16 bits): give it as FILE, or /dev/stdin"
+        )
     while data:
         yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32)
         data = source.read(2 * every)
