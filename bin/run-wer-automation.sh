@@ -38,7 +38,7 @@ hide_surroundings
 # Keras imports matplotlib.
 export LANG=C.UTF-8 PYTHONUTF8=1 MATPLOTLIBRC=/dev/null
 if [[ ${TMPDIR:-} && ! (-d $TMPDIR && -w $TMPDIR) ]]; then
-    echo "${0##*/}: TMPDIR=$TMPDIR is no directory that can be written: taking /tmp" >&2
+    echo "${0##*/}: TMPDIR=$TMPDIR is no directory that can be written: taking /tmp" >&2 || true
     export TMPDIR=/tmp
 fi
 

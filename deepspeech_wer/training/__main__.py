@@ -4,11 +4,11 @@
 diverged, and the last line starts with "diverged:". 75: one of several workers was lost, or did not come, and the last
 line starts with "interrupted:". An error in a cell keeps its traceback and exits with 1. A script that ends without a
 new hyper.json has trained nothing: that is trouble, too. Several workers all end with one code and the same last words.
+Lines that cannot be printed, on a full disk or when the reader has gone, change no code: the results are in hyper.json.
 """
 
 from __future__ import annotations
 
-import io
 import runpy
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import Trouble, UsageTrouble
 from ..job_contract import DIVERGED, EXIT_BAD_SETTINGS, EXIT_DIVERGED, EXIT_INTERRUPTED, HYPER, INTERRUPTED
-from . import workers
+from . import outputs, workers
 from .parameters import from_process
 from .quiet import last_words
 from .workers import Interrupted
@@ -24,9 +24,7 @@ from .workers import Interrupted
 
 def main(argv: Sequence[str]) -> int:
     """Run the script `argv[0]` and return the exit code."""
-    for output in (sys.stdout, sys.stderr):  # a letter that cannot be shown must not end a training
-        if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="backslashreplace")
+    outputs.last()
     try:
         _train(argv[0])
     except Interrupted as trouble:

@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
         said, is_last = _pass_on(process.stderr or io.BytesIO())
         code = process.wait()
     if code and said and not is_last:
-        os.write(2, said)
+        _write(said)
     if code and said.startswith(_INTERRUPTED):
         return EXIT_INTERRUPTED
     return code if code >= 0 else 128 - code
@@ -57,12 +57,18 @@ def _pass_on(stream: IO[bytes]) -> tuple[bytes, bool]:
     """
     words, is_last = b"", True
     for line in stream:
-        os.write(2, line)
+        _write(line)
         is_words = not line.startswith(_SLURMS) and (
             line.startswith(_INTERRUPTED) or not words.startswith(_INTERRUPTED)
         )
         words, is_last = (line, True) if is_words else (words, False)
     return words, is_last
+
+
+def _write(line: bytes) -> None:
+    """Write to standard error; where it takes nothing, the tasks go on."""
+    with suppress(OSError):
+        os.write(2, line)
 
 
 if __name__ == "__main__":
