@@ -14,7 +14,9 @@ from ..errors import Trouble
 from .corpus import Misshapen
 
 Row = dict[str, str]
-NO_TEXT = re.compile("[\0\udc80-\udcff]")  # surrogateescape makes the others of bytes that are not UTF-8
+# surrogateescape makes the middle ones of bytes that are not UTF-8, and other programs the last one
+NO_TEXT = re.compile("[\0\udc80-\udcff\ufffd]")
+NO_UTF_8 = "holds bytes that are not UTF-8, or what somebody's program made of them: expected UTF-8"
 MOST_LINES = 50  # of one row: a quote that is open for longer was never closed
 END_OF_FILE = "\x1a"  # DOS wrote it
 RECORDINGS = {".aif", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".raw", ".sph", ".wav", ".webm"}
@@ -25,33 +27,41 @@ class Faulty(NamedTuple):
 
     why: str
     line: str  # the first
+    delimiter: str
 
     def pieces(self) -> list[str]:
-        return [piece.strip('" \r\n') for piece in self.line.split(",")]
+        return [piece.strip('" \r\n') for piece in self.line.split(self.delimiter)]
 
 
-def read_rows(table: Path, required: Sequence[str]) -> Iterator[tuple[int, Row] | Misshapen]:
+def read_rows(table: Path, required: Sequence[str], named: str | None = None) -> Iterator[tuple[int, Row] | Misshapen]:
     """Yield (number of its first line, row) for each row of a UTF-8 table with a header.
 
-    The columns required are those of the recording's name, if it has one, and of its transcript. Blanks after commas
-    are skipped if the header has some. A row of another shape is yielded as Misshapen. Raises Trouble for a file that
-    cannot be read, and for a missing or duplicate column.
+    The columns required are those of the recording's name, if it has one, and of its transcript. `named` is that of the
+    name if the table need not have it. Columns may be in capitals, and stand between semicolons or tabs. Blanks after
+    commas are skipped if the header has some. A row of another shape is yielded as Misshapen. Raises Trouble for a file
+    that cannot be read, and for a missing or duplicate column.
     """
     try:
         # Bytes that are not UTF-8 spoil their row alone.
         with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            records = _records(stream)
+            refuse_utf_16(table, bytes(stream.buffer.read(2)))
+            stream.seek(0)
+            delimiter = _delimiter(stream.readline(), required)
+            stream.seek(0)
+            records = _records(stream, delimiter)
             _, names = next(records, (1, []))
             if isinstance(names, Faulty) or not all(name.isprintable() for name in names):
                 raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {names!r}")
+            names = _plain(names)
             _check(table, names, required)
+            required = (named, *required) if named in names else required
             name = names.index(required[0]) if len(required) > 1 else 0
             before = ""  # name of the recording in the row before
             for line, fields in records:
                 pieces = fields.pieces() if isinstance(fields, Faulty) else fields
                 if len(pieces) == 1 < len(names) and not pieces[0].replace(END_OF_FILE, "").strip():
                     continue  # blanks: an editor left them, and no transcript lacks them
-                if why := _fault(fields, len(names)):
+                if why := _fault(fields, len(names), delimiter):
                     is_part = not names_recording(pieces, before)
                     yield misshapen(f"{table}:{line}", why, names, required, is_part=is_part)
                 else:
@@ -74,28 +84,60 @@ def misshapen(where: str, why: str, names: Sequence[str], required: Sequence[str
     return Misshapen(where, why, continues=is_part and not name_follows, begins=is_part and name_follows)
 
 
+def without_recording(where: str, why: str, fields: Row, required: Sequence[str]) -> Misshapen:
+    """Return the Misshapen of a row that names none: perhaps a part of a transcript with the commas of a row."""
+    is_row = fields.get("wav_filesize", "").strip().isdecimal() or not any(fields.values())
+    return misshapen(where, why, list(fields), required, is_part=not is_row)
+
+
 def names_recording(fields: Iterable[str], another: str = "") -> bool:
     """Whether a field looks like the name of a recording, by its suffix: a usual one, or that of `another` name."""
     suffixes = RECORDINGS | {PurePath(another).suffix.lower()} - {""}
     return any(PurePath(field).suffix.lower() in suffixes for field in fields)
 
 
-def _fault(fields: list[str] | Faulty, columns: int) -> str | None:
+def _fault(fields: list[str] | Faulty, columns: int, delimiter: str) -> str | None:
     if isinstance(fields, Faulty):
         return f"cannot be read as a CSV row: {fields.why}"
     if len(fields) != columns:
-        return f"{len(fields)} fields, {columns} in the header: quote a transcript that contains a comma"
-    return "expected UTF-8" if NO_TEXT.search("".join(fields)) else None
+        mark = "a comma" if delimiter == "," else repr(delimiter)
+        return f"{len(fields)} fields, {columns} in the header: quote a transcript that contains {mark}"
+    return NO_UTF_8 if NO_TEXT.search("".join(fields)) else None
 
 
-def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | Faulty]]:
+def refuse_utf_16(table: Path, head: bytes) -> None:
+    """Raise Trouble if the first two bytes of a table, which begins with ASCII, are those of UTF-16."""
+    marked, kinds = head[:2] in (b"\xff\xfe", b"\xfe\xff"), {1: "UTF-16LE", 0: "UTF-16BE"}
+    if marked or 0 in head[:2]:
+        kind = "UTF-16" if marked else kinds[head.index(0)]
+        raise Trouble(
+            f"{table}: is {kind}: expected UTF-8: convert it with: iconv -f {kind} -t UTF-8 {table.name} >NEW"
+        )
+
+
+def _delimiter(header: str, required: Sequence[str]) -> str:
+    """Return what stands between the columns: the comma, unless another sign makes the columns that are required."""
+    for delimiter in ",;\t":
+        names = _fields([header], delimiter)
+        if isinstance(names, list) and set(required) <= set(_plain(names)):
+            return delimiter
+    return ","
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    """Return the names of columns in small letters, where that makes none of another."""
+    small = [name.strip().lower() for name in names]
+    return [low if small.count(low) == 1 else name for low, name in zip(small, names, strict=True)]
+
+
+def _records(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str] | Faulty]]:
     """Yield (number of its first line, fields or what is wrong) for each row that is not empty, the header first.
 
     After a faulty row the next line begins a new one: a quote that is never closed does not swallow the rows after it.
     """
     waiting: deque[str] = deque()
     number = 0
-    fields_of: Callable[[Sequence[str]], list[str] | str | None] = _fields
+    fields_of: Callable[[Sequence[str]], list[str] | str | None] = partial(_fields, delimiter=delimiter)
 
     def next_line() -> str | None:
         return waiting.popleft() if waiting else next(lines, None)
@@ -107,20 +149,20 @@ def _records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | Faulty]]:
             parts.append(more)
         if isinstance(fields, list):
             if number == 1 and any(field[:1] == " " for field in fields[1:]):
-                fields_of = partial(_fields, skip_blanks=True)
+                fields_of = partial(_fields, delimiter=delimiter, skip_blanks=True)
                 fields = fields_of(parts)
             if isinstance(fields, list) and fields:
                 yield number, fields
             number += len(parts) - 1
         else:
-            yield number, Faulty(fields or "a quote is never closed", line)
+            yield number, Faulty(fields or "a quote is never closed", line, delimiter)
             waiting.extendleft(reversed(parts[1:]))
 
 
-def _fields(lines: Sequence[str], *, skip_blanks: bool = False) -> list[str] | str | None:
+def _fields(lines: Sequence[str], delimiter: str, *, skip_blanks: bool = False) -> list[str] | str | None:
     """Return the fields of a row, or what is wrong with it; None: a quote is still open at the end of its lines."""
     try:
-        rows = list(csv.reader(lines, strict=True, skipinitialspace=skip_blanks))
+        rows = list(csv.reader(lines, strict=True, delimiter=delimiter, skipinitialspace=skip_blanks))
     except csv.Error as error:
         return None if "unexpected end of data" in str(error) else str(error)
     return rows[0] if len(rows) == 1 else "its lines are several rows"

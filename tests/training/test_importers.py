@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -212,10 +213,53 @@ def test_at_most_ten_rows_are_named_and_a_table_of_other_rows_is_refused(
         read(16)
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "transcript"),
+    [
+        ("wav_filename;wav_filesize;transcript", "train/{}.wav;1;so, it is", "so, it is"),
+        ("WAV_FILENAME\tTranscript\tSpeaker", "train/{}.wav\tso; it is\tada", "so; it is"),
+        ("Wav_Filename, TRANSCRIPT", 'train/{}.wav, "so, it is"', "so, it is"),
+        ("speaker;transcript;wav_filename", 'ada;"so; it is";train/{}.wav', "so; it is"),
+    ],
+)
+def test_a_table_of_a_spreadsheet_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str, row: str, transcript: str
+) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a", "a"]})
+    path = tmp_path / "c" / "train.csv"
+    path.write_text(f"{header}\n{row.format(0)}\n{row.format(1)} {row.format(2)}\n{row.format(1)}\n")
+
+    found = csv_table.read_table(path)
+
+    assert [(one.id, one.transcript) for one in found] == [(f"train/{n}.wav", transcript) for n in (0, 1)]
+    assert {one.speaker for one in found} == ({"ada"} if "peaker" in header else {None})
+    assert "train.csv:3: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE")]
+)
+def test_a_table_of_utf_16_names_a_cure_that_works(tmp_path: Path, encoding: str, name: str) -> None:
+    path = table(tmp_path / "c", "")
+    path.write_text("wav_filename\ttranscript\ntrain/0.wav\tça va\n", encoding)
+
+    with pytest.raises(Trouble, match=rf"train\.csv: is {name}: expected UTF-8: convert it with: iconv ") as caught:
+        csv_table.read_table(path)
+
+    cure = str(caught.value).partition("convert it with: ")[2]
+    subprocess.run(["sh", "-c", f"{cure} && mv NEW train.csv"], cwd=path.parent, check=True)
+    assert csv_table.read_table(path)[0].transcript == "ça va"
+
+
+def test_two_columns_that_differ_in_case_alone_are_told_apart(tmp_path: Path) -> None:
+    path = table(tmp_path / "c", "wav_filename,transcript,ID,id\ntrain/0.wav,a,1,2\n")
+    assert csv_table.read_table(path)[0].transcript == "a"
+
+
 def test_a_missing_or_undecodable_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match=r"train\.csv: cannot be read"):
         importers.load(csv_parameters(tmp_path))
-    (tmp_path / "train.csv").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "train.csv").write_bytes(b"wav\xff\xfe\n")
     with pytest.raises(Trouble, match=r"train\.csv: cannot be read as a UTF-8"):
         importers.load(csv_parameters(tmp_path))
 

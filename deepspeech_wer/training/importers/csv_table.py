@@ -1,7 +1,7 @@
 """Importer `csv`: a directory with train.csv, dev.csv and test.csv, the tables DeepSpeech has used since 2016.
 
 The columns are `wav_filename,wav_filesize,transcript` and, optionally, `speaker`. File names are relative to the table;
-wav and flac are read. The size, by which other programs sort, is ignored.
+wav and flac are read. The size, by which other programs sort, is ignored. Semicolons and tabs do as well as commas.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
 from ..corpus import SETS, Corpus, Misshapen, Utterance, sort_out, sorted_sets
-from ..csv_rows import misshapen, names_recording, read_rows
+from ..csv_rows import names_recording, read_rows, without_recording
 from ..parameters import Parameters
 
 REQUIRED = ("wav_filename", "transcript")
@@ -62,11 +62,9 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
         raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
 
 
-def _without_audio(where: str, fields: Mapping[str, str], audio: Path, before: str) -> Misshapen:
-    """Return the fault of a row. It may be a part of a transcript with as many commas as a row has."""
-    name, size = fields["wav_filename"], fields.get("wav_filesize", "")
+def _without_audio(where: str, fields: dict[str, str], audio: Path, before: str) -> Misshapen:
+    name = fields["wav_filename"]
     if names_recording([name], before):
         return Misshapen(where, f"no audio file {audio}: expected the path relative to the table", is_refused=True)
     why = f"no audio file {audio}" if name else "a row without wav_filename or transcript"
-    is_row = size.strip().isdecimal() or not any(fields.values())
-    return misshapen(where, why, list(fields), REQUIRED, is_part=not is_row)
+    return without_recording(where, why, fields, REQUIRED)

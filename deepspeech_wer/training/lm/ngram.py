@@ -12,12 +12,12 @@ import argparse
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ...errors import Trouble
-from ..corpus import sort_out
-from ..csv_rows import read_rows
+from ..corpus import Misshapen, sort_out
+from ..csv_rows import names_recording, read_rows, without_recording
 from ..text import clean
 from . import arpa
 from .arpa import BEGIN, END, MARKS, NEVER, UNKNOWN, Gram, Ngrams
@@ -119,7 +119,7 @@ def _logarithms(probabilities: dict[Gram, float], shares: dict[Gram, float]) -> 
 def read_sentences(path: Path) -> list[list[str]]:
     """Read the tokens of a .csv table's transcripts, or of a text with one sentence per line. Raises Trouble."""
     if path.suffix.lower() == ".csv":
-        rows, _ = sort_out(read_rows(path, ["transcript"]), path)
+        rows, _ = sort_out(_table_rows(path), path)
         return [_unmarked(clean(row["transcript"]).split()) for _, row in rows]
     if path.suffix.lower() == ".tsv":
         raise Trouble(f"{path}: expected a .csv table with a column transcript, or a text with one sentence per line")
@@ -128,6 +128,21 @@ def read_sentences(path: Path) -> list[list[str]]:
             return [words for line in stream if (words := _unmarked(clean(line).split()))]
     except (OSError, UnicodeDecodeError) as error:
         raise Trouble(f"{path}: cannot be read as sentences: {error}") from error
+
+
+def _table_rows(table: Path) -> Iterator[tuple[int, dict[str, str]] | Misshapen]:
+    """Yield the rows of a table; as in a training, what names no recording may be the rest of a cut transcript."""
+    before = ""
+    for row in read_rows(table, ["transcript"], "wav_filename"):
+        name = "" if isinstance(row, Misshapen) else row[1].get("wav_filename")
+        if isinstance(row, Misshapen) or name is None:
+            yield row
+        elif names_recording([name], before) or (table.parent / name).is_file():
+            before = name
+            yield row
+        else:
+            why = f"no recording {name!r}: expected its name"
+            yield without_recording(f"{table}:{row[0]}", why, row[1], ("wav_filename", "transcript"))
 
 
 def _unmarked(words: list[str]) -> list[str]:

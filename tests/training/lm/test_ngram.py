@@ -119,6 +119,24 @@ WORDS = st.sampled_from("abcdef")
 CORPUS = st.lists(st.lists(WORDS, max_size=8), min_size=1, max_size=30)
 
 
+def test_misshapen_rows_of_a_table_are_left_out_as_in_a_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "train.csv"
+    table.write_bytes(
+        b"transcript,wav_filename,wav_filesize\ngo,0.wav,1\nhello big\nworld,1.wav,1\non,2.wav,1\n"
+        b"caf\xe9,3.wav,1\nmr smith,he said,yes\nup,4.wav,1\n"
+    )
+
+    assert ngram.read_sentences(table) == [["go"], ["on"]]
+    assert f"left out: 5 of 7 rows of {table}" in capsys.readouterr().err
+    table.write_text("wav_filename;transcript\n0.wav;go, go\n")
+    assert ngram.read_sentences(table) == [["go,", "go"]]
+    (tmp_path / "clip").touch()
+    table.write_text("wav_filename,transcript\nclip,go\n")
+    assert ngram.read_sentences(table) == [["go"]]
+
+
 @given(CORPUS, st.integers(1, 4))
 @settings(max_examples=60, deadline=None)
 def test_every_distribution_sums_to_one(sentences: list[list[str]], order: int) -> None:
