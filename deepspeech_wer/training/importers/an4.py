@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..corpus import Corpus, Misshapen, Utterance, sort_out
+from ..csv_rows import NO_TEXT
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of, first_existing
@@ -26,7 +27,7 @@ ARCHIVE = RemoteFile("https://dldata-public.s3.us-east-2.amazonaws.com/an4_spher
 DEV_SPEAKERS = {"fjdn", "fplp", "mcel", "mdxs", "mjdr", "mmap", "mrjc2", "mtcv"}
 NAME = re.compile(r"(?:(?P<text>.*\S)\s+)?\((?P<name>[^()\s]+)\)\s*")
 MARKED = re.compile(r"\s*<s>\s+(?P<text>[^<>]*[^<>\s])\s+</s>")
-NO_TEXT = re.compile("[<>\0-\x08\x0e-\x1f\x7f\ufffd]")  # marks; control characters; bytes that are not UTF-8
+MARKS = re.compile("[<>\x01-\x08\x0e-\x1f\x7f]")  # and control characters
 
 
 def load(parameters: Parameters) -> Corpus:
@@ -65,6 +66,7 @@ def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance | Mis
 def _texts(table: Path) -> tuple[dict[str, str | None], list[Misshapen]]:
     """Return the text of each name, None where its line is one of the faults, and the faults."""
     texts: dict[str, str | None] = {}
+    first: dict[str, int] = {}
     faults = []
     is_begun = False
     for number, line in numbered_lines(table):
@@ -74,8 +76,12 @@ def _texts(table: Path) -> tuple[dict[str, str | None], list[Misshapen]]:
             faults.append(Misshapen(f"{table}:{number}", f"{line!r}: expected <s> TEXT </s> (UTTERANCE)"))
         elif name in texts:
             faults.append(Misshapen(f"{table}:{number}", f"{line!r}: {name} is listed twice: expected it once"))
-        if name is not None:
-            texts[name] = text if texts.get(name, text) == text else None
+        if name is None:
+            continue
+        if texts.get(name) not in (None, text):  # which of them is right is not known
+            faults.append(Misshapen(f"{table}:{first[name]}", f"{name} has another text in line {number}"))
+        texts[name] = text if texts.get(name, text) == text else None
+        first.setdefault(name, number)
     return texts, faults
 
 
@@ -90,5 +96,5 @@ def _parsed(line: str, *, is_begun: bool) -> tuple[str | None, str | None]:
     said = found["text"] or ""
     marked = MARKED.fullmatch(said)
     text = marked["text"] if marked else said
-    is_faulty = not text or NO_TEXT.search(text) or (is_begun and not marked)
+    is_faulty = not text or MARKS.search(text) or NO_TEXT.search(text) or (is_begun and not marked)
     return found["name"], None if is_faulty else text

@@ -20,7 +20,7 @@ from pathlib import Path
 from ...errors import Trouble, UsageTrouble
 from ...files import PARTIAL
 from ..corpus import SETS, Corpus, Misshapen, Utterance, sorted_sets, uncut
-from ..csv_rows import misshapen, names_recording, read_rows
+from ..csv_rows import NO_TEXT, NO_UTF_8, misshapen, names_recording, read_rows
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of
@@ -166,7 +166,7 @@ def _spontaneous(
             clip = table.parent / "audios" / name
             yield Utterance(clip.stem, clip, spoken(TAG.sub(" ", sentence), alphabet), speaker[:16])
     for why, count in unused.items():
-        print(f"{table}: {count} recordings of {kind} {why} are not used", file=sys.stderr, flush=True)
+        print(f"{table}: recordings of {kind} {why}, which are not used: {count}", file=sys.stderr, flush=True)
 
 
 def _split(row: Row) -> str:
@@ -180,7 +180,7 @@ def _of_no_set(table: Path, row: Row) -> Misshapen:
 def _tell_without_split(table: Path, rows: Sequence[Row | Misshapen]) -> None:
     """Tell how many recordings are of no set: those that nobody has validated yet."""
     if count := sum(not isinstance(row, Misshapen) and not _split(row) for row in rows):
-        print(f"{table}: {count} recordings of no set are not used", file=sys.stderr, flush=True)
+        print(f"{table}: recordings of no set, which are not used: {count}", file=sys.stderr, flush=True)
 
 
 def _read(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
@@ -205,8 +205,12 @@ def _rows(table: Path, columns: Sequence[str], expected: str) -> Iterator[Row | 
             why = f"{len(fields)} columns: expected {len(names)}, as in the header"
             is_part = is_outermost and not names_recording(fields) and not any(map(SPEAKER.fullmatch, fields))
             yield misshapen(f"{table}:{number}", why, names, required, is_part=is_part)
+            continue
+        row = dict(zip(names, fields, strict=True))
+        if any(NO_TEXT.search(row[column]) for column in columns):
+            yield Misshapen(f"{table}:{number}", f"{row[required[-1]]!r}: {NO_UTF_8}")
         else:
-            yield number, dict(zip(names, fields, strict=True))
+            yield number, row
 
 
 def _utterance(table: Path, line: int, row: dict[str, str], alphabet: Alphabet) -> Utterance | Misshapen:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ...errors import Trouble, UsageTrouble
 from ..corpus import SETS, Corpus, Misshapen, Utterance, sorted_sets
+from ..csv_rows import NO_TEXT, NO_UTF_8
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of, first_existing
@@ -91,7 +92,7 @@ def _tell_unnamed(root: Path, named: set[str]) -> None:
         if name.endswith(".flac") and name not in named
     )
     if found:
-        said = f"{len(found)} recordings that no table names are not used, the first: {found[0]}"
+        said = f"recordings that no table names, which are not used: {len(found)}, the first: {found[0]}"
         print(f"{root}: {said}", file=sys.stderr, flush=True)
 
 
@@ -123,5 +124,7 @@ def _chapter(table: Path, alphabet: Alphabet, part: str | None, named: set[str])
                 f"{line!r}: expected UTTERANCE TEXT, and {audio.name} beside it",
                 continues=not audio.name.startswith(prefix),
             )
+        elif NO_TEXT.search(text):
+            yield Misshapen(f"{table}:{number}", f"{line!r}: {NO_UTF_8}")
         else:
             yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0], part=part)

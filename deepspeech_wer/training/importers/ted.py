@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ...errors import Trouble
 from ..corpus import SETS, Corpus, Misshapen, Segment, Utterance, sorted_sets, uncut
+from ..csv_rows import NO_TEXT, NO_UTF_8
 from ..parameters import Parameters
 from ..text import Alphabet
 from .tools.directories import directory_of, first_existing
@@ -69,7 +70,7 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen
             elif row.speaker not in GAPS and row.text.strip() not in GAPS:
                 yield _utterance(row, audio, alphabet)
     if unknown:
-        print(f"{directory}: {unknown} segments with {UNKNOWN} are not used", file=sys.stderr, flush=True)
+        print(f"{directory}: segments with {UNKNOWN}, which are not used: {unknown}", file=sys.stderr, flush=True)
 
 
 def _rows(table: Path) -> Iterator[Row | Misshapen]:
@@ -83,7 +84,7 @@ def _rows(table: Path) -> Iterator[Row | Misshapen]:
         if row and not talks:
             talks = {parts[0], table.stem}  # both: the file may have been renamed
         if row and parts[0] in talks:
-            yield row
+            yield Misshapen(f"{table}:{number}", f"{line!r}: {NO_UTF_8}") if NO_TEXT.search(line) else row
         else:
             yield Misshapen(f"{table}:{number}", f"{line!r}: {EXPECTED}", continues=parts[0] not in talks)
 

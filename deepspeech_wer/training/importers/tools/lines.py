@@ -9,19 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ....errors import Trouble
-from ...csv_rows import END_OF_FILE
+from ...csv_rows import END_OF_FILE, refuse_utf_16
 
 
 def numbered_lines(table: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number from 1, line) of each line that is not empty. Bytes that are not UTF-8 become U+FFFD.
+    """Yield (number from 1, line) of each line that is not empty; csv_rows.NO_TEXT finds bytes that are not UTF-8.
 
-    Raises Trouble for a file that cannot be read.
+    Raises Trouble for a file that cannot be read, and for one of UTF-16 or with the line ends of old Macintoshes.
     """
     try:
         with table.open("rb") as stream:
+            refuse_utf_16(table, stream.read(2))
+            stream.seek(0)
             for number, raw in enumerate(stream, 1):
-                line = raw.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
+                line = raw.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
                 if number == 1:
+                    if "\r" in line and not raw.endswith(b"\n"):
+                        mend = f"sed 's/\\r/\\n/g' {table.name} >NEW"
+                        raise Trouble(f"{table}: its lines end with carriage returns: expected line feeds: {mend}")
                     line = line.removeprefix("\ufeff")  # a byte order mark, which some editors write
                 if line.replace(END_OF_FILE, "").strip():
                     yield number, line
