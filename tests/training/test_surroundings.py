@@ -176,7 +176,7 @@ def test_an_output_that_cannot_be_written_at_the_end_loses_no_result(job: Job) -
             job.command(), env=job.environment(**TINY), stdout=leaves.stdin, stderr=subprocess.PIPE, check=False
         )
 
-    assert done.returncode == 1
+    assert done.returncode == 0, done.stderr
     assert job.record()["results"]["test_wer"] is not None
 
 
