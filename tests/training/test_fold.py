@@ -87,6 +87,7 @@ def test_the_case_is_that_of_the_alphabet(letters: str, written: str, expected: 
 
 def test_bytes_keep_what_is_a_letter_to_somebody() -> None:
     assert folded("ＡＢＣ ﬁn don′t ❤\ufe0f İyi x‑y −", Bytes()) == "abc fin don't ❤ iyi x y"
+    assert folded("他说‘你好’。 ‘안녕’이라고 ‘สวัสดี’ครับ", Bytes()) == "他说你好 안녕이라고 สวัสดีครับ"
     kept = "ĳ ำ ㅋㅋ և ß hawaiʻi ᠮ\u180b नि\u200dक"
     assert folded(kept, Bytes()) == kept
 

@@ -19,7 +19,11 @@ BLANK = "\u2800\u3164\uffa0"  # look like one, and are none in Unicode: of Brail
 PRIME = re.compile(r"(?<=[^\W\d_])[′‵ʹˈˊˋ]")  # after a letter: an apostrophe, not minutes or feet
 HALF_WIDTH = re.compile("[ｦ-ﾝ][ﾞﾟ]")  # a letter in two characters
 OPENING, CLOSING = "'＇‘‚‛`´′", "'＇’‘`´′"
-WORD = r"[\w\u0300-\u036f]"
+# A letter that may stand beside an apostrophe: not one of a script without spaces, nor Korean, which has none.
+WORD = (
+    r"(?:[^\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
+    r"|[\u0300-\u036f])"
+)
 
 
 def spoken(text: str, alphabet: Alphabet) -> str:
