@@ -44,9 +44,8 @@ def last() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(
-                os.devnull, os.O_RDWR
-            )  # gets the lowest free number: else a checkpoint might, and get TensorFlow's log
+            # It gets the lowest free number: else a checkpoint might, and TensorFlow would log into it.
+            os.open(os.devnull, os.O_RDWR)
     for output in (sys.stdout, sys.stderr):
         if output is not None:
             with suppress(OSError):
