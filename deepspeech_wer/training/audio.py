@@ -36,6 +36,7 @@ HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtyp
 FULL_SCALE = 1.001  # of samples that are fractions: what is beyond, rounding apart, is clipped
 MOST_PEAK = 16.0  # of such samples, 24 dB above full scale: beyond it they have another scale, that of integers perhaps
 UNKNOWN = 1 << 62  # libsndfile's number of samples, and more, where the header tells none
+MOST_BEYOND = 0.5  # seconds that a segment may end after its recording; Kaldi's extract-segments allows as much
 MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
 LEAST_LEFT = 0.01  # of the channels' power in their mean, -20 dB; n independent ones leave 1 / n
 LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
@@ -63,7 +64,7 @@ def read_audio(
     clipped, or channels cancel each other.
 
     Raises Trouble for those, for a file that is unreadable or cut (of mp3 only where its first frame tells the size),
-    and if there are no samples.
+    if there are no samples, and if it ends well before `end`.
     """
     try:
         with _opened(path) as stream:
@@ -83,6 +84,9 @@ def read_audio(
     if not len(samples):
         part = "" if end is None else f" between {start:g} and {end:g} s"
         raise Trouble(f"{path}: holds no sample{part}: expected speech")
+    lacking = 0 if end is None else end - start - len(samples) / rate
+    if lacking > MOST_BEYOND:
+        raise Trouble(f"{path}: ends {lacking:.1f} s before its segment from {start:g} to {end:g} s does: is it cut?")
     return resample(_mono(samples, tell), rate).astype(np.float32)
 
 

@@ -154,6 +154,11 @@ def _is_mp3_frame(head: bytes) -> bool:
     )
 
 
+def is_file(data: bytes) -> bool:
+    """Return whether these first bytes are those of an audio file: no raw samples."""
+    return data.startswith(MAGIC) or data[4:8] == b"ftyp" or is_mp3(data)  # ftyp: m4a, mp4
+
+
 def is_mp3(data: bytes) -> bool:
     """Return whether these first bytes are frames of layer III alone, at least two: each ends where the next begins.
 
@@ -183,4 +188,5 @@ FINDERS: dict[bytes, Callable[[BinaryIO, int], Data | None]] = {
     b"riff": _of_w64,
     b"NIST": _of_sphere,
 }
-MAGIC = (*wav.MAGIC, *FINDERS, b"fLaC", b"OggS", b"ID3")  # how files begin that are no raw samples
+# How files begin that are no raw samples. The last three are WebM, Windows Media and AMR.
+MAGIC = (*wav.MAGIC, *FINDERS, b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR")

@@ -161,6 +161,9 @@ def test_a_segment_has_the_features_of_its_part_of_the_recording(tmp_path: Path)
     assert (first.seconds, second.seconds) == (pytest.approx(1, abs=0.03), pytest.approx(1.25, abs=0.03))
     with pytest.raises(Trouble, match=r"talk\.wav: holds no sample between 3 and 4 s"):
         prepare(tmp_path, replace(whole, segment=Segment(3, 4)))
+    prepare(tmp_path, replace(whole, segment=Segment(2, 3.4)))  # rounded
+    with pytest.raises(Trouble, match=r"talk\.wav: ends 0\.7 s before its segment from 2 to 3\.7 s does: is it cut\?"):
+        prepare(tmp_path, replace(whole, segment=Segment(2, 3.7)))
 
 
 @pytest.mark.parametrize("left", [0, 7, 90, 1000])

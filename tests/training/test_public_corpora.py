@@ -395,6 +395,7 @@ def test_rows_of_ted_of_another_shape_are_left_out_and_counted(
         ("talk S28 Bob 2 3 the\n<unk> man\n", ["it's here", "we"]),
         ("talk S28 Bob 2 3 in\nthe good years 1990 2000 we went\n", ["it's here", "we"]),
         ("talk S28 Bob 2 3 the <unk>\nman\n", ["it's here", "we"]),
+        ("talk S28 Bob 2 3 this is my\ntalk about it\n", ["it's here", "we"]),
         ("talk S28 Bob 2 3 <unk> man\n", ["it's here", "we"]),
         ("talk S28 inter_segment_gap 2 3 <o,,unknown>\ntalk S28 Bob 3\n", ["it's here", "we"]),
     ],
@@ -405,6 +406,17 @@ def test_a_line_break_cuts_no_segment_of_ted_and_costs_no_other(
     ted_site.files["TEDLIUM_release2.tar.gz"] = ted_archive(STM + broken)
 
     assert [one.transcript for one in importers.load(parameters("ted", tmp_path, ted_site)).train] == left
+
+
+def test_a_table_of_ted_without_rows_needs_no_recording(ted_site: Site, tmp_path: Path) -> None:
+    importers.load(parameters("ted", tmp_path, ted_site))
+    [root] = tmp_path.rglob("TEDLIUM_release2/train")
+    (root / "stm" / "empty.stm").write_text(";; nothing yet\n")
+
+    assert [one.transcript for one in importers.load(parameters("ted", tmp_path, ted_site)).train] == [
+        "it's here",
+        "we",
+    ]
 
 
 # Common Voice

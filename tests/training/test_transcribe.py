@@ -217,6 +217,16 @@ def test_an_audio_file_as_a_stream_is_refused(model: Path, kind: str) -> None:
     assert done.stderr.startswith(b"standard input is an audio file: expected raw samples")
 
 
+@pytest.mark.parametrize(
+    "head", [b"\0\0\0\x20ftypM4A ", b"\x1aE\xdf\xa3\x9fB\x86", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR\n"]
+)
+def test_a_file_of_a_phone_or_a_browser_as_a_stream_is_refused(model: Path, head: bytes) -> None:
+    done = run(model, "-", input=head + bytes(20_000))
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"standard input is an audio file: expected raw samples")
+
+
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100])
 def test_an_mp3_without_a_tag_as_a_stream_is_refused_and_heard_as_a_file(
     model: Path, tmp_path: Path, rate: int

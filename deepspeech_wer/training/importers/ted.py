@@ -60,9 +60,10 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen
     unknown = 0
     for table in tables:
         audio = directory / "sph" / f"{table.stem}.sph"
-        if not audio.is_file():
+        rows = list(uncut(_rows(table)))
+        if rows and not audio.is_file():
             raise Trouble(f"{table}: expected its recording at {audio}: unpack the archive again")
-        for row in uncut(_rows(table)):
+        for row in rows:
             if isinstance(row, Misshapen):
                 yield row
             elif UNKNOWN in row.text:
@@ -75,7 +76,7 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen
 
 def _rows(table: Path) -> Iterator[Row | Misshapen]:
     """Yield the rows of a table of STM: TALK CHANNEL SPEAKER START END [<LABELS>] TEXT."""
-    talks: set[str] = set()
+    talks, channels = set[str](), set[str]()
     for number, line in numbered_lines(table):
         if line.startswith(";;"):
             continue
@@ -84,9 +85,12 @@ def _rows(table: Path) -> Iterator[Row | Misshapen]:
         if row and not talks:
             talks = {parts[0], table.stem}  # both: the file may have been renamed
         if row and parts[0] in talks:
+            channels.add(parts[1])
             yield Misshapen(f"{table}:{number}", f"{line!r}: {NO_UTF_8}") if NO_TEXT.search(line) else row
         else:
-            yield Misshapen(f"{table}:{number}", f"{line!r}: {EXPECTED}", continues=parts[0] not in talks)
+            # The rest of a broken line may begin with a name, of a talk about oneself for example.
+            is_own = parts[:1] and parts[0] in talks and channels.issuperset(parts[1:2])
+            yield Misshapen(f"{table}:{number}", f"{line!r}: {EXPECTED}", continues=not is_own)
 
 
 def _row(parts: list[str]) -> Row | None:

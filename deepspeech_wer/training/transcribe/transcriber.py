@@ -263,7 +263,7 @@ def listener(
 def _pieces(source: BinaryIO, every: int) -> Iterator[Floats]:
     """Yield [samples] of a stream of raw 16-bit samples, `every` samples at a time."""
     data = source.read(2 * every)
-    if data.startswith(containers.MAGIC) or containers.is_mp3(data):
+    if containers.is_file(data):
         raise Trouble(
             "standard input is an audio file: expected raw samples (16 kHz, 16 bits): give it as FILE, or /dev/stdin"
         )
