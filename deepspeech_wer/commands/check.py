@@ -105,13 +105,14 @@ def _git(settings: Settings) -> tuple[str, str]:
 
 
 def _repository(settings: Settings) -> tuple[str, str]:
-    sha = mirror.ask(settings.places.cache, settings.repository.url, settings.repository.ref)
-    what = f"{settings.repository.name}, {settings.repository.ref or 'its HEAD'}"
-    return (
-        (OK, f"{what} is at {sha[:12]}")
-        if sha
-        else (HINT, f"{settings.repository.name}: the repository has no commits yet")
-    )
+    where, repository = settings.places, settings.repository
+    sha = mirror.ask(where.cache, repository.url, repository.ref)
+    if where.mirror.exists() and where.lock.exists():
+        with _held(str(where.lock)) as is_held:
+            if is_held:
+                mirror.update(where.mirror, repository.url, repository.ref)
+    what = f"{repository.name}, {repository.ref or 'its HEAD'}"
+    return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, f"{repository.name}: the repository has no commits yet")
 
 
 def _job(settings: Settings) -> tuple[str, str]:
@@ -170,7 +171,7 @@ def _source(settings: Settings) -> Iterator[tuple[Path, Merge, str]]:
     where = settings.places
     if where.mirror.exists() and where.lock.exists():
         with _held(str(where.lock)) as is_held:
-            merge = _newest(settings) if is_held else None
+            merge = _newest(where.mirror) if is_held else None
             if merge:
                 yield where.mirror, merge, merge.sha[:12]
                 return
@@ -179,18 +180,12 @@ def _source(settings: Settings) -> Iterator[tuple[Path, Merge, str]]:
         yield place, _small_repository(place), "a small repository of its own"
 
 
-def _newest(settings: Settings) -> Merge | None:
-    """The newest tracked commit, fetched if that is possible; None where there is none yet.
-
-    Raises Trouble if the mirror cannot be read.
-    """
-    where, repository = settings.places.mirror, settings.repository
-    with suppress(Trouble):  # told by the look at the repository
-        mirror.update(where, repository.url, repository.ref)
+def _newest(where: Path) -> Merge | None:
+    """The newest commit in a mirror; None where nothing was fetched yet. Raises Trouble if it cannot be read."""
     try:
         sha = mirror.tip(where)
     except git.GitError as error:
-        if error.code == 1:  # nothing was fetched yet
+        if error.code == 1:
             return None
         cure = evidence.cure(error, where)
         raise Trouble(f"cannot read the mirror {where}: {error}{f'; {cure}' if cure else ''}") from None

@@ -6,7 +6,8 @@ A job inherits no secret. git inherits nothing that would point it at another re
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer import files
@@ -103,6 +104,19 @@ def sealed_git_environment(environ: Mapping[str, str] | None = None) -> dict[str
         "GIT_CONFIG_PARAMETERS": "",
         "GIT_ATTR_NOSYSTEM": "1",
     }
+
+
+@contextmanager
+def sealed() -> Iterator[None]:
+    """While this lasts, a git that a library starts reads no configuration of the user or of the system either."""
+    before = dict(os.environ)
+    os.environ.update(sealed_git_environment())
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def ssh_of_git(environ: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from deepspeech_wer.repository.git import GitError, run_git
+from deepspeech_wer.repository.git import GitError, configured, run_git
 
 _LEAST_BYTES, _LEAST_FILES = 1 << 20, 8
 _PROBE_BYTES = 1 << 16
@@ -47,6 +47,17 @@ _SETTING = re.compile(
     r"|transport '[^']*' not allowed",
     re.IGNORECASE,
 )
+_UNNAMED = tuple(  # what git says of settings that it does not name, and those that it may mean
+    (re.compile(words), re.compile(names))
+    for words, names in (
+        (r"bad (zlib|pack) compression level", r"(core|pack)\.(loose)?compression"),
+        (r"invalid mode for object creation", r"core\.createobject"),
+        (r"unknown fetch negotiation algorithm", r"fetch\.negotiationalgorithm"),
+        (r"invalid number of threads", r"pack\.threads"),
+        (r"[Uu]nknown fsck m(sg|essage) type", r"(fetch|receive)\.fsck\..*"),
+        (r"transport '.*' not allowed", r"protocol\.(.*\.)?allow"),
+    )
+)
 
 
 def cure(error: GitError, *places: Path) -> str | None:
@@ -61,6 +72,22 @@ def cure(error: GitError, *places: Path) -> str | None:
         cure = "chown it as root (`chown -R`), or remove it: the next tick fetches it anew"
         return next((f"{place} belongs to another user: {cure}" for place in places if _is_of_another(place)), None)
     return _of_the_machine(error) or next(filter(None, map(_lack, places)), None)
+
+
+def cure_of_settings(error: GitError) -> str | None:
+    """Which of the user's settings a git complains of that went to a remote, and where they stand; None if of none."""
+    if "dubious ownership" in error.said:  # it only proposes one
+        return None
+    is_crash = error.code == -signal.SIGSEGV  # what some settings without a value lead to
+    unnamed = [names for words, names in _UNNAMED if words.search(error.said)]
+    meant = [
+        f"{name} in {origin}"
+        for origin, name, value in configured()
+        if (is_crash and value is None)
+        or name.lower() in error.said.lower()
+        or any(names.fullmatch(name) for names in unnamed)
+    ]
+    return f"{'give a value to' if is_crash else 'correct'} {', '.join(dict.fromkeys(meant))}" if meant else None
 
 
 def is_damaged(mirror: Path, ref: str) -> bool:

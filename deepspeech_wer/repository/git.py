@@ -172,6 +172,25 @@ def local_environment() -> dict[str, str]:
     return {**_with(given, {**_CONFIG, **_AS_COMMITTED}), "GIT_ASKPASS": "true"}
 
 
+def configured() -> list[tuple[str, str, str | None]]:
+    """The user's settings of git's that a git for a remote reads and that are not ours: where each stands, its name,
+    and its value, None without one. Empty where git cannot read them.
+    """
+    try:
+        listed = run_git(Path("/"), "config", "--list", "--show-origin", "--null", access=Access("any"))
+    except GitError:
+        return []
+    ours, fields = {name.lower() for name in _CONFIG}, listed.split("\0")
+    found = []
+    for origin, text in zip(fields[::2], fields[1::2], strict=False):
+        name, has_value, value = text.partition("\n")
+        if origin.startswith("file:"):
+            found.append((origin.removeprefix("file:"), name, value if has_value else None))
+        elif name not in ours:
+            found.append(("the environment (GIT_CONFIG_...)", name, value))
+    return found
+
+
 def _remote_environment(access: Access) -> dict[str, str]:
     """The variables under which a git runs that goes to a remote: the user's, with what answers questions."""
     return {**_with(environment.git_environment(), access.config), **environment.askpass(), **access.environment}

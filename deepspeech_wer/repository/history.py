@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_wer import clock
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import remove_tree
 from deepspeech_wer.records import Changed, Merge
@@ -183,8 +184,9 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
     call.
     """
     try:
-        import git  # takes 35 ms, and an idle tick does not need it
-    except ImportError as error:  # it asks git for its version
+        with environment.sealed():  # it asks git for its version
+            import git  # takes 35 ms, and an idle tick does not need it
+    except ImportError as error:
         raise odd("version", str(error)) from None
     try:
         with git.Repo(mirror) as repository:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -54,24 +55,23 @@ def update(mirror: Path, url: str, ref: str | None, *, known: str | None = None)
 
 
 def ask(directory: Path, url: str, ref: str | None) -> str | None:
-    """Ask the remote for the newest commit of the tracked branch, without fetching; None if the repository is empty.
+    """Return the newest commit of the tracked branch, fetched as `update` does; None if the repository is empty.
 
-    Raises Trouble if the repository cannot be reached or the branch does not exist.
+    Only that commit is fetched, into a repository in `directory` that is removed again. Raises Trouble as `update`
+    does: settings of git's that only a fetch reads, say, are told here too.
     """
     access = _access(url)
-    try:
-        for pattern in _patterns(ref):
-            listed = run_git(
-                directory, "ls-remote", "--end-of-options", access.url, pattern, access=access, timeout_s=120
-            )
-            for line in listed.splitlines():
-                sha, _, name = line.partition("\t")
-                if name == pattern:  # ls-remote also lists longer names with the same ending
-                    return sha
-        _check_empty(directory, access, ref)
-    except GitError as error:
-        raise Trouble(_cannot_fetch(directory, url, ref, error)) from None
-    return None
+    with tempfile.TemporaryDirectory(prefix=".check-", dir=directory) as name:
+        place = Path(name) / "repository.git"
+        try:
+            try:
+                return _update(place, access, ref, None, "--depth=1")
+            except GitError as error:
+                if "shallow" not in error.said:  # some servers send all or nothing
+                    raise
+            return _update(place, access, ref, None)
+        except GitError as error:
+            raise Trouble(_cannot_fetch(directory, url, ref, error)) from None
 
 
 def tip(mirror: Path) -> str:
@@ -116,24 +116,24 @@ def _configured(access: Access, name: str) -> str:
         return ""
 
 
-def _update(mirror: Path, access: Access, ref: str | None, known: str | None) -> str | None:
+def _update(mirror: Path, access: Access, ref: str | None, known: str | None, *options: str) -> str | None:
     for pause_s in RETRY_AFTER_S:
         try:
-            return _update_once(mirror, access, ref, known)
+            return _update_once(mirror, access, ref, known, *options)
         except GitError as error:
             if not error.is_transient:
                 raise
         signals.wait(pause_s)
         signals.check()
-    return _update_once(mirror, access, ref, known)
+    return _update_once(mirror, access, ref, known, *options)
 
 
-def _update_once(mirror: Path, access: Access, ref: str | None, known: str | None) -> str | None:
+def _update_once(mirror: Path, access: Access, ref: str | None, known: str | None, *options: str) -> str | None:
     if not (mirror / "HEAD").exists():
         _create(mirror)
     for pattern in _patterns(ref):
         try:
-            _fetch(mirror, access, pattern)
+            _fetch(mirror, access, pattern, *options)
         except GitError as error:
             if "couldn't find remote ref" not in error.said:
                 raise
@@ -179,7 +179,7 @@ def _create(mirror: Path, object_format: str = "sha1") -> None:
         raise odd("init", "")
 
 
-def _fetch(mirror: Path, access: Access, pattern: str) -> None:
+def _fetch(mirror: Path, access: Access, pattern: str, *options: str) -> None:
     arguments = (
         "fetch",
         "--quiet",
@@ -188,6 +188,7 @@ def _fetch(mirror: Path, access: Access, pattern: str) -> None:
         "--no-auto-maintenance",
         "--update-shallow",
         "--no-recurse-submodules",
+        *options,
     )
     spec = f"+{pattern}:{TRACKED}"
     try:
@@ -220,7 +221,7 @@ def _check_empty(mirror: Path, access: Access, ref: str | None) -> None:
 
 def _cannot_fetch(mirror: Path, url: str, ref: str | None, error: GitError) -> str:
     what = f" ({ref})" if ref else ""
-    cure = evidence.cure(error, mirror)
+    cure = evidence.cure_of_settings(error) or evidence.cure(error, mirror)
     told = f"cannot fetch {without_password(url)}{what}{_rewritten(access_to(url))}: {error}"
     return f"{told}; {f'{cure}; ' if cure else ''}the next tick tries again"
 

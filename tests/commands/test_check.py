@@ -145,6 +145,45 @@ def test_what_every_tick_would_refuse_is_a_fault(
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("[core]\n\tcompression = 99\n", "bad zlib compression level 99; correct core.compression in "),
+        ("[fetch]\n\tparallel = many\n", "'fetch.parallel': invalid unit; correct fetch.parallel in "),
+        ("[core\n", "bad config line 1 in file "),
+    ],
+)
+@pytest.mark.parametrize("had_a_tick", [False, True])
+def test_a_setting_of_git_that_fails_every_fetch_fails_check_in_the_same_words(
+    tracked: Repository,
+    sealed: Path,
+    capsys: pytest.CaptureFixture[str],
+    config: str,
+    told: str,
+    had_a_tick: bool,
+) -> None:
+    if had_a_tick:
+        assert cli.main([]) == 0
+    tracked.merge("one")
+    (sealed / ".gitconfig").write_text(config)
+
+    lines = found(capsys, code=1)
+
+    assert [name for name, line in lines.items() if line.startswith("fault ")] == ["repository"]
+    assert f"{told}{sealed / '.gitconfig'}" in lines["repository"]
+    assert cli.main([]) == 1
+    assert lines["repository"].removeprefix("fault ") in capsys.readouterr().err
+    assert not list(settings.load().places.cache.glob(".check-*"))
+
+
+def test_a_server_that_sends_no_part_of_the_history_is_asked_for_all_of_it(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracked.git("config", "uploadpack.allowRefInWant", "true")  # git fails there to fetch a part
+
+    assert found(capsys)["repository"].startswith("ok ")
+
+
 def test_an_empty_repository_is_a_hint(
     repository: Repository, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

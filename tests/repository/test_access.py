@@ -246,7 +246,8 @@ def test_urls_without_a_secret_stay_as_they_are(url: str) -> None:
 def test_a_secret_that_a_remote_repeats_is_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "git"
-    script.write_text("#!/bin/sh\necho 'remote: no login for hush hush, nor hush%20hush' >&2; exit 128\n")
+    said = "echo 'remote: no login for hush hush, nor hush%20hush' >&2; exit 128"
+    script.write_text(f'#!/bin/sh\ncase "$*" in *fetch*) {said};; esac\nexec {shutil.which("git")} "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     with pytest.raises(Trouble, match=r"remote: no login for \*+, nor \*+;") as caught:
