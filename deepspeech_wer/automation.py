@@ -66,7 +66,7 @@ def tick(settings: Settings, descriptor: int, *, watcher: Watcher, asked: Sequen
     with data_lock.held(settings.places) as of_data:
         locks = {settings.places.lock: descriptor, settings.places.data_lock: of_data}
         require_data = partial(identity.require, settings.places, settings.repository, identity.root(settings.places))
-        _recover(settings.places, descriptor)
+        _recover(settings.places, descriptor, settings.doubts)
         try:
             well = _work(settings, watcher, asked, locks, require_data)
         finally:
@@ -194,12 +194,12 @@ def _begun(settings: Settings, item: Due, names: list[str]) -> Merge:
     return history.merge(settings.places.mirror, item.sha)
 
 
-def _recover(where: Places, descriptor: int) -> None:
+def _recover(where: Places, descriptor: int, doubts: Sequence[str]) -> None:
     """Clean up after a killed tick, and warn if the lock may not be reliable."""
     doubt = places.doubt_of_locks(where.cache)
     if doubt:
         backlog_inputs.warn_once(where, "warned_mount", doubt, doubt)
-    misspelt = "; ".join(every_setting.doubts())
+    misspelt = "; ".join(doubts)
     if misspelt:
         backlog_inputs.warn_once(where, "warned_variables", misspelt, misspelt)
     if lock.follows_a_kill(descriptor):

@@ -65,7 +65,7 @@ def check() -> Iterator[Finding]:
         yield from (Finding(FAULT, "settings", fault) for fault in str(trouble).splitlines())
         return
     yield Finding(OK, "settings", f"all are valid{_origins()}; list them with `settings`")
-    yield from (Finding(HINT, "settings", doubt) for doubt in every_setting.doubts())
+    yield from (Finding(HINT, "settings", doubt) for doubt in settings.doubts)
     for subject, try_it in _CHECKS.items():
         try:
             level, text = try_it(settings)

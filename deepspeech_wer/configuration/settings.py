@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -140,6 +140,7 @@ class Settings:
     logs: PublishedLogs
     beat: Beat
     audio: str | None  # address of the recordings, for the page
+    doubts: tuple[str, ...] = ()  # see `doubts`, of all variables: those that are secret by their name are forgotten
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
@@ -339,6 +340,16 @@ VARIABLES = (
 
 
 NAMES = frozenset(variable.name for variable in VARIABLES)
+_TRACKERS = (
+    "ds_github_",
+    "ds_gitlab_",
+    "ds_job_",
+    "ds_repo_",
+    "ds_repository_",
+    "ds_slurm_",
+    "ds_webhook",
+    "ds_website_",
+)  # no job's
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -363,22 +374,21 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     faults += _overlaps(loaded)
     if faults:
         raise UsageTrouble("\n".join(faults))
-    return loaded
+    return replace(loaded, doubts=tuple(doubts(given)))
 
 
-def doubts(environ: Mapping[str, str] | None = None) -> list[str]:
+def doubts(given: Mapping[str, str]) -> list[str]:
     """Return a line for each ds_* variable that looks like a misspelt one of the tracker, or that is gone since 2016.
 
-    It may be the job's own.
+    It may be the job's own, unless it begins as only the tracker's do.
     """
-    given = os.environ if environ is None else environ
-    known = [variable.name for variable in VARIABLES]
     found = []
-    for name in sorted(name for name in given if name.startswith("ds_") and name not in known):
+    for name in sorted(name for name in given if name.lower().startswith("ds_") and name not in NAMES):
         if name in GONE:
             found.append(f"{name}: of the scripts of 2016, does nothing here; instead: {GONE[name]}")
             continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        cutoff = 0.6 if name.lower().startswith(_TRACKERS) else 0.85
+        near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=cutoff)
         if near:
             found.append(f"{name}: the tracker has no such variable: is {near[0]} meant?")
     return found

@@ -197,6 +197,20 @@ def test_a_variable_of_2016_that_is_gone_is_told_once_with_what_replaces_it(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("name", ["ds_webhook_ulr", "DS_WEBSITE_SERVER_ROOT", "DS_GITHUB_TOKEN", "ds_github_branch"])
+def test_a_misspelt_variable_is_told_once_though_a_secret_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.setenv(name, "t0ps3cret")
+    assert cli.main([]) == 0
+    told = capsys.readouterr().err
+    assert f"{name}: the tracker has no such variable: is ds_" in told
+    assert "t0ps3cret" not in told
+    assert cli.main([]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_no_variable_that_exists_is_called_gone() -> None:
     ours = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
     assert ours.isdisjoint(settings.GONE)

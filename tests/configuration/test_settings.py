@@ -254,9 +254,22 @@ def test_a_password_in_the_url_is_a_secret_too() -> None:
     assert environment.job_environment(given) == {"ds_repo_url": "https://example.com/x.git"}
 
 
-@pytest.mark.parametrize(("name", "meant"), [("ds_repo_ulr", "ds_repo_url"), ("ds_job_time_out", "ds_job_timeout")])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ds_repo_ulr", "ds_repo_url"),
+        ("ds_job_time_out", "ds_job_timeout"),
+        ("ds_github_branch", "ds_github_ref"),
+        ("ds_webhook", "ds_webhook_url"),
+        ("ds_repository_url", "ds_repo_url"),
+        ("DS_REPO_URL", "ds_repo_url"),
+        ("Ds_Track", "ds_track"),
+        ("DS_WEBSITE_SERVER_PORTS", "ds_website_server_port"),
+    ],
+)
 def test_a_misspelt_variable_is_doubted(name: str, meant: str) -> None:
     assert settings.doubts({name: "1"}) == [f"{name}: the tracker has no such variable: is {meant} meant?"]
+    assert settings.load({name: "1"}).doubts == tuple(settings.doubts({name: "1"}))
 
 
 def test_a_variable_of_the_job_is_not_doubted() -> None:
