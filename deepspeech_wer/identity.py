@@ -13,6 +13,7 @@ import secrets
 from pathlib import Path
 
 from deepspeech_wer import archive, archive_record, files, journal, versions
+from deepspeech_wer.configuration.setting_types import spelled_alike
 from deepspeech_wer.configuration.settings import Repository
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.places import Places
@@ -35,7 +36,7 @@ def check(places: Places, repository: Repository) -> None:
         note = _read(directory / NOTE)
         for name, value in {**expected, **other}.items():
             found = note.get(name, value)
-            if found != value:
+            if found != value and not (name == "url" and spelled_alike(str(found)) == spelled_alike(value)):
                 raise Trouble(
                     f"{directory} belongs to {name} {found}, not {value}: by hand, use the crontab's variables "
                     "(--crontab); for another repository or branch, set ds_instance to a name of its own, or "

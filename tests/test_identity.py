@@ -50,6 +50,15 @@ def test_another_repository_is_refused_with_the_cure(
     assert wers() == [0.5]
 
 
+def test_another_spelling_of_the_same_repository_goes_on(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick()
+    tracked.merge("next")
+    for url in (f"file://{tracked.path}/", f"{tracked.path}/.git", str(tracked.path)):
+        monkeypatch.setenv("ds_repo_url", url)
+        assert tick() == 0
+        assert wers() == [0.5, 0.5]
+
+
 def test_another_branch_is_refused(
     tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

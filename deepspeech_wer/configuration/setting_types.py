@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 from deepspeech_wer.records import PUBLIC_KEY
 from deepspeech_wer.variables import without_password as without_password
@@ -27,6 +28,7 @@ _OURS_OF_SBATCH = {
     *("--uid", "--wait", "--wrap"),
 }
 _SECRET_PARAMETER = re.compile(r"[?&;][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
+_PORTS = {"http": ":80", "https": ":443", "ssh": ":22", "git": ":9418"}  # that a URL need not name
 _LOCAL = ("/", "./", "../", "~")
 
 
@@ -331,6 +333,38 @@ def repository_place(url: str) -> tuple[str, str] | None:
     web = f"{scheme}://{host}{port or ''}" if scheme in ("http", "https") else f"https://{host}"
     path = path.strip("/").removesuffix(".git").rstrip("/")
     return (web.lower(), path) if path else None
+
+
+def spelled_alike(url: str) -> tuple[str, ...]:
+    """Return what two URLs of one repository have in common, however they are spelled; other repositories differ in it.
+
+    As git servers do, a host is taken in any case, and a path with or without `.git`. The user counts with ssh, whose
+    relative paths begin at a home. GitHub and GitLab show one repository for all schemes and users.
+    """
+    plain = without_password(url)
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://(.*)", plain, re.IGNORECASE | re.DOTALL)
+    if not _is_remote(plain) or (match and match[1].lower() == "file"):
+        return _spelled_locally(re.sub(r"^localhost(?=/)", "", unquote(match[2])) if match else plain)
+    if match:
+        scheme = match[1].lower()
+        authority, slash, path = match[2].partition("/")
+        path = slash + path if is_web(f"{scheme}://") else unquote(slash + path)
+    else:
+        scheme = "ssh"
+        authority, path = [*re.split(r":(?![^\[]*\])", plain, maxsplit=1), ""][:2]  # not in [::1]
+    user, _, host = authority.rpartition("@")
+    host = host.lower().removesuffix(_PORTS.get(scheme, ":"))
+    path = path.rstrip("/").removesuffix(".git").rstrip("/")
+    if re.fullmatch(r"(github|gitlab)\.[a-z.]+", host):
+        return host, path.strip("/")
+    return scheme, user, host, path
+
+
+def _spelled_locally(path: str) -> tuple[str, ...]:
+    """As git looks for a repository on this machine: at the path, or at PATH.git."""
+    place = os.path.abspath(path)  # noqa: PTH100 - does not follow symbolic links
+    place = f"{place}.git" if not os.path.lexists(place) and os.path.lexists(f"{place}.git") else place
+    return "file", place.removesuffix("/.git")
 
 
 def _is_remote(url: str) -> bool:
