@@ -24,6 +24,7 @@ from deepspeech_wer.repository.git import TRACKED as TRACKED
 from deepspeech_wer.repository.git import GitError, odd, run_git
 
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
+GC_TIMEOUT_S = 60.0  # merges wait for it
 RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def tidy(mirror: Path) -> bool:
     Return whether there were locks.
     """
     had_locks = False
-    for pattern in ("**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
+    for pattern in ("**/*.lock", "gc.pid", "objects/pack/.tmp-*", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
         for left in mirror.glob(pattern):
             left.unlink(missing_ok=True)
             had_locks |= left.suffix == ".lock"
@@ -155,7 +156,7 @@ def _fetched(mirror: Path) -> str:
 def _tip_after_tidying(mirror: Path) -> str:
     sha = tip(mirror)
     try:
-        run_git(mirror, "gc", "--auto", "--quiet")
+        run_git(mirror, "gc", "--auto", "--quiet", timeout_s=GC_TIMEOUT_S)
     except GitError as error:  # the fetch succeeded all the same
         log.warning("cannot tidy up the mirror %s: %s", mirror, error)
         tidy(mirror)

@@ -360,6 +360,35 @@ def test_a_mirror_that_cannot_be_tidied_up_is_a_warning(
     assert "cannot tidy up the mirror" in caplog.text
 
 
+def test_a_mirror_that_takes_long_to_tidy_up_holds_no_merge_up(
+    repository: Repository,
+    bare: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A gc that ends only by SIGKILL leaves its pid, by which the next one would take it for running."""
+    tip = repository.commit("one", {"file": "text"})
+    left = ("gc.pid", "objects/pack/tmp_pack_x", "objects/pack/.tmp-1-pack-x.pack")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    slow = f"trap '' TERM; echo $$ $(hostname) >gc.pid; touch {' '.join(left[1:])}; touch begun; exec sleep 1234"
+    script.write_text(f'#!/bin/sh\nif [ "$1" = gc ]; then {slow}; fi\nexec {shutil.which("git")} "$@"\n')
+    script.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        patch.setattr(mirror, "GC_TIMEOUT_S", 1.0)
+        patch.setattr(git, "GRACE_S", 0.1)
+        assert mirror.update(bare, str(repository.path), None) == tip
+    assert f"cannot tidy up the mirror {bare}: git gc: not done after 1 s" in caplog.text
+    assert (bare / "begun").exists()
+    assert not [name for name in left if (bare / name).exists()]
+    caplog.clear()
+    tip = repository.commit("two")
+    assert mirror.update(bare, str(repository.path), None) == tip
+    assert caplog.text == ""
+
+
 def test_a_home_that_is_kept_in_git_is_left_alone(repository: Repository, sealed: Path) -> None:
     tip = repository.commit("one")
     home = Repository(sealed / "dotfiles")
