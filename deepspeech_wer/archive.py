@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from deepspeech_wer import archive_order, archive_record, derived, hyper, job_contract, run_table
 from deepspeech_wer.archive_order import Placed, started
 from deepspeech_wer.backlog import Ended
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.records import Run
 
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
@@ -51,7 +51,7 @@ def names(runs: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable archive must not look empty
-        raise Trouble(f"{runs}: {error.strerror}: run this as a user who can read the directory") from None
+        raise Trouble(f"{runs}: {with_cure(error)}") from None
     _listed.pop(runs, None)
     if _is_settled(status.st_ctime_ns, now):
         _listed[runs] = _Listed(_state(status), found)

@@ -100,7 +100,7 @@ def read_last(places: Places) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:  # an unreadable file must not look like a first run
-        raise Trouble(f"cannot read {places.last_sha1}: {error.strerror}") from None
+        raise Trouble(f"cannot read {places.last_sha1}: {with_cure(error)}") from None
 
 
 def write_last(places: Places, sha: str | None) -> None:

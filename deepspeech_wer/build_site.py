@@ -9,7 +9,7 @@ from typing import Any
 from deepspeech_wer import clock, dashboard, decision_files, derived, files, heartbeat
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import kept
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.judging import comparing, kept_scores, verdict_file
 from deepspeech_wer.places import Places
 from deepspeech_wer.repository import history
@@ -62,7 +62,7 @@ def build(
         heartbeat.keep_up(settings)
         return dashboard.count(places.site, manifest)
     except OSError as error:
-        raise Trouble(f"site not built: {error.filename or places.site}: {error.strerror}") from None
+        raise Trouble(f"site not built: {error.filename or places.site}: {with_cure(error)}") from None
 
 
 def _judged(settings: Settings, ordered: Table, record: Mapping[str, Any]) -> dashboard.Judged:

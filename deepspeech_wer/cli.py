@@ -8,7 +8,6 @@ loads nothing else.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -16,12 +15,10 @@ from collections.abc import Sequence
 
 from deepspeech_wer import clock, xdg_directories
 from deepspeech_wer.configuration import env_file
-from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble
+from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble, is_of_the_machine, with_cure
 from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
 from deepspeech_wer.machine import lock
 from deepspeech_wer.text import plain
-
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,9 +57,12 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader left early, like `head`; see _flush
         return DONE
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if not is_of_the_machine(error):
             return _bug()
-        _complain(f"{error.filename or 'cannot write'}: {error.strerror}; the next call resumes")
+        _complain(f"{error.filename or 'cannot go on'}: {with_cure(error)}; the next call resumes")
+        return TROUBLE
+    except MemoryError:
+        _complain("out of memory: free memory, raise `ulimit -v` or `ulimit -d`, or add swap; the next call resumes")
         return TROUBLE
     except Exception:  # noqa: BLE001 - the outermost handler: a bug gets its traceback and its own exit code
         return _bug()

@@ -19,6 +19,7 @@ from typing import Any
 
 from deepspeech_wer import clock, files, versions
 from deepspeech_wer.backlog import Release
+from deepspeech_wer.errors import Trouble, with_cure
 
 VERSION = 1
 RETRY = re.compile(r"\d{8}-\d{6}-retry-([0-9a-f]{12})\.json")
@@ -196,9 +197,11 @@ def _read(path: Path) -> dict[str, Any] | None:
         return {name: str(value) for name, value in record.items()}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (IsADirectoryError, ValueError, KeyError, TypeError, AttributeError) as error:
         _set_aside(path, error)
         return None
+    except OSError as error:
+        raise Trouble(f"cannot read {path}: {with_cure(error)}") from None
 
 
 def _set_aside(path: Path, error: Exception) -> None:

@@ -27,6 +27,11 @@ _CURES = {
     errno.EPERM: "give this user access",
     errno.EIO: "the disk or the mount fails: look at `dmesg`",
     errno.ESTALE: "the disk or the mount fails: look at `dmesg`",
+    errno.ENOTDIR: "a file is in the place of a directory there: move it away",
+    errno.EEXIST: "move it away",
+    errno.EISDIR: "move it away",
+    errno.ENOMEM: "free memory, raise `ulimit -v`, or add swap",
+    errno.EAGAIN: "too many processes of this user: raise `ulimit -u`",
     errno.EMFILE: "raise `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine",
     errno.EFBIG: "raise `ulimit -f`",
@@ -37,6 +42,14 @@ def with_cure(error: OSError) -> str:
     """What the system says of a file that cannot be written, and what helps: "No space left on device: make room"."""
     said, cure = error.strerror or str(error), _CURES.get(error.errno or 0)
     return f"{said}: {cure}" if cure else said
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether an error that nobody expected is trouble of the machine, for which there is a cure, and no bug.
+
+    A right that is missing where nobody expected it is one.
+    """
+    return error.errno in _CURES and not isinstance(error, PermissionError)
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -70,7 +70,7 @@ def read(cache: Path) -> Entry | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Trouble(f"{place}: {error.strerror}: move it away") from None
+        raise Trouble(f"{place}: {with_cure(error)}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         aside = place.with_name(f"{NAME}.unreadable")
         place.replace(aside)

@@ -4,7 +4,7 @@ import os
 
 from xdg import BaseDirectory
 
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 
 NAME = "deepspeech_wer"  # our directory below each XDG directory
 INSTANCE = "an instance's name: up to 40 letters, digits, dashes and underscores"
@@ -49,6 +49,6 @@ def cache_directory(instance: str = "") -> str:
     except OSError as error:
         if os.path.isdir(path):  # pyxdg checks, then creates: another tick may create it in between
             return path
-        raise Trouble(f"cannot create {path}: {error.strerror}: set XDG_CACHE_HOME") from None
+        raise Trouble(f"cannot create {path}: {with_cure(error)}, or set XDG_CACHE_HOME") from None
     finally:
         os.umask(umask)

@@ -212,6 +212,24 @@ def test_an_unreachable_repository_is_reported_in_one_line(
 
 
 @pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("name", ["requests", "runs", "work", "site", "site/css", "checkpoints"])
+def test_a_file_in_the_place_of_a_directory_is_told_in_one_line_with_the_cure(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    tick()
+    capsys.readouterr()
+    place = settings.load().places.data / name
+    if place.exists():
+        place.rename(place.with_name("away"))
+    place.touch()
+    tracked.merge("next")
+    assert tick() in (exit_codes.TROUBLE, exit_codes.FAILED)
+    [line] = [line for line in capsys.readouterr().err.splitlines() if " ERROR " in line]
+    assert str(place) in line
+    assert "move it away" in line
+
+
+@pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("name", ["last_sha1", "lock"])
 def test_unreadable_state_is_reported_in_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
     tick()
@@ -222,7 +240,7 @@ def test_unreadable_state_is_reported_in_one_line(capsys: pytest.CaptureFixture[
     assert tick() == exit_codes.TROUBLE
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
-    assert f"{place}: Is a directory" in err
+    assert f"{place}: Is a directory: move it away" in err
     assert wers() == [0.5]
 
 

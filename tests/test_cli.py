@@ -109,7 +109,7 @@ def test_an_unreadable_directory_is_not_reported_as_a_bug(
         assert cli.main(command) == exit_codes.TROUBLE
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1
-        assert f"{runs}: Permission denied: run this as a user who can read" in err
+        assert f"{runs}: Permission denied: give this user access" in err
 
 
 @pytest.mark.usefixtures("trained")
@@ -206,6 +206,44 @@ def test_an_unexpected_permission_error_is_a_bug(
     monkeypatch.setattr(automation, "tick", broken)
     assert cli.main([]) == exit_codes.BUG
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "cannot go on: Too many open files: raise `ulimit -n`; the next",
+        ),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x"),
+            "/x: Not a directory: a file is in the place of a",
+        ),
+        (FileExistsError(errno.EEXIST, "File exists", "/x"), "/x: File exists: move it away; the next call resumes"),
+        (MemoryError(), "out of memory: free memory, raise `ulimit -v`"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, told: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(automation, "tick", broken)
+    assert cli.main([]) == exit_codes.TROUBLE
+    [line] = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize("files", [5, 6, 7, 9, 14])
+def test_few_file_descriptors_are_told_in_one_line(tracked: Repository, files: int) -> None:
+    limited = ["bash", "-c", f'ulimit -n {files} && exec "$@"', "tick", *TICK]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == exit_codes.TROUBLE
+    [line] = [line for line in done.stderr.splitlines() if " INFO " not in line]
+    assert "raise `ulimit -n`" in line
+    assert tracked.git("rev-parse", "HEAD")
 
 
 @pytest.mark.parametrize("command", [[], ["check"]])

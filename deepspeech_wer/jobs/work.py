@@ -27,7 +27,7 @@ from typing import Any
 
 from deepspeech_wer import files, job_contract, versions
 from deepspeech_wer.archive_order import started
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.records import RUN_ID, Changed, Guards, Merge
 
 VERSION = 1
@@ -153,7 +153,7 @@ def _ids(directory: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:  # an unreadable directory must not look empty
-        raise Trouble(f"{directory}: {error.strerror}: move it away, or give this user access") from None
+        raise Trouble(f"{directory}: {with_cure(error)}") from None
 
 
 def links(work: Work, checkpoints: Path) -> list[str]:

@@ -78,7 +78,7 @@ def is_held(path: str) -> bool:
     except (FileNotFoundError, IsADirectoryError):  # a job may have put a directory in the place of its own
         return False
     except OSError as error:
-        raise Trouble(f"cannot open {path}: {error.strerror}") from None
+        raise Trouble(f"cannot open {path}: {with_cure(error)}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
