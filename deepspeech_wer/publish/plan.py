@@ -87,9 +87,8 @@ def make(
     now: float = 0,
     owner: Owner | None = None,
 ) -> Plan:
-    """Compare the wanted files with the server. `seen` holds every file in the directories that matter.
-
-    `owner` is who publishes; None leaves the web root to whom it belongs.
+    """Compare the wanted files with the server. `seen` holds every file in the directories that matter. `owner` is who
+    publishes; None leaves the web root to whom it belongs.
     """
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
     send = {path: why for path, entry in wanted.items() if (why := _why(path, entry, known, seen))}
@@ -127,9 +126,8 @@ def outgoing(paths: Iterable[str], manifest: Manifest, seen: Seen) -> dict[str, 
 
 
 def temporary(path: str, sha256: str, token: str) -> str:
-    """Where a file is written before it is renamed: beside its place, under a name that only this publish uses.
-
-    After an interrupted publish, some servers hide the unfinished file but keep its name taken.
+    """Where a file is written before it is renamed: beside its place, under a name that only this publish uses. After
+    an interrupted publish, some servers hide the unfinished file but keep its name taken.
     """
     return f"{_stem(path)}.{sha256[:16]}.{token}.partial"
 
@@ -247,9 +245,8 @@ def _following(
     left = {path: left[path] for path in kept}
     previous = {} if withdraws else _differing(current.files, files)
     previous.pop(BEAT, None)
-    return replace(
-        current, generation=current.generation + 1, files=files, kept=kept, previous=previous, left=left
-    ), remove
+    after = replace(current, generation=current.generation + 1, files=files, kept=kept, previous=previous, left=left)
+    return after, remove
 
 
 def _withdraws(before: Entries, wanted: Entries) -> bool:

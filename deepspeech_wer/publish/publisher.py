@@ -55,10 +55,9 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
 
 
 def rollback(website: Website, options: Options = DEFAULTS) -> Report:
-    """Bring back the version before the published one. A second rollback undoes the first.
-
-    The server has all of it. The next publish brings the newest version again. Raises Trouble where there is no version
-    before, or where the server could not keep it.
+    """Bring back the version before the published one. A second rollback undoes the first. The server has all of it.
+    The next publish brings the newest version again. Raises Trouble where there is no version before, or where the
+    server could not keep it.
     """
     return _publish(partial(_look_for_version_before, options=options), website, options)
 

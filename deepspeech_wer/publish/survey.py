@@ -36,6 +36,7 @@ class Survey:
     seen: Seen  # every file
     directories: Collection[str]
     root_names: frozenset[str]
+    in_the_way: Sequence[str] = ()  # files where directories are to be, and directories where files are
     manifest: bytes = b""  # the current one, as the server has it
     before: Sequence[Attributes | None] = ()  # states of CHANGING, taken first: if they still hold, so does all above
 
@@ -64,17 +65,20 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
     settled = unfinished is None and len(more) > FEW
     untouched = _untouched(root, more, listings, current) if current and settled else set[str]()
     listings |= root.run(("read", _listing(root, [path for path in more if path not in untouched], sizes)))
-    seen = {
+    there = {
         f"{directory}/{name}" if directory else name: attributes
         for directory, entries in listings.items()
         for name, attributes in (entries or {}).items()
-        if not attributes.is_directory
     }
-    if current and untouched:  # there all is as the manifest says: nothing more is known of the files
-        there = (path for path in (*current.files, *current.kept) if path.rpartition("/")[0] in untouched)
-        seen |= dict.fromkeys(there, Attributes(None, None))
+    seen = {path: attributes for path, attributes in there.items() if not attributes.is_directory}
     directories = {directory for directory, names in listings.items() if names is not None} | untouched
-    return Survey(current, unfinished, seen, directories, frozenset(top), found[MANIFEST] or b"", found[f"{STATE}/"])
+    in_the_way = [path for path in wanted if path in seen and path not in directories]
+    in_the_way += [path for path in paths if path in there and path not in seen]
+    if current and untouched:  # there all is as the manifest says: nothing more is known of the files
+        ours = (path for path in (*current.files, *current.kept) if path.rpartition("/")[0] in untouched)
+        seen |= dict.fromkeys(ours, Attributes(None, None))
+    states = found[f"{STATE}/"]
+    return Survey(current, unfinished, seen, directories, frozenset(top), in_the_way, found[MANIFEST] or b"", states)
 
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
@@ -91,7 +95,8 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
             f"{root}: holds {_listed(sorted(names))}: expected an empty directory, or one with .htaccess and {INDEX}, "
             f"or a site published from here; nothing was touched: {cure}"
         )
-    if foreign := [path for path in todo.foreign if not (of_2016 and path == INDEX)]:
+    foreign = [path for path in todo.foreign if not (of_2016 and path == INDEX)]
+    if foreign := [*foreign, *found.in_the_way]:
         raise Trouble(
             f"{root}: {_listed(foreign)}: not published from here, and in the way; nothing was touched. To replace it: "
             "publish --adopt"

@@ -58,8 +58,8 @@ class Work:
 
     @property
     def replaced(self) -> dict[str, str]:
-        """Files of others that ours replace, and where they stay."""
-        return {path: f"{path}.before-{self.stamp}" for path in self.todo.foreign}
+        """Files and directories of others that ours replace, and where they stay."""
+        return {path: f"{path}.before-{self.stamp}" for path in (*self.todo.foreign, *self.found.in_the_way)}
 
     @property
     def size(self) -> int:
@@ -69,14 +69,15 @@ class Work:
 
 
 def upload(work: Work, draft: str, lock: Lock) -> Manifest:
-    """Returns the manifest that the server now has. Raises Trouble, Lost.
-
-    `draft` is where the new manifest was written. It becomes `next` before any other file is made: from then on the web
-    root is known as ours, and its files can be identified.
+    """Returns the manifest that the server now has. Raises Trouble, Lost. `draft` is where the new manifest was
+    written. It becomes `next` before any other file is made: from then on the web root is known as ours, and its files
+    can be identified.
     """
     root, manifest = work.root, work.manifest
     sending = list(work.todo.send)
-    before = [_renames(root, {NEXT: draft})]
+    aside = dict(work.replaced)
+    moved = {path: root.replace(path, aside.pop(path)) for path in work.found.in_the_way}  # to make ours there
+    before = [("keep", moved), _renames(root, {NEXT: draft})]
     if work.found.current is None and work.found.unfinished is None:
         root.run(before.pop())  # at once: a refusal must not leave files of nobody
     counted, current = _counting(work), work.found.current
@@ -92,7 +93,7 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
         draft, writing = write_draft(replace(work, manifest=manifest))
         root.run(("write", {draft: writing}))
         root.run(_renames(root, {NEXT: draft}))
-    root.run(("keep", {path: _keep(root, path, aside) for path, aside in work.replaced.items()}))
+    root.run(("keep", {path: _keep(root, path, name) for path, name in aside.items()}))
     root.run(_renames(root, {path: work.beside(path) for path in sending if path != INDEX}))
     _finish(work, manifest, lock, {INDEX: work.beside(INDEX)} if INDEX in sending else {})
     return manifest
@@ -119,9 +120,8 @@ def probe(work: Work) -> None:
 
 
 def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
-    """A name for the new manifest until `upload` renames it, and the task that writes it there.
-
-    The server copies what the manifest before begins with: with 10,000 runs they are megabytes.
+    """A name for the new manifest until `upload` renames it, and the task that writes it there. The server copies what
+    the manifest before begins with: with 10,000 runs they are megabytes.
     """
     path, data = f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
     same = delta.common_start(work.found.manifest, data) if work.root.can_copy else 0

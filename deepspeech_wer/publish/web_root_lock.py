@@ -66,7 +66,6 @@ def locked(
     root: WebRoot, wait_s: float, before: Sequence[Stage] = (), along: Mapping[str, Task[Any]] = MappingProxyType({})
 ) -> Iterator[Lock]:
     """Hold the web root's lock. The stages `before` and the tasks `along`, by path, are sent with the first attempt.
-
     Raises Trouble, naming the holder, if another process still has it after `wait_s`.
     """
     me, deadline = this_process(), time.monotonic() + wait_s

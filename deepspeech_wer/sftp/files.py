@@ -53,9 +53,8 @@ def is_status(reply: Packet, code: int) -> bool:
 
 
 def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] | None]:
-    """Names and attributes, without `.` and `..`. None where there is no such directory. Raises Refused.
-
-    Requests for `expected` entries are sent at once, so that 10,000 of them take one round trip and not ten.
+    """Names and attributes, without `.` and `..`. None where there is no such directory. Raises Refused. Requests for
+    `expected` entries are sent at once, so that 10,000 of them take one round trip and not ten.
     """
     [opened] = yield Ask([Packet(sftp.OPENDIR, string(path))])
     if is_status(opened, sftp.NO_SUCH_FILE):

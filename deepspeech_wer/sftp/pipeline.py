@@ -98,9 +98,8 @@ class Pipeline:
             self.extensions[name] = hello.text()
 
     def run(self, tasks: Iterable[Task[T]], *, at_once: int = 64) -> list[T]:
-        """Run tasks, `at_once` at a time, and return their results in order.
-
-        After a failure no further task is started. When the others have ended, the first failure is raised.
+        """Run tasks, `at_once` at a time, and return their results in order. After a failure no further task is
+        started. When the others have ended, the first failure is raised.
         """
         feed, jobs, failures, active = iter(tasks), list[_Job](), list[Exception](), 0
         try:

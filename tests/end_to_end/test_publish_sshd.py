@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,6 +195,28 @@ class TestWebRoot:
         put(site, server.website, adopt=True)
         assert published(server.root)["js/hyper.js"] == b"data 1"
 
+    @pytest.mark.parametrize("path", ["js", "index.htm", "js/hyper.js"])
+    @pytest.mark.parametrize("is_ours", [False, True])
+    def test_a_file_in_the_place_of_a_directory_or_the_reverse_is_kept_beside(
+        self, site: Path, server: Sshd, path: str, is_ours: bool
+    ) -> None:
+        theirs = path if path == "js" else f"{path}/theirs"
+        if is_ours:
+            put(site, server.website)
+            (server.root / path).rename(server.root / "away")
+        index = {} if is_ours or path == "index.htm" else {"index.htm": "x"}
+        write(server.root, {theirs: "x", ".htaccess": "x", **index})
+        with pytest.raises(Trouble, match=rf"{path}.*: not published from here, and in the way; .* publish --adopt"):
+            put(site, server.website)
+        assert published(server.root)[theirs] == b"x"
+        report = put(site, server.website, adopt=True)
+        there = published(server.root)
+        [kept] = [name for name in there if name.startswith(f"{path}.before-")]
+        assert there[kept] == b"x"
+        assert any(f"{server.root}/{path}: not ours: kept as {path}.before-" in note for note in report.notes)
+        assert there["js/hyper.js"] == b"data 1"
+        assert put(site, server.website).sent == ()
+
     @pytest.mark.parametrize("adopt", [False, True], ids=["2016", "adopt"])
     def test_what_it_replaces_is_kept_beside_and_named(self, site: Path, server: Sshd, adopt: bool) -> None:
         theirs = {".htaccess": "h", "index.htm": "theirs", **({"js/hyper.js": "of others"} if adopt else {})}
@@ -294,15 +317,24 @@ class TestRefused:
         return server.website
 
     @pytest.mark.parametrize("path", ["index.htm", "js/hyper.js", "runs/2.js"])
-    def test_a_file_that_cannot_be_put_in_place(self, server: Sshd, website: Website, path: str) -> None:
+    def test_a_file_that_cannot_be_put_in_place(
+        self, server: Sshd, website: Website, monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
         """Neither its stage nor a later one pretends that it was: the manifest still means the page that is there."""
         before = published(server.root)
         aside = server.root.parent / "aside"
-        if path in before:
-            (server.root / path).rename(aside)
-        write(server.root / path, {"in the way": ""})
-        with pytest.raises(Trouble, match=f"cannot put in place .*{path} .*something else of that name"):
-            put(self.site, website)
+
+        def then_somebody_makes_a_directory(*looked: Any) -> survey.Survey:
+            found = survey.survey(*looked)
+            if path in before:
+                (server.root / path).rename(aside)
+            write(server.root / path, {"in the way": ""})
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(publisher, "survey", then_somebody_makes_a_directory)
+            with pytest.raises(Trouble, match=f"cannot put in place .*{path} .*something else of that name"):
+                put(self.site, website)
         shutil.rmtree(server.root / path)
         if path in before:
             aside.rename(server.root / path)
