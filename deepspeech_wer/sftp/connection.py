@@ -48,9 +48,8 @@ class Dropped(Trouble):
 
 @contextmanager
 def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
-    """A connection to a server whose host key is on record, logged in.
-
-    Raises Dropped where waiting may help, otherwise Trouble with the cure.
+    """A connection to a server whose host key is on record, logged in. Raises Dropped where waiting may help, otherwise
+    Trouble with the cure.
     """
     record = (account.known_hosts, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE)
     known = known_hosts.lookup(account.server_fqdn, account.server_port, record)
@@ -188,6 +187,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
             problem = "timed out" if expired.is_set() else innermost(error)
+            if not self._transport.remote_version:
+                problem += f"; no SSH server greeted: is that its SSH port ({self._account.prefix}server_port)?"
             raise Dropped(f"{self._account}: the connection failed: {problem}") from error
         finally:
             timer.cancel()
@@ -215,9 +216,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
 
 def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
-    """Describe the first list of algorithms that shares none with ours; "" if there is none.
-
-    paramiko gives the server's lists only to its log, of which `lines` are.
+    """Describe the first list of algorithms that shares none with ours; "" if there is none. paramiko gives the
+    server's lists only to its log, of which `lines` are.
     """
     for line in lines:
         title, _, names = line.partition(": ")

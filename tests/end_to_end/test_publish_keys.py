@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +50,13 @@ def authorized(server: Sshd, key: Path) -> Website:
     with (server.key.parent / "authorized_keys").open("ab") as stream:
         stream.write(Path(f"{key}.pub").read_bytes())
     return replace(server.website, privkey=key)
+
+
+def greet(listening: socket.socket, said: bytes) -> None:
+    """Accept one connection, say something to it, and close it."""
+    line, _ = listening.accept()
+    with line:
+        line.sendall(said)
 
 
 def public_key(key: Path) -> None:
@@ -456,6 +465,17 @@ class TestTheirKey:
                 put(site, server.website, timeout_s=2.0)
             server.kill_sessions()
         assert ("offers no SFTP" in str(trouble.value)) == ("offers" in message)
+
+    @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xa3\xff\x00" * 999, b"SSH\r\n"])
+    def test_a_port_where_no_ssh_server_greets(self, site: Path, server: Sshd, said: bytes) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            website = server.also_at(other.getsockname()[1])
+            thread = threading.Thread(target=greet, args=(other, said))
+            thread.start()
+            with pytest.raises(Trouble, match=r"greeted: is that its SSH port \(ds_website_server_port\)\?") as trouble:
+                put(site, website, timeout_s=5.0)
+            thread.join()
+        assert f"127.0.0.1 port {website.server_port}: the connection failed: " in str(trouble.value)
 
     def test_the_environment_of_the_tests_has_no_agent(self) -> None:
         assert "SSH_AUTH_SOCK" not in os.environ
