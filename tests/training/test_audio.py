@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import python_speech_features
 import soundfile
+from real_speech import utterances
+from tone_corpus import DISTURBANCES, disturbance
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training import audio
@@ -550,3 +552,38 @@ def test_what_does_not_rise_above_itself_is_not_cut(rate: int) -> None:
 
     assert audio.rise(mel) < audio.LEAST_RISE
     assert audio.without_quiet(mel) is mel
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+@pytest.mark.parametrize("level", [0, 1, 20])
+@pytest.mark.parametrize("seconds", [1, 3.3, 60])
+def test_what_a_microphone_or_a_sound_card_adds_does_not_rise(kind: str, level: float, seconds: float) -> None:
+    samples = disturbance(kind, seconds)
+    noise = np.random.default_rng(1).normal(0, level, len(samples))
+
+    assert audio.rise(audio.log_mel(audio.without_offset(np.round(samples + noise)))) < audio.LEAST_RISE
+
+
+@pytest.mark.parametrize("place", [0, 150, -150, -1])
+def test_a_click_at_an_end_does_not_rise(place: int) -> None:
+    samples = np.random.default_rng(1).normal(0, 20, 16_000).astype(np.float32)
+    samples[place] = 20_000
+
+    assert audio.rise(audio.log_mel(samples)) < audio.LEAST_RISE
+
+
+@pytest.mark.parametrize("kind", ["rumble", "wind", "settling offset"])
+def test_of_speech_with_a_rumble_little_but_the_speech_is_left(kind: str) -> None:
+    for plain in utterances():
+        samples = plain + disturbance(kind, len(plain) / 16_000)[: len(plain)]
+        clean = audio.log_mel(plain, with_rumble=True)
+        left, spoilt = (np.abs(audio.log_mel(samples, with_rumble=rumble) - clean) for rumble in (False, True))
+
+        assert left.mean() < min(0.5, 0.7 * spoilt.mean())
+        assert np.median(left) < 0.05
+
+
+def test_speech_without_a_rumble_is_left_as_it_is() -> None:
+    rows = [np.abs(audio.log_mel(one) - audio.log_mel(one, with_rumble=True)).max(1) for one in utterances()]
+
+    assert np.mean(np.concatenate(rows) == 0) > 0.99

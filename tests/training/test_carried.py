@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from test_band import telephone
 from test_transcribe import KINDS, RATE, background, listening, run, seconds_of_tones, speech
-from tone_corpus import prepare_sets, tone_speech
+from tone_corpus import DISTURBANCES, disturbance, prepare_sets, tone_speech
 from tone_network import TEXTS, learn_and_export
 
 from deepspeech_wer.errors import Trouble
@@ -178,6 +178,19 @@ def test_background_around_speech_adds_and_spoils_nothing(
 
     assert transcriber.transcribe_blocks(blocks, recogniser, recogniser.greedy)[1] == "b a c"
     assert [one.text for one in results(recogniser, samples, 6400) if one.final] == ["b a c"]
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+@pytest.mark.parametrize("features", causal.KNOWN)
+def test_speech_within_a_disturbance_is_heard(model: Path, tmp_path: Path, kind: str, features: str) -> None:
+    shutil.copytree(model, tmp_path / "export")
+    description = tmp_path / "export" / "model.json"
+    description.write_text(description.read_text().replace(causal.VERSION, features))
+    spoken = speech("b a c", "c c a")
+
+    found = results(Recogniser(tmp_path / "export"), spoken + disturbance(kind, len(spoken) / RATE), 640)
+
+    assert [one.text for one in found if one.final] == ["b a c", "c c a"]
 
 
 def test_an_offset_changes_no_text(recogniser: Recogniser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tone_corpus import tone_speech
+from tone_corpus import DISTURBANCES, disturbance, tone_speech
 
 from deepspeech_wer.training import audio
 from deepspeech_wer.training.arrays import Floats, Longs
@@ -97,8 +97,14 @@ def test_short_quiet_parts_are_heard_whole() -> None:
         (2000 * np.sin(2 * np.pi * 50 * np.arange(5 * RATE) / RATE)).astype(np.float32),
         np.where(np.arange(5 * RATE) % RATE < RATE // 2, noise(5, 1), 0).astype(np.float32),
         np.where(np.arange(5 * RATE) % RATE < 80, 8000, noise(5)).astype(np.float32),  # clicks
+        *(disturbance(kind, 45) for kind in DISTURBANCES),
+        *(np.round(disturbance(kind, 5) + noise(5, 3)) for kind in DISTURBANCES),
     ],
-    ids=["quiet noise", "loud noise", "silence", "offset", "hum", "muted at times", "clicks"],
+    ids=[
+        *("quiet noise", "loud noise", "silence", "offset", "hum", "muted at times", "clicks"),
+        *DISTURBANCES,
+        *(f"{kind} and noise" for kind in DISTURBANCES),
+    ],
 )
 def test_what_does_not_rise_is_not_heard_but_can_be_learnt(samples: Floats) -> None:
     assert passed(samples) == []

@@ -14,7 +14,7 @@ from subprocess import PIPE
 import numpy as np
 import pytest
 import soundfile
-from tone_corpus import noise_utterance, prepare
+from tone_corpus import DISTURBANCES, disturbance, noise_utterance, prepare
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.training import audio, dataset
@@ -112,6 +112,18 @@ def test_a_recording_of_digital_silence_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(Trouble, match=r"utterance one \(.*\): .*muted\.wav: holds digital silence: expected speech"):
         prepare(tmp_path, Utterance("one", tmp_path / "muted.wav", "go"))
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_what_a_sound_card_adds_is_nobody_who_speaks(tmp_path: Path, kind: str, is_causal: bool) -> None:
+    hiss = np.random.default_rng(0).normal(0, 2, 3 * 16_000)
+    soundfile.write(tmp_path / "a.wav", (disturbance(kind, 3) + hiss).astype(np.int16), 16_000)
+    said = Utterance("one", tmp_path / "a.wav", "go")
+
+    (item,) = dataset.prepare([said], Alphabet(), tmp_path / "cache", is_causal=is_causal)
+
+    assert not dataset.is_spoken(item)
 
 
 def test_background_around_an_utterance_is_not_learnt(tmp_path: Path) -> None:

@@ -56,6 +56,24 @@ def tone_speech(text: str, seed: int = 0, pause: float = 0) -> np.ndarray[Any, n
     return (np.concatenate(parts) + noise).astype(np.int16)
 
 
+DISTURBANCES = ("single steps", "deep rumble", "rumble", "wind", "settling offset", "offset that jumps")
+
+
+def disturbance(kind: str, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """[samples] of what a microphone or a sound card adds, in whole numbers; nobody speaks."""
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    rng = np.random.default_rng(0)
+    samples = {
+        "single steps": rng.normal(0, 0.2, len(time)),
+        "deep rumble": 400 * np.sin(2 * np.pi * 7 * time + 1),
+        "rumble": 3000 * np.sin(2 * np.pi * 22 * time),
+        "wind": 1500 * np.sin(2 * np.pi * 12 * time) * np.sin(2 * np.pi * 0.3 * time),
+        "settling offset": 8000 * np.exp(-2 * time),
+        "offset that jumps": np.where(time < seconds * 0.6, 0, 150),
+    }[kind]
+    return np.round(samples).astype(np.float32)
+
+
 def random_texts(words: Sequence[str], *, longest: int = 3, **counts: int) -> dict[str, list[str]]:
     """For each set so many texts of one to `longest` words, the same ones each time."""
     rng = np.random.default_rng(1)

@@ -2,7 +2,7 @@
 
 They are those of audio.py but for what there depends on the whole recording:
 
-- a constant offset is filtered out, where audio.py subtracts the mean
+- a constant offset is filtered out, where audio.py subtracts the mean; a rumble is taken out as there
 - speech is what rises above a background that is tracked, instead of the quietest tenth of the recording
 - of a quiet part the first second and the last 0.3 s are kept, where audio.py keeps 0.3 s on both sides
 - digital silence becomes the mean of the quiet frames before it
@@ -17,12 +17,13 @@ from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import signal
 
 from .. import audio
 from ..arrays import Floats, Longs
 
-VERSION = "causal@1"  # part of every cache key: change it whenever the arithmetic changes
+VERSION = "causal@2"  # part of every cache key: change it whenever the arithmetic changes
+KNOWN = (VERSION, "causal@1")  # the earlier one differs as mel27@3 does: see audio.py
 Doubles = NDArray[np.float64]
 SILENT = -8.0  # ln energy: a single sample of 1 makes -6, but the filter comes to zero over some frames
 POLE = 0.99  # of the filter: what is below 25 Hz goes
@@ -51,8 +52,8 @@ class Mel:
 
     def __init__(self) -> None:
         self._state: Doubles | None = None  # of the filter
-        self._last = 0.0  # the sample before those that wait
-        self._waiting = np.zeros(0)  # filtered and pre-emphasised, of the next frames
+        self._last = 0.0  # the last sample, filtered
+        self._waiting = np.zeros(audio.REACH)  # filtered and pre-emphasised, of the next frames and REACH before them
         self._count = 0  # samples so far
         self._frames = 0  # frames so far
 
@@ -67,12 +68,13 @@ class Mel:
         self._last = float(filtered[-1])
         self._count += len(samples)
         self._waiting = np.concatenate([self._waiting, filtered - audio.PREEMPHASIS * before])
-        return self._take((len(self._waiting) - audio.WINDOW) // audio.STEP + 1)
+        return self._take((len(self._waiting) - 2 * audio.REACH - audio.WINDOW) // audio.STEP + 1)
 
     def close(self) -> Floats:
         """Return the last [frames, 27], at the end of the recording: as many as `audio.frame_count` says in all."""
         left = audio.frame_count(self._count) - self._frames if self._count else 0
-        self._waiting = np.pad(self._waiting, (0, max(0, (left - 1) * audio.STEP + audio.WINDOW - len(self._waiting))))
+        needed = (left - 1) * audio.STEP + audio.WINDOW + 2 * audio.REACH
+        self._waiting = np.pad(self._waiting, (0, max(0, needed - len(self._waiting))))
         return self._take(left)
 
     def _take(self, count: int) -> Floats:
@@ -80,13 +82,9 @@ class Mel:
         self._frames += count
         if not count:
             return np.zeros((0, audio.COEFFICIENTS + 1), np.float32)
-        rows = np.lib.stride_tricks.sliding_window_view(self._waiting, audio.WINDOW)[:: audio.STEP][:count]
-        spectrum = fft.rfft(rows, audio.FFT)
-        power = (spectrum.real**2 + spectrum.imag**2) / audio.FFT
-        energies = np.concatenate([power @ audio.filter_bank(), power.sum(1, keepdims=True)], 1)
+        heard = self._waiting[: (count - 1) * audio.STEP + audio.WINDOW + 2 * audio.REACH]
         self._waiting = self._waiting[count * audio.STEP :].copy()
-        logarithms: Floats = np.log(np.maximum(energies, audio.FLOOR)).astype(np.float32)
-        return logarithms
+        return audio.log_energies(heard).astype(np.float32)
 
 
 class Gate:
@@ -141,18 +139,19 @@ class Gate:
     def _hear(self, row: Floats) -> tuple[bool, Floats]:
         """Return (whether somebody speaks, the frame without digital silence)."""
         energy = float(row[-1])
+        heard = float(audio.above_rounding(row[-1]))
         if not self._energies:
-            self._energies.extend([energy] * (CLICK - 1))
-        self._energies.append(energy)
+            self._energies.extend([heard] * (CLICK - 1))
+        self._energies.append(heard)
         loudness = sorted(self._energies)[CLICK // 2]
         if energy < SILENT:
             return False, self._quiet
         if self._background is None:
-            self._background = energy
-        elif energy < self._background:
-            self._background = max(energy, self._background - FALL)
+            self._background = heard
+        elif heard < self._background:
+            self._background = max(heard, self._background - FALL)
         else:
-            self._background = min(energy, self._background + RISE)
+            self._background = min(heard, self._background + RISE)
         spoken = loudness >= self._background + audio.LEAST_RISE
         if not spoken:
             self._quiet = self._quiet + (row - self._quiet) * np.float32(QUIET_SHARE if self._knows_quiet else 1)

@@ -98,7 +98,7 @@ def read_description(path: Path) -> Description:
     features, weights = _entry(path, record, "features", dict), record.get("language_model")
     feature_version, normalisation = (_entry(path, features, name, str) for name in ("version", "normalisation"))
     lookahead = _entry(path, {"lookahead": 0, **record}, "lookahead", int)
-    known = (causal.VERSION,) if lookahead else (audio.VERSION, audio.WITH_OFFSET)
+    known = causal.KNOWN if lookahead else audio.KNOWN
     if feature_version not in known or normalisation not in causal.NORMALISATIONS:
         raise Trouble(
             f"{path}: its network was trained on features {feature_version}, {normalisation}: expected "
@@ -170,6 +170,7 @@ class Recogniser:
         self.description = read_description(directory / DESCRIPTION)
         self.language_model = directory / LANGUAGE_MODEL  # need not exist
         self.alphabet = self.description.alphabet
+        self._has_offset = self.description.features == audio.WITH_OFFSET
         self._normalise = causal.NORMALISATIONS[self.description.normalisation]
         self._shapes: dict[str, tuple[int, ...]] = {}
         try:
@@ -215,12 +216,18 @@ class Recogniser:
         """Return [frames, labels] logits of [samples] at 16 kHz, in the range of 16-bit integers; at least one."""
         if self.description.lookahead:
             return self.logits_of_mel(causal.speech_mel(samples))
-        return self.logits_of_mel(audio.without_quiet(self.mel(samples)))
+        mel = self.mel(samples)
+        return self.logits_of_mel(mel[audio.kept_frames(self.calm_mel(samples, mel))])
 
     def mel(self, samples: Floats) -> Floats:
         """Return the [frames, 27] of [samples] for a network without look-ahead; quiet parts stay."""
-        has_offset = self.description.features == audio.WITH_OFFSET
-        return audio.log_mel(samples if has_offset else audio.without_offset(samples))
+        if self._has_offset:
+            return audio.log_mel(samples, with_rumble=True)
+        return audio.log_mel(audio.without_offset(samples))
+
+    def calm_mel(self, samples: Floats, mel: Floats) -> Floats:
+        """Return the [frames, 27] that tell where somebody speaks: those that `mel` returned, but for old exports."""
+        return audio.log_mel(audio.without_offset(samples)) if self._has_offset else mel
 
     def logits_of_mel(self, mel: Floats) -> Floats:
         """Return [frames, labels] logits of the [frames, 27] that the network hears."""
@@ -277,16 +284,17 @@ class Recogniser:
         if self.description.lookahead:
             return causal.kept(samples)
         mel = self.mel(samples)
-        if audio.rise(mel) < audio.LEAST_RISE:
+        calm = self.calm_mel(samples, mel)
+        if audio.rise(calm) < audio.LEAST_RISE:
             return mel[:0], np.zeros(0, np.int64)
-        kept = audio.kept_frames(mel)
+        kept = audio.kept_frames(calm)
         return mel[kept], np.flatnonzero(kept)
 
     def has_long_pause(self, samples: Floats) -> bool:
         """Return whether frames between two of speech are not heard."""
         if self.description.lookahead:
             return causal.has_long_pause(samples)
-        return audio.has_long_pause(self.mel(samples))
+        return audio.has_long_pause(self.calm_mel(samples, self.mel(samples)))
 
 
 class Carried:

@@ -87,7 +87,8 @@ class StreamRecogniser:
         if len(self._samples) < audio.WINDOW:
             return None
         mel = self.recogniser.mel(self._samples)
-        return self.recogniser.logits_of_mel(mel) if audio.rise(mel) >= audio.LEAST_RISE else None
+        loudest = audio.rise(self.recogniser.calm_mel(self._samples, mel))
+        return self.recogniser.logits_of_mel(mel) if loudest >= audio.LEAST_RISE else None
 
     def _letters(self, logits: Floats) -> Flags:
         """Return [frames]: whether the best label is a letter."""
