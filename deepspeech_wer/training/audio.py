@@ -43,6 +43,7 @@ LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noi
 LONGEST_QUIET = 1.0  # seconds without speech that are kept whole: longer ones spoil the normalisation
 KEPT_QUIET = 0.3  # seconds of a longer one that are kept on each side of speech
 ROUNDING = 3.5  # ln energy of rounding to 16 bits: below it single steps come and go, as no noise does
+STEPS = 3.0  # log energy; noise that is rounded is above it, and single steps are below
 LEAST_OFFSET = 64.0  # of 32768: the mean of a whole recording is noise below this
 CALM = 119  # samples, 7 ms: what is slower than that is taken out, twice; a jump is then in two frames at most: a click
 REACH = CALM - 1  # samples on each side of a frame that tell what is slow in it
@@ -409,10 +410,10 @@ def cepstra(mel: Floats) -> Floats:
 def filled(features: Floats) -> Floats:
     """Return [frames, 26] with digital silence, as of a muted microphone, replaced by the quietest tenth of the others.
 
-    The log energy of zeros is so low that it would dominate mean and standard deviation, and all speech would look
-    alike. Nothing else is changed.
+    So are zeros with single steps of rounding. The log energy of zeros is so low that it would dominate mean and
+    standard deviation, and all speech would look alike. Nothing else is changed.
     """
-    silent = features[:, 0] < SILENT
+    silent = features[:, 0] < STEPS
     audible = np.flatnonzero(~silent)
     if len(audible) in (0, len(features)):
         return features

@@ -33,13 +33,14 @@ def test_silence_has_finite_coefficients() -> None:
     assert np.isfinite(audio.normalise_each(audio.mfcc(np.zeros(8000, np.float32)))).all()
 
 
+@pytest.mark.parametrize("steps", [0, 0.15, 0.2])
 @pytest.mark.parametrize(("name", "most"), [("each", 0.3), ("all", 0.05)])
-def test_digital_silence_hardly_changes_the_features_of_speech(name: str, most: float) -> None:
+def test_digital_silence_hardly_changes_the_features_of_speech(name: str, most: float, steps: float) -> None:
     normalise = audio.NORMALISATIONS[name]
     generator = np.random.default_rng(1)
     room = generator.normal(0, 10, 48_000)
     room[16_000:32_000] += generator.normal(0, 3000, 16_000)
-    muted = np.concatenate([np.zeros(16_000), room[16_000:32_000], np.zeros(16_000)])
+    muted = np.round(generator.normal(0, steps, 48_000))
     muted[14_000:34_000] = room[14_000:34_000]
 
     in_room, silenced = (normalise(audio.mfcc(one.astype(np.float32))) for one in (room, muted))
