@@ -51,7 +51,8 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
     """A connection to a server whose host key is on record, logged in. Raises Dropped where waiting may help, otherwise
     Trouble with the cure.
     """
-    record = (account.known_hosts, files.home() / ".ssh" / "known_hosts", known_hosts.SYSTEM_WIDE)
+    own = files.home() / ".ssh"
+    record = (account.known_hosts, own / "known_hosts", own / "known_hosts2", *known_hosts.SYSTEM_WIDE)
     known = known_hosts.lookup(account.server_fqdn, account.server_port, record)
     with private_keys(account) as keys:
         while keys:

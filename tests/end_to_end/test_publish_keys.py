@@ -319,11 +319,20 @@ class TestTheirKey:
         assert server.host not in file.read_text()
         assert put(site, replace(server.website, known_hosts=None)).sent
 
+    def test_in_the_second_file_of_the_home(self, site: Path, server: Sshd, sealed: Path) -> None:
+        website = replace(server.website, known_hosts=None)
+        (sealed / ".ssh").mkdir()
+        (sealed / ".ssh/known_hosts").write_text("")
+        with pytest.raises(Trouble, match="unknown host"):
+            put(site, website)
+        shutil.copy(server.known_hosts, sealed / ".ssh/known_hosts2")
+        assert put(site, website).sent
+
     def test_known_to_the_whole_machine(self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
         website = replace(server.website, known_hosts=None)
         with pytest.raises(Trouble, match="unknown host"):
             put(site, website)
-        monkeypatch.setattr(known_hosts, "SYSTEM_WIDE", server.known_hosts)
+        monkeypatch.setattr(known_hosts, "SYSTEM_WIDE", (Path("/nowhere"), server.known_hosts))
         assert put(site, website).sent
 
     def test_unknown(self, site: Path, server: Sshd, caplog: pytest.LogCaptureFixture) -> None:
@@ -465,6 +474,22 @@ class TestTheirKey:
                 put(site, server.website, timeout_s=2.0)
             server.kill_sessions()
         assert ("offers no SFTP" in str(trouble.value)) == ("offers" in message)
+
+    @pytest.mark.parametrize("cipher", ["aes192", "camellia256", "aria128"])
+    def test_the_cure_for_a_cipher_that_is_not_known_here_works(
+        self, site: Path, server: Sshd, tmp_path: Path, cipher: str
+    ) -> None:
+        plain, key = generate_key(tmp_path / "plain", "rsa"), tmp_path / "key"
+        subprocess.run(["ssh-keygen", "-q", "-p", "-m", "PEM", "-N", "", "-f", plain], check=True)
+        convert = [require("openssl", "openssl"), "rsa", "-traditional", f"-{cipher}", "-passout", "pass:secret1"]
+        subprocess.run([*convert, "-in", plain, "-out", key], check=True, capture_output=True)
+        key.chmod(0o600)
+        shutil.copy(f"{plain}.pub", f"{key}.pub")
+        website = replace(authorized(server, key), privkey_passphrase="secret1")
+        with pytest.raises(Trouble, match=r"does not open it; if ssh takes it, ssh-keygen -p -f '(.*)' writes it anew"):
+            put(site, website)
+        subprocess.run(["ssh-keygen", "-q", "-p", "-P", "secret1", "-N", "secret1", "-f", key], check=True)
+        assert put(site, website).sent
 
     @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xa3\xff\x00" * 999, b"SSH\r\n"])
     def test_a_port_where_no_ssh_server_greets(self, site: Path, server: Sshd, said: bytes) -> None:
