@@ -107,12 +107,21 @@ def _git(settings: Settings) -> tuple[str, str]:
 def _repository(settings: Settings) -> tuple[str, str]:
     where, repository = settings.places, settings.repository
     sha = mirror.ask(where.cache, repository.url, repository.ref)
-    if where.mirror.exists() and where.lock.exists():
+    if where.mirror.exists() and where.lock.exists() and _is_ours(settings):
         with _held(str(where.lock)) as is_held:
             if is_held:
                 mirror.update(where.mirror, repository.url, repository.ref)
     what = f"{repository.name}, {repository.ref or 'its HEAD'}"
     return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, f"{repository.name}: the repository has no commits yet")
+
+
+def _is_ours(settings: Settings) -> bool:
+    """Return whether cache and data root belong to what the settings track. `_data` tells what does not."""
+    try:
+        identity.check(settings.places, settings.repository)
+    except Trouble:
+        return False
+    return True
 
 
 def _job(settings: Settings) -> tuple[str, str]:
@@ -272,9 +281,7 @@ def _cluster(settings: Settings) -> tuple[str, str]:
 def _publishing(settings: Settings) -> tuple[str, str]:
     if settings.website is None:
         return OK, f"off ({', '.join(settings.website_missing)} not set)"
-    try:
-        identity.check(settings.places, settings.repository)
-    except Trouble:  # told of the data; with another tracker's, this one would be told to take over its own web root
+    if not _is_ours(settings):  # with another tracker's, this one would be told to take over its own web root
         return HINT, "not looked at while cache and data root do not belong together"
     site = settings.places.site
     built = [str(path) for path in dashboard.site_files(site)] if (site / "index.htm").exists() else []

@@ -20,6 +20,7 @@ import pytest
 from deepspeech_wer import archive, cli, places, room
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.machine import lock
+from deepspeech_wer.repository import mirror
 from tests.conftest import Repository
 from tests.end_to_end.sshd import Sshd, free_port, running_sshd
 from tests.test_automation import tracked as tracked  # the fixture
@@ -143,6 +144,22 @@ def test_what_every_tick_would_refuse_is_a_fault(
     assert text in found(capsys, code=1)["data"]
     assert cli.main([]) == 1
     assert text in capsys.readouterr().err
+
+
+def test_under_the_url_of_another_repository_the_mirror_stays_as_it_is(
+    tracked: Repository, sealed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked.merge("one")
+    assert cli.main([]) == 0
+    capsys.readouterr()
+    where = settings.load().places.mirror
+    before = mirror.tip(where)
+    other = Repository(sealed / "other")
+    other.commit("root", {"bin/run-wer-automation.sh": "#!/bin/sh\n"})
+    monkeypatch.setenv("ds_repo_url", f"file://{other.path}")
+
+    assert "belongs to url " in found(capsys, code=1)["data"]
+    assert mirror.tip(where) == before
 
 
 @pytest.mark.parametrize(
