@@ -282,7 +282,8 @@ def test_an_ended_git_may_clean_up_but_not_stay(
         ("[core]\n\tcreateObject = x\n", r"creation: x; correct core\.createobject in /.*/\.gitconfig; the"),
         ("[fetch]\n\tnegotiationAlgorithm = x\n", r"'x'; correct fetch\.negotiationalgorithm in /.*/\.gitconfig; the"),
         ("[safe]\n\tbareRepository = x\n", r"correct safe\.barerepository in /.*/\.gitconfig; the"),
-        ("[core]\n\tnotesRef\n", r"SIGSEGV; give a value to core\.notesref in /.*/\.gitconfig; the"),
+        # git 2.39 crashes of it.
+        ("[core]\n\tnotesRef\n", r"; (give a value to|correct) core\.notesref in /.*/\.gitconfig; the"),
         ("[include]\n\tpath = ~/.gitconfig\n", "include"),
         (
             "[protocol]\n\tallow = never\n",
