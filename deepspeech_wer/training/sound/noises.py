@@ -62,7 +62,7 @@ class Noises:
         while left:
             one = self.recordings[rng.integers(len(self.recordings))]
             start = int(rng.integers(max(0, one.samples - left) + 1))
-            ends = (at / audio.SAMPLE_RATE for at in (start, start + left))
+            ends = (at / audio.SAMPLE_RATE for at in (start, min(start + left, one.samples)))
             part = audio.read_audio(one.path, *ends, convert=self.convert)[:left]
             left -= len(part)
             yield part
