@@ -268,6 +268,35 @@ def test_a_state_makes_nothing_but_the_records_of_a_judgement(tmp_path: Path, ne
     assert archive.update() == archive.from_nothing()
 
 
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut in a line": lambda text: text[: len(text) // 2],
+    "cut between lines": lambda text: b"\n".join(text.split(b"\n")[:20]) + b"\n",
+    "no UTF-8": lambda text: text.replace(b'"verdict"', b'"verd\xff', 1),
+    "a line less": lambda text: b"\n".join(text.split(b"\n")[:10] + text.split(b"\n")[11:]),
+    "lines without a commit": lambda text: text.replace(b'"sha"', b'"ska"'),
+    "a commit that is a list": lambda text: text.replace(b'"sha":', b'"sha":[],"x":'),
+    "zeros": lambda text: text[:1000] + bytes(len(text) - 1000),
+    "other line ends": lambda text: text.replace(b"\n", b"\r\n"),
+    "no end": lambda text: text[: text.rfind(b"\n],") + 1],
+    "no JSON": lambda _: b"{\n" * 50,
+    "more after the end": lambda text: text + b"{}\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_damaged_verdicts_are_judged_again_and_not_told_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
+) -> None:
+    archive = grown(tmp_path)
+    archive.places.verdicts.write_bytes(damage(archive.places.verdicts.read_bytes()))
+    archive.merge()
+    with caplog.at_level("INFO"):
+        caplog.clear()
+        found = archive.update()
+    assert len(caplog.messages) <= 2  # the new one, and at most another that the damaged file lacks
+    assert found == archive.from_nothing()
+
+
 def _by_others(path: Path) -> None:
     path.chmod(0o620)
 

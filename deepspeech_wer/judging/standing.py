@@ -62,7 +62,9 @@ def by_lines(path: Path) -> Told:
                 lines.append(line.removesuffix(b"\n").removesuffix(b","))
             else:
                 (tail if lines else head).append(line)
-    return Told(b"".join(head), lines, b"\n" + b"".join(tail) if lines else b"", found)
+    if not tail:  # there are no verdicts, or they are cut
+        return Told(b"".join(head), check=found)
+    return Told(b"".join(head), lines, b"\n" + b"".join(tail), found)
 
 
 def check(contents: Iterable[bytes]) -> int:

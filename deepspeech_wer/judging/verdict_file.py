@@ -100,9 +100,9 @@ def _log_changes(made: _Made, told: Told) -> None:
     same = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))  # the new ones go on from them
     old, new = before[same:], made.lines[same:]
     changed = [json.loads(line) for line in _without(new, old)]
-    known = {verdict["sha"]: verdict["verdict"] for verdict in map(json.loads, _without(old, new))}
-    if not before:
-        known = _states(told.head)
+    known = _states(told.head) if not before else _states_of_lines(_without(old, new))
+    if known is None:  # as if nothing had been told
+        before, known = (), {}
     known |= {event["start"]: "worse" for event in made.rest["events"] if event["state"] == "open"}  # notify logs it
     for verdict in changed if before or known else changed[-1:]:
         state = verdict["verdict"]
@@ -332,6 +332,14 @@ def _told(path: Path) -> Told:
         return standing.by_lines(path)
     except OSError:
         return Told()
+
+
+def _states_of_lines(lines: Iterable[bytes]) -> dict[str, str] | None:
+    """Return the verdict of each merge; None if the lines are damaged."""
+    try:
+        return {verdict["sha"]: verdict["verdict"] for verdict in map(json.loads, lines)}
+    except (ValueError, RecursionError, TypeError, LookupError):
+        return None
 
 
 def _states(text: bytes) -> dict[str, str]:
