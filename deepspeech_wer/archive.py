@@ -251,7 +251,7 @@ def _rows(value: Any) -> Iterator[_Row]:
 
 
 def _read_placed(directory: Path, status: os.stat_result) -> _Row:
-    """Raises Trouble, KeyError, TypeError or ValueError."""
+    """Return what is kept of a run, whose run.json has this status. Raises Trouble, KeyError, TypeError, ValueError."""
     record = archive_record.raw(directory / archive_record.RUN)
     merge, number = record["merge"], archive_record.number(record)
     committed_at = "" if number else str(merge["committed_at"])

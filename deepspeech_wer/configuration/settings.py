@@ -340,16 +340,11 @@ VARIABLES = (
 
 
 NAMES = frozenset(variable.name for variable in VARIABLES)
+# A job has no variables that begin like these.
 _TRACKERS = (
-    "ds_github_",
-    "ds_gitlab_",
-    "ds_job_",
-    "ds_repo_",
-    "ds_repository_",
-    "ds_slurm_",
-    "ds_webhook",
-    "ds_website_",
-)  # no job's
+    *("ds_github_", "ds_gitlab_", "ds_job_", "ds_repo_", "ds_repository_"),
+    *("ds_slurm_", "ds_webhook", "ds_website_"),
+)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -102,8 +102,7 @@ def build(
     known = Known(judged.record, ordered.find, logs, judged.heads)
     _write_changed(site / FEED, atom(ordered, known, project))
     _write_changed(site / BADGE, svg(own, judged.headline and judged.headline[0], project))
-    data = partial(index_js, own, project, merges, judged)
-    names, of_page = _build_page(data, project, site, before)
+    names, of_page = _build_page(partial(index_js, own, project, merges, judged), project, site, before)
     after = {"version": MANIFEST_VERSION, "page": names, **of_page, "sets": sets, "runs": made}
     if made != before["runs"]:
         os.sync()  # before the manifest lists them; flushing 10,000 files one by one takes a minute
@@ -114,13 +113,13 @@ def build(
 
 
 def _build_page(
-    data: Callable[[], bytes], project: Project, site: Path, before: Mapping[str, Any]
+    make_data: Callable[[], bytes], project: Project, site: Path, before: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any]]:
-    """Write index.htm after what it names, which `data` is a part of. Return these names and what to note of the page.
+    """Write the files of the page, then index.htm. Return their names, and what to note of the page.
 
-    `before` is the manifest.
+    `make_data` returns js/index.js. It is called here so that no caller keeps the bytes. `before` is the manifest.
     """
-    new = _unless_only_looked_at(data(), before["page"], site)
+    new = _unless_only_looked_at(make_data(), before["page"], site)
     page, files, of_page = _page({INDEX_JS: new, **_static_files()}, project, before)
     if not files.keys() <= set(before["page"]):  # noted first, so that the next build removes them after a crash
         _write_manifest(site, {**before, "page": [*before["page"], *files]})
@@ -320,7 +319,7 @@ def _write_changed(path: Path, *data: bytes) -> None:
 
 
 def _written(path: Path, *data: bytes) -> str:
-    """Do the same, and return the fingerprint of the content, which need not stay in memory."""
+    """Write `path` as `_write_changed` does, and return the fingerprint of its content."""
     _write_changed(path, *data)
     return fingerprint(*data)
 
