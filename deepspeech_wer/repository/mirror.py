@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -24,6 +25,7 @@ from deepspeech_wer.repository.git import TRACKED as TRACKED
 from deepspeech_wer.repository.git import GitError, odd, run_git
 
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
+_ASKED = ".check-"  # how directories begin that `ask` makes
 GC_TIMEOUT_S = 60.0  # merges wait for it
 RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
 
@@ -62,7 +64,10 @@ def ask(directory: Path, url: str, ref: str | None) -> str | None:
     does: settings of git's that only a fetch reads, say, are told here too.
     """
     access = _access(url)
-    with tempfile.TemporaryDirectory(prefix=".check-", dir=directory) as name:
+    for left in directory.glob(f"{_ASKED}*"):  # by a killed `check`: no fetch takes longer than that
+        if time.time() - left.lstat().st_mtime > FETCH_TIMEOUT_S:
+            remove_tree(left)
+    with tempfile.TemporaryDirectory(prefix=_ASKED, dir=directory) as name:
         place = Path(name) / "repository.git"
         try:
             try:

@@ -344,6 +344,17 @@ def test_locks_of_a_git_that_was_killed_cost_no_mirror(repository: Repository, b
     assert (bare / "ours").exists()
 
 
+def test_what_a_killed_check_left_is_removed_by_a_later_one(repository: Repository, tmp_path: Path) -> None:
+    tip = repository.commit("one")
+    cache = tmp_path / "cache"
+    for name in (".check-old/repository.git/objects", ".check-new/repository.git", "other"):
+        (cache / name).mkdir(parents=True)
+    for name in (".check-old", "other"):
+        os.utime(cache / name, (0, 0))
+    assert mirror.ask(cache, str(repository.path), None) == tip
+    assert sorted(path.name for path in cache.iterdir()) == [".check-new", "other"]
+
+
 def test_a_mirror_that_cannot_be_tidied_up_is_a_warning(
     repository: Repository,
     bare: Path,
