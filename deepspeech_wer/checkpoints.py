@@ -1,7 +1,7 @@
 """The checkpoints of merges, <data root>/checkpoints/<sha>: kept between attempts, removed once the run is archived.
 
-Only checkpoints that this program made are removed: the name is a SHA and, where `checkpoints` is a link to another
-disk, the directory has this data root's mark. What checkpoint_file names is kept.
+Only checkpoints that this program made are removed: the name is a SHA and the directory has this data root's mark.
+Those of earlier releases have none; a run that was begun vouches for them. What checkpoint_file names is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
 
 _NAME = re.compile(rf"[0-9a-f]{{40}}|[0-9a-f]{{64}}|\.([0-9a-f]{{40}}|[0-9a-f]{{64}}){re.escape(files.PARTIAL)}")
-_MARK = ".deepspeech_wer"  # in a checkpoint on another disk: the data root to which it belongs
+_MARK = ".deepspeech_wer"  # in a checkpoint: the data root to which it belongs
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +47,13 @@ def fetch(places: Places, sha: str) -> None:
             aside.name,
         )
         return
-    _copy(source, path)
+    _copy(places, source, path)
     request.unlink()
 
 
 def mark(places: Places, sha: str) -> None:
-    """Mark a checkpoint as made by this program, if it is on another disk."""
-    path = places.checkpoints / sha
-    if places.checkpoints.is_symlink() and not _has_mark(places, path):
-        with suppress(OSError):  # an unmarked checkpoint is never removed
-            files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
+    """Mark a checkpoint as made by this program."""
+    _mark(places, places.checkpoints / sha)
 
 
 def progress(places: Places, sha: str) -> int:
@@ -65,6 +62,8 @@ def progress(places: Places, sha: str) -> int:
 
     def note(parent: int, name: str) -> bool:
         with suppress(OSError):
+            if name == _MARK:  # written before each attempt, not by the training
+                return False
             times.append(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns)
         return False
 
@@ -92,9 +91,9 @@ def remove(places: Places, name: str) -> None:
 
 def ours(places: Places) -> list[Path]:
     """Return the checkpoints that this program made."""
-    is_link = places.checkpoints.is_symlink()
-    listed = places.checkpoints.glob("*")
-    return [path for path in listed if _NAME.fullmatch(path.name) and (not is_link or _has_mark(places, path))]
+    begun = "" if places.checkpoints.is_symlink() else " ".join(path.name for path in places.work.glob("*"))
+    named = (path for path in places.checkpoints.glob("*") if _NAME.fullmatch(path.name))
+    return [path for path in named if _has_mark(places, path) or path.name.lstrip(".")[:12] in begun]
 
 
 def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
@@ -105,6 +104,12 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
             remove(places, path.name)
 
 
+def _mark(places: Places, path: Path) -> None:
+    if not _has_mark(places, path):
+        with suppress(OSError):  # an unmarked checkpoint is never removed
+            files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
+
+
 def _has_mark(places: Places, path: Path) -> bool:
     with suppress(OSError):
         is_regular = not path.is_symlink() and not (path / _MARK).is_symlink() and (path / _MARK).is_file()
@@ -112,11 +117,13 @@ def _has_mark(places: Places, path: Path) -> bool:
     return False
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(places: Places, source: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}{files.PARTIAL}")
     files.remove_tree(temporary)
     try:
-        shutil.copytree(source, temporary, ignore=_no_files)
+        files.make_private(temporary)
+        _mark(places, temporary)  # now: an ended copy is removed too
+        shutil.copytree(source, temporary, ignore=_not_to_copy, dirs_exist_ok=True)
     except (OSError, RecursionError) as error:
         files.remove_tree(temporary)
         raise Trouble(
@@ -126,10 +133,10 @@ def _copy(source: Path, target: Path) -> None:
     temporary.rename(target)
 
 
-def _no_files(directory: str, names: Sequence[str]) -> list[str]:
-    """Return the names of what cannot be copied, and no training reads: broken links, pipes, sockets."""
+def _not_to_copy(directory: str, names: Sequence[str]) -> list[str]:
+    """Return the names of what cannot be copied, and no training reads: broken links, pipes, sockets. And our mark."""
     paths = {name: Path(directory, name) for name in names}
-    return [name for name, path in paths.items() if not path.is_file() and not path.is_dir()]
+    return [name for name, path in paths.items() if name == _MARK or (not path.is_file() and not path.is_dir())]
 
 
 def _first_of(error: Exception) -> str:

@@ -25,7 +25,8 @@ def test_checkpoints_of_a_rewritten_branch_are_removed(tracked: Repository, caps
     assert [path.name for path in checkpoints.iterdir()] == [sha]
     capsys.readouterr()
     assert subprocess.run(TICK, check=False).returncode == 143
-    assert [path.name for path in checkpoints.iterdir()] == [sha]  # it is still due
+    assert names(checkpoints) == [sha, f"{sha}/.deepspeech_wer", f"{sha}/saved"]  # it is still due
+    (checkpoints / sha / ".deepspeech_wer").unlink()  # of an earlier release
     tracked.git("reset", "--quiet", "--hard", kept)
     assert tick() == 0
     assert list(checkpoints.iterdir()) == []
@@ -57,14 +58,18 @@ def test_a_checkpoint_file_that_names_none_does_not_stop_the_queue(
     assert "expected the absolute path of a checkpoint directory" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("tracked")
-def test_an_idle_tick_removes_only_checkpoints_that_it_made() -> None:
+def test_an_idle_tick_removes_only_checkpoints_that_it_made(tracked: Repository) -> None:
     assert tick() == 0
+    head = tracked.git("rev-parse", "HEAD")
     checkpoints = settings.load().places.checkpoints
-    foreign = ["best", "epoch-12.keras", SHA[:12], SHA + "0", SHA.upper(), f"{SHA}.bak", ".keep"]
-    for name in [*foreign, SHA, SHA + "0" * 24, f".{SHA}.partial"]:
+    by_hand = ["best", "epoch-12.keras", SHA[:12], SHA + "0", SHA.upper(), f"{SHA}.bak", ".keep"]
+    foreign = [*by_hand, "e" * 40, head, "d" * 64, f".{'e' * 40}.partial"]  # a whole SHA by hand too
+    for name in foreign:
         (checkpoints / name / "d").mkdir(parents=True)
     (checkpoints / "notes.txt").touch()
+    for name in [*by_hand, SHA, SHA + "0" * 24, f".{SHA}.partial"]:
+        (checkpoints / name / "d").mkdir(parents=True, exist_ok=True)
+        (checkpoints / name / ".deepspeech_wer").write_text(f"{checkpoints.parent}\n")
     assert tick() == 0
     assert sorted(path.name for path in checkpoints.iterdir()) == sorted([*foreign, "notes.txt"])
 
@@ -74,6 +79,7 @@ def test_a_checkpoint_that_is_to_be_used_is_kept(tracked: Repository, below: str
     assert tick() == 0
     where = settings.load().places
     (where.checkpoints / SHA / "step-3").mkdir(parents=True)
+    (where.checkpoints / SHA / ".deepspeech_wer").write_text(f"{where.data}\n")
     where.checkpoint_request.write_text(f"{where.checkpoints}/{SHA}{below}\n")
     assert tick() == 0
     assert (where.checkpoints / SHA / "step-3").exists()

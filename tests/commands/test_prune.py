@@ -26,8 +26,9 @@ def prune(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 
 def checkpoint(sha: str, age: int, size: int = 5000) -> Path:
     path = settings.load().places.checkpoints / sha
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     (path / "weights").write_bytes(b"x" * size)
+    (path / ".deepspeech_wer").write_text(f"{settings.load().places.data}\n")
     os.utime(path, (10**9 - age, 10**9 - age))
     return path
 
@@ -46,7 +47,7 @@ def test_the_newest_checkpoints_stay_and_a_dry_run_tells_the_same_bytes(
     tick()
     assert tracked.path.exists()
     made = [checkpoint(letter * 40, age) for age, letter in enumerate("abc")]
-    foreign = settings.load().places.checkpoints / "mine"
+    foreign = settings.load().places.checkpoints / ("d" * 40)
     foreign.mkdir()
     dry = prune(capsys, "--keep", "1", "--dry-run")
     assert all(path.exists() for path in made)

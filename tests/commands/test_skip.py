@@ -96,6 +96,7 @@ def test_skip_withdraws_a_request_to_run_it_again_and_its_checkpoint(tracked: Re
     assert cli.main(["run", "--dry-run"]) == 0
     places = settings.load().places
     (places.checkpoints / unwanted).mkdir(parents=True)
+    (places.checkpoints / unwanted / ".deepspeech_wer").write_text(f"{places.data}\n")
     decision_files.ask_retry(places.requests, decision_files.Decision(unwanted, "ada", "x", "2026-01-01T00:00:00Z"))
     assert cli.main(["skip", unwanted, "--why", "x"]) == 0
     tick()
