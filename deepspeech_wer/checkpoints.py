@@ -93,7 +93,7 @@ def ours(places: Places) -> list[Path]:
     """Return the checkpoints that this program made."""
     begun = "" if places.checkpoints.is_symlink() else " ".join(path.name for path in places.work.glob("*"))
     named = (path for path in places.checkpoints.glob("*") if _NAME.fullmatch(path.name))
-    return [path for path in named if _has_mark(places, path) or path.name.lstrip(".")[:12] in begun]
+    return [path for path in named if _has_mark(places, path) or f"-{path.name.lstrip('.')[:12]}" in begun]
 
 
 def forget(places: Places, is_needed: Callable[[str], bool]) -> None:

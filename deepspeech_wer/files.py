@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -20,7 +21,8 @@ _AT = os.O_PATH | os.O_DIRECTORY  # enough to look up, rename and unlink names i
 _NO_FILE = ".no-file"  # suffix of what is no file and stood in the place of one
 
 PARTIAL = ".partial"  # suffix of temporary names; what a crash leaves is safe to delete
-
+# The names of writes, with a process id, and of the directories of runs. What else ends so is not ours.
+_PARTIAL = re.compile(r"\.(.+\.\d+|claim-\d+-.+|\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?)" + re.escape(PARTIAL))
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` a hard link to `source`, or a copy where the file system has no hard links. Raises OSError."""
-    beside = target.with_name(f".{target.name}{PARTIAL}")
+    beside = target.with_name(f".{target.name}.{os.getpid()}{PARTIAL}")
     beside.unlink(missing_ok=True)
     try:
         os.link(source, beside, follow_symlinks=False)
@@ -191,13 +193,14 @@ def partial_in(directory: Path) -> list[Path]:
     try:
         with os.scandir(directory) as entries:
             ended = [entry for entry in entries if entry.name.endswith(PARTIAL)]
-            return [Path(entry.path) for entry in ended if _is_partial(entry.name)]
+            return [Path(entry.path) for entry in ended if is_partial(entry.name)]
     except OSError:  # tried again by the next tick
         return []
 
 
-def _is_partial(name: str) -> bool:
-    return name.startswith(".") and name.endswith(PARTIAL)
+def is_partial(name: str) -> bool:
+    """Return whether a crashed write of this program may have left a file or directory of this name."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def size(path: Path) -> int:
@@ -225,7 +228,7 @@ def remove_partial(directory: Path) -> None:
     """Remove what crashed writes left below `directory`. Call this only while nobody else writes there."""
 
     def remove(parent: int, name: str) -> bool:
-        if not _is_partial(name):
+        if not is_partial(name):
             return False
         _visit(os.dup(parent), name, _unlink, _remove_directory)
         return True

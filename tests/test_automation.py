@@ -94,7 +94,7 @@ def test_a_tick_removes_what_a_crash_left() -> None:
     left = where.runs / ".20260102-030405-c0ffeec0ffee.partial"
     left.mkdir()
     (left / "run.json").touch()
-    of_site = where.site / "runs" / ".some.js.partial"
+    of_site = where.site / "runs" / ".some.js.12.partial"
     of_cache = where.cache / ".shown.1.partial"
     of_site.touch()
     of_cache.touch()
@@ -102,6 +102,28 @@ def test_a_tick_removes_what_a_crash_left() -> None:
     assert not left.exists()
     assert not of_site.exists()
     assert not of_cache.exists()
+
+
+def test_what_somebody_puts_into_the_directories_of_the_tracker_stays(tracked: Repository) -> None:
+    tick()
+    where, name = settings.load().places, "20260102-030405-c0ffeec0ffee"
+    places = [where.data, where.work, where.runs, where.site, where.site / "js", where.site / "runs"]
+    places += [where.checkpoints, where.requests, where.cache, where.runs.parent / "log"]
+    names = ["mine", ".mine", ".mine.partial", "mine.partial", f"{name}.left", f"{name}.js", ".1.partial"]
+    mine = {place / name / "sub" / "mine" for place in places for name in names}
+    mine |= {where.cache / ".mine.1.partial" / "mine", where.work / f"{name}-2.unreadable" / "mine"}
+    begun = where.work / name / "mine"  # no order: nothing that the tracker began
+    for path in (*mine, begun):
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    for _ in range(2):
+        assert tick() in (0, exit_codes.FAILED)
+    assert cli.main(["prune", "--keep", "1"]) == 0
+    assert cli.main(["build"]) == 0
+    assert [path for path in mine if not path.exists()] == []
+    assert (where.work / f"{name}.unreadable" / "mine").read_text() == "mine"
+    assert wers() == [0.5, 0.4]
 
 
 def test_a_tick_parses_new_runs_alone(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,17 +110,19 @@ def test_a_deep_tree_is_flushed_and_removed(tmp_path: Path, depth: int, name: st
 
 def test_a_deep_tree_that_a_crash_left_is_removed(tmp_path: Path) -> None:
     nest(tmp_path / "runs", 1500, "kept")
-    nest(tmp_path / "runs" / "kept" / "kept" / ".run.partial", 1500)
-    (tmp_path / "foreign" / ".a.partial").mkdir(parents=True)
+    nest(tmp_path / "runs" / "kept" / "kept" / ".run.1.partial", 1500)
+    (tmp_path / "foreign" / ".a.1.partial").mkdir(parents=True)
     (tmp_path / "runs" / "link").symlink_to(tmp_path / "foreign")
-    (tmp_path / "runs" / ".link.partial").symlink_to(tmp_path / "foreign")
+    (tmp_path / "runs" / ".link.1.partial").symlink_to(tmp_path / "foreign")
     files.remove_partial(tmp_path / "runs")
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["kept", "link"]
+    (tmp_path / "runs" / ".mine.partial").touch()
+    files.remove_partial(tmp_path / "runs")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [".mine.partial", "kept", "link"]
     assert [path.name for path in (tmp_path / "runs" / "kept" / "kept").iterdir()] == ["kept"]
-    assert (tmp_path / "foreign" / ".a.partial").exists()
+    assert (tmp_path / "foreign" / ".a.1.partial").exists()
     files.remove_partial(tmp_path / "runs" / "link")
     files.remove_partial(tmp_path / "nothing" / "here")
-    assert (tmp_path / "foreign" / ".a.partial").exists()
+    assert (tmp_path / "foreign" / ".a.1.partial").exists()
     assert files.remove_tree(tmp_path / "runs")
 
 

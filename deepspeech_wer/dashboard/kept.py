@@ -43,7 +43,7 @@ from deepspeech_wer.dashboard.kept_month import Month
 from deepspeech_wer.dashboard.logs import WHOLE, without_quotes
 from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL
+from deepspeech_wer.files import is_partial
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
 
@@ -52,7 +52,7 @@ _TOLD = (
     *("rerun_of", "imported"),
 )
 _COMPRESSED_FROM = 1000  # lines made in one build
-_OURS = re.compile(r"\d{6}|other|\..*" + re.escape(PARTIAL))
+_OURS = re.compile(r"\d{6}|other")
 _NEWEST = 500  # runs whose files every build looks at
 _TURNS = 32  # builds that look at the files of all others
 
@@ -278,7 +278,8 @@ class _Made:
 def _remove_all_but(months: Iterable[str], kept: Path) -> None:
     with suppress(OSError):
         for entry in os.scandir(kept):
-            if entry.name not in months and _OURS.fullmatch(entry.name):  # a job may have put a link here
+            is_ours = _OURS.fullmatch(entry.name) or is_partial(entry.name)
+            if entry.name not in months and is_ours:  # a job may have put a link here
                 Path(entry.path).unlink()
 
 

@@ -48,7 +48,7 @@ from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import VERSION, index_js, merges_js, run_js
 from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, link_or_copy, remove_partial, write_atomically
+from deepspeech_wer.files import PARTIAL, is_partial, link_or_copy, remove_partial, write_atomically
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
 
@@ -203,7 +203,7 @@ class _Published:
                 return True
             with os.scandir(self._runs / run) as entries:
                 there = {entry.name for entry in entries}
-            is_whole = there.issuperset(noted_files(last)) and not any(name.endswith(PARTIAL) for name in there)
+            is_whole = there.issuperset(noted_files(last)) and not any(is_partial(name) for name in there)
             if is_whole:  # somebody added a file, or the clock was set back: the next look need not list it again
                 os.utime(script, ns=(changed_at, changed_at), dir_fd=self._descriptor)
         except OSError:
@@ -326,7 +326,7 @@ def _written(path: Path, *data: bytes) -> str:
 
 def _put(data: bytes, target: Path) -> None:
     """Replace `target` without waiting for the disk."""
-    beside = target.with_name(f".{target.name}{PARTIAL}")
+    beside = target.with_name(f".{target.name}.{os.getpid()}{PARTIAL}")
     beside.write_bytes(data)
     beside.replace(target)
 

@@ -183,7 +183,7 @@ def _places(work: Work, checkpoints: Path) -> list[Path]:
 
 def make(work: Work, order: Order) -> None:
     """Make the work directory with its order in it: whoever lists it finds both. Raises OSError, and leaves nothing."""
-    beside = work.path.with_name(f".{work.run}{files.PARTIAL}")
+    beside = _beside(work)
     files.remove_tree(beside)
     try:
         files.make_private(beside)
@@ -192,6 +192,27 @@ def make(work: Work, order: Order) -> None:
     except OSError:
         files.remove_tree(beside)
         raise
+
+
+def remove(work: Work) -> Path | None:
+    """Remove a work directory. Return what cannot be removed; None if nothing is left.
+
+    It is renamed first: a half removed one, without its order, would look like one that somebody else made.
+    """
+    beside = _beside(work)
+    files.remove_tree(beside)
+    try:
+        work.path.rename(beside)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        beside = work.path
+    return None if files.remove_tree(beside) else beside
+
+
+def _beside(work: Work) -> Path:
+    """Return where a work directory is made and removed."""
+    return work.path.with_name(f".{work.run}{files.PARTIAL}")
 
 
 def write_order(work: Work, order: Order) -> None:
@@ -226,14 +247,6 @@ def read_order(work: Work, *, is_looking: bool = False) -> Order | None:
         listed = {name: tuple(merge.get(name, ())) for name in ("parents", "reverts")}
         read_again = {"changed": _changed(record.get("changed")), "guards": _guards(record.get("guards", {}))}
         return Order(**{**record, "merge": Merge(**{**merge, **listed}), **read_again})
-    except FileNotFoundError as error:
-        if is_looking:
-            return None
-        if was_started(work):
-            set_aside(work.path, error)
-        else:  # the tick was killed before it wrote the order
-            files.remove_tree(work.path)
-        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         if not is_looking:
             set_aside(work.path, error)

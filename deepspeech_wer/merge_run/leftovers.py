@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from deepspeech_wer import files
 from deepspeech_wer.jobs import work as works
@@ -34,7 +35,8 @@ def tidy(bench: Bench) -> None:
             files.remove_tree(partial)
     for place in (bench.places.cache, bench.places.data):
         for partial in files.partial_in(place):
-            partial.unlink()
+            with suppress(IsADirectoryError):  # not ours
+                partial.unlink()
 
 
 def _end_unknown(bench: Bench, work: Work) -> None:

@@ -49,16 +49,17 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
     checkpoints.forget(places, is_needed)
     for left in find(places):
         if not is_needed(left.order.merge.sha):
-            files.remove_tree(left.work.path)
+            works.remove(left.work)
 
 
 def clear(work: Work) -> None:
     """Remove a work directory, or rename it: otherwise it would look like an unfinished run."""
-    if files.remove_tree(work.path):
+    left = works.remove(work)
+    if left is None:
         return
     aside = work.path.with_name(f"{work.run}.left")
     try:
-        work.path.rename(aside)
+        left.rename(aside)
     except OSError as error:
         raise Trouble(f"cannot remove {work.path}: {error.strerror}: remove it by hand") from None
     log.warning(

@@ -296,11 +296,11 @@ def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
     place.append()
     place.build()
     [name, *_] = place.names()
-    of_run = place.site / "runs" / name / ".out.log.partial"
+    of_run = place.site / "runs" / name / ".out.log.7.partial"
     left = [
         place.site / ".index.htm.1.partial",
-        place.site / "js" / ".x.partial",
-        place.site / "runs" / ".x.js.partial",
+        place.site / "js" / ".x.12.partial",
+        place.site / "runs" / ".x.js.7.partial",
     ]
     for path in (*left, of_run):
         path.touch()
