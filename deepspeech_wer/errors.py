@@ -27,6 +27,7 @@ _CURES = {
     errno.EPERM: "give this user access",
     errno.EIO: "the disk or the mount fails: look at `dmesg`",
     errno.ESTALE: "the disk or the mount fails: look at `dmesg`",
+    errno.ENOTCONN: "the disk or the mount fails: look at `dmesg`",
     errno.ENOTDIR: "a file is in the place of a directory there: move it away",
     errno.EEXIST: "move it away",
     errno.EISDIR: "move it away",

@@ -308,14 +308,22 @@ def lack_of_room(place: Path) -> str | None:
         return f"no space left for {place}"
     if status.f_files and status.f_favail < _FEW_INODES:
         return f"no inodes left for {place} (see df -i)"
+    refused = refusal(place)
+    if refused and refused.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{place}: {refused.strerror}"
+    return None
+
+
+def refusal(place: Path) -> OSError | None:
+    """Return the error that a file gives which is written at `place`, or above it where that does not exist yet."""
     try:
+        existing = next(path for path in (place, *place.parents) if path.exists())
         with tempfile.TemporaryFile(dir=existing if existing.is_dir() else existing.parent) as probe:
             probe.write(b"?" * (64 << 10))
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"{place}: {os.strerror(error.errno)}"
+        return error
     return None
 
 

@@ -24,7 +24,7 @@ from deepspeech_wer.commands.progress import say
 from deepspeech_wer.configuration import env_file, environment
 from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.configuration.settings import Settings
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import probe, runners
 from deepspeech_wer.machine import lock
 from deepspeech_wer.notify import github, gitlab
@@ -243,10 +243,13 @@ def _run_a_script(script: Path, clone_path: Path) -> None:
 
 
 def _data(settings: Settings) -> tuple[str, str]:
-    free = shutil.disk_usage(_try_to_write(settings.places.data)).free
-    identity.check(settings.places, settings.repository)  # each tick asks the same first
-    text = f"{settings.places.data}, {in_bytes(free)} free"
-    taken = room.last(settings.places.cache)
+    where = settings.places
+    for place in (where.runs, where.work, where.checkpoints):  # any of them may be a link to another disk
+        _try_to_write(place)
+    free = shutil.disk_usage(_try_to_write(where.data)).free
+    identity.check(where, settings.repository)  # each tick asks the same first
+    text = f"{where.data}, {in_bytes(free)} free"
+    taken = room.last(where.cache)
     least, few = LEAST_BYTES, FEW_BYTES
     if taken:
         least, few = max(taken), FEW_RUNS * max(taken)
@@ -399,7 +402,11 @@ def _try_to_write(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=there) as stream:
             stream.write(b"?" * 4096)
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = "free some space there" if is_full else "give the user of the crontab write access"
-        raise Trouble(f"{path}: cannot write in {there}: {error.strerror}: {cure}") from None
+        cures = {
+            errno.ENOSPC: "free some space there",
+            errno.EDQUOT: "free some space there",
+            errno.EACCES: "give the user of the crontab write access",
+        }
+        said = f"{error.strerror}: {cures[error.errno]}" if error.errno in cures else with_cure(error)
+        raise Trouble(f"{path}: cannot write in {there}: {said}") from None
     return there

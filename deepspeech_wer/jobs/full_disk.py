@@ -1,19 +1,35 @@
-"""Whether a job failed for lack of room, and whether it took the room itself. Look before its files are removed."""
+"""Whether a job failed for lack of room, and whether it took the room itself; or for a disk that fails, or a limit.
+
+Look before its files are removed.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from deepspeech_wer import files
+from deepspeech_wer.errors import with_cure
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
 from deepspeech_wer.jobs.work import Order, Work
 
 _SAYS = re.compile(
     r"no space left on device|disk quota exceeded|\b(ENOSPC|EDQUOT)\b|\b(errno|os error) (28|122)\b", re.I
+)
+_SAYS_FAILING = re.compile(r"\bstale (nfs )?file handle\b|\b(ESTALE|errno 116)\b|\berrno 5\].*: '", re.I)
+_FAILING = (errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN)
+_LIMITS = (  # of the user's, the option of `ulimit`, and what tells of it: words, or how the kernel ends a process
+    (
+        resource.RLIMIT_FSIZE,
+        "f",
+        re.compile(r"\bfile (too large|size limit)|\berrno 27\b|^(signal 25|exit 153):", re.I),
+    ),
+    (resource.RLIMIT_CPU, "t", re.compile(r"\bcpu time limit\b|^(signal (9|24)|exit (137|152)):", re.I)),
 )
 _OTHER_CAUSES = (INTERRUPTED, MACHINE, "cancelled", "no-script", "out-of-memory", "diverged")
 _ITS_OWN = 0.5  # of a disk: a job that takes more has filled it itself
@@ -24,36 +40,60 @@ class Room(NamedTuple):
 
     lack: str | None = None  # what is full
     is_its_own_doing: bool = False  # its own files are most of what fills that
+    fault: str | None = None  # which disk fails or has become read-only, and what helps
 
 
 def left(order: Order, work: Work, variables: Mapping[str, str]) -> Room:
     """Return what room there is where a job may write: `variables` are its own, and some name directories."""
-    full = {place: said for place in _places(order, work, variables) if (said := files.lack_of_room(place))}
+    places = list(_places(order, work, variables))
+    full = {place: said for place in places if (said := files.lack_of_room(place))}
+    refused = {place: error for place in places if (error := files.refusal(place))}
+    faults = (f"{place}: {with_cure(error)}" for place, error in refused.items() if error.errno in _FAILING)
     is_its_own = any(_own_part(order, work, place) > _ITS_OWN for place in full)
-    return Room(next(iter(full.values()), None), is_its_own)
+    return Room(next(iter(full.values()), None), is_its_own, next(faults, None))
 
 
 def blamed(verdict: Verdict, room: Room) -> Verdict:
-    """Return the verdict on a job that failed: MACHINE where it had no room, unless it filled the disk itself."""
-    is_told = bool(_SAYS.search(verdict.detail))  # a tidy job has removed what it wrote
-    if verdict.failure in _OTHER_CAUSES or room.is_its_own_doing or not (room.lack or is_told):
-        return verdict
-    lack = room.lack or "room again, since it removed what it wrote"
-    said = f"its job failed ({verdict.failure}: {verdict.detail}), and there is {lack}: make room (`df`, `df -i`)"
-    return Verdict(MACHINE, said)
+    """Return the verdict on a job that failed: MACHINE where it had no room, unless it filled the disk itself.
+
+    So it is where a disk fails, or a limit of the user's ended the job.
+    """
+    ended = f"{verdict.failure}: {verdict.detail}"
+    trouble = None if verdict.failure in _OTHER_CAUSES else _trouble(ended, room)
+    return Verdict(MACHINE, f"its job failed ({ended}), and {trouble}") if trouble else verdict
+
+
+def _trouble(ended: str, room: Room) -> str | None:
+    """Return what was wrong with the machine, and the cure."""
+    if room.fault:
+        return room.fault
+    if (room.lack or _SAYS.search(ended)) and not room.is_its_own_doing:
+        lack = room.lack or "room again, since it removed what it wrote"  # a tidy job
+        return f"there is {lack}: make room (`df`, `df -i`)"
+    if _SAYS_FAILING.search(ended):
+        return "a disk or a mount fails: look at `dmesg`"
+    limited = (option for which, option, told in _LIMITS if told.search(ended) and _is_limited(which))
+    return next((f"`ulimit -{option}` holds it to less: raise that" for option in limited), None)
+
+
+def _is_limited(which: int) -> bool:
+    return resource.getrlimit(which)[0] != resource.RLIM_INFINITY
 
 
 def _places(order: Order, work: Work, variables: Mapping[str, str]) -> Iterator[Path]:
-    """Yield where a job may write, one place of each file system."""
+    """Yield where a job may write, one place of each file system: its own, whatever they let it do, and others."""
+    own = (*_own(order, work), Path(variables["TMPDIR"]))
     named = [Path(value) for value in variables.values() if value.startswith("/") and "\0" not in value]
     seen = set()
-    for place in (*_own(order, work), Path("/tmp"), Path("/dev/shm"), *named):  # noqa: S108 - looked at, not used
+    for place in (*own, Path("/tmp"), Path("/dev/shm"), *named):  # noqa: S108 - looked at, not used
         try:
             device = place.stat().st_dev
             is_writable = not os.statvfs(place).f_flag & os.ST_RDONLY and os.access(place, os.W_OK)
-        except OSError:  # no such directory
-            continue
-        if is_writable and place.is_dir() and device not in seen:
+        except OSError as error:
+            if error.errno in _FAILING:
+                yield place
+            continue  # no such directory
+        if (is_writable or place in own) and place.is_dir() and device not in seen:
             seen.add(device)
             yield place
 

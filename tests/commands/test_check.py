@@ -363,6 +363,23 @@ def test_a_place_where_no_merge_can_be_run_is_a_fault(
     assert left == []
 
 
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("name", ["checkpoints", "runs", "work"])
+def test_a_part_of_the_data_root_on_a_disk_that_takes_nothing_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    data = settings.load().places.data
+    data.mkdir(parents=True)
+    place = mounted(tmp_path / "scratch", "ro")
+    (data / name).symlink_to(place)
+    try:
+        line = found(capsys, code=1)["data"]
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert line.startswith(f"fault {data / name}: cannot write in ")
+    assert line.endswith("Read-only file system: mount it writable, or set another path")
+
+
 def test_the_newest_commit_is_checked_out_once_there_is_a_mirror(
     tracked: Repository, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,6 +204,62 @@ def test_a_place_that_is_mounted_noexec_is_no_fault_of_the_merge(tmp_path: Path)
         subprocess.run(["umount", str(clone)], check=True)
 
 
+@pytest.mark.parametrize("place", ["checkpoints", "tmp"])
+def test_a_disk_that_becomes_read_only_is_no_fault_of_the_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    disk = tmp_path / place
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(disk)], check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    remounts = f"mount -o remount,ro {disk} && ! touch {disk}/x && exit 3"
+    try:
+        outcome = run(tmp_path, remounts)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert outcome.failure == "machine"
+    assert outcome.detail.endswith(f"and {disk}: Read-only file system: mount it writable, or set another path")
+
+
+@pytest.mark.parametrize(
+    ("script", "which", "option"),
+    [
+        ("head -c 3000000 /dev/zero >$TMPDIR/model || exit 7", resource.RLIMIT_FSIZE, "f"),
+        (f'exec {sys.executable} -c \'open("model", "wb").write(bytes(3000000))\'', resource.RLIMIT_FSIZE, "f"),
+        ("exec dd if=/dev/zero of=model bs=3000000 count=1", resource.RLIMIT_FSIZE, "f"),
+        ("kill -XFSZ $$", resource.RLIMIT_FSIZE, "f"),
+        ("bash -c 'kill -XCPU $$'; exit $?", resource.RLIMIT_CPU, "t"),
+        ("kill -KILL $$", resource.RLIMIT_CPU, "t"),
+    ],
+)
+def test_a_limit_of_the_users_that_ends_a_job_is_no_fault_of_the_merge(
+    tmp_path: Path, script: str, which: int, option: str
+) -> None:
+    """What a job does under a limit of its own making is its fault."""
+    assert run(tmp_path / "own", f"ulimit -{option} 2000; {script}").failure not in (None, "machine")
+    usual = resource.getrlimit(which)
+    resource.setrlimit(which, (2_000_000, usual[1]))
+    try:
+        outcome = run(tmp_path / "given", script)
+    finally:
+        resource.setrlimit(which, usual)
+    assert outcome.failure == "machine"
+    assert outcome.detail.endswith(f"and `ulimit -{option}` holds it to less: raise that")
+
+
+@pytest.mark.parametrize(
+    ("said", "failure"),
+    [
+        ("OSError: [Errno 5] Input/output error: '/data/corpus/a.wav'", "machine"),
+        ("cat: /data/corpus/a.wav: Stale file handle", "machine"),
+        ("OSError: [Errno 5] Input/output error", "exit 3"),  # of a terminal that was closed, for example
+    ],
+)
+def test_a_corpus_on_a_disk_that_fails_is_no_fault_of_the_merge(tmp_path: Path, said: str, failure: str) -> None:
+    assert run(tmp_path, f'echo "{said}" >&2; exit 3').failure == failure
+
+
 def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None:
     outcome = run(tmp_path, "true", mode=0o644)
     assert (outcome.failure, "chmod +x" in outcome.detail) == ("no-script", True)
