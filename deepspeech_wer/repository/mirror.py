@@ -10,6 +10,7 @@ import logging
 import re
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -27,6 +28,8 @@ from deepspeech_wer.repository.git import GitError, odd, run_git
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
 _ASKED = ".check-"  # how directories begin that `ask` makes
 GC_TIMEOUT_S = 60.0  # merges wait for it
+_LARGE = "too-large-for-gc"  # a file in a mirror whose gc took longer: it reads all of the history
+_SMALL_PACKS = ("repack", "--geometric=2", "-d", "-l", "--quiet")  # what is new into one pack; takes as long as that
 RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
 
 log = logging.getLogger(__name__)
@@ -160,11 +163,18 @@ def _fetched(mirror: Path) -> str:
 
 def _tip_after_tidying(mirror: Path) -> str:
     sha = tip(mirror)
+    is_large = mirror / _LARGE
     try:
-        run_git(mirror, "gc", "--auto", "--quiet", timeout_s=GC_TIMEOUT_S)
+        if is_large.exists():
+            run_git(mirror, *_SMALL_PACKS, timeout_s=GC_TIMEOUT_S)
+        else:
+            run_git(mirror, "gc", "--auto", "--quiet", timeout_s=GC_TIMEOUT_S)
     except GitError as error:  # the fetch succeeded all the same
         log.warning("cannot tidy up the mirror %s: %s", mirror, error)
         tidy(mirror)
+        if error.code is None:
+            with suppress(OSError):
+                is_large.touch()
     return sha
 
 

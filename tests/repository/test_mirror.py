@@ -401,6 +401,35 @@ def test_a_mirror_that_takes_long_to_tidy_up_holds_no_merge_up(
     assert caplog.text == ""
 
 
+def test_a_mirror_that_is_too_large_for_a_gc_is_kept_small_all_the_same(
+    repository: Repository,
+    bare: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    slow = f"echo gc >>{tmp_path}/begun; exec sleep 1234"
+    script.write_text(f'#!/bin/sh\nif [ "$1" = gc ]; then {slow}; fi\nexec {shutil.which("git")} "$@"\n')
+    script.chmod(0o755)
+    repository.commit("large", {f"{number}": f"{number}\n" * number for number in range(200)})
+    mirror.update(bare, str(repository.path), None)
+    (large,) = bare.glob("objects/pack/*.pack")
+    git.run_git(bare, "config", "fetch.unpackLimit", "1")  # a pack for each fetch
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(mirror, "GC_TIMEOUT_S", 2.0)
+    for number in range(12):
+        tip = repository.commit(str(number), {"file": str(number)})
+        assert mirror.update(bare, str(repository.path), None) == tip
+    assert (tmp_path / "begun").read_text() == "gc\n"  # once
+    assert caplog.text.count("cannot tidy up") == 1
+    assert len(list(bare.glob("objects/pack/*.pack"))) <= 4
+    assert large.exists()
+    assert mirror.update(bare, str(repository.path), None, known=tip) == tip
+    git.run_git(bare, "fsck", "--full")
+
+
 def test_a_home_that_is_kept_in_git_is_left_alone(repository: Repository, sealed: Path) -> None:
     tip = repository.commit("one")
     home = Repository(sealed / "dotfiles")
