@@ -437,9 +437,16 @@ def _website_faults(given: Mapping[str, str], missing: tuple[str, ...]) -> list[
 
 
 def _overlaps(loaded: Settings) -> list[str]:
-    """Return a fault if ds_clone_path overlaps with the data or the cache: checkouts are wiped after use."""
+    """Return a fault if ds_clone_path overlaps with the data or the cache: checkouts are wiped after use.
+
+    So it is a fault if these are one directory: they have a lock each, and what lies in a cache is no loss.
+    """
     clone = Path(os.path.realpath(loaded.clone_path))
     faults = []
+    if os.path.realpath(loaded.places.data) == os.path.realpath(loaded.places.cache):
+        faults.append(
+            f"ds_dataroot: {loaded.places.data} is the cache (XDG_CACHE_HOME), too: expected a directory for the runs only"
+        )
     for path, what in ((loaded.places.data, "ds_dataroot"), (loaded.places.cache, "XDG_CACHE_HOME")):
         place = Path(os.path.realpath(path))
         if clone.is_relative_to(place) or place.is_relative_to(clone):

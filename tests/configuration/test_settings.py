@@ -159,6 +159,14 @@ def test_the_checkout_must_not_overlap_with_data_or_cache(
         assert f"does not overlap with {other} (" in line
 
 
+@pytest.mark.parametrize("dataroot", ["{home}/.cache", "{home}/link", "{home}/y/../.cache"])
+def test_the_data_must_not_be_the_cache(sealed: Path, dataroot: str) -> None:
+    (sealed / "link").symlink_to(".cache")
+    (line,) = faults({"ds_dataroot": dataroot.format(home=sealed)}).splitlines()
+    assert line.startswith("ds_dataroot: ")
+    assert line.endswith("is the cache (XDG_CACHE_HOME), too: expected a directory for the runs only")
+
+
 def test_the_checkout_may_be_next_to_the_data(sealed: Path) -> None:
     assert settings.load({"ds_clone_path": f"{sealed}/x/clone", "ds_dataroot": f"{sealed}/x"}).clone_path
 
