@@ -445,7 +445,8 @@ def _overlaps(loaded: Settings) -> list[str]:
     faults = []
     if os.path.realpath(loaded.places.data) == os.path.realpath(loaded.places.cache):
         faults.append(
-            f"ds_dataroot: {loaded.places.data} is the cache (XDG_CACHE_HOME), too: expected a directory for the runs only"
+            f"ds_dataroot: {loaded.places.data} is the cache (XDG_CACHE_HOME), too: expected a directory for the runs "
+            "only"
         )
     for path, what in ((loaded.places.data, "ds_dataroot"), (loaded.places.cache, "XDG_CACHE_HOME")):
         place = Path(os.path.realpath(path))
