@@ -148,7 +148,12 @@ def released(directory: Path) -> Release:
 
 
 def _listed(directory: Path) -> list[Path]:
-    return sorted(directory.iterdir()) if directory.is_dir() else []
+    try:
+        return sorted(directory.iterdir())
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not directory.is_symlink():
+            return []
+        raise Trouble(f"cannot read what people decided: {directory}: {with_cure(error)}") from None
 
 
 def _about(directory: Path, names: re.Pattern[str], sha: str) -> list[Path]:

@@ -257,3 +257,19 @@ def test_what_is_asked_for_in_one_second_is_in_its_order(tmp_path: Path) -> None
     shas = [f"{digit}" * 40 for digit in "c5a901e3"]
     decision_files.retry_all(tmp_path, shas, "ada", "20260102-030405-c0ffeec0ffee")
     assert [one.sha for one in decision_files.retries(tmp_path)] == shas
+
+
+def test_decisions_on_a_disk_that_is_not_mounted_are_not_taken_for_none(
+    tracked: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tick()
+    skipped = tracked.merge("skipped", {"wer": "wer=0.4\n"})
+    assert cli.main(["skip", skipped, "--why", "broken"]) == 0
+    requests, disk = settings.load().places.requests, tmp_path / "disk"
+    requests.rename(disk)
+    requests.symlink_to(tmp_path / "mount")
+    capsys.readouterr()
+    assert tick() == exit_codes.TROUBLE
+    assert f"{requests}: a link to {tmp_path / 'mount'}, which is not there: mount its disk" in capsys.readouterr().err
+    disk.rename(tmp_path / "mount")
+    assert (tick(), wers()) == (0, [0.5])

@@ -244,7 +244,13 @@ def _run_a_script(script: Path, clone_path: Path) -> None:
 
 def _data(settings: Settings) -> tuple[str, str]:
     where = settings.places
-    for place in (where.runs, where.work, where.checkpoints):  # any of them may be a link to another disk
+    for place in (
+        where.runs,
+        where.work,
+        where.checkpoints,
+        where.requests,
+        where.site,
+    ):  # any of them may be a link to another disk
         _try_to_write(place)
     free = shutil.disk_usage(_try_to_write(where.data)).free
     identity.check(where, settings.repository)  # each tick asks the same first
@@ -397,7 +403,7 @@ def _try_to_write(path: Path) -> Path:
 
     Raises Trouble if that fails.
     """
-    there = next(place for place in (path, *path.parents) if place.exists())
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
     try:
         with tempfile.TemporaryFile(dir=there) as stream:
             stream.write(b"?" * 4096)

@@ -364,7 +364,7 @@ def test_a_place_where_no_merge_can_be_run_is_a_fault(
 
 
 @pytest.mark.usefixtures("tracked")
-@pytest.mark.parametrize("name", ["checkpoints", "runs", "work"])
+@pytest.mark.parametrize("name", ["checkpoints", "runs", "work", "requests", "site"])
 def test_a_part_of_the_data_root_on_a_disk_that_takes_nothing_is_a_fault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -378,6 +378,8 @@ def test_a_part_of_the_data_root_on_a_disk_that_takes_nothing_is_a_fault(
         subprocess.run(["umount", str(place)], check=True)
     assert line.startswith(f"fault {data / name}: cannot write in ")
     assert line.endswith("Read-only file system: mount it writable, or set another path")
+    place.rmdir()
+    assert f" a link to {place}, which is not there: mount its disk, " in found(capsys, code=1)["data"]
 
 
 def test_the_newest_commit_is_checked_out_once_there_is_a_mirror(
