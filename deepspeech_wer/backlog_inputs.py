@@ -73,10 +73,14 @@ def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
 
 
 def reached(settings: Settings) -> str | None:
-    """Return the newest commit up to which every merge is archived; what last_sha1 says where the mirror is gone."""
-    if not settings.places.mirror.exists():  # deleted while a job ran
+    """Return the newest commit up to which every merge is archived; what last_sha1 says where the mirror is of no use.
+
+    It may be deleted or damaged while a job runs: the next fetch sees to that.
+    """
+    try:
+        tip = mirror.tip(settings.places.mirror)
+    except GitError:
         return read_last(settings.places)
-    tip = mirror.tip(settings.places.mirror)
     found = _history(settings, tip, read_last(settings.places))
     return backlog.plan(_branch(found), _state(settings, tip)).reached
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble, with_cure
@@ -52,8 +53,12 @@ def sign(descriptor: int) -> None:
 
 
 def release(descriptor: int) -> None:
-    """Empty the file and release the lock. A file with a signature but no lock means that the holder was killed."""
-    os.ftruncate(descriptor, 0)
+    """Empty the file and release the lock. A file with a signature but no lock means that the holder was killed.
+
+    So does one that can no longer be emptied: its disk fails, and what is told of that comes from before.
+    """
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
     os.close(descriptor)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepspeech_wer.errors import Trouble, with_cure
+from deepspeech_wer.errors import Trouble, is_of_the_machine, with_cure
 from deepspeech_wer.files import home, make_private, remove_tree, write_atomically
 from deepspeech_wer.records import Checkout, Merge
 from deepspeech_wer.repository import evidence
@@ -212,6 +212,7 @@ def _remove(path: Path) -> None:
     cause = "something is mounted in it, a process still writes there, or files belong to another user"
     try:
         path.rename(aside)  # the merge's result does not wait for a person
-    except OSError:
-        raise Trouble(f"cannot remove the checkout {path}: {cause}: remove it by hand") from None
+    except OSError as error:
+        told = with_cure(error) if is_of_the_machine(error) else f"{cause}: remove it by hand"
+        raise Trouble(f"cannot remove the checkout {path}: {told}") from None
     log.warning("cannot remove the checkout, which is now %s: %s: unmount and remove it by hand", aside, cause)

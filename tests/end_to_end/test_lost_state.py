@@ -271,6 +271,20 @@ def test_what_is_deleted_while_a_job_runs_costs_nothing(tmp_path: Path, lost: st
     assert (tracker.tick(), tracker.said) == (0, [])
 
 
+@pytest.mark.parametrize("damage", ["rm -r {}/objects", "find {}/objects -type f -exec truncate -s 0 -- {{}} +"])
+def test_a_mirror_that_is_damaged_while_a_job_runs_is_fetched_again(tmp_path: Path, damage: str) -> None:
+    """As by a power cut or a disk that failed."""
+    tracker = Tracker(tmp_path, Repository(tmp_path / "tracked"))
+    tracker.merge("damages", f"chmod -R u+w $HOME/{MIRROR}; {damage.format(f'$HOME/{MIRROR}')}\nwer=0.5\n")
+    tracker.merge("waits", "wer=0.4\n")
+    (tmp_path / "trained").write_text("")
+    assert tracker.tick() == 0
+    (line,) = tracker.complaints()
+    assert "repository.git is damaged, fetching it again: " in line
+    assert (tracker.trained(), tracker.archived(), tracker.shown()) == ([4, 5], [0, 1, 2, 3, 4, 5], 6)
+    assert (tracker.tick(), tracker.said) == (0, [])
+
+
 def test_with_the_cache_goes_the_lock_so_the_tick_ends_with_its_merge(tmp_path: Path) -> None:
     """Another one may have taken the lock that is there now. The next tick trains what waits."""
     tracker = Tracker(tmp_path, Repository(tmp_path / "tracked"))

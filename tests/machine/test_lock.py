@@ -197,3 +197,17 @@ def test_the_environment_of_a_hidden_process_cannot_be_read() -> None:
     hidden.stdin.close()
     hidden.stdout.close()
     assert hidden.wait() == 0
+
+
+def test_a_lock_that_can_no_longer_be_emptied_is_released(path: str) -> None:
+    """As where its disk became read-only meanwhile. What is told of that is another line's."""
+    held = lock.acquire(path)
+    assert held is not None
+    reading = os.open(path, os.O_RDONLY)
+    os.dup2(reading, held)
+    os.close(reading)
+    lock.release(held)
+    again = lock.acquire(path)
+    assert again is not None
+    assert lock.follows_a_kill(again)
+    lock.release(again)

@@ -193,6 +193,26 @@ def test_removed_permissions_do_not_prevent_wiping(cache: Path, merge: Merge, tm
     assert not path.exists()
 
 
+def test_a_checkout_on_a_disk_that_became_read_only_is_told_as_that_and_removed_later(
+    cache: Path, merge: Merge, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    path = disk / "clone" / "checkout"
+    try:
+        cure = "Read-only file system: mount it writable, or set another path$"
+        with pytest.raises(Trouble, match=f"cannot remove the checkout {path}: {cure}"):  # noqa: SIM117
+            with checked_out(cache, merge, path, origin=""):
+                subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        checkouts.wipe(cache / "mark.json")
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_a_deleted_checkout_is_not_an_error(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "clone"
     with checked_out(cache, merge, path, origin="x"):
