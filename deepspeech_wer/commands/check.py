@@ -244,14 +244,8 @@ def _run_a_script(script: Path, clone_path: Path) -> None:
 
 def _data(settings: Settings) -> tuple[str, str]:
     where = settings.places
-    for place in (
-        where.runs,
-        where.work,
-        where.checkpoints,
-        where.requests,
-        where.site,
-    ):  # any of them may be a link to another disk
-        _try_to_write(place)
+    for name in ("runs", "work", "checkpoints", "requests", "site"):
+        _try_to_write(where.data / name)  # it may be a link to another disk
     free = shutil.disk_usage(_try_to_write(where.data)).free
     identity.check(where, settings.repository)  # each tick asks the same first
     text = f"{where.data}, {in_bytes(free)} free"
