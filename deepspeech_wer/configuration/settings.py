@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -345,6 +346,9 @@ _TRACKERS = (
     *("ds_github_", "ds_gitlab_", "ds_job_", "ds_repo_", "ds_repository_"),
     *("ds_slurm_", "ds_webhook", "ds_website_"),
 )
+_RECEIVER = re.compile(
+    "_(?:(?:slack|teams|discord|mattermost|chat|hook|webhook|alerts?|notif[a-z]*)(?:_|$))+(?:ur[il])?$"
+)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -382,11 +386,16 @@ def doubts(given: Mapping[str, str]) -> list[str]:
         if name in GONE:
             found.append(f"{name}: of the scripts of 2016, does nothing here; instead: {GONE[name]}")
             continue
-        cutoff = 0.6 if name.lower().startswith(_TRACKERS) else 0.85
-        near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=cutoff)
-        if near:
-            found.append(f"{name}: the tracker has no such variable: is {near[0]} meant?")
+        if near := _near(_RECEIVER.sub("_webhook_url", name.lower()).replace("_branch", "_ref")):
+            found.append(f"{name}: the tracker has no such variable: is {' or '.join(near)} meant?")
     return found
+
+
+def _near(name: str) -> list[str]:
+    """The tracker's variables that a name is the start or the end of; else the one that is spelt most like it."""
+    longer = [one for one in NAMES if one.startswith(f"{name}_") or one.endswith(name.removeprefix("ds"))]
+    cutoff = 0.6 if name.startswith(_TRACKERS) else 0.85
+    return sorted(longer) or difflib.get_close_matches(name, NAMES, n=1, cutoff=cutoff)
 
 
 def describe(
