@@ -83,6 +83,10 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
 
 def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None:
     """The rule of 2016 for a web root: it is empty, or has .htaccess and index.htm, or is ours. Raises Trouble."""
+    if STATE in found.seen and STATE not in found.directories:
+        raise Trouble(
+            f"{root.server}: {root.path(STATE)}: expected a directory; nothing was touched: move it away there"
+        )
     names = found.root_names - {STATE}
     ours = found.current is not None or found.unfinished is not None
     of_2016 = not ours and {".htaccess", INDEX} <= names
@@ -95,8 +99,7 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
             f"{root}: holds {_listed(sorted(names))}: expected an empty directory, or one with .htaccess and {INDEX}, "
             f"or a site published from here; nothing was touched: {cure}"
         )
-    foreign = [path for path in todo.foreign if not (of_2016 and path == INDEX)]
-    if foreign := [*foreign, *found.in_the_way]:
+    if foreign := [*(path for path in todo.foreign if not (of_2016 and path == INDEX)), *found.in_the_way]:
         raise Trouble(
             f"{root}: {_listed(foreign)}: not published from here, and in the way; nothing was touched. To replace it: "
             "publish --adopt"

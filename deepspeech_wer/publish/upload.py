@@ -6,6 +6,7 @@ site as it was. After it only renames are left; `next` and a listing tell the ne
 
 from __future__ import annotations
 
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from deepspeech_wer.sftp import files
 from deepspeech_wer.sftp.files import Attributes, Content
 from deepspeech_wer.sftp.pipeline import RMDIR, Task
 
+_STRAY = re.compile(rf"{OLD}/[0-9a-f]{{64}}|{STATE}/(?:lock|next\.json\.gz)\.[0-9a-f]{{16}}\.(?:partial|stale)")
 Counted = Callable[[Content], Iterator[bytes | Span]]
 
 
@@ -187,8 +189,7 @@ def _finish(work: Work, manifest: Manifest, lock: Lock, index: Mapping[str, str]
     previous = {plan.old(entry.sha256) for entry in manifest.previous.values() if entry}
     used = {work.beside(path) for path in work.leftovers if path in manifest.files}
     left = [name for names in work.leftovers.values() for name in names if name not in used]
-    state = [path for path in seen if path.startswith(f"{STATE}/") and path not in previous]
-    stray = [path for path in state if path.startswith(f"{OLD}/") or path.endswith((".partial", ".stale"))]
+    stray = [path for path in seen if path not in previous and _STRAY.fullmatch(path)]
     touched = plan.directories(work.todo.remove)
     needed = set(plan.directories([*manifest.files, *manifest.kept])) if touched else set()
     empty = [path for path in reversed(touched) if path not in needed]

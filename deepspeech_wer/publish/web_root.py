@@ -21,10 +21,10 @@ Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and o
 _CURES = {
     pipeline.PERMISSION_DENIED: "give that user the right to",
     pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
-    pipeline.FAILURE: "is the disk or the quota full, or something else of that name there?",
+    pipeline.FAILURE: "is the disk or the quota full? If something else has that name there, move it away",
 }
 _EXISTS = re.compile("already exist|file exists", re.IGNORECASE)
-_HIDDEN = "something has that name, though the server may not show it: remove it there"
+_HIDDEN = "something has that name, though the server may not show it: move it away there"
 _STATE_MODE_MASK = 0o770  # the state directory is for those who publish, not for everybody
 
 

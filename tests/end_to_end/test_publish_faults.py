@@ -284,7 +284,7 @@ class TestTogether:
 
     def test_a_directory_in_the_place_of_the_lock_is_told(self, site: Path, server: Sshd) -> None:
         (server.root / lock.LOCK).mkdir(parents=True)
-        with pytest.raises(Trouble, match=r"cannot read .*lock .*something else of that name"):
+        with pytest.raises(Trouble, match=r"cannot read .*lock .*If something else has that name there, move it"):
             put(site, server.website, lock_wait_s=0)
 
     def test_a_live_lock_is_kept_alive(self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +362,7 @@ def test_a_file_of_before_1970_is_published_once(site: Path, server: Sshd) -> No
 
 def test_a_state_directory_that_cannot_be_read_is_named(site: Path, server: Sshd) -> None:
     (server.root / ".deepspeech_wer").symlink_to(".deepspeech_wer")  # root may read all but this
-    with pytest.raises(Trouble, match=r"cannot (read|make) /\S+/root/\.deepspeech_wer \("):
+    with pytest.raises(Trouble, match=r"/root/\.deepspeech_wer: expected a directory"):
         put(site, server.website)
     assert [path.name for path in server.root.iterdir()] == [".deepspeech_wer"]
 

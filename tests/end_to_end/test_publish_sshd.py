@@ -217,6 +217,37 @@ class TestWebRoot:
         assert there["js/hyper.js"] == b"data 1"
         assert put(site, server.website).sent == ()
 
+    @pytest.mark.parametrize("adopt", [False, True])
+    @pytest.mark.parametrize("is_ours", [False, True])
+    @pytest.mark.parametrize("kind", ["file", "dangling link", "pipe"])
+    def test_no_directory_in_the_place_of_the_state(
+        self, site: Path, server: Sshd, kind: str, is_ours: bool, adopt: bool
+    ) -> None:
+        state = server.root / plan.STATE
+        if is_ours:
+            put(site, server.website)
+            state.rename(server.root.parent / "away")
+        make = {"file": Path.touch, "dangling link": lambda path: path.symlink_to("/nowhere"), "pipe": os.mkfifo}
+        make[kind](state)
+        before = published(server.root)
+        version(site, 2)
+        with pytest.raises(Trouble, match=f"{plan.STATE}: expected a directory; nothing was touched: move it away"):
+            put(site, server.website, adopt=adopt)
+        assert published(server.root) == before
+        state.rename(server.root.parent / "theirs")
+        assert put(site, server.website, adopt=is_ours).sent
+
+    def test_of_the_state_only_what_is_ours_is_removed(self, site: Path, server: Sshd) -> None:
+        theirs = {f"{plan.STATE}/{name}": "theirs" for name in ("old/notes.txt", "my.partial", "lock.stale", "README")}
+        put(site, server.website)
+        write(server.root, theirs)
+        ours = ("old/" + "a" * 64, "next.json.gz." + "b" * 16 + ".partial", "lock." + "c" * 16 + ".stale")
+        write(server.root, {f"{plan.STATE}/{name}": "" for name in ours})
+        version(site, 2)
+        put(site, server.website)
+        assert {path: (server.root / path).read_text() for path in theirs} == theirs
+        assert not [name for name in ours if (server.root / plan.STATE / name).exists()]
+
     @pytest.mark.parametrize("adopt", [False, True], ids=["2016", "adopt"])
     def test_what_it_replaces_is_kept_beside_and_named(self, site: Path, server: Sshd, adopt: bool) -> None:
         theirs = {".htaccess": "h", "index.htm": "theirs", **({"js/hyper.js": "of others"} if adopt else {})}
@@ -333,7 +364,7 @@ class TestRefused:
 
         with monkeypatch.context() as patch:
             patch.setattr(publisher, "survey", then_somebody_makes_a_directory)
-            with pytest.raises(Trouble, match=f"cannot put in place .*{path} .*something else of that name"):
+            with pytest.raises(Trouble, match=f"cannot put in place .*{path} .*something else has that name"):
                 put(self.site, website)
         shutil.rmtree(server.root / path)
         if path in before:
