@@ -38,6 +38,7 @@ _DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "h
 _WEAK = re.compile(r"cbc|arcfour|3des|sha1\b|md5|ssh-rsa|ssh-dss|none")
 # Last word before the colon, in the lines of paramiko's log with the server's lists -> name of our list.
 _LISTS = {"algos": "kex", "key": "key_types", "encrypt": "ciphers", "mac": "digests"}
+_OPTIONS = {"kex": "KexAlgorithms", "key_types": "HostKeyAlgorithms", "ciphers": "Ciphers", "digests": "MACs"}
 _KEEPALIVE_S = 10
 _MOMENT_S = 1.0  # between the end of a channel and that of its connection
 
@@ -135,10 +136,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             if session is None and not isinstance(error.__cause__, TimeoutError):
                 self._transport.join(_MOMENT_S)
                 if self._transport.is_active():
-                    raise Trouble(
-                        f"{self._account}: the server offers no SFTP ({problem}): switch it on there "
-                        "(sshd_config: Subsystem sftp internal-sftp)"
-                    ) from error
+                    cure = "switch it on there (sshd_config: Subsystem sftp internal-sftp)"
+                    raise Trouble(f"{self._account}: the server offers no SFTP ({problem}): {cure}") from error
             raise Dropped(f"{self._account}: {problem}") from error
 
     def _start_transport(self, *_: object) -> None:
@@ -210,10 +209,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 f"{account}: unknown host: no known_hosts file has a key of {name}{only}. Add it, then compare it with "
                 f"the server's own (ssh-keygen -lf): {scan}{_alias(account)}"
             )
-        raise Trouble(
-            f"{shown} is none of those on record for {name}: somebody may be in between. If whoever runs the server "
-            f"confirms a new key: ssh-keygen -R '{name}'; {scan}"
-        )
+        cure = f"If whoever runs the server confirms a new key: ssh-keygen -R '{name}'; {scan}"
+        raise Trouble(f"{shown} is none of those on record for {name}: somebody may be in between. {cure}")
 
 
 def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
@@ -230,7 +227,7 @@ def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
             kind = option.replace("kex", "key exchange").replace("key_types", "host keys")
             return (
                 f"no {kind} in common: the server offers {plain(', '.join(theirs))[:300]}{weak} and this client "
-                f"supports {', '.join(known)}: allow one of these on the server"
+                f"supports {', '.join(known)}: allow one of these on the server (sshd_config: {_OPTIONS[option]})"
             )
     return ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -78,6 +78,8 @@ def _opened(load: Callable[[bytes | None], Any], passphrase: str | None, file: P
     try:
         return load(passphrase.encode("utf-8", "surrogateescape"))
     except (ValueError, InvalidTag) as error:
+        if "unknown" in str(error).lower():  # the cipher, not the passphrase
+            raise UnsupportedAlgorithm(str(error)) from error
         cure = f"if ssh takes it, ssh-keygen -p -f '{file}' writes it anew"  # in a cipher that is known here too
         raise Trouble(f"{setting}: {file}: {setting}_passphrase does not open it; {cure}") from error
 
@@ -88,12 +90,10 @@ def _usable(file: Path, key: Any) -> list[Any]:
     kind = next((ours for theirs, ours in kinds.items() if isinstance(key, theirs)), paramiko.Ed25519Key)
     text = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()
     plain, certified = (kind.from_private_key(StringIO(text)) for _ in range(2))
-    try:
+    with suppress(OSError, ValueError, UnsupportedAlgorithm):  # none, or unreadable: ssh goes on without
         certificate = Path(f"{file}-cert.pub")
         identity = serialization.load_ssh_public_identity(certificate.read_bytes())
         if isinstance(identity, serialization.SSHCertificate) and identity.public_key() == key.public_key():
             certified.load_certificate(str(certificate))
             return [certified, plain]
-    except (OSError, ValueError, UnsupportedAlgorithm):
-        pass  # none, or another key's, or unreadable: ssh goes on without
     return [plain]
