@@ -110,14 +110,16 @@ def readable_file(text: str) -> Path:
 
 
 def private_key(text: str) -> Path:
-    """Parse the path of a private key file that nobody else can read."""
+    """Parse the path of a private key file. As for ssh, nobody else may read one that belongs to this user."""
     file = readable_file(text)
     with file.open("rb") as stream:
-        if stream.read(100).startswith(PUBLIC_KEY):  # which others may read
-            private = file.with_suffix("") if file.suffix == ".pub" else "usually its name without .pub"
-            raise ValueError(f"a private key, found a public one (give its private half: {private})")
-    mode = file.stat().st_mode & 0o777
-    if mode & 0o077:
+        start = stream.read(100_000)
+    if start.startswith(PUBLIC_KEY) and b" PRIVATE KEY-" not in start:  # others may read it
+        private = file.with_suffix("") if file.suffix == ".pub" else "usually its name without .pub"
+        raise ValueError(f"a private key, found a public one (give its private half: {private})")
+    status = file.stat()
+    mode = status.st_mode & 0o777
+    if mode & 0o077 and status.st_uid == os.getuid():
         raise ValueError(f"a private key that others cannot read, found mode {mode:04o} (chmod 600 {file})")
     return file
 

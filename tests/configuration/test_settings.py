@@ -195,6 +195,18 @@ def test_a_key_that_others_can_read_is_refused(key: Path) -> None:
     assert re.search(r"found mode 0640 \(chmod 600 ", faults(website(key)))
 
 
+def test_a_key_of_another_user_may_be_readable_as_for_ssh(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are secrets that a container gets as a volume; this user cannot change their mode."""
+    key.chmod(0o644)
+    monkeypatch.setattr(os, "getuid", lambda: key.stat().st_uid + 1)
+    assert settings.load(website(key)).website
+
+
+def test_a_public_key_may_stand_before_the_private_one(key: Path) -> None:
+    key.write_text(f"ssh-rsa AAAA x\n{key.read_text()}-----BEGIN RSA PRIVATE KEY-----\n")
+    assert settings.load(website(key)).website
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 @pytest.mark.parametrize("text", ["ssh-ed25519 AAAA x\n", "-----BEGIN PUBLIC KEY-----\nAAAA\n"])
 def test_a_public_key_is_told_with_its_private_half(key: Path, mode: int, text: str) -> None:
