@@ -102,7 +102,11 @@ def path(text: str) -> Path:
 def readable_file(text: str) -> Path:
     """Parse the path of a file that exists and that this user can read."""
     file = path(text)
-    if not file.is_file():
+    try:
+        is_file = file.is_file()
+    except OSError as error:  # whose message quotes the text, and that may be a pasted key
+        raise ValueError(f"a file that this user can reach, found none: {error.strerror}") from None
+    if not is_file:
         raise ValueError("a file, found none")
     if not os.access(file, os.R_OK):
         raise ValueError("a file that this user can read")
@@ -111,6 +115,8 @@ def readable_file(text: str) -> Path:
 
 def private_key(text: str) -> Path:
     """Parse the path of a private key file. As for ssh, nobody else may read one that belongs to this user."""
+    if "PRIVATE KEY-" in text:
+        raise ValueError("the path of a private key file, found a key (write it to a file, and chmod 600 that)")
     file = readable_file(text)
     with file.open("rb") as stream:
         start = stream.read(100_000)

@@ -195,6 +195,25 @@ def test_a_key_that_others_can_read_is_refused(key: Path) -> None:
     assert re.search(r"found mode 0640 \(chmod 600 ", faults(website(key)))
 
 
+@pytest.mark.parametrize("end", ["\n", " ", ""])
+def test_a_key_in_the_place_of_its_path_is_not_quoted(key: Path, end: str) -> None:
+    pasted = (
+        f"-----BEGIN OPENSSH PRIVATE KEY-----{end}"
+        + f"{'c2VjcmV0' * 8}{end}" * 40
+        + "-----END OPENSSH PRIVATE KEY-----"
+    )
+    told = faults({**website(key), "ds_website_privkey": pasted})
+    assert "ds_website_privkey: ********: expected the path of a private key file, found a key (write it" in told
+    assert "c2VjcmV0" not in told
+
+
+@pytest.mark.parametrize("name", ["ds_website_privkey", "ds_website_known_hosts"])
+def test_a_path_that_cannot_be_looked_at_is_a_fault(key: Path, name: str) -> None:
+    told = faults({**website(key), name: f"/tmp/{'c2VjcmV0' * 99}"})
+    assert re.search(f"{name}: .*expected a file that this user can reach, found none: File name too long", told)
+    assert told.count("c2VjcmV0") < 13  # what a message quotes at most
+
+
 def test_a_key_of_another_user_may_be_readable_as_for_ssh(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So are secrets that a container gets as a volume; this user cannot change their mode."""
     key.chmod(0o644)
