@@ -100,10 +100,8 @@ def check_root(root: WebRoot, found: Survey, todo: Plan, *, adopt: bool) -> None
             f"or a site published from here; nothing was touched: {cure}"
         )
     if foreign := [*(path for path in todo.foreign if not (of_2016 and path == INDEX)), *found.in_the_way]:
-        raise Trouble(
-            f"{root}: {_listed(foreign)}: not published from here, and in the way; nothing was touched. To replace it: "
-            "publish --adopt"
-        )
+        told = "not published from here, and in the way; nothing was touched. To replace it: publish --adopt"
+        raise Trouble(f"{root}: {_listed(foreign)}: {told}")
 
 
 def _check_owner(root: WebRoot, owner: Owner, manifests: Sequence[Manifest | None]) -> None:
@@ -112,10 +110,9 @@ def _check_owner(root: WebRoot, owner: Owner, manifests: Sequence[Manifest | Non
         if manifest is not None and manifest.owner not in ("", owner.id):
             found = plain(f"{manifest.owner_name[:200]}, id {manifest.owner[:8]}")  # the server may be hostile
             raise Trouble(
-                f"{root}: belongs to another tracker: found {found}; "
-                f"expected this one, {owner.name}, id {owner.id[:8] or 'not made yet'}; nothing was touched. Set "
-                "ds_website_server_root to a directory of its own; or, to replace what the other published: "
-                "publish --take-over"
+                f"{root}: belongs to another tracker: found {found}; expected this one, {owner.name}, id "
+                f"{owner.id[:8] or 'not made yet'}; nothing was touched. Set ds_website_server_root to a directory of "
+                "its own; or, to replace what the other published: publish --take-over"
             )
 
 
@@ -158,7 +155,5 @@ def _manifest(root: WebRoot, path: str, data: bytes | None) -> Manifest | None:
     try:
         return None if data is None else plan.parse(data)
     except ValueError as error:
-        raise Trouble(
-            f"{root.server}: {root.path(path)}: {error}: it says which files are ours, so nothing was touched; remove "
-            "it on the server and publish with --adopt"
-        ) from error
+        cure = "it says which files are ours, so nothing was touched; move it away there, and publish with --adopt"
+        raise Trouble(f"{root.server}: {root.path(path)}: {error}: {cure}") from error

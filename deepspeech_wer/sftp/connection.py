@@ -97,19 +97,17 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 with self._time_limit():
                     further = self._transport.auth_publickey(self._account.username, key)
             except paramiko.BadAuthenticationType as error:
-                raise Trouble(
-                    f"{self._account}: the server accepts no public keys, only {', '.join(error.allowed_types)}"
-                ) from error
+                only = ", ".join(error.allowed_types)
+                raise Trouble(f"{self._account}: the server accepts no public keys, only {only}") from error
             except paramiko.AuthenticationException as error:
                 if self._transport.is_active() and "timeout" not in str(error):
                     continue
                 if refused == 1:
                     return offered[1:]
                 if refused:
-                    raise Trouble(
-                        f"{self._account}: the server hung up after {refused} of the {len(offered)} keys of the "
-                        f"ssh agent: set {self._account.prefix}privkey to the right one"
-                    ) from error
+                    told = f"the server hung up after {refused} of the {len(offered)} keys of the ssh agent"
+                    cure = f"set {self._account.prefix}privkey to the right one"
+                    raise Trouble(f"{self._account}: {told}: {cure}") from error
                 raise Dropped(f"{self._account}: the connection was lost while logging in") from error
             if further:
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")

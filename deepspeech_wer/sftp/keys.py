@@ -31,10 +31,8 @@ def private_keys(account: Account) -> Iterator[Sequence[Any]]:
         return
     with closing(paramiko.Agent()) as agent:
         if not (keys := agent.get_keys()):
-            raise Trouble(
-                f"{account.prefix}privkey: not set, and no ssh agent holds a key (under cron there is none): "
-                "set it to a key file"
-            )
+            told = "not set, and no ssh agent holds a key (under cron there is none): set it to a key file"
+            raise Trouble(f"{account.prefix}privkey: {told}")
         yield keys
 
 

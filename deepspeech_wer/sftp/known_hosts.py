@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from deepspeech_wer.errors import Trouble
+
 SYSTEM_WIDE = (Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2"))
 
 
@@ -34,14 +36,20 @@ def name_of(host: str, port: int) -> str:
 def lookup(host: str, port: int, files: Iterable[Path | None]) -> list[HostKey]:
     """All keys on record for a server. Those of the bare name count only where its `[host]:port` has none, as in ssh.
 
-    Missing files count as empty. Unreadable lines are skipped.
+    Missing files count as empty. Unreadable lines are skipped, and files too, as for ssh; raises Trouble that names
+    such a file if no key is found in the others.
     """
-    there = [file for file in files if file and file.is_file()]
-    lines = [line for file in there for line in file.read_text("utf-8", "replace").splitlines()]
-    found = list[HostKey]()
+    lines, unread, found = list[str](), "", list[HostKey]()
+    for file in filter(None, files):
+        try:
+            lines += file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
+        except OSError as error:
+            unread = unread or f"{file}: cannot be read: {error.strerror}"
     for name in dict.fromkeys((name_of(host, port), host.lower())):
         if all(key.marker for key in found):
             found += [key for line in lines for key in _key(line, name)]
+    if unread and all(key.marker for key in found):
+        raise Trouble(f"{host} port {port}: unknown host, and {unread}: give this user access to it")
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import known_hosts
 
 KEY, OTHER = base64.b64encode(b"a key").decode(), base64.b64encode(b"another").decode()
@@ -96,3 +97,14 @@ def test_a_revoked_key_is_never_allowed() -> None:
     assert not known_hosts.allows([good, revoked], b"1")
     assert not known_hosts.allows([known_hosts.HostKey("k", b"1", "@cert-authority")], b"1")
     assert not known_hosts.allows([], b"1")
+
+
+def test_a_file_that_cannot_be_read_is_told_only_where_it_is_needed(tmp_path: Path) -> None:
+    unread = tmp_path / ("x" * 300)  # root may read what others may not, but not this
+    (tmp_path / "known_hosts").write_text(f"web.example.org ssh-ed25519 {KEY}\n@cert-authority * ssh-ed25519 {KEY}\n")
+    files = [unread, tmp_path / "known_hosts"]
+    assert known_hosts.allows(known_hosts.lookup("web.example.org", 22, files), b"a key")
+    with pytest.raises(
+        Trouble, match=f"other.example.org port 22: unknown host, and {unread}: cannot be read: .* long"
+    ):
+        known_hosts.lookup("other.example.org", 22, files)
