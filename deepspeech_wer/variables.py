@@ -19,6 +19,10 @@ _NO_PORT = re.compile(r"(://[^/?#:@\s'\"\[\]]+):(?!\d*(?:[/?#\s'\"]|$))[^/?#\s'\
 _PARAMETER = re.compile(r"([?&;][\w.-]*(?:pass|token|secret|key|credential)[\w.-]*=)[^&;#\s'\"]+", re.IGNORECASE)
 
 
+class Unquoted(ValueError):
+    """What was expected, where the text may be a secret."""
+
+
 @dataclass(frozen=True)
 class Variable:
     """One environment variable: how to check it, and its text in the documentation."""
@@ -41,7 +45,7 @@ def read(variable: Variable, text: str | None, faults: list[str], *, separator: 
     try:
         return variable.check(text)
     except ValueError as expected:
-        shown = MASK if variable.secret else quoted(text)
+        shown = MASK if variable.secret or isinstance(expected, Unquoted) else quoted(text)
         faults.append(f"{variable.name}{separator}{shown}: expected {expected}")
         return None
 

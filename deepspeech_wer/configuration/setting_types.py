@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from deepspeech_wer.records import PUBLIC_KEY
+from deepspeech_wer.variables import Unquoted
 from deepspeech_wer.variables import without_password as without_password
 from deepspeech_wer.xdg_directories import INSTANCE, is_instance
 
@@ -170,6 +171,20 @@ def word(text: str) -> str:
     if not text.isprintable() or text.strip() != text:
         raise ValueError("one line of printable text without spaces at either end")
     return text
+
+
+def user(text: str) -> str:
+    """Accept a user of the web host."""
+    if ":" in text:
+        raise Unquoted("a user without a password, since the tracker logs in with a key")
+    return word(text)
+
+
+def web_root(text: str) -> str:
+    """Accept a path on the web host."""
+    if "://" in text or re.match("[^/]+@[^/]*:", text):
+        raise ValueError("the path alone: user, host and port have variables of their own")
+    return word(text)
 
 
 def host(text: str) -> str:

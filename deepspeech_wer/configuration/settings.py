@@ -270,7 +270,7 @@ VARIABLES = (
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
     Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts, `<run>.svg`; unset: none"),
     Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
-    Variable("ds_website_username", None, types.word, "user on the web host"),
+    Variable("ds_website_username", None, types.user, "user on the web host"),
     Variable(
         "ds_website_privkey",
         None,
@@ -281,7 +281,7 @@ VARIABLES = (
     Variable("ds_website_privkey_passphrase", None, str, "passphrase of that key", secret=True),
     Variable("ds_website_server_fqdn", None, types.host, "the web host"),
     Variable("ds_website_server_port", "22", types.whole(1, 65535), "its SSH port"),
-    Variable("ds_website_server_root", None, types.word, "the web root on it"),
+    Variable("ds_website_server_root", None, types.web_root, "the web root on it"),
     Variable(
         "ds_website_known_hosts", None, types.readable_file, "file of host keys, in addition to `~/.ssh/known_hosts`"
     ),
@@ -413,7 +413,10 @@ def _describe(variable: Variable, given: Mapping[str, str], origins: Mapping[str
     text = given.get(variable.name, "")
     if text:
         origin = origins.get(variable.name, "environment")
-        return MASK if variable.secret else without_password(text), origin
+        faults = list[str]()
+        read(variable, text, faults)
+        is_quoted = not variable.secret and f": {MASK}: " not in "".join(faults)
+        return without_password(text) if is_quoted else MASK, origin
     if variable.default:
         return variable.default, "default"
     account, project = (given.get(name) or default for name, default in _GITHUB)

@@ -105,6 +105,9 @@ def test_the_repository_has_a_name_and_a_page(url: str, page: str | None, name: 
         ("ds_job_attempts", "²", "a whole number from 1"),
         ("ds_automation_force_sha", "HEAD", "7 to 64 hex digits"),
         ("ds_website_server_port", "65536", "a whole number from 1 to 65535"),
+        ("ds_website_username", "web:hunter2", "********: expected a user without a password, since the tracker logs"),
+        ("ds_website_server_root", "sftp://web:hunter2@www/x", "'sftp://www/x': expected the path alone: user, host"),
+        ("ds_website_server_root", "web@www:/srv/www", "'web@www:/srv/www': expected the path alone: user, host"),
         ("ds_website_server_fqdn", "-oProxyCommand=x", "a host name"),
         ("ds_website_server_fqdn", "host:22", "a host name"),
         ("ds_website_url", "ftp://x", "starts with http"),
@@ -258,6 +261,13 @@ def test_secrets_are_masked_wherever_they_are_shown() -> None:
     assert ("ds_job_timeout", "", "not set") in rows
     assert "s3cret" not in faults({"ds_github_token": "s3cret\n", "ds_webhook_url": "s3cret"})
     assert "s3cret" not in faults({"ds_gitlab_token": "s3cret\n", "ds_webhook_secret": "whsec_s3cret!"})
+
+
+def test_a_password_of_the_web_host_is_not_shown() -> None:
+    given = {"ds_website_username": "web:hunter2", "ds_website_server_root": "sftp://web:hunter2@www/x"}
+    shown = {name: value for name, value, _ in settings.describe(given)}
+    assert shown["ds_website_username"] == "********"
+    assert shown["ds_website_server_root"] == "sftp://www/x"
 
 
 def test_a_passphrase_is_in_no_representation(key: Path) -> None:
