@@ -181,10 +181,12 @@ def user(text: str) -> str:
 
 
 def web_root(text: str) -> str:
-    """Accept a path on the web host."""
+    """Accept a path on the web host. SFTP knows no ~: a relative path begins at the login directory."""
+    if text.startswith("$"):
+        raise ValueError("a path without $ (the web host expands no variables: write it out)")
     if "://" in text or re.match("[^/]+@[^/]*:", text):
         raise ValueError("the path alone: user, host and port have variables of their own")
-    return word(text)
+    return re.sub("^~(/+|$)", "", word(text)) or "."
 
 
 def host(text: str) -> str:

@@ -21,7 +21,7 @@ Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and o
 _CURES = {
     pipeline.PERMISSION_DENIED: "give that user the right to",
     pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
-    pipeline.FAILURE: "is the disk or the quota full? If something else has that name there, move it away",
+    pipeline.FAILURE: "is the disk or the quota full, or read-only? If something else has that name, move it away",
 }
 _EXISTS = re.compile("already exist|file exists", re.IGNORECASE)
 _HIDDEN = "something has that name, though the server may not show it: move it away there"

@@ -130,11 +130,11 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             session = Pipeline(channel, is_stopped)
             yield session
         except (Dropped, Lost) as error:
-            problem = str(error) if isinstance(error, Lost) else innermost(error)
+            problem = (str if isinstance(error, Lost) else innermost)(error).removeprefix(f"{self._account}: ")
             if session is None and not isinstance(error.__cause__, TimeoutError):
                 self._transport.join(_MOMENT_S)
                 if self._transport.is_active():
-                    cure = "switch it on there (sshd_config: Subsystem sftp internal-sftp)"
+                    cure = "its sshd_config needs Subsystem sftp internal-sftp; only root writes to a ChrootDirectory"
                     raise Trouble(f"{self._account}: the server offers no SFTP ({problem}): {cure}") from error
             raise Dropped(f"{self._account}: {problem}") from error
 
@@ -184,7 +184,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         except paramiko.AuthenticationException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
-            problem = "timed out" if expired.is_set() else innermost(error)
+            problem = "timed out" if expired.is_set() else innermost(error).replace("EOFError", "the server closed it")
             if not self._transport.remote_version:
                 problem += f"; no SSH server greeted: is that its SSH port ({self._account.prefix}server_port)?"
             raise Dropped(f"{self._account}: the connection failed: {problem}") from error

@@ -108,6 +108,7 @@ def test_the_repository_has_a_name_and_a_page(url: str, page: str | None, name: 
         ("ds_website_username", "web:hunter2", "********: expected a user without a password, since the tracker logs"),
         ("ds_website_server_root", "sftp://web:hunter2@www/x", "'sftp://www/x': expected the path alone: user, host"),
         ("ds_website_server_root", "web@www:/srv/www", "'web@www:/srv/www': expected the path alone: user, host"),
+        ("ds_website_server_root", "$HOME/www", "the web host expands no variables"),
         ("ds_website_server_fqdn", "-oProxyCommand=x", "a host name"),
         ("ds_website_server_fqdn", "host:22", "a host name"),
         ("ds_website_url", "ftp://x", "starts with http"),
@@ -261,6 +262,16 @@ def test_secrets_are_masked_wherever_they_are_shown() -> None:
     assert ("ds_job_timeout", "", "not set") in rows
     assert "s3cret" not in faults({"ds_github_token": "s3cret\n", "ds_webhook_url": "s3cret"})
     assert "s3cret" not in faults({"ds_gitlab_token": "s3cret\n", "ds_webhook_secret": "whsec_s3cret!"})
+
+
+@pytest.mark.parametrize(
+    ("root", "meant"),
+    [("~/www", "www"), ("~", "."), ("~//x~", "x~"), ("~ada/www", "~ada/www"), ("/srv/~/x", "/srv/~/x")],
+)
+def test_the_login_directory_of_the_web_host_may_be_written_as_in_a_shell(key: Path, root: str, meant: str) -> None:
+    found = settings.load({**website(key), "ds_website_server_root": root}).website
+    assert found
+    assert found.server_root == meant
 
 
 def test_a_password_of_the_web_host_is_not_shown() -> None:

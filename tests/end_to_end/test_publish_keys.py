@@ -439,7 +439,7 @@ class TestTheirKey:
     @pytest.mark.parametrize(
         ("script", "message"),
         [
-            ("exit 1", "the server offers no SFTP"),
+            ("exit 1", "the server offers no SFTP .*: its sshd_config needs Subsystem sftp .* ChrootDirectory"),
             ("echo Welcome!; sleep 9", "the server offers no SFTP .*does its shell print at login"),
             ("kill -9 $PPID", "the (server closed the connection|connection was lost)"),  # its end of the connection
             ("printf '\\000\\000\\000'; kill -9 $PPID", "the (server closed the connection|connection was lost)"),
@@ -455,6 +455,15 @@ class TestTheirKey:
                 put(site, server.website, timeout_s=2.0)
             server.kill_sessions()
         assert ("offers no SFTP" in str(trouble.value)) == ("offers" in message)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="of root alone does sshd want a command after the login")
+    def test_a_server_that_hangs_up_after_the_login(self, site: Path, tmp_path: Path) -> None:
+        with running_sshd(tmp_path / "cut", options=("PermitRootLogin forced-commands-only",)) as server:
+            for _ in range(5):  # how far we come differs
+                with pytest.raises(Trouble, match="the next publish goes on from there") as trouble:
+                    put(site, server.website)
+                assert str(trouble.value).count(str(server.website)) == 1
+                assert "EOFError" not in str(trouble.value)
 
     @pytest.mark.parametrize(
         "box",
