@@ -18,10 +18,11 @@ from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Pipeline, Refused, T
 
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
 
+_ELSE = "If something else has that name, or its directory's, move it away"
 _CURES = {
-    pipeline.PERMISSION_DENIED: "give that user the right to",
+    pipeline.PERMISSION_DENIED: f"give that user the right to. {_ELSE}",
     pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
-    pipeline.FAILURE: "is the disk or the quota full, or read-only? If something else has that name, move it away",
+    pipeline.FAILURE: f"is the disk or the quota full, or read-only? {_ELSE}",
 }
 _EXISTS = re.compile("already exist|file exists", re.IGNORECASE)
 _HIDDEN = "something has that name, though the server may not show it: move it away there"

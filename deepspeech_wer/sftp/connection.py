@@ -113,10 +113,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")
             return ()
         tried = str(self._account.privkey or f"the {len(offered)} keys of the ssh agent")
-        raise Trouble(
-            f"{self._account}: the server refuses {tried}: add the public key to that user's "
-            f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"
-        )
+        cure = f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"
+        raise Trouble(f"{self._account}: the server refuses {tried}: add the public key to that user's {cure}")
 
     @contextmanager
     def session(self, is_stopped: Callable[[], bool]) -> Iterator[Pipeline]:

@@ -49,7 +49,9 @@ def checked(reply: Packet, kind: int | None = None) -> Body:
 
 
 def is_status(reply: Packet, code: int) -> bool:
-    return reply.kind == sftp.STATUS and Body(reply.body).number() == code
+    """Whether this is the answer. To proftpd, a path below a file is a failure; to OpenSSH, no such file."""
+    is_absent = reply.kind == sftp.STATUS and b"not a directory" in reply.body.lower()
+    return reply.kind == sftp.STATUS and code == (sftp.NO_SUCH_FILE if is_absent else Body(reply.body).number())
 
 
 def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] | None]:

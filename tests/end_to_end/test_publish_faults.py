@@ -284,7 +284,9 @@ class TestTogether:
 
     def test_a_directory_in_the_place_of_the_lock_is_told(self, site: Path, server: Sshd) -> None:
         (server.root / lock.LOCK).mkdir(parents=True)
-        with pytest.raises(Trouble, match=r"cannot read .*lock .*If something else has that name, move it"):
+        with pytest.raises(
+            Trouble, match=r"cannot read .*lock .*If something else has that name, or its directory's, move it"
+        ):
             put(site, server.website, lock_wait_s=0)
 
     def test_a_live_lock_is_kept_alive(self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,26 @@ class TestNetwork:
         assert [load_page(one.root) for one in roots] == ["version 1 "] * 6
 
 
+class TestFilesOfOthers:
+    def test_one_in_the_place_of_the_state_is_told_and_stays(self, site: Path, host: WebHost) -> None:
+        write(host.root, {plan.STATE: "theirs"})
+        for adopt in (False, True):
+            with pytest.raises(Trouble, match=rf"/\{plan.STATE}.*: .*move it away"):
+                put(site, host.website, adopt=adopt)
+        assert [path.name for path in host.root.iterdir()] == [plan.STATE]
+
+    def test_one_in_the_place_of_a_directory_is_kept_beside(self, site: Path, host: WebHost) -> None:
+        put(site, host.website)
+        shutil.rmtree(host.root / "js")
+        write(host.root, {"js": "theirs"})
+        with pytest.raises(Trouble, match=": js: not published from here, and in the way; nothing was touched"):
+            put(site, host.website)
+        assert (host.root / "js").read_text() == "theirs"
+        put(site, host.website, adopt=True)
+        assert [path.read_text() for path in host.root.glob("js.before-*")] == ["theirs"]
+        assert load_page(host.root) == "version 1 "
+
+
 class TestFullDisk:
     def test_the_old_site_stays_whole_and_the_next_publish_goes_through(self, site: Path, small: WebHost) -> None:
         put(site, small.website)
