@@ -89,9 +89,9 @@ def _usable(file: Path, key: Any) -> list[Any]:
     text = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()
     plain, certified = (kind.from_private_key(StringIO(text)) for _ in range(2))
     with suppress(OSError, ValueError, UnsupportedAlgorithm):  # none, or unreadable: ssh goes on without
-        certificate = Path(f"{file}-cert.pub")
-        identity = serialization.load_ssh_public_identity(certificate.read_bytes())
+        certificate = re.sub(r"\A(\s|#.*\n)+", "", Path(f"{file}-cert.pub").read_text("utf-8"))
+        identity = serialization.load_ssh_public_identity(certificate.encode())
         if isinstance(identity, serialization.SSHCertificate) and identity.public_key() == key.public_key():
-            certified.load_certificate(str(certificate))
+            certified.load_certificate(certificate)
             return [certified, plain]
     return [plain]

@@ -190,7 +190,10 @@ class TestOurKey:
             website = replace(server.website, privkey=key)
             with pytest.raises(Trouble, match=r"refuses .*/key: add the public key"):
                 put(site, website)
-            certify(authority, key, server.user)
+            certificate = certify(authority, key, server.user)
+            assert put(site, website).sent
+            certificate.write_text(f"# of Tuesday\n\n  {certificate.read_text().rstrip()} ü")
+            version(site, 2)
             assert put(site, website).sent
 
     @pytest.mark.parametrize("beside", ["of no use", "another's", "no certificate", "a directory"])
