@@ -221,10 +221,9 @@ def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
         if option and not set(theirs).intersection(known):
             weak = ", all weak," if all(map(_WEAK.search, theirs)) else ""
             kind = option.replace("kex", "key exchange").replace("key_types", "host keys")
-            return (
-                f"no {kind} in common: the server offers {plain(', '.join(theirs))[:300]}{weak} and this client "
-                f"supports {', '.join(known)}: allow one of these on the server (sshd_config: {_OPTIONS[option]})"
-            )
+            told = f"no {kind} in common: the server offers {plain(', '.join(theirs))[:300]}{weak} and this client"
+            cure = f"allow one of these on the server (sshd_config: {_OPTIONS[option]})"
+            return f"{told} supports {', '.join(known)}: {cure}"
     return ""
 
 
@@ -237,7 +236,7 @@ def _connect(account: Account, timeout_s: float) -> socket.socket:
         raise Dropped(f"{host}: no address known for this name ({error.strerror}): {cure}") from error
     except OSError as error:
         problem = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else innermost(error)
-        raise Dropped(f"{host} port {port}: cannot connect: {problem}") from error
+        raise Dropped(f"{host} port {port}: cannot connect: {problem}{_alias(account)}") from error
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Without this, Linux retries writes into a black hole for 15 minutes.
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1000))
@@ -245,14 +244,15 @@ def _connect(account: Account, timeout_s: float) -> socket.socket:
 
 
 def _alias(account: Account) -> str:
-    """The end of a cure where the host's name is an alias of ~/.ssh/config, which is used for nothing else."""
+    """The end of a cure where ~/.ssh/config leads ssh elsewhere. It is used for nothing else."""
     with suppress(OSError, ValueError, LookupError, paramiko.SSHException):
         text = (files.home() / ".ssh" / "config").read_text("utf-8", "replace")
         text = re.sub(r"(?im)^\s*match\b.*", "Host !*", text)  # which may run a command
-        there = paramiko.SSHConfig.from_text(text).lookup(account.server_fqdn)["hostname"]
-        if there.lower() != account.server_fqdn.lower():
-            return (
-                f"; ~/.ssh/config, which is not read here, means {plain(there)} by this name: set "
-                f"{account.prefix}server_fqdn to that, and its port and user likewise"
-            )
+        there = paramiko.SSHConfig.from_text(text).lookup(account.server_fqdn)
+        named = {"hostname": account.server_fqdn.lower(), "port": str(account.server_port)}
+        other = [f"{key} {there[key]}" for key, ours in named.items() if there.get(key, ours).lower() != ours]
+        other += [key for key in ("proxyjump", "proxycommand") if str(there.get(key)).lower() != "none"]
+        if other:
+            told = f"; ~/.ssh/config, which is not read here, has {plain(', '.join(other))} for this name: set "
+            return f"{told}{account.prefix}server_fqdn, its port and user likewise; behind a proxy, a port of ssh -L"
     return ""

@@ -351,12 +351,37 @@ class TestTheirKey:
         config = sealed / ".ssh/config"
         config.parent.mkdir()
         config.write_text("\n".join(lines))
-        told = rf"~/.ssh/config, which is not read here, means {server.host} by this name: set ds_website_server_fqdn"
+        told = rf"~/.ssh/config, .* has hostname {server.host} for this name: set ds_website_server_fqdn"
         with pytest.raises(Trouble, match=f"web.invalid: no address known .*{told}"):
             put(site, replace(server.website, server_fqdn="web.invalid"))
         with pytest.raises(Trouble, match=f"unknown host: .*{told}"):
             put(site, replace(server.website, server_fqdn="localhost"))
         assert not ran.exists()
+
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("Port 2222", "port 2222"),
+            ("ProxyJump bastion", "proxyjump"),
+            ("ProxyCommand nc -A ada:secret p 1", "proxycommand"),
+        ],
+    )
+    def test_another_way_of_ssh_to_the_host(self, site: Path, server: Sshd, sealed: Path, line: str, told: str) -> None:
+        config = sealed / ".ssh/config"
+        config.parent.mkdir()
+        config.write_text(f"Host {server.host}\n{line}\nUser www\n")
+        with socket.socket() as closed:
+            closed.bind((server.host, 0))
+            nowhere = replace(server.website, server_port=closed.getsockname()[1])
+            expected = (
+                rf"cannot connect: Connection refused; ~/.ssh/config, which is not read here, has {told} for this"
+            )
+            with pytest.raises(Trouble, match=expected) as trouble:
+                put(site, nowhere)
+            assert "secret" not in str(trouble.value)
+            config.write_text(f"Host {server.host}\nPort {nowhere.server_port}\nProxyCommand none\nProxyJump none\n")
+            with pytest.raises(Trouble, match="cannot connect: Connection refused; the next publish"):
+                put(site, nowhere)
 
     def test_changed(self, site: Path, server: Sshd, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
