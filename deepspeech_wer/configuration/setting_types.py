@@ -327,7 +327,7 @@ def repository_name(url: str) -> str:
     """Return a repository's name for people: ACCOUNT/PROJECT for a remote URL, the last component for a local path."""
     place = re.sub(r"^\w+://[^/]*", "", without_password(url))  # without host and port
     parts = [part for part in re.split(r"[/:]", place.rstrip("/").removesuffix("/.git").removesuffix(".git")) if part]
-    return "/".join(parts[-2:]) if _is_remote(url) and not url.startswith("file:") else parts[-1]
+    return "/".join(parts[-2:]) if _is_remote(url) and not url.startswith("file:") else (parts or ["/"])[-1]
 
 
 def repository_page(url: str) -> str | None:

@@ -79,6 +79,8 @@ def test_account_and_project_make_the_url() -> None:
         ("host:speech", None, "host/speech"),
         ("file:///srv/git/speech.git", None, "speech"),
         ("/srv/git/speech/.git", None, "speech"),
+        ("/", None, "/"),
+        ("file:///", None, "/"),
     ],
 )
 def test_the_repository_has_a_name_and_a_page(url: str, page: str | None, name: str) -> None:
