@@ -117,6 +117,16 @@ def test_no_value_is_quoted(file: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "hunter" not in refusal(capsys, "settings")
 
 
+@pytest.mark.parametrize("text", ["ds_github_token=hunter", "# mine\nexport ds_github_token='hunter'", "hunter\n"])
+def test_its_content_in_the_place_of_its_path_is_not_quoted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("ds_env_file", text)
+    line = refusal(capsys, "settings")
+    assert "ds_env_file: expected the path of a file, found what should stand in it" in line
+    assert "hunter" not in line
+
+
 @pytest.mark.parametrize("command", [(), ("settings",), ("status",)])
 @pytest.mark.parametrize(
     ("mode", "fault"),
