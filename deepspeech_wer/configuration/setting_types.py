@@ -175,7 +175,7 @@ def word(text: str) -> str:
 
 def user(text: str) -> str:
     """Accept a user of the web host."""
-    if ":" in text:
+    if re.match("[^@]*:", text):  # a bastion may take root@target:SSH:user
         raise Unquoted("a user without a password, since the tracker logs in with a key")
     return word(text)
 

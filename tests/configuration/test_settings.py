@@ -276,6 +276,13 @@ def test_the_login_directory_of_the_web_host_may_be_written_as_in_a_shell(key: P
     assert found.server_root == meant
 
 
+def test_a_user_of_a_bastion_may_name_target_and_protocol(key: Path) -> None:
+    given = {**website(key), "ds_website_username": "root@target:SSH:ada"}
+    found = settings.load(given).website
+    assert found
+    assert found.username == "root@target:SSH:ada"
+
+
 def test_a_password_of_the_web_host_is_not_shown() -> None:
     given = {"ds_website_username": "web:hunter2", "ds_website_server_root": "sftp://web:hunter2@www/x"}
     shown = {name: value for name, value, _ in settings.describe(given)}
