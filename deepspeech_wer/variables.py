@@ -16,7 +16,7 @@ _QUOTED_LOGIN = re.compile(rf"(?<=['\"]){_SCHEME}([^\n]*)@(?=[^@\n]*['\"])", re.
 _LOGIN = re.compile(rf"{_SCHEME}([^\s'\"]*)@", re.IGNORECASE)
 _LOGIN_WITHOUT_SCHEME = re.compile(r"^[^/\s:]+:(?=[^\s/]).*@|(?<![^\s'\"(=/])[^/\s:'\"]+:(?!//)\S*@", re.DOTALL)
 _NO_PORT = re.compile(r"(://[^/?#:@\s'\"\[\]]+):(?!\d*(?:[/?#\s'\"]|$))[^/?#\s'\"]*")  # a login that lost its @host
-_PARAMETER = re.compile(r"([?&;][\w.-]*(?:pass|token|secret|key|credential)[\w.-]*=)[^&;#\s'\"]+", re.IGNORECASE)
+_PARAMETER = re.compile(r"([?&;#][\w.-]*(?:pass|token|secret|key|credential)[\w.-]*=)[^&;#\s'\"]+", re.IGNORECASE)
 
 
 class Unquoted(ValueError):

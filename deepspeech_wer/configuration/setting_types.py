@@ -28,7 +28,7 @@ _OURS_OF_SBATCH = {
     *("--no-requeue", "--open-mode", "--output", "--parsable", "--requeue", "--signal", "--test-only"),
     *("--uid", "--wait", "--wrap"),
 }
-_SECRET_PARAMETER = re.compile(r"[?&;][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(r"[?&;#][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
 _PORTS = {"http": ":80", "https": ":443", "ssh": ":22", "git": ":9418"}  # that a URL need not name
 _LOCAL = ("/", "./", "../", "~")
 

@@ -209,6 +209,7 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused_and_not_quoted(
         "https://ada:s3cret/x",
         "http://example.com:s3cret/x",
         "https://example.com/x?private_token=s3cret",
+        "https://example.com/x#access_token=s3cret",
         "https://ada@example.com/x.git?a=b&access_token=s3cret&c=d",
         "ssh://git@example.com/x?key=s3cret",
     ],
