@@ -37,6 +37,8 @@ hide_surroundings
 # The transcripts' letters are UTF-8, whatever the locale; PYTHONUTF8 holds where C.UTF-8 does not exist.
 # Keras imports matplotlib.
 export LANG=C.UTF-8 PYTHONUTF8=1 MATPLOTLIBRC=/dev/null
+umask u+rwx # what the job writes it reads again
+unset -v FUNCNEST # bash -p obeys it
 if [[ ${TMPDIR:-} && ! (-d $TMPDIR && -w $TMPDIR) ]]; then
     echo "${0##*/}: TMPDIR=$TMPDIR is no directory that can be written: taking /tmp" >&2 || true
     export TMPDIR=/tmp

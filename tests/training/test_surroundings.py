@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tone_corpus import Job, random_texts, write_corpus
+from tone_corpus import SCRIPT, Job, random_texts, write_corpus
 
 from deepspeech_wer.training import parameters, results
 
@@ -130,6 +130,22 @@ def test_directories_that_are_gone_or_relative_are_not_used(
     assert f"TMPDIR={tmp_path}/gone is no directory that can be written: taking /tmp" in done.stderr
     assert not (tmp_path / "relative").exists()
     assert (sealed / ".cache" / "deepspeech_wer" / "training" / "features").is_dir()
+
+
+def test_a_umask_that_takes_the_user_s_own_rights_hinders_nothing(
+    undisturbed: tuple[Path, Any], tmp_path: Path
+) -> None:
+    corpus, expected = undisturbed
+    (tmp_path / "job").write_text(f'#!/bin/sh\numask 777\nexec "{SCRIPT}" "$@"\n')
+    (tmp_path / "job").chmod(0o700)
+    job = Job(tmp_path / "logs", corpus, script=tmp_path / "job")
+
+    done = job.run("--checkpoint_dir", str(tmp_path / "checkpoints"), **TINY, FUNCNEST="1")
+
+    assert done.returncode == 0, done.stderr
+    assert figures(job) == expected
+    made = [tmp_path / "logs", *tmp_path.glob("logs/**/*"), *tmp_path.glob("checkpoints/**/*")]
+    assert {path.name: oct(path.stat().st_mode) for path in made if not path.stat().st_mode & 0o400} == {}
 
 
 @pytest.mark.parametrize("place", ["PYTHONPATH", "home"])
