@@ -40,7 +40,8 @@ MOST_BEYOND = 0.5  # seconds that a segment may end after its recording; Kaldi's
 MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
 LEAST_LEFT = 0.01  # of the channels' power in their mean, -20 dB; n independent ones leave 1 / n
 LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
-LONGEST_QUIET = 1.0  # seconds without speech that are kept whole: longer ones spoil the normalisation
+LONGEST_QUIET = 1.0  # seconds between speech that are kept whole: longer ones spoil the normalisation
+LONGEST_END = 0.5  # seconds before the first and after the last speech: people pause longer, but not there
 KEPT_QUIET = 0.3  # seconds of a longer one that are kept on each side of speech
 ROUNDING = 3.5  # ln energy of rounding to 16 bits: below it single steps come and go, as no noise does
 STEPS = 3.0  # log energy; noise that is rounded is above it, and single steps are below
@@ -49,10 +50,11 @@ CALM = 119  # samples, 7 ms: what is slower than that is taken out, twice; a jum
 REACH = CALM - 1  # samples on each side of a frame that tell what is slow in it
 SLOW = 3  # lowest of the 257 frequencies, to 80 Hz, in which a rumble shows
 LEAST_RUMBLE = 0.2  # their share of a frame's energy that is none yet: it raises the frame by 0.3 ln energy at most
-VERSION = "mel27@4"  # part of every cache key: change it whenever the arithmetic changes
+VERSION = "mel27@5"  # part of every cache key: change it whenever the arithmetic changes
 WITH_OFFSET = "mel27@2"  # an earlier version, which kept a constant offset; exports of it are still used
-# mel27@3 differs in frames with a rumble alone, in which its networks made words up: they hear the features of today.
-KNOWN = (VERSION, "mel27@3", WITH_OFFSET)
+# mel27@3 differs in frames with a rumble, and mel27@4 in quiet ends of half a second or more. They made up, or spoiled,
+# words of networks that learnt from few of either: these hear the features of today.
+KNOWN = (VERSION, "mel27@4", "mel27@3", WITH_OFFSET)
 
 
 def read_audio(
@@ -303,10 +305,11 @@ def kept_frames(mel: Floats) -> Flags:
     if not len(spoken):
         return np.ones(len(mel), np.bool_)
     kept = np.ones(len(mel), np.bool_)
-    longest, margin = (round(seconds * SAMPLE_RATE / STEP) for seconds in (LONGEST_QUIET, KEPT_QUIET))
+    seconds = LONGEST_QUIET, LONGEST_END, KEPT_QUIET
+    longest, longest_end, margin = (round(second * SAMPLE_RATE / STEP) for second in seconds)
     befores, afters = np.append(-1, spoken), np.append(spoken, len(mel))  # ends of the recording included
     for before, after in zip(befores, afters, strict=True):
-        if after - before > longest:
+        if after - before > (longest if before >= 0 and after < len(mel) else longest_end):
             kept[before + 1 + margin if before >= 0 else 0 : after - margin if after < len(mel) else after] = False
     return kept
 

@@ -543,6 +543,19 @@ def test_long_quiet_parts_are_cut_to_what_surrounds_speech(background: int) -> N
     assert seconds == pytest.approx(0.3 + 1 + 0.8 + 1 + 0.6 + 1 + 0.3, abs=0.2)
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.6, 0), (0, 0.6), (0.95, 0.95)])
+def test_a_quiet_second_before_or_after_speech_is_cut_and_one_within_it_is_not(before: float, after: float) -> None:
+    rng = np.random.default_rng(6)
+    parts = [rng.integers(-1, 2, round(seconds * 16_000)) for seconds in (before, 0.9, after)]
+    word = rng.normal(0, 3000, 8000)
+
+    seconds = 0.02 * len(
+        audio.speech_mel(np.concatenate([parts[0], word, parts[1], word, parts[2]]).astype(np.float32))
+    )
+
+    assert seconds == pytest.approx(min(before, 0.3) + 0.5 + 0.9 + 0.5 + min(after, 0.3), abs=0.1)
+
+
 @pytest.mark.parametrize("rate", [0, 50, 440])
 def test_what_does_not_rise_above_itself_is_not_cut(rate: int) -> None:
     time = np.arange(80_000) / 16_000
