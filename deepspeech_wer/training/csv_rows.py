@@ -17,8 +17,10 @@ Row = dict[str, str]
 # surrogateescape makes the middle ones of bytes that are not UTF-8, and other programs the last one
 NO_TEXT = re.compile("[\0\udc80-\udcff\ufffd]")
 NO_UTF_8 = "holds bytes that are not UTF-8, or what somebody's program made of them: expected UTF-8"
+FOUND = 200  # characters of a wrong header that are told
 MOST_LINES = 50  # of one row: a quote that is open for longer was never closed
 END_OF_FILE = "\x1a"  # DOS wrote it
+MARK = "\ufeff"  # of the byte order, which some editors write: inside a table that several were joined to, too
 RECORDINGS = {".aif", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".raw", ".sph", ".wav", ".webm"}
 
 
@@ -46,13 +48,15 @@ def read_rows(table: Path, required: Sequence[str], named: str | None = None) ->
         with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             refuse_utf_16(table, bytes(stream.buffer.read(2)))
             stream.seek(0)
-            delimiter = _delimiter(stream.readline(), required)
+            delimiter = _delimiter(stream.readline().removeprefix(MARK), required)
             stream.seek(0)
-            records = _records(stream, delimiter)
-            _, names = next(records, (1, []))
-            if isinstance(names, Faulty) or not all(name.isprintable() for name in names):
-                raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {names!r}")
-            names = _plain(names)
+            records = _records((line.removeprefix(MARK) for line in stream), delimiter)
+            _, header = next(records, (1, []))
+            if isinstance(header, Faulty):
+                raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {header!r}")
+            names = _plain(header)
+            if not all(name.isprintable() for name in names):
+                raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {header!r}")
             _check(table, names, required)
             required = (named, *required) if named in names else required
             name = names.index(required[0]) if len(required) > 1 else 0
@@ -61,7 +65,9 @@ def read_rows(table: Path, required: Sequence[str], named: str | None = None) ->
                 pieces = fields.pieces() if isinstance(fields, Faulty) else fields
                 if len(pieces) == 1 < len(names) and not pieces[0].replace(END_OF_FILE, "").strip():
                     continue  # blanks: an editor left them, and no transcript lacks them
-                if why := _fault(fields, len(names), delimiter):
+                if fields == header:
+                    yield Misshapen(f"{table}:{line}", "the header once more: expected it once, at the top")
+                elif why := _fault(fields, len(names), delimiter):
                     is_part = not names_recording(pieces, before)
                     yield misshapen(f"{table}:{line}", why, names, required, is_part=is_part)
                 else:
@@ -171,7 +177,8 @@ def _fields(lines: Sequence[str], delimiter: str, *, skip_blanks: bool = False) 
 def _check(table: Path, names: Sequence[str], required: Sequence[str]) -> None:
     missing = [column for column in required if column not in names]
     if missing:
-        raise Trouble(f"{table}: no column {', '.join(missing)}: expected {','.join(required)}")
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+        expected = f"expected {','.join(required)}, found {','.join(names)[:FOUND] or 'no header'}"
+        raise Trouble(f"{table}: no column {', '.join(missing)}: {expected}")
+    twice = sorted({name for name in names if name and list(names).count(name) > 1})
     if twice:
         raise Trouble(f"{table}: column {', '.join(twice)} occurs twice: expected it once")

@@ -62,12 +62,60 @@ def test_without_a_speaker_column_the_speaker_is_unknown(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("written", "there"),
+    [
+        ("train\\a.wav", "train/a.wav"),
+        (".\\train\\b c.wav", "train/b c.wav"),
+        (" train/a.wav\u00a0", "train/a.wav"),
+        ("train/caf\u00e9.wav", "train/cafe\u0301.wav"),
+        ("train/cafe\u0301.wav", "train/caf\u00e9.wav"),
+        (" train/a.wav", " train/a.wav"),  # what is written comes first
+        ("train\\a.wav", "train\\a.wav"),
+    ],
+)
+def test_a_recording_is_found_by_its_name_on_another_system(tmp_path: Path, written: str, there: str) -> None:
+    path = table(tmp_path / "c", f"wav_filename,transcript\n{written},a\n")
+    for name in {"train/a.wav", there}:
+        (tmp_path / "c" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "c" / name).write_bytes(b"")
+
+    (one,) = csv_table.read_table(path)
+
+    assert one.audio == tmp_path / "c" / there
+    assert one.id == written
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("columns", ["wav_filename,wav_filesize,transcript", "transcript,wav_filesize,wav_filename"])
+def test_a_table_joined_of_several_loses_their_headers_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mark: str, columns: str
+) -> None:
+    write_corpus(tmp_path / "c", {"train": ["a"] * 3})
+    rows = [f"train/{n}.wav,1,a" if columns.startswith("wav") else f"a,1,train/{n}.wav" for n in range(3)]
+    text = "\n".join([mark + columns, rows[0], mark + columns, rows[1], mark + rows[2], ""])
+    (tmp_path / "c" / "train.csv").write_text(text, encoding="utf-8")
+
+    found = csv_table.read_table(tmp_path / "c" / "train.csv")
+
+    assert [one.id for one in found] == [f"train/{n}.wav" for n in range(3)]
+    named, counted = capsys.readouterr().err.splitlines()
+    assert named.startswith(f"left out: {tmp_path}/c/train.csv:3: the header once more")
+    assert counted.startswith("left out: 1 of 4 rows")
+
+
+def test_empty_columns_of_a_spreadsheet_are_no_columns(tmp_path: Path) -> None:
+    path = table(tmp_path / "c", "wav_filename,transcript,,,\ntrain/0.wav,a,,,\n")
+    assert [one.transcript for one in csv_table.read_table(path)] == ["a"]
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         (
             "wav_filename,text\nx,a\n",
-            r"train\.csv: no column transcript: expected wav_filename,transcript",
+            r"train\.csv: no column transcript: expected wav_filename,transcript, found wav_filename,text",
         ),
+        ("train/0.wav,1,a\n", r"train\.csv: no column wav_filename, transcript: .*, found train/0\.wav,1,a"),
         ("wav_filename,transcript\n", r"train\.csv: holds no utterance"),
         ("", r"train\.csv: no column"),
         ("wav_filename,transcript\ntrain/9.wav,a\n", r"train\.csv:2: no audio file .*train/9\.wav"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unicodedata import normalize
 
 from ...errors import Trouble, UsageTrouble
 from ..corpus import SETS, Corpus, Misshapen, Utterance, sort_out, sorted_sets
@@ -47,9 +48,9 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
             continue
         line, fields = row
         name, transcript = fields["wav_filename"], fields["transcript"]
-        audio = directory / name
-        if not os.path.isfile(audio):  # noqa: PTH113  # Path.is_file takes half a second more of 100,000
-            yield _without_audio(f"{table}:{line}", fields, audio, before)
+        audio = _audio(directory, name)
+        if audio is None:
+            yield _without_audio(f"{table}:{line}", fields, directory / name, before)
             continue
         if name in seen:
             why = f"{name} is listed twice: expected every wav_filename once"
@@ -60,6 +61,18 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
         yield Utterance(name, audio, transcript, fields.get("speaker") or None)
     if row is None:
         raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
+
+
+def _audio(directory: Path, name: str) -> Path | None:
+    """Return the recording of a name: as it is written, or as another system writes it.
+
+    Blanks around it, the separators of Windows, and accents that macOS keeps apart from their letters make no other.
+    """
+    if os.path.isfile(audio := directory / name):  # noqa: PTH113  # Path.is_file takes half a second more of 100,000
+        return audio
+    plain = name.strip()
+    forms = [normalize(form, one) for one in (plain, plain.replace("\\", "/")) for form in ("NFC", "NFD")]
+    return next((path for form in forms if (path := directory / form).is_file()), None)
 
 
 def _without_audio(where: str, fields: dict[str, str], audio: Path, before: str) -> Misshapen:

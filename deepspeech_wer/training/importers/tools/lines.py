@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ....errors import Trouble
-from ...csv_rows import END_OF_FILE, refuse_utf_16
+from ...csv_rows import END_OF_FILE, MARK, refuse_utf_16
 
 
 def numbered_lines(table: Path) -> Iterator[tuple[int, str]]:
@@ -23,11 +23,10 @@ def numbered_lines(table: Path) -> Iterator[tuple[int, str]]:
             stream.seek(0)
             for number, raw in enumerate(stream, 1):
                 line = raw.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
-                if number == 1:
-                    if "\r" in line and not raw.endswith(b"\n"):
-                        mend = f"sed 's/\\r/\\n/g' {table.name} >NEW"
-                        raise Trouble(f"{table}: its lines end with carriage returns: expected line feeds: {mend}")
-                    line = line.removeprefix("\ufeff")  # a byte order mark, which some editors write
+                if number == 1 and "\r" in line and not raw.endswith(b"\n"):
+                    mend = f"sed 's/\\r/\\n/g' {table.name} >NEW"
+                    raise Trouble(f"{table}: its lines end with carriage returns: expected line feeds: {mend}")
+                line = line.removeprefix(MARK)
                 if line.replace(END_OF_FILE, "").strip():
                     yield number, line
     except OSError as error:
