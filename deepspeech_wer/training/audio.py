@@ -32,12 +32,14 @@ LIFTER = 22
 FLOOR = float(np.finfo(np.float64).eps)  # for the argument of a logarithm, as in python_speech_features
 SILENT = -20.0  # log energy; only frames of zeros are below it: a single sample of 1 makes -6
 BLOCK = 10  # seconds read at a time, however long the recording
-HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "BIG"}
+HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16"}
+ROUGHER = 4.0  # the wrong order of bytes makes sound rougher than this, in energy of the differences; noise is as rough
 FULL_SCALE = 1.001  # of samples that are fractions: what is beyond, rounding apart, is clipped
 MOST_PEAK = 16.0  # of such samples, 24 dB above full scale: beyond it they have another scale, that of integers perhaps
 UNKNOWN = 1 << 62  # libsndfile's number of samples, and more, where the header tells none
 MOST_BEYOND = 0.5  # seconds that a segment may end after its recording; Kaldi's extract-segments allows as much
-MOST_RATE = 1_000_000  # Hz: a higher one is a damaged header, whose ten-second blocks would be huge
+LEAST_RATE = 1000  # Hz: a lower one is a damaged header, whose sound would last for hours
+MOST_RATE = 1_000_000  # Hz: a higher one is, too, and ten seconds of it are huge
 LEAST_LEFT = 0.01  # of the channels' power in their mean, -20 dB; n independent ones leave 1 / n
 LEAST_RISE = 1.0  # ln energy, 4 dB: speech rises more above its background; noise rises by 0.25, a hum not at all
 LONGEST_QUIET = 1.0  # seconds between speech that are kept whole: longer ones spoil the normalisation
@@ -67,11 +69,11 @@ def read_audio(
 ) -> Floats:
     """Return [samples] of a mono 16 kHz recording, from `start` to `end` in seconds, in the range of 16-bit integers.
 
-    Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit big-endian samples without a header, as in
-    AN4. Mp3 of any rate is resampled to 16 kHz: it decodes to an approximation anyway. For the other formats, another
-    rate or channel count is refused: a resampled or mixed-down recording would silently be another test set. With
-    `convert` it is resampled and its channels are averaged, as `read_blocks` does. `tell` is called if samples were
-    clipped, or channels cancel each other.
+    Reads wav, flac, mp3, NIST SPHERE without compression, and .raw: 16-bit samples without a header, as in AN4, whose
+    order of bytes shows in them. Mp3 of any rate is resampled to 16 kHz: it decodes to an approximation anyway. For the
+    other formats, another rate or channel count is refused: a resampled or mixed-down recording would silently be
+    another test set. With `convert` it is resampled and its channels are averaged, as `read_blocks` does. `tell` is
+    called if samples were clipped, or channels cancel each other.
 
     Raises Trouble for those, for a file that is unreadable or cut (of mp3 only where its first frame tells the size),
     if there are no samples, and if it ends well before `end`.
@@ -79,14 +81,16 @@ def read_audio(
     try:
         with _opened(path) as stream:
             rate, channels = stream.samplerate, stream.channels
-            if rate > MOST_RATE:
+            if not LEAST_RATE <= rate <= MOST_RATE:
                 raise _damaged_rate(path, rate)
-            stream.seek(min(round(start * rate), stream.frames))
+            is_mp3 = stream.subtype.startswith("MPEG")
+            if start:  # in some formats there is no seeking
+                stream.seek(min(round(start * rate), stream.frames))
             samples = _read(stream, None if end is None else max(0, round((end - start) * rate)))
             _tell_clipped(stream, tell)
     except (OSError, soundfile.SoundFileError) as error:
         raise Trouble(f"{path}: cannot be read as audio: {error}") from error
-    if not convert and (channels != 1 or (rate != SAMPLE_RATE and path.suffix.lower() != ".mp3")):
+    if not convert and (channels != 1 or (rate != SAMPLE_RATE and not is_mp3)):
         raise Trouble(
             f"{path}: {rate} Hz, {channels} channels: expected 16000 Hz, mono; convert it with: "
             f"sox {path.name} -r 16000 -c 1 -b 16 NEW{path.suffix}; or set ds_resample=1"
@@ -97,7 +101,8 @@ def read_audio(
     lacking = 0 if end is None else end - start - len(samples) / rate
     if lacking > MOST_BEYOND:
         raise Trouble(f"{path}: ends {lacking:.1f} s before its segment from {start:g} to {end:g} s does: is it cut?")
-    return resample(_mono(samples, tell), rate).astype(np.float32)
+    size = -(-len(samples) * SAMPLE_RATE // rate)  # of an odd rate more than whole seconds come back
+    return resample(_mono(samples, tell), rate)[:size].astype(np.float32)
 
 
 def read_blocks(path: Path, tell: Callable[[str], None] | None = None) -> Iterator[Floats]:
@@ -112,7 +117,7 @@ def read_blocks(path: Path, tell: Callable[[str], None] | None = None) -> Iterat
     try:
         with _opened(path, may_be_cut=True) as stream:
             rate, size = stream.samplerate, BLOCK * stream.samplerate
-            if rate > MOST_RATE:
+            if not LEAST_RATE <= rate <= MOST_RATE:
                 raise _damaged_rate(path, rate)
             before = np.zeros(0, np.int16)
             doubts: list[str] = []
@@ -153,7 +158,12 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
     is_raw = path.suffix.lower() == ".raw"
     if is_raw and size % 2:
         raise Trouble(f"{path}: {size} bytes: expected whole samples of two: a cut file?")
+    if not size:
+        raise Trouble(f"{path}: is empty: expected a recording: copy it again")
     with path.open("rb") as plain:
+        if is_raw and containers.is_file(plain.read(4096)):
+            raise Trouble(f"{path}: is a recording with a header: expected bare samples: name it .sph instead of .raw")
+        plain.seek(0)
         try:
             data = containers.find_data(plain)
         except Trouble as trouble:
@@ -161,7 +171,7 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
         if data and not may_be_cut:
             _check_whole(path, data)
         source = wav.Finished(plain, data) if data and data.is_odd else os.fsencode(path)
-        with _Recording(source, **(HEADERLESS if is_raw else {})) as stream:
+        with _Recording(source, **(HEADERLESS | {"endian": _order(path)} if is_raw else {})) as stream:
             yield stream
 
 
@@ -177,7 +187,16 @@ def _check_whole(path: Path, data: wav.Data) -> None:
 
 
 def _damaged_rate(path: Path, rate: int) -> Trouble:
-    return Trouble(f"{path}: {rate} samples a second: expected at most {MOST_RATE}: a damaged header?")
+    return Trouble(f"{path}: {rate} samples a second: expected {LEAST_RATE} to {MOST_RATE}: a damaged header?")
+
+
+def _order(path: Path) -> str:
+    """Return the order of bytes in which a file of samples of two bytes is sound: BIG, unless it is noise in it."""
+    big, little = (
+        np.square(np.diff(np.fromfile(path, kind, BLOCK * SAMPLE_RATE).astype(np.float64))).sum()
+        for kind in (">i2", "<i2")
+    )
+    return "LITTLE" if big > ROUGHER * little else "BIG"
 
 
 def _mono(samples: NDArray[np.int16], tell: Callable[[str], None] | None) -> NDArray[np.int16]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
+from ..errors import Trouble
 from . import wav
 from .wav import MOST, Data
 
@@ -20,16 +21,21 @@ BIT_RATES = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
 )
 RATES = (44_100, 48_000, 32_000)  # Hz, of MPEG 1
-NO_RATE, NO_BIT_RATE = 3, 15  # in the place of a rate
+NO_RATE, NO_BIT_RATE, NO_AAC_RATE = 3, 15, 13  # in the place of a rate
+AAC_HEAD = 7  # bytes
+POINTER = b"version https://git-lfs."
 
 
 def find_data(stream: BinaryIO) -> Data | None:
     """Return where a recording has its sound, and how much; None where its header does not tell.
 
-    Raises Trouble as `wav.find_data` does.
+    Raises Trouble as `wav.find_data` does, and for what Git LFS leaves in the place of a recording.
     """
-    magic = stream.read(4)
+    head = stream.read(len(POINTER))
+    magic = head[:4]
     stream.seek(0)
+    if head == POINTER:
+        raise Trouble("is a pointer of Git LFS: expected the recording: git lfs pull")
     if magic in wav.MAGIC:
         return wav.find_data(stream)
     find = FINDERS.get(magic, _of_mp3 if magic[:3] == b"ID3" or _is_mp3_frame(magic) else None)
@@ -156,21 +162,42 @@ def _is_mp3_frame(head: bytes) -> bool:
 
 def is_file(data: bytes) -> bool:
     """Return whether these first bytes are those of an audio file: no raw samples."""
-    return data.startswith(MAGIC) or data[4:8] == b"ftyp" or is_mp3(data)  # ftyp: m4a, mp4
+    return data.startswith(MAGIC) or data[4:8] == b"ftyp" or is_mp3(data) or is_aac(data)  # ftyp: m4a, mp4
 
 
 def is_mp3(data: bytes) -> bool:
-    """Return whether these first bytes are frames of layer III alone, at least two: each ends where the next begins.
+    """Return whether these first bytes are frames of layer III alone, at least two; see `_are_frames`."""
+    return _are_frames(data, _mp3_size)
 
-    Samples may look like the head of one by chance.
+
+def is_aac(data: bytes) -> bool:
+    """Return whether these first bytes are frames of ADTS alone, at least two; see `_are_frames`."""
+    return _are_frames(data, _aac_size)
+
+
+def _are_frames(data: bytes, size_of: Callable[[bytes], int]) -> bool:
+    """Return whether each frame ends where the next begins. Samples may look like the head of one by chance.
+
+    `size_of` returns the bytes of a frame by its first six; 0: they begin none.
     """
     place, frames = 0, 0
-    while len(head := data[place : place + 4]) == 4:
-        size = _frame_size(head) - (not head[2] & 2) if _is_mp3_frame(head) and 0 < head[2] >> 4 < NO_BIT_RATE else 0
+    while len(head := data[place : place + 6]) == 6:
+        size = size_of(head)
         if not size or head[1] != data[1]:
             return False
         place, frames = place + size, frames + 1
     return frames > 1
+
+
+def _mp3_size(head: bytes) -> int:
+    is_frame = _is_mp3_frame(head) and 0 < head[2] >> 4 < NO_BIT_RATE
+    return _frame_size(head) - (not head[2] & 2) if is_frame else 0
+
+
+def _aac_size(head: bytes) -> int:
+    is_frame = head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and (head[2] >> 2) & 15 < NO_AAC_RATE
+    size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return size if is_frame and size > AAC_HEAD else 0
 
 
 def _frame_size(head: bytes) -> int:

@@ -259,11 +259,80 @@ def test_compressed_sphere_is_refused(tmp_path: Path) -> None:
         audio.read_audio(tmp_path / "a.sph")
 
 
-def test_raw_samples_are_big_endian(tmp_path: Path) -> None:
-    samples = np.arange(-500, 500, dtype=np.int16)
-    (tmp_path / "a.raw").write_bytes(samples.astype(">i2").tobytes())
+@pytest.mark.parametrize("order", [">i2", "<i2"])
+@pytest.mark.parametrize("level", [3, 500, 20_000])
+def test_raw_samples_are_sound_in_either_order_of_bytes(tmp_path: Path, order: str, level: int) -> None:
+    samples = np.round(level * np.sin(np.arange(16_000) / 20)).astype(np.int16)
+    (tmp_path / "a.raw").write_bytes(samples.astype(order).tobytes())
 
     assert np.array_equal(audio.read_audio(tmp_path / "a.raw"), samples)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "NIST", "FLAC"])
+def test_a_recording_with_a_header_is_not_heard_as_raw_samples(tmp_path: Path, kind: str) -> None:
+    tone = (np.sin(np.arange(16_000) / 20) * 3000).astype(np.int16)
+    soundfile.write(tmp_path / "a", tone, 16_000, format=kind)
+    (tmp_path / "a").rename(tmp_path / "a.raw")
+
+    with pytest.raises(Trouble, match=r"a\.raw: is a recording with a header: .*: name it \.sph"):
+        audio.read_audio(tmp_path / "a.raw")
+
+    (tmp_path / "a.raw").rename(tmp_path / "a.sph")
+    assert np.array_equal(audio.read_audio(tmp_path / "a.sph"), tone)
+
+
+@pytest.mark.parametrize("rate", [7_999, 11_025, 44_101, 96_000])
+def test_a_converted_recording_is_as_long_as_it_was(tmp_path: Path, rate: int) -> None:
+    tone = (np.sin(2 * np.pi * 500 * np.arange(round(1.3 * rate)) / rate) * 9000).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", tone, rate)
+
+    samples = audio.read_audio(tmp_path / "a.wav", convert=True)
+
+    assert len(samples) == pytest.approx(1.3 * 16_000, abs=1)
+    assert np.abs(samples[-1000:]).max() == pytest.approx(9000, rel=0.1)  # no silence at the end
+
+
+@pytest.mark.parametrize("rate", [1, 900, 1_000_001])
+def test_an_absurd_rate_is_refused_on_every_way(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.ones(800, np.int16), rate)
+
+    for read in (lambda path: audio.read_audio(path, convert=True), lambda path: list(audio.read_blocks(path))):
+        with pytest.raises(Trouble, match=f"{rate} samples a second: expected 1000 to 1000000: a damaged header"):
+            read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: expected a recording"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "pointer of Git LFS: .*git lfs pull"),
+    ],
+)
+def test_what_lies_in_the_place_of_a_recording_is_told(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+
+    for read in (audio.read_audio, lambda path: list(audio.read_blocks(path))):
+        with pytest.raises(Trouble, match=rf"a\.wav: .*{said}"):
+            read(tmp_path / "a.wav")
+
+
+def test_the_content_decides_what_is_an_mp3(tmp_path: Path) -> None:
+    tone = (np.sin(np.arange(8_000) / 10) * 9000).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", tone, 8_000)
+    (tmp_path / "a.wav").rename(tmp_path / "wav.mp3")
+    soundfile.write(tmp_path / "a.mp3", tone, 8_000)
+    (tmp_path / "a.mp3").rename(tmp_path / "mp3.wav")
+
+    assert len(audio.read_audio(tmp_path / "mp3.wav")) == pytest.approx(16_000, rel=0.2)
+    with pytest.raises(Trouble, match="8000 Hz"):
+        audio.read_audio(tmp_path / "wav.mp3")
+
+
+def test_a_format_in_which_nothing_can_be_sought_is_read(tmp_path: Path) -> None:
+    tone = (np.sin(np.arange(16_000) / 10) * 9000).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", tone, 16_000, subtype="GSM610")
+
+    assert len(audio.read_audio(tmp_path / "a.wav")) == pytest.approx(16_000, abs=320)
 
 
 @pytest.mark.parametrize("rate", [48_000, 32_000, 16_000])

@@ -1,8 +1,8 @@
 """Importer `an4`: CMU's census data of 1991, spelled names and numbers; free for any use.
 
 The archive contains an4/etc/ (an4_train.fileids, an4_train.transcription, and the same for test) and an4/wav/ in NIST
-SPHERE. The content of an4_raw.bigendian.tar.gz, unpacked by hand, is read too. The test set is the official one. There
-is no official validation set: it is made of eight speakers of the training set.
+SPHERE. The content of an4_raw.bigendian.tar.gz, or .littleendian, unpacked by hand, is read too. The test set is the
+official one. There is no official validation set: it is made of eight speakers of the training set.
 """
 
 from __future__ import annotations
