@@ -18,6 +18,7 @@ from ..errors import Trouble, with_cure
 from ..files import remove_tree
 from ..job_contract import HISTORY, HYPER
 from .quiet import quiet_start
+from .threads import seal_tensorflow
 
 FIGURES = ("train_loss", "train_wer", "validation_loss", "validation_wer", "learning_rate")
 TEST = "test_wer"  # one point, at the last epoch
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("runs", metavar="RUNS", nargs="+", type=Path)
     made.add_argument("directory", metavar="DIR", type=Path)
     given = made.parse_args(argv)
+    seal_tensorflow()
     try:
         new, old = write(given.runs, given.directory)
     except Trouble as trouble:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import wer
 from ..errors import Trouble
 from ..files import write_atomically
+from .outputs import until_reader_leaves
 from .threads import limit_numpy
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             record, rows = measured(table, listener, decode, decoder, fold=given.fold, resample=given.resample)
             if given.utterances:
                 _write(given.utterances / f"{table.stem}.json", rows)
-            print(json.dumps(record, ensure_ascii=False) if given.json else _line(record), flush=True)
+            with until_reader_leaves():
+                print(json.dumps(record, ensure_ascii=False) if given.json else _line(record), flush=True)
     except Trouble as trouble:
         print(trouble, file=sys.stderr)
         return 1

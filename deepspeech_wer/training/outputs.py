@@ -1,13 +1,15 @@
-"""Standard output and standard error of a training, whose results count more than what it prints."""
+"""Standard output and standard error: of a training, whose results count more, and of commands, whose result it is."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from ..errors import Trouble
 
 
 class Lasting(io.RawIOBase):
@@ -62,3 +64,14 @@ def _text(descriptor: int, tell: Callable[[str], None] | None) -> io.TextIOWrapp
     return io.TextIOWrapper(
         io.BufferedWriter(Lasting(descriptor, tell)), encoding="utf-8", errors="backslashreplace", line_buffering=True
     )
+
+
+@contextmanager
+def until_reader_leaves() -> Iterator[None]:
+    """End quietly when the reader of the output, such as `head`, closes it. Raises Trouble for other write errors."""
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at exit
+        if not isinstance(error, BrokenPipeError):
+            raise Trouble(f"the text cannot be written: {error.strerror}") from error

@@ -24,7 +24,7 @@ def limit(threads: int, devices: int = 0) -> None:
     the last digit each time.
     """
     limit_numpy(threads)
-    _seal_tensorflow()
+    seal_tensorflow()
     with quiet_start():
         import tensorflow as tf
 
@@ -47,7 +47,7 @@ def limit_numpy(threads: int) -> None:
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
 
 
-def _seal_tensorflow() -> None:
+def seal_tensorflow() -> None:
     """Forget flags that change TensorFlow's figures, and keep Keras from its user's configuration.
 
     Importing TensorFlow imports Keras, which fails for a keras.json that names a backend of former times. The network

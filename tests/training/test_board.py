@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +98,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.
     said = capsys.readouterr().err
     assert said.startswith(f"{tmp_path}/board")
     assert said.count("\n") == 1
+
+
+def test_keras_of_another_time_does_not_hinder_it(sealed: Path, tmp_path: Path) -> None:
+    run(tmp_path / "runs", "one", [4.0])
+    (sealed / ".keras").mkdir()
+    (sealed / ".keras" / "keras.json").write_text('{"floatx": "float128", "backend": "cntk"}')
+    command = [sys.executable, "-m", "deepspeech_wer.training.board", tmp_path / "runs", tmp_path / "board"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

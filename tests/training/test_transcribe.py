@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from test_band import telephone
-from tone_corpus import DISTURBANCES, disturbance, tone_speech
+from tone_corpus import DISTURBANCES, disturbance, tone_speech, write_corpus
 from tone_network import TEXTS, learn_and_export
 
 from deepspeech_wer.training import audio, containers
@@ -146,6 +146,28 @@ def test_a_full_disk_and_a_closed_input_are_reported(model: Path, tmp_path: Path
     assert done.stderr.endswith(b"standard output is closed: there is no place for the text\n")
     done = subprocess.run(["sh", "-c", f"{heard} 2>&-"], capture_output=True, timeout=TIMEOUT, check=False)
     assert (done.returncode, done.stdout.endswith(b"\ta\n")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "said"), [("/dev/full", 1, "the text cannot be written: No "), (None, 0, "")]
+)
+def test_measuring_onto_a_full_disk_or_for_nobody_is_told_in_a_line(
+    model: Path, tmp_path: Path, target: str | None, code: int, said: str
+) -> None:
+    corpus = write_corpus(tmp_path / "c", {"test": ["a b"]})
+    measuring = [sys.executable, "-m", "deepspeech_wer.training.measure", model, corpus / "test.csv"]
+    if target:
+        output = os.open(target, os.O_WRONLY)
+    else:
+        reader, output = os.pipe()
+        os.close(reader)
+
+    done = subprocess.run(measuring, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+
+    os.close(output)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == bool(said)
 
 
 @pytest.mark.parametrize("given", [("--alpha", "nan"), ("--beta", "1000"), ("--alpha", "x"), ("--threads", "100000")])

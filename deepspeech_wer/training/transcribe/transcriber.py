@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from ..arrays import Floats
 from ..lm import language
 from ..lm.beam import BeamSearch
 from ..lm.free import Free
+from ..outputs import until_reader_leaves
 from ..text import ENGLISH, Alphabet, Bytes
 from . import streaming
 from .carried import CarriedStream
@@ -56,7 +56,7 @@ def transcribe_files(options: Options, paths: Sequence[Path]) -> int:
     """Print a line for each file; return 1 if one could not be read, else 0. Raises Trouble for an unusable model."""
     printer = _Printer(options)
     code = 0
-    with _until_reader_leaves():
+    with until_reader_leaves():
         for path in paths:
             try:
                 printer.transcribe(path)
@@ -70,7 +70,7 @@ def transcribe_stream(options: Options, source: BinaryIO) -> int:
     """Print the results of raw samples until they end or the user interrupts; return 0. Raises Trouble."""
     printer = _Printer(options)
     stream = listener(printer.recogniser, printer.finish)
-    with _until_reader_leaves():
+    with until_reader_leaves():
         with suppress(KeyboardInterrupt):
             for samples in _pieces(source, stream.every):
                 for result in stream.feed(samples):
@@ -163,17 +163,6 @@ def _tell(name: object, stream: StreamRecogniser | CarriedStream) -> None:
     if stream.warning:
         print(f"{name}: {stream.warning}", file=sys.stderr, flush=True)
         stream.warning = None
-
-
-@contextmanager
-def _until_reader_leaves() -> Iterator[None]:
-    """End quietly when the reader of the output, such as `head`, closes it. Raises Trouble for other write errors."""
-    try:
-        yield
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at exit
-        if not isinstance(error, BrokenPipeError):
-            raise Trouble(f"the text cannot be written: {error.strerror}") from error
 
 
 def search(recogniser: Recogniser, options: Options) -> BeamSearch | None:
