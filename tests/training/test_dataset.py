@@ -238,6 +238,33 @@ def test_an_unwritable_cache_is_not_blamed_on_the_utterance(tmp_path: Path) -> N
         dataset.prepare([one], Alphabet(), tmp_path / "other", tolerant=True)
 
 
+def a_file_in_the_way(mel: Path) -> None:
+    mel.unlink()
+    mel.parent.rmdir()
+    mel.parent.write_text("")
+
+
+def a_directory_in_the_way(mel: Path) -> None:
+    mel.unlink()
+    mel.mkdir()
+
+
+def a_link_to_itself(mel: Path) -> None:
+    mel.unlink()
+    mel.symlink_to(mel)
+
+
+@pytest.mark.parametrize("spoil", [a_file_in_the_way, a_directory_in_the_way, a_link_to_itself])
+def test_an_unreadable_cache_is_not_blamed_on_the_utterance(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    one = noise_utterance(tmp_path, "one", "go")
+    spoil(prepare(tmp_path, one)[0].mel)
+
+    with pytest.raises(Trouble, match=r"\.npy: cannot be read: .*: set ds_cache_dir to another directory") as caught:
+        dataset.prepare([one], Alphabet(), tmp_path / "cache", tolerant=True)
+
+    assert not isinstance(caught.value, dataset.Unusable)
+
+
 def test_the_identity_of_a_set_is_its_content_and_not_its_place(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     here, there = noise_utterance(tmp_path, "one", "go"), noise_utterance(tmp_path / "other", "one", "go")
