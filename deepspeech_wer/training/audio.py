@@ -159,7 +159,7 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
     if is_raw and size % 2:
         raise Trouble(f"{path}: {size} bytes: expected whole samples of two: a cut file?")
     if not size:
-        raise Trouble(f"{path}: is empty: expected a recording: copy it again")
+        raise Trouble(f"{path}: is empty: expected a recording")
     with path.open("rb") as plain:
         if is_raw and containers.is_file(plain.read(4096)):
             raise Trouble(f"{path}: is a recording with a header: expected bare samples: name it .sph instead of .raw")

@@ -138,19 +138,31 @@ def measured(
     fold: bool = False,
     resample: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the record of a table's rates, and that of its utterances. Raises Trouble, for unreadable audio, too."""
+    """Return the record of a table's rates, and that of its utterances. Raises Trouble, for unreadable audio, too.
+
+    Letters that the network cannot write are told on stderr: each is an error.
+    """
     from . import audio
+    from .corpus import several
     from .importers.csv_table import read_table
     from .importers.tools.transcripts import FOLDED, folded
 
     utterances = read_table(table)
     if fold:
         utterances = tuple(replace(one, transcript=folded(one.transcript, listener.alphabet)) for one in utterances)
-    texts, seconds = {}, {}
+    _tell_outside(table, utterances, listener.alphabet)
+    texts, seconds, faults = {}, {}, []
     for one in utterances:
-        samples = audio.read_audio(one.audio, convert=resample)
+        try:
+            samples = audio.read_audio(one.audio, convert=resample)
+        except Trouble as fault:
+            faults.append(str(fault))
+        if faults:
+            continue  # only the other faults are of interest now
         texts[one.id] = decode(listener.logits(samples)) if listener.is_spoken(samples) else ""
         seconds[one.id] = len(samples) / audio.SAMPLE_RATE
+    if faults:
+        raise several(faults, f"{table}: {len(faults)} of {len(utterances)} recordings cannot be used")
     score = wer.score_corpus({one.id: one.transcript for one in utterances}, texts)
     words = score.words
     record: dict[str, Any] = {
@@ -174,6 +186,21 @@ def measured(
     columns = ["id", "speaker", "seconds", "reference", "hypothesis"]
     rows = [[one.id, one.speaker, round(seconds[one.id], 2), one.transcript, texts[one.id]] for one in utterances]
     return record, {"version": 1, "set": table.stem, "columns": columns, "rows": rows}
+
+
+def _tell_outside(table: Path, utterances: Sequence[Utterance], alphabet: Alphabet) -> None:
+    from .importers.tools.transcripts import folded
+
+    odd = [one for one in utterances if alphabet.outside(one.transcript)]
+    if odd:
+        is_cured = not alphabet.outside(folded(odd[0].transcript, alphabet))
+        print(
+            f"in doubt: {table}: transcripts with letters that the network cannot write, each of which is an error: "
+            f"{len(odd)}, the first {odd[0].transcript!r} ({odd[0].id}): expected only {alphabet.told}"
+            f"{': --fold mends it' if is_cured else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _interval(utterances: Sequence[Utterance], texts: Mapping[str, str]) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from test_band import telephone
 from tone_corpus import DISTURBANCES, disturbance, tone_speech, write_corpus
 from tone_network import TEXTS, learn_and_export
 
-from deepspeech_wer.training import audio, containers
+from deepspeech_wer.training import audio, containers, measure
 from deepspeech_wer.training.lm import arpa, ngram
 from deepspeech_wer.training.sound import band
 from deepspeech_wer.training.transcribe import __main__ as transcribe
@@ -168,6 +168,28 @@ def test_measuring_onto_a_full_disk_or_for_nobody_is_told_in_a_line(
     assert done.returncode == code
     assert done.stderr.startswith(said)
     assert len(done.stderr.splitlines()) == bool(said)
+
+
+def test_measuring_tells_all_recordings_that_cannot_be_read_and_letters_that_cannot_be_written(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(tmp_path / "c", {"test": ["a b"] * 14})
+    table = corpus / "test.csv"
+    table.write_text(table.read_text().replace("a b", "A, B!").replace(",A, B!", ',"A, B!"'))
+
+    assert measure.main([str(model), str(table), "--fold"]) == 0
+    assert capsys.readouterr().err == ""
+    assert measure.main([str(model), str(table)]) == 0
+    (doubt,) = capsys.readouterr().err.splitlines()
+    assert "each of which is an error: 14, the first 'A, B!' (test/0.wav)" in doubt
+    assert doubt.endswith(": --fold mends it")
+
+    for number in range(1, 13):
+        (corpus / "test" / f"{number}.wav").write_bytes(b"")
+    assert measure.main([str(model), str(table), "--fold"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 11
+    assert told[-1].startswith(f"{table}: 12 of 14 recordings cannot be used; the first: {corpus}/test/1.wav: is empty")
 
 
 @pytest.mark.parametrize("given", [("--alpha", "nan"), ("--beta", "1000"), ("--alpha", "x"), ("--threads", "100000")])
