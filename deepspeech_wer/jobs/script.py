@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from deepspeech_wer.jobs.outcome import MACHINE, Verdict
 from deepspeech_wer.jobs.work import Order
 
 _NO_SCRIPT = "no-script"
+_SPLIT = re.compile(
+    rb"^(-S\s*|--split-string=)([^\s\"'\\$=]+)(\s.*)?$"
+)  # of env, which makes several words of the rest
 _OF_INTERPRETER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # errors of execve(2)
 
 
@@ -66,7 +70,9 @@ class Script:
     def fault_of(self, error: OSError) -> Verdict:
         """Return the class of an error that execve(2) gave."""
         if error.errno == errno.ENOEXEC:
-            return Verdict(_NO_SCRIPT, f"{self.name}: cannot be executed: no #! line")
+            is_program = self._first_line().startswith(b"\x7fELF")
+            reason = "a program for another kind of machine" if is_program else "no #! line"
+            return Verdict(_NO_SCRIPT, f"{self.name}: cannot be executed: {reason}")
         if error.errno not in _OF_INTERPRETER:
             return Verdict(MACHINE, f"{self.name}: cannot be started: {error.strerror}")
         first = self._first_line()
@@ -87,7 +93,7 @@ class Script:
     def _fault_of_env(self, variables: Mapping[str, str]) -> Verdict | None:
         """Return the fault of `#!/usr/bin/env NAME` where PATH lacks NAME; the job would end with 127."""
         interpreter, _, name = self._first_line().removeprefix(b"#!").strip(b" \t\n").partition(b" ")
-        named = os.fsdecode(name.strip())
+        named = os.fsdecode(_SPLIT.sub(rb"\2", name.strip()))
         if PurePath(os.fsdecode(interpreter)).name != "env" or not named.replace("-", "").replace(".", "").isalnum():
             return None
         if named.startswith("-") or shutil.which(named, path=variables.get("PATH")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import PurePath
 
 from deepspeech_wer import checkpoints, clock, files
 from deepspeech_wer.backlog import Due
@@ -16,7 +17,6 @@ from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.merge_run import unfinished
 from deepspeech_wer.merge_run.bench import Bench
 from deepspeech_wer.merge_run.unfinished import Unfinished
-from deepspeech_wer.places import Places
 from deepspeech_wer.records import Changed, Merge
 from deepspeech_wer.repository import history
 
@@ -51,7 +51,7 @@ def begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         variables=bench.variables,
         rerun_of=due.rerun_of,
         seed=due.seed,
-        changed=_changed(places, merge, due),
+        changed=_changed(bench, merge, due),
         calibrates=due.calibrates,
         guards=bench.job.guards,
         links=works.links(work, places.checkpoints / merge.sha),
@@ -66,12 +66,13 @@ def begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
     return work, order
 
 
-def _changed(places: Places, merge: Merge, due: Due) -> Changed | None:
+def _changed(bench: Bench, merge: Merge, due: Due) -> Changed | None:
     """Return what a merge changed, for its record. It is trained all the same if git cannot tell."""
     if due.rerun_of is not None:
         return None
     with suppress(Trouble):
-        return replace(history.changed(places.mirror, merge), passed=due.passed)
+        found = history.changed(bench.places.mirror, merge, PurePath(bench.job.script).as_posix())
+        return replace(found, passed=due.passed)
     return Changed(passed=due.passed)
 
 

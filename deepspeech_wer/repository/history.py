@@ -99,8 +99,11 @@ def merge(mirror: Path, sha: str) -> Merge:
         return _merge(repository, sha)
 
 
-def changed(mirror: Path, merge: Merge) -> Changed:
-    """Return which files a merge changed against its first parent. Raises Trouble if the mirror is damaged."""
+def changed(mirror: Path, merge: Merge, script: str = "") -> Changed:
+    """Return which files a merge changed against its first parent, the job's script first if it is among them.
+
+    Raises Trouble if the mirror is damaged.
+    """
     if not merge.parents:
         return Changed()
     with _opened(mirror) as repository:
@@ -116,7 +119,7 @@ def changed(mirror: Path, merge: Merge) -> Changed:
             stdout_as_string=False,
         )
     found = [_changed_file(entry) for entry in shown.decode(errors="replace").split("\0") if entry]
-    most = sorted(found, key=lambda file: (-(file[1] or 0) - (file[2] or 0), file[0]))
+    most = sorted(found, key=lambda file: (file[0] != script, -(file[1] or 0) - (file[2] or 0), file[0]))
     return Changed(tuple(most[:MOST_FILES]), len(found))
 
 

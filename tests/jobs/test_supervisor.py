@@ -176,6 +176,8 @@ def test_a_job_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("chmod 0 .; exit 5", "exit 5", ""),
         ("#!/no/such/interpreter\n", "no-script", "its interpreter /no/such/interpreter is not on this machine"),
         ("#!/usr/bin/env\t/x y\n", "exit 127", ""),
+        ("#!/usr/bin/env -S X=1 bash -e\nexit 5\n", "exit 5", ""),
+        ("\x7fELF" + "\0" * 60, "no-script", "a program for another kind of machine"),
         ("#!  /no/such/python3 -u\n", "no-script", "its interpreter /no/such/python3 is not on this machine"),
         (f"#!/bin/bash\r\n{GOOD}", "no-script", "its #! line ends with CR LF"),
         ("#!/usr/bin/env bash\r\ntrue\r\n", "exit 127", ""),
@@ -270,6 +272,11 @@ def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None
     [
         ("#!/no/such/python3 -u\n", "its interpreter /no/such/python3 is not on this machine: install it"),
         ("#!/usr/bin/env no-such-python3\n", "its interpreter no-such-python3 is not on the job's PATH: install it"),
+        (
+            "#!/usr/bin/env -S no-such-python3 -u\n",
+            "its interpreter no-such-python3 is not on the job's PATH: install it",
+        ),
+        ("#!/usr/bin/env -Sno-such-python3\n", "its interpreter no-such-python3 is not on the job's PATH: install it"),
         ("#!/etc/passwd\n", "its interpreter /etc/passwd cannot be executed by this user: chmod +x it"),
         ("#!/usr\n", "its interpreter /usr is a directory: name a program"),
     ],

@@ -130,6 +130,12 @@ def test_what_a_merge_changed(repository: Repository, bare: Path) -> None:
     assert changed.files == (("a", 2, 1), ("gone", 0, 1), ("wörd and line", 1, 0), ("binary", None, None))
     assert changed.files_count == 4
     assert history.changed(bare, history.merge(bare, root)).files == ()
+    many = {str(number): "text\n" * (number + 2) for number in range(history.MOST_FILES)}
+    sha = repository.merge("many", {**many, "bin/job": "1\n"})
+    fetched(bare, repository)
+    changed = history.changed(bare, history.merge(bare, sha), "bin/job")
+    assert changed.files[:2] == (("bin/job", 1, 0), ("19", 21, 0))
+    assert (len(changed.files), changed.files_count) == (history.MOST_FILES, history.MOST_FILES + 1)
 
 
 @pytest.mark.parametrize(
