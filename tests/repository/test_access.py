@@ -371,6 +371,17 @@ def test_a_slip_in_git_config_count_is_told(
         mirror.ask(tmp_path, str(repository.path), None)
 
 
+def test_a_variable_of_git_that_forbids_the_transport_is_named(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("root")
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "https:ssh")
+    with pytest.raises(Trouble, match="transport 'file' not allowed; correct GIT_ALLOW_PROTOCOL in the environment; "):
+        mirror.ask(tmp_path, str(repository.path), None)
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "https:file")
+    assert mirror.ask(tmp_path, str(repository.path), None)
+
+
 @pytest.mark.parametrize(
     ("given", "called", "required"),
     [
