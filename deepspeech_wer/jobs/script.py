@@ -105,6 +105,11 @@ class Script:
         return Verdict(_NO_SCRIPT if self.is_changed or is_inside else MACHINE, said)
 
     def _missing(self) -> Verdict:
+        if not self.checkout.is_dir():
+            said = (
+                f"{self.checkout}: the checkout is no longer there: is the disk of ds_clone_path mounted on this host?"
+            )
+            return Verdict(MACHINE, said)
         if not self._is_inside(self.path):
             said = f"{self.path}: no such file on this machine: mount its disk, or set ds_wer_automation"
             return Verdict(MACHINE, said)

@@ -20,7 +20,7 @@ from deepspeech_wer.files import home, make_private, remove_tree, write_atomical
 from deepspeech_wer.records import Checkout, Merge
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access
-from deepspeech_wer.repository.git import GitError, run_git
+from deepspeech_wer.repository.git import GitError, odd, run_git
 from deepspeech_wer.repository.mirror import tidy
 
 _WIPE_TRIES = 20
@@ -174,6 +174,8 @@ def _clone(mirror: Path, merge: Merge, path: Path, origin: str) -> None:
     named = {"GIT_DIR": str(path / ".git"), "GIT_WORK_TREE": str(path)}  # outright: then git asks for no owner
     run_git(path, "config", "remote.origin.url", origin, access=Access("", environment=named))
     run_git(path, *_CHECKOUT, merge.sha, access=Access("", environment=named))
+    if not (path / ".git" / "index").exists():
+        raise odd("checkout", "")
 
 
 def _is_ours(path: Path, record: dict[str, object]) -> bool:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from deepspeech_wer.configuration import environment
 from deepspeech_wer.repository.git import GitError, configured, run_git
 
 _LEAST_BYTES, _LEAST_FILES = 1 << 20, 8
@@ -39,6 +40,7 @@ _CURES = tuple(
         (r"(cannot|unable to|failed to|could not) (exec|run|spawn|find remote helper)|is not a git command"
          r"|: (command )?not found$|error while loading shared libraries",
          "install it, or name its directory in the crontab's PATH"),
+        (r"^(error: )?unknown (option|switch)|^usage: git", "git 2.32 or newer is needed: install it"),
     )
 )  # fmt: skip
 _SETTING = re.compile(
@@ -78,7 +80,9 @@ def cure_of_settings(error: GitError) -> str | None:
     """Which of the user's settings a git complains of that went to a remote, and where they stand; None if of none."""
     if "dubious ownership" in error.said:  # it only proposes one
         return None
-    if "' not allowed" in error.said and "GIT_ALLOW_PROTOCOL" in os.environ:  # it overrides all settings
+    if (
+        "' not allowed" in error.said and "GIT_ALLOW_PROTOCOL" in environment.git_environment()
+    ):  # it overrides all settings
         return "correct GIT_ALLOW_PROTOCOL in the environment"
     is_crash = error.code == -signal.SIGSEGV  # what some settings without a value lead to
     unnamed = [names for words, names in _UNNAMED if words.search(error.said)]
@@ -166,6 +170,8 @@ def _is_of_another(place: Path) -> bool:
 def _signal(error: GitError) -> str | None:
     """The signal that ended git; a shell around it adds 128."""
     number = error.code or 0
+    if number == 129:  # git's own, for options that it does not know
+        return None
     number = -number if number < 0 else number - 128
     return signal.Signals(number).name if number in set(signal.Signals) else None
 

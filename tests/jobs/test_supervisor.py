@@ -23,6 +23,7 @@ from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
 from deepspeech_wer.jobs.runner import attend
+from deepspeech_wer.jobs.script import Script
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.machine import lock, processes
 from deepspeech_wer.records import Changed, Guards, Merge, Outcome
@@ -311,6 +312,14 @@ def test_a_script_outside_the_checkout_is_never_a_merges_fault(tmp_path: Path) -
     outside.write_text("#!/bin/sh\n")
     outcome = run(tmp_path, GOOD, script=str(outside))
     assert (outcome.failure, "chmod +x" in outcome.detail) == ("machine", True)
+
+
+def test_a_checkout_that_is_gone_is_no_fault_of_the_merge(tmp_path: Path) -> None:
+    """As on a node of a cluster that has lost its disk."""
+    fault = Script("./bin/job", tmp_path / "clone" / "run").fault({})
+    assert fault
+    assert fault.failure == "machine"
+    assert fault.detail.endswith("is the disk of ds_clone_path mounted on this host?")
 
 
 def test_a_link_out_of_the_checkout_may_lead_to_a_disk_that_is_not_mounted(tmp_path: Path) -> None:

@@ -440,6 +440,8 @@ AT_CHECKOUT = 'case " $* " in *" checkout "*) {}; esac'
     [
         (AT_CHECKOUT.format("kill -9 $$"), "ended by SIGKILL; SIGKILL ended it: is there enough memory"),
         (AT_CHECKOUT.format("exit 137"), "SIGKILL ended it"),
+        (AT_CHECKOUT.format("exit 0"), "git checkout answered '', as git does not"),
+        (AT_CHECKOUT.format('echo "error: unknown option x" >&2; exit 129'), "x; git 2.32 or newer is needed"),
         (AT_CHECKOUT.format("kill -SEGV $$"), "ended by SIGSEGV"),
         (AT_CHECKOUT.format("kill -XCPU $$"), "SIGXCPU ended it"),
         (AT_CHECKOUT.format("ulimit -v 9000"), "raise `ulimit -v`|install it"),

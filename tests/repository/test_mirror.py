@@ -292,6 +292,7 @@ def test_an_ended_git_may_clean_up_but_not_stay(
         ('[protocol "file"]\n\tallow = never\n', r"transport 'file' not allowed; correct protocol\.file\.allow in /"),
         ("kill -9 $$", "git fetch: ended by SIGKILL; SIGKILL ended it: is there enough memory"),
         ("exit 137", "git fetch: exit 137; SIGKILL ended it"),
+        ("exit 129", "git fetch: exit 129; the next tick"),  # git's own, for a command line that it does not know
         ("ulimit -v 9000", "raise `ulimit -v`|install it"),
         ("ulimit -n 3", "raise `ulimit -n`|cannot fetch"),
         ("echo 'fatal: cannot open x: Permission denied' >&2; exit 128", "let the user that cron runs as"),
