@@ -102,11 +102,12 @@ def _work(
             showing.now()
         raise
     showing.pay()
-    if not ran and update_site.is_behind(settings):
-        showing.now()
-    elif not ran:
-        beat.idle()
-        _notify(settings, is_idle=True)
+    if not ran and showing.is_well:  # else it was tried and told
+        if update_site.is_behind(settings):
+            showing.now()
+        else:
+            beat.idle()
+            _notify(settings, is_idle=True)
     well &= showing.is_well and not ledger.owes_exit_code(settings.places.cache)
     if ran and settings.website is None:
         log.info("not publishing: %s not set", ", ".join(settings.website_missing))
