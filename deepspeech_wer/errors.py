@@ -1,9 +1,14 @@
 """The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback; their texts."""
 
+from __future__ import annotations
+
 import errno
 import os
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Trouble(Exception):
@@ -56,6 +61,8 @@ def _broken_link(error: OSError) -> Path | None:
     """Return the link on the way to a file that leads nowhere, as where a disk is not mounted; None if none does."""
     if error.errno not in (errno.ENOENT, errno.EEXIST) or not isinstance(error.filename, (str, os.PathLike)):
         return None
+    from pathlib import Path  # a tick that only finds the lock held does without it
+
     path = Path(error.filename)
     with suppress(OSError):
         return next((place for place in (path, *path.parents) if place.is_symlink() and not place.exists()), None)
