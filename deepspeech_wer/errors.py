@@ -1,14 +1,7 @@
 """The two kinds of failure: expected ones, reported in one line, and bugs, reported with a traceback; their texts."""
 
-from __future__ import annotations
-
 import errno
 import os
-from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Trouble(Exception):
@@ -49,24 +42,30 @@ _CURES = {
 
 def with_cure(error: OSError) -> str:
     """What the system says of a file that cannot be written, and what helps: "No space left on device: make room"."""
-    link = _broken_link(error)
+    link, target = _broken_link(error)
     if link:
-        named = "" if str(link) == error.filename else f"{link} is "
-        return f"{named}a link to {link.readlink()}, which is not there: mount its disk, or mend the link"
+        named = "" if link == error.filename else f"{link} is "
+        return f"{named}a link to {target}, which is not there: mount its disk, or mend the link"
     said, cure = error.strerror or str(error), _CURES.get(error.errno or 0)
     return f"{said}: {cure}" if cure else said
 
 
-def _broken_link(error: OSError) -> Path | None:
-    """Return the link on the way to a file that leads nowhere, as where a disk is not mounted; None if none does."""
-    if error.errno not in (errno.ENOENT, errno.EEXIST) or not isinstance(error.filename, (str, os.PathLike)):
-        return None
-    from pathlib import Path  # a tick that only finds the lock held does without it
+def _broken_link(error: OSError) -> tuple[str, str]:
+    """Return the link on the way to a file that leads nowhere, as where a disk is not mounted, and its target.
 
-    path = Path(error.filename)
-    with suppress(OSError):
-        return next((place for place in (path, *path.parents) if place.is_symlink() and not place.exists()), None)
-    return None
+    They are empty if none does.
+    """
+    from pathlib import Path  # a tick that finds the lock held does without
+
+    if error.errno in (errno.ENOENT, errno.EEXIST) and isinstance(error.filename, (str, os.PathLike)):
+        path = Path(error.filename)
+        try:
+            for place in (path, *path.parents):
+                if place.is_symlink() and not place.exists():
+                    return str(place), str(place.readlink())
+        except OSError:
+            pass
+    return "", ""
 
 
 def is_of_the_machine(error: OSError) -> bool:
