@@ -250,6 +250,10 @@ def git_url(text: str) -> str:
             raise ValueError("a git URL with a host, whose port, if any, is a number")
         if _SECRET_PARAMETER.search(place):
             raise ValueError("a git URL with its password or token before the host: https://USER:PASSWORD@HOST/PATH")
+        if is_web(scheme) and "#" in place:
+            raise Unquoted("a git URL without a # in it: write %23 for one in a path")
+        if scheme == "file://" and "@" in place.partition("/")[0]:
+            raise Unquoted("a file:// URL without a user: nobody asks for one")
         if ":" in (login or "") and not is_web(scheme):
             raise ValueError("a git URL whose password, if any, is for https; ssh takes a key")
         return text

@@ -324,6 +324,19 @@ def test_a_password_in_the_url_is_a_secret_too() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    ["https://example.com/x.git#s3cret", "http://u@example.com/x#s3cret", "file://u:s3cret@/x", "file://s3cret@host/x"],
+)
+def test_what_a_repository_never_needs_in_its_url_may_be_a_secret(url: str) -> None:
+    with pytest.raises(UsageTrouble) as caught:
+        settings.load({"ds_repo_url": url})
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(settings.describe({"ds_repo_url": url}))
+    for path in ("https://example.com/x%23y.git", "https://u:p#w@example.com/x", "file:///a@b/c#d"):
+        assert settings.load({"ds_repo_url": path})
+
+
+@pytest.mark.parametrize(
     ("name", "meant"),
     [
         ("ds_repo_ulr", "ds_repo_url"),
