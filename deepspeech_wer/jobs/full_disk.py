@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,8 +43,20 @@ class Room(NamedTuple):
     fault: str | None = None  # which disk fails or has become read-only, and what helps
 
 
-def left(order: Order, work: Work, variables: Mapping[str, str]) -> Room:
-    """Return what room there is where a job may write: `variables` are its own, and some name directories."""
+def disks(order: Order, work: Work, variables: Mapping[str, str]) -> set[Path]:
+    """Return where the disks are mounted that a job writes to and reads, by its `variables`. Ask before it starts."""
+    named = [Path(value) for name, value in variables.items() if name.startswith("ds_") and value.startswith("/")]
+    return {point for place in (*_own(order, work), *named) if (point := _mount_point(place))}
+
+
+def left(order: Order, work: Work, variables: Mapping[str, str], mounted: Iterable[Path]) -> Room:
+    """Return what room there is where a job may write: `variables` are its own, and some name directories.
+
+    `mounted` is what `disks` returned.
+    """
+    gone = next((point for point in mounted if not point.is_mount()), None)
+    if gone:
+        return Room(fault=f"no disk is mounted at {gone} any more: mount it")
     places = list(_places(order, work, variables))
     full = {place: said for place in places if (said := files.lack_of_room(place))}
     refused = {place: error for place in places if (error := files.refusal(place))}
@@ -115,3 +127,11 @@ def _device(path: Path) -> int | None:
         return path.stat().st_dev
     except OSError:
         return None
+
+
+def _mount_point(path: Path) -> Path | None:
+    try:
+        there = path.resolve(strict=True)
+    except (OSError, ValueError):  # not every variable holds a path
+        return None
+    return next(place for place in (there, *there.parents) if place.is_mount())

@@ -77,11 +77,13 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     """
     started_at = clock.utc_now()
     out, err = JobLog(work.out_log), JobLog(work.err_log)
+    own = _environment(order, work, variables)
+    disks = full_disk.disks(order, work, own)
     try:
         failed = _run(order, work, variables, out, err)
         room = full_disk.Room()
         if failed or outcomes.judge(work.logs).failure:  # else nobody asks; one of the places may be slow to answer
-            room = full_disk.left(order, work, _environment(order, work, variables))
+            room = full_disk.left(order, work, own, disks)
     finally:
         out.close()
         err.close()

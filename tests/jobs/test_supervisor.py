@@ -225,6 +225,31 @@ def test_a_disk_that_becomes_read_only_is_no_fault_of_the_merge(
     assert outcome.detail.endswith(f"and {disk}: Read-only file system: mount it writable, or set another path")
 
 
+@pytest.mark.parametrize("place", ["checkpoints", "corpus"])
+def test_a_disk_that_is_unmounted_under_a_job_is_no_fault_of_the_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    disk = tmp_path / place
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(disk)], check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    monkeypatch.setenv("ds_dataset_path", str(tmp_path / "corpus"))
+    outcome = run(tmp_path, f"umount {disk} && exit 3")
+    assert outcome.failure == "machine"
+    assert outcome.detail.endswith(f", and no disk is mounted at {disk} any more: mount it")
+
+
+@pytest.mark.parametrize("removed", ["$ds_checkpoint_dir", "$TMPDIR", '"$PWD"', "$ds_dataset_path"])
+def test_what_a_job_removes_itself_is_its_own_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: str
+) -> None:
+    (tmp_path / "corpus").mkdir()
+    monkeypatch.setenv("ds_dataset_path", str(tmp_path / "corpus"))
+    assert run(tmp_path, f"rm -rf {removed}; exit 3").failure == "exit 3"
+    replaced = f"rm -rf {removed}; ln -s /dev/shm {removed}; exit 3"
+    assert run(tmp_path / "linked", replaced).failure == "exit 3"
+
+
 @pytest.mark.parametrize(
     ("script", "which", "option"),
     [
