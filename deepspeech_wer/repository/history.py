@@ -100,7 +100,7 @@ def merge(mirror: Path, sha: str) -> Merge:
 
 
 def changed(mirror: Path, merge: Merge, script: str = "") -> Changed:
-    """Return which files a merge changed against its first parent, the job's script first if it is among them.
+    """Return which files a merge changed against its first parent, the job's script always if it is among them.
 
     Raises Trouble if the mirror is damaged.
     """
@@ -119,8 +119,10 @@ def changed(mirror: Path, merge: Merge, script: str = "") -> Changed:
             stdout_as_string=False,
         )
     found = [_changed_file(entry) for entry in shown.decode(errors="replace").split("\0") if entry]
-    most = sorted(found, key=lambda file: (file[0] != script, -(file[1] or 0) - (file[2] or 0), file[0]))
-    return Changed(tuple(most[:MOST_FILES]), len(found))
+    most = sorted(found, key=lambda file: (-(file[1] or 0) - (file[2] or 0), file[0]))
+    kept = most[:MOST_FILES]
+    kept[-1:] = [file for file in most[MOST_FILES:] if file[0] == script] or kept[-1:]
+    return Changed(tuple(kept), len(found))
 
 
 def _changed_file(entry: str) -> tuple[str, int | None, int | None]:
