@@ -18,9 +18,8 @@ from deepspeech_wer.jobs.outcome import MACHINE, Verdict
 from deepspeech_wer.jobs.work import Order
 
 _NO_SCRIPT = "no-script"
-_SPLIT = re.compile(
-    rb"^(-S\s*|--split-string=)([^\s\"'\\$=]+)(\s.*)?$"
-)  # of env, which makes several words of the rest
+# The option of env that makes several words of the rest of a #! line.
+_SPLIT = re.compile(rb"^(-S\s*|--split-string=)([^\s\"'\\$=]+)(\s.*)?$")
 _OF_INTERPRETER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # errors of execve(2)
 
 

@@ -80,9 +80,8 @@ def cure_of_settings(error: GitError) -> str | None:
     """Which of the user's settings a git complains of that went to a remote, and where they stand; None if of none."""
     if "dubious ownership" in error.said:  # it only proposes one
         return None
-    if (
-        "' not allowed" in error.said and "GIT_ALLOW_PROTOCOL" in environment.git_environment()
-    ):  # it overrides all settings
+    # The variable overrides all settings.
+    if "' not allowed" in error.said and "GIT_ALLOW_PROTOCOL" in environment.git_environment():
         return "correct GIT_ALLOW_PROTOCOL in the environment"
     is_crash = error.code == -signal.SIGSEGV  # what some settings without a value lead to
     unnamed = [names for words, names in _UNNAMED if words.search(error.said)]
