@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from deepspeech_wer.errors import Trouble, innermost
+from deepspeech_wer.machine import ssh_keygen
 from deepspeech_wer.records import PUBLIC_KEY, Account
 
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
@@ -57,6 +58,9 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
         except (ValueError, paramiko.SSHException):
             pass
         except UnsupportedAlgorithm as error:
+            with suppress(ValueError, UnsupportedAlgorithm):  # a security token's
+                if passphrase and (anew := ssh_keygen.rewritten(pem, passphrase)):
+                    return _usable(file, serialization.load_ssh_private_key(anew, _bytes(passphrase)))
             cure = f"ssh-keygen -p -f '{file}' writes it anew, unless it belongs to a security token"
             raise Trouble(f"{shown}: cannot be read here ({innermost(error)}): {cure}") from error
     elif data.startswith(PUBLIC_KEY):
@@ -74,12 +78,16 @@ def _opened(load: Callable[[bytes | None], Any], passphrase: str | None, file: P
         if not passphrase:
             raise Trouble(f"{setting}: {file}: has a passphrase: set {setting}_passphrase, or use an agent") from error
     try:
-        return load(passphrase.encode("utf-8", "surrogateescape"))
+        return load(_bytes(passphrase))
     except (ValueError, InvalidTag) as error:
         if "unknown" in str(error).lower():  # the cipher, not the passphrase
             raise UnsupportedAlgorithm(str(error)) from error
         cure = f"if ssh takes it, ssh-keygen -p -f '{file}' writes it anew"  # in a cipher that is known here too
         raise Trouble(f"{setting}: {file}: {setting}_passphrase does not open it; {cure}") from error
+
+
+def _bytes(passphrase: str) -> bytes:
+    return passphrase.encode("utf-8", "surrogateescape")
 
 
 def _usable(file: Path, key: Any) -> list[Any]:

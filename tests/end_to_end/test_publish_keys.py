@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -211,18 +212,25 @@ class TestOurKey:
         version(site, 2)
         assert put(site, authorized(server, key)).sent
 
-    @pytest.mark.parametrize("options", [("-Z", "aes128-ctr"), ("-Z", "chacha20-poly1305@openssh.com")])
+    @pytest.mark.parametrize(
+        "cipher", ["aes128-ctr", "aes192-cbc", "3des-cbc", "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
+    )
     def test_a_cipher_that_only_ssh_knows(
-        self, site: Path, server: Sshd, tmp_path: Path, options: tuple[str, ...]
+        self, site: Path, server: Sshd, tmp_path: Path, cipher: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        website = authorized(server, generate_key(tmp_path / "key", "ed25519", "tulip", *options))
-        with pytest.raises(
-            Trouble, match=rf"cannot be read here \(.*{options[1]}.*ssh-keygen -p -f '.*/key' writes it"
-        ):
-            put(site, replace(website, privkey_passphrase="tulip"))
-        change = ["-q", "-p", "-P", "tulip", "-N", "tulip", "-f", f"{tmp_path}/key"]
-        subprocess.run([require("ssh-keygen", "openssh-client"), *change], check=True, capture_output=True)
-        assert put(site, replace(website, privkey_passphrase="tulip")).sent
+        """ssh-keygen opens it. Without that, or with a wrong passphrase, it is told."""
+        website = authorized(server, generate_key(tmp_path / "key", "ed25519", "tulip \u2603", "-Z", cipher))
+        right = replace(website, privkey_passphrase="tulip \u2603")
+        key, temporary = (tmp_path / "key").read_bytes(), set(Path(tempfile.gettempdir()).iterdir())
+        told = rf"cannot be read here \(.*{cipher}.*ssh-keygen -p -f '.*/key' writes it"
+        with pytest.raises(Trouble, match=told):
+            put(site, replace(website, privkey_passphrase="rose"))
+        with monkeypatch.context() as without, pytest.raises(Trouble, match=told):
+            without.setenv("PATH", str(tmp_path))
+            put(site, right)
+        assert put(site, right).sent
+        assert (tmp_path / "key").read_bytes() == key
+        assert set(Path(tempfile.gettempdir()).iterdir()) <= temporary
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -503,8 +511,8 @@ class TestTheirKey:
             "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithMD5",
         ],
     )
-    def test_the_cure_for_a_cipher_that_is_not_known_here_works(
-        self, site: Path, server: Sshd, tmp_path: Path, box: str
+    def test_a_cipher_that_only_openssl_knows_and_the_cure_where_there_is_no_ssh_keygen(
+        self, site: Path, server: Sshd, tmp_path: Path, box: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         plain, key = generate_key(tmp_path / "plain", "rsa", "", "-m", "PEM"), tmp_path / "key"
         convert = [require("openssl", "openssl"), *box.split(), "-passout", "pass:secret1", "-in", plain, "-out", key]
@@ -513,10 +521,13 @@ class TestTheirKey:
         shutil.copy(f"{plain}.pub", f"{key}.pub")
         website = replace(authorized(server, key), privkey_passphrase="secret1")
         told = r"key: cannot be read here \([^)]*unknown [^)]*\): (ssh-keygen -p -f '.*/key') writes it anew"
-        with pytest.raises(Trouble, match=re.compile(told, re.IGNORECASE)) as trouble:
+        assert put(site, website).sent
+        with monkeypatch.context() as without, pytest.raises(Trouble, match=re.compile(told, re.IGNORECASE)) as trouble:
+            without.setenv("PATH", str(tmp_path))
             put(site, website)
         cure = str(trouble.value).partition(": ssh-keygen ")[2].partition(" writes it anew")[0]
         subprocess.run(f"ssh-keygen {cure} -P secret1 -N secret1", shell=True, check=True, capture_output=True)  # noqa: S602
+        version(site, 2)
         assert put(site, website).sent
 
     @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xa3\xff\x00" * 999, b"SSH\r\n"])
