@@ -221,7 +221,9 @@ class TestOurKey:
         """ssh-keygen opens it. Without that, or with a wrong passphrase, it is told."""
         website = authorized(server, generate_key(tmp_path / "key", "ed25519", "tulip \u2603", "-Z", cipher))
         right = replace(website, privkey_passphrase="tulip \u2603")
-        key, temporary = (tmp_path / "key").read_bytes(), set(Path(tempfile.gettempdir()).iterdir())
+        key, temporary = (tmp_path / "key").read_bytes(), tmp_path / "temporary"
+        temporary.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
         told = rf"cannot be read here \(.*{cipher}.*ssh-keygen -p -f '.*/key' writes it"
         with pytest.raises(Trouble, match=told):
             put(site, replace(website, privkey_passphrase="rose"))
@@ -230,7 +232,7 @@ class TestOurKey:
             put(site, right)
         assert put(site, right).sent
         assert (tmp_path / "key").read_bytes() == key
-        assert set(Path(tempfile.gettempdir()).iterdir()) <= temporary
+        assert list(temporary.iterdir()) == []
 
     @pytest.mark.parametrize(
         ("content", "message"),
