@@ -73,9 +73,9 @@ def queue(settings: Settings, most: int) -> tuple[list[Due], int]:
 
 
 def reached(settings: Settings) -> str | None:
-    """Return the newest commit up to which every merge is archived; what last_sha1 says where the mirror is of no use.
+    """Return the newest commit up to which every merge is archived; without a usable mirror, what last_sha1 says.
 
-    It may be deleted or damaged while a job runs: the next fetch sees to that.
+    A mirror that was deleted or damaged while a job ran is mended by the next fetch.
     """
     try:
         tip = mirror.tip(settings.places.mirror)

@@ -1,7 +1,7 @@
 """The checkpoints of merges, <data root>/checkpoints/<sha>: kept between attempts, removed once the run is archived.
 
 Only checkpoints that this program made are removed: the name is a SHA and the directory has this data root's mark.
-Those of earlier releases have none; a run that was begun vouches for them. What checkpoint_file names is kept.
+Those of earlier releases have none: they count if a run of their commit has begun. What checkpoint_file names is kept.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ def fetch(places: Places, sha: str) -> None:
     request.unlink()
 
 
-def mark(places: Places, sha: str) -> None:
-    """Mark a checkpoint as made by this program."""
-    _mark(places, places.checkpoints / sha)
+def mark(places: Places, path: Path) -> None:
+    """Mark the directory of a checkpoint as made by this program."""
+    if not _has_mark(places, path):
+        with suppress(OSError):  # an unmarked checkpoint is never removed
+            files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
 
 
 def progress(places: Places, sha: str) -> int:
@@ -104,12 +106,6 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
             remove(places, path.name)
 
 
-def _mark(places: Places, path: Path) -> None:
-    if not _has_mark(places, path):
-        with suppress(OSError):  # an unmarked checkpoint is never removed
-            files.write_atomically(path / _MARK, f"{places.data}\n".encode("utf-8", "surrogateescape"), mode=0o600)
-
-
 def _has_mark(places: Places, path: Path) -> bool:
     with suppress(OSError):
         is_regular = not path.is_symlink() and not (path / _MARK).is_symlink() and (path / _MARK).is_file()
@@ -122,7 +118,7 @@ def _copy(places: Places, source: Path, target: Path) -> None:
     files.remove_tree(temporary)
     try:
         files.make_private(temporary)
-        _mark(places, temporary)  # now: an ended copy is removed too
+        mark(places, temporary)  # before the copy, which may be cut off: what is left is then removed
         shutil.copytree(source, temporary, ignore=_not_to_copy, dirs_exist_ok=True)
     except (OSError, RecursionError) as error:
         files.remove_tree(temporary)

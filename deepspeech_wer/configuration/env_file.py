@@ -69,7 +69,7 @@ def read(path: str) -> dict[str, str]:
     try:
         data = _content(path)
     except OSError as error:
-        if "\n" in path or "=" in path.partition("ds_")[2]:
+        if "\n" in path or "=" in path.partition("ds_")[2]:  # lines of such a file, which may hold a secret
             raise Trouble(f"{NAME}: expected the path of a file, found what should stand in it") from None
         raise Trouble(
             f"{NAME} {path}: cannot be read: {error.strerror}: correct {NAME}, or give this user access"

@@ -346,6 +346,7 @@ _TRACKERS = (
     *("ds_github_", "ds_gitlab_", "ds_job_", "ds_repo_", "ds_repository_"),
     *("ds_slurm_", "ds_webhook", "ds_website_"),
 )
+# What people call ds_webhook_url: ds_slack_url, ds_notify, ...
 _RECEIVER = re.compile(
     "_(?:(?:slack|teams|discord|mattermost|chat|hook|webhook|alerts?|notif[a-z]*)(?:_|$))+(?:ur[il])?$"
 )
@@ -392,7 +393,7 @@ def doubts(given: Mapping[str, str]) -> list[str]:
 
 
 def _near(name: str) -> list[str]:
-    """The tracker's variables that a name is the start or the end of; else the one that is spelt most like it."""
+    """Return the variables that begin or end with a name; without any, the one that is spelt most like it."""
     longer = [one for one in NAMES if one.startswith(f"{name}_") or one.endswith(name.removeprefix("ds"))]
     cutoff = 0.6 if name.startswith(_TRACKERS) else 0.85
     return sorted(longer) or difflib.get_close_matches(name, NAMES, n=1, cutoff=cutoff)
@@ -451,7 +452,7 @@ def _website_faults(given: Mapping[str, str], missing: tuple[str, ...]) -> list[
 def _overlaps(loaded: Settings) -> list[str]:
     """Return a fault if ds_clone_path overlaps with the data or the cache: checkouts are wiped after use.
 
-    So it is a fault if these are one directory: they have a lock each, and what lies in a cache is no loss.
+    It is a fault, too, if data and cache are one directory: each has a lock of its own, and a cache may be deleted.
     """
     clone = Path(os.path.realpath(loaded.clone_path))
     faults = []

@@ -1,4 +1,4 @@
-"""Whether a job failed for lack of room, and whether it took the room itself; or for a disk that fails, or a limit.
+"""Whether a job failed for lack of room, a disk that fails or a limit; and whether it filled the disk itself.
 
 Look before its files are removed.
 """
@@ -44,7 +44,10 @@ class Room(NamedTuple):
 
 
 def disks(order: Order, work: Work, variables: Mapping[str, str]) -> set[Path]:
-    """Return where the disks are mounted that a job writes to and reads, by its `variables`. Ask before it starts."""
+    """Return where the disks are mounted that a job uses: its own directories, and what `ds_*` variables name.
+
+    Call this before it starts.
+    """
     named = [Path(value) for name, value in variables.items() if name.startswith("ds_") and value.startswith("/")]
     return {point for place in (*_own(order, work), *named) if (point := _mount_point(place))}
 
@@ -59,16 +62,17 @@ def left(order: Order, work: Work, variables: Mapping[str, str], mounted: Iterab
         return Room(fault=f"no disk is mounted at {gone} any more: mount it")
     places = list(_places(order, work, variables))
     full = {place: said for place in places if (said := files.lack_of_room(place))}
-    refused = {place: error for place in places if (error := files.refusal(place))}
-    faults = (f"{place}: {with_cure(error)}" for place, error in refused.items() if error.errno in _FAILING)
+    refused = ((place, error) for place in places if (error := files.refusal(place)))
+    faults = (f"{place}: {with_cure(error)}" for place, error in refused if error.errno in _FAILING)
     is_its_own = any(_own_part(order, work, place) > _ITS_OWN for place in full)
     return Room(next(iter(full.values()), None), is_its_own, next(faults, None))
 
 
 def blamed(verdict: Verdict, room: Room) -> Verdict:
-    """Return the verdict on a job that failed: MACHINE where it had no room, unless it filled the disk itself.
+    """Return the verdict on a job that failed.
 
-    So it is where a disk fails, or a limit of the user's ended the job.
+    It is MACHINE where a disk failed, a limit of the user's ended the job, or it had no room and had not filled the
+    disk itself.
     """
     ended = f"{verdict.failure}: {verdict.detail}"
     trouble = None if verdict.failure in _OTHER_CAUSES else _trouble(ended, room)
@@ -93,7 +97,10 @@ def _is_limited(which: int) -> bool:
 
 
 def _places(order: Order, work: Work, variables: Mapping[str, str]) -> Iterator[Path]:
-    """Yield where a job may write, one place of each file system: its own, whatever they let it do, and others."""
+    """Yield where a job may write, one place of each file system.
+
+    Its own directories count even where they are read-only now.
+    """
     own = (*_own(order, work), Path(variables["TMPDIR"]))
     named = [Path(value) for value in variables.values() if value.startswith("/") and "\0" not in value]
     seen = set()

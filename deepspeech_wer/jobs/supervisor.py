@@ -80,7 +80,7 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     own = _environment(order, work, variables)
     disks = full_disk.disks(order, work, own)
     try:
-        failed = _run(order, work, variables, out, err)
+        failed = _run(order, work, own, out, err)
         room = full_disk.Room()
         if failed or outcomes.judge(work.logs).failure:  # else nobody asks; one of the places may be slow to answer
             room = full_disk.left(order, work, own, disks)
@@ -113,10 +113,9 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     return outcome
 
 
-def _run(order: Order, work: Work, given: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
+def _run(order: Order, work: Work, variables: Mapping[str, str], out: JobLog, err: JobLog) -> Verdict | None:
     """Run the job. Returns how it failed, or None if it exited with 0 and its results have to be judged."""
     script = Script.of(order)
-    variables = _environment(order, work, given)
     fault = script.fault(variables)
     if fault:
         return fault

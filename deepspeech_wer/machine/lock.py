@@ -54,7 +54,7 @@ def sign(descriptor: int) -> None:
 def release(descriptor: int) -> None:
     """Empty the file and release the lock. A file with a signature but no lock means that the holder was killed.
 
-    So does one that can no longer be emptied: its disk fails, and what is told of that comes from before.
+    A file that cannot be emptied keeps its signature: its disk fails, which was told before.
     """
     try:  # noqa: SIM105 - each tick that finds the lock held would import contextlib
         os.ftruncate(descriptor, 0)

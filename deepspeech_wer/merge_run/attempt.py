@@ -47,7 +47,7 @@ def _prepare(bench: Bench, work: Work, order: Order) -> None:
     try:
         for directory in (work.logs, work.tmp, Path(order.checkpoints)):
             files.make_private(directory)
-        checkpoints.mark(bench.places, order.merge.sha)
+        checkpoints.mark(bench.places, Path(order.checkpoints))
         for log_file in (work.out_log, work.err_log, work.supervisor_log):
             log_file.touch(mode=0o600)
         outcomes.reserve(work)

@@ -28,8 +28,8 @@ from deepspeech_wer.repository.git import GitError, odd, run_git
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
 _ASKED = ".check-"  # how directories begin that `ask` makes
 GC_TIMEOUT_S = 60.0  # merges wait for it
-_LARGE = "too-large-for-gc"  # a file in a mirror whose gc took longer: it reads all of the history
-_SMALL_PACKS = ("repack", "--geometric=2", "-d", "-l", "--quiet")  # what is new into one pack; takes as long as that
+_LARGE = "too-large-for-gc"  # a file in a mirror whose gc took longer
+_SMALL_PACKS = ("repack", "--geometric=2", "-d", "-l", "--quiet")  # reads what is new; a gc reads all of the history
 RETRY_AFTER_S = (2.0, 5.0)  # pauses before a fetch is tried again that the network let down
 
 log = logging.getLogger(__name__)

@@ -113,8 +113,10 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")
             return ()
         tried = str(self._account.privkey or f"the {len(offered)} keys of the ssh agent")
-        cure = f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"
-        raise Trouble(f"{self._account}: the server refuses {tried}: add the public key to that user's {cure}")
+        raise Trouble(
+            f"{self._account}: the server refuses {tried}: add the public key to that user's "
+            f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"
+        )
 
     @contextmanager
     def session(self, is_stopped: Callable[[], bool]) -> Iterator[Pipeline]:
@@ -128,7 +130,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             session = Pipeline(channel, is_stopped)
             yield session
         except (Dropped, Lost) as error:
-            problem = (str if isinstance(error, Lost) else innermost)(error).removeprefix(f"{self._account}: ")
+            problem = str(error) if isinstance(error, Lost) else innermost(error)
+            problem = problem.removeprefix(f"{self._account}: ")
             if session is None and not isinstance(error.__cause__, TimeoutError):
                 self._transport.join(_MOMENT_S)
                 if self._transport.is_active():

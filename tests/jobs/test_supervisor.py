@@ -207,14 +207,19 @@ def test_a_place_that_is_mounted_noexec_is_no_fault_of_the_merge(tmp_path: Path)
         subprocess.run(["umount", str(clone)], check=True)
 
 
+def mounted(place: Path) -> Path:
+    """Mount a small disk, which the caller unmounts."""
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(place)], check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    return place
+
+
 @pytest.mark.parametrize("place", ["checkpoints", "tmp"])
 def test_a_disk_that_becomes_read_only_is_no_fault_of_the_merge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    disk = tmp_path / place
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(disk)], check=False).returncode:
-        pytest.skip("this user may not mount a tmpfs")
+    disk = mounted(tmp_path / place)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     remounts = f"mount -o remount,ro {disk} && ! touch {disk}/x && exit 3"
     try:
@@ -229,10 +234,7 @@ def test_a_disk_that_becomes_read_only_is_no_fault_of_the_merge(
 def test_a_disk_that_is_unmounted_under_a_job_is_no_fault_of_the_merge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    disk = tmp_path / place
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(disk)], check=False).returncode:
-        pytest.skip("this user may not mount a tmpfs")
+    disk = mounted(tmp_path / place)
     monkeypatch.setenv("ds_dataset_path", str(tmp_path / "corpus"))
     outcome = run(tmp_path, f"umount {disk} && exit 3")
     assert outcome.failure == "machine"
