@@ -69,10 +69,11 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
         if is_status(replies[0], sftp.NO_SUCH_FILE):  # asyncssh says only here that there is no such directory
             return None
         for reply in replies:
-            if ended := is_status(reply, sftp.EOF):
+            names = Body(b"\0" * 4) if is_status(reply, sftp.EOF) else checked(reply, sftp.NAME)
+            count = names.number()
+            if ended := not count:  # a reply without names is the end to OpenSSH's client, too
                 break
-            names = checked(reply, sftp.NAME)
-            for _ in range(names.number()):
+            for _ in range(count):
                 name = names.text()
                 names.blob()  # as `ls -l` would show it
                 found[name] = attributes(names)
@@ -101,6 +102,8 @@ def read_file(path: str, expected: int = 0) -> Task[bytes | None]:
                 break
         # the size saves the round trip of one more READ, which would only say that this was the end
         ended = ended or (stated.kind == sftp.ATTRS and attributes(Body(stated.body)).size == len(data))
+        if not ended and len(data) == starts.start:
+            raise Refused(sftp.FAILURE, f"no byte after {len(data)}, and no end of the file")
         ahead = min(ahead, 32) * 2
     yield Ask([Packet(sftp.CLOSE, handle)], forget=True)
     return bytes(data)

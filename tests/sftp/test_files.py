@@ -96,3 +96,32 @@ def test_a_server_that_opens_nothing_for_reading_is_written_to() -> None:
     assert Pipeline(Talk(server)).one(task).size == 5
     assert server.read == []
     assert server.closed == [b"w"]
+
+
+def test_a_listing_ends_with_a_reply_without_names() -> None:
+    """OpenSSH's client takes it for the end. It was asked again for ever."""
+    one = struct.pack(">I", 1) + string("index.htm") + string("-rw-r--r-- index.htm") + struct.pack(">I", 0)
+    bodies = iter([one])
+
+    def answer(kind: int, number: int, _: bytes) -> list[bytes]:
+        if kind == pipeline.OPENDIR:
+            return [struct.pack(">BI", pipeline.HANDLE, number) + string("h")]
+        if kind == pipeline.READDIR:
+            return [struct.pack(">BI", pipeline.NAME, number) + next(bodies, struct.pack(">I", 0))]
+        return [status(number, pipeline.OK)]
+
+    assert Pipeline(Talk(answer)).one(files.list_directory("site")) == {"index.htm": files.Attributes(None, None)}
+
+
+def test_a_read_that_brings_nothing_before_the_end_of_a_file_is_refused() -> None:
+    """It was asked again for ever; and what came until then is no whole file."""
+    server = Storing()
+    server.stored += b"x" * 10
+
+    def answer(kind: int, number: int, body: bytes) -> list[bytes]:
+        if kind == pipeline.FSTAT:
+            return [struct.pack(">BIIQ", pipeline.ATTRS, number, 1, 20)]
+        return server(kind, number, body)
+
+    with pytest.raises(Refused, match="no byte after 10, and no end of the file"):
+        Pipeline(Talk(answer)).one(files.read_file("manifest.json"))
