@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from configparser import Error as ConfigError
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -59,17 +59,27 @@ def read(
     """
     if tip == last:
         return History(tip, tip)
+    found = _since(mirror, last, tip, track) if last is not None else None
+    if found:
+        return found
     with _opened(mirror) as repository:
-        lost = None if last is None or _is_in_history(repository, last, tip) else last
-        base = last if last is not None and lost is None else _newest(repository, tip, bases())
-        if base is None:
-            return History(tip, None, lost=lost)
+        base = _newest(repository, tip, bases())
+    found = _since(mirror, base, tip, track) if base is not None else None
+    return replace(found or History(tip, None), lost=last)
+
+
+@lru_cache(maxsize=4)  # commits do not change, and a tick reads the same history before and after each run
+def _since(mirror: Path, base: str, tip: str, track: str) -> History | None:
+    """Read the history from `base`, which may be any text; None if that is no commit of it. Raises Trouble."""
+    with _opened(mirror) as repository:
+        if not _is_in_history(repository, base, tip):
+            return None
         new = _between(repository, base, tip, track)
         squashed = _squashed(repository, tip) if track != "commits" and not new else 0
         passed_over = _passed_over(repository, base, tip) if track != "commits" else []
         if track == "all-merges":
             new, passed_over = [*passed_over, *new], []
-        return History(tip, base, tuple(new), squashed, lost, tuple(passed_over))
+        return History(tip, base, tuple(new), squashed, None, tuple(passed_over))
 
 
 def is_sha(text: str) -> bool:
