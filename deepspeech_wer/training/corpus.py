@@ -36,11 +36,12 @@ class Utterance:
     speaker: str | None = None  # None: unknown
     segment: Segment | None = None  # None: the whole recording
     part: str | None = None  # the corpus' own test set that it is from, where several of them are one here
+    where: str = field(default="", compare=False, repr=False)  # table:line
 
 
 @dataclass(frozen=True, slots=True)
 class Misshapen:
-    """A row of a table that has another shape than the others: a line break or too few columns, for example."""
+    """A row of a table that cannot be used: too few columns, or a recording that is listed twice, for example."""
 
     where: str  # table:line
     why: str  # what was expected instead
@@ -76,15 +77,41 @@ def uncut(found: Iterable[Row | Misshapen]) -> Iterator[Row | Misshapen]:
     yield from last
 
 
+def _once(found: Iterable[Row | Misshapen]) -> Iterator[Row | Misshapen]:
+    """Yield what was found, with utterances whose audio is listed again made Misshapen.
+
+    The first one stays, unless another has another transcript: nobody knows which of them is right.
+    """
+    rows = list(found)
+    first: dict[tuple[str, Segment | None], Utterance] = {}
+    another: dict[tuple[str, Segment | None], str] = {}
+    for one in rows:
+        if isinstance(one, Utterance):
+            before = first.setdefault(_audio(one), one)
+            if before.transcript != one.transcript:
+                another.setdefault(_audio(one), one.where)
+    for one in rows:
+        if isinstance(one, Utterance) and (before := first[_audio(one)]) is not one:
+            yield Misshapen(one.where, f"{one.id} is listed twice, first in {before.where}: expected it once")
+        elif isinstance(one, Utterance) and (where := another.get(_audio(one))):
+            yield Misshapen(one.where, f"{one.id} has another transcript in {where}: expected one")
+        else:
+            yield one
+
+
+def _audio(said: Utterance) -> tuple[str, Segment | None]:
+    return str(said.audio), said.segment  # a Path takes longer to look up
+
+
 def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row, ...], int]:
-    """Return (the rows to use, how many were left out); those of another shape are named and counted on stderr.
+    """Return (the rows to use, how many were left out), which are named and counted on stderr.
 
     Raises Trouble if no other row is left, or if the rows left out are more than 1 in 20 and more than 10; and with all
     rows that are refused, if there are any.
     """
     kept: list[Row] = []
     left_out: list[Misshapen] = []
-    for one in uncut(found):
+    for one in _once(uncut(found)):
         if isinstance(one, Misshapen):
             left_out.append(one)
         else:
@@ -96,9 +123,7 @@ def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row
         print(f"left out: {row}", file=sys.stderr, flush=True)
     count, rows = len(left_out), len(left_out) + len(kept)
     if count and (not kept or count > max(FAULTS_SHOWN, MOST_LEFT_OUT * rows)):
-        raise Trouble(
-            f"{place}: {count} of {rows} rows have another shape, more than 1 in 20; the first: {left_out[0]}"
-        )
+        raise Trouble(f"{place}: {count} of {rows} rows are at fault, more than 1 in 20; the first: {left_out[0]}")
     if count:
         print(f"left out: {count} of {rows} rows of {place}", file=sys.stderr, flush=True)
     return tuple(kept), count

@@ -665,7 +665,7 @@ def test_the_next_release_of_common_voice_is_not_used_in_silence(tmp_path: Path,
 
 def test_an_alphabet_of_another_language_is_an_error_of_the_whole_set(tmp_path: Path) -> None:
     (tmp_path / "cv").mkdir()
-    rows = "".join(f"f\tcommon_voice_de_train{number % 2}.mp3\tgrüße\t1\n" for number in range(20))
+    rows = "".join(f"f\tcommon_voice_de_train{number}.mp3\tgrüße\t1\n" for number in range(2))
     (tmp_path / "cv" / NAME).write_bytes(common_voice_archive(train=HEADER + rows))
     corpus = importers.load(parameters("common_voice", tmp_path / "cv"))
 

@@ -57,7 +57,7 @@ def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance | Mis
         audio = next((one for one in (Path(f"{path}.sph"), Path(f"{path}.raw")) if one.is_file()), None)
         text = texts.get(path.name)
         if audio and text is not None:
-            yield Utterance(path.name, audio, spoken(text, alphabet), path.parent.name)
+            yield Utterance(path.name, audio, spoken(text, alphabet), path.parent.name, where=f"{names}:{number}")
         elif audio is None or path.name not in texts:
             missing = f"{path}.sph or .raw" if audio is None else f"its line in {table}"
             yield Misshapen(f"{names}:{number}", f"{name}: expected {missing}: unpack the archive again")

@@ -139,7 +139,8 @@ def _read_first(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshap
             why = f"expected a recording {name!r} in {table.parent}"
             yield misshapen(f"{table}:{line}", why, list(fields), required, is_part=not names_recording([name]))
         else:
-            yield Utterance(name.removesuffix(clip.suffix), clip, spoken(fields["text"], alphabet))
+            sentence = spoken(fields["text"], alphabet)
+            yield Utterance(name.removesuffix(clip.suffix), clip, sentence, where=f"{table}:{line}")
 
 
 def _spontaneous(
@@ -164,7 +165,8 @@ def _spontaneous(
             yield Misshapen(f"{table}:{number}", f"expected client_id and audio_file, found {speaker!r}, {name!r}")
         else:
             clip = table.parent / "audios" / name
-            yield Utterance(clip.stem, clip, spoken(TAG.sub(" ", sentence), alphabet), speaker[:16])
+            said = spoken(TAG.sub(" ", sentence), alphabet)
+            yield Utterance(clip.stem, clip, said, speaker[:16], where=f"{table}:{number}")
     for why, count in unused.items():
         print(f"{table}: recordings of {kind} {why}, which are not used: {count}", file=sys.stderr, flush=True)
 
@@ -219,4 +221,5 @@ def _utterance(table: Path, line: int, row: dict[str, str], alphabet: Alphabet) 
         found = f"found {speaker!r}, {name!r}, {sentence!r}"
         return Misshapen(f"{table}:{line}", f"expected client_id, path and sentence, {found}")
     clip = table.parent / "clips" / (name if name.endswith(".mp3") else f"{name}.mp3")
-    return Utterance(clip.stem, clip, spoken(sentence, alphabet), speaker[:16])  # of 128 hex digits
+    where = f"{table}:{line}"
+    return Utterance(clip.stem, clip, spoken(sentence, alphabet), speaker[:16], where=where)  # of 128 hex digits

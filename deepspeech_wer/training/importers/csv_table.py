@@ -39,7 +39,6 @@ def read_table(table: Path) -> tuple[Utterance, ...]:
 
 def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
     directory = table.parent
-    seen: set[str] = set()
     before = ""
     row: object = None
     for row in read_rows(table, REQUIRED):
@@ -52,13 +51,8 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
         if audio is None:
             yield _without_audio(f"{table}:{line}", fields, directory / name, before)
             continue
-        if name in seen:
-            why = f"{name} is listed twice: expected every wav_filename once"
-            yield Misshapen(f"{table}:{line}", why, is_refused=True)
-            continue
-        seen.add(name)
         before = name
-        yield Utterance(name, audio, transcript, fields.get("speaker") or None)
+        yield Utterance(name, audio, transcript, fields.get("speaker") or None, where=f"{table}:{line}")
     if row is None:
         raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
 

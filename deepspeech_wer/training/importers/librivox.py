@@ -127,4 +127,5 @@ def _chapter(table: Path, alphabet: Alphabet, part: str | None, named: set[str])
         elif NO_TEXT.search(text):
             yield Misshapen(f"{table}:{number}", f"{line!r}: {NO_UTF_8}")
         else:
-            yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0], part=part)
+            where = f"{table}:{number}"
+            yield Utterance(name, audio, spoken(text, alphabet), name.split("-")[0], part=part, where=where)

@@ -41,6 +41,7 @@ class Row(NamedTuple):
     speaker: str
     segment: Segment
     text: str
+    where: str  # table:line
 
 
 def load(parameters: Parameters) -> Corpus:
@@ -81,19 +82,20 @@ def _rows(table: Path) -> Iterator[Row | Misshapen]:
         if line.startswith(";;"):
             continue
         parts = line.split(maxsplit=5)
-        row = _row(parts)
+        where = f"{table}:{number}"
+        row = _row(parts, where)
         if row and not talks:
             talks = {parts[0], table.stem}  # both: the file may have been renamed
         if row and parts[0] in talks:
             channels.add(parts[1])
-            yield Misshapen(f"{table}:{number}", f"{line!r}: {NO_UTF_8}") if NO_TEXT.search(line) else row
+            yield Misshapen(where, f"{line!r}: {NO_UTF_8}") if NO_TEXT.search(line) else row
         else:
             # The rest of a broken line may begin with a name, of a talk about oneself for example.
             is_own = parts[:1] and parts[0] in talks and channels.issuperset(parts[1:2])
-            yield Misshapen(f"{table}:{number}", f"{line!r}: {EXPECTED}", continues=not is_own)
+            yield Misshapen(where, f"{line!r}: {EXPECTED}", continues=not is_own)
 
 
-def _row(parts: list[str]) -> Row | None:
+def _row(parts: list[str], where: str) -> Row | None:
     try:
         _, _, speaker, start, end = parts[:5]
         segment = Segment(float(start), float(end))
@@ -101,11 +103,11 @@ def _row(parts: list[str]) -> Row | None:
         return None
     text = re.sub(r"^<(?!unk>)[^>]*>\s*", "", parts[5]) if len(parts) == 6 else ""
     is_used = speaker not in GAPS and text.strip() not in GAPS
-    return None if is_used and not 0 <= segment.start < segment.end < math.inf else Row(speaker, segment, text)
+    return None if is_used and not 0 <= segment.start < segment.end < math.inf else Row(speaker, segment, text, where)
 
 
 def _utterance(row: Row, audio: Path, alphabet: Alphabet) -> Utterance:
     start, end = row.segment
     sentence = NOT_SPOKEN.sub(" ", row.text).replace(" '", "'")  # "it 's": TED-LIUM writes suffixes as words
     name = f"{audio.stem}-{round(start * 100):07d}-{round(end * 100):07d}"  # as in Kaldi's recipe
-    return Utterance(name, audio, spoken(sentence, alphabet), row.speaker, row.segment)
+    return Utterance(name, audio, spoken(sentence, alphabet), row.speaker, row.segment, where=row.where)
