@@ -26,6 +26,7 @@ from .tools.unpack import obtain
 ARCHIVE = RemoteFile("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz")
 DEV_SPEAKERS = {"fjdn", "fplp", "mcel", "mdxs", "mjdr", "mmap", "mrjc2", "mtcv"}
 NAME = re.compile(r"(?:(?P<text>.*\S)\s+)?\((?P<name>[^()\s]+)\)\s*")
+ROW_END = r"(?<=\))\s*\r|\r(?=\s*<s>)"
 MARKED = re.compile(r"\s*<s>\s+(?P<text>[^<>]*[^<>\s])\s+</s>")
 MARKS = re.compile("[<>\x01-\x08\x0e-\x1f\x7f]")  # and control characters
 
@@ -52,7 +53,7 @@ def _read(root: Path, kind: str, alphabet: Alphabet) -> Iterator[Utterance | Mis
     texts, faults = _texts(table)
     yield from faults
     names = table.with_suffix(".fileids")
-    for number, name in numbered_lines(names):
+    for number, name in numbered_lines(names, r"\r"):
         path = root / "wav" / name.strip()
         audio = next((one for one in (Path(f"{path}.sph"), Path(f"{path}.raw")) if one.is_file()), None)
         text = texts.get(path.name)
@@ -69,7 +70,7 @@ def _texts(table: Path) -> tuple[dict[str, str | None], list[Misshapen]]:
     first: dict[str, int] = {}
     faults = []
     is_begun = False
-    for number, line in numbered_lines(table):
+    for number, line in numbered_lines(table, ROW_END):
         name, text = _parsed(line, is_begun=is_begun)
         is_begun = name is None
         if text is None:

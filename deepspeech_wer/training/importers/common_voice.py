@@ -33,6 +33,7 @@ COLUMNS = ("client_id", "path", "sentence")
 FIRST_RELEASE = {kind: f"cv-valid-{kind}.csv" for kind in SETS}
 SPONTANEOUS, SPONTANEOUS_COLUMNS = "ss-corpus-*.tsv", ("client_id", "audio_file", "transcription", "split")
 SPEAKER = re.compile("[0-9a-f]{64}(?:[0-9a-f]{64})?")
+ROW_END = rf"\r(?={SPEAKER.pattern}\t)"
 TAG = re.compile(r"\[([^][]*)\]")  # [laugh], [disfluency], [noise]
 UNINTELLIGIBLE = {"unclear", "inaudible", "unintelligible"}
 
@@ -193,7 +194,7 @@ def _read(table: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
 
 def _rows(table: Path, columns: Sequence[str], expected: str) -> Iterator[Row | Misshapen]:
     """Yield (number of the line, its fields by column). Raises Trouble for a missing column."""
-    lines = numbered_lines(table)
+    lines = numbered_lines(table, ROW_END)
     names = next(lines, (1, ""))[1].split("\t")
     missing = [column for column in columns if column not in names]
     if missing:

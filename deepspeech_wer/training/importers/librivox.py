@@ -8,6 +8,7 @@ utterance and one .trans.txt. mini-LibriSpeech (train-clean-5, dev-clean-2) has 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ def _directory(name: str, parameters: Parameters) -> Path:
 def _chapter(table: Path, alphabet: Alphabet, part: str | None, named: set[str]) -> Iterator[Utterance | Misshapen]:
     """Yield the utterances of a table, and add the files that it names to `named`."""
     prefix = table.name.removesuffix(".trans.txt") + "-"  # SPEAKER-CHAPTER-
-    for number, line in numbered_lines(table):
+    for number, line in numbered_lines(table, rf"\r(?=\s*{re.escape(prefix)})"):
         name, text = (*line.split(maxsplit=1), "")[:2]
         audio = table.parent / f"{name}.flac"
         named.add(audio.name)

@@ -29,6 +29,7 @@ ARCHIVE = RemoteFile(
     "https://www.openslr.org/resources/19/TEDLIUM_release2.tar.gz",
     "93281b5fcaaae5c88671c9d000b443cb3c7ea3499ad12010b3934ca41a7b9c58",
 )
+ROW_END = r"\r(?=;;|\s*\S+\s+\S+\s+\S+\s+[\d.]+\s+[\d.]+(?:\s|$))"
 EXPECTED = "expected TALK CHANNEL SPEAKER START END TEXT, times in seconds"
 GAPS = ("inter_segment_gap", "ignore_time_segment_in_scoring")
 UNKNOWN = "<unk>"
@@ -78,7 +79,7 @@ def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen
 def _rows(table: Path) -> Iterator[Row | Misshapen]:
     """Yield the rows of a table of STM: TALK CHANNEL SPEAKER START END [<LABELS>] TEXT."""
     talks, channels = set[str](), set[str]()
-    for number, line in numbered_lines(table):
+    for number, line in numbered_lines(table, ROW_END):
         if line.startswith(";;"):
             continue
         parts = line.split(maxsplit=5)
