@@ -15,10 +15,12 @@ from collections.abc import Sequence
 
 from deepspeech_wer import clock, xdg_directories
 from deepspeech_wer.configuration import env_file
-from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble, is_of_the_machine, with_cure
+from deepspeech_wer.errors import Stopped, Trouble, UsageTrouble, is_lack_of_memory, is_of_the_machine, with_cure
 from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
 from deepspeech_wer.machine import lock
 from deepspeech_wer.text import plain
+
+OUT_OF_MEMORY = "out of memory: free memory, raise `ulimit -v` or `ulimit -d`, or add swap; the next call resumes"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,11 +63,10 @@ def _run(arguments: Sequence[str]) -> int:
             return _bug()
         _complain(f"{error.filename or 'cannot go on'}: {with_cure(error)}; the next call resumes")
         return TROUBLE
-    except MemoryError:
-        _complain("out of memory: free memory, raise `ulimit -v` or `ulimit -d`, or add swap; the next call resumes")
-        return TROUBLE
-    except Exception:  # noqa: BLE001 - the outermost handler: a bug gets its traceback and its own exit code
-        return _bug()
+    except Exception as error:  # noqa: BLE001 - the outermost handler: a bug gets its traceback and its own exit code
+        if not is_lack_of_memory(error):
+            return _bug()
+    return _out_of_memory()  # after the handler: the frames of the error hold what there is
 
 
 def _tick(descriptor: int) -> int:
@@ -120,6 +121,14 @@ def _hide() -> None:
     from deepspeech_wer.machine import prctl
 
     prctl.hide()
+
+
+def _out_of_memory() -> int:
+    try:
+        _complain(OUT_OF_MEMORY)
+    except MemoryError:
+        os.write(2, f"deepspeech_wer: {OUT_OF_MEMORY}\n".encode())
+    return TROUBLE
 
 
 def _bug() -> int:

@@ -76,6 +76,25 @@ def is_of_the_machine(error: OSError) -> bool:
     return error.errno in _CURES and not isinstance(error, PermissionError)
 
 
+_LACKS_MEMORY = {  # what else than a MemoryError the interpreter raises, and its words
+    ImportError: ("failed to map segment", "cannot allocate memory"),  # a library of C, such as _ssl
+    RuntimeError: ("can't start new thread",),
+    SystemError: ("without",),  # "error return without exception set": there was no memory for the error
+}
+
+
+def is_lack_of_memory(error: BaseException | None) -> bool:
+    """Whether an error that nobody expected, or one that it came of, says that there is too little memory."""
+    while error is not None:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or any(
+            isinstance(error, kind) and any(word in said for word in words) for kind, words in _LACKS_MEMORY.items()
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def root_cause(error: BaseException) -> BaseException:
     """Return the root cause of an error: for example the socket's error that a library wrapped."""
     while inner := error.__cause__ or error.__context__:

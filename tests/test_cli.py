@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -222,6 +224,9 @@ def test_an_unexpected_permission_error_is_a_bug(
         ),
         (FileExistsError(errno.EEXIST, "File exists", "/x"), "/x: File exists: move it away; the next call resumes"),
         (MemoryError(), "out of memory: free memory, raise `ulimit -v`"),
+        (ImportError("_ssl.so: failed to map segment from shared object"), "out of memory: free memory"),
+        (SystemError("error return without exception set"), "out of memory: free memory"),
+        (RuntimeError("can't start new thread"), "out of memory: free memory"),
     ],
 )
 def test_what_the_machine_lacks_is_no_bug(
@@ -234,6 +239,26 @@ def test_what_the_machine_lacks_is_no_bug(
     assert cli.main([]) == exit_codes.TROUBLE
     [line] = capsys.readouterr().err.splitlines()
     assert told in line
+
+
+def test_lack_of_memory_is_told_when_the_error_holds_none_any_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    held: list[weakref.ref[set[int]]] = []
+
+    def full(*_: object, **__: object) -> None:
+        large = set[int]()
+        held.append(weakref.ref(large))
+        raise MemoryError
+
+    def utc_now() -> str:
+        assert held[0]() is None
+        raise MemoryError
+
+    monkeypatch.setattr(automation, "tick", full)
+    monkeypatch.setattr(cli, "clock", SimpleNamespace(utc_now=utc_now))
+    assert cli.main([]) == exit_codes.TROUBLE
+    assert capfd.readouterr().err == f"deepspeech_wer: {cli.OUT_OF_MEMORY}\n"
 
 
 @pytest.mark.parametrize("files", [5, 6, 7, 9, 14])
