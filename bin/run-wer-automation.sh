@@ -39,10 +39,6 @@ hide_surroundings
 export LANG=C.UTF-8 PYTHONUTF8=1 MATPLOTLIBRC=/dev/null
 umask u+rwx # what the job writes it reads again
 unset -v FUNCNEST # bash -p obeys it
-if [[ ${TMPDIR:-} && ! (-d $TMPDIR && -w $TMPDIR) ]]; then
-    echo "${0##*/}: TMPDIR=$TMPDIR is no directory that can be written: taking /tmp" >&2 || true
-    export TMPDIR=/tmp
-fi
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -84,7 +80,30 @@ find_python() {
 
 python=$(find_python)
 [[ $python != */* || $python == /* ]] || python=$PWD/$python
-work=$(mktemp -d)
+
+# Print a new directory in $1, or why there is none. A full disk may have room for a directory, and for no file in it.
+new_directory() {
+    local made
+    [[ $1 == /* ]] || set -- "$PWD/$1"
+    made=$(mktemp -d -- "$1/tmp.XXXXXXXXXX") || return
+    if head -c 1000000 /dev/zero >"$made/room"; then
+        rm -- "$made/room"
+        echo "$made"
+    else
+        rm -rf -- "$made"
+        return 1
+    fi
+}
+
+if ! work=$(new_directory "${TMPDIR:-/tmp}" 2>&1) && [[ ${TMPDIR:-/tmp} != /tmp ]]; then
+    echo "${0##*/}: TMPDIR=$TMPDIR: ${work##*: }: taking /tmp" >&2 || true
+    export TMPDIR=/tmp
+    work=$(new_directory /tmp 2>&1) || true
+fi
+if [[ ! -d $work ]]; then
+    echo "${0##*/}: /tmp: ${work##*: }: make room there, or set TMPDIR to a directory that can be written" >&2
+    exit 1
+fi
 trap 'rm -rf -- "$work"' EXIT
 
 # The checkout's package, not an installed one: -P excludes the working directory, PYTHONPATH puts the root first.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -127,9 +128,45 @@ def test_directories_that_are_gone_or_relative_are_not_used(
 
     assert done.returncode == 0, done.stderr
     assert figures(job) == expected
-    assert f"TMPDIR={tmp_path}/gone is no directory that can be written: taking /tmp" in done.stderr
+    assert f"TMPDIR={tmp_path}/gone: No such file or directory: taking /tmp" in done.stderr
     assert not (tmp_path / "relative").exists()
     assert (sealed / ".cache" / "deepspeech_wer" / "training" / "features").is_dir()
+
+
+def test_a_full_or_relative_temporary_directory_is_no_obstacle(undisturbed: tuple[Path, Any], tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "relative").mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path / "full"], check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    try:
+        (tmp_path / "full" / "text").write_bytes(bytes(65536))
+        full, relative = (
+            replace(Job(tmp_path / name, undisturbed[0]), cwd=tmp_path).run(**TINY, TMPDIR=place)
+            for name, place in (("a", str(tmp_path / "full")), ("b", "relative"))
+        )
+        left = list((tmp_path / "full").iterdir())
+    finally:
+        subprocess.run(["umount", tmp_path / "full"], check=False)
+
+    assert (full.returncode, relative.returncode) == (0, 0), full.stderr + relative.stderr
+    assert f"TMPDIR={tmp_path}/full: No space left on device: taking /tmp" in full.stderr
+    assert "TMPDIR" not in relative.stderr
+    assert [path.name for path in left] == ["text"]
+
+
+@pytest.mark.parametrize("lacking", ["mktemp", "head"])
+def test_no_room_for_the_script_is_told_in_one_line(tmp_path: Path, lacking: str) -> None:
+    (tmp_path / lacking).write_text('#!/bin/sh\necho "it: cannot write: No space left on device" >&2\nexit 1\n')
+    (tmp_path / lacking).chmod(0o755)
+
+    done = Job(tmp_path / "logs", tmp_path).run(TMPDIR="", PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line == (
+        "run-wer-automation.sh: /tmp: No space left on device: make room there, or set TMPDIR to a directory that can "
+        "be written"
+    )
 
 
 def test_a_umask_that_takes_the_user_s_own_rights_hinders_nothing(
