@@ -78,7 +78,7 @@ def is_named(places: Places, path: Path) -> bool:
     """Return whether checkpoint_file names a checkpoint: a user wants the next run to start from it."""
     with suppress(OSError):
         named = Path(places.checkpoint_request.read_text("utf-8", "replace").strip())
-        return named.is_absolute() and named.resolve().is_relative_to(path.resolve())
+        return named.is_absolute() and Path(os.path.realpath(named)).is_relative_to(os.path.realpath(path))
     return False
 
 

@@ -32,6 +32,8 @@ _CURES = {
     errno.ENOTDIR: "a file is in the place of a directory there: move it away",
     errno.EEXIST: "move it away",
     errno.EISDIR: "move it away",
+    errno.ELOOP: "a link leads to itself there: mend it",
+    errno.ENAMETOOLONG: "set a shorter path",
     errno.ENOMEM: "free memory, raise `ulimit -v`, or add swap",
     errno.EAGAIN: "too many processes of this user: raise `ulimit -u`",
     errno.EMFILE: "raise `ulimit -n`",

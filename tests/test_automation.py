@@ -204,6 +204,28 @@ def test_a_missing_script_is_a_failed_run(tracked: Repository) -> None:
     assert wers() == [0.5, "no-script"]
 
 
+@pytest.mark.parametrize("name", ["ds_gpu_usage_root", "ds_dataset_path"])
+@pytest.mark.usefixtures("tracked")
+def test_a_link_to_itself_that_a_variable_names_costs_no_merge(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "link").symlink_to("link")
+    monkeypatch.setenv(name, str(tmp_path / "link"))
+    assert tick() == 0
+    assert wers() == [0.5]
+
+
+@pytest.mark.usefixtures("tracked")
+def test_a_script_that_is_a_link_to_itself_is_the_machines_trouble(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to("link")
+    monkeypatch.setenv("ds_wer_automation", str(tmp_path / "link"))
+    assert tick() == exit_codes.TROUBLE
+    assert "/link: no such file on this machine: mount its disk, or set ds_wer_automation" in capsys.readouterr().err
+    assert wers() == []
+
+
 def test_a_hanging_job_is_ended(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ds_job_timeout", "0.5")
     monkeypatch.setenv("ds_job_attempts", "1")

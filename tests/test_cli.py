@@ -222,6 +222,14 @@ def test_an_unexpected_permission_error_is_a_bug(
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x"),
             "/x: Not a directory: a file is in the place of a",
         ),
+        (
+            OSError(errno.ELOOP, "Too many levels", "/x"),
+            "/x: Too many levels: a link leads to itself there: mend it; the",
+        ),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "/x"),
+            "/x: File name too long: set a shorter path; the next",
+        ),
         (FileExistsError(errno.EEXIST, "File exists", "/x"), "/x: File exists: move it away; the next call resumes"),
         (MemoryError(), "out of memory: free memory, raise `ulimit -v`"),
         (ImportError("_ssl.so: failed to map segment from shared object"), "out of memory: free memory"),

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the job of a directory once and report. Returns TROUBLE if something is wrong or missing."""
     job = every_setting.load().job
     environment.forget_secrets()
-    place = Path(options.directory).resolve()
+    place = Path(os.path.realpath(options.directory))
     if not place.is_dir():
         raise Trouble(f"{place}: expected the directory of a checkout, found none")
     signals.catch()

@@ -61,12 +61,12 @@ def _line(directory: Path, site: Path, start: Path) -> Line:
 
 
 def _name(directory: Path) -> str:
-    return directory.resolve().name
+    return Path(os.path.realpath(directory)).name
 
 
 def _relative(page: Path, start: Path) -> str:
     """Return the address of a page as seen from a directory: it holds on disk, and on a web host with both of them."""
-    path = os.path.relpath(page.resolve(), start.resolve())
+    path = os.path.relpath(os.path.realpath(page), os.path.realpath(start))
     return quote(os.fsencode(path if path.startswith("..") else f"./{path}"))  # `a:b` would be a scheme
 
 

@@ -71,7 +71,7 @@ def _exports(places: Places, keep: int) -> list[Found]:
     top = Path(text)
     archived = {name[:7] for name in archive.commits(places.runs)}
     try:
-        latest = (top / "latest").resolve()
+        latest = os.path.realpath(top / "latest")
         found = [
             path
             for path in top.iterdir()
@@ -86,7 +86,7 @@ def _exports(places: Places, keep: int) -> list[Found]:
     except OSError as error:
         raise Trouble(f"{EXPORT_DIR} {top}: {error.strerror}: correct it, or give this user access") from None
     found.sort(key=lambda path: path.lstat().st_mtime_ns, reverse=True)
-    return [Found("export", path, files.size(path)) for path in found[keep:] if path.resolve() != latest]
+    return [Found("export", path, files.size(path)) for path in found[keep:] if os.path.realpath(path) != latest]
 
 
 def _remove(places: Places, one: Found) -> bool:

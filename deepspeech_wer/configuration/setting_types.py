@@ -71,9 +71,9 @@ def size(text: str) -> int:
     return found
 
 
-def paths(text: str) -> tuple[Path, ...]:
-    """Parse paths separated by colons."""
-    return tuple(path(part) for part in text.split(":") if part)
+def directories(text: str) -> tuple[Path, ...]:
+    """Parse paths of directories separated by colons."""
+    return tuple(directory(part) for part in text.split(":") if part)
 
 
 def share(text: str) -> float:
@@ -98,6 +98,14 @@ def path(text: str) -> Path:
         return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111 - does not follow symbolic links
     except FileNotFoundError:
         raise ValueError("an absolute path, since the working directory no longer exists") from None
+
+
+def directory(text: str) -> Path:
+    """Parse the path of a directory, which need not exist yet."""
+    found = path(text)
+    if any(found.is_relative_to(place) for place in ("/proc", "/dev/fd")):
+        raise ValueError("a directory outside /proc, where each process finds another one")
+    return found
 
 
 def readable_file(text: str) -> Path:

@@ -190,7 +190,7 @@ VARIABLES = (
         "a name for this tracker, where one user runs several: cache, data, lock, site and `ds_clone_path` get it as a "
         "suffix",
     ),
-    Variable("ds_clone_path", "./ds_exec_clone/", types.path, "where merges are checked out; wiped after use"),
+    Variable("ds_clone_path", "./ds_exec_clone/", types.directory, "where merges are checked out; wiped after use"),
     Variable(
         "ds_wer_automation",
         "./bin/run-wer-automation.sh",
@@ -225,7 +225,7 @@ VARIABLES = (
     Variable(
         "ds_job_writable",
         None,
-        types.paths,
+        types.directories,
         "directories, separated by colons, that a job in the sandbox may write to, besides those of the contract",
     ),
     Variable(
@@ -264,11 +264,14 @@ VARIABLES = (
     ),
     Variable("ds_automation_force_sha", None, types.shas, "SHA[,SHA...]: run only these commits, in every tick"),
     Variable(
-        "ds_dataroot", None, types.path, "parent of `deepspeech_wer/`, which holds runs and site; unset: XDG data home"
+        "ds_dataroot",
+        None,
+        types.directory,
+        "parent of `deepspeech_wer/`, which holds runs and site; unset: XDG data home",
     ),
-    Variable("ds_gpu_usage_root", None, types.path, "directory of the GPU samples; unset: that of the run"),
+    Variable("ds_gpu_usage_root", None, types.directory, "directory of the GPU samples; unset: that of the run"),
     Variable("ds_gpu_usage_csv", None, types.path, "one file for all GPU samples; unset: `gpu-usage.csv` of the run"),
-    Variable("ds_gpu_usage_charts", None, types.path, "directory of the GPU charts, `<run>.svg`; unset: none"),
+    Variable("ds_gpu_usage_charts", None, types.directory, "directory of the GPU charts, `<run>.svg`; unset: none"),
     Variable("ds_env_file", None, types.path, "file of NAME=value lines, for what the environment does not set"),
     Variable("ds_website_username", None, types.user, "user on the web host"),
     Variable(
@@ -454,19 +457,29 @@ def _overlaps(loaded: Settings) -> list[str]:
 
     It is a fault, too, if data and cache are one directory: each has a lock of its own, and a cache may be deleted.
     """
-    clone = Path(os.path.realpath(loaded.clone_path))
+    paths = {
+        "ds_clone_path": loaded.clone_path,
+        "ds_dataroot": loaded.places.data,
+        "XDG_CACHE_HOME": loaded.places.cache,
+    }
+    real: dict[str, Path] = {}
+    for name, path in paths.items():
+        try:
+            real[name] = Path(os.path.realpath(path))
+        except OSError as error:  # of a link below /proc
+            return [f"{name}: {quoted(str(path))}: expected a directory that this user reaches: {error.strerror}"]
+    clone = real.pop("ds_clone_path")
     faults = []
-    if os.path.realpath(loaded.places.data) == os.path.realpath(loaded.places.cache):
+    if real["ds_dataroot"] == real["XDG_CACHE_HOME"]:
         faults.append(
             f"ds_dataroot: {loaded.places.data} is the cache (XDG_CACHE_HOME), too: expected a directory for the runs "
             "only"
         )
-    for path, what in ((loaded.places.data, "ds_dataroot"), (loaded.places.cache, "XDG_CACHE_HOME")):
-        place = Path(os.path.realpath(path))
+    for what, place in real.items():
         if clone.is_relative_to(place) or place.is_relative_to(clone):
             faults.append(
                 f"ds_clone_path: {quoted(str(loaded.clone_path))}: expected a directory that does not overlap with "
-                f"{what} ({path}), since it is wiped after use"
+                f"{what} ({paths[what]}), since it is wiped after use"
             )
     return faults
 

@@ -36,7 +36,7 @@ FINE = (0, 4)  # exit codes of a tick; 4 is expected: a merge of the sample fail
 
 def run(directory: str, *, port: int, serve: bool) -> int:
     """Bring the demo in `directory` up to date and return the exit code. `serve` shows its page until Ctrl-C."""
-    place = Place(Path(directory).resolve())
+    place = Place(Path(os.path.realpath(directory)))
     signals.catch()
     with _only_one(place):
         _say(f"all files of the demo are in {place.root}; delete that directory to remove it")

@@ -138,7 +138,7 @@ def _device(path: Path) -> int | None:
 
 def _mount_point(path: Path) -> Path | None:
     try:
-        there = path.resolve(strict=True)
+        there = Path(os.path.realpath(path, strict=True))  # Path.resolve has another error for a link to itself
     except (OSError, ValueError):  # not every variable holds a path
         return None
     return next(place for place in (there, *there.parents) if place.is_mount())

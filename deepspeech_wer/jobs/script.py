@@ -122,10 +122,10 @@ class Script:
 
     def _is_inside(self, path: Path) -> bool:
         try:
-            return path.absolute().is_relative_to(self.checkout.absolute()) or path.resolve().is_relative_to(
-                self.checkout.resolve()
-            )
-        except OSError:  # a name that is too long, or a circle of links
+            return path.absolute().is_relative_to(self.checkout.absolute()) or Path(
+                os.path.realpath(path)
+            ).is_relative_to(os.path.realpath(self.checkout))
+        except OSError:  # a link below /proc
             return True
 
     def _first_line(self) -> bytes:

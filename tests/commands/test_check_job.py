@@ -45,6 +45,16 @@ def good(*, wer: str = "0.25", extra: str = "", utterances: str = UTTERANCES) ->
     return GOOD.format(wer=wer, extra=extra, utterances=utterances)
 
 
+@pytest.mark.parametrize("command", ["check-job", "overview"])
+def test_a_link_to_itself_is_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "link").symlink_to("link")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([command, str(tmp_path / "link")]) in (exit_codes.DONE, exit_codes.TROUBLE)
+    assert f"{tmp_path}/link" in "".join(capsys.readouterr())
+
+
 def report(capsys: pytest.CaptureFixture[str], place: Path, code: int = 0) -> dict[str, list[tuple[str, str]]]:
     """Return subject -> [(level, text)]."""
     capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -163,6 +164,30 @@ def test_the_checkout_must_not_overlap_with_data_or_cache(
     for line, other in zip(found, others, strict=True):
         assert line.startswith("ds_clone_path: ")
         assert f"does not overlap with {other} (" in line
+
+
+@pytest.mark.parametrize("name", ["ds_clone_path", "ds_dataroot", "ds_gpu_usage_root", "ds_gpu_usage_charts"])
+@pytest.mark.parametrize("place", ["/proc/1/root", "/proc/self/cwd/x", "/tmp/../proc", "/dev/fd/3"])
+def test_a_directory_that_each_process_finds_elsewhere_is_refused(name: str, place: str) -> None:
+    assert faults({name: place}) == (
+        f"{name}: '{place}': expected a directory outside /proc, where each process finds another one"
+    )
+
+
+@pytest.mark.parametrize("name", ["ds_clone_path", "ds_dataroot"])
+def test_a_link_that_this_user_may_not_follow_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of other users' processes in /proc are."""
+    real = os.path.realpath
+
+    def realpath(path: Path) -> str:
+        if "link" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(settings.os.path, "realpath", realpath)
+    found = faults({name: "/somewhere/link"})
+    assert found.startswith(f"{name}: '/somewhere/link")
+    assert found.endswith("expected a directory that this user reaches: Permission denied")
 
 
 @pytest.mark.parametrize("dataroot", ["{home}/.cache", "{home}/link", "{home}/y/../.cache"])
