@@ -226,6 +226,16 @@ def test_a_script_that_is_a_link_to_itself_is_the_machines_trouble(
     assert wers() == []
 
 
+@pytest.mark.parametrize("name", ["ds_clone_path", "ds_dataroot"])
+@pytest.mark.usefixtures("tracked")
+def test_a_directory_whose_name_is_no_utf_8_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv(name, str(tmp_path / "caf\udce9"))
+    assert tick() == 0
+    assert wers() == [0.5]
+
+
 def test_a_hanging_job_is_ended(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ds_job_timeout", "0.5")
     monkeypatch.setenv("ds_job_attempts", "1")

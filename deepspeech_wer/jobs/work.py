@@ -327,7 +327,8 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def _encoded(record: dict[str, Any]) -> bytes:
-    return json.dumps({"version": VERSION, **record}, ensure_ascii=False).encode("utf-8", "replace")
+    text = json.dumps({"version": VERSION, **record}, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")  # as JSON writes a byte of a path that is no UTF-8
 
 
 def read(path: Path) -> dict[str, Any]:
