@@ -79,7 +79,7 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
     sending = list(work.todo.send)
     aside = dict(work.replaced)
     moved = {path: root.replace(path, aside.pop(path)) for path in work.found.in_the_way}  # to make ours there
-    before = [("keep", moved), _renames(root, {NEXT: draft})]
+    before = [("set aside", moved), _renames(root, {NEXT: draft})]
     if work.found.current is None and work.found.unfinished is None:
         root.run(before.pop())  # at once: a refusal must not leave files of nobody
     counted, current = _counting(work), work.found.current
@@ -95,7 +95,7 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
         draft, writing = write_draft(replace(work, manifest=manifest))
         root.run(("write", {draft: writing}))
         root.run(_renames(root, {NEXT: draft}))
-    root.run(("keep", {path: _keep(root, path, name) for path, name in aside.items()}))
+    root.run(("set aside", {path: _keep(root, path, name) for path, name in aside.items()}))
     root.run(_renames(root, {path: work.beside(path) for path in sending if path != INDEX}))
     _finish(work, manifest, lock, {INDEX: work.beside(INDEX)} if INDEX in sending else {})
     return manifest

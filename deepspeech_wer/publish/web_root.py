@@ -19,8 +19,9 @@ from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Pipeline, Refused, T
 Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
 
 _ELSE = "If something else has that name, or its directory's, move it away"
+_DENY = "What takes it: the owner, the mode or the sticky bit (+t) of the directory, or -P of the server's sftp-server"
 _CURES = {
-    pipeline.PERMISSION_DENIED: f"give that user the right to. {_ELSE}",
+    pipeline.PERMISSION_DENIED: f"give that user the right to. {_DENY}. {_ELSE}",
     pipeline.NO_SUCH_FILE: "it, or the directory it belongs in, went away meanwhile: publish again",
     pipeline.FAILURE: f"is the disk or the quota full, or read-only? {_ELSE}",
 }

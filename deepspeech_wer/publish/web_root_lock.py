@@ -25,7 +25,7 @@ from deepspeech_wer.machine import processes
 from deepspeech_wer.publish.plan import STATE
 from deepspeech_wer.publish.web_root import Stage, WebRoot
 from deepspeech_wer.sftp import files, pipeline
-from deepspeech_wer.sftp.pipeline import Ask, Packet, Task, string
+from deepspeech_wer.sftp.pipeline import Ask, Packet, Refused, Task, string
 from deepspeech_wer.text import plain
 
 LOCK = f"{STATE}/lock"
@@ -95,13 +95,15 @@ def locked(
             yield Lock(waited, results, release)
     finally:
         # If the connection is lost, the next publish recognises the lock as ours, or it goes stale.
-        with contextlib.suppress(pipeline.Lost):
+        with contextlib.suppress(pipeline.Lost, Refused):
             root.session.one(release)
 
 
 def _release(root: WebRoot, taken: Sequence[bytes]) -> Task[None]:
     if taken:
-        yield Ask([Packet(pipeline.CLOSE, taken[0]), Packet(pipeline.REMOVE, string(root.path(LOCK)))])
+        replies = yield Ask([Packet(pipeline.CLOSE, taken[0]), Packet(pipeline.REMOVE, string(root.path(LOCK)))])
+        if replies and not files.is_status(replies[1], pipeline.NO_SUCH_FILE):  # none: the connection broke meanwhile
+            files.checked(replies[1])
 
 
 def _writing(handle: bytes, me: Holder) -> Packet:
@@ -129,7 +131,7 @@ def _read_holder(root: WebRoot) -> Task[tuple[Holder, float]]:
     data = yield from files.read_file(path)
     [state] = yield from files.states([path])
     now = yield from files.write(probe, (b"",), mode=root.modes[0], mtime=None, reread=False)
-    yield from files.remove(probe)
+    yield from files.discard(probe)
     age_s = (now.mtime - state.mtime) if state and now.mtime and state.mtime else 0
     return _parsed(data), float(age_s)
 
@@ -146,13 +148,19 @@ def _remove_dead(root: WebRoot, other: Holder) -> Task[None]:
 
     It is renamed first: if two try, one succeeds. If the renamed lock is another one, taken meanwhile, it goes back.
     """
-    path, aside = root.path(LOCK), root.path(f"{LOCK}.{secrets.token_hex(8)}.stale")
-    yield Ask([Packet(pipeline.RENAME, string(path) + string(aside))])
-    data = yield from files.read_file(aside)
+    aside = f"{LOCK}.{secrets.token_hex(8)}.stale"
+    try:
+        yield from root.replace(LOCK, aside)
+    except Refused as refusal:
+        if refusal.code == pipeline.NO_SUCH_FILE:  # somebody else was faster
+            return
+        raise
+    path = root.path(aside)
+    data = yield from files.read_file(path)
     if data is not None and _parsed(data) != other:
-        yield Ask([Packet(pipeline.RENAME, string(aside) + string(path))])
+        yield Ask([Packet(pipeline.RENAME, string(path) + string(root.path(LOCK)))])
         return
-    yield from files.remove(aside)
+    yield from files.remove(path)
 
 
 def _parsed(data: bytes | None) -> Holder:

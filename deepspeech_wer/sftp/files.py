@@ -173,7 +173,9 @@ def replace(source: str, target: str, *, atomic: bool) -> Task[None]:
     names = string(source) + string(target)
     at_once = [Packet(sftp.EXTENDED, string("posix-rename@openssh.com") + names)]
     apart = [Packet(sftp.REMOVE, string(target)), Packet(sftp.RENAME, names)]
-    *_, reply = yield Ask(at_once if atomic else apart)
+    *removed, reply = yield Ask(at_once if atomic else apart)
+    if not is_status(reply, sftp.OK) and removed and not is_status(removed[0], sftp.NO_SUCH_FILE):
+        checked(removed[0])  # the reason
     checked(reply)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.publish import plan, publisher, survey
+from deepspeech_wer.publish import plan, publisher, survey, web_root_lock
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.sftp import files
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write, write_page
@@ -399,6 +399,47 @@ class TestRefused:
         assert load_page(server.root) == "version 3 "
         assert put(self.site, website).removed == (kept,)
         assert leftovers(server.root) == []
+
+    @pytest.mark.parametrize(
+        ("denied", "told"),
+        [
+            ("remove", ["cannot remove .*/lock", "cannot take away .*/lock"]),
+            ("remove,rename,rmdir", ["cannot remove .*/lock", "cannot take away .*/lock"]),
+            ("remove,posix-rename", ["cannot put in place .*/js/hyper.js", "cannot take away .*/lock"]),
+        ],
+    )
+    def test_a_user_who_may_not_remove(self, website: Website, tmp_path: Path, denied: str, told: list[str]) -> None:
+        options = (f"Subsystem sftp internal-sftp -P {denied}",)
+        with running_sshd(tmp_path / "sshd", options=options, sftp=False) as strict:
+            for number, message in enumerate(told, 2):
+                version(self.site, number)
+                with pytest.raises(
+                    Trouble, match=rf"{message} \(Permission denied\): .* -P of the server's sftp-server"
+                ):
+                    put(self.site, replace(strict.website, server_root=website.server_root))
+        assert put(self.site, website).sent
+
+    @pytest.mark.parametrize("denied", ["", " -P rename", " -P posix-rename"])
+    def test_a_dead_lock_is_taken_away_by_either_way_to_rename(
+        self, website: Website, tmp_path: Path, denied: str
+    ) -> None:
+        lock = Path(website.server_root) / web_root_lock.LOCK
+        options = (f"Subsystem sftp internal-sftp{denied}",)
+        with running_sshd(tmp_path / "sshd", options=options, sftp=False) as server:
+            lock.touch()
+            os.utime(lock, (1e9, 1e9))
+            assert put(self.site, replace(server.website, server_root=website.server_root)).sent
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can log in as another")
+    def test_a_dead_lock_of_another_user_in_a_sticky_directory(self, site: Path) -> None:
+        with tempfile.TemporaryDirectory(dir="/run") as place, running_sshd(Path(place) / "sshd") as server:
+            (server.root / plan.STATE).mkdir()
+            (server.root / web_root_lock.LOCK).touch()
+            os.utime(server.root / web_root_lock.LOCK, (1e9, 1e9))
+            for path, mode in ((Path(place), 0o755), (server.root, 0o1777), (server.root / plan.STATE, 0o1777)):
+                path.chmod(mode)
+            with pytest.raises(Trouble, match=r"cannot take away .*/lock \(Permission denied\): .* sticky bit"):
+                put(site, replace(server.website, username="nobody"))
 
     def test_a_user_who_may_not_rename(self, tmp_path: Path) -> None:
         """Nothing of the site is made before the web root is known as ours: said as often as it is tried."""
