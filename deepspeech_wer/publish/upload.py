@@ -79,6 +79,7 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
     sending = list(work.todo.send)
     aside = dict(work.replaced)
     moved = {path: root.replace(path, aside.pop(path)) for path in work.found.in_the_way}  # to make ours there
+    root.run(("set aside", {path: _keep(root, path, name) for path, name in aside.items()}))  # while known as theirs
     before = [("set aside", moved), _renames(root, {NEXT: draft})]
     if work.found.current is None and work.found.unfinished is None:
         root.run(before.pop())  # at once: a refusal must not leave files of nobody
@@ -95,7 +96,6 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
         draft, writing = write_draft(replace(work, manifest=manifest))
         root.run(("write", {draft: writing}))
         root.run(_renames(root, {NEXT: draft}))
-    root.run(("set aside", {path: _keep(root, path, name) for path, name in aside.items()}))
     root.run(_renames(root, {path: work.beside(path) for path in sending if path != INDEX}))
     _finish(work, manifest, lock, {INDEX: work.beside(INDEX)} if INDEX in sending else {})
     return manifest
@@ -170,9 +170,11 @@ def _write(work: Work, path: str, counted: Counted) -> Task[bool]:
 
 
 def _keep(root: WebRoot, path: str, aside: str) -> Task[None]:
-    """Give what others put there another name, and leave it in its place where the server can."""
-    if not root.can("hardlink") or not (yield from files.link(root.path(path), root.path(aside))):
-        yield from root.replace(path, aside)
+    """Keep what others put there under another name as well. A link needs their consent on most Linux servers."""
+    if root.can("hardlink") and (yield from files.link(root.path(path), root.path(aside))):
+        return
+    data = yield from files.read_file(root.path(path))
+    yield from root.replace(path, aside) if data is None else root.write(aside, _blocks(data))
 
 
 def _renames(root: WebRoot, places: Mapping[str, str]) -> Stage:

@@ -441,6 +441,29 @@ class TestRefused:
             with pytest.raises(Trouble, match=r"cannot take away .*/lock \(Permission denied\): .* sticky bit"):
                 put(site, replace(server.website, username="nobody"))
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can log in as another")
+    @pytest.mark.parametrize("denied", ["", " -P hardlink"])
+    def test_a_file_of_another_user_in_a_sticky_directory_is_kept_before_it_can_be_replaced(
+        self, site: Path, denied: str
+    ) -> None:
+        options = (f"Subsystem sftp internal-sftp{denied}",)
+        with (
+            tempfile.TemporaryDirectory(dir="/run") as place,
+            running_sshd(Path(place) / "sshd", options=options, sftp=False) as server,
+        ):
+            write(server.root, {".htaccess": "", "index.htm": "theirs"})
+            for path, mode in ((Path(place), 0o755), (server.root, 0o1777)):
+                path.chmod(mode)
+            website = replace(server.website, username="nobody")
+            with pytest.raises(Trouble, match=r"cannot put in place .*/index.htm \(Permission denied\): .* sticky bit"):
+                put(site, website)
+            assert (server.root / "index.htm").read_text() == "theirs"
+            server.root.chmod(0o777)
+            assert put(site, website).sent
+            [kept] = server.root.glob("index.htm.before-*")
+            assert kept.read_text() == "theirs"
+            assert published(server.root)["index.htm"] == (site / "index.htm").read_bytes()
+
     def test_a_user_who_may_not_rename(self, tmp_path: Path) -> None:
         """Nothing of the site is made before the web root is known as ours: said as often as it is tried."""
         version(tmp_path / "site", 1)
