@@ -186,6 +186,9 @@ def _report(work: Work, options: Options, seconds: float) -> Report:
         notes.append(f"{work.root.server}: no posix-rename: a file is missing for a moment while it is replaced")
     if not work.manifest.times:
         notes.append(f"{work.root.server}: keeps no times: files changed there are recognised by their size alone")
+    if work.root.unreadable:
+        cure = "if visitors cannot read it, chmod -R a+rX the web root, and give it -u 0022 or take away -P setstat"
+        notes.append(f"{work.root.server}: its sftp-server sets no modes: {work.root.unreadable}: {cure}")
     return Report(
         sent=tuple(todo.send),
         kept=len(wanted) - len(todo.send),

@@ -166,6 +166,8 @@ def _write(work: Work, path: str, counted: Counted) -> Task[bool]:
     written = yield from root.write(
         beside, counted(read()), mtime=entry.mtime, source=how.source, copied=counted(read(how.parts))
     )
+    if written.mode is not None and root.modes[0] & ~written.mode & 0o444:
+        root.unreadable = f"{root.path(path)} has {stat.S_IMODE(written.mode):04o}, not {root.modes[0]:04o}"
     return written.mtime in (None, entry.mtime)
 
 

@@ -40,6 +40,7 @@ class WebRoot:
     modes: tuple[int, int]  # of files, of directories
     is_openssh: bool
     handles: int = 64  # files open at a time
+    unreadable: str = ""  # a file that visitors may not read, as the server sets no modes
 
     def __str__(self) -> str:
         return f"{self.server}: {self.directory}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -86,6 +87,21 @@ class TestSite:
                 mode = 0o755 if file.is_dir() else 0o644
                 expected = mode & 0o770 if ".deepspeech_wer" in file.parts else mode  # that is nobody else's business
                 assert stat.S_IMODE(file.stat().st_mode) == expected, file
+
+    @pytest.mark.parametrize("umask", ["0022", "0077"])
+    def test_a_server_that_sets_no_modes(self, site: Path, tmp_path: Path, umask: str) -> None:
+        options = (f"Subsystem sftp internal-sftp -u {umask} -P setstat,fsetstat",)
+        with running_sshd(tmp_path / "sshd", options=options, sftp=False) as server:
+            told = [note for note in put(site, server.website).notes if "sets no modes" in note]
+            paths = [server.root / path for path in files_of(site)]
+            if umask == "0022":
+                assert not told
+                assert all(path.stat().st_mode & 0o444 == 0o444 for path in paths)
+            else:
+                [note] = told
+                assert re.search(r"/web root/.* has 0400, not 0644: .* -u 0022 or take away -P", note)
+            version(site, 2)
+            assert put(site, server.website).sent
 
     def test_a_dry_run_says_what_and_why_and_changes_nothing(
         self, site: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
