@@ -39,6 +39,7 @@ _WEAK = re.compile(r"cbc|arcfour|3des|sha1\b|md5|ssh-rsa|ssh-dss|none")
 # Last word before the colon, in the lines of paramiko's log with the server's lists -> name of our list.
 _LISTS = {"algos": "kex", "key": "key_types", "encrypt": "ciphers", "mac": "digests"}
 _OPTIONS = {"kex": "KexAlgorithms", "key_types": "HostKeyAlgorithms", "ciphers": "Ciphers", "digests": "MACs"}
+_CLOSED = re.compile("EOFError|Error reading SSH protocol banner")
 _KEEPALIVE_S = 10
 _MOMENT_S = 1.0  # between the end of a channel and that of its connection
 
@@ -179,18 +180,28 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         try:
             yield
         except paramiko.IncompatiblePeer as error:
-            lines = [record.getMessage() for record in self._log.buffer]
-            told = _nothing_in_common(lines, self._transport.get_security_options()) or innermost(error)
+            told = _nothing_in_common(self._logged(), self._transport.get_security_options()) or innermost(error)
             raise Trouble(f"{self._account}: {told}") from error
         except paramiko.AuthenticationException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
-            problem = "timed out" if expired.is_set() else innermost(error).replace("EOFError", "the server closed it")
+            problem = "timed out" if expired.is_set() else _CLOSED.sub("the server closed it", innermost(error))
             if not self._transport.remote_version:
-                problem += f"; no SSH server greeted: is that its SSH port ({self._account.prefix}server_port)?"
+                said = next((f", after {line[8:][:80]!r}" for line in self._logged() if line[:8] == "Banner: "), "")
+                problem += f"{said}; no SSH server greeted: is that its SSH port ({self._account.prefix}server_port)?"
+                away = "its log tells why it turns this machine away: MaxStartups, or a ban by fail2ban"
+                problem += f" If so, {'it hangs, or a firewall on the way' if expired.is_set() else away}"
+            elif self._transport.host_key is None and not expired.is_set():
+                problem += (
+                    " after its greeting: its log tells why, such as HostKeyAlgorithms without a HostKey of theirs"
+                )
             raise Dropped(f"{self._account}: the connection failed: {problem}") from error
         finally:
             timer.cancel()
+
+    def _logged(self) -> list[str]:
+        """The lines of paramiko's log: it tells nobody else what the server said."""
+        return [record.getMessage() for record in self._log.buffer]
 
     def _check_host_key(self) -> None:
         key = self._transport.get_remote_server_key()
@@ -213,9 +224,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
 
 def _nothing_in_common(lines: Sequence[str], ours: Any) -> str:
-    """Describe the first list of algorithms that shares none with ours; "" if there is none. paramiko gives the
-    server's lists only to its log, of which `lines` are.
-    """
+    """Describe the first list of algorithms that shares none with ours; "" if there is none. `lines` are of the log."""
     for line in lines:
         title, _, names = line.partition(": ")
         option = _LISTS.get(title.rpartition(" ")[2])

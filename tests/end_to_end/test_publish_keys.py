@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import os
 import re
@@ -542,6 +543,29 @@ class TestTheirKey:
                 put(site, website, timeout_s=5.0)
             thread.join()
         assert f"127.0.0.1 port {website.server_port}: the connection failed: " in str(trouble.value)
+
+    def test_a_server_that_turns_this_machine_away(self, site: Path, tmp_path: Path) -> None:
+        options = ("PerSourceMaxStartups 1",)
+        with running_sshd(tmp_path / "busy", options=options) as server, contextlib.ExitStack() as lines:
+
+            def holds() -> bool:
+                line = lines.enter_context(socket.create_connection((server.host, server.port)))
+                return line.recv(4) == b"SSH-"
+
+            until(holds)
+            told = (
+                r"after 'Exceeded MaxStartups'; no SSH server greeted: .* If so, its log tells .*MaxStartups, or a ban"
+            )
+            with pytest.raises(Trouble, match=told):
+                put(site, server.website)
+
+    @pytest.mark.parametrize("kind", ["sk-ssh-ed25519@openssh.com", "ssh-ed25519-cert-v01@openssh.com"])
+    def test_a_server_without_a_key_of_the_kinds_that_it_offers(self, site: Path, tmp_path: Path, kind: str) -> None:
+        with (
+            running_sshd(tmp_path / "keyless", options=(f"HostKeyAlgorithms {kind}",)) as server,
+            pytest.raises(Trouble, match=r"after its greeting: .* HostKeyAlgorithms without a HostKey"),
+        ):
+            put(site, server.website)
 
     def test_the_environment_of_the_tests_has_no_agent(self) -> None:
         assert "SSH_AUTH_SOCK" not in os.environ
