@@ -56,7 +56,7 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
     own = files.home() / ".ssh"
     record = (account.known_hosts, own / "known_hosts", own / "known_hosts2", *known_hosts.SYSTEM_WIDE)
     known = known_hosts.lookup(account.server_fqdn, account.server_port, record)
-    with private_keys(account) as keys:
+    with private_keys(account, timeout_s) as keys:
         while keys:
             line = _connect(account, timeout_s)
             with Connection(account, known, line, timeout_s) as connection:
@@ -89,8 +89,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
     def log_in(self, offered: Sequence[Any]) -> Sequence[Any]:
         """Check the host's key, then offer ours until one is accepted. Raises Trouble or Dropped.
 
-        paramiko asks for the authentication service again with each key, and asyncssh's server hangs up on the second
-        request. Then the keys are returned that are still to be offered, over a new connection; otherwise none.
+        Where the server hangs up after some (MaxAuthTries; asyncssh's after one, since paramiko asks for the service
+        again with each key), those are returned that are still to be offered, over a new connection; otherwise none.
         """
         self._check_host_key()
         for refused, key in enumerate(offered):
@@ -103,17 +103,16 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             except paramiko.AuthenticationException as error:
                 if self._transport.is_active() and "timeout" not in str(error):
                     continue
-                if refused == 1:
-                    return offered[1:]
-                if refused:
-                    told = f"the server hung up after {refused} of the {len(offered)} keys of the ssh agent"
-                    cure = f"set {self._account.prefix}privkey to the right one"
-                    raise Trouble(f"{self._account}: {told}: {cure}") from error
-                raise Dropped(f"{self._account}: the connection was lost while logging in") from error
+                was_last = any("Too many authentication failures" in line for line in self._logged())
+                if not refused and not was_last:
+                    raise Dropped(f"{self._account}: the connection was lost while logging in") from error
+                if rest := offered[refused + was_last :]:
+                    return rest
+                continue
             if further:
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")
             return ()
-        tried = str(self._account.privkey or f"the {len(offered)} keys of the ssh agent")
+        tried = str(self._account.privkey or f"every key of the ssh agent at {self._account.agent}")
         raise Trouble(
             f"{self._account}: the server refuses {tried}: add the public key to that user's "
             f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"

@@ -19,21 +19,44 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.machine import ssh_keygen
+from deepspeech_wer.machine.ssh_agent import SshAgent
 from deepspeech_wer.records import PUBLIC_KEY, Account
 
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 
 
+class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]
+    """A key that an ssh agent holds. paramiko's own agent is waited for without end."""
+
+    def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
+        flags = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}.get((algorithm or "").partition("-cert")[0], 0)
+        try:
+            return self.agent.sign(self.asbytes(), data, flags)  # type: ignore[no-any-return]
+        except (OSError, ValueError) as error:
+            raise Trouble(f"{self.comment} does not sign ({innermost(error)}): set it to a key file") from error
+
+
 @contextmanager
-def private_keys(account: Account) -> Iterator[Sequence[Any]]:
+def private_keys(account: Account, timeout_s: float) -> Iterator[Sequence[Any]]:
     """The key in the account's file, or all keys of the ssh agent, which sign until the block ends. Raises Trouble."""
+    setting = f"{account.prefix}privkey"
     if account.privkey is not None:
-        yield _read_key(account.privkey, account.privkey_passphrase, f"{account.prefix}privkey")
+        yield _read_key(account.privkey, account.privkey_passphrase, setting)
         return
-    with closing(paramiko.Agent()) as agent:
-        if not (keys := agent.get_keys()):
-            told = "not set, and no ssh agent holds a key (under cron there is none): set it to a key file"
-            raise Trouble(f"{account.prefix}privkey: {told}")
+    if not account.agent:
+        raise Trouble(f"{setting}: not set, and there is no ssh agent, as under cron: set it to a key file")
+    shown = f"{setting}: not set, and the ssh agent at {account.agent} (SSH_AUTH_SOCK)"
+    try:
+        agent = SshAgent(account.agent, timeout_s / 2)  # before that of a login ends
+    except OSError as error:
+        raise Trouble(f"{shown} cannot be reached ({innermost(error)}): set it to a key file") from error
+    with closing(agent):
+        try:
+            keys = [_AgentKey(agent, blob, shown) for blob in agent.held()]
+        except (OSError, ValueError, paramiko.SSHException) as error:
+            raise Trouble(f"{shown} does not answer ({innermost(error)}): set it to a key file") from error
+        if not keys:
+            raise Trouble(f"{shown} holds no key: set it to a key file, or ssh-add the key")
         yield keys
 
 

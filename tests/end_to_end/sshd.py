@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.configuration.settings import Website
+from tests.waiting import until
 
 BINARY = Path("/usr/sbin/sshd")
 HOST = "127.0.0.1"
@@ -150,6 +151,27 @@ def generate_key(file: Path, key_type: str, passphrase: str = "", *options: str)
     command = [require("ssh-keygen", "openssh-client"), "-q", "-t", key_type, "-N", passphrase, "-C", "test", *options]
     subprocess.run([*command, "-f", str(file)], check=True, stdin=subprocess.DEVNULL)
     return file
+
+
+@contextlib.contextmanager
+def running_agent(path: Path) -> Iterator[Path]:
+    """Run an ssh agent without keys until the block ends. Yields its socket."""
+    command = [require("ssh-agent", "openssh-client"), "-D", "-a", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: subprocess.run(["ssh-add", "-l"], env=_of(path), capture_output=True).returncode == 1)
+            yield path
+        finally:
+            process.terminate()
+
+
+def add(agent: Path, *keys: Path) -> None:
+    """Give the agent these keys."""
+    subprocess.run(["ssh-add", "-q", *map(str, keys)], check=True, env=_of(agent), stderr=subprocess.DEVNULL)
+
+
+def _of(agent: Path) -> dict[str, str]:
+    return {**os.environ, "SSH_AUTH_SOCK": str(agent)}
 
 
 def free_port() -> int:

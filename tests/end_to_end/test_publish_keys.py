@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.sftp import known_hosts
 from tests.end_to_end.publishing import published, put, version
-from tests.end_to_end.sshd import Sshd, generate_key, require, running_sshd
+from tests.end_to_end.sshd import Sshd, add, generate_key, require, running_agent, running_sshd
 from tests.waiting import until
 
 
@@ -260,25 +261,67 @@ class TestOurKey:
         with pytest.raises(Trouble, match=r"refuses .*/stranger: add the public key to .*authorized_keys"):
             put(site, replace(server.website, privkey=generate_key(tmp_path / "stranger", "ed25519")))
 
-    def test_an_agent_without_keys_or_with_too_many(
-        self, site: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("tries", [1, 2, 3, 6])
+    def test_an_agent_without_keys_or_with_many(self, site: Path, tmp_path: Path, tries: int) -> None:
+        """Those that the server did not want to try any more are offered over a new connection."""
+        with (
+            running_sshd(tmp_path / "few", options=(f"MaxAuthTries {tries}",)) as server,
+            running_agent(tmp_path / "agent") as agent,
+        ):
+            website = replace(server.website, privkey=None, agent=str(agent))
+            with pytest.raises(Trouble, match=r"/agent \(SSH_AUTH_SOCK\) holds no key: .* or ssh-add the key"):
+                put(site, website)
+            add(agent, *(generate_key(tmp_path / f"{number}", "ed25519") for number in range(7)))
+            with pytest.raises(Trouble, match=r"refuses every key of the ssh agent at /.*/agent: add the public key"):
+                put(site, website)
+            assert put(site, replace(website, privkey=server.key)).sent
+            add(agent, server.key)
+            version(site, 2)
+            assert put(site, website).sent
+
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            (None, r"cannot be reached \(No such file"),
+            ([], r"does not answer \(timed out\)"),
+            ([b""], r"does not answer \(it closed the connection"),
+            ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], r"does not answer \(its answer is none of an ssh agent's"),
+            ([b"\0\0\0\1\5"], r"does not answer \(it refuses"),
+            ([b"\0\0\0\7\14\0\0\0\1\0\0"], r"does not answer \(its answer ends too early"),
+            (["its keys"], r"does not sign \(timed out\)"),
+            (["its keys", b"\0\0\0\1\5"], r"does not sign \(it refuses\)"),
+        ],
+    )
+    def test_an_agent_of_no_use_is_told_and_holds_up_nobody_who_names_a_key(
+        self, site: Path, server: Sshd, tmp_path: Path, said: list[bytes | str] | None, told: str
     ) -> None:
-        website = replace(server.website, privkey=None)
-        with pytest.raises(Trouble, match="not set, and no ssh agent holds a key"):
-            put(site, website)
-        agent_socket = tmp_path / "agent"
-        with subprocess.Popen([require("ssh-agent", "openssh-client"), "-D", "-a", agent_socket], stdout=-3) as agent:
-            try:
-                until(agent_socket.exists)
-                monkeypatch.setenv("SSH_AUTH_SOCK", str(agent_socket))
-                for key in (*(generate_key(tmp_path / f"{number}", "ed25519") for number in range(7)), server.key):
-                    subprocess.run(["ssh-add", "-q", key], check=True, stderr=subprocess.DEVNULL)
-                with pytest.raises(
-                    Trouble, match=r"hung up after \d of the 8 keys of the ssh agent: set ds_website_priv"
-                ):
-                    put(site, website)
-            finally:
-                agent.terminate()
+        blob = base64.b64decode(server.key.with_suffix(".pub").read_text().split()[1])
+        keys = b"\14\0\0\0\1" + struct.pack(">I", len(blob)) + blob + b"\0\0\0\1k"
+        answers = [struct.pack(">I", len(keys)) + keys if one == "its keys" else one for one in said or ()]
+        website = replace(server.website, agent=str(tmp_path / "agent"))
+        with socket.socket(socket.AF_UNIX) as listening, contextlib.ExitStack() as open_lines:
+
+            def answer() -> None:
+                line, _ = listening.accept()
+                open_lines.enter_context(line)
+                for one in answers:
+                    line.recv(9999)
+                    line.sendall(one) if one else line.shutdown(socket.SHUT_RDWR)
+
+            thread = threading.Thread(target=answer)
+            if said is not None:
+                listening.bind(website.agent)
+                listening.listen()
+                thread.start()
+            with pytest.raises(Trouble, match=rf"privkey: not set, and the ssh agent at /.*/agent \(.*\) {told}"):
+                put(site, replace(website, privkey=None), timeout_s=2.0)
+            if said is not None:
+                thread.join()
+            assert put(site, website, timeout_s=9.0).sent
+
+    def test_no_agent(self, site: Path, server: Sshd) -> None:
+        with pytest.raises(Trouble, match="ds_website_privkey: not set, and there is no ssh agent"):
+            put(site, replace(server.website, privkey=None))
 
 
 class TestTheirKey:

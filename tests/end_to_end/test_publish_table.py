@@ -23,8 +23,7 @@ from deepspeech_wer.publish.report import Options
 from tests.end_to_end.hosts import KINDS, WebHost, running
 from tests.end_to_end.proxy import bad_network
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
-from tests.end_to_end.sshd import HOST, generate_key, require
-from tests.waiting import until
+from tests.end_to_end.sshd import HOST, add, generate_key, running_agent
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -89,19 +88,17 @@ class TestKeys:
         with pytest.raises(Trouble, match=r"refuses .*/stranger: add the public key to"):
             put(site, replace(host.website, privkey=generate_key(tmp_path / "stranger", "ed25519")))
 
-    def test_an_agent_that_holds_it(
-        self, site: Path, host: WebHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        agent_socket = tmp_path / "agent"
-        with subprocess.Popen([require("ssh-agent", "openssh-client"), "-D", "-a", agent_socket], stdout=-3) as agent:
-            try:
-                until(agent_socket.exists)
-                monkeypatch.setenv("SSH_AUTH_SOCK", str(agent_socket))
-                for key in (generate_key(tmp_path / "another", "ecdsa"), host.website.privkey):  # the first is refused
-                    subprocess.run(["ssh-add", "-q", str(key)], check=True, stderr=subprocess.DEVNULL)
-                assert put(site, replace(host.website, privkey=None)).sent
-            finally:
-                agent.terminate()
+    def test_an_agent_that_holds_it(self, site: Path, host: WebHost, tmp_path: Path) -> None:
+        assert host.website.privkey
+        with running_agent(tmp_path / "agent") as agent:
+            add(agent, generate_key(tmp_path / "another", "ecdsa"), host.website.privkey)  # the first is refused
+            assert put(site, replace(host.website, privkey=None, agent=str(agent))).sent
+
+    def test_an_rsa_key_of_an_agent(self, site: Path, host: WebHost, tmp_path: Path) -> None:
+        website = host.authorize(generate_key(tmp_path / "key", "rsa"))
+        with running_agent(tmp_path / "agent") as agent:
+            add(agent, tmp_path / "key")
+            assert put(site, replace(website, privkey=None, agent=str(agent))).sent
 
 
 class TestKnownHosts:
