@@ -115,7 +115,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         tried = str(self._account.privkey or f"every key of the ssh agent at {self._account.agent}")
         raise Trouble(
             f"{self._account}: the server refuses {tried}: add the public key to that user's "
-            f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username"
+            f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username; where both are right, "
+            "its log names what forbids it: PubkeyAcceptedAlgorithms, AllowUsers, modes of that file"
         )
 
     @contextmanager

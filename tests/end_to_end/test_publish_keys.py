@@ -56,10 +56,13 @@ def authorized(server: Sshd, key: Path) -> Website:
 
 
 def greet(listening: socket.socket, said: bytes) -> None:
-    """Accept one connection, say something to it, and close it."""
+    """Accept one connection, say something to it and nothing more."""
     line, _ = listening.accept()
-    with line:
+    with line, contextlib.suppress(ConnectionResetError):
         line.sendall(said)
+        line.shutdown(socket.SHUT_WR)
+        while line.recv(9999):  # to close it with anything unread would take back what was said
+            pass
 
 
 def public_key(key: Path) -> None:
@@ -319,6 +322,14 @@ class TestOurKey:
                 thread.join()
             assert put(site, website, timeout_s=9.0).sent
 
+    @pytest.mark.parametrize("option", ["PubkeyAcceptedAlgorithms sk-ssh-ed25519@openssh.com", "AllowUsers nobody"])
+    def test_a_server_that_forbids_a_right_key(self, site: Path, tmp_path: Path, option: str) -> None:
+        with (
+            running_sshd(tmp_path / "strict", options=(option,)) as server,
+            pytest.raises(Trouble, match=rf"where both are right, its log names .*{option.split()[0]}"),
+        ):
+            put(site, server.website)
+
     def test_no_agent(self, site: Path, server: Sshd) -> None:
         with pytest.raises(Trouble, match="ds_website_privkey: not set, and there is no ssh agent"):
             put(site, replace(server.website, privkey=None))
@@ -482,6 +493,14 @@ class TestTheirKey:
                 ("Ciphers chacha20-poly1305@openssh.com",),
                 "no ciphers .* chacha20-poly1305@openssh.com and .*aes256-gcm",
             ),
+            (
+                ("KexAlgorithms sntrup761x25519-sha512@openssh.com",),
+                "no key exchange .* sntrup761x25519-sha512@openssh",
+            ),
+            (
+                ("MACs umac-128-etm@openssh.com", "Ciphers aes128-ctr"),
+                "no digests .* umac-128-etm@openssh.com and .*hmac-sha2-256-etm",
+            ),
             (("MACs umac-128@openssh.com,hmac-sha1",), "no digests .* umac-128@openssh.com, hmac-sha1 and this client"),
         ],
     )
@@ -497,6 +516,32 @@ class TestTheirKey:
         ):
             put(site, server.website)
         assert ("weak" in str(trouble.value)) == ("weak" in message)
+
+    @pytest.mark.parametrize("kind", ["sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com", "ssh-ed448"])
+    def test_a_server_with_another_kind_of_host_key_only(self, site: Path, server: Sshd, kind: str) -> None:
+        lists = [
+            "curve25519-sha256@libssh.org",
+            kind,
+            *["aes128-ctr"] * 2,
+            *["hmac-sha2-256"] * 2,
+            *["none"] * 2,
+            "",
+            "",
+        ]
+        packed = b"".join(struct.pack(">I", len(one)) + one.encode() for one in lists)
+        body = b"\x14" + bytes(16) + packed + bytes(5)  # SSH_MSG_KEXINIT of RFC 4253
+        padding = 8 - (len(body) + 5) % 8 + 8
+        packet = struct.pack(">IB", len(body) + padding + 1, padding) + body + bytes(padding)
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            website = server.also_at(other.getsockname()[1])
+            thread = threading.Thread(target=greet, args=(other, b"SSH-2.0-other\r\n" + packet))
+            thread.start()
+            told = (
+                rf"no host keys in common: the server offers {kind} and this client supports ssh-ed25519, .*HostKeyAlgo"
+            )
+            with pytest.raises(Trouble, match=told):
+                put(site, website, timeout_s=5.0)
+            thread.join()
 
     @pytest.mark.parametrize(
         "option",
