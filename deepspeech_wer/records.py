@@ -45,7 +45,6 @@ class Account:
     privkey: Path | None  # None: an ssh agent holds it
     privkey_passphrase: str | None = field(repr=False)
     known_hosts: Path | None  # in addition to ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
-    agent: str = field(default="", kw_only=True)  # the socket of the ssh agent; empty: there is none
     prefix: ClassVar[str] = ""
 
     def __str__(self) -> str:

@@ -44,7 +44,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "environment settings",
     ),
     "machine": (
-        "host prctl processes signals ssh_agent ssh_keygen",
+        "host prctl processes signals ssh_keygen",
         "lock",
     ),
     "dashboard": (

@@ -373,7 +373,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         faults.append("ds_dataroot: not set: expected it, XDG_DATA_HOME or HOME to be set")
     if faults:
         raise UsageTrouble("\n".join(faults))
-    loaded = _settings({**values, "website_agent": given.get("SSH_AUTH_SOCK", "")}, missing, _secrets(given))
+    loaded = _settings(values, missing, _secrets(given))
     faults += _overlaps(loaded)
     if faults:
         raise UsageTrouble("\n".join(faults))

@@ -112,7 +112,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             if further:
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")
             return ()
-        tried = str(self._account.privkey or f"every key of the ssh agent at {self._account.agent}")
+        tried = str(self._account.privkey or "every key of the ssh agent")
         raise Trouble(
             f"{self._account}: the server refuses {tried}: add the public key to that user's "
             f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username; where both are right, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -19,20 +20,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.machine import ssh_keygen
-from deepspeech_wer.machine.ssh_agent import SshAgent
 from deepspeech_wer.records import PUBLIC_KEY, Account
 
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 
 
 class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]
-    """A key that an ssh agent holds. paramiko's own agent is waited for without end."""
+    """A key that an ssh agent holds. What goes wrong with it is the agent's trouble, not the server's."""
 
     def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
-        flags = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}.get((algorithm or "").partition("-cert")[0], 0)
         try:
-            return self.agent.sign(self.asbytes(), data, flags)  # type: ignore[no-any-return]
-        except (OSError, ValueError) as error:
+            return super().sign_ssh_data(data, algorithm)  # type: ignore[no-any-return]
+        except (OSError, paramiko.SSHException) as error:
             raise Trouble(f"{self.comment} does not sign ({innermost(error)}): set it to a key file") from error
 
 
@@ -43,21 +42,22 @@ def private_keys(account: Account, timeout_s: float) -> Iterator[Sequence[Any]]:
     if account.privkey is not None:
         yield _read_key(account.privkey, account.privkey_passphrase, setting)
         return
-    if not account.agent:
-        raise Trouble(f"{setting}: not set, and there is no ssh agent, as under cron: set it to a key file")
-    shown = f"{setting}: not set, and the ssh agent at {account.agent} (SSH_AUTH_SOCK)"
-    try:
-        agent = SshAgent(account.agent, timeout_s / 2)  # before that of a login ends
-    except OSError as error:
-        raise Trouble(f"{shown} cannot be reached ({innermost(error)}): set it to a key file") from error
-    with closing(agent):
-        try:
-            keys = [_AgentKey(agent, blob, shown) for blob in agent.held()]
-        except (OSError, ValueError, paramiko.SSHException) as error:
-            raise Trouble(f"{shown} does not answer ({innermost(error)}): set it to a key file") from error
-        if not keys:
-            raise Trouble(f"{shown} holds no key: set it to a key file, or ssh-add the key")
+    shown = f"{setting}: not set, and the ssh agent (SSH_AUTH_SOCK)"
+    with closing(_agent(shown, timeout_s / 2)) as agent:  # before that of a login ends
+        if not (keys := [_AgentKey(agent, key.blob, shown) for key in agent.get_keys()]):
+            raise Trouble(f"{shown} holds no key or is gone, as under cron: set it to a key file, or ssh-add the key")
         yield keys
+
+
+def _agent(shown: str, timeout_s: float) -> paramiko.Agent:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout_s)  # that of the agent's socket: paramiko waits for an agent without end
+    try:
+        return paramiko.Agent()
+    except (OSError, paramiko.SSHException) as error:
+        raise Trouble(f"{shown} does not answer ({innermost(error)}): set it to a key file") from error
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:

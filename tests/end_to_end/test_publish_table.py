@@ -88,17 +88,23 @@ class TestKeys:
         with pytest.raises(Trouble, match=r"refuses .*/stranger: add the public key to"):
             put(site, replace(host.website, privkey=generate_key(tmp_path / "stranger", "ed25519")))
 
-    def test_an_agent_that_holds_it(self, site: Path, host: WebHost, tmp_path: Path) -> None:
+    def test_an_agent_that_holds_it(
+        self, site: Path, host: WebHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         assert host.website.privkey
         with running_agent(tmp_path / "agent") as agent:
             add(agent, generate_key(tmp_path / "another", "ecdsa"), host.website.privkey)  # the first is refused
-            assert put(site, replace(host.website, privkey=None, agent=str(agent))).sent
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+            assert put(site, replace(host.website, privkey=None)).sent
 
-    def test_an_rsa_key_of_an_agent(self, site: Path, host: WebHost, tmp_path: Path) -> None:
+    def test_an_rsa_key_of_an_agent(
+        self, site: Path, host: WebHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         website = host.authorize(generate_key(tmp_path / "key", "rsa"))
         with running_agent(tmp_path / "agent") as agent:
             add(agent, tmp_path / "key")
-            assert put(site, replace(website, privkey=None, agent=str(agent))).sent
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+            assert put(site, replace(website, privkey=None)).sent
 
 
 class TestKnownHosts:
