@@ -19,7 +19,7 @@ BLOCK_BYTES = 32 * 1024  # what every server must read or write in one request
 NAMES_A_REPLY = 100  # in OpenSSH's listings
 WRITES_IN_FLIGHT = 64  # of one file, unanswered: with a block each, what a channel of OpenSSH's buffers
 READS_AT_ONCE = 1024  # of single bytes
-FINISHED = 0o222  # bits of a mode that a file lacks while it is written: where none can be set, visitors read it still
+UNFINISHED = 0o100  # set in the mode of a file that is written: where no mode can be set, visitors read it all the same
 
 READ, WRITE, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20  # flags of OPEN
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
@@ -124,7 +124,7 @@ def write(
     """
     flags = WRITE | CREATE | EXCLUSIVE  # exclusive: do not follow a link that somebody put there
     name = string(path)
-    [opened] = yield Ask([Packet(sftp.OPEN, name + struct.pack(">I", flags) + packed(mode=mode & ~FINISHED))])
+    [opened] = yield Ask([Packet(sftp.OPEN, name + struct.pack(">I", flags) + packed(mode=mode | UNFINISHED))])
     handles = [string(checked(opened, sftp.HANDLE).blob())]  # to be closed exactly once: servers reuse handle numbers
     try:
         if source is not None:

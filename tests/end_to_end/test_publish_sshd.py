@@ -99,7 +99,7 @@ class TestSite:
                 assert all(path.stat().st_mode & 0o444 == 0o444 for path in paths)
             else:
                 [note] = told
-                assert re.search(r"/web root/.* has 0400, not 0644: .* -u 0022 or take away -P", note)
+                assert re.search(r"/web root/.* has 0700, not 0644: .* -u 0022 or take away -P", note)
             version(site, 2)
             assert put(site, server.website).sent
 
