@@ -40,7 +40,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "parser",
     ),
     "configuration": (
-        "env_file setting_types",
+        "env_file misspelt setting_types",
         "environment settings",
     ),
     "machine": (

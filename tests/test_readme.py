@@ -11,7 +11,7 @@ import pytest
 
 from deepspeech_wer import job_contract
 from deepspeech_wer.commands import parser as commands
-from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration import misspelt, settings
 from deepspeech_wer.jobs import outcome
 from deepspeech_wer.training import parameters
 from deepspeech_wer.training.transcribe import __main__ as transcribe
@@ -64,7 +64,7 @@ def test_the_job_page_lists_every_variable_of_the_training(entry: tuple[str, str
 def test_every_variable_in_the_documents_exists(document: Path) -> None:
     known = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
     known |= {value for value in vars(job_contract).values() if isinstance(value, str)}
-    known |= settings.GONE.keys()
+    known |= misspelt.GONE.keys()
     known |= {"ds_training_iters", "ds_exec_clone"}  # a legacy name, a path
     known |= {"ds_", "ds_webhook_", "ds_website_"}  # prefixes
     assert set(re.findall(r"\bds_\w*", document.read_text("utf-8"))) <= known

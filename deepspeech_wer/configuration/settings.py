@@ -6,9 +6,7 @@ to it unread.
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from urllib.parse import unquote
 
 from xdg import BaseDirectory
 
+from deepspeech_wer.configuration import misspelt
 from deepspeech_wer.configuration import setting_types as types
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
@@ -141,24 +140,14 @@ class Settings:
     logs: PublishedLogs
     beat: Beat
     audio: str | None  # address of the recordings, for the page
-    doubts: tuple[str, ...] = ()  # see `doubts`, of all variables: those that are secret by their name are forgotten
+    doubts: tuple[
+        str, ...
+    ] = ()  # `misspelt.doubts` of all variables: those that are secret by their name are forgotten
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))
 
 _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn", "ds_website_server_root")
-
-_LOSS, _INITIAL = "the CTC loss is the training's own", "ds_initializer=normal with ds_default_stddev, for all layers"
-GONE = {  # variables of DeepSpeech's scripts of 2016 and 2017 that do nothing, and what replaces them
-    "ds_batch_size": "ds_train_batch_size, ds_dev_batch_size, ds_test_batch_size",
-    "ds_restore_checkpoint": "nothing: a training always resumes what is in ds_checkpoint_dir",
-    "ds_remove_export": "nothing: each run exports into a directory of ds_export_dir",
-    "ds_use_warpctc": f"nothing: {_LOSS}",
-    "ds_do_fulltrace": "nothing: use TensorFlow's own profiler",
-    "ds_log_device_placement": "nothing: ds_devices chooses the devices",
-    **{f"ds_{part}{layer}_stddev": _INITIAL for part in "bh" for layer in (1, 2, 3, 5, 6)},
-    **{f"ds_dropout_rate{layer}": "ds_dropout_rate, for all layers" for layer in range(2, 7)},
-}
 
 _SHORTEST_SECRET = 4  # characters; masking shorter ones would make a log unreadable
 
@@ -344,15 +333,6 @@ VARIABLES = (
 
 
 NAMES = frozenset(variable.name for variable in VARIABLES)
-# A job has no variables that begin like these.
-_TRACKERS = (
-    *("ds_github_", "ds_gitlab_", "ds_job_", "ds_repo_", "ds_repository_"),
-    *("ds_slurm_", "ds_webhook", "ds_website_"),
-)
-# What people call ds_webhook_url: ds_slack_url, ds_notify, ...
-_RECEIVER = re.compile(
-    "_(?:(?:slack|teams|discord|mattermost|chat|hook|webhook|alerts?|notif[a-z]*)(?:_|$))+(?:ur[il])?$"
-)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -377,29 +357,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     faults += _overlaps(loaded)
     if faults:
         raise UsageTrouble("\n".join(faults))
-    return replace(loaded, doubts=tuple(doubts(given)))
-
-
-def doubts(given: Mapping[str, str]) -> list[str]:
-    """Return a line for each ds_* variable that looks like a misspelt one of the tracker, or that is gone since 2016.
-
-    It may be the job's own, unless it begins as only the tracker's do.
-    """
-    found = []
-    for name in sorted(name for name in given if name.lower().startswith("ds_") and name not in NAMES):
-        if name in GONE:
-            found.append(f"{name}: of the scripts of 2016, does nothing here; instead: {GONE[name]}")
-            continue
-        if near := _near(_RECEIVER.sub("_webhook_url", name.lower()).replace("_branch", "_ref")):
-            found.append(f"{name}: the tracker has no such variable: is {' or '.join(near)} meant?")
-    return found
-
-
-def _near(name: str) -> list[str]:
-    """Return the variables that begin or end with a name; without any, the one that is spelt most like it."""
-    longer = [one for one in NAMES if one.startswith(f"{name}_") or one.endswith(name.removeprefix("ds"))]
-    cutoff = 0.6 if name.startswith(_TRACKERS) else 0.85
-    return sorted(longer) or difflib.get_close_matches(name, NAMES, n=1, cutoff=cutoff)
+    return replace(loaded, doubts=tuple(misspelt.doubts(given, NAMES)))
 
 
 def describe(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer import __version__, archive, cli, exit_codes
-from deepspeech_wer.configuration import settings
+from deepspeech_wer.configuration import misspelt, settings
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.machine import lock
 from deepspeech_wer.training import parameters
@@ -213,4 +213,4 @@ def test_a_misspelt_variable_is_told_once_though_a_secret_is_forgotten(
 
 def test_no_variable_that_exists_is_called_gone() -> None:
     ours = {variable.name for variable in settings.VARIABLES} | {name for name, _, _ in parameters.table()}
-    assert ours.isdisjoint(settings.GONE)
+    assert ours.isdisjoint(misspelt.GONE)

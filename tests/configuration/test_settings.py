@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer.configuration import environment, setting_types, settings
+from deepspeech_wer.configuration import environment, misspelt, setting_types, settings
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.jobs import runners
 from deepspeech_wer.training import parameters
@@ -382,14 +382,13 @@ def test_what_a_repository_never_needs_in_its_url_may_be_a_secret(url: str) -> N
     ],
 )
 def test_a_misspelt_variable_is_doubted(name: str, meant: str) -> None:
-    assert settings.doubts({name: "1"}) == [f"{name}: the tracker has no such variable: is {meant} meant?"]
-    assert settings.load({name: "1"}).doubts == tuple(settings.doubts({name: "1"}))
+    assert settings.load({name: "1"}).doubts == (f"{name}: the tracker has no such variable: is {meant} meant?",)
 
 
 def test_a_variable_of_the_job_is_not_doubted() -> None:
     of_the_job = [variable.name for variable in parameters.VARIABLES]
     assert "ds_epochs" in of_the_job
-    assert settings.doubts(dict.fromkeys(of_the_job, "1")) == []
+    assert misspelt.doubts(dict.fromkeys(of_the_job, "1"), settings.NAMES) == []
 
 
 def test_what_run_json_records_of_the_operators_variables_has_no_secret_and_no_path() -> None:
