@@ -236,6 +236,27 @@ def test_a_directory_whose_name_is_no_utf_8_is_found(
     assert wers() == [0.5]
 
 
+@pytest.mark.usefixtures("tracked")
+def test_a_supervisor_that_starts_no_job_is_tried_three_times_in_each_tick(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python = tmp_path / "python"
+    calls = tmp_path / "calls"
+    fails_four_times = (
+        f'echo >>{calls}\n[ "$(wc -l <{calls})" -gt 4 ] && exec {sys.executable} "$@"\necho gone >&2\nexit 3\n'
+    )
+    python.write_text(f"#!/bin/sh\n{fails_four_times}")
+    python.chmod(0o755)
+    monkeypatch.setattr("deepspeech_wer.jobs.local.sys.executable", str(python))
+    assert tick() == exit_codes.TROUBLE
+    *_, said, told = capsys.readouterr().err.splitlines()
+    assert said.endswith(": gone")
+    assert "its supervisor ended before it started the job: look at its lines above; the next tick tries" in told
+    assert calls.read_text().count("\n") == 3
+    assert tick() == 0
+    assert wers() == [0.5]
+
+
 def test_a_hanging_job_is_ended(tracked: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ds_job_timeout", "0.5")
     monkeypatch.setenv("ds_job_attempts", "1")
@@ -504,7 +525,7 @@ def test_a_merge_is_not_given_up_for_a_failure_of_the_machine(
     tick()
     tracked.merge("next", {"wer": "wer=0.4\n"})
     with monkeypatch.context() as patched:
-        patched.setenv("ds_clone_path", "/proc/none/x")
+        patched.setenv("ds_clone_path", "/dev/null/x")
         for _ in range(13):
             assert tick() == exit_codes.TROUBLE
     assert tick() == 0

@@ -8,12 +8,16 @@ from dataclasses import replace
 
 from deepspeech_wer import archive
 from deepspeech_wer.backlog import Due
+from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import outcome as outcomes
+from deepspeech_wer.jobs import work as works
 from deepspeech_wer.machine import signals
 from deepspeech_wer.merge_run import archiving, attempt, beginning, ended, leftovers
 from deepspeech_wer.merge_run.bench import Bench, title
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import checkout as checkouts
+
+_MOST_STARTS = 3  # in one tick, of a supervisor that ends before it has started its job
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +25,11 @@ log = logging.getLogger(__name__)
 def run(bench: Bench, merge: Merge, due: Due) -> Run:
     """Run a merge's job until it succeeds or is given up, and archive the run.
 
-    Raises Trouble if the machine, not the job, is at fault (no space, a file at
-    ds_clone_path); Stopped after a signal, once the job has ended cleanly.
+    Raises Trouble if the machine, not the job, is at fault (no space, a file at ds_clone_path, a supervisor that cannot
+    start it); Stopped after a signal, once the job has ended cleanly.
     """
     work, order = beginning.begin(bench, merge, due)
+    unstarted = 0
     while True:
         given_up = ended.given_up(work, order)
         if given_up:
@@ -33,6 +38,12 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
         if outcome and ended.is_final(bench, outcome):
             return archiving.archive_run(bench, work, order, outcome)
         signals.check()
+        unstarted = unstarted + 1 if outcome is None and not works.was_started(work) else 0
+        if unstarted == _MOST_STARTS:
+            raise Trouble(
+                f"{title(merge)}: its supervisor ended before it started the job: look at its lines above; the next "
+                "tick tries again"
+            )
         ended.log_attempt(bench, order, outcome)
         work, order = beginning.begin(bench, merge, due)
 
