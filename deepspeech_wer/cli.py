@@ -20,7 +20,7 @@ from deepspeech_wer.exit_codes import BUG, DONE, SIGNAL, TROUBLE, USAGE
 from deepspeech_wer.machine import lock
 from deepspeech_wer.text import plain
 
-OUT_OF_MEMORY = "out of memory: free memory or add swap, or raise `ulimit -v`, `-d` or `-u`; the next call resumes"
+OUT_OF_MEMORY = "out of memory: free memory, raise `ulimit -v`, `-d` or `-u`, or add swap; the next call resumes"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,6 +41,8 @@ def cache_directory(instance: str = "") -> str:
     home = str(BaseDirectory.xdg_cache_home)
     if not home.startswith("/"):  # `~` is not expanded without HOME or a passwd entry
         raise Trouble(f"cache directory {home}: expected an absolute path: set HOME or XDG_CACHE_HOME")
+    if home.startswith("/proc/"):
+        raise Trouble(f"cache directory {home}: each process finds another one below /proc: set XDG_CACHE_HOME")
     name = directory(instance)
     path = f"{home}/{name}"
     umask = os.umask(0o077)  # pyxdg would create directories that others can read

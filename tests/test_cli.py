@@ -231,7 +231,7 @@ def test_an_unexpected_permission_error_is_a_bug(
             "/x: File name too long: set a shorter path; the next",
         ),
         (FileExistsError(errno.EEXIST, "File exists", "/x"), "/x: File exists: move it away; the next call resumes"),
-        (MemoryError(), "out of memory: free memory or add swap, or raise `ulimit -v`, `-d` or `-u`"),
+        (MemoryError(), "out of memory: free memory, raise `ulimit -v`, `-d` or `-u`, or add swap"),
         (ImportError("_ssl.so: failed to map segment from shared object"), "out of memory: free memory"),
         (SystemError("error return without exception set"), "out of memory: free memory"),
         (RuntimeError("can't start new thread"), "out of memory: free memory"),

@@ -38,6 +38,12 @@ def test_a_directory_that_cannot_be_created_is_reported_in_one_line(sealed: Path
         cache_directory()
 
 
+def test_a_directory_that_each_process_finds_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseDirectory, "xdg_cache_home", "/proc/self/cwd")
+    with pytest.raises(Trouble, match="/proc/self/cwd: each process finds another one below /proc: set XDG_CACHE_HOME"):
+        cache_directory()
+
+
 def test_without_a_home_nothing_is_written_to_the_working_directory(
     sealed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
