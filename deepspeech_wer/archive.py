@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import archive_order, archive_record, derived, hyper, job_contract, run_table
+from deepspeech_wer import archive_order, archive_record, derived, files, hyper, job_contract, run_table
 from deepspeech_wer.archive_order import Placed, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble, with_cure
@@ -269,7 +269,7 @@ def result_digest(run: Run) -> str:
         return ""
     try:
         if path.is_file() and not path.is_symlink():
-            with path.open("rb") as stream:
+            with files.open_regular(path) as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
     except OSError as error:
         log.warning("%s: %s", path, error.strerror)

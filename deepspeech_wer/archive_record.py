@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import hyper, job_contract, versions
-from deepspeech_wer.errors import Trouble
+from deepspeech_wer import files, hyper, job_contract, versions
+from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
 
 VERSION = 1
@@ -60,9 +60,9 @@ def blame(directory: Path) -> dict[str, Any]:
 def raw(path: Path) -> dict[str, Any]:
     """Return the content of a run.json, of which only the version is checked. Raises Trouble that names the file."""
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(files.read(path))
     except OSError as error:
-        raise Trouble(f"{path}: {error.strerror}") from None
+        raise Trouble(f"{path}: {with_cure(error)}") from None
     except (ValueError, RecursionError) as error:
         raise Trouble(f"{path}: expected JSON, but cannot parse it ({error})") from None
     versions.refuse_newer(path, record, VERSION)
@@ -75,9 +75,9 @@ def raw(path: Path) -> dict[str, Any]:
 def read_hyper(directory: Path) -> dict[str, Any]:
     """Return the hyper.json of an archived run. Raises Trouble that names the file if it is missing or not valid."""
     try:
-        return hyper.parse((directory / job_contract.HYPER).read_bytes())
+        return hyper.parse(files.read(directory / job_contract.HYPER))
     except OSError as error:
-        raise Trouble(f"{directory / job_contract.HYPER}: {error.strerror}") from None
+        raise Trouble(f"{directory / job_contract.HYPER}: {with_cure(error)}") from None
     except hyper.HyperError as error:
         raise Trouble(f"{directory / job_contract.HYPER}: {error}") from None
 

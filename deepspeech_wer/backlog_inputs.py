@@ -100,7 +100,7 @@ def alike(places: Places) -> list[Ended]:
 def read_last(places: Places) -> str | None:
     """Return the text of last_sha1, unchecked; None if there is no such file. Raises Trouble if it is unreadable."""
     try:
-        return places.last_sha1.read_text("utf-8", "replace").strip()
+        return files.read(places.last_sha1).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
     except OSError as error:  # an unreadable file must not look like a first run
@@ -124,7 +124,7 @@ def warn_once(places: Places, name: str, occasion: str, warning: str) -> None:
     """Log a warning once per `occasion`, which the file `name` in the cache remembers."""
     place = places.cache / name
     with contextlib.suppress(OSError):  # no such file yet; a repeated warning is better than none
-        if place.read_text("utf-8", "replace").strip() == occasion:
+        if files.read(place).decode("utf-8", "replace").strip() == occasion:
             return
     log.warning("%s", warning)
     with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ def fetch(places: Places, sha: str) -> None:
         path.unlink()  # made by a job
     if path.exists() or not request.is_file():
         return
-    source = Path(request.read_text("utf-8", "replace").strip())
+    source = Path(files.read(request).decode("utf-8", "replace").strip())
     if not source.is_absolute() or not source.is_dir() or places.data.is_relative_to(source):
         aside = request.with_name(f"{request.name}.unusable")
         request.rename(aside)
@@ -77,7 +77,7 @@ def progress(places: Places, sha: str) -> int:
 def is_named(places: Places, path: Path) -> bool:
     """Return whether checkpoint_file names a checkpoint: a user wants the next run to start from it."""
     with suppress(OSError):
-        named = Path(places.checkpoint_request.read_text("utf-8", "replace").strip())
+        named = Path(files.read(places.checkpoint_request).decode("utf-8", "replace").strip())
         return named.is_absolute() and Path(os.path.realpath(named)).is_relative_to(os.path.realpath(path))
     return False
 
@@ -109,7 +109,7 @@ def forget(places: Places, is_needed: Callable[[str], bool]) -> None:
 def _has_mark(places: Places, path: Path) -> bool:
     with suppress(OSError):
         is_regular = not path.is_symlink() and not (path / _MARK).is_symlink() and (path / _MARK).is_file()
-        return is_regular and (path / _MARK).read_text("utf-8", "surrogateescape") == f"{places.data}\n"
+        return is_regular and files.read(path / _MARK).decode("utf-8", "surrogateescape") == f"{places.data}\n"
     return False
 
 

@@ -195,7 +195,7 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(files.read(path))
         versions.refuse_newer(path, record, VERSION)
         if record.pop("version") != VERSION:
             raise ValueError(f"expected version {VERSION}")

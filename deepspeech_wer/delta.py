@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import open_file
 
 _READ = 1 << 16
 _BLOCK = 512  # bytes that are looked for in the old content
@@ -76,7 +78,7 @@ def read(file: Path, sha256: str, size: int, parts: Sequence[Span | int] = ()) -
     The whole file is read all the same. Raises OSError, and Trouble if it does not have this digest.
     """
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
+    with open_file(file, sys.maxsize) as stream:
         for part in parts or [os.fstat(stream.fileno()).st_size]:
             if isinstance(part, Span):
                 yield part

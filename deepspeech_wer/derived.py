@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer.files import make_private, write_atomically
+from deepspeech_wer.files import LARGE, make_private, write_atomically
+from deepspeech_wer.files import read as read_file
 
 NEWEST = 100
 PARTS = 32  # of the others: a hundred looks see nearly all
@@ -19,7 +20,7 @@ PARTS = 32  # of the others: a hundred looks see nearly all
 def read(path: Path, version: str) -> Any:
     """Return the value in a file that `write` wrote with the same version, which is one word; else None."""
     try:
-        head, _, data = path.read_bytes().partition(b"\n")
+        head, _, data = read_file(path, LARGE).partition(b"\n")
         return json.loads(data) if head == _head(version, data) else None
     except (OSError, ValueError):
         return None

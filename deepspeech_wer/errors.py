@@ -38,6 +38,8 @@ _CURES = {
     errno.EAGAIN: "too many processes of this user: raise `ulimit -u`",
     errno.EMFILE: "raise `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine",
+    errno.ESPIPE: "a pipe is in the place of a file: move it away",
+    errno.ENXIO: "a socket or a device is in the place of a file: move it away",
     errno.EFBIG: "raise `ulimit -f`",
 }
 

@@ -8,17 +8,20 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _FEW_INODES = 16
 _AT = os.O_PATH | os.O_DIRECTORY  # enough to look up, rename and unlink names in a directory
 
 _NO_FILE = ".no-file"  # suffix of what is no file and stood in the place of one
+
+SMALL, LARGE = 64 << 20, 1 << 30  # bytes: more than any record has, and than what grows with the archive
 
 PARTIAL = ".partial"  # suffix of temporary names; what a crash leaves is safe to delete
 # The names of writes, with a process id, and of the directories of runs. What else ends so is not ours.
@@ -97,13 +100,41 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0
     sync_directory(path.parent)
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read. Follows no link, and waits for no pipe. Raises OSError for anything else."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # of a directory no stream can be made, and it would stay open
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "no regular file", str(path))
-    return os.fdopen(descriptor, "rb")
+def read(path: Path, most: int = SMALL) -> bytes:
+    """Return the content of a file that may be anything else by now. Raises OSError as `open_file` does."""
+    with open_file(path, most) as stream:
+        return stream.read(os.fstat(stream.fileno()).st_size)
+
+
+def open_file(path: Path, most: int = LARGE, flags: int = 0) -> BufferedReader:
+    """Open a regular file of at most `most` bytes to read, with further flags of open(2).
+
+    A pipe would be waited for, and a device may never end: whatever is there instead of a file is told as a directory
+    is, by IsADirectoryError. Raises OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise _no_file(path, most, "a socket or a device") from None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kinds = {stat.S_IFREG: f"one of {status.st_size}", stat.S_IFIFO: "a pipe"}
+    raise _no_file(path, most, kinds.get(stat.S_IFMT(status.st_mode), "a device"))
+
+
+def _no_file(path: Path, most: int, found: str) -> OSError:
+    return OSError(errno.EISDIR, f"expected a file of at most {most} bytes, found {found}", str(path))
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read, and follow no link. Raises OSError for anything else."""
+    return open_file(path, sys.maxsize, os.O_NOFOLLOW)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import time
 from contextlib import suppress
@@ -130,8 +131,8 @@ def keep_up(settings: Settings) -> None:
     """
     index = _index(settings.places)
     try:
-        is_current = (index or "").encode() in _place(settings.places).read_bytes()
-    except FileNotFoundError:
+        is_current = (index or "").encode() in files.read(_place(settings.places))
+    except (FileNotFoundError, IsADirectoryError):
         is_current = False
     if not is_current:
         write(settings)
@@ -190,8 +191,8 @@ def _curve(out_log: Path) -> tuple[list[list[Any]], int | None]:
     They are read from lines such as `epoch 3/30, train loss 12.3, validation loss 14.5`.
     """
     try:
-        with out_log.open("rb") as stream:
-            stream.seek(max(0, out_log.stat().st_size - _LOG_BYTES))
+        with files.open_regular(out_log) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOG_BYTES))
             text = stream.read(_LOG_BYTES).decode("utf-8", "replace")
     except OSError:
         return [], None
@@ -214,7 +215,7 @@ def _number(text: str | None) -> float | None:
 def _read(places: Places) -> _State:
     """A state that is missing or damaged reads as none: then a heartbeat is due."""
     try:
-        record = json.loads(places.heartbeat.read_bytes())
+        record = json.loads(files.read(places.heartbeat))
         return _State(float(record["at"]), int(record["waiting"]), record["is_job"] is True)
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return _State()

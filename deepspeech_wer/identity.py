@@ -106,7 +106,7 @@ def owner(places: Places, repository: Repository, *, create: bool = True) -> Own
     path = places.owner
     name = f"{repository.name} ({repository.ref or 'HEAD'}), {os.uname().nodename}:{places.data}"
     try:
-        found = path.read_text("ascii", "replace").strip()
+        found = files.read(path).decode("ascii", "replace").strip()
     except FileNotFoundError:
         if not create:
             return Owner("", name)
@@ -137,7 +137,7 @@ def _write(path: Path, record: dict[str, object]) -> None:
 def _read(path: Path) -> dict[str, object]:
     """An unreadable note says nothing, and is written again: it protects against mistakes, not against damage."""
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(files.read(path))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from deepspeech_wer import clock, logging_setup
+from deepspeech_wer import clock, files, logging_setup
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge
@@ -61,7 +61,7 @@ def read(cache: Path) -> Entry | None:
     """
     place = cache / NAME
     try:
-        record = json.loads(place.read_bytes())
+        record = json.loads(files.read(place))
         if record.pop("version") == 1:  # written by an earlier release
             return Entry(
                 record["phase"], record["merge"]["sha"], record["merge"]["subject"], record["attempt"], record["since"]
@@ -115,7 +115,7 @@ def went_well(cache: Path, *, published: bool) -> None:
 def last(cache: Path, name: str) -> Event | None:
     """Return the last event of that name; None if there was none, or if its note cannot be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        record = json.loads((cache / name).read_bytes())
+        record = json.loads(files.read(cache / name))
         over_at = record.get("over_at")
         return Event(str(record["what"]), str(record["at"]), None if over_at is None else str(over_at))
     return None

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import clock, hyper, job_contract
+from deepspeech_wer import clock, files, hyper, job_contract
 from deepspeech_wer.errors import Trouble
 
 MAX_BYTES = 1 << 30  # of a hyper.js: 100,000 records of 10 kB
@@ -84,9 +84,7 @@ def read(path: Path) -> Iterator[OldRecord | Damaged]:
 
 def _read_file(path: Path) -> Iterator[OldRecord | Damaged]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise Trouble(f"{path}: more than {MAX_BYTES} bytes: split it")
-        data = path.read_bytes()
+        data = files.read(path, MAX_BYTES)
     except OSError as error:
         raise Trouble(f"{path}: {error.strerror}") from None
     text = data.decode("utf-8-sig", "replace")

@@ -25,7 +25,7 @@ def note(cache: Path, taken: int, kind: str = RUNS) -> None:
 def last(cache: Path, kind: str = RUNS) -> list[int]:
     """Return the bytes that the last runs took, oldest first; nothing where that is not known."""
     with suppress(OSError, ValueError, RecursionError, TypeError, AttributeError):
-        record = json.loads((cache / NAME).read_bytes())
+        record = json.loads(files.read(cache / NAME))
         if record.get("version") == VERSION:
             return [one for one in record.get(kind) or () if type(one) is int and one >= 0]
     return []

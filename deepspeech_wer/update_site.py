@@ -129,7 +129,7 @@ def is_behind(settings: Settings) -> bool:
     """Return whether the site or the web host may lack something that the archive holds."""
     places = settings.places
     try:
-        shown = places.shown.read_text()
+        shown = files.read(places.shown).decode("utf-8", "replace")
     except OSError:
         shown = ""
     is_shown = shown == _state(settings) and standing.is_current(places, settings.retraining)

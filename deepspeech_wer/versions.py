@@ -25,13 +25,13 @@ def refuse_newer(path: Path, record: object, known: int) -> None:
 def refuse_newer_file(path: Path, known: int) -> None:
     """The same of a file that may be missing or damaged: then nothing is said here."""
     with suppress(OSError, ValueError, RecursionError):
-        refuse_newer(path, json.loads(path.read_bytes()), known)
+        refuse_newer(path, json.loads(files.read(path)), known)
 
 
 def keep_older(path: Path, known: int) -> None:
     """Keep the file of an earlier release beside it, as `<name>.version-<N>`, before it is written. Raises OSError."""
-    with suppress(FileNotFoundError, ValueError, RecursionError):
-        data = path.read_bytes()
+    with suppress(FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        data = files.read(path)
         record = json.loads(data)
         version = record.get("version") if isinstance(record, dict) else None
         aside = path.with_name(f"{path.name}.version-{version}")

@@ -104,6 +104,35 @@ def test_a_tick_removes_what_a_crash_left() -> None:
     assert not of_cache.exists()
 
 
+@pytest.mark.parametrize("is_cold", [False, True], ids=["", "without a cache"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
+def test_what_is_no_file_in_the_place_of_one_is_neither_waited_for_nor_read(
+    tracked: Repository, kind: str, is_cold: bool
+) -> None:
+    assert tick() == 0
+    where = settings.load().places
+    found = [path for top in (where.cache, where.data) for path in top.rglob("*") if path.is_file()]
+    told = ("lock", "last_sha1")  # the tick ends, and tells what to move away
+    replaced = [path for path in found if where.mirror not in path.parents and path.name not in told]
+    for path in replaced:
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            path.touch()
+            os.truncate(path, 1 << 40)
+    if is_cold:
+        shutil.rmtree(where.cache)
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    limited = ["prlimit", f"--as={4 << 30}", *TICK]
+    done = subprocess.run(limited, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "run.json: expected a file of at most 67108864 bytes, found " in done.stderr
+    assert hyper.wer(next(archive.recent(where.runs)).hyper, "test_wer") == 0.4
+
+
 def test_what_somebody_puts_into_the_directories_of_the_tracker_stays(tracked: Repository) -> None:
     tick()
     where, name = settings.load().places, "20260102-030405-c0ffeec0ffee"

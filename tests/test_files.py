@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,34 @@ import pytest
 
 from deepspeech_wer import archive_store, files
 from deepspeech_wer.records import Circumstances, Merge, Outcome
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("pipe", "a pipe"),
+        ("socket", "a socket or a device"),
+        ("device", "a device"),
+        ("large", "one of 67108865"),
+    ],
+)
+def test_only_a_file_of_sensible_size_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, found: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    place = Path("place")
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind("place")
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        place.touch()
+        os.truncate(place, files.SMALL + 1)
+    with pytest.raises(IsADirectoryError, match=f"expected a file of at most 67108864 bytes, found {found}"):
+        files.read(place)
 
 
 def test_a_locked_tree_is_removed_as_an_ordinary_user(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def _judge(work: Work, order: Order, outcome: Outcome | None, changed: Sequence[
     yield Finding(RIGHT, "job", f"{order.script} exited with 0, from {outcome.started_at} to {outcome.finished_at}")
     if outcome.files is None:  # of a job that is done there always are files
         return
-    record = hyper.parse((outcome.files / job_contract.HYPER).read_bytes())
+    record = hyper.parse(files.read(outcome.files / job_contract.HYPER))
     yield from _of_hyper(record, order)
     yield from _of_utterances(outcome.files, record)
     yield _of_history(outcome.files)
@@ -207,7 +207,7 @@ def _of_history(directory: Path) -> Finding:
     if not path.exists():
         return Finding(OPTIONAL, job_contract.HISTORY, "not there: the page draws the epochs of jobs that write it")
     try:
-        epochs = json.loads(path.read_bytes())["epochs"]
+        epochs = json.loads(files.read(path))["epochs"]
         if not epochs or not all(type(one["epoch"]) is int for one in epochs):
             raise ValueError("epochs: expected a list of objects with an epoch, a whole number")
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
@@ -221,7 +221,7 @@ def _of_the_rest(work: Work, order: Order, changed: Sequence[str]) -> Iterator[F
     else:
         what = f"nothing is in the directory of {job_contract.CHECKPOINT_OPTION}: a job that is cut off starts again"
         yield Finding(OPTIONAL, "checkpoint", what)
-    match = _LEFT_BEHIND.search(work.supervisor_log.read_text("utf-8", "replace"))
+    match = _LEFT_BEHIND.search(files.read(work.supervisor_log).decode("utf-8", "replace"))
     if match:
         yield Finding(
             OPTIONAL, "processes", f"the job left {match[1]} behind, which were ended; it should wait for them"

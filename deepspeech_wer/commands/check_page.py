@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import urljoin
 
-from deepspeech_wer import clock
+from deepspeech_wer import clock, files
 from deepspeech_wer.commands.finding import FAULT, HINT, OK, TIMEOUT_S
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import glance
@@ -70,6 +70,6 @@ def _page_lives(settings: Settings, url: str) -> tuple[str, str]:
 
 def _own_beat(settings: Settings) -> bytes:
     try:
-        return (settings.places.site / BEAT).read_bytes()
+        return files.read(settings.places.site / BEAT)
     except OSError:
         return b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -18,6 +19,7 @@ from deepspeech_wer import (
     backlog_inputs,
     clock,
     decision_files,
+    files,
     hyper,
     job_contract,
     journal,
@@ -230,8 +232,8 @@ def _last_failure(places: Places) -> Record | None:
 
 
 def _tail(path: Path) -> list[str]:
-    with suppress(OSError), path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+    with suppress(OSError), files.open_regular(path) as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
         return stream.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
     return []
 

@@ -13,6 +13,7 @@ from deepspeech_wer.dashboard.badge import NAME as BADGE
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.literal import fingerprint, javascript
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import LARGE, read
 
 INDEX = Path("index.htm")
 # Fixed names: others link to the first two, and js/hyper.js is the contract of 2016.
@@ -75,7 +76,7 @@ def _of_page(site: Path, manifest: dict[str, Any]) -> list[str]:
 
 def _noted(site: Path, manifest: dict[str, Any]) -> list[Path]:
     """Return what index.htm needs, as the build noted it if that is its page."""
-    if manifest.get("index") == fingerprint((site / INDEX).read_bytes()):
+    if manifest.get("index") == fingerprint(read(site / INDEX)):
         return list(map(Path, manifest["assets"]))
     return assets(site / INDEX)
 
@@ -86,7 +87,7 @@ def read_manifest(site: Path) -> dict[str, Any]:
     Its "runs" are what `noted` made, by the ids of runs.
     """
     try:
-        manifest = json.loads((site / MANIFEST).read_bytes())
+        manifest = json.loads(read(site / MANIFEST, LARGE))
         if manifest["version"] == 1:  # of an earlier release, as the next
             manifest["runs"] = {name: noted(run["files"], run["stamp"]) for name, run in manifest["runs"].items()}
         elif manifest["version"] == MANIFEST_VERSION:
@@ -96,7 +97,7 @@ def read_manifest(site: Path) -> dict[str, Any]:
             )
         if manifest["version"] <= MANIFEST_VERSION and all(type(run) is str for run in manifest["runs"].values()):
             return {**manifest, "version": MANIFEST_VERSION}
-    except (FileNotFoundError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         pass
     return {"version": MANIFEST_VERSION, "page": [], "runs": {}}
 

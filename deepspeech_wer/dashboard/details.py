@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer.dashboard.gpu_usage import usage
+from deepspeech_wer.files import read
 from deepspeech_wer.job_contract import ERR_LOG, GPU_USAGE, HISTORY, HYPER, OUT_LOG, UTTERANCES
 from deepspeech_wer.records import Run
 
@@ -60,10 +61,8 @@ def details(
 def _epochs(history: Path) -> dict[str, Any] | None:
     """Return the numeric columns of history.json; None if it is unusable, since a run does not need it."""
     try:
-        if history.stat().st_size > _MAX_HISTORY_BYTES:
-            return None
-        record = json.loads(history.read_bytes())
-    except (ValueError, RecursionError):
+        record = json.loads(read(history, _MAX_HISTORY_BYTES))
+    except (IsADirectoryError, ValueError, RecursionError):
         return None
     rows = record.get("epochs") if isinstance(record, dict) else record
     if not isinstance(rows, list):

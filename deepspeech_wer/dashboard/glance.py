@@ -16,6 +16,8 @@ from deepspeech_wer.dashboard.assets import INDEX
 from deepspeech_wer.dashboard.feed import NAME as FEED
 from deepspeech_wer.dashboard.scripts import VERSION
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.files import open_file
+from deepspeech_wer.files import read as read_file
 
 NOW = Path("js/now.js")
 _MOST_BYTES = 256_000_000  # js/index.js of 10,000 runs has 2 MB
@@ -111,7 +113,7 @@ def _assigned(path: Path, name: str) -> Any:
 
 def _address(feed: Path) -> str | None:
     try:
-        with feed.open("rb") as stream:
+        with open_file(feed) as stream:
             head = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
@@ -121,8 +123,6 @@ def _address(feed: Path) -> str | None:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise Trouble(f"{path}: expected at most {_MOST_BYTES} bytes: is this a site of deepspeech_wer?")
-        return path.read_bytes()
+        return read_file(path, _MOST_BYTES)
     except OSError as error:
         raise Trouble(f"{path}: {error.strerror}: expected a built site or a data directory with one") from None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from deepspeech_wer.files import open_file
 
 EVERY_S = 5  # as jobs/gpu.py samples
 METRICS = (
@@ -98,7 +101,7 @@ def _samples(path: Path) -> Iterator[tuple[float, int, list[float | None]]]:
     """Yield (seconds since 1970, GPU, a value for each of METRICS). Without times in the file a round takes EVERY_S."""
     names: list[str] = []
     rounds, seen = 0, set[int]()
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with TextIOWrapper(open_file(path), "utf-8", "replace") as lines:
         for line in lines:
             fields = _split(line.lstrip("# "))
             if line.startswith(("#", "timestamp")):

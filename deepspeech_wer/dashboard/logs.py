@@ -97,7 +97,7 @@ def masked(text: str, logs: PublishedLogs) -> str:
 
 def _last(path: Path, size: int) -> str:
     """Return the last whole lines of a file, of at most `size` bytes; the end of a line that is longer."""
-    with path.open("rb") as stream:
+    with files.open_regular(path) as stream:
         length = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, length - size))
         text = stream.read(size).decode("utf-8", "replace")

@@ -17,6 +17,7 @@ from typing import Any
 from deepspeech_wer import job_contract
 from deepspeech_wer.configuration.settings import PublishedLogs
 from deepspeech_wer.dashboard.logs import masked
+from deepspeech_wer.files import read
 from deepspeech_wer.records import Run
 from deepspeech_wer.variables import MASK
 
@@ -54,7 +55,7 @@ def as_seen(path: Path, logs: PublishedLogs) -> bytes | None:
     if path.stat().st_size > MAX_BYTES:
         log.warning("%s: larger than %d bytes, so it is not published", path, MAX_BYTES)
         return b'{"left_out": "too large to be published"}\n'
-    text = path.read_bytes()
+    text = read(path, MAX_BYTES)
     try:
         record = json.loads(text)
         found = _masked(record, logs)

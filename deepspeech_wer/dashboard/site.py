@@ -48,7 +48,8 @@ from deepspeech_wer.dashboard.project import Project
 from deepspeech_wer.dashboard.scripts import VERSION, index_js, merges_js, run_js
 from deepspeech_wer.dashboard.spliced import Mark
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.files import PARTIAL, is_partial, link_or_copy, remove_partial, write_atomically
+from deepspeech_wer.files import LARGE, PARTIAL, is_partial, link_or_copy, open_file, remove_partial, write_atomically
+from deepspeech_wer.files import read as read_file
 from deepspeech_wer.records import Run
 from deepspeech_wer.run_table import Table
 
@@ -251,7 +252,7 @@ def _build_sets(heard: Heard, runs: Iterable[str], site: Path, logs: PublishedLo
 
 
 def _put_as_seen(source: Path, target: Path, logs: PublishedLogs) -> None:
-    seen = transcripts_as_seen(source.read_bytes(), lambda text: trimmed(text, logs))
+    seen = transcripts_as_seen(read_file(source, LARGE), lambda text: trimmed(text, logs))
     if seen is None:
         link_or_copy(source, target)
     else:
@@ -299,7 +300,7 @@ def _unless_only_looked_at(new: bytes, names: Iterable[str], site: Path) -> byte
     rest = memoryview(new)[new.index(b"\n") + 1 :]
     for name in names:
         if name.startswith(f"{start}.") and name.endswith(f".{end}"):
-            with suppress(FileNotFoundError), (site / name).open("rb") as stream:
+            with suppress(FileNotFoundError, IsADirectoryError), open_file(site / name) as stream:
                 first, size = stream.readline(), os.fstat(stream.fileno()).st_size
                 if size - len(first) == len(rest) and stream.read() == rest:
                     return first + rest

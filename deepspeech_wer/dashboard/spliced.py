@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from deepspeech_wer.files import write_atomically
+from deepspeech_wer.files import open_file, write_atomically
 
 _COPIED_AT_ONCE = 1 << 18  # bytes
 
@@ -53,8 +53,8 @@ def splice(path: Path, wanted: Pieces, lines: Lines) -> None:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    with suppress(FileNotFoundError):
-        return path.open("rb", _COPIED_AT_ONCE)
+    with suppress(FileNotFoundError, IsADirectoryError):
+        return open_file(path)
     return io.BytesIO()
 
 

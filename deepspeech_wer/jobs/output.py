@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from deepspeech_wer import clock
+from deepspeech_wer import clock, files
 
 HEAD_BYTES = 4 << 20  # written immediately, line by line
 TAIL_BYTES = 1 << 20  # of the rest, the newest output is kept in memory and written at the end
@@ -146,10 +146,10 @@ class Follower:
     def lines(self) -> list[str]:
         """Return the complete lines added since the last call."""
         try:
-            with self._path.open("rb") as stream:
+            with files.open_regular(self._path) as stream:
                 stream.seek(self._at)
-                added = stream.read()
-        except FileNotFoundError:
+                added = stream.read(HEAD_BYTES)
+        except OSError:  # removed or replaced by the job
             return []
         whole = added[: added.rfind(b"\n") + 1]
         self._at += len(whole)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from deepspeech_wer import clock
+from deepspeech_wer import clock, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import claim, slurm_client
 from deepspeech_wer.jobs import outcome as outcomes
@@ -271,6 +271,6 @@ def _reached_limit(work: Work, seen: Seen) -> bool:
 
 def _last_line(path: Path) -> str:
     with suppress(OSError):
-        lines = path.read_text("utf-8", "replace").splitlines()
+        lines = files.read(path).decode("utf-8", "replace").splitlines()
         return re.sub(r"\s+", " ", lines[-1])[:300] if lines else ""
     return ""

@@ -231,7 +231,7 @@ def take_back(work: Work, order: Order) -> None:
             files.remove_tree(left)
     place = work.path / "order.json"
     with suppress(OSError):  # a full disk: nothing reads it but what comes after a kill
-        if place.is_symlink() or not place.is_file() or place.read_bytes() != _encoded(asdict(order)):
+        if place.is_symlink() or not place.is_file() or files.read(place) != _encoded(asdict(order)):
             log.warning("writing %s again: the job changed it", place)
             write_order(work, order)
 
@@ -336,7 +336,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises Trouble if a newer release wrote it: then it is not set aside.
     """
-    record = json.loads(path.read_bytes())
+    record = json.loads(files.read(path))
     versions.refuse_newer(path, record, VERSION)
     if not isinstance(record, dict) or record.pop("version", None) != VERSION:
         raise ValueError(f"expected a record of version {VERSION}")

@@ -419,6 +419,6 @@ def _parts(directory: Path) -> list[str]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return files.read(path, files.LARGE)
     except OSError:
         return b""

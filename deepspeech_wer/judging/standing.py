@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepspeech_wer import archive, backlog, decision_files
+from deepspeech_wer import archive, backlog, decision_files, files
 from deepspeech_wer.backlog import Doubted, Due
 from deepspeech_wer.configuration.settings import Retraining
 from deepspeech_wer.places import Places
@@ -37,7 +37,7 @@ def read(places: Places) -> dict[str, Any]:
     try:
         told, known = by_lines(places.verdicts), _read(places.retraining)
         if known is None or known.get("check") != told.check:
-            return _parsed(places.verdicts.read_bytes()) or {}
+            return _parsed(files.read(places.verdicts, files.LARGE)) or {}
     except OSError:
         return {}
     return {**(_parsed(told.head + told.tail) or {}), "verdicts": Listed(told.lines)}
@@ -55,7 +55,7 @@ class Told(NamedTuple):
 def by_lines(path: Path) -> Told:
     """Read a verdicts.json line by line: as a whole, it would be in memory twice. Raises OSError."""
     head, lines, tail, found = list[bytes](), list[bytes](), list[bytes](), 0
-    with path.open("rb") as stream:
+    with files.open_file(path) as stream:
         for line in stream:
             found = zlib.crc32(line, found)
             if head and not tail and line.startswith(b"{"):
@@ -139,7 +139,7 @@ def digest(value: Any) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     """Read a derived record. One that is missing or damaged is made anew by the next update."""
     try:
-        return _parsed(path.read_bytes())
+        return _parsed(files.read(path, files.LARGE))
     except OSError:
         return None
 

@@ -35,7 +35,7 @@ def read(bench: Bench, work: Work, order: Order) -> Outcome | None:
 def _relay(work: Work, order: Order) -> None:
     """Copy the supervisor's log into ours."""
     with suppress(OSError):  # removed by the job
-        for line in work.supervisor_log.read_text("utf-8", "replace").splitlines():
+        for line in files.read(work.supervisor_log).decode("utf-8", "replace").splitlines():
             said = _LOG_LINE.fullmatch(line)
             level = logging.getLevelNamesMapping().get(said["level"], logging.ERROR) if said else logging.ERROR
             log.log(level, "%s: %s", title(order.merge), said["message"] if said else line)

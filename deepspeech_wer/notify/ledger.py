@@ -137,7 +137,7 @@ def was_logged(cache: Path, mark: str) -> bool:
 
 def _read(path: Path) -> dict[str, Told]:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(files.read(path))
         read = {1: _of_version_1, VERSION: _told}[record["version"]]
         return {str(name): read(told) for name, told in record["channels"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deepspeech_wer.errors import Trouble, is_of_the_machine, with_cure
-from deepspeech_wer.files import home, make_private, remove_tree, write_atomically
+from deepspeech_wer.files import home, make_private, read, remove_tree, write_atomically
 from deepspeech_wer.records import Checkout, Merge
 from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access
@@ -188,7 +188,7 @@ def _is_ours(path: Path, record: dict[str, object]) -> bool:
 
 def _read(mark: Path) -> dict[str, object]:
     try:
-        record = json.loads(mark.read_bytes())
+        record = json.loads(read(mark))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError:

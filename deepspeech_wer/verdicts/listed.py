@@ -13,6 +13,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
+from deepspeech_wer.files import open_file
+
 _TOGETHER = 100  # lines that are parsed at once
 _BETWEEN = b",\n"
 
@@ -85,7 +87,7 @@ class LinesOfFile(Sequence[bytes]):
         if start >= stop:
             return []
         begin = self._ends[start - 1] if start else 0
-        with self._path.open("rb") as stream:
+        with open_file(self._path) as stream:
             stream.seek(self._start + begin)
             return stream.read(self._ends[stop - 1] - len(_BETWEEN) - begin).split(_BETWEEN)
 

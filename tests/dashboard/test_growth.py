@@ -255,15 +255,15 @@ def test_one_more_run_reads_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyP
     before = index_js(place.site)
     place.put(done(500, 0.2))
     opened: list[str] = []
-    real = Path.open
+    real = os.open
 
-    def noted(path: Path, *arguments: Any, **named: Any) -> Any:
+    def noted(path: Any, *arguments: Any, **named: Any) -> int:
         opened.append(str(path))
         return real(path, *arguments, **named)
 
-    monkeypatch.setattr(Path, "open", noted)
+    monkeypatch.setattr(os, "open", noted)
     place.build()
-    in_archive = {Path(name).parent.name for name in opened if name.startswith(str(place.runs))}
+    in_archive = {Path(name).parent.name for name in opened if name.startswith(f"{place.runs}/")}
     assert in_archive == {done(500, 0.2).id}
     assert not before.exists()
 
