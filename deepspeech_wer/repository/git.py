@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import selectors
 import shlex
 import shutil
 import signal
@@ -26,6 +27,7 @@ from deepspeech_wer.variables import MASK, without_password
 
 TRACKED = "refs/tracked/head"  # what the mirror keeps; no branch: it may hold an annotated tag
 LOCAL_TIMEOUT_S = 600.0
+MOST_BYTES = 256 << 20  # of an answer: a history of a million commits takes 41 MB
 log = logging.getLogger(__name__)
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 _SAFE = {
@@ -55,6 +57,7 @@ _AS_COMMITTED = {  # how files are written; stated, so that nothing but the repo
     "protocol.file.allow": "always",  # the mirror is cloned by its path
     "submodule.recurse": "false",
 }
+_DRAIN_S = 2.0  # to read the last output after git ended
 _POLL_S = 0.5  # how soon a git that is waited for is ended once a signal asked us to end
 _TRANSIENT = re.compile(
     r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
@@ -142,6 +145,8 @@ def _run_git(directory: Path, *arguments: str, access: Access, timeout_s: float 
     finally:
         if process.poll() is None:
             _end(process)
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
         took = time.monotonic() - begun
         log.debug("git %s ended with %s after %.2f s", arguments[0], process.returncode, took)
     if process.returncode:
@@ -220,27 +225,52 @@ def end_leftovers() -> list[int]:
 
 
 def _communicate(process: subprocess.Popen[bytes], what: str, timeout_s: float) -> tuple[bytes, bytes]:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return process.communicate(timeout=max(0.0, min(_POLL_S, deadline - time.monotonic())))
-        except subprocess.TimeoutExpired:
+    """Return what git wrote until it ended. A helper that it left behind may hold its outputs open for ever."""
+    deadline, end = time.monotonic() + timeout_s, None
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, said in ((process.stdout, out), (process.stderr, err)):
+            if stream:
+                selector.register(stream, selectors.EVENT_READ, said)
+        while process.poll() is None or (selector.get_map() and time.monotonic() < (end or deadline)):
             signals.check()
             if time.monotonic() >= deadline:
-                raise GitError(f"git {what}: not done after {timeout_s:.0f} s", None) from None
+                raise GitError(f"git {what}: not done after {timeout_s:.0f} s", None)
+            if process.returncode is not None:
+                end = end or time.monotonic() + _DRAIN_S
+            _take(selector, what, process)
+    return bytes(out), bytes(err)
+
+
+def _take(selector: selectors.BaseSelector, what: str, process: subprocess.Popen[bytes]) -> None:
+    """Read what there is. Raises GitError if it is too much."""
+    if not selector.get_map():  # it closed both and runs on
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_S)
+    for key, _ in selector.select(_POLL_S if selector.get_map() else 0):
+        data = os.read(key.fd, 1 << 16)
+        key.data.extend(data)
+        if not data:
+            selector.unregister(key.fileobj)
+        if len(key.data) > MOST_BYTES:
+            raise GitError(f"git {what}: it, or the server, wrote more than {MOST_BYTES >> 20} MB of answers", None)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End git and its helpers. SIGTERM comes first: a git that gets SIGKILL leaves its locks in the mirror."""
     try:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=GRACE_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         pass
     finally:
         with suppress(ProcessLookupError):  # no helper is left
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        left = processes.with_environment(f"{STARTER}={processes.own_identity()}")  # helpers in sessions of their own
+        processes.end([pid for pid in left if pid != os.getpid()], grace_s=GRACE_S)
+        with suppress(subprocess.TimeoutExpired):  # a process that waits for a dead disk cannot be killed
+            process.wait(GRACE_S)
 
 
 def _start(directory: Path, arguments: Sequence[str], access: Access) -> subprocess.Popen[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.machine import processes
 from deepspeech_wer.repository import checkout, git, history, mirror
+from deepspeech_wer.repository.access import Access
 from tests.conftest import Repository
 
 
@@ -264,6 +267,47 @@ def test_an_ended_git_may_clean_up_but_not_stay(
         git.run_git(tmp_path, "fetch", timeout_s=1.0)
     assert (tmp_path / "begun").exists()
     assert (tmp_path / "tidied").exists() == tidied
+
+
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Make a helper of git's for URLs that begin with slow::, and have each fetch call it."""
+    place = tmp_path / "bin" / "git-remote-slow"
+    place.parent.mkdir()
+    place.write_text(f"#!/bin/sh\n{script}\n")
+    place.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place.parent}:{os.environ['PATH']}")
+    subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path / "bare")], check=True)
+
+
+def fetch(tmp_path: Path, timeout_s: float) -> None:
+    git.run_git(tmp_path / "bare", "fetch", "slow::x", access=Access("slow::x"), timeout_s=timeout_s)
+
+
+def test_a_helper_in_a_session_of_its_own_ends_with_its_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds git's outputs open: the tick waited as long as it lived."""
+    left = tmp_path / "left"
+    helper(tmp_path, monkeypatch, f"setsid sh -c 'echo $$ >{left}; exec sleep 1000' & exec sleep 1000")
+    monkeypatch.setattr(git, "GRACE_S", 0.5)
+    with pytest.raises(git.GitError, match="not done after 2 s"):
+        fetch(tmp_path, 2.0)
+    assert processes.resident(int(left.read_text())) == 0
+
+
+def test_what_a_helper_leaves_behind_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / "left"
+    helper(tmp_path, monkeypatch, f"setsid sleep 1000 & echo $! >{left}; echo fatal: no such place >&2; exit 1")
+    try:
+        with pytest.raises(git.GitError, match="fatal: no such place"):
+            fetch(tmp_path, 60.0)
+    finally:
+        os.kill(int(left.read_text()), signal.SIGKILL)
+
+
+def test_an_endless_answer_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper(tmp_path, monkeypatch, "exec yes >&2")
+    monkeypatch.setattr(git, "MOST_BYTES", 2 << 20)
+    with pytest.raises(git.GitError, match="wrote more than 2 MB of answers"):
+        fetch(tmp_path, 60.0)
 
 
 # -- a git that fails is no damaged mirror
