@@ -212,6 +212,7 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused_and_not_quoted(
         "https://example.com/x#access_token=s3cret",
         "https://ada@example.com/x.git?a=b&access_token=s3cret&c=d",
         "ssh://git@example.com/x?key=s3cret",
+        "ssh://git@example.com/x#access_token=s3cret",
     ],
 )
 def test_a_url_that_is_misspelt_is_not_quoted_with_its_password(
@@ -380,6 +381,11 @@ def test_a_variable_of_git_that_forbids_the_transport_is_named(
         mirror.ask(tmp_path, str(repository.path), None)
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "https:file")
     assert mirror.ask(tmp_path, str(repository.path), None)
+    monkeypatch.delenv("GIT_ALLOW_PROTOCOL")
+    subprocess.run(["git", "config", "--global", "protocol.file.allow", "never"], check=True)
+    with pytest.raises(Trouble, match="transport 'file' not allowed") as trouble:
+        mirror.ask(tmp_path, str(repository.path), None)
+    assert "GIT_ALLOW_PROTOCOL" not in str(trouble.value)
 
 
 @pytest.mark.parametrize(
