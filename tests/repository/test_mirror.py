@@ -475,6 +475,21 @@ def test_a_mirror_that_is_too_large_for_a_gc_is_kept_small_all_the_same(
     git.run_git(bare, "fsck", "--full")
 
 
+def test_a_mirror_whose_gc_fails_at_once_is_not_taken_for_too_large(
+    repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    fails = f"echo gc >>{tmp_path}/begun; exit 1"
+    script.write_text(f'#!/bin/sh\nif [ "$1" = gc ]; then {fails}; fi\nexec {shutil.which("git")} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    for number in range(2):
+        tip = repository.commit(str(number))
+        assert mirror.update(bare, str(repository.path), None) == tip
+    assert (tmp_path / "begun").read_text() == "gc\ngc\n"
+
+
 def test_a_home_that_is_kept_in_git_is_left_alone(repository: Repository, sealed: Path) -> None:
     tip = repository.commit("one")
     home = Repository(sealed / "dotfiles")
