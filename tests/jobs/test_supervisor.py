@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -16,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import clock, job_contract
+from deepspeech_wer import clock, files, job_contract
 from deepspeech_wer.configuration import environment
-from deepspeech_wer.jobs import memory, output
+from deepspeech_wer.jobs import full_disk, memory, output
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.local import Local
@@ -230,13 +231,13 @@ def test_a_disk_that_becomes_read_only_is_no_fault_of_the_merge(
     assert outcome.detail.endswith(f"and {disk}: Read-only file system: mount it writable, or set another path")
 
 
-@pytest.mark.parametrize("place", ["checkpoints", "corpus"])
+@pytest.mark.parametrize("place", ["checkpoints", "corpus", "clone"])
 def test_a_disk_that_is_unmounted_under_a_job_is_no_fault_of_the_merge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     disk = mounted(tmp_path / place)
     monkeypatch.setenv("ds_dataset_path", str(tmp_path / "corpus"))
-    outcome = run(tmp_path, f"umount {disk} && exit 3")
+    outcome = run(tmp_path, f"cd / && umount -l {disk} && exit 3")
     assert outcome.failure == "machine"
     assert outcome.detail.endswith(f", and no disk is mounted at {disk} any more: mount it")
 
@@ -259,7 +260,10 @@ def test_what_a_job_removes_itself_is_its_own_fault(
         (f'exec {sys.executable} -c \'open("model", "wb").write(bytes(3000000))\'', resource.RLIMIT_FSIZE, "f"),
         ("exec dd if=/dev/zero of=model bs=3000000 count=1", resource.RLIMIT_FSIZE, "f"),
         ("kill -XFSZ $$", resource.RLIMIT_FSIZE, "f"),
+        ("echo saving >&2; kill -XFSZ $$", resource.RLIMIT_FSIZE, "f"),
+        ("echo saving >&2; exit 153", resource.RLIMIT_FSIZE, "f"),
         ("bash -c 'kill -XCPU $$'; exit $?", resource.RLIMIT_CPU, "t"),
+        ("echo 'CPU time limit exceeded' >&2; exit 3", resource.RLIMIT_CPU, "t"),
         ("kill -KILL $$", resource.RLIMIT_CPU, "t"),
     ],
 )
@@ -276,6 +280,19 @@ def test_a_limit_of_the_users_that_ends_a_job_is_no_fault_of_the_merge(
         resource.setrlimit(which, usual)
     assert outcome.failure == "machine"
     assert outcome.detail.endswith(f"and `ulimit -{option}` holds it to less: raise that")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_disk_that_fails_is_no_fault_of_the_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    job = start(tmp_path, "exit 3")
+    assert job.outcome()
+    monkeypatch.setattr(files, "refusal", lambda place: OSError(number, os.strerror(number), str(place)))
+    room = full_disk.left(job.order, job.work, {"TMPDIR": str(job.work.tmp)}, ())
+    verdict = full_disk.blamed(outcomes.Verdict("exit 3", "as told"), room)
+    assert verdict.failure == "machine"
+    assert verdict.detail.endswith(f"{os.strerror(number)}: the disk or the mount fails: look at `dmesg`")
 
 
 @pytest.mark.parametrize(
