@@ -44,7 +44,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "environment settings",
     ),
     "machine": (
-        "host prctl processes signals ssh_keygen",
+        "host known_hosts prctl processes signals ssh_keygen",
         "lock",
     ),
     "dashboard": (
@@ -80,7 +80,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "publisher",
     ),
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
-    "sftp": ("keys known_hosts pipeline", "connection files"),
+    "sftp": ("keys pipeline", "connection files"),
     "training": (
         "arrays checkpoint cluster corpus epochs launch outputs parameter_types quiet text wav",
         "containers",

@@ -148,7 +148,7 @@ class Follower:
         try:
             with files.open_regular(self._path) as stream:
                 stream.seek(self._at)
-                added = stream.read(HEAD_BYTES)
+                added = stream.read(files.SMALL)
         except OSError:  # removed or replaced by the job
             return []
         whole = added[: added.rfind(b"\n") + 1]

@@ -22,7 +22,7 @@ import pytest
 
 from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.sftp import known_hosts
+from deepspeech_wer.machine import known_hosts
 from tests.end_to_end.publishing import published, put, version
 from tests.end_to_end.sshd import Sshd, add, generate_key, require, running_agent, running_sshd
 from tests.waiting import until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.sftp import known_hosts
+from deepspeech_wer.machine import known_hosts
 
 KEY, OTHER = base64.b64encode(b"a key").decode(), base64.b64encode(b"another").decode()
 
