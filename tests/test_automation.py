@@ -280,7 +280,7 @@ def test_a_supervisor_that_starts_no_job_is_tried_three_times_in_each_tick(
     assert tick() == exit_codes.TROUBLE
     *_, said, told = capsys.readouterr().err.splitlines()
     assert said.endswith(": gone")
-    assert "its supervisor ended before it started the job: look at its lines above; the next tick tries" in told
+    assert "its supervisor ended before the job began, or the job removed" in told
     assert calls.read_text().count("\n") == 3
     assert tick() == 0
     assert wers() == [0.5]
@@ -1016,6 +1016,38 @@ def test_nor_is_it_where_the_job_killed_its_supervisor(tracked: Repository, forg
     tracked.merge("next", {"wer": "wer=0.3\n"})
     assert tick() == 0
     assert wers() == [0.4, 0.3]
+
+
+@pytest.mark.parametrize("then", ["sleep 1000", "exit 1"])
+@pytest.mark.parametrize("left", ["order.json", "job.json order.json", "."])
+def test_a_job_that_kills_its_supervisor_and_removes_its_order_is_not_run_for_ever(
+    tracked: Repository, left: str, then: str
+) -> None:
+    removed = f"cd ${{ds_logs_dir%/logs}}; rm -rf {left if left != '.' else '$PWD'}; kill -KILL $PPID; {then}"
+    tracked.merge("removes", {"wer": f"{removed}\n"})
+    done = subprocess.run(TICK, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode in (exit_codes.FAILED, exit_codes.TROUBLE)
+    assert "interrupted 11 times without a new checkpoint" in done.stderr or "next tick tries again" in done.stderr
+
+
+def test_a_supervisor_that_its_job_stopped_still_ends_it_in_time(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ds_job_timeout", "1")
+    monkeypatch.setenv("ds_job_attempts", "1")
+    tracked.merge("stops", {"wer": "kill -STOP $PPID; sleep 1000\n"})
+    done = subprocess.run(TICK, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == exit_codes.FAILED
+    assert wers() == ["timeout"]
+
+
+@pytest.mark.parametrize("then", ["mkfifo {}", "mkdir {}", "truncate -s 1T {}"])
+def test_the_mark_of_its_checkout_may_be_replaced_by_a_job(tracked: Repository, tmp_path: Path, then: str) -> None:
+    place = "${ds_logs_dir%/logs}/checkout.json"
+    tracked.merge("replaces", {"wer": f"rm {place}; {then.format(place)}; wer=0.4\n"})
+    assert tick() == 0
+    assert wers() == [0.4]
+    assert not (tmp_path / "clone").exists()
 
 
 LOSSES = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 from deepspeech_wer import job_contract
 from deepspeech_wer.errors import Trouble, with_cure
@@ -72,6 +74,8 @@ class Local:
             signals.wait(min(seconds, 0.05))  # it is starting, and has not signed the lock yet
             return
         try:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGCONT)  # its job may have stopped it, and with it every limit
             signals.wait(seconds, handle)
         finally:
             os.close(handle)

@@ -14,6 +14,7 @@ from deepspeech_wer import clock, files
 HEAD_BYTES = 4 << 20  # written immediately, line by line
 TAIL_BYTES = 1 << 20  # of the rest, the newest output is kept in memory and written at the end
 LINE_BYTES = 64 << 10
+_MOST_FOLLOWED = 4 * HEAD_BYTES  # at once: more than a whole log has
 
 # Each sequence begins with ESC and a letter, or with one C1 character, here in UTF-8: ECMA-48, 5.3.
 _ANSI = re.compile(
@@ -148,7 +149,7 @@ class Follower:
         try:
             with files.open_regular(self._path) as stream:
                 stream.seek(self._at)
-                added = stream.read(files.SMALL)
+                added = stream.read(_MOST_FOLLOWED)
         except OSError:  # removed or replaced by the job
             return []
         whole = added[: added.rfind(b"\n") + 1]

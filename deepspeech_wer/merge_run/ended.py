@@ -11,7 +11,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
-from deepspeech_wer.jobs.work import Order, Work
+from deepspeech_wer.jobs.work import Job, Order, Work
 from deepspeech_wer.merge_run.bench import Bench, title
 from deepspeech_wer.records import Outcome
 
@@ -48,6 +48,10 @@ def cut_off(bench: Bench, work: Work, order: Order, *, is_told: bool = False) ->
     the log has it already that the tick was killed, which says as much.
     """
     ended = bench.runner.clear(work, order)
+    works.take_back(work, order)  # its counts end what is interrupted again and again
+    if ended and not works.was_started(work):  # the job removed the record
+        with suppress(OSError):
+            works.write_job(work, Job())
     if not works.was_started(work) and not ended:
         return None
     left = f"; ended the processes that it left: {', '.join(map(str, ended))}" if ended else ""

@@ -40,9 +40,9 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
         signals.check()
         unstarted = unstarted + 1 if outcome is None and not works.was_started(work) else 0
         if unstarted == _MOST_STARTS:
+            told = f"its supervisor ended before the job began, or the job removed {work.path}"
             raise Trouble(
-                f"{title(merge)}: its supervisor ended before it started the job: look at its lines above; the next "
-                "tick tries again"
+                f"{title(merge)}: {told}: see the lines above, and `dmesg` for memory; the next tick tries again"
             )
         ended.log_attempt(bench, order, outcome)
         work, order = beginning.begin(bench, merge, due)

@@ -101,7 +101,7 @@ def wipe(mark: Path, known: dict[str, object] | None = None) -> None:
     if "below" in record:
         with suppress(OSError):  # it holds other checkouts, or files of the user
             Path(str(record["below"])).rmdir()
-    mark.unlink(missing_ok=True)
+    remove_tree(mark)  # or whatever the job put in its place
 
 
 def _claim(path: Path, mark: Path) -> dict[str, object]:
@@ -191,8 +191,8 @@ def _read(mark: Path) -> dict[str, object]:
         record = json.loads(read(mark))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except ValueError:
-        log.warning("%s is damaged: the checkout that it names is not removed", mark)
+    except (IsADirectoryError, ValueError):
+        log.warning("%s is damaged: it does not say which checkout is to be removed", mark)
         return {}
     return record if isinstance(record, dict) else {}
 
