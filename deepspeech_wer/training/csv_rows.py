@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ..errors import Trouble
+from ..files import open_file
 from .corpus import Misshapen
 
 Row = dict[str, str]
@@ -18,6 +21,7 @@ Row = dict[str, str]
 NO_TEXT = re.compile("[\0\udc80-\udcff\ufffd]")
 NO_UTF_8 = "holds bytes that are not UTF-8, or what somebody's program made of them: expected UTF-8"
 FOUND = 200  # characters of a wrong header that are told
+MOST_OF_HEADER = 1 << 20  # characters; a file without a line end is none
 MOST_LINES = 50  # of one row: a quote that is open for longer was never closed
 END_OF_FILE = "\x1a"  # DOS wrote it
 MARK = "\ufeff"  # of the byte order, which some editors write: inside a table that several were joined to, too
@@ -45,10 +49,15 @@ def read_rows(table: Path, required: Sequence[str], named: str | None = None) ->
     """
     try:
         # Bytes that are not UTF-8 spoil their row alone.
-        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        with TextIOWrapper(open_file(table, sys.maxsize), "utf-8-sig", "surrogateescape", "") as stream:
             refuse_utf_16(table, bytes(stream.buffer.read(2)))
             stream.seek(0)
-            delimiter = _delimiter(stream.readline().removeprefix(MARK), required)
+            first = stream.readline(MOST_OF_HEADER)
+            if len(first) == MOST_OF_HEADER:
+                raise Trouble(
+                    f"{table}: expected a header in its first line, found none in {MOST_OF_HEADER} characters"
+                )
+            delimiter = _delimiter(first.removeprefix(MARK), required)
             stream.seek(0)
             records = _records((line.removeprefix(MARK) for line in stream), delimiter)
             _, header = next(records, (1, []))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,3 +124,24 @@ def test_line_ends_of_old_macintoshes_are_told_with_a_cure_that_works(tmp_path: 
     table.write_text("a\tb\n", "utf-16")
     with pytest.raises(Trouble, match=r"t\.tsv: is UTF-16: expected UTF-8: convert it with: iconv -f UTF-16 "):
         list(numbered_lines(table, ROW_END))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "endless"])
+def test_a_table_that_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path, kind: str) -> None:
+    table = tmp_path / "train.csv"
+    if kind == "pipe":
+        os.mkfifo(table)
+    elif kind == "device":
+        table.symlink_to("/dev/zero")
+    else:
+        table.write_text("wav_filename")
+        os.truncate(table, 1 << 40)
+    code = "from deepspeech_wer.training.{0} import {1} as f; from pathlib import Path; list(f(Path({2!r}), {3}))"
+    calls = [("csv_rows", "read_rows", str(table), "('transcript',)")]
+    if kind != "endless":
+        calls.append(("importers.tools.lines", "numbered_lines", str(table), repr(ROW_END)))
+    for call in calls:
+        limited = ["prlimit", f"--as={4 << 30}", sys.executable, "-c", code.format(*call)]
+        done = subprocess.run(limited, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        expected = "header in its first line" if kind == "endless" else f"expected a file of .*, found a {kind}"
+        assert re.search(f"Trouble: {table}: .*{expected}", done.stderr)

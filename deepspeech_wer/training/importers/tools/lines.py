@@ -6,10 +6,12 @@ str.splitlines also ends them at characters that may stand in a transcript, and 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ....errors import Trouble
+from ....files import open_file
 from ...csv_rows import END_OF_FILE, MARK, refuse_utf_16
 
 
@@ -21,7 +23,7 @@ def numbered_lines(table: Path, row_end: str) -> Iterator[tuple[int, str]]:
     Raises Trouble for a file that cannot be read, and for one of UTF-16 or with the line ends of old Macintoshes.
     """
     try:
-        with table.open("rb") as stream:
+        with open_file(table, sys.maxsize) as stream:
             refuse_utf_16(table, stream.read(2))
             stream.seek(0)
             for number, raw in enumerate(stream, 1):
