@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepspeech_wer import clock
 from deepspeech_wer.configuration import environment
@@ -18,7 +18,7 @@ from deepspeech_wer.errors import Trouble
 from deepspeech_wer.files import remove_tree
 from deepspeech_wer.records import Changed, Merge
 from deepspeech_wer.repository import evidence
-from deepspeech_wer.repository.git import TRACKED, GitError, failure, local_environment, odd, run_git
+from deepspeech_wer.repository.git import LOCAL_TIMEOUT_S, TRACKED, GitError, failure, local_environment, odd, run_git
 
 if TYPE_CHECKING:
     import git
@@ -206,17 +206,29 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
     try:
         with git.Repo(mirror) as repository:
             # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
+            repository.git = _with_deadline(mirror)
             repository.git.update_environment(**local_environment(), GIT_DIR=str(mirror))
             yield repository
     except (git.GitError, ConfigError, UnicodeDecodeError) as error:
         failed = _failure(error)
         is_of_git = isinstance(error, git.GitError)  # else GitPython could not parse the mirror's configuration
-        if not is_of_git or evidence.is_damaged(mirror, TRACKED):
+        if not is_of_git or (failed.code is not None and evidence.is_damaged(mirror, TRACKED)):
             remove_tree(mirror)
             raise Trouble(f"removed the damaged mirror {mirror}, which the next tick fetches again: {failed}") from None
         cure = evidence.cure(failed, mirror)
         told = f"{failed}; {cure}" if cure else failed
         raise Trouble(f"cannot read the mirror {mirror}: {told}; the next tick tries again") from None
+
+
+def _with_deadline(mirror: Path) -> git.Git:
+    """A git of GitPython's that is given up as one of ours: what it reads may be a pipe, or on a dead disk."""
+    import git
+
+    class Timed(git.Git):
+        def execute(self, *arguments: Any, **named: Any) -> Any:
+            return super().execute(*arguments, **named, kill_after_timeout=LOCAL_TIMEOUT_S)
+
+    return Timed(mirror)
 
 
 def _failure(error: Exception) -> GitError:
@@ -226,6 +238,8 @@ def _failure(error: Exception) -> GitError:
     if not isinstance(error, GitCommandError) or not isinstance(error.status, int):
         return GitError(" ".join(str(error).split())[-200:], 128)
     said = error.stderr.strip().removeprefix("stderr: '").removesuffix("'")
+    if said.startswith("Timeout: "):
+        return GitError(f"git {error.command[1]}: not done after {LOCAL_TIMEOUT_S:.0f} s", None)
     return failure(str(error.command[1]), error.status, said)
 
 

@@ -610,3 +610,17 @@ def test_a_long_backlog_takes_no_more_calls_of_git(
         assert len(found.new) == merges
         counted.append(len(calls.read_text().splitlines()))
     assert counted[0] == counted[1]
+
+
+def test_a_git_that_waits_for_ever_is_given_up(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha, bare = repository.commit("one"), tmp_path / "cache" / "repository.git"
+    mirror.update(bare, str(repository.path), None)
+    place = bare / "objects" / sha[:2] / sha[2:]
+    place.unlink()
+    os.mkfifo(place)
+    monkeypatch.setattr(history, "LOCAL_TIMEOUT_S", 1.0)
+    with pytest.raises(Trouble, match=r"cannot read the mirror .*not done after 1 s; the next tick tries again"):
+        history.merge(bare, sha)
+    assert place.exists()

@@ -295,7 +295,7 @@ def test_a_helper_in_a_session_of_its_own_ends_with_its_git(tmp_path: Path, monk
 
 def test_what_a_helper_leaves_behind_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = tmp_path / "left"
-    helper(tmp_path, monkeypatch, f"setsid sleep 1000 & echo $! >{left}; echo fatal: no such place >&2; exit 1")
+    helper(tmp_path, monkeypatch, f"setsid sleep 1000 >&2 & echo $! >{left}; echo fatal: no such place >&2; exit 1")
     try:
         with pytest.raises(git.GitError, match="fatal: no such place"):
             fetch(tmp_path, 60.0)
