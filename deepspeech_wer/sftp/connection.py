@@ -258,7 +258,7 @@ def _connect(account: Account, timeout_s: float) -> socket.socket:
 def _alias(account: Account) -> str:
     """The end of a cure where ~/.ssh/config leads ssh elsewhere. It is used for nothing else."""
     with suppress(OSError, ValueError, LookupError, paramiko.SSHException):
-        text = (files.home() / ".ssh" / "config").read_text("utf-8", "replace")
+        text = files.read(files.home() / ".ssh" / "config").decode("utf-8", "replace")
         text = re.sub(r"(?im)^\s*match\b.*", "Host !*", text)  # which may run a command
         there = paramiko.SSHConfig.from_text(text).lookup(account.server_fqdn)
         named = {"hostname": account.server_fqdn.lower(), "port": str(account.server_port)}

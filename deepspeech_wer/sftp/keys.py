@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
+from deepspeech_wer import files
 from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.machine import ssh_keygen
 from deepspeech_wer.records import PUBLIC_KEY, Account
@@ -67,7 +68,7 @@ def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
     """
     shown = f"{setting}: {file}"
     try:
-        data = file.read_bytes()
+        data = files.read(file)
     except OSError as error:
         raise Trouble(f"{shown}: cannot be read: {error.strerror}") from error
     block = _PRIVATE.search(data)
@@ -120,7 +121,7 @@ def _usable(file: Path, key: Any) -> list[Any]:
     text = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()
     plain, certified = (kind.from_private_key(StringIO(text)) for _ in range(2))
     with suppress(OSError, ValueError, UnsupportedAlgorithm):  # none, or unreadable: ssh goes on without
-        certificate = re.sub(r"\A(\s|#.*\n)+", "", Path(f"{file}-cert.pub").read_text("utf-8"))
+        certificate = re.sub(r"\A(\s|#.*\n)+", "", files.read(Path(f"{file}-cert.pub")).decode("utf-8"))
         identity = serialization.load_ssh_public_identity(certificate.encode())
         if isinstance(identity, serialization.SSHCertificate) and identity.public_key() == key.public_key():
             certified.load_certificate(certificate)

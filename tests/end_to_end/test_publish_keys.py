@@ -24,7 +24,7 @@ from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.machine import known_hosts
 from tests.end_to_end.publishing import published, put, version
-from tests.end_to_end.sshd import Sshd, add, generate_key, require, running_agent, running_sshd
+from tests.end_to_end.sshd import Sshd, add, free_port, generate_key, require, running_agent, running_sshd
 from tests.waiting import until
 
 
@@ -423,6 +423,18 @@ class TestTheirKey:
         cure = str(trouble.value).partition("a new key: ")[2].replace(" -R ", f" -f {tmp_path}/none -R ")
         subprocess.run(["sh", "-c", cure], check=True, capture_output=True)
         assert put(site, website).sent
+
+    def test_pipes_beside_the_key_and_in_the_place_of_the_configuration_are_not_waited_for(
+        self, site: Path, server: Sshd, sealed: Path, tmp_path: Path
+    ) -> None:
+        key = tmp_path / "key"
+        shutil.copy2(server.key, key)
+        os.mkfifo(f"{key}-cert.pub")
+        (sealed / ".ssh").mkdir(exist_ok=True)
+        os.mkfifo(sealed / ".ssh/config")
+        assert put(site, replace(server.website, privkey=key)).sent
+        with pytest.raises(Trouble, match="cannot connect: Connection refused"):
+            put(site, replace(server.website, privkey=key, server_port=free_port()), retry_after_s=())
 
     def test_an_alias_of_ssh(self, site: Path, server: Sshd, sealed: Path, tmp_path: Path) -> None:
         ran = tmp_path / "ran"
