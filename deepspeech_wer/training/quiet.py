@@ -10,10 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 SWITCH = "TF_CPP_MIN_LOG_LEVEL"
+_MOMENT_S = 0.05
 NOISE = "|".join(
     (
         r"^(I[0-9]{4} |[0-9. :-]+: I )",  # of severity "info"
@@ -71,4 +73,5 @@ def last_words(text: str) -> None:
     with suppress(OSError):
         stderr = os.dup(2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        time.sleep(_MOMENT_S)  # a write that another thread began before, into a full pipe, ends first
         os.write(stderr, f"{text}\n".encode(errors="backslashreplace"))

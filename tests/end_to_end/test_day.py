@@ -144,7 +144,8 @@ def operator(sealed: Path, tmp_path: Path, disk: Path, repository: Repository) -
 SHOWN = "INFO published"
 DOWN = (
     "ERROR not published: USER@127.0.0.1 port PORT: the server refuses KEY: add the public key to that user's "
-    "~/.ssh/authorized_keys on the server, or correct ds_website_username"
+    "~/.ssh/authorized_keys on the server, or correct ds_website_username; where both are right, its log names what "
+    "forbids it: PubkeyAcceptedAlgorithms, AllowUsers, modes of that file"
 )
 FULL = (
     "ERROR deepspeech_wer: cannot write DISK/deepspeech_wer/lock: No space left on device: make room there (`df`, "
