@@ -140,9 +140,7 @@ class Settings:
     logs: PublishedLogs
     beat: Beat
     audio: str | None  # address of the recordings, for the page
-    doubts: tuple[
-        str, ...
-    ] = ()  # `misspelt.doubts` of all variables: those that are secret by their name are forgotten
+    doubts: tuple[str, ...] = ()  # see `misspelt.doubts`; kept, since secret variables are forgotten by then
 
 
 _GITHUB = (("ds_github_account", "mozilla"), ("ds_github_project", "DeepSpeech"))

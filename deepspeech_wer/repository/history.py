@@ -205,8 +205,8 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
         raise odd("version", str(error)) from None
     try:
         with git.Repo(mirror) as repository:
-            # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
             repository.git = _with_deadline(mirror)
+            # GIT_DIR: a bare repository that is named outright is right by any ~/.gitconfig.
             repository.git.update_environment(**local_environment(), GIT_DIR=str(mirror))
             yield repository
     except (git.GitError, ConfigError, UnicodeDecodeError) as error:
@@ -221,7 +221,7 @@ def _opened(mirror: Path) -> Iterator[git.Repo]:
 
 
 def _with_deadline(mirror: Path) -> git.Git:
-    """A git of GitPython's that is given up as one of ours: what it reads may be a pipe, or on a dead disk."""
+    """Return GitPython's git with the time limit of ours: what it reads may be a pipe, or on a dead disk."""
     import git
 
     class Timed(git.Git):

@@ -89,8 +89,9 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
     def log_in(self, offered: Sequence[Any]) -> Sequence[Any]:
         """Check the host's key, then offer ours until one is accepted. Raises Trouble or Dropped.
 
-        Where the server hangs up after some (MaxAuthTries; asyncssh's after one, since paramiko asks for the service
-        again with each key), those are returned that are still to be offered, over a new connection; otherwise none.
+        A server may hang up before it has seen all of them: OpenSSH's after MaxAuthTries, asyncssh's after the first,
+        since paramiko asks for the service again with each key. Then the others are returned, to be offered over a new
+        connection; else none.
         """
         self._check_host_key()
         for refused, key in enumerate(offered):
@@ -106,9 +107,9 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
                 was_last = any("Too many authentication failures" in line for line in self._logged())
                 if not refused and not was_last:
                     raise Dropped(f"{self._account}: the connection was lost while logging in") from error
-                if rest := offered[refused + was_last :]:
+                if rest := offered[refused + was_last :]:  # it refused the last one, or hung up without a look at it
                     return rest
-                continue
+                break
             if further:
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")
             return ()
@@ -189,11 +190,11 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             if not self._transport.remote_version:
                 said = next((f", after {line[8:][:80]!r}" for line in self._logged() if line[:8] == "Banner: "), "")
                 problem += f"{said}; no SSH server greeted: is that its SSH port ({self._account.prefix}server_port)?"
-                away = "its log tells why it turns this machine away: MaxStartups, or a ban by fail2ban"
-                problem += f" If so, {'it hangs, or a firewall on the way' if expired.is_set() else away}"
+                away = "the server's log tells why it turns this machine away: MaxStartups, or a ban by fail2ban"
+                problem += f" If so, {'the server hangs, or a firewall drops this' if expired.is_set() else away}"
             elif self._transport.host_key is None and not expired.is_set():
                 problem += (
-                    " after its greeting: its log tells why, such as HostKeyAlgorithms without a HostKey of theirs"
+                    " after its greeting: the server's log tells why; HostKeyAlgorithms may name no HostKey it has"
                 )
             raise Dropped(f"{self._account}: the connection failed: {problem}") from error
         finally:

@@ -69,7 +69,9 @@ def list_directory(path: str, expected: int = 0) -> Task[dict[str, Attributes] |
         if is_status(replies[0], sftp.NO_SUCH_FILE):  # asyncssh says only here that there is no such directory
             return None
         for reply in replies:
-            names = Body(b"\0" * 4) if is_status(reply, sftp.EOF) else checked(reply, sftp.NAME)
+            if ended := is_status(reply, sftp.EOF):
+                break
+            names = checked(reply, sftp.NAME)
             count = names.number()
             if ended := not count:  # a reply without names is the end to OpenSSH's client, too
                 break

@@ -158,7 +158,9 @@ class TestSilence:
         with socket.create_server((server.host, 0)) as listener:
             website = server.also_at(listener.getsockname()[1])
             started = time.monotonic()
-            with pytest.raises(Trouble, match=r"timed out; no SSH server greeted: .* If so, it hangs, or a firewall"):
+            with pytest.raises(
+                Trouble, match=r"timed out; no SSH server greeted: .* If so, the server hangs, or a firewall"
+            ):
                 put(site, website, timeout_s=0.5)
             assert time.monotonic() - started < 60
 

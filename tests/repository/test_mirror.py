@@ -400,6 +400,15 @@ def test_what_a_killed_check_left_is_removed_by_a_later_one(repository: Reposito
     assert sorted(path.name for path in cache.iterdir()) == [".check-new", "other"]
 
 
+def put_git_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gc: str) -> None:
+    """Have a git found first whose gc is these lines of shell."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    script.write_text(f'#!/bin/sh\nif [ "$1" = gc ]; then {gc}; fi\nexec {shutil.which("git")} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+
 def test_a_mirror_that_cannot_be_tidied_up_is_a_warning(
     repository: Repository,
     bare: Path,
@@ -408,11 +417,7 @@ def test_a_mirror_that_cannot_be_tidied_up_is_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tip = repository.commit("one")
-    (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "git"
-    script.write_text(f'#!/bin/sh\n[ "$1" != gc ] || exit 3\nexec {shutil.which("git")} "$@"\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    put_git_before(tmp_path, monkeypatch, gc="exit 3")
     assert mirror.update(bare, str(repository.path), None) == tip
     assert "cannot tidy up the mirror" in caplog.text
 
@@ -427,13 +432,9 @@ def test_a_mirror_that_takes_long_to_tidy_up_holds_no_merge_up(
     """A gc that ends only by SIGKILL leaves its pid, by which the next one would take it for running."""
     tip = repository.commit("one", {"file": "text"})
     left = ("gc.pid", "objects/pack/tmp_pack_x", "objects/pack/.tmp-1-pack-x.pack")
-    (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "git"
     slow = f"trap '' TERM; echo $$ $(hostname) >gc.pid; touch {' '.join(left[1:])}; touch begun; exec sleep 1234"
-    script.write_text(f'#!/bin/sh\nif [ "$1" = gc ]; then {slow}; fi\nexec {shutil.which("git")} "$@"\n')
-    script.chmod(0o755)
     with monkeypatch.context() as patch:
-        patch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        put_git_before(tmp_path, patch, gc=slow)
         patch.setattr(mirror, "GC_TIMEOUT_S", 1.0)
         patch.setattr(git, "GRACE_S", 0.1)
         assert mirror.update(bare, str(repository.path), None) == tip
@@ -453,16 +454,11 @@ def test_a_mirror_that_is_too_large_for_a_gc_is_kept_small_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "git"
-    slow = f"echo gc >>{tmp_path}/begun; exec sleep 1234"
-    script.write_text(f'#!/bin/sh\nif [ "$1" = gc ]; then {slow}; fi\nexec {shutil.which("git")} "$@"\n')
-    script.chmod(0o755)
     repository.commit("large", {f"{number}": f"{number}\n" * number for number in range(200)})
     mirror.update(bare, str(repository.path), None)
     (large,) = bare.glob("objects/pack/*.pack")
     git.run_git(bare, "config", "fetch.unpackLimit", "1")  # a pack for each fetch
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    put_git_before(tmp_path, monkeypatch, gc=f"echo gc >>{tmp_path}/begun; exec sleep 1234")
     monkeypatch.setattr(mirror, "GC_TIMEOUT_S", 2.0)
     for number in range(12):
         tip = repository.commit(str(number), {"file": str(number)})
@@ -478,12 +474,7 @@ def test_a_mirror_that_is_too_large_for_a_gc_is_kept_small_all_the_same(
 def test_a_mirror_whose_gc_fails_at_once_is_not_taken_for_too_large(
     repository: Repository, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "git"
-    fails = f"echo gc >>{tmp_path}/begun; exit 1"
-    script.write_text(f'#!/bin/sh\nif [ "$1" = gc ]; then {fails}; fi\nexec {shutil.which("git")} "$@"\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    put_git_before(tmp_path, monkeypatch, gc=f"echo gc >>{tmp_path}/begun; exit 1")
     for number in range(2):
         tip = repository.commit(str(number))
         assert mirror.update(bare, str(repository.path), None) == tip
