@@ -327,7 +327,7 @@ class TestOurKey:
                 listening.listen()
                 thread.start()
             with pytest.raises(Trouble, match=rf"privkey: not set, and the ssh agent \(SSH_AUTH_SOCK\) {told}"):
-                put(site, replace(server.website, privkey=None), timeout_s=2.0)
+                put(site, replace(server.website, privkey=None), timeout_s=6.0)
             if said is not None:
                 thread.join()
             assert put(site, server.website, timeout_s=9.0).sent
