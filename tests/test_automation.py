@@ -269,9 +269,8 @@ def test_a_supervisor_that_starts_no_job_is_tried_three_times_in_each_tick(
 ) -> None:
     python = tmp_path / "python"
     calls = tmp_path / "calls"
-    fails_four_times = (
-        f'echo >>{calls}\n[ "$(wc -l <{calls})" -gt 4 ] && exec {sys.executable} "$@"\necho gone >&2\nexit 3\n'
-    )
+    found = shlex.quote(sys.executable)
+    fails_four_times = f'echo >>{calls}\n[ "$(wc -l <{calls})" -gt 4 ] && exec {found} "$@"\necho gone >&2\nexit 3\n'
     python.write_text(f"#!/bin/sh\n{fails_four_times}")
     python.chmod(0o755)
     monkeypatch.setattr("deepspeech_wer.jobs.local.sys.executable", str(python))

@@ -6,6 +6,7 @@ What is held each time: no page load sees a mixture, and the next publish finish
 from __future__ import annotations
 
 import random
+import shlex
 import stat
 import sys
 from collections import Counter
@@ -93,7 +94,7 @@ def test_at_every_file(tmp_path: Path) -> None:
     """sftp-server and its sshd are killed after the first change that a publish makes, after the second, and so on."""
     require(SFTP_SERVER, "openssh-sftp-server")
     number_of_changes, site, score = tmp_path / "changes", tmp_path / "site", Score()
-    relay = f"{sys.executable} -I {Path(__file__).with_name('relay.py')} {number_of_changes}"
+    relay = shlex.join([sys.executable, "-I", str(Path(__file__).with_name("relay.py")), str(number_of_changes)])
     options = (f"Subsystem sftp {relay} {SFTP_SERVER} -u 0022", f"SetEnv HOME={tmp_path}")
     with (
         running_sshd(tmp_path / "bad", options=options, sftp=False) as bad,

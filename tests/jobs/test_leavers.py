@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,10 +38,10 @@ LEAVERS = {
     "in a session of its own": "setsid bash -c 'echo $$ > {pid}; exec sleep 1000' &",
     "without hang-up": "nohup sleep 1000 >/dev/null 2>&1 & echo $! > {pid}; disown",
     "without environment": "env -i setsid bash -c 'echo $$ > {pid}; trap \"\" TERM; while :; do /bin/sleep 1; done' &",
-    "a daemon": "env -i {python} {daemon} {pid}",
-    "a daemon that stays what it was": "env -i {python} {daemon} {pid} stay",
+    "a daemon": "env -i {interpreter} {daemon} {pid}",
+    "a daemon that stays what it was": "env -i {interpreter} {daemon} {pid} stay",
     "stopped": "bash -c 'echo $$ > {pid}; kill -STOP $$' &",
-    "adopted by another": '{python} -c \'{adopts}import subprocess, time; subprocess.run(["env", "-i", '
+    "adopted by another": '{interpreter} -c \'{adopts}import subprocess, time; subprocess.run(["env", "-i", '
     '"{python}", "{daemon}", "{pid}"]); time.sleep(1000)\' &',
 }
 
@@ -49,7 +50,8 @@ LEAVERS = {
 def leaver(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A script that starts a process which leaves, and which writes its pid to tmp_path/pid."""
     (tmp_path / "daemon.py").write_text(DAEMON)
-    places = {"pid": tmp_path / "pid", "python": sys.executable, "daemon": tmp_path / "daemon.py", "adopts": ADOPTS}
+    places = {"pid": tmp_path / "pid", "daemon": tmp_path / "daemon.py", "adopts": ADOPTS}
+    places |= {"python": sys.executable, "interpreter": shlex.quote(sys.executable)}
     return LEAVERS[request.param].format(**places)
 
 

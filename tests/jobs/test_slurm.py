@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -270,7 +271,7 @@ def test_check_asks_a_node_what_it_sees(machine: Machine) -> None:
 
 def test_check_tells_that_a_node_does_not_see_the_data_root(machine: Machine) -> None:
     machine.data.mkdir(parents=True)
-    hidden = f"mount -t tmpfs none {machine.data} && exec {sys.executable} -P -m deepspeech_wer check"
+    hidden = f"mount -t tmpfs none {machine.data} && exec {shlex.quote(sys.executable)} -P -m deepspeech_wer check"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", hidden],
         env=machine.environment,

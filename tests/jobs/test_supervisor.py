@@ -257,7 +257,11 @@ def test_what_a_job_removes_itself_is_its_own_fault(
     ("script", "which", "option"),
     [
         ("head -c 3000000 /dev/zero >$TMPDIR/model || exit 7", resource.RLIMIT_FSIZE, "f"),
-        (f'exec {sys.executable} -c \'open("model", "wb").write(bytes(3000000))\'', resource.RLIMIT_FSIZE, "f"),
+        (
+            f'exec {shlex.quote(sys.executable)} -c \'open("model", "wb").write(bytes(3000000))\'',
+            resource.RLIMIT_FSIZE,
+            "f",
+        ),
         ("exec dd if=/dev/zero of=model bs=3000000 count=1", resource.RLIMIT_FSIZE, "f"),
         ("kill -XFSZ $$", resource.RLIMIT_FSIZE, "f"),
         ("echo saving >&2; kill -XFSZ $$", resource.RLIMIT_FSIZE, "f"),
