@@ -208,7 +208,7 @@ def _privilege_separation_directory() -> None:
 def _children(pid: int) -> list[int]:
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second where the process ends between open and read
         return []
     return [int(word) for word in text.split()]
 

@@ -252,7 +252,8 @@ def test_a_work_directory_after_a_power_cut(tmp_path: Path, name: str, damage: C
     damage(work / name, tmp_path / "nothing")
     assert tracker.tick() == 0
     assert name == "job.json" or processes.start_time(int((tracker.home / "once").read_text())) is None
-    assert len(tracker.complaints()) <= 3, tracker.said  # the tick and the supervisor were killed; a file is damaged
+    # The tick was killed, perhaps with a git of its own, and the supervisor; a file is damaged.
+    assert len(tracker.complaints()) <= 4, tracker.said
     assert (tracker.trained(), tracker.archived()) == ([4], [0, 1, 2, 3, 4])
     assert (tracker.tick(), tracker.said) == (0, [])
 
