@@ -94,8 +94,12 @@ def test_at_every_file(tmp_path: Path) -> None:
     """sftp-server and its sshd are killed after the first change that a publish makes, after the second, and so on."""
     require(SFTP_SERVER, "openssh-sftp-server")
     number_of_changes, site, score = tmp_path / "changes", tmp_path / "site", Score()
-    relay = shlex.join([sys.executable, "-I", str(Path(__file__).with_name("relay.py")), str(number_of_changes)])
-    options = (f"Subsystem sftp {relay} {SFTP_SERVER} -u 0022", f"SetEnv HOME={tmp_path}")
+    relay = [sys.executable, "-I", str(Path(__file__).with_name("relay.py")), str(number_of_changes)]
+    command = shlex.join([*relay, str(SFTP_SERVER), "-u", "0022"])
+    program = tmp_path / "relay"  # sshd_config takes no blank in a path
+    program.write_text(f"#!/bin/sh\nexec {command}\n")
+    program.chmod(0o755)
+    options = (f"Subsystem sftp {program}", f"SetEnv HOME={tmp_path}")
     with (
         running_sshd(tmp_path / "bad", options=options, sftp=False) as bad,
         running("sshd", tmp_path / "good") as host,
@@ -107,6 +111,7 @@ def test_at_every_file(tmp_path: Path) -> None:
         with visited(host.root) as seen:
             while score.killed == number - 1:
                 number += 1
+                assert number < 100  # it ends by itself after some forty
                 version(site, number)
                 number_of_changes.write_text(str(number - 1))
                 try:
