@@ -23,7 +23,7 @@ from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.machine import known_hosts
 from deepspeech_wer.machine.known_hosts import HostKey
 from deepspeech_wer.records import Account
-from deepspeech_wer.sftp.keys import private_keys
+from deepspeech_wer.sftp.keys import Unsigned, private_keys
 from deepspeech_wer.sftp.pipeline import Lost, Pipeline
 from deepspeech_wer.text import plain
 
@@ -90,14 +90,18 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         """Check the host's key, then offer ours until one is accepted. Raises Trouble or Dropped.
 
         A server may hang up before it has seen all of them: OpenSSH's after MaxAuthTries, asyncssh's after the first,
-        since paramiko asks for the service again with each key. Then the others are returned, to be offered over a new
-        connection; else none.
+        since paramiko asks for the service again with each key; and paramiko, where an agent does not sign. Then the
+        others are returned, to be offered over a new connection; else none.
         """
         self._check_host_key()
         for refused, key in enumerate(offered):
             try:
                 with self._time_limit():
                     further = self._transport.auth_publickey(self._account.username, key)
+            except Unsigned:
+                if rest := offered[refused + 1 :]:
+                    return rest
+                raise
             except paramiko.BadAuthenticationType as error:
                 only = ", ".join(error.allowed_types)
                 raise Trouble(f"{self._account}: the server accepts no public keys, only {only}") from error
@@ -113,7 +117,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             if further:
                 raise Trouble(f"{self._account}: the server wants more than a public key: allow that user one")
             return ()
-        tried = str(self._account.privkey or "every key of the ssh agent")
+        tried = str(self._account.privkey or "every key of the ssh agent that signs")
         raise Trouble(
             f"{self._account}: the server refuses {tried}: add the public key to that user's "
             f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username; where both are right, "

@@ -26,6 +26,10 @@ from deepspeech_wer.records import PUBLIC_KEY, Account
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 
 
+class Unsigned(Trouble):
+    """A key did not sign: its token is not plugged in, or its user did not confirm. Another one may."""
+
+
 class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]
     """A key that an ssh agent holds. What goes wrong with it is the agent's trouble, not the server's."""
 
@@ -33,7 +37,8 @@ class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]
         try:
             return super().sign_ssh_data(data, algorithm)  # type: ignore[no-any-return]
         except (OSError, paramiko.SSHException) as error:
-            raise Trouble(f"{self.comment} does not sign ({innermost(error)}): set it to a key file") from error
+            kind = Trouble if isinstance(error, OSError) else Unsigned  # a silent agent is silent for all of them
+            raise kind(f"{self.comment} does not sign ({innermost(error)}): set it to a key file") from error
 
 
 @contextmanager

@@ -165,8 +165,8 @@ def running_agent(path: Path) -> Iterator[Path]:
             process.terminate()
 
 
-def add(agent: Path, *keys: Path) -> None:
-    """Give the agent these keys."""
+def add(agent: Path, *keys: Path | str | None) -> None:
+    """Give the agent these keys; options of ssh-add may stand among them."""
     subprocess.run(["ssh-add", "-q", *map(str, keys)], check=True, env=_of(agent), stderr=subprocess.DEVNULL)
 
 

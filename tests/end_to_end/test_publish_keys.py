@@ -279,11 +279,28 @@ class TestOurKey:
             with pytest.raises(Trouble, match=r"agent \(SSH_AUTH_SOCK\) holds no key or is gone.* or ssh-add the key"):
                 put(site, website)
             add(agent, *(generate_key(tmp_path / f"{number}", "ed25519") for number in range(7)))
-            with pytest.raises(Trouble, match=r"refuses every key of the ssh agent: add the public key"):
+            with pytest.raises(Trouble, match=r"refuses every key of the ssh agent that signs: add the public key"):
                 put(site, website)
             assert put(site, replace(website, privkey=server.key)).sent
             add(agent, server.key)
             version(site, 2)
+            assert put(site, website).sent
+
+    def test_keys_of_an_agent_that_do_not_sign(
+        self, site: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As where nobody confirms their use, or their token is not plugged in: the next ones are offered."""
+        website = replace(server.website, privkey=None)
+        with running_agent(tmp_path / "agent") as agent:
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+            for number in range(2):  # without SSH_ASKPASS, the agent can ask nobody whether to sign
+                add(agent, "-c", authorized(server, generate_key(tmp_path / f"{number}", "ed25519")).privkey)
+            with pytest.raises(Trouble, match=r"agent \(SSH_AUTH_SOCK\) does not sign \(key cannot be used"):
+                put(site, website)
+            add(agent, generate_key(tmp_path / "stranger", "ed25519"))
+            with pytest.raises(Trouble, match=r"refuses every key of the ssh agent that signs"):
+                put(site, website)
+            add(agent, server.key)
             assert put(site, website).sent
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paramiko leaves its socket open
