@@ -33,6 +33,9 @@ class Unsigned(Trouble):
 class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]
     """A key that an ssh agent holds. What goes wrong with it is the agent's trouble, not the server's."""
 
+    def asbytes(self) -> bytes:
+        return self.blob  # type: ignore[no-any-return]  # of an RSA certificate, paramiko shows the bare key
+
     def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
         try:
             return super().sign_ssh_data(data, algorithm)  # type: ignore[no-any-return]

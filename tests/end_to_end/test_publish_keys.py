@@ -203,6 +203,20 @@ class TestOurKey:
             version(site, 2)
             assert put(site, website).sent
 
+    @pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
+    def test_a_certificate_in_an_agent(
+        self, site: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        authority, key = (generate_key(tmp_path / name, kind) for name in ("authority", "key"))
+        with (
+            running_sshd(tmp_path / "server", options=(f"TrustedUserCAKeys {authority}.pub",)) as server,
+            running_agent(tmp_path / "agent") as agent,
+        ):
+            certify(authority, key, server.user)
+            add(agent, key)
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+            assert put(site, replace(server.website, privkey=None)).sent
+
     @pytest.mark.parametrize("beside", ["of no use", "another's", "no certificate", "a directory"])
     def test_a_certificate_that_opens_nothing(self, site: Path, server: Sshd, tmp_path: Path, beside: str) -> None:
         key, other = (generate_key(tmp_path / name, "ed25519") for name in ("key", "other"))
