@@ -227,8 +227,7 @@ def _following(
 ) -> tuple[Manifest, dict[str, str]]:
     """The manifest after this publish, and what can be removed: files that left the site some minutes ago.
 
-    Those of the version before stay whatever their age, for a rollback. Where logs are withdrawn, nothing of it stays:
-    its pages quote them too.
+    Those of the version before stay, for a rollback. Where logs are withdrawn, none stay: their pages quote them too.
     """
     before = {**current.files, **unfinished.files}
     older = {**unfinished.kept, **current.kept}

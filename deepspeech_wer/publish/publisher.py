@@ -18,7 +18,7 @@ from pathlib import Path
 from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan, sources
-from deepspeech_wer.publish.plan import MANIFEST, Entries, Manifest, Plan
+from deepspeech_wer.publish.plan import MANIFEST, STATE, Entries, Manifest, Plan
 from deepspeech_wer.publish.report import Options, Report
 from deepspeech_wer.publish.sources import Copied
 from deepspeech_wer.publish.survey import CHANGING, Survey, check_root, survey
@@ -39,8 +39,7 @@ Look = Callable[[WebRoot], tuple[Survey, Entries, Path | None]]
 def publish(site: Path, paths: Sequence[str], website: Website, options: Options = DEFAULTS) -> Report:
     """Bring files (`paths` relative to `site`, with /) to the web root, index.htm last. Unchanged files are not sent.
 
-    Only files that an earlier publish put there are replaced or removed, unless `options.adopt` is set. Raises Trouble;
-    visitors have a whole site all the same.
+    Only what an earlier publish put there is replaced or removed, unless `options.adopt` is set. Raises Trouble.
     """
     with ThreadPoolExecutor(1) as executor:
         scan = executor.submit(sources.scan, site, paths)  # 20,000 files, while the connection is made
@@ -55,9 +54,8 @@ def publish(site: Path, paths: Sequence[str], website: Website, options: Options
 
 
 def rollback(website: Website, options: Options = DEFAULTS) -> Report:
-    """Bring back the version before the published one. A second rollback undoes the first. The server has all of it.
-    The next publish brings the newest version again. Raises Trouble where there is no version before, or where the
-    server could not keep it.
+    """Bring back the version before the published one, which the server has. A second rollback undoes the first, and so
+    does the next publish. Raises Trouble where there is no version before, or where the server could not keep it.
     """
     return _publish(partial(_look_for_version_before, options=options), website, options)
 
@@ -68,10 +66,12 @@ def refresh(path: str, data: bytes, website: Website, options: Options = DEFAULT
     The next publish finds that it differs, and sends it like any other. Raises Trouble, also if somebody publishes.
     """
     with _web_root(website, options) as root:
-        if root.run(("read", {path: files.states([root.path(path)])}))[path] == [None]:
+        state = files.list_directory(root.path(STATE))
+        there = root.run(("read", {path: files.states([root.path(path)]), STATE: state}))
+        if there[path] == [None]:
             return False
         beside = plan.temporary(path, hashlib.sha256(data).hexdigest(), secrets.token_hex(6))
-        with locked(root, options.lock_wait_s):
+        with locked(root, options.lock_wait_s, [f"{STATE}/{name}" for name in there[STATE] or ()]):
             root.run(("write", {beside: root.write(beside, [data])}))
             root.run(("put in place", {path: root.replace(beside, path)}))
     return True
@@ -96,11 +96,10 @@ def _publish(look: Look, website: Website, options: Options) -> Report:
             if (wait_s := next(pauses, None)) is None:
                 tries = f" ({len(options.retry_after_s) + 1} tries)" if options.retry_after_s else ""
                 raise Trouble(f"{error}{tries}; the next publish goes on from there") from error
-        until = time.monotonic() + wait_s
-        while time.monotonic() < until:
+        for _ in range(int(wait_s * 10)):
             if options.is_stopped():
                 raise Halted("stopped; the next publish goes on from there")
-            time.sleep(min(wait_s, 0.1))
+            time.sleep(0.1)
 
 
 def _attempt(look: Look, website: Website, options: Options, started: float) -> Report:
@@ -151,14 +150,18 @@ def _upload_locked(work: Work, look: Look, options: Options) -> Work:
     directories = make_directories(root, work.found, [LOCK, plan.old("")])
     draft, writing = write_draft(work)
     along = {MANIFEST: files.states([root.path(path) for path in CHANGING]), draft: writing}
-    with locked(root, options.lock_wait_s, directories, along) as lock:
-        if lock.waited or lock.along[MANIFEST] != work.found.before:
-            work = _prepare(root, look, options)
-            if work.todo.manifest is None:
-                return work
-            draft, writing = write_draft(work)
-            root.run(("write", {draft: writing}))
-        return replace(work, manifest=upload(work, draft, lock))
+    try:
+        with locked(root, options.lock_wait_s, work.found.seen, directories, along) as lock:
+            if lock.waited or lock.along[MANIFEST] != work.found.before:
+                work = _prepare(root, look, options)
+                if work.todo.manifest is None:
+                    return work
+                draft, writing = write_draft(work)
+                root.run(("write", {draft: writing}))
+            return replace(work, manifest=upload(work, draft, lock))
+    except Trouble:
+        root.session.one(files.discard(root.path(draft)))
+        raise
 
 
 def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, Entries, Path | None]:

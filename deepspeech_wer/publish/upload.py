@@ -71,9 +71,8 @@ class Work:
 
 
 def upload(work: Work, draft: str, lock: Lock) -> Manifest:
-    """Returns the manifest that the server now has. Raises Trouble, Lost. `draft` is where the new manifest was
-    written. It becomes `next` before any other file is made: from then on the web root is known as ours, and its files
-    can be identified.
+    """Returns the manifest that the server now has. Raises Trouble, Lost. `draft` is where the new one was written. It
+    becomes `next` before any other file is made: from then on the web root and its files are known as ours.
     """
     root, manifest = work.root, work.manifest
     sending = list(work.todo.send)
@@ -122,9 +121,7 @@ def probe(work: Work) -> None:
 
 
 def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
-    """A name for the new manifest until `upload` renames it, and the task that writes it there. The server copies what
-    the manifest before begins with: with 10,000 runs they are megabytes.
-    """
+    """Where the new manifest is until `upload` renames it, and the task that writes it. What stays is copied there."""
     path, data = f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
     same = delta.common_start(work.found.manifest, data) if work.root.can_copy else 0
     source = MANIFEST if same >= sources.LARGE else ""

@@ -16,7 +16,8 @@ from deepspeech_wer.sftp import files, pipeline
 from deepspeech_wer.sftp.files import Attributes, Content
 from deepspeech_wer.sftp.pipeline import Ask, Body, Packet, Pipeline, Refused, Task, string
 
-Stage = tuple[str, Mapping[str, Task[Any]]]  # what is done, for messages, and one task per path
+Tasks = Mapping[str, Task[Any]]  # by path
+Stage = tuple[str, Tasks]  # what is done, for messages
 
 _ELSE = "If something else has that name, or its directory's, move it away"
 _DENY = "What takes it: the owner, the mode or the sticky bit (+t) of the directory, or -P of the server's sftp-server"

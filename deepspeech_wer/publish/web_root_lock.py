@@ -10,11 +10,12 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -23,12 +24,13 @@ from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.machine import processes
 from deepspeech_wer.publish.plan import STATE
-from deepspeech_wer.publish.web_root import Stage, WebRoot
+from deepspeech_wer.publish.web_root import Stage, Tasks, WebRoot
 from deepspeech_wer.sftp import files, pipeline
 from deepspeech_wer.sftp.pipeline import Ask, Packet, Refused, Task, string
 from deepspeech_wer.text import plain
 
 LOCK = f"{STATE}/lock"
+_CLOCK = re.compile(rf"{LOCK}\.[0-9a-f]{{16}}\.partial")  # written to learn the server's time, and left
 BEAT_S = 15.0
 STALE_S = 120.0  # eight missed beats
 AHEAD_S = 45.0  # how long an mtime in the future is believed: three missed beats after the server's clock was set back
@@ -63,11 +65,12 @@ class Lock:
 
 @contextlib.contextmanager
 def locked(
-    root: WebRoot, wait_s: float, before: Sequence[Stage] = (), along: Mapping[str, Task[Any]] = MappingProxyType({})
+    root: WebRoot, wait_s: float, seen: Iterable[str], before: Sequence[Stage] = (), along: Tasks = MappingProxyType({})
 ) -> Iterator[Lock]:
-    """Hold the web root's lock. The stages `before` and the tasks `along`, by path, are sent with the first attempt.
-    Raises Trouble, naming the holder, if another process still has it after `wait_s`.
+    """Hold the web root's lock. `before` and `along` go with the first attempt. Raises Trouble, naming the holder,
+    if another process still has it after `wait_s`; or at once, where what was left is `seen` and cannot be removed.
     """
+    root.run(("remove", {path: files.remove(root.path(path)) for path in seen if _CLOCK.fullmatch(path)}))
     me, deadline = this_process(), time.monotonic() + wait_s
     taken: list[bytes] = []
     release = _release(root, taken)

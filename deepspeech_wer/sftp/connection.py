@@ -68,9 +68,8 @@ def connected(account: Account, *, timeout_s: float) -> Iterator[Connection]:
 class Connection(pysftp.Connection):  # type: ignore[misc]
     """One SSH connection. The constructor only agrees on keys with the host; `log_in` checks whose they are.
 
-    pysftp's constructor calls its own `_start_transport` and `_set_authentication`. Overriding the two is the only way
-    to give it a time-out, a choice of algorithms, more than one host key, and keys that are not RSA; `_transport` is
-    where it expects its connection.
+    pysftp's constructor calls its `_start_transport` and `_set_authentication`. Only overriding them adds time-outs,
+    a choice of algorithms, several host keys, and keys that are not RSA. It expects its connection in `_transport`.
     """
 
     def __init__(self, account: Account, known: Sequence[HostKey], line: socket.socket, timeout_s: float) -> None:
@@ -89,9 +88,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
     def log_in(self, offered: Sequence[Any]) -> Sequence[Any]:
         """Check the host's key, then offer ours until one is accepted. Raises Trouble or Dropped.
 
-        A server may hang up before it has seen all of them: OpenSSH's after MaxAuthTries, asyncssh's after the first,
-        since paramiko asks for the service again with each key; and paramiko, where an agent does not sign. Then the
-        others are returned, to be offered over a new connection; else none.
+        The connection may end before all are seen: OpenSSH hangs up after MaxAuthTries, asyncssh after the first, and
+        paramiko where an agent does not sign. Then the others are returned, for a new connection; else none.
         """
         self._check_host_key()
         for refused, key in enumerate(offered):

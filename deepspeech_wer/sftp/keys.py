@@ -70,9 +70,8 @@ def _agent(shown: str, timeout_s: float) -> paramiko.Agent:
 
 
 def _read_key(file: Path, passphrase: str | None, setting: str) -> list[Any]:
-    """The key, first with the certificate that lies beside it, if any: ssh offers both, in this order.
-
-    Raises Trouble that names the file and what is wrong with it, but nothing of its content.
+    """The key, first with the certificate beside it, if any: ssh offers both, in this order. Raises Trouble that names
+    the file and what is wrong with it, but nothing of its content.
     """
     shown = f"{setting}: {file}"
     try:

@@ -422,9 +422,13 @@ class TestRefused:
             ("remove", ["cannot remove .*/lock", "cannot take away .*/lock"]),
             ("remove,rename,rmdir", ["cannot remove .*/lock", "cannot take away .*/lock"]),
             ("remove,posix-rename", ["cannot put in place .*/js/hyper.js", "cannot take away .*/lock"]),
+            ("remove,posix-rename,rename", ["cannot put in place .*/next.json.gz", "cannot take away .*/lock"]),
         ],
     )
-    def test_a_user_who_may_not_remove(self, website: Website, tmp_path: Path, denied: str, told: list[str]) -> None:
+    def test_a_user_who_may_not_remove(
+        self, server: Sshd, website: Website, tmp_path: Path, denied: str, told: list[str]
+    ) -> None:
+        """The more is published, the more is left there: so, once that is known, nothing more is written."""
         options = (f"Subsystem sftp internal-sftp -P {denied}",)
         with running_sshd(tmp_path / "sshd", options=options, sftp=False) as strict:
             for number, message in enumerate(told, 2):
@@ -433,7 +437,21 @@ class TestRefused:
                     Trouble, match=rf"{message} \(Permission denied\): .* -P of the server's sftp-server"
                 ):
                     put(self.site, replace(strict.website, server_root=website.server_root))
+            left = set(server.root.rglob("*"))
+            version(self.site, 9)
+            for again in (put, lambda _, there: publisher.refresh("js/hyper.js", b"later", there)):
+                with pytest.raises(Trouble, match=r"cannot remove .*/lock\.[0-9a-f]+\.partial \(Permission denied\)"):
+                    again(self.site, replace(strict.website, server_root=website.server_root))
+            assert set(server.root.rglob("*")) == left
         assert put(self.site, website).sent
+
+    def test_a_refused_publish_takes_its_draft_away(self, server: Sshd, website: Website) -> None:
+        (server.root / web_root_lock.LOCK).write_text('{"host": "elsewhere", "machine": "another"}')
+        version(self.site, 2)
+        before = set(server.root.rglob("*"))
+        with pytest.raises(Trouble, match="is publishing there"):
+            put(self.site, website, lock_wait_s=0.1)
+        assert set(server.root.rglob("*")) == before
 
     @pytest.mark.parametrize("denied", ["", " -P rename", " -P posix-rename"])
     def test_a_dead_lock_is_taken_away_by_either_way_to_rename(
