@@ -31,7 +31,7 @@ _CURES = tuple(
          "the disk or the mount fails: look at `dmesg`"),
         (r"out of memory|cannot allocate memory|memory exhausted|mmap failed|unable to mmap|failed to map segment",
          "free memory, raise `ulimit -v`, or add swap"),
-        (r"resource temporarily unavailable|(cannot|unable to) (fork|create (async )?thread)|can't fork",
+        (r"resource temporarily unavailable|can(no|')t fork|(cannot|unable to) create (async )?thread",
          "too many processes of this user: raise `ulimit -u`"),
         (r"too many open files", "raise `ulimit -n`"),
         (r"file too large|file size limit", "raise `ulimit -f`"),

@@ -76,7 +76,8 @@ _TELLING = re.compile(
 )
 _CONSEQUENCE = re.compile(
     r"could not read from remote repository|hung up unexpectedly|early eof|(index-pack|unpack-objects).* fail"
-    r"|fetch-pack: invalid|invalid index-pack output|could not fetch|died of signal|expected flush",
+    r"|fetch-pack: invalid|invalid index-pack output|could not fetch|died of signal|expected flush"
+    r"|unable to fork",
     re.IGNORECASE,
 )
 _DUBIOUS = re.compile(r"dubious ownership in repository at '(.+)'")

@@ -462,6 +462,16 @@ def test_ssh_is_called_as_configured_but_never_prompts(
     assert ("BatchMode" in last) == ("BatchMode" in called)
 
 
+@pytest.mark.parametrize("name", ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_PROXY_COMMAND"])
+def test_a_program_for_the_connection_that_is_not_there_is_no_matter_of_processes(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "/opt/gone")
+    with pytest.raises(Trouble, match=r"/opt/gone.*; install it, or name its directory in the crontab's PATH") as told:
+        mirror.ask(sealed, "git://127.0.0.1/a" if "PROXY" in name else "someone@127.0.0.1:a", None)
+    assert "fork" not in str(told.value)
+
+
 @pytest.mark.parametrize("url", ["/a/b", "https://x:1/y", "git://x/y", "file:///a:b", "http://a@b/c:d"])
 def test_ssh_is_configured_only_for_ssh_urls(url: str) -> None:
     assert "GIT_SSH_COMMAND" not in mirror._access(url).environment
