@@ -165,6 +165,20 @@ def test_of_several_lines_the_instance_tells_which_one_counts() -> None:
         crontab.taken("*/5 * * * * python -m deepspeech_wer", "dutch")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cd ~ && ds_repo_url=/srv/50\\% exec python -P -m deepspeech_wer >>log 2>&1",
+        "env ds_repo_url=/srv/50\\% nice -n 9 venv/bin/deepspeech-wer -q run || true",
+        "export ds_repo_url='/srv/50\\%'; python -m deepspeech_wer # every hour",
+        'sh -c "ds_repo_url=/srv/50\\% exec deepspeech-wer"',
+    ],
+)
+def test_variables_in_a_command_are_read_as_its_shell_reads_them(command: str) -> None:
+    others = "ds_repo_url=/below\n1 1 * * * deepspeech-wer overview a\n2 2 * * * rsync ~/deepspeech_wer x:\n"
+    assert crontab.taken(f"ds_repo_url=/above\n@hourly {command}\n{others}", "") == {"ds_repo_url": "/srv/50%"}
+
+
 def test_the_instance_of_a_line_may_be_in_its_file(sealed: Path) -> None:
     lines = []
     for name in ("french", "german"):
@@ -188,6 +202,17 @@ def test_a_command_may_use_the_variables_of_the_crontab(
     assert cli.main(["--crontab", "settings"]) == 0
     assert "ds_track                         commits" in capsys.readouterr().out
     assert (sealed / "cron-cache" / "deepspeech_wer").is_dir()
+
+
+def test_variables_that_only_a_shell_reads_are_told(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them another repository would be looked at. The stand-in's comment is in Latin-1, as people have it."""
+    program = sealed / "crontab"
+    program.write_bytes(b"#!/bin/sh\necho '# f\xfcr alle'\necho '0 * * * * . ~/wer.env; python -m deepspeech_wer'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sealed}:/usr/bin:/bin")
+    assert "no ds_* variable is set in it" in refusal(capsys, "--crontab", "status")
 
 
 def test_no_crontab_is_one_line(

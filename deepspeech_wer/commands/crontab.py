@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -12,8 +13,13 @@ from deepspeech_wer.configuration import env_file
 from deepspeech_wer.errors import Trouble
 
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*|\"[^\"]*\"|'[^']*')\s*=\s*(.*?)\s*")
-_ENTRY = re.compile(r"\s*(?:@\w+|(?:\S+\s+){4}\S+)\s+(?P<command>.*\bdeepspeech[-_]wer\b.*)")
-_SET_BEFORE = re.compile(r"(?P<name>[A-Za-z_]\w*)=(?P<value>\"[^\"]*\"|'[^']*'|[^\s;&|]*)\s+")
+# A line that runs a tick, not another command nor a backup of its files.
+_ENTRY = re.compile(
+    r"\s*(?:@\w+|(?:\S+\s+){4}\S+)\s+(?P<before>.*?)"
+    r"(?P<command>\S+(?:\s+-\S+)*?\s+-m\s*deepspeech_wer|\S*\bdeepspeech-wer)"
+    r"(?:\s+(?:-\S+|run\b))*\s*(?:\d?[<>|;&#)'\"].*)?"
+)
+_SET_BEFORE = re.compile(r"(?<![^\s;&|(\"'])(?P<name>[A-Za-z_]\w*)=(?P<value>\"[^\"]*\"|'[^']*'|[^\s;&|]*)")
 _TAKEN = ("ds_", "XDG_")
 
 
@@ -21,7 +27,7 @@ _TAKEN = ("ds_", "XDG_")
 class Entry:
     """A line that runs a tracker."""
 
-    command: str  # without the variables that stand before it
+    command: str  # the program that runs it, without what stands before and after
     variables: Mapping[str, str]  # all that cron sets for it
 
     @property
@@ -37,18 +43,22 @@ class Entry:
 
 def variables(instance: str) -> dict[str, str]:
     """Return the ds_* and XDG_* variables that cron sets for an instance. Raises Trouble if there are none to take."""
-    return taken(read(), instance)
+    if found := taken(read(), instance):
+        return found
+    cure = "set them above its line, or name the file that the line reads in ds_env_file, there and here"
+    raise Trouble(f"--crontab: no ds_* variable is set in it, outside of what a shell reads: {cure}")
 
 
 def read() -> str:
     """Return the text of `crontab -l`. Raises Trouble if there is no crontab."""
     try:
-        done = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+        done = subprocess.run(["crontab", "-l"], capture_output=True, check=False)
     except OSError as error:
         raise Trouble(f"--crontab: cannot run crontab: {error.strerror}") from None
     if done.returncode:
-        raise Trouble(f"--crontab: {done.stderr.strip() or 'crontab -l failed'}: as which user does the tracker run?")
-    return done.stdout
+        said = os.fsdecode(done.stderr).strip() or "crontab -l failed"
+        raise Trouble(f"--crontab: {said}: as which user does the tracker run?")
+    return os.fsdecode(done.stdout)
 
 
 def taken(text: str, instance: str) -> dict[str, str]:
@@ -74,21 +84,20 @@ def taken(text: str, instance: str) -> dict[str, str]:
 def parse(text: str) -> tuple[Mapping[str, str], list[Entry]]:
     """Return all assignments of a crontab, and the lines that run a tracker.
 
-    cron expands nothing; it removes quotes around names and values. An assignment holds for the lines below it.
+    cron expands nothing; it removes quotes around names and values. An assignment holds for the lines below it. Those
+    in a command are a shell's, anywhere before the program.
     """
     found: dict[str, str] = {}
     listed = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.lstrip().startswith("#"):
             continue
         if match := _ASSIGNMENT.fullmatch(line):
             found[_unquoted(match[1])] = _unquoted(match[2])
         elif match := _ENTRY.fullmatch(line):
-            command, before = match["command"], {}
-            while one := _SET_BEFORE.match(command):
-                before[one["name"]] = _unquoted(one["value"])
-                command = command[one.end() :]
-            listed.append(Entry(command, {**found, **before}))
+            text_before = match["before"].replace("\\%", "%")  # cron takes the backslash away
+            before = {one["name"]: _unquoted(one["value"]) for one in _SET_BEFORE.finditer(text_before)}
+            listed.append(Entry(match["command"], {**found, **before}))
     return found, listed
 
 
