@@ -22,7 +22,7 @@ _SHA = re.compile(r"[0-9a-f]{7,64}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^-|^/|/$|\.$|^@$")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
-_SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL|_PWD|_AUTH|WEBHOOK", re.IGNORECASE)
 _OURS_OF_SBATCH = {
     *("--array", "--chdir", "--dependency", "--error", "--export", "--export-file", "--input", "--job-name"),
     *("--no-requeue", "--open-mode", "--output", "--parsable", "--requeue", "--signal", "--test-only"),

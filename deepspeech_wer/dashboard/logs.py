@@ -29,12 +29,24 @@ _LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"]*@")
 _HEADER = re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:[A-Za-z]+ )?|bearer )[^\s'\"]+")
 # NAME=value and "name": "value"; a bare number is a count, such as "tokens per key: 12".
 _ASSIGNED = re.compile(
-    r"(?i)(\b[\w.-]*(?:passw(?:or)?d|passphrase|pass|secret|token|credentials?|key)['\"]?\s*[=:]\s*)"
+    r"(?i)(\b(?:[\w.-]*(?:passw(?:or)?d|passphrase|pass|secret|token|credentials?|key|_pwd|_auth|signature)|auth|sig)"
+    r"['\"]?\s*[=:]\s*)"
     r"(?!\d+(?:\.\d+)?(?:[\s,;)]|$))(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;'\"]+)"
 )
 _KNOWN_SHAPES = re.compile(
-    r"\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_\w{16,}|xox[a-z]-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}"
-    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|gl[a-z]{1,5}-[\w-]{16,}|hf_\w{16,}|xox[a-z]-[\w-]{10,}"
+    r"|A[KS]IA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|sk-[\w-]{20,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}"
+    r"|(?:npm|dckr_pat|sk_live)_[\w-]{16,}|pypi-[\w-]{16,}"
+    r"|https://(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|[\w.-]+\.webhook\.office\.com/)[^\s'\"]+)"
+)
+# What a shell's trace shows (set -x), and .netrc: names of parameters such as sort_key or pad_token are no secrets.
+SECRET_NAME = re.compile(
+    r"(?i)passw(or)?d|passphrase|secret|credential|private_?key|api_?key|access_?key|(access|auth|api|bearer)_?token"
+    r"|^(authorization|token)$|(?-i:^[A-Z0-9_]*(TOKEN|KEY|PASS|PWD)$)"
+)
+_OPTION = re.compile(r"(--?([\w-]+)\s+)(?!-)(\"[^\"]*\"|'[^']*'|\S+)")
+_LOGIN_GIVEN = re.compile(
+    r"((?:\s-u|--(?:proxy-)?user)[\s=]*['\"]?[^\s:'\"]+:|\bsshpass\s+-p\s*|\blogin\s+\S+\s+password\s+)(?!\d+\s)[^\s'\"]+"
 )
 _OTHER_HOMES = re.compile(r"(?<![\w.~-])/(?:home|Users)/[^/\s'\":;,)]+")
 
@@ -89,10 +101,17 @@ def masked(text: str, logs: PublishedLogs) -> str:
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = _KNOWN_SHAPES.sub(MASK, text)
+    text = _OPTION.sub(lambda found: found[1] + MASK if is_secret_option(found[2]) else found[0], text)
+    text = _LOGIN_GIVEN.sub(rf"\1{MASK}", text)
     home = str(files.home())
     if home.count("/") and home != "/":
         text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
     return _OTHER_HOMES.sub("~", text)
+
+
+def is_secret_option(name: str) -> bool:
+    """Whether the name of an option of a command, without its dashes, says that its value is secret."""
+    return bool(SECRET_NAME.search(name.replace("-", "_")))
 
 
 def _last(path: Path, size: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from deepspeech_wer import job_contract
 from deepspeech_wer.configuration.settings import PublishedLogs
-from deepspeech_wer.dashboard.logs import masked
+from deepspeech_wer.dashboard.logs import SECRET_NAME, is_secret_option, masked
 from deepspeech_wer.files import read
 from deepspeech_wer.records import Run
 from deepspeech_wer.variables import MASK
@@ -26,14 +26,8 @@ MAX_BYTES = 64 << 20  # of a file that is parsed to be masked; one of 200,000 ut
 
 # A path of this machine: from a slash that begins a word, to the next blank, quote or separator. No URL, no "and/or".
 _PATH = re.compile(r"(?<![\w.~/\-…])/(?!/)(?:[^/\s'\":;,=()]+/)*([^/\s'\":;,=()]+/[^/\s'\":;,=()]+)")
-# Less than in a log, where `pad_token=x` may be anything: names of parameters such as sort_key or pad_token are none.
-_SECRET_NAME = re.compile(
-    r"(?i)passw(or)?d|passphrase|secret|credential|private_?key|api_?key|access_?key|(access|auth|api|bearer)_?token"
-    r"|^(authorization|token)$|(?-i:^[A-Z0-9_]*(TOKEN|KEY|PASS|PWD)$)"
-)
 _WORDS = re.compile(r"[^\W\d_]*(?:[ '][^\W\d_]+)*")  # most of what utterances.json holds
 _OPTION = re.compile(r"--?([\w-]+)")
-_OPTION_IN_TEXT = re.compile(r"(--?([\w-]+)\s+)(?!-)(\"[^\"]*\"|'[^']*'|\S+)")
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +64,7 @@ def trimmed(text: str, logs: PublishedLogs) -> str:
     """Return a text without secrets, and of every absolute path the last two parts."""
     if _WORDS.fullmatch(text) and not any(secret in text for secret in logs.secrets):
         return text
-    return _PATH.sub(r"…/\1", _without_options(masked(text, logs)))
+    return _PATH.sub(r"…/\1", masked(text, logs))
 
 
 def _masked(value: Any, logs: PublishedLogs) -> Any:
@@ -81,7 +75,7 @@ def _masked(value: Any, logs: PublishedLogs) -> Any:
     if isinstance(value, dict):
         return {
             trimmed(name, logs): MASK
-            if isinstance(inner, str) and inner and _SECRET_NAME.search(name)
+            if isinstance(inner, str) and inner and SECRET_NAME.search(name)
             else _masked(inner, logs)
             for name, inner in value.items()
         }
@@ -95,12 +89,4 @@ def _items(listed: list[Any], logs: PublishedLogs) -> Iterator[Any]:
         is_text = isinstance(item, str)
         yield MASK if is_secret and is_text and not item.startswith("-") else _masked(item, logs)
         option = _OPTION.fullmatch(item) if is_text else None
-        is_secret = option is not None and _is_secret(option[1])
-
-
-def _without_options(text: str) -> str:
-    return _OPTION_IN_TEXT.sub(lambda found: found[1] + MASK if _is_secret(found[2]) else found[0], text)
-
-
-def _is_secret(option: str) -> bool:
-    return bool(_SECRET_NAME.search(option.replace("-", "_")))
+        is_secret = option is not None and is_secret_option(option[1])

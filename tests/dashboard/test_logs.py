@@ -126,6 +126,16 @@ def test_no_cut_leaves_half_of_a_secret(tmp_path: Path, before: int) -> None:
         "AKIAIOSFODNN7EXAMPLE is no user",
         "Authorization: Basic YWRhOmh1bnRlcjI=",
         "curl -H 'Authorization: Bearer abc.def.ghi'",
+        "+ curl -u ada:hunter2 https://example.com/",
+        "+ train.py --user ada --db-password 'hunter two' --epochs 3",
+        "sshpass -p hunter2 scp a b",
+        "machine example.com login ada password hunter2",
+        "MYSQL_PWD=hunter2",
+        '{"auths": {"ghcr.io": {"auth": "YWRhOmh1bnRlcjI="}}}',
+        "https://example.com/x?X-Amz-Date=1&X-Amz-Signature=YWRhOmh1",
+        "https://a.blob.core.windows.net/x?sv=1&sig=YWRhOmh1bnRl%3D",
+        "posting to https://hooks.slack.com/services/T0/B0/YWRhOmh1",
+        "OpenAI says that sk-proj-YWRhOmh1bnRlcjIYWRhOmh1 is wrong",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\nBBBB\n-----END OPENSSH PRIVATE KEY-----",
     ],
 )
@@ -138,7 +148,16 @@ def test_secrets_are_masked(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["epoch 3: loss 1.25, tokens: 512", "max_token: 12", "key 3 of 5", "bypass mode"],
+    [
+        "epoch 3: loss 1.25, tokens: 512",
+        "max_token: 12",
+        "key 3 of 5",
+        "bypass mode",
+        "PWD=/srv/x OLDPWD=/srv",
+        "+ docker run -u 1000:1000 --pad-token x",
+        "+ train.py --user ada --keys a b",
+        "author: Ada, design: 3",
+    ],
 )
 def test_what_is_no_secret_stays(line: str) -> None:
     assert logs.masked(line, TRIMMED) == line
@@ -153,13 +172,24 @@ def test_the_secrets_are_those_of_the_environment() -> None:
     given = {
         "DB_PASSWORD": "hunter two",
         "ApiToken": "abcd-1234",
+        "MYSQL_PWD": "tulip",
         "AWS_SECRET_ACCESS_KEY": "line one\nline two",
         "MY_KEY": "abc",  # too short
         "ds_webhook_url": "https://chat.example.com/T0/B0",
         "ds_repo_url": "https://ada:p%40ss@example.com/x.git",
+        "PWD": "/srv/x",
         "PLAIN": "shown",
     }
-    expected = {"hunter two", "abcd-1234", "line one", "line two", "https://chat.example.com/T0/B0", "p%40ss", "p@ss"}
+    expected = {
+        "hunter two",
+        "tulip",
+        "abcd-1234",
+        "line one",
+        "line two",
+        "https://chat.example.com/T0/B0",
+        "p%40ss",
+        "p@ss",
+    }
     assert set(settings.load(given).logs.secrets) == expected
     assert "hunter" not in repr(settings.load(given))
 
