@@ -151,6 +151,8 @@ def test_publishing_is_optional(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_dry_run_says_what_is_due_and_runs_nothing(trained: Repository, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "run", "--dry-run") == "nothing is due\n"
+    tip = trained.git("rev-parse", "HEAD")
+    assert said(capsys, "run", "--dry-run", "--sha", tip) == f"1 due; next: {tip[:12]} broken <b>\n"  # again
     trained.merge("next")
     assert "1 due; next: " in said(capsys, "run", "--dry-run")
     assert len(archive.names(settings.load().places.runs)) == 2

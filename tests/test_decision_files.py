@@ -159,6 +159,8 @@ def test_status_says_what_was_asked_for_and_that_the_queue_is_stopped(
     capsys.readouterr()
     assert cli.main(["status"]) == 0
     assert "the queue is stopped: the last 3 runs failed alike (exit 7)" in capsys.readouterr().out
+    assert cli.main(["run", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "nothing is due, though 2 wait: see `status`\n"
     assert cli.main(["retry"]) == 0
     capsys.readouterr()
     assert cli.main(["status"]) == 0

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         from deepspeech_wer.commands.inspect import dry_run  # no tick needs it
 
-        return dry_run()
+        return dry_run(options.sha)
     descriptor = lock.acquire(f"{xdg_directories.cache_directory(env_file.instance())}/lock")
     if descriptor is None:
         return _queue_for_the_running_tick(options.sha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from deepspeech_wer import archive, backlog_inputs, hyper, job_contract
@@ -22,16 +22,17 @@ from deepspeech_wer.repository import history
 from deepspeech_wer.verdicts import told
 
 
-def dry_run() -> int:
-    """Print how many merges are due, and the next one."""
+def dry_run(names: Sequence[str]) -> int:
+    """Print how many merges are due, and the next one; `names` are asked for by hand."""
     current = every_setting.load()
+    names = names or current.force_sha
     with cache_locked(current.places, current.repository):
-        plan = backlog_inputs.find(current)
+        plan = backlog_inputs.find(current, names)
     if plan.next is None:
-        say("nothing is due")
+        say(f"nothing is due, though {plan.waiting} wait: see `status`" if plan.waiting else "nothing is due")
         return 0
     merge = history.merge(current.places.mirror, plan.next.sha)
-    say(f"{max(plan.waiting, 1)} due; next: {merge.sha[:12]} {merge.subject}")
+    say(f"{len(names) or max(plan.waiting, 1)} due; next: {merge.sha[:12]} {merge.subject}")
     return 0
 
 

@@ -247,7 +247,8 @@ def _resolve(repository: git.Repo, name: str) -> str:
     _check_short(name)
     sha = _answer(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if sha is None:
-        raise Trouble(f"{name}: no commit of the tracked branch matches, or several do: give more digits")
+        cure = "give more digits; one of another branch must be merged"
+        raise Trouble(f"{name}: no commit of the tracked branch matches, or several do: {cure}")
     return sha
 
 
