@@ -41,7 +41,7 @@ def check(places: Places, repository: Repository) -> None:
                     f"{directory} belongs to {name} {found}, not {value}: by hand, use the crontab's variables "
                     "(--crontab); for another repository or branch, set ds_instance to a name of its own, or "
                     "XDG_CACHE_HOME and ds_dataroot to directories of its own; if the same project has moved, remove "
-                    f"{directory / NOTE}"
+                    f"{places.cache / NOTE} and {places.data / NOTE}"
                 )
     if _read(places.cache / NOTE).get("has_runs") and not archive.names(places.runs):
         raise Trouble(
