@@ -40,11 +40,18 @@ _CURES = tuple(
         (r"(cannot|unable to|failed to|could not) (exec|run|spawn|find remote helper)|is not a git command"
          r"|: (command )?not found$|error while loading shared libraries",
          "install it, or name its directory in the crontab's PATH"),
+        (r"^host key for .* has changed",
+         "if whoever runs that server confirms its new key, do so, then log in there once by hand, as this user"),
+        (r"^host key verification failed", "log in there once by hand with ssh, as this user, and compare its key"),
+        (r"^permissions \d+ for .* are too open", "chmod 600 that key"),
+        (r"bad configuration option|^bad owner or permissions", "correct that file of ssh's"),
+        (r"permission denied \(.*publickey",
+         "name a key in ~/.ssh/config that is known there and needs no passphrase, or set SSH_ASKPASS"),
         (r"^(error: )?unknown (option|switch)|^usage: git", "git 2.32 or newer is needed: install it"),
     )
 )  # fmt: skip
 _SETTING = re.compile(
-    r"bad (config|numeric config|boolean config)|invalid key|missing config|bogus (count|format)|invalid pattern"
+    r"bad (config |numeric config|boolean config)|invalid key|missing config|bogus (count|format)|invalid pattern"
     r"|error occurred while reading the configuration|could not expand include|unable to access '[^']*config'"
     r"|transport '[^']*' not allowed",
     re.IGNORECASE,

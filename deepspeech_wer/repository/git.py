@@ -66,12 +66,13 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 _NOISE = re.compile(
-    r"(hint|warning):(?! unable to access)|Please make sure|and the repository exists|Cloning into|remote: *\W*$"
-    r"|remote: (Enumerating|Counting|Compressing|Total) |To add an exception",
+    r"(hint|warning):(?! (?:unable to access|identity file))|Please make sure|and the repository exists|Cloning into"
+    r"|remote: *\W*$|remote: (Enumerating|Counting|Compressing|Total) |To add an exception",
     re.IGNORECASE,
 )
 _TELLING = re.compile(
-    r"^(fatal|error|ssh|remote):|^git config |denied|refused|failed|closed|not found|timed out|cannot|could not|unable",
+    r"^(fatal|error|ssh|remote):|^git config |denied|refused|failed|closed|not found|timed out|cannot|could not|unable"
+    r"|^ssh-keygen .* -R |host key for .* has changed|are too open|not accessible|bad configuration|bad owner",
     re.IGNORECASE,
 )
 _CONSEQUENCE = re.compile(

@@ -24,6 +24,7 @@ from deepspeech_wer.machine import processes
 from deepspeech_wer.repository import git, mirror
 from deepspeech_wer.repository.access import access_to
 from tests.conftest import Repository
+from tests.end_to_end.sshd import Sshd, generate_key, running_sshd
 from tests.test_automation import TICK
 from tests.test_automation import tracked as tracked  # the fixture
 from tests.waiting import until
@@ -470,6 +471,43 @@ def test_a_program_for_the_connection_that_is_not_there_is_no_matter_of_processe
     with pytest.raises(Trouble, match=r"/opt/gone.*; install it, or name its directory in the crontab's PATH") as told:
         mirror.ask(sealed, "git://127.0.0.1/a" if "PROXY" in name else "someone@127.0.0.1:a", None)
     assert "fork" not in str(told.value)
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("known", "config", "told"),
+    [
+        ("", "", "Host key verification failed.; log in there once by hand with ssh, as this user"),
+        ("another", "", r"ssh-keygen .* -R .*; Host key for .* has changed .*; if whoever runs that server confirms"),
+        ("its", "IdentityFile {open}", "Permissions 0644 for '.*/open' are too open.; .*; chmod 600 that key"),
+        ("its", "IdentityFile {other}", r"Permission denied \(publickey\).; name a key in ~/.ssh/config that is known"),
+        ("its", "Idenity {key}", r"config: line 4: Bad configuration option: idenity; .*; correct that file of ssh's"),
+        ("its", "-i {key}-gone", r"^cannot fetch .*: Warning: Identity file .*/id-gone not accessible: No such file"),
+    ],
+)
+def test_what_ssh_complains_of_is_told_with_its_cure(
+    sshd: Sshd, sealed: Path, monkeypatch: pytest.MonkeyPatch, known: str, config: str, told: str
+) -> None:
+    other = generate_key(sealed / "other", "ed25519")
+    shutil.copy(sshd.key, sealed / "open")
+    (sealed / "open").chmod(0o644)
+    option = config.format(key=sshd.key, open=sealed / "open", other=other)
+    hosts = {"its": sshd.known_hosts.read_text(), "": ""}
+    name, kind, _ = hosts["its"].split()[:3]
+    hosts["another"] = f"{name} {kind} {Path(f'{other}.pub').read_text().split()[1]}\n"
+    (sealed / "hosts").write_text(hosts[known])
+    lines = f"UserKnownHostsFile {sealed}/hosts\nIdentitiesOnly yes\nIdentityAgent none\n"
+    given, setting = (option, "") if option.startswith("-i") else ("", option)
+    (sealed / "config").write_text(f"{lines}{setting}\n")
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"ssh -F {sealed}/config {given}")
+    with pytest.raises(Trouble, match=told) as trouble:
+        mirror.ask(sealed, f"ssh://{sshd.user}@{sshd.host}:{sshd.port}/nowhere", None)
+    assert "\n" not in str(trouble.value)
 
 
 @pytest.mark.parametrize("url", ["/a/b", "https://x:1/y", "git://x/y", "file:///a:b", "http://a@b/c:d"])
