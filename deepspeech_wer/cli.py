@@ -8,6 +8,7 @@ loads nothing else.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -56,9 +57,9 @@ def _run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return SIGNAL + signal.SIGINT
-    except BrokenPipeError:  # the reader left early, like `head`; see _flush
-        return DONE
     except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader left early, like `head`; see _flush. A mount may break "pipes", too
+            return DONE
         if not is_of_the_machine(error):
             return _bug()
         _complain(f"{error.filename or 'cannot go on'}: {with_cure(error)}; the next call resumes")

@@ -20,15 +20,21 @@ class Stopped(Exception):
         self.number = number
 
 
+_MOUNT = "the disk or the mount fails: look at `dmesg`"
+_KEY = "unlock or renew it for cron's processes, too (`kinit`, `fscrypt unlock`)"
+_LOCKS = "mount it with locks (NFS: lockd, Lustre: -o flock), or set XDG_CACHE_HOME and ds_dataroot to another disk"
 _CURES = {
     errno.ENOSPC: "make room there (`df`, `df -i`)",
     errno.EDQUOT: "free some of this user's quota",
     errno.EROFS: "mount it writable, or set another path",
     errno.EACCES: "give this user access",
     errno.EPERM: "give this user access",
-    errno.EIO: "the disk or the mount fails: look at `dmesg`",
-    errno.ESTALE: "the disk or the mount fails: look at `dmesg`",
-    errno.ENOTCONN: "the disk or the mount fails: look at `dmesg`",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EREMOTEIO), _MOUNT
+    ),
+    **dict.fromkeys((errno.EUCLEAN, errno.EBADMSG), "the file system is damaged: look at `dmesg`, then `fsck`"),
+    **dict.fromkeys((errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED), _KEY),
+    **dict.fromkeys((errno.ENOLCK, errno.ENOSYS), _LOCKS),
     errno.ENOTDIR: "a file is in the place of a directory there: move it away",
     errno.EEXIST: "move it away",
     errno.EISDIR: "move it away",

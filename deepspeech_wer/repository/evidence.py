@@ -27,8 +27,10 @@ _CURES = tuple(
         (r"read-only file system", "mount it writable, or set another path"),
         (r"(symlink|symbolic link).*: (operation not permitted|operation not supported|function not implemented)",
          "set ds_clone_path to a file system with symbolic links"),
-        (r"input/output error|stale (nfs )?file handle|transport endpoint|host is down",
-         "the disk or the mount fails: look at `dmesg`"),
+        (r"input/output error|stale (nfs )?file handle|transport endpoint|host is down|structure needs cleaning"
+         r"|remote i/o error|bad message", "the disk or the mount fails: look at `dmesg`"),
+        (r"key has (expired|been revoked)|required key not available",
+         "unlock or renew it for cron's processes, too (`kinit`, `fscrypt unlock`)"),
         (r"out of memory|cannot allocate memory|memory exhausted|mmap failed|unable to mmap|failed to map segment",
          "free memory, raise `ulimit -v`, or add swap"),
         (r"resource temporarily unavailable|can(no|')t fork|(cannot|unable to) create (async )?thread",

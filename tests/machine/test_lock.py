@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -154,6 +155,18 @@ def test_a_lock_that_cannot_be_signed_is_released(path: str, monkeypatch: pytest
     descriptor = lock.acquire(path)
     assert descriptor is not None
     os.close(descriptor)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_disk_without_locks_is_told_with_the_cure(path: str, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As NFS without its daemon, and Lustre without an option, answer."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(Trouble, match=r"cannot lock .*: mount it with locks .* or set XDG_CACHE_HOME and ds_dataroot"):
+        lock.acquire(path)
 
 
 def test_of_a_hundred_processes_one_gets_it(path: str, tmp_path: Path) -> None:

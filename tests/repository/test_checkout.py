@@ -449,6 +449,8 @@ AT_CHECKOUT = 'case " $* " in *" checkout "*) {}; esac'
         (AT_CHECKOUT.format("ulimit -n 4"), "raise `ulimit -n`"),
         (AT_CHECKOUT.format("echo 'error: unable to write file a: Disk quota exceeded' >&2; exit 1"), "quota"),
         (AT_CHECKOUT.format("echo 'fatal: write error: Input/output error' >&2; exit 128"), "look at `dmesg`"),
+        (AT_CHECKOUT.format("echo 'error: open(\"a\"): Key has expired' >&2; exit 128"), "kinit"),
+        (AT_CHECKOUT.format("echo 'fatal: cannot stat .: Structure needs cleaning' >&2; exit 128"), "look at `dmesg`"),
         (AT_CHECKOUT.format("echo 'git: 2: git-x: not found' >&2; exit 127"), "install it, or name its directory"),
         (AT_CHECKOUT.format("echo 'fatal: something new' >&2; exit 128"), "something new; the next tick tries again"),
         (AT_CHECKOUT.format("echo \"error: unable to create file a: File name too long\" >&2; test -e $HOME/once || "
