@@ -30,6 +30,7 @@ _OURS_OF_SBATCH = {
 }
 _SECRET_PARAMETER = re.compile(r"[?&;#][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
 _PORTS = {"http": ":80", "https": ":443", "ssh": ":22", "git": ":9418"}  # that a URL need not name
+_COMMAND = re.compile(r"(?:\S*/)?(?:(?:ba|da|z|k)?sh|env|exec|make|nice|perl|poetry|python[\d.]*|srun|sudo|uv|conda)\s")
 _LOCAL = ("/", "./", "../", "~")
 
 
@@ -143,6 +144,8 @@ def script(text: str) -> str:
     """Parse the path of the job: absolute or relative to the checkout, without arguments."""
     if "\0" in text or "\n" in text:
         raise ValueError("the path of a script")
+    if _COMMAND.match(text) or re.search(r" --?\w", text):
+        raise ValueError("the path of a script alone: what runs it belongs into its #! line, and arguments into it")
     return os.path.expanduser(text)  # noqa: PTH111 - a leading ./ must stay
 
 
