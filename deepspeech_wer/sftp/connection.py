@@ -119,7 +119,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         raise Trouble(
             f"{self._account}: the server refuses {tried}: add the public key to that user's "
             f"~/.ssh/authorized_keys on the server, or correct {self._account.prefix}username; where both are right, "
-            "its log names what forbids it: PubkeyAcceptedAlgorithms, AllowUsers, modes of that file"
+            "its log names what forbids it: PubkeyAcceptedAlgorithms, AllowUsers, modes of that file, from= in it"
         )
 
     @contextmanager
@@ -134,12 +134,12 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             session = Pipeline(channel, is_stopped)
             yield session
         except (Dropped, Lost) as error:
-            problem = str(error) if isinstance(error, Lost) else innermost(error)
-            problem = problem.removeprefix(f"{self._account}: ")
+            problem = (str(error) if isinstance(error, Lost) else innermost(error)).removeprefix(f"{self._account}: ")
             if session is None and not isinstance(error.__cause__, TimeoutError):
                 self._transport.join(_MOMENT_S)
                 if self._transport.is_active():
                     cure = "its sshd_config needs Subsystem sftp internal-sftp; only root writes to a ChrootDirectory"
+                    cure += "; a key with command= in authorized_keys allows that alone"
                     raise Trouble(f"{self._account}: the server offers no SFTP ({problem}): {cure}") from error
             raise Dropped(f"{self._account}: {problem}") from error
 

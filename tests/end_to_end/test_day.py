@@ -145,7 +145,7 @@ SHOWN = "INFO published"
 DOWN = (
     "ERROR not published: USER@127.0.0.1 port PORT: the server refuses KEY: add the public key to that user's "
     "~/.ssh/authorized_keys on the server, or correct ds_website_username; where both are right, its log names what "
-    "forbids it: PubkeyAcceptedAlgorithms, AllowUsers, modes of that file"
+    "forbids it: PubkeyAcceptedAlgorithms, AllowUsers, modes of that file, from= in it"
 )
 FULL = (
     "ERROR deepspeech_wer: cannot write DISK/deepspeech_wer/lock: No space left on device: make room there (`df`, "

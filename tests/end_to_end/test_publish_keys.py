@@ -275,6 +275,26 @@ class TestOurKey:
         assert "c2VjcmV0" not in str(trouble.value)
         assert "\n" not in str(trouble.value)
 
+    @pytest.mark.parametrize(
+        ("option", "told"),
+        [
+            (
+                'command="rsync --server ."',
+                "offers no SFTP .*; a key with command= in authorized_keys allows that alone",
+            ),
+            ('from="192.0.2.1"', "its log names what forbids it: .*, from= in it"),
+        ],
+    )
+    def test_a_key_that_is_restricted(self, site: Path, tmp_path: Path, option: str, told: str) -> None:
+        """As that of a tracker of 2016 was, to rsync."""
+        with running_sshd(tmp_path / "server") as server:
+            file = tmp_path / "server" / "authorized_keys"
+            file.write_text(f"restrict {file.read_text()}")
+            assert put(site, server.website).sent
+            file.write_text(f"{option},{file.read_text()}")
+            with pytest.raises(Trouble, match=told):
+                put(site, server.website)
+
     def test_a_key_that_the_server_does_not_know(self, site: Path, server: Sshd, tmp_path: Path) -> None:
         with pytest.raises(Trouble, match=r"refuses .*/stranger: add the public key to .*authorized_keys"):
             put(site, replace(server.website, privkey=generate_key(tmp_path / "stranger", "ed25519")))
