@@ -21,6 +21,7 @@ BAD_HYPER = "bad-hyper"
 INTERRUPTED = "interrupted"  # ended from outside, not the job's fault: it is resumed
 MACHINE = "machine"  # the job could not be started here, not the merge's fault: the next tick tries again
 
+_NOT_FOUND = 127  # a shell's exit code
 _RESERVE = "outcome.reserve"
 _RESERVE_BYTES = 16 << 10
 
@@ -82,6 +83,8 @@ def classify(code: int, last_words: str, *, out_of_memory: bool, most: str = "")
     if code < 0:
         cause = f"ended by {signal.strsignal(-code) or 'a signal'}"
         return Verdict(f"signal {-code}", f"{cause}; last words: {last_words}" if last_words else cause)
+    if code == _NOT_FOUND and last_words.endswith("not found"):
+        last_words += ": is it installed, and on the PATH of the crontab?"
     return Verdict(f"exit {code}", last_words or "it wrote nothing to stderr")
 
 

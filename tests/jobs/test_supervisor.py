@@ -160,6 +160,8 @@ def test_a_job_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         ("exit 3", "exit 3", "wrote nothing"),
         ("echo 'No module named x' >&2; exit 1", "exit 1", "No module named x"),
+        ("sh -c 'conda-x a'", "exit 127", "not found: is it installed, and on the PATH of the crontab?"),
+        ("bash -c 'docker-x run'", "exit 127", "docker-x: command not found: is it installed, and on the PATH"),
         ("kill -SEGV $$", "signal 11", "Segmentation fault"),
         ("kill -9 $$", "signal 9", "Killed"),
         ("echo 'diverged: loss is nan at epoch 3' >&2; exit 65", "diverged", "diverged: loss is nan"),
