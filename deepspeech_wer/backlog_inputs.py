@@ -39,12 +39,7 @@ def find(settings: Settings, names: Sequence[str] = (), running: Collection[str]
     last = read_last(places)
     tip = mirror.update(places.mirror, repository.url, repository.ref, known=last)
     if tip is None:
-        warn_once(
-            places,
-            "warned_empty",
-            without_password(repository.url),
-            f"{repository.name}: the repository has no commits yet",
-        )
+        warn_once(places, "warned_empty", without_password(repository.url), no_commits(settings))
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)
@@ -52,6 +47,15 @@ def find(settings: Settings, names: Sequence[str] = (), running: Collection[str]
     plan = backlog.plan(_branch(found), state)
     _warn_of_history(places, found, plan)
     return replace(plan, next=_numbered(places, plan.next, found, running)) if plan.next else plan
+
+
+def no_commits(settings: Settings) -> str:
+    """Return what to say of an empty repository. Raises Trouble if it had commits."""
+    shown = without_password(settings.repository.url)
+    if archive.newest(settings.places.runs):
+        cure = "was it made anew, or does something else answer there, such as a login page? The next tick tries again"
+        raise Trouble(f"{shown}: the repository is empty, but had commits: {cure}")
+    return f"{settings.repository.name}: the repository has no commits yet"
 
 
 def queue(settings: Settings, most: int) -> tuple[list[Due], int]:

@@ -529,6 +529,24 @@ def test_an_empty_repository_has_no_commits(
     assert capsys.readouterr().err == ""  # reported once
 
 
+@pytest.mark.parametrize("command", [[], ["check"]])
+def test_an_empty_repository_that_had_commits_is_trouble(
+    tracked: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    """git takes a login page of one line, too, for the list of branches of an empty repository."""
+    tick()
+    last = settings.load().places.last_sha1.read_text()
+    tracked.path.rename(tmp_path / "away")
+    subprocess.run(["git", "init", "-q", str(tracked.path)], check=True)
+    capsys.readouterr()
+    assert cli.main(command) == exit_codes.TROUBLE
+    assert "the repository is empty, but had commits: was it made anew" in "".join(capsys.readouterr())
+    (tracked.path / ".git").rename(tmp_path / "empty")
+    (tmp_path / "away" / ".git").rename(tracked.path / ".git")
+    assert settings.load().places.last_sha1.read_text() == last
+    assert tick() == 0
+
+
 def test_a_second_tick_exits_silently(tracked: Repository, sealed: Path) -> None:
     tracked.merge(
         "slow", {"wer": f"touch {sealed}/started; while [ ! -e {sealed}/go ]; do sleep 0.05; done; wer=0.3\n"}

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from deepspeech_wer import __version__, dashboard, files, identity, job_contract, places, room
+from deepspeech_wer import __version__, backlog_inputs, dashboard, files, identity, job_contract, places, room
 from deepspeech_wer.commands import check_page, check_tools, crontab, systemd
 from deepspeech_wer.commands.finding import CRONS_PATH, FAULT, HINT, OK, TIMEOUT_S, Finding
 from deepspeech_wer.commands.progress import say
@@ -112,7 +112,7 @@ def _repository(settings: Settings) -> tuple[str, str]:
             if is_held:
                 mirror.update(where.mirror, repository.url, repository.ref)
     what = f"{repository.name}, {repository.ref or 'its HEAD'}"
-    return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, f"{repository.name}: the repository has no commits yet")
+    return (OK, f"{what} is at {sha[:12]}") if sha else (HINT, backlog_inputs.no_commits(settings))
 
 
 def _is_ours(settings: Settings) -> bool:
