@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..errors import Trouble
-from . import containers, wav
+from . import containers, ogg, wav
 from .arrays import Flags, Floats, Reals
 
 SAMPLE_RATE = 16_000  # Hz
@@ -161,11 +161,15 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
     if not size:
         raise Trouble(f"{path}: is empty: expected a recording")
     with path.open("rb") as plain:
-        if is_raw and containers.is_file(plain.read(4096)):
+        head = plain.read(4096)
+        if is_raw and containers.is_file(head):
             raise Trouble(f"{path}: is a recording with a header: expected bare samples: name it .sph instead of .raw")
         plain.seek(0)
         try:
             data = containers.find_data(plain)
+            if head.startswith(ogg.MAGIC) and not may_be_cut:
+                plain.seek(0)
+                ogg.check(plain)
         except Trouble as trouble:
             raise Trouble(f"{path}: {trouble}") from None
         if data and not may_be_cut:

@@ -1,6 +1,6 @@
 """How much sound the header of a recording promises, whatever its format, as far as it tells.
 
-FLAC and Ogg are not here: libsndfile finds out itself that they are cut.
+FLAC is not here: libsndfile finds out itself that it is cut. For Ogg see ogg.py.
 """
 
 from __future__ import annotations

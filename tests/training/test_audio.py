@@ -530,6 +530,28 @@ def test_a_cut_recording_of_any_format_is_refused_for_a_corpus_alone(tmp_path: P
         assert sum(map(len, audio.read_blocks(path))) == pytest.approx(len(NOISE) * share, rel=0.3)
 
 
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_an_ogg_file_that_is_cut_damaged_or_two_is_refused_for_a_corpus_alone(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, NOISE, 16_000, format="OGG", subtype=codec)
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    path.write_bytes(whole + b"TAG" + bytes(125))  # an ID3 tag
+    assert len(audio.read_audio(path)) == len(NOISE)
+
+    for fault, content in {
+        "not whole: a cut file": whole[:half],
+        "is not whole": whole[:-1],
+        "damaged": whole[:half] + bytes([whole[half] ^ 4]) + whole[half + 1 :],
+        "is damaged": whole[:half] + whole[half + 100 :],  # a piece of it was lost
+        f"a second recording begins at byte {len(whole)}": whole + whole,
+    }.items():
+        path.write_bytes(content)
+        with pytest.raises(Trouble, match=rf"a\.wav: .*{fault}"):
+            audio.read_audio(path)
+        assert sum(map(len, audio.read_blocks(path))) <= len(NOISE)
+
+
 @pytest.mark.parametrize("order", ["01", "10"])
 def test_a_sphere_file_that_does_not_tell_its_length_is_read(tmp_path: Path, order: str) -> None:
     (tmp_path / "a.sph").write_bytes(sphere(NOISE, order).replace(b"sample_count -i 48000", b"sample_note_ -i 48000"))
