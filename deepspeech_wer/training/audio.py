@@ -167,9 +167,9 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
         plain.seek(0)
         try:
             data = containers.find_data(plain)
-            if head.startswith(ogg.MAGIC) and not may_be_cut:
+            if head.startswith(ogg.MAGIC):
                 plain.seek(0)
-                ogg.check(plain)
+                ogg.check(plain, may_be_cut=may_be_cut)
         except Trouble as trouble:
             raise Trouble(f"{path}: {trouble}") from None
         if data and not may_be_cut:

@@ -122,18 +122,31 @@ def _of_sphere(stream: BinaryIO, size: int) -> Data | None:
 def _of_mp3(stream: BinaryIO, size: int) -> Data | None:
     """Mp3, if its first frame tells the bytes, as those of Xing, LAME and Fraunhofer do.
 
-    Some writers count the frame itself, some do not.
+    Some writers count the frame itself, some do not. Raises Trouble if more frames follow than it tells, as where two
+    files were joined: libsndfile reads those of the first alone.
     """
-    head = stream.read(10)
-    start = 0
-    if head[:3] == b"ID3":
-        start = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False)) + 10
+    start = _after_tag(stream, 0)
     stream.seek(start)
     frame = stream.read(64)
-    if len(frame) < 64 or not _is_mp3_frame(frame):
+    if len(frame) < 64 or not _is_mp3_frame(frame) or not (promised := _promised_by_mp3(frame)):
         return None
-    promised = _promised_by_mp3(frame)
-    return Data(start, promised - _frame_size(frame), size - start, is_unfinished=False) if promised else None
+    for end in (start + promised, start + promised + _mp3_size(frame)):
+        stream.seek(_after_tag(stream, end))
+        if is_mp3(stream.read(wav.STRAY)):
+            raise Trouble(
+                f"expected the sound to end at byte {end}, as the header tells, found more, which would not be read: "
+                "are these several recordings? Write the file anew with sox, or each into its own"
+            )
+    return Data(start, promised - _frame_size(frame), size - start, is_unfinished=False)
+
+
+def _after_tag(stream: BinaryIO, place: int) -> int:
+    """Return where the ID3 tag at this place ends; the place, if there is none."""
+    stream.seek(place)
+    head = stream.read(10)
+    if head[:3] != b"ID3":
+        return place
+    return place + 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
 
 
 def _promised_by_mp3(frame: bytes) -> int | None:

@@ -16,21 +16,23 @@ FIRST, LAST = 2, 4  # flags of a page: the first, and the last, of its stream
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def check(stream: BinaryIO) -> None:
-    """Read an Ogg file to its end. Raises Trouble if it is cut or damaged, or if a second recording follows.
+def check(stream: BinaryIO, *, may_be_cut: bool = False) -> None:
+    """Read an Ogg file to its end. Raises Trouble if a second recording follows, or if the file is cut or damaged.
 
-    Whatever follows its last page, such as a tag, is ignored.
+    For the latter only if it may not (`may_be_cut`). Whatever follows its last page, such as a tag, is ignored.
     """
     place = flags = 0
     is_begun = False
     while head := stream.read(HEAD):
-        if not head.startswith(MAGIC) and flags & LAST:
-            return
+        is_page = MAGIC.startswith(head[:4])
         sizes = stream.read(head[-1]) if len(head) == HEAD else b""
         body = stream.read(sum(sizes))
-        if head[:4] == MAGIC[: len(head)] and (len(head) < HEAD or len(sizes) < head[-1] or len(body) < sum(sizes)):
+        is_cut = len(head) < HEAD or len(sizes) < head[-1] or len(body) < sum(sizes)
+        if (not is_page and flags & LAST) or (may_be_cut and (is_cut or not is_page)):
+            return
+        if is_page and is_cut:
             raise Trouble(f"its page at byte {place} is not whole: a cut file")
-        if not head.startswith(MAGIC) or head[22:26] != _checksum(head[:22] + bytes(4) + head[26:] + sizes + body):
+        if not may_be_cut and head[22:26] != _checksum(head[:22] + bytes(4) + head[26:] + sizes + body):
             raise Trouble(f"its page at byte {place} is damaged: expected what was written: fetch or copy it again")
         flags = head[5]
         if flags & FIRST and is_begun:
