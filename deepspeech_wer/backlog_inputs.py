@@ -291,7 +291,15 @@ def _warn_of_history(places: Places, found: History, plan: Plan) -> None:
     start = "at its newest commit, since none of its commits is archived"
     if found.base is not None:
         start = f"after {(plan.reached or found.base)[:12]}, the newest commit up to which all merges are archived"
-    if history.is_sha(found.lost):
+    if history.is_sha(found.lost) and (places.mirror / "shallow").exists():
+        log.warning(
+            "the repository is a shallow clone, and what it has of the history does not reach back to last_sha1 %s: "
+            "merges after that may be missing; continuing %s: call git fetch --unshallow there, and deepspeech-wer run "
+            "--sha for what is missing",
+            found.lost,
+            start,
+        )
+    elif history.is_sha(found.lost):
         log.warning("the branch was rewritten: last_sha1 %s is not in its history; continuing %s", found.lost, start)
     else:
         shown = found.lost[:64]

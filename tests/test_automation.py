@@ -1167,3 +1167,29 @@ def test_a_failed_merge_of_a_queue_is_shown_and_told(tracked: Repository) -> Non
     assert tick() == exit_codes.FAILED
     assert wers() == [0.5, "exit 7", 0.2]
     assert '"exit 7"' in (settings.load().places.site / "js/hyper.js").read_text()
+
+
+def test_a_shallow_repository_that_lacks_merges_is_told_as_that(
+    tracked: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shallow = tmp_path / "shallow"
+
+    def copy() -> None:
+        shutil.rmtree(shallow, ignore_errors=True)
+        subprocess.run(["git", "clone", "--quiet", "--depth=1", f"file://{tracked.path}", str(shallow)], check=True)
+
+    monkeypatch.setenv("ds_repo_url", str(shallow))
+    copy()
+    assert tick() == 0
+    missed = tracked.merge("missed", {"wer": "wer=0.4\n"})
+    tracked.merge("seen", {"wer": "wer=0.3\n"})
+    copy()
+    capsys.readouterr()
+    assert tick() == 0
+    told = capsys.readouterr().err
+    assert "the repository is a shallow clone" in told
+    assert "was rewritten" not in told
+
+    subprocess.run(["git", "-C", str(shallow), "fetch", "--quiet", "--unshallow"], check=True)
+    assert tick("run", "--sha", missed) == 0
+    assert len(wers()) == 3

@@ -204,7 +204,7 @@ def _fetch(mirror: Path, access: Access, pattern: str, *options: str) -> None:
         "--no-auto-maintenance",
         "--update-shallow",
         "--no-recurse-submodules",
-        *options,
+        *(options or ["--unshallow"] * (mirror / "shallow").exists()),  # the repository may have become whole
     )
     spec = f"+{pattern}:{TRACKED}"
     try:
