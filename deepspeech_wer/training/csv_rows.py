@@ -70,10 +70,15 @@ def read_rows(table: Path, required: Sequence[str], named: str | None = None) ->
             required = (named, *required) if named in names else required
             name = names.index(required[0]) if len(required) > 1 else 0
             before = ""  # name of the recording in the row before
+            blanks: list[Misshapen] = []  # rows of nothing: at the end of a table a spreadsheet leaves some
             for line, fields in records:
                 pieces = fields.pieces() if isinstance(fields, Faulty) else fields
-                if len(pieces) == 1 < len(names) and not pieces[0].replace(END_OF_FILE, "").strip():
-                    continue  # blanks: an editor left them, and no transcript lacks them
+                if len(names) > 1 and not "".join(pieces).replace(END_OF_FILE, "").strip():
+                    if len(pieces) > 1:
+                        blanks.append(Misshapen(f"{table}:{line}", "a row of nothing"))
+                    continue  # an editor left a line of blanks, and no transcript lacks it
+                yield from blanks
+                blanks.clear()
                 if fields == header:
                     yield Misshapen(f"{table}:{line}", "the header once more: expected it once, at the top")
                 elif why := _fault(fields, len(names), delimiter):
@@ -157,11 +162,17 @@ def _records(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[s
     def next_line() -> str | None:
         return waiting.popleft() if waiting else next(lines, None)
 
+    def is_row(line: str) -> bool:
+        alone = fields_of([line])
+        return isinstance(alone, list) and len(alone) > 1 and names_recording(alone)
+
     while (line := next_line()) is not None:
         number += 1
         parts = [line]
         while (fields := fields_of(parts)) is None and len(parts) < MOST_LINES and (more := next_line()) is not None:
             parts.append(more)
+        if isinstance(fields, list) and any(is_row(line) for field in fields for line in field.split("\n")[1:]):
+            fields = None  # a table that quotes nothing: the quote of another row closed it
         if isinstance(fields, list):
             if number == 1 and any(field[:1] == " " for field in fields[1:]):
                 fields_of = partial(_fields, delimiter=delimiter, skip_blanks=True)

@@ -236,6 +236,27 @@ def test_what_looks_odd_in_a_csv_row_but_is_whole_is_used(tmp_path: Path, capsys
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("mark", [",", "\t"])
+def test_a_quote_that_another_row_closes_swallows_no_row(tmp_path: Path, mark: str) -> None:
+    rows = ["wav_filename,text,transcript", 'train/0.wav,1,"yes', "train/1.wav,1,a", 'train/2.wav,1,no"']
+    write_corpus(tmp_path / "c", {"train": ["a"] * 3, "dev": ["a"], "test": ["a"]})
+    (tmp_path / "c" / "train.csv").write_text("\n".join([*rows, ""]).replace(",", mark))
+    corpus = importers.load(csv_parameters(tmp_path / "c"))
+    assert [one.transcript for one in corpus.train] == ["a", 'no"']
+    assert corpus.left_out["train"] == 1
+
+    path = table(tmp_path / "d", f'transcript{mark}wav_filename\n"a{mark} b\nc"{mark}train/0.wav\n')
+    assert [one.transcript.split() for one in csv_table.read_table(path)] == [f"a{mark} b c".split()]
+
+
+def test_the_empty_rows_at_the_end_of_a_spreadsheet_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(tmp_path / "c", "wav_filename;wav_filesize;transcript\ntrain/0.wav;1;a\n" + ";;\n" * 30 + "; ;\n\n")
+    assert [one.transcript for one in csv_table.read_table(path)] == ["a"]
+    assert capsys.readouterr().err == ""
+
+
 def test_blanks_after_the_commas_of_a_table_are_no_part_of_it(tmp_path: Path) -> None:
     path = table(tmp_path / "c", 'wav_filename, "speaker", transcript\ntrain/0.wav, ada, "yes, no"\n')
     assert [(one.speaker, one.transcript) for one in csv_table.read_table(path)] == [("ada", "yes, no")]
