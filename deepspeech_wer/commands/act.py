@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ from deepspeech_wer.errors import Stopped, Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE, FAILED
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.runners import Runners
-from deepspeech_wer.machine import lock, signals
+from deepspeech_wer.machine import host, lock, signals
 from deepspeech_wer.merge_run import unfinished
 from deepspeech_wer.merge_run.bench import title
 from deepspeech_wer.places import Places
@@ -92,7 +91,7 @@ def _queue_for_the_running_tick(names: Sequence[str]) -> int:
     holder = lock.holder(str(places.lock))
     log.info("a tick is already at work%s: see `status`", f" (process {holder[0]} since {holder[2]})" if holder else "")
     for sha in [history.look_up(places.mirror, name) for name in names]:
-        _request(places, Decision(sha, getpass.getuser(), "asked for while a tick was at work", clock.utc_now()))
+        _request(places, Decision(sha, host.user(), "asked for while a tick was at work", clock.utc_now()))
         log.info("%s: noted; it runs once the running job has ended", sha[:12])
     return DONE
 
@@ -122,7 +121,7 @@ def cancel(options: argparse.Namespace) -> int:
         if not left.order.merge.sha.startswith(names):
             continue
         try:
-            works.write_cancel(left.work, f"{getpass.getuser()} on {os.uname().nodename}", clock.utc_now())
+            works.write_cancel(left.work, f"{host.user()} on {os.uname().nodename}", clock.utc_now())
         except OSError as error:
             raise Trouble(f"cannot write below {left.work.path}: {with_cure(error)}") from None
         runner.ask_to_end(left.work)
@@ -148,7 +147,7 @@ def retry(options: argparse.Namespace) -> int:
     if not shas:
         raise Trouble("nothing to retry: the last run did not fail; name a commit to run it again")
     try:
-        decision_files.retry_all(places.requests, shas, getpass.getuser(), archive.newest(places.runs))
+        decision_files.retry_all(places.requests, shas, host.user(), archive.newest(places.runs))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"to be run again by the next tick: {', '.join(sha[:12] for sha in shas)}")
@@ -160,7 +159,7 @@ def _unskip(places: Places, names: Sequence[str]) -> list[str]:
     skipped = {one.sha for one in decision_files.skipped(places.requests)}
     shas = [sha for name in names if name for sha in skipped if sha.startswith(name)]
     for sha in shas:
-        _request(places, Decision(sha, getpass.getuser(), "skipped before", clock.utc_now()))
+        _request(places, Decision(sha, host.user(), "skipped before", clock.utc_now()))
         decision_files.end_skip(places.requests, sha)
     return shas
 
@@ -180,7 +179,7 @@ def skip(options: argparse.Namespace) -> int:
         raise Trouble(f"{sha[:12]} has run already: `show {sha[:12]}`; results are never removed")
     merge = history.merge(places.mirror, sha)
     try:
-        decision_files.skip(places.requests, Decision(sha, getpass.getuser(), options.why, clock.utc_now()))
+        decision_files.skip(places.requests, Decision(sha, host.user(), options.why, clock.utc_now()))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"{title(merge)}: skipped; `retry {sha[:12]}` runs it after all")
@@ -215,7 +214,7 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
     for run in found:
         name = works.name(clock.utc_now(), run.merge.sha, places.of_ids)
         try:
-            taken = archive_store.take(places.runs, name, run, getpass.getuser(), clock.utc_now())
+            taken = archive_store.take(places.runs, name, run, host.user(), clock.utc_now())
             decision_files.end_retry(places.requests, run.merge.sha)
         except OSError as error:
             raise Trouble(f"cannot archive below {places.runs}: {with_cure(error)}") from None

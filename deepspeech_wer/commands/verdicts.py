@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from deepspeech_wer.decision_files import Calibration, Decision
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.exit_codes import DONE
 from deepspeech_wer.judging import calibrating, standing, verdict_file
+from deepspeech_wer.machine import host
 from deepspeech_wer.merge_run.bench import title
 from deepspeech_wer.places import Places
 from deepspeech_wer.records import Run
@@ -77,7 +77,7 @@ def accept(options: argparse.Namespace) -> int:
     places = every_setting.load().places
     run = archive.find(places.runs, options.sha)
     try:
-        decision_files.accept(places.requests, Decision(run.merge.sha, getpass.getuser(), options.why, clock.utc_now()))
+        decision_files.accept(places.requests, Decision(run.merge.sha, host.user(), options.why, clock.utc_now()))
     except OSError as error:
         raise Trouble(f"cannot write below {places.requests}: {with_cure(error)}") from None
     say(f"accepted: {run.merge.sha[:12]}; the next tick shows it")
@@ -141,7 +141,7 @@ def _ask(places: Places, run: Run, runs: int) -> None:
         request = replace(pending, runs=runs)
     else:
         before, failed = calibrating.counted(list(archive.of_commit(places.runs, sha)))
-        request = Calibration(sha, getpass.getuser(), clock.utc_now(), runs, before, failed)
+        request = Calibration(sha, host.user(), clock.utc_now(), runs, before, failed)
     decision_files.calibrate(places.requests, request)
     missing = calibrating.progress(places, request).missing
     say(f"{title(run.merge)}: {missing} seeds to be trained by the next ticks, whenever nothing else is due")

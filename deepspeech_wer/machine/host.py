@@ -1,7 +1,8 @@
-"""What tells one machine's arithmetic from another's: the processor and the kernel."""
+"""Who this is: the user, and what tells one machine's arithmetic from another's, the processor and the kernel."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 from contextlib import suppress
@@ -26,3 +27,11 @@ def processor() -> str:
                 break
     kernel = os.uname()
     return f"{model}, {kernel.sysname} {kernel.release}"
+
+
+def user() -> str:
+    """Return the user's name. In a container it may have none, only a number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -142,3 +144,26 @@ def test_a_damaged_decision_is_set_aside_and_the_merge_is_trained(tracked: Repos
     assert wers() == [0.5, 0.9]
     assert decision.with_name(decision.name + ".unreadable").exists()
     assert len(archive.names(settings.load().places.runs)) == 2
+
+
+def test_a_user_of_a_container_without_a_name_decides_too(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    tick()
+    sha = tracked.merge("unwanted")
+    monkeypatch.setattr(pwd, "getpwuid", lacks)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    first = tracked.git("rev-parse", "HEAD~1")
+    for decision in (
+        ["skip", sha, "--why", "costs a week"],
+        ["retry", sha],
+        ["accept", first, "--why", "meant"],
+        ["calibrate", "--sha", first],
+    ):
+        assert cli.main(decision) == 0
+    assert cli.main(["status"]) == 0
+    assert f"asked for by uid {os.getuid()} at" in capsys.readouterr().out
