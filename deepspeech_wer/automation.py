@@ -21,6 +21,7 @@ from deepspeech_wer import (
     logging_setup,
     places,
     update_site,
+    versions,
 )
 from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.configuration import environment
@@ -87,6 +88,7 @@ def _work(
     showing = Showing(settings.places, partial(_show, settings, watcher), partial(update_site.is_behind, settings))
     bench = replace(_bench(settings, watcher, beat, showing), require_data=require_data)
     well, ran = True, 0
+    versions.refuse_replaced()  # the first call notes what there is
     work = _side_by_side if settings.cluster.is_slurm else _one_by_one
     try:
         for run in work(settings, bench, showing, asked, locks):
@@ -180,6 +182,7 @@ def _side_by_side(
 
 
 def _check(locks: Mapping[Path, int]) -> None:
+    versions.refuse_replaced()
     for path, descriptor in locks.items():
         lock.check(descriptor, str(path))
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 
-from deepspeech_wer import journal, logging_setup
+from deepspeech_wer import journal, logging_setup, versions
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.machine import signals
@@ -56,7 +56,8 @@ class Showing:
             self.now()
 
     def now(self) -> None:
-        """Show the archived runs."""
+        """Show the archived runs. Raises Trouble if the program was replaced meanwhile."""
+        versions.refuse_replaced()
         self._owed_since = None
         self.is_well &= self._show()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +136,25 @@ def test_a_note_of_an_earlier_release_is_read(tracked: Repository, capsys: pytes
     assert tick() == 0
     assert "the last tick was killed at ffffffffffff" in capsys.readouterr().err
     assert tracked.path.exists()
+
+
+@pytest.mark.parametrize(
+    "upgrade", ["mv {0}/deepspeech_wer {0}/old", "touch -d 2020-01-01 {0}/deepspeech_wer/showing.py"]
+)
+def test_a_tick_ends_after_its_job_if_the_program_was_replaced_meanwhile(
+    tracked: Repository, tmp_path: Path, upgrade: str
+) -> None:
+    lib = tmp_path / "lib"
+    shutil.copytree(Path(cli.__file__).parent, lib / "deepspeech_wer")
+    tick()
+    tracked.merge("upgrades", {"wer": f"{upgrade.format(lib)}\nwer=0.4\n"})
+    tracked.merge("after", {"wer": "wer=0.3\n"})
+    environment = os.environ | {"PYTHONPATH": str(lib)}
+
+    done = subprocess.run(TICK, env=environment, check=False, stderr=subprocess.PIPE, text=True)
+
+    assert done.returncode == exit_codes.TROUBLE
+    assert "another deepspeech_wer was installed while this tick ran" in done.stderr.splitlines()[-1]
+    assert wers() == [0.5, 0.4]
+    assert tick() == 0
+    assert wers() == [0.5, 0.4, 0.3]
