@@ -206,6 +206,26 @@ def test_the_directory_of_librispeech_itself_will_do(tmp_path: Path) -> None:
         importers.load(parameters("librivox", tmp_path / "LibriSpeech" / "dev-clean", **three))
 
 
+def test_what_a_mac_writes_beside_files_is_no_part_of_a_corpus(
+    tmp_path: Path, german: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = b"\0\5\x16\7\0\2\0\0Mac OS X        "
+    for subset in ("train-clean-100", "dev-clean", "test-clean"):
+        unpacked(tmp_path, libri(subset))
+    for kind in ("train", "dev", "test"):
+        unpacked(tmp_path / kind, {"sph/talk.sph": sound("a b c a b c", "NIST"), "stm/talk.stm": STM})
+    unpacked(tmp_path / "voice", {NAME: common_voice_archive()})
+    for path in [*tmp_path.rglob("*.*")]:
+        path.with_name(f"._{path.name}").write_bytes(data)
+    del german["ds_common_voice_archive"]
+
+    three = {"ds_librivox_subsets": "train-clean-100,dev-clean,test-clean"}
+    assert len(importers.load(parameters("librivox", tmp_path, **three)).train) == 2
+    assert len(importers.load(parameters("ted", tmp_path)).train) == 2
+    assert len(importers.load(parameters("common_voice", tmp_path / "voice", **german)).train) == 2
+    assert "._" not in capsys.readouterr().err
+
+
 def test_mini_librispeech_is_read_and_lacks_a_test_set(site: Site, tmp_path: Path) -> None:
     site.files = {f"{name}.tar.gz": packed(libri(name)) for name in librivox.MINI}
     unpacked(tmp_path, libri("test-clean"))

@@ -109,7 +109,7 @@ def _archive(parameters: Parameters, place: Path) -> tuple[RemoteFile, Path, str
 
 
 def _archives(place: Path) -> list[str]:
-    return sorted(path.name for path in place.glob("*.t*") if path.name.endswith(SUFFIXES) and path.is_file())
+    return sorted(path.name for path in place.glob("[!.]*.t*") if path.name.endswith(SUFFIXES) and path.is_file())
 
 
 def _refuse_another_release(place: Path, name: str | None) -> None:

@@ -26,6 +26,7 @@ from .tools.unpack import obtain
 
 ARCHIVES = "https://www.openslr.org/resources/12/"
 MINI_ARCHIVES = "https://www.openslr.org/resources/31/"
+TABLES = "*/*/[!.]*.trans.txt"  # a Mac writes ._NAME beside each file, which is none of these
 MINI = ("train-clean-5", "dev-clean-2")  # of mini-LibriSpeech, for which only MD5 is published
 SHA256 = {
     "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
@@ -76,7 +77,7 @@ def _read_all(names: list[str], parameters: Parameters) -> Iterator[Utterance | 
 
 def _read(name: str, parameters: Parameters) -> Iterator[Utterance | Misshapen]:
     root = _directory(name, parameters)
-    tables = sorted(root.glob("*/*/*.trans.txt"))
+    tables = sorted(root.glob(TABLES))
     if not tables:
         raise Trouble(f"{root}: no SPEAKER/CHAPTER/*.trans.txt below it: remove it, and it is unpacked again")
     named: set[str] = set()
@@ -90,7 +91,7 @@ def _tell_unnamed(root: Path, named: set[str]) -> None:
         os.path.join(folder, name)  # noqa: PTH118 - there may be 100,000
         for folder, _, names in os.walk(root)
         for name in names
-        if name.endswith(".flac") and name not in named
+        if name.endswith(".flac") and name not in named and not name.startswith(".")
     )
     if found:
         said = f"recordings that no table names, which are not used: {len(found)}, the first: {found[0]}"
@@ -99,13 +100,13 @@ def _tell_unnamed(root: Path, named: set[str]) -> None:
 
 def _directory(name: str, parameters: Parameters) -> Path:
     place = directory_of(parameters)
-    if place.name in (*SHA256, *MINI) and next(place.glob("*/*/*.trans.txt"), None):
+    if place.name in (*SHA256, *MINI) and next(place.glob(TABLES), None):
         raise UsageTrouble(
             f"ds_dataset_path={str(place)!r}: is one subset of LibriSpeech: expected the directory that holds all of "
             f"ds_librivox_subsets, such as {place.parent}"
         )
     by_hand = first_existing(place / "LibriSpeech" / name, place / name)
-    if by_hand and next(by_hand.glob("*/*/*.trans.txt"), None):
+    if by_hand and next(by_hand.glob(TABLES), None):
         return by_hand
     is_mini = name in MINI
     remote = RemoteFile(f"{MINI_ARCHIVES if is_mini else ARCHIVES}{name}.tar.gz", SHA256.get(name))

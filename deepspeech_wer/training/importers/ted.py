@@ -56,7 +56,7 @@ def load(parameters: Parameters) -> Corpus:
 
 
 def _read(directory: Path, alphabet: Alphabet) -> Iterator[Utterance | Misshapen]:
-    tables = sorted(directory.glob("stm/*.stm"))
+    tables = sorted(directory.glob("stm/[!.]*.stm"))  # a Mac writes ._NAME.stm beside them
     if not tables:
         raise Trouble(f"{directory}: no stm/*.stm below it: remove it, and it is unpacked again")
     unknown = 0
