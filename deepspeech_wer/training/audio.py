@@ -36,6 +36,7 @@ HEADERLESS = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtyp
 ROUGHER = 4.0  # the wrong order of bytes makes sound rougher than this, in energy of the differences; noise is as rough
 FULL_SCALE = 1.001  # of samples that are fractions: what is beyond, rounding apart, is clipped
 MOST_PEAK = 16.0  # of such samples, 24 dB above full scale: beyond it they have another scale, that of integers perhaps
+NO_FORMAT = 1  # libsndfile's error: it knows no such format, as m4a, webm and AMR, of phones and browsers
 UNKNOWN = 1 << 62  # libsndfile's number of samples, and more, where the header tells none
 MOST_BEYOND = 0.5  # seconds that a segment may end after its recording; Kaldi's extract-segments allows as much
 LEAST_RATE = 1000  # Hz: a lower one is a damaged header, whose sound would last for hours
@@ -89,7 +90,7 @@ def read_audio(
             samples = _read(stream, None if end is None else max(0, round((end - start) * rate)))
             _tell_clipped(stream, tell)
     except (OSError, soundfile.SoundFileError) as error:
-        raise Trouble(f"{path}: cannot be read as audio: {error}") from error
+        raise _unreadable(path, error) from error
     if not convert and (channels != 1 or (rate != SAMPLE_RATE and not is_mp3)):
         raise Trouble(
             f"{path}: {rate} Hz, {channels} channels: expected 16000 Hz, mono; convert it with: "
@@ -135,7 +136,7 @@ def read_blocks(path: Path, tell: Callable[[str], None] | None = None) -> Iterat
                 tell(doubts[0])
             _tell_clipped(stream, tell)
     except (OSError, soundfile.SoundFileError) as error:
-        raise Trouble(f"{path}: cannot be read as audio: {error}") from error
+        raise _unreadable(path, error) from error
 
 
 class _Recording(soundfile.SoundFile):  # type: ignore[misc]
@@ -188,6 +189,15 @@ def _check_whole(path: Path, data: wav.Data) -> None:
             f"{data.there - data.promised} more that are no chunk: a recorder that was cut off? Write its true sizes "
             f"with: sox --ignore-length {path.name} NEW{path.suffix}"
         )
+
+
+def _unreadable(path: Path, error: OSError | soundfile.SoundFileError) -> Trouble:
+    if not isinstance(error, soundfile.LibsndfileError):
+        return Trouble(f"{path}: cannot be read as audio: {error}")
+    cure = "fetch or copy it again"
+    if error.code == NO_FORMAT:
+        cure = f"if it is a recording, convert it with: ffmpeg -i {path.name} -ac 1 -ar 16000 {path.stem}-16k.wav"
+    return Trouble(f"{path}: cannot be read as audio: {error.error_string.rstrip('.')}: {cure}")
 
 
 def _damaged_rate(path: Path, rate: int) -> Trouble:

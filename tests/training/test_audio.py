@@ -130,6 +130,14 @@ def test_a_recording_written_to_a_pipe_has_no_valid_size(tmp_path: Path) -> None
     assert len(audio.read_audio(tmp_path / "b.wav")) == 100
 
 
+@pytest.mark.parametrize("head", [b"\0\0\0\x20ftypM4A ", b"#!AMR\n", b"\x1aE\xdf\xa3\x9fB\x86"])
+def test_a_recording_of_a_phone_or_a_browser_is_told_with_its_cure(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "a.wav").write_bytes(head + bytes(9000))
+    for read in (audio.read_audio, lambda path: list(audio.read_blocks(path))):
+        with pytest.raises(Trouble, match=r"not recognised: if it is a recording, .*: ffmpeg -i a\.wav .* a-16k\.wav$"):
+            read(tmp_path / "a.wav")
+
+
 def test_suffixes_are_case_insensitive(tmp_path: Path) -> None:
     np.arange(100, dtype=">i2").tofile(tmp_path / "a.RAW")
     assert audio.read_audio(tmp_path / "a.RAW").tolist() == list(range(100))
