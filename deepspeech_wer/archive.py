@@ -25,7 +25,7 @@ from deepspeech_wer import archive_order, archive_record, derived, files, hyper,
 from deepspeech_wer.archive_order import Placed, started
 from deepspeech_wer.backlog import Ended
 from deepspeech_wer.errors import Trouble, with_cure
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import RUN_ID, Run
 
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 _SECOND_NS = 10**9
@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 def names(runs: Path) -> list[str]:
     """Return the names of the archived runs in the order in which they started. Raises Trouble if it cannot list them.
 
-    Links are left out: a job could make one, so that a foreign directory is published.
+    Links are left out: a job could make one, so that a foreign directory is published. So are directories that are no
+    run, by their names: the lost+found of a disk, or what somebody keeps there.
     """
     try:
         status = runs.stat()
@@ -76,7 +77,9 @@ def forget_names(runs: Path) -> None:
 def _names(runs: Path) -> list[str]:
     with os.scandir(runs) as entries:
         found = [
-            sys.intern(entry.name) for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)
+            sys.intern(entry.name)
+            for entry in entries
+            if RUN_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
         ]
     found.sort()
     if max(map(len, found), default=0) > _USUAL_NAME:  # rarely do any have an era

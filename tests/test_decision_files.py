@@ -14,6 +14,7 @@ from deepspeech_wer import cli, decision_files, exit_codes
 from deepspeech_wer.backlog import Ended, Release, alike
 from deepspeech_wer.configuration import settings
 from deepspeech_wer.decision_files import Decision
+from deepspeech_wer.records import RUN_ID
 from tests.conftest import Repository
 from tests.test_automation import tick, wers
 from tests.test_automation import tracked as tracked  # the fixture
@@ -275,3 +276,22 @@ def test_decisions_on_a_disk_that_is_not_mounted_are_not_taken_for_none(
     assert f"{requests}: a link to {tmp_path / 'mount'}, which is not there: mount its disk" in capsys.readouterr().err
     disk.rename(tmp_path / "mount")
     assert (tick(), wers()) == (0, [0.5])
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_directory_among_the_runs_that_is_none_neither_counts_nor_releases_the_queue(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runs = settings.load().places.runs
+    for name in ("lost+found", "old", f"{next(runs.iterdir()).name}.bak"):
+        (runs / name).mkdir()
+    tick()  # three fail alike
+    assert cli.main(["retry"]) == 0
+    capsys.readouterr()
+    assert RUN_ID.fullmatch(decision_files.released(settings.load().places.requests).after or "")
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr()
+    assert "cannot be read" not in told.out
+    assert "runs: 4 in " in told.out
+    assert "skipping a run" not in told.err
+    assert {path.name for path in runs.iterdir()} > {"lost+found", "old"}
