@@ -132,7 +132,7 @@ def _of_mp3(stream: BinaryIO, size: int) -> Data | None:
         return None
     for end in (start + promised, start + promised + _mp3_size(frame)):
         stream.seek(_after_tag(stream, end))
-        if is_mp3(stream.read(wav.STRAY)):
+        if size - stream.tell() > wav.STRAY and is_mp3(stream.read(wav.STRAY)):
             raise Trouble(
                 f"expected the sound to end at byte {end}, as the header tells, found more, which would not be read: "
                 "are these several recordings? Write the file anew with sox, or each into its own"

@@ -13,7 +13,7 @@ from real_speech import utterances
 from tone_corpus import DISTURBANCES, disturbance
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import audio
+from deepspeech_wer.training import audio, containers
 
 
 @pytest.mark.parametrize("samples", [1, 10, 399, 400, 401, 560, 561, 720, 721, 16_000, 48_123])
@@ -578,6 +578,18 @@ def test_two_recordings_in_one_file_are_told_and_not_half_of_them_read(
     for read in (audio.read_audio, lambda path: list(audio.read_blocks(path))):
         with pytest.raises(Trouble, match=rf"a\.mp3: .* at byte {len(tag + one)}"):
             read(path)
+
+
+def test_an_mp3_of_a_few_frames_more_than_its_header_tells_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.mp3", NOISE, 16_000)
+    whole = bytearray((tmp_path / "a.mp3").read_bytes())
+    place = whole.index(b"Xing") + 12  # the number of bytes
+    told = int.from_bytes(whole[place : place + 4], "big")
+    for fewer in range(2000):  # some of them end where a frame begins
+        whole[place : place + 4] = (told - fewer).to_bytes(4, "big")
+        (tmp_path / "a.mp3").write_bytes(whole)
+        with (tmp_path / "a.mp3").open("rb") as stream:
+            assert containers.find_data(stream)
 
 
 @pytest.mark.parametrize("order", ["01", "10"])
