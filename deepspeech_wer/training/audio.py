@@ -196,7 +196,7 @@ def _unreadable(path: Path, error: OSError | soundfile.SoundFileError) -> Troubl
         return Trouble(f"{path}: cannot be read as audio: {error}")
     cure = "fetch or copy it again"
     if error.code == NO_FORMAT:
-        cure = f"if it is a recording, convert it with: ffmpeg -i {path.name} -ac 1 -ar 16000 {path.stem}-16k.wav"
+        cure = f"if it is a recording, convert it with: ffmpeg -i {path} -ac 1 -ar 16000 NEW.wav"
     return Trouble(f"{path}: cannot be read as audio: {error.error_string.rstrip('.')}: {cure}")
 
 

@@ -1,10 +1,11 @@
 """How much sound the header of a recording promises, whatever its format, as far as it tells.
 
-FLAC is not here: libsndfile finds out itself that it is cut. For Ogg see ogg.py.
+Of FLAC libsndfile finds out itself that it is cut. For Ogg see ogg.py.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 from typing import BinaryIO
@@ -23,6 +24,7 @@ BIT_RATES = (
 RATES = (44_100, 48_000, 32_000)  # Hz, of MPEG 1
 NO_RATE, NO_BIT_RATE, NO_AAC_RATE = 3, 15, 13  # in the place of a rate
 AAC_HEAD = 7  # bytes
+FLAC_BEGINS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # with the head of its first block, which has 34 bytes
 POINTER = b"version https://git-lfs."
 
 
@@ -140,6 +142,14 @@ def _of_mp3(stream: BinaryIO, size: int) -> Data | None:
     return Data(start, promised - _frame_size(frame), size - start, is_unfinished=False)
 
 
+def _of_flac(stream: BinaryIO, _: int) -> None:
+    """Raise Trouble where two files were joined, of which libsndfile reads the first alone."""
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        place = max(whole.find(begin, 1) for begin in FLAC_BEGINS)
+    if place > 0:
+        raise Trouble(f"a second recording begins at byte {place}: expected one: write each into its own file")
+
+
 def _after_tag(stream: BinaryIO, place: int) -> int:
     """Return where the ID3 tag at this place ends; the place, if there is none."""
     stream.seek(place)
@@ -227,6 +237,7 @@ FINDERS: dict[bytes, Callable[[BinaryIO, int], Data | None]] = {
     b"dns.": _of_au,
     b"riff": _of_w64,
     b"NIST": _of_sphere,
+    b"fLaC": _of_flac,
 }
 # How files begin that are no raw samples. The last three are WebM, Windows Media and AMR.
-MAGIC = (*wav.MAGIC, *FINDERS, b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR")
+MAGIC = (*wav.MAGIC, *FINDERS, b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR")

@@ -312,6 +312,7 @@ def test_a_pipe_that_holds_no_audio_is_told_by_its_own_name(model: Path, tmp_pat
     done = run(model, "/dev/stdin", input=b"no audio")
     assert done.returncode == 1
     assert done.stderr.startswith(b"/dev/stdin: cannot be read as audio: ")
+    assert b"ffmpeg -i /dev/stdin" in done.stderr
     assert str(tmp_path).encode() not in done.stderr
     assert b"/tmp" not in done.stderr
 
