@@ -56,11 +56,12 @@ def export(
 
     Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. With
     look-ahead, the TFLite file is `lookahead.step`, which the SavedModel has, too. A language model estimated by
-    the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set.
+    the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set, and
+    for a re-training.
     Raises Trouble if the files cannot be written, or if an exported network's logits, or its transcript of the first of
     `items`, differ from the trained network's.
     """
-    if parameters.export_dir is None:
+    if parameters.export_dir is None or parameters.wer_rerun_of:  # of an older merge perhaps, and `latest` never falls
         return {}
     network = network.on_one_device(parameters)
     target = parameters.export_dir / commit[:7]

@@ -285,6 +285,7 @@ class Parameters:
     )
     threads: int = _number(1, "processor threads", least=1, most=1024)
     wer_sha: str = _text("", "the commit that is trained, set by the tracker; unset: from git")
+    wer_rerun_of: str = _text("", "the run that a re-training repeats, set by the tracker: then nothing is exported")
 
     @property
     def kept_in(self) -> Path | None:

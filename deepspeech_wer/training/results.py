@@ -41,7 +41,7 @@ SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs
 VERSION = 1
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
 # data_set.name and context.git_hash hold the first two; the others are private.
-NOT_RECORDED = ("importer", "wer_sha", "cache_dir", "mirror_url")
+NOT_RECORDED = ("importer", "wer_sha", "wer_rerun_of", "cache_dir", "mirror_url")
 Sets = Mapping[str, Sequence[Item]]  # train, dev, test and further ones, without the utterances left out
 
 

@@ -44,7 +44,7 @@ INDIFFERENT = (
     "augment_overlay_source",
     "display_step", "validation_step", "checkpoint_step", "report_count", "log_variables",
     "test_batch_size", "limit_test", "test_sets", "test_set", "decoder", "decoders", "beam_width", "preset",
-    "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha",
+    "lm_path", "lm_order", "lm_alpha", "lm_beta", "wer_sha", "wer_rerun_of",
 )
 # fmt: on
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 @pytest.fixture
 def copied(exported: Exported, tmp_path: Path) -> Path:
     return shutil.copytree(exported.directory / "latest", tmp_path / "copied")
+
+
+def test_a_retraining_replaces_no_export_and_makes_none_the_latest(exported: Exported, tmp_path: Path) -> None:
+    again = replace(exported.parameters, export_dir=tmp_path, wer_rerun_of="20260101-000000-0123456789ab")
+    assert export.export(exported.network, exported.items, again, COMMIT) == {}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_is_whole_and_latest_points_at_it(exported: Exported) -> None:
