@@ -82,7 +82,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "repository": ("access", "git", "evidence", "history mirror", "checkout"),
     "sftp": ("keys pipeline", "connection files"),
     "training": (
-        "arrays checkpoint cluster corpus epochs launch ogg outputs parameter_types quiet text wav",
+        "arrays checkpoint cluster corpus epochs launch ogg outputs parameter_types quiet source text wav",
         "containers",
         "audio csv_rows curves hashes parameters summaries threads",
         "alignment sound workers",

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from ..errors import Trouble
-from . import audio
+from . import audio, source
 from .arrays import Tensor
 from .batches import assemble
 from .confidence import Calibrations
@@ -52,7 +52,8 @@ def export(
     decoders: Sequence[Decoder] = (),
     calibrations: Calibrations | None = None,
 ) -> dict[str, int]:
-    """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there.
+    """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there;
+    see `replace`.
 
     Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. With
     look-ahead, the TFLite file is `lookahead.step`, which the SavedModel has, too. A language model estimated by
@@ -191,12 +192,18 @@ def _without_warnings() -> Iterator[None]:
 
 
 def replace(target: Path, beside: Path) -> None:
-    """Replace `target` by `beside`, then switch the link `latest` to it atomically, so that there always is one."""
+    """Replace `target` by `beside`, then switch the link `latest` to it atomically, so that there always is one.
+
+    It stays where it is if that is a later commit: old merges are trained, too, such as those that failed before.
+    """
     aside = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
         target.rename(aside)
     beside.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
+    latest = target.with_name("latest")
+    if latest.is_dir() and source.is_before(target.name, latest.resolve().name):
+        return
     link = target.with_name(f".latest.{os.getpid()}")
     link.symlink_to(target.name)
-    link.replace(target.with_name("latest"))
+    link.replace(latest)

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from ..errors import Trouble
 from ..files import write_atomically
 from ..job_contract import CHECKPOINT_DIR, HISTORY, HYPER, LOGS_DIR, UTTERANCES
 from ..verdicts import intervals
+from . import source
 from .batches import Most, batches_by_length
 from .confidence import Calibrations
 from .corpus import Corpus
@@ -37,7 +37,6 @@ from .patience import tested_epoch
 from .sound import noises
 from .workers import ALONE, Workers
 
-SOURCE_ROOT = Path(__file__).resolve().parents[2]  # the checkout this code runs from
 VERSION = 1
 LIBRARIES = ("tensorflow", "keras", "numpy", "soundfile", "kaldialign", "ai-edge-litert")
 # data_set.name and context.git_hash hold the first two; the others are private.
@@ -302,24 +301,11 @@ def utterances_record(test: Evaluation, name: str = TEST) -> dict[str, Any]:
 
 def git_hash(parameters: Parameters) -> str:
     """Return the commit that is trained: from the tracker, else from git, else "unknown"."""
-    return parameters.wer_sha or _git("rev-parse", "HEAD")
+    return parameters.wer_sha or source.ask_git("rev-parse", "HEAD")
 
 
 def git_branch() -> str:
-    return _git("rev-parse", "--abbrev-ref", "HEAD")
-
-
-def _git(*arguments: str) -> str:
-    # An inherited GIT_DIR, as in a hook, would make git answer for another repository. A fault in the user's
-    # configuration, or a checkout that belongs to somebody else, would leave it without an answer.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    command = ["git", "-c", "safe.directory=*", "-C", str(SOURCE_ROOT), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
+    return source.ask_git("rev-parse", "--abbrev-ref", "HEAD")
 
 
 def _last(values: Sequence[float | None]) -> float | None:

@@ -13,11 +13,12 @@ import tensorflow as tf
 from tone_corpus import SMALL, prepare_sets, write_corpus
 
 from deepspeech_wer.errors import Trouble
-from deepspeech_wer.training import audio, batches, dataset, decoding, export
+from deepspeech_wer.training import audio, batches, dataset, decoding, export, source
 from deepspeech_wer.training.decoders import greedy
 from deepspeech_wer.training.network.model import Network
 from deepspeech_wer.training.parameters import Parameters, from_environment
 from deepspeech_wer.training.transcribe.recogniser import Recogniser
+from tests.conftest import Repository
 
 COMMIT = "0123456789"
 
@@ -155,6 +156,22 @@ def test_an_older_export_is_replaced_and_latest_moves_on(tmp_path: Path) -> None
     assert (tmp_path / "latest").readlink() == Path("fedcba9")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0123456", "fedcba9", "latest"]
     assert [path.name for path in (tmp_path / "0123456").iterdir()] == ["second"]
+
+
+def test_an_older_merge_that_is_trained_later_is_not_the_latest(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit("root")
+    older, newer = repository.merge("older"), repository.merge("newer")
+    repository.git("checkout", "--quiet", "-b", "rewritten", "HEAD~1")
+    rewritten = repository.merge("rewritten")
+    monkeypatch.setattr(source, "ROOT", repository.path)
+    pointed = []
+    for commit in (newer, older, newer, rewritten):
+        (tmp_path / "exports" / ".beside").mkdir(parents=True)
+        export.replace(tmp_path / "exports" / commit[:7], tmp_path / "exports" / ".beside")
+        pointed.append((tmp_path / "exports" / "latest").resolve().name)
+    assert pointed == [newer[:7], newer[:7], newer[:7], rewritten[:7]]
 
 
 def test_an_unwritable_export_directory_is_reported(exported: Exported, tmp_path: Path) -> None:
