@@ -103,6 +103,8 @@ def masked(text: str, logs: PublishedLogs) -> str:
     text = _KNOWN_SHAPES.sub(MASK, text)
     text = _OPTION.sub(lambda found: found[1] + MASK if is_secret_option(found[2]) else found[0], text)
     text = _LOGIN_GIVEN.sub(rf"\1{MASK}", text)
+    if "/" not in text:  # most subjects and authors
+        return text
     home = str(files.home())
     if home.count("/") and home != "/":
         text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
