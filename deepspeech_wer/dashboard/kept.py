@@ -52,7 +52,7 @@ _TOLD = (
     *("rerun_of", "imported"),
 )
 _COMPRESSED_FROM = 1000  # lines made in one build
-_OURS = re.compile(r"\d{6}|other")
+_OURS = re.compile(r"\d{6}|other")  # earlier releases wrote "other"
 _NEWEST = 500  # runs whose files every build looks at
 _TURNS = 32  # builds that look at the files of all others
 
@@ -284,7 +284,7 @@ def _remove_all_but(months: Iterable[str], kept: Path) -> None:
 
 
 def _month(name: str) -> str:
-    return name[:6] if name[:8].isdigit() else "other"
+    return name[:6]
 
 
 def _version(mode: str) -> str:
