@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from deepspeech_wer import archive, archive_record, files, journal, versions
@@ -28,9 +31,10 @@ _ID = re.compile("[0-9a-f]{32}")
 def check(places: Places, repository: Repository) -> None:
     """Raise Trouble if the cache or the data root belongs to another tracker, or if known runs have disappeared.
 
-    So it does if a newer release has worked here.
+    So it does if a newer release has worked here, or another user, who could not read what this one writes.
     """
     _refuse_newer(places)
+    _refuse_another_user(places)
     expected = {"url": without_password(repository.url), "branch": repository.ref or "HEAD"}
     for directory, other in ((places.cache, {"data": str(places.data)}), (places.data, {"cache": str(places.cache)})):
         note = _read(directory / NOTE)
@@ -79,6 +83,29 @@ def _refuse_newer(places: Places) -> None:
     }
     for path, version in known.items():
         versions.refuse_newer_file(path, version)
+
+
+def _refuse_another_user(places: Places) -> None:
+    for directory in (places.cache, places.data):
+        with suppress(OSError):  # told where it is needed
+            owner = (directory / NOTE).stat().st_uid
+            if owner == os.geteuid():
+                continue
+            with tempfile.TemporaryFile(dir=directory) as probe:  # some mounts show one owner for all
+                ours = os.fstat(probe.fileno()).st_uid
+            if owner != ours:
+                name, own = _user(owner), _user(ours)
+                raise Trouble(
+                    f"{directory} belongs to the user {name}, and this is {own}: run this as {name} (sudo -Hu {name}), "
+                    f"or, where {own} is to go on with it, chown -R what is there"
+                )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def lost_run(places: Places) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,31 @@ def test_a_project_that_has_moved_goes_on_once_its_notes_are_removed(
         Path(note).unlink()
     assert tick() == 0
     assert wers() == [0.5]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("place", ["cache", "data"])
+def test_what_another_user_could_not_read_afterwards_is_not_written(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """As by an operator who is root, with the tracker's HOME: the queue would stop."""
+    tick()
+    places = settings.load().places
+    note = (places.cache if place == "cache" else places.data) / "tracker.json"
+    os.chown(note, 65534, -1)
+    sha = tracked.git("rev-parse", "HEAD")
+    for command in (
+        [],
+        ["retry", sha],
+        ["accept", sha, "--why", "x"],
+        ["skip", sha, "--why", "x"],
+        ["cancel"],
+        ["build"],
+    ):
+        assert f"{note.parent} belongs to the user nobody, and this is root: run this" in refusal(capsys, *command)
+    assert not places.requests.exists()
+    os.chown(note, 0, -1)
+    assert tick() == 0
 
 
 def test_without_its_cache_a_tracker_goes_on(tracked: Repository) -> None:

@@ -110,6 +110,7 @@ def cancel(options: argparse.Namespace) -> int:
     """
     current = every_setting.load()
     places, runner = current.places, Runners(current.cluster)
+    identity.check(places, current.repository)
     running = [left for left in unfinished.find(places, is_looking=True) if runner.is_alive(left.work)]
     if not running:
         raise Trouble("no job is running, so there is nothing to cancel: see `status`")
@@ -133,6 +134,7 @@ def retry(options: argparse.Namespace) -> int:
     """Run commits again that were written off; without a commit, those whose alike failures stopped the queue."""
     current = every_setting.load()
     places = current.places
+    identity.check(places, current.repository)
     if options.judge:
         return _judge(current, options.sha)
     shas = _unskip(places, options.sha)
@@ -202,7 +204,6 @@ def _commit(current: Settings, name: str) -> str:
 def _judge(current: Settings, names: Sequence[str]) -> int:
     """Take the records that failed runs left as their results. A tick may be at work: nothing that it uses changes."""
     places = current.places
-    identity.check(places, current.repository)
     if not names:
         raise Trouble("retry --judge: name the commit whose result is to be taken, after a look at its run (`show`)")
     found = [archive.find(places.runs, name) for name in names]

@@ -74,7 +74,9 @@ def verdicts(options: argparse.Namespace) -> int:
 
 def accept(options: argparse.Namespace) -> int:
     """Note that a merge's worse result is accepted: its level is the new one."""
-    places = every_setting.load().places
+    current = every_setting.load()
+    places = current.places
+    identity.check(places, current.repository)
     run = archive.find(places.runs, options.sha)
     try:
         decision_files.accept(places.requests, Decision(run.merge.sha, host.user(), options.why, clock.utc_now()))
