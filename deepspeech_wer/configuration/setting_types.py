@@ -29,6 +29,7 @@ _OURS_OF_SBATCH = {
     *("--uid", "--wait", "--wrap"),
 }
 _SECRET_PARAMETER = re.compile(r"[?&;#][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
+_UNREPLACED = re.compile(r"(^|:)\$([A-Z_]+|\{\w+\})$")  # a whole user or password
 _PORTS = {"http": ":80", "https": ":443", "ssh": ":22", "git": ":9418"}  # that a URL need not name
 _COMMAND = re.compile(r"(?:\S*/)?(?:(?:ba|da|z|k)?sh|env|exec|make|nice|perl|poetry|python[\d.]*|srun|sudo|uv|conda)\s")
 _LOCAL = ("/", "./", "../", "~")
@@ -184,6 +185,13 @@ def word(text: str) -> str:
     return text
 
 
+def token(text: str) -> str:
+    """Accept a token. What a shell would make one of stays literal in a crontab, and so do quotes in a container."""
+    if re.search(r"[\s$`'\"{}()]", word(text)):
+        raise ValueError("the token itself, without quotes, and no variable or command that only a shell replaces")
+    return text
+
+
 def user(text: str) -> str:
     """Accept a user of the web host."""
     if re.match("[^@]*:", text):  # a bastion may take root@target:SSH:user
@@ -257,6 +265,8 @@ def git_url(text: str) -> str:
         return str(path(text))
     if "://" in text:
         scheme, login, place = split_login(text)
+        if _UNREPLACED.search(login or ""):
+            raise Unquoted("a git URL with the password itself: a crontab replaces no variable (write %24 for a $)")
         if login is None and is_web(scheme) and not _AUTHORITY.fullmatch(re.split(r"[/?#]", place, maxsplit=1)[0]):
             raise ValueError("a git URL with a host, whose port, if any, is a number")
         if _SECRET_PARAMETER.search(place):

@@ -302,11 +302,11 @@ VARIABLES = (
         "a player; unset: none",
     ),
     Variable("ds_website_url", None, types.web_url, "the site's public address"),
-    Variable("ds_github_token", None, types.word, "token for commit statuses", secret=True),
+    Variable("ds_github_token", None, types.token, "token for commit statuses", secret=True),
     Variable(
         "ds_gitlab_token",
         None,
-        types.word,
+        types.token,
         "token for commit statuses on GitLab, at the host of the repository",
         secret=True,
     ),
