@@ -25,28 +25,30 @@ _LAST_WORDS = "; last words: "
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
-_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"]*@")
+# A job may print anything, 256 kB without a blank too: each pattern begins but once in a word, or has a bound.
+_TO_AT = re.compile(r"(?<![^\s'\"])[^\s'\"]*@")
 _HEADER = re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:[A-Za-z]+ )?|bearer )[^\s'\"]+")
 # NAME=value and "name": "value"; a bare number is a count, such as "tokens per key: 12".
 _ASSIGNED = re.compile(
-    r"(?i)(\b(?:[\w.-]*(?:passw(?:or)?d|passphrase|pass|secret|token|credentials?|key|_pwd|_auth|signature)|auth|sig)"
-    r"['\"]?\s*[=:]\s*)"
+    r"(?i)((?:(?<![\w.-])[\w.-]*(?:passw(?:or)?d|passphrase|pass|secret|token|credentials?|key|_pwd|_auth|signature)"
+    r"|\b(?:auth|sig))['\"]?\s*[=:]\s*)"
     r"(?!\d+(?:\.\d+)?(?:[\s,;)]|$))(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;'\"]+)"
 )
 _KNOWN_SHAPES = re.compile(
     r"\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|gl[a-z]{1,5}-[\w-]{16,}|hf_\w{16,}|xox[a-z]-[\w-]{10,}"
-    r"|A[KS]IA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|sk-[\w-]{20,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}"
+    r"|A[KS]IA[0-9A-Z]{16}|eyJ[\w-]{8,999}\.[\w-]{8,}\.[\w-]*|sk-[\w-]{20,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}"
     r"|(?:npm|dckr_pat|sk_live)_[\w-]{16,}|pypi-[\w-]{16,}"
     r"|https://(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|[\w.-]+\.webhook\.office\.com/)[^\s'\"]+)"
 )
-# What a shell's trace shows (set -x), and .netrc: names of parameters such as sort_key or pad_token are no secrets.
-SECRET_NAME = re.compile(
+SECRET_NAME = re.compile(  # sort_key and pad_token are parameters, and no secrets
     r"(?i)passw(or)?d|passphrase|secret|credential|private_?key|api_?key|access_?key|(access|auth|api|bearer)_?token"
     r"|^(authorization|token)$|(?-i:^[A-Z0-9_]*(TOKEN|KEY|PASS|PWD)$)"
 )
-_OPTION = re.compile(r"(--?([\w-]+)\s+)(?!-)(\"[^\"]*\"|'[^']*'|\S+)")
+# Commands, as the trace of a shell shows them (set -x), and lines of .netrc.
+_OPTION = re.compile(r"((?<![\w-])--?([\w-]+)\s+)(?!-)(\"[^\"]*\"|'[^']*'|\S+)")
 _LOGIN_GIVEN = re.compile(
-    r"((?:\s-u|--(?:proxy-)?user)[\s=]*['\"]?[^\s:'\"]+:|\bsshpass\s+-p\s*|\blogin\s+\S+\s+password\s+)(?!\d+\s)[^\s'\"]+"
+    r"((?:\s-u|--(?:proxy-)?user)(?:\s+|=)?['\"]?[^\s:'\"]{1,99}:|\bsshpass\s+-p\s*|\blogin\s+\S+\s+password\s+)"
+    r"(?!\d+\s)[^\s'\"]+"
 )
 _OTHER_HOMES = re.compile(r"(?<![\w.~-])/(?:home|Users)/[^/\s'\":;,)]+")
 
@@ -97,7 +99,7 @@ def masked(text: str, logs: PublishedLogs) -> str:
     for secret in logs.secrets:
         text = text.replace(secret, MASK)
     text = _KEY_BLOCK.sub(MASK, text)
-    text = _LOGIN.sub(rf"\1{MASK}@", text)
+    text = _TO_AT.sub(_without_login, text)
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = _KNOWN_SHAPES.sub(MASK, text)
@@ -109,6 +111,11 @@ def masked(text: str, logs: PublishedLogs) -> str:
     if home.count("/") and home != "/":
         text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
     return _OTHER_HOMES.sub("~", text)
+
+
+def _without_login(found: re.Match[str]) -> str:
+    scheme, end, _ = found[0].partition("://")
+    return f"{scheme}{end}{MASK}@" if end else found[0]
 
 
 def is_secret_option(name: str) -> bool:

@@ -24,7 +24,7 @@ _END_BYTES = 256 << 10
 _MAX_HISTORY_BYTES = 16 << 20
 _EPOCH = re.compile(r"^(?P<time>\S+Z) \W*epoch[ :#]*(?P<epoch>\d{1,7})(?:\s*(?:/|of)\s*(?P<epochs>\d{1,7}))?\b", re.I)
 _LOSS = re.compile(
-    r"(?P<kind>train(?:ing)?|val(?:idation)?|dev)?[ _-]*loss\W{1,3}(?P<value>\d+(?:\.\d+)?(?:e[-+]?\d+)?)", re.I
+    r"(?:(?P<kind>train(?:ing)?|val(?:idation)?|dev)[ _-]*)?loss\W{1,3}(?P<value>\d+(?:\.\d+)?(?:e[-+]?\d+)?)", re.I
 )
 
 

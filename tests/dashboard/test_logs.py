@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,33 @@ def test_secrets_are_masked(line: str) -> None:
 )
 def test_what_is_no_secret_stays(line: str) -> None:
     assert logs.masked(line, TRIMMED) == line
+
+
+# Words of 256 kB, each of which some pattern could begin anywhere in.
+LONG = (
+    "-",
+    "a-",
+    "a.",
+    "--a",
+    "--user",
+    "a://",
+    "https://a.",
+    "-eyJaaaaaaaa",
+    "key=",
+    "/a",
+    " -u a",
+    "@",
+    "auth ",
+    "\x1b[",
+)
+
+
+@pytest.mark.parametrize("part", [*LONG, "-u" + " " * 100_000, "--user" + "=" * 100_000])
+def test_a_long_word_holds_up_no_build(part: str) -> None:
+    code = (
+        f"from deepspeech_wer.dashboard import logs; logs.masked({part!r} * ((256 << 10) // {len(part)}), logs.WHOLE)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)  # it took minutes
 
 
 def test_home_directories_are_masked(sealed: Path) -> None:
