@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 def names(runs: Path) -> list[str]:
     """Return the names of the archived runs in the order in which they started. Raises Trouble if it cannot list them.
 
-    Links are left out: a job could make one, so that a foreign directory is published. So are directories that are no
-    run, by their names: the lost+found of a disk, or what somebody keeps there.
+    Links are left out: a job could make one, so that a foreign directory is published. So are directories
+    whose names are no run's: the lost+found of a disk, or what somebody keeps there.
     """
     try:
         status = runs.stat()

@@ -58,7 +58,7 @@ def _run(arguments: Sequence[str]) -> int:
         _complain("interrupted")
         return SIGNAL + signal.SIGINT
     except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader left early, like `head`; see _flush. A mount may break "pipes", too
+        if error.errno == errno.EPIPE:  # the reader left early, like `head`; see _flush. Of a mount it is ESHUTDOWN
             return DONE
         if not is_of_the_machine(error):
             return _bug()

@@ -121,7 +121,7 @@ def probe(work: Work) -> None:
 
 
 def write_draft(work: Work) -> tuple[str, Task[Attributes]]:
-    """Where the new manifest is until `upload` renames it, and the task that writes it. What stays is copied there."""
+    """A name for the new manifest until `upload` renames it, and the task to write it. The server copies its start."""
     path, data = f"{NEXT}.{secrets.token_hex(8)}.partial", plan.dump(work.manifest)
     same = delta.common_start(work.found.manifest, data) if work.root.can_copy else 0
     source = MANIFEST if same >= sources.LARGE else ""

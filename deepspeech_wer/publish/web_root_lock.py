@@ -30,7 +30,7 @@ from deepspeech_wer.sftp.pipeline import Ask, Packet, Refused, Task, string
 from deepspeech_wer.text import plain
 
 LOCK = f"{STATE}/lock"
-_CLOCK = re.compile(rf"{LOCK}\.[0-9a-f]{{16}}\.partial")  # written to learn the server's time, and left
+_PROBE = re.compile(rf"{LOCK}\.[0-9a-f]{{16}}\.partial")  # tells the server's time; left where it cannot be removed
 BEAT_S = 15.0
 STALE_S = 120.0  # eight missed beats
 AHEAD_S = 45.0  # how long an mtime in the future is believed: three missed beats after the server's clock was set back
@@ -67,10 +67,10 @@ class Lock:
 def locked(
     root: WebRoot, wait_s: float, seen: Iterable[str], before: Sequence[Stage] = (), along: Tasks = MappingProxyType({})
 ) -> Iterator[Lock]:
-    """Hold the web root's lock. `before` and `along` go with the first attempt. Raises Trouble, naming the holder,
-    if another process still has it after `wait_s`; or at once, where what was left is `seen` and cannot be removed.
+    """Hold the web root's lock. `before` and `along` go with the first attempt. Of the files that were `seen` there,
+    probes are removed first. Raises Trouble if that fails, or if another process still has the lock after `wait_s`.
     """
-    root.run(("remove", {path: files.remove(root.path(path)) for path in seen if _CLOCK.fullmatch(path)}))
+    root.run(("remove", {path: files.remove(root.path(path)) for path in seen if _PROBE.fullmatch(path)}))
     me, deadline = this_process(), time.monotonic() + wait_s
     taken: list[bytes] = []
     release = _release(root, taken)

@@ -52,17 +52,15 @@ def export(
     decoders: Sequence[Decoder] = (),
     calibrations: Calibrations | None = None,
 ) -> dict[str, int]:
-    """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`, and point `latest` there;
-    see `replace`.
+    """Write `<export_dir>/<commit>/` with `saved_model`, `model.tflite` and `model.json`; see `replace` for `latest`.
 
     Both networks map [1, frames, 26] normalised features to [frames, 1, labels] logits, for any number of frames. With
     look-ahead, the TFLite file is `lookahead.step`, which the SavedModel has, too. A language model estimated by
-    the run is copied as `lm.arpa`. Returns sizes in bytes; {} if `export_dir` is not set, and
-    for a re-training.
+    the run is copied as `lm.arpa`. Returns sizes in bytes; {} for a re-training, and if `export_dir` is not set.
     Raises Trouble if the files cannot be written, or if an exported network's logits, or its transcript of the first of
     `items`, differ from the trained network's.
     """
-    if parameters.export_dir is None or parameters.wer_rerun_of:  # of an older merge perhaps, and `latest` never falls
+    if parameters.export_dir is None or parameters.wer_rerun_of:  # it would replace its merge's own network
         return {}
     network = network.on_one_device(parameters)
     target = parameters.export_dir / commit[:7]
