@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import files, hyper, job_contract, versions
 from deepspeech_wer.errors import Trouble, with_cure
-from deepspeech_wer.records import Circumstances, Merge, Outcome, Run
+from deepspeech_wer.records import Circumstances, Merge, Outcome, Run, as_json
 
 VERSION = 1
 RUN = "run.json"
@@ -92,14 +91,14 @@ def serialise(merge: Merge, outcome: Outcome, under: Circumstances, more: Mappin
     """Return the content of a run.json, with `more` fields if they are given."""
     record: dict[str, Any] = {
         "version": VERSION,
-        "merge": asdict(merge),
+        "merge": as_json(merge),
         "status": outcome.status,
         "failure": outcome.failure,
         "detail": outcome.detail,
         "attempt": outcome.attempt,
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
-        **asdict(under),
+        **as_json(under),
         **(more or {}),
     }
     return json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

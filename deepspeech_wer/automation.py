@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import (
     archive,
@@ -18,7 +18,7 @@ from deepspeech_wer import (
     decision_files,
     identity,
     journal,
-    logging_setup,
+    kept_log,
     places,
     update_site,
     versions,
@@ -26,7 +26,6 @@ from deepspeech_wer import (
 from deepspeech_wer.backlog import ASKED, BISECTED, CALIBRATED, FIRST, NEW, RERUN, RESUMED, RETRIED, Due, Plan
 from deepspeech_wer.configuration import environment
 from deepspeech_wer.configuration import settings as every_setting
-from deepspeech_wer.configuration.setting_types import without_password
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
@@ -41,15 +40,14 @@ from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import git, history, mirror
 from deepspeech_wer.showing import Showing
-from deepspeech_wer.team import Team
+from deepspeech_wer.variables import without_password
 
 _REPLAN_S = 60.0  # between two looks at the repository while there is room for one more run
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Watcher:
+class Watcher(NamedTuple):
     """Callbacks that show a tick's progress on a terminal. Under cron they are None."""
 
     job_line: Callable[[str], None] | None = None  # called with each line of the job's output
@@ -86,7 +84,7 @@ def _work(
 ) -> bool:
     beat = Heartbeat(settings)
     showing = Showing(settings.places, partial(_show, settings, watcher), partial(update_site.is_behind, settings))
-    bench = replace(_bench(settings, watcher, beat, showing), require_data=require_data)
+    bench = _bench(settings, watcher, beat, showing)._replace(require_data=require_data)
     well, ran = True, 0
     versions.refuse_replaced()  # the first call notes what there is
     work = _side_by_side if settings.cluster.is_slurm else _one_by_one
@@ -149,6 +147,8 @@ def _side_by_side(
 
     A signal ends the tick and leaves the jobs running.
     """
+    from deepspeech_wer.team import Team  # only with a cluster
+
     where = settings.places
 
     def is_of_use(sha: str) -> bool:  # without a mirror, the plan finds it again after the next fetch
@@ -269,7 +269,7 @@ def _next(
             unfinished.forget(where, partial(backlog_inputs.is_of_use, where))
         return None, left
     merge = history.merge(where.mirror, plan.next.sha)
-    logging_setup.working_on("", merge.sha)  # no longer on the merge before it
+    kept_log.working_on("", merge.sha)  # no longer on the merge before it
     log.info("%s by %s: training%s", title(merge), merge.author, _reason(plan))
     return plan.next, left
 

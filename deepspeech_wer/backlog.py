@@ -7,8 +7,8 @@ reason (a request to retry, the re-training of a suspect, a step of a bisection)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
+from typing import NamedTuple
 
 from deepspeech_wer.archive_order import started
 
@@ -17,8 +17,7 @@ ASKED, RESUMED, RETRIED, FIRST, NEW, RERUN = "asked for", "resumed", "retried", 
 BISECTED, CALIBRATED = "bisected", "calibrated"
 
 
-@dataclass(frozen=True)
-class Branch:
+class Branch(NamedTuple):
     """The tracked branch, as `repository.history` reads it."""
 
     tip: str
@@ -26,8 +25,7 @@ class Branch:
     new: Sequence[str] = ()  # tracked commits after `base`, oldest first
 
 
-@dataclass(frozen=True)
-class Interrupted:
+class Interrupted(NamedTuple):
     """A run that was interrupted."""
 
     sha: str
@@ -37,8 +35,7 @@ class Interrupted:
     seed: int | None = None
 
 
-@dataclass(frozen=True)
-class Doubted:
+class Doubted(NamedTuple):
     """A stretch of history with commits that never ran, one of which may have made the WER worse."""
 
     after: str  # the commit before it, which ran
@@ -46,8 +43,7 @@ class Doubted:
     chance: float  # of each commit in it, and of the one at its end
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What is archived, unfinished and requested."""
 
     archived: Collection[str]  # the first 12 digits of every archived commit
@@ -71,8 +67,7 @@ class State:
         return sha[:12] in self.archived
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(NamedTuple):
     """One commit to run."""
 
     sha: str
@@ -86,8 +81,7 @@ class Due:
     calibrates: bool = False  # to measure the noise
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """An archived run, as far as the backlog is concerned."""
 
     run: str  # its id
@@ -100,8 +94,7 @@ class Ended:
         return self.run[16:28]
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """When somebody said that earlier failures no longer stop the queue."""
 
     at: str = ""  # ISO 8601, UTC; "" where nobody did
@@ -112,8 +105,7 @@ class Release:
         return run.started_at <= self.at if self.after is None else started(run.run) <= started(self.after)
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to run next, and how far the archive has come."""
 
     next: Due | None
@@ -130,8 +122,7 @@ def plan(branch: Branch, state: State) -> Plan:
 
 def _without_running(state: State) -> State:
     """Leave out what is due again for a commit that runs: no two runs of one commit at a time."""
-    return replace(
-        state,
+    return state._replace(
         asked=[sha for sha in state.asked if sha[:12] not in state.running],
         retried=[sha for sha in state.retried if sha[:12] not in state.running],
         reruns=[one for one in state.reruns if one.sha[:12] not in state.running],
@@ -145,9 +136,8 @@ def queue(branch: Branch, state: State, most: int) -> list[Due]:
     while len(found) < most and (item := plan(branch, state).next):
         found.append(item)
         if item.why == FIRST:
-            branch = replace(branch, base=item.sha)
-        state = replace(
-            state,
+            branch = branch._replace(base=item.sha)
+        state = state._replace(
             archived={*state.archived, item.sha[:12]},
             interrupted=[run for run in state.interrupted if run.sha != item.sha],
             asked=state.asked[1:] if item.why == ASKED else state.asked,

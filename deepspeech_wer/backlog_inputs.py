@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from itertools import takewhile
 
 from deepspeech_wer import archive, archive_order, backlog, decision_files, files
@@ -43,10 +42,10 @@ def find(settings: Settings, names: Sequence[str] = (), running: Collection[str]
         return Plan(None, 0, None)
     asked = [merge.sha for merge in history.resolve(places.mirror, names)] if names else []
     found = _history(settings, tip, last)
-    state = replace(_state(settings, tip, asked), running=frozenset(running))
+    state = _state(settings, tip, asked)._replace(running=frozenset(running))
     plan = backlog.plan(_branch(found), state)
     _warn_of_history(places, found, plan)
-    return replace(plan, next=_numbered(places, plan.next, found, running)) if plan.next else plan
+    return plan._replace(next=_numbered(places, plan.next, found, running)) if plan.next else plan
 
 
 def no_commits(settings: Settings) -> str:
@@ -140,8 +139,8 @@ def _numbered(places: Places, item: Due, found: History, running: Collection[str
     placed = archive.placed(places.runs, places.placed)
     new = (item.sha,) if item.why == backlog.FIRST else found.new  # after a rewrite from its root, `found` has none
     number = archive_order.number_for(item.sha, ordinal, placed, new)
-    return replace(
-        item, number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs) | set(running))
+    return item._replace(
+        number=number, passed=_passed(item.sha, found.new, archive.commits(places.runs) | set(running))
     )
 
 

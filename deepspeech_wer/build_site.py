@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from deepspeech_wer import clock, dashboard, decision_files, derived, files, heartbeat
@@ -77,7 +76,7 @@ def _judged(settings: Settings, ordered: Table, record: Mapping[str, Any]) -> da
     for run, skipped in _skipped(settings.places, ordered.own):
         text, is_new = marks.get(run, ("", False))
         marks[run] = (f"{text}; {skipped}" if text else skipped, is_new)
-    return replace(judged, marks=[(run, text, is_new) for run, (text, is_new) in marks.items()])
+    return judged._replace(marks=[(run, text, is_new) for run, (text, is_new) in marks.items()])
 
 
 def _skipped(places: Places, own: Table) -> Iterator[tuple[str, str]]:

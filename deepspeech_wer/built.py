@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 
 from deepspeech_wer import __version__, archive, derived
 from deepspeech_wer.configuration.settings import Settings
-from deepspeech_wer.places import Places
+from deepspeech_wer.places import BEAT, Places
 
 VERSION = "3"
-BEAT = "js/now.js"  # which is written between builds, see `heartbeat`
 _NEWEST = 100  # runs whose files are looked at
 
 

@@ -13,9 +13,8 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import clock, files, versions
 from deepspeech_wer.backlog import Release
@@ -31,8 +30,7 @@ UNREADABLE = ".unreadable"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What somebody decided about a commit."""
 
     sha: str
@@ -41,8 +39,7 @@ class Decision:
     at: str  # ISO 8601, UTC
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """Who wants a commit to be trained with how many seeds, to measure the noise."""
 
     sha: str
@@ -164,7 +161,7 @@ def _about(directory: Path, names: re.Pattern[str], sha: str) -> list[Path]:
 def _note(directory: Path, kind: str, decision: Decision | Calibration) -> Path:
     files.make_private(directory)
     path = directory / f"{clock.stamp(clock.COMPACT)}-{kind}-{decision.sha[:12]}.json"
-    _write(path, asdict(decision))
+    _write(path, decision._asdict())
     return path
 
 

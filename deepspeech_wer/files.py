@@ -9,7 +9,6 @@ import re
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -347,6 +346,8 @@ def lack_of_room(place: Path) -> str | None:
 
 def refusal(place: Path) -> OSError | None:
     """Return the error that a file gives which is written at `place`, or above it where that does not exist yet."""
+    import tempfile  # most processes never ask
+
     try:
         existing = next(path for path in (place, *place.parents) if path.exists())
         with tempfile.TemporaryFile(dir=existing if existing.is_dir() else existing.parent) as probe:

@@ -17,10 +17,9 @@ import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import clock, files
 from deepspeech_wer.configuration.settings import Settings
@@ -29,7 +28,7 @@ from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.machine import signals
-from deepspeech_wer.places import Places
+from deepspeech_wer.places import BEAT, Places
 
 VERSION = 1
 LEAST_S = 900  # a job may be checked out, or its results be published, without a word
@@ -44,8 +43,7 @@ _EPOCH = re.compile(
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """The last heartbeat, kept in the cache: each tick is a process of its own."""
 
     at: float = 0.0  # Unix time
@@ -65,7 +63,7 @@ class Heartbeat:
         state = _read(self._settings.places)
         if state.waiting != waiting:
             with suppress(OSError):
-                _write(self._settings.places, replace(state, waiting=waiting))
+                _write(self._settings.places, state._replace(waiting=waiting))
 
     def idle(self) -> None:
         """The tracker looked, and there was nothing to do."""
@@ -90,7 +88,6 @@ class Heartbeat:
             data = write(settings, job)
             if settings.website and data:
                 from deepspeech_wer.publish import publisher  # loads paramiko
-                from deepspeech_wer.publish.plan import BEAT
                 from deepspeech_wer.publish.report import Options
 
                 options = Options(timeout_s=10.0, lock_wait_s=2.0, is_stopped=lambda: signals.count() > 0)
@@ -120,7 +117,7 @@ def write(settings: Settings, job: dict[str, Any] | None = None) -> bytes | None
 
     data = f"window.WER_NOW={javascript(record)};\n".encode("ascii")
     files.write_atomically(_place(places), data)
-    _write(places, replace(state, at=time.time(), is_job=job is not None))
+    _write(places, state._replace(at=time.time(), is_job=job is not None))
     return data
 
 
@@ -139,8 +136,6 @@ def keep_up(settings: Settings) -> None:
 
 
 def _place(places: Places) -> Path:
-    from deepspeech_wer.publish.plan import BEAT  # most ticks write nothing
-
     return places.site / BEAT
 
 
@@ -222,4 +217,4 @@ def _read(places: Places) -> _State:
 
 
 def _write(places: Places, state: _State) -> None:
-    files.write_atomically(places.heartbeat, json.dumps(asdict(state)).encode(), mode=0o600)
+    files.write_atomically(places.heartbeat, json.dumps(state._asdict()).encode(), mode=0o600)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from deepspeech_wer.errors import Trouble
 
@@ -73,8 +72,7 @@ def error_counts(hyper: dict[str, Any] | None) -> tuple[int, int] | None:
     return _counts(hyper and hyper["results"].get("test_errors"))
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(NamedTuple):
     """What a job says of one test set."""
 
     rate: float | None  # WER, as a fraction

@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import archive, archive_order, archive_record, archive_store, hyper
 from deepspeech_wer.archive_order import Placed
@@ -20,8 +19,7 @@ from deepspeech_wer.records import RUN_ID, Circumstances, Merge, Outcome, Run
 _SHA_DIGITS = 40
 
 
-@dataclass(frozen=True)
-class Placing:
+class Placing(NamedTuple):
     """A record, with its commit and its number in the archive, see `archive_order`."""
 
     record: OldRecord

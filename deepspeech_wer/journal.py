@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from deepspeech_wer import clock, files, logging_setup
+from deepspeech_wer import clock, files, kept_log
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.records import Merge
@@ -26,8 +26,7 @@ NAME = "tick.json"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """The merge that a tick is working on."""
 
     phase: str  # one of PHASES
@@ -39,7 +38,7 @@ class Entry:
 
 def enter(cache: Path, phase: str, merge: Merge, attempt: int) -> None:
     """Record that a phase begins now. Raises Trouble if the file cannot be written."""
-    logging_setup.working_on(phase, merge.sha)
+    kept_log.working_on(phase, merge.sha)
     log.debug("%s: %s", merge.sha[:12], phase)
     write(cache, Entry(phase, merge.sha, merge.subject, attempt, clock.utc_now()))
 
@@ -48,7 +47,7 @@ def write(cache: Path, entry: Entry) -> None:
     """Write an entry. Raises Trouble if the file cannot be written."""
     try:
         make_private(cache)  # it may have been deleted while a job ran, and that costs nothing
-        text = json.dumps({"version": VERSION, **asdict(entry)}, ensure_ascii=False)
+        text = json.dumps({"version": VERSION, **entry._asdict()}, ensure_ascii=False)
         write_atomically(cache / NAME, text.encode("utf-8", "replace"), mode=0o600)
     except OSError as error:
         raise Trouble(f"cannot write {cache / NAME}: {with_cure(error)}; the next tick resumes") from None
@@ -80,7 +79,7 @@ def read(cache: Path) -> Entry | None:
 
 def clear(cache: Path) -> None:
     """Record that no tick is working."""
-    logging_setup.working_on("", "")
+    kept_log.working_on("", "")
     with suppress(FileNotFoundError):
         (cache / NAME).unlink()
 
@@ -89,8 +88,7 @@ ERROR, PUBLISHED, DRY_RUN = "last_error.json", "published.json", "published_dry.
 NOT_PUBLISHED = "not published: "  # how such an error begins: a good publish gets over it, a good tick does not
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened, for people."""
 
     what: str
@@ -109,7 +107,7 @@ def went_well(cache: Path, *, published: bool) -> None:
         return
     error = last(cache, ERROR)
     if error and not error.over_at and error.what.startswith(NOT_PUBLISHED) == published:
-        _note(cache, ERROR, replace(error, over_at=clock.utc_now()))
+        _note(cache, ERROR, error._replace(over_at=clock.utc_now()))
 
 
 def last(cache: Path, name: str) -> Event | None:
@@ -123,5 +121,5 @@ def last(cache: Path, name: str) -> Event | None:
 
 def _note(cache: Path, name: str, event: Event) -> None:
     with suppress(OSError):
-        text = json.dumps({"version": 1, **asdict(event)}, ensure_ascii=False)
+        text = json.dumps({"version": 1, **event._asdict()}, ensure_ascii=False)
         write_atomically(cache / name, text.encode("utf-8", "replace"), mode=0o600)

@@ -11,10 +11,9 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import clock, files, hyper, job_contract
 from deepspeech_wer.errors import Trouble
@@ -27,8 +26,7 @@ _SHA = re.compile(r"[0-9a-f]{7,64}", re.IGNORECASE)
 _LONGEST = timedelta(days=365)  # a longer duration is a mistake
 
 
-@dataclass(frozen=True)
-class OldRecord:
+class OldRecord(NamedTuple):
     """One training of an earlier tracker."""
 
     source: str  # file and place in it, for messages
@@ -57,8 +55,7 @@ class OldRecord:
         return (start + timedelta(seconds=seconds if is_usable else 0)).strftime(clock.UTC)
 
 
-@dataclass(frozen=True)
-class Damaged:
+class Damaged(NamedTuple):
     """A record, or the rest of a file, that cannot be read."""
 
     reason: str  # one line: where, what

@@ -1,20 +1,21 @@
-"""Small frozen records that the modules exchange."""
+"""Small records that the modules exchange.
+
+They are NamedTuples: a frozen dataclass takes four times as long to define, and a tick loads a hundred.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}(-\d+)?")  # start by the clock, commit, era
 # What the public half of a key begins with, in the formats of ssh-keygen and openssl.
 PUBLIC_KEY = (b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUB", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC")
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(NamedTuple):
     """One merge on the tracked branch."""
 
     sha: str  # full: 40 (SHA-1) or 64 (SHA-256) hex digits
@@ -27,40 +28,21 @@ class Merge:
     request: str | None = None  # "#12", a pull request, or "!12", a merge request of GitLab
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """A tracker, as the web root that it publishes into knows it."""
 
     id: str  # random, kept with the archive; "" if it has none yet
     name: str  # one line for people: repository, machine, directory
 
 
-@dataclass(frozen=True)
-class Account:
-    """An account on an SFTP server. Messages name a field by its setting: the prefix, then the field's name."""
-
-    username: str
-    server_fqdn: str
-    server_port: int
-    privkey: Path | None  # None: an ssh agent holds it
-    privkey_passphrase: str | None = field(repr=False)
-    known_hosts: Path | None  # in addition to ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
-    prefix: ClassVar[str] = ""
-
-    def __str__(self) -> str:
-        return f"{self.username}@{self.server_fqdn} port {self.server_port}"
-
-
-@dataclass(frozen=True)
-class Checkout:
+class Checkout(NamedTuple):
     """The files of a merge in a working directory."""
 
     path: Path
     merge: Merge
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a job ended, before it is archived."""
 
     status: str  # "done" or "failed"
@@ -73,8 +55,7 @@ class Outcome:
     logs: Path  # directory with out.log and err.log
 
 
-@dataclass(frozen=True)
-class Changed:
+class Changed(NamedTuple):
     """What a merge changed against its first parent, and what lies between them."""
 
     files: tuple[tuple[str, int | None, int | None], ...] = ()  # path, lines added and removed; None: binary
@@ -82,8 +63,7 @@ class Changed:
     passed: tuple[str, ...] = ()  # tracked commits just before it that had not run, oldest first
 
 
-@dataclass(frozen=True)
-class Guards:
+class Guards(NamedTuple):
     """What holds jobs back. All of it is off by default."""
 
     nice: int = 0  # added to the scheduling priority, 19 at most
@@ -95,8 +75,7 @@ class Guards:
     hidden: tuple[str, ...] = ()  # files of the tracker that hold secrets
 
 
-@dataclass(frozen=True)
-class Circumstances:
+class Circumstances(NamedTuple):
     """Under what a run took place, as run.json records it. What an earlier release did not record is None."""
 
     machine: str  # host name
@@ -110,8 +89,7 @@ class Circumstances:
     calibrates: bool = False  # `calibrate` asked for it, to measure the noise
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One archived run: the tracker's record (run.json) and the job's (hyper.json)."""
 
     id: str  # <YYYYmmdd-HHMMSS>-<sha12>[-<era>], the directory's name, see `archive_order`
@@ -137,3 +115,14 @@ class Run:
     def directory(self) -> Path:
         """Where the run's files are."""
         return self.root / self.id
+
+
+def as_json(value: Any) -> Any:
+    """Return a record, and all records in it, as JSON holds them: an object with the names of its fields."""
+    if isinstance(value, dict):
+        return {key: as_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        names = getattr(value, "_fields", None)
+        parts = [as_json(one) for one in value]
+        return dict(zip(names, parts, strict=True)) if names else parts
+    return value

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 
-from deepspeech_wer import journal, logging_setup, versions
+from deepspeech_wer import journal, kept_log, versions
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.machine import signals
@@ -77,8 +77,8 @@ class Showing:
             if is_first and not self.is_owed and self._is_behind():
                 self._owed_since = now  # the tick before was killed, or could not publish
         if self.is_owed and now - self._job_since >= SETTLED_S and not signals.count():
-            logging_setup.working_on("show", self._last.merge.sha if self._last else "")
+            kept_log.working_on("show", self._last.merge.sha if self._last else "")
             try:
                 self.now()
             finally:
-                logging_setup.working_on("job", order.merge.sha)
+                kept_log.working_on("job", order.merge.sha)

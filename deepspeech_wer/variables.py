@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MASK = "********"
 
+_SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL|_PWD|_AUTH|WEBHOOK", re.IGNORECASE)
 _SCHEME = r"((?!file:)\b[A-Za-z][\w+.-]*://)"
 _URL = re.compile(rf"\s*{_SCHEME}", re.IGNORECASE)
 _LOGIN_OF_URL = re.compile(rf"{_SCHEME}(.*)@", re.IGNORECASE | re.DOTALL)
@@ -23,8 +23,7 @@ class Unquoted(ValueError):
     """What was expected, where the text may be a secret."""
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """One environment variable: how to check it, and its text in the documentation."""
 
     name: str
@@ -54,6 +53,11 @@ def quoted(text: str) -> str:
     """Quote text for a message: control characters escaped, passwords removed, length limited."""
     shown = without_password(text)
     return repr(shown if len(shown) <= 100 else shown[:97] + "...")
+
+
+def is_named_like_a_secret(name: str) -> bool:
+    """Whether the name of an environment variable says that its value is secret."""
+    return bool(_SECRET_NAME.search(name))
 
 
 def without_password(text: str) -> str:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 NORMALISER = "none@1"  # recorded with every rate: rates with different normalisers cannot be compared
 GAP = " gap "  # kaldialign marks gaps with a token that must not be a word; words contain no spaces
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """Errors and reference length of one or more utterances, in words (WER) or in characters (CER)."""
 
     substitutions: int = 0
@@ -34,25 +33,15 @@ class Counts:
         """Errors per reference word or character, as a fraction; may exceed 1.0. None if the reference is empty."""
         return self.errors / self.reference if self.reference else None
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-            self.reference + other.reference,
-        )
 
-
-@dataclass(frozen=True)
-class Aligned:
+class Aligned(NamedTuple):
     """The alignment of an utterance: pairs of (reference, hypothesis) tokens, None for a gap, and their counts."""
 
     pairs: tuple[tuple[str | None, str | None], ...]
     counts: Counts
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """The score of a corpus: pooled counts. Missing hypotheses are scored as empty."""
 
     words: Counts
@@ -119,7 +108,7 @@ def score_corpus(references: Mapping[str, str], hypotheses: Mapping[str, str]) -
 
 def total(counts: Iterable[Counts]) -> Counts:
     """Return the sum of counts; its rate is the pooled rate."""
-    return sum(counts, Counts())
+    return Counts(*map(sum, zip(*counts, strict=True)))
 
 
 def _count(pairs: Iterable[tuple[str | None, str | None]]) -> Counts:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer import wer
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Run, as_json
 from tests import invented_runs
 from tests.invented_runs import done
 from tests.verdicts import speakers
@@ -47,7 +46,7 @@ def run(number: int, rows: Sequence[Sequence[Any]], **fields: Any) -> tuple[Run,
         "utterances": len(rows),
         "missing": sum(row[4] is None for row in rows),
     }
-    return replace(made, number=number, **fields), data
+    return made._replace(number=number, **fields), data
 
 
 def archive(where: Places, *runs: tuple[Run, bytes | None]) -> list[Run]:
@@ -55,7 +54,7 @@ def archive(where: Places, *runs: tuple[Run, bytes | None]) -> list[Run]:
     written = []
     for one, data in runs:
         [made] = invented_runs.archive([one], where.runs)
-        fields = {key: value for key, value in asdict(made).items() if key not in ("id", "root", "hyper")}
+        fields = {key: value for key, value in as_json(made).items() if key not in ("id", "root", "hyper")}
         (made.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
         if data is not None:
             (made.directory / "utterances.json").write_bytes(data)

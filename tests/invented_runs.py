@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ def done(
 
 
 def failed(ordinal: int, failure: str = "timeout", detail: str = "ended after 86400 s, as ds_job_timeout says") -> Run:
-    return replace(done(ordinal, None), status="failed", failure=failure, detail=detail, attempt=2, hyper=None)
+    return done(ordinal, None)._replace(status="failed", failure=failure, detail=detail, attempt=2, hyper=None)
 
 
 def archive(runs: Sequence[Run], root: Path) -> list[Run]:
@@ -78,7 +77,7 @@ def _archived(run: Run, directory: Path) -> Run:
         (directory / "hyper.json").write_text(json.dumps(run.hyper, indent=2))
         rows = [{"epoch": n, "train_loss": 90 / n, "validation_wer": 0.9 / n, "seconds": 31.2} for n in range(1, 31)]
         (directory / "history.json").write_text(json.dumps({"version": 1, "epochs": rows}))
-    return replace(run, root=directory.parent)
+    return run._replace(root=directory.parent)
 
 
 def years(count: int, *, failures: bool = True) -> list[Run]:
@@ -97,7 +96,7 @@ def _invented(ordinal: int, level: float, started: datetime, chance: random.Rand
     if failures and kind < 0.02:
         failure = chance.choice(["timeout", "exit 1", "signal 9", "no-hyper", "out-of-memory"])
         lost = done(ordinal, None, started=started)
-        return replace(lost, status="failed", failure=failure, detail=f"ended with {failure}", hyper=None)
+        return lost._replace(status="failed", failure=failure, detail=f"ended with {failure}", hyper=None)
     wer, parameters = level + chance.gauss(0, 0.008), {}
     if kind > 0.9:
         name, value, effect = chance.choice(

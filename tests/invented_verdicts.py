@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,8 @@ def history(count: int = 30, **culprit: Any) -> list[Run]:
         is_late = place >= CULPRIT
         level = 0.42 + (STEP if is_late else 0)
         run = done(place + 1, level + chance.gauss(0, 0.003), dropout_rate=0.3 if is_late else 0.05)
-        runs.append(replace(run, variables={}, processor="EPYC 7302"))
-    runs[CULPRIT] = replace(runs[CULPRIT], merge=replace(runs[CULPRIT].merge, **culprit))
+        runs.append(run._replace(variables={}, processor="EPYC 7302"))
+    runs[CULPRIT] = runs[CULPRIT]._replace(merge=runs[CULPRIT].merge._replace(**culprit))
     return [*runs, *_again(runs[CULPRIT - 1], 0.42, chance), *_again(runs[CULPRIT], 0.42 + STEP, chance)]
 
 
@@ -41,7 +40,7 @@ def _again(run: Run, level: float, chance: random.Random) -> list[Run]:
     for seed in (1, 2, 3):
         started = EPOCH + timedelta(days=60, minutes=chance.randrange(40_000))
         one = done(run.merge.ordinal, level + chance.gauss(0, 0.003), started=started)
-        made.append(replace(one, merge=run.merge, rerun_of=run.id, seed=seed, variables={}, processor="EPYC 7302"))
+        made.append(one._replace(merge=run.merge, rerun_of=run.id, seed=seed, variables={}, processor="EPYC 7302"))
     return made
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def test_the_same_merge_twice_in_a_second_keeps_both(runs: Path, outcome: Outcom
 
 @pytest.mark.parametrize("digits", ["0f", "f0", "0f0", "f0f00f"])
 def test_of_runs_that_start_in_one_second_the_last_is_the_newest(runs: Path, outcome: Outcome, digits: str) -> None:
-    stored = [store(runs, replace(MERGE, sha=digit * 40), outcome, machine="m").id for digit in digits]
+    stored = [store(runs, MERGE._replace(sha=digit * 40), outcome, machine="m").id for digit in digits]
     assert archive.names(runs) == stored
     assert [run.id for run in archive.recent(runs)] == stored[::-1]
     assert [one.run for one in archive.ended(runs)] == stored[::-1]
@@ -100,9 +99,9 @@ def test_a_change_by_hand_is_seen_at_once(runs: Path, outcome: Outcome, age_s: f
 
 def test_bases_are_read_from_the_runs(runs: Path, outcome: Outcome) -> None:
     store(runs, MERGE, outcome, machine="m", base="1" * 40)
-    store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")  # by hand
-    before = store(runs, replace(MERGE, sha="e" * 40), outcome, machine="m")
-    broken = store(runs, replace(MERGE, sha="d" * 40), outcome, machine="m", base="d" * 40)
+    store(runs, MERGE._replace(sha="f" * 40), outcome, machine="m")  # by hand
+    before = store(runs, MERGE._replace(sha="e" * 40), outcome, machine="m")
+    broken = store(runs, MERGE._replace(sha="d" * 40), outcome, machine="m", base="d" * 40)
     record = json.loads((before.directory / "run.json").read_text())
     del record["base"]  # the first runs had none
     (before.directory / "run.json").write_text(json.dumps(record))
@@ -116,7 +115,7 @@ def test_bases_are_read_from_the_runs(runs: Path, outcome: Outcome) -> None:
 
 
 def test_a_failed_run_needs_no_hyper(runs: Path, outcome: Outcome, tmp_path: Path) -> None:
-    failed = replace(outcome, status="failed", failure="exit 3", detail="it broke", files=None, logs=tmp_path)
+    failed = outcome._replace(status="failed", failure="exit 3", detail="it broke", files=None, logs=tmp_path)
     run = store(runs, MERGE, failed, machine="m")
     assert (run.failure, run.detail, run.hyper) == ("exit 3", "it broke", None)
 
@@ -161,7 +160,7 @@ def test_an_unreadable_run_is_reported_and_skipped(
     runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, file: str, text: str | None, complaint: str
 ) -> None:
     broken = store(runs, MERGE, outcome, machine="m")
-    whole = store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
+    whole = store(runs, MERGE._replace(sha="f" * 40), outcome, machine="m")
     (broken.directory / file).unlink()
     if text is not None:
         (broken.directory / file).write_text(text)
@@ -191,7 +190,7 @@ def test_an_invalid_field_is_reported_and_its_run_skipped(
     runs: Path, outcome: Outcome, caplog: pytest.LogCaptureFixture, place: str, key: str, value: object
 ) -> None:
     broken = store(runs, MERGE, outcome, machine="m")
-    whole = store(runs, replace(MERGE, sha="f" * 40), outcome, machine="m")
+    whole = store(runs, MERGE._replace(sha="f" * 40), outcome, machine="m")
     record = json.loads((broken.directory / "run.json").read_text())
     (record[place] if place else record)[key] = value
     (broken.directory / "run.json").write_text(json.dumps(record))
@@ -201,8 +200,8 @@ def test_an_invalid_field_is_reported_and_its_run_skipped(
 
 def test_an_ambiguous_prefix_is_refused(runs: Path, outcome: Outcome) -> None:
     first = store(runs, MERGE, outcome, machine="m")
-    again = store(runs, MERGE, replace(outcome, started_at="2030-01-01T00:00:00Z"), machine="m")
-    store(runs, replace(MERGE, sha="c1" * 20), outcome, machine="m")
+    again = store(runs, MERGE, outcome._replace(started_at="2030-01-01T00:00:00Z"), machine="m")
+    store(runs, MERGE._replace(sha="c1" * 20), outcome, machine="m")
     assert archive.find(runs, MERGE.sha[:4]) == again
     assert archive.find(runs, first.id) == first
     with pytest.raises(Trouble, match="'c' matches 2 commits"):
@@ -223,8 +222,8 @@ def test_run_json_can_be_read_by_people(runs: Path, outcome: Outcome) -> None:
 
 def test_a_clock_set_back_does_not_change_the_order(runs: Path, outcome: Outcome) -> None:
     first = store(runs, MERGE, outcome, machine="m")
-    earlier = replace(outcome, started_at="2025-12-31T23:59:59Z", finished_at="2026-01-01T00:00:00Z")
-    second = store(runs, replace(MERGE, sha="f" * 40, ordinal=8), earlier, machine="m")
+    earlier = outcome._replace(started_at="2025-12-31T23:59:59Z", finished_at="2026-01-01T00:00:00Z")
+    second = store(runs, MERGE._replace(sha="f" * 40, ordinal=8), earlier, machine="m")
     assert sorted(archive.load(runs), key=lambda run: run.merge.ordinal) == [first, second]
 
 
@@ -276,7 +275,7 @@ def test_nothing_is_archived_through_a_linked_directory(
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).symlink_to(foreign)
     work = tmp_path / "work" / "run"
-    failed = replace(outcome, status="failed", failure="exit 1", logs=work, files=work / "logs" / "x")
+    failed = outcome._replace(status="failed", failure="exit 1", logs=work, files=work / "logs" / "x")
     run = store(runs, MERGE, failed, machine="m")
     assert [path.name for path in run.directory.iterdir()] == ["run.json"]
     assert "nothing in it is archived" in caplog.text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def stored(tmp_path: Path, number: int, rate: float | None = 0.2, **told: Any) -
     directory.mkdir()
     merge = {"parents": told.pop("parents", [sha(number - 1)]), "request": told.pop("request", None)}
     (directory / "run.json").write_text(json.dumps({"version": 1, "merge": merge, "changed": told}))
-    return replace(made, root=tmp_path)
+    return made._replace(root=tmp_path)
 
 
 def event(*culprits: int, gaps: tuple[tuple[int, int], ...] = (), state: str = "open") -> dict[str, Any]:
@@ -96,7 +95,7 @@ def test_runs_of_earlier_releases_have_their_subject(tmp_path: Path, subject: st
     old = stored(tmp_path, 2)
     (old.directory / "run.json").write_text('{"version": 1, "merge": {"sha": "x"}}')
     found = event(2)
-    Blame([replace(old, merge=replace(old.merge, subject=subject))], None).add([found])
+    Blame([old._replace(merge=old.merge._replace(subject=subject))], None).add([found])
     (guilty,) = found["blame"]
     assert (guilty["request"], guilty["url"], guilty["files"], found["range_url"]) == (request_, None, [], None)
 

@@ -190,9 +190,9 @@ def test_other_settings_are_built(current: Settings, builds: list[None]) -> None
     update_site.build(current)
     logs = replace(current.logs, mode="none")
     for other in (
-        replace(current, logs=logs),
-        replace(current, logs=replace(logs, secrets=("a secret",))),
-        replace(current, audio="https://example.org/"),
+        current._replace(logs=logs),
+        current._replace(logs=replace(logs, secrets=("a secret",))),
+        current._replace(audio="https://example.org/"),
     ):
         update_site.build(other)
     assert len(builds) == 4

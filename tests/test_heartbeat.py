@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def test_a_damaged_state_is_made_anew(tracked: Repository, content: bytes) -> No
 
 def running(tmp_path: Path, output: str) -> tuple[Settings, works.Work, Any]:
     """A site, and a job that has written some output."""
-    loaded = replace(settings.load(), beat=Beat(3600, 60))
+    loaded = settings.load()._replace(beat=Beat(3600, 60))
     (loaded.places.site / "js").mkdir(parents=True)
     (loaded.places.site / "index.htm").write_text("")
     loaded.places.cache.mkdir(parents=True, exist_ok=True)
@@ -119,7 +118,7 @@ def test_a_job_tells_epoch_losses_and_its_end(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tracked")
 def test_what_trains_beside_a_job_on_a_cluster_is_told(tmp_path: Path) -> None:
     loaded, work, order = running(tmp_path, "")
-    loaded = replace(loaded, cluster=Cluster("slurm", 4))
+    loaded = loaded._replace(cluster=Cluster("slurm", 4))
     merge = Merge("b" * 40, 7, "another", "Ada", "2026-01-02T03:04:05Z", ())
     for name in ("20260102-030405-bbbbbbbbbbbb", "20260102-030406-bbbbbbbbbbbb"):
         other = works.Work(loaded.places.work / name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,11 +49,11 @@ def run(number: int, rate: Any, *, sha: str | None = None, **fields: Any) -> Run
         variables={},
     )
     failed = {"status": "failed", "failure": "exit 1", "hyper": None} if rate is None else {}
-    return replace(made, **failed, **fields)
+    return made._replace(**failed, **fields)
 
 
 def judged(tmp_path: Path, runs: list[Run], results: dict[str, str] | None = None) -> dict[str, Any]:
-    places = replace(settings.load().places, data=tmp_path)
+    places = settings.load().places._replace(data=tmp_path)
     return verdict_file.make(places, runs, results or {}, WANTED)
 
 
@@ -80,7 +79,7 @@ def test_no_count_that_a_job_may_write_stops_the_judging(tmp_path: Path, count: 
 
 def test_a_run_repeated_by_hand_does_not_accuse_the_job(tmp_path: Path) -> None:
     runs = [run(number, 0.16 + number % 3 / 1e3) for number in range(1, 9)]
-    again = replace(run(9, 0.162, sha=runs[-1].merge.sha), number=8)
+    again = run(9, 0.162, sha=runs[-1].merge.sha)._replace(number=8)
     results = {one.id: one.merge.sha for one in (*runs, again)}
     assert judged(tmp_path, [*runs, again], results)["notes"] == []
 
@@ -246,7 +245,7 @@ def test_an_accepted_event_names_who_accepted_it_and_why(tmp_path: Path, named: 
     bad, document = run(10, 0.31), run(11, 0.31)
     results = {one.id: "the same" for one in (bad, document)}
     sha = bad.merge.sha if named == "the culprit" else document.merge.sha
-    places = replace(settings.load().places, data=tmp_path)
+    places = settings.load().places._replace(data=tmp_path)
     decision_files.accept(places.requests, Decision(sha, "ada", "new corpus", "2026-02-01T00:00:00Z"))
     record = verdict_file.make(places, [*runs, bad, document], results, WANTED)
     accepted, logs = decision_files.accepted(places.requests), PublishedLogs("trimmed", ("corpus",))
@@ -264,11 +263,11 @@ def test_a_decision_counts_from_when_it_was_made(tmp_path: Path, at: str, expect
     runs = [run(number, 0.16 + number % 4 / 1e3) for number in range(1, 10)]
     bad = run(10, 0.31)
     again = [
-        replace(run(number, rate), merge=of.merge, number=of.number, rerun_of=of.id, seed=number)
+        run(number, rate)._replace(merge=of.merge, number=of.number, rerun_of=of.id, seed=number)
         for number, of, rate in [(11, bad, 0.3111), (12, bad, 0.3112), (13, runs[-1], 0.1603), (14, runs[-1], 0.1601)]
     ]
     history = [*runs, bad, *again, *(run(number, 0.16 + number % 4 / 1e3) for number in range(15, 20))]
-    places = replace(settings.load().places, data=tmp_path)
+    places = settings.load().places._replace(data=tmp_path)
     before = verdict_file.make(places, history, {}, WANTED)
     assert [event["state"] for event in before["events"]] == ["recovered"]
     decision_files.accept(places.requests, Decision(bad.merge.sha, "ada", "new corpus", at))
@@ -287,9 +286,8 @@ def test_an_event_that_nobody_accepted_names_nobody(tmp_path: Path) -> None:
 def seeds(own: Run, rates: list[float], **fields: Any) -> list[Run]:
     """Calibration runs of a merge."""
     return [
-        replace(
-            run(40 + number, rate, sha=own.merge.sha, rerun_of=own.id, seed=number, calibrates=True, **fields),
-            number=own.number,
+        run(40 + number, rate, sha=own.merge.sha, rerun_of=own.id, seed=number, calibrates=True, **fields)._replace(
+            number=own.number
         )
         for number, rate in enumerate(rates, 1)
     ]
@@ -342,7 +340,7 @@ HOUR = timedelta(hours=1)
 def test_the_share_of_the_day_is_that_of_this_day(
     tmp_path: Path, what: str, trainings: list[tuple[int, int, int]], is_spent: bool
 ) -> None:
-    places = replace(settings.load().places, data=tmp_path)
+    places = settings.load().places._replace(data=tmp_path)
     for start, hours, era in trainings:
         stored(places.runs, datetime.now(UTC) + start * HOUR, hours * HOUR, era=era)
     assert standing.is_share_spent(places, 1 / 3) == is_spent, what
@@ -379,7 +377,7 @@ def test_a_regression_among_skipped_merges_is_narrowed_down_to_its_culprit(
 
 @pytest.mark.parametrize("calibrates", [True, False])
 def test_what_people_want_takes_nothing_of_the_share(tmp_path: Path, calibrates: bool) -> None:
-    places = replace(settings.load().places, data=tmp_path)
+    places = settings.load().places._replace(data=tmp_path)
     stored(places.runs, datetime.now(UTC) - 9 * HOUR, 9 * HOUR, calibrates=calibrates)
     assert standing.is_share_spent(places, 1 / 3) is not calibrates
 
@@ -393,7 +391,7 @@ def test_what_is_calibrated_was_trained_here_with_its_own_seed() -> None:
 def test_a_calibration_that_is_not_in_use_says_why(tmp_path: Path) -> None:
     first, second = run(1, 0.16), run(2, 0.161)
     rates = [0.16, 0.17, 0.15, 0.165, 0.155]
-    later = [replace(one, id=f"{one.id[:11]}5{one.id[12:]}") for one in seeds(second, rates)]
+    later = [one._replace(id=f"{one.id[:11]}5{one.id[12:]}") for one in seeds(second, rates)]
     lines = commands.calibrated(judged(tmp_path, [first, *seeds(first, rates), second, *later])["calibrations"])
     assert [line.endswith("(a newer one is in use)") for line in lines] == [True, False]
     other = run(3, 0.3, variables={"ds_epochs": "9"})
@@ -406,7 +404,7 @@ def test_a_calibration_that_is_not_in_use_says_why(tmp_path: Path) -> None:
 )
 def test_what_was_judged_is_read_as_the_file_says(tmp_path: Path, change: str) -> None:
     """Verdicts are parsed as they are looked at only where the file is as it was written."""
-    places = replace(settings.load().places, data=tmp_path / "data", cache=tmp_path / "cache")
+    places = settings.load().places._replace(data=tmp_path / "data", cache=tmp_path / "cache")
     places.data.mkdir()
     places.cache.mkdir()
     runs = [run(number, 0.3 + number % 3 / 1000) for number in range(1, 0 if change == "empty" else 12)]

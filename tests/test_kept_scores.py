@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +292,7 @@ def test_a_run_is_compared_with_the_one_before(where: Places) -> None:
 def test_two_trainings_of_one_commit_show_what_noise_changes(where: Places) -> None:
     first = heard_runs.run(1, invented(400, 1))
     again = heard_runs.run(9, invented(400, 9))
-    rerun = replace(again[0], rerun_of=first[0].id, seed=7, merge=first[0].merge), again[1]
+    rerun = again[0]._replace(rerun_of=first[0].id, seed=7, merge=first[0].merge), again[1]
     runs = archive(where, first, rerun, heard_runs.run(2, invented(400, 2)))
 
     [test] = against(where, runs[2], runs)["sets"]

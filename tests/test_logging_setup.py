@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_wer import cli, exit_codes, logging_setup
+from deepspeech_wer import cli, exit_codes, kept_log, logging_setup
 from deepspeech_wer.configuration import settings
 from tests.conftest import Repository
 from tests.test_automation import TICK, tick
@@ -77,14 +77,14 @@ def test_the_traceback_of_a_bug_is_kept(
 
 
 def test_it_rotates_and_keeps_so_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging_setup, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(kept_log, "KEPT_BYTES", 1000)
     logging_setup.set_up(quiet=True)
     logger = logging.getLogger(logging_setup.LOGGER)
-    with logging_setup.kept(tmp_path / "log"):
+    with kept_log.kept(tmp_path / "log"):
         for number in range(300):
             logger.info("line %d", number)
     files = sorted((tmp_path / "log").iterdir())
-    assert len(files) == 1 + logging_setup.KEPT_FILES
+    assert len(files) == 1 + kept_log.KEPT_FILES
     assert all(file.stat().st_size <= 1000 for file in files)
     assert (tmp_path / "log" / "deepspeech_wer.log").read_text().splitlines()[-1].endswith("line 299")
 
@@ -92,10 +92,10 @@ def test_it_rotates_and_keeps_so_many_files(tmp_path: Path, monkeypatch: pytest.
 WRITER = """
 import logging, sys
 from pathlib import Path
-from deepspeech_wer import logging_setup
-logging_setup.KEPT_BYTES = 400
+from deepspeech_wer import kept_log, logging_setup
+kept_log.KEPT_BYTES = 400
 logging_setup.set_up(quiet=True)
-with logging_setup.kept(Path(sys.argv[1])):
+with kept_log.kept(Path(sys.argv[1])):
     for number in range(10**9):
         logging.getLogger("deepspeech_wer").info("line %d of %s", number, sys.argv[2])
 """
@@ -110,7 +110,7 @@ def test_writers_that_are_killed_do_it_no_harm(tmp_path: Path) -> None:
                 process.kill()
             process.wait(60)
     logging_setup.set_up(quiet=True)
-    with logging_setup.kept(tmp_path / "log"):
+    with kept_log.kept(tmp_path / "log"):
         logging.getLogger(logging_setup.LOGGER).warning("the end")
     lines = (tmp_path / "log" / "deepspeech_wer.log").read_text().splitlines()
     assert lines[-1].endswith("the end")

@@ -8,7 +8,7 @@ import os
 import random
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Archive:
         of = self.dice.choice(self.runs)
         for _ in range(2):
             self._add(of.number, again=of)
-            self.runs[-1] = replace(self.runs[-1], calibrates=True)
+            self.runs[-1] = self.runs[-1]._replace(calibrates=True)
 
     def late(self) -> None:
         """A commit that was skipped, or a retry of one that failed."""
@@ -105,7 +105,7 @@ class Archive:
         decision_files.accept(self.places.requests, Decision(sha, "ada", "why", "2026-01-01T00:00:00Z"))
 
     def settings(self) -> None:
-        self.wanted = replace(self.wanted, budget=self.dice.choice((3, 12)))
+        self.wanted = self.wanted._replace(budget=self.dice.choice((3, 12)))
 
     def removed(self) -> None:
         """Somebody removes a run by hand."""
@@ -120,9 +120,9 @@ class Archive:
             rate = self.dice.gauss(self.level, SD)
         made = run(number, rate, sha=sha)
         name = f"20260101-{self.started:06}-{sha[:12]}"
-        made = replace(made, id=name, merge=replace(made.merge, **of), **self.under)
+        made = made._replace(id=name, merge=made.merge._replace(**of), **self.under)
         if again:
-            made = replace(made, rerun_of=again.id, seed=1)
+            made = made._replace(rerun_of=again.id, seed=1)
         if made.hyper:
             made.hyper["results"]["signature"] = self.signature
             if self.has_sets and number > 20:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from deepspeech_wer import archive_order, run_table
 from deepspeech_wer.dashboard import kept
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Run, as_json
 from deepspeech_wer.run_table import FIELDS, Table
 from tests import invented_runs
 from tests.invented_runs import done, failed, years
@@ -22,13 +21,13 @@ def history(seed: int) -> list[Run]:
     chance = random.Random(seed)
     runs: list[Run] = []
     for run in years(30):
-        numbered = replace(run, number=0 if chance.random() < seed % 3 / 4 else run.merge.ordinal)
+        numbered = run._replace(number=0 if chance.random() < seed % 3 / 4 else run.merge.ordinal)
         runs.append(numbered)
         if chance.random() < 0.3:
-            again = replace(numbered, id=f"{run.id}-{chance.randrange(2, 12)}", rerun_of=run.id, seed=7)
-            runs.append(replace(again, hyper=chance.choice((run.hyper, None))))
+            again = numbered._replace(id=f"{run.id}-{chance.randrange(2, 12)}", rerun_of=run.id, seed=7)
+            runs.append(again._replace(hyper=chance.choice((run.hyper, None))))
     if seed % 2:
-        runs.append(replace(done(40, 0.2), id="by-hand", number=40))
+        runs.append(done(40, 0.2)._replace(id="by-hand", number=40))
     chance.shuffle(runs)
     return runs
 
@@ -41,7 +40,7 @@ def test_the_order_is_that_of_numbers_then_ordinals_then_starts(seed: int) -> No
 
 
 def test_runs_that_are_in_order_stay_the_same_table() -> None:
-    runs = [replace(run, number=run.merge.ordinal) for run in sorted(years(9), key=lambda run: run.merge.ordinal)]
+    runs = [run._replace(number=run.merge.ordinal) for run in sorted(years(9), key=lambda run: run.merge.ordinal)]
     table = run_table.of(runs)
     assert table.in_order() is table
     assert table.only(range(len(table))) is table
@@ -88,7 +87,7 @@ def test_an_empty_table_has_nothing() -> None:
 
 def archived(runs: list[Run], root: Path) -> None:
     for run in invented_runs.archive(runs, root):
-        fields = {key: value for key, value in asdict(run).items() if key not in ("id", "root", "hyper")}
+        fields = {key: value for key, value in as_json(run).items() if key not in ("id", "root", "hyper")}
         (run.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
 
 
@@ -109,8 +108,8 @@ def test_kept_columns_say_what_the_runs_say(tmp_path: Path, times: str) -> None:
     assert odd.hyper
     odd.hyper["results"] |= {"signature": {"set": "<b>"}, "tests": {"noisy": {"wer": 0.5, "errors": 1, "words": 2}}}
     first = done(34, 0.5)
-    strange = replace(first, started_at=times, merge=replace(first.merge, committed_at=times))
-    rerun = replace(done(35, 0.4), rerun_of=odd.id, seed=3, calibrates=True, variables={"ds_epochs": "9"}, number=35)
+    strange = first._replace(started_at=times, merge=first.merge._replace(committed_at=times))
+    rerun = done(35, 0.4)._replace(rerun_of=odd.id, seed=3, calibrates=True, variables={"ds_epochs": "9"}, number=35)
     archived([*years(12), failed(31), done(32, None), odd, strange, rerun], tmp_path / "runs")
     made = kept.load(tmp_path / "runs", tmp_path / "kept").runs
     read = kept.load(tmp_path / "runs", tmp_path / "kept").runs
@@ -129,11 +128,11 @@ def test_the_fingerprint_is_of_what_a_verdict_is_made_from(change: str) -> None:
     assert run.hyper
     results = run.hyper["results"]
     other = {
-        "a WER": replace(run, hyper={**run.hyper, "results": {**results, "test_wer": 0.26}}),
-        "the variables": replace(run, variables={"ds_epochs": "3"}),
-        "the signature": replace(run, hyper={**run.hyper, "results": {**results, "signature": "x"}}),
-        "a seed": replace(run, rerun_of="other", seed=1),
+        "a WER": run._replace(hyper={**run.hyper, "results": {**results, "test_wer": 0.26}}),
+        "the variables": run._replace(variables={"ds_epochs": "3"}),
+        "the signature": run._replace(hyper={**run.hyper, "results": {**results, "signature": "x"}}),
+        "a seed": run._replace(rerun_of="other", seed=1),
     }[change]
     of = FIELDS["fingerprint"]
     assert of(run) != of(other)
-    assert of(run) == of(replace(run, detail="another", merge=replace(run.merge, subject="another")))
+    assert of(run) == of(run._replace(detail="another", merge=run.merge._replace(subject="another")))

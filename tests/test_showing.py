@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -31,7 +30,7 @@ class Clock:
         self.now, self.shown, self.looks = 0.0, list[float](), 0
         self.is_behind = is_behind
         monkeypatch.setattr(showing.time, "monotonic", lambda: self.now)
-        places = replace(settings.load().places, cache=cache)
+        places = settings.load().places._replace(cache=cache)
         self.showing = Showing(places, self.show, self.look)
 
     def show(self) -> bool:

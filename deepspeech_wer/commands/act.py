@@ -20,7 +20,7 @@ from deepspeech_wer import (
     identity,
     job_contract,
     journal,
-    logging_setup,
+    kept_log,
     xdg_directories,
 )
 from deepspeech_wer.commands import progress
@@ -54,15 +54,15 @@ def tick(descriptor: int, asked: Sequence[str] = ()) -> int:
     signals.catch()
     files.set_pipes_aside(current.places.of_files)
     watcher = automation.Watcher(job_line=progress.job_line(), upload=progress.upload_bar())
-    with logging_setup.kept(current.places.log):
+    with kept_log.kept(current.places.log):
         try:
             succeeded = automation.tick(current, descriptor, watcher=watcher, asked=asked or current.force_sha)
         except Trouble as trouble:
             journal.happened(current.places.cache, journal.ERROR, str(trouble))
-            logging_setup.keep(str(trouble))
+            kept_log.keep(str(trouble))
             raise
         except Stopped as stopped:
-            logging_setup.keep(f"ended by {stopped}; the next call resumes")
+            kept_log.keep(f"ended by {stopped}; the next call resumes")
             raise
     journal.went_well(current.places.cache, published=False)
     return DONE if succeeded else FAILED

@@ -14,7 +14,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from deepspeech_wer import __version__, backlog_inputs, dashboard, files, identity, job_contract, places, room
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     """Print a line per finding. Returns 1 if any is a fault."""
     faults = 0
     if options.json:
-        found = [asdict(finding) for finding in check()]
+        found = [finding._asdict() for finding in check()]
         print(json.dumps(found, indent=1))
         return 1 if any(finding["level"] == FAULT for finding in found) else 0
     for finding in check():

@@ -11,9 +11,8 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import clock, files, hyper, job_contract
 from deepspeech_wer.commands.progress import say
@@ -38,8 +37,7 @@ _NONE = "0" * 40
 _LEFT_BEHIND = re.compile(r"ended (\d+) process(es)? that the job left behind")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the report."""
 
     level: str

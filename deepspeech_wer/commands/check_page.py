@@ -10,7 +10,7 @@ from deepspeech_wer.commands.finding import FAULT, HINT, OK, TIMEOUT_S
 from deepspeech_wer.configuration.settings import Settings
 from deepspeech_wer.dashboard import glance
 from deepspeech_wer.notify import http
-from deepspeech_wer.publish.plan import BEAT
+from deepspeech_wer.places import BEAT
 
 _SLACK_S = 900  # ticks are minutes apart, and a publish takes a while
 _BEAT_BYTES = 1_000_000

@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepspeech_wer.configuration import env_file
 from deepspeech_wer.errors import Trouble
@@ -23,8 +23,7 @@ _SET_BEFORE = re.compile(r"(?<![^\s;&|(\"'])(?P<name>[A-Za-z_]\w*)=(?P<value>\"[
 _TAKEN = ("ds_", "XDG_")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A line that runs a tracker."""
 
     command: str  # the program that runs it, without what stands before and after

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from deepspeech_wer import archive, backlog_inputs, hyper, job_contract
 from deepspeech_wer.commands import status_record, verdicts
@@ -66,7 +65,7 @@ def runs(options: argparse.Namespace) -> int:
     lines, records, listed = {}, {}, []
     for run in archive.each(every_setting.load().places.runs):
         lines[run.id], records[run.id] = _line(run), status_record.run_record(run)
-        listed.append(replace(run, hyper=None))  # it may take 10 MB
+        listed.append(run._replace(hyper=None))  # it may take 10 MB
     ordered = archive.in_order(listed)
     if options.json:
         return _print_json([records[run.id] for run in ordered])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import archive, checkpoints, files
 from deepspeech_wer.commands.locked import locked
@@ -25,8 +25,7 @@ _EXPORT = re.compile("[0-9a-f]{7}")
 _OF_AN_EXPORT = "model.json"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A directory that may be removed."""
 
     kind: str  # "checkpoint" or "export"

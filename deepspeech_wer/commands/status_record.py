@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -67,7 +66,7 @@ def gather(settings: Settings) -> Record:
         "held": archive.names(places.held),
         "last_sha1": backlog_inputs.read_last(places),
         "queue": _queue(settings, begun),
-        "requests": [{"kind": kind, **asdict(one)} for kind, one in _requests(places)],
+        "requests": [{"kind": kind, **one._asdict()} for kind, one in _requests(places)],
         "runs": {"count": len(archive.names(places.runs)), "directory": str(places.runs)},
         "results": _results(settings),
         "last_failure": _last_failure(places),
@@ -90,7 +89,7 @@ def newest(runs: Path) -> Run:
     names = archive.names(runs)
     is_ahead = names[-1][:15] > clock.stamp(clock.COMPACT)  # the clock was wrong: an earlier release noted no era
     last = [name for name in names if is_ahead or moment(name) == moment(names[-1])]
-    listed = [replace(archive_record.read(runs / name), hyper=None) for name in last]
+    listed = [archive_record.read(runs / name)._replace(hyper=None) for name in last]
     return archive_record.read(archive.in_order(listed)[-1].directory)
 
 
@@ -133,7 +132,7 @@ def _jobs(places: Places, begun: Sequence[tuple[Unfinished, Whereabouts]]) -> li
                 "state": where.state,
                 "why": where.reason or None,
                 "since": where.since,
-                **asdict(made),
+                **made._asdict(),
                 "ends_at": made.ends_at or (_end_by_earlier_runs(places, where.since) if where.is_running else None),
                 "ends_at_by": "epochs" if by_epochs else "earlier runs",
             }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from deepspeech_wer import archive, clock, decision_files, identity
@@ -140,7 +139,7 @@ def _ask(places: Places, run: Run, runs: int) -> None:
         if pending.runs == runs:
             say(f"asked for already: {now.sentence}; {now.missing} to come, `calibrate --stop` withdraws it")
             return
-        request = replace(pending, runs=runs)
+        request = pending._replace(runs=runs)
     else:
         before, failed = calibrating.counted(list(archive.of_commit(places.runs, sha)))
         request = Calibration(sha, host.user(), clock.utc_now(), runs, before, failed)

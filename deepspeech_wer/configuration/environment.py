@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepspeech_wer import files
-from deepspeech_wer.configuration import setting_types as types
+from deepspeech_wer.variables import is_named_like_a_secret, without_password
 
 _SECRET_PREFIXES = ("ds_website_", "ds_github_token", "ds_gitlab_token", "ds_webhook_", "ds_env_file")
 
@@ -52,7 +52,7 @@ def job_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     given = os.environ if environ is None else environ
     passed = {name: value for name, value in given.items() if not is_secret(name) and not name.startswith("GIT_")}
     if "ds_repo_url" in passed:
-        passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
+        passed["ds_repo_url"] = without_password(passed["ds_repo_url"])
     return passed
 
 
@@ -67,9 +67,9 @@ def operators_variables(environ: Mapping[str, str] | None = None, *, ignored: Co
 
 
 def _recorded(name: str, value: str) -> str:
-    if types.is_named_like_a_secret(name):
+    if is_named_like_a_secret(name):
         return "(secret)"
-    return "(path)" if "/" in value else types.without_password(value)
+    return "(path)" if "/" in value else without_password(value)
 
 
 def training_cache(variables: Mapping[str, str]) -> Path:
@@ -86,7 +86,7 @@ def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     foreign = {name for name in given if _is_foreign(name)}
     passed = {name: given[name] for name in given if name not in foreign and not name.startswith(_SECRET_PREFIXES)}
     if "ds_repo_url" in passed:
-        passed["ds_repo_url"] = types.without_password(passed["ds_repo_url"])
+        passed["ds_repo_url"] = without_password(passed["ds_repo_url"])
     return passed
 
 
@@ -153,7 +153,7 @@ def forget_secrets() -> None:
             del os.environ[name]
     url = os.environ.get("ds_repo_url")  # noqa: SIM112 - the name is lower case
     if url:
-        os.environ.update(ds_repo_url=types.without_password(url))
+        os.environ.update(ds_repo_url=without_password(url))
 
 
 def forget_git_variables() -> None:

@@ -14,15 +14,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from deepspeech_wer.records import PUBLIC_KEY
-from deepspeech_wer.variables import Unquoted
-from deepspeech_wer.variables import without_password as without_password
+from deepspeech_wer.variables import Unquoted, without_password
 from deepspeech_wer.xdg_directories import INSTANCE, is_instance
 
 _SHA = re.compile(r"[0-9a-f]{7,64}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|^-|^/|/$|\.$|^@$")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+")
 _AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
-_SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL|_PWD|_AUTH|WEBHOOK", re.IGNORECASE)
 _OURS_OF_SBATCH = {
     *("--array", "--chdir", "--dependency", "--error", "--export", "--export-file", "--input", "--job-name"),
     *("--no-requeue", "--open-mode", "--output", "--parsable", "--requeue", "--signal", "--test-only"),
@@ -313,11 +311,6 @@ def password_in(url: str) -> str:
         return ""
     user, _, password = login.partition(":")
     return password or user
-
-
-def is_named_like_a_secret(name: str) -> bool:
-    """Whether the name of an environment variable says that its value is secret."""
-    return bool(_SECRET_NAME.search(name))
 
 
 def is_web(scheme: str) -> bool:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from xdg import BaseDirectory
 
+from deepspeech_wer.account import Account
 from deepspeech_wer.configuration import misspelt
 from deepspeech_wer.configuration import setting_types as types
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Account, Guards
-from deepspeech_wer.variables import MASK, Variable, quoted, read, without_password
+from deepspeech_wer.records import Guards
+from deepspeech_wer.variables import MASK, Variable, is_named_like_a_secret, quoted, read, without_password
 from deepspeech_wer.xdg_directories import cache_directory, directory
 
 
@@ -33,8 +34,7 @@ class Website(Account):
     prefix = "ds_website_"
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """What to track."""
 
     url: str
@@ -45,8 +45,7 @@ class Repository:
     backlog: str  # "all" or "newest"
 
 
-@dataclass(frozen=True)
-class JobLimits:
+class JobLimits(NamedTuple):
     """What to run for each merge, and its limits."""
 
     script: str  # absolute, or relative to the checkout
@@ -60,8 +59,7 @@ class JobLimits:
     gpu_usage_charts: Path | None
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(NamedTuple):
     """Where jobs run: on this machine, or on the nodes of a Slurm."""
 
     runner: str  # "local" or "slurm"
@@ -104,8 +102,7 @@ class PublishedLogs:
     secrets: tuple[str, ...] = field(default=(), repr=False)  # lines of text, longest first
 
 
-@dataclass(frozen=True)
-class Retraining:
+class Retraining(NamedTuple):
     """Whether suspect merges are trained again with other seeds, and how often."""
 
     mode: str  # "on", "first" (before new merges) or "off"
@@ -114,16 +111,14 @@ class Retraining:
     anchor: bool  # train the newest merge once more after the operator changed variables
 
 
-@dataclass(frozen=True)
-class Beat:
+class Beat(NamedTuple):
     """How often visitors are told that the tracker lives, at most; 0: never."""
 
     idle_s: int  # while there is nothing to do
     job_s: int  # while a job runs
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings of one command."""
 
     repository: Repository
@@ -355,7 +350,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     faults += _overlaps(loaded)
     if faults:
         raise UsageTrouble("\n".join(faults))
-    return replace(loaded, doubts=tuple(misspelt.doubts(given, NAMES)))
+    return loaded._replace(doubts=tuple(misspelt.doubts(given, NAMES)))
 
 
 def describe(
@@ -446,7 +441,7 @@ def _secrets(given: Mapping[str, str]) -> tuple[str, ...]:
     Each line of a value counts, as it is and without percent-encoding: a log has but one line in a row.
     """
     ours = {variable.name for variable in VARIABLES if variable.secret}
-    texts = [value for name, value in given.items() if name in ours or types.is_named_like_a_secret(name)]
+    texts = [value for name, value in given.items() if name in ours or is_named_like_a_secret(name)]
     texts.append(types.password_in(given.get("ds_repo_url", "")))
     lines = {line.strip() for text in texts for one in (text, unquote(text)) for line in one.splitlines()}
     return tuple(sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True))

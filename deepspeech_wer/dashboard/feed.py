@@ -6,10 +6,9 @@ An entry's id is made from what changed and its new state, so it stays the same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import archive_order, run_table
 from deepspeech_wer.dashboard.news import (
@@ -43,8 +42,7 @@ MOST = 50  # entries
 _START = "1970-01-01T00:00:00Z"
 
 
-@dataclass(frozen=True)
-class _Item:
+class _Item(NamedTuple):
     """Something that an entry can tell, before its words are looked up."""
 
     at: str  # ISO 8601, UTC

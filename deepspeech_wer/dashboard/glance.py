@@ -7,10 +7,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.dashboard.assets import INDEX
 from deepspeech_wer.dashboard.feed import NAME as FEED
@@ -26,8 +25,7 @@ _OPENS_FROM = re.compile(r'src="(js/index(?:\.[0-9a-f]{8})?\.js)"')
 _ADDRESS = re.compile(r'<link rel="alternate" type="text/html" href="(https?://[^"\s]+)"/>')
 
 
-@dataclass(frozen=True)
-class Glance:
+class Glance(NamedTuple):
     """One site. WERs are fractions, in the order of the history; None: failed or not measured."""
 
     name: str

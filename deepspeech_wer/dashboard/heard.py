@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.dashboard.literal import javascript
 from deepspeech_wer.variables import MASK
@@ -22,8 +21,7 @@ _CALLS = {"said": b"wer.said(", "texts": b"wer.texts(", "edits": b"wer.edits("}
 _END = b");\n"
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(NamedTuple):
     """What is known of the utterances of runs, asked by the run's id. By default nothing is."""
 
     stamp: Callable[[str], str] = lambda _: ""  # changes with all that is shown of a run

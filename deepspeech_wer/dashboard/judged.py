@@ -6,8 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import hyper, run_table
 from deepspeech_wer.configuration.settings import PublishedLogs
@@ -23,19 +22,18 @@ MOST_WORDS = 500  # characters of a reason
 _INTERVAL = re.compile(r" \(95 %: [^)]*\)")
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """Verdicts by run id, what happened to the branch, and the sentence on top of the page."""
 
-    states: Mapping[str, str] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, str] = {}
+    reasons: Mapping[str, str] = {}
     headline: tuple[str, str, str] | None = None  # (state, sentence, the run it is about); None before the first run
-    sigmas: Mapping[str, float] = field(default_factory=dict)  # the noise of one training, in percentage points
-    bands: Mapping[str, float] = field(default_factory=dict)  # half the 95 % interval of one training, the same
+    sigmas: Mapping[str, float] = {}  # the noise of one training, in percentage points
+    bands: Mapping[str, float] = {}  # half the 95 % interval of one training, the same
     marks: Sequence[tuple[str, str, bool]] = ()  # (run, text, whether a new series begins), before that run
     noise: str | None = None  # what a calibration says of the newest series; None without one
     events: Sequence[Mapping[str, Any]] = ()  # as verdicts.json has them, with "trained" and "why" of `_event`
-    record: Mapping[str, Any] = field(default_factory=dict)  # verdicts.json, see `decided`
+    record: Mapping[str, Any] = {}  # verdicts.json, see `decided`
     heads: Heads | None = None  # of the verdicts in it; None: see there
 
 

@@ -19,10 +19,9 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import (
     __version__,
@@ -59,8 +58,7 @@ _TURNS = 32  # builds that look at the files of all others
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """The readable runs. Of the job's record, a run has what the columns need."""
 
     runs: Table
@@ -130,8 +128,7 @@ def load(runs: Path, kept: Path, logs: PublishedLogs = WHOLE, *, times: Mapping[
     return Kept(Table(loaded, is_in_order=True), loaded.of_files, logs, made)
 
 
-@dataclass(frozen=True)
-class _Archived:
+class _Archived(NamedTuple):
     """The archive, as a build looks at it."""
 
     runs: Path
@@ -216,8 +213,7 @@ def _made_row(archived: _Archived, name: str) -> dict[str, Any]:
 def _told(run: Run, told: dict[str, Any]) -> Run:
     """Return a run as its line of js/hyper.js tells it."""
     tracked = told["run"]
-    merge = replace(
-        run.merge,
+    merge = run.merge._replace(
         subject=tracked["subject"],
         sha=tracked["sha"],
         author=tracked["author"],
@@ -227,7 +223,7 @@ def _told(run: Run, told: dict[str, Any]) -> Run:
         request=None,
     )
     record = {name: told[name] for name in told if name != "run"} if run.hyper else None
-    return replace(run, merge=merge, hyper=record, **{name: tracked[name] for name in _TOLD})
+    return run._replace(merge=merge, hyper=record, **{name: tracked[name] for name in _TOLD})
 
 
 def _shown(directory: Path, logs: PublishedLogs) -> Run:

@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from deepspeech_wer import hyper, job_contract
@@ -55,7 +54,7 @@ def reduced(run: Run) -> Run:
         else:
             left_out += 1
     part["results"][_NOTE] = f"{left_out:,} values too large or too many for this page: see hyper.json"
-    return replace(run, hyper=part)
+    return run._replace(hyper=part)
 
 
 def tell(run: Run) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import files, job_contract
 from deepspeech_wer.configuration.settings import PublishedLogs
@@ -53,8 +52,7 @@ _LOGIN_GIVEN = re.compile(
 _OTHER_HOMES = re.compile(r"(?<![\w.~-])/(?:home|Users)/[^/\s'\":;,)]+")
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """A log as visitors see it."""
 
     name: str
@@ -81,9 +79,9 @@ def without_quotes(run: Run, logs: PublishedLogs) -> Run:
     if not run.detail or logs.mode == "full":
         return run
     if logs.mode == "trimmed":
-        return replace(run, detail=masked(run.detail, logs))
+        return run._replace(detail=masked(run.detail, logs))
     is_quote = (run.failure or "").startswith("exit ") or run.failure == "diverged"
-    return replace(run, detail="" if is_quote else run.detail.partition(_LAST_WORDS)[0])
+    return run._replace(detail="" if is_quote else run.detail.partition(_LAST_WORDS)[0])
 
 
 def trimmed(text: str, length: int, logs: PublishedLogs) -> str:

@@ -10,7 +10,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def shown(run: Run, logs: PublishedLogs) -> Run:
     """Return the run with its record as visitors see it."""
     if run.hyper is None or logs.mode == "full":
         return run
-    return replace(run, hyper=_masked(run.hyper, logs))
+    return run._replace(hyper=_masked(run.hyper, logs))
 
 
 def as_seen(path: Path, logs: PublishedLogs) -> bytes | None:

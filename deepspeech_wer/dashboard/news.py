@@ -6,9 +6,9 @@ Everything that others wrote (subjects, authors, a job's output) is masked and m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from deepspeech_wer import hyper
@@ -65,8 +65,7 @@ class Known:
         return found
 
 
-@dataclass(frozen=True)
-class News:
+class News(NamedTuple):
     """One change of state, told once."""
 
     of: str  # what changed: an event's id, or a run's
@@ -106,7 +105,7 @@ def of_recovery(events: Sequence[Mapping[str, Any]], known: Known) -> News | Non
     if told is None:
         return None
     every = {**events[0], "culprits": [culprit for event in events for culprit in event["culprits"]]}
-    return replace(told, what=_recovery(events, told.verdict), event=every)
+    return told._replace(what=_recovery(events, told.verdict), event=every)
 
 
 def together(events: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import hyper
 from deepspeech_wer.dashboard.glance import Glance
@@ -39,8 +39,7 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A site, or why it cannot be read. Visitors of the page see no path of this machine but the one of a link."""
 
     name: str  # of its directory, without those above

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(NamedTuple):
     """The tracked repository, and when the tracker last built the site."""
 
     name: str  # title of the page: "mozilla/DeepSpeech"

@@ -10,10 +10,9 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from deepspeech_wer import run_table
@@ -131,8 +130,7 @@ def _build_page(
     return list(files), of_page
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(NamedTuple):
     """What the files of a run are made of."""
 
     whole: Callable[[Run], Run]

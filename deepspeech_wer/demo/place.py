@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer.configuration import environment
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TERM", "TMPDIR", "LD_LIBRARY_PATH")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """The demo's directory and the paths in it."""
 
     root: Path

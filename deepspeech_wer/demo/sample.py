@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import deepspeech_wer
 from deepspeech_wer.demo.place import Place
@@ -60,8 +61,7 @@ BASELINE = Step("Train a small network for 14 epochs", "Ada")
 BAD = Step("Drop out 30 % of each layer", "Ben", {**FASTER, "ds_dropout_rate": "0.3"}, readme=LONGER_README)
 
 
-@dataclass(frozen=True)
-class Day:
+class Day(NamedTuple):
     """The merges between two ticks of cron."""
 
     steps: tuple[Step, ...]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import files
 from deepspeech_wer.jobs import work as works
@@ -19,8 +19,7 @@ from deepspeech_wer.jobs.work import Work
 GIVEN_UP = "given up"
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A claim on a work directory."""
 
     job: str  # the id of the cluster's job; GIVEN_UP: nobody may run it any more
@@ -37,14 +36,14 @@ def take(work: Work, wanted: Claim) -> bool:
     there = read(work)
     if there is None or there.job != wanted.job or there.start > wanted.start:
         return False
-    works.write(_place(work), asdict(wanted))
+    works.write(_place(work), wanted._asdict())
     return read(work) == wanted
 
 
 def give_up(work: Work) -> None:
     """Let no job run in a work directory from now on. One that runs there ends. Raises OSError."""
     with suppress(FileNotFoundError):  # removed meanwhile
-        works.write(_place(work), asdict(Claim(GIVEN_UP)))
+        works.write(_place(work), Claim(GIVEN_UP)._asdict())
 
 
 def read(work: Work) -> Claim | None:
@@ -58,7 +57,7 @@ def read(work: Work) -> Claim | None:
 def _make(work: Work, wanted: Claim) -> bool:
     """Make the file with its content in one step, which fails if it is there: link(2) does, on NFS too."""
     draft = _place(work).with_name(f".claim-{os.getpid()}-{os.uname().nodename}{files.PARTIAL}")
-    works.write(draft, asdict(wanted))
+    works.write(draft, wanted._asdict())
     try:
         os.link(draft, _place(work))
     except FileExistsError:

@@ -11,14 +11,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer.jobs import group
 
 
-@dataclass(frozen=True)
-class Watched:
+class Watched(NamedTuple):
     """What the kernel says of the processes that are started within a block."""
 
     was_killed: Callable[[], bool]  # whether it killed one of them for lack of memory

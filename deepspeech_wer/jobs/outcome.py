@@ -7,8 +7,8 @@ cancelled, interrupted. docs/job.md explains them.
 from __future__ import annotations
 
 import signal
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import files, hyper, job_contract
 from deepspeech_wer.errors import Trouble
@@ -26,8 +26,7 @@ _RESERVE = "outcome.reserve"
 _RESERVE_BYTES = 16 << 10
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How a job ended."""
 
     failure: str | None  # a failure class; None if the job succeeded
@@ -61,7 +60,7 @@ def with_record(verdict: Verdict, logs: Path) -> Verdict:
     if verdict.failure in (INTERRUPTED, MACHINE) or verdict.files is not None:
         return verdict
     found = judge(logs)
-    return verdict if found.failure else replace(verdict, files=found.files)
+    return verdict if found.failure else verdict._replace(files=found.files)
 
 
 def classify(code: int, last_words: str, *, out_of_memory: bool, most: str = "") -> Verdict | None:
@@ -95,7 +94,7 @@ def reserve(work: Work) -> None:
 
 def write(work: Work, outcome: Outcome) -> None:
     """Write the outcome. Raises OSError."""
-    record = {**asdict(outcome), "files": str(outcome.files) if outcome.files else None, "logs": str(outcome.logs)}
+    record = {**outcome._asdict(), "files": str(outcome.files) if outcome.files else None, "logs": str(outcome.logs)}
     (work.path / _RESERVE).unlink(missing_ok=True)
     works.write(work.path / works.OUTCOME, record)
 

@@ -10,8 +10,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import __version__
 from deepspeech_wer.configuration import environment
@@ -27,8 +27,7 @@ _LOOK_S = 1.0
 _ANSWER = "answer.json"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a node says."""
 
     machine: str
@@ -62,7 +61,7 @@ def answer(directory: str, clones: str, mark: str) -> int:
     with suppress(OSError):
         sees_clone = Path(clones, "mark").read_text() == mark
     found = Answer(os.uname().nodename, __version__, sees_clone, lock.is_held(f"{directory}/lock"))
-    works.write(Path(directory, _ANSWER), asdict(found))
+    works.write(Path(directory, _ANSWER), found._asdict())
     return DONE
 
 

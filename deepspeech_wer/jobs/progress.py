@@ -12,10 +12,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import clock, files, job_contract
 from deepspeech_wer.jobs.work import Work
@@ -28,8 +27,7 @@ _LOSS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """Where a job is. None: it does not say."""
 
     epoch: int | None = None  # the last one that it finished
@@ -57,7 +55,7 @@ def read(work: Work) -> Progress:
             ends_at=_end(marks, epochs) if epochs else None,
         )
     words = lines[-1].partition(" ")[2][:200] if lines else ""
-    return Progress(**{**vars(found), "last_line": words})
+    return Progress(**{**found._asdict(), "last_line": words})
 
 
 def _end(marks: list[re.Match[str]], epochs: int) -> str | None:

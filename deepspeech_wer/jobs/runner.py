@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from deepspeech_wer.jobs.outcome import Verdict
 from deepspeech_wer.jobs.work import Order, Work
@@ -14,8 +13,7 @@ from deepspeech_wer.records import Outcome
 POLL_S = 0.5
 
 
-@dataclass(frozen=True)
-class Whereabouts:
+class Whereabouts(NamedTuple):
     """Where a job is, for people. None: unknown, or it has not started."""
 
     since: str  # ISO 8601, UTC: when its supervisor started, or when it began to wait

@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer.records import Guards
 
@@ -31,8 +31,7 @@ _FORBIDDEN = (
 )
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """The directories of one job."""
 
     checkout: Path

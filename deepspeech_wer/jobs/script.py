@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from deepspeech_wer.jobs.outcome import MACHINE, Verdict
 from deepspeech_wer.jobs.work import Order
@@ -23,8 +23,7 @@ _SPLIT = re.compile(rb"^(-S\s*|--split-string=)([^\s\"'\\$=]+)(\s.*)?$")
 _OF_INTERPRETER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # errors of execve(2)
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(NamedTuple):
     """The script of a job."""
 
     name: str  # as ds_wer_automation has it

@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import clock, files
 from deepspeech_wer.errors import Trouble
@@ -40,8 +40,7 @@ _KILLED = ("signal 9", "exit 137")  # what a supervisor sees of a job that was k
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Ticket:
+class Ticket(NamedTuple):
     """Which of Slurm's jobs belongs to a work directory."""
 
     name: str
@@ -66,10 +65,10 @@ class Slurm:
         grace_s = order.grace_s if order else 60.0
         ticket = Ticket(f"{NAME}-{work.run}", clock.utc_now())
         try:
-            works.write(work.ticket, asdict(ticket))
+            works.write(work.ticket, ticket._asdict())
             job = slurm_client.submit(self._sbatch(work, ticket, grace_s), _script(work), environment)
             self._asked = -1000.0
-            works.write(work.ticket, asdict(replace(ticket, job=job)))
+            works.write(work.ticket, ticket._replace(job=job)._asdict())
         except OSError as error:
             raise Trouble(f"cannot write below {work.path}: {error.strerror}") from None
         with suppress(CannotAskSlurm):  # the name and the id have to do
@@ -208,7 +207,7 @@ class Slurm:
             self._asked = time.monotonic()
         if ticket.job is None:  # the tick was killed while it submitted the job
             of_claim = claim.read(work)
-            ticket = replace(ticket, job=of_claim.job if of_claim and of_claim.job.isdecimal() else None)
+            ticket = ticket._replace(job=of_claim.job if of_claim and of_claim.job.isdecimal() else None)
         found = [seen for seen in self._jobs if _is_of(ticket, seen)]
         if not found and ticket.job:
             found = [seen for seen in slurm_client.recorded(ticket.job) if _is_of(ticket, seen)]
@@ -216,7 +215,7 @@ class Slurm:
             return None
         if ticket.job is None or not ticket.submitted:
             with suppress(OSError):
-                works.write(work.ticket, asdict(replace(ticket, job=found[-1].id, submitted=found[-1].submitted)))
+                works.write(work.ticket, ticket._replace(job=found[-1].id, submitted=found[-1].submitted)._asdict())
         return found[-1]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepspeech_wer.configuration import environment
 from deepspeech_wer.errors import Trouble
@@ -37,8 +37,7 @@ class CannotAskSlurm(Trouble):
     """Slurm does not answer. That says nothing of any job."""
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What Slurm says of a job."""
 
     id: str

@@ -16,9 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import clock, files, job_contract, logging_setup
 from deepspeech_wer.configuration import environment
@@ -41,8 +41,7 @@ _LEFTOVERS_GRACE_S = 3.0  # for processes that the job left behind
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Output:
+class _Output(NamedTuple):
     """The job's process and the logs of its two streams."""
 
     process: subprocess.Popen[bytes]
@@ -149,7 +148,7 @@ def _run(order: Order, work: Work, variables: Mapping[str, str], out: JobLog, er
         try:
             with suppress(OSError):  # likewise; the token also finds the job
                 started = processes.start_time(process.pid) or ""
-                works.write_job(work, replace(job, pid=process.pid, started=started))
+                works.write_job(work, job._replace(pid=process.pid, started=started))
             most = None if watched.is_limited else order.guards.memory_bytes
             with gpu.sampling(Path(order.gpu_usage) if order.gpu_usage else None, variables):
                 ended = _attend(output, order.timeout_s, guards.Watch(most))

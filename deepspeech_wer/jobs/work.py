@@ -20,15 +20,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import files, job_contract, versions
 from deepspeech_wer.archive_order import started
 from deepspeech_wer.errors import Trouble, with_cure
-from deepspeech_wer.records import RUN_ID, Changed, Guards, Merge
+from deepspeech_wer.records import RUN_ID, Changed, Guards, Merge, as_json
 
 VERSION = 1
 OUTCOME = "outcome.json"
@@ -37,8 +36,7 @@ UNREADABLE = ".unreadable"  # suffix of damaged files that were renamed
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """The paths in one work directory."""
 
     path: Path
@@ -90,8 +88,7 @@ class Work:
         return self.path / "ticket.json"
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """What a supervisor has to run, and its limits."""
 
     merge: Merge
@@ -112,12 +109,11 @@ class Order:
     seed: int | None = None
     changed: Changed | None = None
     calibrates: bool = False
-    guards: Guards = field(default_factory=Guards)
+    guards: Guards = Guards()
     links: Sequence[str] | None = None  # the places that were links before the job started; None: nobody looked
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """How the processes of a job are found if its supervisor is killed, besides the token in their environment."""
 
     pid: int | None = None  # of its first process; None if it has not started
@@ -217,7 +213,7 @@ def _beside(work: Work) -> Path:
 
 def write_order(work: Work, order: Order) -> None:
     """Write the order. Raises OSError."""
-    write(work.path / "order.json", asdict(order))
+    write(work.path / "order.json", as_json(order))
 
 
 def take_back(work: Work, order: Order) -> None:
@@ -231,7 +227,7 @@ def take_back(work: Work, order: Order) -> None:
             files.remove_tree(left)
     place = work.path / "order.json"
     with suppress(OSError):  # a full disk: nothing reads it but what comes after a kill
-        if place.is_symlink() or not place.is_file() or files.read(place) != _encoded(asdict(order)):
+        if place.is_symlink() or not place.is_file() or files.read(place) != _encoded(as_json(order)):
             log.warning("writing %s again: the job changed it", place)
             write_order(work, order)
 
@@ -282,7 +278,7 @@ def read_cancel(work: Work) -> str | None:
 
 def write_job(work: Work, job: Job) -> None:
     """Record the job, before it starts and once its process is known. Raises OSError."""
-    write(work.path / "job.json", asdict(job))
+    write(work.path / "job.json", job._asdict())
 
 
 def was_started(work: Work) -> bool:

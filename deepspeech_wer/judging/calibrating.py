@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepspeech_wer import archive, backlog, decision_files
 from deepspeech_wer.backlog import Due
@@ -23,8 +23,7 @@ MAX_FAILED = 2  # trainings of one request; then it is given up
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a request has come."""
 
     request: Calibration

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import run_table
 from deepspeech_wer.judging import kept_scores
@@ -28,8 +28,7 @@ FEWEST = 3  # of them
 LISTED = 100  # utterances that changed for good
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """The runs that a comparison is made from."""
 
     before: str

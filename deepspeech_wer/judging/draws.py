@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import archive_order, hyper, run_table
 from deepspeech_wer.records import Run
@@ -18,8 +17,7 @@ MAX_SETS = 10  # test sets beside the main one
 _ID_LENGTH = 28  # of a run id without an era
 
 
-@dataclass(frozen=True)
-class Ordered:
+class Ordered(NamedTuple):
     """The runs that count, in the order of judging."""
 
     runs: Table

@@ -19,17 +19,17 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import archive_record, derived, files, job_contract, run_table, wer
 from deepspeech_wer.dashboard import heard as published
 from deepspeech_wer.dashboard.details import Files, files_in
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Run, as_json
 from deepspeech_wer.run_table import Table
 from deepspeech_wer.verdicts import recorded, utterance_file, utterance_scores
 from deepspeech_wer.verdicts.recorded import Heard
@@ -146,8 +146,7 @@ def each(measures: Measures, run: str, name: str) -> Each | None:
     return _eaches(measures.root, run).get(name)
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """All that is known of a run on one test set."""
 
     figures: Mapping[str, Any]  # see `figures`
@@ -226,7 +225,7 @@ def drop(measures: Measures, run: str) -> None:
 def figures(score: Score) -> dict[str, Any]:
     """Return the figures of a test set as a record: counts, and rates as fractions."""
     return {
-        **asdict(score),
+        **as_json(score),
         "wer": score.wer,
         "cer": score.cer,
         "sentence_error_rate": score.sentence_error_rate,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import hyper
 from deepspeech_wer.dashboard.details import Files
@@ -20,8 +19,7 @@ from deepspeech_wer.verdicts.paired import Change, Comparison
 LISTED = 20  # utterances, and words of each kind
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Two runs and what is known around them."""
 
     before: Run
@@ -63,8 +61,7 @@ def changed_parameters(before: Run, after: Run) -> list[dict[str, Any]]:
     return [one for one in changed if "/" not in f"{one['before']}{one['after']}"]
 
 
-@dataclass(frozen=True)
-class _Around:
+class _Around(NamedTuple):
     measures: Measures
     pair: Pair
     sigma: noise.Estimate | None

@@ -20,9 +20,8 @@ import stat
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.files import make_private, write_atomically
 from deepspeech_wer.verdicts import judge, packed
@@ -36,8 +35,7 @@ MAX_BYTES = 1 << 30
 _TOGETHER = 1000  # keys that are hashed at once
 
 
-@dataclass(frozen=True)
-class Runs:
+class Runs(NamedTuple):
     """The runs to judge, in the order of judging."""
 
     places: Sequence[int]
@@ -45,8 +43,7 @@ class Runs:
     draws: Callable[[int], Sequence[Draw]]  # those from an index on
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """A state to go on from, as it is kept."""
 
     draws: int  # runs so far
@@ -59,8 +56,7 @@ class Cut:
     state: bytes  # packed, compressed, in base64
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """The verdicts as they were told last, a line each, and states to go on from, oldest first."""
 
     lines: Sequence[bytes] = ()
@@ -187,7 +183,7 @@ def _set(lines: list[bytes], entry: int, verdict: Verdict | None) -> None:
 
 
 def _line(verdict: Verdict) -> bytes:
-    return json.dumps(vars(verdict), separators=(",", ":")).encode("ascii")
+    return json.dumps(verdict._asdict(), separators=(",", ":")).encode("ascii")
 
 
 def _moved(cut: Cut, before: Sequence[bytes], now: Sequence[bytes], told: Iterable[int]) -> Cut:

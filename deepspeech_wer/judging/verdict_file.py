@@ -16,12 +16,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import __version__, decision_files, files, run_table
 from deepspeech_wer.configuration.settings import Retraining
@@ -32,7 +32,7 @@ from deepspeech_wer.judging.draws import Ordered
 from deepspeech_wer.judging.remembered import Memory, Runs
 from deepspeech_wer.judging.standing import Told
 from deepspeech_wer.places import Places
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Run, as_json
 from deepspeech_wer.run_table import Table
 from deepspeech_wer.verdicts import calibration, noise, sets
 from deepspeech_wer.verdicts.calibration import Measured
@@ -88,7 +88,7 @@ def _calibrations(measured: Sequence[Measured], seen: Sequence[Draw]) -> list[di
     fits = [newest and noise.fits(one.signature, one.variables, newest.signature, newest.variables) for one in measured]
     usable = [number for number, one in enumerate(measured) if fits[number] and one.sd_pp]
     return [
-        {**asdict(one), "sentence": one.sentence, "is_used": number in usable[-1:]}
+        {**one._asdict(), "sentence": one.sentence, "is_used": number in usable[-1:]}
         for number, one in enumerate(measured)
     ]
 
@@ -122,8 +122,7 @@ def seed(sha: str, number: int) -> int:
     return int.from_bytes(digest[:4], "big") % _MAX_SEED
 
 
-@dataclass(frozen=True)
-class _Set:
+class _Set(NamedTuple):
     """The judgement of one test set."""
 
     place: Path  # of what is remembered
@@ -196,7 +195,7 @@ def _make(
     main = _judge(places.remembered, _Runs(ordered, keys, results), terms, told=None if others else told)
     found, lines, judged = [main], main.memory.lines, main.judged
     if others:
-        shared = replace(terms, rules=replace(terms.rules, tests=1 + len(others)))
+        shared = terms._replace(rules=terms.rules._replace(tests=1 + len(others)))
         for name, measured in others.items():
             place = places.remembered.with_name(f"{places.remembered.name}-{standing.digest(name)[:12]}")
             of_set = _Runs(ordered.only(measured), [keys[number] for number in measured], results)
@@ -218,8 +217,7 @@ def _make(
     return _Made(head, lines, tail, {**start, **rest}, found)
 
 
-@dataclass(frozen=True)
-class _Runs:
+class _Runs(NamedTuple):
     """The runs of a test set."""
 
     ordered: Ordered
@@ -233,7 +231,7 @@ def _judge(
     """Judge a test set from what is remembered at a place; its verdicts are beside it if `told` is None."""
     ordered, results = runs.ordered, runs.results
     measured = calibration.measured(draws.draws(ordered.calibrated(), results, test_set=test_set))
-    terms = replace(terms, calibrations=tuple(one for found in measured if (one := found.for_noise())))
+    terms = terms._replace(calibrations=tuple(one for found in measured if (one := found.for_noise())))
     of_terms = _digest_of(terms, test_set)
     own = remembered.told_in(_beside(place)) if told is None else ()
     before = remembered.load(place, of_terms, own if told is None else told)
@@ -280,11 +278,11 @@ def _rest(judged: Judgement, runs: Table) -> dict[str, Any]:
         again = None  # this machine may have nothing that the old commit needs
     count = 1 + runs.again.column("sha").count(again.sha) if again else 0
     return {
-        "events": [asdict(event) for event in judged.events],
+        "events": as_json(judged.events),
         "retraining": again
         and {"sha": again.sha, "rerun_of": again.run, "seed": seed(again.sha, count), "reason": again.why},
-        "gaps": [asdict(gap) for gap in judged.gaps],
-        "marks": [asdict(mark) for mark in judged.marks],
+        "gaps": as_json(judged.gaps),
+        "marks": as_json(judged.marks),
         "notes": list(judged.notes),
     }
 

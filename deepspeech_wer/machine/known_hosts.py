@@ -10,17 +10,16 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer.errors import Trouble
 
 SYSTEM_WIDE = (Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2"))
 
 
-@dataclass(frozen=True)
-class HostKey:
+class HostKey(NamedTuple):
     """A key on record for the host that was looked up."""
 
     kind: str  # ssh-ed25519, ecdsa-sha2-nistp256, ssh-rsa, ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def archive_run(bench: Bench, work: Work, order: Order, outcome: Outcome, *, run
     """Archive a run, in `runs` if that is given."""
     places, merge = bench.places, order.merge
     if outcome.status == "failed" and outcome.files is None and work.kept.is_dir():
-        outcome = replace(outcome, files=work.kept)
+        outcome = outcome._replace(files=work.kept)
     outcome = _still_good(outcome)
     room.note(places.cache, files.size(places.checkpoints / merge.sha) + files.size(work.path))
     _free_space(places, work, order, outcome)
@@ -56,7 +55,7 @@ def _still_good(outcome: Outcome) -> Outcome:
     if found is None or found.failure is None:
         return outcome
     detail = f"{found.detail}; it was right when the job ended"
-    return replace(outcome, status="failed", failure=found.failure, detail=detail)
+    return outcome._replace(status="failed", failure=found.failure, detail=detail)
 
 
 def _draw_gpu_usage(run: Run, order: Order, charts: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import PurePath
 
 from deepspeech_wer import checkpoints, clock, files
@@ -72,7 +71,7 @@ def _changed(bench: Bench, merge: Merge, due: Due) -> Changed | None:
         return None
     with suppress(Trouble):
         found = history.changed(bench.places.mirror, merge, PurePath(bench.job.script).as_posix())
-        return replace(found, passed=due.passed)
+        return found._replace(passed=due.passed)
     return Changed(passed=due.passed)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer.configuration.settings import JobLimits
 from deepspeech_wer.jobs.runner import Runner
@@ -13,8 +13,7 @@ from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge
 
 
-@dataclass(frozen=True)
-class Bench:
+class Bench(NamedTuple):
     """What running a merge needs: paths, limits and the runner."""
 
     places: Places

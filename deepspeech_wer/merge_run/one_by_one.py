@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 
 from deepspeech_wer import archive
 from deepspeech_wer.backlog import Due
@@ -57,10 +56,10 @@ def collect(bench: Bench) -> Iterator[Run]:
     for left in leftovers.take_over(bench):
         if bench.runner.is_alive(left.work):
             log.warning("%s: the tick that started its job was killed; waiting for the job", title(left.order.merge))
-            left = replace(left, outcome=attempt.wait(bench, left.work, left.order))
+            left = left._replace(outcome=attempt.wait(bench, left.work, left.order))
         elif left.outcome is None:
             outcome = outcomes.read(left.work) or ended.cut_off(bench, left.work, left.order, is_told=True)
-            left = replace(left, outcome=outcome)
+            left = left._replace(outcome=outcome)
         checkouts.wipe(left.work.checkout)
         if archive.holds(bench.places.runs, left.work.run):
             archiving.clean_up(bench, left.work, left.order.merge)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from deepspeech_wer import archive, journal
@@ -83,8 +82,7 @@ def _outcome(bench: Bench, work: Work, order: Order) -> Outcome | None:
     finished = outcome or ended.cut_off(bench, work, order)
     if verdict is None or (finished and finished.status == "done"):
         return finished
-    outcome = replace(
-        finished or ended.failed(work, order, "", ""),
+    outcome = (finished or ended.failed(work, order, "", ""))._replace(
         status="failed",
         failure=verdict.failure,
         detail=verdict.detail,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepspeech_wer import checkpoints, files
 from deepspeech_wer.errors import Trouble
@@ -18,8 +18,7 @@ from deepspeech_wer.records import Outcome
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Unfinished:
+class Unfinished(NamedTuple):
     """A run that was begun but not archived, and how its job ended; None if that is unknown."""
 
     work: Work

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from deepspeech_wer.configuration.settings import PublishedLogs
@@ -20,7 +19,7 @@ def due(told: Told, facts: Facts, most: int) -> tuple[Told, list[Due]]:
     """Return what is logged already, and the lines to log."""
     states = {event["id"]: event["state"] for event in facts.known.events}
     if told.is_new:
-        told = replace(told.now(states, states), is_new=False)
+        told = told.now(states, states)._replace(is_new=False)
     found: list[Due] = []
     for event in facts.known.events:
         before, now = told.states.get(event["id"]), event["state"]
@@ -38,7 +37,7 @@ def due(told: Told, facts: Facts, most: int) -> tuple[Told, list[Due]]:
 
 def _after(name: str, state: str, line: News | None, states: dict[str, str]) -> Callable[[Told], Told]:
     def after(told: Told) -> Told:
-        return replace(told.now({name: state}, states), last=OWED if line else told.last)
+        return told.now({name: state}, states)._replace(last=OWED if line else told.last)
 
     return after
 

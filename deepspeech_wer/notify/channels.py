@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspeech_wer import clock
 from deepspeech_wer.configuration.settings import Notices, Repository
@@ -20,8 +20,7 @@ GITHUB, GITLAB, WEBHOOK = "commit status", "commit status on GitLab", "webhook"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Channel:
+class Channel(NamedTuple):
     """A receiver. `due` returns what it knows before anything is sent, and what to tell it."""
 
     name: str
@@ -116,7 +115,7 @@ def _tell(channel: Channel, book: Ledger, facts: Facts, mark: str) -> None:
         except NotSent as failure:
             failures.append(failure)
             break
-        told = replace(one.after(told), failures=0, until=0.0)
+        told = one.after(told)._replace(failures=0, until=0.0)
         book.write(channel.name, told)
     if failures:
         before, now = told, ledger.now()
@@ -128,6 +127,6 @@ def _tell(channel: Channel, book: Ledger, facts: Facts, mark: str) -> None:
         if news:
             log.warning("%s: %s; %s", channel.name, news[0], again or "the next tick tries again")
     elif len(spoken) < NEWEST:
-        told = replace(told, mark=mark, failures=0, until=0.0)
+        told = told._replace(mark=mark, failures=0, until=0.0)
     if told != book.told(channel.name):
         book.write(channel.name, told)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.archive_order import moment
 from deepspeech_wer.configuration.settings import PublishedLogs
@@ -14,8 +13,7 @@ from deepspeech_wer.notify.ledger import NEWEST
 from deepspeech_wer.records import Run
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """Where the facts come from. `mark` changes whenever there may be something new to tell."""
 
     mark: str

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deepspeech_wer.errors import root_cause
 from deepspeech_wer.notify.ledger import NotSent
@@ -20,8 +19,7 @@ DEADLINE_S = 30.0  # in all: a server may send a byte now and then
 MAX_ANSWER_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a server said."""
 
     code: int

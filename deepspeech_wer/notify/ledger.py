@@ -10,9 +10,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import files, versions
 
@@ -45,35 +44,34 @@ class Refused(NotSent):
         self.of = of
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """What a receiver knows."""
 
-    states: Mapping[str, str] = field(default_factory=dict)  # what it was told last, by event, merge or run
+    states: Mapping[str, str] = {}  # what it was told last, by event, merge or run
     runs: tuple[str, ...] = ()  # the newest runs that were looked at
     last: str | None = None  # the status of the newest of them
     is_new: bool = True  # nothing is known of what happened before: years of history are not told
     mark: str = ""  # of the archive of which all was told
     failures: int = 0  # in a row
     until: float = 0.0  # no attempt before this Unix time
-    refused: Mapping[str, float] = field(default_factory=dict)  # message id -> Unix time of its first refusal
+    refused: Mapping[str, float] = {}  # message id -> Unix time of its first refusal
 
     def now(self, changes: Mapping[str, str], may_change: Iterable[str] = ()) -> Told:
         """Return it with newer states. Those in `may_change`, and the newest others, are remembered."""
         kept = {name: state for name, state in self.states.items() if name not in changes} | dict(changes)
         wanted = {*may_change, *list(kept)[-KEPT:]}
-        return replace(self, states={name: state for name, state in kept.items() if name in wanted})
+        return self._replace(states={name: state for name, state in kept.items() if name in wanted})
 
     def failed(self, now: float, retry_after_s: float) -> Told:
         """Return it after a failure. The next tick tries again, later ones at growing distances."""
         delay = min(FIRST_DELAY_S * 2 ** (self.failures - 1), MAX_DELAY_S) if self.failures else 0.0
         delay = max(delay, min(retry_after_s, MAX_ASKED_DELAY_S))
-        return replace(self, failures=min(self.failures + 1, 30), until=now + delay if delay else 0.0)
+        return self._replace(failures=min(self.failures + 1, 30), until=now + delay if delay else 0.0)
 
     def refusing(self, message: str, now: float) -> Told:
         """Return it after the receiver refused a message. The first time counts, unless the clock was set back."""
         kept = dict(list(self.refused.items())[-NEWEST:])
-        return replace(self, refused={**kept, message: min(kept.get(message, now), now)})
+        return self._replace(refused={**kept, message: min(kept.get(message, now), now)})
 
     def gives_up(self, message: str, now: float) -> bool:
         """Return whether the receiver has refused a message for so long that it will never take it."""
@@ -84,8 +82,7 @@ class Told:
         return now < self.until <= now + MAX_ASKED_DELAY_S + 1
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(NamedTuple):
     """Something to tell, and what the receiver knows once it was told."""
 
     send: Callable[[], None] | None  # raises NotSent; None: noted without a word
@@ -106,7 +103,7 @@ class Ledger:
     def write(self, channel: str, told: Told) -> None:
         """Record what a receiver knows. Raises OSError."""
         channels = {**self._channels, channel: told}
-        record = {"version": VERSION, "channels": {name: asdict(one) for name, one in channels.items()}}
+        record = {"version": VERSION, "channels": {name: one._asdict() for name, one in channels.items()}}
         versions.keep_older(self._path, VERSION)
         files.write_atomically(self._path, json.dumps(record).encode(), mode=0o600)
         self._channels = channels
@@ -124,7 +121,7 @@ def owes_exit_code(cache: Path) -> bool:
     if told.last != OWED:
         return False
     try:
-        book.write(LOG, replace(told, last=None))
+        book.write(LOG, told._replace(last=None))
     except OSError as error:
         log.warning("%s: cannot record in %s that it was told: %s", LOG, cache, error.strerror)
     return True

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.dashboard import news
 from deepspeech_wer.dashboard.news import Known
@@ -19,8 +18,7 @@ TRAINING, AGAIN, GOOD, BAD = "training", "training again", "good", "bad"
 WINDOW = 200  # commits whose verdicts may still change
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """The status of one commit."""
 
     sha: str
@@ -44,7 +42,7 @@ def due(set_status: Set, told: Told, facts: Facts, website_url: str | None, most
         untold = [one for one in facts.newest if one not in told.runs] if told.runs else facts.newest[-1:]
         fresh = {name[16:28] for name in untold}
         known = {sha[:12]: key for sha, key in now.items() if sha[:12] not in fresh}
-        told = replace(told.now({**known, **told.states}, known), is_new=False, runs=facts.newest)
+        told = told.now({**known, **told.states}, known)._replace(is_new=False, runs=facts.newest)
     window = [sha[:12] for sha in list(now)[-WINDOW:]]
     may_change = {*window, *(short for short, key in told.states.items() if key == TRAINING)}
     changed = [(sha, key) for sha, key in now.items() if sha[:12] in may_change and told.states.get(sha[:12]) != key]

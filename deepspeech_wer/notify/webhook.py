@@ -12,8 +12,8 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from deepspeech_wer.configuration.settings import Notices, PublishedLogs
 from deepspeech_wer.dashboard import news
@@ -27,8 +27,7 @@ _OPEN, _RECOVERED, _ACCEPTED, _SUSPECT = "open", "recovered", "accepted", "suspe
 _OF_THE_ADDRESS = (401, 403, 404, 405, 407, 408, 410, 421, 423, 425, 426, 429)  # another 4xx is of this message
 
 
-@dataclass(frozen=True)
-class Hook:
+class Hook(NamedTuple):
     """Where messages go."""
 
     address: str
@@ -70,8 +69,7 @@ def due(hook: Hook, told: Told, facts: Facts, wanted: Notices, most: int) -> tup
     return told, [Due(partial(hook.send, one.news, logs) if one.news else None, one.after) for one in kept]
 
 
-@dataclass(frozen=True)
-class _Change:
+class _Change(NamedTuple):
     news: News | None  # None: not worth a message
     after: Callable[[Told], Told]
 
@@ -81,7 +79,7 @@ def _introduced(told: Told, facts: Facts) -> Told:
     opened = [event["id"] for event in facts.known.events if event["state"] == _OPEN][-1:]
     states = {event["id"]: event["state"] for event in facts.known.events if event["id"] not in opened}
     states |= {f"better {one['run']}": "better" for one in facts.known.verdicts if one["verdict"] == "better"}
-    return replace(told.now(states, states), is_new=False, runs=told.runs or facts.newest[:-1])
+    return told.now(states, states)._replace(is_new=False, runs=told.runs or facts.newest[:-1])
 
 
 def _of_runs(told: Told, facts: Facts) -> Iterator[_Change]:
@@ -94,7 +92,7 @@ def _of_runs(told: Told, facts: Facts) -> Iterator[_Change]:
     last = runs[-1].status if runs else told.last
 
     def after(before: Told) -> Told:
-        return replace(before, runs=looked_at, last=last)
+        return before._replace(runs=looked_at, last=last)
 
     yield _Change(_of_run(runs[-1], failed, told, facts) if runs else None, after)
 

@@ -10,10 +10,10 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import BEAT
 from deepspeech_wer.records import Owner
 from deepspeech_wer.sftp.files import Attributes
 
@@ -24,7 +24,6 @@ MANIFEST = f"{STATE}/manifest.json.gz"
 NEXT = f"{STATE}/next.json.gz"
 OLD = f"{STATE}/old"  # replaced files of the version before, named by their hash, for a rollback
 INDEX = "index.htm"
-BEAT = "js/now.js"  # replaced between publishes, see publisher.refresh; no version has a former content of it
 _NO_NAMES = {"", ".", ".."}  # in a path
 NOT_OURS = "replaces a file that was not ours"
 KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
@@ -51,26 +50,24 @@ Entries = Mapping[str, Entry]  # by path
 Seen = Mapping[str, Attributes]  # files on the server, by path
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """Which files on the server are ours."""
 
     generation: int = 0
-    files: Entries = field(default_factory=dict)  # the site
-    kept: Entries = field(default_factory=dict)  # of versions before, for visitors who still load them
-    previous: Mapping[str, Entry | None] = field(default_factory=dict)  # what changed files were before; None: absent
+    files: Mapping[str, Entry] = {}  # the site
+    kept: Mapping[str, Entry] = {}  # of versions before, for visitors who still load them
+    previous: Mapping[str, Entry | None] = {}  # what changed files were before; None: absent
     times: bool = True  # False: this server does not keep the times that we set
-    left: Mapping[str, int] = field(default_factory=dict)  # when the kept files left the site, in seconds of the epoch
+    left: Mapping[str, int] = {}  # when the kept files left the site, in seconds of the epoch
     owner: str = ""  # the id of the tracker that publishes here; empty: of an older release
     owner_name: str = ""  # for people
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What a publish does. Nothing to do: `send` and `remove` are empty and `manifest` is None."""
 
-    send: Mapping[str, str] = field(default_factory=dict)  # path -> why
-    remove: Mapping[str, str] = field(default_factory=dict)
+    send: Mapping[str, str] = {}  # path -> why
+    remove: Mapping[str, str] = {}
     manifest: Manifest | None = None  # to be written when all is done
 
     @property
@@ -100,7 +97,7 @@ def make(
     if changed:
         manifest, remove = _following(wanted, current or Manifest(), unfinished or Manifest(), seen, int(now))
     if manifest is not None and owner is not None and not (is_owned and manifest is current):
-        manifest = replace(manifest, owner=owner.id, owner_name=owner.name)
+        manifest = manifest._replace(owner=owner.id, owner_name=owner.name)
     return Plan(send, remove, manifest)
 
 
@@ -160,7 +157,7 @@ def dump(manifest: Manifest) -> bytes:
     """As stored on the server; `zcat` shows it."""
     # Files come first, and what is compressed of them depends on few others: two manifests then begin with the same
     # bytes, up to the first file that differs.
-    rest = {"version": VERSION, **vars(manifest)}
+    rest = {"version": VERSION, **manifest._asdict()}
     files = rest.pop("files").items()
     entries = [f'{json.dumps(path)}:["{one.sha256}",{one.size},{one.mtime_ns}]' for path, one in files]
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
@@ -243,8 +240,8 @@ def _following(
     files = {path: entry if path in changed else before[path] for path, entry in wanted.items()}
     left = {path: left[path] for path in kept}
     previous = {} if withdraws else _differing(current.files, files)
-    previous.pop(BEAT, None)
-    after = replace(current, generation=current.generation + 1, files=files, kept=kept, previous=previous, left=left)
+    previous.pop(BEAT, None)  # replaced between publishes: no version has a former content of it
+    after = current._replace(generation=current.generation + 1, files=files, kept=kept, previous=previous, left=left)
     return after, remove
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
+from deepspeech_wer.places import BEAT
 from deepspeech_wer.publish import plan, sources
 from deepspeech_wer.publish.plan import MANIFEST, STATE, Entries, Manifest, Plan
 from deepspeech_wer.publish.report import Options, Report
@@ -171,7 +172,7 @@ def _look_for_version_before(root: WebRoot, options: Options) -> tuple[Survey, E
         raise Trouble(f"{root}: a publish was cut short there: publish first, then roll back")
     if found.current is None or not found.current.previous or not (before := plan.version_before(found.current)):
         raise Trouble(f"{root}: holds no version before this one: nothing to roll back to")
-    before.pop(plan.BEAT, None)
+    before.pop(BEAT, None)
     for path, entry in before.items():
         there = path in found.current.kept or path not in found.current.previous
         if not there and plan.old(entry.sha256) not in found.seen:

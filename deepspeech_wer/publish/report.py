@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from deepspeech_wer.publish.plan import Entries
+from deepspeech_wer.publish.plan import Entry
 from deepspeech_wer.records import Owner
 from deepspeech_wer.text import in_bytes
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """How to publish."""
 
     dry_run: bool = False  # change nothing; Report.lines says what would happen
@@ -28,8 +27,7 @@ class Options:
     is_stopped: Callable[[], bool] = bool  # asked between packets and in pauses; True ends it with Halted
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What was done, or would be done without `dry_run`."""
 
     sent: tuple[str, ...]  # paths in the web root
@@ -39,7 +37,7 @@ class Report:
     seconds: float
     lines: tuple[str, ...] = ()  # of a dry run: one for each file that would be sent or removed
     notes: tuple[str, ...] = ()  # about the server, for the log
-    shown: Entries = field(default_factory=dict)  # what the web root now holds, unless nothing was done
+    shown: Mapping[str, Entry] = {}  # what the web root now holds, unless nothing was done
 
     @property
     def summary(self) -> str:

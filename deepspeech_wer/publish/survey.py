@@ -5,8 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
@@ -27,8 +26,7 @@ CHANGING = (MANIFEST, NEXT)  # with every publish
 Listings = dict[str, dict[str, Attributes] | None]  # directory -> name -> attributes; None: no such directory
 
 
-@dataclass(frozen=True)
-class Survey:
+class Survey(NamedTuple):
     """What was on the server before."""
 
     current: Manifest | None

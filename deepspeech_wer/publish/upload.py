@@ -91,7 +91,7 @@ def upload(work: Work, draft: str, lock: Lock) -> Manifest:
     }
     results = root.run(*before, *make_directories(root, work.found, sending), ("write", tasks))
     if manifest.times and not all(results[path] for path in sending):
-        manifest = replace(manifest, times=False)
+        manifest = manifest._replace(times=False)
         draft, writing = write_draft(replace(work, manifest=manifest))
         root.run(("write", {draft: writing}))
         root.run(_renames(root, {NEXT: draft}))

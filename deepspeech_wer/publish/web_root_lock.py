@@ -16,9 +16,8 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import clock
 from deepspeech_wer.errors import Trouble
@@ -54,8 +53,7 @@ def this_process() -> Holder:
     }
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(NamedTuple):
     """A lock that this process holds."""
 
     waited: bool  # for somebody else: the survey is out of date

@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from configparser import Error as ConfigError
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepspeech_wer import clock
 from deepspeech_wer.configuration import environment
@@ -37,8 +36,7 @@ _PULLED = re.compile(r"Merge (remote-tracking branch 'origin/[\w./-]+'|branch '[
 _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class History:
+class History(NamedTuple):
     """The tracked branch since a commit up to which every merge is archived."""
 
     tip: str
@@ -65,7 +63,7 @@ def read(
     with _opened(mirror) as repository:
         base = _newest(repository, tip, bases())
     found = _since(mirror, base, tip, track) if base is not None else None
-    return replace(found or History(tip, None), lost=last)
+    return (found or History(tip, None))._replace(lost=last)
 
 
 @lru_cache(maxsize=4)  # commits do not change, and a tick reads the same history before and after each run

@@ -16,7 +16,6 @@ from pathlib import Path
 from shlex import quote
 
 from deepspeech_wer.configuration import environment
-from deepspeech_wer.configuration.setting_types import without_password
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.files import make_private, remove_tree
 from deepspeech_wer.machine import signals
@@ -24,6 +23,7 @@ from deepspeech_wer.repository import evidence
 from deepspeech_wer.repository.access import Access, access_to, is_by_ssh, without_questions
 from deepspeech_wer.repository.git import TRACKED as TRACKED
 from deepspeech_wer.repository.git import GitError, odd, run_git
+from deepspeech_wer.variables import without_password
 
 FETCH_TIMEOUT_S = 3600.0  # a first fetch may bring gigabytes; git itself gives up on a stalled line, see _SAFE
 _ASKED = ".check-"  # how directories begin that `ask` makes

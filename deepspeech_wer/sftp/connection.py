@@ -19,10 +19,10 @@ from typing import Any
 import paramiko  # type: ignore[import-untyped]
 
 from deepspeech_wer import files
+from deepspeech_wer.account import Account
 from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.machine import known_hosts
 from deepspeech_wer.machine.known_hosts import HostKey
-from deepspeech_wer.records import Account
 from deepspeech_wer.sftp.keys import Unsigned, private_keys
 from deepspeech_wer.sftp.pipeline import Lost, Pipeline
 from deepspeech_wer.text import plain

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from deepspeech_wer import files
+from deepspeech_wer.account import Account
 from deepspeech_wer.errors import Trouble, innermost
 from deepspeech_wer.machine import ssh_keygen
-from deepspeech_wer.records import PUBLIC_KEY, Account
+from deepspeech_wer.records import PUBLIC_KEY
 
 _PRIVATE = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 

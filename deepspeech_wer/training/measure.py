@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -212,7 +212,7 @@ def _interval(utterances: Sequence[Utterance], texts: Mapping[str, str]) -> dict
         return None
     clusters, by = intervals.clusters_of([one.speaker for one in utterances])
     found = intervals.around(sum(errors) / sum(words), intervals.standard_error(errors, words, clusters), by)
-    return asdict(found) if found else None
+    return found._asdict() if found else None
 
 
 def _set_sha256(utterances: Sequence[Utterance]) -> str:

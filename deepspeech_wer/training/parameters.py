@@ -397,7 +397,7 @@ def table() -> list[tuple[str, str, str]]:
 
 def _legacy(variable: Variable) -> Variable:
     """The variable under its former name, if it has one."""
-    return replace(variable, name=LEGACY.get(variable.name, variable.name))
+    return variable._replace(name=LEGACY.get(variable.name, variable.name))
 
 
 def _field_name(variable: Variable) -> str:

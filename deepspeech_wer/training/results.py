@@ -248,7 +248,7 @@ def _test_record(training: Finished, hypotheses: Sequence[Hypothesis]) -> dict[s
         "wer": score.wer,
         "cer": score.cer,
         "errors": _errors_record(score),
-        "interval": interval and asdict(interval),
+        "interval": interval and interval._asdict(),
         "signature": _signature(training, hypotheses),
     }
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from deepspeech_wer.verdicts import levels, noise, student
 from deepspeech_wer.verdicts.series import Draw
@@ -17,8 +17,7 @@ BROKEN_P = 1e-4  # one-sided: a training that far above the others is a broken o
 FEW = 4  # with fewer no training can be called broken
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """The noise that seeds of one commit showed, under one set of conditions. None: it needs two seeds."""
 
     sha: str

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 UNCHANGED, NO_CHANGE, SUSPECT = "unchanged", "no change seen", "suspect"
 WORSE, BETTER, RECOVERED = "worse", "better", "recovered"
 CANNOT_TELL, TOO_FEW, NOT_COMPARABLE, FAILED = "cannot tell", "too few runs", "not comparable", "failed"
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is known of a merge. A field that does not apply is None."""
 
     sha: str
@@ -28,8 +27,7 @@ class Verdict:
     retrained: int = 0
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(NamedTuple):
     """Merges that never ran, between two that did. Each may have made it worse."""
 
     after: str
@@ -38,8 +36,7 @@ class Gap:
     chance: float  # of each of them, and of the merge at its end
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A step, told once. Its id stays the same while its state changes."""
 
     id: str  # from the merge at which it was first seen
@@ -52,11 +49,10 @@ class Event:
     retrained: int
     gaps: tuple[Gap, ...] = ()
     test_set: str | None = None  # whose figures these are; None: the main one
-    sets: Mapping[str, Effect] = field(default_factory=dict)  # of several test sets: what it did in each
+    sets: Mapping[str, Effect] = {}  # of several test sets: what it did in each
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(NamedTuple):
     """A step in one of several test sets."""
 
     step_pp: float
@@ -64,8 +60,7 @@ class Effect:
     state: str
 
 
-@dataclass(frozen=True)
-class Retraining:
+class Retraining(NamedTuple):
     """The training that would tell most."""
 
     sha: str
@@ -73,8 +68,7 @@ class Retraining:
     why: str
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """Something to draw on the line, before a run."""
 
     run: str

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepspeech_wer.verdicts import student
 
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A 95 % confidence interval, as fractions of the reference words."""
 
     low: float
@@ -43,8 +42,7 @@ def clusters_of(speakers: Sequence[str | None]) -> tuple[list[int], str]:
     return numbers, "speaker"
 
 
-@dataclass(frozen=True)
-class StandardError:
+class StandardError(NamedTuple):
     value: float  # the standard error of a rate
     clusters: int
 

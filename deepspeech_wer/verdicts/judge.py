@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from deepspeech_wer.verdicts import accused, noise, recovery, wording
 from deepspeech_wer.verdicts.findings import Event, Gap, Mark, Retraining, Verdict
@@ -24,11 +25,10 @@ REMEMBERED = 6  # states: they reach back over the window, where re-trainings ar
 Telling = tuple[int, Verdict | None]  # the number of an entry, its verdict; None: its merge has a verdict already
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(NamedTuple):
     """What a judgement depends on besides the runs. States made under other terms cannot be resumed."""
 
-    rules: Rules = field(default_factory=Rules)
+    rules: Rules = Rules()
     accepted: tuple[Acceptance, ...] = ()
     calibrations: tuple[noise.Calibration, ...] = ()
 
@@ -55,8 +55,7 @@ class Progress:
         return replace(self, walk=walk, finished=self.finished[:], marks=self.marks[:])
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """A state to go on from."""
 
     progress: Progress
@@ -170,8 +169,7 @@ class _Judge:
             self._note_steps(state.walk)
             same = state.walk.same
             state.finished += [
-                replace(
-                    step,
+                step._replace(
                     entry=state.offset + step.entry,
                     same=tuple(sha for sha, first in same.items() if first == step.sha),
                 )
@@ -218,7 +216,7 @@ class _Judge:
         finished = self.state.finished
         for number, event in enumerate(finished):
             if event.state == "open" and accused.is_step_accepted(event, {}, decided):
-                finished[number] = replace(event, state="accepted", digests=())
+                finished[number] = event._replace(state="accepted", digests=())
                 self._tell(event.entry, wording.of_step(finished[number]))
 
     def _ending_earlier(self, step: Step) -> Step:
@@ -230,8 +228,8 @@ class _Judge:
         for number, event in enumerate(finished):
             is_open = event.kind == "worse" and event.state == "open" and step.kind in ("better", "recovered")
             if is_open and recovery.undoes(step, event):
-                finished[number] = replace(event, state="recovered", closed_by=step.sha, digests=())
-                step = replace(step, kind="recovered", reverts=event.sha)
+                finished[number] = event._replace(state="recovered", closed_by=step.sha, digests=())
+                step = step._replace(kind="recovered", reverts=event.sha)
         return step
 
     def _conclude(self, cuts: tuple[Cut, ...]) -> Judgement:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from deepspeech_wer.verdicts import noise, steps, student
 from deepspeech_wer.verdicts.findings import Gap
@@ -55,16 +56,14 @@ class Group:
         return self.taken + self.calibrated
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """The mean of some draws."""
 
     mean: float
     draws: int
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Two levels: what changed, and what could have been seen."""
 
     effect: float
@@ -73,8 +72,7 @@ class Comparison:
     detectable: float
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A change of level, or a suspicion of one. `state` is that of the event; `worse` and `better` are certain."""
 
     kind: str  # worse | better | recovered | dismissed | cannot tell | suspect
@@ -95,8 +93,8 @@ class Step:
     digests: tuple[Result, ...] = ()  # of a regression that is open: results at the level before it
     reverts: str = ""  # the culprit that it says it reverts
     named: tuple[str, ...] = ()  # all that its merges say they revert
-    entries: dict[str, int] = field(default_factory=dict)  # of the culprits that were measured: index in the series
-    runs: dict[str, str] = field(default_factory=dict)
+    entries: Mapping[str, int] = {}  # of the culprits that were measured: index in the series
+    runs: Mapping[str, str] = {}
     gaps: tuple[Gap, ...] = ()  # merges that never ran, and may have done it
     failed: str = ""  # the merge whose re-trainings failed, so that the suspicion had to end
     same: tuple[str, ...] = ()  # in an earlier series: merges that changed nothing after it, which people accept
@@ -124,8 +122,7 @@ class Suspicion:
     touched: set[int] = field(default_factory=set)  # numbers of the groups trained again
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """The window as the model sees it."""
 
     sigma: noise.Estimate

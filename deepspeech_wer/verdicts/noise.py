@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 PRIOR_DEGREES = 4.0
 BETWEEN_SEEDS = 0.0025  # two seeds make different errors, even on a test set without end
@@ -19,16 +19,14 @@ FROM_DIFFERENCES = 1.4826 / math.sqrt(2)  # median of absolute differences -> st
 POWER_FACTOR = 3.34  # 2.5 + 0.84: found in 80 % of cases
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A standard deviation and its degrees of freedom."""
 
     sigma: float
     degrees: float
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """What `calibrate` measured: several seeds of one commit."""
 
     sd: float  # as a fraction

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from deepspeech_wer.verdicts.findings import Gap, Mark
@@ -35,9 +35,13 @@ LEFT_OUT = {
     Window: {"_view"},
 }  # the terms, and what follows
 
-_NAMES = {
-    record: [field.name for field in fields(record) if field.name not in LEFT_OUT.get(record, ())] for record in RECORDS
-}
+
+def _names(record: Any) -> list[str]:
+    names = [field.name for field in fields(record)] if is_dataclass(record) else record._fields
+    return [name for name in names if name not in LEFT_OUT.get(record, ())]
+
+
+_NAMES = {record: _names(record) for record in RECORDS}
 _RECORD = {record.__name__: record for record in RECORDS}
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from operator import ne
+from typing import NamedTuple
 
 from deepspeech_wer.verdicts import edits
 from deepspeech_wer.verdicts.intervals import Interval, around, clusters_of, p_value, standard_error
@@ -20,8 +20,7 @@ from deepspeech_wer.verdicts.utterance_scores import Each
 NEWEST, BEFORE = 3, 5  # the draws that `lasting` compares
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """The errors of one utterance in two runs."""
 
     id: str
@@ -29,8 +28,7 @@ class Change:
     after: int
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Two runs on the utterances that both have, paired. Differences are fractions of the words: after - before."""
 
     same_test_set: bool  # False: only the utterances of equal id and length are paired, and no verdict may rest on it
@@ -45,8 +43,7 @@ class Comparison:
     by_noise: float | None  # as many are worse, and as many better, between two trainings of one commit; None: unknown
 
 
-@dataclass(frozen=True)
-class Lasting:
+class Lasting(NamedTuple):
     """Utterances that changed for good: all the newest runs lie on one side of all the runs before."""
 
     worse: tuple[int, ...]  # places in the lists of errors
@@ -57,8 +54,7 @@ class Lasting:
     before: int
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(NamedTuple):
     """A word substituted, deleted (`heard` is None) or inserted (`said` is None), with its number in two runs."""
 
     said: str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepspeech_wer.verdicts.steps import Posterior
 
@@ -18,8 +18,7 @@ CONFIRMED = 3  # draws from the culprit on: two broken trainings in a row are on
 EARLY_FRESH = 2  # re-trainings on each side of a jump among the first runs
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """What the settings allow."""
 
     budget: int = 12  # re-trainings per suspect, ds_retrain_budget
@@ -38,8 +37,7 @@ class Rules:
         return 1 - (1 - SURE_UNTRAINED) / self.tests
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A group to train again."""
 
     group: int

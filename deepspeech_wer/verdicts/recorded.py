@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import wer
 from deepspeech_wer.verdicts import edits
@@ -20,8 +19,7 @@ VERSION = 1
 PART_UTTERANCES, PART_CHARACTERS = 1_000, 200_000  # of one part of the texts, whichever comes first
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """What is said in a test set, in the order of the ids."""
 
     name: str  # from its content
@@ -29,8 +27,7 @@ class Said:
     parts: Sequence[Sequence[str]]  # the references, one space between words
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(NamedTuple):
     """The errors of one run on one test set."""
 
     each: Each

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 LOOK_AHEAD = 50  # runs: how far a late run may lie behind the runs around it
 
 Result = tuple[str, str]  # digest and machine
 
 
-@dataclass(frozen=True)
-class Draw:
+class Draw(NamedTuple):
     """One archived run, as the verdicts see it."""
 
     run: str
@@ -43,8 +41,7 @@ class Draw:
         return self.digest, self.machine
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A merge in a series."""
 
     original: Draw
@@ -52,8 +49,7 @@ class Entry:
     is_late: bool = False  # ran under other conditions than the runs around it, which were there first
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """Comparable merges, in the order of history."""
 
     entries: tuple[Entry, ...]
@@ -68,8 +64,7 @@ def in_order(draws: Iterable[Draw]) -> list[Draw]:
     return kept
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """How far a history is split into series, and under which conditions the newest one runs."""
 
     series: int = -1  # its number
@@ -78,8 +73,7 @@ class Split:
     variables: str = ""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """The next entry of a history."""
 
     entry: Entry
@@ -103,7 +97,7 @@ def pieces(draws: Sequence[Draw], split: Split | None = None) -> Iterator[Piece]
                 continue
             why = _difference(first, now.signature, now.variables)
             now = Split(now.series + 1, why, signature=now.signature)
-        now = replace(now, signature=first.signature or now.signature, variables=first.variables or now.variables)
+        now = now._replace(signature=first.signature or now.signature, variables=first.variables or now.variables)
         yield Piece(_entry(bundle, is_late=False), now, used, max(used, reach), is_whole)
 
 

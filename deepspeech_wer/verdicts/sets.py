@@ -32,7 +32,7 @@ def combined(main: Judgement, others: Mapping[str, Judgement], places: Mapping[s
         main,
         events=tuple(_merged(events, places)),
         gaps=next((one.gaps for one in judged.values() if one.gaps), ()),
-        next_retraining=replace(wish, why=f"{wish.why}, on {name}") if wish and name != MAIN else wish,
+        next_retraining=wish._replace(why=f"{wish.why}, on {name}") if wish and name != MAIN else wish,
         notes=tuple(dict.fromkeys(note for one in judged.values() for note in one.notes)),
         marks=tuple(_marks(judged, places)),
     )
@@ -54,7 +54,7 @@ def _merged(events: Sequence[tuple[str, Event]], places: Mapping[str, int]) -> l
     for number, event in enumerate(found):
         names[event.id] = names.get(event.id, 0) + 1
         if names[event.id] > 1:
-            found[number] = replace(event, id=f"{event.id}-{names[event.id]}")
+            found[number] = event._replace(id=f"{event.id}-{names[event.id]}")
     return found
 
 
@@ -71,7 +71,7 @@ def _one(group: Sequence[tuple[str, Event]], raised: Mapping[str, int]) -> Event
     name, shown = min(group, key=lambda pair: STATES.index(pair[1].state))
     sets = {each: Effect(event.step_pp, event.interval_pp, event.state) for each, event in group}
     first = min((event.id for _, event in group), key=lambda event_id: raised.get(event_id[:12], 0))
-    return replace(shown, id=first, test_set=None if name == MAIN else name, sets=sets)
+    return shown._replace(id=first, test_set=None if name == MAIN else name, sets=sets)
 
 
 def _marks(judged: Mapping[str, Judgement], places: Mapping[str, int]) -> list[Mark]:
@@ -80,7 +80,7 @@ def _marks(judged: Mapping[str, Judgement], places: Mapping[str, int]) -> list[M
         for mark in one.marks:
             if (mark.run, mark.text) not in found:
                 text = mark.text if name == MAIN else f"{name}: {mark.text}"
-                found[mark.run, mark.text] = replace(mark, text=text)
+                found[mark.run, mark.text] = mark._replace(text=text)
     return sorted(found.values(), key=lambda mark: places.get(mark.sha, 0))
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 PRIOR = 0.01  # of a step up at a given group, and as much of a step down
 TAU = 2.0  # standard deviation of a step, in sigmas
@@ -20,8 +20,7 @@ MOST_MERGES = 20  # that raise the prior: hundreds of skipped merges are no evid
 ROOT_HALF = math.sqrt(0.5)
 
 
-@dataclass(frozen=True)
-class Posterior:
+class Posterior(NamedTuple):
     """The probability of a step up, and down, at each group."""
 
     up: tuple[float, ...]

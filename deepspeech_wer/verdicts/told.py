@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.verdicts import noise, student
 from deepspeech_wer.verdicts.intervals import CONFIDENCE
@@ -15,8 +14,7 @@ SURE = 0.05  # p below which two models differ by more than chance
 CAUTION = "A paired test says that two models differ on these recordings, never that a merge did it."
 
 
-@dataclass(frozen=True)
-class Basis:
+class Basis(NamedTuple):
     """Where the number of utterances that noise alone changes comes from."""
 
     number: float | None  # as many get worse, and as many better
@@ -82,7 +80,7 @@ def record(found: Comparison, basis: Basis) -> dict[str, Any]:
         "before": found.before,
         "after": found.after,
         "difference": found.difference,
-        "interval": asdict(found.interval) if found.interval else None,
+        "interval": found.interval._asdict() if found.interval else None,
         "p": found.p,
         "worse": len(found.worse),
         "better": len(found.better),

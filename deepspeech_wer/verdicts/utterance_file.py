@@ -15,9 +15,8 @@ import math
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer.errors import Trouble
 
@@ -29,8 +28,7 @@ NEEDED = ("id", "reference", "hypothesis")
 _MOST_NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
+class Utterance(NamedTuple):
     """One recording. The texts are as the job wrote them."""
 
     id: str  # unique within its set
@@ -40,8 +38,7 @@ class Utterance:
     hypothesis: str | None  # None if the job gave none, which is scored as empty
 
 
-@dataclass(frozen=True)
-class Utterances:
+class Utterances(NamedTuple):
     """The usable part of a file, and what was wrong with the rest."""
 
     sets: Mapping[str, Sequence[Utterance]]  # name -> in the order of the file; not empty

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepspeech_wer import wer
 from deepspeech_wer.errors import Trouble
@@ -22,8 +21,7 @@ MAX_WORD_CELLS = 4_000_000_000  # of a test set: half a minute of CPU
 MAX_CHARACTER_CELLS = 10_000_000_000  # beyond, the CER is not computed
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """The figures of a run on one test set. Rates are fractions; None where there is no reference word."""
 
     set: str
@@ -51,8 +49,7 @@ class Score:
         return self.sentence_errors / self.utterances
 
 
-@dataclass(frozen=True)
-class Each:
+class Each(NamedTuple):
     """The errors of every utterance of a test set, in the order of their ids; what comparisons are made of."""
 
     test_set: str
@@ -62,8 +59,7 @@ class Each:
     errors: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """A run on one test set: its figures, and the errors of each utterance, in the order of their ids."""
 
     score: Score
@@ -72,8 +68,7 @@ class Scored:
     edits: tuple[str, ...]  # which words, see `edits`
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """The figures of a run on all its test sets."""
 
     digest: str  # over all test sets

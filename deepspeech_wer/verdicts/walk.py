@@ -135,7 +135,7 @@ class Walk:
         """Close the open events whose steps people accept. One that has recovered stays as it is."""
         for number, step in enumerate(self.steps):
             if step.state == "open" and accused.is_step_accepted(step, self.same, self.decided):
-                self.steps[number] = replace(step, state="accepted", digests=())
+                self.steps[number] = step._replace(state="accepted", digests=())
                 self.retold.append(self.steps[number])
 
     def settle(self) -> None:
@@ -164,7 +164,7 @@ class Walk:
         seen = self.view().seen
         if seen.worse <= seen.better:  # a jump down among the first runs
             return None
-        return replace(self._step("suspect", plan.best(seen.up), seen.worse), state="suspect")
+        return self._step("suspect", plan.best(seen.up), seen.worse)._replace(state="suspect")
 
     def open_gaps(self) -> tuple[Gap, ...]:
         """Return the gaps in which the culprit of the open regression may lie: training one of them tells most."""
@@ -180,7 +180,7 @@ class Walk:
         if self.suspicion:
             step = self.suspected()
             if step:
-                self.steps.append(replace(step, kind="cannot tell", state="cannot tell"))
+                self.steps.append(step._replace(kind="cannot tell", state="cannot tell"))
             self.suspicion = None
 
     def _reveal(self, group: Group, draw: Draw) -> None:
@@ -264,7 +264,7 @@ class Walk:
         last, first = self.steps[-1], self.window.groups[0]
         is_down = last.kind in ("better", "recovered") and last.sha == first.sha
         if is_down and recovery.is_long_back(self.window, event):
-            self.steps[self.steps.index(event)] = replace(event, state="recovered", closed_by=first.sha, digests=())
+            self.steps[self.steps.index(event)] = event._replace(state="recovered", closed_by=first.sha, digests=())
             return True
         back = recovery.find(self.window, event)
         if back is None:
@@ -279,7 +279,7 @@ class Walk:
             if back:
                 c, probability = back
                 self.earlier = tuple(one for one in self.earlier if one is not event)
-                self._restart(c, replace(self._step("recovered", c, probability), state="closed", reverts=event.sha))
+                self._restart(c, self._step("recovered", c, probability)._replace(state="closed", reverts=event.sha))
                 return True
         return False
 
@@ -294,7 +294,7 @@ class Walk:
         if event and recovery.is_ended_by(self.window, event, step, c):
             self._close_event(event, c, seen.better)
             return True
-        self._restart(c, replace(step, state="closed"))
+        self._restart(c, step._replace(state="closed"))
         return True
 
     def _regress(self) -> bool:
@@ -303,7 +303,7 @@ class Walk:
             return False
         c = plan.best(seen.up)
         if accused.is_accepted(self.window, c, self.decided):
-            self._restart(c, replace(self._step("worse", c, seen.worse), state="accepted"))
+            self._restart(c, self._step("worse", c, seen.worse)._replace(state="accepted"))
             return True
         is_certain = seen.worse > self.rules.sure_untrained and len(self.window.groups) - 1 - c >= 2
         if self.can_retrain and not (self.window.groups[c].is_given_up and is_certain):
@@ -315,7 +315,7 @@ class Walk:
             return False
         step = self._step("worse", c, seen.worse)
         if accused.is_step_accepted(step, self.same, self.decided):
-            step = replace(step, state="accepted")
+            step = step._replace(state="accepted")
         self._restart(c, step)
         return True
 
@@ -323,7 +323,7 @@ class Walk:
         step = accused.step(self.window, kind, c, probability)
         doubt = self.suspicion
         raised, retrained = (doubt.raised, doubt.retrained) if doubt else (step.sha, 0)
-        return replace(step, seen=self.entries - 1, raised=raised, retrained=retrained)
+        return step._replace(seen=self.entries - 1, raised=raised, retrained=retrained)
 
     def _restart(self, c: int, step: Step) -> None:
         """A new level begins at group `c` of the window."""
@@ -342,8 +342,8 @@ class Walk:
             step = self._step(kind, c, seen.worse)
             told = [(one.sha, one.failed) for one in self.steps[-1:]]
             if not failed or (step.sha, failed) not in told:  # said once, not again at each merge
-                doubt = replace(step, state=kind, raised=suspicion.raised, retrained=suspicion.retrained)
-                self.steps.append(replace(doubt, failed=failed))
+                doubt = step._replace(state=kind, raised=suspicion.raised, retrained=suspicion.retrained)
+                self.steps.append(doubt._replace(failed=failed))
         raised = {group.number for group in self.window.groups if group.sha == suspicion.raised}
         self.window.refreshed |= suspicion.touched | raised
         self.is_new = False
@@ -354,5 +354,5 @@ class Walk:
     def _close_event(self, event: Step, c: int, probability: float) -> None:
         step, reverted = self._step("recovered", c, probability), recovery.reverted(self.window, event, c)
         sha = self.window.groups[c].sha
-        self.steps[self.steps.index(event)] = replace(event, state="recovered", closed_by=sha, digests=())
-        self._restart(c, replace(step, state="closed", reverts=reverted))
+        self.steps[self.steps.index(event)] = event._replace(state="recovered", closed_by=sha, digests=())
+        self._restart(c, step._replace(state="closed", reverts=reverted))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from deepspeech_wer.verdicts import accused, recovery
 from deepspeech_wer.verdicts.findings import (
@@ -54,10 +53,9 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
     plain = Verdict(group.sha, group.original.run, TOO_FEW, "", sigma_pp=sigma_pp, sigma_df=degrees)
     if compared is None:
         if why:
-            return replace(plain, verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}{revert}")
-        return replace(plain, reason="the first run: nothing to compare it with")
-    plain = replace(
-        plain,
+            return plain._replace(verdict=NOT_COMPARABLE, reason=f"the first of a new series: {why}{revert}")
+        return plain._replace(reason="the first run: nothing to compare it with")
+    plain = plain._replace(
         effect_pp=_pp(compared.effect),
         interval_pp=(_pp(compared.low), _pp(compared.high)),
         mde_pp=_pp(compared.detectable),
@@ -66,7 +64,7 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
     )
     if not walk.window.has_enough(number + 1):
         reason = f"{_effect(compared)} against {number} earlier: {ENOUGH} different results are needed{revert}"
-        return replace(plain, reason=reason)
+        return plain._replace(reason=reason)
     again = f"trained again {_times(group.taken)}; " if group.taken else ""
     same = ""
     if group.repeats is not None:
@@ -75,9 +73,9 @@ def quiet(walk: Walk, number: int, why: str = "") -> Verdict:
         f"{same}{again}{_effect(compared)}; a step of {_pp(compared.detectable):.2g} pp would be found within 5 merges"
     )
     if compared.low <= 0 <= compared.high:
-        return replace(plain, verdict=NO_CHANGE, reason=f"{reason}{revert}")
+        return plain._replace(verdict=NO_CHANGE, reason=f"{reason}{revert}")
     verdict, why = _undecided(walk, number)
-    return replace(plain, verdict=verdict, reason=f"{same}{again}{_effect(compared)}: {why}{revert}")
+    return plain._replace(verdict=verdict, reason=f"{same}{again}{_effect(compared)}: {why}{revert}")
 
 
 def _unclosed(walk: Walk, number: int) -> str:
@@ -153,7 +151,7 @@ def of_range(step: Step, sha: str, run: str, chance: float) -> Verdict:
     merges = len(step.culprits) + step.skipped
     reason = f"{_effect(step.compared)} from one of {merges} merges; {step.sha[:8]} is more likely"
     probability = round(chance * step.probability, 6)
-    return replace(of_step(step), sha=sha, run=run, verdict=CANNOT_TELL, reason=reason, p=probability)
+    return of_step(step)._replace(sha=sha, run=run, verdict=CANNOT_TELL, reason=reason, p=probability)
 
 
 def suspects(walk: Walk) -> Iterator[tuple[int, Verdict]]:
@@ -167,8 +165,7 @@ def suspects(walk: Walk) -> Iterator[tuple[int, Verdict]]:
             reason = f"{_effect(step.compared)}, with probability {step.probability:.2f}; {doing}"
             yield (
                 step.entries[sha],
-                replace(
-                    of_step(step),
+                of_step(step)._replace(
                     sha=sha,
                     run=step.runs[sha],
                     verdict=SUSPECT,
@@ -196,7 +193,7 @@ def _event(step: Step, name: str) -> Event:
         state=step.state,
         closed_by=step.closed_by,
         retrained=step.retrained,
-        gaps=tuple(replace(gap, chance=round(gap.chance, 4)) for gap in step.gaps),
+        gaps=tuple(gap._replace(chance=round(gap.chance, 4)) for gap in step.gaps),
     )
 
 

@@ -15,12 +15,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deepspeech_wer.exit_codes import FAILED
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Run, as_json
 from tests.benchmarks.tick import JOB
 from tests.conftest import Repository
 from tests.end_to_end.proxy import Network, bad_network
@@ -110,12 +109,12 @@ def recent(runs: Sequence[Run]) -> list[Run]:
 
 def _moved(run: Run, start: datetime) -> Run:
     finish = start + timedelta(minutes=5)
-    merge = replace(run.merge, committed_at=iso(start - timedelta(minutes=20)))
+    merge = run.merge._replace(committed_at=iso(start - timedelta(minutes=20)))
     record = run.hyper
     if record:
         record = {**record, "context": {**record["context"], "time_started": start.replace(tzinfo=None).isoformat()}}
     name = f"{start:%Y%m%d-%H%M%S}-{merge.sha[:12]}"
-    return replace(run, id=name, merge=merge, hyper=record, started_at=iso(start), finished_at=iso(finish))
+    return run._replace(id=name, merge=merge, hyper=record, started_at=iso(start), finished_at=iso(finish))
 
 
 def cost(words: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
@@ -139,7 +138,7 @@ def cost(words: Sequence[str], environment: dict[str, str]) -> tuple[float, floa
 def write(runs: list[Run], root: Path) -> None:
     """Write runs as the tracker archives them."""
     for run in archive(runs, root):
-        record = asdict(run)
+        record = as_json(run)
         del record["id"], record["root"], record["hyper"]
         record |= {"version": 1, "base": None, "number": run.merge.ordinal}
         (run.directory / "run.json").write_text(json.dumps(record, indent=1))

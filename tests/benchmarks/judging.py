@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from deepspeech_wer.configuration.settings import Retraining
@@ -33,11 +32,11 @@ MORE = 9  # judgings of one run more
 def invented(runs: int, sets: int = 0) -> list[Run]:
     """Return the archive: every hundredth merge is a re-training of an earlier one."""
     noise = random.Random(3)
-    made = [replace(run, number=run.merge.ordinal, variables={}) for run in years(runs)]
+    made = [run._replace(number=run.merge.ordinal, variables={}) for run in years(runs)]
     for place in range(100, runs, 100):
         of = made[place - 3]
-        merge = replace(of.merge, ordinal=of.number)
-        made[place] = replace(made[place], merge=merge, number=of.number, rerun_of=of.id, seed=1)
+        merge = of.merge._replace(ordinal=of.number)
+        made[place] = made[place]._replace(merge=merge, number=of.number, rerun_of=of.id, seed=1)
     for run in made:
         if run.hyper and run.hyper["results"]["test_wer"] is not None and sets:
             rates = [1.8 * run.hyper["results"]["test_wer"] + noise.gauss(0, 0.01) for _ in range(sets)]

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def branch(now: datetime) -> list[Run]:
     chance = random.Random(5)
     levels = [(BAD, 0.3) if place >= CULPRIT else (GOOD, 0.05) for place in range(LAST)]
     late = [done(1, level + chance.gauss(0, 0.003), dropout_rate=dropout) for level, dropout in levels]
-    late[LAST - 3] = replace(failed(1, "exit 1", "ended with exit code 1"))
+    late[LAST - 3] = failed(1, "exit 1", "ended with exit code 1")
     return [told(run, place, now - (COUNT - place) * EVERY) for place, run in enumerate([*years(COUNT - LAST), *late])]
 
 
@@ -69,8 +68,7 @@ def told(run: Run, place: int, started: datetime) -> Run:
     merge = Merge(sha, place + 1, subject, who.title(), iso(started), ("b" * 40, "c" * 40))
     if run.hyper:
         run.hyper["context"]["time_started"] = iso(started)
-    return replace(
-        run,
+    return run._replace(
         id=f"{started:%Y%m%d-%H%M%S}-{sha[:12]}",
         merge=merge,
         variables={},
@@ -94,7 +92,7 @@ def again(run: Run, level: float) -> Iterator[tuple[Run, None]]:
     for seed in (1, 2, 3):
         started = datetime.fromisoformat(run.started_at) + timedelta(minutes=20 * seed)
         one = told(done(1, level + chance.gauss(0, 0.003)), run.merge.ordinal - 1, started)
-        yield replace(one, merge=run.merge, rerun_of=run.id, seed=seed), None
+        yield one._replace(merge=run.merge, rerun_of=run.id, seed=seed), None
 
 
 def gpu_samples(minutes: int, seed: int) -> str:
@@ -118,7 +116,7 @@ def invented(directory: Path) -> Path:
     with_texts: list[tuple[Run, bytes | None]] = [(run, None) for run in runs]
     for place, level in ((culprit - 1, GOOD), (culprit, BAD)):
         counted, data = heard_runs.run(1, speakers.heard(texts, place, level))
-        with_texts[place] = replace(runs[place], hyper=told_as(runs[place], counted)), data
+        with_texts[place] = runs[place]._replace(hyper=told_as(runs[place], counted)), data
     repeated = [*again(runs[culprit - 1], GOOD), *again(runs[culprit], BAD)]
     made = heard_runs.archive(where, *with_texts, *repeated)
     for place in (culprit - 1, culprit, COUNT - 2, COUNT - 1):

@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -256,7 +256,7 @@ def speakers_table(sets: int) -> None:
             one, other = (_each(words, errors, names) for errors in runs)
             known, unknown = (
                 utterance_scores.interval(one),
-                utterance_scores.interval(replace(one, speakers=(None,) * UTTERANCES)),
+                utterance_scores.interval(one._replace(speakers=(None,) * UTTERANCES)),
             )
             compared = paired_runs.compare(one, other)
             held["speaker"] += _holds(known, LEVEL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,8 +82,8 @@ def test_people_read_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 def test_markdown_can_be_pasted_and_no_text_becomes_markup(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [["a|b`c", "<s>", 1, "the [link](x) cat", "the **bold** cat"]]
     first, second = heard_runs.run(1, [[*rows[0][:4], rows[0][3]]]), heard_runs.run(2, rows)
-    hostile = replace(second[0].merge, subject="<img src=x> `a` *b* | c\n# d")
-    runs = archived(first, (replace(second[0], merge=hostile), second[1]))
+    hostile = second[0].merge._replace(subject="<img src=x> `a` *b* | c\n# d")
+    runs = archived(first, (second[0]._replace(merge=hostile), second[1]))
 
     text = output(capsys, "compare", runs[0].id, runs[1].id, "--markdown")
 
@@ -126,8 +125,8 @@ def test_what_does_not_compare_is_said(capsys: pytest.CaptureFixture[str]) -> No
     assert other[0].hyper
     other[0].hyper["results"]["signature"] = {"normaliser": "lower@1"}
     runs = archived(
-        (replace(first[0], variables={"ds_epochs": "5"}), first[1]),
-        (replace(other[0], variables={"ds_epochs": "6"}), other[1]),
+        (first[0]._replace(variables={"ds_epochs": "5"}), first[1]),
+        (other[0]._replace(variables={"ds_epochs": "6"}), other[1]),
     )
 
     record = compared(capsys, runs[0].id, runs[1].id)
@@ -156,7 +155,7 @@ def test_without_words_the_rates_are_compared(capsys: pytest.CaptureFixture[str]
 
 def test_a_failed_or_unknown_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     runs = two()
-    lost = replace(heard_runs.run(3, AFTER)[0], status="failed", failure="timeout", hyper=None)
+    lost = heard_runs.run(3, AFTER)[0]._replace(status="failed", failure="timeout", hyper=None)
     [failed] = archived((lost, None))
 
     assert "failed (timeout): nothing to compare" in refusal(capsys, "compare", runs[0].id, failed.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from deepspeech_wer.dashboard.changes import changes
@@ -26,7 +25,7 @@ def compared(runs: list[Run], sigma: float = 0.3) -> dict[str, list[Any]]:
 
 def signed(run: Run, signature: str) -> Run:
     assert run.hyper
-    return replace(run, hyper={**run.hyper, "results": {**run.hyper["results"], "signature": signature}})
+    return run._replace(hyper={**run.hyper, "results": {**run.hyper["results"], "signature": signature}})
 
 
 def test_a_changed_parameter_has_a_merge_before_it_but_no_equal() -> None:
@@ -75,7 +74,7 @@ def verdicts(runs: list[Run], **event: Any) -> dict[str, Any]:
 
 def test_an_event_has_the_trainings_that_it_rests_on() -> None:
     runs = [done(1, 0.2), failed(2), done(3, 0.25), done(4, 0.251)]
-    again = replace(done(5, 0.252), merge=runs[2].merge, rerun_of=runs[2].id, seed=7)
+    again = done(5, 0.252)._replace(merge=runs[2].merge, rerun_of=runs[2].id, seed=7)
     [event] = judged(verdicts(runs), runs, again=[again]).events
     assert [one["sha"] for one in event["trained"]] == [runs[0].merge.sha, runs[2].merge.sha]
     assert [[run, failure] for run, _, failure in event["trained"][1]["runs"]] == [[runs[2].id, None], [again.id, None]]
@@ -136,7 +135,7 @@ def test_the_headline_ends_its_sentence_since_the_page_says_after_it_when() -> N
 
 def test_a_recovery_names_the_culprit_its_author_and_how_large_it_was() -> None:
     runs = [done(1, 0.2), done(2, 0.2), done(3, 0.25), done(4, 0.2)]
-    runs[2] = replace(runs[2], merge=replace(runs[2].merge, author="Ben"))
+    runs[2] = runs[2]._replace(merge=runs[2].merge._replace(author="Ben"))
     record = verdicts(runs, state="recovered", closed_by=runs[3].merge.sha)
     record["verdicts"][-1] |= {"verdict": "recovered", "reason": "-5.00 pp (95 %: -6.00 to -4.00): the level is back"}
     headline = judged(record, runs).headline

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def test_times_with_a_zone_are_sorted_and_written_in_utc(tmp_path: Path) -> None
     runs = archive([done(1, 0.5), done(2, 0.4)], tmp_path / "archive")
     assert runs[0].hyper
     context = {"time_started": "2030-01-01T01:00:00+02:00"}
-    late = replace(runs[0], hyper={**runs[0].hyper, "context": context})
+    late = runs[0]._replace(hyper={**runs[0].hyper, "context": context})
     build([late, runs[1]], tmp_path / "site", project=PROJECT)
     records = script(tmp_path / "site/js/hyper.js")["ALL_THE_DATA"]
     assert records[1]["context"]["time_started"] == "2029-12-31T23:00:00"
@@ -143,11 +142,11 @@ def test_words_are_stored_only_if_they_reproduce_the_errors() -> None:
     assert run.hyper
     for errors in ({"words": 52_576}, {"words": -1, "substitutions": 1}, "many", {"words": True}, None):
         broken = {**run.hyper, "results": {**run.hyper["results"], "test_errors": errors}}
-        assert dict(columns([replace(run, hyper=broken)]))["words"] == [None, 1]
+        assert dict(columns([run._replace(hyper=broken)]))["words"] == [None, 1]
 
 
 def test_unusual_ids_are_kept() -> None:
-    odd = replace(done(2, 0.5), id="by-hand")
+    odd = done(2, 0.5)._replace(id="by-hand")
     assert dict(columns([done(1, 0.5), odd]))["ids"] == [[1, "by-hand"]]
 
 
@@ -173,14 +172,14 @@ def test_the_pages_own_files_take_at_most_75_kb(site: Path) -> None:
 
 def test_the_same_runs_change_nothing_on_disk(site: Path, runs: list[Run]) -> None:
     before = snapshot(site)
-    build(runs, site, project=replace(PROJECT, looked_at="2024-03-02T00:00:00Z"))
+    build(runs, site, project=PROJECT._replace(looked_at="2024-03-02T00:00:00Z"))
     assert snapshot(site) == before
 
 
 def test_a_new_run_changes_only_the_files_that_list_it(site: Path, runs: list[Run], tmp_path: Path) -> None:
     before = snapshot(site)
     more = [*runs, *archive([done(5, 0.41)], tmp_path / "archive")]
-    build(more, site, project=replace(PROJECT, looked_at="2024-03-02T00:00:00Z"))
+    build(more, site, project=PROJECT._replace(looked_at="2024-03-02T00:00:00Z"))
     after = snapshot(site)
     changed = {name for name in before if name in after and before[name] != after[name]}
     [old_index] = before.keys() - after.keys()
@@ -288,7 +287,7 @@ def test_hostile_text_is_not_markup_in_a_script(tmp_path: Path) -> None:
     build(
         archive([run], tmp_path / "archive"),
         tmp_path / "site",
-        project=replace(PROJECT, name=HOSTILE, url="javascript:alert(1)"),
+        project=PROJECT._replace(name=HOSTILE, url="javascript:alert(1)"),
     )
     data = [tmp_path / "site/js/hyper.js", tmp_path / "site/js/merges.js", index_js(tmp_path / "site")]
     for path in [*data, *(tmp_path / "site/runs").glob("*.js")]:

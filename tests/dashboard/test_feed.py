@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from deepspeech_wer.records import Run
 from tests.invented_runs import PROJECT, archive, done, failed
 
 ATOM = "{http://www.w3.org/2005/Atom}"
-PUBLIC = replace(PROJECT, website="https://wer.example.com/deep")
+PUBLIC = PROJECT._replace(website="https://wer.example.com/deep")
 # Each of these would break XML, forge a line, turn the direction of writing or close a tag.
 HOSTILE = (
     "]]></title><script>&\"'",
@@ -161,11 +160,11 @@ def test_without_a_public_address_links_lead_to_the_page_beside_it() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_breaks_feed_or_badge(text: str) -> None:
-    odd = replace(BAD, merge=replace(BAD.merge, subject=text, author=text), failure="exit 1", detail=text)
-    odd = replace(odd, machine=text)
-    lost = replace(failed(3, "exit 1", text), merge=replace(odd.merge, sha="c" * 40))
+    odd = BAD._replace(merge=BAD.merge._replace(subject=text, author=text), failure="exit 1", detail=text)
+    odd = odd._replace(machine=text)
+    lost = failed(3, "exit 1", text)._replace(merge=odd.merge._replace(sha="c" * 40))
     decision = {"who": text, "why": text, "at": text}
-    project = replace(PROJECT, name=text, branch=text, website="https://x.example/" + text.replace(" ", "")[:200])
+    project = PROJECT._replace(name=text, branch=text, website="https://x.example/" + text.replace(" ", "")[:200])
     told = known([GOOD, odd, lost], [QUIET, {**WORSE, "reason": text}], [event(odd, "accepted", accepted=decision)])
     data = feed.atom([GOOD, odd, lost], told, project)
     assert len(read(data)) == 3
@@ -216,5 +215,5 @@ def test_a_site_has_both_and_publishes_them(tmp_path: Path) -> None:
         tmp_path / "site/index.htm"
     ).read_text("utf-8")
     before = {name: (tmp_path / "site" / name).stat().st_mtime_ns for name in ("feed.xml", "badge.svg")}
-    site.build(runs, tmp_path / "site", project=replace(PUBLIC, looked_at="2030-01-01T00:00:00Z"), judged=judged)
+    site.build(runs, tmp_path / "site", project=PUBLIC._replace(looked_at="2030-01-01T00:00:00Z"), judged=judged)
     assert before == {name: (tmp_path / "site" / name).stat().st_mtime_ns for name in before}

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -56,15 +55,15 @@ class Place:
             self.ordinal += 1
             make = self.chance.choice((done, done, done, failed))
             run = failed(self.ordinal) if make is failed else done(self.ordinal, self.chance.random())
-            self.put(replace(run, number=self.ordinal))
+            self.put(run._replace(number=self.ordinal))
 
     def insert(self) -> None:
         """A merge that was requested by hand, which stands before others; its start may be any."""
         started = EPOCH + timedelta(minutes=self.chance.randrange(1, 60 * 24 * 400))
         number = self.chance.randrange(1, self.ordinal + 1)
         kind = done(10_000 + self.chance.randrange(10**6), 0.3, started=started)
-        lost = replace(failed(10_000 + number), id=kind.id, merge=kind.merge, started_at=kind.started_at)
-        self.put(replace(self.chance.choice((kind, lost)), number=number))
+        lost = failed(10_000 + number)._replace(id=kind.id, merge=kind.merge, started_at=kind.started_at)
+        self.put(self.chance.choice((kind, lost))._replace(number=number))
 
     def again(self) -> None:
         """A re-run of a merge, or its re-training."""
@@ -73,7 +72,7 @@ class Place:
         run = done(before.merge.ordinal, self.chance.random(), started=started)
         seed = self.chance.choice((None, 7))
         self.put(
-            replace(run, merge=before.merge, number=before.number, rerun_of=before.id if seed else None, seed=seed)
+            run._replace(merge=before.merge, number=before.number, rerun_of=before.id if seed else None, seed=seed)
         )
 
     def remove(self) -> None:

@@ -8,7 +8,6 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from deepspeech_wer import archive as archived
 from deepspeech_wer import archive_record
 from deepspeech_wer.dashboard import build, kept, kept_month
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Run, as_json
 from tests import invented_runs
 from tests.invented_runs import PROJECT, done, failed, years
 
@@ -38,8 +37,8 @@ def root(tmp_path: Path) -> Path:
             failed(31),
             done(32, None),
             odd,
-            replace(done(34, 0.2), id="by-hand"),
-            replace(failed(36), id="0-by hand"),
+            done(34, 0.2)._replace(id="by-hand"),
+            failed(36)._replace(id="0-by hand"),
         ],
         root,
     )
@@ -48,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 def archive(runs: list[Run], root: Path) -> None:
     for run in invented_runs.archive(runs, root):
-        fields = {key: value for key, value in asdict(run).items() if key not in ("id", "root", "hyper")}
+        fields = {key: value for key, value in as_json(run).items() if key not in ("id", "root", "hyper")}
         (run.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from deepspeech_wer import archive_record, cli, hyper
 from deepspeech_wer.dashboard import build, kept, large
-from deepspeech_wer.records import Run
+from deepspeech_wer.records import Run, as_json
 from tests import invented_runs
 from tests.conftest import Repository
 from tests.invented_runs import PROJECT, done
@@ -45,7 +44,7 @@ def archived(root: Path, ordinal: int, **sections: Any) -> Run:
         run.hyper.setdefault(name, {}).update(more)
     [run] = invented_runs.archive([run], root / "runs")
     (run.directory / "hyper.json").write_text(json.dumps(run.hyper))
-    fields = {key: value for key, value in asdict(run).items() if key not in ("id", "root", "hyper")}
+    fields = {key: value for key, value in as_json(run).items() if key not in ("id", "root", "hyper")}
     (run.directory / "run.json").write_text(json.dumps({"version": 1, "base": None, **fields}))
     return run
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +280,7 @@ def test_kept_lines_are_of_the_setting(tmp_path: Path) -> None:
     from deepspeech_wer.dashboard import kept
     from tests.dashboard.test_kept import archive as with_records
 
-    run = replace(failed(1, "exit 1", "correct horse"), id="20240101-000000-0123456789ab")
+    run = failed(1, "exit 1", "correct horse")._replace(id="20240101-000000-0123456789ab")
     with_records([run], tmp_path / "runs")
     for setting, expected in ((logs.WHOLE, b"correct horse"), (TRIMMED, b"********"), (NONE, b'"detail":""')):
         loaded = kept.load(tmp_path / "runs", tmp_path / "kept", setting)

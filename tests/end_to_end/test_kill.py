@@ -27,7 +27,7 @@ import pytest
 from deepspeech_wer import dashboard, journal
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.machine import lock, processes
-from deepspeech_wer.publish.plan import BEAT
+from deepspeech_wer.places import BEAT
 from deepspeech_wer.publish.web_root_lock import LOCK
 from tests.conftest import Repository
 from tests.end_to_end.publishing import leftovers

@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -52,7 +51,7 @@ class Page:
 
     def build(self, runs: list[Run], judged: Judged | None = None, **changes: Any) -> Page:
         archived = archive(runs, self.site.parent / "archive")
-        build(archived, self.site, project=replace(PROJECT, **changes), judged=judged)
+        build(archived, self.site, project=PROJECT._replace(**changes), judged=judged)
         return self
 
     def index_js(self) -> Path:
@@ -406,7 +405,7 @@ def test_the_csv_holds_every_parameter_and_no_formula(page: Page) -> None:
 
 
 def test_the_page_answers_first_and_shows_each_verdict(page: Page) -> None:
-    runs = [done(1, 0.16), done(2, 0.19), replace(done(3, 0.18), rerun_of=done(2, 0.19).id, seed=7)]
+    runs = [done(1, 0.16), done(2, 0.19), done(3, 0.18)._replace(rerun_of=done(2, 0.19).id, seed=7)]
     verdicts = Judged(
         {runs[0].id: "too few runs", runs[1].id: "worse"},
         {runs[1].id: "+3.00 pp <b>"},
@@ -460,7 +459,7 @@ def test_fault_3_no_text_becomes_markup(page: Page, view: str) -> None:
 
 
 def test_fault_3_a_hostile_run_is_shown_as_text(page: Page) -> None:
-    run = replace(failed(1, "exit 1", HOSTILE), machine=HOSTILE)
+    run = failed(1, "exit 1", HOSTILE)._replace(machine=HOSTILE)
     page.build([run]).open(f"#/run/{run.id}")
     page.until("return document.querySelector('main').innerText.includes('Killed')")
     assert HOSTILE in page.text()
@@ -640,7 +639,7 @@ def test_a_record_dropped_by_hand_has_a_run_view(page: Page) -> None:
         lambda: [failed(1)],
         lambda: [failed(1), failed(2)],
         lambda: [done(1, None)],
-        lambda: [done(1, 0.5), replace(done(2, 0.4), started_at=done(1, 0.5).started_at, merge=twin())],
+        lambda: [done(1, 0.5), done(2, 0.4)._replace(started_at=done(1, 0.5).started_at, merge=twin())],
     ],
     ids=["one run", "one failed", "only failed", "nothing measured", "two in a second"],
 )
@@ -654,7 +653,7 @@ def test_few_runs_are_drawn(page: Page, axis: str, make: Callable[[], list[Run]]
 
 
 def twin() -> Any:
-    return replace(done(2, 0.4).merge, committed_at=done(1, 0.5).merge.committed_at)
+    return done(2, 0.4).merge._replace(committed_at=done(1, 0.5).merge.committed_at)
 
 
 def test_unknown_runs_views_and_ranges_are_reported(page: Page) -> None:

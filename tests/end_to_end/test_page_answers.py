@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from selenium.webdriver import Keys
 
@@ -53,7 +51,7 @@ def test_the_first_sentence_says_what_happened_and_links_the_evidence(page: Page
 @pytest.mark.parametrize(("state", "links"), [("suspect", 1), ("recovered", 1), ("unchanged", 0)])
 def test_the_first_sentence_links_the_evidence_of_what_has_some(page: Page, state: str, links: int) -> None:
     runs = history()
-    page.build(runs, judged=replace(verdicts(runs), headline=(state, "20 %.", runs[-1].id))).open()
+    page.build(runs, judged=verdicts(runs)._replace(headline=(state, "20 %.", runs[-1].id))).open()
     assert page.js("return document.querySelectorAll('h1 a[href=\"#/regressions\"]').length") == links
 
 
@@ -116,7 +114,7 @@ def test_the_chart_has_bands_and_marks(page: Page) -> None:
 
 def test_a_series_that_begins_is_marked_and_the_line_is_broken(page: Page) -> None:
     runs = [
-        replace(done(n, 0.4), processor="Xeon" if n < 9 else "EPYC", variables={"beam": str(n > 14)})
+        done(n, 0.4)._replace(processor="Xeon" if n < 9 else "EPYC", variables={"beam": str(n > 14)})
         for n in range(1, 20)
     ]
     judged_page(page, runs).open()
@@ -173,7 +171,7 @@ def test_a_regression_that_had_recovered_when_it_was_accepted_shows_both(page: P
     runs = history()
     for place in range(CULPRIT + 4, 30):
         better = done(place + 1, 0.42 + place % 5 / 2000)
-        runs[place] = replace(better, merge=runs[place].merge, variables={}, processor="EPYC 7302")
+        runs[place] = better._replace(merge=runs[place].merge, variables={}, processor="EPYC 7302")
     accept = Decision(runs[CULPRIT].merge.sha, "kdavis", "it was worth it", "2033-03-20T10:00:00Z")
     judged_page(page, runs, verdicts(runs, [accept]))
     evidence(page.open("#/regressions"))
@@ -193,7 +191,7 @@ def test_an_event_may_have_more_facts_than_the_page_knows(page: Page) -> None:
         "nothing": None,
         "sets": {},
     }
-    shown = replace(shown, events=[{**event, **more} for event in shown.events])
+    shown = shown._replace(events=[{**event, **more} for event in shown.events])
     evidence(page.show(width=390).build(runs, judged=shown).open("#/regressions"))
     text = page.text(".regression")
     assert "Pull request" in text
@@ -230,7 +228,7 @@ def test_a_regression_names_requests_files_and_what_was_never_trained(page: Page
     more = {"blame": blame, "range_url": f"{PROJECT.url}/compare/aaaaaaa...{culprit}", "gaps": [{"before": culprit}]}
     [event] = shown.events
     event = {**event, **more, "culprits": [[culprit, 0.96], [never, 0.04]]}
-    evidence(page.build(runs, judged=replace(shown, events=[event])).open("#/regressions"))
+    evidence(page.build(runs, judged=shown._replace(events=[event])).open("#/regressions"))
     text = page.text(".regression")
     assert "#1025 fix-warnings, by lissyx · 96 % likely" in text
     assert "Ben" in text
@@ -252,7 +250,7 @@ def test_blame_that_is_damaged_or_hostile_breaks_nothing(page: Page, blame: obje
     shown = verdicts(runs)
     more = {"blame": blame, "range_url": "javascript:alert(1)", "strange": {"a": None, "b": [None]}}
     events = [{**event, **more} for event in shown.events]
-    evidence(page.build(runs, judged=replace(shown, events=events)).open("#/regressions"))
+    evidence(page.build(runs, judged=shown._replace(events=events)).open("#/regressions"))
     assert "Culprit" in page.text(".regression")
     hrefs = page.js("return [...document.querySelectorAll('.regression a')].map((a) => a.href)")
     assert not any(href.startswith("javascript") for href in hrefs)
@@ -380,8 +378,7 @@ def test_the_keyboard_alone_leads_from_the_sentence_to_the_culprit(page: Page) -
 def test_hostile_text_in_events_and_runs_stays_text(page: Page, view: str) -> None:
     runs = history(subject=HOSTILE, author=HOSTILE)
     shown = verdicts(runs)
-    shown = replace(
-        shown,
+    shown = shown._replace(
         events=[{**event, "why": {"who": HOSTILE, "why": HOSTILE, "at": HOSTILE}} for event in shown.events],
         reasons=dict.fromkeys(shown.reasons, HOSTILE),
         marks=[(runs[3].id, HOSTILE, False)],

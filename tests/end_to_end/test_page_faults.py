@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +23,7 @@ SHA256 = "sha256:" + "ab12" * 16
 
 def signed(run: Run, signature: str) -> Run:
     assert run.hyper
-    return replace(run, hyper={**run.hyper, "results": {**run.hyper["results"], "signature": signature}})
+    return run._replace(hyper={**run.hyper, "results": {**run.hyper["results"], "signature": signature}})
 
 
 # -- the address
@@ -287,7 +286,7 @@ def test_a_fault_after_loading_stays_in_its_view(page: Page) -> None:
 def test_a_direction_mark_in_a_name_turns_nothing_around(page: Page) -> None:
     runs = [
         done(1, 0.5),
-        replace(done(2, 0.4), merge=replace(done(2, 0.4).merge, author="a\u202etxet"), machine="b\u202e"),
+        done(2, 0.4)._replace(merge=done(2, 0.4).merge._replace(author="a\u202etxet"), machine="b\u202e"),
     ]
     page.build(runs).open(f"#/run/{runs[1].id}")
     page.until("return document.querySelector('main').innerText.includes('Learning curves')")
@@ -310,7 +309,7 @@ def test_a_direction_mark_in_a_name_turns_nothing_around(page: Page) -> None:
 @pytest.mark.parametrize("view", ["#/", "#/runs", "#/regressions", "run", "#/parameters"])
 def test_long_words_do_not_widen_a_phone(page: Page, view: str) -> None:
     runs = history(subject=SHA256 * 3, author=SHA256)
-    lost = replace(failed(31, "exit 1", f"checksum of {SHA256}"), machine=SHA256)
+    lost = failed(31, "exit 1", f"checksum of {SHA256}")._replace(machine=SHA256)
     odd = done(32, 0.4, **{SHA256: SHA256})
     page.show(width=390, height=844).build([*runs, lost, odd], judged=verdicts(runs), branch=SHA256)
     for address in [f"#/run/{lost.id}", f"#/run/{runs[CULPRIT].id}", f"#/run/{odd.id}"] if view == "run" else [view]:
@@ -402,7 +401,7 @@ def test_an_axis_has_one_row_of_labels(page: Page) -> None:
 def test_the_head_says_how_old_the_last_result_is(page: Page) -> None:
 
     end = datetime.now(UTC) - timedelta(hours=3)
-    run = replace(done(1, 0.5, started=end - timedelta(hours=2)), finished_at=iso(end))
+    run = done(1, 0.5, started=end - timedelta(hours=2))._replace(finished_at=iso(end))
     page.build([run], looked_at=iso(datetime.now(UTC))).open()
     assert page.text("#freshness").strip() == "last result 3 h ago"
 
@@ -412,7 +411,7 @@ def test_the_head_says_how_old_the_last_result_is(page: Page) -> None:
     [(1, "at the first attempt"), (2, "2nd attempt"), (3, "3rd attempt"), (11, "11th attempt"), (22, "22nd attempt")],
 )
 def test_attempts_are_counted_as_people_do(page: Page, attempt: int, text: str) -> None:
-    run = replace(done(1, 0.5), attempt=attempt)
+    run = done(1, 0.5)._replace(attempt=attempt)
     page.build([run]).open(f"#/run/{run.id}")
     assert text in page.text(".tiles")
 

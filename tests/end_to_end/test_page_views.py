@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,16 +55,15 @@ def everything(page: Page, text: str = "plain", *, shown: str = "") -> list[Run]
     measures = kept_scores.update(where, written)
     comparing.update(measures, written, [{"run": run.id, "sigma_pp": 1.0, "sigma_df": 20.0} for run in written])
     heard = Heard(measures.stamp, measures.record, measures.edits, measures.sets)
-    project = replace(PROJECT, name=text, branch=text, looked_at=iso(datetime.now(UTC)))
+    project = PROJECT._replace(name=text, branch=text, looked_at=iso(datetime.now(UTC)))
     build(written, page.site, project=project, judged=judged(written, text), heard=heard)
     (page.site / "js/now.js").write_text(f"window.WER_NOW={json.dumps(now(text))};")
     return written
 
 
 def told(run: Run, text: str, place: int) -> Run:
-    merge = replace(run.merge, subject=text, author=text)
-    return replace(
-        run,
+    merge = run.merge._replace(subject=text, author=text)
+    return run._replace(
         number=run.merge.ordinal,
         merge=merge,
         machine=text,
@@ -249,7 +247,7 @@ def test_runs_from_a_clock_in_the_future_are_not_of_the_last_30_days(page: Page)
 
 @pytest.mark.parametrize("width", [390, 700, 900, 1041, 1141, 1271, 1280, 1440, 1600, 1920])
 def test_the_table_of_runs_needs_no_sideways_scrolling(page: Page, width: int) -> None:
-    runs = [replace(run, merge=replace(run.merge, ordinal=10_000 + n)) for n, run in enumerate(many())]
+    runs = [run._replace(merge=run.merge._replace(ordinal=10_000 + n)) for n, run in enumerate(many())]
     states = {run.id: "no change seen" for run in runs}
     page.show(width=width).build(runs, judged=Judged(states, {}))
     for view in ("#/runs", "#/"):
@@ -310,7 +308,7 @@ def test_no_band_is_explained_where_none_is_drawn(page: Page) -> None:
 )
 def test_a_subject_turns_nothing_around(page: Page, subject: str, author: str, shown: str) -> None:
     run = done(1, 0.4)
-    page.build([replace(run, merge=replace(run.merge, subject=subject, author=author))]).open("#/runs")
+    page.build([run._replace(merge=run.merge._replace(subject=subject, author=author))]).open("#/runs")
     page.until("return document.querySelector('td.subject').textContent.length > 0")
     assert page.js("return document.querySelector('td.subject').textContent") == shown
 

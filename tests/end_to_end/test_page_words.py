@@ -7,7 +7,6 @@ import re
 import shutil
 import wave
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def built(
     measures = kept_scores.update(where, made)
     comparing.update(measures, made, [{"run": run.id, "sigma_pp": 1.0, "sigma_df": 20.0} for run in made])
     heard = Heard(measures.stamp, measures.record, measures.edits, measures.sets)
-    build(made, page.site, project=replace(PROJECT, **changes), heard=heard, judged=judged, logs=logs)
+    build(made, page.site, project=PROJECT._replace(**changes), heard=heard, judged=judged, logs=logs)
     return made
 
 
@@ -145,8 +144,8 @@ def test_what_does_not_compare_is_said(page: Page) -> None:
     runs = built(
         page,
         [
-            (replace(first[0], variables={"ds_epochs": "1"}), first[1]),
-            (replace(other, variables={"ds_epochs": "2"}), data),
+            (first[0]._replace(variables={"ds_epochs": "1"}), first[1]),
+            (other._replace(variables={"ds_epochs": "2"}), data),
         ],
     )
     text = compare(page, runs)
@@ -210,12 +209,12 @@ def test_records_of_2016_are_compared(page: Page) -> None:
 
 def test_the_markdown_is_text(page: Page) -> None:
     second = heard_runs.run(2, texts(*(("the `c|at` sat", "the <img> sat"),) * 4))
-    merge = replace(second[0].merge, subject="*bold* <script> | x\ny", author="[a](b)")
+    merge = second[0].merge._replace(subject="*bold* <script> | x\ny", author="[a](b)")
     runs = built(
         page,
         [
             heard_runs.run(1, texts(*(("the `c|at` sat", "the `c|at` sat"),) * 4)),
-            (replace(second[0], merge=merge), second[1]),
+            (second[0]._replace(merge=merge), second[1]),
         ],
     )
     compare(page, runs)
@@ -471,10 +470,10 @@ def hostile(kind: str) -> list[tuple[Run, bytes]]:
     after = [[*row[:4], f"{text}x {text}" if n else None] for n, row in enumerate(before)]
     made = [heard_runs.run(1, before), heard_runs.run(2, after, parameters={text: text})]
     for place, (run, data) in enumerate(made):
-        merge = replace(run.merge, subject=text, author=text)
+        merge = run.merge._replace(subject=text, author=text)
         variables = {"ds_x": text if place else "1"}
         made[place] = (
-            replace(run, merge=merge, variables=variables),
+            run._replace(merge=merge, variables=variables),
             data.replace(b'"test"', json.dumps(text[:190]).encode()),
         )
     return made

@@ -183,7 +183,7 @@ def test_the_manifest_is_sent_as_far_as_it_is_new(place: Place, before: bool, mo
 
 def dump(manifest: plan.Manifest) -> bytes:
     """As releases before wrote it, but uncompressed."""
-    return json.dumps({"version": 1, **vars(manifest)}).encode()
+    return json.dumps({"version": 1, **manifest._asdict()}).encode()
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,7 @@ class TestTogether:
                 return early
             put(site, server.website)
             late = publisher_survey(*arguments)
-            return replace(early, seen=late.seen, root_names=late.root_names, directories=late.directories)
+            return early._replace(seen=late.seen, root_names=late.root_names, directories=late.directories)
 
         publisher_survey = publisher.survey
         monkeypatch.setattr(publisher, "survey", survey)

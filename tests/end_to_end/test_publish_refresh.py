@@ -12,8 +12,8 @@ from deepspeech_wer.configuration import settings
 from deepspeech_wer.configuration.settings import Website
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.heartbeat import Heartbeat
+from deepspeech_wer.places import BEAT
 from deepspeech_wer.publish import publisher
-from deepspeech_wer.publish.plan import BEAT
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.publish.web_root_lock import LOCK, this_process
 from tests.end_to_end.publishing import files_of, leftovers, load_page, published, put, version, write
@@ -108,7 +108,7 @@ def beating(site: Path, website: Website) -> Heartbeat:
     loaded.places.cache.mkdir(parents=True, exist_ok=True)
     loaded.places.site.parent.mkdir(parents=True, exist_ok=True)
     site.rename(loaded.places.site)
-    return Heartbeat(replace(loaded, website=website))
+    return Heartbeat(loaded._replace(website=website))
 
 
 def test_a_heartbeat_reaches_the_web_root(site: Path, server: Sshd) -> None:

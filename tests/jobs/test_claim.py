@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def work(tmp_path: Path) -> Work:
     made = Work(tmp_path / "work" / "20260102-030405-c0ffeec0ffee")
     made.logs.mkdir(parents=True)
     ticket = Ticket(SEEN.name, "2026-01-02T03:04:05Z", "7", SEEN.submitted)
-    works.write(made.path / "ticket.json", asdict(ticket))
+    works.write(made.path / "ticket.json", ticket._asdict())
     return made
 
 
@@ -97,7 +96,7 @@ def test_states_of_slurm_become_classes(
     was_started: bool,
     expected: str | None,
 ) -> None:
-    answers(monkeypatch, replace(SEEN, state=state))
+    answers(monkeypatch, SEEN._replace(state=state))
     if was_started:
         works.write_job(work, Job())
     outcome = ended(work, failure) if failure else None
@@ -112,7 +111,7 @@ def test_states_of_slurm_become_classes(
 def test_a_job_is_alive_until_slurm_says_that_it_has_ended(
     monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm, state: str
 ) -> None:
-    answers(monkeypatch, replace(SEEN, state=state))
+    answers(monkeypatch, SEEN._replace(state=state))
     ended(work, "interrupted")  # requeued
     assert runner.is_alive(work)
     ended(work, None)  # it wrote its outcome, and is not to run again
@@ -122,7 +121,7 @@ def test_a_job_is_alive_until_slurm_says_that_it_has_ended(
 def test_a_job_that_slurm_could_not_launch_is_the_machines_trouble(
     monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm
 ) -> None:
-    answers(monkeypatch, replace(SEEN, state="PENDING", node="", reason="launch failed requeued held"))
+    answers(monkeypatch, SEEN._replace(state="PENDING", node="", reason="launch failed requeued held"))
     assert not runner.is_alive(work)
     verdict = runner.verdict(work, None)
     assert verdict
@@ -137,7 +136,7 @@ def test_a_job_that_slurm_could_not_launch_is_the_machines_trouble(
 def test_an_outcome_that_nfs_does_not_show_yet_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm
 ) -> None:
-    answers(monkeypatch, replace(SEEN, state="COMPLETED"))
+    answers(monkeypatch, SEEN._replace(state="COMPLETED"))
     assert runner.is_alive(work)
     monkeypatch.setattr(slurm, "_SHOWS_S", 0.0)
     assert not runner.is_alive(work)
@@ -146,9 +145,9 @@ def test_an_outcome_that_nfs_does_not_show_yet_is_waited_for(
 @pytest.mark.parametrize(
     "other",
     [
-        replace(SEEN, name="another job, with the id used again"),
-        replace(SEEN, id="8"),
-        replace(SEEN, submitted="2026-01-02T03:04:05"),
+        SEEN._replace(name="another job, with the id used again"),
+        SEEN._replace(id="8"),
+        SEEN._replace(submitted="2026-01-02T03:04:05"),
     ],
 )
 def test_a_job_of_another_name_id_or_earlier_time_is_not_ours(
@@ -162,7 +161,7 @@ def test_a_job_of_another_name_id_or_earlier_time_is_not_ours(
 def test_a_requeued_job_is_ours_though_its_time_of_submission_is_later(
     monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm
 ) -> None:
-    answers(monkeypatch, replace(SEEN, submitted="2026-01-02T09:00:00", restarts=1))
+    answers(monkeypatch, SEEN._replace(submitted="2026-01-02T09:00:00", restarts=1))
     assert runner.is_alive(work)
 
 
@@ -174,7 +173,7 @@ def test_a_forgotten_job_is_judged_by_its_outcome_or_was_interrupted(
     assert not runner.is_alive(work)
     assert runner.verdict(work, None) is None
     assert runner.verdict(work, ended(work, None)) is None
-    monkeypatch.setattr(slurm_client, "recorded", lambda _: [replace(SEEN, state="TIMEOUT")])  # by the accounting
+    monkeypatch.setattr(slurm_client, "recorded", lambda _: [SEEN._replace(state="TIMEOUT")])  # by the accounting
     verdict = runner.verdict(work, None)
     assert verdict
     assert verdict.failure == "timeout"
@@ -195,10 +194,10 @@ def test_no_answer_of_slurm_says_nothing_of_a_job(monkeypatch: pytest.MonkeyPatc
 def test_a_job_whose_id_the_tick_never_learned_is_found_by_its_claim(
     monkeypatch: pytest.MonkeyPatch, work: Work, runner: Slurm
 ) -> None:
-    works.write(work.path / "ticket.json", asdict(Ticket(SEEN.name, "2026-01-02T03:04:05Z")))
+    works.write(work.path / "ticket.json", Ticket(SEEN.name, "2026-01-02T03:04:05Z")._asdict())
     claim.take(work, Claim("7"))
     works.write_job(work, Job())
-    monkeypatch.setattr(slurm_client, "recorded", lambda job: [replace(SEEN, state="TIMEOUT")] if job == "7" else [])
+    monkeypatch.setattr(slurm_client, "recorded", lambda job: [SEEN._replace(state="TIMEOUT")] if job == "7" else [])
     answers(monkeypatch)
     verdict = runner.verdict(work, None)
     assert verdict

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ class Started:
             token=f"token-{time.monotonic_ns()}",
             guards=guards or Guards(),
         )
-        self.order = replace(order, **fields)
+        self.order = order._replace(**fields)
         for directory in (self.work.logs, self.work.tmp, tmp_path / "checkpoints"):
             directory.mkdir(parents=True, exist_ok=True)
         works.write_order(self.work, self.order)

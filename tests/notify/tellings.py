@@ -93,4 +93,4 @@ class Book:
 
     def with_notices(self, **changes: Any) -> None:
         """Change settings."""
-        self.settings = replace(self.settings, notices=replace(self.settings.notices, **changes))
+        self.settings = self.settings._replace(notices=replace(self.settings.notices, **changes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def test_a_status_follows_the_verdict(github: Book, receiver: Receiver) -> None:
     github.event(bad, "suspect")
     github.retraining = {"sha": bad.merge.sha}
     github.tell()
-    github.add(replace(make(3, 0.4), rerun_of=bad.id, seed=7))  # the result of a re-training is not that of its merge
+    github.add(make(3, 0.4)._replace(rerun_of=bad.id, seed=7))  # the result of a re-training is not that of its merge
     github.tell()
     assert said(receiver) == [("pending", "suspect: +28.7 pp (95 %: 24 to 33); training it again to be sure")]
     github.retraining = None
@@ -116,7 +115,7 @@ def test_a_run_that_is_not_judged_is_told_all_the_same(github: Book, receiver: R
 def test_a_run_under_other_variables_is_no_news_of_its_merge(github: Book, receiver: Receiver) -> None:
     run = github.add(make(1, 0.12), "no change seen", 0.1)
     github.tell()
-    anchor = replace(make(2, 0.4), merge=run.merge, rerun_of=run.id)
+    anchor = make(2, 0.4)._replace(merge=run.merge, rerun_of=run.id)
     github.add(anchor, "not comparable")
     github.tell()
     assert len(said(receiver)) == 1

@@ -173,7 +173,7 @@ def test_each_failure_and_one_recovery(hooked: Book, receiver: Receiver) -> None
 def test_a_re_training_is_no_news_of_its_merge(hooked: Book, receiver: Receiver, wer: float | None) -> None:
     hooked.add(make(1, 0.5))
     hooked.tell()
-    hooked.add(replace(make(2, wer), rerun_of=make(1).id, seed=7))
+    hooked.add(make(2, wer)._replace(rerun_of=make(1).id, seed=7))
     hooked.tell()
     assert receiver.got == []
     hooked.add(make(3))
@@ -220,8 +220,8 @@ def test_a_new_receiver_hears_how_things_are_and_no_history(hooked: Book, receiv
 def test_runs_of_one_second_are_told_in_the_order_of_the_history(hooked: Book, receiver: Receiver) -> None:
     hooked.add(make(0, 0.5))
     hooked.tell()
-    good = replace(make(2, 0.2), id="20260102-030001-a", started_at=make(1).started_at)
-    bad = replace(make(1), id="20260102-030001-f")
+    good = make(2, 0.2)._replace(id="20260102-030001-a", started_at=make(1).started_at)
+    bad = make(1)._replace(id="20260102-030001-f")
     for run in (good, bad):
         hooked.add(run)
     hooked.tell()
@@ -288,10 +288,10 @@ def test_no_text_of_others_does_harm_in_a_message(hooked: Book, receiver: Receiv
     hooked.tell()
     lost, bad = make(3), make(2, 0.4)
     if field in ("detail", "failure"):
-        lost = replace(lost, **{field: HOSTILE})
+        lost = lost._replace(**{field: HOSTILE})
     elif field in ("subject", "author"):
-        lost = replace(lost, merge=replace(lost.merge, **{field: HOSTILE}))
-        bad = replace(bad, merge=replace(bad.merge, **{field: HOSTILE}))
+        lost = lost._replace(merge=lost.merge._replace(**{field: HOSTILE}))
+        bad = bad._replace(merge=bad.merge._replace(**{field: HOSTILE}))
     elif field == "parameter":
         bad = make(2, 0.4, **{HOSTILE: HOSTILE})
     hooked.add(bad, "worse", 28.7)
@@ -315,10 +315,10 @@ def test_no_text_of_others_does_harm_in_a_message(hooked: Book, receiver: Receiv
 @pytest.mark.parametrize("mode", ["full", "trimmed", "none"])
 def test_no_message_has_secrets_or_more_of_a_log_than_visitors_see(hooked: Book, receiver: Receiver, mode: str) -> None:
     logs = PublishedLogs(mode, ("tr0ub4dor and 3",))
-    hooked.settings = replace(hooked.settings, logs=logs)
+    hooked.settings = hooked.settings._replace(logs=logs)
     text = "login as tr0ub4dor and 3 failed in /home/ada/x, ds_hub_token=abcdefgh"
-    run = replace(make(1, detail=text), failure="exit 1")
-    hooked.add(replace(run, merge=replace(run.merge, subject="use tr0ub4dor and 3", author="tr0ub4dor and 3")))
+    run = make(1, detail=text)._replace(failure="exit 1")
+    hooked.add(run._replace(merge=run.merge._replace(subject="use tr0ub4dor and 3", author="tr0ub4dor and 3")))
     hooked.tell()
     body = receiver.got[0].body.decode()
     assert "tr0ub4dor" not in body
@@ -337,7 +337,7 @@ def test_what_is_imported_is_history_and_no_news(
     receiver.got.clear()
     for book in (hooked, github):
         for number, wer in ((1, 0.1), (2, 0.4), (3, None), (4, 0.1)):
-            old = book.add(replace(make(number, wer), imported="/old/hyper.json"), "better")
+            old = book.add(make(number, wer)._replace(imported="/old/hyper.json"), "better")
             if number == 2:
                 book.event(old, "open")
         book.tell()
@@ -352,7 +352,7 @@ def test_a_run_under_a_future_clock_is_told_in_its_turn(hooked: Book, receiver: 
     """The first good run after a failed one is told as such: the order of the runs counts, not their times."""
     hooked.add(make(0, 0.5))
     hooked.tell()
-    hooked.add(replace(make(1), id="20990101-000000-ffffffffffff", started_at="2099-01-01T00:00:00Z"))
-    hooked.add(replace(make(2, 0.2), id=f"{make(2).id}-2"))
+    hooked.add(make(1)._replace(id="20990101-000000-ffffffffffff", started_at="2099-01-01T00:00:00Z"))
+    hooked.add(make(2, 0.2)._replace(id=f"{make(2).id}-2"))
     hooked.tell()
     assert texts(receiver)[0].startswith("working again after ")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -218,7 +217,7 @@ def test_a_web_root_gets_its_owner_though_nothing_is_sent(before: str) -> None:
     current = Manifest(3, files, previous={"a": Entry(B, 1, 0)}, owner=before)
     todo = plan.make(files, current, None, {"a": Attributes(1, 0)}, owner=OURS)
     assert not todo.send
-    assert todo.manifest == replace(current, owner=OURS.id, owner_name="ours")  # still to be rolled back
+    assert todo.manifest == current._replace(owner=OURS.id, owner_name="ours")  # still to be rolled back
     assert plan.make(files, todo.manifest, None, {"a": Attributes(1, 0)}, owner=OURS).manifest is None
     assert plan.make(files, todo.manifest, None, {"a": Attributes(1, 0)}).manifest is None
 

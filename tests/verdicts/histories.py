@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from deepspeech_wer.verdicts.judge import Judgement, judge
 from deepspeech_wer.verdicts.levels import Acceptance
@@ -35,7 +35,7 @@ def draw(place: int, rate: float | None, **changes: object) -> Draw:
         machine="cpu kernel",
         rerun_of=None,
     )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+    return plain._replace(**changes)  # type: ignore[arg-type]
 
 
 def inert(before: Draw, place: int, **changes: object) -> Draw:
@@ -104,5 +104,5 @@ class History:
                 rate, digest = parent.rate, parent.digest
             if wanted.run in self.fails:
                 rate, digest = None, ""
-            self.draws.append(replace(parent, run=run, rate=rate, digest=digest, rerun_of=parent.run))
+            self.draws.append(parent._replace(run=run, rate=rate, digest=digest, rerun_of=parent.run))
         raise AssertionError("re-trainings without end")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from statistics import stdev
 
 import pytest
@@ -44,8 +43,7 @@ def test_the_interval_holds_the_true_deviation_in_95_percent(runs: int) -> None:
 
 def seeds(of: Draw, rates: list[float], **changes: object) -> list[Draw]:
     return [
-        replace(
-            of,
+        of._replace(
             run=f"z{of.run}-{number:03}",
             rate=rate,
             digest=f"z{number}",
@@ -98,9 +96,9 @@ def test_a_broken_training_is_left_out_and_a_high_one_is_not() -> None:
 def test_equal_results_are_one_and_failed_ones_none() -> None:
     first = draw(0, 0.16)
     again = seeds(first, RATES)
-    ignored = replace(again[1], run="zz", digest=first.digest, rate=first.rate)
-    twice = replace(again[1], run="zzz")
-    failed = replace(again[1], run="zzzz", rate=None)
+    ignored = again[1]._replace(run="zz", digest=first.digest, rate=first.rate)
+    twice = again[1]._replace(run="zzz")
+    failed = again[1]._replace(run="zzzz", rate=None)
     one = only([first, *again, ignored, twice, failed])
     assert (one.runs, one.repeated) == (8, "zzz")
 
@@ -108,7 +106,7 @@ def test_equal_results_are_one_and_failed_ones_none() -> None:
 def test_each_set_of_conditions_has_its_own() -> None:
     first = draw(0, 0.16)
     other = seeds(first, RATES, variables="new")
-    found = measured([first, *seeds(first, RATES), *[replace(one, run=f"z{one.run}") for one in other]])
+    found = measured([first, *seeds(first, RATES), *[one._replace(run=f"z{one.run}") for one in other]])
     assert [one.variables for one in found] == ["operator", "new"]
 
 
@@ -200,7 +198,7 @@ def test_seeds_of_a_merge_that_changed_nothing_count_for_its_group() -> None:
 
 def test_a_job_that_ignores_its_seed_is_noted_once() -> None:
     first = draw(0, 0.16)
-    again = [replace(one, digest=first.digest, rate=first.rate) for one in seeds(first, RATES[:2])]
+    again = [one._replace(digest=first.digest, rate=first.rate) for one in seeds(first, RATES[:2])]
     judged = judge([first, *again, draw(1, 0.17)])
     assert len([note for note in judged.notes if "ignores its seed" in note]) == 1
     assert only([first, *again]).repeated

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -86,7 +85,7 @@ def test_a_broken_training_is_trained_again_and_dismissed() -> None:
 def test_two_broken_trainings_of_one_merge_convict_nobody() -> None:
     history = quiet(15)
     broken = draw(15, history.level + 25 * SD)
-    history.draws.append(replace(broken, run="zbroken", rate=history.level + 18 * SD, digest="z", rerun_of=broken.run))
+    history.draws.append(broken._replace(run="zbroken", rate=history.level + 18 * SD, digest="z", rerun_of=broken.run))
     history.levels["zbroken"] = history.level
     history.add(broken)
     assert history.verdict(broken) == "no change seen"
@@ -148,7 +147,7 @@ def test_an_accepted_step_is_the_new_level_so_its_revert_makes_it_better(before:
     assert (history.verdict(bad), history.verdict(fix)) == ("worse", "better")
     told = {one.sha: one for one in history.judgement.verdicts}
     assert convicted
-    assert told[bad.sha] == replace(convicted, reason=f"{convicted.reason}; accepted")
+    assert told[bad.sha] == convicted._replace(reason=f"{convicted.reason}; accepted")
     low, high = told[fix.sha].interval_pp or (0.0, 0.0)
     assert low < -9 < high
     assert [(one.state, one.closed_by) for one in history.judgement.events if one.start == bad.sha] == [
@@ -250,7 +249,7 @@ def test_an_operators_change_starts_again_and_is_marked() -> None:
 def test_another_machine_is_marked_and_nothing_is_unchanged_across_it() -> None:
     history = quiet(10)
     last = history.draws[-1]
-    other = history.add(replace(inert(last, 10), machine="other"))
+    other = history.add(inert(last, 10)._replace(machine="other"))
     assert history.verdict(other) == "no change seen"
     assert history.judgement
     assert [mark.is_new_series for mark in history.judgement.marks] == [False]
@@ -387,9 +386,9 @@ def test_a_suspect_is_trained_again_after_one_failure() -> None:
     history = History(seed=3)
     for _ in range(12):
         history.merge()
-    bad = replace(draw(12, 0.16 + 6 * SD), run="run000012")
+    bad = draw(12, 0.16 + 6 * SD)._replace(run="run000012")
     history.level += 6 * SD
-    history.draws += [bad, replace(bad, run="run000012-f", rate=None, digest="", rerun_of=bad.run)]
+    history.draws += [bad, bad._replace(run="run000012-f", rate=None, digest="", rerun_of=bad.run)]
     history.levels[bad.run] = history.level
     history._retrain()
     assert history.verdict(bad) == "worse"
@@ -430,7 +429,7 @@ def test_a_re_training_of_an_earlier_merge_that_nobody_asked_for_ends_no_suspici
     for _ in range(12):
         history.merge()
     early = history.draws[9]
-    history.draws.append(replace(early, run="person", rate=0.1605, digest="person", rerun_of=early.run))
+    history.draws.append(early._replace(run="person", rate=0.1605, digest="person", rerun_of=early.run))
     bad = draw(12, 0.16 + 9 * SD)
     judgement = judge([*history.draws, bad])
     assert judgement.verdicts[-1].verdict == "suspect"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -36,7 +35,7 @@ def test_a_comparison_is_the_formula() -> None:
 def test_a_comparison_agrees_with_a_paired_permutation_test() -> None:
     before, after = scored(400, seed=1).each, scored(400, seed=2, rate=0.17).each
     found = paired.compare(
-        replace(before, speakers=(None,) * 400), replace(after, speakers=(None,) * 400)
+        before._replace(speakers=(None,) * 400), after._replace(speakers=(None,) * 400)
     )  # by utterance: its permutations swap utterances
     assert found is not None
     change = [new - old for old, new in zip(before.errors, after.errors, strict=True)]
@@ -73,7 +72,7 @@ def test_other_test_sets_are_paired_where_they_can_be_and_said() -> None:
 
     assert found is not None
     assert (found.same_test_set, found.utterances, found.better) == (False, 1, (Change("b", 1, 0),))
-    assert paired.compare(before, replace(before, ids=("x", "y", "z"))) is None
+    assert paired.compare(before, before._replace(ids=("x", "y", "z"))) is None
 
 
 def test_the_noise_between_two_trainings_is_counted() -> None:
