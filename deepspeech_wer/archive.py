@@ -29,6 +29,7 @@ from deepspeech_wer.records import RUN_ID, Run
 
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 _SECOND_NS = 10**9
+_SETTLES_S = 0.021  # see `_is_settled`
 _PLACED_VERSION = f"{archive_record.VERSION}.3"  # one word
 _PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
 _PLACED_LOOKED_AT = 500  # the newest runs, whose run.json may have been edited: older ones are taken as they were
@@ -47,6 +48,9 @@ def names(runs: Path) -> list[str]:
         known = _listed.get(runs)
         if known and known.state == _state(status):
             return known.names.copy()
+        if not _is_settled(status.st_ctime_ns, time.time_ns()):
+            time.sleep(_SETTLES_S)  # nearly always it has settled then, and need not be listed again in a moment
+            status = runs.stat()
         now = time.time_ns()
         found = _names(runs)
     except FileNotFoundError:

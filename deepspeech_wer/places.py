@@ -108,9 +108,9 @@ class Places(NamedTuple):
         return self.data / "work"
 
     @property
-    def of_ids(self) -> tuple[Path, ...]:
-        """Where runs are named by their ids. A new id is above those in all of them."""
-        return self.runs, self.held, self.work
+    def begun(self) -> tuple[Path, ...]:
+        """Where runs are that are not archived yet, named by their ids."""
+        return self.held, self.work
 
     @property
     def checkpoints(self) -> Path:

@@ -24,7 +24,7 @@ HYPER = b'{"context":{"time_started":"2026-01-02T03:04:05.5"},\n "parameters":{"
 
 
 def store(runs: Path, merge: Merge, outcome: Outcome, *, machine: str, base: str | None = None) -> Run:
-    name = works.name(outcome.started_at, merge.sha, [runs])
+    name = works.name(outcome.started_at, merge.sha, archive.newest(runs), ())
     return archive_store.store(runs, name, merge, outcome, Circumstances(machine, base=base))
 
 

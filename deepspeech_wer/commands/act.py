@@ -213,7 +213,7 @@ def _judge(current: Settings, names: Sequence[str]) -> int:
         if not (run.directory / job_contract.HYPER).exists():
             raise Trouble(f"{title(run.merge)}: the run {run.id} left no hyper.json: `retry` runs it again")
     for run in found:
-        name = works.name(clock.utc_now(), run.merge.sha, places.of_ids)
+        name = works.name(clock.utc_now(), run.merge.sha, archive.newest(places.runs), places.begun)
         try:
             taken = archive_store.take(places.runs, name, run, host.user(), clock.utc_now())
             decision_files.end_retry(places.requests, run.merge.sha)

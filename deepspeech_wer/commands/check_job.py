@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 def _prepare(top: Path, place: Path, job: JobLimits) -> tuple[Work, Order]:
     """Lay out a data root with one run in it."""
     sha, subject = _commit(place)
-    work = Work(top / "data" / "work" / works.name(clock.utc_now(), sha, ()))
+    work = Work(top / "data" / "work" / works.name(clock.utc_now(), sha, "", ()))
     checkpoints = top / "data" / "checkpoints" / sha
     order = Order(
         merge=Merge(sha, 1, subject, "", clock.utc_now(), ()),

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -123,15 +123,15 @@ class Job(NamedTuple):
     limit: int | None = None  # a limit that all of them have, and no other process, see limit.py
 
 
-def name(stamp: str, sha: str, taken: Sequence[Path]) -> str:
+def name(stamp: str, sha: str, newest: str, begun: Iterable[Path]) -> str:
     """Make a run's id from its start (ISO 8601) and its commit.
 
-    `archive_order.started` sorts it above all ids in the directories `taken`, even if the clock was set back. Raises
-    Trouble if they cannot be listed.
+    `archive_order.started` sorts it above the newest archived one and all in the directories `begun`, even if the clock
+    was set back. Raises Trouble if they cannot be listed.
     """
     wanted = f"{datetime.fromisoformat(stamp):%Y%m%d-%H%M%S}-{sha[:12]}"
-    names = {name for directory in taken for name in _ids(directory)}
-    era, newest = max(map(started, names), default=(1, ""))
+    names = {newest, *(name for directory in begun for name in _ids(directory))}
+    era, newest = max(map(started, names))
     era += wanted <= newest[:28]  # also where both start in one second: seconds do not order them
     return wanted if era == 1 else f"{wanted}-{era}"
 
@@ -142,7 +142,7 @@ def unfinished(directory: Path) -> list[Work]:
 
 
 def _ids(directory: Path) -> list[str]:
-    """Return the runs in a directory, of work or of the archive. Raises Trouble."""
+    """Return the runs in a directory. Raises Trouble."""
     try:
         with os.scandir(directory) as entries:
             return [entry.name for entry in entries if RUN_ID.fullmatch(entry.name) and not entry.is_symlink()]

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import PurePath
 
-from deepspeech_wer import checkpoints, clock, files
+from deepspeech_wer import archive, checkpoints, clock, files
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import gpu
@@ -32,7 +32,7 @@ def begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
     progress = checkpoints.progress(places, merge.sha)
     last = earlier[-1] if earlier else None
     stamp = clock.utc_now()
-    work = Work(places.work / works.name(stamp, merge.sha, places.of_ids))
+    work = Work(places.work / works.name(stamp, merge.sha, archive.newest(places.runs), places.begun))
     order = Order(
         merge=merge,
         base=due.base,
