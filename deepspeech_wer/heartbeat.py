@@ -175,7 +175,7 @@ def _job(work: Work, order: Order) -> dict[str, Any]:
 def _started(work: Work) -> float:
     """When the run began, which its id tells: 20230101-120000-..."""
     try:
-        return datetime.strptime(f"{work.run[:15]}+0000", "%Y%m%d-%H%M%S%z").timestamp()
+        return datetime.fromisoformat(f"{work.run[:8]}T{work.run[9:15]}Z").timestamp()
     except ValueError:
         return time.time()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 
@@ -46,6 +45,8 @@ def doubts(given: Mapping[str, str], known: Collection[str]) -> list[str]:
 
 def _near(name: str, known: Collection[str]) -> list[str]:
     """Return the variables that begin or end with a name; without any, the one that is spelt most like it."""
+    import difflib  # most ticks misspell nothing
+
     longer = [one for one in known if one.startswith(f"{name}_") or one.endswith(name.removeprefix("ds"))]
     cutoff = 0.6 if name.startswith(_TRACKERS) else 0.85
     return sorted(longer) or difflib.get_close_matches(name, known, n=1, cutoff=cutoff)

@@ -19,55 +19,49 @@ from deepspeech_wer.repository.git import GitError, configured, run_git
 _LEAST_BYTES, _LEAST_FILES = 1 << 20, 8
 _PROBE_BYTES = 1 << 16
 _REF = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}|ref: .+)\s*")
-_CURES = tuple(
-    (re.compile(words, re.IGNORECASE | re.MULTILINE), cure)
-    for words, cure in (
-        (r"no space left on device", "make room there, or inodes (`df`, `df -i`)"),
-        (r"disk quota exceeded", "free some of this user's quota"),
-        (r"read-only file system", "mount it writable, or set another path"),
-        (r"(symlink|symbolic link).*: (operation not permitted|operation not supported|function not implemented)",
-         "set ds_clone_path to a file system with symbolic links"),
-        (r"input/output error|stale (nfs )?file handle|transport endpoint|host is down|structure needs cleaning"
-         r"|remote i/o error|bad message", "the disk or the mount fails: look at `dmesg`"),
-        (r"key has (expired|been revoked)|required key not available",
-         "unlock or renew it for cron's processes, too (`kinit`, `fscrypt unlock`)"),
-        (r"out of memory|cannot allocate memory|memory exhausted|mmap failed|unable to mmap|failed to map segment",
-         "free memory, raise `ulimit -v`, or add swap"),
-        (r"resource temporarily unavailable|can(no|')t fork|(cannot|unable to) create (async )?thread",
-         "too many processes of this user: raise `ulimit -u`"),
-        (r"too many open files", "raise `ulimit -n`"),
-        (r"file too large|file size limit", "raise `ulimit -f`"),
-        (r"^(?!remote:|.*@).*: (permission denied|operation not permitted)$",
-         "let the user that cron runs as read and write there"),
-        (r"(cannot|unable to|failed to|could not) (exec|run|spawn|find remote helper)|is not a git command"
-         r"|: (command )?not found$|error while loading shared libraries",
-         "install it, or name its directory in the crontab's PATH"),
-        (r"^host key for .* has changed",
-         "if whoever runs that server confirms its new key, do so, then log in there once by hand, as this user"),
-        (r"^host key verification failed", "log in there once by hand with ssh, as this user, and compare its key"),
-        (r"^permissions \d+ for .* are too open", "chmod 600 that key"),
-        (r"bad configuration option|^bad owner or permissions", "correct that file of ssh's"),
-        (r"permission denied \(.*publickey",
-         "name a key in ~/.ssh/config that is known there and needs no passphrase, or set SSH_ASKPASS"),
-        (r"^(error: )?unknown (option|switch)|^usage: git", "git 2.32 or newer is needed: install it"),
-    )
+# The patterns are compiled once git has failed: all of them take 6 ms.
+_CURES = (
+    (r"no space left on device", "make room there, or inodes (`df`, `df -i`)"),
+    (r"disk quota exceeded", "free some of this user's quota"),
+    (r"read-only file system", "mount it writable, or set another path"),
+    (r"(symlink|symbolic link).*: (operation not permitted|operation not supported|function not implemented)",
+     "set ds_clone_path to a file system with symbolic links"),
+    (r"input/output error|stale (nfs )?file handle|transport endpoint|host is down|structure needs cleaning"
+     r"|remote i/o error|bad message", "the disk or the mount fails: look at `dmesg`"),
+    (r"key has (expired|been revoked)|required key not available",
+     "unlock or renew it for cron's processes, too (`kinit`, `fscrypt unlock`)"),
+    (r"out of memory|cannot allocate memory|memory exhausted|mmap failed|unable to mmap|failed to map segment",
+     "free memory, raise `ulimit -v`, or add swap"),
+    (r"resource temporarily unavailable|can(no|')t fork|(cannot|unable to) create (async )?thread",
+     "too many processes of this user: raise `ulimit -u`"),
+    (r"too many open files", "raise `ulimit -n`"),
+    (r"file too large|file size limit", "raise `ulimit -f`"),
+    (r"^(?!remote:|.*@).*: (permission denied|operation not permitted)$",
+     "let the user that cron runs as read and write there"),
+    (r"(cannot|unable to|failed to|could not) (exec|run|spawn|find remote helper)|is not a git command"
+     r"|: (command )?not found$|error while loading shared libraries",
+     "install it, or name its directory in the crontab's PATH"),
+    (r"^host key for .* has changed",
+     "if whoever runs that server confirms its new key, do so, then log in there once by hand, as this user"),
+    (r"^host key verification failed", "log in there once by hand with ssh, as this user, and compare its key"),
+    (r"^permissions \d+ for .* are too open", "chmod 600 that key"),
+    (r"bad configuration option|^bad owner or permissions", "correct that file of ssh's"),
+    (r"permission denied \(.*publickey",
+     "name a key in ~/.ssh/config that is known there and needs no passphrase, or set SSH_ASKPASS"),
+    (r"^(error: )?unknown (option|switch)|^usage: git", "git 2.32 or newer is needed: install it"),
 )  # fmt: skip
-_SETTING = re.compile(
+_SETTING = (
     r"bad (config |numeric config|boolean config)|invalid key|missing config|bogus (count|format)|invalid pattern"
     r"|error occurred while reading the configuration|could not expand include|unable to access '[^']*config'"
-    r"|transport '[^']*' not allowed",
-    re.IGNORECASE,
+    r"|transport '[^']*' not allowed"
 )
-_UNNAMED = tuple(  # what git says of settings that it does not name, and those that it may mean
-    (re.compile(words), re.compile(names))
-    for words, names in (
-        (r"bad (zlib|pack) compression level", r"(core|pack)\.(loose)?compression"),
-        (r"invalid mode for object creation", r"core\.createobject"),
-        (r"unknown fetch negotiation algorithm", r"fetch\.negotiationalgorithm"),
-        (r"invalid number of threads", r"pack\.threads"),
-        (r"[Uu]nknown fsck m(sg|essage) type", r"(fetch|receive)\.fsck\..*"),
-        (r"transport '.*' not allowed", r"protocol\.(.*\.)?allow"),
-    )
+_UNNAMED = (  # what git says of settings that it does not name, and those that it may mean
+    (r"bad (zlib|pack) compression level", r"(core|pack)\.(loose)?compression"),
+    (r"invalid mode for object creation", r"core\.createobject"),
+    (r"unknown fetch negotiation algorithm", r"fetch\.negotiationalgorithm"),
+    (r"invalid number of threads", r"pack\.threads"),
+    (r"[Uu]nknown fsck m(sg|essage) type", r"(fetch|receive)\.fsck\..*"),
+    (r"transport '.*' not allowed", r"protocol\.(.*\.)?allow"),
 )
 
 
@@ -75,7 +69,7 @@ def cure(error: GitError, *places: Path) -> str | None:
     """What is wrong with this machine, told by git's end, its words, or the state of the places it writes to, and what
     helps; None where nothing tells of that.
     """
-    if _SETTING.search(error.said):
+    if re.search(_SETTING, error.said, re.IGNORECASE):
         return "correct that setting of git's"
     if "terminal prompts disabled" in error.said:
         return "put user and password into ds_repo_url, or tell git of a credential helper or an askpass"
@@ -93,13 +87,13 @@ def cure_of_settings(error: GitError) -> str | None:
     if "' not allowed" in error.said and "GIT_ALLOW_PROTOCOL" in environment.git_environment():
         return "correct GIT_ALLOW_PROTOCOL in the environment"
     is_crash = error.code == -signal.SIGSEGV  # what some settings without a value lead to
-    unnamed = [names for words, names in _UNNAMED if words.search(error.said)]
+    unnamed = [names for words, names in _UNNAMED if re.search(words, error.said)]
     meant = [
         f"{name} in {origin}"
         for origin, name, value in configured()
         if (is_crash and value is None)
         or name.lower() in error.said.lower()
-        or any(names.fullmatch(name) for names in unnamed)
+        or any(re.fullmatch(names, name) for names in unnamed)
     ]
     return f"{'give a value to' if is_crash else 'correct'} {', '.join(dict.fromkeys(meant))}" if meant else None
 
@@ -168,7 +162,8 @@ def _of_the_machine(error: GitError) -> str | None:
     ended = _signal(error)
     if ended:
         return f"{ended} ended it: is there enough memory (`dmesg` tells), and no limit (`ulimit -a`)?"
-    return next((cure for words, cure in _CURES if words.search(error.said)), None)
+    flags = re.IGNORECASE | re.MULTILINE
+    return next((cure for words, cure in _CURES if re.search(words, error.said, flags)), None)
 
 
 def _is_of_another(place: Path) -> bool:

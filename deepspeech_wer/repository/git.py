@@ -59,27 +59,24 @@ _AS_COMMITTED = {  # how files are written; stated, so that nothing but the repo
 }
 _DRAIN_S = 2.0  # to read the last output after git ended
 _POLL_S = 0.5  # how soon a git that is waited for is ended once a signal asked us to end
-_TRANSIENT = re.compile(
+# Compiled once git has failed.
+_TRANSIENT = (
     r"could not resolve|name resolution|connection (refused|reset|closed|timed out)|timed? ?out|could(n't| not) connect"
     r"|unable to connect|unreachable|early eof|hung up|unexpected disconnect|rpc failed|returned error: (429|5\d\d)"
-    r"|(gnutls|ssl|tls)\w* .*(error|failed)|empty reply|transfer closed",
-    re.IGNORECASE,
+    r"|(gnutls|ssl|tls)\w* .*(error|failed)|empty reply|transfer closed"
 )
-_NOISE = re.compile(
+_NOISE = (
     r"(hint|warning):(?! (?:unable to access|identity file))|Please make sure|and the repository exists|Cloning into"
-    r"|remote: *\W*$|remote: (Enumerating|Counting|Compressing|Total) |To add an exception",
-    re.IGNORECASE,
+    r"|remote: *\W*$|remote: (Enumerating|Counting|Compressing|Total) |To add an exception"
 )
-_TELLING = re.compile(
+_TELLING = (
     r"^(fatal|error|ssh|remote):|^git config |denied|refused|failed|closed|not found|timed out|cannot|could not|unable"
-    r"|^ssh-keygen .* -R |host key for .* has changed|are too open|not accessible|bad configuration|bad owner",
-    re.IGNORECASE,
+    r"|^ssh-keygen .* -R |host key for .* has changed|are too open|not accessible|bad configuration|bad owner"
 )
-_CONSEQUENCE = re.compile(
+_CONSEQUENCE = (
     r"could not read from remote repository|hung up unexpectedly|early eof|(index-pack|unpack-objects).* fail"
     r"|fetch-pack: invalid|invalid index-pack output|could not fetch|died of signal|expected flush"
-    r"|unable to fork",
-    re.IGNORECASE,
+    r"|unable to fork"
 )
 _DUBIOUS = re.compile(r"dubious ownership in repository at '(.+)'")
 _made_here: set[str] = set()  # repositories of ours that seem to be another user's; see _is_made_here
@@ -97,7 +94,7 @@ class GitError(Trouble):
         super().__init__(message)
         self.code = code
         self.said = said or message
-        self.is_transient = bool(_TRANSIENT.search(said))
+        self.is_transient = bool(re.search(_TRANSIENT, said, re.IGNORECASE))
 
 
 def run_git(directory: Path, *arguments: str, access: Access | None = None, timeout_s: float = LOCAL_TIMEOUT_S) -> str:
@@ -307,8 +304,8 @@ def _start(directory: Path, arguments: Sequence[str], access: Access) -> subproc
 def _reason(text: str) -> str:
     """What matters of git's complaint, in one line: the causes, not what follows from them; and git's own cure."""
     lines = [without_password(line.strip()) for line in text.splitlines() if line.strip()]
-    lines = [line for line in dict.fromkeys(lines) if not _NOISE.match(line)] or lines
-    telling = [line for line in lines if _TELLING.search(line)] or lines
-    causes = [line for line in telling if not _CONSEQUENCE.search(line)] or telling
+    lines = [line for line in dict.fromkeys(lines) if not re.match(_NOISE, line, re.IGNORECASE)] or lines
+    telling = [line for line in lines if re.search(_TELLING, line, re.IGNORECASE)] or lines
+    causes = [line for line in telling if not re.search(_CONSEQUENCE, line, re.IGNORECASE)] or telling
     shown = causes if len(causes) <= 3 else [*causes[:2], causes[-1]]
     return "; ".join(line if len(line) <= 300 else f"{line[:140]}...{line[-150:]}" for line in shown)

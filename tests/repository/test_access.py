@@ -330,13 +330,14 @@ def test_with_nobody_to_ask_the_cure_is_told_and_nothing_asked(server: Server, t
 
 def test_who_never_answers_is_given_up(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = tmp_path / "ask"
-    ask.write_text("#!/bin/sh\nexec sleep 1234\n")
+    seconds = 10**6 + os.getpid()  # no other test waits for so long
+    ask.write_text(f"#!/bin/sh\nexec sleep {seconds}\n")
     ask.chmod(0o755)
     monkeypatch.setenv("GIT_ASKPASS", str(ask))
     monkeypatch.setattr(mirror, "FETCH_TIMEOUT_S", 2.0)
     with pytest.raises(Trouble, match="not done after 2 s"):
         mirror.update(tmp_path / "repository.git", f"http://127.0.0.1:{server.server_port}", None)
-    assert not [line for line in map(processes._read, map(str, command_lines())) if b"sleep\x001234" in line]
+    assert not [line for line in map(processes._read, map(str, command_lines())) if b"sleep\x00%d" % seconds in line]
 
 
 @pytest.mark.parametrize(
