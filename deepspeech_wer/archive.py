@@ -29,7 +29,7 @@ from deepspeech_wer.records import RUN_ID, Run
 
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 _SECOND_NS = 10**9
-_SETTLES_S = 0.021  # see `_is_settled`
+_SHORT_NS = _SECOND_NS // 40
 _PLACED_VERSION = f"{archive_record.VERSION}.3"  # one word
 _PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
 _PLACED_LOOKED_AT = 500  # the newest runs, whose run.json may have been edited: older ones are taken as they were
@@ -48,8 +48,9 @@ def names(runs: Path) -> list[str]:
         known = _listed.get(runs)
         if known and known.state == _state(status):
             return known.names.copy()
-        if not _is_settled(status.st_ctime_ns, time.time_ns()):
-            time.sleep(_SETTLES_S)  # nearly always it has settled then, and need not be listed again in a moment
+        wait_ns = _settles_at(status.st_ctime_ns) - time.time_ns()
+        if 0 < wait_ns <= _SHORT_NS:
+            time.sleep(wait_ns / _SECOND_NS)  # rather than list it again in a moment
             status = runs.stat()
         now = time.time_ns()
         found = _names(runs)
@@ -58,7 +59,7 @@ def names(runs: Path) -> list[str]:
     except OSError as error:  # an unreadable archive must not look empty
         raise Trouble(f"{runs}: {with_cure(error)}") from None
     _listed.pop(runs, None)
-    if _is_settled(status.st_ctime_ns, now):
+    if now >= _settles_at(status.st_ctime_ns):
         _listed[runs] = _Listed(_state(status), found)
     return found.copy()
 
@@ -95,13 +96,13 @@ def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, status.st_ctime_ns  # unlike its mtime, nobody can set it
 
 
-def _is_settled(changed_ns: int, now_ns: int) -> bool:
-    """Return whether a later change of a directory must show in its time, which counts in steps of 10 ms or a second.
+def _settles_at(changed_ns: int) -> int:
+    """Return the Unix time, in ns, from which on a later change of a directory must show in its time.
 
-    So git looks at files that are as new as its index.
+    That counts in steps of 10 ms or a second. So git looks at files that are as new as its index.
     """
     step_ns = _SECOND_NS if changed_ns % _SECOND_NS == 0 else _SECOND_NS // 100
-    return now_ns - changed_ns > 2 * step_ns
+    return changed_ns + 2 * step_ns + 1
 
 
 def newest(runs: Path) -> str:
