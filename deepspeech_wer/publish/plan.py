@@ -29,6 +29,7 @@ NOT_OURS = "replaces a file that was not ours"
 KEPT_S = 600  # so long can a visitor's page go on loading the files of its version
 # Older programs wrote a leading dot, and no token.
 _TEMPORARY = re.compile(r"((?:.*/)?)\.?(.+)\.[0-9a-f]{16}(?:\.[0-9a-f]{12})?\.partial", re.DOTALL)
+UNTOUCHED = Attributes(None, None)  # of files in directories where nothing seems to have changed
 _LOG = re.compile(r"(runs/[^/]+)/(?:out|err)\.log")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -88,7 +89,12 @@ def make(
     publishes; None leaves the web root to whom it belongs.
     """
     known = [manifest for manifest in (unfinished, current) if manifest is not None]
-    send = {path: why for path, entry in wanted.items() if (why := _why(path, entry, known, seen))}
+    same = {} if current is None or unfinished is not None or current.kept.keys() & wanted.keys() else current.files
+    send = {
+        path: why
+        for path, entry in wanted.items()  # nearly all are neither looked at nor changed
+        if not (seen.get(path) is UNTOUCHED and same.get(path) is entry) and (why := _why(path, entry, known, seen))
+    }
     changed = current is None or unfinished is not None or bool(_differing(current.files, wanted))
     is_owned = owner is None or (current is not None and current.owner == owner.id)
     if not changed and not send and is_owned:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.publish import plan
-from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, Manifest, Plan, Seen
+from deepspeech_wer.publish.plan import INDEX, MANIFEST, NEXT, OLD, STATE, UNTOUCHED, Manifest, Plan, Seen
 from deepspeech_wer.publish.report import Options
 from deepspeech_wer.publish.web_root import WebRoot
 from deepspeech_wer.records import Owner
@@ -74,7 +74,7 @@ def survey(root: WebRoot, options: Options, paths: Sequence[str], newest: Collec
     in_the_way += [path for path in paths if path in there and path not in seen]
     if current and untouched:  # there all is as the manifest says: nothing more is known of the files
         ours = (path for path in (*current.files, *current.kept) if path.rpartition("/")[0] in untouched)
-        seen |= dict.fromkeys(ours, Attributes(None, None))
+        seen |= dict.fromkeys(ours, UNTOUCHED)
     states = found[f"{STATE}/"]
     return Survey(current, unfinished, seen, directories, frozenset(top), in_the_way, found[MANIFEST] or b"", states)
 
