@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -405,6 +407,23 @@ def test_synthetic_speech_is_16_khz_words_by_known_speakers(spoken: Path) -> Non
     samples = audio.read_audio(corpus.test[0].audio)
     assert 0.4 < len(samples) / 16_000 < 5
     assert np.abs(samples).max() > 1000
+
+
+def test_synthetic_speech_is_the_same_on_every_clone(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the synthetic corpus is spoken by espeakng-loader")
+    code = (
+        "import os\n"
+        "from deepspeech_wer.training import importers, parameters\n"
+        "importers.load(parameters.from_environment(os.environ))"
+    )
+    sizes = {"ds_synthetic_train": "40", "ds_synthetic_dev": "4", "ds_synthetic_test": "4"}
+    made = []
+    for name in ("one", "another"):  # a process of its own each, as what it spoke before matters
+        place = tmp_path / name
+        environment = {**os.environ, **sizes, "ds_importer": "synthetic", "ds_dataset_path": str(place)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        made.append((place / "manifest.json").read_text())
+    assert made[0] == made[1]
 
 
 def test_synthetic_speech_is_made_once(spoken: Path) -> None:

@@ -1,7 +1,7 @@
 """Importer `synthetic`: a small corpus of spoken words, synthesised on this machine by eSpeak NG.
 
-eSpeak NG is not deterministic, and a test set must not change. So the speech is synthesised once and kept, and a
-manifest with the SHA-256 of every file is verified at each use.
+Another release of eSpeak NG speaks otherwise, and a test set must not change. So the speech is synthesised once and
+kept, and a manifest with the SHA-256 of every file is verified at each use.
 """
 
 from __future__ import annotations
