@@ -7,6 +7,7 @@ cancelled, interrupted. docs/job.md explains them.
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,7 +145,8 @@ def _candidates(logs: Path) -> list[Path]:
     try:
         if logs.is_symlink():
             return []
-        logs.chmod(0o700)  # a job may have removed permissions
+        with suppress(PermissionError):  # of another user, as what a container made, and mostly readable
+            logs.chmod(0o700)  # a job may have removed permissions
         places = [logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())]
         paths = [place / job_contract.HYPER for place in places]
         return [path for path in paths if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1]

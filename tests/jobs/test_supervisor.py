@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import resource
@@ -676,3 +677,26 @@ def test_a_hundred_megabytes_of_output_take_little_memory(tmp_path: Path, what: 
         tmp_path / "work" / "20260102-030405-c0ffeec0ffee" / "out.log"
     ).stat().st_size < output.HEAD_BYTES + output.TAIL_BYTES + (1 << 17)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives files to another user")
+@pytest.mark.parametrize("given", [".", "sub"])
+def test_a_result_in_a_directory_of_another_user_is_taken_as_root_in_a_container_leaves_it(
+    tmp_path: Path, given: str
+) -> None:
+    logs = tmp_path / "logs"
+    (logs / "sub").mkdir(parents=True)
+    record = {
+        "context": {"time_started": "2016-11-16T10:00:00", "git_hash": "x"},
+        "parameters": {},
+        "results": {"duration": 1, "last_train_wer": 0.1, "last_validation_wer": 0.2, "test_wer": 0.3},
+    }
+    (logs / "sub" / "hyper.json").write_text(json.dumps(record))
+    os.chown(logs / given, 12345, 12345)
+    program = (
+        "import sys, pathlib; from deepspeech_wer.jobs import outcome; print(outcome.judge(pathlib.Path(sys.argv[1])))"
+    )
+    as_plain_user = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", program]
+    for place in (logs, logs / "sub"):  # as the supervisor looks, and as the tick does before it archives
+        said = subprocess.run([*as_plain_user, str(place)], capture_output=True, text=True, check=True).stdout
+        assert said.startswith("Verdict(failure=None"), said
