@@ -22,6 +22,7 @@ BAD_HYPER = "bad-hyper"
 INTERRUPTED = "interrupted"  # ended from outside, not the job's fault: it is resumed
 MACHINE = "machine"  # the job could not be started here, not the merge's fault: the next tick tries again
 
+_FOREIGN = ": of another user, such as a container's root? the job must leave it readable for this one"
 _NOT_FOUND = 127  # a shell's exit code
 _RESERVE = "outcome.reserve"
 _RESERVE_BYTES = 16 << 10
@@ -37,7 +38,10 @@ class Verdict(NamedTuple):
 
 def judge(logs: Path) -> Verdict:
     """Judge the newest hyper.json below ds_logs_dir. Takes no link, neither symbolic nor hard."""
-    found = _candidates(logs)
+    try:
+        found = _candidates(logs)
+    except PermissionError as error:
+        return Verdict("no-hyper", f"{logs.name}: {error.strerror}{_FOREIGN}")
     if not found:
         return Verdict(
             "no-hyper", "the job exited with 0 but wrote no hyper.json below ds_logs_dir (links are not followed)"
@@ -49,7 +53,8 @@ def judge(logs: Path) -> Verdict:
     except hyper.HyperError as error:
         return Verdict("bad-hyper", f"{newest.name}: {error}", newest.parent)
     except OSError as error:
-        return Verdict("bad-hyper", f"{newest.name}: {error.strerror}", newest.parent)
+        cure = _FOREIGN if isinstance(error, PermissionError) else ""
+        return Verdict("bad-hyper", f"{newest.name}: {error.strerror}{cure}", newest.parent)
     return Verdict(None, "", newest.parent)
 
 
@@ -150,5 +155,7 @@ def _candidates(logs: Path) -> list[Path]:
         places = [logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())]
         paths = [place / job_contract.HYPER for place in places]
         return [path for path in paths if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1]
+    except PermissionError:
+        raise
     except OSError:
         return []
