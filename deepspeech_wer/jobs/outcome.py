@@ -147,15 +147,23 @@ def read(work: Work, *, is_looking: bool = False) -> Outcome | None:
 
 
 def _candidates(logs: Path) -> list[Path]:
+    found, hidden = list[Path](), None
     try:
         if logs.is_symlink():
             return []
         with suppress(PermissionError):  # of another user, as what a container made, and mostly readable
             logs.chmod(0o700)  # a job may have removed permissions
-        places = [logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())]
-        paths = [place / job_contract.HYPER for place in places]
-        return [path for path in paths if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1]
-    except PermissionError:
-        raise
+        for place in (logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())):
+            path = place / job_contract.HYPER
+            try:
+                if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
+                    found.append(path)
+            except PermissionError as error:  # beside the result, there may be more of another user's
+                hidden = error
+    except PermissionError as error:
+        hidden = error
     except OSError:
         return []
+    if hidden and not found:
+        raise hidden
+    return found

@@ -700,6 +700,11 @@ def test_a_result_in_a_directory_of_another_user_is_taken_as_root_in_a_container
     for place in (logs, logs / "sub"):  # as the supervisor looks, and as the tick does before it archives
         said = subprocess.run([*as_plain_user, str(place)], capture_output=True, text=True, check=True).stdout
         assert said.startswith("Verdict(failure=None"), said
+    for beside in ("aaa", "zzz"):
+        (logs / beside).mkdir(mode=0)
+        os.chown(logs / beside, 12345, 12345)
+    said = subprocess.run([*as_plain_user, str(logs)], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Verdict(failure=None"), said
     os.chown(logs / "sub" / "hyper.json", 12345, 12345)
     for locked in (logs / "sub" / "hyper.json", logs / given):
         locked.chmod(0)
