@@ -29,7 +29,7 @@ from deepspeech_wer.records import RUN_ID, Run
 
 _USUAL_NAME = 28  # characters: YYYYmmdd-HHMMSS-<sha12>
 _SECOND_NS = 10**9
-_SHORT_NS = _SECOND_NS // 40
+_SHORT_NS = _SECOND_NS // 40  # is waited for until a directory's time has settled
 _PLACED_VERSION = f"{archive_record.VERSION}.3"  # one word
 _PLACED_UNKEPT = 50  # so many run.json are read again rather than all of what is kept is written
 _PLACED_LOOKED_AT = 500  # the newest runs, whose run.json may have been edited: older ones are taken as they were

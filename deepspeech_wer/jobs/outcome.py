@@ -22,7 +22,7 @@ BAD_HYPER = "bad-hyper"
 INTERRUPTED = "interrupted"  # ended from outside, not the job's fault: it is resumed
 MACHINE = "machine"  # the job could not be started here, not the merge's fault: the next tick tries again
 
-_FOREIGN = ": of another user, such as a container's root? the job must leave it readable for this one"
+_FOREIGN = ": of another user, such as root in a container? Let the job leave it readable for this user"
 _NOT_FOUND = 127  # a shell's exit code
 _RESERVE = "outcome.reserve"
 _RESERVE_BYTES = 16 << 10
@@ -151,14 +151,14 @@ def _candidates(logs: Path) -> list[Path]:
     try:
         if logs.is_symlink():
             return []
-        with suppress(PermissionError):  # of another user, as what a container made, and mostly readable
+        with suppress(PermissionError):  # it belongs to another user, such as root in a container, and may be readable
             logs.chmod(0o700)  # a job may have removed permissions
         for place in (logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())):
             path = place / job_contract.HYPER
             try:
                 if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
                     found.append(path)
-            except PermissionError as error:  # beside the result, there may be more of another user's
+            except PermissionError as error:  # the result may be in another place
                 hidden = error
     except PermissionError as error:
         hidden = error

@@ -209,7 +209,7 @@ def _why(path: str, entry: Entry, known: Sequence[Manifest], seen: Seen) -> str:
     there = seen.get(path)
     if there is None:
         return "missing on the server" if any(path in manifest.files for manifest in known) else "new"
-    if len(known) == 1 and known[0].files.get(path) is entry and path not in known[0].kept:  # nearly all
+    if len(known) == 1 and known[0].files.get(path) is entry and path not in known[0].kept:  # the entry is its own
         return "" if _fits(entry, there, times=known[0].times) else "differs on the server"
     records = [(files[path], one.times) for one in known for files in (one.files, one.kept) if path in files]
     if not records:
