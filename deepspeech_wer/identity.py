@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deepspeech_wer import archive, archive_record, files, journal, versions
-from deepspeech_wer.configuration.setting_types import spelled_alike
+from deepspeech_wer.configuration.git_urls import spelled_alike
 from deepspeech_wer.configuration.settings import Repository
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.places import Places

@@ -41,6 +41,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "configuration": (
         "env_file misspelt setting_types",
+        "git_urls",
         "environment settings",
     ),
     "machine": (

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from xdg import BaseDirectory
 
 from deepspeech_wer.account import Account
-from deepspeech_wer.configuration import misspelt
+from deepspeech_wer.configuration import git_urls, misspelt
 from deepspeech_wer.configuration import setting_types as types
 from deepspeech_wer.errors import UsageTrouble
 from deepspeech_wer.places import Places
@@ -145,7 +145,7 @@ _WEBSITE = ("ds_website_username", "ds_website_privkey", "ds_website_server_fqdn
 _SHORTEST_SECRET = 4  # characters; masking shorter ones would make a log unreadable
 
 VARIABLES = (
-    Variable("ds_repo_url", None, types.git_url, "any git URL or local path to track; overrides the next two"),
+    Variable("ds_repo_url", None, git_urls.git_url, "any git URL or local path to track; overrides the next two"),
     Variable(
         "ds_github_account", "mozilla", types.github_name, "the ACCOUNT of https://github.com/ACCOUNT/PROJECT.git"
     ),
@@ -442,7 +442,7 @@ def _secrets(given: Mapping[str, str]) -> tuple[str, ...]:
     """
     ours = {variable.name for variable in VARIABLES if variable.secret}
     texts = [value for name, value in given.items() if name in ours or is_named_like_a_secret(name)]
-    texts.append(types.password_in(given.get("ds_repo_url", "")))
+    texts.append(git_urls.password_in(given.get("ds_repo_url", "")))
     lines = {line.strip() for text in texts for one in (text, unquote(text)) for line in one.splitlines()}
     return tuple(sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True))
 
@@ -488,8 +488,8 @@ def _repository(plain: Mapping[str, Any]) -> Repository:
     url = plain["repo_url"] or f"https://github.com/{plain['github_account']}/{plain['github_project']}.git"
     return Repository(
         url=url,
-        name=types.repository_name(url),
-        page=types.repository_page(url),
+        name=git_urls.repository_name(url),
+        page=git_urls.repository_page(url),
         ref=plain["github_ref"],
         track=plain["track"],
         backlog=plain["backlog"],

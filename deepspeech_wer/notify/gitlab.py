@@ -6,7 +6,7 @@ import json
 import logging
 from urllib.parse import quote
 
-from deepspeech_wer.configuration.setting_types import repository_place
+from deepspeech_wer.configuration.git_urls import repository_place
 from deepspeech_wer.notify import http
 from deepspeech_wer.notify.ledger import NotSent
 from deepspeech_wer.notify.message import shortened

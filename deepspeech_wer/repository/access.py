@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from deepspeech_wer.configuration import setting_types as types
+from deepspeech_wer.configuration import git_urls
 from deepspeech_wer.errors import Trouble
 
 _USER, _PASSWORD = "ds_wer_git_user", "ds_wer_git_password"
@@ -39,10 +39,10 @@ def access_to(url: str) -> Access:
     if "://" not in url:
         return Access(url)
     try:
-        scheme, login, place = types.split_login(url)
+        scheme, login, place = git_urls.split_login(url)
     except ValueError as expected:
         raise Trouble(f"the URL of the repository: expected {expected}") from None
-    if login is None or not types.is_web(scheme):
+    if login is None or not git_urls.is_web(scheme):
         return Access(url)
     user, _, password = (unquote(part, errors="surrogateescape") for part in login.partition(":"))
     if re.search(r"[\0-\x1f\x7f]", user + password):  # a line break would end its line in git's protocol with helpers
