@@ -151,13 +151,15 @@ def _candidates(logs: Path) -> list[Path]:
     try:
         if logs.is_symlink():
             return []
-        with suppress(PermissionError):  # it belongs to another user, such as root in a container, and may be readable
-            logs.chmod(0o700)  # a job may have removed permissions
+        files.restore_access(logs)  # a job may have removed permissions
         for place in (logs, *(place for place in sorted(logs.iterdir()) if not place.is_symlink())):
+            files.restore_access(place)
             path = place / job_contract.HYPER
             try:
                 if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
                     found.append(path)
+                    with suppress(PermissionError):  # of another user, such as root in a container; maybe readable
+                        path.chmod(path.stat().st_mode | 0o600)
             except PermissionError as error:  # the result may be in another place
                 hidden = error
     except PermissionError as error:

@@ -211,10 +211,12 @@ def _remove(path: Path) -> None:
             return
         time.sleep(0.1)
     aside = path.with_name(f"{path.name}.left")
-    cause = "something is mounted in it, a process still writes there, or files belong to another user"
+    cause = "something is mounted in it, a process still writes there, or files belong to another user or are immutable"
     try:
-        path.rename(aside)  # the merge's result does not wait for a person
+        path.rename(aside)
     except OSError as error:
-        told = with_cure(error) if is_of_the_machine(error) else f"{cause}: remove it by hand"
-        raise Trouble(f"cannot remove the checkout {path}: {told}") from None
-    log.warning("cannot remove the checkout, which is now %s: %s: unmount and remove it by hand", aside, cause)
+        if is_of_the_machine(error):
+            raise Trouble(f"cannot remove the checkout {path}: {with_cure(error)}") from None
+        aside = path
+    # The merge's result does not wait for a person: each run has a checkout of its own.
+    log.warning("cannot remove the checkout, which is now %s: %s: remove it by hand", aside, cause)

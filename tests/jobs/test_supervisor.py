@@ -705,6 +705,14 @@ def test_a_result_in_a_directory_of_another_user_is_taken_as_root_in_a_container
         os.chown(logs / beside, 12345, 12345)
     said = subprocess.run([*as_plain_user, str(logs)], capture_output=True, text=True, check=True).stdout
     assert said.startswith("Verdict(failure=None"), said
+    locked = logs / "locked"
+    locked.mkdir()
+    (logs / "sub" / "hyper.json").rename(locked / "hyper.json")
+    for mine in (locked / "hyper.json", locked):  # as a job with `umask 777` leaves them
+        mine.chmod(0)
+    said = subprocess.run([*as_plain_user, str(logs)], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Verdict(failure=None"), said
+    (locked / "hyper.json").rename(logs / "sub" / "hyper.json")
     os.chown(logs / "sub" / "hyper.json", 12345, 12345)
     for locked in (logs / "sub" / "hyper.json", logs / given):
         locked.chmod(0)

@@ -213,6 +213,23 @@ def test_a_checkout_on_a_disk_that_became_read_only_is_told_as_that_and_removed_
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_a_checkout_that_cannot_even_be_renamed_is_left_and_told(
+    cache: Path, merge: Merge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "clones" / "checkout"
+    try:
+        with checked_out(cache, merge, path, origin=""):
+            if subprocess.run(["chattr", "+i", str(path)], check=False).returncode:
+                pytest.skip("this user or file system has no immutable files")
+        assert (path / "model.py").exists()
+        assert f"cannot remove the checkout, which is now {path}: " in caplog.text
+        assert not (cache / "mark.json").exists()
+        with checked_out(cache, merge, path.with_name("next"), origin=""):
+            pass
+    finally:
+        subprocess.run(["chattr", "-i", str(path)], check=False)
+
+
 def test_a_deleted_checkout_is_not_an_error(cache: Path, merge: Merge, tmp_path: Path) -> None:
     path = tmp_path / "clone"
     with checked_out(cache, merge, path, origin="x"):
