@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         "accept the worse result of a merge: its level becomes the new one",
     )
     accept.add_argument("sha", metavar="SHA", help="first digits of an archived commit")
-    accept.add_argument("--why", required=True, help="the reason, kept with the decision")
+    accept.add_argument("--why", type=_reason, required=True, help="the reason, kept with the decision")
     _add(
         subs,
         "build",
@@ -114,7 +114,7 @@ def _add_retry_and_skip(subs: argparse._SubParsersAction[argparse.ArgumentParser
     retry.add_argument("sha", nargs="*", metavar="SHA", help="first digits of an archived commit")
     skip = _add(subs, "skip", _later("act", "skip"), "do not train a merge; `retry` undoes it")
     skip.add_argument("sha", metavar="SHA", help="first digits (7 or more) of a commit that has not run yet")
-    skip.add_argument("--why", required=True, help="the reason, kept with the decision")
+    skip.add_argument("--why", type=_reason, required=True, help="the reason, kept with the decision")
 
 
 def _add_told(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -241,6 +241,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) > 10**6:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a reason, found none")
+    return text
 
 
 def _port(text: str) -> int:

@@ -67,8 +67,11 @@ def find_data(stream: BinaryIO) -> Data | None:
                 is_early = not is_unfinished and goes_on(stream, start + long, size)
                 return _data(start, long, size, order, is_unfinished, is_early, is_foreign)
             # A size of 0 is true where the sizes say that the rest of the file is something else, and it is.
-            is_unfinished = promised >= STREAMED or (
-                promised == 0 and (riff_end <= start or riff_end > size or not are_chunks(stream, size, order))
+            # Some recorders count the header too.
+            is_unfinished = (
+                promised >= STREAMED
+                or (size > start and promised in (size, size - 8))
+                or (promised == 0 and (riff_end <= start or riff_end > size or not are_chunks(stream, size, order)))
             )
             if size == start:
                 promised = 0

@@ -132,6 +132,15 @@ def test_an_unknown_commit_is_reported_in_one_line(capsys: pytest.CaptureFixture
     assert name in refused(capsys, "skip", "--why", "x", "--", name)
 
 
+@pytest.mark.parametrize("command", ["skip", "accept"])
+@pytest.mark.parametrize("why", ["", " \n"])
+def test_a_decision_without_a_reason_is_refused(capsys: pytest.CaptureFixture[str], command: str, why: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "c0ffee0", "--why", why])
+    assert ended.value.code == exit_codes.USAGE
+    assert "argument --why: expected a reason, found none" in capsys.readouterr().err
+
+
 def test_a_damaged_decision_is_set_aside_and_the_merge_is_trained(tracked: Repository) -> None:
     tick()
     unwanted = tracked.merge("unwanted", {"wer": "wer=0.9\n"})

@@ -394,6 +394,19 @@ def test_a_header_that_was_never_finished_is_no_reason_to_refuse_the_sound(
     assert np.array_equal(audio.read_audio(tmp_path / "mono.wav", 0.1, 0.2), stereo[1600:3200, 0])
 
 
+@pytest.mark.parametrize("header", [0, 8])
+def test_a_size_of_the_sound_that_counts_the_header_too_cuts_nothing(tmp_path: Path, header: int) -> None:
+    signal = np.arange(-4000, 4000, dtype=np.int16)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, signal, 16_000, subtype="PCM_16")
+    size = path.stat().st_size
+    header_of(path, riff=size - 8, data=size - header)
+    assert np.array_equal(audio.read_audio(path), signal)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(Trouble, match="a cut file"):
+        audio.read_audio(path)
+
+
 def test_a_large_wav_file_whose_header_was_never_finished_is_read(tmp_path: Path) -> None:
     signal = np.arange(-4000, 4000, dtype=np.int16)
     soundfile.write(tmp_path / "a.wav", signal, 16_000, format="RF64", subtype="PCM_16")
