@@ -1045,6 +1045,40 @@ def test_a_job_that_kills_its_supervisor_and_removes_its_order_is_not_run_for_ev
     assert "interrupted 11 times without a new checkpoint" in done.stderr or "next tick tries again" in done.stderr
 
 
+INTERRUPTED = {
+    "says so": "echo 'interrupted: node 3 is gone' >&2; exit 75",
+    "ends its supervisor": "kill $PPID; sleep 9",
+}
+
+
+@pytest.mark.parametrize("how", INTERRUPTED)
+def test_a_job_that_is_interrupted_each_time_is_tried_once_in_each_tick_and_given_up(
+    tracked: Repository, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    tracked.merge("loses its node", {"wer": f"echo >> $HOME/tries; {INTERRUPTED[how]}\n"})
+    for number in range(1, 11):
+        assert tick() == exit_codes.TROUBLE
+        assert "; the next tick resumes it" in capsys.readouterr().err
+        assert (Path.home() / "tries").read_text() == "\n" * number
+    assert tick() == exit_codes.FAILED
+    assert "interrupted 11 times without a new checkpoint" in capsys.readouterr().err
+
+
+def test_a_job_that_is_interrupted_each_time_after_a_checkpoint_is_resumed_thrice_in_each_tick(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saves = 'date +%N >> "$2/epoch"; echo >> $HOME/tries; [ $(wc -l < $HOME/tries) -gt 13 ]'
+    job = JOB.replace(". ./wer", '. ./wer "$@"')
+    text = f"{saves} || {{ {INTERRUPTED['says so']}; }}; wer=0.4\n"
+    tracked.merge("loses nodes", {"wer": text, "bin/run-wer-automation.sh": job})
+    for number in range(1, 5):
+        assert tick() == exit_codes.TROUBLE
+        assert "; the next tick resumes it" in capsys.readouterr().err
+        assert (Path.home() / "tries").read_text() == "\n" * 3 * number
+    assert tick() == 0
+    assert wers() == [0.4]
+
+
 def test_a_supervisor_that_its_job_stopped_still_ends_it_in_time(
     tracked: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import PurePath
 
-from deepspeech_wer import archive, checkpoints, clock, files
+from deepspeech_wer import archive, checkpoints, clock, files, job_contract
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import gpu
@@ -20,8 +20,11 @@ from deepspeech_wer.records import Changed, Merge
 from deepspeech_wer.repository import history
 
 
-def begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
-    """Create a work directory with its order. The counts of an interrupted run of the same merge carry over."""
+def begin(bench: Bench, merge: Merge, due: Due, *, was_cut_off: bool = False) -> tuple[Work, Order]:
+    """Create a work directory with its order. The counts of an interrupted run of the same merge carry over.
+
+    `was_cut_off`: its job was interrupted, and not by a signal to the tick, which counts as one more interruption.
+    """
     places = bench.places
     earlier = [left for left in unfinished.find(places) if left.order.merge.sha == merge.sha]
     if any((left.order.rerun_of, left.order.seed) != (due.rerun_of, due.seed) for left in earlier):
@@ -38,7 +41,7 @@ def begin(bench: Bench, merge: Merge, due: Due) -> tuple[Work, Order]:
         base=due.base,
         number=due.number,
         attempt=_next_attempt(last),
-        interruptions=_interruptions(last, progress),
+        interruptions=_interruptions(last, progress, was_cut_off=was_cut_off),
         progress=progress,
         script=bench.job.script,
         checkout=str(bench.clone_path / work.run),
@@ -92,9 +95,12 @@ def _next_attempt(last: Unfinished | None) -> int:
     return last.order.attempt + is_over
 
 
-def _interruptions(last: Unfinished | None, progress: int) -> int:
+def _interruptions(last: Unfinished | None, progress: int, *, was_cut_off: bool) -> int:
     """Count interruptions without a new checkpoint: a training that makes progress is never given up."""
     if last is None or last.order.progress != progress:
         return 0
-    was_cut_off = last.outcome is None and works.was_started(last.work)
+    if last.outcome is None:
+        was_cut_off = works.was_started(last.work)
+    elif last.outcome.failure == INTERRUPTED and last.outcome.detail.startswith(job_contract.INTERRUPTED):
+        was_cut_off = True  # its job said so
     return last.order.interruptions + was_cut_off

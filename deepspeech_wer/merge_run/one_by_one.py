@@ -17,6 +17,7 @@ from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import checkout as checkouts
 
 _MOST_STARTS = 3  # in one tick, of a supervisor that ends before it has started its job
+_MOST_RESUMED = 3  # in one tick, of jobs that something outside of them cut off
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,10 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
     """Run a merge's job until it succeeds or is given up, and archive the run.
 
     Raises Trouble if the machine, not the job, is at fault (no space, a file at ds_clone_path, a supervisor that cannot
-    start it); Stopped after a signal, once the job has ended cleanly.
+    start it, a lost node); Stopped after a signal, once the job has ended cleanly.
     """
     work, order = beginning.begin(bench, merge, due)
-    unstarted = 0
+    unstarted = cut_off = 0
     while True:
         given_up = ended.given_up(work, order)
         if given_up:
@@ -44,7 +45,13 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
                 f"{title(merge)}: {told}: see the lines above, and `dmesg` for memory; the next tick tries again"
             )
         ended.log_attempt(bench, order, outcome)
-        work, order = beginning.begin(bench, merge, due)
+        progress = order.progress
+        was_cut_off = outcome is not None and outcome.failure == outcomes.INTERRUPTED
+        work, order = beginning.begin(bench, merge, due, was_cut_off=was_cut_off)
+        cut_off += was_cut_off
+        is_stuck = order.progress == progress or cut_off == _MOST_RESUMED
+        if outcome and was_cut_off and is_stuck and not ended.given_up(work, order):
+            raise Trouble(f"{title(merge)}: {outcome.detail}; the next tick resumes it")
 
 
 def collect(bench: Bench) -> Iterator[Run]:
