@@ -44,14 +44,15 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
             raise Trouble(
                 f"{title(merge)}: {told}: see the lines above, and `dmesg` for memory; the next tick tries again"
             )
-        ended.log_attempt(bench, order, outcome)
-        progress = order.progress
-        was_cut_off = outcome is not None and outcome.failure == outcomes.INTERRUPTED
+        earlier, was_cut_off = order, outcome is not None and outcome.failure == outcomes.INTERRUPTED
         work, order = beginning.begin(bench, merge, due, was_cut_off=was_cut_off)
+        if ended.given_up(work, order):
+            continue
         cut_off += was_cut_off
-        is_stuck = order.progress == progress or cut_off == _MOST_RESUMED
-        if outcome and was_cut_off and is_stuck and not ended.given_up(work, order):
+        is_stuck = order.progress == earlier.progress or cut_off == _MOST_RESUMED
+        if outcome and was_cut_off and is_stuck:
             raise Trouble(f"{title(merge)}: {outcome.detail}; the next tick resumes it")
+        ended.log_attempt(bench, earlier, outcome)
 
 
 def collect(bench: Bench) -> Iterator[Run]:
