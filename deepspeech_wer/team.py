@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from deepspeech_wer import archive, backlog
@@ -34,6 +35,7 @@ class Team:
         self._is_of_use = is_of_use
         self._runs: dict[str, Unfinished] = {}  # by the run's id, oldest first
         self._seen: set[str] = set()  # those that this tick saw alive
+        self._tries = Counter[str]()  # begun by this tick, by SHA
         self._followers: dict[str, list[Follower]] = {}
         self._silent_since: float | None = None  # monotonic
         self._happened = time.monotonic()
@@ -62,6 +64,7 @@ class Team:
         left = side_by_side.start(self._bench, merge, due)
         self._runs[left.work.run] = left
         self._seen.add(left.work.run)
+        self._tries[merge.sha] += 1
         self._happened = time.monotonic()
 
     def look(self) -> Iterator[Run]:
@@ -75,7 +78,8 @@ class Team:
                 if not self._is_over(left):
                     continue
                 self._follow(left)
-                run = side_by_side.finish(self._bench, left, was_seen=name in self._seen)
+                tries = self._tries[left.order.merge.sha]
+                run = side_by_side.finish(self._bench, left, was_seen=name in self._seen, tries=tries)
             except CannotAskSlurm as trouble:
                 self._bear(trouble)
                 continue

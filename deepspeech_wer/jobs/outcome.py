@@ -110,6 +110,11 @@ def is_final(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.failure not in (INTERRUPTED, MACHINE)
 
 
+def was_cut_off(outcome: Outcome) -> bool:
+    """Return whether the job itself said that something outside of it interrupted it."""
+    return outcome.failure == INTERRUPTED and outcome.detail.startswith(job_contract.INTERRUPTED)
+
+
 def is_there(work: Work) -> bool:
     """Return whether there is an outcome. The directory is listed: NFS remembers that a file was missing."""
     try:

@@ -6,10 +6,11 @@ import os
 from contextlib import suppress
 from pathlib import PurePath
 
-from deepspeech_wer import archive, checkpoints, clock, files, job_contract
+from deepspeech_wer import archive, checkpoints, clock, files
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.errors import Trouble, with_cure
 from deepspeech_wer.jobs import gpu
+from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
 from deepspeech_wer.jobs.work import Order, Work
@@ -101,6 +102,6 @@ def _interruptions(last: Unfinished | None, progress: int, *, was_cut_off: bool)
         return 0
     if last.outcome is None:
         was_cut_off = works.was_started(last.work)
-    elif last.outcome.failure == INTERRUPTED and last.outcome.detail.startswith(job_contract.INTERRUPTED):
-        was_cut_off = True  # its job said so
+    else:
+        was_cut_off = was_cut_off or outcomes.was_cut_off(last.outcome)
     return last.order.interruptions + was_cut_off

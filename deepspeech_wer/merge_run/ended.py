@@ -16,6 +16,7 @@ from deepspeech_wer.merge_run.bench import Bench, title
 from deepspeech_wer.records import Outcome
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
+MOST_RESUMED = 3  # in one tick, of one merge's jobs that something outside of them cut off
 _MAX_INTERRUPTIONS = 10  # without a new checkpoint; after that the merge is given up
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ from deepspeech_wer.records import Merge, Run
 from deepspeech_wer.repository import checkout as checkouts
 
 _MOST_STARTS = 3  # in one tick, of a supervisor that ends before it has started its job
-_MOST_RESUMED = 3  # in one tick, of jobs that something outside of them cut off
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
         if ended.given_up(work, order):
             continue
         cut_off += was_cut_off
-        is_stuck = order.progress == earlier.progress or cut_off == _MOST_RESUMED
+        is_stuck = order.progress == earlier.progress or cut_off == ended.MOST_RESUMED
         if outcome and was_cut_off and is_stuck:
             raise Trouble(f"{title(merge)}: {outcome.detail}; the next tick resumes it")
         ended.log_attempt(bench, earlier, outcome)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepspeech_wer import archive, journal
+from deepspeech_wer import archive, checkpoints, journal
 from deepspeech_wer.backlog import Due
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.merge_run import archiving, attempt, beginning, ended
-from deepspeech_wer.merge_run.bench import Bench
+from deepspeech_wer.merge_run.bench import Bench, title
 from deepspeech_wer.merge_run.unfinished import Unfinished
 from deepspeech_wer.records import Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
@@ -36,11 +36,12 @@ def start(bench: Bench, merge: Merge, due: Due) -> Unfinished:
     return Unfinished(work, order, None)
 
 
-def finish(bench: Bench, left: Unfinished, *, was_seen: bool) -> Run | None:
+def finish(bench: Bench, left: Unfinished, *, was_seen: bool, tries: int) -> Run | None:
     """Archive a run whose job has ended; None if it is to be tried again, or if it was archived before.
 
     A run of a merge is archived among those that are held, see `held.release`. `was_seen`: this tick saw the job alive.
-    Raises Trouble if the job failed for a reason that is not its merge's, and this tick saw it.
+    `tries`: how many runs of this merge this tick began. Raises Trouble if the job failed for a reason that is not its
+    merge's, and this tick saw it.
     """
     work, order = left.work, left.order
     if archive.holds(bench.places.runs, work.run) or archive.holds(bench.places.held, work.run):
@@ -55,6 +56,9 @@ def finish(bench: Bench, left: Unfinished, *, was_seen: bool) -> Run | None:
         return archiving.archive_run(bench, work, order, outcome, runs=bench.places.held)
     if outcome and was_seen:
         ended.refuse_machine_trouble(bench, order, outcome)
+        is_stuck = checkpoints.progress(bench.places, order.merge.sha) == order.progress or tries >= ended.MOST_RESUMED
+        if outcomes.was_cut_off(outcome) and is_stuck:
+            raise Trouble(f"{title(order.merge)}: {outcome.detail}; the next tick resumes it")
     if was_seen or outcome is None:
         ended.log_attempt(bench, order, outcome)
     return None

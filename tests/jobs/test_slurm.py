@@ -197,6 +197,20 @@ def test_a_preempted_job_begins_again_and_has_not_failed(machine: Machine, parti
     machine.cluster.run("scancel", urgent, check=False)
 
 
+@pytest.mark.parametrize(("saves", "starts"), [(True, 3), (False, 1)])
+def test_a_job_that_says_each_time_that_it_lost_its_node_waits_for_the_next_tick(
+    machine: Machine, saves: bool, starts: int
+) -> None:
+    lost = "echo 'interrupted: node n2 is gone' >&2; exit 75\n"
+    job = JOB.replace("mkdir", f"{lost}mkdir", 1) if saves else JOB.replace('touch "$2/checkpoint"', lost)
+    machine.repository.merge("one", {"merge": "name=one wer=0.5\n", "bin/run-wer-automation.sh": job})
+    for tick in (1, 2):
+        assert machine.tick() == TROUBLE
+        assert "interrupted: node n2 is gone; the next tick resumes it" in machine.log()
+        assert machine.starts() == {"one": starts * tick}
+    assert machine.runs() == []
+
+
 def test_a_killed_supervisor_leaves_nothing_behind_and_its_merge_is_resumed(machine: Machine) -> None:
     machine.merge("one")
     tick = machine.start()
