@@ -211,6 +211,16 @@ def test_a_job_that_says_each_time_that_it_lost_its_node_waits_for_the_next_tick
     assert machine.runs() == []
 
 
+def test_a_commit_asked_for_by_hand_that_lost_its_node_is_resumed_by_the_next_tick(machine: Machine) -> None:
+    once = '[ -e "$HOME/lost" ] || { touch "$HOME/lost"; echo "interrupted: node n2 is gone" >&2; exit 75; }'
+    job = JOB.replace('touch "$2/checkpoint"', once)
+    sha = machine.repository.commit("by hand", {"merge": "name=one wer=0.5\n", "bin/run-wer-automation.sh": job})
+    asked = machine.start("-P", "-m", "deepspeech_wer", "run", "--sha", sha)
+    assert asked.wait(timeout=WAIT_S) == TROUBLE
+    assert machine.tick() == 0
+    assert machine.ended() == [("by hand", "done")]
+
+
 def test_a_killed_supervisor_leaves_nothing_behind_and_its_merge_is_resumed(machine: Machine) -> None:
     machine.merge("one")
     tick = machine.start()
