@@ -13,10 +13,10 @@ from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
 from deepspeech_wer.jobs.work import Job, Order, Work
 from deepspeech_wer.merge_run.bench import Bench, title
-from deepspeech_wer.records import Outcome
+from deepspeech_wer.records import Merge, Outcome
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
-MOST_RESUMED = 3  # in one tick, of one merge's jobs that something outside of them cut off
+_MOST_RESUMED = 3  # in one tick, of one merge's jobs that something outside of them cut off
 _MAX_INTERRUPTIONS = 10  # without a new checkpoint; after that the merge is given up
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,16 @@ def refuse_machine_trouble(bench: Bench, order: Order, outcome: Outcome) -> None
         lack = files.lack_of_room(place)
         if lack:
             raise Trouble(f"{title(order.merge)}: its job failed, and there is {lack}; the next tick tries again")
+
+
+def refuse_hurry(merge: Merge, outcome: Outcome | None, tries: int, *, is_stuck: bool) -> None:
+    """Raise Trouble if a job that something outside of it cut off should wait for the next tick.
+
+    `tries`: how often this tick saw that of the merge's jobs. `is_stuck`: there is no new checkpoint.
+    """
+    said = outcome.detail if outcome else "its supervisor was killed, by the kernel for lack of memory? See `dmesg`"
+    if tries >= _MOST_RESUMED or (outcome and is_stuck):
+        raise Trouble(f"{title(merge)}: {said}; the next tick resumes it")
 
 
 def log_attempt(bench: Bench, order: Order, outcome: Outcome | None) -> None:

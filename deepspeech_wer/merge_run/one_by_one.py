@@ -37,20 +37,19 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
         if outcome and ended.is_final(bench, outcome):
             return archiving.archive_run(bench, work, order, outcome)
         signals.check()
-        unstarted = unstarted + 1 if outcome is None and not works.was_started(work) else 0
+        has_begun = outcome is not None or works.was_started(work)
+        unstarted = 0 if has_begun else unstarted + 1
         if unstarted == _MOST_STARTS:
             told = f"its supervisor ended before the job began, or the job removed {work.path}"
             raise Trouble(
                 f"{title(merge)}: {told}: see the lines above, and `dmesg` for memory; the next tick tries again"
             )
-        earlier, was_cut_off = order, outcome is not None and outcome.failure == outcomes.INTERRUPTED
-        work, order = beginning.begin(bench, merge, due, was_cut_off=was_cut_off)
-        if ended.given_up(work, order):
-            continue
-        cut_off += was_cut_off
-        is_stuck = order.progress == earlier.progress or cut_off == ended.MOST_RESUMED
-        if outcome and was_cut_off and is_stuck:
-            raise Trouble(f"{title(merge)}: {outcome.detail}; the next tick resumes it")
+        is_cut_off = outcome.failure == outcomes.INTERRUPTED if outcome else has_begun
+        cut_off += is_cut_off
+        earlier = order
+        work, order = beginning.begin(bench, merge, due, was_cut_off=is_cut_off)
+        if is_cut_off and not ended.given_up(work, order):
+            ended.refuse_hurry(merge, outcome, cut_off, is_stuck=order.progress == earlier.progress)
         ended.log_attempt(bench, earlier, outcome)
 
 

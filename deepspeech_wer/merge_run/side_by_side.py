@@ -11,7 +11,7 @@ from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Order, Work
 from deepspeech_wer.merge_run import archiving, attempt, beginning, ended
-from deepspeech_wer.merge_run.bench import Bench, title
+from deepspeech_wer.merge_run.bench import Bench
 from deepspeech_wer.merge_run.unfinished import Unfinished
 from deepspeech_wer.records import Merge, Outcome, Run
 from deepspeech_wer.repository import checkout as checkouts
@@ -56,9 +56,9 @@ def finish(bench: Bench, left: Unfinished, *, was_seen: bool, tries: int) -> Run
         return archiving.archive_run(bench, work, order, outcome, runs=bench.places.held)
     if outcome and was_seen:
         ended.refuse_machine_trouble(bench, order, outcome)
-        is_stuck = checkpoints.progress(bench.places, order.merge.sha) == order.progress or tries >= ended.MOST_RESUMED
-        if outcomes.was_cut_off(outcome) and is_stuck:
-            raise Trouble(f"{title(order.merge)}: {outcome.detail}; the next tick resumes it")
+    if was_seen and (outcome is None or outcomes.was_cut_off(outcome)):
+        is_stuck = checkpoints.progress(bench.places, order.merge.sha) == order.progress
+        ended.refuse_hurry(order.merge, outcome, tries, is_stuck=is_stuck)
     if was_seen or outcome is None:
         ended.log_attempt(bench, order, outcome)
     return None
