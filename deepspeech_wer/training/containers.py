@@ -14,6 +14,8 @@ from ..errors import Trouble
 from . import wav
 from .wav import MOST, Data
 
+_SECOND = "a second recording begins at byte {}: expected one: write each into its own file"
+MOST_PADDING = 7  # bytes after the sound, in the format of Sony
 W64_HEAD = 24  # bytes of a chunk's name, a GUID, and of its size, which counts them
 SPHERE_MOST = 1 << 16  # bytes of a header, which has 1024
 # kbit/s of MPEG 1 layer III, and of 2 and 2.5
@@ -31,17 +33,29 @@ POINTER = b"version https://git-lfs."
 def find_data(stream: BinaryIO) -> Data | None:
     """Return where a recording has its sound, and how much; None where its header does not tell.
 
-    Raises Trouble as `wav.find_data` does, and for what Git LFS leaves in the place of a recording.
+    Raises Trouble as `wav.find_data` does, for what Git LFS leaves in the place of a recording, and if a second one
+    follows.
     """
     head = stream.read(len(POINTER))
     magic = head[:4]
     stream.seek(0)
     if head == POINTER:
         raise Trouble("is a pointer of Git LFS: expected the recording: git lfs pull")
-    if magic in wav.MAGIC:
-        return wav.find_data(stream)
-    find = FINDERS.get(magic, _of_mp3 if magic[:3] == b"ID3" or _is_mp3_frame(magic) else None)
-    return find(stream, os.fstat(stream.fileno()).st_size) if find else None
+    if magic[:3] == b"ID3" or _is_mp3_frame(magic):
+        return _of_mp3(stream, os.fstat(stream.fileno()).st_size)
+    find = FINDERS.get(magic)
+    data = find(stream, os.fstat(stream.fileno()).st_size) if find else wav.find_data(stream)
+    if data and not data.is_unfinished and data.promised < data.there:
+        _require_single(stream, data.start + data.promised, magic)
+    return data
+
+
+def _require_single(stream: BinaryIO, end: int, magic: bytes) -> None:
+    """Raise Trouble where files were joined: libsndfile reads the first alone, or hears the header of the second."""
+    stream.seek(end)
+    padding = stream.read(MOST_PADDING + len(magic)).find(magic)
+    if padding >= 0:
+        raise Trouble(_SECOND.format(end + padding))
 
 
 def _of_caf(stream: BinaryIO, size: int) -> Data | None:
@@ -147,7 +161,7 @@ def _of_flac(stream: BinaryIO, _: int) -> None:
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
         place = max(whole.find(begin, 1) for begin in FLAC_BEGINS)
     if place > 0:
-        raise Trouble(f"a second recording begins at byte {place}: expected one: write each into its own file")
+        raise Trouble(_SECOND.format(place))
 
 
 def _after_tag(stream: BinaryIO, place: int) -> int:

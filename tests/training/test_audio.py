@@ -582,6 +582,7 @@ def test_an_ogg_file_that_is_cut_or_damaged_is_refused_for_a_corpus_alone(tmp_pa
         ("FLAC", None, b""),
         ("MP3", None, b""),
         ("MP3", None, b"ID3\3\0\0\0\0\2\0" + bytes(256)),
+        *((kind, "PCM_16", b"") for kind in ("WAV", "WAVEX", "RF64", "AIFF", "AU", "CAF", "W64", "NIST")),
     ],
 )
 def test_two_recordings_in_one_file_are_told_and_not_half_of_them_read(
