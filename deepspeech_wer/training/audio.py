@@ -173,6 +173,9 @@ def _opened(path: Path, *, may_be_cut: bool = False) -> Iterator[soundfile.Sound
                 ogg.check(plain, may_be_cut=may_be_cut)
         except Trouble as trouble:
             raise Trouble(f"{path}: {trouble}") from None
+        except ValueError as error:
+            why = "its header tells a size beyond that of any file"
+            raise Trouble(f"{path}: cannot be read as audio: {why}: fetch or copy it again") from error
         if data and not may_be_cut:
             _check_whole(path, data)
         source = wav.Finished(plain, data) if data and data.is_odd else os.fsencode(path)

@@ -597,6 +597,26 @@ def test_two_recordings_in_one_file_are_told_and_not_half_of_them_read(
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "told", "damaged"),
+    [
+        ("CAF", b"data" + (4 + 2 * 48_000).to_bytes(8, "big"), b"data" + (2**63 - 1).to_bytes(8, "big")),
+        ("NIST", b"sample_count -i 48000", b"sample_count -i " + b"9" * 5000),
+    ],
+)
+def test_a_size_beyond_that_of_any_file_is_a_fault_of_the_recording(
+    tmp_path: Path, kind: str, told: bytes, damaged: bytes
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, NOISE, 16_000, format=kind, subtype="PCM_16")
+    whole = path.read_bytes()
+    assert told in whole
+    path.write_bytes(whole.replace(told, damaged))
+    for read in (audio.read_audio, lambda path: list(audio.read_blocks(path))):
+        with pytest.raises(Trouble, match=r"a\.wav: cannot be read as audio: .*: fetch or copy it again"):
+            read(path)
+
+
 def test_an_mp3_of_a_few_frames_more_than_its_header_tells_is_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.mp3", NOISE, 16_000)
     whole = bytearray((tmp_path / "a.mp3").read_bytes())
