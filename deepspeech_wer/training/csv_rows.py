@@ -50,7 +50,7 @@ def read_rows(table: Path, required: Sequence[str], named: str | None = None) ->
     try:
         # Bytes that are not UTF-8 spoil their row alone.
         with TextIOWrapper(open_file(table, sys.maxsize), "utf-8-sig", "surrogateescape", "") as stream:
-            refuse_utf_16(table, bytes(stream.buffer.read(2)))
+            refuse_utf_16(table, bytes(stream.buffer.read(4)))
             stream.seek(0)
             first = stream.readline(MOST_OF_HEADER)
             if len(first) == MOST_OF_HEADER:
@@ -61,11 +61,9 @@ def read_rows(table: Path, required: Sequence[str], named: str | None = None) ->
             stream.seek(0)
             records = _records((line.removeprefix(MARK) for line in stream), delimiter)
             _, header = next(records, (1, []))
-            if isinstance(header, Faulty):
-                raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {header!r}")
+            if isinstance(header, Faulty) or not all(name.isprintable() for name in map(str.strip, header)):
+                raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {first[:FOUND]!r}")
             names = _plain(header)
-            if not all(name.isprintable() for name in names):
-                raise Trouble(f"{table}: cannot be read as a UTF-8 CSV table: its header is {header!r}")
             _check(table, names, required)
             required = (named, *required) if named in names else required
             name = names.index(required[0]) if len(required) > 1 else 0
@@ -126,10 +124,11 @@ def _fault(fields: list[str] | Faulty, columns: int, delimiter: str) -> str | No
 
 
 def refuse_utf_16(table: Path, head: bytes) -> None:
-    """Raise Trouble if the first two bytes of a table, which begins with ASCII, are those of UTF-16."""
-    marked, kinds = head[:2] in (b"\xff\xfe", b"\xfe\xff"), {1: "UTF-16LE", 0: "UTF-16BE"}
+    """Raise Trouble if the first four bytes of a table, which begins with ASCII, are those of UTF-16 or UTF-32."""
+    marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
     if marked or 0 in head[:2]:
-        kind = "UTF-16" if marked else kinds[head.index(0)]
+        order = "" if marked else "LE" if head[0] else "BE"
+        kind = f"UTF-{32 if bytes(2) in head else 16}{order}"
         raise Trouble(
             f"{table}: is {kind}: expected UTF-8: convert it with: iconv -f {kind} -t UTF-8 {table.name} >NEW"
         )
@@ -173,11 +172,11 @@ def _records(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[s
             parts.append(more)
         if isinstance(fields, list) and any(is_row(line) for field in fields for line in field.split("\n")[1:]):
             fields = None  # a table that quotes nothing: the quote of another row closed it
+        if number == 1 and isinstance(fields, list) and any(field[:1] == " " for field in fields[1:]):
+            fields_of = partial(_fields, delimiter=delimiter, skip_blanks=True)
+            fields = fields_of(parts)
         if isinstance(fields, list):
-            if number == 1 and any(field[:1] == " " for field in fields[1:]):
-                fields_of = partial(_fields, delimiter=delimiter, skip_blanks=True)
-                fields = fields_of(parts)
-            if isinstance(fields, list) and fields:
+            if fields:
                 yield number, fields
             number += len(parts) - 1
         else:

@@ -309,9 +309,17 @@ def test_a_table_of_a_spreadsheet_is_read(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "name"), [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE")]
+    ("encoding", "name"),
+    [
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16LE"),
+        ("utf-16-be", "UTF-16BE"),
+        ("utf-32", "UTF-32"),
+        ("utf-32-le", "UTF-32LE"),
+        ("utf-32-be", "UTF-32BE"),
+    ],
 )
-def test_a_table_of_utf_16_names_a_cure_that_works(tmp_path: Path, encoding: str, name: str) -> None:
+def test_a_table_of_utf_16_or_32_names_a_cure_that_works(tmp_path: Path, encoding: str, name: str) -> None:
     path = table(tmp_path / "c", "")
     path.write_text("wav_filename\ttranscript\ntrain/0.wav\tça va\n", encoding)
 
@@ -334,6 +342,18 @@ def test_a_missing_or_undecodable_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_bytes(b"wav\xff\xfe\n")
     with pytest.raises(Trouble, match=r"train\.csv: cannot be read as a UTF-8"):
         importers.load(csv_parameters(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04" + bytes(5000) + b"," * 5000, b'{"audio_filepath": "a.wav", "text": "' + b"ada " * 5000 + b'"}\n'],
+)
+def test_a_file_that_is_no_table_is_quoted_in_one_short_line(tmp_path: Path, content: bytes) -> None:
+    path = table(tmp_path / "c", "")
+    path.write_bytes(content)
+    with pytest.raises(Trouble, match=r"train\.csv: cannot be read as a UTF-8 CSV table: its header is '") as caught:
+        csv_table.read_table(path)
+    assert len(str(caught.value)) < len(str(path)) + 1000
 
 
 def test_the_csv_importer_needs_its_path() -> None:

@@ -20,11 +20,11 @@ def numbered_lines(table: Path, row_end: str) -> Iterator[tuple[int, str]]:
 
     `row_end` matches a carriage return between two rows, which would be one transcript without it. Any other one is
     white space of a transcript.
-    Raises Trouble for a file that cannot be read, and for one of UTF-16 or with the line ends of old Macintoshes.
+    Raises Trouble for a file that cannot be read, for UTF-16 or UTF-32, and for the line ends of old Macintoshes.
     """
     try:
         with open_file(table, sys.maxsize) as stream:
-            refuse_utf_16(table, stream.read(2))
+            refuse_utf_16(table, stream.read(4))
             stream.seek(0)
             for number, raw in enumerate(stream, 1):
                 line = raw.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
