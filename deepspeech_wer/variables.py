@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 MASK = "********"
+CONFIDENTIAL = "pass|token|secret|key|credential|auth|jwt|sig"  # in the name of a parameter of a URL
 
 _SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL|_PWD|_AUTH|WEBHOOK", re.IGNORECASE)
 _SCHEME = r"((?!file:)\b[A-Za-z][\w+.-]*://)"
@@ -16,7 +17,7 @@ _QUOTED_LOGIN = re.compile(rf"(?<=['\"]){_SCHEME}([^\n]*)@(?=[^@\n]*['\"])", re.
 _LOGIN = re.compile(rf"{_SCHEME}([^\s'\"]*)@", re.IGNORECASE)
 _LOGIN_WITHOUT_SCHEME = re.compile(r"^[^/\s:]+:(?=[^\s/]).*@|(?<![^\s'\"(=/])[^/\s:'\"]+:(?!//)\S*@", re.DOTALL)
 _NO_PORT = re.compile(r"(://[^/?#:@\s'\"\[\]]+):(?!\d*(?:[/?#\s'\"]|$))[^/?#\s'\"]*")  # a login that lost its @host
-_PARAMETER = re.compile(r"([?&;#][\w.-]*(?:pass|token|secret|key|credential)[\w.-]*=)[^&;#\s'\"]+", re.IGNORECASE)
+_PARAMETER = re.compile(rf"([?&;#][\w.-]*(?:{CONFIDENTIAL})[\w.-]*=)[^&;#\s'\"]+", re.IGNORECASE)
 
 
 class Unquoted(ValueError):

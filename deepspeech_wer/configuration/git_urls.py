@@ -10,10 +10,10 @@ import re
 from urllib.parse import unquote
 
 from deepspeech_wer.configuration.setting_types import path
-from deepspeech_wer.variables import Unquoted, without_password
+from deepspeech_wer.variables import CONFIDENTIAL, Unquoted, without_password
 
 _AUTHORITY = re.compile(r"([\w.~%-]+|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?")  # host and port
-_SECRET_PARAMETER = re.compile(r"[?&;#][^=/]*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)[^=/]*=.", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(rf"[?&;#][^=/]*(?:{CONFIDENTIAL})[^=/]*=.", re.IGNORECASE)
 _UNREPLACED = re.compile(r"(^|:)\$([A-Z_]+|\{\w+\})$")  # a whole user or password
 _PORTS = {"http": ":80", "https": ":443", "ssh": ":22", "git": ":9418"}  # that a URL need not name
 _LOCAL = ("/", "./", "../", "~")

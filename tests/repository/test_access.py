@@ -213,6 +213,10 @@ def test_a_url_that_can_be_read_in_two_ways_is_refused_and_not_quoted(
         "https://example.com/x#access_token=s3cret",
         "https://ada@example.com/x.git?a=b&access_token=s3cret&c=d",
         "ssh://git@example.com/x?key=s3cret",
+        "https://example.com/x?sv=2022&sig=s3cret",
+        "https://example.com/x.git?jwt=s3cret",
+        "https://example.com/x.git?auth=s3cret",
+        "https://example.com/x.git?X-Amz-Signature=s3cret",
         "ssh://git@example.com/x#access_token=s3cret",
     ],
 )
