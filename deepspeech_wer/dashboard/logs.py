@@ -22,21 +22,25 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _LAST_WORDS = "; last words: "
 
 _KEY_BLOCK = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
+    r"|(?<=\nPrivate-Lines: ).*?(?=\nPrivate-MAC|\Z)",  # of PuTTY
+    re.DOTALL,
 )
 # A job may print anything, 256 kB without a blank too: each pattern begins but once in a word, or has a bound.
 _TO_AT = re.compile(r"(?<![^\s'\"])[^\s'\"]*@")
 _HEADER = re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:[A-Za-z]+ )?|bearer )[^\s'\"]+")
+_COOKIE = re.compile(r"(?i)\b(cookie: )[^\n'\"]+")
 # NAME=value and "name": "value"; a bare number is a count, such as "tokens per key: 12".
 _ASSIGNED = re.compile(
-    r"(?i)((?:(?<![\w.-])[\w.-]*(?:passw(?:or)?d|passphrase|pass|secret|token|credentials?|key|_pwd|_auth|signature)"
-    r"|\b(?:auth|sig))['\"]?\s*[=:]\s*)"
+    r"(?i)((?:(?<![\w.-])[\w.-]*(?:passw(?:or)?d|passphrase|pass|secret|token|credentials?|key|_pwd|_auth|signature"
+    r"|jwt)|\b(?:auth|sig))['\"]?\]?\s*(?::=?+|=>?+)\s*)"
     r"(?!\d+(?:\.\d+)?(?:[\s,;)]|$))(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;'\"]+)"
 )
 _KNOWN_SHAPES = re.compile(
     r"\b(?:gh[opsur]_\w{16,}|github_pat_\w{16,}|gl[a-z]{1,5}-[\w-]{16,}|hf_\w{16,}|xox[a-z]-[\w-]{10,}"
     r"|A[KS]IA[0-9A-Z]{16}|eyJ[\w-]{8,999}\.[\w-]{8,}\.[\w-]*|sk-[\w-]{20,}|AIza[\w-]{30,}|ya29\.[\w-]{16,}"
-    r"|(?:npm|dckr_pat|sk_live)_[\w-]{16,}|pypi-[\w-]{16,}"
+    r"|(?:npm|dckr_pat|[rs]k_live|dop_v1)_[\w-]{16,}|pypi-[\w-]{16,}|xapp-[\w-]{10,}|SG\.[\w-]{16,99}\.[\w-]{16,}"
+    r"|bot\d{6,20}:[\w-]{30,}|ATATT3[\w-]{16,}|AGE-SECRET-KEY-\w{16,}"
     r"|https://(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|[\w.-]+\.webhook\.office\.com/)[^\s'\"]+)"
 )
 SECRET_NAME = re.compile(  # sort_key and pad_token are parameters, and no secrets
@@ -46,7 +50,8 @@ SECRET_NAME = re.compile(  # sort_key and pad_token are parameters, and no secre
 # Commands, as the trace of a shell shows them (set -x), and lines of .netrc.
 _OPTION = re.compile(r"((?<![\w-])--?([\w-]+)\s+)(?!-)(\"[^\"]*\"|'[^']*'|\S+)")
 _LOGIN_GIVEN = re.compile(
-    r"((?:\s-u|--(?:proxy-)?user)(?:\s+|=)?['\"]?[^\s:'\"]{1,99}:|\bsshpass\s+-p\s*|\blogin\s+\S+\s+password\s+)"
+    r"((?:\s-u|--(?:proxy-)?user)(?:\s+|=)?['\"]?[^\s:'\"]{1,99}:|\bsshpass\s+-p\s*|\blogin\s+\S+\s+password\s+"
+    r"|\bwandb login\s+|\blogin [^\n;]{0,199}\s-p\s+|\bmysql\w{0,9} [^\n;]{0,199}\s-p(?=\w))"
     r"(?!\d+\s)[^\s'\"]+"
 )
 _OTHER_HOMES = re.compile(r"(?<![\w.~-])/(?:home|Users)/[^/\s'\":;,)]+")
@@ -99,6 +104,7 @@ def masked(text: str, logs: PublishedLogs) -> str:
     text = _KEY_BLOCK.sub(MASK, text)
     text = _TO_AT.sub(_without_login, text)
     text = _HEADER.sub(rf"\1{MASK}", text)
+    text = _COOKIE.sub(rf"\1{MASK}", text)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = _KNOWN_SHAPES.sub(MASK, text)
     text = _OPTION.sub(lambda found: found[1] + MASK if is_secret_option(found[2]) else found[0], text)

@@ -138,6 +138,18 @@ def test_no_cut_leaves_half_of_a_secret(tmp_path: Path, before: int) -> None:
         "posting to https://hooks.slack.com/services/T0/B0/YWRhOmh1",
         "OpenAI says that sk-proj-YWRhOmh1bnRlcjIYWRhOmh1 is wrong",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\nBBBB\n-----END OPENSSH PRIVATE KEY-----",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n=BBBB\n-----END PGP PRIVATE KEY BLOCK-----",
+        "Encryption: none\nPrivate-Lines: 2\nAAAA\nBBBB\nPrivate-MAC: 12ab",
+        'os.environ["HF_TOKEN"] = "hunter2"',
+        "API_TOKEN := hunter2",
+        '"password" => "hunter2"',
+        "SLURM_JWT=hunter2",
+        "< Set-Cookie: theme=dark; sid=hunter2; Path=/",
+        "+ wandb login hunter2",
+        "+ docker login -u ada -p hunter2 example.com",
+        "+ mysqldump -u ada -phunter2 runs",
+        "https://api.telegram.org/bot123456789:YWRhOmh1bnRlcjIYWRhOmh1bnRlcjIYWRh/sendMessage",
+        "SG.YWRhOmh1bnRlcjIYWRhOmh.YWRhOmh1bnRlcjIYWRhOmh1bnRlcjIYWRhOmh1 was refused",
     ],
 )
 def test_secrets_are_masked(line: str) -> None:
@@ -158,6 +170,9 @@ def test_secrets_are_masked(line: str) -> None:
         "+ docker run -u 1000:1000 --pad-token x",
         "+ train.py --user ada --keys a b",
         "author: Ada, design: 3",
+        "cookies: 3, wandb login: done",
+        "+ login -p; mkdir -p a; mysql -u ada",
+        "step 3 => 4, key => 5, key := 6",
     ],
 )
 def test_what_is_no_secret_stays(line: str) -> None:
