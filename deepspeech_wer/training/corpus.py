@@ -107,7 +107,7 @@ def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row
     """Return (the rows to use, how many were left out), which are named and counted on stderr.
 
     Raises Trouble if no other row is left, or if the rows left out are more than 1 in 20 and more than 10; and with all
-    rows that are refused, if there are any.
+    rows that are refused, if there are any, or for a set without rows.
     """
     kept: list[Row] = []
     left_out: list[Misshapen] = []
@@ -119,6 +119,8 @@ def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row
     refused = [row for row in left_out if row.is_refused]
     if refused:
         raise several([str(row) for row in refused], f"{place}: {len(refused)} rows are wrong")
+    if not kept and not left_out:
+        raise WrongRows(f"{place}: holds no utterance: expected at least one")
     for row in left_out[:FAULTS_SHOWN]:
         print(f"left out: {row}", file=sys.stderr, flush=True)
     count, rows = len(left_out), len(left_out) + len(kept)
@@ -130,7 +132,7 @@ def sort_out(found: Iterable[Row | Misshapen], place: object) -> tuple[tuple[Row
 
 
 class WrongRows(Trouble):
-    """Rows of a table that are errors of the whole corpus."""
+    """Rows of a table that are errors of the whole corpus, or a table without any."""
 
 
 def several(faults: Sequence[str], summary: str) -> WrongRows:

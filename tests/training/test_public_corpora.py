@@ -439,6 +439,16 @@ def test_a_table_of_ted_without_rows_needs_no_recording(ted_site: Site, tmp_path
     ]
 
 
+def test_a_set_of_ted_that_holds_gaps_alone_is_refused(ted_site: Site, tmp_path: Path) -> None:
+    importers.load(parameters("ted", tmp_path, ted_site))
+    [root] = tmp_path.rglob("TEDLIUM_release2/dev")
+    for table in root.glob("stm/*.stm"):
+        table.write_text(f"{table.stem} 1 inter_segment_gap 0 1 <o,,unknown> ignore_time_segment_in_scoring\n")
+
+    with pytest.raises(Trouble, match=r"TEDLIUM_release2/dev: holds no utterance: expected at least one"):
+        importers.load(parameters("ted", tmp_path, ted_site))
+
+
 # Common Voice
 
 HEADER = "client_id\tpath\tsentence\tup_votes\n"
@@ -637,6 +647,20 @@ def test_a_bad_table_of_common_voice_is_named(
 
     with pytest.raises(Trouble, match=said):
         importers.load(parameters("common_voice", tmp_path / "data", site, **german))
+
+
+def test_all_sets_of_common_voice_without_an_utterance_are_told(
+    site: Site, tmp_path: Path, german: dict[str, str]
+) -> None:
+    """As in the releases of small languages."""
+    site.files[NAME] = common_voice_archive(dev=HEADER, test=f"{HEADER}\n")
+
+    with pytest.raises(Trouble) as caught:
+        importers.load(parameters("common_voice", tmp_path / "data", site, **german))
+
+    told = str(caught.value).splitlines()
+    assert [line.partition(": ")[0][-8:] for line in told] == ["/dev.tsv", "test.tsv"]
+    assert all(": holds no utterance: expected at least one" in line for line in told)
 
 
 @pytest.mark.parametrize(

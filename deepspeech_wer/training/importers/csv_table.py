@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unicodedata import normalize
 
-from ...errors import Trouble, UsageTrouble
+from ...errors import UsageTrouble
 from ..corpus import SETS, Corpus, Misshapen, Utterance, sort_out, sorted_sets
 from ..csv_rows import names_recording, read_rows, without_recording
 from ..parameters import Parameters
@@ -40,7 +40,6 @@ def read_table(table: Path) -> tuple[Utterance, ...]:
 def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
     directory = table.parent
     before = ""
-    row: object = None
     for row in read_rows(table, REQUIRED):
         if isinstance(row, Misshapen):
             yield row
@@ -53,8 +52,6 @@ def _rows(table: Path) -> Iterator[Utterance | Misshapen]:
             continue
         before = name
         yield Utterance(name, audio, transcript, fields.get("speaker") or None, where=f"{table}:{line}")
-    if row is None:
-        raise Trouble(f"{table}: holds no utterance: expected at least one row under the header")
 
 
 def _audio(directory: Path, name: str) -> Path | None:
