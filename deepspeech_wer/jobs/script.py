@@ -20,6 +20,9 @@ from deepspeech_wer.jobs.work import Order
 _NO_SCRIPT = "no-script"
 # The option of env that makes several words of the rest of a #! line.
 _SPLIT = re.compile(rb"^(-S\s*|--split-string=)([^\s\"'\\$=]+)(\s.*)?$")
+_PLAIN = re.compile(r"[^-\s\"'\\$=][^\s\"'\\$=]*")  # of which env makes nothing else
+_ELF = b"\x7fELF"
+_IS_GONE = ("is not on this machine", "install it, or name one that is there")
 _OF_INTERPRETER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # errors of execve(2)
 
 
@@ -33,10 +36,11 @@ class Script(NamedTuple):
     @classmethod
     def of(cls, order: Order) -> Script:
         """Return the script of an order."""
-        name = PurePath(order.script).as_posix()
-        changed = order.changed
-        is_changed = order.rerun_of is None and (changed is None or any(name == path for path, *_ in changed.files))
-        return cls(order.script, Path(order.checkout), is_changed)
+        checkout, changed = Path(order.checkout), order.changed
+        target = os.path.relpath(os.path.realpath(checkout / order.script), os.path.realpath(checkout))
+        names = (PurePath(order.script).as_posix(), target)  # a link, and what it leads to
+        is_changed = order.rerun_of is None and (changed is None or any(path in names for path, *_ in changed.files))
+        return cls(order.script, checkout, is_changed)
 
     @property
     def path(self) -> Path:
@@ -49,8 +53,7 @@ class Script(NamedTuple):
             return self._missing()
         mode = self.path.stat().st_mode
         if not mode & 0o111:
-            said = f"{self.name}: not executable (mode {mode & 0o777:04o}): chmod +x it"
-            return Verdict(_NO_SCRIPT if self._is_inside(self.path) else MACHINE, said)
+            return self._of_itself(f"not executable (mode {mode & 0o777:04o}): chmod +x it")
         if os.statvfs(self.path).f_flag & os.ST_NOEXEC:
             cure = "set ds_clone_path to a file system without that option"
             return Verdict(MACHINE, f"{self.path.parent} is mounted noexec, so that no job can run there: {cure}")
@@ -59,7 +62,7 @@ class Script(NamedTuple):
     def fault_in_sandbox(self) -> Verdict | None:
         """Return the error that execve(2) would give: in the sandbox, the error would name bwrap instead."""
         first = self._first_line()
-        if first.startswith(b"\x7fELF"):
+        if first.startswith(_ELF):
             return None
         if not first.startswith(b"#!") or not first[2:].strip():
             return self.fault_of(OSError(errno.ENOEXEC, ""))
@@ -68,35 +71,42 @@ class Script(NamedTuple):
     def fault_of(self, error: OSError) -> Verdict:
         """Return the class of an error that execve(2) gave."""
         if error.errno == errno.ENOEXEC:
-            is_program = self._first_line().startswith(b"\x7fELF")
+            is_program = self._first_line().startswith(_ELF)
             reason = "a program for another kind of machine" if is_program else "no #! line"
-            return Verdict(_NO_SCRIPT, f"{self.name}: cannot be executed: {reason}")
+            return self._of_itself(f"cannot be executed: {reason}")
         if error.errno not in _OF_INTERPRETER:
             return Verdict(MACHINE, f"{self.name}: cannot be started: {error.strerror}")
         first = self._first_line()
-        named = _interpreter(first)
+        is_program = first.startswith(_ELF)
+        named = "ld.so (see `readelf -l`)" if is_program else _interpreter(first)
         if first.endswith(b"\r\n"):
             cure = "save it with line ends of LF"
-            said = f"{self.name}: cannot be executed: its #! line ends with CR LF (Windows): {cure}"
-            return Verdict(_NO_SCRIPT, said)
+            return self._of_itself(f"cannot be executed: its #! line ends with CR LF (Windows): {cure}")
         there = self.checkout / named  # the kernel looks for a relative name in the working directory
         if error.errno != errno.EACCES:
-            what, cure = "is not on this machine", "install it, or name one that is there"
+            what, cure = _IS_GONE
         elif there.is_dir():
             what, cure = "is a directory", "name a program"
         else:
             what, cure = "cannot be executed by this user", "chmod +x it"
-        return self._of_interpreter(_readable(named), what, cure, is_inside=self._is_inside(there))
+        return self._of_interpreter(_readable(named), what, cure, is_inside=not is_program and self._is_inside(there))
 
     def _fault_of_env(self, variables: Mapping[str, str]) -> Verdict | None:
         """Return the fault of `#!/usr/bin/env NAME` where PATH lacks NAME; the job would end with 127."""
         interpreter, _, name = self._first_line().removeprefix(b"#!").strip(b" \t\n").partition(b" ")
         named = os.fsdecode(_SPLIT.sub(rb"\2", name.strip()))
-        if PurePath(os.fsdecode(interpreter)).name != "env" or not named.replace("-", "").replace(".", "").isalnum():
+        if PurePath(os.fsdecode(interpreter)).name != "env" or not _PLAIN.fullmatch(named):
             return None
-        if named.startswith("-") or shutil.which(named, path=variables.get("PATH")):
+        there = self.checkout / named if "/" in named else named
+        if shutil.which(there, path=variables.get("PATH")):
             return None
-        return self._of_interpreter(named, "is not on the job's PATH", "install it, or set PATH in the crontab")
+        if there == named:
+            return self._of_interpreter(named, "is not on the job's PATH", "install it, or set PATH in the crontab")
+        return self._of_interpreter(named, *_IS_GONE, is_inside=self._is_inside(self.checkout / named))
+
+    def _of_itself(self, said: str) -> Verdict:
+        """Return a fault of the script alone: outside of the checkout it is of no merge."""
+        return Verdict(_NO_SCRIPT if self._is_inside(self.path) else MACHINE, f"{self.name}: {said}")
 
     def _of_interpreter(self, name: str, what: str, cure: str, *, is_inside: bool = False) -> Verdict:
         said = f"{self.name}: cannot be executed: its interpreter {name} {what}: {cure}"
@@ -134,7 +144,7 @@ class Script(NamedTuple):
 
 def _interpreter(first: bytes) -> str:
     """Return the program that the first line of a script names."""
-    named = first.removeprefix(b"#!").split(None, 1)[:1] if first.strip() else []
+    named = first.removeprefix(b"#!").partition(b"\0")[0].split(None, 1)[:1]  # as the kernel does, a string of C
     return os.fsdecode(named[0]) if named else "nothing"
 
 

@@ -328,6 +328,9 @@ def test_a_missing_or_unexecutable_script_names_the_cure(tmp_path: Path) -> None
             "its interpreter no-such-python3 is not on the job's PATH: install it",
         ),
         ("#!/usr/bin/env -Sno-such-python3\n", "its interpreter no-such-python3 is not on the job's PATH: install it"),
+        ("#!/usr/bin/env no_such+python3\n", "its interpreter no_such+python3 is not on the job's PATH: install it"),
+        ("#!/usr/bin/env /no/such/python3\n", "its interpreter /no/such/python3 is not on this machine: install it"),
+        ("#!/no/such\0thing\n", "its interpreter /no/such is not on this machine: install it"),
         ("#!/etc/passwd\n", "its interpreter /etc/passwd cannot be executed by this user: chmod +x it"),
         ("#!/usr\n", "its interpreter /usr is a directory: name a program"),
     ],
@@ -345,12 +348,47 @@ def test_an_interpreter_that_is_gone_is_the_merges_fault_only_if_it_changed_the_
         assert (outcome.failure, told in outcome.detail) == (failure, True), outcome.detail
 
 
-def test_an_interpreter_in_the_checkout_is_always_the_merges(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("#!mine\n", "its interpreter mine cannot be executed by this user: chmod +x it"),
+        ("#!/usr/bin/env bin/gone\n", "its interpreter bin/gone is not on this machine: "),
+    ],
+)
+def test_an_interpreter_in_the_checkout_is_always_the_merges(tmp_path: Path, line: str, told: str) -> None:
     (tmp_path / "clone").mkdir()
     (tmp_path / "clone" / "mine").write_text("#!/bin/sh\n")
-    outcome = run(tmp_path, "#!mine\n", changed=Changed())
+    outcome = run(tmp_path, line, changed=Changed())
     assert outcome.failure == "no-script"
-    assert outcome.detail.endswith("its interpreter mine cannot be executed by this user: chmod +x it")
+    assert told in outcome.detail
+
+
+def test_env_takes_an_interpreter_from_the_checkout(tmp_path: Path) -> None:
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "my_shell").symlink_to("/bin/sh")
+    assert run(tmp_path, f"#!/usr/bin/env ./my_shell\n{GOOD}").failure is None
+
+
+def test_a_program_whose_loader_is_gone_is_told_without_its_bytes(tmp_path: Path) -> None:
+    program = Path("/bin/true").read_bytes()
+    loader = re.search(rb"/lib[^\0]*/ld[^\0]*", program)
+    assert loader
+    script = Script("job", tmp_path, is_changed=False)
+    script.path.write_bytes(program.replace(loader[0], b"/gone" + loader[0][5:]))
+    script.path.chmod(0o755)
+    with pytest.raises(FileNotFoundError) as caught:
+        subprocess.run([script.path], check=False)
+    fault = script.fault_of(caught.value)
+    assert fault.failure == "machine"
+    assert "its interpreter ld.so (see `readelf -l`) is not on this machine" in fault.detail
+
+
+def test_a_merge_that_changes_what_the_script_links_to_has_changed_the_script(tmp_path: Path) -> None:
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "link").symlink_to("bin/job")
+    for name, failure in (("bin/job", "no-script"), ("README", "machine")):
+        outcome = run(tmp_path, "#!/no/such\n", script="./link", changed=Changed(((name, 1, 0),), 1))
+        assert outcome.failure == failure
 
 
 def test_a_script_outside_the_checkout_is_never_a_merges_fault(tmp_path: Path) -> None:
@@ -362,6 +400,11 @@ def test_a_script_outside_the_checkout_is_never_a_merges_fault(tmp_path: Path) -
     outside.write_text("#!/bin/sh\n")
     outcome = run(tmp_path, GOOD, script=str(outside))
     assert (outcome.failure, "chmod +x" in outcome.detail) == ("machine", True)
+    outside.chmod(0o755)
+    for text, told in (("true\n", "no #! line"), ("#!/bin/sh\r\n", "CR LF"), ("#!/no/such\n", "/no/such is not on")):
+        outside.write_text(text, newline="")
+        outcome = run(tmp_path, GOOD, script=str(outside), changed=Changed())
+        assert (outcome.failure, told in outcome.detail) == ("machine", True)
 
 
 def test_a_checkout_that_is_gone_is_no_fault_of_the_merge(tmp_path: Path) -> None:
