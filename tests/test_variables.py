@@ -69,6 +69,7 @@ def test_a_quoted_value_is_short_printable_and_without_passwords(text: str, show
         ("moved to https://host/x#access_token=hush", "moved to https://host/x#access_token=********"),
         ("https://host/x?a=1&access_token=hush&b=2", "https://host/x?a=1&access_token=********&b=2"),
         ("https://host/x?sv=2022&sig=hush&b=2", "https://host/x?sv=2022&sig=********&b=2"),
+        ("https://host/x?author=ada&design=2", "https://host/x?author=ada&design=2"),
         ("POST https://host/x?jwt=hush: refused", "POST https://host/x?jwt=******** refused"),
         ("see http://host/x?key=hush, or else", "see http://host/x?key=******** or else"),
         ("ssh://git@host/x", "ssh://git@host/x"),
