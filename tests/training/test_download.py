@@ -227,6 +227,26 @@ def test_a_disk_that_fills_up_keeps_what_is_there(site: Site, tmp_path: Path) ->
         fetch(remote(site), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "http://ada:hush/hush@127.0.0.1:9/x",
+        "http://ada:hu@hush@127.0.0.1:9/x",
+        "http://ada:hush@127.0.0.1:9/x?sig=hush",
+        "http://127.0.0.1:9/x?token=hush",
+        "ftp://ada:hush@mirror.invalid/x",
+        "ada:hush@mirror.invalid/x",
+    ],
+)
+def test_no_password_or_token_of_a_mirror_that_cannot_be_used_is_shown(
+    tmp_path: Path, mirror: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with pytest.raises(Trouble) as caught:
+        fetch(RemoteFile("https://speech.invalid/speech.tar.gz"), tmp_path, mirror)
+    assert "hush" not in str(caught.value) + capsys.readouterr().err
+
+
 def test_a_password_in_the_address_is_never_shown(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from ....errors import Trouble, UsageTrouble
 from ....files import PARTIAL, write_atomically
+from ....variables import quoted, without_password
 from ...corpus import file_sha256
 
 RECORD = ".sha256"  # suffix of the name of a file, for the note of its hash
@@ -58,7 +59,7 @@ def fetch(remote: RemoteFile, directory: Path, mirror: str = "") -> Path:
     another hash.
     """
     if remote.name in ("", ".", ".."):
-        raise UsageTrouble(f"{shown(remote.url)}: expected the address of a file")
+        raise UsageTrouble(f"{without_password(remote.url)}: expected the address of a file")
     near = directory_in(mirror)
     path = (near or directory) / remote.name
     if near and not path.is_file():
@@ -130,8 +131,8 @@ def tell_if_changed(remote: RemoteFile, directory: Path, mirror: str) -> None:
     if differ:
         was, now = (", ".join(f"{name} {one.get(name)}" for name in differ) for one in (had, has))
         print(
-            f"{shown(url)}: the server has another version now ({now}) than the one that is used ({was}): to use the "
-            f"new one, set ds_dataset_path to a new directory",
+            f"{without_password(url)}: the server has another version now ({now}) than the one that is used ({was}): "
+            f"to use the new one, set ds_dataset_path to a new directory",
             file=sys.stderr,
             flush=True,
         )
@@ -161,11 +162,11 @@ def directory_in(mirror: str) -> Path | None:
     if not mirror or mirror.startswith(("http://", "https://")):
         return None
     if "://" in mirror and not mirror.startswith("file://"):
-        raise UsageTrouble(f"ds_mirror_url={mirror!r}: expected http://, https://, file:// or a directory")
+        raise UsageTrouble(f"ds_mirror_url={quoted(mirror)}: expected http://, https://, file:// or a directory")
     place = unquote(urlsplit(mirror).path) if mirror.startswith("file://") else mirror
     path = Path(os.path.expanduser(place))  # noqa: PTH111 - Path's raises for a user that does not exist
     if not path.is_dir():
-        raise UsageTrouble(f"ds_mirror_url={mirror!r}: expected an existing directory")
+        raise UsageTrouble(f"ds_mirror_url={quoted(mirror)}: expected an existing directory")
     return path
 
 
@@ -206,7 +207,7 @@ def _download_checked(url: str, path: Path, expected: str | None, cure: str) -> 
         partial.unlink()
         download.note.unlink(missing_ok=True)
         if not is_resumed:
-            raise Trouble(f"{shown(url)}: its SHA-256 is {found}, expected {expected}: removed; {cure}")
+            raise Trouble(f"{without_password(url)}: its SHA-256 is {found}, expected {expected}: removed; {cure}")
     partial.replace(path)
     if expected is None:
         with suppress(OSError):  # without this note, later versions go unnoticed
@@ -229,7 +230,7 @@ class _Download:
 def _run(download: _Download) -> None:
     """Bring `partial` to its full length, with another attempt after each transient error. Raises Trouble."""
     url, partial = download.url, download.partial
-    print(f"downloading {shown(url)} to {partial.parent}", file=sys.stderr, flush=True)
+    print(f"downloading {without_password(url)} to {partial.parent}", file=sys.stderr, flush=True)
     failures = 0
     with requests.Session() as session:
         while True:
@@ -240,12 +241,12 @@ def _run(download: _Download) -> None:
                 failures = 0 if _size(partial) > before + PROGRESS else failures + 1
                 if failures == ATTEMPTS:
                     raise Trouble(
-                        f"{shown(url)}: {_reason(error)}, {ATTEMPTS} times in a row: check the network, or set "
-                        f"ds_mirror_url; {_size(partial):,} bytes are kept, to be resumed"
+                        f"{without_password(url)}: {_reason(error)}, {ATTEMPTS} times in a row: check the network, or "
+                        f"set ds_mirror_url; {_size(partial):,} bytes are kept, to be resumed"
                     ) from error
                 time.sleep(FIRST_WAIT * 2 ** max(0, failures - 1))
             except requests.RequestException as error:
-                raise Trouble(f"{shown(url)}: cannot be downloaded: {_reason(error)}") from error
+                raise Trouble(f"{without_password(url)}: cannot be downloaded: {_reason(error)}") from error
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise _full(partial, "more") from error
@@ -274,7 +275,7 @@ def _attempt(session: requests.Session, download: _Download) -> None:
             raise _Transient(f"HTTP {response.status_code} {response.reason}")
         if response.status_code not in (200, 206):
             raise Trouble(
-                f"{shown(url)}: HTTP {response.status_code} {response.reason}: expected the file: "
+                f"{without_password(url)}: HTTP {response.status_code} {response.reason}: expected the file: "
                 "set ds_mirror_url to where it is"
             )
         start = have if _begins_at(response, have) else 0
@@ -293,7 +294,7 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
     except requests.RequestException:
         raise
     except ValueError as error:  # urllib3 and idna raise it for an invalid host name
-        raise Trouble(f"{shown(url)}: cannot be downloaded: {_reason(error)}") from error
+        raise Trouble(f"{without_password(url)}: cannot be downloaded: {_reason(error)}") from error
 
 
 def _range_headers(download: _Download, have: int) -> dict[str, str]:
@@ -379,14 +380,11 @@ def _size(path: Path) -> int:
         return 0
 
 
-def shown(url: str) -> str:
-    """Return an address without user and password."""
-    return re.sub(r"//[^/@]*@", "//", url)
-
-
 def _reason(error: Any) -> str:
     """Return the innermost cause, without what requests and urllib3 wrap around it."""
+    if isinstance(error, requests.exceptions.InvalidURL):  # whose text quotes half of a password
+        return "expected an address, in which a / of a password is written as %2F"
     while isinstance(error, Exception) and error.args and isinstance(error.args[-1], Exception):
         error = error.args[-1]
     inner = getattr(error, "reason", None)
-    return shown(str(inner if isinstance(inner, Exception) else error)) or type(error).__name__
+    return without_password(str(inner if isinstance(inner, Exception) else error)) or type(error).__name__
