@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from xdg import BaseDirectory
 
@@ -438,12 +438,13 @@ def _overlaps(loaded: Settings) -> list[str]:
 def _secrets(given: Mapping[str, str]) -> tuple[str, ...]:
     """Return what may not be read in a published log: the values of variables whose names say so, and our own secrets.
 
-    Each line of a value counts, as it is and without percent-encoding: a log has but one line in a row.
+    Each line of a value counts, as it is, with percent-encoding and without: a log has but one line in a row.
     """
     ours = {variable.name for variable in VARIABLES if variable.secret}
     texts = [value for name, value in given.items() if name in ours or is_named_like_a_secret(name)]
     texts.append(git_urls.password_in(given.get("ds_repo_url", "")))
-    lines = {line.strip() for text in texts for one in (text, unquote(text)) for line in one.splitlines()}
+    plain = {line.strip() for text in texts for one in (text, unquote(text)) for line in one.splitlines()}
+    lines = plain | {quote(line, safe="", errors="surrogateescape") for line in plain if "%" not in line}
     return tuple(sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 

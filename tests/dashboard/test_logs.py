@@ -225,11 +225,15 @@ def test_the_secrets_are_those_of_the_environment() -> None:
     }
     expected = {
         "hunter two",
+        "hunter%20two",  # as in an address
         "tulip",
         "abcd-1234",
         "line one",
+        "line%20one",
         "line two",
+        "line%20two",
         "https://chat.example.com/T0/B0",
+        "https%3A%2F%2Fchat.example.com%2FT0%2FB0",
         "p%40ss",
         "p@ss",
     }
