@@ -41,7 +41,7 @@ def lookup(host: str, port: int, files: Iterable[Path | None]) -> list[HostKey]:
     lines, unread, found = list[str](), "", list[HostKey]()
     for file in filter(None, files):
         try:
-            lines += file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
+            lines += file.read_bytes().decode("utf-8", "replace").split("\n") if file.is_file() else []
         except OSError as error:
             unread = unread or f"{file}: cannot be read: {error.strerror}"
     for name in dict.fromkeys((name_of(host, port), host.lower())):

@@ -62,6 +62,7 @@ def test_all_keys_of_a_host_count_and_bad_lines_do_not(lookup: Callable[..., lis
     text = (
         "# web.example.org ssh-rsa comment\n\nweb.example.org\nweb.example.org ssh-rsa not/base64!\n"
         "|1|x|y ssh-rsa AAAA\n"
+        f"other ssh-rsa {OTHER} of\x0bweb.example.org ssh-rsa {KEY}\u2028web.example.org ssh-rsa {KEY}\n"  # one line
         f"@cert-authority *.example.org ssh-rsa {OTHER}\nweb.example.org ssh-rsa {OTHER}\n"
         f"web.example.org ssh-ed25519 {KEY}\n@revoked * ssh-ed25519 {KEY}\n"
     )
