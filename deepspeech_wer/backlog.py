@@ -33,6 +33,9 @@ class Interrupted(NamedTuple):
     is_on_branch: bool = True  # False: a rewritten branch no longer holds it
     rerun_of: str | None = None  # see Due
     seed: int | None = None
+    is_stuck: bool = (
+        False  # by trouble of the machine, which may hold up nothing else: what is due without it goes first
+    )
 
 
 class Doubted(NamedTuple):
@@ -169,8 +172,13 @@ def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
 def _resumed(_: Branch, state: State) -> Due | None:
     """An interrupted run that was requested by hand: no other rule would find it."""
     waiting = (run for run in state.interrupted if run.sha[:12] not in state.running)
-    found = (run for run in waiting if run.base is None and run.is_on_branch)
+    found = (run for run in waiting if run.base is None and run.is_on_branch and not run.is_stuck)
     return next((Due(run.sha, RESUMED, None, rerun_of=run.rerun_of, seed=run.seed) for run in found), None)
+
+
+def _stuck(branch: Branch, state: State) -> Due | None:
+    """A run requested by hand that the machine's trouble ended, perhaps the lack of an old interpreter: last of all."""
+    return _resumed(branch, state._replace(interrupted=[run._replace(is_stuck=False) for run in state.interrupted]))
 
 
 def _asked(_: Branch, state: State) -> Due | None:
@@ -180,7 +188,8 @@ def _asked(_: Branch, state: State) -> Due | None:
 
 def _retried(_: Branch, state: State) -> Due | None:
     """A commit that was written off, and is to be run again."""
-    return Due(state.retried[0], RETRIED, None) if state.retried else None
+    stuck = {run.sha for run in state.interrupted if run.is_stuck}
+    return next((Due(sha, RETRIED, None) for sha in state.retried if sha not in stuck), None)
 
 
 def _first(branch: Branch, state: State) -> Due | None:
@@ -265,6 +274,7 @@ _RULES: tuple[Callable[[Branch, State], Due | None], ...] = (
     _new,
     _rerun,
     _calibrated,
+    _stuck,
 )
 
 

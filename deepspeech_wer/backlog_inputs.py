@@ -13,7 +13,7 @@ from deepspeech_wer.configuration import environment
 from deepspeech_wer.configuration import settings as every_setting
 from deepspeech_wer.configuration.settings import Retraining, Settings
 from deepspeech_wer.errors import Trouble, with_cure
-from deepspeech_wer.jobs.outcome import INTERRUPTED
+from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
 from deepspeech_wer.judging import standing
 from deepspeech_wer.merge_run import unfinished
 from deepspeech_wer.places import Places
@@ -229,15 +229,18 @@ def _anchor(places: Places) -> Due | None:
 def _interrupted(places: Places, tip: str) -> list[Interrupted]:
     """Return the interrupted runs, without calibrations: their own rule finds them again by their seed.
 
-    A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request.
+    A run requested by hand is left out if a signal ended its tick: whoever ends the tick withdraws the request. So does
+    whoever skips the commit.
     """
-    found = []
+    found, skipped = [], {one.sha for one in decision_files.skipped(places.requests)}
     for left in unfinished.find(places, is_looking=True):
         merge, base = left.order.merge, left.order.base
-        if left.order.calibrates or (base is None and left.outcome and left.outcome.failure == INTERRUPTED):
+        failure = left.outcome.failure if left.outcome else None
+        if left.order.calibrates or (base is None and (failure == INTERRUPTED or merge.sha in skipped)):
             continue
         is_on_branch = history.contains(places.mirror, tip, merge.sha)
-        found.append(Interrupted(merge.sha, base, is_on_branch, left.order.rerun_of, left.order.seed))
+        is_stuck = failure == MACHINE
+        found.append(Interrupted(merge.sha, base, is_on_branch, left.order.rerun_of, left.order.seed, is_stuck))
     return found
 
 

@@ -454,6 +454,27 @@ def test_a_backlog_continues_after_the_cache_is_deleted(tracked: Repository, mon
     assert (settings.load().places.cache / "last_sha1").read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
 
+def test_a_run_requested_by_hand_that_the_machine_cannot_run_holds_up_nothing_and_can_be_skipped(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracked.commit("of 2016", {"bin/run-wer-automation.sh": "#!/usr/bin/python2.7\n"})
+    old = tracked.commit("of 2016, too")
+    tracked.commit("of today", {"bin/run-wer-automation.sh": JOB})
+    tick()
+    assert tick("run", "--sha", old) == exit_codes.TROUBLE
+    tracked.merge("next", {"wer": "wer=0.4\n"})
+    for expected in (2, 1):  # two runs are tried, then the old one alone
+        capsys.readouterr()
+        assert tick() == exit_codes.TROUBLE
+        said = capsys.readouterr().err
+        assert "its interpreter /usr/bin/python2.7 is not on this machine" in said
+        assert said.count(": training") == expected
+    assert wers() == [0.5, 0.4]
+    assert tick("skip", old, "--why", "no Python 2 here") == 0
+    assert tick() == 0
+    assert wers() == [0.5, 0.4]
+
+
 def test_a_run_requested_by_hand_is_resumed_after_a_kill(tracked: Repository) -> None:
     tick()
     sha = tracked.merge(

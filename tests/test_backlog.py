@@ -92,6 +92,18 @@ def archived(*shas: str) -> set[str]:
             Plan(Due(B, NEW, A), 2, A),
         ),
         (
+            "nor before what the machine may be able to run",
+            Branch(C, A, [B, C]),
+            State(archived(A, D), [Interrupted(D, None, is_stuck=True)], retried=[D]),
+            Plan(Due(B, NEW, A), 2, A),
+        ),
+        (
+            "but after that",
+            Branch(C, A, [B, C]),
+            State(archived(A, B, C, D), [Interrupted(D, None, is_stuck=True)], retried=[D]),
+            Plan(Due(D, RESUMED, None), 0, C),
+        ),
+        (
             "an interrupted new merge has no precedence",
             Branch(C, A, [B, C]),
             State(archived(A), [Interrupted(C, A)]),

@@ -20,7 +20,7 @@ from deepspeech_wer.jobs.work import Order
 _NO_SCRIPT = "no-script"
 # The option of env that makes several words of the rest of a #! line.
 _SPLIT = re.compile(rb"^(-S\s*|--split-string=)([^\s\"'\\$=]+)(\s.*)?$")
-_PLAIN = re.compile(r"[^-\s\"'\\$=][^\s\"'\\$=]*")  # of which env makes nothing else
+_PLAIN = re.compile(r"[^-\s\0\"'\\$=][^\s\0\"'\\$=]*")  # of which env makes nothing else
 _ELF = b"\x7fELF"
 _IS_GONE = ("is not on this machine", "install it, or name one that is there")
 _OF_INTERPRETER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # errors of execve(2)
@@ -94,7 +94,7 @@ class Script(NamedTuple):
     def _fault_of_env(self, variables: Mapping[str, str]) -> Verdict | None:
         """Return the fault of `#!/usr/bin/env NAME` where PATH lacks NAME; the job would end with 127."""
         interpreter, _, name = self._first_line().removeprefix(b"#!").strip(b" \t\n").partition(b" ")
-        named = os.fsdecode(_SPLIT.sub(rb"\2", name.strip()))
+        named = _readable(os.fsdecode(_SPLIT.sub(rb"\2", name.strip())))
         if PurePath(os.fsdecode(interpreter)).name != "env" or not _PLAIN.fullmatch(named):
             return None
         there = self.checkout / named if "/" in named else named
