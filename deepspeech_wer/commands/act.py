@@ -90,10 +90,20 @@ def _queue_for_the_running_tick(names: Sequence[str]) -> int:
     identity.check(places, current.repository)
     holder = lock.holder(str(places.lock))
     log.info("a tick is already at work%s: see `status`", f" (process {holder[0]} since {holder[2]})" if holder else "")
-    for sha in [history.look_up(places.mirror, name) for name in names]:
+    for sha in _without_running(current, [history.look_up(places.mirror, name) for name in names]):
         _request(places, Decision(sha, host.user(), "asked for while a tick was at work", clock.utc_now()))
         log.info("%s: noted; it runs once the running job has ended", sha[:12])
     return DONE
+
+
+def _without_running(current: Settings, shas: Sequence[str]) -> list[str]:
+    """Leave out the commits whose job is running, and say so: its end would fulfil a request to run them."""
+    runner = Runners(current.cluster)
+    begun = unfinished.find(current.places, is_looking=True)
+    running = {left.order.merge.sha for left in begun if left.order.rerun_of is None and runner.is_alive(left.work)}
+    for sha in running.intersection(shas):
+        log.info("%s: its job is running already: `cancel` ends it", sha[:12])
+    return [sha for sha in shas if sha not in running]
 
 
 def _request(places: Places, wanted: Decision) -> None:
@@ -148,6 +158,9 @@ def retry(options: argparse.Namespace) -> int:
         shas = [archive.find(places.runs, ended.sha).merge.sha for ended in backlog_inputs.alike(places)]
     if not shas:
         raise Trouble("nothing to retry: the last run did not fail; name a commit to run it again")
+    shas = _without_running(current, shas)
+    if not shas:
+        return DONE
     try:
         decision_files.retry_all(places.requests, shas, host.user(), archive.newest(places.runs))
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def test_a_job_that_was_interrupted_too_often_is_given_up(
     err = capsys.readouterr().err
     assert "interrupted 11 times without a new checkpoint" in err
     assert err.count("its supervisor was killed; ended the processes that it left") == 11
+
+
+@pytest.mark.parametrize("command", ["run --sha", "retry"])
+def test_what_runs_is_not_promised_to_run_again(tracked: Repository, sealed: Path, command: str) -> None:
+    asks = f'{shlex.join(TICK)} {command} "$ds_wer_sha" > {sealed}/said 2>&1'
+    sha = tracked.merge("runs", {"wer": f"[ -e {sealed}/again ] || exit 1; {asks}; wer=0.4\n"})
+    assert tick() == exit_codes.FAILED
+    (sealed / "again").touch()
+    assert cli.main(["retry", sha]) == 0
+    assert tick() == 0
+    said = (sealed / "said").read_text()
+    assert f"{sha[:12]}: its job is running already: `cancel` ends it" in said
+    assert "noted" not in said
+    assert "run again" not in said
 
 
 def test_a_training_that_makes_progress_is_never_given_up(tracked: Repository) -> None:
