@@ -13,6 +13,7 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 from deepspeech_wer import clock, files, job_contract, logging_setup
 from deepspeech_wer.configuration import environment
+from deepspeech_wer.errors import with_cure
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import full_disk, gpu, group, guards, limit, memory, sandbox
 from deepspeech_wer.jobs import outcome as outcomes
@@ -77,12 +79,13 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     started_at = clock.utc_now()
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     own = _environment(order, work, variables)
-    disks = full_disk.disks(order, work, own)
+    disks, of_tmpdir = full_disk.disks(order, work, own), _fault_of_tmpdir(own["TMPDIR"])
     try:
         failed = _run(order, work, own, out, err)
         room = full_disk.Room()
         if failed or outcomes.judge(work.logs).failure:  # else nobody asks; one of the places may be slow to answer
             room = full_disk.left(order, work, own, disks)
+            room = room._replace(fault=room.fault or of_tmpdir)
     finally:
         out.close()
         err.close()
@@ -161,6 +164,15 @@ def _run(order: Order, work: Work, variables: Mapping[str, str], out: JobLog, er
         kept_to = guards.size(order.guards.memory_bytes) if order.guards.memory_bytes and watched.is_limited else ""
         code, said = process.returncode, err.last_words()
         return outcomes.classify(code, said, out_of_memory=watched.was_killed(), most=kept_to)
+
+
+def _fault_of_tmpdir(directory: str) -> str | None:
+    """Return what is wrong with TMPDIR, which may be the user's: such as one of a session that has ended."""
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return None
+    except OSError as error:
+        return f"TMPDIR {directory}: {with_cure(error)}: set another one, or none"
 
 
 def _sandbox(order: Order, work: Work, variables: Mapping[str, str]) -> list[str]:

@@ -407,6 +407,17 @@ def test_a_script_outside_the_checkout_is_never_a_merges_fault(tmp_path: Path) -
         assert (outcome.failure, told in outcome.detail) == ("machine", True)
 
 
+@pytest.mark.parametrize("place", ["gone", "file"])
+def test_a_directory_for_temporary_files_that_is_gone_is_no_fault_of_the_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / place))
+    outcome = run(tmp_path, f"mktemp || exit 1; {GOOD}")
+    assert (outcome.failure, f"TMPDIR {tmp_path / place}: " in outcome.detail) == ("machine", True), outcome.detail
+    assert run(tmp_path, GOOD).failure is None  # it needs none
+
+
 def test_a_checkout_that_is_gone_is_no_fault_of_the_merge(tmp_path: Path) -> None:
     """As on a node of a cluster that has lost its disk."""
     fault = Script("./bin/job", tmp_path / "clone" / "run").fault({})
