@@ -1113,6 +1113,16 @@ def test_a_supervisor_that_its_job_stopped_still_ends_it_in_time(
     assert wers() == ["timeout"]
 
 
+def test_a_thousand_files_where_only_the_tracker_writes_are_told_in_one_line(
+    tracked: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crowd = "for n in $(seq 1000); do : >${ds_logs_dir%/logs}/.a.$n.partial; done"
+    tracked.merge("crowds", {"wer": f"{crowd}; wer=0.4\n"})
+    assert tick() == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "the job put it there" in line]
+    assert " and 999 more files: " in line
+
+
 @pytest.mark.parametrize("then", ["mkfifo {}", "mkdir {}", "truncate -s 1T {}"])
 def test_the_mark_of_its_checkout_may_be_replaced_by_a_job(tracked: Repository, tmp_path: Path, then: str) -> None:
     place = "${ds_logs_dir%/logs}/checkout.json"

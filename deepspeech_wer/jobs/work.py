@@ -221,10 +221,12 @@ def take_back(work: Work, order: Order) -> None:
 
     Call this once its processes have ended, and before its outcome is written.
     """
-    for left in (work.path / OUTCOME, *files.partial_in(work.path)):
-        if os.path.lexists(left):
-            log.warning("removing %s: the job put it there", left)
-            files.remove_tree(left)
+    put = [left for left in (work.path / OUTCOME, *files.partial_in(work.path)) if os.path.lexists(left)]
+    if put:
+        more = f" and {len(put) - 1} more files" if len(put) > 1 else ""
+        log.warning("removing %s%s: the job put it there", put[0], more)
+    for left in put:
+        files.remove_tree(left)
     place = work.path / "order.json"
     with suppress(OSError):  # a full disk: nothing reads it but what comes after a kill
         if place.is_symlink() or not place.is_file() or files.read(place) != _encoded(as_json(order)):
