@@ -33,9 +33,7 @@ class Interrupted(NamedTuple):
     is_on_branch: bool = True  # False: a rewritten branch no longer holds it
     rerun_of: str | None = None  # see Due
     seed: int | None = None
-    is_stuck: bool = (
-        False  # by trouble of the machine, which may hold up nothing else: what is due without it goes first
-    )
+    is_stuck: bool = False  # by trouble of the machine: all else that is due goes first
 
 
 class Doubted(NamedTuple):

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 MASK = "********"
-CONFIDENTIAL = "pass|token|secret|key|credential|auth(?!or)|jwt|sig(?:nature)?(?==)"  # in the name of a parameter of a URL
+CONFIDENTIAL = (
+    "pass|token|secret|key|credential|auth(?!or)|jwt|sig(?:nature)?(?==)"  # in the name of a parameter of a URL
+)
 
 _SECRET_NAME = re.compile("PASS|TOKEN|SECRET|KEY|CREDENTIAL|_PWD|_AUTH|WEBHOOK", re.IGNORECASE)
 _SCHEME = r"((?!file:)\b[A-Za-z][\w+.-]*://)"

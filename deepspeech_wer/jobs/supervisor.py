@@ -13,7 +13,6 @@ import os
 import selectors
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +22,6 @@ from typing import NamedTuple
 
 from deepspeech_wer import clock, files, job_contract, logging_setup
 from deepspeech_wer.configuration import environment
-from deepspeech_wer.errors import with_cure
 from deepspeech_wer.exit_codes import DONE, TROUBLE
 from deepspeech_wer.jobs import full_disk, gpu, group, guards, limit, memory, sandbox
 from deepspeech_wer.jobs import outcome as outcomes
@@ -168,11 +166,9 @@ def _run(order: Order, work: Work, variables: Mapping[str, str], out: JobLog, er
 
 def _fault_of_tmpdir(directory: str) -> str | None:
     """Return what is wrong with TMPDIR, which may be the user's: such as one of a session that has ended."""
-    try:
-        with tempfile.TemporaryFile(dir=directory):
-            return None
-    except OSError as error:
-        return f"TMPDIR {directory}: {with_cure(error)}: set another one, or none"
+    if Path(directory).is_dir() and os.access(directory, os.W_OK | os.X_OK):
+        return None
+    return f"TMPDIR {directory}: expected a directory that this user can write into: set another one, or none"
 
 
 def _sandbox(order: Order, work: Work, variables: Mapping[str, str]) -> list[str]:
