@@ -52,8 +52,13 @@ class Script(NamedTuple):
         if not os.path.isfile(self.path):  # noqa: PTH113 - False also for names that are too long
             return self._missing()
         mode = self.path.stat().st_mode
+        if not mode & 0o111 and not _keeps_modes(self.path):
+            cure = "set ds_clone_path to a file system that does"
+            return Verdict(MACHINE, f"{self.path.parent}: its file system keeps no execute bits: {cure}")
         if not mode & 0o111:
             return self._of_itself(f"not executable (mode {mode & 0o777:04o}): chmod +x it")
+        if not os.access(self.path, os.R_OK):
+            return self._of_itself(f"cannot be read by this user (mode {mode & 0o777:04o}): chmod +r it")
         if os.statvfs(self.path).f_flag & os.ST_NOEXEC:
             cure = "set ds_clone_path to a file system without that option"
             return Verdict(MACHINE, f"{self.path.parent} is mounted noexec, so that no job can run there: {cure}")
@@ -140,6 +145,18 @@ class Script(NamedTuple):
     def _first_line(self) -> bytes:
         with self.path.open("rb") as stream:
             return stream.readline(256)
+
+
+def _keeps_modes(path: Path) -> bool:
+    """Return whether a file without execute bits can have one here: on FAT, or CIFS with `file_mode`, none can."""
+    mode = path.stat().st_mode
+    try:
+        path.chmod(mode | 0o100)
+        is_kept = bool(path.stat().st_mode & 0o100)
+        path.chmod(mode)
+    except OSError:
+        return False
+    return is_kept
 
 
 def _interpreter(first: bytes) -> str:

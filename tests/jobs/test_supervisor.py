@@ -391,6 +391,38 @@ def test_a_merge_that_changes_what_the_script_links_to_has_changed_the_script(tm
         assert outcome.failure == failure
 
 
+def test_a_file_system_that_keeps_no_execute_bits_is_no_fault_of_the_merge(tmp_path: Path) -> None:
+    script = Script("job", tmp_path)
+    script.path.write_text("#!/bin/sh\n")
+    fault = script.fault({})
+    assert fault is not None
+    assert (fault.failure, script.path.stat().st_mode & 0o777) == ("no-script", 0o644)
+    if subprocess.run(["chattr", "+i", script.path], check=False).returncode:
+        pytest.skip("this user or file system has no immutable files")
+    try:
+        fault = script.fault({})
+    finally:
+        subprocess.run(["chattr", "-i", script.path], check=True)
+    assert fault is not None
+    assert (fault.failure, "keeps no execute bits: set ds_clone_path" in fault.detail) == ("machine", True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="looks at another user's file, as one without root's rights")
+def test_a_script_that_this_user_may_not_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("#!/bin/sh\n")
+    (tmp_path / "job").chmod(0o711)
+    os.chown(tmp_path / "job", 12345, 12345)
+    program = (
+        "import sys, pathlib; from deepspeech_wer.jobs.script import Script;"
+        "print(Script(sys.argv[1] + '/job', pathlib.Path(sys.argv[1]) / 'clone').fault({}))"
+    )
+    as_plain_user = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", program]
+    (tmp_path / "clone").mkdir()
+    said = subprocess.run([*as_plain_user, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    assert "failure='machine'" in said
+    assert "cannot be read by this user (mode 0711): chmod +r it" in said
+
+
 def test_a_script_outside_the_checkout_is_never_a_merges_fault(tmp_path: Path) -> None:
     outside = tmp_path / "share" / "job"
     outcome = run(tmp_path, GOOD, script=str(outside))
