@@ -454,6 +454,15 @@ def test_a_backlog_continues_after_the_cache_is_deleted(tracked: Repository, mon
     assert (settings.load().places.cache / "last_sha1").read_text() == tracked.git("rev-parse", "HEAD") + "\n"
 
 
+def test_a_bad_script_fails_the_merges_that_inherit_it_until_one_mends_it(tracked: Repository) -> None:
+    tick()
+    tracked.merge("breaks it", {"bin/run-wer-automation.sh": "#!/usr/bin/python2.7\n"})
+    tracked.merge("inherits it", {"README": "x\n"})
+    tracked.merge("mends it", {"bin/run-wer-automation.sh": JOB, "wer": "wer=0.3\n"})
+    assert tick() == exit_codes.FAILED
+    assert wers() == [0.5, "no-script", "no-script", 0.3]
+
+
 def test_a_run_requested_by_hand_that_the_machine_cannot_run_holds_up_nothing_and_can_be_skipped(
     tracked: Repository, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from deepspeech_wer import files
 from deepspeech_wer.errors import with_cure
-from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, Verdict
+from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE, NO_SCRIPT, Verdict
 from deepspeech_wer.jobs.work import Order, Work
 
 _SAYS = re.compile(
@@ -31,7 +31,7 @@ _LIMITS = (  # of the user's, the option of `ulimit`, and what tells of it: word
     ),
     (resource.RLIMIT_CPU, "t", re.compile(r"\bcpu time limit\b|^(signal (9|24)|exit (137|152)):", re.I)),
 )
-_OTHER_CAUSES = (INTERRUPTED, MACHINE, "cancelled", "no-script", "out-of-memory", "diverged")
+_OTHER_CAUSES = (INTERRUPTED, MACHINE, NO_SCRIPT, "cancelled", "out-of-memory", "diverged")
 _ITS_OWN = 0.5  # of a disk: a job that takes more has filled it itself
 
 

@@ -17,7 +17,8 @@ from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.work import Work
 from deepspeech_wer.records import Outcome
 
-NEVER_RETRIED = ("no-script", "no-checkout", "bad-hyper", "diverged", "cancelled")  # a retry would end the same
+NO_SCRIPT = "no-script"
+NEVER_RETRIED = (NO_SCRIPT, "no-checkout", "bad-hyper", "diverged", "cancelled")  # a retry would end the same
 BAD_HYPER = "bad-hyper"
 INTERRUPTED = "interrupted"  # ended from outside, not the job's fault: it is resumed
 MACHINE = "machine"  # the job could not be started here, not the merge's fault: the next tick tries again

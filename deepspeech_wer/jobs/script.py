@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from deepspeech_wer.jobs.outcome import MACHINE, Verdict
+from deepspeech_wer.jobs.outcome import MACHINE, NO_SCRIPT, Verdict
 from deepspeech_wer.jobs.work import Order
 
-_NO_SCRIPT = "no-script"
 # The option of env that makes several words of the rest of a #! line.
 _SPLIT = re.compile(rb"^(-S\s*|--split-string=)([^\s\"'\\$=]+)(\s.*)?$")
 _PLAIN = re.compile(r"[^-\s\0\"'\\$=][^\s\0\"'\\$=]*")  # of which env makes nothing else
@@ -111,11 +110,11 @@ class Script(NamedTuple):
 
     def _of_itself(self, said: str) -> Verdict:
         """Return a fault of the script alone: outside of the checkout it is of no merge."""
-        return Verdict(_NO_SCRIPT if self._is_inside(self.path) else MACHINE, f"{self.name}: {said}")
+        return Verdict(NO_SCRIPT if self._is_inside(self.path) else MACHINE, f"{self.name}: {said}")
 
     def _of_interpreter(self, name: str, what: str, cure: str, *, is_inside: bool = False) -> Verdict:
         said = f"{self.name}: cannot be executed: its interpreter {name} {what}: {cure}"
-        return Verdict(_NO_SCRIPT if self.is_changed or is_inside else MACHINE, said)
+        return Verdict(NO_SCRIPT if self.is_changed or is_inside else MACHINE, said)
 
     def _missing(self) -> Verdict:
         if not self.checkout.is_dir():
@@ -131,8 +130,8 @@ class Script(NamedTuple):
             said = (
                 f"{self.name}: a link to {target}, which is no file on this machine: mount its disk, or mend the link"
             )
-            return Verdict(_NO_SCRIPT if self.is_changed else MACHINE, said)
-        return Verdict(_NO_SCRIPT, f"{self.name}: no such file in the checkout: set ds_wer_automation")
+            return Verdict(NO_SCRIPT if self.is_changed else MACHINE, said)
+        return Verdict(NO_SCRIPT, f"{self.name}: no such file in the checkout: set ds_wer_automation")
 
     def _is_inside(self, path: Path) -> bool:
         try:

@@ -6,13 +6,14 @@ import logging
 import re
 from contextlib import suppress
 
-from deepspeech_wer import clock, files
+from deepspeech_wer import archive, archive_record, clock, files
 from deepspeech_wer.errors import Trouble
 from deepspeech_wer.jobs import outcome as outcomes
 from deepspeech_wer.jobs import work as works
 from deepspeech_wer.jobs.outcome import INTERRUPTED, MACHINE
 from deepspeech_wer.jobs.work import Job, Order, Work
 from deepspeech_wer.merge_run.bench import Bench, title
+from deepspeech_wer.places import Places
 from deepspeech_wer.records import Merge, Outcome
 
 _LOG_LINE = re.compile(r"\S+Z (?P<level>[A-Z]+) (?P<message>.*)")  # as `logging_setup` has them
@@ -30,7 +31,21 @@ def read(bench: Bench, work: Work, order: Order) -> Outcome | None:
         places.cache, places.data, places.work, work.path, places.runs, places.site, places.checkpoints
     )
     _relay(work, order)
-    return outcomes.read(work)
+    outcome = outcomes.read(work)
+    if outcome and outcome.failure == MACHINE and _is_inherited(places, outcome):
+        return outcome._replace(failure=outcomes.NO_SCRIPT)
+    return outcome
+
+
+def _is_inherited(places: Places, outcome: Outcome) -> bool:
+    """Return whether the script is as an earlier merge left it, whose run failed for that: the last one that ended."""
+    for runs in (places.held, places.runs):
+        newest = archive.newest(runs)
+        with suppress(Trouble):  # it cannot be read
+            last = archive_record.read(runs / newest) if newest else None
+            if last and (last.failure, last.detail) == (outcomes.NO_SCRIPT, outcome.detail):
+                return True
+    return False
 
 
 def _relay(work: Work, order: Order) -> None:
