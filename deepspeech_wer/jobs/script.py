@@ -51,7 +51,7 @@ class Script(NamedTuple):
         if not os.path.isfile(self.path):  # noqa: PTH113 - False also for names that are too long
             return self._missing()
         mode = self.path.stat().st_mode
-        if not mode & 0o111 and not _keeps_modes(self.path):
+        if not mode & 0o111 and self._is_inside(self.path) and not self._keeps_modes():
             cure = "set ds_clone_path to a file system that does"
             return Verdict(MACHINE, f"{self.path.parent}: its file system keeps no execute bits: {cure}")
         if not mode & 0o111:
@@ -141,21 +141,20 @@ class Script(NamedTuple):
         except OSError:  # a link below /proc
             return True
 
+    def _keeps_modes(self) -> bool:
+        """Return whether files can have execute bits in the checkout: on FAT, or CIFS with `file_mode`, none can.
+
+        git has tried that when it cloned: see git-config(1), core.fileMode.
+        """
+        try:
+            config = (self.checkout / ".git" / "config").read_text("utf-8", "replace")
+        except OSError:
+            return True
+        return not re.search(r"^\s*filemode\s*=\s*false$", config, re.MULTILINE | re.IGNORECASE)
+
     def _first_line(self) -> bytes:
         with self.path.open("rb") as stream:
             return stream.readline(256)
-
-
-def _keeps_modes(path: Path) -> bool:
-    """Return whether a file without execute bits can have one here: on FAT, or CIFS with `file_mode`, none can."""
-    mode = path.stat().st_mode
-    try:
-        path.chmod(mode | 0o100)
-        is_kept = bool(path.stat().st_mode & 0o100)
-        path.chmod(mode)
-    except OSError:
-        return False
-    return is_kept
 
 
 def _interpreter(first: bytes) -> str:

@@ -48,7 +48,9 @@ def run(bench: Bench, merge: Merge, due: Due) -> Run:
         cut_off += is_cut_off
         earlier = order
         work, order = beginning.begin(bench, merge, due, was_cut_off=is_cut_off)
-        if is_cut_off and not ended.given_up(work, order):
+        if ended.given_up(work, order):
+            continue
+        if is_cut_off:
             ended.refuse_hurry(merge, outcome, cut_off, is_stuck=order.progress == earlier.progress)
         ended.log_attempt(bench, earlier, outcome)
 
