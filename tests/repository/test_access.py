@@ -552,8 +552,8 @@ def test_the_git_of_a_killed_tick_is_found_and_ended(tracked: Repository, scheme
         assert fetching(of_git(tick, started_at))
         tick.kill()
         tick.wait()
-        assert git.end_leftovers()
-        assert of_git(tick, started_at) == []
+        git.end_leftovers()
+        until(lambda: of_git(tick, started_at) == [])  # a tick of another test, which follows a kill, may be quicker
         connection.close()
 
 
@@ -576,8 +576,9 @@ def test_the_next_tick_ends_what_git_leaves(tracked: Repository, tmp_path: Path)
     inode = bare.stat().st_ino
     done = subprocess.run(TICK, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert "WARNING ended git processes of a killed tick: " in done.stderr
-    assert of_git(tick, started_at) == []
+    # A tick of another test, which follows a kill, too, may have been quicker: it ends those of every killed tick.
+    assert re.fullmatch("(.* WARNING ended git processes of a killed tick: [0-9, ]+\n)?", done.stderr)
+    until(lambda: of_git(tick, started_at) == [])
     assert not list(bare.rglob("*.lock"))
     assert not list(bare.rglob("tmp_*"))
     assert bare.stat().st_ino == inode  # the mirror was not fetched again for that
@@ -591,8 +592,8 @@ def test_processes_of_others_are_not_ended() -> None:
     unlike = subprocess.Popen(["sleep", "1000"], env={"ds_wer_git_of": "x"})
     try:
         wait_for_exec(living, dead, unlike)
-        assert git.end_leftovers() == [dead.pid]
-        assert [process.poll() for process in (living, dead, unlike)] == [None, -15, None]
+        assert git.end_leftovers() in ([dead.pid], [])  # a tick of another test, which follows a kill, may be quicker
+        assert (dead.wait(10), living.poll(), unlike.poll()) == (-15, None, None)
     finally:
         for process in (living, dead, unlike):
             process.kill()

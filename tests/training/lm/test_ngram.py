@@ -188,7 +188,9 @@ def test_the_command_estimates_a_model_from_a_text(tmp_path: Path) -> None:
     assert ngram.read_sentences(tmp_path / "text") == [["yes", "no"], ["yes"]]
 
 
-@pytest.mark.parametrize(("text", "said"), [("a,b\n1,2\n", "no column transcript"), ("transcript\n", "no sent")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("a,b\n1,2\n", "no column transcript"), ("transcript\n", "holds no utterance")]
+)
 def test_the_command_refuses_a_table_without_transcripts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
 ) -> None:
