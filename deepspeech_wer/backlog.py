@@ -169,14 +169,18 @@ def may_resume(state: State, sha: str, *, is_on_branch: bool) -> bool:
 
 def _resumed(_: Branch, state: State) -> Due | None:
     """An interrupted run that was requested by hand: no other rule would find it."""
-    waiting = (run for run in state.interrupted if run.sha[:12] not in state.running)
-    found = (run for run in waiting if run.base is None and run.is_on_branch and not run.is_stuck)
+    return _begun_by_hand(state, is_stuck=False)
+
+
+def _stuck(_: Branch, state: State) -> Due | None:
+    """A run requested by hand that this machine could not run, perhaps for want of an old interpreter: last of all."""
+    return _begun_by_hand(state, is_stuck=True)
+
+
+def _begun_by_hand(state: State, *, is_stuck: bool) -> Due | None:
+    waiting = (run for run in state.interrupted if run.sha[:12] not in state.running and run.is_stuck == is_stuck)
+    found = (run for run in waiting if run.base is None and run.is_on_branch)
     return next((Due(run.sha, RESUMED, None, rerun_of=run.rerun_of, seed=run.seed) for run in found), None)
-
-
-def _stuck(branch: Branch, state: State) -> Due | None:
-    """A run requested by hand that the machine's trouble ended, perhaps the lack of an old interpreter: last of all."""
-    return _resumed(branch, state._replace(interrupted=[run._replace(is_stuck=False) for run in state.interrupted]))
 
 
 def _asked(_: Branch, state: State) -> Due | None:

@@ -97,11 +97,11 @@ def _queue_for_the_running_tick(names: Sequence[str]) -> int:
 
 
 def _without_running(current: Settings, shas: Sequence[str]) -> list[str]:
-    """Leave out the commits whose job is running, and say so: its end would fulfil a request to run them."""
+    """Leave out the commits whose job is running, and say so: the end of that job would fulfil the request."""
     runner = Runners(current.cluster)
-    begun = unfinished.find(current.places, is_looking=True)
+    begun = [left for left in unfinished.find(current.places, is_looking=True) if left.order.merge.sha in shas]
     running = {left.order.merge.sha for left in begun if left.order.rerun_of is None and runner.is_alive(left.work)}
-    for sha in running.intersection(shas):
+    for sha in running:
         log.info("%s: its job is running already: `cancel` ends it", sha[:12])
     return [sha for sha in shas if sha not in running]
 

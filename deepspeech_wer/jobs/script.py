@@ -36,7 +36,7 @@ class Script(NamedTuple):
     def of(cls, order: Order) -> Script:
         """Return the script of an order."""
         checkout, changed = Path(order.checkout), order.changed
-        target = os.path.relpath(os.path.realpath(checkout / order.script), os.path.realpath(checkout))
+        target = os.path.relpath(_resolved(checkout / order.script), _resolved(checkout))
         names = (PurePath(order.script).as_posix(), target)  # a link, and what it leads to
         is_changed = order.rerun_of is None and (changed is None or any(path in names for path, *_ in changed.files))
         return cls(order.script, checkout, is_changed)
@@ -101,12 +101,12 @@ class Script(NamedTuple):
         named = _readable(os.fsdecode(_SPLIT.sub(rb"\2", name.strip())))
         if PurePath(os.fsdecode(interpreter)).name != "env" or not _PLAIN.fullmatch(named):
             return None
-        there = self.checkout / named if "/" in named else named
-        if shutil.which(there, path=variables.get("PATH")):
-            return None
-        if there == named:
+        there = self.checkout / named
+        if "/" in named and not shutil.which(there):
+            return self._of_interpreter(named, *_IS_GONE, is_inside=self._is_inside(there))
+        if "/" not in named and not shutil.which(named, path=variables.get("PATH")):
             return self._of_interpreter(named, "is not on the job's PATH", "install it, or set PATH in the crontab")
-        return self._of_interpreter(named, *_IS_GONE, is_inside=self._is_inside(self.checkout / named))
+        return None
 
     def _of_itself(self, said: str) -> Verdict:
         """Return a fault of the script alone: outside of the checkout it is of no merge."""
@@ -125,7 +125,7 @@ class Script(NamedTuple):
         if not self._is_inside(self.path):
             said = f"{self.path}: no such file on this machine: mount its disk, or set ds_wer_automation"
             return Verdict(MACHINE, said)
-        target = Path(os.path.realpath(self.path))
+        target = _resolved(self.path)
         if self.path.is_symlink() and not self._is_inside(target):
             said = (
                 f"{self.name}: a link to {target}, which is no file on this machine: mount its disk, or mend the link"
@@ -134,17 +134,13 @@ class Script(NamedTuple):
         return Verdict(NO_SCRIPT, f"{self.name}: no such file in the checkout: set ds_wer_automation")
 
     def _is_inside(self, path: Path) -> bool:
-        try:
-            return path.absolute().is_relative_to(self.checkout.absolute()) or Path(
-                os.path.realpath(path)
-            ).is_relative_to(os.path.realpath(self.checkout))
-        except OSError:  # a link below /proc
-            return True
+        is_named_inside = path.absolute().is_relative_to(self.checkout.absolute())
+        return is_named_inside or _resolved(path).is_relative_to(_resolved(self.checkout))
 
     def _keeps_modes(self) -> bool:
-        """Return whether files can have execute bits in the checkout: on FAT, or CIFS with `file_mode`, none can.
+        """Return whether files can have execute bits in the checkout. On FAT, or CIFS with `file_mode`, none can.
 
-        git has tried that when it cloned: see git-config(1), core.fileMode.
+        `git clone` tries that and writes down what it found: see git-config(1), core.fileMode.
         """
         try:
             config = (self.checkout / ".git" / "config").read_text("utf-8", "replace")
@@ -155,6 +151,14 @@ class Script(NamedTuple):
     def _first_line(self) -> bytes:
         with self.path.open("rb") as stream:
             return stream.readline(256)
+
+
+def _resolved(path: Path) -> Path:
+    """Follow the links of a path, but not those below /proc that this user may not read."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError:
+        return path.absolute()
 
 
 def _interpreter(first: bytes) -> str:

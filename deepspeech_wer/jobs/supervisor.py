@@ -77,13 +77,14 @@ def supervise(order: Order, work: Work, variables: Mapping[str, str]) -> Outcome
     started_at = clock.utc_now()
     out, err = JobLog(work.out_log), JobLog(work.err_log)
     own = _environment(order, work, variables)
-    disks, of_tmpdir = full_disk.disks(order, work, own), _fault_of_tmpdir(own["TMPDIR"])
+    disks = full_disk.disks(order, work, own)
+    fault_of_tmpdir = _fault_of_tmpdir(own["TMPDIR"])  # before the job can remove it
     try:
         failed = _run(order, work, own, out, err)
         room = full_disk.Room()
         if failed or outcomes.judge(work.logs).failure:  # else nobody asks; one of the places may be slow to answer
             room = full_disk.left(order, work, own, disks)
-            room = room._replace(fault=room.fault or of_tmpdir)
+            room = room._replace(fault=room.fault or fault_of_tmpdir)
     finally:
         out.close()
         err.close()
@@ -166,7 +167,8 @@ def _run(order: Order, work: Work, variables: Mapping[str, str], out: JobLog, er
 
 def _fault_of_tmpdir(directory: str) -> str | None:
     """Return what is wrong with TMPDIR, which may be the user's: such as one of a session that has ended."""
-    if Path(directory).is_dir() and os.access(directory, os.W_OK | os.X_OK):
+    is_usable = os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK)  # noqa: PTH112 - never raises
+    if is_usable or not os.path.isabs(directory):  # noqa: PTH117 - a text; a relative one begins at the checkout
         return None
     return f"TMPDIR {directory}: expected a directory that this user can write into: set another one, or none"
 

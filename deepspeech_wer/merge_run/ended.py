@@ -38,7 +38,7 @@ def read(bench: Bench, work: Work, order: Order) -> Outcome | None:
 
 
 def _is_inherited(places: Places, outcome: Outcome) -> bool:
-    """Return whether the script is as an earlier merge left it, whose run failed for that: the last one that ended."""
+    """Return whether the last run failed for this very fault of its script: then this merge has only inherited it."""
     for runs in (places.held, places.runs):
         newest = archive.newest(runs)
         with suppress(Trouble):  # it cannot be read
@@ -101,11 +101,11 @@ def refuse_machine_trouble(bench: Bench, order: Order, outcome: Outcome) -> None
 
 
 def refuse_hurry(merge: Merge, outcome: Outcome | None, tries: int, *, is_stuck: bool) -> None:
-    """Raise Trouble if a job that something outside of it cut off should wait for the next tick.
+    """Raise Trouble if a job that was cut off, by something outside of it, is to wait for the next tick.
 
-    `tries`: how often this tick saw that of the merge's jobs. `is_stuck`: there is no new checkpoint.
+    `tries`: how many of the merge's jobs this tick saw end. `is_stuck`: the last one left no new checkpoint.
     """
-    said = outcome.detail if outcome else "its supervisor was killed, by the kernel for lack of memory? See `dmesg`"
+    said = outcome.detail if outcome else "its supervisor was killed (for lack of memory? see `dmesg`)"
     if tries >= _MOST_RESUMED or (outcome and is_stuck):
         raise Trouble(f"{title(merge)}: {said}; the next tick resumes it")
 

@@ -448,6 +448,25 @@ def test_a_directory_for_temporary_files_that_is_gone_is_no_fault_of_the_merge(
     assert run(tmp_path, GOOD).failure is None  # it needs none
 
 
+def test_a_relative_directory_for_temporary_files_excuses_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "scratch")  # it begins at the checkout, where the job may make it
+    assert run(tmp_path, "exit 3").failure == "exit 3"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="looks as a user without root's rights")
+def test_a_link_below_proc_that_this_user_may_not_follow_is_told(tmp_path: Path) -> None:
+    (tmp_path / "job").symlink_to("/proc/1/root/job")
+    program = (
+        "import sys; from types import SimpleNamespace as Order; from deepspeech_wer.jobs.script import Script;"
+        "print(Script.of(Order(script='./job', checkout=sys.argv[1], changed=None, rerun_of=None)).fault({}))"
+    )
+    as_plain_user = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", program]
+    said = subprocess.run([*as_plain_user, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    assert "failure='no-script'" in said
+
+
 def test_a_checkout_that_is_gone_is_no_fault_of_the_merge(tmp_path: Path) -> None:
     """As on a node of a cluster that has lost its disk."""
     fault = Script("./bin/job", tmp_path / "clone" / "run").fault({})
